@@ -1,0 +1,187 @@
+"""Builds everything from the settings and runs it: the engine, the store, the listeners, one client and its server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import IO, Any, Final
+
+import uvloop
+
+from sidecar.downstream.stdio import StdioClient
+from sidecar.enforce import Gate
+from sidecar.engine import binary
+from sidecar.engine.engine import Engine
+from sidecar.engine.local import local_engine
+from sidecar.errors import StartError, StoreUnavailable
+from sidecar.events import Emit, Listener, fan_out
+from sidecar.ledger.sqlite import SqliteLedger
+from sidecar.listener import Listener as HttpListener
+from sidecar.observe.audit import Audit, installation_key
+from sidecar.observe.log import Log
+from sidecar.policy.bundle import Bundle
+from sidecar.session import Session
+from sidecar.settings import Address, Settings
+from sidecar.telemetry import telemetry
+from sidecar.text import visible
+from sidecar.upstream.child import ChildServer
+
+log = logging.getLogger("sidecar")
+
+FLUSH_SECONDS: Final = 0.5
+"""How long what waits for the client may take to be written at the end."""
+
+
+def run(settings: Settings, bundle: Bundle, opa: Path) -> int:
+    """Serve one client on standard input and output until it or the server ends; the exit status.
+
+    Raises `StartError` when the surroundings do not allow it.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run(settings, bundle, opa))
+
+
+async def _run(settings: Settings, bundle: Bundle, opa: Path) -> int:
+    instance = secrets.token_hex(4)
+    async with AsyncExitStack() as stack:
+        state_dir = _state_dir(settings.state_dir)
+        listeners: list[Listener] = [Log().hear]
+        stream = _audit_stream(settings.audit, state_dir, instance)
+        if stream is not None:
+            stack.callback(stream.close)
+            listeners.append(Audit(stream, _key(state_dir), instance).hear)
+        metrics = _metrics(settings, opa)
+        if metrics is not None:
+            listeners.append(metrics.hear)
+        emit = fan_out(listeners)
+        try:
+            ledger = SqliteLedger(state_dir / "counters.db", time.time)
+        except StoreUnavailable as error:
+            raise StartError(f"{error}; choose another folder with --state-dir") from None
+        stack.push_async_callback(ledger.close)
+        server = await ChildServer.start(settings.command, settings.max_message)
+        stack.callback(server.close)
+        engine = await stack.enter_async_context(
+            local_engine(
+                opa, bundle, server=settings.server, timeout=settings.opa_timeout, remember=settings.remember,
+                emit=emit, said=lambda line: log.warning("opa: %s", visible(line)),
+            )
+        )  # fmt: skip
+        if metrics is not None and settings.telemetry is not None:
+            await stack.enter_async_context(_telemetry(settings.telemetry, metrics.exposition, engine))
+        gate = Gate(
+            server=settings.server, session=instance, instance=instance, engine=engine, ledger=ledger, emit=emit
+        )  # fmt: skip
+        status = await _relay(settings, gate, server, emit, instance)
+        await gate.finish()
+        return status
+
+
+async def _relay(settings: Settings, gate: Gate, server: ChildServer, emit: Emit, session_id: str) -> int:
+    """Pass messages until the client goes, the server ends, or a signal comes; then end all in good order."""
+    loop = asyncio.get_running_loop()
+    asked_to_stop, client_gone = asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, asked_to_stop.set)
+    failed = _stop_on_defect(loop, asked_to_stop)
+
+    def client_is_full(full: bool) -> None:
+        # Whoever cannot keep up stops the other, so nothing is heaped up here. Our refusals go to the client too.
+        server.pause(full)
+        client.pause(full)
+
+    client = StdioClient(settings.max_message, full=client_is_full, gone=client_gone.set)
+    session = Session(
+        server=settings.server, session=session_id, gate=gate, emit=emit, to_client=client.send, to_server=server.send
+    )
+    server.begin(session.from_server, full=client.pause)
+    await client.open(sys.stdin.buffer, sys.stdout.buffer, session.from_client)
+    log.info("ready")
+    ended = asyncio.create_task(server.ended())
+    waits = [ended, *(asyncio.create_task(event.wait()) for event in (asked_to_stop, client_gone))]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    status = ended.result() if ended.done() else await server.stop(ask=asked_to_stop.is_set())
+    for wait in waits:
+        wait.cancel()
+    session.server_ended()
+    await client.close(FLUSH_SECONDS)
+    return 1 if failed() else status
+
+
+def _stop_on_defect(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> Callable[[], bool]:
+    """Let a defect of ours end everything rather than leave a part out; the result tells whether one did."""
+    seen: list[str] = []
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        seen.append(context["message"])
+        log.critical("internal error, stopping: %s", context["message"], exc_info=context.get("exception"))
+        stop.set()
+
+    loop.set_exception_handler(handle)
+    return lambda: bool(seen)
+
+
+# Parts.
+
+
+def _state_dir(path: Path) -> Path:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (path / "events").mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StartError(f"cannot write the state folder {path}: {error.strerror}; name another with --state-dir") from None
+    return path
+
+
+def _audit_stream(audit: str | None, state_dir: Path, instance: str) -> IO[bytes] | None:
+    if audit == "off":
+        return None
+    if audit == "stderr":
+        return open(sys.stderr.fileno(), "wb", buffering=0, closefd=False)
+    path = Path(audit) if audit else state_dir / "events" / f"{instance}.jsonl"
+    try:
+        return path.open("ab", buffering=0)
+    except OSError as error:
+        raise StartError(f"cannot write the audit log {path}: {error.strerror}; name another with --audit") from None
+
+
+def _key(state_dir: Path) -> bytes:
+    try:
+        return installation_key(state_dir)
+    except OSError as error:
+        raise StartError(f"cannot write in {state_dir}: {error.strerror}; name another folder with --state-dir") from None
+
+
+def _metrics(settings: Settings, opa: Path) -> Any:
+    if settings.telemetry is None:
+        return None
+    # Only here: the library takes 60 ms to import, and nobody asked for metrics otherwise.
+    from sidecar.observe.metrics import Metrics  # noqa: PLC0415
+
+    return Metrics(settings.server, binary.version_of(opa))
+
+
+@asynccontextmanager
+async def _telemetry(
+    address: Address, exposition: Callable[[str], tuple[bytes, str]], engine: Engine
+) -> AsyncIterator[None]:  # fmt: skip
+    handler = telemetry(exposition, lambda: None if engine.ready else "the policy engine does not answer")
+    try:
+        listener = await HttpListener.start(address.host, address.port, handler)
+    except OSError as error:
+        # On stdio many sidecars run on one machine; a port that is taken must not keep an agent from its tools.
+        log.warning("no telemetry: cannot listen on %s: %s", address, error.strerror)
+        yield
+        return
+    log.info("telemetry on http://%s:%d/metrics", address.host, listener.port)
+    try:
+        yield
+    finally:
+        await listener.close()

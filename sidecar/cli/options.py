@@ -1,0 +1,65 @@
+"""Options that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from sidecar.errors import UsageError
+from sidecar.observe.log import JsonFormatter
+from sidecar.settings import Address
+
+Config: TypeAlias = Annotated[
+    Path, typer.Option("-c", "--config", envvar="SIDECAR_CONFIG", help="The policy, a YAML file.", show_default=False)
+]
+OpaBin: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--opa-bin", envvar=["SIDECAR_OPA_BIN", "OPA_BIN"], show_default=False,
+        help="The opa binary. [default: beside this package, in .tools, on the PATH]",
+    ),
+]  # fmt: skip
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+_SIZES = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+def duration(text: str) -> float:
+    """Seconds in a duration as `250ms`, `2s`, `1m`. Raises `UsageError`."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m)", text)
+    if found is None or float(found[1]) <= 0:
+        raise UsageError(f"{text!r} is no duration: write a number above 0 and a unit, as 250ms or 2s")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def size(text: str) -> int:
+    """Bytes in a size as `16MiB`, `64KiB`, `1000`. Raises `UsageError`."""
+    found = re.fullmatch(r"([0-9]+)(B|KiB|MiB|GiB)?", text)
+    if found is None or int(found[1]) == 0:
+        raise UsageError(f"{text!r} is no size: write a number above 0 and a unit, as 16MiB or 64KiB")
+    return int(found[1]) * _SIZES[found[2] or ""]
+
+
+def address(text: str) -> Address:
+    """A host and a port in `127.0.0.1:9464` or `[::1]:9464`. Raises `UsageError`."""
+    found = re.fullmatch(r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<host>[^:\[\]]+)):(?P<port>[0-9]{1,5})", text)
+    if found is None or int(found["port"]) > 65535:
+        raise UsageError(f"{text!r} is no address: write HOST:PORT, as 127.0.0.1:9464")
+    return Address(found["six"] or found["host"], int(found["port"]))
+
+
+def set_up_logging(level: str, form: str) -> None:
+    """Send our log to the error stream. Raises `UsageError` for a level or a format that does not exist."""
+    levels = ("debug", "info", "warning", "error")
+    if level not in levels:
+        raise UsageError(f"{level!r} is no log level: write {', '.join(levels)}")
+    if form not in ("text", "json"):
+        raise UsageError(f"{form!r} is no log format: write text or json")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if form == "json" else logging.Formatter("%(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler])

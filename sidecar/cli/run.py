@@ -1,0 +1,104 @@
+"""`sidecar run`: the sidecar itself, in front of one MCP server."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sidecar import app
+from sidecar.cli.options import Config, OpaBin, address, duration, set_up_logging, size
+from sidecar.engine import binary
+from sidecar.errors import UsageError
+from sidecar.load import load
+from sidecar.policy.bundle import build
+from sidecar.policy.compile import compile_policy
+from sidecar.settings import Settings
+
+def run_command(
+    config: Config,
+    command: Annotated[list[str] | None, typer.Argument(metavar="-- COMMAND...", show_default=False)] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(envvar="SIDECAR_SERVER", help="Name of the server in metrics and counters. [default: the command]"),
+    ] = None,
+    opa_bin: OpaBin = None,
+    opa_timeout: Annotated[
+        str, typer.Option(envvar="SIDECAR_OPA_TIMEOUT", help="Time for one decision; then the answer is no.")
+    ] = "250ms",
+    no_remember: Annotated[
+        bool, typer.Option("--no-remember", envvar="SIDECAR_NO_REMEMBER", help="Ask the engine every time.")
+    ] = False,
+    state_dir: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="SIDECAR_STATE_DIR",
+            help="Folder for counters and the audit log. [default: $XDG_STATE_HOME/intercept-sidecar]",
+        ),
+    ] = None,
+    telemetry: Annotated[
+        str | None,
+        typer.Option(envvar="SIDECAR_TELEMETRY", metavar="HOST:PORT", help="Serve /metrics, /healthz, /readyz there."),
+    ] = None,
+    audit: Annotated[
+        str | None,
+        typer.Option(
+            envvar="SIDECAR_AUDIT", metavar="PATH|stderr|off", help="One JSON line per decision. [default: in the state folder]"
+        ),
+    ] = None,
+    max_message: Annotated[
+        str, typer.Option(envvar="SIDECAR_MAX_MESSAGE", help="Larger messages are refused, in both directions.")
+    ] = "16MiB",
+    log_level: Annotated[str, typer.Option(envvar="SIDECAR_LOG_LEVEL", help="debug, info, warning or error.")] = "info",
+    log_format: Annotated[str, typer.Option(envvar="SIDECAR_LOG_FORMAT", help="text or json.")] = "text",
+) -> int:
+    """Serve an MCP client on standard input and output; judge its tool calls; pass the allowed ones to COMMAND."""
+    set_up_logging(log_level, log_format)
+    if not command:
+        raise UsageError("no MCP server: write its command after --, as `sidecar run -c policy.yaml -- mcp-okx`")
+    if audit == "stdout":
+        raise UsageError("--audit stdout is not possible here: standard output carries the protocol")
+    settings = Settings(
+        command=tuple(command),
+        server=server or server_name(command),
+        opa_timeout=duration(opa_timeout),
+        remember=not no_remember,
+        state_dir=state_dir or _default_state_dir(),
+        telemetry=address(telemetry) if telemetry else None,
+        audit=audit,
+        max_message=size(max_message),
+    )
+    opa = binary.find(opa_bin)
+    policy, warnings = load(config, lambda: opa)
+    for warning in warnings:
+        print(warning, file=sys.stderr)
+    bundle = build(compile_policy(policy), serial=1)
+    return app.run(settings, bundle, opa)
+
+
+def server_name(command: list[str]) -> str:
+    """What a server is called when nobody says: its program, or what a launcher such as npx or python is given."""
+    words = list(command)
+    name = _base(words.pop(0))
+    while _LAUNCHER.fullmatch(name) and words:
+        word = words.pop(0)
+        if not word.startswith("-") and word not in ("run", "tool", "exec"):
+            name = _base(word)
+            break
+    return name
+
+
+_LAUNCHER = re.compile(r"(python|python3|pypy3?)(\.[0-9]+)?|node|npx|bunx?|deno|uvx?|pipx|env|sh|bash")
+
+
+def _base(word: str) -> str:
+    return re.sub(r"(\.(py|js|mjs|ts|sh)|@[^/@]+)$", "", word.rsplit("/", 1)[-1]) or word
+
+
+def _default_state_dir() -> Path:
+    home = os.environ.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "state") / "intercept-sidecar"

@@ -1,0 +1,18 @@
+"""`sidecar validate`: every problem of a policy file, each with its place and what to write instead."""
+
+from __future__ import annotations
+
+import sys
+
+from sidecar.cli.options import Config, OpaBin
+from sidecar.engine import binary
+from sidecar.load import load
+
+
+def validate_command(config: Config, opa_bin: OpaBin = None) -> int:
+    """Check a policy file."""
+    _, warnings = load(config, lambda: binary.find(opa_bin))
+    for warning in warnings:
+        print(warning, file=sys.stderr)
+    print("Policy file is valid.")
+    return 0

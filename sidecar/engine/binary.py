@@ -1,0 +1,110 @@
+"""Finding the `opa` binary, making sure of its version, and asking it about things before anything runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from sidecar.errors import StartError
+from sidecar.policy.bundle import write
+
+GOOD_VERSIONS: Final = ("1.22.2", "1.20.2")
+"""Newest first. Others are refused: several drop rules, leak, panic, or have a known vulnerability."""
+
+_PACKAGE = Path(__file__).parent.parent
+_SECONDS = 20
+
+
+def find(given: Path | None) -> Path:
+    """The OPA to use: as given, else beside our package, in the project's tools folder, on the `$PATH`.
+
+    Raises `StartError` when there is none, or one of a version that is not known to be good.
+    """
+    path = _find(given)
+    version = version_of(path)
+    if version not in GOOD_VERSIONS:
+        good = " or ".join(GOOD_VERSIONS)
+        raise StartError(f"{path} is OPA {version}: this sidecar needs {good}; name another one with --opa-bin")
+    return path
+
+
+def version_of(path: Path) -> str:
+    """The version that an OPA binary says it is. Raises `StartError` when it cannot be run or says none."""
+    try:
+        done = subprocess.run([path, "version"], capture_output=True, text=True, timeout=_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise StartError(f"cannot run {path}: {_why(error)}; name an opa binary with --opa-bin") from None
+    found = re.search(r"^Version: (\S+)", done.stdout, re.MULTILINE)
+    if found is None:
+        raise StartError(f"{path} does not say its version, so it is no opa binary; name one with --opa-bin")
+    return found[1]
+
+
+def check(opa: Path, files: dict[str, str]) -> list[str]:
+    """What `opa check --strict` finds wrong with the files of a bundle, a line each; empty when nothing."""
+    with tempfile.TemporaryDirectory(prefix="intercept-") as folder:
+        write(files, Path(folder))
+        done = _run([opa, "check", "--strict", "--bundle", folder])
+        return [line.replace(f"{folder}/", "") for line in done.stderr.splitlines()] if done.returncode else []
+
+
+def bad_patterns(opa: Path, patterns: Iterable[str]) -> dict[str, str]:
+    """Which of these regular expressions the engine cannot use, and its reason."""
+    every = sorted(set(patterns))
+    if not every:
+        return {}
+    query = "[pattern | some pattern in input; not regex.is_valid(pattern)]"
+    return {pattern: _reason(opa, pattern) for pattern in json.loads(evaluate(opa, query, json.dumps(every)))}
+
+
+def evaluate(opa: Path, query: str, document: str, files: dict[str, str] | None = None) -> str:
+    """The JSON of a query's value with the JSON `document` as input, over the files of a bundle.
+
+    Raises `StartError` when it has none.
+    """
+    command: list[Path | str] = [opa, "eval", "--format", "raw", "--strict-builtin-errors", "--stdin-input"]
+    with tempfile.TemporaryDirectory(prefix="intercept-") as folder:
+        if files:
+            write(files, Path(folder))
+            command += ["--bundle", folder]
+        done = _run([*command, query], document)
+    if done.returncode or not done.stdout.strip():
+        raise StartError(f"opa cannot evaluate {query}: {(done.stderr or done.stdout or 'no result').strip()[:400]}")
+    return done.stdout
+
+
+def _reason(opa: Path, pattern: str) -> str:
+    done = _run(
+        [opa, "eval", "--format", "json", "--strict-builtin-errors", "--stdin-input", 'regex.match(input, "")'],
+        json.dumps(pattern),
+    )
+    found = re.search(r'"message": "regex.match: error parsing regexp: (.*)"', done.stdout)
+    return str(json.loads(f'"{found[1]}"')) if found else "it is no RE2 pattern"
+
+
+def _run(command: list[Path | str], stdin: str = "") -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise StartError(f"cannot run {command[0]}: {_why(error)}") from None
+
+
+def _find(given: Path | None) -> Path:
+    if given is not None:
+        return given
+    for path in (_PACKAGE / "bin" / "opa", _PACKAGE.parent / ".tools" / "bin" / "opa"):
+        if path.is_file():
+            return path
+    if on_path := shutil.which("opa"):
+        return Path(on_path)
+    raise StartError("no opa binary: run `make opa` in a checkout, put one on the PATH, or name it with --opa-bin or OPA_BIN")
+
+
+def _why(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else "it does not end"

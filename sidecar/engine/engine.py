@@ -1,0 +1,105 @@
+"""The engine as the rest of the sidecar sees it: a bundle in force, questions, and a heartbeat that proves it alive."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from sidecar.decision import CANARY_ALLOWED, CANARY_DENIED, Answer, question, read_answer
+from sidecar.engine.ask import Asker
+from sidecar.engine.remember import Memory
+from sidecar.errors import EngineUnavailable
+from sidecar.events import Emit, EngineFailed, EngineReady
+from sidecar.policy.bundle import Bundle
+
+BEAT: Final = 0.4
+"""Seconds between two proofs of life."""
+ALIVE: Final = 1.0
+"""Seconds for which a proof of life holds; after it nothing remembered is used."""
+RETRY: Final = 0.01
+"""Seconds between two looks at an engine that is not ready."""
+
+
+class Engine:
+    """The OPA at `socket`, deciding by `bundle`; `timeout` is in seconds for one question."""
+
+    def __init__(
+        self, socket: str, bundle: Bundle, *, server: str, timeout: float, remember: bool, emit: Emit
+    ) -> None:  # fmt: skip
+        self.bundle = bundle
+        self._server = server
+        self._emit = emit
+        self._asker = Asker(socket, timeout, self.lost)
+        self._memory = Memory() if remember else None
+        self._canaries = {"allow": question("", CANARY_ALLOWED, {}), "deny": question("", CANARY_DENIED, {})}
+        self._failing = True
+        self._alive_until = 0.0
+
+    @property
+    def ready(self) -> bool:
+        """True while the engine was seen alive, with the policy in force, within the last second."""
+        return asyncio.get_running_loop().time() < self._alive_until
+
+    def recall(self, body: bytes) -> Answer | None:
+        """The answer to a question that was asked before, while it may still be used."""
+        if self._memory is None or not self.ready:
+            return None
+        return self._memory.recall(body)
+
+    async def ask(self, body: bytes, decision_id: str) -> Answer:
+        """OPA's answer to a question. Raises `EngineUnavailable` when there is no usable one."""
+        bundle = self.bundle
+        try:
+            answer = read_answer(await self._asker.ask(body, decision_id), bundle)
+        except EngineUnavailable as error:
+            self._emit(EngineFailed(self._server, error.kind, str(error)))
+            raise
+        if self._memory is not None and self.ready:
+            self._memory.keep(body, answer)
+        return answer
+
+    async def until_ready(self) -> None:
+        """Wait until the engine answers both canaries rightly, by the bundle in force."""
+        while not await self._canary():
+            await asyncio.sleep(RETRY)
+
+    async def beat(self) -> None:
+        """Prove the engine alive, again and again, without end."""
+        while True:
+            await asyncio.sleep(BEAT)
+            await self.until_ready()
+
+    def lost(self) -> None:
+        """Its connection broke or its process ended: what is remembered may not be its word any more."""
+        self._alive_until = 0.0
+        if self._memory is not None:
+            self._memory.forget()
+
+    def ended(self, text: str) -> None:
+        """Its process ended; `text` says how."""
+        self.lost()
+        self._failed("exit", text)
+
+    def close(self) -> None:
+        """Drop its connections; questions in flight get no answer."""
+        self._asker.close()
+
+    async def _canary(self) -> bool:
+        try:
+            for action, body in self._canaries.items():
+                answer = read_answer(await self._asker.ask(body, "canary"), self.bundle)
+                if answer.decision.action != action:
+                    raise EngineUnavailable("canary", f"the canary that must get {action} got another answer")
+        except EngineUnavailable as error:
+            if not self._failing:
+                self._failed(error.kind, str(error))
+            return False
+        self._alive_until = asyncio.get_running_loop().time() + ALIVE
+        if self._failing:
+            self._failing = False
+            self._emit(EngineReady(self._server, self.bundle.revision, self.bundle.serial, self.bundle.terms))
+        return True
+
+    def _failed(self, kind: str, text: str) -> None:
+        self._failing = True
+        self._emit(EngineFailed(self._server, kind, text))

@@ -1,0 +1,59 @@
+"""An engine of our own: OPA as our child, fed by our bundle service, with its socket in a folder nobody else enters."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from sidecar.engine.engine import Engine
+from sidecar.engine.process import OpaProcess
+from sidecar.engine.serve import BundleService
+from sidecar.errors import StartError
+from sidecar.events import Emit
+from sidecar.policy.bundle import Bundle
+
+START_SECONDS: Final = 10.0
+
+
+@asynccontextmanager
+async def local_engine(
+    opa: Path, bundle: Bundle, *, server: str, timeout: float, remember: bool, emit: Emit, said: Callable[[str], None]
+) -> AsyncIterator[Engine]:
+    """An engine that decides by `bundle`, for the length of a `with`; `said` gets what OPA writes.
+
+    Raises `StartError` when it does not come up.
+    """
+    token = secrets.token_urlsafe(32)
+    service = BundleService(token)
+    service.publish(bundle)
+    with tempfile.TemporaryDirectory(prefix="intercept-") as folder:
+        port = await service.start()
+        process = OpaProcess(opa, Path(folder), port, token, said)
+        engine = Engine(process.socket, bundle, server=server, timeout=timeout, remember=remember, emit=emit)
+        heart = None
+        try:
+            await _start(opa, process, engine)
+            heart = asyncio.create_task(engine.beat())
+            yield engine
+        finally:
+            if heart is not None:
+                heart.cancel()
+            engine.close()
+            await process.stop()
+            await service.close()
+
+
+async def _start(opa: Path, process: OpaProcess, engine: Engine) -> None:
+    try:
+        await process.start(engine.ended)
+        async with asyncio.timeout(START_SECONDS):
+            await engine.until_ready()
+    except OSError as error:
+        raise StartError(f"cannot start {opa}: {error.strerror}") from None
+    except TimeoutError:
+        raise StartError(f"opa was not ready within {START_SECONDS:g} s") from None

@@ -1,0 +1,138 @@
+"""Our own OPA process: configured, started, watched, and started again when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from sidecar import children
+from sidecar.engine.serve import RESOURCE
+from sidecar.policy.bundle import rego_folder
+
+FIRST_PAUSE: Final = 0.05
+LONGEST_PAUSE: Final = 5.0
+"""Seconds before another start; doubled after each that did not last."""
+LASTED: Final = 10.0
+
+
+class OpaProcess:
+    """OPA with its socket, configuration and token in `folder`, which nobody else may enter (0700).
+
+    `said` gets the errors that it reports, a line each.
+    """
+
+    def __init__(self, opa: Path, folder: Path, bundle_port: int, token: str, said: Callable[[str], None]) -> None:
+        self.socket = str(folder / "opa.sock")
+        self._said = said
+        self._stopping = False
+        self._transport: asyncio.SubprocessTransport | None = None
+        self._watch: asyncio.Task[None] | None = None
+        (folder / "token").write_text(token)
+        (folder / "opa.json").write_text(json.dumps(_configuration(bundle_port, folder / "token")))
+        self._command = [
+            str(opa), "run", "--server", "--addr", f"unix://{self.socket}", "--unix-socket-perm", "600",
+            "--authorization", "basic", "--skip-version-check", "--log-level", "error", "--log-format", "json", "--config-file", str(folder / "opa.json"),
+            str(rego_folder() / "system"),
+        ]  # fmt: skip
+
+    async def start(self, ended: Callable[[str], None]) -> None:
+        """Start it and keep it running; `ended` is told how whenever it ends. Raises OSError when it cannot start."""
+        process = await self._start()
+        self._watch = asyncio.create_task(self._keep_running(process, ended))
+
+    async def stop(self) -> None:
+        """End it and do not start it again."""
+        self._stopping = True
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._transport is not None and self._transport.get_returncode() is None:
+            # It holds nothing that would have to be written, so there is nothing to wait for.
+            with contextlib.suppress(ProcessLookupError):
+                self._transport.kill()
+            self._transport.close()
+
+    async def _start(self) -> _Process:
+        Path(self.socket).unlink(missing_ok=True)
+        process = _Process(self._said)
+        self._transport = await children.start(
+            lambda: process, self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        return process
+
+    async def _keep_running(self, process: _Process, ended: Callable[[str], None]) -> None:
+        loop = asyncio.get_running_loop()
+        pause = FIRST_PAUSE
+        while not self._stopping:
+            started = loop.time()
+            await process.ended.wait()
+            assert self._transport is not None
+            status = self._transport.get_returncode()
+            self._transport.close()
+            ended(f"opa ended with status {children.exit_status(status or 0)}; it is started again")
+            pause = FIRST_PAUSE if loop.time() - started > LASTED else min(2 * pause, LONGEST_PAUSE)
+            process = await self._start_again(pause, ended)
+
+    async def _start_again(self, pause: float, ended: Callable[[str], None]) -> _Process:
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                return await self._start()
+            except OSError as error:
+                ended(f"opa cannot be started: {error.strerror}")
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _configuration(bundle_port: int, token: Path) -> dict[str, object]:
+    """OPA's configuration: one service, one bundle. The token stands in a file, not in the process list."""
+    return {
+        "services": {
+            "sidecar": {
+                "url": f"http://127.0.0.1:{bundle_port}",
+                "credentials": {"bearer": {"token_path": str(token)}},
+            }
+        },
+        "bundles": {
+            "intercept": {
+                "service": "sidecar",
+                "resource": RESOURCE,
+                "polling": {"min_delay_seconds": 0, "max_delay_seconds": 1, "long_polling_timeout_seconds": 30},
+            }
+        },
+    }
+
+
+def _error_in(line: bytes) -> str | None:
+    """What a line of OPA's log says, if it is an error; advice (about running as root) is not passed on."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line.decode(errors="replace").strip() or None
+    if type(entry) is not dict or entry.get("level") not in ("error", "fatal", "panic"):
+        return None
+    return f"{entry.get('msg', '')} {entry.get('err', '')}".strip()
+
+
+class _Process(asyncio.SubprocessProtocol):
+    """Reads OPA's log on its error stream, and notes its end."""
+
+    MAX_LINE = 2000
+
+    def __init__(self, said: Callable[[str], None]) -> None:
+        self._said = said
+        self._buffer = b""
+        self.ended = asyncio.Event()
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        *lines, rest = (self._buffer + data).split(b"\n")
+        self._buffer = rest[-self.MAX_LINE :]
+        for line in lines:
+            if (said := _error_in(line[: self.MAX_LINE])) is not None:
+                self._said(said)
+
+    def process_exited(self) -> None:
+        self.ended.set()

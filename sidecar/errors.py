@@ -1,0 +1,51 @@
+"""What can go wrong, named by who is at fault.
+
+The text of each is written for a person: what is wrong, where, and what to do instead. None carries argument
+values, headers or secrets.
+"""
+
+from __future__ import annotations
+
+
+class SidecarError(Exception):
+    """Base of every error that this package raises on purpose. Its text may be shown to anyone."""
+
+
+class StartError(SidecarError):
+    """The operator's surroundings do not allow a start: a missing program, an unwritable folder. Exit status 1."""
+
+
+class UsageError(SidecarError):
+    """The command line makes no sense. Exit status 2."""
+
+
+class PolicyError(SidecarError):
+    """The policy is wrong. `problems` holds every line to show, each `file:line: where: what, and what instead`."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class InvalidMessage(SidecarError):
+    """A peer sent what cannot be read strictly, so it goes no further.
+
+    `code` is the JSON-RPC error code; `id` is the request's id where it could be read, else None.
+    """
+
+    def __init__(self, code: int, text: str, id: str | int | None = None) -> None:  # noqa: A002 - the protocol's word
+        super().__init__(text)
+        self.code = code
+        self.id = id
+
+
+class EngineUnavailable(SidecarError):
+    """The policy engine gave no usable answer. `kind` is one of `events.ENGINE_ERRORS`."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+class StoreUnavailable(SidecarError):
+    """The store of counters cannot be used."""

@@ -1,0 +1,131 @@
+"""What happened, as values. Whoever is interested listens; nothing here decides or stores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from sidecar.decision import Violation
+from sidecar.policy.bundle import Terms
+from sidecar.protocol import Outcome, ToolCall
+
+ENGINE_ERRORS: Final = ("timeout", "connection", "reply", "shape", "revision", "canary", "exit")
+"""The ways in which the engine can fail to give a usable answer."""
+
+
+class Decided(msgspec.Struct, frozen=True, gc=False):
+    """A call was judged. `kind` is `allow`, or the kind of refusal; `seconds` the time that judging took.
+
+    `client` is what the client calls itself, fit to show, or empty.
+
+    `engine_seconds` is the part of it that the engine took, None where it was not asked.
+    """
+
+    decision_id: str
+    server: str
+    session: str
+    client: str
+    call: ToolCall
+    allowed: bool
+    kind: str
+    rule: str
+    reason: str
+    violations: tuple[Violation, ...]
+    revision: str
+    serial: int
+    engine_id: str | None
+    remembered: bool
+    seconds: float
+    engine_seconds: float | None
+    left: tuple[tuple[str, float], ...]
+    """What remains of each limit that was counted: rule and amount."""
+    limited: bool
+    """True when a limit is exhausted and refused the call."""
+
+
+class Refused(msgspec.Struct, frozen=True, gc=False):
+    """A message from the client could not be read strictly and went no further."""
+
+    decision_id: str
+    server: str
+    session: str
+    code: int
+    reason: str
+
+
+class Dropped(msgspec.Struct, frozen=True, gc=False):
+    """A message of either side went nowhere; `reason` says why, without its content."""
+
+    server: str
+    sender: Literal["client", "server"]
+    reason: str
+
+
+class Passed(msgspec.Struct, frozen=True, gc=False):
+    """A request or notification of the client that is no call was forwarded."""
+
+    server: str
+    method: str
+
+
+class Listed(msgspec.Struct, frozen=True, gc=False):
+    """The server named tools that it has."""
+
+    server: str
+    tools: list[str]
+
+
+class Settled(msgspec.Struct, frozen=True, gc=False):
+    """A forwarded call ended, `seconds` after it was sent on: how many reservations it had and how many were undone."""
+
+    server: str
+    tool: str
+    outcome: Outcome
+    reserved: int
+    returned: int
+    seconds: float
+
+
+class EngineFailed(msgspec.Struct, frozen=True, gc=False):
+    """The engine gave no usable answer, or ended; `kind` is one of `ENGINE_ERRORS`."""
+
+    server: str
+    kind: str
+    text: str
+
+
+class EngineReady(msgspec.Struct, frozen=True, gc=False):
+    """The engine decides by this policy, and both canaries proved it: at the start, or again after a failure."""
+
+    server: str
+    revision: str
+    serial: int
+    terms: Terms
+
+
+class StoreFailed(msgspec.Struct, frozen=True, gc=False):
+    """The store of counters could not be used; `lost` is what did not happen because of it."""
+
+    server: str
+    text: str
+
+
+Event: TypeAlias = (
+    Decided | Refused | Dropped | Passed | Listed | Settled | EngineFailed | EngineReady | StoreFailed
+)
+Emit: TypeAlias = Callable[[Event], None]
+Listener: TypeAlias = Callable[[Event], None]
+
+
+def fan_out(listeners: list[Listener]) -> Emit:
+    """One function that tells every listener."""
+    if len(listeners) == 1:
+        return listeners[0]
+
+    def emit(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return emit

@@ -1,0 +1,62 @@
+"""Lines out of a stream of bytes, with a bound on each: how messages stand on stdio. Only LF ends a line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+ENDS_KEPT: Final = 1024
+"""Bytes of the beginning and of the end of a line that is too long: enough to find the id in."""
+
+
+@dataclass(frozen=True, slots=True)
+class TooLong:
+    """A line that was longer than `limit` bytes and was thrown away but for its two ends."""
+
+    head: bytes
+    tail: bytes
+    limit: int
+
+
+class LineReader:
+    """Cuts what is fed to it into lines, without their ends; blank lines are left out.
+
+    No more than `limit` bytes are held: the rest of a longer line is read and dropped.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> list[bytes | TooLong]:
+        """The lines that `data` completes."""
+        first, *rest = data.split(b"\n")
+        self._add(first)
+        if not rest:
+            return []
+        lines = [self._take()]
+        *whole, last = rest
+        lines += [line if len(line) <= self._limit else self._shortened(line) for line in whole]
+        self._add(last)
+        return [line.removesuffix(b"\r") if isinstance(line, bytes) else line for line in lines if not _is_blank(line)]
+
+    def _add(self, part: bytes) -> None:
+        self._parts.append(part)
+        self._size += len(part)
+        if self._size > self._limit:
+            # Two parts are left: the head, and a tail that is cut again and again.
+            kept = b"".join(self._parts)
+            self._parts = [kept[:ENDS_KEPT], kept[max(ENDS_KEPT, len(kept) - ENDS_KEPT) :]]
+
+    def _take(self) -> bytes | TooLong:
+        line, size = b"".join(self._parts), self._size
+        self._parts, self._size = [], 0
+        return line if size <= self._limit else self._shortened(line)
+
+    def _shortened(self, line: bytes) -> TooLong:
+        return TooLong(line[:ENDS_KEPT], line[-ENDS_KEPT:], self._limit)
+
+
+def _is_blank(line: bytes | TooLong) -> bool:
+    return isinstance(line, bytes) and not line.strip()

@@ -1,0 +1,284 @@
+"""JSON-RPC 2.0 messages: bytes to values and back, strictly. No MCP, no policy, no I/O.
+
+One line becomes one message or one refusal. A message carries `raw`, the canonical bytes of what was read: compact,
+keys in the order they came, number tokens exactly as they were written. `raw` is what travels on, never the line, so
+no other parser can find a second message in it or read it differently.
+
+Numbers that binary floats or 64-bit integers would change are kept as `msgspec.Raw` tokens; everything else is plain
+Python (`dict`, `list`, `str`, `int`, `float`, `bool`, `None`). `encode` writes either back as it came.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from sidecar.errors import InvalidMessage
+
+PARSE_ERROR: Final = -32700
+INVALID_REQUEST: Final = -32600
+INVALID_PARAMS: Final = -32602
+INTERNAL_ERROR: Final = -32603
+
+MAX_DEPTH: Final = 128
+MAX_NUMBER_LENGTH: Final = 400
+MAX_EXPONENT: Final = 400
+MAX_ID: Final = 2**53 - 1
+
+Id: TypeAlias = str | int
+
+encode = msgspec.json.Encoder().encode
+"""JSON bytes of a value, compact; `msgspec.Raw` is written as it stands."""
+
+_decode = msgspec.json.Decoder().decode
+
+
+class Request(msgspec.Struct, frozen=True, gc=False):
+    """A message with `method` and `id`. `params` is None when absent or null."""
+
+    id: Id
+    method: str
+    params: dict[str, Any] | None
+    raw: bytes
+
+
+class Notification(msgspec.Struct, frozen=True, gc=False):
+    """A message with `method` and no `id`."""
+
+    method: str
+    params: dict[str, Any] | None
+    raw: bytes
+
+
+class Response(msgspec.Struct, frozen=True, gc=False):
+    """A message with `result` or `error` and no `method`. `id` is None in an error that names no request."""
+
+    id: Id | None
+    result: Any
+    error: dict[str, Any] | None
+    raw: bytes
+
+
+Message: TypeAlias = Request | Notification | Response
+
+
+def read(line: bytes) -> Message:
+    """The one message in `line`, which is without its line end.
+
+    Raises `InvalidMessage`, with the id where it can be read beyond doubt.
+    """
+    value, raw = read_value(line)
+    if type(value) is not dict:
+        if type(value) is list:
+            raise InvalidMessage(INVALID_REQUEST, "batches are not accepted: send one message at a time")
+        raise InvalidMessage(INVALID_REQUEST, "a message must be a JSON object")
+    return _message(value, raw)
+
+
+def read_value(line: bytes) -> tuple[Any, bytes]:
+    """The JSON value in `line` and its canonical bytes. Raises `InvalidMessage` as `read` does."""
+    try:
+        value = _decode(line)
+        # Encoding back to the very bytes proves: compact, no duplicate key, no odd escape, UTF-8, and every number
+        # written as it would be written again. It does not prove the depth, nor that an integer is not too long.
+        canonical = encode(value) == line and not _has_long_digits(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError):
+        canonical = False
+    if not canonical:
+        value, line = _exact(line)
+    if line.count(b"[") + line.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+        raise InvalidMessage(PARSE_ERROR, f"nested deeper than {MAX_DEPTH} levels", _id_of(value))
+    return value, line
+
+
+def error(id: Id | None, code: int, text: str, data: Any = None) -> bytes:  # noqa: A002 - the protocol's word
+    """The bytes of an error response."""
+    body: dict[str, Any] = {"code": code, "message": text}
+    if data is not None:
+        body["data"] = data
+    return encode({"jsonrpc": "2.0", "id": id, "error": body})
+
+
+def result(id: Id, value: Any) -> bytes:  # noqa: A002 - the protocol's word
+    """The bytes of a result response."""
+    return encode({"jsonrpc": "2.0", "id": id, "result": value})
+
+
+def readable_id(head: bytes, tail: bytes) -> Id | None:
+    """The id of a message of which only the beginning and the end are there.
+
+    It counts only as the first or second member after `{`, or as the last before the closing `}`: there it cannot
+    be a nested one.
+    """
+    found = _ID_AT_HEAD.match(head) or _ID_AT_TAIL.search(tail)
+    if found is None:
+        return None
+    try:
+        value = _decode(found["id"])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    return value if _is_id(value) else None
+
+
+_ID_TOKEN = rb'(?P<id>-?[0-9]{1,16}|"(?:[^"\\\x00-\x1f]|\\.){0,256}")'
+_ID_AT_HEAD = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*' + _ID_TOKEN + rb"\s*[,}]")
+_ID_AT_TAIL = re.compile(rb'[{,]\s*"id"\s*:\s*' + _ID_TOKEN + rb'\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*\Z')
+
+
+def _message(value: dict[str, Any], raw: bytes) -> Message:
+    id_ = value.get("id")
+    known_id = id_ if _is_id(id_) else None
+    if value.keys() - _MEMBERS:
+        _refuse_variants(value, known_id)
+    if value.get("jsonrpc") != "2.0":
+        raise InvalidMessage(INVALID_REQUEST, 'a message must say "jsonrpc": "2.0"', known_id)
+    if "method" in value:
+        return _call(value, raw, known_id)
+    if ("result" in value) == ("error" in value):
+        raise InvalidMessage(INVALID_REQUEST, "a message needs a method, a result or an error", known_id)
+    if "error" in value and type(value["error"]) is not dict:
+        raise InvalidMessage(INVALID_REQUEST, "an error must be an object", known_id)
+    if known_id is None and ("result" in value or id_ is not None):
+        raise InvalidMessage(INVALID_REQUEST, _BAD_ID)
+    return Response(known_id, value.get("result"), value.get("error"), raw)
+
+
+def _call(value: dict[str, Any], raw: bytes, known_id: Id | None) -> Request | Notification:
+    method = value["method"]
+    if "result" in value or "error" in value:
+        # Some servers run these as requests: reference implementations look at `method` first.
+        raise InvalidMessage(INVALID_REQUEST, "a message cannot be a request and a response at once", known_id)
+    if type(method) is not str:
+        raise InvalidMessage(INVALID_REQUEST, "a method must be a text", known_id)
+    params = value.get("params")
+    if params is not None and type(params) is not dict:
+        raise InvalidMessage(INVALID_PARAMS, "params must be an object", known_id)
+    if "id" not in value:
+        return Notification(method, params, raw)
+    if known_id is None:
+        raise InvalidMessage(INVALID_REQUEST, _BAD_ID)
+    return Request(known_id, method, params, raw)
+
+
+_MEMBERS = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
+_BAD_ID = "an id must be a text or an integer within ±(2^53-1)"
+
+
+def _is_id(value: Any) -> bool:
+    return type(value) is str or (type(value) is int and -MAX_ID <= value <= MAX_ID)
+
+
+def _refuse_variants(value: dict[str, Any], known_id: Id | None) -> None:
+    # Servers exist that match keys without regard to case (Go's encoding/json), so "Method" is a second "method".
+    for key in value:
+        if key not in _MEMBERS and key.casefold() in _MEMBERS:
+            raise InvalidMessage(INVALID_REQUEST, f"write the key {key.casefold()!r} in lower case", known_id)
+
+
+def _has_long_digits(line: bytes) -> bool:
+    """True when more digits follow each other than a number may have, be it in a text or in a number."""
+    # Such a run covers one of the bytes that stand one step apart, so only these and their surroundings are looked at.
+    step = MAX_NUMBER_LENGTH + 1
+    for at in range(step - 1, len(line), step):
+        if line[at] in _DIGITS:
+            before, after = line[max(0, at - step) : at], line[at : at + step]
+            run = len(before) - len(before.rstrip(_DIGITS)) + len(after) - len(after.lstrip(_DIGITS))
+            if run > MAX_NUMBER_LENGTH:
+                return True
+    return False
+
+
+_DIGITS = b"0123456789"
+
+
+class _NotStrict(ValueError):
+    """Valid to some JSON parsers, not to all, or not in the same way."""
+
+
+def _exact(line: bytes) -> tuple[Any, bytes]:
+    try:
+        value = _EXACT.decode(line.decode())
+        return value, encode(value)
+    except _NotStrict as problem:
+        raise InvalidMessage(PARSE_ERROR, str(problem), _lenient_id(line)) from None
+    except RecursionError:
+        raise InvalidMessage(PARSE_ERROR, f"nested deeper than {MAX_DEPTH} levels", readable_id(line, line)) from None
+    except UnicodeDecodeError:
+        raise InvalidMessage(PARSE_ERROR, "not UTF-8", readable_id(line, line)) from None
+    except UnicodeEncodeError:
+        raise InvalidMessage(PARSE_ERROR, "a lone surrogate is no character", _lenient_id(line)) from None
+    except json.JSONDecodeError:
+        raise InvalidMessage(PARSE_ERROR, "not JSON") from None
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _NotStrict("a key stands twice in one object")
+    return members
+
+
+def _number(token: str) -> msgspec.Raw:
+    exponent = token.lower().partition("e")[2]
+    if len(token) > MAX_NUMBER_LENGTH or (exponent and abs(int(exponent)) > MAX_EXPONENT):
+        raise _NotStrict(
+            f"a number may have up to {MAX_NUMBER_LENGTH} characters and an exponent within ±{MAX_EXPONENT}"
+        )
+    return msgspec.Raw(token.encode())
+
+
+def _integer(token: str) -> int | msgspec.Raw:
+    # Short ones are exact as they are; "-0" would lose its sign.
+    return int(token) if len(token) <= 18 and token != "-0" else _number(token)
+
+
+def _constant(token: str) -> Any:
+    raise _NotStrict(f"{token} is not JSON")
+
+
+_EXACT = json.JSONDecoder(
+    object_pairs_hook=_members, parse_float=_number, parse_int=_integer, parse_constant=_constant, strict=True
+)
+
+
+def _lenient_id(line: bytes) -> Id | None:
+    """The id of a message that is JSON, though not strictly: the only top-level one."""
+    # The hook is called for the outermost object last.
+    objects: list[list[tuple[str, Any]]] = []
+    try:
+        value = json.loads(line.decode(), object_pairs_hook=lambda pairs: objects.append(pairs) or pairs)
+    except (ValueError, RecursionError):
+        return None
+    ids = [item for key, item in objects[-1] if key.casefold() == "id"] if objects and value is objects[-1] else []
+    return _only_id(ids)
+
+
+def _id_of(value: Any) -> Id | None:
+    return _only_id([value["id"]]) if type(value) is dict and "id" in value else None
+
+
+def _only_id(ids: list[Any]) -> Id | None:
+    if len(ids) != 1 or not _is_id(ids[0]):
+        return None
+    found: Id = ids[0]
+    return None if type(found) is str and not found.isprintable() else found
+
+
+def _depth(value: Any) -> int:
+    """Levels of nesting, counted without recursion, and no further than one beyond `MAX_DEPTH`."""
+    level, depth = ([value] if type(value) in _CONTAINERS else []), 0
+    while level and depth <= MAX_DEPTH:
+        depth += 1
+        level = [item for parent in level for item in _items(parent) if type(item) in _CONTAINERS]
+    return depth
+
+
+_CONTAINERS = (dict, list)
+
+
+def _items(value: Any) -> Iterable[Any]:
+    return value.values() if type(value) is dict else value

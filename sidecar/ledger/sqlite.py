@@ -1,0 +1,170 @@
+"""The ledger in one SQLite file, shared by any number of processes on this machine.
+
+One transaction a claim, in WAL mode: what is committed survives the death of every process (`synchronous=NORMAL`
+leaves out the wait for the disk; after a power cut the last claims may be gone). Totals are decimal text, summed in
+Python: exact, whatever their size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Context, Decimal
+from pathlib import Path
+from typing import Final, TypeVar
+
+from sidecar.errors import StoreUnavailable
+from sidecar.ledger.values import Amount, Claim, Claimed, Entry, Exhausted, Reservation, window_start
+
+PATIENCE: Final = 2.0
+"""Seconds that a claim waits for other processes before the store counts as unavailable."""
+
+KEPT: Final = 2
+"""Windows that are kept behind the present one, so that a late refund still finds its own."""
+
+_EXACT = Context(prec=200)
+"""Amounts have up to 34 digits and exponents within ±30, so sums of them fit with room to spare."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS counters (
+    counter TEXT NOT NULL, holder TEXT NOT NULL, window INTEGER NOT NULL, start INTEGER NOT NULL, total TEXT NOT NULL,
+    PRIMARY KEY (counter, holder, window, start)
+) WITHOUT ROWID
+"""
+_TOTAL = "SELECT total FROM counters WHERE counter = ? AND holder = ? AND window = ? AND start = ?"
+_STORE = (
+    "INSERT INTO counters VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (counter, holder, window, start) DO UPDATE SET total = excluded.total"
+)
+_FORGET_OLDER = "DELETE FROM counters WHERE counter = ? AND holder = ? AND window = ? AND start < ?"
+_FORGET_ALL_OLD = "DELETE FROM counters WHERE start + window * ? < ?"
+
+_Result = TypeVar("_Result")
+
+
+class SqliteLedger:
+    """Counters in the file `path`; `clock` gives Unix seconds.
+
+    A claim is tried at once on the caller's thread; when another process holds the file, a thread of our own waits
+    for it, so that nobody else does.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        try:
+            self._hasty = _Connection(path, patience=0.0)
+            self._patient = _Connection(path, patience=PATIENCE)
+            self._patient.run(lambda db: db.execute(_SCHEMA))
+            self._patient.run(lambda db: db.execute(_FORGET_ALL_OLD, (KEPT + 1, int(clock()))))
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"cannot use {path} as the store of counters: {error}") from None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+
+    def claim_at_once(self, reservations: tuple[Reservation, ...]) -> Claimed | None:
+        try:
+            return self._hasty.run(lambda db: _claim(db, reservations, self._clock()))
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                return None
+            raise _unavailable(error) from None
+        except sqlite3.Error as error:
+            raise _unavailable(error) from None
+
+    async def claim(self, reservations: tuple[Reservation, ...]) -> Claimed:
+        return await self._wait(lambda db: _claim(db, reservations, self._clock()))
+
+    async def give_back(self, entries: tuple[Entry, ...]) -> None:
+        await self._wait(lambda db: _give_back(db, entries))
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._patient.close)
+        self._thread.shutdown(wait=False)
+        self._hasty.close()
+
+    async def _wait(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._patient.run, work)
+        except sqlite3.Error as error:
+            raise _unavailable(error) from None
+
+
+def _claim(db: sqlite3.Connection, reservations: tuple[Reservation, ...], now: float) -> Claimed:
+    # Two reservations may be on one counter, so totals are looked up once and carried on.
+    totals: dict[tuple[str, str, int, int], Amount] = {}
+    left: list[Amount] = []
+    for position, wanted in enumerate(reservations):
+        start = window_start(now, wanted.window)
+        key = (wanted.counter, wanted.holder, wanted.window, start)
+        total = totals[key] if key in totals else _total(db, key) or _begin(db, key)
+        after = _add(total, wanted.amount)
+        if after > wanted.limit:
+            return Exhausted(position, max(1, round(start + wanted.window - now)))
+        totals[key] = after
+        left.append(_add(wanted.limit, -after))
+    for key, total in totals.items():
+        db.execute(_STORE, (*key, str(total)))
+    entries = tuple(Entry(wanted, window_start(now, wanted.window)) for wanted in reservations)
+    return Claim(entries, tuple(left))
+
+
+def _give_back(db: sqlite3.Connection, entries: tuple[Entry, ...]) -> None:
+    for entry in entries:
+        taken = entry.reservation
+        key = (taken.counter, taken.holder, taken.window, entry.start)
+        # A window that is gone needs nothing back, and no other window may get it.
+        total = _total(db, key)
+        if total:
+            db.execute(_STORE, (*key, str(max(0, _add(total, -taken.amount)))))
+
+
+def _total(db: sqlite3.Connection, key: tuple[str, str, int, int]) -> Amount:
+    row = db.execute(_TOTAL, key).fetchone()
+    return _amount(row[0]) if row else 0
+
+
+def _begin(db: sqlite3.Connection, key: tuple[str, str, int, int]) -> Amount:
+    """A counter at 0: often the first in its window, when the windows long gone can be forgotten."""
+    counter, holder, window, start = key
+    db.execute(_FORGET_OLDER, (counter, holder, window, start - KEPT * window))
+    return 0
+
+
+def _amount(text: str) -> Amount:
+    return int(text) if text.isdecimal() else Decimal(text)
+
+
+def _add(one: Amount, other: Amount) -> Amount:
+    if isinstance(one, int) and isinstance(other, int):
+        return one + other
+    return _EXACT.add(Decimal(one), Decimal(other))
+
+
+class _Connection:
+    """One connection, used by one thread at a time; `patience` is how many seconds it waits for other processes."""
+
+    def __init__(self, path: Path, patience: float) -> None:
+        self._db = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
+
+    def run(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        """Do `work` in one transaction: all of it, or nothing."""
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            result = work(db)
+            db.execute("COMMIT")
+        finally:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+        return result
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def _unavailable(error: sqlite3.Error) -> StoreUnavailable:
+    return StoreUnavailable(f"the store of counters cannot be used: {error}")

@@ -1,0 +1,164 @@
+"""Events as Prometheus metrics. Label values are bounded: what nobody vouches for is counted as `_other`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
+from prometheus_client.exposition import choose_encoder
+
+from sidecar import __version__
+from sidecar.events import (
+    Decided,
+    Dropped,
+    EngineFailed,
+    EngineReady,
+    Event,
+    Listed,
+    Passed,
+    Refused,
+    Settled,
+    StoreFailed,
+)
+from sidecar.protocol import METHODS, TOOLS_CALL
+from sidecar.text import shown
+
+OTHER: Final = "_other"
+MAX_TOOLS: Final = 500
+"""Tools with series of their own, from the policy and from the server's lists."""
+
+_JUDGING_BUCKETS = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 1)
+_SERVER_BUCKETS = (1e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class Metrics:
+    """All metrics of one sidecar, in a registry of their own."""
+
+    def __init__(self, server: str, opa_version: str) -> None:
+        disable_created_metrics()  # they double the series and no dashboard reads them
+        self.registry = registry = CollectorRegistry()
+        self._server = server
+        self._tools: set[str] = set()
+        self._children: dict[tuple[Any, ...], Any] = {}
+        self._info: list[tuple[Gauge, tuple[str, ...]]] = []
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"mcp_policy_{name}", text, ("server", *labels), registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"mcp_policy_{name}", text, ("server", *labels), registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(f"mcp_policy_{name}", text, ("server", *labels), buckets=buckets, registry=registry)
+
+        self._decisions = counter(
+            "decisions_total", "Decisions on tool calls.", "tool", "decision", "kind", "rule", "mode", "cache"
+        )
+        self._agents = counter("agent_decisions_total", "Decisions by client.", "client", "decision")
+        self._judging = histogram(
+            "decision_duration_seconds", "Time that judging a call took.", _JUDGING_BUCKETS, "phase", "cache"
+        )
+        self._upstream = histogram(
+            "upstream_duration_seconds", "Time until the server answered a call.", _SERVER_BUCKETS, "tool"
+        )
+        self._engine_errors = counter("engine_errors_total", "Questions without a usable answer.", "kind")
+        self._left = gauge("limit_remaining", "What the last call left of a limit.", "tool", "rule")
+        self._reservations = counter("reservations_total", "Reservations of limits.", "result")
+        self._bundle = gauge("bundle_info", "The policy in force.", "revision", "commit", "serial")
+        self._activated = gauge("bundle_activated_timestamp_seconds", "When the policy in force was first seen.")
+        self._rules = gauge("rule_info", "The rules of the policy in force.", "tool", "rule", "file", "line", "kind")
+        self._requests = counter("requests_total", "Messages of the client that were read.", "method")
+        self._dropped = counter("dropped_messages_total", "Messages that went nowhere.", "sender")
+        self._store_errors = counter("store_errors_total", "Failures of the store of counters.")
+        self._sessions = gauge("sessions", "Sessions that are open.")
+        self._sessions.labels(server).set(1)
+        build = Info("mcp_policy_build", "What is running.", registry=registry)
+        build.info({"version": __version__, "opa": opa_version})
+        for result in ("reserved", "refused", "returned"):
+            self._reservations.labels(server, result)
+        self._client = OTHER
+        self._revision = ""
+
+    def hear(self, event: Event) -> None:
+        """Count one event."""
+        match event:
+            case Decided():
+                self._decided(event)
+            case Passed():
+                self._request(event.method)
+            case Settled():
+                self._child(self._upstream, self._tool(event.tool)).observe(event.seconds)
+                if event.returned:
+                    self._child(self._reservations, "returned").inc(event.returned)
+            case Refused():
+                self._child(
+                    self._decisions, OTHER, "deny", "invalid_request", "", "enforce", "none"
+                ).inc()
+            case EngineFailed():
+                self._child(self._engine_errors, event.kind).inc()
+            case Dropped():
+                self._child(self._dropped, event.sender).inc()
+            case StoreFailed():
+                self._child(self._store_errors).inc()
+            case Listed():
+                self._tools.update(event.tools[: max(0, MAX_TOOLS - len(self._tools))])
+            case EngineReady():
+                self._activate(event)
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """All metrics in the format that an Accept header asks for, and its content type."""
+        encode: Callable[[CollectorRegistry], bytes]
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type
+
+    def _decided(self, event: Decided) -> None:
+        tool = self._tool(event.call.tool)
+        decision = "allow" if event.allowed else "deny"
+        cache = "hit" if event.remembered else "miss"
+        self._request(TOOLS_CALL)
+        self._child(self._decisions, tool, decision, event.kind, event.rule, "enforce", cache).inc()
+        self._child(self._agents, event.client or OTHER, decision).inc()
+        self._child(self._judging, "total", cache).observe(event.seconds)
+        if event.engine_seconds is not None:
+            self._child(self._judging, "engine", cache).observe(event.engine_seconds)
+        for rule, left in event.left:
+            self._child(self._left, tool, rule).set(left)
+        if event.left:
+            self._child(self._reservations, "reserved").inc(len(event.left))
+        elif event.limited:
+            self._child(self._reservations, "refused").inc()
+
+    def _activate(self, event: EngineReady) -> None:
+        if event.revision == self._revision:
+            return
+        self._revision = event.revision
+        for gauge, labels in self._info:
+            gauge.remove(*labels)
+        self._info = [(self._bundle, (self._server, event.revision, "", str(event.serial)))]
+        self._tools.update(sorted(event.terms.tools)[: max(0, MAX_TOOLS - len(self._tools))])
+        for rule in event.terms.rules:
+            tool = rule.tool if rule.tool in self._tools else OTHER if rule.tool != "*" else "*"
+            labels = (self._server, tool, rule.rule, rule.file, str(rule.line), rule.kind)
+            self._info.append((self._rules, labels))
+            if tool in self._tools:
+                # From the start at 0, so that increase() sees the first denial.
+                self._child(self._decisions, tool, "deny", rule.kind, rule.rule, "enforce", "miss")
+        for gauge, labels in self._info:
+            gauge.labels(*labels).set(1)
+        self._activated.labels(self._server).set(time.time())
+
+    def _request(self, method: str) -> None:
+        self._child(self._requests, method if method in METHODS else OTHER).inc()
+
+    def _tool(self, name: str) -> str:
+        return shown(name) if name in self._tools else OTHER
+
+    def _child(self, metric: Any, *labels: str) -> Any:
+        # labels() of the library takes longer than all the rest of an update.
+        key = (metric, *labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = metric.labels(self._server, *labels)
+        return child

@@ -1,0 +1,161 @@
+"""The few facts of the Model Context Protocol that judging a call needs: methods, tool calls, denials, outcomes.
+
+Sources: the schema of revision 2026-07-28 and of those before it; JSON-RPC messages are `sidecar.jsonrpc`'s.
+"""
+
+from __future__ import annotations
+
+import enum
+import unicodedata
+from typing import Any, Final
+
+import msgspec
+
+from sidecar import jsonrpc
+from sidecar.errors import InvalidMessage
+from sidecar.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, Id, Notification, Request, Response
+from sidecar.text import is_plain, quoted, shown
+
+TOOLS_CALL: Final = "tools/call"
+TOOLS_LIST: Final = "tools/list"
+CANCELLED: Final = "notifications/cancelled"
+
+REVISIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28")
+"""The protocol revisions that pass through, oldest first."""
+
+DENIED: Final = "[INTERCEPT POLICY DENIED]"
+DECISION_META: Final = "intercept/decision"
+SERVER_GONE: Final = -32000
+"""Code of the error that answers what was outstanding when the server ended (implementation-defined range)."""
+
+METHODS: Final = frozenset(
+    {
+        "initialize", "ping", "server/discover", "completion/complete", "logging/setLevel",
+        "tools/call", "tools/list", "prompts/get", "prompts/list", "resources/list", "resources/read",
+        "resources/templates/list", "resources/subscribe", "resources/unsubscribe", "subscriptions/listen",
+        "roots/list", "sampling/createMessage", "elicitation/create",
+        "tasks/get", "tasks/result", "tasks/list", "tasks/cancel", "tasks/update",
+        "notifications/cancelled", "notifications/initialized", "notifications/progress", "notifications/message",
+        "notifications/roots/list_changed", "notifications/tools/list_changed", "notifications/prompts/list_changed",
+        "notifications/resources/list_changed", "notifications/resources/updated", "notifications/tasks/status",
+        "notifications/elicitation/complete",
+    }
+)  # fmt: skip
+"""Every method of any revision, of either side. Others pass too; a look-alike of one of these does not."""
+
+
+class ToolCall(msgspec.Struct, frozen=True, gc=False):
+    """One `tools/call` as it will be judged and, if allowed, sent. `arguments` is `{}` when absent or null."""
+
+    id: Id
+    tool: str
+    arguments: dict[str, Any]
+    stateless: bool
+    raw: bytes
+
+
+class Outcome(enum.Enum):
+    """How a forwarded call ended, as far as what it reserved is concerned."""
+
+    SUCCEEDED = "success"
+    FAILED = "failure"
+    """A result with `isError: true`: it may have run."""
+    ERROR = "error"
+    """A JSON-RPC error, or a result that asks for more input before it runs: it did not run."""
+    UNKNOWN = "unknown"
+    """Cancelled, timed out, connection lost: it may have run."""
+
+
+def check_method(message: Request | Notification) -> None:
+    """Refuse a method that differs from a known one only in case, blanks or look-alike characters."""
+    method = message.method
+    if method in METHODS:
+        return
+    folded = "".join(unicodedata.normalize("NFKC", method).casefold().split())
+    if not is_plain(method) or folded in _FOLDED_METHODS:
+        id_ = message.id if isinstance(message, Request) else None
+        raise InvalidMessage(INVALID_REQUEST, f"no method is called {quoted(shown(method))}", id_)
+
+
+def tool_call(request: Request) -> ToolCall:
+    """The call in a `tools/call` request. Raises `InvalidMessage` unless every part has its exact shape."""
+    params = request.params
+    if params is None:
+        raise InvalidMessage(INVALID_PARAMS, "tools/call needs params with a name", request.id)
+    for key in params:
+        if key not in _CALL_MEMBERS and key.casefold() in _FOLDED_CALL_MEMBERS:
+            raise InvalidMessage(INVALID_PARAMS, f"params has a look-alike of the key {key.casefold()!r}", request.id)
+    tool, arguments, meta = params.get("name"), params.get("arguments"), params.get("_meta")
+    if type(tool) is not str or not tool:
+        raise InvalidMessage(INVALID_PARAMS, "tools/call needs the name of a tool, a text that is not empty", request.id)
+    if arguments is not None and type(arguments) is not dict:
+        raise InvalidMessage(INVALID_PARAMS, "arguments must be an object", request.id)
+    return ToolCall(request.id, tool, arguments or {}, _is_stateless(meta), request.raw)
+
+
+def is_odd_name(tool: str) -> bool:
+    """True for a tool name that servers exist to fold onto another: invisible characters, outer blanks, odd forms."""
+    if tool.isascii():
+        return not tool.isprintable() or tool != tool.strip()
+    return not is_plain(tool) or tool != tool.strip() or tool != unicodedata.normalize("NFKC", tool)
+
+
+def denial(call: ToolCall, text: str, decision: dict[str, Any]) -> bytes:
+    """The answer to a call that policy refuses: a tool result that a model can read, not a protocol error."""
+    body: dict[str, Any] = {
+        "content": [{"type": "text", "text": f"{DENIED} {text}"}],
+        "isError": True,
+        "_meta": {DECISION_META: decision},
+    }
+    if call.stateless:
+        body["resultType"] = "complete"
+    return jsonrpc.result(call.id, body)
+
+
+def outcome(reply: Response) -> Outcome:
+    """What the server's answer says about a call."""
+    if reply.error is not None:
+        return Outcome.ERROR
+    answer = reply.result
+    if type(answer) is not dict:
+        return Outcome.SUCCEEDED
+    if answer.get("resultType") == "input_required":
+        return Outcome.ERROR
+    return Outcome.FAILED if answer.get("isError") is True else Outcome.SUCCEEDED
+
+
+def client_name(request: Request) -> str | None:
+    """What the client calls itself, where this request says it: in `initialize`, or in the `_meta` of any other."""
+    params = request.params or {}
+    meta = params.get("_meta")
+    about = params.get("clientInfo") if request.method == "initialize" else None
+    if about is None and type(meta) is dict:
+        about = meta.get(_CLIENT_META)
+    name = about.get("name") if type(about) is dict else None
+    return name if type(name) is str else None
+
+
+def listed_tools(reply: Response) -> list[str]:
+    """The names in an answer to `tools/list`; what has no name is left out."""
+    tools = reply.result.get("tools") if type(reply.result) is dict else None
+    named = [tool.get("name") for tool in tools if type(tool) is dict] if type(tools) is list else []
+    return [name for name in named if type(name) is str]
+
+
+def cancelled_id(message: Notification) -> Id | None:
+    """The id that a `notifications/cancelled` names, or None."""
+    named = (message.params or {}).get("requestId")
+    return named if type(named) in (str, int) else None
+
+
+_CALL_MEMBERS = frozenset({"name", "arguments", "_meta", "task", "inputResponses", "requestState"})
+_FOLDED_CALL_MEMBERS = frozenset(key.casefold() for key in _CALL_MEMBERS)
+_FOLDED_METHODS = frozenset(method.casefold() for method in METHODS)
+_VERSION_META = "io.modelcontextprotocol/protocolVersion"
+_CLIENT_META = "io.modelcontextprotocol/clientInfo"
+
+
+def _is_stateless(meta: Any) -> bool:
+    """True when the request itself says a revision from 2026-07-28 on: there a result needs its `resultType`."""
+    version = meta.get(_VERSION_META) if type(meta) is dict else None
+    return type(version) is str and version >= "2026-07-28"

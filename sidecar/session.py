@@ -1,0 +1,211 @@
+"""One client and one server: what happens to each message between them. Bytes in, bytes out; no transport.
+
+Everything that is not a tool call is forwarded at the first look; a tool call goes through the gate. What is sent is
+always the canonical form of what was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from sidecar import jsonrpc, protocol
+from sidecar.enforce import Forward, Gate, Reply, Trial, Verdict
+from sidecar.errors import InvalidMessage
+from sidecar.events import Dropped, Emit, Listed, Passed, Refused
+from sidecar.framing import TooLong
+from sidecar.inflight import Inflight
+from sidecar.jsonrpc import INTERNAL_ERROR, INVALID_REQUEST, Id, Notification, Request, Response
+from sidecar.protocol import Outcome, ToolCall
+
+Send = Callable[[bytes], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plain:
+    """A request that is no call, forwarded and outstanding."""
+
+    lists_tools: bool = False
+
+
+@dataclass(slots=True)
+class _Judged:
+    """A call that is being judged."""
+
+    trial: Trial
+
+
+_Pending = _Plain | _Judged | Forward
+_PLAIN: Final = _Plain()
+_LISTING: Final = _Plain(lists_tools=True)
+
+
+class Session:
+    """Passes messages between `to_client` and `to_server`, which write one message each."""
+
+    def __init__(self, *, server: str, session: str, gate: Gate, emit: Emit, to_client: Send, to_server: Send) -> None:
+        self._server = server
+        self._session = session
+        self._gate = gate
+        self._emit = emit
+        self._to_client = to_client
+        self._to_server = to_server
+        self._requests: Inflight[_Pending] = Inflight()
+        self._asked_of_client: Inflight[_Plain] = Inflight()
+
+    # From the client.
+
+    def from_client(self, line: bytes | TooLong) -> None:
+        """Take one message of the client: forward it, judge it, or refuse it."""
+        try:
+            if isinstance(line, TooLong):
+                raise _too_long(line)
+            match jsonrpc.read(line):
+                case Request() as request:
+                    self._request(request)
+                case Notification() as notification:
+                    self._notification(notification)
+                case Response() as response:
+                    self._client_response(response)
+        except InvalidMessage as problem:
+            self._refuse(problem)
+
+    def _request(self, request: Request) -> None:
+        protocol.check_method(request)
+        if self._requests.is_taken(request.id):
+            raise InvalidMessage(INVALID_REQUEST, "this id is taken by a request that has no answer yet", request.id)
+        if self._requests.is_full:
+            raise InvalidMessage(INVALID_REQUEST, "too many requests wait for an answer", request.id)
+        if (client := protocol.client_name(request)) is not None:
+            self._gate.meet(client)
+        if request.method == protocol.TOOLS_CALL:
+            self._call(protocol.tool_call(request))
+            return
+        self._requests.open(request.id, _LISTING if request.method == protocol.TOOLS_LIST else _PLAIN)
+        self._emit(Passed(self._server, request.method))
+        self._to_server(request.raw)
+
+    def _call(self, call: ToolCall) -> None:
+        delivered = False
+
+        def deliver(verdict: Verdict) -> None:
+            nonlocal delivered
+            delivered = True
+            match verdict:
+                case Forward():
+                    self._requests.open(call.id, verdict)
+                    self._to_server(call.raw)
+                case Reply():
+                    self._requests.close(call.id)
+                    self._to_client(verdict.message)
+
+        trial = self._gate.judge(call, deliver)
+        if not delivered:
+            self._requests.open(call.id, _Judged(trial))
+
+    def _notification(self, notification: Notification) -> None:
+        protocol.check_method(notification)
+        if notification.method == protocol.TOOLS_CALL:
+            # Nothing forbids a server to run it, and nobody would hear of it.
+            raise InvalidMessage(INVALID_REQUEST, "tools/call needs an id")
+        if notification.method == protocol.CANCELLED and self._cancel(protocol.cancelled_id(notification)):
+            return
+        self._emit(Passed(self._server, notification.method))
+        self._to_server(notification.raw)
+
+    def _cancel(self, id_: Id | None) -> bool:
+        """End what the client gives up; True when the server need not know, because it never saw the call."""
+        pending = self._requests.get(id_) if id_ is not None else None
+        match pending:
+            case None:
+                return False
+            case _Judged():
+                pending.trial.drop()
+                self._requests.close(id_)  # type: ignore[arg-type] # it named a request
+                return True
+        given_up = self._requests.cancel(id_)  # type: ignore[arg-type] # likewise
+        if isinstance(given_up, Forward):
+            self._gate.settle(given_up, Outcome.UNKNOWN)
+        return False
+
+    def _client_response(self, response: Response) -> None:
+        if response.id is None or self._asked_of_client.close(response.id) is None:
+            self._emit(Dropped(self._server, "client", "an answer that no request of the server waits for"))
+            return
+        self._to_server(response.raw)
+
+    def _refuse(self, problem: InvalidMessage) -> None:
+        self._emit(Refused(self._gate.next_id(), self._server, self._session, problem.code, str(problem)))
+        self._to_client(jsonrpc.error(problem.id, problem.code, str(problem)))
+
+    # From the server.
+
+    def from_server(self, line: bytes | TooLong) -> None:
+        """Take one message of the server: forward it, or drop it."""
+        try:
+            if isinstance(line, TooLong):
+                raise _too_long(line)
+            match jsonrpc.read(line):
+                case Response() as response:
+                    self._response(response)
+                case Request() as request:
+                    self._server_request(request)
+                case Notification() as notification:
+                    self._to_client(notification.raw)
+        except InvalidMessage as problem:
+            self._unreadable(problem)
+
+    def _response(self, response: Response) -> None:
+        if response.id is None:
+            # An error about a message that the server could not read: it answers no request of ours.
+            self._to_client(response.raw)
+            return
+        if isinstance(self._requests.get(response.id), _Judged):
+            self._emit(Dropped(self._server, "server", "an answer to a call that it did not get"))
+            return
+        pending = self._requests.close(response.id)
+        if pending is None:
+            self._emit(Dropped(self._server, "server", "an answer that no request waits for"))
+            return
+        if isinstance(pending, Forward):
+            self._gate.settle(pending, protocol.outcome(response))
+        elif pending.lists_tools:
+            self._emit(Listed(self._server, protocol.listed_tools(response)))
+        self._to_client(response.raw)
+
+    def _server_request(self, request: Request) -> None:
+        if self._asked_of_client.is_taken(request.id) or self._asked_of_client.is_full:
+            self._emit(Dropped(self._server, "server", "a request whose id is taken, or one too many"))
+            return
+        self._asked_of_client.open(request.id, _PLAIN)
+        self._to_client(request.raw)
+
+    def _unreadable(self, problem: InvalidMessage) -> None:
+        self._emit(Dropped(self._server, "server", str(problem)))
+        pending = self._requests.get(problem.id) if problem.id is not None else None
+        if pending is None or isinstance(pending, _Judged):
+            return
+        # Its answer came and cannot be passed on: the client must not wait for another.
+        self._requests.close(problem.id)  # type: ignore[arg-type] # it was found
+        if isinstance(pending, Forward):
+            self._gate.settle(pending, Outcome.UNKNOWN)
+        self._to_client(jsonrpc.error(problem.id, INTERNAL_ERROR, f"the server's answer cannot be passed on: {problem}"))
+
+    # The end.
+
+    def server_ended(self) -> None:
+        """The server is gone: answer everything that waits for it."""
+        for id_, pending, expected in self._requests.drain():
+            match pending:
+                case Forward():
+                    self._gate.settle(pending, Outcome.UNKNOWN)
+                case _Judged():
+                    pending.trial.drop()
+            if expected:
+                self._to_client(jsonrpc.error(id_, protocol.SERVER_GONE, "the MCP server ended before it answered"))
+
+
+def _too_long(line: TooLong) -> InvalidMessage:
+    text = f"a message may have up to {line.limit} bytes"
+    return InvalidMessage(INVALID_REQUEST, text, jsonrpc.readable_id(line.head, line.tail))

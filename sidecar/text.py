@@ -1,0 +1,42 @@
+"""Text from outside, made fit to show: capped, with nothing in it that a terminal or a reader could be fooled by."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+
+SHOWN_LENGTH = 128
+"""Characters of a name from outside that are shown; more is cut and marked with `…`."""
+
+
+def is_plain(text: str) -> bool:
+    """True when every character is visible or a blank, none of them invisible, bidirectional or a control."""
+    return text.isascii() and text.isprintable() or not any(map(_is_hidden, text))
+
+
+def visible(text: str) -> str:
+    """The text with control, invisible and bidirectional characters written as JSON escapes (`\\u202e`)."""
+    if is_plain(text):
+        return text
+    return "".join(_escape(char) if _is_hidden(char) else char for char in text)
+
+
+def shown(name: str) -> str:
+    """A name from outside as it may stand in a log line, a metric label or an error text."""
+    return visible(name[:SHOWN_LENGTH]) + ("…" if len(name) > SHOWN_LENGTH else "")
+
+
+def quoted(name: str) -> str:
+    """A name between double quotes, escaped as in a JSON string; other letters stand as they are."""
+    return visible(json.dumps(name, ensure_ascii=False))
+
+
+def _is_hidden(char: str) -> bool:
+    # C*: control, format (zero width, bidirectional), surrogate, private use, unassigned; Zl, Zp: line ends to some.
+    category = unicodedata.category(char)
+    return category[0] == "C" or category in ("Zl", "Zp")
+
+
+def _escape(char: str) -> str:
+    # json leaves DEL as it is, so that one is written by hand.
+    return "\\u007f" if char == "\x7f" else json.dumps(char)[1:-1]

@@ -1,0 +1,1 @@
+"""Where servers are: they move messages, and know nothing of what is in them."""
