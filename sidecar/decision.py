@@ -140,6 +140,8 @@ def read_answer(body: bytes, bundle: Bundle) -> Answer:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise EngineUnavailable("shape", "the policy engine's answer has not the agreed shape") from None
     decision = reply.result
+    if decision.kind == "undecided":
+        raise EngineUnavailable("undecided", "the policy engine could not decide this call")
     if decision.revision != bundle.revision or decision.serial != bundle.serial:
         raise EngineUnavailable("revision", "the policy engine answered by another policy than the one in force")
     if decision.action == "allow" and (decision.violations or not all(map(_countable, decision.reserve))):

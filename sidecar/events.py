@@ -11,7 +11,7 @@ from sidecar.decision import Violation
 from sidecar.policy.bundle import Terms
 from sidecar.protocol import Outcome, ToolCall
 
-ENGINE_ERRORS: Final = ("timeout", "connection", "reply", "shape", "revision", "canary", "exit")
+ENGINE_ERRORS: Final = ("timeout", "connection", "reply", "shape", "undecided", "revision", "canary", "exit")
 """The ways in which the engine can fail to give a usable answer."""
 
 

@@ -34,7 +34,7 @@ decision := answer("allow", {"rule": "", "reason": "", "kind": "allow"}, reserva
 	count(violations) == 0
 	permitted
 	every rule in rules {
-		rule.id in data.intercept.policy.passes
+		proven(rule)
 	}
 }
 
@@ -89,12 +89,18 @@ violations := [{
 
 violations := [violation |
 	some rule in rules
-	not rule.id in data.intercept.policy.passes
+	not proven(rule)
 	violation := {"rule": rule.name, "reason": rule.reason, "kind": rule.kind, "monitor": false}
 ] if {
 	input.tool != "intercept/canary-denied"
 	permitted
 }
+
+# METADATA
+# description: |
+#   True when the compiled policy shows that the call passes the rule. A rule of its own because what is negated must
+#   not be undefined: in a policy that only denies, the package intercept.policy has no rules at all.
+proven(rule) if rule.id in data.intercept.policy.passes
 
 # METADATA
 # description: What an allowed call takes from the counters of its rules.

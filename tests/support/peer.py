@@ -1,0 +1,226 @@
+"""A program that speaks one JSON message a line on its pipes, and the client's side of it. Every wait is bounded."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tests.support import SIDECAR, STUB
+
+SECONDS = 15.0
+"""Longest wait for anything that should come at once; only a failing test waits it out."""
+
+REVISION = "2025-11-25"
+
+
+class Peer:
+    """A running program; what it writes on its error stream goes to a file."""
+
+    def __init__(self, command: Sequence[str], folder: Path, env: dict[str, str] | None = None) -> None:
+        self.errors_path = folder / f"stderr-{time.monotonic_ns()}.txt"
+        with self.errors_path.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [str(word) for word in command],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+                env={**os.environ, "HOME": str(folder), **(env or {})},
+            )  # fmt: skip
+        self._buffer = b""
+        self._last_id = 0
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        self.process.kill()
+        self.process.wait(SECONDS)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    @property
+    def errors(self) -> str:
+        """What the program wrote on its error stream so far."""
+        return self.errors_path.read_text(errors="replace")
+
+    def send_bytes(self, data: bytes) -> None:
+        """Write bytes as they are."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(data)
+        self.process.stdin.flush()
+
+    def send(self, message: Any) -> None:
+        """Write one message as a line."""
+        self.send_bytes(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+
+    def read_line(self, seconds: float = SECONDS) -> bytes | None:
+        """The next line, without its end; None at the end of the stream. Raises TimeoutError."""
+        assert self.process.stdout is not None
+        deadline = time.monotonic() + seconds
+        while b"\n" not in self._buffer:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
+                raise TimeoutError(f"no line within {seconds} s; it said: {self.errors[-2000:]}")
+            data = os.read(self.process.stdout.fileno(), 1 << 20)
+            if not data:
+                return None
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line
+
+    def read(self, seconds: float = SECONDS) -> Any:
+        """The next message."""
+        line = self.read_line(seconds)
+        assert line is not None, f"the program ended; it said: {self.errors[-2000:]}"
+        return json.loads(line)
+
+    def reply(self, wanted: str | int | None, seconds: float = SECONDS) -> Any:
+        """The next response with this id; other messages are passed over."""
+        while True:
+            message = self.read(seconds)
+            if "method" not in message and message.get("id") == wanted:
+                return message
+
+    def request(self, method: str, params: Any = None, seconds: float = SECONDS) -> Any:
+        """Send a request and wait for its response."""
+        id_ = self.post(method, params)
+        return self.reply(id_, seconds)
+
+    def post(self, method: str, params: Any = None) -> int:
+        """Send a request and return its id."""
+        self._last_id += 1
+        message = {"jsonrpc": "2.0", "id": self._last_id, "method": method}
+        self.send(message if params is None else message | {"params": params})
+        return self._last_id
+
+    def call(self, tool: str, arguments: Any = None, seconds: float = SECONDS) -> Any:
+        """Call a tool and wait for the response."""
+        params = {"name": tool} if arguments is None else {"name": tool, "arguments": arguments}
+        return self.request("tools/call", params, seconds)
+
+    def initialize(self) -> Any:
+        """Say hello as a client of revision 2025-11-25."""
+        answer = self.request(
+            "initialize",
+            {"protocolVersion": REVISION, "capabilities": {}, "clientInfo": {"name": "peer", "version": "1"}},
+        )
+        self.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        return answer
+
+    def wait_for_error(self, text: str, seconds: float = SECONDS) -> None:
+        """Wait until the error stream holds a text."""
+        until(lambda: text in self.errors, seconds, f"{text!r} on the error stream")
+
+    def close(self) -> None:
+        """Close its input."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:
+            pass
+
+    def wait(self, seconds: float = SECONDS) -> int:
+        """Wait for its end; its exit status, negative for a signal."""
+        return self.process.wait(seconds)
+
+    def end(self) -> int:
+        """Close its input and wait for its end."""
+        self.close()
+        return self.wait()
+
+
+class Sidecar(Peer):
+    """`sidecar run` in front of a server; by default the stub, which logs what it receives to `received`."""
+
+    def __init__(
+        self, folder: Path, policy: str | Path, *options: str, server: Sequence[str] | None = None,
+        env: dict[str, str] | None = None, state: Path | None = None, ready: bool = True,
+    ) -> None:  # fmt: skip
+        if isinstance(policy, str):
+            (folder / "policy.yaml").write_text(policy)
+            policy = folder / "policy.yaml"
+        self.state = state or folder / "state"
+        self.log = folder / "received.jsonl"
+        self.log.touch()
+        command = server or [sys.executable, "-S", "-E", str(STUB), "--log", str(self.log)]
+        super().__init__(
+            [str(SIDECAR), "run", "-c", str(policy), "--state-dir", str(self.state), *options, "--", *command],
+            folder, env,
+        )  # fmt: skip
+        if ready:
+            self.wait_for_error("ready\n")
+
+    @property
+    def received(self) -> list[str]:
+        """The `tools/call` lines that the stub got, as they were sent."""
+        return [json.loads(line)["line"] for line in self.log.read_text().splitlines()]
+
+    @property
+    def audit(self) -> list[dict[str, Any]]:
+        """The audit trail of every sidecar that used this state folder, in the order of the files' names."""
+        files = sorted((self.state / "events").glob("*.jsonl"))
+        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+    def children(self, name: str) -> list[int]:
+        """Process ids of its children whose command line holds a text."""
+        return [pid for pid in child_pids(self.process.pid) if name in command_line(pid)]
+
+
+def denied(reply: Any) -> str | None:
+    """The message of a refusal by policy; None for any other response."""
+    prefix = "[INTERCEPT POLICY DENIED] "
+    result = reply.get("result") or {}
+    text = result["content"][0].get("text", "") if result.get("content") else ""
+    return text.removeprefix(prefix) if result.get("isError") and text.startswith(prefix) else None
+
+
+def until(true: Callable[[], object], seconds: float = SECONDS, what: str = "what the test waits for") -> None:
+    """Wait until something holds. Raises TimeoutError."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} did not come within {seconds} s")
+        time.sleep(0.005)
+
+
+def child_pids(pid: int) -> list[int]:
+    """Process ids of the living children of a process."""
+    return [int(child) for task in Path(f"/proc/{pid}/task").glob("*") for child in _read(task / "children").split()]
+
+
+def command_line(pid: int) -> str:
+    """The command line of a process, its words parted by blanks; empty when it is gone."""
+    return _read(Path(f"/proc/{pid}/cmdline")).replace("\0", " ").strip()
+
+
+def is_alive(pid: int) -> bool:
+    """True while a process runs; a zombie does not."""
+    return _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()[:1] not in ([], ["Z"])
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """A process that is halted (SIGSTOP) for the length of a `with`."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
