@@ -34,6 +34,7 @@ from sidecar.text import visible
 from sidecar.upstream.child import ChildServer
 
 log = logging.getLogger("sidecar")
+state = logging.getLogger("sidecar.state")
 
 FLUSH_SECONDS: Final = 0.5
 """How long what waits for the client may take to be written at the end."""
@@ -103,7 +104,7 @@ async def _relay(settings: Settings, gate: Gate, server: ChildServer, emit: Emit
     )
     server.begin(session.from_server, full=client.pause)
     await client.open(sys.stdin.buffer, sys.stdout.buffer, session.from_client)
-    log.info("ready")
+    state.info("ready")
     ended = asyncio.create_task(server.ended())
     waits = [ended, *(asyncio.create_task(event.wait()) for event in (asked_to_stop, client_gone))]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -136,7 +137,9 @@ def _state_dir(path: Path) -> Path:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         (path / "events").mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise StartError(f"cannot write the state folder {path}: {error.strerror}; name another with --state-dir") from None
+        raise StartError(
+            f"cannot write the state folder {path}: {error.strerror}; name another with --state-dir"
+        ) from None
     return path
 
 
@@ -156,7 +159,9 @@ def _key(state_dir: Path) -> bytes:
     try:
         return installation_key(state_dir)
     except OSError as error:
-        raise StartError(f"cannot write in {state_dir}: {error.strerror}; name another folder with --state-dir") from None
+        raise StartError(
+            f"cannot write in {state_dir}: {error.strerror}; name another folder with --state-dir"
+        ) from None
 
 
 def _metrics(settings: Settings, opa: Path) -> Any:
@@ -180,7 +185,7 @@ async def _telemetry(
         log.warning("no telemetry: cannot listen on %s: %s", address, error.strerror)
         yield
         return
-    log.info("telemetry on http://%s:%d/metrics", address.host, listener.port)
+    state.info("telemetry on http://%s:%d/metrics", address.host, listener.port)
     try:
         yield
     finally:

@@ -112,9 +112,7 @@ class StoreFailed(msgspec.Struct, frozen=True, gc=False):
     text: str
 
 
-Event: TypeAlias = (
-    Decided | Refused | Dropped | Passed | Listed | Settled | EngineFailed | EngineReady | StoreFailed
-)
+Event: TypeAlias = Decided | Refused | Dropped | Passed | Listed | Settled | EngineFailed | EngineReady | StoreFailed
 Emit: TypeAlias = Callable[[Event], None]
 Listener: TypeAlias = Callable[[Event], None]
 

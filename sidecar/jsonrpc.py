@@ -231,13 +231,13 @@ def _number(token: str) -> msgspec.Raw:
     return msgspec.Raw(token.encode())
 
 
-def _integer(token: str) -> int | msgspec.Raw:
+def _integer(digits: str) -> int | msgspec.Raw:
     # Short ones are exact as they are; "-0" would lose its sign.
-    return int(token) if len(token) <= 18 and token != "-0" else _number(token)
+    return int(digits) if len(digits) <= 18 and digits != "-0" else _number(digits)
 
 
-def _constant(token: str) -> Any:
-    raise _NotStrict(f"{token} is not JSON")
+def _constant(name: str) -> Any:
+    raise _NotStrict(f"{name} is not JSON")
 
 
 _EXACT = json.JSONDecoder(
@@ -246,15 +246,14 @@ _EXACT = json.JSONDecoder(
 
 
 def _lenient_id(line: bytes) -> Id | None:
-    """The id of a message that is JSON, though not strictly: the only top-level one."""
-    # The hook is called for the outermost object last.
-    objects: list[list[tuple[str, Any]]] = []
+    """The only top-level id of a message that is JSON, though not strictly."""
     try:
-        value = json.loads(line.decode(), object_pairs_hook=lambda pairs: objects.append(pairs) or pairs)
+        value = json.loads(line.decode(), object_pairs_hook=list)
     except (ValueError, RecursionError):
         return None
-    ids = [item for key, item in objects[-1] if key.casefold() == "id"] if objects and value is objects[-1] else []
-    return _only_id(ids)
+    # Every object is a list of pairs here, so a list of anything else is no message.
+    pairs = [item for item in value if type(item) is tuple] if type(value) is list else []
+    return _only_id([item for key, item in pairs if key.casefold() == "id"])
 
 
 def _id_of(value: Any) -> Id | None:

@@ -87,7 +87,9 @@ def tool_call(request: Request) -> ToolCall:
             raise InvalidMessage(INVALID_PARAMS, f"params has a look-alike of the key {key.casefold()!r}", request.id)
     tool, arguments, meta = params.get("name"), params.get("arguments"), params.get("_meta")
     if type(tool) is not str or not tool:
-        raise InvalidMessage(INVALID_PARAMS, "tools/call needs the name of a tool, a text that is not empty", request.id)
+        raise InvalidMessage(
+            INVALID_PARAMS, "tools/call needs the name of a tool, a text that is not empty", request.id
+        )
     if arguments is not None and type(arguments) is not dict:
         raise InvalidMessage(INVALID_PARAMS, "arguments must be an object", request.id)
     return ToolCall(request.id, tool, arguments or {}, _is_stateless(meta), request.raw)

@@ -26,8 +26,6 @@ Send = Callable[[bytes], None]
 class _Plain:
     """A request that is no call, forwarded and outstanding."""
 
-    lists_tools: bool = False
-
 
 @dataclass(slots=True)
 class _Judged:
@@ -38,7 +36,8 @@ class _Judged:
 
 _Pending = _Plain | _Judged | Forward
 _PLAIN: Final = _Plain()
-_LISTING: Final = _Plain(lists_tools=True)
+_LISTING: Final = _Plain()
+"""A request for the list of tools."""
 
 
 class Session:
@@ -170,7 +169,7 @@ class Session:
             return
         if isinstance(pending, Forward):
             self._gate.settle(pending, protocol.outcome(response))
-        elif pending.lists_tools:
+        elif pending is _LISTING:
             self._emit(Listed(self._server, protocol.listed_tools(response)))
         self._to_client(response.raw)
 
@@ -190,7 +189,9 @@ class Session:
         self._requests.close(problem.id)  # type: ignore[arg-type] # it was found
         if isinstance(pending, Forward):
             self._gate.settle(pending, Outcome.UNKNOWN)
-        self._to_client(jsonrpc.error(problem.id, INTERNAL_ERROR, f"the server's answer cannot be passed on: {problem}"))
+        self._to_client(
+            jsonrpc.error(problem.id, INTERNAL_ERROR, f"the server's answer cannot be passed on: {problem}")
+        )
 
     # The end.
 

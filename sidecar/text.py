@@ -11,7 +11,7 @@ SHOWN_LENGTH = 128
 
 def is_plain(text: str) -> bool:
     """True when every character is visible or a blank, none of them invisible, bidirectional or a control."""
-    return text.isascii() and text.isprintable() or not any(map(_is_hidden, text))
+    return (text.isascii() and text.isprintable()) or not any(map(_is_hidden, text))
 
 
 def visible(text: str) -> str:

@@ -33,7 +33,9 @@ def explain_command(
     explained = _ask(opa, bundle, tool, arguments)
     decision = explained.decision
     print(f"{decision.action}: {decision.reason or 'every rule that applies is met'}")
-    rules = [rule for name in (tool, ANY_TOOL) for entry in policy.entries if entry.tool == name for rule in entry.rules]
+    rules = [
+        rule for name in (tool, ANY_TOOL) for entry in policy.entries if entry.tool == name for rule in entry.rules
+    ]
     for rule in rules:
         print(f"  {_verdict(rule, explained)} {rule.name} ({rule.place.file}:{rule.place.line})")
         for condition in rule.conditions:

@@ -63,3 +63,5 @@ def set_up_logging(level: str, form: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else logging.Formatter("%(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler])
+    # Whoever starts us waits for these lines, whatever else is wanted.
+    logging.getLogger("sidecar.state").setLevel(logging.INFO)

@@ -19,12 +19,15 @@ from sidecar.policy.bundle import build
 from sidecar.policy.compile import compile_policy
 from sidecar.settings import Settings
 
+
 def run_command(
     config: Config,
     command: Annotated[list[str] | None, typer.Argument(metavar="-- COMMAND...", show_default=False)] = None,
     server: Annotated[
         str | None,
-        typer.Option(envvar="SIDECAR_SERVER", help="Name of the server in metrics and counters. [default: the command]"),
+        typer.Option(
+            envvar="SIDECAR_SERVER", help="Name of the server in metrics and counters. [default: the command]"
+        ),
     ] = None,
     opa_bin: OpaBin = None,
     opa_timeout: Annotated[
@@ -47,7 +50,9 @@ def run_command(
     audit: Annotated[
         str | None,
         typer.Option(
-            envvar="SIDECAR_AUDIT", metavar="PATH|stderr|off", help="One JSON line per decision. [default: in the state folder]"
+            envvar="SIDECAR_AUDIT",
+            metavar="PATH|stderr|off",
+            help="One JSON line per decision. [default: in the state folder]",
         ),
     ] = None,
     max_message: Annotated[
@@ -77,6 +82,7 @@ def run_command(
     for warning in warnings:
         print(warning, file=sys.stderr)
     bundle = build(compile_policy(policy), serial=1)
+    binary.check(opa, bundle.files)
     return app.run(settings, bundle, opa)
 
 

@@ -46,12 +46,14 @@ def version_of(path: Path) -> str:
     return found[1]
 
 
-def check(opa: Path, files: dict[str, str]) -> list[str]:
-    """What `opa check --strict` finds wrong with the files of a bundle, a line each; empty when nothing."""
+def check(opa: Path, files: dict[str, str]) -> None:
+    """Try the files of a bundle with `opa check --strict`. Raises `StartError` with what it finds."""
     with tempfile.TemporaryDirectory(prefix="intercept-") as folder:
         write(files, Path(folder))
         done = _run([opa, "check", "--strict", "--bundle", folder])
-        return [line.replace(f"{folder}/", "") for line in done.stderr.splitlines()] if done.returncode else []
+        if done.returncode:
+            found = (done.stderr or done.stdout).replace(f"{folder}/", "").strip()
+            raise StartError(f"opa does not accept the compiled policy: {found}")
 
 
 def bad_patterns(opa: Path, patterns: Iterable[str]) -> dict[str, str]:
@@ -103,7 +105,9 @@ def _find(given: Path | None) -> Path:
             return path
     if on_path := shutil.which("opa"):
         return Path(on_path)
-    raise StartError("no opa binary: run `make opa` in a checkout, put one on the PATH, or name it with --opa-bin or OPA_BIN")
+    raise StartError(
+        "no opa binary: run `make opa` in a checkout, put one on the PATH, or name it with --opa-bin or OPA_BIN"
+    )
 
 
 def _why(error: Exception) -> str:

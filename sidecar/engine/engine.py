@@ -60,7 +60,7 @@ class Engine:
 
     async def until_ready(self) -> None:
         """Wait until the engine answers both canaries rightly, by the bundle in force."""
-        while not await self._canary():
+        while not await self._canary():  # noqa: ASYNC110 - what is waited for is in another process
             await asyncio.sleep(RETRY)
 
     async def beat(self) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from sidecar import children
 from sidecar.engine.serve import RESOURCE
@@ -29,37 +30,35 @@ class OpaProcess:
     def __init__(self, opa: Path, folder: Path, bundle_port: int, token: str, said: Callable[[str], None]) -> None:
         self.socket = str(folder / "opa.sock")
         self._said = said
-        self._stopping = False
-        self._transport: asyncio.SubprocessTransport | None = None
+        self._process: _Process | None = None
         self._watch: asyncio.Task[None] | None = None
         (folder / "token").write_text(token)
         (folder / "opa.json").write_text(json.dumps(_configuration(bundle_port, folder / "token")))
         self._command = [
             str(opa), "run", "--server", "--addr", f"unix://{self.socket}", "--unix-socket-perm", "600",
-            "--authorization", "basic", "--skip-version-check", "--log-level", "error", "--log-format", "json", "--config-file", str(folder / "opa.json"),
-            str(rego_folder() / "system"),
+            "--authorization", "basic", "--skip-version-check", "--log-level", "error", "--log-format", "json",
+            "--config-file", str(folder / "opa.json"),
+            *(str(rego_folder() / "system" / name) for name in ("authz.rego", "mask.rego")),
         ]  # fmt: skip
 
     async def start(self, ended: Callable[[str], None]) -> None:
         """Start it and keep it running; `ended` is told how whenever it ends. Raises OSError when it cannot start."""
-        process = await self._start()
-        self._watch = asyncio.create_task(self._keep_running(process, ended))
+        self._process = await self._start()
+        self._watch = asyncio.create_task(self._keep_running(self._process, ended))
 
     async def stop(self) -> None:
         """End it and do not start it again."""
-        self._stopping = True
         if self._watch is not None:
             self._watch.cancel()
-        if self._transport is not None and self._transport.get_returncode() is None:
+        if self._process is not None:
             # It holds nothing that would have to be written, so there is nothing to wait for.
-            with contextlib.suppress(ProcessLookupError):
-                self._transport.kill()
-            self._transport.close()
+            self._process.kill()
 
     async def _start(self) -> _Process:
-        Path(self.socket).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.socket)  # noqa: PTH108 - pathlib's way is said to block
         process = _Process(self._said)
-        self._transport = await children.start(
+        await children.start(
             lambda: process, self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         return process
@@ -67,15 +66,11 @@ class OpaProcess:
     async def _keep_running(self, process: _Process, ended: Callable[[str], None]) -> None:
         loop = asyncio.get_running_loop()
         pause = FIRST_PAUSE
-        while not self._stopping:
+        while True:
             started = loop.time()
-            await process.ended.wait()
-            assert self._transport is not None
-            status = self._transport.get_returncode()
-            self._transport.close()
-            ended(f"opa ended with status {children.exit_status(status or 0)}; it is started again")
+            ended(f"opa ended with status {await process.ended}; it is started again")
             pause = FIRST_PAUSE if loop.time() - started > LASTED else min(2 * pause, LONGEST_PAUSE)
-            process = await self._start_again(pause, ended)
+            process = self._process = await self._start_again(pause, ended)
 
     async def _start_again(self, pause: float, ended: Callable[[str], None]) -> _Process:
         while True:
@@ -125,7 +120,17 @@ class _Process(asyncio.SubprocessProtocol):
     def __init__(self, said: Callable[[str], None]) -> None:
         self._said = said
         self._buffer = b""
-        self.ended = asyncio.Event()
+        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    _transport: asyncio.SubprocessTransport
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._transport.kill()
+        self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.SubprocessTransport", transport)  # uvloop's are no subclasses
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         *lines, rest = (self._buffer + data).split(b"\n")
@@ -135,4 +140,5 @@ class _Process(asyncio.SubprocessProtocol):
                 self._said(said)
 
     def process_exited(self) -> None:
-        self.ended.set()
+        if not self.ended.done():
+            self.ended.set_result(children.exit_status(self._transport.get_returncode() or 0))

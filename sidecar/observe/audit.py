@@ -6,6 +6,7 @@ because the bare hash of a PIN or a card number can be reversed.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -72,14 +73,12 @@ class Audit:
 def installation_key(state_dir: Path) -> bytes:
     """The secret of this installation, made when first needed. Raises OSError when it cannot be kept."""
     path = state_dir / KEY_FILE
-    try:
-        # Written under another name first, so that of two sidecars started at once both use the same key.
+    if not path.exists():
+        # Under another name first, then linked: of two sidecars that start at once, both use the key of the faster.
         draft = path.with_suffix(f".{os.getpid()}")
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(secrets.token_bytes(32))
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+        draft.unlink()
     return path.read_bytes()

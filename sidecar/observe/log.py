@@ -1,4 +1,4 @@
-"""Events as lines for the operator, on the error stream. Denials and failures are said; nothing else is worth a line."""
+"""Events as lines for the operator, on the error stream: denials and failures, nothing else."""
 
 from __future__ import annotations
 
@@ -46,12 +46,10 @@ class Log:
 class JsonFormatter(logging.Formatter):
     """One JSON object a line."""
 
-    converter = time.gmtime
-
     def format(self, record: logging.LogRecord) -> str:
         """The line for one record."""
         line = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%SZ"),
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
             "level": record.levelname.lower(),
             "message": record.getMessage(),
         }

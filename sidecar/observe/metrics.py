@@ -37,7 +37,7 @@ class Metrics:
     """All metrics of one sidecar, in a registry of their own."""
 
     def __init__(self, server: str, opa_version: str) -> None:
-        disable_created_metrics()  # they double the series and no dashboard reads them
+        disable_created_metrics()  # type: ignore[no-untyped-call] # they double the series and no dashboard reads them
         self.registry = registry = CollectorRegistry()
         self._server = server
         self._tools: set[str] = set()
@@ -93,9 +93,7 @@ class Metrics:
                 if event.returned:
                     self._child(self._reservations, "returned").inc(event.returned)
             case Refused():
-                self._child(
-                    self._decisions, OTHER, "deny", "invalid_request", "", "enforce", "none"
-                ).inc()
+                self._child(self._decisions, OTHER, "deny", "invalid_request", "", "enforce", "none").inc()
             case EngineFailed():
                 self._child(self._engine_errors, event.kind).inc()
             case Dropped():

@@ -1,4 +1,4 @@
-"""A bundle: the compiled policy with the library that decides by it, as files, as an archive, and as what we need of it.
+"""A bundle: the compiled policy and the library that decides by it, as files, as an archive, as what we need of it.
 
 The revision is a hash of the content; with the serial it stands in every answer of the engine.
 """

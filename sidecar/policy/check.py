@@ -21,14 +21,18 @@ def _entry(entry: Entry) -> Iterator[Problem]:
         where = f"tools.{entry.tool}.rules[{rule.position}]"
         if rule.name in names:
             line = names[rule.name].line
-            yield Problem(rule.place, where, f'the rule in line {line} is called "{rule.name}" too: choose another name')
+            yield Problem(
+                rule.place, where, f'the rule in line {line} is called "{rule.name}" too: choose another name'
+            )
         names.setdefault(rule.name, rule.place)
         if rule.rate_limit:
             counter = rule.rate_limit.counter
             if counter in counters:
                 line = counters[counter].line
                 window = rule.rate_limit.window
-                yield Problem(rule.place, where, f"line {line} limits this tool for the same window ({window}): keep one")
+                yield Problem(
+                    rule.place, where, f"line {line} limits this tool for the same window ({window}): keep one"
+                )
             counters.setdefault(counter, rule.place)
         if denied:
             text = f"can never be reached: line {denied.line} denies every call before it"

@@ -98,7 +98,9 @@ def _header(policy: Policy) -> str:
 def _rule(rule: Rule) -> str:
     place = f"{_comment(_file(rule.place.file))}, line {rule.place.line}"
     if rule.action == "deny":
-        return f"# {_comment(rule.name)}: {place}. Denies: no rule here proves {_text(rule.id)}, so no call passes it.\n"
+        return (
+            f"# {_comment(rule.name)}: {place}. Denies: no rule here proves {_text(rule.id)}, so no call passes it.\n"
+        )
     body = [] if rule.entry == ANY_TOOL else [f"input.tool == {_text(rule.entry)}"]
     body += [_condition(condition) for condition in rule.conditions]
     head = (
@@ -212,7 +214,9 @@ def _step(step: str) -> str:
     return f".{step}" if _DOTTED.fullmatch(step) else f"[{_text(step)}]"
 
 
-_DOTTED = re.compile(r"(?!(?:as|default|else|false|if|import|in|not|null|package|some|true|with|contains|every)\Z)[A-Za-z_][A-Za-z0-9_]*")
+_DOTTED = re.compile(
+    r"(?!(?:as|default|else|false|if|import|in|not|null|package|some|true|with|contains|every)\Z)[A-Za-z_][A-Za-z0-9_]*"
+)
 
 
 def _comment(text: str) -> str:

@@ -14,17 +14,19 @@ ANY_TOOL: Final = "*"
 """The entry that applies to every tool."""
 
 OPERATORS: Final = ("eq", "neq", "in", "not_in", "lt", "lte", "gt", "gte", "regex", "contains", "exists")
-ACTIONS: Final = ("evaluate", "allow", "deny")
-SCOPES: Final = ("global", "session")
-REFUNDS: Final = ("on_error", "on_failure", "never")
+Default: TypeAlias = Literal["allow", "deny"]
+DEFAULTS: Final[tuple[Default, ...]] = ("allow", "deny")
+Action: TypeAlias = Literal["evaluate", "allow", "deny"]
+ACTIONS: Final[tuple[Action, ...]] = ("evaluate", "allow", "deny")
+Scope: TypeAlias = Literal["global", "session"]
+SCOPES: Final[tuple[Scope, ...]] = ("global", "session")
+Refund: TypeAlias = Literal["on_error", "on_failure", "never"]
+REFUNDS: Final[tuple[Refund, ...]] = ("on_error", "on_failure", "never")
 NAMED_WINDOWS: Final[Mapping[str, int]] = {"minute": 60, "hour": 3600, "day": 86400}
 """Length of each named window in seconds."""
 
 Value: TypeAlias = "None | bool | Decimal | str | tuple[Value, ...] | Mapping[str, Value]"
 """A JSON value with exact numbers."""
-
-Scope: TypeAlias = Literal["global", "session"]
-Refund: TypeAlias = Literal["on_error", "on_failure", "never"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class Rule:
     entry: str
     position: int
     name: str
-    action: Literal["evaluate", "allow", "deny"]
+    action: Action
     conditions: tuple[Condition, ...]
     rate_limit: RateLimit | None
     refund: Refund
@@ -114,5 +116,5 @@ class Policy:
     source: str
     sha256: str
     description: str
-    default: Literal["allow", "deny"]
+    default: Default
     entries: tuple[Entry, ...]

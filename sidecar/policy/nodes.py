@@ -123,8 +123,10 @@ class _Tree:
             case yaml.SequenceNode():
                 items = [self.node(item, f"{where}[{at}]", depth + 1) for at, item in enumerate(node.value, 1)]
                 return Sequence(tuple(items), place)
-            case _:
+            case yaml.ScalarNode():
                 return self.scalar(node, where)
+            case _:
+                raise TypeError(node)
 
     def mapping(self, node: yaml.MappingNode, where: str, depth: int) -> Mapping:
         members: dict[str, Node] = {}

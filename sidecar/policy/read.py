@@ -5,19 +5,21 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sidecar.policy import nodes
 from sidecar.policy.check import check
 from sidecar.policy.model import (
     ACTIONS,
     ANY_TOOL,
+    DEFAULTS,
     NAMED_WINDOWS,
     OPERATORS,
     REFUNDS,
     SCOPES,
+    Action,
     Condition,
     Entry,
     Policy,
@@ -69,17 +71,19 @@ class _Reader:
         elif version is not None:
             self.problem(version.place, "version", 'only version "1" exists')
         description = self.text(members.get("description"), "description") or ""
-        default = self.choice(members.get("default"), "default", ("allow", "deny"), "allow")
+        default = self.choice(members.get("default"), "default", DEFAULTS, "allow")
         tools = self.mapping(members.get("tools"), "tools")
         entries = [self.entry(tool, node, tools.keys[tool]) for tool, node in tools.members.items()]
-        return Policy(file, sha256, description, default, tuple(entries))  # type: ignore[arg-type] # choice checked it
+        return Policy(file, sha256, description, default, tuple(entries))
 
     def entry(self, tool: str, node: Node, place: Place) -> Entry:
         where = f"tools.{tool}"
         if not tool:
             self.problem(place, "tools", "a tool's name must not be empty")
         if tool != ANY_TOOL and re.search(r"[*?]", tool):
-            self.problem(place, where, 'patterns are not supported: write the whole name of a tool, or "*" for every one')
+            self.problem(
+                place, where, 'patterns are not supported: write the whole name of a tool, or "*" for every one'
+            )
         members = self.mapping(node, where, _ENTRY_KEYS).members
         rules = self.sequence(members.get("rules"), f"{where}.rules")
         made = [self.rule(tool, at, item, f"{where}.rules[{at}]") for at, item in enumerate(rules, 1)]
@@ -99,20 +103,18 @@ class _Reader:
         conditions: tuple[Condition, ...] = ()
         if "conditions" in keys:
             items = self.sequence(members["conditions"], f"{where}.conditions")
-            conditions = tuple(
-                self.condition(item, f"{where}.conditions[{at}]") for at, item in enumerate(items, 1)
-            )
+            conditions = tuple(self.condition(item, f"{where}.conditions[{at}]") for at, item in enumerate(items, 1))
             if not items:
-                self.problem(keys["conditions"], f"{where}.conditions", "an empty list of conditions: write at least one")
-        action = self.choice(
-            members.get("action"), f"{where}.action", ACTIONS, "evaluate" if "conditions" in keys else "allow"
-        )
+                self.problem(
+                    keys["conditions"], f"{where}.conditions", "an empty list of conditions: write at least one"
+                )
+        unsaid: Action = "evaluate" if "conditions" in keys else "allow"
+        action = self.choice(members.get("action"), f"{where}.action", ACTIONS, unsaid)
         self.combination(mapping, where, action)
         refund = self.choice(members.get("refund"), f"{where}.refund", REFUNDS, "on_error")
-        place = mapping.place
         return Rule(
-            tool, position, name or f"{tool}#{position}", action, conditions, limit, refund, reason, place  # type: ignore[arg-type] # choice checked them
-        )
+            tool, position, name or f"{tool}#{position}", action, conditions, limit, refund, reason, mapping.place
+        )  # fmt: skip
 
     def combination(self, rule: Mapping, where: str, action: str) -> None:
         """What may not stand together in one rule."""
@@ -121,10 +123,14 @@ class _Reader:
             self.problem(rule.place, where, "a rule needs an action, conditions or a rate_limit")
         if "rate_limit" in keys and "conditions" in keys:
             self.problem(
-                keys["rate_limit"], where, "a rate_limit cannot have conditions: put the conditions into a rule before it"
+                keys["rate_limit"],
+                where,
+                "a rate_limit cannot have conditions: put the conditions into a rule before it",
             )
         if action == "deny" and "rate_limit" in keys:
-            self.problem(keys["rate_limit"], where, "a rate_limit with action deny has no meaning: remove one of the two")
+            self.problem(
+                keys["rate_limit"], where, "a rate_limit with action deny has no meaning: remove one of the two"
+            )
         if action in ("deny", "allow") and "conditions" in keys:
             self.problem(
                 keys["conditions"], where, f"conditions with action {action} have no meaning: write action: evaluate"
@@ -196,7 +202,7 @@ class _Reader:
         if len(self.problems) > known or count is None or window is None:
             return None
         seconds, name = window
-        return RateLimit(count, seconds, name, scope, short=False)  # type: ignore[arg-type] # choice checked the scope
+        return RateLimit(count, seconds, name, scope, short=False)
 
     def count(self, node: Node | None, where: str) -> int | None:
         if node is None:
@@ -229,9 +235,9 @@ class _Reader:
         """The mapping at a node; an empty one when nothing stands there. `known` are the keys it may have."""
         match node:
             case Mapping():
-                for key in node.keys if known is not None else ():
-                    if key not in known:  # type: ignore[operator] # not None here
-                        self.problem(node.keys[key], where, _unknown(key, known))  # type: ignore[arg-type] # likewise
+                for key in node.keys:
+                    if known is not None and key not in known:
+                        self.problem(node.keys[key], where, _unknown(key, known))
                 return node
             case None | Scalar(value=None):
                 pass
@@ -262,12 +268,13 @@ class _Reader:
                 self.problem(node.place, where, "must be a text")
         return None
 
-    def choice(self, node: Node | None, where: str, choices: Iterable[str], default: str) -> str:
-        choices = tuple(choices)
+    def choice(self, node: Node | None, where: str, choices: tuple[Choice, ...], default: Choice) -> Choice:
         if node is None:
             return default
-        if isinstance(node, Scalar) and node.value in choices and isinstance(node.value, str):
-            return node.value
+        text = node.value if isinstance(node, Scalar) else None
+        for choice in choices:
+            if choice == text:
+                return choice
         shown = f'"{node.text}" is none of them' if isinstance(node, Scalar) else "it is no text"
         near = _near(node.text, choices) if isinstance(node, Scalar) else ""
         self.problem(node.place, where, f"must be {_listed(choices)}; {shown}{near}")
@@ -295,11 +302,11 @@ def _unknown(key: str, known: Collection[str]) -> str:
     return f'the key "{key}" is not known here{_near(key, known)}; known are {_listed(known, "and")}'
 
 
-def _near(word: str, words: Iterable[str]) -> str:
+def _near(word: str, words: Collection[str]) -> str:
     found = difflib.get_close_matches(word, list(words), n=1)
     return f': did you mean "{found[0]}"?' if found else ""
 
 
-def _listed(words: Collection[Any], last: str = "or") -> str:
+def _listed(words: Collection[str], last: str = "or") -> str:
     *head, tail = words
     return f"{', '.join(head)} {last} {tail}" if head else tail

@@ -36,9 +36,7 @@ class ChildServer(asyncio.SubprocessProtocol):
         """Start the program. Raises `StartError` when that fails."""
         server = cls(limit)
         try:
-            await children.start(
-                lambda: server, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None
-            )
+            await children.start(lambda: server, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None)
         except OSError as error:
             raise StartError(f"cannot start the MCP server {command[0]!r}: {error.strerror}") from None
         return server
@@ -103,7 +101,7 @@ class ChildServer(asyncio.SubprocessProtocol):
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.SubprocessTransport, transport)  # uvloop's are no subclasses
+        self._transport = cast("asyncio.SubprocessTransport", transport)  # uvloop's are no subclasses
         self._pipe(0).set_write_buffer_limits(high=HIGH_WATER)
         self.pause(True)
 
