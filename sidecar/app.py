@@ -93,16 +93,23 @@ async def _relay(settings: Settings, gate: Gate, server: ChildServer, emit: Emit
         loop.add_signal_handler(number, asked_to_stop.set)
     failed = _stop_on_defect(loop, asked_to_stop)
 
-    def client_is_full(full: bool) -> None:
-        # Whoever cannot keep up stops the other, so nothing is heaped up here. Our refusals go to the client too.
-        server.pause(full)
-        client.pause(full)
+    # Whoever cannot keep up stops the other, so nothing is heaped up here; our refusals fill the client's pipe too.
+    full: set[str] = set()
+
+    def client_is_full(now: bool) -> None:
+        (full.add if now else full.discard)("client")
+        server.pause(now)
+        client.pause(bool(full))
+
+    def server_is_full(now: bool) -> None:
+        (full.add if now else full.discard)("server")
+        client.pause(bool(full))
 
     client = StdioClient(settings.max_message, full=client_is_full, gone=client_gone.set)
     session = Session(
         server=settings.server, session=session_id, gate=gate, emit=emit, to_client=client.send, to_server=server.send
     )
-    server.begin(session.from_server, full=client.pause)
+    server.begin(session.from_server, full=server_is_full)
     await client.open(sys.stdin.buffer, sys.stdout.buffer, session.from_client)
     state.info("ready")
     ended = asyncio.create_task(server.ended())

@@ -45,7 +45,7 @@ def _main() -> int:
         return 1
     except SidecarError as error:
         return _fail(str(error), 1)
-    except typer.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         return 130
     return status if isinstance(status, int) else 0
 

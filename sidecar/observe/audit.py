@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
+import logging
 import os
 import secrets
 import time
@@ -18,6 +19,8 @@ from typing import IO, Any, Final
 from sidecar.events import Decided, Event, Refused
 from sidecar.jsonrpc import encode
 from sidecar.text import shown
+
+log = logging.getLogger("sidecar")
 
 KEY_FILE: Final = "audit.key"
 
@@ -67,7 +70,12 @@ class Audit:
             "time": stamp, "event": "decision", "decision_id": decision_id, "instance": self._instance,
             "server": server, "session": session,
         }  # fmt: skip
-        self._stream.write(encode(head | what) + b"\n")
+        line = encode(head | what) + b"\n"
+        try:
+            self._stream.write(line)
+        except OSError as error:
+            # A full disk must not lose a decision: the operator's log gets it until the file takes lines again.
+            log.error("cannot write the audit log: %s; the line is %s", error.strerror, line.decode().rstrip())
 
 
 def installation_key(state_dir: Path) -> bytes:

@@ -23,6 +23,9 @@ TICKERS: Final = "/api/v5/market/tickers"
 PLACE_ORDER: Final = "/api/v5/trade/order"
 CANCEL_ORDER: Final = "/api/v5/trade/cancel-order"
 
+FIRST_ORDER: Final = 2893481716224000001
+"""Order ids count up from here."""
+
 Json: TypeAlias = dict[str, Any]
 
 
@@ -40,7 +43,7 @@ class Exchange:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._order_ids = map(str, itertools.count(2893481716224000001))
+        self._order_ids = map(str, itertools.count(FIRST_ORDER))
         self._live: dict[str, str] = {}
         self._received: list[Received] = []
         self._endpoints: dict[tuple[str, str], Callable[[Json], Json]] = {

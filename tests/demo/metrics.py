@@ -1,0 +1,87 @@
+"""Metric lines before and after: reads the text of /metrics and says how much a line has grown."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A metric with the labels that matter here; samples that differ in others only are added up."""
+
+    name: str
+    labels: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}{{{','.join(f'{key}="{value}"' for key, value in self.labels)}}}"
+
+    def value(self, samples: Iterable[Sample]) -> float:
+        """The sum over all samples of this line; 0 when there is none, as a counter that nobody touched."""
+        wanted = set(self.labels)
+        return sum(sample.value for sample in samples if sample.name == self.name and wanted <= sample.labels.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became of a line, and how much it must have grown."""
+
+    line: Line
+    before: float
+    after: float
+    expected: float
+
+
+def decisions(**labels: str) -> Line:
+    """Decisions on tool calls."""
+    return Line("mcp_policy_decisions_total", tuple(labels.items()))
+
+
+SHOWN: Final = (
+    (decisions(tool="account_balance", decision="allow"), 1),
+    (decisions(tool="place_order", decision="allow"), 10),
+    (decisions(tool="place_order", decision="deny", rule="order rate"), 1),
+    (decisions(tool="cancel_order", decision="deny", rule="cancel_order#1"), 1),
+    (Line("mcp_policy_reservations_total", (("result", "reserved"),)), 10),
+)
+"""Five lines that the session changes, and by how much."""
+
+ALSO: Final = (
+    (decisions(decision="allow"), 12),
+    (decisions(decision="deny"), 2),
+    (Line("mcp_policy_reservations_total", (("result", "refused"),)), 1),
+    (Line("mcp_policy_reservations_total", (("result", "returned"),)), 0),
+)
+"""What must be true besides: the five lines are not beside others."""
+
+
+def changes(
+    before: Iterable[Sample], after: Iterable[Sample], expected: Iterable[tuple[Line, float]]
+) -> tuple[Change, ...]:
+    """How each line changed between two scrapes."""
+    before, after = tuple(before), tuple(after)
+    return tuple(Change(line, line.value(before), line.value(after), growth) for line, growth in expected)
+
+
+def parse(text: str) -> tuple[Sample, ...]:
+    """All samples of an exposition in Prometheus text format."""
+    return tuple(sample for family in text_string_to_metric_families(text) for sample in family.samples)
+
+
+def scrape(port: int, seconds: float = 5) -> tuple[Sample, ...]:
+    """The samples that /metrics on a port of loopback has now, read without any proxy. Raises OSError."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
+    try:
+        connection.request("GET", "/metrics", headers={"Accept": "text/plain"})
+        response = connection.getresponse()
+        text = response.read().decode()
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise OSError(f"/metrics answered {response.status}")
+    return parse(text)

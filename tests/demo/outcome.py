@@ -1,0 +1,76 @@
+"""Whether the demo went as it must: compares what was played, received and counted with the script. Prints nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tests.demo.exchange import BALANCE, CANCEL_ORDER, PLACE_ORDER, TICKERS, Received
+from tests.demo.metrics import Change
+from tests.demo.script import READS, WRITES, Call
+
+REQUESTS: Final = {("GET", TICKERS): 1, ("GET", BALANCE): 1, ("POST", PLACE_ORDER): 10, ("POST", CANCEL_ORDER): 0}
+"""How often the exchange must have been asked what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All that the demo saw."""
+
+    tools: tuple[str, ...]
+    calls: tuple[Call, ...]
+    received: tuple[Received, ...]
+    shown: tuple[Change, ...]
+    also: tuple[Change, ...]
+
+
+def differences(outcome: Outcome) -> list[str]:
+    """What is not as it must be, a sentence each."""
+    return [
+        *_tools(outcome.tools),
+        *_calls(outcome.calls),
+        *_requests(outcome.received),
+        *_metrics(outcome.shown + outcome.also),
+    ]
+
+
+def requests(received: Iterable[Received]) -> dict[tuple[str, str], int]:
+    """How often each endpoint was asked; the expected ones first, be it never."""
+    return dict.fromkeys(REQUESTS, 0) | Counter((request.method, request.path) for request in received)
+
+
+def _tools(tools: Sequence[str]) -> Iterator[str]:
+    for tool in dict.fromkeys(step.tool for step in READS + WRITES):
+        if tool not in tools:
+            yield f"the list of tools lacks {tool}"
+
+
+def _calls(calls: Sequence[Call]) -> Iterator[str]:
+    script = READS + WRITES
+    if tuple(call.step for call in calls) != script:
+        yield f"{len(calls)} calls were made, not the {len(script)} of the script"
+    for number, call in enumerate(calls, 1):
+        expected = ("refused" if call.step.rule else "allowed", call.step.rule)
+        if (call.verdict, call.rule) != expected:
+            yield f"call {number}, {call.step.tool}: {_words(*expected)} expected, but {_words(call.verdict, call.rule)}"
+        elif not call.message.startswith(call.step.reason):
+            yield f"call {number}, {call.step.tool}: the message is {call.message!r}, not {call.step.reason!r}"
+
+
+def _words(verdict: str, rule: str) -> str:
+    return f"{verdict} by {rule!r}" if rule else verdict
+
+
+def _requests(received: Iterable[Received]) -> Iterator[str]:
+    for (method, path), times in requests(received).items():
+        expected = REQUESTS.get((method, path), 0)
+        if times != expected:
+            yield f"the exchange received {method} {path} {times} times, not {expected}"
+
+
+def _metrics(changes: Iterable[Change]) -> Iterator[str]:
+    for change in changes:
+        if change.after - change.before != change.expected:
+            yield f"{change.line} went from {change.before:g} to {change.after:g}, not up by {change.expected:g}"

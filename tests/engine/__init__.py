@@ -1,0 +1,62 @@
+"""The policy engine, piece by piece and whole. Shared here: bundles, questions, an HTTP exchange, a bounded wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from sidecar import jsonrpc, protocol
+from sidecar.decision import question_about
+from sidecar.policy.bundle import Bundle, build
+from sidecar.policy.compile import compile_policy
+from sidecar.policy.read import read
+from sidecar.protocol import ToolCall
+
+
+def bundle_of(policy: str, serial: int = 1) -> Bundle:
+    """The bundle of a policy's text, which must be free of problems."""
+    model, problems = read(policy, "policy.yaml")
+    assert not problems, problems
+    return build(compile_policy(model), serial)
+
+
+def tool_call(tool: str, arguments: str) -> ToolCall:
+    """A call with arguments in JSON, read as the sidecar reads it."""
+    line = f'{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}}}}}'
+    request = jsonrpc.read(line.encode())
+    assert isinstance(request, jsonrpc.Request)
+    return protocol.tool_call(request)
+
+
+def body_of(bundle: Bundle, tool: str, arguments: str) -> bytes:
+    """The question about a call under a bundle, as the engine gets it."""
+    return question_about(tool_call(tool, arguments), "stub", bundle)
+
+
+async def http(port: int, request: str | bytes) -> tuple[int, dict[str, str], bytes]:
+    """Send a request to a loopback port, read until the other side closes: status, headers in lower case, body."""
+    data = request.encode() if isinstance(request, str) else request
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(data)
+        async with asyncio.timeout(10):
+            reply = await reader.read()
+    finally:
+        writer.close()
+    head, _, body = reply.partition(b"\r\n\r\n")
+    status, *lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    return int(status.split()[1]) if status else 0, headers, body
+
+
+def get(path: str, **headers: str) -> str:
+    """A GET request after which the connection ends; `_` in a header's name stands for `-`."""
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{lines}\r\n"
+
+
+async def soon(true: Callable[[], object], seconds: float = 10.0) -> None:
+    """Wait until something holds, while everything else goes on. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while not true():
+            await asyncio.sleep(0.002)

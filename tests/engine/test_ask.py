@@ -1,0 +1,270 @@
+"""Questions over a unix socket, against a tiny server that answers, lies, is late, or goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from sidecar.engine.ask import CONNECTIONS, Asker
+from sidecar.errors import EngineUnavailable
+from tests.engine import soon
+
+Behaviour = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
+
+
+def reply(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+async def echo(question: bytes, writer: asyncio.StreamWriter) -> None:
+    """Answer a question with itself."""
+    writer.write(reply(question))
+
+
+class FakeOpa:
+    """Reads questions on a unix socket and hands each to `behave`; counts connections made and ended."""
+
+    def __init__(self, behave: Behaviour) -> None:
+        self.behave = behave
+        self.made = self.ended = self.open_at_once = 0
+
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.made += 1
+        self.open_at_once = max(self.open_at_once, self.made - self.ended)
+        with contextlib.suppress(asyncio.IncompleteReadError, OSError):
+            while not writer.is_closing():
+                head = await reader.readuntil(b"\r\n\r\n")
+                await self.behave(await reader.readexactly(int(head.split(b"Content-Length: ")[1])), writer)
+        self.ended += 1
+        writer.close()
+
+
+@asynccontextmanager
+async def asking(folder: Path, behave: Behaviour, timeout: float = 5.0) -> AsyncIterator[tuple[Asker, FakeOpa, list[str]]]:
+    """An asker, the server that it asks, and a list that grows whenever the asker says it lost a connection."""
+    losses: list[str] = []
+    opa = FakeOpa(behave)
+    server = await asyncio.start_unix_server(opa.connected, str(folder / "opa.sock"))
+    asker = Asker(str(folder / "opa.sock"), timeout, lambda: losses.append("lost"))
+    try:
+        yield asker, opa, losses
+    finally:
+        asker.close()
+        server.close()
+        await soon(lambda: opa.made == opa.ended)
+
+
+async def kind_of_failure(asker: Asker, question: bytes = b"q") -> str:
+    with pytest.raises(EngineUnavailable) as failure:
+        await asker.ask(question, "id")
+    return failure.value.kind
+
+
+def test_a_question_is_answered_with_the_body_of_the_reply(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with asking(tmp_path, echo) as (asker, _, losses):
+            assert await asker.ask(b"hello", "id") == b"hello"
+            assert losses == []
+
+    uvloop.run(test())
+
+
+def test_questions_one_after_another_share_a_connection(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with asking(tmp_path, echo) as (asker, opa, _):
+            for number in range(50):
+                assert await asker.ask(b"%d" % number, "id") == b"%d" % number
+            assert opa.made == 1
+
+    uvloop.run(test())
+
+
+def test_many_questions_at_once_get_their_own_answers_over_a_bounded_number_of_connections(tmp_path: Path) -> None:
+    async def slow_echo(question: bytes, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.001 * (int(question) % 7))
+        writer.write(reply(question))
+
+    async def test() -> None:
+        async with asking(tmp_path, slow_echo) as (asker, opa, _):
+            questions = [b"%d" % number for number in range(5 * CONNECTIONS)]
+            assert await asyncio.gather(*(asker.ask(question, "id") for question in questions)) == questions
+            assert 1 < opa.open_at_once <= CONNECTIONS
+
+    uvloop.run(test())
+
+
+def test_an_engine_that_does_not_answer_is_given_up_after_the_time_out(tmp_path: Path) -> None:
+    async def silence(_: bytes, __: asyncio.StreamWriter) -> None:
+        pass
+
+    async def test() -> None:
+        async with asking(tmp_path, silence, timeout=0.05) as (asker, opa, losses):
+            assert await kind_of_failure(asker) == "timeout"
+            await soon(lambda: opa.ended == 1)
+            assert losses == []
+
+    uvloop.run(test())
+
+
+def test_questions_that_wait_for_a_connection_are_bound_by_the_same_time_out(tmp_path: Path) -> None:
+    async def silence(_: bytes, __: asyncio.StreamWriter) -> None:
+        pass
+
+    async def test() -> None:
+        async with asking(tmp_path, silence, timeout=0.1) as (asker, _, __):
+            async with asyncio.timeout(2):
+                kinds = await asyncio.gather(*(kind_of_failure(asker) for _ in range(3 * CONNECTIONS)))
+            assert set(kinds) == {"timeout"}
+
+    uvloop.run(test())
+
+
+def test_a_late_answer_is_never_taken_for_the_next(tmp_path: Path) -> None:
+    async def test() -> None:
+        given_up = asyncio.Event()
+
+        async def late(question: bytes, writer: asyncio.StreamWriter) -> None:
+            if question == b"first":
+                await given_up.wait()
+            writer.write(reply(question))
+
+        async with asking(tmp_path, late, timeout=0.2) as (asker, opa, _):
+            assert await kind_of_failure(asker, b"first") == "timeout"
+            given_up.set()
+            assert await asker.ask(b"second", "id") == b"second"
+            assert opa.made == 2
+
+    uvloop.run(test())
+
+
+def test_the_answer_to_a_cancelled_question_is_never_taken_for_the_next(tmp_path: Path) -> None:
+    async def test() -> None:
+        asked, cancelled = asyncio.Event(), asyncio.Event()
+
+        async def late(question: bytes, writer: asyncio.StreamWriter) -> None:
+            if question == b"first":
+                asked.set()
+                await cancelled.wait()
+            writer.write(reply(question))
+
+        async with asking(tmp_path, late) as (asker, _, losses):
+            task = asyncio.create_task(asker.ask(b"first", "id"))
+            await asked.wait()
+            task.cancel()
+            await asyncio.wait([task])
+            cancelled.set()
+            assert await asker.ask(b"second", "id") == b"second"
+            assert losses == []
+
+    uvloop.run(test())
+
+
+def test_what_comes_unasked_is_never_taken_for_an_answer(tmp_path: Path) -> None:
+    async def test() -> None:
+        writers: list[asyncio.StreamWriter] = []
+
+        async def remember_writer(question: bytes, writer: asyncio.StreamWriter) -> None:
+            writers.append(writer)
+            writer.write(reply(question))
+
+        async with asking(tmp_path, remember_writer) as (asker, opa, _):
+            await asker.ask(b"first", "id")
+            writers[0].write(reply(b"unasked"))
+            await soon(lambda: opa.ended == 1)
+            assert await asker.ask(b"second", "id") == b"second"
+
+    uvloop.run(test())
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\nContent-Le", reply(b"whole")[:-1]])
+def test_a_connection_that_closes_before_the_whole_answer_gives_none_and_is_lost(tmp_path: Path, said: bytes) -> None:
+    async def close(_: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(said)
+        writer.close()
+
+    async def test() -> None:
+        async with asking(tmp_path, close) as (asker, _, losses):
+            assert await kind_of_failure(asker) == "connection"
+            assert losses == ["lost"]
+
+    uvloop.run(test())
+
+
+@pytest.mark.parametrize("said", [b"garbage\r\n\r\n", reply(b"{}").replace(b"200", b"500"), reply(b"{}") + reply(b"{}")])
+def test_a_reply_that_cannot_be_used_is_no_answer_and_its_connection_is_not_used_again(
+    tmp_path: Path, said: bytes
+) -> None:
+    async def lie(question: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(said if question == b"q" else reply(question))
+
+    async def test() -> None:
+        async with asking(tmp_path, lie) as (asker, opa, losses):
+            assert await kind_of_failure(asker) == "reply"
+            assert await asker.ask(b"next", "id") == b"next"
+            assert (opa.made, losses) == (2, [])
+
+    uvloop.run(test())
+
+
+def test_an_engine_that_closes_an_idle_connection_is_lost_and_asked_over_a_new_one(tmp_path: Path) -> None:
+    async def test() -> None:
+        writers: list[asyncio.StreamWriter] = []
+
+        async def remember_writer(question: bytes, writer: asyncio.StreamWriter) -> None:
+            writers.append(writer)
+            writer.write(reply(question))
+
+        async with asking(tmp_path, remember_writer) as (asker, opa, losses):
+            await asker.ask(b"first", "id")
+            assert losses == []
+            writers[0].close()
+            await soon(lambda: losses)
+            assert await asker.ask(b"second", "id") == b"second"
+            assert (opa.made, losses) == (2, ["lost"])
+
+    uvloop.run(test())
+
+
+def test_a_connection_that_closes_right_after_its_answer_is_not_used_again(tmp_path: Path) -> None:
+    async def answer_and_close(question: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(reply(question))
+        writer.close()
+
+    async def test() -> None:
+        async with asking(tmp_path, answer_and_close) as (asker, _, losses):
+            for number in range(20):
+                assert await asker.ask(b"%d" % number, "id") == b"%d" % number
+                await soon(lambda expected=number + 1: len(losses) == expected)
+
+    uvloop.run(test())
+
+
+def test_closing_is_no_loss_and_leaves_what_is_in_flight_without_an_answer(tmp_path: Path) -> None:
+    async def test() -> None:
+        asked = asyncio.Event()
+
+        async def silence(_: bytes, __: asyncio.StreamWriter) -> None:
+            asked.set()
+
+        async with asking(tmp_path, silence) as (asker, opa, losses):
+            failure = asyncio.create_task(kind_of_failure(asker))
+            await asked.wait()
+            asker.close()
+            assert await failure == "connection"
+            await soon(lambda: opa.ended == 1)
+            assert losses == []
+
+    uvloop.run(test())
+
+
+def test_no_socket_is_no_answer(tmp_path: Path) -> None:
+    async def test() -> None:
+        assert await kind_of_failure(Asker(str(tmp_path / "none.sock"), 1.0, lambda: None)) == "connection"
+
+    uvloop.run(test())
