@@ -36,6 +36,7 @@ from sidecar.upstream.child import ChildServer
 log = logging.getLogger("sidecar")
 state = logging.getLogger("sidecar.state")
 
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 FLUSH_SECONDS: Final = 0.5
 """How long what waits for the client may take to be written at the end."""
 
@@ -45,11 +46,18 @@ def run(settings: Settings, bundle: Bundle, opa: Path) -> int:
 
     Raises `StartError` when the surroundings do not allow it.
     """
+    stopped_by: list[int] = []
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_run(settings, bundle, opa))
+        try:
+            return runner.run(_run(settings, bundle, opa, stopped_by))
+        except asyncio.CancelledError:
+            if not stopped_by:
+                raise
+            return 128 + stopped_by[0]
 
 
-async def _run(settings: Settings, bundle: Bundle, opa: Path) -> int:
+async def _run(settings: Settings, bundle: Bundle, opa: Path, stopped_by: list[int]) -> int:
+    _stop_while_starting(stopped_by)
     instance = secrets.token_hex(4)
     async with AsyncExitStack() as stack:
         state_dir = _state_dir(settings.state_dir)
@@ -89,7 +97,7 @@ async def _relay(settings: Settings, gate: Gate, server: ChildServer, emit: Emit
     """Pass messages until the client goes, the server ends, or a signal comes; then end all in good order."""
     loop = asyncio.get_running_loop()
     asked_to_stop, client_gone = asyncio.Event(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, asked_to_stop.set)
     failed = _stop_on_defect(loop, asked_to_stop)
 
@@ -121,6 +129,19 @@ async def _relay(settings: Settings, gate: Gate, server: ChildServer, emit: Emit
     session.server_ended()
     await client.close(FLUSH_SECONDS)
     return 1 if failed() else status
+
+
+def _stop_while_starting(stopped_by: list[int]) -> None:
+    """Let a signal undo what was started so far; which one it was is noted."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def stop(number: int) -> None:
+        stopped_by.append(number)
+        task.cancel()
+
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stop, number)
 
 
 def _stop_on_defect(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> Callable[[], bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -63,6 +64,9 @@ def run_command(
 ) -> int:
     """Serve an MCP client on standard input and output; judge its tool calls; pass the allowed ones to COMMAND."""
     set_up_logging(log_level, log_format)
+    for number in app.STOP_SIGNALS:
+        # Until the event loop takes over: leave in good order, so that no temporary folder stays.
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     if not command:
         raise UsageError("no MCP server: write its command after --, as `sidecar run -c policy.yaml -- mcp-okx`")
     if audit == "stdout":

@@ -74,7 +74,7 @@ def in_short(tool: str, data: list[dict[str, Any]]) -> str:
         case "account_balance":
             return ", ".join(f"{holding['availBal']} {holding['ccy']}" for holding in data[0]["details"])
         case _:
-            return f"{data[0]['sMsg']}: {data[0]['ordId']}"
+            return f"order {data[0]['ordId']}"
 
 
 def free_port() -> int:

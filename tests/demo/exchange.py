@@ -158,10 +158,11 @@ class _Handler(BaseHTTPRequestHandler):
 # What it holds.
 
 _PRICES: Final = {"BTC-USDT": 97_412.6, "ETH-USDT": 3_418.27, "SOL-USDT": 188.41, "OKB-USDT": 51.73}
-_CHANGES: Final = {"BTC-USDT": 0.0187, "ETH-USDT": 0.0094, "SOL-USDT": -0.0213, "OKB-USDT": 0.0041}
+_CHANGES: Final = {"BTC-USDT": 0.0187, "ETH-USDT": -0.0094, "SOL-USDT": 0.0213, "OKB-USDT": 0.0041}
 _HOLDINGS: Final[tuple[dict[str, str], ...]] = (
     {"ccy": "USDT", "eq": "25000", "cashBal": "25000", "availBal": "25000", "frozenBal": "0", "eqUsd": "25000.00"},
     {"ccy": "BTC", "eq": "0.5", "cashBal": "0.5", "availBal": "0.5", "frozenBal": "0", "eqUsd": "48706.30"},
+    {"ccy": "SOL", "eq": "12", "cashBal": "12", "availBal": "12", "frozenBal": "0", "eqUsd": "2260.92"},
 )
 
 

@@ -19,7 +19,8 @@ class Line:
     labels: tuple[tuple[str, str], ...]
 
     def __str__(self) -> str:
-        return f"{self.name}{{{','.join(f'{key}="{value}"' for key, value in self.labels)}}}"
+        labels = ",".join(f'{key}="{value}"' for key, value in self.labels)
+        return f"{self.name}{{{labels}}}"
 
     def value(self, samples: Iterable[Sample]) -> float:
         """The sum over all samples of this line; 0 when there is none, as a counter that nobody touched."""

@@ -52,22 +52,23 @@ def _calls(calls: Sequence[Call]) -> Iterator[str]:
     if tuple(call.step for call in calls) != script:
         yield f"{len(calls)} calls were made, not the {len(script)} of the script"
     for number, call in enumerate(calls, 1):
-        expected = ("refused" if call.step.rule else "allowed", call.step.rule)
-        if (call.verdict, call.rule) != expected:
-            yield f"call {number}, {call.step.tool}: {_words(*expected)} expected, but {_words(call.verdict, call.rule)}"
-        elif not call.message.startswith(call.step.reason):
-            yield f"call {number}, {call.step.tool}: the message is {call.message!r}, not {call.step.reason!r}"
+        step = call.step
+        expected = _words("refused", step.rule, step.reason) if step.rule else "allowed"
+        seen = call.verdict if call.verdict == "allowed" else _words(call.verdict, call.rule, call.message)
+        if seen != expected:
+            yield f"call {number}, {step.tool}, was {seen}; it must be {expected}"
 
 
-def _words(verdict: str, rule: str) -> str:
-    return f"{verdict} by {rule!r}" if rule else verdict
+def _words(verdict: str, rule: str, message: str) -> str:
+    by = f" by {rule!r}" if rule else ""
+    return f"{verdict}{by} ({message})"
 
 
 def _requests(received: Iterable[Received]) -> Iterator[str]:
     for (method, path), times in requests(received).items():
         expected = REQUESTS.get((method, path), 0)
         if times != expected:
-            yield f"the exchange received {method} {path} {times} times, not {expected}"
+            yield f"the exchange received {times} x {method} {path}, not {expected}"
 
 
 def _metrics(changes: Iterable[Change]) -> Iterator[str]:

@@ -13,7 +13,8 @@ from tests.demo.outcome import requests
 from tests.demo.script import Call
 
 WIDTH: Final = 110
-_COLUMNS: Final = (15, 32, 7, 14, 31, 5)
+INDENT: Final = " " * 12
+_COLUMNS: Final = (15, 29, 7, 14, 30, 4)
 _COLOURS: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 _VERDICTS: Final = {"allowed": "green", "refused": "yellow", "failed": "red"}
 
@@ -46,8 +47,9 @@ def call_header(paint: Paint) -> str:
 def call_line(call: Call, paint: Paint) -> str:
     """One call in one line."""
     arguments = " ".join(call.step.arguments.values())
-    time = f"{call.seconds * 1000:.1f}"
-    cells = _cells((call.step.tool, arguments, call.verdict, call.rule or "-", call.message, time))
+    cells = _cells(
+        (call.step.tool, arguments, call.verdict, call.rule or "-", call.message, milliseconds(call.seconds))
+    )
     cells[2] = paint(_VERDICTS[call.verdict], cells[2])
     return "  ".join(cells)
 
@@ -64,9 +66,15 @@ def cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 2] + ".."
 
 
+def milliseconds(seconds: float) -> str:
+    """A time in four characters, as long as it is below ten seconds."""
+    time = seconds * 1000
+    return f"{time:.1f}" if time < 99.95 else f"{time:.0f}"
+
+
 def tool_lines(tools: Sequence[str]) -> str:
     """The names of the tools, wrapped."""
-    return textwrap.fill(", ".join(tools), WIDTH, initial_indent="  ", subsequent_indent="  ")
+    return textwrap.fill(", ".join(tools), WIDTH, initial_indent=INDENT, subsequent_indent=INDENT)
 
 
 def request_lines(received: Iterable[Received]) -> list[str]:

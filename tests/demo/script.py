@@ -13,8 +13,6 @@ Verdict: TypeAlias = Literal["allowed", "refused", "failed"]
 WINDOW: Final = 60
 """Seconds of the policy's order limit; its windows begin at every full minute."""
 
-LIMIT: Final = 10
-
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -37,17 +35,14 @@ class Call:
     seconds: float
 
 
-_ORDER: Final = {
-    "instId": "BTC-USDT", "tdMode": "cash", "side": "buy", "ordType": "limit", "sz": "0.01", "px": "97000",
-}  # fmt: skip
+_ORDER: Final = {"instId": "SOL-USDT", "tdMode": "cash", "side": "buy", "ordType": "limit", "sz": "1", "px": "188"}
+_FIRST: Final = {"instId": "SOL-USDT", "ordId": str(FIRST_ORDER)}
 
-READS: Final = (Step("market_tickers", {"instType": "SPOT"}), Step("account_balance", {"ccy": "USDT,BTC"}))
+READS: Final = (Step("market_tickers", {"instType": "SPOT"}), Step("account_balance", {"ccy": "USDT,SOL"}))
 WRITES: Final = (
-    *(Step("place_order", _ORDER) for _ in range(LIMIT)),
+    *(Step("place_order", _ORDER) for _ in range(10)),
     Step("place_order", _ORDER, "order rate", "Ten orders a minute are enough"),
-    Step(
-        "cancel_order", {"instId": "BTC-USDT", "ordId": str(FIRST_ORDER)}, "cancel_order#1", "Requires human approval"
-    ),
+    Step("cancel_order", _FIRST, "cancel_order#1", "Requires human approval"),
 )
 """What has to happen within one window."""
 

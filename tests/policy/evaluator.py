@@ -125,7 +125,7 @@ def holds(condition: Mapping[str, Any], arguments: dict[str, Json]) -> bool:
     found = lookup(arguments, steps(condition["path"]))
     wanted = condition["value"]
     if condition["op"] == "exists":
-        return (found is not MISSING and found is not None) == wanted
+        return (found is MISSING or found is None) is not wanted
     if isinstance(found, _Missing):
         return False
     match condition["op"]:
@@ -244,7 +244,11 @@ def taken(entry: str, at: int, rule: Mapping[str, Any]) -> Taken:
         limit = {"max": int(count), "window": window, "scope": "global"}
     length = SECONDS.get(limit["window"], limit["window"])
     return Taken(
-        name_of(entry, at, rule), reason_of(entry, at, rule), int(limit["max"]), int(length), limit.get("scope", "session")
+        name_of(entry, at, rule),
+        reason_of(entry, at, rule),
+        int(limit["max"]),
+        int(length),
+        limit.get("scope", "session"),
     )
 
 

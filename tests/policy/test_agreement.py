@@ -7,7 +7,7 @@ that a call often meets what its policy asks for, or misses it by very little.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, TypeAlias
 
 import msgspec
@@ -59,18 +59,32 @@ NUMBERS = [
     )
 ]  # fmt: skip
 TEXTS = [
-    "", "a", "b", "ab", "abc", "aBc", "a\nc", "true", "false", "True", "null", "5", "5.0", "05", ".5", "0.5", "-5", "-0", "0",
-    "1.1", "1.10", "10", "12", "1000000", "1e6", "1E+6", "9007199254740993", "9007199254740992", "0.0000001", "1e-7",
-    "é", "e\u0301", "日本", 'q"t', "back\\slash", "`", "${a}", "# METADATA", "\u2028", "\u0000", "😀", "\U000e0001", "\ufeff",
+    "", "a", "b", "ab", "abc", "aBc", "a\nc", "true", "false", "True", "null", "5", "5.0", "05", ".5", "0.5", "-5",
+    "-0", "0", "1.1", "1.10", "10", "12", "1000000", "1e6", "1E+6", "9007199254740993", "9007199254740992", "0.0000001",
+    "1e-7", "é", "e\u0301", "日本", 'q"t', "back\\slash", "`", "${a}", "# METADATA", "\u2028", "\u0000", "😀",
+    "\U000e0001", "\ufeff",
 ]  # fmt: skip
 KEYS = [
-    "a", "b", "c", "0", "x-y", "$id", "naïve", "if", "with blank", 'q"t', "back\\slash", "日本", "default", "`", "_",
-    "line\nend", "\u2028", "input", "😀", "args",
+    *["a"] * 6, *["b"] * 4, "c", "0", "x-y", "$id", "naïve", "if", "with blank", 'q"t', "back\\slash", "日本",
+    "default", "`", "_", "line\nend", "\u2028", "input", "😀", "args",
 ]  # fmt: skip
+WIDE = Context(prec=390)
 CASE_TWINS = {"a": "A", "b": "B", "naïve": "NAÏVE", "args": "Args"}
 TOOLS = ["t", "u", "T", "get.order", "a/b", "create_test", "日本", 'say "hi"', "back\\slash", "<&>", r"\u003c", "t#1"]
 UNLISTED = ["other", "*", "_global", "<b>&amp;", r"\u003c", 'q"t', "back\\", "Ünlisted"]
-NAMES = ["r", "first rule", 'say "no"', "back\\slash", "é", "two\nlines", "\u2028", "# METADATA", "\x7f", "<b>", "\u202e"]
+NAMES = [
+    "r",
+    "first rule",
+    'say "no"',
+    "back\\slash",
+    "é",
+    "two\nlines",
+    "\u2028",
+    "# METADATA",
+    "\x7f",
+    "<b>",
+    "\u202e",
+]
 
 scalars: st.SearchStrategy[Json] = st.one_of(
     st.sampled_from(NUMBERS), st.sampled_from(TEXTS), st.booleans(), st.none(), st.integers(-20, 20).map(Decimal)
@@ -103,15 +117,16 @@ limit_blocks = st.fixed_dictionaries(
     {"max": st.integers(1, 99).map(Decimal), "window": st.sampled_from([Decimal(1), Decimal(90), "minute", "day"])},
     optional={"scope": st.sampled_from(["global", "session"])},
 )
-limits = st.fixed_dictionaries(
-    {"rate_limit": short_limits | limit_blocks}, optional={"action": st.just("allow")}
-)
+limits = st.fixed_dictionaries({"rate_limit": short_limits | limit_blocks}, optional={"action": st.just("allow")})
 
 
 @st.composite
 def rule_lists(draw: st.DrawFn) -> list[dict[str, Any]]:
-    kinds = [evaluates] * 5 + [limits] * 2 + [st.just({"action": "deny"}), st.just({"action": "allow"})]
-    rules: list[dict[str, Any]] = [dict(draw(kind)) for kind in draw(st.lists(st.sampled_from(kinds), max_size=4))]
+    kinds = [evaluates] * 9 + [limits] * 2 + [st.just({"action": "deny"}), st.just({"action": "allow"})]
+    rules: list[dict[str, Any]] = [
+        dict(draw(kind))
+        for kind in draw(st.lists(st.sampled_from(kinds), min_size=draw(st.integers(0, 3)), max_size=5))
+    ]
     for rule, name in zip(rules, draw(st.permutations(NAMES)), strict=False):
         if draw(st.booleans()):
             rule["name"] = name
@@ -139,21 +154,25 @@ def without_double_counters(rules: list[dict[str, Any]]) -> list[dict[str, Any]]
 
 @st.composite
 def policies(draw: st.DrawFn) -> dict[str, Any]:
-    names = draw(st.lists(st.sampled_from([*TOOLS, "*", "*"]), min_size=1, max_size=4, unique=True))
+    names = draw(st.lists(st.sampled_from([*TOOLS, "*", "*"]), min_size=2, max_size=4, unique=True))
     tools = {name: {"rules": draw(rule_lists())} for name in names}
-    return {"default": draw(st.sampled_from(["allow", "deny"])), "tools": tools}
+    return {"default": draw(st.sampled_from(["allow", "allow", "deny"])), "tools": tools}
 
 
 def near(value: Json, op: str) -> st.SearchStrategy[Json]:
     """What an operator and its value may say yes to, and what only looks like it."""
-    close: list[Json] = [value, [value], str(value)]
+    close: list[Json] = [value, value, [value], str(value)]
     match value:
         case bool():
             close += [written(value), not value]
         case Decimal():
-            close += [written(value), value + Decimal("1e-30"), value - 1, value * Decimal("1.0"), [written(value)]]
+            tiny = Decimal("1e-30")
+            close += [WIDE.add(value, step) for step in (1, -1, tiny, -tiny)]
+            close += [written(value), WIDE.multiply(value, Decimal("1.0")), [written(value)]]
+        case str() if op == "regex":
+            close += ["a", "abc", "AbC", "b", "", "1.1", "12", "é", "`", '"', "ab\n"]
         case str():
-            close += [f"x{value}y", value.upper(), [[value]]]
+            close += [f"x{value}y", value.upper(), [[value]], ["x", value]]
         case list() if op in ("in", "not_in"):
             close += value
         case list() | dict():
@@ -174,23 +193,24 @@ def put(arguments: dict[str, Json], path: Sequence[str], value: Json) -> None:
 
 @st.composite
 def calls_of(draw: st.DrawFn, policy: dict[str, Any]) -> Call:
-    tool = draw(st.sampled_from([*policy["tools"], *policy["tools"], *UNLISTED]))
+    tool = draw(st.sampled_from([*policy["tools"]] * 8 + UNLISTED))
     arguments: dict[str, Json] = draw(st.dictionaries(keys, values, max_size=1))
     rules = [rule for name in (tool, "*") if name in policy["tools"] for rule in policy["tools"][name]["rules"]]
     for rule in rules:
         for each in rule.get("conditions", []):
             if draw(st.integers(0, 9)):
                 path = steps(each["path"])
-                put(arguments, path, draw(st.one_of(near(each["value"], each["op"]), near(each["value"], each["op"]), values)))
-                if path[0] in CASE_TWINS and not draw(st.integers(0, 7)):
-                    put(arguments, [CASE_TWINS[path[0]]], draw(scalars))
+                close = near(each["value"], each["op"])
+                put(arguments, path, draw(st.one_of(close, close, close, values)))
+                if path[-1] in CASE_TWINS and not draw(st.integers(0, 7)):
+                    put(arguments, [*path[:-1], CASE_TWINS[path[-1]]], draw(scalars))
     return tool, arguments
 
 
 @st.composite
 def examples(draw: st.DrawFn) -> tuple[dict[str, Any], list[Call]]:
     policy = draw(policies())
-    return policy, draw(st.lists(calls_of(policy), min_size=10, max_size=25))
+    return policy, draw(st.lists(calls_of(policy), min_size=20, max_size=30))
 
 
 # Values to text, the policy to a bundle, the bundle's answers.
@@ -283,6 +303,33 @@ def test_the_engine_decides_as_the_language_says(example: tuple[dict[str, Any], 
 def test_what_is_left_out_of_a_question_does_not_matter(example: tuple[dict[str, Any], list[Call]]) -> None:
     policy, calls = example
     bundle = bundle_of(policy)
-    pairs = [(asked, question("server", call[0], arguments_of(call))) for call in calls if (asked := projected(bundle, call))]
+    pairs = [
+        (asked, question("server", call[0], arguments_of(call))) for call in calls if (asked := projected(bundle, call))
+    ]
     short = ask(bundle, [asked for asked, _ in pairs])
     assert short == ask(bundle, [whole for _, whole in pairs])
+
+
+NESTED: list[Json] = [*NUMBERS[::3], Decimal("1e350"), Decimal("10e349")]
+AWKWARD: list[Json] = [
+    *NUMBERS, *TEXTS, True, False, None, [], {}, [[]], [None], [{}], [True], ["true"], ["5"], {"a": []}, {"a": None},
+    *([each] for each in NESTED), *({"a": each} for each in NESTED), [Decimal(1), "b"], ["b", Decimal(1)],
+]  # fmt: skip
+
+
+def test_every_operator_agrees_on_every_pair_of_awkward_values() -> None:
+    pairs: list[tuple[str, Json]] = [(op, value) for op in ("eq", "contains") for value in AWKWARD]
+    pairs += [(op, number) for op in ("lt", "lte", "gt", "gte") for number in NUMBERS]
+    pairs += [("neq", value) for value in AWKWARD[::4]]
+    pairs += [(op, [value, "no"]) for op in ("in", "not_in") for value in AWKWARD[::4]]
+    pairs += [("regex", pattern) for pattern in PATTERNS] + [("exists", True), ("exists", False)]
+    rules = [{"conditions": [{"path": "args.x", "op": op, "value": value}]} for op, value in pairs]
+    policy = {"default": "allow", "tools": {"t": {"rules": rules}}}
+    bundle = bundle_of(policy)
+    calls: list[Call] = [("t", {}), *(("t", {"x": value}) for value in AWKWARD)]
+    answers = ask(bundle, [question("server", tool, arguments_of((tool, arguments))) for tool, arguments in calls])
+    for call, decision in zip(calls, answers, strict=True):
+        refused = {refusal.rule for refusal in decide(policy, *call).refusals}
+        found = {violation.rule for violation in decision.violations}
+        differing = [pairs[int(rule.removeprefix("t#")) - 1] for rule in refused ^ found]
+        assert differing == [], call

@@ -1,0 +1,215 @@
+"""Every recorded case whose policy can be expressed today, through `sidecar run` and a stub server.
+
+A case is `name`, `policy`, perhaps `tools` (what the server lists) and `steps`, each with what it expects: `allow` (the
+server got the call, its arguments unchanged), `deny` (a result with the prefix and, where given, this message),
+`error`, `refused` (one of the two), or the names that `tools/list` shows. Each runs on a sidecar of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+import yaml
+
+from sidecar.policy.read import read
+from tests.support.peer import Sidecar, denied
+
+HERE = Path(__file__).parent
+STUB = HERE / "stub_server.py"
+Case: TypeAlias = dict[str, Any]
+Outcome: TypeAlias = dict[str, Any]
+
+CASES: dict[str, Case] = {
+    f"{path.stem}: {case['name']}": case
+    for path in sorted((HERE / "cases").glob("*.yaml"))
+    for case in yaml.safe_load(path.read_text())
+}
+
+NOT_YET = {
+    "approvals-and-monitor: a refusal beats a request for approval wherever it stands",
+    "approvals-and-monitor: a rule that always asks",
+    "approvals-and-monitor: a rule that asks when its conditions hold",
+    "approvals-and-monitor: monitor mode forwards what it would refuse",
+    "approvals-and-monitor: monitor on one rule",
+    "counters: a JSON-RPC error gives the amount back",
+    "counters: a call without the amount is refused and takes nothing",
+    "counters: a condition may read the counter of another tool",
+    "counters: a condition without its own state block reads the count before this call",
+    "counters: a fixed increment",
+    "counters: an impossible limit is refused as a rule",
+    "counters: conditions on arguments beside the counter",
+    "counters: counters outlive the process",
+    "counters: exists on a counter holds from the start",
+    "counters: increment_from on a nested path",
+    "counters: increment_from wins over increment",
+    "counters: increment_from with lt stops one below",
+    "counters: lt N lets the total reach N minus one",
+    "counters: lte N lets the total reach N",
+    "counters: the default message of a limit names the rule",
+    "counters: two counters are taken together or not at all",
+    "examples: charges, refunds and a blocked deletion",
+    "examples: issues, pull requests and a limit over all tools",
+    "globs: a question mark is one character",
+    "globs: exact entry, then globs in file order, then the wildcard",
+    "globs: other characters of patterns are literal",
+    "hide: a call to a hidden tool takes nothing from the wildcard limit",
+    "hide: a hidden tool that no server has is harmless",
+    "hide: hidden tools are not listed and not callable",
+    "hide: hide comes before default deny and before rules",
+    "hide: hide names are exact",
+    "hide: hide star hides every tool",
+    "hide: star among other names still hides all",
+    "messages: hidden and not permitted messages name the tool",
+    "messages: limit messages",
+    "rate-limit: the counter of a wildcard rate limit can be read in a condition",
+    "seed-dialect: a spend limit counts decimals exactly and refuses amounts that are none",
+    "seed-dialect: a spend limit per call and in total",
+    "seed-dialect: a spend limit per call only",
+    "seed-dialect: an error of the server gives both kinds of limit back, a failed result keeps them",
+    "seed-dialect: both dialects in one file",
+    "seed-dialect: every kind of limit is taken together or not at all",
+    "wildcard: a call refused by the wildcard limit gives the tool limit back",
+    "yaml-values: the keys may stand in any order",
+}
+"""Cases with a policy that needs what is not built. A case leaves this list when its policy becomes valid."""
+
+NOT_BUILT = re.compile(
+    r"""the[ ]key[ ]"(hide|mode|approvals|state|spend_limit|approval_timeout|approvers)"[ ]is[ ]not[ ]known
+    | "state\.[^"]*"[ ]is[ ]no[ ]path
+    | "require_approval"[ ]is[ ]none[ ]of[ ]them
+    | patterns[ ]are[ ]not[ ]supported""",
+    re.VERBOSE,
+)
+
+
+def is_not_yet(case: Case) -> bool:
+    """True when the policy is refused for a part of the language that is not built."""
+    _, problems = read(case["policy"], "policy.yaml")
+    return any(NOT_BUILT.search(str(problem)) for problem in problems)
+
+
+# One case, on a sidecar of its own.
+
+
+def run(case: Case, folder: Path) -> list[Outcome]:
+    """What each step of a case led to."""
+    assert "revision" not in case, "no case needs another revision yet"
+    wait_for_the_next_window(case["policy"])
+    listed = case.get("tools") or list(dict.fromkeys(step["call"] for step in case["steps"] if "call" in step))
+    (folder / "tools.json").write_text(json.dumps(listed))
+    outcomes = []
+    sidecar = start(case, folder)
+    try:
+        for at, step in enumerate(case["steps"], 1):
+            if "restart" in step:
+                sidecar.end()
+                sidecar.__exit__(None, None, None)
+                sidecar = start(case, folder)
+            outcomes.append({} if "restart" in step else take(sidecar, step, 1000 + at))
+    finally:
+        sidecar.__exit__(None, None, None)
+    return outcomes
+
+
+def start(case: Case, folder: Path) -> Sidecar:
+    server = [sys.executable, "-S", "-E", str(STUB), "--log", str(folder / "received.jsonl")]
+    sidecar = Sidecar(folder, case["policy"], server=[*server, "--tools", str(folder / "tools.json")])
+    sidecar.initialize()
+    return sidecar
+
+
+def take(sidecar: Sidecar, step: dict[str, Any], id_: int) -> Outcome:
+    """One step: a call as literal text, a line as it stands, or `tools/list`."""
+    if "list_tools" in step:
+        return listed(sidecar.request("tools/list", {}))
+    before = len(sidecar.received)
+    arguments = step.get("arguments_json")
+    if arguments is None and "arguments" in step:
+        arguments = json.dumps(step["arguments"], ensure_ascii=False)
+    name = json.dumps(step.get("call"), ensure_ascii=False)
+    params = f'{{"name":{name}}}' if arguments is None else f'{{"name":{name},"arguments":{arguments}}}'
+    line = f'{{"jsonrpc":"2.0","id":{id_},"method":"tools/call","params":{params}}}'
+    sidecar.send_bytes(step.get("raw", line).replace("ID", str(id_)).encode() + b"\n")
+    reply = sidecar.reply(id_)
+    return judged(reply, sidecar.received[before:], arguments)
+
+
+def listed(reply: Any) -> Outcome:
+    if "error" in reply:
+        return {"expect": "error", "code": reply["error"]["code"], "message": reply["error"]["message"]}
+    assert reply["result"]["_meta"] == {"stub": "kept"}
+    return {"list_tools": [tool["name"] for tool in reply["result"]["tools"]]}
+
+
+def judged(reply: Any, received: list[str], arguments: str | None) -> Outcome:
+    """What became of a call, in the words of the cases."""
+    if received:
+        there = exact(received[-1])["params"].get("arguments")
+        same = arguments is None or there == exact(arguments)
+        return {"expect": "allow"} if same else {"expect": "allow", "changed": received[-1]}
+    if "error" in reply:
+        return {"expect": "error", "code": reply["error"]["code"], "message": reply["error"]["message"]}
+    if (message := denied(reply)) is not None:
+        return {"expect": "deny", "message": message}
+    return {"expect": None, "reply": reply}
+
+
+def exact(text: str) -> Any:
+    """JSON with its numbers as they were written."""
+    return json.loads(text, parse_float=Decimal)
+
+
+def agrees(step: dict[str, Any], outcome: Outcome) -> bool:
+    wanted = {key: step[key] for key in ("expect", "code", "message", "list_tools") if key in step}
+    if wanted.get("expect") == "refused":
+        return outcome["expect"] in ("deny", "error")
+    return "changed" not in outcome and all(outcome.get(key) == value for key, value in wanted.items())
+
+
+def wait_for_the_next_window(policy: str, margin: float = 4.0) -> None:
+    """Wait for the end of a window that the policy names, if it is near: the steps must all fall into one."""
+    lengths = {60: r"/minute|window: *minute", 3600: r"/hour|window: *(hour|3600)", 86400: r"/day|window: *(day|86400)"}
+    lengths |= {90: r"window: *90s", 900: r"window: *15m", 43200: r"window: *12h"}
+    for length, pattern in lengths.items():
+        left = length - time.time() % length
+        if left < margin and re.search(pattern, policy):
+            time.sleep(left + 0.2)
+
+
+# The tests.
+
+
+@pytest.fixture(scope="module")
+def running(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[list[Outcome]]]]:
+    """The selected cases, two at a time."""
+    chosen = [item.callspec.params["name"] for item in request.session.items if hasattr(item, "callspec")
+              and item.path == Path(__file__) and "running" in item.fixturenames]  # fmt: skip
+    with ThreadPoolExecutor(2) as pool:
+        yield {name: pool.submit(run, CASES[name], tmp_path_factory.mktemp("case")) for name in chosen}
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("name", sorted(CASES.keys() - NOT_YET))
+def test_a_case_is_decided_as_recorded(name: str, running: dict[str, Future[list[Outcome]]]) -> None:
+    outcomes = running[name].result(timeout=100)
+    for step, outcome in zip(CASES[name]["steps"], outcomes, strict=True):
+        assert agrees(step, outcome), (step, outcome)
+
+
+def test_exactly_the_listed_cases_need_what_is_not_built() -> None:
+    assert {name for name, case in CASES.items() if is_not_yet(case)} == NOT_YET
+
+
+def test_no_case_got_lost() -> None:
+    assert len(CASES) == 129

@@ -1,0 +1,345 @@
+"""The engine with the real OPA: ready by proof, silent the moment it may be gone, locked against everybody else."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import http.client
+import os
+import signal
+import socket
+import stat
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import uvloop
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sidecar.decision import question
+from sidecar.engine import engine as engine_module
+from sidecar.engine.engine import Engine
+from sidecar.engine.local import local_engine
+from sidecar.errors import EngineUnavailable, StartError
+from sidecar.events import EngineFailed, EngineReady, Event
+from sidecar.jsonrpc import encode
+from tests.engine import body_of, bundle_of, soon
+from tests.support import OPA
+from tests.support.peer import child_pids, command_line, is_alive, stopped
+
+BUNDLE = bundle_of("""
+tools:
+  t:
+    rules:
+      - conditions: [{path: args.a, op: lte, value: 5}]
+      - conditions: [{path: args.b.c, op: not_in, value: [x, 1, true, null]}]
+      - conditions: [{path: args.d, op: regex, value: "^[a-z]*$"}]
+  "*":
+    rules:
+      - conditions: [{path: args.e, op: neq, value: 0}]
+""")
+ALLOWED = body_of(BUNDLE, "t", '{"a":5,"b":{"c":2},"d":"abc","e":1}')
+REFUSED = body_of(BUNDLE, "t", '{"a":6,"b":{"c":2},"d":"abc","e":1}')
+
+
+class Running:
+    """An engine with everything that it said and did."""
+
+    engine: Engine
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.said: list[str] = []
+
+    @property
+    def pid(self) -> int:
+        """The process id of the engine's OPA."""
+        (pid,) = [pid for pid in child_pids(os.getpid()) if "--server" in command_line(pid)]
+        return pid
+
+    @property
+    def socket(self) -> Path:
+        """Its socket, as its command line says it."""
+        (word,) = [word for word in command_line(self.pid).split() if word.startswith("unix://")]
+        return Path(word.removeprefix("unix://"))
+
+    def count(self, kind: type[Event]) -> int:
+        """How often something happened."""
+        return sum(isinstance(event, kind) for event in self.events)
+
+    async def asks(self, body: bytes) -> str:
+        """What the engine answers, or the kind of its failure."""
+        try:
+            return (await self.engine.ask(body, "id")).decision.action
+        except EngineUnavailable as error:
+            return error.kind
+
+
+@asynccontextmanager
+async def running(timeout: float = 5.0, *, remember: bool = True) -> AsyncIterator[Running]:
+    world = Running()
+    async with local_engine(
+        OPA, BUNDLE, server="stub", timeout=timeout, remember=remember, emit=world.events.append, said=world.said.append
+    ) as world.engine:
+        yield world
+    await soon(lambda: not child_pids(os.getpid()))
+
+
+def reply_over(path: Path, method: str, target: str, body: str | None = None) -> int:
+    """The status of OPA's reply to one request over its socket."""
+    connection = http.client.HTTPConnection("opa", timeout=10)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(str(path))
+    try:
+        connection.request(method, target, body, {"Content-Type": "application/json"})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_an_engine_is_ready_once_both_canaries_proved_it() -> None:
+    async def test() -> None:
+        async with running() as world:
+            assert world.engine.ready
+            (event,) = world.events
+            assert isinstance(event, EngineReady)
+            assert (event.revision, event.serial) == (BUNDLE.revision, BUNDLE.serial)
+            assert world.said == []
+
+    uvloop.run(test())
+
+
+@pytest.mark.parametrize("canary", ["allow", "deny"])
+def test_an_engine_that_answers_one_canary_wrongly_is_not_ready(canary: str) -> None:
+    async def test() -> None:
+        async with running() as world:
+            engine = world.engine
+            engine._canaries[canary] = REFUSED if canary == "allow" else ALLOWED
+            await soon(lambda: world.count(EngineFailed))
+            await soon(lambda: not engine.ready)
+            assert world.events[-1] == EngineFailed("stub", "canary", f"the canary that must get {canary} got another answer")
+
+    uvloop.run(test())
+
+
+def test_an_engine_gives_the_decisions_of_the_policy_and_remembers_them() -> None:
+    async def test() -> None:
+        async with running() as world:
+            assert world.engine.recall(ALLOWED) is None
+            answer = await world.engine.ask(ALLOWED, "id")
+            assert (answer.decision.action, answer.remembered) == ("allow", False)
+            refusal = await world.engine.ask(REFUSED, "id")
+            assert (refusal.decision.action, refusal.decision.rule, refusal.remembered) == ("deny", "t#1", False)
+            for body, fresh in ((ALLOWED, answer), (REFUSED, refusal)):
+                again = world.engine.recall(body)
+                assert again is not None
+                assert (again.decision, again.remembered) == (fresh.decision, True)
+
+    uvloop.run(test())
+
+
+def test_an_engine_told_not_to_remember_does_not() -> None:
+    async def test() -> None:
+        async with running(remember=False) as world:
+            await world.engine.ask(ALLOWED, "id")
+            assert world.engine.recall(ALLOWED) is None
+
+    uvloop.run(test())
+
+
+@pytest.mark.parametrize("change", [{"serial": 2}, {"revision": "another"}])
+def test_an_answer_by_another_policy_is_no_answer(change: dict[str, object]) -> None:
+    async def test() -> None:
+        async with running() as world:
+            world.engine.bundle = dataclasses.replace(BUNDLE, **change)  # type: ignore[arg-type] # one of two fields
+            assert await world.asks(ALLOWED) == "revision"
+            assert world.engine.recall(ALLOWED) is None
+            await soon(lambda: not world.engine.ready)
+            world.engine.bundle = BUNDLE
+            await soon(lambda: world.count(EngineReady) == 2)
+            assert await world.asks(ALLOWED) == "allow"
+
+    uvloop.run(test())
+
+
+def test_nothing_remembered_is_used_from_the_moment_the_engine_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "ALIVE", 3600.0)  # so that it is not age that makes it forget
+
+    async def test() -> None:
+        async with running() as world:
+            await world.engine.ask(ALLOWED, "id")
+            assert world.engine.recall(ALLOWED) is not None
+            pid = world.pid
+            os.kill(pid, signal.SIGKILL)
+            await soon(lambda: world.engine.recall(ALLOWED) is None)
+            assert await world.asks(ALLOWED) == "connection"
+            assert world.engine.recall(ALLOWED) is None
+
+    uvloop.run(test())
+
+
+def test_a_killed_engine_is_started_again_and_ready_by_itself() -> None:
+    async def test() -> None:
+        async with running() as world:
+            pid = world.pid
+            os.kill(pid, signal.SIGKILL)
+            await soon(lambda: world.count(EngineReady) == 2)
+            assert world.pid != pid
+            assert world.engine.ready
+            assert await world.asks(ALLOWED) == "allow"
+            failures = [event for event in world.events if isinstance(event, EngineFailed)]
+            assert "opa ended with status 137; it is started again" in [event.text for event in failures]
+
+    uvloop.run(test())
+
+
+def test_an_engine_that_is_killed_again_and_again_comes_back_each_time() -> None:
+    async def test() -> None:
+        async with running() as world:
+            for times in range(2, 5):
+                os.kill(world.pid, signal.SIGKILL)
+                await soon(lambda expected=times: world.count(EngineReady) >= expected)
+            assert await world.asks(REFUSED) == "deny"
+
+    uvloop.run(test())
+
+
+def test_within_a_second_nothing_remembered_is_used_of_an_engine_that_hangs() -> None:
+    async def test() -> None:
+        async with running(timeout=0.25) as world:
+            await world.engine.ask(ALLOWED, "id")
+            with stopped(world.pid):
+                await soon(lambda: world.engine.recall(ALLOWED) is None, seconds=1.1)
+                assert not world.engine.ready
+                assert await world.asks(ALLOWED) == "timeout"
+                await soon(lambda: world.count(EngineFailed))
+            await soon(lambda: world.count(EngineReady) == 2)
+            assert await world.asks(ALLOWED) == "allow"
+
+    uvloop.run(test())
+
+
+def test_a_question_to_an_engine_that_hangs_is_no_answer_after_the_time_out() -> None:
+    async def test() -> None:
+        async with running(timeout=0.25) as world:
+            with stopped(world.pid):
+                async with asyncio.timeout(0.9):
+                    assert await world.asks(ALLOWED) == "timeout"
+
+    uvloop.run(test())
+
+
+FORBIDDEN = [
+    ("PUT", "/v1/policies/intercept/x.rego"), ("DELETE", "/v1/policies/intercept/decision.rego"),
+    ("GET", "/v1/policies"), ("PUT", "/v1/data/intercept/facts"), ("PATCH", "/v1/data/intercept/facts"),
+    ("DELETE", "/v1/data/intercept/facts"), ("PUT", "/v1/data"), ("GET", "/v1/data"), ("POST", "/v1/data"),
+    ("GET", "/v1/data/intercept/decision"), ("GET", "/v1/data/intercept/facts"), ("POST", "/v1/data/system/authz/allow"),
+    ("POST", "/v1/data/intercept"), ("POST", "/v1/data/intercept/decision/action"), ("POST", "/v1/query"),
+    ("GET", "/v1/query?q=data"), ("POST", "/v1/compile"), ("GET", "/v1/config"), ("GET", "/v1/status"), ("POST", "/"),
+    ("GET", "/"), ("POST", "/v0/data/intercept/decision"), ("GET", "/debug/pprof/heap"), ("POST", "/v1/data/intercept%2fdecision"),
+    ("HEAD", "/v1/data/intercept/facts"), ("PUT", "/v1/data/intercept/decision"), ("POST", "/health"),
+]  # fmt: skip
+
+
+def test_whoever_reaches_the_socket_can_ask_and_nothing_else() -> None:
+    async def test() -> None:
+        async with running() as world:
+            path = world.socket
+            statuses = {
+                (method, target): await asyncio.to_thread(reply_over, path, method, target, "[]")
+                for method, target in FORBIDDEN
+            }
+            assert {asked: status for asked, status in statuses.items() if status not in (401, 403, 405)} == {}
+            body = ALLOWED.decode()
+            assert await asyncio.to_thread(reply_over, path, "POST", "/v1/data/intercept/decision", body) == 200
+            assert await asyncio.to_thread(reply_over, path, "GET", "/health") == 200
+            assert await world.asks(ALLOWED) == "allow"
+
+    uvloop.run(test())
+
+
+def test_the_token_stands_in_no_process_list_and_opa_listens_on_no_port() -> None:
+    async def test() -> None:
+        async with running() as world:
+            token = (world.socket.parent / "token").read_text()
+            assert len(token) > 30
+            assert token not in command_line(world.pid)
+            assert token.encode() not in Path(f"/proc/{world.pid}/environ").read_bytes()
+            sockets = {os.readlink(link) for link in Path(f"/proc/{world.pid}/fd").iterdir()}  # noqa: PTH115 - a socket
+            rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
+            assert not [row for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]
+
+    uvloop.run(test())
+
+
+def test_the_socket_lies_where_nobody_else_may_enter_and_is_gone_after_the_end() -> None:
+    async def test() -> None:
+        async with running() as world:
+            path, pid = world.socket, world.pid
+            assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+            assert path.is_socket()
+        assert not path.parent.exists()
+        assert not is_alive(pid)
+
+    uvloop.run(test())
+
+
+def test_a_program_that_never_answers_is_a_failed_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidecar.engine.local.START_SECONDS", 0.3)
+    mute = tmp_path / "opa"
+    mute.write_text("#!/bin/sh\nexec sleep 600\n")
+    mute.chmod(0o700)
+
+    async def test() -> None:
+        with pytest.raises(StartError, match=r"opa was not ready within 0\.3 s"):
+            async with local_engine(
+                mute, BUNDLE, server="stub", timeout=0.1, remember=True, emit=lambda _: None, said=lambda _: None
+            ):
+                pass  # pragma: no cover
+        await soon(lambda: not [pid for pid in child_pids(os.getpid()) if "sleep 600" in command_line(pid)])
+
+    uvloop.run(test())
+
+
+# What is remembered is what would be answered.
+
+
+@pytest.fixture(scope="module")
+def live() -> Iterator[Callable[[bytes, bytes], tuple[object, object, object]]]:
+    """Asks one live engine: its answer to a question, what it then recalls, and its answer to another question."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        context = running()
+        world = runner.run(context.__aenter__())
+
+        async def ask(body: bytes, other: bytes) -> tuple[object, object, object]:
+            await world.engine.until_ready()
+            recalled = world.engine.recall(body)
+            fresh = await world.engine.ask(body, "id")
+            recalled = recalled or world.engine.recall(body)
+            return fresh.decision, recalled and recalled.decision, (await world.engine.ask(other, "id")).decision
+
+        yield lambda body, other: runner.run(ask(body, other))
+        runner.run(context.__aexit__(None, None, None))
+
+
+SCALARS = st.none() | st.booleans() | st.integers(-9, 9) | st.sampled_from([5.0, 5.5, 0.0, -0.0, 1e300, 2**53 + 1])
+VALUES = st.recursive(
+    SCALARS | st.sampled_from(["", "x", "1", "true", "abc", "5", "Aé\u202e\n"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("abcde"), inner, max_size=2),
+    max_leaves=4,
+)
+ARGUMENTS = st.fixed_dictionaries(
+    {}, optional={"a": VALUES, "b": VALUES | st.fixed_dictionaries({"c": VALUES}), "d": VALUES, "e": VALUES, "f": VALUES}
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(["t", "u", "*", "T"]), ARGUMENTS)
+def test_a_remembered_answer_is_the_answer_to_the_whole_call(
+    live: Callable[[bytes, bytes], tuple[object, object, object]], tool: str, arguments: dict[str, object]
+) -> None:
+    body = body_of(BUNDLE, tool, encode(arguments).decode())
+    fresh, recalled, whole = live(body, question("stub", tool, arguments))
+    assert recalled == fresh == whole

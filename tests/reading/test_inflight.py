@@ -1,0 +1,79 @@
+"""Requests that wait for an answer: exactly one answer settles each, and only one with exactly its id."""
+
+from __future__ import annotations
+
+import pytest
+
+from sidecar.inflight import MAX_CANCELLED, MAX_OUTSTANDING, Inflight
+from sidecar.jsonrpc import Id
+
+
+def waiting(*ids: Id) -> Inflight[str]:
+    """What waits under each id is called after it."""
+    requests: Inflight[str] = Inflight()
+    for id_ in ids:
+        requests.open(id_, f"what waits for {id_!r}")
+    return requests
+
+
+def test_an_answer_settles_its_request_once() -> None:
+    requests = waiting(1, "a")
+    assert requests.close(1) == "what waits for 1"
+    assert requests.close(1) is None
+    assert len(requests) == 1
+
+
+@pytest.mark.parametrize(("asked", "answered"), [(2, "2"), ("2", 2), (2, " 2 "), (2, 3), ("a", "A"), (1, True)])
+def test_an_answer_with_another_id_or_another_type_settles_nothing(asked: Id, answered: Id) -> None:
+    requests = waiting(asked)
+    assert requests.get(answered) is None
+    assert requests.close(answered) is None
+    assert requests.get(asked) is not None
+
+
+@pytest.mark.parametrize(("first", "second"), [(7, 7), (7, "7"), ("7", 7), ("-1", -1), ("", "")])
+def test_an_id_is_taken_by_one_that_looks_the_same(first: Id, second: Id) -> None:
+    requests = waiting(first)
+    assert requests.is_taken(second)
+    requests.close(first)
+    assert not requests.is_taken(second)
+
+
+def test_an_answer_may_still_come_after_a_cancel() -> None:
+    requests = waiting(1)
+    assert requests.cancel(1) is None
+    assert len(requests) == 0
+    assert requests.get(1) is None
+    assert requests.is_taken("1")
+    assert requests.close(1) == "what waits for 1"
+    assert not requests.is_taken(1)
+
+
+def test_a_cancel_of_another_id_or_another_type_changes_nothing() -> None:
+    requests = waiting(1)
+    requests.cancel("1")
+    requests.cancel(2)
+    assert len(requests) == 1
+
+
+def test_the_oldest_cancelled_request_is_given_up_when_there_are_too_many() -> None:
+    requests = waiting(*range(MAX_CANCELLED + 1))
+    given_up = [requests.cancel(id_) for id_ in range(MAX_CANCELLED + 1)]
+    assert given_up == [None] * MAX_CANCELLED + ["what waits for 0"]
+    assert requests.close(0) is None
+    assert requests.close(1) is not None
+
+
+def test_only_so_many_requests_may_wait() -> None:
+    requests = waiting(*range(MAX_OUTSTANDING - 1))
+    assert not requests.is_full
+    requests.open("last", "")
+    assert requests.is_full
+
+
+def test_at_the_end_everything_comes_out_and_says_whether_an_answer_is_due() -> None:
+    requests = waiting(1, "a")
+    requests.cancel(1)
+    assert sorted(requests.drain(), key=str) == [("a", "what waits for 'a'", True), (1, "what waits for 1", False)]
+    assert requests.drain() == []
+    assert not requests.is_taken(1)

@@ -1,0 +1,447 @@
+"""What happens to each message between one client and one server, with a gate that decides when the test says so."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from sidecar.decision import Answer, Decision
+from sidecar.enforce import Forward, Gate, Reply, Trial, Verdict
+from sidecar.engine.engine import Engine
+from sidecar.errors import InvalidMessage
+from sidecar.events import Decided, Dropped, Event, Listed, Passed, Refused
+from sidecar.framing import TooLong
+from sidecar.ledger.values import Ledger
+from sidecar.policy.bundle import Bundle, Terms
+from sidecar.protocol import Outcome, ToolCall
+from sidecar.session import Session
+
+BUNDLE = Bundle("abc", 1, {}, Terms(frozenset(), {}, (), {}, ()))
+MARKER = "s3cret"
+
+
+class SlowGate(Gate):
+    """Judges a call when told to; a call of the tool `quick` is allowed at once, one of `odd` cannot be asked about."""
+
+    def __init__(self) -> None:
+        self.trials: list[Trial] = []
+        self.settled: list[tuple[Any, Outcome]] = []
+        self.client = ""
+
+    def meet(self, client: str) -> None:
+        self.client = client
+
+    def next_id(self) -> str:
+        return "d-1"
+
+    def judge(self, call: ToolCall, deliver: Callable[[Verdict], None]) -> Trial:
+        if call.tool == "odd":
+            raise InvalidMessage(-32602, "odd", call.id)
+        trial = Trial(call, "d-1", BUNDLE, deliver)
+        if call.tool == "quick":
+            deliver(Forward(call, (), (), 0.0))
+        else:
+            self.trials.append(trial)
+        return trial
+
+    def allow(self) -> None:
+        """Allow the call that waits longest."""
+        trial = self.trials.pop(0)
+        trial.deliver(Forward(trial.call, (), (), 0.0))
+
+    def deny(self) -> None:
+        """Refuse the call that waits longest."""
+        trial = self.trials.pop(0)
+        trial.deliver(Reply(b'{"id":%d,"result":"denied"}' % cast("int", trial.call.id)))
+
+    def settle(self, forward: Forward, outcome: Outcome) -> None:
+        self.settled.append((forward.call.id, outcome))
+
+
+class World:
+    """A session, and what came out of it at either side."""
+
+    def __init__(self, gate: Gate | None = None) -> None:
+        self.gate = SlowGate()
+        self.client: list[bytes] = []
+        self.server: list[bytes] = []
+        self.events: list[Event] = []
+        self.session = Session(
+            server="stub", session="s", gate=gate or self.gate, emit=self.events.append,
+            to_client=self.client.append, to_server=self.server.append,
+        )  # fmt: skip
+
+    def ask(self, id_: int | str, method: str = "ping", **params: Any) -> bytes:
+        """A request of the client, which this returns as it is sent on."""
+        line = encoded(id=id_, method=method, params=params)
+        self.session.from_client(line)
+        return line
+
+    def call(self, id_: int | str, tool: str) -> bytes:
+        return self.ask(id_, "tools/call", name=tool, arguments={"pin": MARKER})
+
+    def cancel(self, id_: int | str) -> bytes:
+        line = encoded(method="notifications/cancelled", params={"requestId": id_})
+        self.session.from_client(line)
+        return line
+
+    def answer(self, id_: Any, **members: Any) -> bytes:
+        """A response of the server, by default with an empty result."""
+        line = encoded(id=id_, **(members or {"result": {}}))
+        self.session.from_server(line)
+        return line
+
+    @property
+    def last_to_client(self) -> Any:
+        return json.loads(self.client[-1])
+
+    @property
+    def dropped(self) -> list[str]:
+        """Whose messages went nowhere."""
+        return [event.sender for event in self.events if isinstance(event, Dropped)]
+
+
+def encoded(**members: Any) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", **members}, separators=(",", ":")).encode()
+
+
+# From the client to the server.
+
+
+def test_what_is_no_tool_call_is_sent_on_at_once_in_canonical_form() -> None:
+    world = World()
+    world.session.from_client(b' {"jsonrpc" : "2.0", "id": 1,\r"method":"vendor/x", "params": {"a": 1.10}} ')
+    world.session.from_client(b'{"jsonrpc":"2.0","method":"notifications/initialized"}')
+    assert world.server == [
+        b'{"jsonrpc":"2.0","id":1,"method":"vendor/x","params":{"a":1.10}}',
+        b'{"jsonrpc":"2.0","method":"notifications/initialized"}',
+    ]
+    assert world.events == [Passed("stub", "vendor/x"), Passed("stub", "notifications/initialized")]
+
+
+def test_a_call_is_sent_on_when_it_is_allowed_and_not_before() -> None:
+    world = World()
+    line = world.call(1, "look")
+    assert world.server == []
+    world.gate.allow()
+    assert world.server == [line]
+
+
+def test_a_call_that_is_judged_holds_up_no_other_message() -> None:
+    world = World()
+    world.call(1, "look")
+    after = [world.ask(2), world.call(3, "quick"), encoded(method="notifications/progress")]
+    world.session.from_client(after[2])
+    assert world.server == after
+    reply = world.answer(2)
+    assert world.client == [reply]
+
+
+def test_a_denied_call_is_answered_and_never_sent() -> None:
+    world = World()
+    world.call(1, "look")
+    world.gate.deny()
+    assert world.server == []
+    assert world.last_to_client == {"id": 1, "result": "denied"}
+
+
+def test_a_call_that_cannot_be_judged_is_refused() -> None:
+    world = World()
+    world.call(1, "odd")
+    assert world.server == []
+    assert world.last_to_client["error"]["code"] == -32602
+    assert world.events == [Refused("d-1", "stub", "s", -32602, "odd")]
+
+
+@pytest.mark.parametrize(("first", "second"), [(7, 7), (7, "7"), ("7", 7)])
+@pytest.mark.parametrize("state", ["judged", "forwarded", "cancelled", "no call"])
+def test_an_id_that_waits_for_an_answer_cannot_be_used_again(first: int | str, second: int | str, state: str) -> None:
+    world = World()
+    world.ask(first) if state == "no call" else world.call(first, "look" if state == "judged" else "quick")
+    if state == "cancelled":
+        world.cancel(first)
+    sent = list(world.server)
+    world.call(second, "quick")
+    assert world.server == sent
+    assert (world.last_to_client["id"], world.last_to_client["error"]["code"]) == (second, -32600)
+
+
+def test_an_id_may_be_used_again_once_it_was_answered_or_denied() -> None:
+    world = World()
+    world.call(1, "quick")
+    world.answer(1)
+    world.call(1, "look")
+    world.gate.deny()
+    again = world.call(1, "quick")
+    assert world.server[-1] == again
+
+
+def test_requests_beyond_the_bound_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidecar.inflight.MAX_OUTSTANDING", 2)
+    world = World()
+    world.ask(1)
+    world.call(2, "look")
+    world.call(3, "quick")
+    assert len(world.server) == 1
+    assert world.last_to_client["error"]["code"] == -32600
+    world.answer(1)
+    assert world.call(3, "quick") in world.server
+
+
+def test_what_the_client_calls_itself_is_told_to_the_gate() -> None:
+    world = World()
+    world.ask(1, "initialize", clientInfo={"name": "claude"})
+    assert world.gate.client == "claude"
+
+
+# Cancel.
+
+
+@pytest.mark.parametrize("named", [1, "1"], ids=["its id", "the text of its id"])
+def test_a_cancel_ends_a_call_that_is_judged_and_the_server_hears_nothing(named: int | str) -> None:
+    # Servers take "1" for 1 and ignore a cancel that comes before its call: passed on, it would not stop the call.
+    world = World()
+    world.call(1, "look")
+    world.cancel(named)
+    assert world.gate.trials[0].dropped
+    assert (world.server, world.client) == ([], [])
+    again = world.call(1, "quick")
+    assert world.server == [again]
+
+
+def test_a_cancel_of_a_forwarded_call_is_passed_on_and_its_answer_may_still_come() -> None:
+    world = World()
+    line = world.call(1, "quick")
+    cancel = world.cancel(1)
+    assert world.server == [line, cancel]
+    reply = world.answer(1)
+    assert world.client == [reply]
+    assert world.gate.settled == [(1, Outcome.SUCCEEDED)]
+
+
+def test_a_cancel_of_nothing_is_passed_on() -> None:
+    world = World()
+    assert [world.cancel(1)] == world.server
+
+
+class SlowEngine:
+    """An engine that answers nothing until it is told to, and then that everything is allowed."""
+
+    bundle = BUNDLE
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.go = asyncio.Event()
+
+    def recall(self, body: bytes) -> None:
+        return None
+
+    async def ask(self, body: bytes, decision_id: str) -> Answer:
+        self.asked.set()
+        await self.go.wait()
+        return Answer(Decision(1, "allow", "allow", "", "", (), (), None, "abc", 1), None)
+
+
+async def _cancel_while_the_engine_thinks() -> World:
+    engine, events = SlowEngine(), list[Event]()
+    gate = Gate(
+        server="stub", session="s", instance="i", engine=cast("Engine", engine), ledger=cast("Ledger", None),
+        emit=events.append,
+    )  # fmt: skip
+    world = World(gate)
+    world.call(1, "look")
+    await engine.asked.wait()
+    world.cancel(1)
+    engine.go.set()
+    await gate.finish()
+    world.events += events
+    return world
+
+
+def test_a_call_that_was_cancelled_is_not_sent_when_the_engine_allows_it_later() -> None:
+    world = asyncio.run(_cancel_while_the_engine_thinks())
+    assert (world.server, world.client) == ([], [])
+    assert [(event.allowed, event.kind) for event in world.events if isinstance(event, Decided)] == [
+        (False, "cancelled")
+    ]
+
+
+# From the server to the client.
+
+
+def test_an_answer_reaches_the_client_once_and_settles_its_call() -> None:
+    world = World()
+    world.call(1, "quick")
+    reply = world.answer(1, result={"isError": True})
+    world.answer(1)
+    assert world.client == [reply]
+    assert world.gate.settled == [(1, Outcome.FAILED)]
+    assert world.dropped == ["server"]
+
+
+@pytest.mark.parametrize("id_", ["2", " 2 ", "+2", "٢", 2.0, 3, True])
+def test_an_answer_with_a_foreign_id_is_dropped(id_: Any) -> None:
+    world = World()
+    world.call(2, "quick")
+    world.answer(id_)
+    assert world.client == []
+    assert world.dropped == ["server"]
+    reply = world.answer(2)
+    assert world.client == [reply]
+
+
+def test_an_answer_to_a_call_that_is_judged_is_dropped_and_the_judgement_goes_on() -> None:
+    world = World()
+    line = world.call(1, "look")
+    for members in ({"result": {}}, {"error": {"code": 1, "message": ""}}, {"result": float("nan")}):
+        world.answer(1, **members)
+    assert world.client == []
+    assert world.dropped == ["server"] * 3
+    world.gate.allow()
+    reply = world.answer(1)
+    assert (world.server, world.client) == ([line], [reply])
+
+
+def test_an_answer_to_a_denied_call_is_dropped() -> None:
+    world = World()
+    world.call(1, "look")
+    world.gate.deny()
+    world.answer(1)
+    assert [json.loads(line) for line in world.client] == [{"id": 1, "result": "denied"}]
+    assert world.dropped == ["server"]
+
+
+def test_notifications_and_errors_that_name_no_request_pass() -> None:
+    world = World()
+    lines = [
+        encoded(method="notifications/message", params={"data": 1}),
+        encoded(id=None, error={"code": -32700, "message": ""}),
+    ]
+    for line in lines:
+        world.session.from_server(line)
+    assert world.client == lines
+
+
+def test_the_tools_that_the_server_lists_are_noted() -> None:
+    world = World()
+    world.ask(1, "tools/list")
+    world.answer(1, result={"tools": [{"name": "a"}]})
+    assert world.events[-1] == Listed("stub", ["a"])
+
+
+BAD_ANSWERS = [
+    pytest.param(b'{"jsonrpc":"2.0","id":1,"result":NaN}', id="NaN"),
+    pytest.param(b'{"jsonrpc":"2.0","id":1,"result":{"a":1,"a":2}}', id="key twice"),
+    pytest.param(b'{"jsonrpc":"2.0","id":1,"result":"\xff"}', id="not UTF-8"),
+    pytest.param(b'{"jsonrpc":"2.0","id":1,"result":"\\ud800"}', id="lone surrogate"),
+    pytest.param(b'{"jsonrpc":"2.0","id":1,"result":' + b"[" * 200 + b"]" * 200 + b"}", id="200 levels"),
+    pytest.param(b'{"jsonrpc":"2.0","id":1,"result":{},"error":{}}', id="result and error"),
+    pytest.param(b'{"id":1,"result":{}}', id="no version"),
+    pytest.param(TooLong(b'{"jsonrpc":"2.0","id":1,"result":"s3cret', b'"}', 10), id="too long, id at the head"),
+    pytest.param(TooLong(b'{"jsonrpc":"2.0","result":"s3cret', b'","id":1}', 10), id="too long, id at the tail"),
+]
+
+
+@pytest.mark.parametrize("answer", BAD_ANSWERS)
+def test_an_answer_that_cannot_be_passed_on_becomes_an_error_with_its_id(answer: bytes | TooLong) -> None:
+    world = World()
+    world.call(1, "quick")
+    world.session.from_server(answer)
+    assert (world.last_to_client["id"], world.last_to_client["error"]["code"]) == (1, -32603)
+    assert MARKER not in str(world.client)
+    assert world.gate.settled == [(1, Outcome.UNKNOWN)]
+    world.answer(1)
+    assert len(world.client) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"jsonrpc":"2.0","id":1,"method":"sampling/createMessage","params":{"a":NaN}}',
+        TooLong(b'{"jsonrpc":"2.0","id":1,"method":"sampling/createMessage","params":{"a":"', b'"}}', 10),
+    ],
+    ids=["NaN", "too long"],
+)
+def test_a_request_of_the_server_that_cannot_be_read_ends_no_call_of_the_client(line: bytes | TooLong) -> None:
+    # The two sides number their requests independently, and both begin at 1.
+    world = World()
+    world.call(1, "quick")
+    world.session.from_server(line)
+    assert world.client == []
+    reply = world.answer(1)
+    assert world.client == [reply]
+
+
+# Requests of the server.
+
+
+SAMPLING = encoded(id=1, method="sampling/createMessage", params={})
+
+
+def test_a_request_of_the_server_passes_and_so_does_one_answer() -> None:
+    world = World()
+    world.session.from_server(SAMPLING)
+    assert world.client == [SAMPLING]
+    answer = encoded(id=1, result={"role": "user"})
+    for line in (encoded(id="1", result={}), encoded(id=2, result={}), answer, answer):
+        world.session.from_client(line)
+    assert world.server == [answer]
+    assert world.dropped == ["client"] * 3
+
+
+def test_the_two_sides_number_their_requests_independently() -> None:
+    world = World()
+    call = world.call(1, "quick")
+    world.session.from_server(SAMPLING)
+    answer = encoded(id=1, result={"role": "user"})
+    world.session.from_client(answer)
+    reply = world.answer(1)
+    assert (world.server, world.client) == ([call, answer], [SAMPLING, reply])
+
+
+def test_a_request_of_the_server_with_an_id_that_waits_already_is_dropped() -> None:
+    world = World()
+    world.session.from_server(SAMPLING)
+    world.session.from_server(SAMPLING.replace(b'"id":1', b'"id":"1"'))
+    assert world.client == [SAMPLING]
+    assert world.dropped == ["server"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"jsonrpc":"2.0","id":1,"result":{"a":NaN}}',
+        TooLong(b'{"jsonrpc":"2.0","id":1,"result":{"a":"', b'"}}', 10),
+    ],
+    ids=["NaN", "too long"],
+)
+def test_an_answer_of_the_client_that_cannot_be_read_answers_no_call_of_its_own(line: bytes | TooLong) -> None:
+    # An error with this id would end the client's call 1, during which the server asked.
+    world = World()
+    call = world.call(1, "quick")
+    world.session.from_server(SAMPLING)
+    world.session.from_client(line)
+    assert 1 not in [json.loads(message)["id"] for message in world.client[1:]]
+    assert call in world.server
+    assert line not in world.server
+
+
+# The end.
+
+
+def test_when_the_server_ends_everything_that_waits_is_answered() -> None:
+    world = World()
+    world.ask(1)
+    world.call("2", "quick")
+    world.call(3, "look")
+    world.call(4, "quick")
+    world.cancel(4)
+    world.session.server_ended()
+    answers = {(reply["id"], reply["error"]["code"]) for reply in map(json.loads, world.client)}
+    assert answers == {(1, -32000), ("2", -32000), (3, -32000)}
+    assert sorted(world.gate.settled, key=str) == [("2", Outcome.UNKNOWN), (4, Outcome.UNKNOWN)]
+    assert world.gate.trials[0].dropped
