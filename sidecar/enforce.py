@@ -106,17 +106,22 @@ class Gate:
             self._answered(trial, answer)
         return trial
 
-    def settle(self, forward: Forward, outcome: Outcome) -> None:
-        """The forwarded call ended; what certainly did not run gives back what it took."""
+    def settle(self, forward: Forward, outcome: Outcome, done: Callable[[], None] = lambda: None) -> None:
+        """The forwarded call ended: give back what certainly did not run took, then call `done`.
+
+        Whoever hears of the outcome in `done` finds the counters as they must be.
+        """
         returned = tuple(
             entry
             for entry, refund in zip(forward.entries, forward.refunds, strict=True)
             if outcome.value == refund.removeprefix("on_") or (outcome is Outcome.ERROR and refund == "on_failure")
         )
-        if returned:
-            self._spawn(self._give_back(returned))
         seconds = time.perf_counter() - forward.since
         self._emit(Settled(self._server, forward.call.tool, outcome, len(forward.entries), len(returned), seconds))
+        if returned and not self._gave_back(returned):
+            self._spawn(self._give_back(returned, done))
+        else:
+            done()
 
     async def finish(self) -> None:
         """Wait until everything that is under way is done."""
@@ -233,12 +238,23 @@ class Gate:
         holder = self._session if item.scope == "session" else ""
         return Reservation(f"{self._server}/{item.counter}", holder, item.seconds, item.amount, item.limit)
 
-    async def _give_back(self, entries: tuple[Entry, ...]) -> None:
+    def _gave_back(self, entries: tuple[Entry, ...]) -> bool:
+        try:
+            return self._ledger.give_back_at_once(entries)
+        except StoreUnavailable as error:
+            self._lost(error)
+            return True
+
+    async def _give_back(self, entries: tuple[Entry, ...], done: Callable[[], None] = lambda: None) -> None:
         try:
             await self._ledger.give_back(entries)
         except StoreUnavailable as error:
-            # What is not given back only makes a limit tighter.
-            self._emit(StoreFailed(self._server, f"a reservation could not be given back: {error}"))
+            self._lost(error)
+        done()
+
+    def _lost(self, error: StoreUnavailable) -> None:
+        # What is not given back only makes a limit tighter.
+        self._emit(StoreFailed(self._server, f"a reservation could not be given back: {error}"))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

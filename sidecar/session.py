@@ -168,8 +168,9 @@ class Session:
             self._emit(Dropped(self._server, "server", "an answer that no request waits for"))
             return
         if isinstance(pending, Forward):
-            self._gate.settle(pending, protocol.outcome(response))
-        elif pending is _LISTING:
+            self._gate.settle(pending, protocol.outcome(response), lambda: self._to_client(response.raw))
+            return
+        if pending is _LISTING:
             self._emit(Listed(self._server, protocol.listed_tools(response)))
         self._to_client(response.raw)
 

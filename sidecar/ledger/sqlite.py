@@ -63,17 +63,13 @@ class SqliteLedger:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
 
     def claim_at_once(self, reservations: tuple[Reservation, ...]) -> Claimed | None:
-        try:
-            return self._hasty.run(lambda db: _claim(db, reservations, self._clock()))
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                return None
-            raise _unavailable(error) from None
-        except sqlite3.Error as error:
-            raise _unavailable(error) from None
+        return self._at_once(lambda db: _claim(db, reservations, self._clock()))
 
     async def claim(self, reservations: tuple[Reservation, ...]) -> Claimed:
         return await self._wait(lambda db: _claim(db, reservations, self._clock()))
+
+    def give_back_at_once(self, entries: tuple[Entry, ...]) -> bool:
+        return self._at_once(lambda db: _give_back(db, entries)) is not None
 
     async def give_back(self, entries: tuple[Entry, ...]) -> None:
         await self._wait(lambda db: _give_back(db, entries))
@@ -82,6 +78,16 @@ class SqliteLedger:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._patient.close)
         self._thread.shutdown(wait=False)
         self._hasty.close()
+
+    def _at_once(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result | None:
+        try:
+            return self._hasty.run(work)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                return None
+            raise _unavailable(error) from None
+        except sqlite3.Error as error:
+            raise _unavailable(error) from None
 
     async def _wait(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
         try:
@@ -109,7 +115,7 @@ def _claim(db: sqlite3.Connection, reservations: tuple[Reservation, ...], now: f
     return Claim(entries, tuple(left))
 
 
-def _give_back(db: sqlite3.Connection, entries: tuple[Entry, ...]) -> None:
+def _give_back(db: sqlite3.Connection, entries: tuple[Entry, ...]) -> bool:
     for entry in entries:
         taken = entry.reservation
         key = (taken.counter, taken.holder, taken.window, entry.start)
@@ -117,6 +123,7 @@ def _give_back(db: sqlite3.Connection, entries: tuple[Entry, ...]) -> None:
         total = _total(db, key)
         if total:
             db.execute(_STORE, (*key, str(max(0, _add(total, -taken.amount)))))
+    return True
 
 
 def _total(db: sqlite3.Connection, key: tuple[str, str, int, int]) -> Amount:

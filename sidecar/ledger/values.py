@@ -62,8 +62,11 @@ class Ledger(Protocol):
     async def claim(self, reservations: tuple[Reservation, ...]) -> Claimed:
         """Take all or nothing; the wait for others is bounded."""
 
+    def give_back_at_once(self, entries: tuple[Entry, ...]) -> bool:
+        """Undo entries of a claim, in the windows that they were taken from, at once; False when that needs waiting."""
+
     async def give_back(self, entries: tuple[Entry, ...]) -> None:
-        """Undo entries of a claim, in the windows that they were taken from."""
+        """Undo entries of a claim; the wait for others is bounded."""
 
     async def close(self) -> None:
         """Let go of the store; what was claimed stays."""
