@@ -30,13 +30,22 @@ class PolicyError(SidecarError):
 class InvalidMessage(SidecarError):
     """A peer sent what cannot be read strictly, so it goes no further.
 
-    `code` is the JSON-RPC error code; `id` is the request's id where it could be read, else None.
+    `code` is the JSON-RPC error code; `id` is the message's id where it could be read, else None. `is_answer` is True
+    where it can be seen that the message was to be an answer: its id then belongs to the other side.
     """
 
-    def __init__(self, code: int, text: str, id: str | int | None = None) -> None:  # noqa: A002 - the protocol's word
+    def __init__(
+        self,
+        code: int,
+        text: str,
+        id: str | int | None = None,  # noqa: A002 - the protocol's word
+        *,
+        is_answer: bool = False,
+    ) -> None:
         super().__init__(text)
         self.code = code
         self.id = id
+        self.is_answer = is_answer
 
 
 class EngineUnavailable(SidecarError):

@@ -26,7 +26,7 @@ class LineReader:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._parts: list[bytes] = []
+        self._line = bytearray()
         self._size = 0
 
     def feed(self, data: bytes) -> list[bytes | TooLong]:
@@ -42,16 +42,15 @@ class LineReader:
         return [line.removesuffix(b"\r") if isinstance(line, bytes) else line for line in lines if not _is_blank(line)]
 
     def _add(self, part: bytes) -> None:
-        self._parts.append(part)
+        self._line += part
         self._size += len(part)
         if self._size > self._limit:
-            # Two parts are left: the head, and a tail that is cut again and again.
-            kept = b"".join(self._parts)
-            self._parts = [kept[:ENDS_KEPT], kept[max(ENDS_KEPT, len(kept) - ENDS_KEPT) :]]
+            # Only the head, and a tail that is cut again and again.
+            del self._line[ENDS_KEPT : max(ENDS_KEPT, len(self._line) - ENDS_KEPT)]
 
     def _take(self) -> bytes | TooLong:
-        line, size = b"".join(self._parts), self._size
-        self._parts, self._size = [], 0
+        line, size = bytes(self._line), self._size
+        self._line, self._size = bytearray(), 0
         return line if size <= self._limit else self._shortened(line)
 
     def _shortened(self, line: bytes) -> TooLong:

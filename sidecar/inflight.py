@@ -46,6 +46,10 @@ class Inflight(Generic[Pending]):
         """What waits under exactly this id."""
         return _exact(self._waiting.get(str(id)), id)
 
+    def resembling(self, id: Id) -> tuple[Id, Pending] | None:  # noqa: A002
+        """The id and what waits under it, where the id is this one or looks the same."""
+        return self._waiting.get(str(id))
+
     def close(self, id: Id) -> Pending | None:  # noqa: A002
         """Take out what waited for the answer with exactly this id; None when nothing did: the answer is foreign."""
         for waiting in (self._waiting, self._cancelled):

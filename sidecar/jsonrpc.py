@@ -91,7 +91,7 @@ def read_value(line: bytes) -> tuple[Any, bytes]:
     if not canonical:
         value, line = _exact(line)
     if line.count(b"[") + line.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
-        raise InvalidMessage(PARSE_ERROR, f"nested deeper than {MAX_DEPTH} levels", _id_of(value))
+        raise _not_strict(line, f"nested deeper than {MAX_DEPTH} levels")
     return value, line
 
 
@@ -108,7 +108,13 @@ def result(id: Id, value: Any) -> bytes:  # noqa: A002 - the protocol's word
     return encode({"jsonrpc": "2.0", "id": id, "result": value})
 
 
-def readable_id(head: bytes, tail: bytes) -> Id | None:
+def unreadable(code: int, text: str, head: bytes, tail: bytes) -> InvalidMessage:
+    """The refusal of a message of which only the beginning and the end can be looked at."""
+    is_answer = any(map(_OUTCOME.search, (head, tail))) and not any(map(_METHOD.search, (head, tail)))
+    return InvalidMessage(code, text, _readable_id(head, tail), is_answer=is_answer)
+
+
+def _readable_id(head: bytes, tail: bytes) -> Id | None:
     """The id of a message of which only the beginning and the end are there.
 
     It counts only as the first or second member after `{`, or as the last before the closing `}`: there it cannot
@@ -124,12 +130,26 @@ def readable_id(head: bytes, tail: bytes) -> Id | None:
     return value if _is_id(value) else None
 
 
+_METHOD = re.compile(rb'"method"\s*:')
+_OUTCOME = re.compile(rb'"(?:result|error)"\s*:')
 _ID_TOKEN = rb'(?P<id>-?[0-9]{1,16}|"(?:[^"\\\x00-\x1f]|\\.){0,256}")'
 _ID_AT_HEAD = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*' + _ID_TOKEN + rb"\s*[,}]")
 _ID_AT_TAIL = re.compile(rb'[{,]\s*"id"\s*:\s*' + _ID_TOKEN + rb'\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*\Z')
 
 
 def _message(value: dict[str, Any], raw: bytes) -> Message:
+    try:
+        return _read_members(value, raw)
+    except InvalidMessage as problem:
+        problem.is_answer = _is_answer(value)
+        raise
+
+
+def _is_answer(value: dict[str, Any]) -> bool:
+    return "method" not in value and ("result" in value or "error" in value)
+
+
+def _read_members(value: dict[str, Any], raw: bytes) -> Message:
     id_ = value.get("id")
     known_id = id_ if _is_id(id_) else None
     if value.keys() - _MEMBERS:
@@ -180,14 +200,14 @@ def _refuse_variants(value: dict[str, Any], known_id: Id | None) -> None:
 
 
 def _has_long_digits(line: bytes) -> bool:
-    """True when more digits follow each other than a number may have, be it in a text or in a number."""
+    """True when as many digits follow each other as a number may have, or more: the exact reader tells its length."""
     # Such a run covers one of the bytes that stand one step apart, so only these and their surroundings are looked at.
-    step = MAX_NUMBER_LENGTH + 1
+    step = MAX_NUMBER_LENGTH
     for at in range(step - 1, len(line), step):
         if line[at] in _DIGITS:
             before, after = line[max(0, at - step) : at], line[at : at + step]
             run = len(before) - len(before.rstrip(_DIGITS)) + len(after) - len(after.lstrip(_DIGITS))
-            if run > MAX_NUMBER_LENGTH:
+            if run >= MAX_NUMBER_LENGTH:
                 return True
     return False
 
@@ -204,13 +224,13 @@ def _exact(line: bytes) -> tuple[Any, bytes]:
         value = _EXACT.decode(line.decode())
         return value, encode(value)
     except _NotStrict as problem:
-        raise InvalidMessage(PARSE_ERROR, str(problem), _lenient_id(line)) from None
+        raise _not_strict(line, str(problem)) from None
     except RecursionError:
-        raise InvalidMessage(PARSE_ERROR, f"nested deeper than {MAX_DEPTH} levels", readable_id(line, line)) from None
+        raise unreadable(PARSE_ERROR, f"nested deeper than {MAX_DEPTH} levels", line, line) from None
     except UnicodeDecodeError:
-        raise InvalidMessage(PARSE_ERROR, "not UTF-8", readable_id(line, line)) from None
+        raise unreadable(PARSE_ERROR, "not UTF-8", line, line) from None
     except UnicodeEncodeError:
-        raise InvalidMessage(PARSE_ERROR, "a lone surrogate is no character", _lenient_id(line)) from None
+        raise _not_strict(line, "a lone surrogate is no character") from None
     except json.JSONDecodeError:
         raise InvalidMessage(PARSE_ERROR, "not JSON") from None
 
@@ -245,26 +265,17 @@ _EXACT = json.JSONDecoder(
 )
 
 
-def _lenient_id(line: bytes) -> Id | None:
-    """The only top-level id of a message that is JSON, though not strictly."""
+def _not_strict(line: bytes, text: str) -> InvalidMessage:
+    """The refusal of a line that is JSON, though not strictly: with its only top-level id."""
     try:
         value = json.loads(line.decode(), object_pairs_hook=list)
     except (ValueError, RecursionError):
-        return None
+        return InvalidMessage(PARSE_ERROR, text)
     # Every object is a list of pairs here, so a list of anything else is no message.
     pairs = [item for item in value if type(item) is tuple] if type(value) is list else []
-    return _only_id([item for key, item in pairs if key.casefold() == "id"])
-
-
-def _id_of(value: Any) -> Id | None:
-    return _only_id([value["id"]]) if type(value) is dict and "id" in value else None
-
-
-def _only_id(ids: list[Any]) -> Id | None:
-    if len(ids) != 1 or not _is_id(ids[0]):
-        return None
-    found: Id = ids[0]
-    return None if type(found) is str and not found.isprintable() else found
+    ids = [item for key, item in pairs if key.casefold() == "id"]
+    id_ = ids[0] if len(ids) == 1 and _is_id(ids[0]) and str(ids[0]).isprintable() else None
+    return InvalidMessage(PARSE_ERROR, text, id_, is_answer=_is_answer(dict(pairs)))
 
 
 def _depth(value: Any) -> int:

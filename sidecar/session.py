@@ -113,17 +113,18 @@ class Session:
         self._emit(Passed(self._server, notification.method))
         self._to_server(notification.raw)
 
-    def _cancel(self, id_: Id | None) -> bool:
+    def _cancel(self, named: Id | None) -> bool:
         """End what the client gives up; True when the server need not know, because it never saw the call."""
-        pending = self._requests.get(id_) if id_ is not None else None
-        match pending:
-            case None:
-                return False
-            case _Judged():
-                pending.trial.drop()
-                self._requests.close(id_)  # type: ignore[arg-type] # it named a request
-                return True
-        given_up = self._requests.cancel(id_)  # type: ignore[arg-type] # likewise
+        found = self._requests.resembling(named) if named is not None else None
+        if named is None or found is None:
+            return False
+        id_, pending = found
+        if isinstance(pending, _Judged):
+            # By a twin of its id too: a server that reads "7" as 7 would run the call after this cancel came first.
+            pending.trial.drop()
+            self._requests.close(id_)
+            return True
+        given_up = self._requests.cancel(named)
         if isinstance(given_up, Forward):
             self._gate.settle(given_up, Outcome.UNKNOWN)
         return False
@@ -136,7 +137,11 @@ class Session:
 
     def _refuse(self, problem: InvalidMessage) -> None:
         self._emit(Refused(self._gate.next_id(), self._server, self._session, problem.code, str(problem)))
-        self._to_client(jsonrpc.error(problem.id, problem.code, str(problem)))
+        if not problem.is_answer:
+            self._to_client(jsonrpc.error(problem.id, problem.code, str(problem)))
+        elif problem.id is not None and self._asked_of_client.close(problem.id) is not None:
+            # Its id is the server's: an error with it would end some request of the client's own.
+            self._to_server(jsonrpc.error(problem.id, INTERNAL_ERROR, "the client's answer cannot be passed on"))
 
     # From the server.
 
@@ -183,16 +188,21 @@ class Session:
 
     def _unreadable(self, problem: InvalidMessage) -> None:
         self._emit(Dropped(self._server, "server", str(problem)))
-        pending = self._requests.get(problem.id) if problem.id is not None else None
+        if problem.id is None:
+            return
+        if not problem.is_answer:
+            # A request of the server, with an id of its own: nobody else will answer it.
+            self._to_server(jsonrpc.error(problem.id, problem.code, str(problem)))
+            return
+        pending = self._requests.get(problem.id)
         if pending is None or isinstance(pending, _Judged):
             return
         # Its answer came and cannot be passed on: the client must not wait for another.
-        self._requests.close(problem.id)  # type: ignore[arg-type] # it was found
+        self._requests.close(problem.id)
         if isinstance(pending, Forward):
             self._gate.settle(pending, Outcome.UNKNOWN)
-        self._to_client(
-            jsonrpc.error(problem.id, INTERNAL_ERROR, f"the server's answer cannot be passed on: {problem}")
-        )
+        text = f"the server's answer cannot be passed on: {problem}"
+        self._to_client(jsonrpc.error(problem.id, INTERNAL_ERROR, text))
 
     # The end.
 
@@ -210,4 +220,4 @@ class Session:
 
 def _too_long(line: TooLong) -> InvalidMessage:
     text = f"a message may have up to {line.limit} bytes"
-    return InvalidMessage(INVALID_REQUEST, text, jsonrpc.readable_id(line.head, line.tail))
+    return jsonrpc.unreadable(INVALID_REQUEST, text, line.head, line.tail)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 
 SHOWN_LENGTH = 128
@@ -34,7 +35,11 @@ def quoted(name: str) -> str:
 def _is_hidden(char: str) -> bool:
     # C*: control, format (zero width, bidirectional), surrogate, private use, unassigned; Zl, Zp: line ends to some.
     category = unicodedata.category(char)
-    return category[0] == "C" or category in ("Zl", "Zp")
+    return category[0] == "C" or category in ("Zl", "Zp") or _IGNORABLE.match(char) is not None
+
+
+# Default_Ignorable_Code_Point (Unicode's DerivedCoreProperties) outside those categories: fillers, variation selectors.
+_IGNORABLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 
 
 def _escape(char: str) -> str:

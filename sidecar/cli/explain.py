@@ -55,7 +55,10 @@ class _Explained(msgspec.Struct):
 
 
 def _ask(opa: Path, bundle: Bundle, tool: str, arguments: dict[str, Any]) -> _Explained:
-    body = question("explain", tool, project(arguments, bundle.terms.reads_of(tool)))
+    try:
+        body = question("explain", tool, project(arguments, bundle.terms.reads_of(tool)))
+    except ValueError as problem:
+        raise UsageError(f"the sidecar would refuse this call: {problem}") from None
     document = msgspec.json.decode(body, type=dict[str, msgspec.Raw])["input"]
     query = '{"decision": data.intercept.decision, "passes": [id | some id in data.intercept.policy.passes]}'
     found = binary.evaluate(opa, query, bytes(document).decode(), bundle.files)

@@ -124,8 +124,7 @@ def _terms(facts: dict[str, Any]) -> Terms:
 
 
 def _paths(paths: list[list[str]] | list[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
-    every = {tuple(path) for path in paths}
-    return tuple(sorted(path for path in every if not any(path[:length] in every for length in range(1, len(path)))))
+    return tuple(sorted({tuple(path) for path in paths}))
 
 
 def _json(value: Any) -> str:

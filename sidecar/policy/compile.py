@@ -32,9 +32,11 @@ def compile_policy(policy: Policy) -> dict[str, str]:
 
 
 def paths_read(entry: Entry) -> list[tuple[str, ...]]:
-    """The ways into the arguments that an entry's rules read, without those that a shorter one contains."""
-    paths = sorted({condition.path for rule in entry.rules for condition in rule.conditions})
-    return [path for path in paths if not any(path[:length] in paths for length in range(1, len(path)))]
+    """The ways into the arguments that an entry's rules read; a longer one stands even where a shorter contains it.
+
+    Every step of every one is a key that a rule reads, and such a key may have no look-alike beside it.
+    """
+    return sorted({condition.path for rule in entry.rules for condition in rule.conditions})
 
 
 def _file(source: str) -> str:
@@ -87,8 +89,16 @@ def _entry(policy: Policy, entry: Entry) -> str:
     blocks = [_header(policy)]
     if any(rule.conditions for rule in entry.rules):
         blocks.append("import data.intercept.operator\n")
-    blocks += [_rule(rule) for rule in entry.rules]
+    for rule in entry.rules:
+        block = _rule(rule)
+        if block.startswith(_RULE) and blocks[-1].startswith(_RULE):
+            blocks[-1] += block  # `opa fmt` leaves no blank line between comments
+        else:
+            blocks.append(block)
     return "\n".join(blocks)
+
+
+_RULE = "# Rule "
 
 
 def _header(policy: Policy) -> str:
@@ -98,9 +108,8 @@ def _header(policy: Policy) -> str:
 def _rule(rule: Rule) -> str:
     place = f"{_comment(_file(rule.place.file))}, line {rule.place.line}"
     if rule.action == "deny":
-        return (
-            f"# {_comment(rule.name)}: {place}. Denies: no rule here proves {_text(rule.id)}, so no call passes it.\n"
-        )
+        text = f"Denies: no rule here proves {_text(rule.id)}, so no call passes it."
+        return f"{_RULE}{_comment(rule.name)}, {place}. {text}\n"
     body = [] if rule.entry == ANY_TOOL else [f"input.tool == {_text(rule.entry)}"]
     body += [_condition(condition) for condition in rule.conditions]
     head = (
@@ -226,7 +235,16 @@ def _comment(text: str) -> str:
 
 def _yaml(text: str) -> str:
     """A YAML scalar on one line."""
-    return text if _SIMPLE.fullmatch(text) else _text(text)
+    if _SIMPLE.fullmatch(text):
+        return text
+    # YAML's escapes are JSON's but for characters beyond 16 bits, which it does not write as surrogates.
+    return '"' + "".join(map(_yaml_escape, json.dumps(text, ensure_ascii=False)[1:-1])) + '"'
+
+
+def _yaml_escape(char: str) -> str:
+    if is_plain(char):
+        return char
+    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
 
 
 _SIMPLE = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*( [A-Za-z0-9_./(),;-]+)*")
@@ -240,4 +258,4 @@ def _file_name(tool: str, taken: Iterable[str]) -> str:
     if plain and (tool == ANY_TOOL or name != "any_tool") and f"intercept/policy/{name.casefold()}.rego" not in lower:
         return name
     digest = hashlib.sha256(tool.encode()).hexdigest()[:12]
-    return f"{re.sub(r'[^A-Za-z0-9_-]+', '_', name)[:48].strip('_')}_{digest}".lstrip("_")
+    return f"{re.sub(r'[^A-Za-z0-9_-]+', '_', name)[:48].strip('_-')}_{digest}".lstrip("_")

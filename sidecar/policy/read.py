@@ -66,9 +66,7 @@ class _Reader:
         top = self.mapping(root, "file", _FILE_KEYS)
         members = top.members
         version = members.get("version")
-        if isinstance(version, Scalar) and version.value in (Decimal(1), "1", None):
-            pass
-        elif version is not None:
+        if version is not None and not (isinstance(version, Scalar) and version.text in ("1", "", "~", "null")):
             self.problem(version.place, "version", 'only version "1" exists')
         description = self.text(members.get("description"), "description") or ""
         default = self.choice(members.get("default"), "default", DEFAULTS, "allow")
@@ -147,9 +145,9 @@ class _Reader:
             if key not in members:
                 self.problem(mapping.place, where, f"a condition needs path, op and value: {key} is missing")
         path = self.path(members.get("path"), f"{where}.path")
-        op = self.choice(members.get("op"), f"{where}.op", OPERATORS, "exists")
+        op = self.choice(members.get("op"), f"{where}.op", OPERATORS, "")
         value = members.get("value")
-        if value is not None and "op" in members:
+        if value is not None:
             self.operand(op, value, f"{where}.value")
         return Condition(path, op, self.value(value), value.place if value else mapping.place)
 

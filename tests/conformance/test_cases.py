@@ -193,8 +193,8 @@ def running(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Future[list[Outcome]]]]:
     """The selected cases, two at a time."""
-    chosen = [item.callspec.params["name"] for item in request.session.items if hasattr(item, "callspec")
-              and item.path == Path(__file__) and "running" in item.fixturenames]  # fmt: skip
+    here = [item for item in request.session.items if isinstance(item, pytest.Function) and item.path == Path(__file__)]
+    chosen = [str(item.callspec.params["name"]) for item in here if "running" in item.fixturenames]
     with ThreadPoolExecutor(2) as pool:
         yield {name: pool.submit(run, CASES[name], tmp_path_factory.mktemp("case")) for name in chosen}
         pool.shutdown(cancel_futures=True)

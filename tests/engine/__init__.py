@@ -58,5 +58,5 @@ def get(path: str, **headers: str) -> str:
 async def soon(true: Callable[[], object], seconds: float = 10.0) -> None:
     """Wait until something holds, while everything else goes on. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
-        while not true():
+        while not true():  # noqa: ASYNC110 - what is waited for is no event
             await asyncio.sleep(0.002)

@@ -46,7 +46,9 @@ class FakeOpa:
 
 
 @asynccontextmanager
-async def asking(folder: Path, behave: Behaviour, timeout: float = 5.0) -> AsyncIterator[tuple[Asker, FakeOpa, list[str]]]:
+async def asking(
+    folder: Path, behave: Behaviour, timeout: float = 5.0
+) -> AsyncIterator[tuple[Asker, FakeOpa, list[str]]]:
     """An asker, the server that it asks, and a list that grows whenever the asker says it lost a connection."""
     losses: list[str] = []
     opa = FakeOpa(behave)
@@ -196,7 +198,9 @@ def test_a_connection_that_closes_before_the_whole_answer_gives_none_and_is_lost
     uvloop.run(test())
 
 
-@pytest.mark.parametrize("said", [b"garbage\r\n\r\n", reply(b"{}").replace(b"200", b"500"), reply(b"{}") + reply(b"{}")])
+@pytest.mark.parametrize(
+    "said", [b"garbage\r\n\r\n", reply(b"{}").replace(b"200", b"500"), reply(b"{}") + reply(b"{}")]
+)
 def test_a_reply_that_cannot_be_used_is_no_answer_and_its_connection_is_not_used_again(
     tmp_path: Path, said: bytes
 ) -> None:
@@ -240,7 +244,7 @@ def test_a_connection_that_closes_right_after_its_answer_is_not_used_again(tmp_p
         async with asking(tmp_path, answer_and_close) as (asker, _, losses):
             for number in range(20):
                 assert await asker.ask(b"%d" % number, "id") == b"%d" % number
-                await soon(lambda expected=number + 1: len(losses) == expected)
+                await soon(lambda: len(losses) == number + 1)  # noqa: B023 - used before the next turn
 
     uvloop.run(test())
 

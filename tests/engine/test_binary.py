@@ -67,25 +67,27 @@ def test_another_version_is_refused_wherever_it_lies(tmp_path: Path, version: st
     assert text == f"{path} is OPA {version}: this sidecar needs 1.22.2 or 1.20.2; name another one with --opa-bin"
 
 
-@pytest.mark.parametrize("script", ["echo hello", "echo '1.22.2'", "echo 'Rego Version: 1.22.2'", "exit 3", "printf '\\377\\376'"])  # fmt: skip
+@pytest.mark.parametrize(
+    "script", ["echo hello", "echo '1.22.2'", "echo 'Rego Version: 1.22.2'", "exit 3", "printf '\\377\\376'"]
+)
 def test_a_program_that_does_not_say_its_version_is_refused(tmp_path: Path, script: str) -> None:
     with pytest.raises(StartError, match="does not say its version, so it is no opa binary"):
         find(fake(tmp_path / "opa", script))
 
 
 def test_a_file_that_cannot_be_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StartError, match="cannot run .*/opa: Permission denied"):
+    with pytest.raises(StartError, match=r"cannot run .*/opa: Permission denied"):
         find(fake(tmp_path / "opa", mode=0o644))
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StartError, match="cannot run .*: Permission denied"):
+    with pytest.raises(StartError, match=r"cannot run .*: Permission denied"):
         find(tmp_path)
 
 
 def test_a_program_that_does_not_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(binary, "_SECONDS", 0.2)
-    with pytest.raises(StartError, match="cannot run .*/opa: it does not end"):
+    with pytest.raises(StartError, match=r"cannot run .*/opa: it does not end"):
         find(fake(tmp_path / "opa", "exec sleep 600"))
 
 
@@ -98,7 +100,9 @@ def test_a_compiled_policy_passes_the_strict_check() -> None:
 
 
 def test_what_is_wrong_with_rego_is_said_with_its_place_in_the_bundle() -> None:
-    with pytest.raises(StartError, match=r"policy: .* intercept/x\.rego:3: rego_unsafe_var_error: var unknown is unsafe"):
+    with pytest.raises(
+        StartError, match=r"policy: .* intercept/x\.rego:3: rego_unsafe_var_error: var unknown is unsafe"
+    ):
         check(OPA, {"intercept/x.rego": "package intercept.x\n\nallow if input.tool == unknown\n"})
 
 

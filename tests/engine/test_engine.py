@@ -119,7 +119,9 @@ def test_an_engine_that_answers_one_canary_wrongly_is_not_ready(canary: str) -> 
             engine._canaries[canary] = REFUSED if canary == "allow" else ALLOWED
             await soon(lambda: world.count(EngineFailed))
             await soon(lambda: not engine.ready)
-            assert world.events[-1] == EngineFailed("stub", "canary", f"the canary that must get {canary} got another answer")
+            assert world.events[-1] == EngineFailed(
+                "stub", "canary", f"the canary that must get {canary} got another answer"
+            )
 
     uvloop.run(test())
 
@@ -200,7 +202,7 @@ def test_an_engine_that_is_killed_again_and_again_comes_back_each_time() -> None
         async with running() as world:
             for times in range(2, 5):
                 os.kill(world.pid, signal.SIGKILL)
-                await soon(lambda expected=times: world.count(EngineReady) >= expected)
+                await soon(lambda: world.count(EngineReady) >= times)  # noqa: B023 - used before the next turn
             assert await world.asks(REFUSED) == "deny"
 
     uvloop.run(test())
@@ -235,10 +237,12 @@ FORBIDDEN = [
     ("PUT", "/v1/policies/intercept/x.rego"), ("DELETE", "/v1/policies/intercept/decision.rego"),
     ("GET", "/v1/policies"), ("PUT", "/v1/data/intercept/facts"), ("PATCH", "/v1/data/intercept/facts"),
     ("DELETE", "/v1/data/intercept/facts"), ("PUT", "/v1/data"), ("GET", "/v1/data"), ("POST", "/v1/data"),
-    ("GET", "/v1/data/intercept/decision"), ("GET", "/v1/data/intercept/facts"), ("POST", "/v1/data/system/authz/allow"),
+    ("GET", "/v1/data/intercept/decision"), ("GET", "/v1/data/intercept/facts"),
+    ("POST", "/v1/data/system/authz/allow"),
     ("POST", "/v1/data/intercept"), ("POST", "/v1/data/intercept/decision/action"), ("POST", "/v1/query"),
     ("GET", "/v1/query?q=data"), ("POST", "/v1/compile"), ("GET", "/v1/config"), ("GET", "/v1/status"), ("POST", "/"),
-    ("GET", "/"), ("POST", "/v0/data/intercept/decision"), ("GET", "/debug/pprof/heap"), ("POST", "/v1/data/intercept%2fdecision"),
+    ("GET", "/"), ("POST", "/v0/data/intercept/decision"), ("GET", "/debug/pprof/heap"),
+    ("POST", "/v1/data/intercept%2fdecision"),
     ("HEAD", "/v1/data/intercept/facts"), ("PUT", "/v1/data/intercept/decision"), ("POST", "/health"),
 ]  # fmt: skip
 
@@ -261,15 +265,18 @@ def test_whoever_reaches_the_socket_can_ask_and_nothing_else() -> None:
 
 
 def test_the_token_stands_in_no_process_list_and_opa_listens_on_no_port() -> None:
+    def check(pid: int, token: str) -> None:
+        assert len(token) > 30
+        assert token not in command_line(pid)
+        assert token.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
+        sockets = {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}
+        tables = [Path(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
+        rows = [line.split() for table in tables for line in table]
+        assert not [row for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]
+
     async def test() -> None:
         async with running() as world:
-            token = (world.socket.parent / "token").read_text()
-            assert len(token) > 30
-            assert token not in command_line(world.pid)
-            assert token.encode() not in Path(f"/proc/{world.pid}/environ").read_bytes()
-            sockets = {os.readlink(link) for link in Path(f"/proc/{world.pid}/fd").iterdir()}  # noqa: PTH115 - a socket
-            rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
-            assert not [row for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]
+            check(world.pid, (world.socket.parent / "token").read_text())
 
     uvloop.run(test())
 
@@ -331,7 +338,8 @@ VALUES = st.recursive(
     max_leaves=4,
 )
 ARGUMENTS = st.fixed_dictionaries(
-    {}, optional={"a": VALUES, "b": VALUES | st.fixed_dictionaries({"c": VALUES}), "d": VALUES, "e": VALUES, "f": VALUES}
+    {},
+    optional={"a": VALUES, "b": VALUES | st.fixed_dictionaries({"c": VALUES}), "d": VALUES, "e": VALUES, "f": VALUES},
 )
 
 

@@ -66,7 +66,9 @@ def test_a_connection_serves_one_request_after_another() -> None:
     uvloop.run(test())
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "HEAD", "CONNECT", "get", "FOO"])  # fmt: skip
+@pytest.mark.parametrize(
+    "method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "HEAD", "CONNECT", "get", "FOO"]
+)
 def test_every_other_method_is_refused(method: str) -> None:
     async def test() -> None:
         async with listening() as served:
@@ -103,7 +105,9 @@ def test_a_bad_request_is_refused_and_its_connection_closed(request_: str) -> No
     uvloop.run(test())
 
 
-@pytest.mark.parametrize("body", [b"Content-Length: 2\r\n\r\n{}", b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"])
+@pytest.mark.parametrize(
+    "body", [b"Content-Length: 2\r\n\r\n{}", b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"]
+)
 @pytest.mark.parametrize("method", [b"GET", b"POST", b"HEAD"])
 def test_a_request_with_a_body_is_refused(method: bytes, body: bytes) -> None:
     async def test() -> None:

@@ -59,7 +59,19 @@ def test_whoever_shows_the_token_gets_the_bundle() -> None:
     uvloop.run(test())
 
 
-@pytest.mark.parametrize("shown", ["", "Bearer", "Bearer ", "Bearer secret-toke", "Bearer secret-token2", "Basic secret-token", "bearer secret-token", "Bearer s\xe9cret"])  # fmt: skip
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer secret-toke",
+        "Bearer secret-token2",
+        "Basic secret-token",
+        "bearer secret-token",
+        "Bearer s\xe9cret",
+    ],
+)
 @pytest.mark.parametrize("path", [RESOURCE, "/elsewhere"])
 def test_without_the_token_there_is_nothing_to_learn(shown: str, path: str) -> None:
     async def test() -> None:
@@ -72,7 +84,19 @@ def test_without_the_token_there_is_nothing_to_learn(shown: str, path: str) -> N
     uvloop.run(test())
 
 
-@pytest.mark.parametrize("path", ["/", "/bundles", "/bundles/", RESOURCE + "/", RESOURCE.upper(), "/bundles/x/../intercept.tar.gz", "//bundles/intercept.tar.gz", "/token"])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/bundles",
+        "/bundles/",
+        RESOURCE + "/",
+        RESOURCE.upper(),
+        "/bundles/x/../intercept.tar.gz",
+        "//bundles/intercept.tar.gz",
+        "/token",
+    ],
+)
 def test_nothing_but_the_bundle_is_served(path: str) -> None:
     async def test() -> None:
         async with serving() as (_, port):

@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from collections import defaultdict
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 from hypothesis import settings
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from sidecar.ledger.sqlite import SqliteLedger
-from sidecar.ledger.values import Amount, Claim, Claimed, Entry, Exhausted, Reservation
+from sidecar.ledger.values import Claim, Claimed, Entry, Exhausted, Reservation
 from tests.ledger import NOON, Clock
 
 AMOUNTS = st.sampled_from([0, 1, 1, 1, 2, 5, Decimal("0.1"), Decimal("2.50"), Decimal("1e-30"), 2**64, 10**33])
@@ -24,7 +25,7 @@ RESERVATIONS = st.builds(
 
 
 class LedgerAndModel(RuleBasedStateMachine):
-    """Two ledgers on one file, used in turn, and a dictionary of totals that knows nothing of files."""
+    """Two ledgers on one file, used in turn, and a dictionary of fractions that knows nothing of files."""
 
     claimed = Bundle("claimed")
 
@@ -35,7 +36,7 @@ class LedgerAndModel(RuleBasedStateMachine):
         path = Path(self.folder.name) / "counters.db"
         self.ledgers = [SqliteLedger(path, self.clock), SqliteLedger(path, self.clock)]
         self.runner = asyncio.Runner()
-        self.totals: defaultdict[tuple[str, str, int, int], Decimal] = defaultdict(Decimal)
+        self.totals: defaultdict[tuple[str, str, int, int], Fraction] = defaultdict(Fraction)
 
     def teardown(self) -> None:
         for ledger in self.ledgers:
@@ -43,27 +44,27 @@ class LedgerAndModel(RuleBasedStateMachine):
         self.runner.close()
         self.folder.cleanup()
 
-    def expected(self, wanted: list[Reservation]) -> int | list[Decimal]:
+    def expected(self, wanted: list[Reservation]) -> int | list[Fraction]:
         """The position that refuses, or what is left of each; then the totals are the new ones."""
         totals, left = self.totals.copy(), []
         for position, one in enumerate(wanted):
             key = (one.counter, one.holder, one.window, int(self.clock.now // one.window * one.window))
-            totals[key] += Decimal(one.amount)
+            totals[key] += Fraction(one.amount)
             if totals[key] > one.limit:
                 return position
-            left.append(Decimal(one.limit) - totals[key])
+            left.append(Fraction(one.limit) - totals[key])
         self.totals = totals
         return left
 
     @rule(target=claimed, wanted=st.lists(RESERVATIONS, max_size=4), which=st.integers(0, 1), wait=st.booleans())
-    def claim(self, wanted: list[Reservation], which: int, wait: bool) -> object:  # noqa: FBT001 - drawn
+    def claim(self, wanted: list[Reservation], which: int, wait: bool) -> object:
         ledger = self.ledgers[which]
         result: Claimed | None = (
             self.runner.run(ledger.claim(tuple(wanted))) if wait else ledger.claim_at_once(tuple(wanted))
         )
         match result, self.expected(wanted):
             case Claim(entries, left), list(expected):
-                assert list(map(decimal, left)) == expected
+                assert [Fraction(amount) for amount in left] == expected
                 return entries
             case Exhausted(position, seconds), int(expected_position):
                 assert position == expected_position
@@ -77,7 +78,7 @@ class LedgerAndModel(RuleBasedStateMachine):
         self.runner.run(self.ledgers[which].give_back(entries[kept:]))
         for entry in entries[kept:]:
             one = entry.reservation
-            self.totals[one.counter, one.holder, one.window, entry.start] -= Decimal(one.amount)
+            self.totals[one.counter, one.holder, one.window, entry.start] -= Fraction(one.amount)
 
     @rule(seconds=st.sampled_from([0.1, 1, 6.9, 60, 61, 600, 7200]))
     def time_passes(self, seconds: float) -> None:
@@ -86,10 +87,6 @@ class LedgerAndModel(RuleBasedStateMachine):
     @invariant()
     def nothing_is_negative(self) -> None:
         assert all(total >= 0 for total in self.totals.values())
-
-
-def decimal(amount: Amount) -> Decimal:
-    return Decimal(amount)
 
 
 TestLedgerAndModel = LedgerAndModel.TestCase

@@ -1,4 +1,4 @@
-"""Several processes on one ledger: together exactly the limit, and a process that is killed loses and doubles nothing."""
+"""Several processes on one ledger: together exactly the limit, and one that is killed loses and doubles nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from tests.support import ROOT
 from tests.support.peer import until
 
-# Claims as the gate does: at once, or else by waiting. Writes a byte for each claim after it got through; "!" at the end.
+# Claims as the gate does: at once, or else by waiting. Writes a byte after each claim that got through; "!" at the end.
 CLAIMER = """
 import asyncio, os, sys
 from pathlib import Path
@@ -99,7 +99,6 @@ def test_several_processes_together_get_exactly_the_limit(tmp_path: Path) -> Non
             claimer.go()
         until(lambda: all(claimer.text.endswith("!") for claimer in every), seconds=60)
         assert sum(claimer.reported for claimer in every) == 3_000
-        assert min(claimer.reported for claimer in every) > 0
     assert totals(tmp_path) == [3_000, 3_000]
 
 

@@ -123,7 +123,13 @@ def test_two_limits_on_one_counter_both_hold_and_count_on_one_another(path: Path
 
 def test_holders_and_windows_and_counters_are_counted_apart(path: Path) -> None:
     async def test(ledger: SqliteLedger, _: Clock) -> None:
-        for reservation in (wants("a"), wants("b"), wants("a", holder="s"), wants("a", holder="t"), wants("a", window=60)):
+        for reservation in (
+            wants("a"),
+            wants("b"),
+            wants("a", holder="s"),
+            wants("a", holder="t"),
+            wants("a", window=60),
+        ):
             assert claims(ledger, reservation).left == (2,)
 
     with_ledger(path, test)
@@ -135,7 +141,7 @@ EXACT: list[tuple[list[Amount], Amount]] = [
     ([Decimal("1e-30")] * 3, Decimal("3e-30")),
     ([2**53, 1], 2**53 + 1),
     ([2**64, 2**64], 2**65),
-    ([10**33 + 1, Decimal("1e-30")], Decimal(10**33 + 1) + Decimal(0)),
+    ([10**33 + 1, Decimal("1e-30")], 10**33 + 1),
     ([Decimal("9" * 34) * 1, Decimal("1e30")], 10**34 - 1 + 10**30),
     ([Decimal("1e30"), Decimal("1e-30")], 10**30),
     ([0, 0, 0], 0),
@@ -157,7 +163,9 @@ def test_totals_are_exact_whatever_their_size(path: Path, amounts: list[Amount],
         if not fits:
             assert position(ledger, wants(amount=last, limit=limit)) == 0
             return
-        assert Decimal(claims(ledger, wants(amount=last, limit=limit)).left[0]) == sqlite._EXACT.subtract(Decimal(limit), total)
+        assert Decimal(claims(ledger, wants(amount=last, limit=limit)).left[0]) == sqlite._EXACT.subtract(
+            Decimal(limit), total
+        )
         if total == limit:
             assert position(ledger, wants(amount=tiny, limit=limit)) == 0
 
@@ -169,7 +177,10 @@ def test_what_is_claimed_stands_after_the_ledger_is_opened_again(path: Path) -> 
         claims(ledger, wants(amount=Decimal("0.1"), limit=1), wants("b", amount=2**70, limit=2**71))
 
     async def look(ledger: SqliteLedger, _: Clock) -> None:
-        assert claims(ledger, wants(amount=0, limit=1), wants("b", amount=0, limit=2**71)).left == (Decimal("0.9"), 2**70)
+        assert claims(ledger, wants(amount=0, limit=1), wants("b", amount=0, limit=2**71)).left == (
+            Decimal("0.9"),
+            2**70,
+        )
 
     with_ledger(path, claim)
     with_ledger(path, look)
@@ -301,24 +312,43 @@ def test_a_claim_at_once_gives_none_and_takes_nothing_while_another_connection_h
     with_ledger(path, test)
 
 
-def test_a_claim_at_once_gives_none_while_another_process_holds_the_file(path: Path) -> None:
-    hold = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('BEGIN IMMEDIATE'); print(flush=True); input()"
+HOLD = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('BEGIN IMMEDIATE'); print(flush=1); input()"
 
+
+@contextmanager
+def held_by_a_process(path: Path) -> Iterator[None]:
+    """Another process holds the file for writing."""
+    command = [sys.executable, "-c", HOLD, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield
+        process.communicate(b"\n", timeout=10)
+
+
+def test_a_claim_at_once_gives_none_while_another_process_holds_the_file(path: Path) -> None:
     async def test(ledger: SqliteLedger, _: Clock) -> None:
-        with subprocess.Popen(
-            [sys.executable, "-c", hold, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        ) as process:  # fmt: skip
-            assert process.stdout is not None
-            process.stdout.readline()
+        with held_by_a_process(path):
             assert ledger.claim_at_once((wants(),)) is None
-            process.communicate(b"\n", timeout=10)
         assert claims(ledger, wants()).left == (2,)
 
     with_ledger(path, test)
 
 
-def test_a_claim_that_waits_gets_through_once_the_file_is_free_and_holds_up_nobody(path: Path) -> None:
+def test_giving_back_at_once_works_or_changes_nothing_and_says_so(path: Path) -> None:
     async def test(ledger: SqliteLedger, _: Clock) -> None:
+        claim = claims(ledger, wants(limit=1))
+        with held(path):
+            assert not ledger.give_back_at_once(claim.entries)
+        assert position(ledger, wants(limit=1)) == 0
+        assert ledger.give_back_at_once(claim.entries)
+        assert claims(ledger, wants(limit=1)).left == (0,)
+
+    with_ledger(path, test)
+
+
+def test_a_claim_that_waits_gets_through_once_the_file_is_free_and_holds_up_nobody(path: Path) -> None:
+    async def test(ledger: SqliteLedger, clock: Clock) -> None:
         with held(path):
             task = asyncio.create_task(ledger.claim((wants(),)))
             done, _ = await asyncio.wait([task], timeout=0.05)  # the loop goes on meanwhile
@@ -333,9 +363,8 @@ def test_waiting_for_the_file_is_bounded(path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sqlite, "PATIENCE", 0.1)
 
     async def test(ledger: SqliteLedger, _: Clock) -> None:
-        with held(path):
-            with pytest.raises(StoreUnavailable, match="locked"):
-                await ledger.claim((wants(),))
+        with held(path), pytest.raises(StoreUnavailable, match="locked"):
+            await ledger.claim((wants(),))
         assert rows(path) == []
 
     with_ledger(path, test)
@@ -355,7 +384,9 @@ def test_readers_of_the_file_are_in_nobodys_way(path: Path) -> None:
 # What cannot be used.
 
 
-@pytest.mark.parametrize("spoil", [Path.mkdir, lambda path: path.write_bytes(b"not a database, but long enough " * 100)])
+@pytest.mark.parametrize(
+    "spoil", [Path.mkdir, lambda path: path.write_bytes(b"not a database, but long enough " * 100)]
+)
 def test_a_file_that_cannot_be_used_is_said_at_the_start(path: Path, spoil: Callable[[Path], object]) -> None:
     spoil(path)
     with pytest.raises(StoreUnavailable, match=f"cannot use {path} as the store of counters: "):

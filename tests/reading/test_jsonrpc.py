@@ -264,7 +264,7 @@ def test_any_bytes_are_a_message_or_a_refusal(line: bytes) -> None:
     ],
 )
 def test_an_id_is_read_from_the_ends_only_where_it_cannot_be_nested(head: bytes, tail: bytes, id_: Id | None) -> None:
-    assert jsonrpc.readable_id(head, tail) == id_
+    assert jsonrpc.unreadable(jsonrpc.INVALID_REQUEST, "too long", head, tail).id == id_
 
 
 def test_an_error_says_its_code_and_its_data() -> None:

@@ -58,8 +58,9 @@ class SlowGate(Gate):
         trial = self.trials.pop(0)
         trial.deliver(Reply(b'{"id":%d,"result":"denied"}' % cast("int", trial.call.id)))
 
-    def settle(self, forward: Forward, outcome: Outcome) -> None:
+    def settle(self, forward: Forward, outcome: Outcome, done: Callable[[], None] = lambda: None) -> None:
         self.settled.append((forward.call.id, outcome))
+        done()
 
 
 class World:
@@ -297,8 +298,9 @@ def test_an_answer_with_a_foreign_id_is_dropped(id_: Any) -> None:
 def test_an_answer_to_a_call_that_is_judged_is_dropped_and_the_judgement_goes_on() -> None:
     world = World()
     line = world.call(1, "look")
-    for members in ({"result": {}}, {"error": {"code": 1, "message": ""}}, {"result": float("nan")}):
-        world.answer(1, **members)
+    world.answer(1, result={})
+    world.answer(1, error={"code": 1, "message": ""})
+    world.answer(1, result=float("nan"))
     assert world.client == []
     assert world.dropped == ["server"] * 3
     world.gate.allow()

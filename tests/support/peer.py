@@ -10,10 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from tests.support import SIDECAR, STUB
 
@@ -37,7 +37,7 @@ class Peer:
         self._buffer = b""
         self._last_id = 0
 
-    def __enter__(self) -> Peer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -125,10 +125,8 @@ class Peer:
     def close(self) -> None:
         """Close its input."""
         assert self.process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):
             self.process.stdin.close()
-        except BrokenPipeError:
-            pass
 
     def wait(self, seconds: float = SECONDS) -> int:
         """Wait for its end; its exit status, negative for a signal."""

@@ -1,0 +1,77 @@
+"""`python -m tests.bench [name=command ...]`: measure, print the table, draw the picture.
+
+The command of a peer may hold {policy}, {state} and {server}. BENCH_PEERS holds more of them, parted by semicolons;
+BENCH_CALLS is the default of --calls.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from tests.bench.contenders import contenders, peers
+from tests.bench.figures import figures
+from tests.bench.machine import machine
+from tests.bench.picture import draw
+from tests.bench.runs import Extent, run
+from tests.bench.table import table
+from tests.support import ROOT
+
+PICTURE: Final = ROOT / "build" / "bench.svg"
+IN_FLIGHT_FACTOR: Final = 5
+"""Calls with 32 in flight for each that goes alone."""
+
+
+def main(arguments: list[str], env: dict[str, str]) -> int:
+    """The exit status: 1 when a contender failed."""
+    options = _options(env).parse_args(arguments)
+    try:
+        others = peers([*env.get("BENCH_PEERS", "").split(";"), *options.peer])
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    rounds, calls = (5, 100) if options.quick else (options.rounds, options.calls)
+    extent = Extent(rounds, calls, calls * IN_FLIGHT_FACTOR)
+    words = f"{rounds} rounds, in each {calls:,} calls one at a time and {extent.in_flight:,} with 32 in flight."
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        measured = run(contenders(others), extent, Path(folder))
+    shown = figures(measured)
+    where = machine()
+    print(table(measured, shown, f"{words}\n{where}"))
+    if any(shown):
+        draw(measured, shown, where, options.picture)
+        print(options.picture)
+    return 1 if any(one.failure for one in measured) else 0
+
+
+def _options(env: dict[str, str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure what the sidecar adds.")
+    parser.add_argument("peer", nargs="*", help="name=command of another proxy, with {policy}, {state} and {server}")
+    parser.add_argument("--calls", type=_number, default=env.get("BENCH_CALLS", "2000"), help="in each round, alone")
+    parser.add_argument("--rounds", type=_number, default=5)
+    parser.add_argument("--quick", action="store_true", help="5 rounds of 100 calls: to see that it works")
+    parser.add_argument("--picture", type=Path, default=PICTURE, help="where the picture goes; .svg or .png")
+    return parser
+
+
+def _number(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
+def _stop(number: int, frame: object) -> None:
+    sys.exit(128 + number)  # through every `finally`, so that nothing keeps running
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        sys.exit(main(sys.argv[1:], dict(os.environ)))
+    except KeyboardInterrupt:
+        sys.exit(130)

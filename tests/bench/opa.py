@@ -1,0 +1,161 @@
+"""OPA without a sidecar around it: the same policy, library and authorization, asked over a unix socket.
+
+Blocking reads are the leanest client there can be, so what `sidecar, new` takes more is ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Final
+
+from sidecar.decision import question, read_answer
+from sidecar.engine.exchange import BadReply, ReplyReader, request
+from sidecar.errors import EngineUnavailable
+from sidecar.load import load
+from sidecar.policy.bundle import build, rego_folder, write
+from sidecar.policy.compile import compile_policy
+from tests.bench.client import IN_FLIGHT, SECONDS
+from tests.bench.contenders import Contender
+from tests.bench.errors import Failed
+from tests.support import OPA
+from tests.support.peer import until
+
+
+class OpaAlone:
+    """A running OPA that decides by the contender's policy; its files are in `folder`."""
+
+    def __init__(self, contender: Contender, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "policy.yaml").write_text(contender.policy)
+        policy, _ = load(folder / "policy.yaml", lambda: OPA)
+        self._bundle = build(compile_policy(policy), serial=1)
+        write(self._bundle.files, folder / "bundle")
+        authz = (rego_folder() / "system" / "authz.rego").read_text()
+        write({".manifest": '{"roots": ["system"]}', "authz.rego": authz}, folder / "system")
+        self._errors = folder / "errors.txt"
+        self._connections: list[_Connection] = []
+        self._last = 0
+        # The path of a socket may have 107 bytes, so it gets a folder whose name is short.
+        self._socket_folder = tempfile.TemporaryDirectory(prefix="bench-")
+        self._socket = Path(self._socket_folder.name) / "opa.sock"
+        command = [
+            str(OPA), "run", "--server", "--addr", f"unix://{self._socket}", "--authorization", "basic",
+            "--skip-version-check", "--log-level", "error", "--bundle", str(folder / "bundle"), str(folder / "system"),
+        ]  # fmt: skip
+        with self._errors.open("wb") as errors:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, start_new_session=True
+            )
+
+    def greet(self) -> None:
+        """Wait until it listens, and connect."""
+        try:
+            until(lambda: self._socket.exists() or self._process.poll() is not None, SECONDS, "opa's socket")
+            self._connections = [_Connection(str(self._socket)) for _ in range(IN_FLIGHT)]
+        except (OSError, TimeoutError) as error:
+            raise Failed(f"opa did not start: {error}") from None
+
+    def one_by_one(self, count: int) -> list[int]:
+        """Nanoseconds of each of so many questions, one after the other."""
+        connection = self._connections[0]
+        took, replies = [0] * count, [b""] * count
+        for at, data in enumerate(self._questions(count)):
+            begun = perf_counter_ns()
+            connection.ask(data)
+            reply = connection.reply()
+            while reply is None:
+                reply = connection.reply()
+            took[at] = perf_counter_ns() - begun
+            replies[at] = reply
+        self._check(replies)
+        return took
+
+    def in_flight(self, count: int) -> float:
+        """Answers a second, 32 questions under way at any time, each on a connection of its own."""
+        questions = self._questions(count)
+        waiting = iter(questions)
+        replies: list[bytes] = []
+        poll = select.poll()
+        by_fd = {connection.fd: connection for connection in self._connections}
+        for fd in by_fd:
+            poll.register(fd, select.POLLIN)
+        begun = perf_counter_ns()
+        for connection, data in zip(self._connections, waiting, strict=False):
+            connection.ask(data)
+        while len(replies) < count:
+            ready = poll.poll(SECONDS * 1000)
+            if not ready:
+                raise Failed(f"no answer within {SECONDS:g} s")
+            for fd, _ in ready:
+                connection = by_fd[fd]
+                if (reply := connection.reply()) is not None:
+                    replies.append(reply)
+                    if (next_one := next(waiting, None)) is not None:
+                        connection.ask(next_one)
+        nanoseconds = perf_counter_ns() - begun
+        self._check(replies)
+        return count * 1e9 / nanoseconds
+
+    def asked(self) -> float:
+        """The share of questions that was put to OPA: there is nobody else."""
+        return 1.0
+
+    def said(self) -> str:
+        """The last line that it wrote."""
+        lines = self._errors.read_text(errors="replace").strip().splitlines()
+        return lines[-1][:200] if lines else ""
+
+    def close(self) -> None:
+        """End it."""
+        for connection in self._connections:
+            connection.close()
+        self._process.kill()
+        self._process.wait(SECONDS)
+        self._socket_folder.cleanup()
+
+    def _questions(self, count: int) -> list[bytes]:
+        numbers = range(self._last + 1, self._last + 1 + count)
+        self._last += count
+        return [request(question("bench", "echo", {"sz": number}), f"bench-{number:x}") for number in numbers]
+
+    def _check(self, replies: list[bytes]) -> None:
+        try:
+            answers = [read_answer(reply, self._bundle) for reply in replies]
+        except EngineUnavailable as error:
+            raise Failed(str(error)) from None
+        if not all(answer.decision.action == "allow" for answer in answers):
+            raise Failed("OPA refused what the policy allows")
+
+
+class _Connection:
+    """One connection to OPA, at most one question on it; every wait is bounded."""
+
+    SIZE: Final = 1 << 16
+
+    def __init__(self, path: str) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(SECONDS)
+        self._socket.connect(path)
+        self._reader = ReplyReader()
+        self.fd = self._socket.fileno()
+        self.ask = self._socket.sendall
+
+    def reply(self) -> bytes | None:
+        """What the reply holds, once it is whole. Raises `Failed`."""
+        try:
+            data = self._socket.recv(self.SIZE)
+            if not data:
+                raise Failed("opa ended the connection")
+            return self._reader.feed(data)
+        except (OSError, BadReply) as error:
+            raise Failed(f"opa gave no answer: {error}") from None
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.close()

@@ -1,0 +1,125 @@
+"""The order of a run: everybody is started once and stays up, and takes a turn in every round, at a changing place."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tests.bench.client import IN_FLIGHT
+from tests.bench.contenders import Contender
+from tests.bench.errors import Failed
+from tests.bench.figures import Measured, Sample, sample
+from tests.bench.opa import OpaAlone
+from tests.bench.program import Program
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much is measured: rounds, and in each so many calls one at a time and so many with 32 in flight."""
+
+    rounds: int
+    calls: int
+    in_flight: int
+
+    @property
+    def warm_up(self) -> int:
+        """Calls before each of the two, that are not timed."""
+        return max(IN_FLIGHT, self.calls // 10)
+
+
+class Target(Protocol):
+    """A contender that runs. Every method raises `Failed` but the last two."""
+
+    def greet(self) -> None: ...
+    def one_by_one(self, count: int) -> list[int]: ...
+    def in_flight(self, count: int) -> float: ...
+    def asked(self) -> float | None: ...
+    def said(self) -> str: ...
+    def close(self) -> None: ...
+
+
+class _Entrant:
+    """A contender in the run: its target, its samples, and how it failed, if it did."""
+
+    def __init__(self, contender: Contender) -> None:
+        self.contender = contender
+        self.target: Target | None = None
+        self.samples: list[Sample] = []
+        self.failure: str | None = None
+        self.asked: float | None = None
+
+    def start(self, folder: Path) -> None:
+        self.target = (Program if self.contender.command else OpaAlone)(self.contender, folder)
+
+    def close(self) -> None:
+        if self.target is not None:
+            self.target.close()
+
+    @contextmanager
+    def may_fail(self) -> Iterator[None]:
+        """Whoever fails is left out of what follows, with the reason."""
+        try:
+            yield
+        except Failed as error:
+            said = self.target.said() if self.target is not None else ""
+            self.failure = f"{error}; it said: {said}" if said else str(error)
+
+    def take_turn(self, extent: Extent) -> None:
+        assert self.target is not None
+        self.target.one_by_one(extent.warm_up)
+        with _no_collection():
+            took = self.target.one_by_one(extent.calls)
+        self.target.in_flight(extent.warm_up)
+        with _no_collection():
+            rate = self.target.in_flight(extent.in_flight)
+        self.samples.append(sample(took, rate))
+
+    def measured(self) -> Measured:
+        return Measured(self.contender, tuple(self.samples), self.failure, self.asked)
+
+
+def run(contenders: Sequence[Contender], extent: Extent, folder: Path) -> list[Measured]:
+    """Measure everybody; whoever fails is in the result as failed."""
+    entrants = [_Entrant(contender) for contender in contenders]
+    with ExitStack() as stack:
+        for number, entrant in enumerate(entrants):
+            stack.callback(entrant.close)
+            with entrant.may_fail():
+                entrant.start(folder / str(number))
+        for entrant in _fit(entrants):
+            with entrant.may_fail():
+                entrant.target.greet()  # type: ignore[union-attr] # it started
+        for number in range(extent.rounds):
+            print(f"round {number + 1} of {extent.rounds}", file=sys.stderr, flush=True)
+            for entrant in _fit(rotated(entrants, number)):
+                with entrant.may_fail():
+                    entrant.take_turn(extent)
+        for entrant in _fit(entrants):
+            with entrant.may_fail():
+                entrant.asked = entrant.target.asked()  # type: ignore[union-attr] # it started
+    return [entrant.measured() for entrant in entrants]
+
+
+def rotated(entrants: Sequence[_Entrant], by: int) -> list[_Entrant]:
+    """The same, beginning so many places later: nobody always follows the same cold or busy moment."""
+    by %= len(entrants)
+    return [*entrants[by:], *entrants[:by]]
+
+
+def _fit(entrants: Sequence[_Entrant]) -> Iterator[_Entrant]:
+    return (entrant for entrant in entrants if entrant.failure is None)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

@@ -1,0 +1,399 @@
+"""The gate: every call gets exactly one verdict, every failure is a refusal, and what surely did not run comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from sidecar.decision import Answer, Decision, Reserve, Violation
+from sidecar.enforce import Forward, Gate, Reply, Trial, Verdict
+from sidecar.engine.engine import Engine
+from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable
+from sidecar.events import Decided, Event, Settled, StoreFailed
+from sidecar.ledger.values import Claim, Claimed, Entry, Exhausted, Reservation
+from sidecar.protocol import Outcome
+from tests.engine import bundle_of, tool_call
+
+BUNDLE = bundle_of("""
+tools:
+  t: {rules: [{name: per day, rate_limit: 3/day}]}
+  failing: {rules: [{rate_limit: 3/day, refund: on_failure}]}
+  never: {rules: [{rate_limit: 3/day, refund: never}]}
+""")
+LIMIT = Reserve("t._rate_day", 1, 3, "day", "global", "per day", "Three a day", "rate_limit")
+ALLOWED = Decision(1, "allow", "allow", "", "", (), (), None, BUNDLE.revision, BUNDLE.serial)
+LIMITED = msgspec.structs.replace(ALLOWED, reserve=(LIMIT,))
+VIOLATION = Violation("no", "Not this", "rule", False)
+DENIED = msgspec.structs.replace(
+    ALLOWED, action="deny", kind="rule", rule="no", reason="Not this", violations=(VIOLATION,)
+)  # fmt: skip
+
+
+class FakeEngine:
+    """Answers with `decision`, or fails with `error`; holds the answer back until `go` is set."""
+
+    def __init__(self, decision: Decision = ALLOWED, error: EngineUnavailable | None = None) -> None:
+        self.bundle = BUNDLE
+        self.decision = decision
+        self.error = error
+        self.remembers = False
+        self.go = asyncio.Event()
+        self.go.set()
+
+    def recall(self, body: bytes) -> Answer | None:
+        return Answer(self.decision, "engine", remembered=True) if self.remembers else None
+
+    async def ask(self, body: bytes, decision_id: str) -> Answer:
+        await self.go.wait()
+        if self.error:
+            raise self.error
+        return Answer(self.decision, "engine")
+
+
+class FakeLedger:
+    """Claims end with `claimed`, at once or when `go` is set; what is given back is noted."""
+
+    def __init__(self, claimed: Exhausted | StoreUnavailable | None = None, *, waits: bool = False) -> None:
+        self.claimed = claimed
+        self.waits = waits
+        self.go = asyncio.Event()
+        self.go.set()
+        self.wanted: list[Reservation] = []
+        self.returned: list[Entry] = []
+        self.unable_to_return = False
+
+    def claim_at_once(self, reservations: tuple[Reservation, ...]) -> Claimed | None:
+        return None if self.waits else self._claim(reservations)
+
+    async def claim(self, reservations: tuple[Reservation, ...]) -> Claimed:
+        await self.go.wait()
+        return self._claim(reservations)
+
+    def give_back_at_once(self, entries: tuple[Entry, ...]) -> bool:
+        if self.waits:
+            return False
+        self._give_back(entries)
+        return True
+
+    async def give_back(self, entries: tuple[Entry, ...]) -> None:
+        self._give_back(entries)
+
+    async def close(self) -> None:
+        pass
+
+    def _give_back(self, entries: tuple[Entry, ...]) -> None:
+        if self.unable_to_return:
+            raise StoreUnavailable("the disk is gone")
+        self.returned += entries
+
+    def _claim(self, reservations: tuple[Reservation, ...]) -> Claimed:
+        if isinstance(self.claimed, StoreUnavailable):
+            raise self.claimed
+        if self.claimed is not None:
+            return self.claimed
+        self.wanted += reservations
+        return Claim(tuple(Entry(one, 0) for one in reservations), tuple(one.limit - 1 for one in reservations))
+
+
+class World:
+    """A gate between the fakes, with everything that it delivered and told."""
+
+    def __init__(self, engine: FakeEngine, ledger: FakeLedger) -> None:
+        self.engine, self.ledger = engine, ledger
+        self.verdicts: list[Verdict] = []
+        self.events: list[Event] = []
+        self.gate = Gate(
+            server="stub",
+            session="s1",
+            instance="i",
+            engine=cast("Engine", engine),
+            ledger=ledger,
+            emit=self.events.append,
+        )
+
+    def judge(self, tool: str = "t", arguments: str = "{}") -> Trial:
+        return self.gate.judge(tool_call(tool, arguments), self.verdicts.append)
+
+    async def verdict(self, tool: str = "t") -> Verdict:
+        """The one verdict on a call."""
+        self.judge(tool)
+        await self.gate.finish()
+        (verdict,) = self.verdicts
+        return verdict
+
+    async def refusal(self) -> dict[str, Any]:
+        """The message and the facts of the one refusal."""
+        verdict = await self.verdict()
+        assert isinstance(verdict, Reply)
+        answer = json.loads(verdict.message)
+        assert (answer["id"], answer["result"]["isError"]) == (1, True)
+        return {"text": answer["result"]["content"][0]["text"], **answer["result"]["_meta"]["intercept/decision"]}
+
+    @property
+    def decided(self) -> Decided:
+        """The one decision that was told."""
+        (event,) = [event for event in self.events if isinstance(event, Decided)]
+        return event
+
+
+def run(
+    test: Callable[[World], Coroutine[Any, Any, None]], engine: dict[str, Any] | None = None,
+    ledger: dict[str, Any] | None = None, remembered: bool = False,
+) -> None:  # fmt: skip
+    async def inside() -> None:
+        world = World(FakeEngine(**(engine or {})), FakeLedger(**(ledger or {})))
+        world.engine.remembers = remembered
+        await test(world)
+        await world.gate.finish()
+
+    asyncio.run(inside())
+
+
+@pytest.mark.parametrize("remembered", [False, True])
+def test_an_allowed_call_is_forwarded_once_and_told_once(remembered: bool) -> None:
+    async def test(world: World) -> None:
+        verdict = await world.verdict()
+        assert isinstance(verdict, Forward)
+        assert (verdict.call.tool, verdict.entries) == ("t", ())
+        told = world.decided
+        assert (told.allowed, told.kind, told.remembered, told.engine_id) == (True, "allow", remembered, "engine")
+        assert (told.revision, told.serial, told.server, told.session) == (BUNDLE.revision, 1, "stub", "s1")
+
+    run(test, remembered=remembered)
+
+
+def test_a_remembered_answer_gives_the_verdict_before_judging_returns() -> None:
+    async def test(world: World) -> None:
+        world.judge()
+        assert len(world.verdicts) == 1
+
+    run(test, remembered=True)
+
+
+@pytest.mark.parametrize("remembered", [False, True])
+def test_a_denied_call_is_answered_with_rule_kind_and_reason(remembered: bool) -> None:
+    async def test(world: World) -> None:
+        assert await world.refusal() == {
+            "text": "[INTERCEPT POLICY DENIED] Not this", "id": "i-1", "rule": "no", "kind": "rule",
+            "revision": BUNDLE.revision,
+        }  # fmt: skip
+        assert (world.decided.allowed, world.decided.violations) == (False, (VIOLATION,))
+        assert world.ledger.wanted == []
+
+    run(test, {"decision": DENIED}, remembered=remembered)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_limited_call_is_forwarded_with_what_it_took(waits: bool) -> None:
+    async def test(world: World) -> None:
+        verdict = await world.verdict()
+        assert isinstance(verdict, Forward)
+        assert [entry.reservation for entry in verdict.entries] == [Reservation("stub/t._rate_day", "", 86400, 1, 3)]
+        assert world.decided.left == (("per day", 2.0),)
+
+    run(test, {"decision": LIMITED}, {"waits": waits})
+
+
+def test_a_limit_of_a_session_is_held_by_the_session() -> None:
+    async def test(world: World) -> None:
+        await world.verdict()
+        assert [one.holder for one in world.ledger.wanted] == ["s1"]
+
+    run(
+        test, {"decision": msgspec.structs.replace(LIMITED, reserve=(msgspec.structs.replace(LIMIT, scope="session"),))}
+    )
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_an_exhausted_limit_refuses_and_says_when_to_try_again(waits: bool) -> None:
+    async def test(world: World) -> None:
+        refusal = await world.refusal()
+        assert refusal["text"] == "[INTERCEPT POLICY DENIED] Three a day"
+        assert (refusal["rule"], refusal["kind"], refusal["retry_after_seconds"]) == ("per day", "rate_limit", 77)
+        assert (world.decided.allowed, world.decided.limited) == (False, True)
+
+    run(test, {"decision": LIMITED}, {"claimed": Exhausted(0, 77), "waits": waits})
+
+
+@pytest.mark.parametrize("kind", ["timeout", "connection", "reply", "shape", "undecided", "revision"])
+def test_an_engine_without_a_usable_answer_is_a_refusal(kind: str) -> None:
+    async def test(world: World) -> None:
+        refusal = await world.refusal()
+        assert refusal["text"] == "[INTERCEPT POLICY DENIED] no answer. The call was not forwarded."
+        assert (refusal["kind"], refusal["rule"]) == ("engine_unavailable", "")
+        assert (world.decided.allowed, world.decided.engine_id) == (False, None)
+
+    run(test, {"error": EngineUnavailable(kind, "no answer")})
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_store_that_cannot_be_used_is_a_refusal(waits: bool) -> None:
+    async def test(world: World) -> None:
+        refusal = await world.refusal()
+        assert refusal["kind"] == "store_unavailable"
+        assert "disk on fire" not in refusal["text"]
+        assert StoreFailed("stub", "disk on fire") in world.events
+        assert not world.decided.allowed
+
+    run(test, {"decision": LIMITED}, {"claimed": StoreUnavailable("disk on fire"), "waits": waits})
+
+
+@pytest.mark.parametrize("decision", [ALLOWED, LIMITED, DENIED])
+def test_a_call_dropped_while_the_engine_is_asked_gets_no_verdict_and_takes_nothing(decision: Decision) -> None:
+    async def test(world: World) -> None:
+        world.engine.go.clear()
+        trial = world.judge()
+        await asyncio.sleep(0)
+        trial.drop()
+        world.engine.go.set()
+        await world.gate.finish()
+        assert world.verdicts == []
+        assert world.ledger.wanted == []
+        assert (world.decided.allowed, world.decided.kind) == (False, "cancelled")
+
+    run(test, {"decision": decision})
+
+
+def test_a_call_dropped_while_it_waits_for_the_store_gives_back_what_it_took() -> None:
+    async def test(world: World) -> None:
+        world.ledger.go.clear()
+        trial = world.judge()
+        await asyncio.sleep(0)
+        trial.drop()
+        world.ledger.go.set()
+        await world.gate.finish()
+        assert world.verdicts == []
+        assert [entry.reservation for entry in world.ledger.returned] == world.ledger.wanted != []
+        assert (world.decided.allowed, world.decided.kind) == (False, "cancelled")
+
+    run(test, {"decision": LIMITED}, {"waits": True}, remembered=True)
+
+
+def test_a_call_dropped_while_the_engine_fails_gets_no_verdict() -> None:
+    async def test(world: World) -> None:
+        world.judge().drop()
+        await world.gate.finish()
+        assert world.verdicts == []
+        assert not world.decided.allowed
+
+    run(test, {"error": EngineUnavailable("timeout", "no answer")})
+
+
+REFUNDS = {
+    ("on_error", Outcome.SUCCEEDED): 0, ("on_error", Outcome.FAILED): 0, ("on_error", Outcome.ERROR): 1,
+    ("on_error", Outcome.UNKNOWN): 0, ("on_failure", Outcome.SUCCEEDED): 0, ("on_failure", Outcome.FAILED): 1,
+    ("on_failure", Outcome.ERROR): 1, ("on_failure", Outcome.UNKNOWN): 0, ("never", Outcome.SUCCEEDED): 0,
+    ("never", Outcome.FAILED): 0, ("never", Outcome.ERROR): 0, ("never", Outcome.UNKNOWN): 0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("refund", "outcome"), REFUNDS)
+def test_what_a_call_took_comes_back_as_its_rule_says(refund: str, outcome: Outcome) -> None:
+    tool = {"on_error": "t", "on_failure": "failing", "never": "never"}[refund]
+    limit = msgspec.structs.replace(LIMIT, counter=f"{tool}._rate_day")
+
+    async def test(world: World) -> None:
+        verdict = await world.verdict(tool)
+        assert isinstance(verdict, Forward)
+        world.gate.settle(verdict, outcome)
+        await world.gate.finish()
+        assert len(world.ledger.returned) == REFUNDS[refund, outcome]
+        (settled,) = [event for event in world.events if isinstance(event, Settled)]
+        assert (settled.outcome, settled.reserved, settled.returned) == (outcome, 1, REFUNDS[refund, outcome])
+
+    run(test, {"decision": msgspec.structs.replace(LIMITED, reserve=(limit,))})
+
+
+def test_of_several_limits_only_those_that_say_so_come_back() -> None:
+    limits = tuple(msgspec.structs.replace(LIMIT, counter=f"{tool}._rate_day") for tool in ("t", "never", "failing"))
+
+    async def test(world: World) -> None:
+        verdict = await world.verdict()
+        assert isinstance(verdict, Forward)
+        world.gate.settle(verdict, Outcome.ERROR)
+        await world.gate.finish()
+        assert [entry.reservation.counter for entry in world.ledger.returned] == [
+            "stub/t._rate_day",
+            "stub/failing._rate_day",
+        ]
+
+    run(test, {"decision": msgspec.structs.replace(LIMITED, reserve=limits)})
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("outcome", Outcome)
+def test_whoever_waits_for_the_settlement_is_told_once_and_finds_everything_given_back(
+    outcome: Outcome, waits: bool
+) -> None:
+    async def test(world: World) -> None:
+        verdict = await world.verdict()
+        assert isinstance(verdict, Forward)
+        returned_when_told: list[int] = []
+        world.gate.settle(verdict, outcome, lambda: returned_when_told.append(len(world.ledger.returned)))
+        await world.gate.finish()
+        assert returned_when_told == [1 if outcome is Outcome.ERROR else 0]
+
+    run(test, {"decision": LIMITED}, {"waits": waits})
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_what_cannot_be_given_back_is_told_and_holds_up_nobody(waits: bool) -> None:
+    async def test(world: World) -> None:
+        world.ledger.unable_to_return = True
+        verdict = await world.verdict()
+        assert isinstance(verdict, Forward)
+        told: list[str] = []
+        world.gate.settle(verdict, Outcome.ERROR, lambda: told.append("settled"))
+        await world.gate.finish()
+        assert StoreFailed("stub", "a reservation could not be given back: the disk is gone") in world.events
+        assert told == ["settled"]
+
+    run(test, {"decision": LIMITED}, {"waits": waits})
+
+
+def test_every_decision_has_an_id_of_its_own_and_every_call_one_verdict() -> None:
+    async def test(world: World) -> None:
+        for number in range(300):
+            world.engine.decision = (ALLOWED, DENIED, LIMITED)[number % 3]
+            world.engine.remembers = number % 2 == 0
+            world.judge()
+        await world.gate.finish()
+        ids = [event.decision_id for event in world.events if isinstance(event, Decided)]
+        assert len(world.verdicts) == len(ids) == len(set(ids)) == 300
+        assert world.gate.next_id() not in ids
+
+    run(test)
+
+
+@pytest.mark.parametrize("tool", ["intercept/canary-allowed", "intercept/x", "t\\u200b", " t", "t\\n", "\\uff54"])
+def test_a_name_that_no_tool_can_have_is_refused_before_anything_is_asked(tool: str) -> None:
+    async def test(world: World) -> None:
+        with pytest.raises(InvalidMessage, match="no tool can be called"):
+            world.judge(tool)
+        assert (world.verdicts, world.events) == ([], [])
+
+    run(test)
+
+
+def test_the_name_of_an_unlisted_tool_hides_nothing_in_the_message() -> None:
+    hidden = msgspec.structs.replace(DENIED, kind="default_deny", reason="Tool \u202e is not permitted by policy")
+
+    async def test(world: World) -> None:
+        assert (await world.refusal())["text"].endswith("Tool \\u202e is not permitted by policy")
+
+    run(test, {"decision": hidden})
+
+
+def test_the_client_is_called_in_every_decision_as_it_said_but_capped() -> None:
+    async def test(world: World) -> None:
+        world.gate.meet("agent\n" + "x" * 1000)
+        await world.verdict()
+        assert world.decided.client.startswith("agent\\nxxx")
+        assert len(world.decided.client) < 150
+
+    run(test)

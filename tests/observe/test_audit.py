@@ -1,0 +1,114 @@
+"""The audit trail: one line a decision, found again by a keyed hash, without any value that a client sent."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar.decision import Violation
+from sidecar.events import Event, Passed, Refused, StoreFailed
+from sidecar.observe.audit import Audit, installation_key
+from tests.observe import BUNDLE, SECRET, decided, denied
+
+
+def lines(*events: Event, key: bytes = b"k" * 32) -> list[dict[str, Any]]:
+    """The lines that events leave behind."""
+    stream = io.BytesIO()
+    audit = Audit(stream, key, "i")
+    for event in events:
+        audit.hear(event)
+    written = stream.getvalue()
+    assert written.endswith(b"\n") or not written
+    return [json.loads(line) for line in written.splitlines()]
+
+
+def test_a_decision_is_one_line_of_this_shape() -> None:
+    violations = (Violation("per day", "No more", "rate_limit", False),)
+    (line,) = lines(denied(violations=violations, engine_id="e-1", remembered=True))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))
+    assert re.fullmatch(r"[0-9a-f]{32}", line.pop("arguments_hash"))
+    assert line == {
+        "event": "decision", "decision_id": "i-1", "instance": "i", "server": "stub", "session": "s1", "tool": "t",
+        "decision": "deny", "kind": "rate_limit", "rule": "per day", "reason": "No more",
+        "violations": [{"rule": "per day", "kind": "rate_limit"}], "mode": "enforce", "client": "agent",
+        "revision": BUNDLE.revision, "serial": 1, "engine_decision_id": "e-1", "remembered": True, "milliseconds": 1.0,
+    }  # fmt: skip
+
+
+def test_an_allowed_call_is_a_line_too() -> None:
+    (line,) = lines(decided())
+    assert (line["decision"], line["kind"], line["violations"], line["engine_decision_id"]) == (
+        "allow",
+        "allow",
+        [],
+        None,
+    )
+
+
+def test_a_refused_message_is_a_line_with_its_code() -> None:
+    (line,) = lines(Refused("i-2", "stub", "s1", -32700, "not JSON"))
+    assert (line["decision"], line["kind"], line["code"], line["reason"]) == (
+        "deny",
+        "invalid_request",
+        -32700,
+        "not JSON",
+    )
+    assert (line["decision_id"], line["event"]) == ("i-2", "decision")
+
+
+def test_what_is_no_decision_leaves_no_line() -> None:
+    assert lines(Passed("stub", "ping"), StoreFailed("stub", "gone")) == []
+
+
+def test_no_argument_value_and_no_key_of_the_arguments_stands_in_a_line() -> None:
+    for line in lines(decided(), denied()):
+        assert SECRET not in json.dumps(line)
+        assert "card" not in json.dumps(line)
+
+
+def test_the_same_arguments_have_the_same_hash_and_others_another() -> None:
+    one, same, other, typed = lines(
+        *(decided(arguments=text) for text in ('{"a":1}', '{"a":1}', '{"a":2}', '{"a":"1"}'))
+    )
+    assert one["arguments_hash"] == same["arguments_hash"]
+    assert len({line["arguments_hash"] for line in (one, other, typed)}) == 3
+
+
+def test_the_hash_of_the_same_arguments_differs_between_installations() -> None:
+    (here,), (there,) = lines(decided(), key=b"a" * 32), lines(decided(), key=b"b" * 32)
+    assert here["arguments_hash"] != there["arguments_hash"]
+
+
+@pytest.mark.parametrize("tool", ["line\\nbreak", "right\\u202eleft", "x" * 5000])
+def test_a_name_from_outside_is_capped_and_escaped(tool: str) -> None:
+    (line,) = lines(decided(tool))
+    assert line["tool"].isprintable()
+    assert len(line["tool"]) < 200
+
+
+def test_the_key_of_an_installation_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
+    key = installation_key(tmp_path)
+    assert len(key) == 32
+    assert installation_key(tmp_path) == key
+    (file,) = tmp_path.iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_installations_have_different_keys(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    assert installation_key(tmp_path) != installation_key(tmp_path / "other")
+
+
+def test_sidecars_that_start_at_once_use_one_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pids = iter(range(1000, 2000))
+    monkeypatch.setattr("os.getpid", lambda: next(pids))  # each thread stands for a process
+    with ThreadPoolExecutor(16) as threads:
+        keys = set(threads.map(lambda _: installation_key(tmp_path), range(64)))
+    assert len(keys) == 1

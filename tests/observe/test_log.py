@@ -1,0 +1,79 @@
+"""Events as lines for the operator: denials and failures are said once, and never with a value."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from sidecar.events import Dropped, EngineFailed, Event, Passed, Refused, StoreFailed
+from sidecar.observe.log import JsonFormatter, Log
+from tests.observe import READY, SECRET, decided, denied
+
+FAILED = EngineFailed("stub", "timeout", "the policy engine did not answer in 250 ms")
+ENDED = EngineFailed("stub", "exit", "opa ended with status 137")
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> Iterator[Log]:
+    with caplog.at_level(logging.DEBUG, "sidecar"):
+        yield Log()
+
+
+def said(log: Log, caplog: pytest.LogCaptureFixture, *events: Event) -> list[tuple[str, str]]:
+    """Level and text of every line."""
+    for event in events:
+        log.hear(event)
+    return [(record.levelname, record.getMessage()) for record in caplog.records]
+
+
+def test_a_denial_is_said_with_tool_rule_kind_and_id(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    assert said(log, caplog, denied()) == [("INFO", "denied t by per day (rate_limit): No more [i-1]")]
+
+
+def test_what_was_refused_dropped_or_broke_is_said(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    events = (
+        Refused("i-2", "stub", "s1", -32700, "not JSON"),
+        Dropped("stub", "server", "why"),
+        StoreFailed("stub", "gone"),
+    )
+    assert said(log, caplog, *events) == [
+        ("WARNING", "refused a message of the client: not JSON [i-2]"),
+        ("WARNING", "dropped a message of the server: why"),
+        ("ERROR", "gone"),
+    ]
+
+
+def test_what_goes_well_is_not_worth_a_line(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    assert said(log, caplog, READY, decided(), Passed("stub", "ping")) == []
+
+
+def test_an_engine_that_fails_is_said_once_and_its_return_once(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    lines = said(log, caplog, FAILED, FAILED, FAILED, READY, READY, FAILED)
+    assert [level for level, _ in lines] == ["ERROR", "WARNING", "ERROR"]
+    assert lines[0][1].endswith("; calls are denied until it answers again")
+    assert lines[1][1].startswith("the policy engine answers again")
+
+
+def test_every_end_of_the_engine_is_said(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    assert len(said(log, caplog, ENDED, FAILED, ENDED)) == 2
+
+
+def test_no_argument_value_is_said(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    assert SECRET not in str(said(log, caplog, decided(), denied()))
+
+
+@pytest.mark.parametrize("tool", ["line\\nbreak", "right\\u202eleft", "\\u001b[31mred", "x" * 5000])
+def test_a_name_from_outside_cannot_fool_a_terminal(log: Log, caplog: pytest.LogCaptureFixture, tool: str) -> None:
+    ((_, text),) = said(log, caplog, denied(tool))
+    assert text.isprintable()
+    assert len(text) < 300
+
+
+def test_json_lines_hold_time_level_and_message() -> None:
+    record = logging.LogRecord("sidecar", logging.ERROR, "x.py", 1, "gone %s\n", ("now",), None)
+    record.created = 0
+    line = json.loads(JsonFormatter().format(record))
+    assert line == {"time": "1970-01-01T00:00:00Z", "level": "error", "message": "gone now\n"}

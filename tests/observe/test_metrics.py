@@ -1,0 +1,237 @@
+"""Events as metrics: every documented one, from the start, and bounded whatever anybody makes up."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as read_text
+
+from sidecar.events import (
+    ENGINE_ERRORS,
+    Dropped,
+    EngineFailed,
+    Event,
+    Listed,
+    Passed,
+    Refused,
+    Settled,
+    StoreFailed,
+)
+from sidecar.observe.metrics import MAX_TOOLS, Metrics
+from sidecar.protocol import Outcome
+from tests.observe import BUNDLE, READY, SECRET, decided, denied
+
+DOCUMENTED = {
+    "decisions_total": {"server", "tool", "decision", "kind", "rule", "mode", "cache"},
+    "decision_duration_seconds_count": {"server", "phase", "cache"},
+    "upstream_duration_seconds_count": {"server", "tool"},
+    "engine_errors_total": {"server", "kind"},
+    "limit_remaining": {"server", "tool", "rule"},
+    "reservations_total": {"server", "result"},
+    "bundle_info": {"server", "revision", "commit", "serial"},
+    "bundle_activated_timestamp_seconds": {"server"},
+    "rule_info": {"server", "tool", "rule", "file", "line", "kind"},
+    "agent_decisions_total": {"server", "client", "decision"},
+    "sessions": {"server"},
+    "requests_total": {"server", "method"},
+    "build_info": {"version", "opa"},
+}
+SETTLED = Settled("stub", "t", Outcome.ERROR, 1, 1, 0.01)
+EVERYTHING: list[Event] = [
+    decided(left=(("per day", 2.0),)), denied(limited=True), SETTLED, EngineFailed("stub", "exit", "it ended"),
+    Passed("stub", "ping"), Refused("i-2", "stub", "s1", -32700, "not JSON"), Dropped("stub", "server", "why"),
+    StoreFailed("stub", "gone"), Listed("stub", ["t", "u"]),
+]  # fmt: skip
+
+
+def metrics_after(*events: Event) -> Metrics:
+    metrics = Metrics("stub", "1.22.2")
+    for event in (READY, *events):
+        metrics.hear(event)
+    return metrics
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    """The value of one series, None when there is none."""
+    return metrics.registry.get_sample_value(f"mcp_policy_{name}", {"server": "stub", **labels})
+
+
+def families(metrics: Metrics) -> list[Metric]:
+    return list(read_text(metrics.exposition("")[0].decode()))
+
+
+def series(metrics: Metrics) -> int:
+    return sum(len(family.samples) for family in families(metrics))
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_every_documented_metric_is_there_with_its_labels(name: str) -> None:
+    samples = [sample for family in families(metrics_after(*EVERYTHING)) for sample in family.samples]
+    labels = [set(sample.labels) for sample in samples if sample.name == f"mcp_policy_{name}"]
+    assert labels
+    assert all(found == DOCUMENTED[name] for found in labels)
+
+
+def test_no_metric_is_there_under_another_name() -> None:
+    names = {family.name for family in families(metrics_after(*EVERYTHING))}
+    assert all(name.startswith("mcp_policy_") for name in names)
+
+
+@pytest.mark.parametrize("result", ["reserved", "refused", "returned"])
+def test_reservations_are_counted_from_0(result: str) -> None:
+    assert value(metrics_after(), "reservations_total", result=result) == 0
+
+
+@pytest.mark.parametrize("kind", ENGINE_ERRORS)
+def test_failures_of_the_engine_are_counted_from_0(kind: str) -> None:
+    assert value(metrics_after(), "engine_errors_total", kind=kind) == 0
+
+
+def test_failures_of_the_store_are_counted_from_0() -> None:
+    assert value(metrics_after(), "store_errors_total") == 0
+
+
+@pytest.mark.parametrize("sender", ["client", "server"])
+def test_dropped_messages_are_counted_from_0(sender: str) -> None:
+    assert value(metrics_after(), "dropped_messages_total", sender=sender) == 0
+
+
+@pytest.mark.parametrize("remembered", [False, True])
+@pytest.mark.parametrize(("rule", "kind"), [("per day", "rate_limit"), ("small", "rule")])
+def test_the_first_denial_by_a_rule_is_an_increase(rule: str, kind: str, remembered: bool) -> None:
+    labels = {
+        "tool": "t", "decision": "deny", "kind": kind, "rule": rule, "mode": "enforce",
+        "cache": "hit" if remembered else "miss",
+    }  # fmt: skip
+    metrics = metrics_after()
+    assert value(metrics, "decisions_total", **labels) == 0
+    metrics.hear(denied(rule=rule, kind=kind, remembered=remembered))
+    assert value(metrics, "decisions_total", **labels) == 1
+
+
+def test_a_decision_counts_for_its_tool_its_client_and_its_time() -> None:
+    metrics = metrics_after(decided(left=(("per day", 2.0),)))
+    assert value(metrics, "agent_decisions_total", client="agent", decision="allow") == 1
+    assert value(metrics, "limit_remaining", tool="t", rule="per day") == 2
+    assert value(metrics, "reservations_total", result="reserved") == 1
+    assert value(metrics, "decision_duration_seconds_sum", phase="total", cache="miss") == 0.001
+    assert value(metrics, "decision_duration_seconds_sum", phase="engine", cache="miss") == 0.0005
+    assert value(metrics, "requests_total", method="tools/call") == 1
+
+
+def test_a_remembered_decision_took_no_time_of_the_engine() -> None:
+    metrics = metrics_after(decided(remembered=True, engine_seconds=None))
+    assert value(metrics, "decision_duration_seconds_count", phase="total", cache="hit") == 1
+    assert not value(metrics, "decision_duration_seconds_count", phase="engine", cache="hit")
+
+
+def test_an_exhausted_limit_is_a_refused_reservation_and_another_denial_is_none() -> None:
+    assert value(metrics_after(denied(limited=True)), "reservations_total", result="refused") == 1
+    assert value(metrics_after(denied(rule="small", kind="rule")), "reservations_total", result="refused") == 0
+
+
+def test_what_came_back_and_how_long_the_server_took_is_counted() -> None:
+    metrics = metrics_after(SETTLED)
+    assert value(metrics, "reservations_total", result="returned") == 1
+    assert value(metrics, "upstream_duration_seconds_sum", tool="t") == 0.01
+
+
+def test_the_policy_in_force_and_its_rules_are_named_with_their_lines() -> None:
+    metrics = metrics_after(READY)
+    assert value(metrics, "bundle_info", revision=BUNDLE.revision, commit="", serial="1") == 1
+    rule = {"tool": "t", "rule": "per day", "file": "policy.yaml", "line": "3", "kind": "rate_limit"}
+    assert value(metrics, "rule_info", **rule) == 1
+
+
+def test_an_engine_that_is_ready_again_does_not_activate_anew() -> None:
+    metrics = metrics_after()
+    first = value(metrics, "bundle_activated_timestamp_seconds")
+    metrics.hear(READY)
+    assert value(metrics, "bundle_activated_timestamp_seconds") == first is not None
+
+
+# Whatever anybody makes up.
+
+
+def test_a_tool_that_nobody_vouches_for_is_other() -> None:
+    metrics = metrics_after(decided("made up"), settled("made up"))
+    assert "made up" not in metrics.exposition("")[0].decode()
+    assert value(metrics, "upstream_duration_seconds_count", tool="_other") == 1
+
+
+def settled(tool: str) -> Settled:
+    return Settled("stub", tool, Outcome.SUCCEEDED, 0, 0, 0.01)
+
+
+def test_a_flood_of_made_up_tools_adds_no_series() -> None:
+    metrics = metrics_after(
+        decided("first"), denied("first", kind="default_deny", rule="(default deny)"), settled("first")
+    )
+    before = series(metrics)
+    for number in range(2_000):
+        metrics.hear(decided(f"tool-{number}"))
+        metrics.hear(denied(f"tool-{number}", kind="default_deny", rule="(default deny)"))
+        metrics.hear(settled(f"tool-{number}"))
+    assert series(metrics) == before
+
+
+def test_a_flood_of_made_up_methods_adds_one_series() -> None:
+    metrics = metrics_after(Passed("stub", "made/up"))
+    before = series(metrics)
+    for number in range(2_000):
+        metrics.hear(Passed("stub", f"made/up-{number}"))
+    assert series(metrics) == before
+    assert value(metrics, "requests_total", method="_other") == 2_001
+
+
+def test_a_flood_of_made_up_client_names_adds_a_bounded_number_of_series() -> None:
+    metrics = metrics_after()
+    before = series(metrics)
+    for number in range(2_000):
+        metrics.hear(decided(client=f"client-{number}"))
+    assert series(metrics) - before < 1_000
+
+
+def test_a_server_that_lists_without_end_gets_a_bounded_number_of_series() -> None:
+    metrics = metrics_after(*(Listed("stub", [f"{page}-{number}" for number in range(100)]) for page in range(50)))
+    for page in range(50):
+        for number in range(100):
+            metrics.hear(decided(f"{page}-{number}"))
+    tools = {
+        sample.labels["tool"] for family in families(metrics) for sample in family.samples if "tool" in sample.labels
+    }
+    assert MAX_TOOLS / 2 < len(tools) <= MAX_TOOLS + 2
+
+
+def test_a_tool_listed_later_gets_its_series_while_there_is_room() -> None:
+    known = [f"known-{number}" for number in range(MAX_TOOLS - 10)]
+    metrics = metrics_after(Listed("stub", known), Listed("stub", [*known, "new"]), decided("new"))
+    assert value(
+        metrics, "decisions_total", tool="new", decision="allow", kind="allow", rule="", mode="enforce", cache="miss"
+    ) == 1  # fmt: skip
+
+
+def test_a_listed_tool_with_a_monstrous_name_is_capped_and_escaped() -> None:
+    name = "evil\\u202e" + "x" * 5_000
+    metrics = metrics_after(Listed("stub", ["evil\u202e" + "x" * 5_000]), decided(name))
+    text = metrics.exposition("")[0].decode()
+    assert "evil" in text
+    assert "\u202e" not in text
+    assert max(map(len, text.splitlines())) < 500
+
+
+def test_no_argument_value_stands_in_any_metric() -> None:
+    for accept in ("", "application/openmetrics-text"):
+        assert SECRET.encode() not in metrics_after(*EVERYTHING).exposition(accept)[0]
+
+
+def test_the_text_format_and_openmetrics_both_parse() -> None:
+    metrics = metrics_after(*EVERYTHING)
+    text, content_type = metrics.exposition("text/plain")
+    assert content_type.startswith("text/plain")
+    assert list(read_text(text.decode()))
+    text, content_type = metrics.exposition("application/openmetrics-text; version=1.0.0")
+    assert content_type.startswith("application/openmetrics-text")
+    assert text.endswith(b"# EOF\n")
+    assert list(read_openmetrics(text.decode()))  # type: ignore[no-untyped-call] # the library's

@@ -1,0 +1,221 @@
+"""The commands about policies as their users run them: what they print, where, and how they end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support import OPA, ROOT, SIDECAR
+
+GOOD = "tools: {t: {rules: [{name: small, conditions: [{path: args.n, op: lte, value: 5}]}, {rate_limit: 9/hour}]}}\n"
+BAD = "toolz: {}\ntools:\n  t:\n    rules:\n      - action: stop\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    status: int
+    out: str
+    errors: list[str]
+
+
+def sidecar(folder: Path, *words: str | Path, **env: str) -> Done:
+    done = subprocess.run(
+        [SIDECAR, *words], capture_output=True, text=True, check=False, cwd=folder, timeout=60,
+        env={"PATH": os.defpath, "HOME": str(folder), "COLUMNS": "80", **env},
+    )  # fmt: skip
+    return Done(done.returncode, done.stdout, done.stderr.splitlines())
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    (tmp_path / "good.yaml").write_text(GOOD)
+    (tmp_path / "bad.yaml").write_text(BAD)
+    return tmp_path
+
+
+def script(folder: Path, text: str) -> Path:
+    path = folder / "opa"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+# validate
+
+
+def test_a_good_policy_is_valid(here: Path) -> None:
+    assert sidecar(here, "validate", "-c", "good.yaml") == Done(0, "Policy file is valid.\n", [])
+
+
+def test_the_policy_can_be_named_in_the_environment(here: Path) -> None:
+    assert sidecar(here, "validate", SIDECAR_CONFIG="good.yaml").status == 0
+
+
+def test_every_problem_of_a_wrong_policy_is_listed(here: Path) -> None:
+    done = sidecar(here, "validate", "-c", "bad.yaml")
+    assert (done.status, done.out) == (1, "")
+    assert [line.partition(": ")[0] for line in done.errors] == ["bad.yaml:1", "bad.yaml:5"]
+
+
+def test_a_warning_is_shown_and_the_policy_is_valid(here: Path) -> None:
+    (here / "warned.yaml").write_text("tools: {t: {rules: [{action: deny}, {action: allow}]}}")
+    done = sidecar(here, "validate", "-c", "warned.yaml")
+    assert (done.status, len(done.errors)) == (0, 1)
+    assert done.errors[0].startswith("warned.yaml:1: warning: tools.t.rules[2]")
+
+
+def test_a_pattern_that_the_engine_cannot_use_is_a_problem_with_its_reason(here: Path) -> None:
+    (here / "p.yaml").write_text("tools: {t: {rules: [{conditions: [{path: args.x, op: regex, value: 'a(?=b)'}]}]}}")
+    done = sidecar(here, "validate", "-c", "p.yaml")
+    assert done.status == 1
+    where = "p.yaml:1: tools.t.rules[1].conditions[1].value (column 68)"
+    assert done.errors == [f"{where}: a(?=b) is no RE2 pattern: invalid or unsupported Perl syntax: `(?=`"]
+
+
+@pytest.mark.parametrize("command", ["validate", "compile", "explain"])
+def test_a_missing_policy_is_said_in_one_line(command: str, here: Path) -> None:
+    rest = {"compile": ["-o", "out"], "explain": ["t"]}.get(command, [])
+    done = sidecar(here, command, "-c", "none.yaml", *rest)
+    assert (done.status, done.out, len(done.errors)) == (1, "", 1)
+    assert done.errors[0].startswith("cannot read the policy none.yaml: No such file or directory")
+
+
+def test_a_policy_that_is_a_folder_or_no_utf8_is_said_in_one_line(here: Path) -> None:
+    (here / "latin.yaml").write_bytes(b"description: caf\xe9\n")
+    for name in (".", "latin.yaml"):
+        done = sidecar(here, "validate", "-c", name)
+        assert (done.status, len(done.errors)) == (1, 1)
+
+
+# Wrong usage
+
+
+@pytest.mark.parametrize("words", [
+    ["validate"], ["compile", "-c", "good.yaml"], ["explain", "-c", "good.yaml"], ["nothing"],
+    ["validate", "--nothing"],
+    ["validate", "-c", "good.yaml", "more"], ["explain", "t", "-c", "good.yaml", "--args", "{"],
+    ["explain", "t", "-c", "good.yaml", "--args", "[1]"],
+    ["explain", "t", "-c", "good.yaml", "--args", '{"a": 1, "a": 2}'],
+])  # fmt: skip
+def test_wrong_usage_is_status_two_and_one_line(words: list[str], here: Path) -> None:
+    done = sidecar(here, *words)
+    assert (done.status, done.out, len(done.errors)) == (2, "", 1)
+    assert done.errors[0].startswith("sidecar: ")
+
+
+# compile
+
+
+def test_a_bundle_is_written_and_found_again(here: Path) -> None:
+    assert sidecar(here, "compile", "-c", "good.yaml", "-o", "out") == Done(0, "", [])
+    assert (here / "out" / "intercept" / "policy" / "t.rego").is_file()
+    assert sidecar(here, "compile", "-c", "good.yaml", "-o", "out", "--check") == Done(0, "", [])
+
+
+def test_check_names_every_file_that_differs_and_writes_nothing(here: Path) -> None:
+    sidecar(here, "compile", "-c", "good.yaml", "-o", "out")
+    rego = here / "out" / "intercept" / "policy" / "t.rego"
+    rego.write_text("changed")
+    (here / "out" / "intercept" / "policy" / "more.rego").write_text("package more")
+    done = sidecar(here, "compile", "-c", "good.yaml", "-o", "out", "--check")
+    assert done.status == 1
+    assert [line.partition(": ")[0] for line in done.errors] == [
+        "out/intercept/policy/more.rego", "out/intercept/policy/t.rego",
+    ]  # fmt: skip
+    assert rego.read_text() == "changed"
+
+
+def test_what_an_earlier_policy_left_is_removed(here: Path) -> None:
+    sidecar(here, "compile", "-c", "good.yaml", "-o", "out")
+    (here / "other.yaml").write_text("tools: {u: {rules: [{action: allow}]}}")
+    assert sidecar(here, "compile", "-c", "other.yaml", "-o", "out").status == 0
+    assert [path.name for path in (here / "out" / "intercept" / "policy").iterdir()] == ["u.rego"]
+
+
+def test_a_folder_with_other_peoples_files_is_not_touched(here: Path) -> None:
+    done = sidecar(here, "compile", "-c", "good.yaml", "-o", ".")
+    assert (done.status, len(done.errors)) == (1, 1)
+    assert sorted(path.name for path in here.iterdir()) == ["bad.yaml", "good.yaml"]
+
+
+def test_a_wrong_policy_writes_nothing(here: Path) -> None:
+    done = sidecar(here, "compile", "-c", "bad.yaml", "-o", "out")
+    assert (done.status, len(done.errors)) == (1, 2)
+    assert not (here / "out").exists()
+
+
+# explain
+
+
+def test_a_denied_call_is_explained_by_the_rule_that_refuses(here: Path) -> None:
+    done = sidecar(here, "explain", "t", "-c", "good.yaml", "--args", '{"n": 6}')
+    lines = done.out.splitlines()
+    assert (done.status, done.errors) == (0, [])
+    assert lines[:3] == [
+        'deny: Denied by rule "small"',
+        "  refuses small (good.yaml:1)",
+        "      args.n lte 5; the call has 6",
+    ]
+
+
+def test_an_allowed_call_is_explained_with_what_is_counted(here: Path) -> None:
+    out = sidecar(here, "explain", "t", "-c", "good.yaml", "--args", '{"n": 5.0}').out
+    assert out.startswith("allow: ")
+    assert "args.n lte 5; the call has 5.0" in out
+    assert "counts, at most 9 in 3600 s (global): t#2" in out
+
+
+def test_what_is_not_there_and_what_has_no_rule_is_said(here: Path) -> None:
+    assert "the call has nothing there" in sidecar(here, "explain", "t", "-c", "good.yaml").out
+    assert "no rule is about this tool; default: allow" in sidecar(here, "explain", "u", "-c", "good.yaml").out
+
+
+def test_a_call_that_the_sidecar_would_refuse_is_not_explained_as_allowed(here: Path) -> None:
+    done = sidecar(here, "explain", "t", "-c", "good.yaml", "--args", '{"n": 5, "N": 6}')
+    assert "allow:" not in done.out
+    assert not any("Traceback" in line for line in done.errors)
+
+
+# version, and the engine
+
+
+def test_version_says_ours_the_engines_and_the_protocols() -> None:
+    done = sidecar(ROOT, "version")
+    assert done.status == 0
+    [ours, engine, protocol] = done.out.splitlines()
+    assert ours.startswith("sidecar ")
+    assert engine.startswith("opa 1.22.2 (")
+    assert protocol.startswith("MCP 2024-11-05, ")
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("echo Version: 1.0.0", "is OPA 1.0.0: this sidecar needs"), ("echo hello", "does not say its version"),
+    ("exit 3", "does not say its version"),
+])  # fmt: skip
+def test_an_engine_of_another_version_is_refused_in_one_line(text: str, words: str, here: Path) -> None:
+    done = sidecar(here, "explain", "t", "-c", "good.yaml", "--opa-bin", script(here, text))
+    assert (done.status, done.out, len(done.errors)) == (1, "", 1)
+    assert words in done.errors[0]
+
+
+def test_an_engine_that_is_not_there_is_said_in_one_line(here: Path) -> None:
+    done = sidecar(here, "explain", "t", "-c", "good.yaml", OPA_BIN=str(here / "none"))
+    assert (done.status, len(done.errors)) == (1, 1)
+    assert "No such file or directory; name an opa binary with --opa-bin" in done.errors[0]
+
+
+def test_version_says_what_is_wrong_with_the_engine(here: Path) -> None:
+    done = sidecar(here, "version", "--opa-bin", here / "none")
+    assert f"opa: cannot run {here / 'none'}" in done.out
+
+
+def test_validation_without_patterns_needs_no_engine(here: Path) -> None:
+    assert sidecar(here, "validate", "-c", "good.yaml", "--opa-bin", here / "none").status == 0
+
+
+def test_the_engine_can_be_named_by_option(here: Path) -> None:
+    assert sidecar(here, "explain", "t", "-c", "good.yaml", "--opa-bin", OPA).status == 0
