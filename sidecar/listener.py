@@ -82,8 +82,8 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, han
                 connection.start_next_cycle()
         except h11.RemoteProtocolError as error:
             if connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-                status = HTTPStatus(error.error_status_hint)
-                await _send(connection, writer, HttpResponse(status, f"{status.phrase}\n".encode()), close=True)
+                # Without a body: an answer to HEAD may have none.
+                await _send(connection, writer, HttpResponse(error.error_status_hint), close=True)
         finally:
             writer.close()
 
@@ -109,7 +109,8 @@ async def _one(
                 return False
     assert request is not None
     if request.method != b"GET":
-        response = HttpResponse(405, b"only GET is allowed\n", {"Allow": "GET"})
+        body = b"" if request.method == b"HEAD" else b"only GET is allowed\n"
+        response = HttpResponse(405, body, {"Allow": "GET"})
     else:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
         response = await handler(HttpRequest(request.target.decode("latin-1").partition("?")[0], headers))

@@ -37,10 +37,10 @@ def find(given: Path | None) -> Path:
 def version_of(path: Path) -> str:
     """The version that an OPA binary says it is. Raises `StartError` when it cannot be run or says none."""
     try:
-        done = subprocess.run([path, "version"], capture_output=True, text=True, timeout=_SECONDS, check=False)
+        done = subprocess.run([path, "version"], capture_output=True, timeout=_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StartError(f"cannot run {path}: {_why(error)}; name an opa binary with --opa-bin") from None
-    found = re.search(r"^Version: (\S+)", done.stdout, re.MULTILINE)
+    found = re.search(r"^Version: (\S+)", done.stdout.decode(errors="replace"), re.MULTILINE)
     if found is None:
         raise StartError(f"{path} does not say its version, so it is no opa binary; name one with --opa-bin")
     return found[1]

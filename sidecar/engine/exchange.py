@@ -5,6 +5,7 @@ Only what OPA sends is understood: `200`, and a body with a length or in chunks.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 MAX_BODY: Final = 1 << 20
@@ -39,21 +40,22 @@ class ReplyReader:
 
     def feed(self, data: bytes) -> bytes | None:
         buffer = self._buffer + data if self._buffer else data
-        end = buffer.find(b"\r\n\r\n")
+        end = buffer.find(b"\r\n\r\n", 0, MAX_HEAD)
         if end < 0:
-            if len(buffer) > MAX_HEAD:
+            if len(buffer) >= MAX_HEAD:
                 raise BadReply("its head is too long")
             self._buffer = buffer
             return None
         length = _length(buffer[:end])
         body = _whole(buffer[end + 4 :], length) if length is not None else _chunks(buffer[end + 4 :])
         if body is None:
-            if len(buffer) > MAX_BODY + MAX_HEAD:
-                raise BadReply("it is too long")
             self._buffer = buffer
             return None
         self._buffer = b""
         return body
+
+
+_LENGTH = re.compile(rb"[ \t]*[0-9]{1,7}[ \t]*")
 
 
 def _length(head: bytes) -> int | None:
@@ -65,7 +67,7 @@ def _length(head: bytes) -> int | None:
     for line in lines[1:]:
         name, _, value = line.partition(b":")
         match name.lower():
-            case b"content-length" if length is None and value.strip().isdigit():
+            case b"content-length" if length is None and _LENGTH.fullmatch(value):
                 length = int(value)
             case b"transfer-encoding" if not chunked and value.strip() == b"chunked":
                 chunked = True
@@ -84,15 +86,20 @@ def _whole(rest: bytes, length: int) -> bytes | None:
 
 def _chunks(rest: bytes) -> bytes | None:
     parts: list[bytes] = []
-    at = 0
+    at = taken = 0
     while True:
-        end = rest.find(b"\r\n", at)
+        end = rest.find(b"\r\n", at, at + 8)
         if end < 0:
+            if len(rest) >= at + 8:
+                raise BadReply("a chunk has no size")
             return None
         size_text = rest[at:end]
         if not 0 < len(size_text) <= 6 or size_text.strip(b"0123456789abcdefABCDEF"):
             raise BadReply("a chunk has no size")
         size = int(size_text, 16)
+        taken += size
+        if taken > MAX_BODY:
+            raise BadReply("it is too long")
         at = end + 2 + size
         if len(rest) < at + 2:
             return None

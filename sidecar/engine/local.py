@@ -53,7 +53,7 @@ async def _start(opa: Path, process: OpaProcess, engine: Engine) -> None:
         await process.start(engine.ended)
         async with asyncio.timeout(START_SECONDS):
             await engine.until_ready()
-    except OSError as error:
-        raise StartError(f"cannot start {opa}: {error.strerror}") from None
     except TimeoutError:
         raise StartError(f"opa was not ready within {START_SECONDS:g} s") from None
+    except OSError as error:
+        raise StartError(f"cannot start {opa}: {error.strerror}") from None

@@ -11,7 +11,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Context, Decimal
+from decimal import Context, Decimal, InvalidOperation
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -108,7 +108,7 @@ def _claim(db: sqlite3.Connection, reservations: tuple[Reservation, ...], now: f
         if after > wanted.limit:
             return Exhausted(position, max(1, round(start + wanted.window - now)))
         totals[key] = after
-        left.append(_add(wanted.limit, -after))
+        left.append(_subtract(wanted.limit, after))
     for key, total in totals.items():
         db.execute(_STORE, (*key, str(total)))
     entries = tuple(Entry(wanted, window_start(now, wanted.window)) for wanted in reservations)
@@ -122,7 +122,7 @@ def _give_back(db: sqlite3.Connection, entries: tuple[Entry, ...]) -> bool:
         # A window that is gone needs nothing back, and no other window may get it.
         total = _total(db, key)
         if total:
-            db.execute(_STORE, (*key, str(max(0, _add(total, -taken.amount)))))
+            db.execute(_STORE, (*key, str(max(0, _subtract(total, taken.amount)))))
     return True
 
 
@@ -139,13 +139,26 @@ def _begin(db: sqlite3.Connection, key: tuple[str, str, int, int]) -> Amount:
 
 
 def _amount(text: str) -> Amount:
-    return int(text) if text.isdecimal() else Decimal(text)
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite():
+        raise StoreUnavailable("the store of counters holds a total that is no number")
+    return int(text) if text.isdecimal() else amount
 
 
 def _add(one: Amount, other: Amount) -> Amount:
     if isinstance(one, int) and isinstance(other, int):
         return one + other
     return _EXACT.add(Decimal(one), Decimal(other))
+
+
+def _subtract(one: Amount, other: Amount) -> Amount:
+    # Not by adding -other: that rounds to 28 digits.
+    if isinstance(one, int) and isinstance(other, int):
+        return one - other
+    return _EXACT.subtract(Decimal(one), Decimal(other))
 
 
 class _Connection:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
@@ -11,6 +11,7 @@ from prometheus_client.exposition import choose_encoder
 
 from sidecar import __version__
 from sidecar.events import (
+    ENGINE_ERRORS,
     Decided,
     Dropped,
     EngineFailed,
@@ -28,6 +29,8 @@ from sidecar.text import shown
 OTHER: Final = "_other"
 MAX_TOOLS: Final = 500
 """Tools with series of their own, from the policy and from the server's lists."""
+MAX_CLIENTS: Final = 100
+"""Clients with series of their own; a client may call itself anything, in every request."""
 
 _JUDGING_BUCKETS = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 1)
 _SERVER_BUCKETS = (1e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -41,6 +44,7 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         self._server = server
         self._tools: set[str] = set()
+        self._clients: set[str] = set()
         self._children: dict[tuple[Any, ...], Any] = {}
         self._info: list[tuple[Gauge, tuple[str, ...]]] = []
 
@@ -76,9 +80,15 @@ class Metrics:
         self._sessions.labels(server).set(1)
         build = Info("mcp_policy_build", "What is running.", registry=registry)
         build.info({"version": __version__, "opa": opa_version})
-        for result in ("reserved", "refused", "returned"):
-            self._reservations.labels(server, result)
-        self._client = OTHER
+        # From the start at 0, so that increase() sees the first of each.
+        for metric, values in (
+            (self._reservations, ("reserved", "refused", "returned")),
+            (self._engine_errors, ENGINE_ERRORS),
+            (self._dropped, ("client", "server")),
+        ):
+            for value in values:
+                self._child(metric, value)
+        self._child(self._store_errors)
         self._revision = ""
 
     def hear(self, event: Event) -> None:
@@ -101,7 +111,7 @@ class Metrics:
             case StoreFailed():
                 self._child(self._store_errors).inc()
             case Listed():
-                self._tools.update(event.tools[: max(0, MAX_TOOLS - len(self._tools))])
+                self._know(event.tools)
             case EngineReady():
                 self._activate(event)
 
@@ -117,7 +127,7 @@ class Metrics:
         cache = "hit" if event.remembered else "miss"
         self._request(TOOLS_CALL)
         self._child(self._decisions, tool, decision, event.kind, event.rule, "enforce", cache).inc()
-        self._child(self._agents, event.client or OTHER, decision).inc()
+        self._child(self._agents, self._client(event.client), decision).inc()
         self._child(self._judging, "total", cache).observe(event.seconds)
         if event.engine_seconds is not None:
             self._child(self._judging, "engine", cache).observe(event.engine_seconds)
@@ -135,20 +145,32 @@ class Metrics:
         for gauge, labels in self._info:
             gauge.remove(*labels)
         self._info = [(self._bundle, (self._server, event.revision, "", str(event.serial)))]
-        self._tools.update(sorted(event.terms.tools)[: max(0, MAX_TOOLS - len(self._tools))])
+        self._know(sorted(event.terms.tools))
         for rule in event.terms.rules:
             tool = rule.tool if rule.tool in self._tools else OTHER if rule.tool != "*" else "*"
             labels = (self._server, tool, rule.rule, rule.file, str(rule.line), rule.kind)
             self._info.append((self._rules, labels))
             if tool in self._tools:
-                # From the start at 0, so that increase() sees the first denial.
-                self._child(self._decisions, tool, "deny", rule.kind, rule.rule, "enforce", "miss")
+                for cache in ("miss", "hit"):
+                    self._child(self._decisions, tool, "deny", rule.kind, rule.rule, "enforce", cache)
         for gauge, labels in self._info:
             gauge.labels(*labels).set(1)
         self._activated.labels(self._server).set(time.time())
 
     def _request(self, method: str) -> None:
         self._child(self._requests, method if method in METHODS else OTHER).inc()
+
+    def _know(self, tools: Iterable[str]) -> None:
+        for tool in tools:
+            if len(self._tools) >= MAX_TOOLS:
+                return
+            self._tools.add(tool)
+
+    def _client(self, name: str) -> str:
+        if name and (name in self._clients or len(self._clients) < MAX_CLIENTS):
+            self._clients.add(name)
+            return name
+        return OTHER
 
     def _tool(self, name: str) -> str:
         return shown(name) if name in self._tools else OTHER

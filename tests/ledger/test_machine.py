@@ -90,4 +90,6 @@ class LedgerAndModel(RuleBasedStateMachine):
 
 
 TestLedgerAndModel = LedgerAndModel.TestCase
-TestLedgerAndModel.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestLedgerAndModel.settings = settings(
+    max_examples=40, stateful_step_count=30, deadline=None, report_multiple_bugs=False
+)

@@ -289,6 +289,24 @@ def test_giving_back_into_a_window_that_is_gone_does_nothing(path: Path) -> None
     with_ledger(path, test)
 
 
+@pytest.mark.parametrize("amount", [10**33 + 1, Decimal("1234567890123456789012345678901.234"), Decimal("1e-30")])
+def test_what_is_given_back_is_exactly_what_was_taken(path: Path, amount: Amount) -> None:
+    async def test(ledger: SqliteLedger, _: Clock) -> None:
+        claims(ledger, wants(amount=Decimal("0.125"), limit=10**40))
+        await ledger.give_back(claims(ledger, wants(amount=amount, limit=10**40)).entries)
+        assert Decimal(rows(path)[0][4]) == Decimal("0.125")
+
+    with_ledger(path, test)
+
+
+def test_what_is_left_is_exact(path: Path) -> None:
+    async def test(ledger: SqliteLedger, _: Clock) -> None:
+        claim = claims(ledger, wants(amount=Decimal("1.000000000000000000000000000001"), limit=2))
+        assert claim.left == (Decimal("0.999999999999999999999999999999"),)
+
+    with_ledger(path, test)
+
+
 def test_giving_back_twice_never_makes_a_total_negative(path: Path) -> None:
     async def test(ledger: SqliteLedger, _: Clock) -> None:
         claim = claims(ledger, wants(limit=1))

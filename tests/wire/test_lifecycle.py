@@ -119,7 +119,7 @@ def test_a_server_may_end_in_its_own_way_after_a_signal(tmp_path: Path) -> None:
 
 
 def test_a_killed_sidecar_takes_server_and_opa_with_it(tmp_path: Path) -> None:
-    with Sidecar(tmp_path, ALLOW) as sidecar:
+    with Sidecar(tmp_path, ALLOW, server=server("time.sleep(600)")) as sidecar:
         footprint = Footprint(sidecar)
         sidecar.process.kill()
         sidecar.wait()
