@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import signal
@@ -37,6 +38,8 @@ log = logging.getLogger("sidecar")
 state = logging.getLogger("sidecar.state")
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+JUDGE_SECONDS: Final = 0.3
+"""How long calls that are being judged when the client goes may still take."""
 FLUSH_SECONDS: Final = 0.5
 """How long what waits for the client may take to be written at the end."""
 
@@ -123,6 +126,11 @@ async def _relay(settings: Settings, gate: Gate, server: ChildServer, emit: Emit
     ended = asyncio.create_task(server.ended())
     waits = [ended, *(asyncio.create_task(event.wait()) for event in (asked_to_stop, client_gone))]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    if client_gone.is_set() and not asked_to_stop.is_set():
+        # What came before the end of the input is judged, and forwarded or answered.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(JUDGE_SECONDS):
+                await gate.finish()
     status = ended.result() if ended.done() else await server.stop(ask=asked_to_stop.is_set())
     for wait in waits:
         wait.cancel()

@@ -1,7 +1,11 @@
-"""Lines out of a stream of bytes, with a bound on each: how messages stand on stdio. Only LF ends a line."""
+"""Lines out of a stream of bytes, with a bound on each, and lines into one: how messages stand on stdio.
+
+Only LF ends a line.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,6 +59,28 @@ class LineReader:
 
     def _shortened(self, line: bytes) -> TooLong:
         return TooLong(line[:ENDS_KEPT], line[-ENDS_KEPT:], self._limit)
+
+
+class LineWriter:
+    """Writes lines, all that come in one pass of the event loop at once: each write is a system call."""
+
+    def __init__(self, later: Callable[[Callable[[], None]], object], write: Callable[[bytes], None]) -> None:
+        self._later = later
+        self._write = write
+        self._waiting: list[bytes] = []
+
+    def send(self, line: bytes) -> None:
+        """Write a line before the loop waits again."""
+        if not self._waiting:
+            self._later(self.flush)
+        self._waiting.append(line)
+
+    def flush(self) -> None:
+        """Write what waits, now."""
+        if self._waiting:
+            data = b"\n".join((*self._waiting, b""))
+            self._waiting.clear()
+            self._write(data)
 
 
 def _is_blank(line: bytes | TooLong) -> bool:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import IO, Any, Final
 
-from sidecar.framing import LineReader, TooLong
+from sidecar.framing import LineReader, LineWriter, TooLong
 
 HIGH_WATER: Final = 1 << 20
 """Bytes that may wait for a slow client before nothing more is read from anyone."""
@@ -30,6 +30,7 @@ class StdioClient:
         self._out: asyncio.WriteTransport | None = None
         self._out_done: asyncio.Future[None] | None = None
         self._is_gone = False
+        self._lines = LineWriter(asyncio.get_running_loop().call_soon, self._write)
 
     async def open(self, stdin: IO[Any], stdout: IO[Any], received: Callable[[bytes | TooLong], None]) -> None:
         """Begin to read and write; each line goes to `received`."""
@@ -41,8 +42,7 @@ class StdioClient:
 
     def send(self, message: bytes) -> None:
         """Write one message."""
-        if self._out is not None and not self._out.is_closing():
-            self._out.write(message + b"\n")
+        self._lines.send(message)
 
     def pause(self, stop: bool) -> None:
         """Read nothing more from the client, or go on."""
@@ -55,10 +55,15 @@ class StdioClient:
             self._in.close()
         if self._out is None or self._out_done is None:
             return
+        self._lines.flush()
         self._out.close()  # closes once the buffer is empty
         _, late = await asyncio.wait([self._out_done], timeout=seconds)
         if late:
             self._out.abort()
+
+    def _write(self, data: bytes) -> None:
+        if self._out is not None and not self._out.is_closing():
+            self._out.write(data)
 
     def _ended(self) -> None:
         if not self._is_gone:

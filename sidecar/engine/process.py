@@ -19,6 +19,7 @@ FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 5.0
 """Seconds before another start; doubled after each that did not last."""
 LASTED: Final = 10.0
+STOP_SECONDS: Final = 1.0
 
 
 class OpaProcess:
@@ -51,8 +52,10 @@ class OpaProcess:
         if self._watch is not None:
             self._watch.cancel()
         if self._process is not None:
-            # It holds nothing that would have to be written, so there is nothing to wait for.
+            # It holds nothing that would have to be written.
             self._process.kill()
+            await asyncio.wait([self._process.ended], timeout=STOP_SECONDS)
+            self._process.close()
 
     async def _start(self) -> _Process:
         with contextlib.suppress(FileNotFoundError):
@@ -69,6 +72,7 @@ class OpaProcess:
         while True:
             started = loop.time()
             ended(f"opa ended with status {await process.ended}; it is started again")
+            process.close()
             pause = FIRST_PAUSE if loop.time() - started > LASTED else min(2 * pause, LONGEST_PAUSE)
             process = self._process = await self._start_again(pause, ended)
 
@@ -127,6 +131,8 @@ class _Process(asyncio.SubprocessProtocol):
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._transport.kill()
+
+    def close(self) -> None:
         self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 from sidecar import children
 from sidecar.errors import StartError
-from sidecar.framing import LineReader, TooLong
+from sidecar.framing import LineReader, LineWriter, TooLong
 
 HIGH_WATER: Final = 1 << 20
 """Bytes that may wait for a slow server before nothing more is read from the client."""
@@ -24,6 +24,7 @@ class ChildServer(asyncio.SubprocessProtocol):
 
     def __init__(self, limit: int) -> None:
         self._lines = LineReader(limit)
+        self._out = LineWriter(asyncio.get_running_loop().call_soon, self._write)
         self._received: Callable[[bytes | TooLong], None] = _nobody
         self._full: Callable[[bool], None] = _nobody
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -48,9 +49,7 @@ class ChildServer(asyncio.SubprocessProtocol):
 
     def send(self, message: bytes) -> None:
         """Write one message."""
-        pipe = self._pipe(0)
-        if pipe is not None and not pipe.is_closing():
-            pipe.write(message + b"\n")
+        self._out.send(message)
 
     def pause(self, stop: bool) -> None:
         """Read nothing more from the server, or go on."""
@@ -72,6 +71,7 @@ class ChildServer(asyncio.SubprocessProtocol):
 
         Done within 1.7 s, so that a client which allows 2 s sees us end by ourselves.
         """
+        self._out.flush()
         if (pipe := self._pipe(0)) is not None:
             pipe.close()
         self.pause(False)
@@ -90,6 +90,11 @@ class ChildServer(asyncio.SubprocessProtocol):
     async def _ends_within(self, seconds: float) -> bool:
         await asyncio.wait([self._ended], timeout=seconds)
         return self._ended.done()
+
+    def _write(self, data: bytes) -> None:
+        pipe = self._pipe(0)
+        if pipe is not None and not pipe.is_closing():
+            pipe.write(data)
 
     def _signal(self, send: Callable[[], None]) -> None:
         with contextlib.suppress(ProcessLookupError):

@@ -70,7 +70,8 @@ def _stop(number: int, frame: object) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _stop)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _stop)
     try:
         sys.exit(main(sys.argv[1:], dict(os.environ)))
     except KeyboardInterrupt:

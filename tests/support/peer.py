@@ -44,6 +44,9 @@ class Peer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        # In good order where it can: a sidecar that is killed leaves its temporary folder behind.
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(3)
         self.process.kill()
         self.process.wait(SECONDS)
         assert self.process.stdout is not None
