@@ -207,7 +207,7 @@ def command_line(pid: int) -> str:
 
 def is_alive(pid: int) -> bool:
     """True while a process runs; a zombie does not."""
-    return _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()[:1] not in ([], ["Z"])
+    return _state(Path(f"/proc/{pid}")) not in ("", "Z")
 
 
 @contextmanager
@@ -215,9 +215,16 @@ def stopped(pid: int) -> Iterator[None]:
     """A process that is halted (SIGSTOP) for the length of a `with`."""
     os.kill(pid, signal.SIGSTOP)
     try:
+        # The signal is on its way when kill() returns; a thread on another processor may run on for a moment.
+        until(lambda: all(_state(task) == "T" for task in Path(f"/proc/{pid}/task").glob("*")), what="the halt")
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def _state(process: Path) -> str:
+    """The state of a process or thread: `R`, `S`, `T` (halted), `Z`...; empty when it is gone."""
+    return "".join(_read(process / "stat").rpartition(")")[2].split()[:1])
 
 
 def _read(path: Path) -> str:
