@@ -6,7 +6,7 @@ STAMP := .venv/.stamp
 OPA := .tools/bin/opa
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint type rego opa bench clean golden pins
+.PHONY: help setup demo test check lint type rego opa redis bench clean golden pins
 
 help: ## list the verbs
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -16,7 +16,7 @@ setup: $(STAMP) opa ## the environment in .venv and OPA in .tools
 demo: setup ## an agent, the real OKX server, and the sidecar between them
 	@$(BIN)/python -m tests.demo
 
-test: setup ## every test, the Rego ones included
+test: setup redis ## every test, the Rego ones included
 	$(OPA) test --fail-on-empty rego
 	$(BIN)/pytest
 
@@ -41,6 +41,9 @@ rego: $(STAMP) opa
 
 opa: ## the pinned OPA in .tools/bin
 	@PYTHON=$(PYTHON) .ci/build-opa
+
+redis: ## the redis-server that tests start
+	@.ci/install-redis
 
 bench: setup ## latency and throughput: direct, through us, through BENCH_PEERS='name=command'
 	@$(BIN)/python -m tests.bench

@@ -12,12 +12,11 @@ from typing import Annotated
 import typer
 
 from sidecar import app
-from sidecar.cli.options import Config, OpaBin, address, duration, set_up_logging, size
+from sidecar.cli.options import Config, OpaBin, address, duration, one_of, set_up_logging, size
 from sidecar.engine import binary
 from sidecar.errors import UsageError
-from sidecar.load import load
-from sidecar.policy.bundle import build
-from sidecar.policy.compile import compile_policy
+from sidecar.policy.model import MODES
+from sidecar.reload import prepare, signature
 from sidecar.settings import Settings
 
 
@@ -28,6 +27,12 @@ def run_command(
         str | None,
         typer.Option(
             envvar="SIDECAR_SERVER", help="Name of the server in metrics and counters. [default: the command]"
+        ),
+    ] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(
+            envvar="SIDECAR_MODE", metavar="enforce|monitor", help="Wins over the policy's. [default: from the file]"
         ),
     ] = None,
     opa_bin: OpaBin = None,
@@ -44,6 +49,29 @@ def run_command(
             help="Folder for counters and the audit log. [default: $XDG_STATE_HOME/intercept-sidecar]",
         ),
     ] = None,
+    state_dsn: Annotated[
+        str | None,
+        typer.Option(
+            envvar="SIDECAR_STATE_DSN",
+            metavar="redis://…",
+            help="Redis or Valkey for counters, instead of the folder; needs --server.",
+        ),
+    ] = None,
+    state_prefix: Annotated[
+        str,
+        typer.Option(envvar="SIDECAR_STATE_PREFIX", help="What keys in that store begin with.", show_default=False),
+    ] = "",
+    state_fail_mode: Annotated[
+        str,
+        typer.Option(
+            envvar="SIDECAR_STATE_FAIL_MODE",
+            metavar="closed|open",
+            help="What becomes of calls that cannot be counted.",
+        ),
+    ] = "closed",
+    no_watch: Annotated[
+        bool, typer.Option("--no-watch", envvar="SIDECAR_NO_WATCH", help="Do not reload when a policy file changes.")
+    ] = False,
     telemetry: Annotated[
         str | None,
         typer.Option(envvar="SIDECAR_TELEMETRY", metavar="HOST:PORT", help="Serve /metrics, /healthz, /readyz there."),
@@ -71,23 +99,40 @@ def run_command(
         raise UsageError("no MCP server: write its command after --, as `sidecar run -c policy.yaml -- mcp-okx`")
     if audit == "stdout":
         raise UsageError("--audit stdout is not possible here: standard output carries the protocol")
+    if state_dsn is not None:
+        _check_store(server, state_dir)
+        os.environ.pop("SIDECAR_STATE_DSN", None)  # whom the limits bind must not inherit the password
     settings = Settings(
+        policies=tuple(config),
+        policies_seen=signature(config),
+        mode=one_of("--mode", mode, MODES) if mode else None,
+        fail_open=one_of("--state-fail-mode", state_fail_mode, ("closed", "open")) == "open",
+        watch=not no_watch,
         command=tuple(command),
         server=server or server_name(command),
         opa_timeout=duration(opa_timeout),
         remember=not no_remember,
         state_dir=state_dir or _default_state_dir(),
+        state_dsn=state_dsn,
+        state_prefix=state_prefix,
         telemetry=address(telemetry) if telemetry else None,
         audit=audit,
         max_message=size(max_message),
     )
     opa = binary.find(opa_bin)
-    policy, warnings = load(config, lambda: opa)
+    bundle, warnings = prepare(config, opa, serial=1)
     for warning in warnings:
         print(warning, file=sys.stderr)
-    bundle = build(compile_policy(policy), serial=1)
-    binary.check(opa, bundle.files)
     return app.run(settings, bundle, opa)
+
+
+def _check_store(server: str | None, state_dir: Path | None) -> None:
+    """Whether a store that is shared may be used. Raises `UsageError`."""
+    if state_dir is not None:
+        raise UsageError("counters are kept in one place: give --state-dir or --state-dsn")
+    if not server:
+        # Machines with different launchers would count apart what is one server.
+        raise UsageError("--state-dsn needs --server NAME: what counts together must be called the same everywhere")
 
 
 def server_name(command: list[str]) -> str:

@@ -11,21 +11,29 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Context, Decimal, InvalidOperation
 from pathlib import Path
 from typing import Final, TypeVar
 
 from sidecar.errors import StoreUnavailable
-from sidecar.ledger.values import Amount, Claim, Claimed, Entry, Exhausted, Reservation, window_start
+from sidecar.ledger.values import (
+    Amount,
+    Claim,
+    Claimed,
+    Counter,
+    Entry,
+    Exhausted,
+    Reservation,
+    add,
+    amount,
+    subtract,
+    window_start,
+)
 
 PATIENCE: Final = 2.0
 """Seconds that a claim waits for other processes before the store counts as unavailable."""
 
 KEPT: Final = 2
 """Windows that are kept behind the present one, so that a late refund still finds its own."""
-
-_EXACT = Context(prec=200)
-"""Amounts have up to 34 digits and exponents within ±30, so sums of them fit with room to spare."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS counters (
@@ -68,6 +76,9 @@ class SqliteLedger:
     async def claim(self, reservations: tuple[Reservation, ...]) -> Claimed:
         return await self._wait(lambda db: _claim(db, reservations, self._clock()))
 
+    async def totals(self, counters: tuple[Counter, ...]) -> tuple[Amount, ...]:
+        return await self._wait(lambda db: _totals(db, counters, self._clock()))
+
     def give_back_at_once(self, entries: tuple[Entry, ...]) -> bool:
         return self._at_once(lambda db: _give_back(db, entries)) is not None
 
@@ -99,20 +110,24 @@ class SqliteLedger:
 def _claim(db: sqlite3.Connection, reservations: tuple[Reservation, ...], now: float) -> Claimed:
     # Two reservations may be on one counter, so totals are looked up once and carried on.
     totals: dict[tuple[str, str, int, int], Amount] = {}
-    left: list[Amount] = []
+    after: list[Amount] = []
     for position, wanted in enumerate(reservations):
         start = window_start(now, wanted.window)
         key = (wanted.counter, wanted.holder, wanted.window, start)
         total = totals[key] if key in totals else _total(db, key) or _begin(db, key)
-        after = _add(total, wanted.amount)
-        if after > wanted.limit:
+        totals[key] = add(total, wanted.amount)
+        if not wanted.admits(totals[key]):
             return Exhausted(position, max(1, round(start + wanted.window - now)))
-        totals[key] = after
-        left.append(_subtract(wanted.limit, after))
+        after.append(totals[key])
     for key, total in totals.items():
         db.execute(_STORE, (*key, str(total)))
     entries = tuple(Entry(wanted, window_start(now, wanted.window)) for wanted in reservations)
-    return Claim(entries, tuple(left))
+    return Claim(entries, tuple(after))
+
+
+def _totals(db: sqlite3.Connection, counters: tuple[Counter, ...], now: float) -> tuple[Amount, ...]:
+    keys = ((one.counter, one.holder, one.window, window_start(now, one.window)) for one in counters)
+    return tuple(_total(db, key) for key in keys)
 
 
 def _give_back(db: sqlite3.Connection, entries: tuple[Entry, ...]) -> bool:
@@ -122,13 +137,13 @@ def _give_back(db: sqlite3.Connection, entries: tuple[Entry, ...]) -> bool:
         # A window that is gone needs nothing back, and no other window may get it.
         total = _total(db, key)
         if total:
-            db.execute(_STORE, (*key, str(max(0, _subtract(total, taken.amount)))))
+            db.execute(_STORE, (*key, str(max(0, subtract(total, taken.amount)))))
     return True
 
 
 def _total(db: sqlite3.Connection, key: tuple[str, str, int, int]) -> Amount:
     row = db.execute(_TOTAL, key).fetchone()
-    return _amount(row[0]) if row else 0
+    return amount(row[0]) if row else 0
 
 
 def _begin(db: sqlite3.Connection, key: tuple[str, str, int, int]) -> Amount:
@@ -136,29 +151,6 @@ def _begin(db: sqlite3.Connection, key: tuple[str, str, int, int]) -> Amount:
     counter, holder, window, start = key
     db.execute(_FORGET_OLDER, (counter, holder, window, start - KEPT * window))
     return 0
-
-
-def _amount(text: str) -> Amount:
-    try:
-        amount = Decimal(text)
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if not amount.is_finite():
-        raise StoreUnavailable("the store of counters holds a total that is no number")
-    return int(text) if text.isdecimal() else amount
-
-
-def _add(one: Amount, other: Amount) -> Amount:
-    if isinstance(one, int) and isinstance(other, int):
-        return one + other
-    return _EXACT.add(Decimal(one), Decimal(other))
-
-
-def _subtract(one: Amount, other: Amount) -> Amount:
-    # Not by adding -other: that rounds to 28 digits.
-    if isinstance(one, int) and isinstance(other, int):
-        return one - other
-    return _EXACT.subtract(Decimal(one), Decimal(other))
 
 
 class _Connection:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Context, Decimal, InvalidOperation
 from typing import Protocol, TypeAlias
+
+from sidecar.errors import StoreUnavailable
 
 Amount: TypeAlias = int | Decimal
 
@@ -14,16 +16,33 @@ NAMED_WINDOWS = {"minute": 60, "hour": 3600, "day": 86400}
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What one limit asks of one call: `total + amount <= limit` in the window, else the call is refused.
+    """What one rule takes from a counter: `total + amount` must stay within `limit`, below it where `exclusive`.
 
-    `holder` is whose counter it is: empty for everybody's, else a session. `window` is in seconds.
+    Without a limit it only counts. `holder` is whose counter it is: empty for everybody's, else a session or a
+    principal. `window` is in seconds.
     """
 
     counter: str
     holder: str
     window: int
     amount: Amount
-    limit: Amount
+    limit: Amount | None
+    exclusive: bool = False
+
+    def admits(self, total: Amount) -> bool:
+        """True when the counter may stand at `total`."""
+        if self.limit is None:
+            return True
+        return total < self.limit if self.exclusive else total <= self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """A counter whose total is asked for; the fields are those of a reservation."""
+
+    counter: str
+    holder: str
+    window: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +55,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """All that one call took; settling it means keeping it, or giving entries back. `left` is what remains of each."""
+    """All that one call took, to be kept or given back; `totals` is where each counter stands now."""
 
     entries: tuple[Entry, ...]
-    left: tuple[Amount, ...]
+    totals: tuple[Amount, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +81,9 @@ class Ledger(Protocol):
     async def claim(self, reservations: tuple[Reservation, ...]) -> Claimed:
         """Take all or nothing; the wait for others is bounded."""
 
+    async def totals(self, counters: tuple[Counter, ...]) -> tuple[Amount, ...]:
+        """Where the counters stand now, in one look; 0 for one that nothing was taken from."""
+
     def give_back_at_once(self, entries: tuple[Entry, ...]) -> bool:
         """Undo entries of a claim, in the windows that they were taken from, at once; False when that needs waiting."""
 
@@ -70,6 +92,35 @@ class Ledger(Protocol):
 
     async def close(self) -> None:
         """Let go of the store; what was claimed stays."""
+
+
+_EXACT = Context(prec=200)
+"""Amounts have up to 34 digits and exponents within ±30, so sums of them fit with room to spare."""
+
+
+def add(one: Amount, other: Amount) -> Amount:
+    """The exact sum."""
+    if isinstance(one, int) and isinstance(other, int):
+        return one + other
+    return _EXACT.add(Decimal(one), Decimal(other))
+
+
+def subtract(one: Amount, other: Amount) -> Amount:
+    """The exact difference; adding `-other` would round to 28 digits."""
+    if isinstance(one, int) and isinstance(other, int):
+        return one - other
+    return _EXACT.subtract(Decimal(one), Decimal(other))
+
+
+def amount(text: str) -> Amount:
+    """An amount out of its decimal text. Raises `StoreUnavailable` when it is none: the store is damaged."""
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not number.is_finite():
+        raise StoreUnavailable("the store of counters holds a total that is no number")
+    return int(text) if text.isdecimal() else number
 
 
 def window_start(now: float, window: int) -> int:

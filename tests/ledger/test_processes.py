@@ -1,9 +1,8 @@
-"""Several processes on one ledger: together exactly the limit, and one that is killed loses and doubles nothing."""
+"""Several processes on one store: together exactly the limit, and one that is killed loses and doubles nothing."""
 
 from __future__ import annotations
 
 import random
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,52 +11,23 @@ from pathlib import Path
 
 import pytest
 
+from tests.ledger import Store
 from tests.support import ROOT
-from tests.support.peer import until
-
-# Claims as the gate does: at once, or else by waiting. Writes a byte after each claim that got through; "!" at the end.
-CLAIMER = """
-import asyncio, os, sys
-from pathlib import Path
-from sidecar.errors import StoreUnavailable
-from sidecar.ledger.sqlite import SqliteLedger
-from sidecar.ledger.values import Claim, Reservation
-
-async def main(path, limit):
-    ledger = SqliteLedger(Path(path), lambda: 1_700_000_000.0)
-    wanted = (Reservation("c", "", 86400, 1, int(limit)), Reservation("d", "", 60, 1, int(limit)))
-    os.write(1, b"r")
-    sys.stdin.read(1)
-    while True:
-        claimed = ledger.claim_at_once(wanted)
-        if claimed is None:
-            try:
-                claimed = await ledger.claim(wanted)
-            except StoreUnavailable:
-                continue
-        if not isinstance(claimed, Claim):
-            break
-        os.write(1, b".")
-    os.write(1, b"!")
-    await ledger.close()
-
-asyncio.run(main(*sys.argv[1:]))
-"""
+from tests.support.peer import SECONDS, until
 
 
 class Claimer:
     """A process that claims until nothing is left."""
 
-    def __init__(self, path: Path, limit: int, output: Path) -> None:
+    def __init__(self, store: Store, limit: int, output: Path) -> None:
         self.output = output
+        command = [sys.executable, "-m", "tests.ledger.claimer", str(limit), *store.words]
         with output.open("wb") as file:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", CLAIMER, str(path), str(limit)], stdin=subprocess.PIPE, stdout=file, cwd=ROOT
-            )
-        until(lambda: self.text.startswith("r"))
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=file, cwd=ROOT)
 
     @property
     def text(self) -> str:
+        """What it wrote."""
         return self.output.read_text()
 
     @property
@@ -71,51 +41,49 @@ class Claimer:
         self.process.stdin.write(b"g")
         self.process.stdin.close()
 
+    def kill(self) -> None:
+        """Kill -9."""
+        self.process.kill()
+        self.process.wait(SECONDS)
+
 
 @contextmanager
-def claimers(folder: Path, number: int, limit: int) -> Iterator[list[Claimer]]:
-    started = [Claimer(folder / "counters.db", limit, folder / f"{random.random()}.txt") for _ in range(number)]
+def claimers(store: Store, folder: Path, number: int, limit: int) -> Iterator[list[Claimer]]:
+    """Processes that begin together."""
+    started = [Claimer(store, limit, folder / f"{random.random()}.txt") for _ in range(number)]
     try:
+        until(lambda: all(claimer.text == "r" for claimer in started), seconds=60)
+        for claimer in started:
+            claimer.go()
         yield started
     finally:
         for claimer in started:
-            claimer.process.kill()
-            claimer.process.wait(10)
+            claimer.kill()
 
 
-def totals(folder: Path) -> list[int]:
-    """The totals of both counters, from a file that must be whole."""
-    db = sqlite3.connect(folder / "counters.db")
-    try:
-        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        return [int(row[0]) for row in db.execute("SELECT total FROM counters ORDER BY counter")]
-    finally:
-        db.close()
+def totals(store: Store) -> list[int]:
+    """The totals of both counters."""
+    return [int(row[4]) for row in store.rows()]
 
 
-def test_several_processes_together_get_exactly_the_limit(tmp_path: Path) -> None:
-    with claimers(tmp_path, number=4, limit=3_000) as every:
-        for claimer in every:
-            claimer.go()
+def test_eight_processes_together_get_exactly_the_limit(store: Store, tmp_path: Path) -> None:
+    with claimers(store, tmp_path, number=8, limit=2_000) as every:
         until(lambda: all(claimer.text.endswith("!") for claimer in every), seconds=60)
-        assert sum(claimer.reported for claimer in every) == 3_000
-    assert totals(tmp_path) == [3_000, 3_000]
+        assert sum(claimer.reported for claimer in every) == 2_000
+    assert totals(store) == [2_000, 2_000]
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_killed_processes_lose_nothing_and_double_nothing(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_processes_lose_nothing_and_double_nothing(store: Store, tmp_path: Path, seed: int) -> None:
     chance, reported, killed = random.Random(seed), 0, 0
     for _ in range(2):
-        with claimers(tmp_path, number=3, limit=10**9) as every:
-            for claimer in every:
-                claimer.go()
+        with claimers(store, tmp_path, number=3, limit=10**9) as every:
             for claimer in every:
                 enough = claimer.reported + chance.randrange(1, 150)
                 until(lambda: claimer.reported >= enough, seconds=30)  # noqa: B023 - used before the next turn
-                claimer.process.kill()
-                claimer.process.wait(10)
+                claimer.kill()
                 killed += 1
             reported += sum(claimer.reported for claimer in every)
-    one, other = totals(tmp_path)
+    one, other = totals(store)
     assert one == other
     assert reported <= one <= reported + killed

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
-from tests.support import SIDECAR, STUB
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from tests.support import OPA, SIDECAR, STUB
 
 SECONDS = 15.0
 """Longest wait for anything that should come at once; only a failing test waits it out."""
 
 REVISION = "2025-11-25"
+TELEMETRY: Final = ("--telemetry", "127.0.0.1:0")
 
 
 class Peer:
@@ -121,6 +127,13 @@ class Peer:
         self.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
         return answer
 
+    def until_ping(self) -> list[Any]:
+        """Everything that comes before the answer to a ping that is sent now."""
+        ping, came = self.post("ping"), list[Any]()
+        while (message := self.read()) != {"jsonrpc": "2.0", "id": ping, "result": {}}:
+            came.append(message)
+        return came
+
     def wait_for_error(self, text: str, seconds: float = SECONDS) -> None:
         """Wait until the error stream holds a text."""
         until(lambda: text in self.errors, seconds, f"{text!r} on the error stream")
@@ -142,22 +155,27 @@ class Peer:
 
 
 class Sidecar(Peer):
-    """`sidecar run` in front of a server; by default the stub, which logs what it receives to `received`."""
+    """`sidecar run` in front of a server; by default the stub, which logs what it receives to `received`.
+
+    `stub` are options of the stub; `store` are those that say where counters are kept, instead of `--state-dir`.
+    """
 
     def __init__(
         self, folder: Path, policy: str | Path, *options: str, server: Sequence[str] | None = None,
-        env: dict[str, str] | None = None, state: Path | None = None, ready: bool = True,
+        stub: Sequence[str] = (), env: dict[str, str] | None = None, state: Path | None = None,
+        store: Sequence[str] | None = None, ready: bool = True,
     ) -> None:  # fmt: skip
         if isinstance(policy, str):
             (folder / "policy.yaml").write_text(policy)
             policy = folder / "policy.yaml"
-        self.state = state or folder / "state"
+        self.state = state or folder / "intercept-sidecar"
+        place = ["--state-dir", str(self.state)] if store is None else store
         self.log = folder / "received.jsonl"
         self.log.touch()
-        command = server or [sys.executable, "-S", "-E", str(STUB), "--log", str(self.log)]
+        command = server or [sys.executable, "-S", "-E", str(STUB), "--log", str(self.log), *stub]
         super().__init__(
-            [str(SIDECAR), "run", "-c", str(policy), "--state-dir", str(self.state), *options, "--", *command],
-            folder, env,
+            [str(SIDECAR), "run", "-c", str(policy), *place, *options, "--", *command],
+            folder, {"XDG_STATE_HOME": str(folder), **(env or {})},
         )  # fmt: skip
         if ready:
             self.wait_for_error("ready\n")
@@ -173,9 +191,37 @@ class Sidecar(Peer):
         files = sorted((self.state / "events").glob("*.jsonl"))
         return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
+    @property
+    def metrics(self) -> list[Sample]:
+        """Every sample of its telemetry, which must be on (`TELEMETRY`)."""
+        found = re.search(r"http://\S+", self.errors)
+        assert found is not None
+        with urllib.request.urlopen(found[0], timeout=10) as reply:
+            families = text_string_to_metric_families(reply.read().decode())
+            return [sample for family in families for sample in family.samples]
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's series that have these labels."""
+        samples = [sample for sample in self.metrics if sample.name == f"mcp_policy_{name}"]
+        return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
+
+    @property
+    def opa(self) -> int:
+        """The process id of its OPA."""
+        (pid,) = [pid for pid in self.children("--server") if str(OPA) in command_line(pid)]
+        return pid
+
     def children(self, name: str) -> list[int]:
         """Process ids of its children whose command line holds a text."""
         return [pid for pid in child_pids(self.process.pid) if name in command_line(pid)]
+
+
+def kind(reply: Any) -> str | None:
+    """The kind of a refusal by policy; None for any other response."""
+    if denied(reply) is None:
+        return None
+    found: str = reply["result"]["_meta"]["intercept/decision"]["kind"]
+    return found
 
 
 def denied(reply: Any) -> str | None:

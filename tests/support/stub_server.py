@@ -1,7 +1,8 @@
 """A tiny MCP server over stdio for tests; it needs nothing but Python's standard library.
 
-`--log FILE` gets every `tools/call` line as it was received, before it is answered. `--tools a,b` are listed. What a
-tool call answers depends on its arguments:
+`--log FILE` gets every `tools/call` line as it was received, before it is answered. `--tools a,b` are listed; where
+`--list FILE` is given, the result in that file is, as it stands then. `--announce` says that the list may change. What
+a tool call answers depends on its arguments:
 
     {"stub": "error"}     a JSON-RPC error               {"stub": "slow", "until": FILE}   once the file exists
     {"stub": "failure"}   a result with isError: true    {"stub": "die"}                   nothing: it ends, status 7
@@ -78,9 +79,13 @@ def answer(message: dict[str, Any]) -> None:
     if method == "initialize":
         reply["result"] = {
             "protocolVersion": message["params"]["protocolVersion"],
-            "capabilities": {"tools": {}},
+            "capabilities": {"tools": {"listChanged": True} if "--announce" in sys.argv else {}},
             "serverInfo": {"name": "stub", "version": "1"},
         }
+    elif method == "tools/list" and option("--list"):
+        with open(option("--list")) as file:  # noqa: PTH123
+            write(json.dumps(reply | {"result": json.load(file)}))
+        return
     elif method == "tools/list":
         names = [name for name in option("--tools").split(",") if name]
         reply["result"] = {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in names]}

@@ -1,0 +1,95 @@
+"""The Lua that runs inside Redis: totals added and compared digit by digit, since Lua's numbers are doubles.
+
+A total is a whole number as decimal text. Nothing is written before everything was read, so a script that fails has
+changed nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+ARITHMETIC: Final = """
+-- Digits are added fourteen at a time: the sum of two such chunks is far below 2^53, where doubles are exact.
+local WIDTH, BASE = 14, 1e14
+
+local function plain(digits)
+  digits = string.gsub(digits, '^0+', '')
+  return digits == '' and '0' or digits
+end
+
+local function aligned(one, other)
+  local length = math.ceil(math.max(#one, #other) / WIDTH) * WIDTH
+  return string.rep('0', length - #one) .. one, string.rep('0', length - #other) .. other
+end
+
+-- The sum, or with sign = -1 the difference of one and a smaller other.
+local function combine(one, other, sign)
+  one, other = aligned(one, other)
+  local result, carry = '', 0
+  for first = #one - WIDTH + 1, 1, -WIDTH do
+    local last = first + WIDTH - 1
+    local chunk = tonumber(string.sub(one, first, last)) + sign * tonumber(string.sub(other, first, last)) + carry
+    carry = chunk >= BASE and 1 or chunk < 0 and -1 or 0
+    result = string.format('%014.0f', chunk - carry * BASE) .. result
+  end
+  return plain(string.format('%.0f', carry) .. result)
+end
+
+local function at_most(one, other)
+  return #one < #other or (#one == #other and one <= other)
+end
+
+local function add(one, other)
+  return combine(one, other, 1)
+end
+
+local function subtract(one, other)
+  return at_most(one, other) and '0' or combine(one, other, -1)
+end
+
+local function total(key)
+  local digits = redis.call('GET', key)
+  if digits and not string.match(digits, '^%d+$') then
+    error('a total is no number')
+  end
+  return digits and plain(digits)
+end
+"""
+
+TAKE: Final = (
+    ARITHMETIC
+    + """
+-- For each key an amount, the most that its total may be (empty: no limit, '-': nothing fits), seconds to keep it.
+-- The position that does not fit, from 0, and nothing was taken; or all totals.
+local totals, after = {}, {}
+for i, key in ipairs(KEYS) do
+  local amount, most = ARGV[3 * i - 2], ARGV[3 * i - 1]
+  totals[key] = add(totals[key] or total(key) or '0', amount)
+  if most == '-' or (most ~= '' and not at_most(totals[key], most)) then
+    return i - 1
+  end
+  after[i] = totals[key]
+end
+for i, key in ipairs(KEYS) do
+  redis.call('SET', key, totals[key], 'EX', ARGV[3 * i])
+end
+return after
+"""
+)
+
+GIVE_BACK: Final = (
+    ARITHMETIC
+    + """
+-- An amount for each key. A key that is gone stays gone, and nothing falls below 0.
+local totals = {}
+for i, key in ipairs(KEYS) do
+  local stands = totals[key] or total(key)
+  if stands then
+    totals[key] = subtract(stands, ARGV[i])
+  end
+end
+for key, digits in pairs(totals) do
+  redis.call('SET', key, digits, 'KEEPTTL')
+end
+"""
+)
