@@ -6,15 +6,39 @@ import data.intercept
 
 facts := {
 	"default": "allow",
+	"hide": {"tools": [], "patterns": []},
 	"tools": {
 		"free": [],
 		"checked": [rule("checked#1", "first"), rule("checked#2", "second"), rule("checked#3", "third")],
-		"counted": [object.union(rule("counted#1", "hourly"), {"kind": "rate_limit", "limit": hourly})],
+		"counted": [counted],
+		"spent": [spent],
 	},
+	"patterns": [],
 	"any_tool": [rule("*#1", "for all")],
 }
 
-hourly := {"counter": "counted._rate_hour", "limit": 3, "window": "hour", "scope": "global"}
+counted := object.union(rule("counted#1", "hourly"), {"kind": "rate_limit", "limit": hourly, "increment": 1})
+
+hourly := {
+	"counter": "counted._rate_hour",
+	"limit": 3,
+	"window": "hour",
+	"scope": "global",
+	"reason": "too often",
+	"kind": "rate_limit",
+}
+
+spent := object.union(rule("spent#1", "budget"), {"kind": "spend_limit", "limit": daily, "amount": "args.n"})
+
+daily := {
+	"counter": "spent._spend_86400_global_n",
+	"limit": 10.5,
+	"window": "day",
+	"scope": "global",
+	"reason": "too much",
+	"kind": "spend_limit",
+	"exclusive": true,
+}
 
 rule(id, name) := {
 	"id": id,
@@ -23,7 +47,17 @@ rule(id, name) := {
 	"reason": sprintf("no: %s", [name]),
 	"file": "policy.yaml",
 	"line": 1,
+	"monitor": false,
 }
+
+monitored(known) := object.union(known, {"monitor": true})
+
+asking(id, name, timeout) := object.union(rule(id, name), {"approval": terms(timeout)})
+
+terms(timeout) := {"timeout": timeout, "use_within": 600, "approvers": 1}
+
+# The facts with these rules for the tool `t`, and none for every tool.
+only(rules) := object.union(facts, {"tools": {"t": rules}, "any_tool": []})
 
 question(tool) := {"version": 1, "method": "tools/call", "server": "s", "tool": tool, "arguments": {}}
 
@@ -39,6 +73,16 @@ answer(action, why, violations, reserve) := object.union(why, {
 
 allowed(reserve) := answer("allow", {"kind": "allow", "rule": "", "reason": ""}, [], reserve)
 
+reported(violations) := answer("allow", {"kind": "allow", "rule": "", "reason": ""}, violations, [])
+
+asked_for(name, timeout) := object.union(
+	answer(
+		"require_approval", {"kind": "approval_required", "rule": name, "reason": sprintf("no: %s", [name])},
+		[], [],
+	),
+	{"approval": terms(timeout)},
+)
+
 denied(violations) := answer(
 	"deny",
 	{"kind": violations[0].kind, "rule": violations[0].rule, "reason": violations[0].reason},
@@ -48,6 +92,20 @@ denied(violations) := answer(
 
 violation(name) := {"rule": name, "reason": sprintf("no: %s", [name]), "kind": "rule", "monitor": false}
 
+invalid(name) := {
+	"rule": name,
+	"reason": sprintf("Rule \"%s\" needs a number at args.n", [name]),
+	"kind": "invalid_amount",
+	"monitor": false,
+}
+
+is_hidden(name) := {
+	"rule": "(hidden)",
+	"reason": sprintf("Tool %s is hidden by policy", [name]),
+	"kind": "hidden",
+	"monitor": false,
+}
+
 not_permitted(name) := {
 	"rule": "(default deny)",
 	"reason": sprintf("Tool %s is not permitted by policy", [name]),
@@ -56,10 +114,13 @@ not_permitted(name) := {
 }
 
 # The decision on a question, under these facts, with these rules proven.
-decide(asked, known, proven) := decision if {
+decide(asked, known, proven) := decide_by(asked, known, {"passes": proven})
+
+# The same with all that the compiled policy says.
+decide_by(asked, known, policy) := decision if {
 	decision := intercept.decision with input as asked
 		with data.intercept.facts as known
-		with data.intercept.policy as {"passes": proven}
+		with data.intercept.policy as policy
 		with data.intercept.bundle as {"revision": "r1", "serial": 7}
 }
 
@@ -69,6 +130,8 @@ decide_without_policy(asked, known) := decision if {
 		with data.intercept.facts as known
 		with data.intercept.bundle as {"revision": "r1", "serial": 7}
 }
+
+hiding(known, tools, patterns) := object.union(known, {"hide": {"tools": tools, "patterns": patterns}})
 
 denying(known) := object.union(known, {"default": "deny"})
 
@@ -149,9 +212,17 @@ test_an_allowed_call_takes_from_every_counter_that_applies if {
 	decide(question("counted"), facts, {"counted#1", "*#1"}) == allowed([object.union(hourly, {
 		"amount": 1,
 		"rule": "hourly",
-		"reason": "no: hourly",
-		"kind": "rate_limit",
 	})])
+	decide_by(question("spent"), facts, {"passes": {"spent#1", "*#1"}, "amounts": {"spent#1": 0.1}}) == allowed([
+		object.union(daily, {"amount": 0.1, "rule": "budget"}),
+	])
+}
+
+test_what_rules_take_is_listed_in_the_order_of_the_rules if {
+	every_tool := object.union(counted, {"id": "*#1", "name": "all"})
+	known := object.union(facts, {"any_tool": [every_tool]})
+	decision := decide_by(question("spent"), known, {"passes": {"spent#1", "*#1"}, "amounts": {"spent#1": 5}})
+	[[item.rule, item.amount] | some item in decision.reserve] == [["budget", 5], ["all", 1]]
 }
 
 test_a_denied_call_takes_nothing if {
@@ -173,8 +244,12 @@ test_a_policy_that_proves_nothing_still_denies_and_allows if {
 
 test_the_canaries_are_right_whatever_the_policy_says if {
 	canary := {"rule": "(canary)", "reason": "The canary is always refused", "kind": "canary", "monitor": false}
-	strict := object.union(facts, {"tools": {"intercept/canary-allowed": [rule("x#1", "x")]}})
-	every known in [facts, denying(facts), strict, denying(strict)] {
+	strict := object.union(facts, {
+		"tools": {"intercept/canary-allowed": [rule("x#1", "x")]},
+		"patterns": [{"name": "i*", "pattern": "^(?s:i.*)$", "rules": [rule("i*#1", "x")]}],
+	})
+	hidden := hiding(strict, ["intercept/canary-allowed", "intercept/canary-denied"], ["^(?s:.*)$"])
+	every known in [facts, denying(facts), strict, denying(strict), hidden, denying(hidden)] {
 		every proven in [set(), {"*#1"}] {
 			decide(question("intercept/canary-denied"), known, proven) == denied([canary])
 			decide(question("intercept/canary-allowed"), known, proven) == allowed([])
@@ -216,8 +291,198 @@ test_without_facts_or_stamp_nothing_is_decided if {
 		with data.intercept.bundle as {"revision": "r1", "serial": 7}
 }
 
+test_where_the_rules_are_not_known_nothing_is_decided if {
+	proven := {"checked#1", "checked#2", "checked#3", "counted#1", "*#1"}
+	every part in ["tools", "any_tool"] {
+		every tool in ["free", "checked", "counted", "other"] {
+			decide(question(tool), object.remove(facts, [part]), proven) == undecided
+		}
+	}
+}
+
 test_with_empty_facts_no_tool_is_permitted if {
 	every tool in ["free", "checked", "other"] {
 		decide(question(tool), {}, {"*#1"}) == denied([not_permitted(sprintf("\"%s\"", [tool]))])
 	}
+}
+
+test_a_hidden_tool_is_refused_before_everything_else if {
+	hidden := hiding(facts, ["checked", "free"], [])
+	every known in [hidden, denying(hidden)] {
+		every proven in [set(), {"*#1", "checked#1", "checked#2", "checked#3"}] {
+			decide(question("checked"), known, proven) == denied([is_hidden(`"checked"`)])
+			decide(question("free"), known, proven) == denied([is_hidden(`"free"`)])
+		}
+	}
+	decide_without_policy(question("free"), hidden) == denied([is_hidden(`"free"`)])
+	decide(question("counted"), hidden, {"counted#1", "*#1"}).action == "allow"
+	decide(question("Free"), hidden, {"*#1"}) == allowed([])
+}
+
+test_a_hidden_tool_is_refused_before_the_default_denies_it if {
+	decide(question("other"), hiding(denying(facts), ["other"], []), {"*#1"}) == denied([is_hidden(`"other"`)])
+}
+
+test_hide_takes_patterns if {
+	hidden := hiding(facts, [], ["^(?s:get_.*)$", "^(?s:v.)$"])
+	every tool in ["get_", "get_x", "v1"] {
+		decide(question(tool), hidden, {"*#1"}) == denied([is_hidden(sprintf("\"%s\"", [tool]))])
+	}
+	every tool in ["get", "xget_x", "v", "v12", "Get_x"] {
+		decide(question(tool), hidden, {"*#1"}) == allowed([])
+	}
+	every tool in ["free", "", "a\nb"] {
+		decide(question(tool), hiding(facts, [], ["^(?s:.*)$"]), {"*#1"}).kind == "hidden"
+	}
+}
+
+test_a_list_shows_what_is_not_hidden_in_its_order if {
+	asked := {"version": 1, "method": "tools/list", "server": "s", "tools": ["b", "get_x", "a", "free", "B"]}
+	decide(asked, hiding(denying(facts), ["a", "b"], ["^(?s:get_.*)$"]), set()) == {
+		"version": 1,
+		"visible": ["free", "B"],
+		"hidden": {"a": "(hidden)", "b": "(hidden)", "get_x": "(hidden)"},
+		"revision": "r1",
+		"serial": 7,
+	}
+	decide(object.union(asked, {"tools": []}), facts, set()) == {
+		"version": 1, "visible": [], "hidden": {}, "revision": "r1", "serial": 7,
+	}
+}
+
+test_a_list_with_what_is_no_name_is_not_decided if {
+	asked := {"version": 1, "method": "tools/list", "server": "s", "tools": ["a", 5]}
+	every wrong in [asked, object.remove(asked, ["tools"]), object.union(asked, {"version": 2, "tools": []})] {
+		decide(wrong, facts, set()) == undecided
+	}
+}
+
+test_rules_count_in_the_order_exact_then_patterns_then_for_all if {
+	known := object.union(facts, {"patterns": [
+		{"name": "c*", "pattern": "^(?s:c.*)$", "rules": [rule("c*#1", "second pattern"), rule("c*#2", "third")]},
+		{"name": "x*", "pattern": "^(?s:x.*)$", "rules": [rule("x*#1", "of others")]},
+		{"name": "*d", "pattern": "^(?s:.*d)$", "rules": [rule("*d#1", "last pattern")]},
+	]})
+	every default_word in ["allow", "deny"] {
+		by := object.union(known, {"default": default_word})
+		decide(question("counted"), by, set()) == denied([
+			object.union(violation("hourly"), {"kind": "rate_limit"}),
+			violation("second pattern"),
+			violation("third"),
+			violation("last pattern"),
+			violation("for all"),
+		])
+		decide(question("crowd"), by, {"c*#1", "*d#1"}) == denied([violation("third"), violation("for all")])
+		decide(question("crowd"), by, {"c*#1", "c*#2", "*d#1", "*#1"}) == allowed([])
+	}
+}
+
+test_a_pattern_permits_what_it_matches_when_the_default_is_deny if {
+	known := object.union(denying(facts), {"patterns": [{"name": "g_?", "pattern": "^(?s:g_.)$", "rules": []}]})
+	decide(question("g_1"), known, {"*#1"}) == allowed([])
+	every tool in ["g_", "g_12", "G_1"] {
+		decide(question(tool), known, {"*#1"}) == denied([not_permitted(sprintf("\"%s\"", [tool]))])
+	}
+}
+
+test_an_amount_that_cannot_be_counted_is_refused_whatever_is_proven if {
+	every policy in [
+		{"passes": {"spent#1", "*#1"}},
+		{"passes": {"spent#1", "*#1"}, "amounts": {}},
+		{"passes": {"spent#1", "*#1"}, "amounts": {"spent#2": 5}},
+		{"passes": {"spent#1", "*#1"}, "amounts": {"spent#1": "5"}},
+		{"passes": {"*#1"}, "amounts": {"spent#1": null}},
+	] {
+		decide_by(question("spent"), facts, policy) == denied([invalid("budget")])
+	}
+}
+
+test_a_rule_that_only_monitors_reports_and_does_not_refuse if {
+	watching := only([monitored(rule("t#1", "watch")), rule("t#2", "guard")])
+	watched := object.union(violation("watch"), {"monitor": true})
+	decide(question("t"), watching, {"t#1", "t#2"}) == allowed([])
+	decide(question("t"), watching, {"t#2"}) == reported([watched])
+	decide(question("t"), watching, set()) == object.union(
+		denied([violation("guard")]),
+		{"violations": [watched, violation("guard")]},
+	)
+	decide(question("t"), watching, {"t#1"}) == denied([violation("guard")])
+}
+
+test_a_monitored_rule_without_an_amount_reports_and_takes_nothing if {
+	watching := only([monitored(spent), rule("t#2", "guard")])
+	decide(question("t"), watching, {"t#2"}) == reported([object.union(invalid("budget"), {"monitor": true})])
+	decide(question("t"), watching, set()).violations == [
+		object.union(invalid("budget"), {"monitor": true}),
+		violation("guard"),
+	]
+}
+
+test_monitoring_is_no_proof_for_another_rule if {
+	watching := only([monitored(rule("t#1", "same")), rule("t#2", "same")])
+	decide(question("t"), watching, {"t#1"}) == denied([violation("same")])
+}
+
+test_an_approval_is_asked_for_by_the_first_rule_that_asks if {
+	known := only([rule("t#1", "guard"), asking("t#2", "one", 60), asking("t#3", "two", 90)])
+	proven := {"t#1", "t#2", "t#3"}
+	decide_by(question("t"), known, {"passes": proven, "asks": {"t#2", "t#3"}}) == asked_for("one", 60)
+	decide_by(question("t"), known, {"passes": proven, "asks": {"t#3"}}) == asked_for("two", 90)
+	decide_by(question("t"), known, {"passes": proven, "asks": set()}) == allowed([])
+	decide_by(question("t"), known, {"passes": proven, "asks": {"*#1", "u#1"}}) == allowed([])
+}
+
+test_a_refusal_beats_a_request_for_approval_wherever_it_stands if {
+	every rules in [
+		[asking("t#1", "ask", 60), rule("t#2", "guard")],
+		[rule("t#2", "guard"), asking("t#1", "ask", 60)],
+	] {
+		decide_by(question("t"), only(rules), {"passes": {"t#1"}, "asks": {"t#1"}}) == denied([violation("guard")])
+	}
+}
+
+test_a_request_that_is_not_proven_refuses if {
+	known := only([asking("t#1", "ask", 60)])
+	decide_by(question("t"), known, {"asks": {"t#1"}}) == denied([violation("ask")])
+}
+
+test_a_request_that_only_monitors_is_reported if {
+	known := only([monitored(asking("t#1", "ask", 60))])
+	seen := {"rule": "ask", "reason": "no: ask", "kind": "approval_required", "monitor": true}
+	decide_by(question("t"), known, {"passes": {"t#1"}, "asks": {"t#1"}}) == reported([seen])
+	decide_by(question("t"), known, {"passes": {"t#1"}, "asks": set()}) == allowed([])
+}
+
+test_a_call_that_needs_an_approval_says_what_it_takes if {
+	asking_and_counting := object.union(counted, {"approval": terms(60)})
+	known := only([asking_and_counting])
+	decision := decide_by(question("t"), known, {"passes": {"counted#1"}, "asks": {"counted#1"}})
+	decision.action == "require_approval"
+	decision.reserve == [object.union(hourly, {"amount": 1, "rule": "hourly"})]
+}
+
+test_a_monitored_request_that_is_not_proven_is_reported_as_a_refusal if {
+	known := only([monitored(asking("t#1", "ask", 60))])
+	seen := object.union(violation("ask"), {"monitor": true})
+	decide_by(question("t"), known, {"asks": {"t#1"}}) == reported([seen])
+}
+
+test_the_absence_of_a_refusal_is_no_proof if {
+	proofs := [
+		{"known": facts, "tool": "checked", "proven": {"checked#1", "checked#2", "*#1"}},
+		{"known": hiding(facts, ["free"], []), "tool": "free", "proven": {"*#1"}},
+		{"known": hiding(facts, [], ["^(?s:.*)$"]), "tool": "free", "proven": {"*#1"}},
+		{"known": denying(facts), "tool": "other", "proven": {"*#1"}},
+	]
+	every proof in proofs {
+		decide_without_violations(proof) == undecided
+	}
+}
+
+decide_without_violations(proof) := decision if {
+	decision := intercept.decision with input as question(proof.tool)
+		with data.intercept.facts as proof.known
+		with data.intercept.policy as {"passes": proof.proven}
+		with data.intercept.bundle as {"revision": "r1", "serial": 7}
+		with data.intercept.violations as []
 }

@@ -9,10 +9,13 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from sidecar.policy.model import NAMED_WINDOWS
 
 ROOT = "intercept"
 STAMP = f"{ROOT}/bundle/data.json"
@@ -21,7 +24,7 @@ FACTS = f"{ROOT}/facts/data.json"
 
 @dataclass(frozen=True, slots=True)
 class RuleInfo:
-    """What there is to say of a rule without judging: for metrics, explanations and refunds."""
+    """What there is to say of a rule without judging: for metrics and explanations."""
 
     tool: str
     rule: str
@@ -31,23 +34,60 @@ class RuleInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class CounterRead:
+    """A counter whose total a rule reads: its name in the question, and how it is kept; `window` in seconds."""
+
+    name: str
+    counter: str
+    window: int
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """All that the rules of a tool read of a call beside its name: ways into its arguments, and counters."""
+
+    paths: tuple[tuple[str, ...], ...] = ()
+    counters: tuple[CounterRead, ...] = ()
+
+    def __add__(self, other: Reads) -> Reads:
+        # A path stands even where a shorter one contains it: none of its steps may have a look-alike.
+        return Reads(
+            tuple(sorted({*self.paths, *other.paths})), tuple(dict.fromkeys((*self.counters, *other.counters)))
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """What the sidecar itself needs to know of a policy; everything comes out of the bundle.
 
-    `reads` holds, for each tool that has rules with conditions, the ways into its arguments; `reads_any` those that
-    the rules under `*` add for every tool. `refunds` says for each counter when what a call took is given back:
-    `on_error`, `on_failure` or `never`.
+    `refunds` says for each counter when what a call took is given back: `on_error`, `on_failure` or `never`;
+    `monitored` are the counters of rules that only report; `scopes` are all that its counters have;
+    `hidden` are the names and patterns that no list may show.
     """
 
     tools: frozenset[str]
-    reads: dict[str, tuple[tuple[str, ...], ...]]
-    reads_any: tuple[tuple[str, ...], ...]
+    patterns: tuple[tuple[re.Pattern[str], Reads], ...]
+    reads: dict[str, Reads]
+    reads_any: Reads
     refunds: dict[str, str]
+    monitored: frozenset[str]
+    monitor: bool
+    hidden: tuple[str, ...]
+    scopes: frozenset[str]
     rules: tuple[RuleInfo, ...]
 
-    def reads_of(self, tool: str) -> tuple[tuple[str, ...], ...]:
-        """Every way into the arguments of `tool` that a rule reads."""
-        return self.reads.get(tool, self.reads_any)
+    def reads_of(self, tool: str) -> Reads:
+        """What the rules that apply to `tool` read."""
+        reads = self.reads.get(tool, self.reads_any)
+        for pattern, more in self.patterns:
+            if pattern.search(tool):
+                reads += more
+        return reads
+
+    def knows(self, tool: str) -> bool:
+        """True when an entry of the policy has exactly this name."""
+        return tool in self.tools
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,20 +151,40 @@ def rego_folder() -> Path:
 
 
 def _terms(facts: dict[str, Any]) -> Terms:
-    reads_any = _paths(facts["reads"]["any_tool"])
-    entries = [*facts["tools"].items(), ("*", facts["any_tool"])]
-    rules = [(tool, rule) for tool, rules in entries for rule in rules]
+    entries = [*facts["tools"].items(), *((item["name"], item["rules"]) for item in facts["patterns"])]
+    rules = [(tool, rule) for tool, rules in [*entries, ("*", facts["any_tool"])] for rule in rules]
+    limits = [(rule, rule["limit"]) for _, rule in rules if "limit" in rule]
+    reads = facts["reads"]
+    reads_any = sum(map(_reads, reads["any_tool"]), Reads())
+    counters = [read for of_tool in _every_read(reads) for read in of_tool.counters]
     return Terms(
-        tools=frozenset(facts["tools"]),
-        reads={tool: _paths([*paths, *reads_any]) for tool, paths in facts["reads"]["tools"].items()},
+        tools=frozenset({*facts["tools"], *facts["hide"]["tools"]}),
+        patterns=tuple(
+            # Python reads these patterns as RE2 does: they hold literals, `.` and `.*` only.
+            (re.compile(item["pattern"].removesuffix("$") + r"\Z"), _reads(read))
+            for item, read in zip(facts["patterns"], reads["patterns"], strict=True)
+        ),
+        reads={tool: _reads(read) + reads_any for tool, read in reads["tools"].items()},
         reads_any=reads_any,
-        refunds={rule["limit"]["counter"]: rule["refund"] for _, rule in rules if "limit" in rule},
+        refunds={limit["counter"]: rule["refund"] for rule, limit in limits},
+        monitored=frozenset(limit["counter"] for rule, limit in limits if rule["monitor"]),
+        monitor=facts["mode"] == "monitor",
+        hidden=(*facts["hide"]["tools"], *facts["hide"]["patterns"]),
+        scopes=frozenset({limit["scope"] for _, limit in limits} | {read.scope for read in counters}),
         rules=tuple(RuleInfo(tool, rule["name"], rule["kind"], rule["file"], rule["line"]) for tool, rule in rules),
     )
 
 
-def _paths(paths: list[list[str]] | list[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
-    return tuple(sorted({tuple(path) for path in paths}))
+def _every_read(reads: dict[str, Any]) -> list[Reads]:
+    return [_reads(read) for read in (*reads["tools"].values(), *reads["patterns"], *reads["any_tool"])]
+
+
+def _reads(read: dict[str, Any]) -> Reads:
+    counters = tuple(
+        CounterRead(item["name"], item["counter"], NAMED_WINDOWS.get(item["window"], item["window"]), item["scope"])
+        for item in read["counters"]
+    )
+    return Reads(tuple(tuple(path) for path in read["paths"]), counters)
 
 
 def _json(value: Any) -> str:

@@ -4,38 +4,89 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sidecar.policy.model import Entry, Policy
+from sidecar.policy.model import ANY_TOOL, GLOBAL, NAMED_WINDOWS, CounterName, Entry, Policy, Rule
 from sidecar.policy.problem import Place, Problem
 
 
 def check(policy: Policy) -> list[Problem]:
-    """Every problem of the policy as a whole; a regular expression is the engine's to judge (`engine.opa`)."""
-    return [problem for entry in policy.entries for problem in _entry(entry)]
+    """Every problem of the policy as a whole; a regular expression is the engine's to judge (`engine.binary`)."""
+    return [
+        problem
+        for entry in policy.entries
+        for problem in (*_names(entry), *_counters(entry), *_unreachable(entry), *_reads(policy, entry), *_hints(entry))
+    ]
 
 
-def _entry(entry: Entry) -> Iterator[Problem]:
+def _names(entry: Entry) -> Iterator[Problem]:
     names: dict[str, Place] = {}
-    counters: dict[str, Place] = {}
-    denied: Place | None = None
     for rule in entry.rules:
-        where = f"tools.{entry.tool}.rules[{rule.position}]"
         if rule.name in names:
             line = names[rule.name].line
-            yield Problem(
-                rule.place, where, f'the rule in line {line} is called "{rule.name}" too: choose another name'
-            )
+            text = f'the rule in line {line} is called "{rule.name}" too: choose another name'
+            yield Problem(rule.place, _where(rule), text)
         names.setdefault(rule.name, rule.place)
-        if rule.rate_limit:
-            counter = rule.rate_limit.counter
-            if counter in counters:
-                line = counters[counter].line
-                window = rule.rate_limit.window
-                yield Problem(
-                    rule.place, where, f"line {line} limits this tool for the same window ({window}): keep one"
-                )
-            counters.setdefault(counter, rule.place)
+
+
+def _counters(entry: Entry) -> Iterator[Problem]:
+    counters: dict[str, Place] = {}
+    for rule in entry.rules:
+        if rule.counter is None:
+            continue
+        if rule.counter in counters:
+            line = counters[rule.counter].line
+            if rule.rate_limit:
+                text = f"line {line} limits this tool for the same window ({rule.rate_limit.window.name}): keep one"
+            else:
+                text = f'the rule in line {line} counts on the counter "{rule.counter}" too: keep one, or rename one'
+            yield Problem(rule.place, _where(rule), text)
+        counters.setdefault(rule.counter, rule.place)
+
+
+def _unreachable(entry: Entry) -> Iterator[Problem]:
+    denied: Place | None = None
+    for rule in entry.rules:
         if denied:
-            text = f"can never be reached: line {denied.line} denies every call before it"
-            yield Problem(rule.place, where, text, warning=True)
-        elif rule.action == "deny":
+            text = f"can never be reached, nor what follows: line {denied.line} denies every call before it"
+            yield Problem(rule.place, _where(rule), text, warning=True)
+            return  # and so for all that follow
+        if rule.action == "deny" and not rule.monitor:
             denied = rule.place
+
+
+def _reads(policy: Policy, entry: Entry) -> Iterator[Problem]:
+    for rule in entry.rules:
+        for at, condition in enumerate(rule.conditions, 1):
+            name = condition.subject
+            if not isinstance(name, CounterName) or not name.counter or name.tool in ("", ANY_TOOL):
+                continue  # no counter, or no path of one: said already
+            if policy.counting(name) is None:
+                tool = ANY_TOOL if name.tool == GLOBAL else name.tool
+                text = f'"{name}" is counted by no rule: add {_counting(name.counter)} to a rule of "{tool}"'
+                yield Problem(condition.path_place, f"{_where(rule)}.conditions[{at}].path", text)
+
+
+def _counting(counter: str) -> str:
+    """What a rule needs to count on a counter of this name."""
+    window = counter.removeprefix("_rate_")
+    return (
+        f"rate_limit: 5/{window}" if window in NAMED_WINDOWS and window != counter else f"state: {{counter: {counter}}}"
+    )
+
+
+def _hints(entry: Entry) -> Iterator[Problem]:
+    for rule in entry.rules:
+        bound = rule.bound
+        if bound is None:
+            continue
+        least = 0 if rule.amount_path or not rule.state else rule.state.increment
+        if bound.impossible or least > bound.value or (bound.exclusive and least == bound.value):
+            yield Problem(rule.place, _where(rule), "nobody can meet this limit: not even one call fits", warning=True)
+        if rule.spend_limit and rule.spend_limit.scope == "session":
+            text = (
+                "a session's count starts anew when the agent reconnects: guard money with scope: global or principal"
+            )
+            yield Problem(rule.place, _where(rule), text, warning=True)
+
+
+def _where(rule: Rule) -> str:
+    return f"tools.{rule.entry}.rules[{rule.position}]"

@@ -11,15 +11,19 @@ from sidecar.policy.problem import Place
 from sidecar.text import quoted
 
 ANY_TOOL: Final = "*"
-"""The entry that applies to every tool."""
+"""The entry that applies to every tool, and the hide entry that hides every tool."""
+GLOBAL: Final = "_global"
+"""What the entry for every tool is called in the path of a counter."""
 
 OPERATORS: Final = ("eq", "neq", "in", "not_in", "lt", "lte", "gt", "gte", "regex", "contains", "exists")
 Default: TypeAlias = Literal["allow", "deny"]
 DEFAULTS: Final[tuple[Default, ...]] = ("allow", "deny")
-Action: TypeAlias = Literal["evaluate", "allow", "deny"]
-ACTIONS: Final[tuple[Action, ...]] = ("evaluate", "allow", "deny")
-Scope: TypeAlias = Literal["global", "session"]
-SCOPES: Final[tuple[Scope, ...]] = ("global", "session")
+Mode: TypeAlias = Literal["enforce", "monitor"]
+MODES: Final[tuple[Mode, ...]] = ("enforce", "monitor")
+Action: TypeAlias = Literal["evaluate", "allow", "deny", "require_approval"]
+ACTIONS: Final[tuple[Action, ...]] = ("evaluate", "allow", "deny", "require_approval")
+Scope: TypeAlias = Literal["global", "session", "principal"]
+SCOPES: Final[tuple[Scope, ...]] = ("global", "session", "principal")
 Refund: TypeAlias = Literal["on_error", "on_failure", "never"]
 REFUNDS: Final[tuple[Refund, ...]] = ("on_error", "on_failure", "never")
 NAMED_WINDOWS: Final[Mapping[str, int]] = {"minute": 60, "hour": 3600, "day": 86400}
@@ -28,35 +32,109 @@ NAMED_WINDOWS: Final[Mapping[str, int]] = {"minute": 60, "hour": 3600, "day": 86
 Value: TypeAlias = "None | bool | Decimal | str | tuple[Value, ...] | Mapping[str, Value]"
 """A JSON value with exact numbers."""
 
+Path: TypeAlias = tuple[str, ...]
+"""The way into the arguments, without `args`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CounterName:
+    """A counter as a path names it: `state.<tool>.<counter>`, where the tool may be `_global`."""
+
+    tool: str
+    counter: str
+
+    def __str__(self) -> str:
+        return f"state.{self.tool}.{self.counter}"
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One comparison. `path` is the way into the arguments, without `args`; `op` one of `OPERATORS`.
+    """One comparison of `subject`, a path or a counter, with `value`; `op` is one of `OPERATORS`.
 
-    `place` is where the value stands.
+    `place` is where the value stands, `path_place` where the path does.
     """
 
-    path: tuple[str, ...]
+    subject: Path | CounterName
     op: str
     value: Value
     place: Place
+    path_place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A window of `seconds`; `name` is how it was written: `minute`, or `60` for seconds."""
+
+    seconds: int
+    name: str
+
+    @property
+    def label(self) -> str | int:
+        """The window in data and answers: its name, or its seconds."""
+        return self.name if self.name.isalpha() else self.seconds
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """At most `max` calls in a window of `seconds`. `window` is how it was written: `minute`, or `60` for seconds."""
+    """At most `max` calls in a window; `short` is the string form `5/hour`."""
 
     max: int
-    seconds: int
-    window: str
+    window: Window
     scope: Scope
     short: bool
-    """True for the string form `5/hour`."""
 
     @property
     def counter(self) -> str:
-        """The counter's name on its tool; the string form's can be read in conditions by that name."""
-        return f"_rate_{self.window}" if self.short else f"_rate_{self.seconds}_{self.scope}"
+        """The counter's name on its tool; that of the string form can be read in conditions."""
+        return f"_rate_{self.window.name}" if self.short else f"_rate_{self.window.seconds}_{self.scope}"
+
+
+@dataclass(frozen=True, slots=True)
+class SpendLimit:
+    """At most `per_call` at `path` in one call, `max` in a window; either may be None, and with `max` the window."""
+
+    path: Path
+    per_call: Decimal | None
+    max: Decimal | None
+    window: Window | None
+    scope: Scope
+
+    @property
+    def counter(self) -> str:
+        """The counter's name on its tool."""
+        return f"_spend_{self.window.seconds if self.window else 0}_{self.scope}_{'/'.join(self.path)}"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A counter: each call adds `increment`, or what stands at `increment_from`."""
+
+    counter: str
+    window: Window
+    increment: Decimal
+    increment_from: Path | None
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What a rule says about the approvals it asks for; `timeout` in seconds, None where the file's holds."""
+
+    timeout: int | None
+    approvers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What the total of a counter may reach: at most `value`, or less than it where it is `exclusive`."""
+
+    value: Decimal
+    exclusive: bool
+
+    @property
+    def impossible(self) -> bool:
+        """True when no total, not even 0, is within it."""
+        return self.value < 0 or (self.exclusive and self.value <= 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +147,11 @@ class Rule:
     action: Action
     conditions: tuple[Condition, ...]
     rate_limit: RateLimit | None
+    spend_limit: SpendLimit | None
+    state: State | None
+    approval: Approval | None
     refund: Refund
+    monitor: bool
     reason: str | None
     place: Place
 
@@ -79,42 +161,193 @@ class Rule:
         return f"{self.entry}#{self.position}"
 
     @property
+    def counter(self) -> str | None:
+        """The name on its tool of the counter that this rule counts on; None when it counts nothing."""
+        if self.spend_limit and self.spend_limit.max is None:
+            return None
+        counting = self.rate_limit or self.spend_limit or self.state
+        return counting.counter if counting else None
+
+    @property
+    def window(self) -> Window:
+        """The window of the counter; only a rule with a counter has one."""
+        counting = self.rate_limit or self.spend_limit or self.state
+        window = counting.window if counting else None
+        assert window is not None  # `counter` is None otherwise
+        return window
+
+    @property
+    def scope(self) -> Scope:
+        """Whose counter it is; only a rule with a counter has one."""
+        counting = self.rate_limit or self.spend_limit or self.state
+        return counting.scope if counting else "global"
+
+    @property
+    def amount_path(self) -> Path | None:
+        """Where the amount stands that every call must have."""
+        if self.spend_limit:
+            return self.spend_limit.path
+        return self.state.increment_from if self.state else None
+
+    @property
+    def own_limits(self) -> tuple[Condition, ...]:
+        """The conditions that are limits on the rule's own counter: `lt` and `lte` of an evaluate rule."""
+        if self.state is None or self.action != "evaluate":
+            return ()
+        own = CounterName(GLOBAL if self.entry == ANY_TOOL else self.entry, self.state.counter)
+        return tuple(item for item in self.conditions if item.subject == own and item.op in ("lt", "lte"))
+
+    @property
+    def bound(self) -> Bound | None:
+        """The tightest limit on the rule's counter; None when it only counts."""
+        if self.rate_limit:
+            return Bound(Decimal(self.rate_limit.max), exclusive=False)
+        if self.spend_limit:
+            return Bound(self.spend_limit.max, exclusive=False) if self.spend_limit.max is not None else None
+        bounds = [Bound(item.value, item.op == "lt") for item in self.own_limits if isinstance(item.value, Decimal)]
+        return min(bounds, key=lambda bound: (bound.value, not bound.exclusive), default=None)
+
+    @property
+    def asked(self) -> tuple[Condition, ...]:
+        """The conditions that the engine is asked about: all but the own limits."""
+        return tuple(item for item in self.conditions if item not in self.own_limits)
+
+    @property
     def kind(self) -> str:
-        """What a refusal by this rule counts as."""
-        return "rate_limit" if self.rate_limit else "rule"
+        """What a refusal by the rule itself counts as."""
+        if self.rate_limit:
+            return "rate_limit"
+        return "spend_limit" if self.spend_limit else "rule"
 
     @property
     def message(self) -> str:
-        """The words for the agent when this rule refuses (semantics: messages when none is given)."""
+        """The words for the agent when the rule itself refuses, or asks."""
+        if self.action == "require_approval":
+            return self.reason or f"Rule {quoted(self.name)} needs an approval"
+        if self.reason or self.rate_limit or self.spend_limit:
+            return self.limit_message
+        return f"Denied by rule {quoted(self.name)}"
+
+    @property
+    def limit_message(self) -> str:
+        """The words for the agent when the rule's counter is exhausted."""
         if self.reason:
             return self.reason
-        if self.rate_limit is None:
-            return f"Denied by rule {quoted(self.name)}"
-        if self.rate_limit.short:
-            return f"Rate limit of {self.rate_limit.max} per {self.rate_limit.window} reached. Try again later."
+        if self.rate_limit and self.rate_limit.short:
+            return f"Rate limit of {self.rate_limit.max} per {self.rate_limit.window.name} reached. Try again later."
         return f"Rate limit exceeded for {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The rules under one tool's name, or under `*`."""
+    """The rules under one name: a tool's, a pattern with `*` or `?`, or `*` for every tool."""
 
     tool: str
     rules: tuple[Rule, ...]
     place: Place
 
     @property
+    def is_pattern(self) -> bool:
+        """True for a pattern; `*` alone is none."""
+        return self.tool != ANY_TOOL and is_pattern(self.tool)
+
+    @property
     def counters(self) -> str:
-        """The name before the dot in the names of this entry's counters."""
-        return "_global" if self.tool == ANY_TOOL else self.tool
+        """The name before the last dot in the names of this entry's counters, unique in the policy.
+
+        A tool that is really called `_global` has its own, and a quote at the beginning is nobody else's.
+        """
+        if self.tool == ANY_TOOL:
+            return GLOBAL
+        return quoted(self.tool) if self.tool == GLOBAL or self.tool.startswith('"') else self.tool
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """Where approvals are announced; the secret is in the environment variable `secret_env`."""
+
+    url: str
+    secret_env: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Approvals:
+    """How approvals work; times in seconds, `mask` are paths whose values approvers do not see."""
+
+    timeout: int = 1800
+    use_within: int = 600
+    hold: int = 0
+    four_eyes: bool = False
+    mask: tuple[Path, ...] = ()
+    webhook: Webhook | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """An entry of `hide`: a name, or a pattern."""
+
+    name: str
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A policy file and the hash of its text."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFile:
+    """What one file says; None where it says nothing, so that files can be merged. Places are those of the keys."""
+
+    source: Source
+    keys: Mapping[str, Place]
+    description: str | None
+    default: Default | None
+    mode: Mode | None
+    hide: tuple[Hidden, ...]
+    approvals: Approvals | None
+    entries: tuple[Entry, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A whole policy. `entries` holds the exact tools and `*`, in file order; `source` is the file, for headers."""
+    """A whole policy, of one file or several. `entries` are in the order of the files."""
 
-    source: str
-    sha256: str
-    description: str
+    sources: tuple[Source, ...]
     default: Default
+    mode: Mode
+    hide: tuple[Hidden, ...]
+    approvals: Approvals
     entries: tuple[Entry, ...]
+
+    def counting(self, name: CounterName) -> tuple[Entry, Rule] | None:
+        """The entry and the rule that count on a counter; None when none does.
+
+        `state._global` is the entry `*`; where that has no such counter, a tool that is really called `_global`.
+        """
+        tools = [ANY_TOOL, GLOBAL] if name.tool == GLOBAL else [name.tool]
+        for tool in tools:
+            for entry in self.entries:
+                for rule in entry.rules if entry.tool == tool else ():
+                    readable = rule.state or (rule.rate_limit and rule.rate_limit.short)
+                    if readable and rule.counter == name.counter:
+                        return entry, rule
+        return None
+
+
+def is_pattern(name: str) -> bool:
+    """True for a name with `*` or `?`."""
+    return "*" in name or "?" in name
+
+
+def glob(name: str) -> str:
+    """The RE2 pattern of a name with `*` (anything) and `?` (one character); everything else is literal."""
+    parts = {"*": ".*", "?": "."}
+    return "^(?s:" + "".join(parts.get(char) or _escaped(char) for char in name) + ")$"
+
+
+def _escaped(char: str) -> str:
+    return f"\\{char}" if char in "\\.+()|[]{}^$" else char

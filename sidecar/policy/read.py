@@ -1,4 +1,4 @@
-"""YAML nodes to a `Policy`, with every problem noted and none skipped. What is not built is refused, never ignored."""
+"""YAML nodes to the values of a policy file, with every problem noted and none skipped."""
 
 from __future__ import annotations
 
@@ -7,50 +7,63 @@ import hashlib
 import re
 from collections.abc import Collection
 from decimal import Decimal
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from sidecar.policy import nodes
-from sidecar.policy.check import check
 from sidecar.policy.model import (
     ACTIONS,
     ANY_TOOL,
     DEFAULTS,
+    GLOBAL,
+    MODES,
     NAMED_WINDOWS,
     OPERATORS,
     REFUNDS,
     SCOPES,
     Action,
+    Approval,
+    Approvals,
     Condition,
+    CounterName,
     Entry,
-    Policy,
+    Hidden,
+    Path,
+    PolicyFile,
     RateLimit,
     Rule,
+    Source,
+    SpendLimit,
+    State,
     Value,
+    Webhook,
+    Window,
 )
 from sidecar.policy.nodes import Mapping, Node, Scalar, Sequence
 from sidecar.policy.problem import Place, Problem
 
-_FILE_KEYS = ("version", "description", "default", "tools")
+_FILE_KEYS = ("version", "description", "default", "mode", "hide", "approvals", "tools")
 _ENTRY_KEYS = ("rules",)
-_RULE_KEYS = ("name", "action", "conditions", "reason", "on_deny", "rate_limit", "refund")
+_RULE_KEYS = (
+    "name", "action", "conditions", "reason", "on_deny", "rate_limit", "spend_limit", "state",
+    "approval_timeout", "approvers", "refund", "mode",
+)  # fmt: skip
 _CONDITION_KEYS = ("path", "op", "value")
 _RATE_LIMIT_KEYS = ("max", "window", "scope")
+_SPEND_LIMIT_KEYS = ("path", "per_call", "max", "window", "scope")
+_STATE_KEYS = ("counter", "window", "increment", "increment_from", "scope")
+_APPROVALS_KEYS = ("timeout", "use_within", "hold", "four_eyes", "mask", "notify")
 
 MAX_WINDOW = 366 * 86400
-"""Longest window, in seconds."""
+"""Longest window or time-out, in seconds."""
 
 Choice = TypeVar("Choice", bound=str)
 
 
-def read(text: str, file: str) -> tuple[Policy, list[Problem]]:
-    """The policy in `text` and every problem with it, in the order of the file; `file` is the name to show.
-
-    The policy may be used only when no problem is an error (all are warnings).
-    """
+def read(text: str, file: str) -> tuple[PolicyFile, list[Problem]]:
+    """What the policy in `text` says and every problem with it; `file` is the name to show."""
     root, problems = nodes.parse(text, file)
     reader = _Reader(problems)
-    policy = reader.policy(root, file, hashlib.sha256(text.encode()).hexdigest())
-    return policy, sorted(problems + check(policy))
+    return reader.file(root, Source(file, hashlib.sha256(text.encode()).hexdigest())), problems
 
 
 class _Reader:
@@ -62,26 +75,68 @@ class _Reader:
     def problem(self, place: Place, where: str, text: str) -> None:
         self.problems.append(Problem(place, where, text))
 
-    def policy(self, root: Node, file: str, sha256: str) -> Policy:
+    def file(self, root: Node, source: Source) -> PolicyFile:
         top = self.mapping(root, "file", _FILE_KEYS)
         members = top.members
         version = members.get("version")
         if version is not None and not (isinstance(version, Scalar) and version.text in ("1", "", "~", "null")):
             self.problem(version.place, "version", 'only version "1" exists')
-        description = self.text(members.get("description"), "description") or ""
-        default = self.choice(members.get("default"), "default", DEFAULTS, "allow")
         tools = self.mapping(members.get("tools"), "tools")
-        entries = [self.entry(tool, node, tools.keys[tool]) for tool, node in tools.members.items()]
-        return Policy(file, sha256, description, default, tuple(entries))
+        return PolicyFile(
+            source=source,
+            keys=top.keys,
+            description=self.text(members.get("description"), "description"),
+            default=self.choice(members.get("default"), "default", DEFAULTS),
+            mode=self.choice(members.get("mode"), "mode", MODES),
+            hide=self.hide(members.get("hide")),
+            approvals=self.approvals(members["approvals"]) if "approvals" in members else None,
+            entries=tuple(self.entry(tool, node, tools.keys[tool]) for tool, node in tools.members.items()),
+        )
+
+    def hide(self, node: Node | None) -> tuple[Hidden, ...]:
+        hidden: dict[str, Hidden] = {}
+        for at, item in enumerate(self.sequence(node, "hide"), 1):
+            where = f"hide[{at}]"
+            name = self.text(item, where)
+            if _is_null(item) or (name is not None and not name.strip()):
+                self.problem(item.place, where, "an entry of hide must not be empty: write the name of a tool")
+            elif name in hidden:
+                line = hidden[name].place.line
+                self.problem(item.place, where, f'"{name}" is hidden by line {line} already: remove one of the two')
+            elif name is not None:
+                hidden[name] = Hidden(name, item.place)
+        return tuple(hidden.values())
+
+    def approvals(self, node: Node) -> Approvals:
+        members = self.mapping(node, "approvals", _APPROVALS_KEYS).members
+        unsaid = Approvals()
+        four_eyes = members.get("four_eyes")
+        if four_eyes is not None and not (isinstance(four_eyes, Scalar) and isinstance(four_eyes.value, bool)):
+            self.problem(four_eyes.place, "approvals.four_eyes", "must be true or false")
+        masks = self.sequence(members.get("mask"), "approvals.mask")
+        return Approvals(
+            timeout=self.seconds(members.get("timeout"), "approvals.timeout") or unsaid.timeout,
+            use_within=self.seconds(members.get("use_within"), "approvals.use_within") or unsaid.use_within,
+            hold=self.seconds(members.get("hold"), "approvals.hold", zero=True) or 0,
+            four_eyes=isinstance(four_eyes, Scalar) and four_eyes.value is True,
+            mask=tuple(self.argument(item, f"approvals.mask[{at}]") for at, item in enumerate(masks, 1)),
+            webhook=self.webhook(members.get("notify")),
+        )
+
+    def webhook(self, node: Node | None) -> Webhook | None:
+        hook = self.mapping(node, "approvals.notify", ("webhook",)).members.get("webhook")
+        if hook is None:
+            return None
+        members = self.mapping(hook, "approvals.notify.webhook", ("url", "secret_env")).members
+        url = self.text(members.get("url"), "approvals.notify.webhook.url")
+        if url is None or not re.match(r"https?://[^/]", url):
+            self.problem(hook.place, "approvals.notify.webhook", "a webhook needs a url that begins with https://")
+        return Webhook(url or "", self.text(members.get("secret_env"), "approvals.notify.webhook.secret_env"))
 
     def entry(self, tool: str, node: Node, place: Place) -> Entry:
         where = f"tools.{tool}"
         if not tool:
             self.problem(place, "tools", "a tool's name must not be empty")
-        if tool != ANY_TOOL and re.search(r"[*?]", tool):
-            self.problem(
-                place, where, 'patterns are not supported: write the whole name of a tool, or "*" for every one'
-            )
         members = self.mapping(node, where, _ENTRY_KEYS).members
         rules = self.sequence(members.get("rules"), f"{where}.rules")
         made = [self.rule(tool, at, item, f"{where}.rules[{at}]") for at, item in enumerate(rules, 1)]
@@ -93,50 +148,70 @@ class _Reader:
         name = self.text(members.get("name"), f"{where}.name")
         if name == "":
             self.problem(keys["name"], f"{where}.name", "a name must not be empty: leave it out, or write one")
-        if "reason" in keys and "on_deny" in keys:
-            self.problem(keys["on_deny"], where, "reason and on_deny say the same: keep one of the two")
         reason_key = "reason" if "reason" in keys else "on_deny"
         reason = self.text(members.get(reason_key), f"{where}.{reason_key}")
-        limit = self.rate_limit(members["rate_limit"], f"{where}.rate_limit") if "rate_limit" in keys else None
-        conditions: tuple[Condition, ...] = ()
-        if "conditions" in keys:
-            items = self.sequence(members["conditions"], f"{where}.conditions")
-            conditions = tuple(self.condition(item, f"{where}.conditions[{at}]") for at, item in enumerate(items, 1))
-            if not items:
-                self.problem(
-                    keys["conditions"], f"{where}.conditions", "an empty list of conditions: write at least one"
-                )
+        conditions = self.conditions(members.get("conditions"), f"{where}.conditions")
         unsaid: Action = "evaluate" if "conditions" in keys else "allow"
-        action = self.choice(members.get("action"), f"{where}.action", ACTIONS, unsaid)
+        action = self.choice(members.get("action"), f"{where}.action", ACTIONS) or unsaid
         self.combination(mapping, where, action)
-        refund = self.choice(members.get("refund"), f"{where}.refund", REFUNDS, "on_error")
         return Rule(
-            tool, position, name or f"{tool}#{position}", action, conditions, limit, refund, reason, mapping.place
-        )  # fmt: skip
+            entry=tool,
+            position=position,
+            name=name or f"{tool}#{position}",
+            action=action,
+            conditions=conditions,
+            rate_limit=self.rate_limit(members["rate_limit"], f"{where}.rate_limit") if "rate_limit" in keys else None,
+            spend_limit=self.spend_limit(members["spend_limit"], f"{where}.spend_limit")
+            if "spend_limit" in keys
+            else None,
+            state=self.state(members["state"], f"{where}.state") if "state" in keys else None,
+            approval=self.approval(mapping, where) if action == "require_approval" else None,
+            refund=self.choice(members.get("refund"), f"{where}.refund", REFUNDS) or "on_error",
+            monitor=self.choice(members.get("mode"), f"{where}.mode", MODES) == "monitor",
+            reason=reason,
+            place=mapping.place,
+        )
 
-    def combination(self, rule: Mapping, where: str, action: str) -> None:
+    def combination(self, rule: Mapping, where: str, action: Action) -> None:
         """What may not stand together in one rule."""
         keys = rule.keys
-        if not keys.keys() & {"action", "conditions", "rate_limit"}:
-            self.problem(rule.place, where, "a rule needs an action, conditions or a rate_limit")
-        if "rate_limit" in keys and "conditions" in keys:
-            self.problem(
-                keys["rate_limit"],
-                where,
-                "a rate_limit cannot have conditions: put the conditions into a rule before it",
-            )
-        if action == "deny" and "rate_limit" in keys:
-            self.problem(
-                keys["rate_limit"], where, "a rate_limit with action deny has no meaning: remove one of the two"
-            )
+        limits = [key for key in ("rate_limit", "spend_limit") if key in keys]
+        counting = [*limits, *(["state"] if "state" in keys else [])]
+
+        def wrong(key: str, text: str) -> None:
+            self.problem(keys[key], where, text)
+
+        if "reason" in keys and "on_deny" in keys:
+            wrong("on_deny", "reason and on_deny say the same: keep one of the two")
+        if not keys.keys() & {"action", "conditions", "rate_limit", "spend_limit", "state"}:
+            self.problem(rule.place, where, "a rule needs an action, conditions or a limit")
+        if len(counting) > 1:
+            wrong(counting[1], f"{' and '.join(counting)} in one rule: write a rule for each")
+        for limit in limits:
+            if "conditions" in keys:
+                wrong(limit, f"a {limit} cannot have conditions: put the conditions into a rule before it")
+        if action == "deny":
+            for counted in counting:
+                wrong(counted, f"a {counted} with action deny has no meaning: remove one of the two")
         if action in ("deny", "allow") and "conditions" in keys:
-            self.problem(
-                keys["conditions"], where, f"conditions with action {action} have no meaning: write action: evaluate"
-            )
+            wrong("conditions", f"conditions with action {action} have no meaning: write action: evaluate")
         if action == "evaluate" and "conditions" not in keys:
             self.problem(rule.place, where, "action evaluate needs conditions")
-        if "refund" in keys and "rate_limit" not in keys:
-            self.problem(keys["refund"], where, "refund belongs to a rule with a rate_limit: remove it")
+        if "refund" in keys and not counting:
+            wrong("refund", "refund belongs to a rule with a limit: remove it")
+        for key in ("approval_timeout", "approvers"):
+            if key in keys and action != "require_approval":
+                wrong(key, f"{key} belongs to a rule with action: require_approval")
+
+    def approval(self, rule: Mapping, where: str) -> Approval:
+        timeout = self.seconds(rule.members.get("approval_timeout"), f"{where}.approval_timeout")
+        return Approval(timeout, self.count(rule.members.get("approvers"), f"{where}.approvers") or 1)
+
+    def conditions(self, node: Node | None, where: str) -> tuple[Condition, ...]:
+        items = self.sequence(node, where)
+        if node is not None and not items:
+            self.problem(node.place, where, "an empty list of conditions: write at least one")
+        return tuple(self.condition(item, f"{where}[{at}]") for at, item in enumerate(items, 1))
 
     def condition(self, node: Node, where: str) -> Condition:
         mapping = self.mapping(node, where, _CONDITION_KEYS)
@@ -144,12 +219,15 @@ class _Reader:
         for key in _CONDITION_KEYS:
             if key not in members:
                 self.problem(mapping.place, where, f"a condition needs path, op and value: {key} is missing")
-        path = self.path(members.get("path"), f"{where}.path")
-        op = self.choice(members.get("op"), f"{where}.op", OPERATORS, "")
+        path = members.get("path")
+        op = self.choice(members.get("op"), f"{where}.op", OPERATORS) or ""
         value = members.get("value")
         if value is not None:
             self.operand(op, value, f"{where}.value")
-        return Condition(path, op, self.value(value), value.place if value else mapping.place)
+        return Condition(
+            self.subject(path, f"{where}.path"), op, self.value(value),
+            value.place if value else mapping.place, path.place if path else mapping.place,
+        )  # fmt: skip
 
     def operand(self, op: str, node: Node, where: str) -> None:
         """The kind of value that an operator compares with."""
@@ -164,16 +242,32 @@ class _Reader:
             case "regex" if not isinstance(value, str):
                 self.problem(node.place, where, "regex needs a pattern, a text in quotes")
 
-    def path(self, node: Node | None, where: str) -> tuple[str, ...]:
+    def subject(self, node: Node | None, where: str) -> Path | CounterName:
+        text = self.text(node, where)
+        if node is None or text is None or not text.startswith("state."):
+            return self.argument(node, where, "write args. and the name of an argument, or state.<tool>.<counter>")
+        tool, dot, counter = text.removeprefix("state.").rpartition(".")
+        if not dot or not tool or not counter:
+            self.problem(node.place, where, f'"{text}" is no path of a counter: write state.<tool>.<counter>')
+        elif tool == ANY_TOOL:
+            self.problem(node.place, where, f'"{text}" is no path of a counter: write state.{GLOBAL}.{counter}')
+        return CounterName(tool, counter)
+
+    def argument(self, node: Node | None, where: str, advice: str = "write args. and the name of an argument") -> Path:
+        """The steps of a path into the arguments, without `args`."""
         path = self.text(node, where)
         if node is None or path is None:
+            if _is_null(node):
+                self.problem(node.place, where, f"a path is missing: {advice}")
             return ()
         first, _, rest = path.partition(".")
         if first != "args" or not rest:
-            self.problem(node.place, where, f'"{path}" is no path: write args. and the name of an argument')
+            self.problem(node.place, where, f'"{path}" is no path: {advice}')
         elif "" in rest.split("."):
             self.problem(node.place, where, f'"{path}" has an empty step: write one name between two dots')
         return tuple(rest.split("."))
+
+    # Limits and counters.
 
     def rate_limit(self, node: Node, where: str) -> RateLimit | None:
         if isinstance(node, Mapping):
@@ -185,22 +279,60 @@ class _Reader:
                 node.place, where, f"{shown} is no rate_limit: write a count and a window, as 5/minute, 5/hour or 5/day"
             )
             return None
-        window = found["window"]
-        return RateLimit(int(found["max"]), NAMED_WINDOWS[window], window, "global", short=True)
+        name = found["window"]
+        return RateLimit(int(found["max"]), Window(NAMED_WINDOWS[name], name), "global", short=True)
 
     def rate_limit_block(self, node: Mapping, where: str) -> RateLimit | None:
-        members = self.mapping(node, where, _RATE_LIMIT_KEYS).members
-        known = len(self.problems)
-        for key in ("max", "window"):
-            if key not in members:
-                self.problem(node.place, where, f"a rate_limit needs max and window: {key} is missing")
-        scope = self.choice(members.get("scope"), f"{where}.scope", SCOPES, "session")
+        members = self.members(node, where, _RATE_LIMIT_KEYS, needed=("max", "window"))
         count = self.count(members.get("max"), f"{where}.max")
         window = self.window(members.get("window"), f"{where}.window")
-        if len(self.problems) > known or count is None or window is None:
+        scope = self.choice(members.get("scope"), f"{where}.scope", SCOPES) or "session"
+        return RateLimit(count, window, scope, short=False) if count and window else None
+
+    def spend_limit(self, node: Node, where: str) -> SpendLimit | None:
+        members = self.members(node, where, _SPEND_LIMIT_KEYS, needed=("path",))
+        path = self.argument(members.get("path"), f"{where}.path")
+        per_call = self.amount(members.get("per_call"), f"{where}.per_call")
+        most = self.amount(members.get("max"), f"{where}.max")
+        window = self.window(members.get("window"), f"{where}.window")
+        if "max" not in members and "per_call" not in members:
+            self.problem(node.place, where, "a spend_limit needs max, per_call or both")
+        if "max" in members and "window" not in members:
+            self.problem(node.place, where, "a spend_limit with max needs a window")
+        if "window" in members and "max" not in members:
+            self.problem(node.place, where, "a spend_limit without max needs no window: add max, or remove it")
+        scope = self.choice(members.get("scope"), f"{where}.scope", SCOPES) or "global"
+        return SpendLimit(path, per_call, most, window, scope)
+
+    def state(self, node: Node, where: str) -> State | None:
+        members = self.members(node, where, _STATE_KEYS, needed=("counter", "window"))
+        counter = self.text(members.get("counter"), f"{where}.counter")
+        if counter is not None and (not counter or "." in counter or counter.startswith("_rate_")):
+            self.problem(
+                members["counter"].place, f"{where}.counter",
+                f'"{counter}" cannot name a counter: write a name without dots that does not begin with _rate_',
+            )  # fmt: skip
+        window = self.window(members.get("window"), f"{where}.window")
+        increment = self.increment(members.get("increment"), f"{where}.increment")
+        source = members.get("increment_from")
+        scope = self.choice(members.get("scope"), f"{where}.scope", SCOPES) or "global"
+        path = self.argument(source, f"{where}.increment_from") if source is not None else None
+        return State(counter, window, increment, path, scope) if counter and window else None
+
+    def increment(self, node: Node | None, where: str) -> Decimal:
+        value = self.amount(node, where)
+        if node is not None and value == 0:
+            self.problem(node.place, where, "an increment is a number above 0")
+        return value or Decimal(1)
+
+    def amount(self, node: Node | None, where: str) -> Decimal | None:
+        """A number that is not negative."""
+        if node is None:
             return None
-        seconds, name = window
-        return RateLimit(count, seconds, name, scope, short=False)
+        if isinstance(node, Scalar) and isinstance(node.value, Decimal) and node.value >= 0:
+            return node.value
+        self.problem(node.place, where, f"{where.rpartition('.')[2]} is a number that is not negative, without quotes")
+        return None
 
     def count(self, node: Node | None, where: str) -> int | None:
         if node is None:
@@ -210,22 +342,32 @@ class _Reader:
         self.problem(node.place, where, "a count is a whole number above 0, without quotes, sign or dot")
         return None
 
-    def window(self, node: Node | None, where: str) -> tuple[int, str] | None:
-        """Seconds, and the name: `minute`, `hour`, `day` or the seconds."""
+    def window(self, node: Node | None, where: str) -> Window | None:
+        text = node.text if isinstance(node, Scalar) else ""
+        if text in NAMED_WINDOWS:
+            return Window(NAMED_WINDOWS[text], text)
+        seconds = self.seconds(node, where, "is no window: write seconds, minute, hour, day, or as 90s, 15m, 12h")
+        return Window(seconds, str(seconds)) if seconds else None
+
+    def seconds(
+        self,
+        node: Node | None,
+        where: str,
+        advice: str = "is no duration: write as 90s, 15m, 12h",
+        *,
+        zero: bool = False,
+    ) -> int | None:
+        """A time in whole seconds; None when nothing stands there, or nothing that is one."""
         if node is None:
             return None
         text = node.text if isinstance(node, Scalar) else ""
-        if text in NAMED_WINDOWS:
-            return NAMED_WINDOWS[text], text
-        found = _WINDOW.fullmatch(text)
-        seconds = int(found["count"]) * _UNITS[found["unit"]] if found else 0
-        if not 0 < seconds <= MAX_WINDOW:
+        found = _SECONDS.fullmatch(text)
+        seconds = int(found["count"]) * _UNITS[found["unit"]] if found else -1
+        if not (0 < seconds <= MAX_WINDOW or (zero and seconds == 0)):
             shown = f'"{text}"' if text else "this"
-            self.problem(
-                node.place, where, f"{shown} is no window: write seconds, minute, hour, day, or as 90s, 15m, 12h"
-            )
+            self.problem(node.place, where, f"{shown} {advice}")
             return None
-        return seconds, str(seconds)
+        return seconds
 
     # What any item is made of.
 
@@ -242,6 +384,18 @@ class _Reader:
             case _:
                 self.problem(node.place, where, "must be a mapping: write keys and values")
         return Mapping({}, {}, node.place if node else Place("", 0, 0))
+
+    def members(
+        self, node: Node, where: str, known: Collection[str], needed: Collection[str]
+    ) -> dict[str, Node]:  # fmt: skip
+        """The members of a block that must have some of them."""
+        members = self.mapping(node, where, known).members
+        for key in needed:
+            if key not in members or _is_null(members[key]):
+                self.problem(
+                    node.place, where, f"a {where.rpartition('.')[2]} needs {' and '.join(needed)}: {key} is missing"
+                )
+        return members
 
     def sequence(self, node: Node | None, where: str) -> tuple[Node, ...]:
         match node:
@@ -266,9 +420,10 @@ class _Reader:
                 self.problem(node.place, where, "must be a text")
         return None
 
-    def choice(self, node: Node | None, where: str, choices: tuple[Choice, ...], default: Choice) -> Choice:
+    def choice(self, node: Node | None, where: str, choices: tuple[Choice, ...]) -> Choice | None:
+        """One of `choices`; None when nothing stands there, or none of them."""
         if node is None:
-            return default
+            return None
         text = node.value if isinstance(node, Scalar) else None
         for choice in choices:
             if choice == text:
@@ -276,7 +431,7 @@ class _Reader:
         shown = f'"{node.text}" is none of them' if isinstance(node, Scalar) else "it is no text"
         near = _near(node.text, choices) if isinstance(node, Scalar) else ""
         self.problem(node.place, where, f"must be {_listed(choices)}; {shown}{near}")
-        return default
+        return None
 
     def value(self, node: Node | None) -> Value:
         match node:
@@ -292,8 +447,13 @@ class _Reader:
 
 _RATE = re.compile(r"(?P<max>[1-9][0-9]{0,17})/(?P<window>minute|hour|day)")
 _COUNT = re.compile(r"[1-9][0-9]{0,17}")
-_WINDOW = re.compile(r"(?P<count>[1-9][0-9]{0,9})(?P<unit>[smh]?)")
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_SECONDS = re.compile(r"(?P<count>0|[1-9][0-9]{0,9})(?P<unit>[smhd]?)")
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _is_null(node: Node | None) -> TypeGuard[Scalar]:
+    """True where something stands that says nothing."""
+    return isinstance(node, Scalar) and node.value is None
 
 
 def _unknown(key: str, known: Collection[str]) -> str:

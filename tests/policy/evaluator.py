@@ -44,62 +44,151 @@ MISSING: Final = _Missing()
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One rule that refuses a call."""
+    """One rule that refuses a call, or only reports that it would."""
 
     rule: str
     reason: str
     kind: str
+    monitor: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What an allowed call takes from one counter."""
+    """What a call that passes takes from one counter; the total must stay within `limit`, below it if `exclusive`."""
 
     rule: str
     reason: str
-    limit: int
+    kind: str
+    amount: Decimal
+    limit: Decimal | None
+    exclusive: bool
     seconds: int
     scope: str
 
 
 @dataclass(frozen=True, slots=True)
+class Approval:
+    """The approval that a call needs, times in seconds."""
+
+    timeout: int
+    use_within: int
+    approvers: int
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
-    """The whole decision: refusals in order, the first of which speaks, or what an allowed call takes."""
+    """The whole decision: who speaks and how, all that is refused or reported, what is taken, what must be approved."""
 
     action: str
-    refusals: tuple[Refusal, ...]
+    rule: str
+    reason: str
+    kind: str
+    violations: tuple[Refusal, ...]
     taken: tuple[Taken, ...]
+    approval: Approval | None
 
 
-def decide(policy: Mapping[str, Any], tool: str, arguments: dict[str, Json]) -> Verdict:
-    """The decision on one call."""
-    tools = policy["tools"]
-    if policy["default"] == "deny" and (tool == "*" or tool not in tools):
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A rule where it stands: the entry it belongs to, its position from 1, and what the file says."""
+
+    entry: str
+    at: int
+    said: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The rule's own name, or its tool and position."""
+        return str(self.said.get("name", f"{self.entry}#{self.at}"))
+
+    @property
+    def amount_path(self) -> str | None:
+        """Where the amount stands that a call must have."""
+        block = self.said.get("spend_limit")
+        return str(block["path"]) if block else self.said.get("state", {}).get("increment_from")
+
+    @property
+    def own_reason(self) -> str:
+        """The author's words, empty when there are none."""
+        return str(self.said.get("reason") or self.said.get("on_deny") or "")
+
+    @property
+    def own_limits(self) -> list[Mapping[str, Any]]:
+        """The `lt` and `lte` conditions on the counter of the rule itself, which are its limits."""
+        if "state" not in self.said or self.said.get("action", "evaluate") != "evaluate":
+            return []
+        own = f"state.{'_global' if self.entry == '*' else self.entry}.{self.said['state']['counter']}"
+        return [each for each in self.said.get("conditions", []) if each["path"] == own and each["op"] in ("lt", "lte")]
+
+    @property
+    def conditions(self) -> list[Mapping[str, Any]]:
+        """The conditions that are no limits."""
+        limits = self.own_limits
+        return [each for each in self.said.get("conditions", []) if each not in limits]
+
+
+def decide(
+    policy: Mapping[str, Any], tool: str, arguments: dict[str, Json], totals: Mapping[str, Decimal]
+) -> Verdict:  # fmt: skip
+    """The decision on one call; `totals` are the counters before it, by the path that reads them."""
+    if is_hidden(policy, tool):
+        return refused((Refusal("(hidden)", f"Tool {quoted(tool)} is hidden by policy", "hidden"),))
+    if policy["default"] == "deny" and not any(is_about(entry, tool) for entry in policy["tools"] if entry != "*"):
         words = f"Tool {quoted(tool)} is not permitted by policy"
-        return Verdict("deny", (Refusal("(default deny)", words, "default_deny"),), ())
-    rules = [(entry, at, rule) for entry in entries(policy, tool) for at, rule in enumerate(tools[entry]["rules"], 1)]
-    refusals = [
-        Refusal(name_of(*each), reason_of(*each), kind_of(each[2])) for each in rules if refuses(each[2], arguments)
-    ]
-    if refusals:
-        return Verdict("deny", tuple(refusals), ())
-    return Verdict("allow", (), tuple(taken(*each) for each in rules if "rate_limit" in each[2]))
+        return refused((Refusal("(default deny)", words, "default_deny"),))
+    rules = rules_about(policy, tool)
+    violations = tuple(each for rule in rules if (each := refusal(rule, arguments, totals)))
+    if not all(each.monitor for each in violations):
+        return refused(violations)
+    taken = tuple(take for rule in rules if (take := what_it_takes(rule, arguments)))
+    for rule in rules:
+        if asks(rule, arguments, totals) and not monitors(rule):
+            approval = approval_of(policy, rule)
+            return Verdict(
+                "require_approval", rule.name, rule.own_reason, "approval_required", violations, taken, approval
+            )
+    return Verdict("allow", "", "", "allow", violations, taken, None)
 
 
-def entries(policy: Mapping[str, Any], tool: str) -> list[str]:
-    """The entries that apply to a tool, in order."""
-    return [entry for entry in dict.fromkeys((tool, "*")) if entry in policy["tools"]]
+def refused(violations: tuple[Refusal, ...]) -> Verdict:
+    """The first that does not only report speaks."""
+    first = next(each for each in violations if not each.monitor)
+    return Verdict("deny", first.rule, first.reason, first.kind, violations, (), None)
+
+
+def is_hidden(policy: Mapping[str, Any], tool: str) -> bool:
+    """True when an entry of `hide` names the tool."""
+    return any(matches(entry, tool) for entry in policy.get("hide", []))
+
+
+def matches(name: str, tool: str) -> bool:
+    """True when a name, perhaps with `*` and `?`, is that of the tool."""
+    if not name:
+        return not tool
+    if name[0] == "*":
+        return any(matches(name[1:], tool[at:]) for at in range(len(tool) + 1))
+    return bool(tool) and name[0] in ("?", tool[0]) and matches(name[1:], tool[1:])
+
+
+def is_about(entry: str, tool: str) -> bool:
+    """True when an entry other than `*` applies to the tool."""
+    return matches(entry, tool) and entry != "*"
+
+
+def rules_about(policy: Mapping[str, Any], tool: str) -> list[Placed]:
+    """The rules that apply to a tool: of the exact entry, of the globs in file order, of `*`."""
+    globs = [entry for entry in policy["tools"] if is_about(entry, tool) and ("*" in entry or "?" in entry)]
+    exact = [entry for entry in policy["tools"] if entry == tool and entry not in globs and entry != "*"]
+    names = [*exact, *globs, *(entry for entry in policy["tools"] if entry == "*")]
+    return [Placed(name, at, rule) for name in names for at, rule in enumerate(policy["tools"][name]["rules"], 1)]
 
 
 def has_look_alikes(policy: Mapping[str, Any], tool: str, arguments: dict[str, Json]) -> bool:
     """True when an object of the arguments in which a rule reads a key has it, but for case, more than once."""
-    conditions = [
-        condition
-        for entry in entries(policy, tool)
-        for rule in policy["tools"][entry]["rules"]
-        for condition in rule.get("conditions", [])
-    ]
-    return any(_look_alike_on(steps(condition["path"]), arguments) for condition in conditions)
+    rules = rules_about(policy, tool)
+    paths = [each["path"] for rule in rules for each in rule.conditions if each["path"].startswith("args.")]
+    paths += [rule.amount_path for rule in rules if rule.amount_path]
+    return any(_look_alike_on(steps(path), arguments) for path in paths)
 
 
 def _look_alike_on(path: Sequence[str], arguments: dict[str, Json]) -> bool:
@@ -113,16 +202,137 @@ def _look_alike_on(path: Sequence[str], arguments: dict[str, Json]) -> bool:
     return False
 
 
-def refuses(rule: Mapping[str, Any], arguments: dict[str, Json]) -> bool:
-    """True when a rule refuses a call with these arguments, whatever was counted."""
-    if rule.get("action") == "deny":
-        return True
-    return not all(holds(condition, arguments) for condition in rule.get("conditions", []))
+# One rule.
 
 
-def holds(condition: Mapping[str, Any], arguments: dict[str, Json]) -> bool:
-    """True when one condition is met."""
-    found = lookup(arguments, steps(condition["path"]))
+def refusal(rule: Placed, arguments: dict[str, Json], totals: Mapping[str, Decimal]) -> Refusal | None:
+    """Why the rule refuses a call, whatever is left of its limit; None when it does not."""
+    if rule.amount_path and amount_of(rule, arguments) is None:
+        words = f"Rule {quoted(rule.name)} needs a number at {seen(rule.amount_path)}"
+        return Refusal(rule.name, words, "invalid_amount", monitors(rule))
+    if refuses(rule, arguments, totals):
+        kind = "spend_limit" if "spend_limit" in rule.said else "rule"
+        words = rule.own_reason or (
+            limit_reason(rule) if kind == "spend_limit" else f"Denied by rule {quoted(rule.name)}"
+        )
+        return Refusal(rule.name, words, kind, monitors(rule))
+    if monitors(rule) and asks(rule, arguments, totals):
+        return Refusal(rule.name, rule.own_reason, "approval_required", monitor=True)
+    return None
+
+
+def refuses(rule: Placed, arguments: dict[str, Json], totals: Mapping[str, Decimal]) -> bool:
+    """True when a rule whose amount can be counted refuses the call."""
+    match rule.said.get("action", "evaluate"):
+        case "deny":
+            return True
+        case "evaluate" if not all(holds(each, arguments, totals) for each in rule.conditions):
+            return True
+    most = rule.said.get("spend_limit", {}).get("per_call")
+    amount = amount_of(rule, arguments)
+    return (most is not None and amount is not None and amount > most) or cannot_be_met(rule)
+
+
+def cannot_be_met(rule: Placed) -> bool:
+    """True for a limit below any total that there can be: `lte -1`, `lt 0`."""
+    limit, exclusive = limit_of(rule)
+    return limit is not None and (limit < 0 or (exclusive and limit == 0))
+
+
+def asks(rule: Placed, arguments: dict[str, Json], totals: Mapping[str, Decimal]) -> bool:
+    """True when the rule asks for an approval of the call."""
+    wanted = rule.said.get("action") == "require_approval"
+    return wanted and all(holds(each, arguments, totals) for each in rule.conditions)
+
+
+def monitors(rule: Placed) -> bool:
+    """True for a rule that only reports."""
+    return rule.said.get("mode") == "monitor"
+
+
+def approval_of(policy: Mapping[str, Any], rule: Placed) -> Approval:
+    """What the rule says of its approvals, else the file, else the language."""
+    common = policy.get("approvals", {})
+    timeout = rule.said.get("approval_timeout", common.get("timeout", "30m"))
+    return Approval(length(timeout), length(common.get("use_within", "10m")), int(rule.said.get("approvers", 1)))
+
+
+def amount_of(rule: Placed, arguments: dict[str, Json]) -> Decimal | None:
+    """What a call adds to the rule's counter; None when it has no amount that can be counted."""
+    if rule.amount_path is None:
+        return Decimal(rule.said.get("state", {}).get("increment", 1))
+    found = lookup(arguments, steps(rule.amount_path))
+    if not isinstance(found, Decimal) or found < 0:
+        return None
+    digits = "".join(map(str, found.as_tuple().digits)).strip("0")
+    fits = len(digits) <= 34 and Decimal("1e-30") <= found < Decimal("1e31")
+    return found if fits or found == 0 else None
+
+
+def limit_of(rule: Placed) -> tuple[Decimal | None, bool]:
+    """The tightest limit on the rule's counter, and whether the total must stay below it."""
+    match rule.said:
+        case {"rate_limit": str(text)}:
+            return Decimal(text.split("/")[0]), False
+        case {"rate_limit": block}:
+            return Decimal(block["max"]), False
+        case {"spend_limit": block}:
+            return block.get("max"), False
+    tightest: tuple[Decimal | None, bool] = None, False
+    for each in rule.own_limits:
+        value, exclusive = each["value"], each["op"] == "lt"
+        if tightest[0] is None or value < tightest[0] or (value == tightest[0] and exclusive):
+            tightest = value, exclusive
+    return tightest
+
+
+def what_it_takes(rule: Placed, arguments: dict[str, Json]) -> Taken | None:
+    """What a call that passes takes from the rule's counter; None when it has none, or nothing that can be counted."""
+    match rule.said:
+        case {"rate_limit": str(text)}:
+            seconds, scope = SECONDS[text.split("/")[1]], "global"
+        case {"rate_limit": block}:
+            seconds, scope = length(block["window"]), block.get("scope", "session")
+        case {"spend_limit": block} if "max" not in block:
+            return None
+        case {"spend_limit": block} | {"state": block}:
+            seconds, scope = length(block["window"]), block.get("scope", "global")
+        case _:
+            return None
+    amount = amount_of(rule, arguments)
+    if amount is None:
+        return None
+    kind = "spend_limit" if rule.amount_path else "rate_limit"
+    # A limit that nobody can meet is the rule's own refusal, so no counter is asked to enforce it.
+    limit = (None, False) if cannot_be_met(rule) else limit_of(rule)
+    return Taken(rule.name, limit_reason(rule), kind, amount, *limit, seconds, scope)
+
+
+def limit_reason(rule: Placed) -> str:
+    """The words for the agent when a limit is exhausted."""
+    if rule.own_reason:
+        return rule.own_reason
+    text = rule.said.get("rate_limit")
+    if isinstance(text, str):
+        count, window = text.split("/")
+        return f"Rate limit of {count} per {window} reached. Try again later."
+    return f"Rate limit exceeded for {rule.name}"
+
+
+def length(time: str | Decimal) -> int:
+    """Seconds in `day`, `90s`, `15m`, `12h` or a number."""
+    if not isinstance(time, str):
+        return int(time)
+    return SECONDS[time] if time in SECONDS else int(time[:-1]) * {"s": 1, "m": 60, "h": 3600}[time[-1]]
+
+
+# One condition.
+
+
+def holds(condition: Mapping[str, Any], arguments: dict[str, Json], totals: Mapping[str, Decimal]) -> bool:
+    """True when one condition is met; a counter is read as it stands before the call."""
+    path = condition["path"]
+    found = totals[path] if path.startswith("state.") else lookup(arguments, steps(path))
     wanted = condition["value"]
     if condition["op"] == "exists":
         return (found is MISSING or found is None) is not wanted
@@ -210,51 +420,14 @@ def written(value: bool | Decimal) -> str:
     return f"-{text}" if sign and text != "0" else text
 
 
-def name_of(entry: str, at: int, rule: Mapping[str, Any]) -> str:
-    """A rule's own name, or its tool and position."""
-    return str(rule.get("name", f"{entry}#{at}"))
-
-
-def kind_of(rule: Mapping[str, Any]) -> str:
-    """What a refusal counts as."""
-    return "rate_limit" if "rate_limit" in rule else "rule"
-
-
-def reason_of(entry: str, at: int, rule: Mapping[str, Any]) -> str:
-    """The words for the agent."""
-    own = rule.get("reason", rule.get("on_deny"))
-    name = name_of(entry, at, rule)
-    match rule.get("rate_limit"):
-        case _ if own:
-            return str(own)
-        case None:
-            return f"Denied by rule {quoted(name)}"
-        case str(text):
-            count, window = text.split("/")
-            return f"Rate limit of {count} per {window} reached. Try again later."
-        case _:
-            return f"Rate limit exceeded for {name}"
-
-
-def taken(entry: str, at: int, rule: Mapping[str, Any]) -> Taken:
-    """What a call takes from the counter of a rule with a limit."""
-    limit = rule["rate_limit"]
-    if isinstance(limit, str):
-        count, window = limit.split("/")
-        limit = {"max": int(count), "window": window, "scope": "global"}
-    length = SECONDS.get(limit["window"], limit["window"])
-    return Taken(
-        name_of(entry, at, rule),
-        reason_of(entry, at, rule),
-        int(limit["max"]),
-        int(length),
-        limit.get("scope", "session"),
-    )
-
-
 def quoted(name: str) -> str:
     """A name between quotes, escaped as in a JSON string; letters that can be seen stand as they are."""
     return '"' + "".join(char if _stands(char) else _escape(char) for char in name) + '"'
+
+
+def seen(text: str) -> str:
+    """A text with what cannot be seen in it escaped."""
+    return "".join(char if char in '"\\' or _stands(char) else _escape(char) for char in text)
 
 
 def _stands(char: str) -> bool:

@@ -25,7 +25,7 @@ class Done:
 def sidecar(folder: Path, *words: str | Path, **env: str) -> Done:
     done = subprocess.run(
         [SIDECAR, *words], capture_output=True, text=True, check=False, cwd=folder, timeout=60,
-        env={"PATH": os.defpath, "HOME": str(folder), "COLUMNS": "80", **env},
+        env={"PATH": os.defpath, "PYTHONPATH": str(ROOT), "HOME": str(folder), "COLUMNS": "80", **env},
     )  # fmt: skip
     return Done(done.returncode, done.stdout, done.stderr.splitlines())
 
@@ -91,6 +91,36 @@ def test_a_policy_that_is_a_folder_or_no_utf8_is_said_in_one_line(here: Path) ->
         assert (done.status, len(done.errors)) == (1, 1)
 
 
+def test_several_files_are_checked_as_one_policy(here: Path) -> None:
+    (here / "more.yaml").write_text("hide: [x]\ntools: {u: {rules: [{action: deny}]}}")
+    assert sidecar(here, "validate", "-c", "good.yaml", "-c", "more.yaml") == Done(0, "Policy file is valid.\n", [])
+    done = sidecar(here, "validate", "-c", "good.yaml", "-c", "good.yaml")
+    assert (done.status, done.out, len(done.errors)) == (1, "", 1)
+    assert "good.yaml:1: tools.t (column 9): good.yaml:1 has this tool too" in done.errors[0]
+
+
+def test_problems_of_several_files_are_listed_together(here: Path) -> None:
+    (here / "worse.yaml").write_text("mode: x\nhide: [a, a]")
+    done = sidecar(here, "validate", "-c", "worse.yaml", "-c", "bad.yaml")
+    assert done.status == 1
+    assert [line.partition(": ")[0] for line in done.errors] == [
+        "bad.yaml:1", "bad.yaml:5", "worse.yaml:1", "worse.yaml:2",
+    ]  # fmt: skip
+
+
+def test_warnings_about_money_and_impossible_limits_are_shown(here: Path) -> None:
+    (here / "warned.yaml").write_text("""\
+tools:
+  t:
+    rules:
+      - spend_limit: {path: args.a, max: 5, window: day, scope: session}
+      - {conditions: [{path: state.t.n, op: lt, value: 0}], state: {counter: n, window: day}}
+""")
+    done = sidecar(here, "validate", "-c", "warned.yaml")
+    assert (done.status, done.out) == (0, "Policy file is valid.\n")
+    assert ["starts anew" in line or "nobody can meet" in line for line in done.errors] == [True, True]
+
+
 # Wrong usage
 
 
@@ -148,6 +178,18 @@ def test_a_wrong_policy_writes_nothing(here: Path) -> None:
     assert not (here / "out").exists()
 
 
+def test_several_files_are_compiled_to_one_bundle(here: Path) -> None:
+    (here / "more.yaml").write_text("tools: {'u*': {rules: [{action: deny}]}}")
+    both = ["-c", "good.yaml", "-c", "more.yaml"]
+    assert sidecar(here, "compile", *both, "-o", "out") == Done(0, "", [])
+    text = (here / "out" / "intercept" / "policy" / "t.rego").read_text()
+    assert [line.split(",")[0] for line in text.splitlines()[1:3]] == ["# Source: good.yaml", "# Source: more.yaml"]
+    assert sidecar(here, "compile", *both, "-o", "out", "--check").status == 0
+    done = sidecar(here, "compile", *reversed(both[1::2]), "-c", "good.yaml", "-o", "out", "--check")
+    assert done.status == 2
+    assert sidecar(here, "compile", "-c", "good.yaml", "-o", "out", "--check").status == 1
+
+
 # explain
 
 
@@ -172,6 +214,58 @@ def test_an_allowed_call_is_explained_with_what_is_counted(here: Path) -> None:
 def test_what_is_not_there_and_what_has_no_rule_is_said(here: Path) -> None:
     assert "the call has nothing there" in sidecar(here, "explain", "t", "-c", "good.yaml").out
     assert "no rule is about this tool; default: allow" in sidecar(here, "explain", "u", "-c", "good.yaml").out
+
+
+EVERYTHING = """\
+default: deny
+hide: [secret, "x_*"]
+tools:
+  pay:
+    rules:
+      - {name: cap, spend_limit: {path: args.n, per_call: 5, max: 9.5, window: day}}
+      - {name: many, conditions: [{path: state.pay.c, op: lt, value: 3}], state: {counter: c, window: 90s}}
+      - {name: before, conditions: [{path: state.pay.c, op: gte, value: 0}]}
+      - {name: big, action: require_approval, reason: ask a person, conditions: [{path: args.n, op: gt, value: 4}]}
+      - {name: watch, mode: monitor, conditions: [{path: args.to, op: eq, value: me}]}
+      - {name: seen, state: {counter: d, window: hour}}
+  "pay*": {rules: [{name: of pattern, action: allow}]}
+  "*": {rules: [{name: of all, rate_limit: 9/minute}]}
+  stop: {rules: [{name: never, action: deny}]}
+"""
+
+
+@pytest.mark.parametrize(("tool", "args", "lines"), [
+    ("pay", '{"n": 4, "to": "me"}', [
+        "allow: every rule that applies is met", "counts, at most 9.5 in 86400 s (global): cap",
+        "counts, less than 3 in 90 s (global): many",
+        "passes  before", "state.pay.c gte 0; the call has 0",
+        "asks for an approval when its conditions hold: big", "args.n gt 4; the call has 4", "passes  watch",
+        "counts, no limit in 3600 s (global): seen", "passes  of pattern", "counts, at most 9 in 60 s (global): of all",
+    ]),
+    ("pay", '{"n": 5}', [
+        "require_approval: ask a person", "refuses (only reports) watch", "the call has nothing there",
+    ]),
+    ("pay", '{"n": 6}', ["deny: Rate limit exceeded for cap", "refuses cap"]),
+    ("pay", "{}", ['deny: Rule "cap" needs a number at args.n', "refuses, for want of an amount: cap"]),
+    ("payment", "{}", ["allow: ", "passes  of pattern", "of all"]),
+    ("stop", "{}", ['deny: Denied by rule "never"', "refuses never"]),
+    ("secret", "{}", ['deny: Tool "secret" is hidden by policy']),
+    ("x_1", "{}", ['deny: Tool "x_1" is hidden by policy']),
+    ("other", "{}", ['deny: Tool "other" is not permitted by policy']),
+])  # fmt: skip
+def test_every_kind_of_rule_is_explained(tool: str, args: str, lines: list[str], here: Path) -> None:
+    (here / "all.yaml").write_text(EVERYTHING)
+    done = sidecar(here, "explain", tool, "-c", "all.yaml", "--args", args)
+    assert (done.status, done.errors) == (0, [])
+    assert done.out.startswith(lines[0])
+    assert [line for line in lines if line not in done.out] == []
+
+
+def test_a_call_is_explained_by_several_files(here: Path) -> None:
+    (here / "more.yaml").write_text("tools: {'*': {rules: [{name: of more, action: deny}]}}")
+    done = sidecar(here, "explain", "t", "-c", "good.yaml", "-c", "more.yaml", "--args", '{"n": 1}')
+    assert "refuses of more (more.yaml:1)" in done.out
+    assert "(good.yaml:1)" in done.out
 
 
 def test_a_call_that_the_sidecar_would_refuse_is_not_explained_as_allowed(here: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,13 @@ import pytest
 
 from sidecar.decision import Decision, question
 from sidecar.policy.bundle import Bundle, archive, build, write
+from sidecar.policy.check import check
 from sidecar.policy.compile import compile_policy
+from sidecar.policy.merge import merge
+from sidecar.policy.model import glob
 from sidecar.policy.read import read
-from tests.policy.test_agreement import ask, yaml
+from tests.policy.evaluator import matches
+from tests.policy.test_agreement import ask, ask_visible, yaml
 from tests.support import OPA, ROOT, SIDECAR
 
 EXAMPLES = sorted((ROOT / "policies").glob("*.yaml"))
@@ -34,9 +40,24 @@ INJECTIONS = [
 
 
 def bundle_of(text: str, file: str = "p.yaml") -> Bundle:
-    policy, problems = read(text, file)
-    assert [problem for problem in problems if not problem.warning] == []
+    return bundle_of_files({file: text})
+
+
+def bundle_of_files(texts: dict[str, str]) -> Bundle:
+    files, problems = [], []
+    for name, text in texts.items():
+        file, found = read(text, name)
+        files.append(file)
+        problems += found
+    policy, clashes = merge(files)
+    assert [problem for problem in (*problems, *clashes, *check(policy)) if not problem.warning] == []
     return build(compile_policy(policy), serial=1)
+
+
+def facts(bundle: Bundle) -> dict[str, Any]:
+    found = json.loads(bundle.files["intercept/facts/data.json"], parse_float=Decimal)
+    assert isinstance(found, dict)
+    return found
 
 
 def named_rules(names: list[str]) -> str:
@@ -158,3 +179,241 @@ def test_a_policy_that_only_denies_has_no_rule_that_proves_anything(tmp_path: Pa
     assert [decision.action for decision in ask(bundle, [question("s", tool, {}) for tool in "tuv"])] == [
         "deny", "allow", "allow",
     ]  # fmt: skip
+
+
+# Each kind of rule, as a person reads it.
+
+READABLE = {
+    "spend_limit: {path: args.a, per_call: 500, max: 1e3, window: day}": """\
+# METADATA
+# title: r
+# description: A call passes when every line holds; the sidecar counts args.a, at most 1000 in each day (global).
+# custom:
+#   file: p.yaml
+#   line: 1
+passes contains "t#1" if {
+	input.tool == "t"
+	operator.at_most(input.arguments.a, 500)
+}
+
+amounts["t#1"] := operator.amount(input.arguments.a) if input.tool == "t"
+""",
+    "state: {counter: n, window: 90s, scope: session}": """\
+# METADATA
+# title: r
+# description: Every call passes; the sidecar counts it, without a limit in each 90 s (session).
+# custom:
+#   file: p.yaml
+#   line: 1
+passes contains "t#1" if input.tool == "t"
+""",
+    "conditions: [{path: state.t.n, op: lt, value: 2.50}, {path: state.t.n, op: gte, value: 1}], "
+    "state: {counter: n, window: 60}": """\
+# METADATA
+# title: r
+# description: A call passes when every line holds; the sidecar counts it, less than 2.5 in each 60 s (global).
+# custom:
+#   file: p.yaml
+#   line: 1
+passes contains "t#1" if {
+	input.tool == "t"
+	operator.at_least(input.counters["state.t.n"], 1)
+}
+""",
+    "action: require_approval, conditions: [{path: args.n, op: gt, value: 5}]": """\
+# METADATA
+# title: r
+# description: Every call passes; some ask for an approval.
+# custom:
+#   file: p.yaml
+#   line: 1
+passes contains "t#1" if input.tool == "t"
+
+asks contains "t#1" if {
+	input.tool == "t"
+	operator.above(input.arguments.n, 5)
+}
+""",
+    "conditions: [{path: state.t.n, op: lte, value: -1}], state: {counter: n, window: day}": """\
+# Rule r, p.yaml, line 1. Denies: no rule here proves "t#1", so no call passes it.
+""",
+}
+
+
+@pytest.mark.parametrize(("rule", "rego"), READABLE.items(), ids=["spend", "count", "limit", "approval", "impossible"])
+def test_each_kind_of_rule_can_be_read(rule: str, rego: str, tmp_path: Path) -> None:
+    bundle = bundle_of(f"tools: {{t: {{rules: [{{name: r, {rule}}}]}}}}")
+    assert_clean(bundle, tmp_path)
+    [text] = generated(bundle).values()
+    assert text.endswith(f"\n\n{rego}")
+
+
+def test_a_request_for_approval_keeps_the_limit_of_one_call() -> None:
+    rule = "{action: require_approval, reason: ask, spend_limit: {path: args.a, per_call: 500}}"
+    bundle = bundle_of(f"tools: {{t: {{rules: [{rule}]}}}}")
+    answers = ask(bundle, [question("s", "t", {"a": amount}) for amount in (500, 501, -1)])
+    assert [answer.action for answer in answers] == ["require_approval", "deny", "deny"]
+    assert [answer.kind for answer in answers] == ["approval_required", "spend_limit", "invalid_amount"]
+
+
+def test_facts_say_what_is_counted_and_how() -> None:
+    known = facts(
+        bundle_of("""\
+tools:
+  t:
+    rules:
+      - {name: a, rate_limit: 5/hour, refund: on_failure}
+      - {name: b, spend_limit: {path: args.o.a, max: 0.1, window: 90s, scope: principal}, reason: no money}
+      - {name: c, conditions: [{path: state.t.n, op: lt, value: 3}], state: {counter: n, window: day, increment: 0.5}}
+      - {name: d, mode: monitor, state: {counter: m, window: day}, refund: never}
+""")
+    )
+    hourly = {
+        "counter": "t._rate_hour", "limit": 5, "window": "hour", "scope": "global", "kind": "rate_limit",
+        "reason": "Rate limit of 5 per hour reached. Try again later.",
+    }  # fmt: skip
+    spent = {
+        "counter": "t._spend_90_principal_o/a", "limit": Decimal("0.1"), "window": 90, "scope": "principal",
+        "kind": "spend_limit", "reason": "no money",
+    }  # fmt: skip
+    counted = {
+        "counter": "t.n", "limit": 3, "exclusive": True, "window": "day", "scope": "global", "kind": "rate_limit",
+        "reason": "Rate limit exceeded for c",
+    }  # fmt: skip
+    watched = {
+        "counter": "t.m", "limit": None, "window": "day", "scope": "global", "kind": "rate_limit",
+        "reason": "Rate limit exceeded for d",
+    }  # fmt: skip
+    said = known["tools"]["t"]
+    assert [rule["limit"] for rule in said] == [hourly, spent, counted, watched]
+    assert [rule.get("increment") for rule in said] == [1, None, Decimal("0.5"), 1]
+    assert [rule.get("amount") for rule in said] == [None, "args.o.a", None, None]
+    assert [rule["refund"] for rule in said] == ["on_failure", "on_error", "on_error", "never"]
+    assert [rule["monitor"] for rule in said] == [False, False, False, True]
+    assert [rule["kind"] for rule in said] == ["rate_limit", "spend_limit", "rule", "rule"]
+    assert [rule["reason"] for rule in said[1:]] == ["no money", 'Denied by rule "c"', 'Denied by rule "d"']
+    assert [(rule["id"], rule["name"], rule["file"], rule["line"]) for rule in said] == [
+        (f"t#{at}", name, "p.yaml", at + 3) for at, name in enumerate("abcd", 1)
+    ]
+
+
+def test_facts_say_who_must_agree_and_until_when() -> None:
+    known = facts(
+        bundle_of("""\
+approvals: {timeout: 1h, use_within: 90s, hold: 5s, four_eyes: true, mask: [args.k], notify: {webhook: {url: "https://x/y"}}}
+tools: {t: {rules: [{action: require_approval}, {action: require_approval, approval_timeout: 2m, approvers: 2}]}}
+""")
+    )
+    assert known["approvals"] == {
+        "timeout": 3600, "use_within": 90, "hold": 5, "four_eyes": True, "mask": [["k"]],
+        "webhook": {"url": "https://x/y", "secret_env": None},
+    }  # fmt: skip
+    assert [rule["approval"] for rule in known["tools"]["t"]] == [
+        {"timeout": 3600, "use_within": 90, "approvers": 1}, {"timeout": 120, "use_within": 90, "approvers": 2},
+    ]  # fmt: skip
+
+
+def test_facts_say_what_is_hidden_and_what_patterns_apply() -> None:
+    known = facts(bundle_of(
+        "mode: monitor\ndefault: deny\nhide: [b, 'get_*', '*', 'a.b']\ntools: {'v?': {rules: [{action: deny}]}, t: }"
+    ))  # fmt: skip
+    assert (known["mode"], known["default"]) == ("monitor", "deny")
+    assert known["hide"] == {"tools": ["b", "a.b"], "patterns": ["^(?s:get_.*)$", "^(?s:.*)$"]}
+    assert [(item["name"], item["pattern"], len(item["rules"])) for item in known["patterns"]] == [
+        ("v?", "^(?s:v.)$", 1)
+    ]  # fmt: skip
+    assert (known["tools"], known["any_tool"]) == ({"t": []}, [])
+
+
+def test_what_a_rule_reads_of_a_counter_is_the_one_that_is_taken_from() -> None:
+    bundle = bundle_of("""\
+tools:
+  "*": {rules: [{rate_limit: 9/hour}, {conditions: [{path: state.get.x.n, op: lt, value: 5}]}]}
+  get.x: {rules: [{action: allow, state: {counter: n, window: 90s, scope: session}}]}
+  _global: {rules: [{action: allow, state: {counter: n, window: day}}]}
+  u:
+    rules:
+      - conditions: [{path: state._global._rate_hour, op: lt, value: 5}, {path: state._global.n, op: lt, value: 5}]
+""")
+    reads = {read.name: (read.counter, read.window, read.scope) for read in bundle.terms.reads_of("u").counters}
+    assert reads == {
+        "state._global._rate_hour": ("_global._rate_hour", 3600, "global"),
+        "state._global.n": ('"_global".n', 86400, "global"), "state.get.x.n": ("get.x.n", 90, "session"),
+    }  # fmt: skip
+    totals = dict.fromkeys(reads, 0)
+    answers = ask(bundle, [question("s", tool, {}, totals) for tool in ("get.x", "_global", "u")])
+    taken = {(item.counter, item.seconds, item.scope) for answer in answers for item in answer.reserve}
+    assert taken == set(reads.values())
+    assert [read.name for read in bundle.terms.reads_of("other").counters] == ["state.get.x.n"]
+
+
+ODD_GLOBS = [
+    *(f"{name}*" for name in ODD_NAMES), *(f"?{name}" for name in INJECTIONS[:-1]), "**", "?", "*?*", "[a-z]*",
+    "a.*", "(*", "\\*", "^*$", "*$", "{*}", "*|x", "?+",
+]  # fmt: skip
+
+
+def test_odd_globs_match_themselves_as_everywhere(tmp_path: Path) -> None:
+    globs = [name for name in dict.fromkeys(ODD_GLOBS) if name != "*"]
+    tools = {name: {"rules": [{"name": f"rule of {at}", "action": "deny"}]} for at, name in enumerate(globs)}
+    bundle = bundle_of(yaml({"default": "deny", "tools": tools}))
+    assert_clean(bundle, tmp_path)
+    asked = [*(name.replace("*", "-\n-").replace("?", "é") for name in globs), *ODD_NAMES, "x"]
+    for tool, decision in zip(asked, ask(bundle, [question("s", tool, {}) for tool in asked]), strict=True):
+        about = [f"rule of {at}" for at, name in enumerate(globs) if matches(name, tool)]
+        assert [violation.rule for violation in decision.violations] == (about or ["(default deny)"]), tool
+
+
+def test_a_glob_is_the_same_in_the_sidecar_and_in_the_engine() -> None:
+    for name in ODD_GLOBS:
+        bundle = bundle_of(yaml({"tools": {name: {"rules": [{"spend_limit": {"path": "args.a", "per_call": 1}}]}}}))
+        for tool in (*ODD_NAMES, *(f"x{other}" for other in INJECTIONS[:-1])):
+            assert bool(bundle.terms.reads_of(tool).paths) is matches(name, tool), (name, tool)
+    assert not re.compile(glob("get_?")).fullmatch("get_")
+
+
+def test_odd_names_can_be_hidden_and_no_others_are(tmp_path: Path) -> None:
+    names = [name for name in dict.fromkeys([*ODD_NAMES, *INJECTIONS]) if name.strip() and len(name) < 400]
+    hidden = names[::2]
+    shown = [name for name in names if not any(matches(other, name) for other in hidden)]
+    bundle = bundle_of(yaml({"hide": hidden, "tools": {"t+": {"rules": [{"action": "deny"}]}}}))
+    assert_clean(bundle, tmp_path)
+    assert list(ask_visible(bundle, names).visible) == shown
+    for name, decision in zip(names, ask(bundle, [question("s", name, {}) for name in names]), strict=True):
+        assert decision.kind == ("allow" if name in shown else "hidden")
+
+
+def counting_and_reading(names: list[str]) -> Bundle:
+    counting = [{"state": {"counter": name, "window": "day", "increment_from": "args.a"}} for name in names]
+    reading = [{"conditions": [{"path": f"state.x.y.{name}", "op": "lt", "value": 5}]} for name in names]
+    return bundle_of(yaml({"tools": {"x.y": {"rules": counting}, "u": {"rules": reading}}}))
+
+
+def test_odd_counters_are_counted_and_read_by_their_names(tmp_path: Path) -> None:
+    names = [name for name in dict.fromkeys(INJECTIONS) if "." not in name]
+    # `opa fmt` writes these characters in a step of a path as it cannot read them itself.
+    assert_clean(
+        counting_and_reading([name for name in names if not re.search("[\0\v\x7f\U000e0001]", name)]), tmp_path
+    )
+    bundle = counting_and_reading(names)
+    [taking] = ask(bundle, [question("s", "x.y", {"a": 2})])
+    assert [item.counter for item in taking.reserve] == [f"x.y.{name}" for name in names]
+    totals = {f"state.x.y.{name}": 5 * (at % 2) for at, name in enumerate(names)}
+    [read_of] = ask(bundle, [question("s", "u", {}, totals)])
+    assert [item.rule for item in read_of.violations] == [f"u#{at}" for at in range(2, len(names) + 1, 2)]
+
+
+def test_two_files_are_one_bundle_that_names_both(tmp_path: Path) -> None:
+    texts = {
+        "a.yaml": "default: deny\ntools: {t: {rules: [{action: deny, name: of a}]}}",
+        "b.yaml": "hide: [x]\ntools: {u: {rules: [{conditions: [{path: args.a, op: eq, value: 1}]}]}}",
+    }
+    bundle = bundle_of_files(texts)
+    assert_clean(bundle, tmp_path)
+    assert [source["file"] for source in facts(bundle)["sources"]] == ["a.yaml", "b.yaml"]
+    for text in generated(bundle).values():
+        assert [line[:17] for line in text.splitlines()[1:3]] == ["# Source: a.yaml,", "# Source: b.yaml,"]
+    answers = ask(bundle, [question("s", tool, {"a": 1}) for tool in ("t", "u", "x", "v")])
+    assert [answer.kind for answer in answers] == ["rule", "allow", "hidden", "default_deny"]
+    assert archive(bundle) == archive(bundle_of_files(texts))
+    assert archive(bundle) != archive(bundle_of_files(dict(reversed(texts.items()))))

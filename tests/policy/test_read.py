@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from textwrap import indent
 
 import pytest
 
-from sidecar.policy.model import Policy, RateLimit, Rule
+from sidecar.policy.check import check
+from sidecar.policy.merge import merge
+from sidecar.policy.model import (
+    Approval,
+    Approvals,
+    Bound,
+    CounterName,
+    Policy,
+    PolicyFile,
+    RateLimit,
+    Rule,
+    SpendLimit,
+    State,
+    Webhook,
+    Window,
+)
+from sidecar.policy.problem import Problem
 from sidecar.policy.read import read
 
 
+def look(text: str) -> tuple[PolicyFile, Policy, list[Problem]]:
+    """A file, the policy that it makes alone, and every problem in the order of the file."""
+    file, problems = read(text, "p.yaml")
+    made, clashes = merge([file])
+    return file, made, sorted({*problems, *clashes, *check(made)})
+
+
 def policy(text: str) -> Policy:
-    made, problems = read(text, "p.yaml")
+    _, made, problems = look(text)
     assert problems == []
     return made
 
@@ -22,7 +46,14 @@ def rule(text: str) -> Rule:
 
 
 def problems(text: str) -> list[str]:
-    return [str(problem) for problem in read(text, "p.yaml")[1]]
+    return [str(problem) for problem in look(text)[2]]
+
+
+def warnings(text: str) -> list[str]:
+    """The warnings about a policy that is good."""
+    found = look(text)[2]
+    assert all(problem.warning for problem in found), found
+    return [str(problem) for problem in found]
 
 
 def of_rule(text: str) -> list[str]:
@@ -32,6 +63,9 @@ def of_rule(text: str) -> list[str]:
 def of_condition(text: str) -> list[str]:
     return of_rule(f"- conditions:\n    - {text}")
 
+
+MINUTE = Window(60, "minute")
+DAY = Window(86400, "day")
 
 # What is understood.
 
@@ -53,8 +87,8 @@ def test_a_file_may_say_next_to_nothing(text: str) -> None:
 
 
 def test_default_and_description_are_kept() -> None:
-    made = policy("description: for tests\ndefault: deny")
-    assert (made.description, made.default) == ("for tests", "deny")
+    file, made, _ = look("description: for tests\ndefault: deny")
+    assert (file.description, file.default, made.default) == ("for tests", "deny", "deny")
 
 
 @pytest.mark.parametrize(("text", "action"), [
@@ -71,12 +105,14 @@ def test_on_deny_is_another_word_for_reason_and_an_empty_one_is_none() -> None:
 
 
 @pytest.mark.parametrize(("text", "expected"), [
-    ("5/minute", RateLimit(5, 60, "minute", "global", True)), ("1/day", RateLimit(1, 86400, "day", "global", True)),
-    ("{max: 2, window: 60}", RateLimit(2, 60, "60", "session", False)),
-    ("{max: 2, window: hour}", RateLimit(2, 3600, "hour", "session", False)),
-    ("{max: 2, window: 90s, scope: global}", RateLimit(2, 90, "90", "global", False)),
-    ("{max: 2, window: 15m}", RateLimit(2, 900, "900", "session", False)),
-    ("{max: 2, window: 12h, scope: session}", RateLimit(2, 43200, "43200", "session", False)),
+    ("5/minute", RateLimit(5, MINUTE, "global", True)), ("1/day", RateLimit(1, DAY, "global", True)),
+    ("{max: 2, window: 60}", RateLimit(2, Window(60, "60"), "session", False)),
+    ("{max: 2, window: hour}", RateLimit(2, Window(3600, "hour"), "session", False)),
+    ("{max: 2, window: 90s, scope: global}", RateLimit(2, Window(90, "90"), "global", False)),
+    ("{max: 2, window: 15m}", RateLimit(2, Window(900, "900"), "session", False)),
+    ("{max: 2, window: 12h, scope: session}", RateLimit(2, Window(43200, "43200"), "session", False)),
+    ("{max: 2, window: 60, scope: principal}", RateLimit(2, Window(60, "60"), "principal", False)),
+    ("{max: 2, window: 1d}", RateLimit(2, Window(86400, "86400"), "session", False)),
 ])  # fmt: skip
 def test_a_rate_limit_has_two_forms(text: str, expected: RateLimit) -> None:
     assert rule(f"rate_limit: {text}").rate_limit == expected
@@ -84,7 +120,127 @@ def test_a_rate_limit_has_two_forms(text: str, expected: RateLimit) -> None:
 
 def test_a_path_may_hold_any_characters_between_its_dots() -> None:
     [condition] = rule('conditions: [{path: "args.naïve-key.$id. 0", op: eq, value: null}]').conditions
-    assert condition.path == ("naïve-key", "$id", " 0")
+    assert condition.subject == ("naïve-key", "$id", " 0")
+
+
+def test_a_path_into_the_state_names_a_tool_and_its_counter() -> None:
+    made = policy("""\
+tools:
+  get.order:
+    rules:
+      - {action: allow, state: {counter: n, window: day}}
+      - {rate_limit: 5/day}
+  "*":
+    rules:
+      - {rate_limit: 9/hour}
+      - conditions:
+          - {path: state.get.order.n, op: lt, value: 5}
+          - {path: state.get.order._rate_day, op: eq, value: 0}
+          - {path: state._global._rate_hour, op: exists, value: true}
+""")
+    subjects = [condition.subject for condition in made.entries[1].rules[1].conditions]
+    assert subjects == [
+        CounterName("get.order", "n"), CounterName("get.order", "_rate_day"), CounterName("_global", "_rate_hour"),
+    ]  # fmt: skip
+    assert made.entries[1].rules[1].own_limits == ()
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("{counter: n, window: day}", State("n", DAY, Decimal(1), None, "global")),
+    ("{counter: n, window: 90s, increment: 0.5, scope: session}",
+     State("n", Window(90, "90"), Decimal("0.5"), None, "session")),
+    ("{counter: 'é x', window: 60, increment_from: args.a.b, scope: principal}",
+     State("é x", Window(60, "60"), Decimal(1), ("a", "b"), "principal")),
+])  # fmt: skip
+def test_a_state_block_counts_ones_increments_or_amounts(text: str, expected: State) -> None:
+    made = rule(f"state: {text}")
+    assert (made.state, made.action, made.bound) == (expected, "allow", None)
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("{path: args.a, per_call: 5}", SpendLimit(("a",), Decimal(5), None, None, "global")),
+    ("{path: args.a, max: 100.5, window: day}", SpendLimit(("a",), None, Decimal("100.5"), DAY, "global")),
+    ("{path: args.o.a, per_call: 0, max: 1e3, window: 12h, scope: principal}",
+     SpendLimit(("o", "a"), Decimal(0), Decimal(1000), Window(43200, "43200"), "principal")),
+])  # fmt: skip
+def test_a_spend_limit_bounds_one_call_the_total_or_both(text: str, expected: SpendLimit) -> None:
+    made = rule(f"spend_limit: {text}")
+    assert made.spend_limit == expected
+    assert (made.counter is None) is (expected.max is None)
+
+
+@pytest.mark.parametrize(("bounds", "tightest"), [
+    ([("lte", "5")], Bound(Decimal(5), False)), ([("lt", "5")], Bound(Decimal(5), True)),
+    ([("lte", "5"), ("lt", "5")], Bound(Decimal(5), True)),
+    ([("lt", "6"), ("lte", "5.5")], Bound(Decimal("5.5"), False)),
+    ([("gte", "5")], None), ([("gt", "1"), ("lte", "9")], Bound(Decimal(9), False)),
+])  # fmt: skip
+def test_the_tightest_of_several_bounds_is_the_limit(bounds: list[tuple[str, str]], tightest: Bound | None) -> None:
+    conditions = ", ".join(f"{{path: state.t.n, op: {op}, value: {value}}}" for op, value in bounds)
+    made = rule(f"{{state: {{counter: n, window: day}}, conditions: [{conditions}]}}")
+    assert made.bound == tightest
+    assert [item.op for item in made.asked] == [op for op, _ in bounds if op not in ("lt", "lte")]
+
+
+def test_a_request_for_approval_does_not_limit_by_its_conditions() -> None:
+    made = rule(
+        "{action: require_approval, state: {counter: n, window: day},"
+        " conditions: [{path: state.t.n, op: lte, value: 5}]}"
+    )
+    assert (made.bound, len(made.asked)) == (None, 1)
+
+
+def test_approvals_are_read_with_what_holds_when_nothing_is_said() -> None:
+    assert (
+        policy("tools: {}").approvals == policy("approvals: {}").approvals == Approvals(1800, 600, 0, False, (), None)
+    )
+    made = policy("""\
+approvals:
+  timeout: 1h
+  use_within: 90s
+  hold: 45s
+  four_eyes: true
+  mask: [args.key, args.card.number]
+  notify: {webhook: {url: "https://example.org/hook", secret_env: HOOK}}
+""").approvals
+    hook = Webhook("https://example.org/hook", "HOOK")
+    assert made == Approvals(3600, 90, 45, True, (("key",), ("card", "number")), hook)
+
+
+def test_a_rule_may_have_its_own_approvers_and_time() -> None:
+    assert rule("{action: require_approval}").approval == Approval(None, 1)
+    assert rule("{action: require_approval, approvers: 2, approval_timeout: 5m}").approval == Approval(300, 2)
+
+
+def test_monitor_is_said_of_a_file_or_of_a_rule() -> None:
+    assert [policy(f"mode: {mode}").mode for mode in ("enforce", "monitor")] == ["enforce", "monitor"]
+    assert policy("").mode == "enforce"
+    assert [rule(f"{{action: deny, mode: {mode}}}").monitor for mode in ("enforce", "monitor")] == [False, True]
+
+
+def test_hide_keeps_names_and_patterns_in_order() -> None:
+    made = policy("hide: [b, 'get_*', a, '?', '*']")
+    assert [item.name for item in made.hide] == ["b", "get_*", "a", "?", "*"]
+
+
+@pytest.mark.parametrize(("tool", "is_pattern"), [
+    ("*", False), ("get_*", True), ("v?", True), ("**", True), ("[a]", False), ("a.b", False),
+])  # fmt: skip
+def test_a_tool_with_a_star_or_a_question_mark_is_a_pattern(tool: str, is_pattern: bool) -> None:
+    [entry] = policy(f"tools: {{'{tool}': {{rules: []}}}}").entries
+    assert entry.is_pattern is is_pattern
+
+
+@pytest.mark.parametrize(("entry", "counters"), [("*", "_global"), ("_global", '"_global"'), ("t*", "t*"), ("t", "t")])
+def test_a_tool_that_is_called_global_has_counters_of_its_own(entry: str, counters: str) -> None:
+    [made] = policy(f"tools: {{'{entry}': {{rules: [{{rate_limit: 1/day}}]}}}}").entries
+    assert made.counters == counters
+
+
+@pytest.mark.parametrize("refund", ["on_error", "on_failure", "never"])
+def test_a_rule_with_a_limit_says_when_it_gives_back(refund: str) -> None:
+    assert rule(f"{{rate_limit: 1/day, refund: {refund}}}").refund == refund
+    assert rule("{rate_limit: 1/day}").refund == "on_error"
 
 
 # What is refused.
@@ -118,24 +274,17 @@ def test_a_problem_says_where_it_is_and_what_to_write_instead() -> None:
     ("tools: {t: {rules: [{rate_limit: {max: 1, windw: 1}}]}}", "window"),
     ("tools: {t: {rules: [{action: dny}]}}", "deny"), ("default: alow", "allow"),
     ("tools: {t: {rules: [{rate_limit: {max: 1, window: 1, scope: sesion}}]}}", "session"),
+    ("hid: [a]", "hide"), ("mode: monitr", "monitor"), ("approvals: {timout: 1h}", "timeout"),
+    ("approvals: {notify: {webhok: {}}}", "webhook"),
+    ("tools: {t: {rules: [{action: require_aproval}]}}", "require_approval"),
+    ("tools: {t: {rules: [{spend_limits: {}}]}}", "spend_limit"),
+    ("tools: {t: {rules: [{rate_limit: 1/day, refund: on_eror}]}}", "on_error"),
+    ("tools: {t: {rules: [{state: {counter: n, window: day, increment_form: args.a}}]}}", "increment_from"),
+    ("tools: {t: {rules: [{spend_limit: {path: args.a, percall: 1}}]}}", "per_call"),
+    ("tools: {t: {rules: [{conditions: [{path: args.a, op: not-in, value: [1]}]}]}}", "not_in"),
 ])  # fmt: skip
 def test_a_near_miss_is_answered_with_the_word_that_was_meant(text: str, near: str) -> None:
     assert any(f'did you mean "{near}"?' in problem for problem in problems(text))
-
-
-@pytest.mark.parametrize("text", [
-    "hide: [a]", "mode: enforce", "mode: monitor", "approvals: {}", "tools: {t: {rules: [{action: require_approval}]}}",
-    "tools: {t: {rules: [{action: deny, mode: monitor}]}}", "tools: {t: {rules: [{action: allow, approvers: 2}]}}",
-    "tools: {t: {rules: [{spend_limit: {path: args.a, max: 1, window: day}}]}}", "tools: {'get_*': {rules: []}}",
-    "tools: {t: {rules: [{action: allow, state: {counter: n, window: day}}]}}", "tools: {'v?': {rules: []}}",
-    "tools: {'**': }",
-    "tools: {t: {rules: [{conditions: [{path: state.t.n, op: lte, value: 1}]}]}}",
-    "tools: {t: {rules: [{action: allow, approval_timeout: 1h}]}}",
-    "tools: {t: {rules: [{rate_limit: {max: 1, window: 60, scope: principal}}]}}",
-])  # fmt: skip
-def test_what_is_not_built_is_refused(text: str) -> None:
-    _, found = read(text, "p.yaml")
-    assert any(not problem.warning for problem in found)
 
 
 @pytest.mark.parametrize("text", ["- a", "5", "text", "tools: [a]", "tools: 5", "tools: {t: []}", "tools: {t: x}",
@@ -209,8 +358,199 @@ def test_a_condition_needs_its_three_keys(missing: str) -> None:
     assert problem.endswith(f"a condition needs path, op and value: {missing} is missing")
 
 
+@pytest.mark.parametrize("text", [
+    "{counter: n}", "{window: day}", "{}", "{counter: '', window: day}", "{counter: 5, window: day}",
+    "{counter: a.b, window: day}", "{counter: _rate_day, window: day}", "{counter: n, window: week}",
+    "{counter: n, window: 0}", "{counter: n, window: day, increment: 0}", "{counter: n, window: day, increment: -1}",
+    "{counter: n, window: day, increment: '1'}", "{counter: n, window: day, increment_from: amount}",
+    "{counter: n, window: day, increment_from: state.t.n}", "{counter: n, window: day, increment_from: args.a..b}",
+    "{counter: n, window: day, scope: all}", "{counter: n, window: day, limit: 5}", "{counter: n, window: 367d}",
+])  # fmt: skip
+def test_a_state_block_that_is_none_is_refused(text: str) -> None:
+    assert of_rule(f"- {{action: allow, state: {text}}}") != []
+
+
+@pytest.mark.parametrize("text", [
+    "{}", "{path: args.a}", "{max: 5, window: day}", "{path: args.a, max: 5}",
+    "{path: args.a, per_call: 5, window: day}",
+    "{path: amount, per_call: 5}", "{path: args.a, per_call: -5}", "{path: args.a, per_call: '5'}",
+    "{path: args.a, max: -1, window: day}", "{path: args.a, max: 5, window: month}", "{path: state.t.n, per_call: 5}",
+    "{path: args.a, per_call: 5, scope: team}", "{path: args.a, per_call: 5, currency: usd}",
+    "{path: args., per_call: 5}",
+])  # fmt: skip
+def test_a_spend_limit_that_is_none_is_refused(text: str) -> None:
+    assert of_rule(f"- spend_limit: {text}") != []
+
+
+@pytest.mark.parametrize("text", [
+    "[]", "5", "{timeout: 0}", "{timeout: soon}", "{timeout: -1m}", "{use_within: 367d}", "{hold: 1.5s}",
+    "{four_eyes: yes}",
+    "{four_eyes: 1}", "{mask: args.a}", "{mask: [a]}", "{mask: [state.t.n]}", "{notify: {}, also: 1}",
+    "{notify: {webhook: {}}}", "{notify: {webhook: {url: example.org}}}", "{notify: {webhook: {url: 'ftp://x/y'}}}",
+    "{notify: {webhook: {url: 'https://x/y', secret: s}}}", "{notify: {mail: x}}", "{timeout: }",
+])  # fmt: skip
+def test_approvals_that_make_no_sense_are_refused(text: str) -> None:
+    assert [problem for problem in problems(f"approvals: {text}") if "approvals" in problem] != []
+
+
+@pytest.mark.parametrize("text", [
+    "a", "{a: b}", "['']", "['  ']", "[a, a]", "[5]", "[true]", "[[a]]", "[a, ~]",
+])  # fmt: skip
+def test_a_hide_list_that_is_none_is_refused(text: str) -> None:
+    assert all(problem.startswith("p.yaml:1: hide") for problem in problems(f"hide: {text}"))
+    assert problems(f"hide: {text}") != []
+
+
+@pytest.mark.parametrize(("text", "advice"), [
+    ("state.t", "write state.<tool>.<counter>"), ("state.t.", "write state.<tool>.<counter>"),
+    ("state..n", "write state.<tool>.<counter>"), ("state.", "write state.<tool>.<counter>"),
+    ("state", "write args."), ("'state.*.n'", "write state._global.n"), ("args.a..b", "an empty step"),
+    ("args.a.", "an empty step"), ("body.a", "write args."), ("args", "write args."),
+    ("state.t.n", "add state: {counter: n} to a rule of"), ("state._global.n", "counted by no rule"),
+    ("state.u.n", "counted by no rule"), ("state.t._rate_day", "counted by no rule"),
+])  # fmt: skip
+def test_a_path_that_leads_nowhere_is_answered_with_what_to_write(text: str, advice: str) -> None:
+    found = of_condition(f"{{path: {text}, op: eq, value: 1}}")
+    assert all(problem.startswith("p.yaml:5: tools.t.rules[1].conditions[1].path (column 20)") for problem in found)
+    assert any(advice in problem for problem in found)
+
+
+@pytest.mark.parametrize(("text", "advice"), [
+    ("{action: deny, state: {counter: n, window: day}}", "remove one of the two"),
+    ("{action: deny, spend_limit: {path: args.a, per_call: 1}}", "remove one of the two"),
+    ("{rate_limit: 1/day, state: {counter: n, window: day}}", "write a rule for each"),
+    ("{rate_limit: 1/day, spend_limit: {path: args.a, per_call: 1}}", "write a rule for each"),
+    ("{spend_limit: {path: args.a, per_call: 1}, state: {counter: n, window: day}}", "write a rule for each"),
+    ("{spend_limit: {path: args.a, per_call: 1}, conditions: [{path: args.a, op: eq, value: 1}]}", "a rule before it"),
+    ("{action: deny, approvers: 2}", "belongs to a rule with action: require_approval"),
+    ("{rate_limit: 1/day, approval_timeout: 1h}", "belongs to a rule with action: require_approval"),
+    ("{action: require_approval, approvers: 0}", "a whole number above 0"),
+    ("{action: require_approval, approvers: 1.5}", "a whole number above 0"),
+    ("{action: require_approval, approval_timeout: soon}", "write as 90s, 15m, 12h"),
+    ("{action: require_approval, refund: never}", "refund belongs to a rule with a limit"),
+    ("{action: deny, mode: watch}", "must be enforce or monitor"),
+    ("{reason: a, on_deny: b, action: deny}", "keep one of the two"),
+])  # fmt: skip
+def test_what_may_not_stand_together_is_answered_with_what_to_write(text: str, advice: str) -> None:
+    [problem] = of_rule(f"- {text}")
+    assert problem.startswith("p.yaml:4: tools.t.rules[1]")
+    assert advice in problem
+
+
+def test_two_rules_of_a_tool_count_on_counters_of_their_own() -> None:
+    state = "{action: allow, state: {counter: n, window: %s}}"
+    [problem] = of_rule(f"- {state % 'day'}\n- {state % 'hour'}")
+    assert problem.startswith("p.yaml:5: tools.t.rules[2]")
+    assert 'the rule in line 4 counts on the counter "n" too: keep one, or rename one' in problem
+    [problem] = of_rule(
+        "- {spend_limit: {path: args.a, max: 1, window: day}}\n- {spend_limit: {path: args.a, max: 2, window: 24h}}"
+    )
+    assert problem.startswith("p.yaml:5: tools.t.rules[2]")
+
+
+def test_the_same_counter_of_two_tools_is_two_counters() -> None:
+    rules = "{rules: [{action: allow, state: {counter: n, window: day}}]}"
+    assert problems(f"tools: {{t: {rules}, 't*': {rules}, '*': {rules}, _global: {rules}}}") == []
+
+
+SECTION_8 = """\
+version: "2"
+toolz: {}
+default: maybe
+mode: observe
+hide: [a, "", a]
+approvals: {timeout: never, mask: [key]}
+tools:
+  t:
+    rules:
+      - {action: deny, conditions: [{path: args.a, op: eq, value: 1}]}
+      - {action: evaluate}
+      - {conditions: [{path: args.a, op: is, value: 1}]}
+      - {conditions: [{path: args.a, op: in, value: 1}]}
+      - {conditions: [{path: args.a, op: lt, value: one}]}
+      - {conditions: [{path: args.a, op: exists, value: 1}]}
+      - {conditions: [{path: body.a, op: eq, value: 1}]}
+      - {conditions: [{path: args.a..b, op: eq, value: 1}]}
+      - {conditions: [{path: state.t, op: eq, value: 1}]}
+      - {conditions: [{path: "state.*.n", op: eq, value: 1}]}
+      - {conditions: [{path: state.t.none, op: eq, value: 1}]}
+      - {conditions: [{path: args.a, op: eq}]}
+      - {rate_limit: {max: 1.0, window: 60}}
+      - {rate_limit: {max: 1, window: week}}
+      - {rate_limit: {max: 1, window: 60, scope: all}}
+      - {action: deny, reason: a, on_deny: b}
+      - {rate_limit: 5/day, conditions: [{path: args.a, op: eq, value: 1}]}
+      - {action: deny, rate_limit: 5/hour}
+      - {action: deny, state: {counter: a, window: day}}
+      - {action: allow, state: {counter: _rate_x, window: day}}
+      - {action: allow, state: {counter: b, window: day, increment: 0}}
+      - {action: allow, name: same}
+      - {action: allow, name: same}
+      - {action: allow, state: {counter: c, window: day}}
+      - {action: allow, state: {counter: c, window: day}}
+      - {action: require_approval, approvers: -1}
+      - {action: require_approval, approval_timeout: 1 h}
+      - {name: 5, action: allow}
+      - {acton: allow, action: allow}
+      - {action: allow, action: deny}
+---
+version: "1"
+"""
+
+
+def test_every_item_is_found_in_one_run_each_with_its_line() -> None:
+    found = [problem for problem in look(SECTION_8)[2] if not problem.warning]
+    assert [problem.place.line for problem in found] == sorted(problem.place.line for problem in found)
+    assert {problem.place.line for problem in found} == {*range(1, 7), *range(10, 31), 32, *range(34, 40), 41}
+    advice = "write|add|must|needs|keep|remove|only|too|known|missing|a number above 0|whole number|conditions into"
+    for problem in found:
+        assert any(word in problem.text for word in advice.split("|")), problem
+
+
+# What is a warning.
+
+
+def test_a_limit_that_nobody_can_meet_is_a_warning() -> None:
+    for op, value, increment in [
+        ("lte", "-1", "1"),
+        ("lt", "0", "1"),
+        ("lte", "0", "1"),
+        ("lt", "1", "1"),
+        ("lte", "4", "5"),
+    ]:
+        condition = f"[{{path: state.t.n, op: {op}, value: {value}}}]"
+        state = f"{{counter: n, window: day, increment: {increment}}}"
+        [warning] = warnings(f"tools: {{t: {{rules: [{{conditions: {condition}, state: {state}}}]}}}}")
+        assert "nobody can meet this limit" in warning
+        assert warning.startswith("p.yaml:1: warning: tools.t.rules[1]")
+
+
+def test_a_limit_that_some_call_can_meet_is_none() -> None:
+    for op, value, state in [
+        ("lte", "1", ""),
+        ("lt", "1.5", ""),
+        ("lte", "0", ", increment_from: args.a"),
+        ("gte", "-1", ""),
+    ]:
+        condition = f"[{{path: state.t.n, op: {op}, value: {value}}}]"
+        state_block = f"{{counter: n, window: day{state}}}"
+        assert warnings(f"tools: {{t: {{rules: [{{conditions: {condition}, state: {state_block}}}]}}}}") == []
+
+
+def test_money_that_is_guarded_for_a_session_only_is_a_warning() -> None:
+    limit = "tools: {t: {rules: [{spend_limit: {path: args.a, max: 5, window: day, scope: %s}}]}}"
+    [warning] = warnings(limit % "session")
+    assert "a session's count starts anew" in warning
+    assert "scope: global or principal" in warning
+    assert warnings(limit % "global") == warnings(limit % "principal") == []
+
+
+def test_a_deny_that_only_monitors_hides_no_rule() -> None:
+    assert warnings("tools: {t: {rules: [{action: deny, mode: monitor}, {action: allow}]}}") == []
+
+
 def test_a_rule_after_a_deny_is_a_warning_and_the_policy_stays_good() -> None:
-    made, found = read("tools: {t: {rules: [{action: deny}, {action: allow}]}}", "p.yaml")
+    _, made, found = look("tools: {t: {rules: [{action: deny}, {action: allow}]}}")
     assert [problem.warning for problem in found] == [True]
     assert "warning: tools.t.rules[2]" in str(found[0])
     assert len(made.entries[0].rules) == 2

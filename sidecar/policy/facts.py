@@ -1,0 +1,117 @@
+"""What the library in the bundle and the sidecar have to know of a policy beside its Rego: `intercept/facts`."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Any
+
+from sidecar.policy.model import ANY_TOOL, Approvals, CounterName, Entry, Policy, Rule, glob, is_pattern
+
+
+def facts(policy: Policy) -> dict[str, Any]:
+    """Settings, the rules by tool in the order that counts, and what they read; numbers are exact."""
+    exact = [entry for entry in policy.entries if entry.tool != ANY_TOOL and not entry.is_pattern]
+    patterns = [entry for entry in policy.entries if entry.is_pattern]
+    any_tool = [entry for entry in policy.entries if entry.tool == ANY_TOOL]
+    return {
+        "sources": [{"file": file_name(source.file), "sha256": source.sha256} for source in policy.sources],
+        "default": policy.default,
+        "mode": policy.mode,
+        "hide": {
+            "tools": [item.name for item in policy.hide if not is_pattern(item.name)],
+            "patterns": [glob(item.name) for item in policy.hide if is_pattern(item.name)],
+        },
+        "approvals": _approvals(policy.approvals),
+        "tools": {entry.tool: [_fact(policy, rule, entry) for rule in entry.rules] for entry in exact},
+        "patterns": [
+            {
+                "name": entry.tool,
+                "pattern": glob(entry.tool),
+                "rules": [_fact(policy, rule, entry) for rule in entry.rules],
+            }
+            for entry in patterns
+        ],
+        "any_tool": [_fact(policy, rule, entry) for entry in any_tool for rule in entry.rules],
+        "reads": {
+            "tools": {entry.tool: _reads(policy, entry) for entry in exact if entry.rules},
+            "patterns": [_reads(policy, entry) for entry in patterns],
+            "any_tool": [_reads(policy, entry) for entry in any_tool],
+        },
+    }
+
+
+def _fact(policy: Policy, rule: Rule, entry: Entry) -> dict[str, Any]:
+    """What the library and the sidecar have to know of a rule."""
+    fact: dict[str, Any] = {
+        "id": rule.id,
+        "name": rule.name,
+        "kind": rule.kind,
+        "reason": rule.message,
+        "file": file_name(rule.place.file),
+        "line": rule.place.line,
+        "monitor": rule.monitor,
+    }
+    if rule.amount_path:
+        fact["amount"] = ".".join(("args", *rule.amount_path))
+    if rule.counter:
+        fact |= _counted(rule, entry)
+    if rule.approval:
+        fact["approval"] = {
+            "timeout": rule.approval.timeout or policy.approvals.timeout,
+            "use_within": policy.approvals.use_within,
+            "approvers": rule.approval.approvers,
+        }
+    return fact
+
+
+def _counted(rule: Rule, entry: Entry) -> dict[str, Any]:
+    bound = rule.bound
+    limit: dict[str, Any] = {
+        "counter": f"{entry.counters}.{rule.counter}",
+        "limit": bound.value if bound and not bound.impossible else None,  # the rule itself refuses every call then
+        "window": rule.window.label,
+        "scope": rule.scope,
+        "reason": rule.limit_message,
+        "kind": "spend_limit" if rule.amount_path else "rate_limit",
+    }
+    if bound and bound.exclusive and not bound.impossible:
+        limit["exclusive"] = True
+    counted: dict[str, Any] = {"limit": limit, "refund": rule.refund}
+    return counted if rule.amount_path else counted | {"increment": rule.state.increment if rule.state else 1}
+
+
+def _approvals(approvals: Approvals) -> dict[str, Any]:
+    return {
+        "timeout": approvals.timeout,
+        "use_within": approvals.use_within,
+        "hold": approvals.hold,
+        "four_eyes": approvals.four_eyes,
+        "mask": approvals.mask,
+        "webhook": {"url": approvals.webhook.url, "secret_env": approvals.webhook.secret_env}
+        if approvals.webhook
+        else None,
+    }
+
+
+def _reads(policy: Policy, entry: Entry) -> dict[str, Any]:
+    """What an entry's rules read: ways into the arguments, and counters with where they are kept."""
+    paths = {item.subject for rule in entry.rules for item in rule.asked if isinstance(item.subject, tuple)}
+    paths |= {rule.amount_path for rule in entry.rules if rule.amount_path}
+    names = {item.subject for rule in entry.rules for item in rule.asked if isinstance(item.subject, CounterName)}
+    counters = []
+    for name in sorted(names, key=str):
+        counting = policy.counting(name)
+        assert counting is not None  # checked before anything is compiled
+        kept, rule = counting
+        counters.append({
+            "name": str(name),
+            "counter": f"{kept.counters}.{rule.counter}",
+            "window": rule.window.label,
+            "scope": rule.scope,
+        })  # fmt: skip
+    return {"paths": sorted(paths), "counters": counters}
+
+
+def file_name(source: str) -> str:
+    """A policy file without its folder: the same policy is the same bundle, wherever it lies."""
+    return PurePath(source).name

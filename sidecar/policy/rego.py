@@ -1,0 +1,103 @@
+"""Values and texts as they stand in Rego, safe whatever they hold. Knows no policy."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+
+from sidecar.policy.model import Value
+from sidecar.text import is_plain
+
+
+def spellings(value: Value) -> list[Value]:
+    """The values that are `eq` to `value`: itself, and the number or boolean written as text or the other way round."""
+    match value:
+        case bool():
+            return [value, "true" if value else "false"]
+        case Decimal():
+            return [value, plain_number(value)]
+        case "true" | "false":
+            return [value, value == "true"]
+        case str() if _PLAIN_NUMBER.fullmatch(value) and value != "-0":
+            return [value, Decimal(value)]
+        case _:
+            return [value]
+
+
+def plain_number(number: Decimal) -> str:
+    """The one text that equals a number: plain decimal, no exponent, no sign of zero, no trailing zeros."""
+    if not number:
+        return "0"
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+_PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]*[1-9])?")
+
+
+def literal(value: Value) -> str:
+    """A value as Rego; a number in full up to 40 characters."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case Decimal():
+            text = plain_number(value)
+            return text if len(text) <= 40 else f"{value:E}"
+        case str():
+            return string(value)
+        case tuple():
+            return array(value)
+        case Mapping():
+            return "{" + ", ".join(f"{string(key)}: {literal(item)}" for key, item in value.items()) + "}"
+
+
+def array(values: Iterable[Value]) -> str:
+    """An array of values."""
+    return "[" + ", ".join(map(literal, values)) + "]"
+
+
+def string(text: str) -> str:
+    """A string, escaped where a reader could be fooled."""
+    return json.dumps(text, ensure_ascii=not is_plain(text))
+
+
+def raw_string(pattern: str) -> str:
+    """A regular expression, without escapes where that can be."""
+    raw = is_plain(pattern) and "`" not in pattern
+    return f"`{pattern}`" if raw else string(pattern)
+
+
+def step(name: str) -> str:
+    """One step of a reference: `.name`, or `["na me"]`."""
+    return f".{name}" if _DOTTED.fullmatch(name) else f"[{string(name)}]"
+
+
+_DOTTED = re.compile(
+    r"(?!(?:as|default|else|false|if|import|in|not|null|package|some|true|with|contains|every)\Z)[A-Za-z_][A-Za-z0-9_]*"
+)
+
+
+def comment(text: str) -> str:
+    """Text that cannot end the comment it stands in."""
+    return text if is_plain(text) else json.dumps(text)[1:-1]
+
+
+def yaml_scalar(text: str) -> str:
+    """A YAML scalar on one line."""
+    if _SIMPLE.fullmatch(text):
+        return text
+    # YAML's escapes are JSON's but for characters beyond 16 bits, which it does not write as surrogates.
+    return '"' + "".join(map(_yaml_escape, json.dumps(text, ensure_ascii=False)[1:-1])) + '"'
+
+
+def _yaml_escape(char: str) -> str:
+    if is_plain(char):
+        return char
+    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
+
+
+_SIMPLE = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*( [A-Za-z0-9_./(),;-]+)*")
