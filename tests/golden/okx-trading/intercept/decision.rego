@@ -1,0 +1,271 @@
+# METADATA
+# title: The decision on one tool call, and on a list of tools
+# description: |
+#   One question, one answer. A call is allowed only by proof: every rule that applies to its tool must stand in
+#   data.intercept.policy.passes. What the rules are called and say stands in data.intercept.facts, what they ask in
+#   the generated package intercept.policy. The answer names the revision and the serial of the bundle it comes from.
+package intercept
+
+# What holds when nothing could be proved either way. It carries no revision, so whoever asks takes it for no answer.
+default decision := {
+	"version": 1,
+	"action": "deny",
+	"kind": "undecided",
+	"rule": "",
+	"reason": "No rule decided this call",
+	"violations": [],
+	"reserve": [],
+	"approval": null,
+	"revision": "",
+	"serial": 0,
+}
+
+# METADATA
+# title: decision
+# description: |
+#   The answer to the question in input: on a call exactly these ten keys, on a list the visible tools and why each
+#   other is hidden.
+# entrypoint: true
+decision := answer("deny", refusals[0], []) if {
+	asked
+	count(refusals) > 0
+}
+
+decision := answer("require_approval", requests[0], reservations) if {
+	asked
+	allowed
+	count(requests) > 0
+}
+
+decision := answer("allow", {"rule": "", "reason": "", "kind": "allow"}, reservations) if {
+	asked
+	allowed
+	count(requests) == 0
+}
+
+decision := {
+	"version": 1,
+	"revision": data.intercept.bundle.revision,
+	"serial": data.intercept.bundle.serial,
+	"visible": [tool | some tool in input.tools; not hidden(tool)],
+	"hidden": {tool: "(hidden)" | some tool in input.tools; hidden(tool)},
+} if {
+	input.version == 1
+	input.method == "tools/list"
+	every tool in input.tools {
+		is_string(tool)
+	}
+}
+
+# METADATA
+# description: True for a question about a call that this library can answer.
+asked if {
+	input.version == 1
+	input.method == "tools/call"
+	is_string(input.tool)
+	is_object(input.arguments)
+}
+
+# METADATA
+# description: True when the tool may be called, and every rule that applies to it is proved to be met.
+allowed if {
+	count(refusals) == 0
+	callable
+	every rule in rules {
+		met(rule)
+	}
+}
+
+# METADATA
+# description: True when the tool may be called at all, whatever it is called with.
+callable if {
+	not hidden(input.tool)
+	permitted
+}
+
+callable if input.tool == "intercept/canary-allowed"
+
+# METADATA
+# description: True when the policy hides the tool.
+hidden(tool) if tool in data.intercept.facts.hide.tools
+
+hidden(tool) if {
+	some pattern in data.intercept.facts.hide.patterns
+	regex.match(pattern, tool)
+}
+
+# METADATA
+# description: True when the policy permits the tool, by default or by an entry that is about it.
+permitted if data.intercept.facts["default"] == "allow"
+
+permitted if data.intercept.facts.tools[input.tool]
+
+permitted if {
+	some entry in data.intercept.facts.patterns
+	regex.match(entry.pattern, input.tool)
+}
+
+# METADATA
+# description: The rules that apply to the tool, in the order that counts; none to a canary.
+rules := array.concat(
+	array.concat(object.get(data.intercept.facts.tools, input.tool, []), rules_of_patterns),
+	data.intercept.facts.any_tool,
+) if {
+	not canary
+}
+
+rules := [] if canary
+
+rules_of_patterns := [rule |
+	some entry in data.intercept.facts.patterns
+	regex.match(entry.pattern, input.tool)
+	some rule in entry.rules
+]
+
+# METADATA
+# description: True for the two tools that stand for no tool and prove that this engine denies and allows.
+canary if input.tool in ["intercept/canary-allowed", "intercept/canary-denied"]
+
+# METADATA
+# description: |
+#   True when the compiled policy shows that the call passes the rule. A rule of its own because what is negated must
+#   not be undefined: in a policy that only denies, the package intercept.policy has no rules at all.
+proven(rule) if rule.id in data.intercept.policy.passes
+
+# METADATA
+# description: True when the rule does not stand in the way. One that only monitors never does.
+met(rule) if proven(rule)
+
+met(rule) if rule.monitor
+
+# METADATA
+# description: True when the compiled policy shows that the call needs an approval by the rule.
+asks(rule) if rule.id in data.intercept.policy.asks
+
+# METADATA
+# description: True when the call has an amount that the rule can count, or the rule counts none.
+countable(rule) if not rule.amount
+
+countable(rule) if is_number(data.intercept.policy.amounts[rule.id])
+
+# METADATA
+# description: Every reason to refuse, and to report where a rule only monitors, in the order that counts.
+violations := [{
+	"rule": "(canary)",
+	"reason": "The canary is always refused",
+	"kind": "canary",
+	"monitor": false,
+}] if {
+	input.tool == "intercept/canary-denied"
+}
+
+violations := [{
+	"rule": "(hidden)",
+	"reason": sprintf("Tool %s is hidden by policy", [quoted(input.tool)]),
+	"kind": "hidden",
+	"monitor": false,
+}] if {
+	not canary
+	hidden(input.tool)
+}
+
+violations := [{
+	"rule": "(default deny)",
+	"reason": sprintf("Tool %s is not permitted by policy", [quoted(input.tool)]),
+	"kind": "default_deny",
+	"monitor": false,
+}] if {
+	not canary
+	not hidden(input.tool)
+	not permitted
+}
+
+violations := [violation |
+	some rule in rules
+	some violation in violations_of(rule)
+] if {
+	input.tool != "intercept/canary-denied"
+	callable
+}
+
+violations_of(rule) := [violation |
+	not proven(rule)
+	violation := {"rule": rule.name, "reason": rule.reason, "kind": rule.kind, "monitor": rule.monitor}
+] if {
+	countable(rule)
+	not watched_request(rule)
+}
+
+violations_of(rule) := [{
+	"rule": rule.name,
+	"reason": rule.reason,
+	"kind": "approval_required",
+	"monitor": true,
+}] if {
+	countable(rule)
+	watched_request(rule)
+}
+
+violations_of(rule) := [{
+	"rule": rule.name,
+	"reason": sprintf("Rule %s needs a number at %s", [quoted(rule.name), rule.amount]),
+	"kind": "invalid_amount",
+	"monitor": rule.monitor,
+}] if {
+	not countable(rule)
+}
+
+# METADATA
+# description: True for a rule that would ask for an approval and only monitors.
+watched_request(rule) if {
+	rule.monitor
+	proven(rule)
+	asks(rule)
+}
+
+# METADATA
+# description: The violations that refuse the call.
+refusals := [violation | some violation in violations; not violation.monitor]
+
+# METADATA
+# description: The rules by which a person has to agree, the first that counts in front.
+requests := [{"rule": rule.name, "reason": rule.reason, "kind": "approval_required", "approval": rule.approval} |
+	some rule in rules
+	asks(rule)
+	not rule.monitor
+]
+
+# METADATA
+# description: What a call that passes takes from the counters of its rules.
+reservations := [object.union(rule.limit, {"amount": amount_of(rule), "rule": rule.name}) |
+	some rule in rules
+	rule.limit
+]
+
+amount_of(rule) := rule.increment
+
+amount_of(rule) := data.intercept.policy.amounts[rule.id] if rule.amount
+
+# METADATA
+# description: |
+#   A name between quotes, escaped as in a JSON string. OPA's own escapes of < > & are taken back; an escaped
+#   backslash is named first, so that what follows it is not taken for one of them.
+quoted(name) := strings.replace_n(
+	{`\\`: `\\`, `\u003c`: "<", `\u003e`: ">", `\u0026`: "&"},
+	json.marshal(name),
+)
+
+# METADATA
+# description: The whole answer on a call; there is no other place that makes one.
+answer(action, why, reserve) := {
+	"version": 1,
+	"action": action,
+	"kind": why.kind,
+	"rule": why.rule,
+	"reason": why.reason,
+	"violations": violations,
+	"reserve": reserve,
+	"approval": object.get(why, "approval", null),
+	"revision": data.intercept.bundle.revision,
+	"serial": data.intercept.bundle.serial,
+}

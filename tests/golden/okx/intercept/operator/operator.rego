@@ -1,0 +1,104 @@
+# METADATA
+# title: The operators of the policy language
+# description: |
+#   What the conditions of compiled rules are made of. Each is true only when it can be shown to hold: a path that
+#   does not exist leaves a function without its argument and so without a result, which is no proof.
+#
+#   `spellings` is a value as the policy wrote it, then the other ways in which an equal value may be written
+#   ([5, "5"]): the compiler adds them, so that here equality is OPA's own, which is exact.
+package intercept.operator
+
+# METADATA
+# title: eq, in
+# description: True when the value equals one of the spellings.
+one_of(value, spellings) if value in spellings
+
+# METADATA
+# title: neq, not_in
+# description: True when the value is there and equals none of the spellings.
+none_of(value, spellings) if not one_of(value, spellings)
+
+# METADATA
+# title: lt
+# description: True for a number below the bound. Other types never are, whatever OPA's order of types says.
+below(value, bound) if {
+	is_number(value)
+	value < bound
+}
+
+# METADATA
+# title: lte
+# description: True for a number that is at most the bound.
+at_most(value, bound) if {
+	is_number(value)
+	value <= bound
+}
+
+# METADATA
+# title: gt
+# description: True for a number above the bound.
+above(value, bound) if {
+	is_number(value)
+	value > bound
+}
+
+# METADATA
+# title: gte
+# description: True for a number that is at least the bound.
+at_least(value, bound) if {
+	is_number(value)
+	value >= bound
+}
+
+# METADATA
+# title: regex
+# description: True for a text in which the pattern (RE2) matches anywhere.
+matches(value, pattern) if {
+	is_string(value)
+	regex.match(pattern, value)
+}
+
+# METADATA
+# title: contains
+# description: True for a text that holds the text looked for, or a list with an element that equals it.
+holds(value, spellings) if {
+	is_string(value)
+	is_string(spellings[0])
+	contains(value, spellings[0])
+}
+
+holds(value, spellings) if {
+	is_array(value)
+	some element in value
+	one_of(element, spellings)
+}
+
+# METADATA
+# title: exists true
+# description: True for what is there and not null.
+present(value) if value != null
+
+# METADATA
+# title: exists false
+# description: True when the path leads nowhere in the document, or to null.
+absent(document, path) if object.get(document, path, null) == null
+
+# METADATA
+# title: increment_from, spend_limit
+# description: |
+#   The value, when it is an amount that can be counted exactly: a number, not negative, of up to 34 significant
+#   digits and between 1e-30 and 1e31. Undefined for anything else.
+amount(value) := value if {
+	is_number(value)
+	in_range(value)
+	mantissa := regex.replace(json.marshal(value), `[eE].*$`, "")
+	digits := trim_left(replace(mantissa, ".", ""), "0")
+	count(trim_right(digits, "0")) <= 34
+}
+
+in_range(value) if value == 0
+
+in_range(value) if {
+	value >= 1e-30
+	value < 1e31
+}
