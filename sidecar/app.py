@@ -16,18 +16,21 @@ from typing import IO, Any, Final
 
 import uvloop
 
+from sidecar import tasks
 from sidecar.downstream.stdio import StdioClient
 from sidecar.enforce import Gate
 from sidecar.engine import binary
 from sidecar.engine.engine import Engine
-from sidecar.engine.local import local_engine
+from sidecar.engine.local import LocalEngine, local_engine
 from sidecar.errors import StartError, StoreUnavailable
 from sidecar.events import Emit, Listener, fan_out
 from sidecar.ledger.sqlite import SqliteLedger
+from sidecar.ledger.values import Ledger
 from sidecar.listener import Listener as HttpListener
 from sidecar.observe.audit import Audit, installation_key
 from sidecar.observe.log import Log
 from sidecar.policy.bundle import Bundle
+from sidecar.reload import Reloader
 from sidecar.session import Session
 from sidecar.settings import Address, Settings
 from sidecar.telemetry import telemetry
@@ -73,30 +76,32 @@ async def _run(settings: Settings, bundle: Bundle, opa: Path, stopped_by: list[i
         if metrics is not None:
             listeners.append(metrics.hear)
         emit = fan_out(listeners)
-        try:
-            ledger = SqliteLedger(state_dir / "counters.db", time.time)
-        except StoreUnavailable as error:
-            raise StartError(f"{error}; choose another folder with --state-dir") from None
+        ledger = await _ledger(settings, state_dir)
         stack.push_async_callback(ledger.close)
         server = await ChildServer.start(settings.command, settings.max_message)
         stack.callback(server.close)
-        engine = await stack.enter_async_context(
+        _check_scopes(bundle)
+        local = await stack.enter_async_context(
             local_engine(
                 opa, bundle, server=settings.server, timeout=settings.opa_timeout, remember=settings.remember,
                 emit=emit, said=lambda line: log.warning("opa: %s", visible(line)),
             )
         )  # fmt: skip
         if metrics is not None and settings.telemetry is not None:
-            await stack.enter_async_context(_telemetry(settings.telemetry, metrics.exposition, engine))
+            await stack.enter_async_context(_telemetry(settings.telemetry, metrics.exposition, local.engine))
         gate = Gate(
-            server=settings.server, session=instance, instance=instance, engine=engine, ledger=ledger, emit=emit
+            server=settings.server, session=instance, instance=instance, engine=local.engine, ledger=ledger, emit=emit,
+            mode=settings.mode, fail_open=settings.fail_open,
         )  # fmt: skip
-        status = await _relay(settings, gate, server, emit, instance)
+        _say_exceptions(settings, bundle)
+        status = await _relay(settings, opa, local, gate, server, emit, instance)
         await gate.finish()
         return status
 
 
-async def _relay(settings: Settings, gate: Gate, server: ChildServer, emit: Emit, session_id: str) -> int:
+async def _relay(
+    settings: Settings, opa: Path, local: LocalEngine, gate: Gate, server: ChildServer, emit: Emit, session_id: str
+) -> int:
     """Pass messages until the client goes, the server ends, or a signal comes; then end all in good order."""
     loop = asyncio.get_running_loop()
     asked_to_stop, client_gone = asyncio.Event(), asyncio.Event()
@@ -123,6 +128,17 @@ async def _relay(settings: Settings, gate: Gate, server: ChildServer, emit: Emit
     server.begin(session.from_server, full=server_is_full)
     await client.open(sys.stdin.buffer, sys.stdout.buffer, session.from_client)
     state.info("ready")
+
+    def changed(old: Bundle, new: Bundle) -> None:
+        if gate.hidden_by(old) != gate.hidden_by(new):
+            session.tools_changed()
+        if old.terms.monitor != new.terms.monitor:
+            _say_mode(settings, new)
+
+    reloader = Reloader(
+        settings.policies, opa, settings.server, settings.policies_seen, local, emit, _check_scopes, changed
+    )
+    watching = tasks.start(reloader.watch()) if settings.watch else None
     ended = asyncio.create_task(server.ended())
     waits = [ended, *(asyncio.create_task(event.wait()) for event in (asked_to_stop, client_gone))]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -132,9 +148,12 @@ async def _relay(settings: Settings, gate: Gate, server: ChildServer, emit: Emit
             async with asyncio.timeout(JUDGE_SECONDS):
                 await gate.finish()
     status = ended.result() if ended.done() else await server.stop(ask=asked_to_stop.is_set())
-    for wait in waits:
-        wait.cancel()
+    for task in (*waits, *([watching] if watching else [])):
+        task.cancel()
     session.server_ended()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(JUDGE_SECONDS):
+            await gate.finish()  # lists that are being filtered, refusals that are being made
     await client.close(FLUSH_SECONDS)
     return 1 if failed() else status
 
@@ -168,6 +187,25 @@ def _stop_on_defect(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> Cal
 # Parts.
 
 
+def _say_mode(settings: Settings, bundle: Bundle) -> None:
+    if (settings.mode or ("monitor" if bundle.terms.monitor else "enforce")) == "monitor":
+        log.warning("monitor mode: every call is forwarded, whatever policy says of it")
+
+
+def _check_scopes(bundle: Bundle) -> None:
+    if "principal" in bundle.terms.scopes:
+        raise StartError(
+            "scope: principal needs callers that authenticate themselves: write session or global on stdio"
+        )
+
+
+def _say_exceptions(settings: Settings, bundle: Bundle) -> None:
+    """What the operator chose that lets calls pass."""
+    _say_mode(settings, bundle)
+    if settings.fail_open:
+        log.warning("--state-fail-mode open: calls pass uncounted while the store cannot be used")
+
+
 def _state_dir(path: Path) -> Path:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -198,6 +236,23 @@ def _key(state_dir: Path) -> bytes:
         raise StartError(
             f"cannot write in {state_dir}: {error.strerror}; name another folder with --state-dir"
         ) from None
+
+
+async def _ledger(settings: Settings, state_dir: Path) -> Ledger:
+    if settings.state_dsn is None:
+        try:
+            return SqliteLedger(state_dir / "counters.db", time.time)
+        except StoreUnavailable as error:
+            raise StartError(f"{error}; choose another folder with --state-dir") from None
+    # Only here: the library takes 130 ms to import.
+    from sidecar.ledger.redis import RedisLedger  # noqa: PLC0415
+
+    try:
+        ledger = RedisLedger(settings.state_dsn, settings.state_prefix, time.time)
+        await ledger.check()
+    except StoreUnavailable as error:
+        raise StartError(f"--state-dsn: {error}") from None
+    return ledger
 
 
 def _metrics(settings: Settings, opa: Path) -> Any:

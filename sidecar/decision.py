@@ -5,16 +5,16 @@ Source: design of the input and decision documents; an answer of any other shape
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final, Literal
 
 import msgspec
 
 from sidecar.errors import EngineUnavailable, InvalidMessage
-from sidecar.jsonrpc import INVALID_PARAMS, encode
-from sidecar.ledger.values import NAMED_WINDOWS
-from sidecar.policy.bundle import Bundle
-from sidecar.protocol import ToolCall
+from sidecar.jsonrpc import INVALID_PARAMS
+from sidecar.ledger.values import NAMED_WINDOWS, Amount
+from sidecar.protocol import TOOLS_CALL, TOOLS_LIST, ToolCall
 from sidecar.text import shown
 
 VERSION: Final = 1
@@ -26,16 +26,20 @@ RESERVED: Final = "intercept/"
 
 
 class Reserve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an allowed call takes from one counter; `window` is in seconds or one of the named ones."""
+    """What a call that passes takes from one counter; `window` is in seconds or one of the named ones.
+
+    `limit` is None where the rule only counts; `exclusive` is true where the total must stay below it.
+    """
 
     counter: str
-    amount: int
-    limit: int
+    amount: Amount
+    limit: Amount | None
     window: int | Literal["minute", "hour", "day"]
-    scope: Literal["global", "session"]
+    scope: Literal["global", "session", "principal"]
     rule: str
     reason: str
     kind: str
+    exclusive: bool = False
 
     @property
     def seconds(self) -> int:
@@ -52,17 +56,35 @@ class Violation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     monitor: bool
 
 
+class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The approval that a call needs; times in seconds."""
+
+    timeout: int
+    use_within: int
+    approvers: int
+
+
 class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The engine's answer about one call, complete: every field must be there and no other."""
 
     version: Literal[1]
-    action: Literal["allow", "deny"]
+    action: Literal["allow", "deny", "require_approval"]
     kind: str
     rule: str
     reason: str
     violations: tuple[Violation, ...]
     reserve: tuple[Reserve, ...]
-    approval: None
+    approval: Approval | None
+    revision: str
+    serial: int
+
+
+class Visible(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The engine's answer about a list: the tools to show, and the rule by which each other is hidden."""
+
+    version: Literal[1]
+    visible: tuple[str, ...]
+    hidden: dict[str, str]
     revision: str
     serial: int
 
@@ -75,31 +97,29 @@ class Answer(msgspec.Struct, frozen=True):
     remembered: bool = False
 
 
-class _Reply(msgspec.Struct, frozen=True):
-    result: Decision
-    decision_id: str | None = None
-
-
-def question(server: str, tool: str, arguments: Mapping[str, Any]) -> bytes:
+def question(
+    server: str, tool: str, arguments: Mapping[str, Any], counters: Mapping[str, Amount] | None = None
+) -> bytes:  # fmt: skip
     """The body of the request that asks about one call; `arguments` is what `project` left of them."""
-    return encode({
-        "input": {
-            "version": VERSION,
-            "method": "tools/call",
-            "server": server,
-            "tool": tool,
-            "arguments": arguments,
-        }
-    })  # fmt: skip
+    asked: dict[str, Any] = {
+        "version": VERSION,
+        "method": TOOLS_CALL,
+        "server": server,
+        "tool": tool,
+        "arguments": arguments,
+    }
+    if counters:
+        asked["counters"] = counters
+    return _encode({"input": asked})
 
 
-def question_about(call: ToolCall, server: str, bundle: Bundle) -> bytes:
-    """The question about one call under one bundle. Raises `InvalidMessage` for look-alike keys (see `project`)."""
-    try:
-        arguments = project(call.arguments, bundle.terms.reads_of(call.tool))
-    except ValueError as problem:
-        raise InvalidMessage(INVALID_PARAMS, str(problem), call.id) from None
-    return question(server, call.tool, arguments)
+def question_about_list(server: str, tools: Sequence[str]) -> bytes:
+    """The body of the request that asks which tools to show."""
+    return _encode({"input": {"version": VERSION, "method": TOOLS_LIST, "server": server, "tools": tools}})
+
+
+# Numbers stay numbers, also the decimals among the totals of counters.
+_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def project(arguments: Mapping[str, Any], paths: Iterable[tuple[str, ...]]) -> dict[str, Any]:
@@ -125,6 +145,14 @@ def project(arguments: Mapping[str, Any], paths: Iterable[tuple[str, ...]]) -> d
     return kept
 
 
+def check_keys(call: ToolCall, paths: Iterable[tuple[str, ...]]) -> dict[str, Any]:
+    """The projected arguments of a call. Raises `InvalidMessage` for look-alike keys (see `project`)."""
+    try:
+        return project(call.arguments, paths)
+    except ValueError as problem:
+        raise InvalidMessage(INVALID_PARAMS, str(problem), call.id) from None
+
+
 def _step(source: Mapping[str, Any], step: str) -> Any:
     if len(source) > 1:
         folded = step.casefold()
@@ -133,26 +161,54 @@ def _step(source: Mapping[str, Any], step: str) -> Any:
     return source.get(step, msgspec.UNSET)
 
 
-def read_answer(body: bytes, bundle: Bundle) -> Answer:
-    """The engine's reply under `bundle`. Raises `EngineUnavailable` unless it has exactly the agreed shape."""
+def read_answer(body: bytes) -> Answer:
+    """The engine's answer about a call. Raises `EngineUnavailable` unless it has exactly the agreed shape."""
     try:
-        reply = _decode(body)
+        reply = _decode_call(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise EngineUnavailable("shape", "the policy engine's answer has not the agreed shape") from None
+        raise _bad_shape() from None
     decision = reply.result
     if decision.kind == "undecided":
         raise EngineUnavailable("undecided", "the policy engine could not decide this call")
-    if decision.revision != bundle.revision or decision.serial != bundle.serial:
-        raise EngineUnavailable("revision", "the policy engine answered by another policy than the one in force")
-    if decision.action == "allow" and (decision.violations or not all(map(_countable, decision.reserve))):
-        raise EngineUnavailable("shape", "the policy engine's answer contradicts itself")
-    if decision.action == "deny" and (decision.reserve or not decision.reason):
-        raise EngineUnavailable("shape", "the policy engine's answer contradicts itself")
+    refused = any(not violation.monitor for violation in decision.violations)
+    asked = decision.action == "require_approval"
+    if refused is not (decision.action == "deny") or asked is not (decision.approval is not None):
+        raise _bad_shape()
+    if (refused and decision.reserve) or not all(map(_countable, decision.reserve)):
+        raise _bad_shape()
+    if (refused or asked) and not decision.reason:
+        raise _bad_shape()
     return Answer(decision, reply.decision_id)
 
 
-_decode = msgspec.json.Decoder(_Reply).decode
+def read_visible(body: bytes, asked: Sequence[str]) -> Visible:
+    """The engine's answer about a list of `asked` tools. Raises `EngineUnavailable` as `read_answer` does."""
+    try:
+        visible = _decode_list(body).result
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise _bad_shape() from None
+    if set(visible.visible) | visible.hidden.keys() != set(asked) or visible.hidden.keys() & set(visible.visible):
+        raise _bad_shape()
+    return visible
+
+
+class _CallReply(msgspec.Struct, frozen=True):
+    result: Decision
+    decision_id: str | None = None
+
+
+class _ListReply(msgspec.Struct, frozen=True):
+    result: Visible
+
+
+_decode_call = msgspec.json.Decoder(_CallReply).decode
+_decode_list = msgspec.json.Decoder(_ListReply).decode
 
 
 def _countable(reserve: Reserve) -> bool:
-    return reserve.amount >= 0 and reserve.seconds > 0
+    numbers = [number for number in (reserve.amount, reserve.limit) if isinstance(number, Decimal)]
+    return all(number.is_finite() for number in numbers) and reserve.amount >= 0 and reserve.seconds > 0
+
+
+def _bad_shape() -> EngineUnavailable:
+    return EngineUnavailable("shape", "the policy engine's answer has not the agreed shape")

@@ -1,6 +1,7 @@
 """A tool call in, a verdict out: asks the engine, claims what the decision reserves, and settles when the call ended.
 
-Knows no transport. Every way to fail ends in a refusal: no usable answer means no.
+Knows no transport. Every way to fail ends in a refusal: no usable answer means no. The two exceptions are chosen by
+the operator and recorded: monitor mode, and a store that may fail open.
 """
 
 from __future__ import annotations
@@ -8,23 +9,35 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from sidecar import protocol
-from sidecar.decision import RESERVED, Answer, Decision, Reserve, question_about
+from sidecar import jsonrpc, protocol, tasks
+from sidecar.decision import (
+    RESERVED,
+    Answer,
+    Decision,
+    Reserve,
+    Violation,
+    check_keys,
+    question,
+    question_about_list,
+)
 from sidecar.engine.engine import Engine
-from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable
-from sidecar.events import Decided, Emit, Settled, StoreFailed
+from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable, Superseded
+from sidecar.events import Decided, Emit, Refused, Settled, StoreFailed
 from sidecar.jsonrpc import INVALID_PARAMS
-from sidecar.ledger.values import Claim, Claimed, Entry, Exhausted, Ledger, Reservation
-from sidecar.policy.bundle import Bundle
+from sidecar.ledger.values import Amount, Claim, Claimed, Counter, Entry, Exhausted, Ledger, Reservation, subtract
+from sidecar.policy.bundle import Bundle, CounterRead
+from sidecar.policy.model import Mode
 from sidecar.protocol import Outcome, ToolCall
 from sidecar.text import quoted, shown, visible
 
-NAMED_FROM_OUTSIDE: Final = frozenset({"default_deny", "hidden"})
-"""Kinds of refusal whose message holds the tool's name as the client wrote it."""
+NAMED_FROM_OUTSIDE: Final = frozenset({"default_deny", "hidden", "invalid_amount"})
+"""Kinds of refusal whose message the engine makes of a name: the tool's, as the client wrote it, or the rule's."""
+MAX_ATTEMPTS: Final = 5
+"""How often a call is judged anew because another policy came into force meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +63,26 @@ class Reply:
 Verdict: TypeAlias = Forward | Reply
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a call is not forwarded; `retry_after` is in seconds, for a limit that is exhausted."""
+
+    kind: str
+    rule: str
+    reason: str
+    retry_after: int | None = None
+
+
+CANCELLED: Final = Refusal("cancelled", "", "Cancelled before it was forwarded.")
+NO_STORE: Final = Refusal(
+    "store_unavailable", "", "The store of counters cannot be used. The call was not forwarded."
+)  # fmt: skip
+
+
 class Trial:
     """One call on its way through the gate, judged under one bundle. `deliver` gets the verdict, once."""
 
-    __slots__ = ("bundle", "call", "decision_id", "deliver", "dropped", "engine_seconds", "since")
+    __slots__ = ("attempts", "bundle", "call", "decision_id", "deliver", "dropped", "engine_seconds", "since")
 
     def __init__(self, call: ToolCall, decision_id: str, bundle: Bundle, deliver: Callable[[Verdict], None]) -> None:
         self.call = call
@@ -62,6 +91,7 @@ class Trial:
         self.deliver = deliver
         self.since = time.perf_counter()
         self.engine_seconds: float | None = None
+        self.attempts = 0
         self.dropped = False
 
     def drop(self) -> None:
@@ -70,9 +100,16 @@ class Trial:
 
 
 class Gate:
-    """Judges the calls of one session. `instance` makes decision ids unique among sidecars."""
+    """Judges the calls of one session.
 
-    def __init__(self, *, server: str, session: str, instance: str, engine: Engine, ledger: Ledger, emit: Emit) -> None:
+    `instance` makes decision ids unique among sidecars; `mode` wins over the policy's where it is given;
+    `fail_open` lets calls pass that would be counted when the store cannot be used.
+    """
+
+    def __init__(
+        self, *, server: str, session: str, instance: str, engine: Engine, ledger: Ledger, emit: Emit,
+        mode: Mode | None = None, fail_open: bool = False,
+    ) -> None:  # fmt: skip
         self._server = server
         self._session = session
         self._client = ""
@@ -80,6 +117,8 @@ class Gate:
         self._engine = engine
         self._ledger = ledger
         self._emit = emit
+        self._mode = mode
+        self._fail_open = fail_open
         self._tasks: set[asyncio.Task[None]] = set()
 
     def meet(self, client: str) -> None:
@@ -97,14 +136,21 @@ class Gate:
         `InvalidMessage` for a call that cannot be put as a question.
         """
         trial = Trial(call, self.next_id(), self._engine.bundle, deliver)
-        _check_name(call, trial.bundle)
-        body = question_about(call, self._server, trial.bundle)
-        answer = self._engine.recall(body)
-        if answer is None:
-            self._spawn(self._ask(trial, body))
-        else:
-            self._answered(trial, answer)
+        self._begin(trial)
         return trial
+
+    @property
+    def filters(self) -> bool:
+        """True when the policy in force hides tools from lists."""
+        return bool(self.hidden_by(self._engine.bundle))
+
+    def hidden_by(self, bundle: Bundle) -> tuple[str, ...]:
+        """The names and patterns that a bundle hides from this session."""
+        return () if self._monitors(bundle) else bundle.terms.hidden
+
+    def filter(self, tools: Sequence[str], deliver: Callable[[frozenset[str] | None], None]) -> None:
+        """Deliver which of the listed tools the client may not see; None when nobody can tell."""
+        self._spawn(self._filter(tools, deliver))
 
     def settle(self, forward: Forward, outcome: Outcome, done: Callable[[], None] = lambda: None) -> None:
         """The forwarded call ended: give back what certainly did not run took, then call `done`.
@@ -128,29 +174,89 @@ class Gate:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    # The steps of a judgement: ask, be answered, claim, be claimed.
+    async def _filter(self, tools: Sequence[str], deliver: Callable[[frozenset[str] | None], None]) -> None:
+        body = question_about_list(self._server, tools)
+        for _ in range(MAX_ATTEMPTS):
+            try:
+                answer = await self._engine.ask_visible(body, tools, self._engine.bundle, self.next_id())
+            except Superseded:
+                continue
+            except EngineUnavailable:
+                break
+            deliver(frozenset(answer.hidden))
+            return
+        deliver(None)
 
-    async def _ask(self, trial: Trial, body: bytes) -> None:
+    # The steps of a judgement: begin, look up what is counted, ask, be answered, claim, be claimed.
+
+    def _begin(self, trial: Trial) -> None:
+        call, bundle = trial.call, trial.bundle
+        _check_name(call, bundle)
+        reads = bundle.terms.reads_of(call.tool)
+        arguments = check_keys(call, reads.paths)
+        if reads.counters:
+            self._spawn(self._look_up(trial, arguments, reads.counters))
+            return
+        body = question(self._server, call.tool, arguments)
+        answer = self._engine.recall(body)
+        if answer is None:
+            self._spawn(self._ask(trial, body, lasting=True))
+        else:
+            self._answered(trial, answer)
+
+    async def _look_up(self, trial: Trial, arguments: dict[str, Any], reads: tuple[CounterRead, ...]) -> None:
+        """Ask with the totals of the counters that a rule reads; an answer to that does not last."""
+        counters = tuple(Counter(self._key(item.counter), self._holder(item.scope), item.window) for item in reads)
+        try:
+            totals: Sequence[Amount] = await self._ledger.totals(counters)
+        except StoreUnavailable as error:
+            self._emit(StoreFailed(self._server, str(error)))
+            if not self._fail_open:
+                self._refuse(trial, None, NO_STORE)
+                return
+            totals = [0] * len(reads)
+        known = {item.name: total for item, total in zip(reads, totals, strict=True)}
+        await self._ask(trial, question(self._server, trial.call.tool, arguments, known), lasting=False)
+
+    async def _ask(self, trial: Trial, body: bytes, *, lasting: bool) -> None:
         asked = time.perf_counter()
         try:
-            answer = await self._engine.ask(body, trial.decision_id)
+            answer = await self._engine.ask(body, trial.bundle, trial.decision_id, lasting=lasting)
+        except Superseded:
+            self._begin_again(trial)
+            return
         except EngineUnavailable as error:
             trial.engine_seconds = time.perf_counter() - asked
-            self._refuse(trial, None, "engine_unavailable", "", f"{error}. The call was not forwarded.")
+            self._refuse(trial, None, Refusal("engine_unavailable", "", f"{error}. The call was not forwarded."))
             return
         trial.engine_seconds = time.perf_counter() - asked
         self._answered(trial, answer)
 
+    def _begin_again(self, trial: Trial) -> None:
+        """Another policy came into force: judge the call by that one, whole."""
+        trial.attempts += 1
+        trial.bundle = self._engine.bundle
+        if trial.attempts > MAX_ATTEMPTS:
+            error = _too_many_policies()
+            self._refuse(trial, None, Refusal("engine_unavailable", "", f"{error}. The call was not forwarded."))
+            return
+        try:
+            self._begin(trial)
+        except InvalidMessage as problem:
+            self._emit(Refused(trial.decision_id, self._server, self._session, problem.code, str(problem)))
+            if not trial.dropped:
+                trial.deliver(Reply(jsonrpc.error(problem.id, problem.code, str(problem))))
+
     def _answered(self, trial: Trial, answer: Answer) -> None:
         decision = answer.decision
         if trial.dropped:
-            self._refuse(trial, answer, "cancelled", "", "Cancelled before it was forwarded.")
+            self._refuse(trial, answer, CANCELLED)
         elif decision.action != "allow":
-            self._refuse(trial, answer, decision.kind, decision.rule, _reason(decision))
+            self._refuse(trial, answer, Refusal(decision.kind, decision.rule, _reason(decision)))
         elif not decision.reserve:
             self._allow(trial, answer, Claim((), ()))
         else:
-            self._claim(trial, answer, tuple(map(self._reservation, decision.reserve)))
+            self._claim(trial, answer, tuple(self._reservation(item, trial.bundle) for item in decision.reserve))
 
     def _claim(self, trial: Trial, answer: Answer, wanted: tuple[Reservation, ...]) -> None:
         try:
@@ -170,7 +276,7 @@ class Gate:
             self._no_store(trial, answer, error)
             return
         if trial.dropped and isinstance(claimed, Claim):
-            self._refuse(trial, answer, "cancelled", "", "Cancelled before it was forwarded.")
+            self._refuse(trial, answer, CANCELLED)
             await self._give_back(claimed.entries)
         else:
             self._claimed(trial, answer, claimed)
@@ -178,50 +284,70 @@ class Gate:
     def _claimed(self, trial: Trial, answer: Answer, claimed: Claimed) -> None:
         if isinstance(claimed, Exhausted):
             limit = answer.decision.reserve[claimed.position]
-            self._refuse(trial, answer, limit.kind, limit.rule, limit.reason, retry_after=claimed.seconds)
+            self._refuse(trial, answer, Refusal(limit.kind, limit.rule, limit.reason, claimed.seconds))
         else:
             self._allow(trial, answer, claimed)
+
+    def _no_store(self, trial: Trial, answer: Answer, error: StoreUnavailable) -> None:
+        self._emit(StoreFailed(self._server, str(error)))
+        if self._fail_open:
+            self._emit(
+                self._decided(trial, answer, Refusal("store_unavailable", "", "Passed uncounted."), allowed=True)
+            )
+            self._forward(trial, (), ())
+        else:
+            self._refuse(trial, answer, NO_STORE)
 
     # The two ends.
 
     def _allow(self, trial: Trial, answer: Answer, claim: Claim) -> None:
         reserve = answer.decision.reserve
-        left = tuple((item.rule, float(amount)) for item, amount in zip(reserve, claim.left, strict=True))
         refunds = tuple(trial.bundle.terms.refunds.get(item.counter, "on_error") for item in reserve)
-        self._emit(self._decided(trial, answer, "allow", left=left))
-        trial.deliver(Forward(trial.call, claim.entries, refunds, time.perf_counter()))
+        self._emit(self._decided(trial, answer, None, allowed=True, totals=claim.totals))
+        self._forward(trial, claim.entries, refunds)
 
-    def _refuse(
-        self, trial: Trial, answer: Answer | None, kind: str, rule: str, reason: str, *, retry_after: int | None = None
-    ) -> None:
-        self._emit(self._decided(trial, answer, kind, rule, reason, limited=retry_after is not None))
+    def _refuse(self, trial: Trial, answer: Answer | None, refusal: Refusal) -> None:
+        self._emit(self._decided(trial, answer, refusal, allowed=False))
         if trial.dropped:
             return
-        meta: dict[str, Any] = {"id": trial.decision_id, "rule": rule, "kind": kind, "revision": trial.bundle.revision}
-        if retry_after is not None:
-            meta["retry_after_seconds"] = retry_after
-        trial.deliver(Reply(protocol.denial(trial.call, reason, meta)))
+        if self._monitors(trial.bundle):
+            self._forward(trial, (), ())
+            return
+        meta: dict[str, Any] = {
+            "id": trial.decision_id,
+            "rule": refusal.rule,
+            "kind": refusal.kind,
+            "revision": trial.bundle.revision,
+        }
+        if refusal.retry_after is not None:
+            meta["retry_after_seconds"] = refusal.retry_after
+        if answer is not None and answer.decision.approval is not None:
+            meta["timeout_seconds"] = answer.decision.approval.timeout
+            message = protocol.approval_required(trial.call, refusal.reason, meta)
+        else:
+            message = protocol.denial(trial.call, refusal.reason, meta)
+        trial.deliver(Reply(message))
 
-    def _no_store(self, trial: Trial, answer: Answer, error: StoreUnavailable) -> None:
-        self._emit(StoreFailed(self._server, str(error)))
-        reason = "The store of counters cannot be used. The call was not forwarded."
-        self._refuse(trial, answer, "store_unavailable", "", reason)
+    def _forward(self, trial: Trial, entries: tuple[Entry, ...], refunds: tuple[str, ...]) -> None:
+        trial.deliver(Forward(trial.call, entries, refunds, time.perf_counter()))
 
     def _decided(
-        self, trial: Trial, answer: Answer | None, kind: str, rule: str = "", reason: str = "",
-        left: tuple[tuple[str, float], ...] = (), limited: bool = False,
+        self, trial: Trial, answer: Answer | None, refusal: Refusal | None, *, allowed: bool,
+        totals: tuple[Amount, ...] = (),
     ) -> Decided:  # fmt: skip
+        violations, left = _counted(answer, totals)
         return Decided(
             decision_id=trial.decision_id,
             server=self._server,
             session=self._session,
             client=self._client,
             call=trial.call,
-            allowed=kind == "allow",
-            kind=kind,
-            rule=rule,
-            reason=reason,
-            violations=answer.decision.violations if answer else (),
+            allowed=allowed,
+            mode="monitor" if self._monitors(trial.bundle) else "enforce",
+            kind=refusal.kind if refusal else "allow",
+            rule=refusal.rule if refusal else "",
+            reason=refusal.reason if refusal else "",
+            violations=violations,
             revision=trial.bundle.revision,
             serial=trial.bundle.serial,
             engine_id=answer.engine_id if answer else None,
@@ -229,14 +355,25 @@ class Gate:
             seconds=time.perf_counter() - trial.since,
             engine_seconds=trial.engine_seconds,
             left=left,
-            limited=limited,
+            limited=refusal is not None and refusal.retry_after is not None,
         )
+
+    def _monitors(self, bundle: Bundle) -> bool:
+        return self._mode == "monitor" if self._mode else bundle.terms.monitor
 
     # Counting.
 
-    def _reservation(self, item: Reserve) -> Reservation:
-        holder = self._session if item.scope == "session" else ""
-        return Reservation(f"{self._server}/{item.counter}", holder, item.seconds, item.amount, item.limit)
+    def _reservation(self, item: Reserve, bundle: Bundle) -> Reservation:
+        # A rule that only monitors counts, and refuses nothing.
+        limit = None if item.counter in bundle.terms.monitored else item.limit
+        key, holder = self._key(item.counter), self._holder(item.scope)
+        return Reservation(key, holder, item.seconds, item.amount, limit, item.exclusive)
+
+    def _key(self, counter: str) -> str:
+        return f"{self._server}/{counter}"
+
+    def _holder(self, scope: str) -> str:
+        return self._session if scope == "session" else ""
 
     def _gave_back(self, entries: tuple[Entry, ...]) -> bool:
         try:
@@ -257,20 +394,37 @@ class Gate:
         self._emit(StoreFailed(self._server, f"a reservation could not be given back: {error}"))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+        task = tasks.start(work)
         self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.result()  # a defect of ours must reach the loop's handler, which stops everything
+        task.add_done_callback(self._tasks.discard)
 
 
 def _check_name(call: ToolCall, bundle: Bundle) -> None:
     odd = protocol.is_odd_name(call.tool) and call.tool not in bundle.terms.tools
     if odd or call.tool.startswith(RESERVED):
         raise InvalidMessage(INVALID_PARAMS, f"no tool can be called {quoted(shown(call.tool))}", call.id)
+
+
+def _counted(
+    answer: Answer | None, totals: tuple[Amount, ...]
+) -> tuple[tuple[Violation, ...], tuple[tuple[str, float], ...]]:
+    """The violations, those of limits that only monitor included, and what is left of each limit."""
+    if answer is None:
+        return (), ()
+    violations = answer.decision.violations
+    left: list[tuple[str, float]] = []
+    for item, total in zip(answer.decision.reserve, totals, strict=False):  # nothing was taken: no totals
+        if item.limit is None:
+            continue
+        rest = subtract(item.limit, total)
+        left.append((item.rule, float(rest)))
+        if rest < 0 or (item.exclusive and rest == 0):
+            violations = (*violations, Violation(item.rule, item.reason, item.kind, monitor=True))
+    return violations, tuple(left)
+
+
+def _too_many_policies() -> EngineUnavailable:
+    return EngineUnavailable("revision", "the policy changes faster than calls can be judged")
 
 
 def _reason(decision: Decision) -> str:

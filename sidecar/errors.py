@@ -56,5 +56,9 @@ class EngineUnavailable(SidecarError):
         self.kind = kind
 
 
+class Superseded(SidecarError):
+    """The engine answered by a newer policy than the one that the question was put under: put it again."""
+
+
 class StoreUnavailable(SidecarError):
     """The store of counters cannot be used."""

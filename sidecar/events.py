@@ -9,6 +9,7 @@ import msgspec
 
 from sidecar.decision import Violation
 from sidecar.policy.bundle import Terms
+from sidecar.policy.model import Mode
 from sidecar.protocol import Outcome, ToolCall
 
 ENGINE_ERRORS: Final = ("timeout", "connection", "reply", "shape", "undecided", "revision", "canary", "exit")
@@ -18,7 +19,8 @@ ENGINE_ERRORS: Final = ("timeout", "connection", "reply", "shape", "undecided", 
 class Decided(msgspec.Struct, frozen=True, gc=False):
     """A call was judged. `kind` is `allow`, or the kind of refusal; `seconds` the time that judging took.
 
-    `client` is what the client calls itself, fit to show, or empty.
+    `client` is what the client calls itself, fit to show, or empty. In mode `monitor` the call was forwarded whatever
+    `allowed` says.
 
     `engine_seconds` is the part of it that the engine took, None where it was not asked.
     """
@@ -29,6 +31,7 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
     client: str
     call: ToolCall
     allowed: bool
+    mode: Mode
     kind: str
     rule: str
     reason: str
@@ -71,10 +74,11 @@ class Passed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Listed(msgspec.Struct, frozen=True, gc=False):
-    """The server named tools that it has."""
+    """The server named tools that it has; `whole` when these are all of them."""
 
     server: str
     tools: list[str]
+    whole: bool
 
 
 class Settled(msgspec.Struct, frozen=True, gc=False):
@@ -105,6 +109,14 @@ class EngineReady(msgspec.Struct, frozen=True, gc=False):
     terms: Terms
 
 
+class Reloaded(msgspec.Struct, frozen=True, gc=False):
+    """The policy files changed: `accepted` or not, and `text` says why not."""
+
+    server: str
+    accepted: bool
+    text: str
+
+
 class StoreFailed(msgspec.Struct, frozen=True, gc=False):
     """The store of counters could not be used; `lost` is what did not happen because of it."""
 
@@ -112,7 +124,9 @@ class StoreFailed(msgspec.Struct, frozen=True, gc=False):
     text: str
 
 
-Event: TypeAlias = Decided | Refused | Dropped | Passed | Listed | Settled | EngineFailed | EngineReady | StoreFailed
+Event: TypeAlias = (
+    Decided | Refused | Dropped | Passed | Listed | Settled | EngineFailed | EngineReady | Reloaded | StoreFailed
+)
 Emit: TypeAlias = Callable[[Event], None]
 Listener: TypeAlias = Callable[[Event], None]
 

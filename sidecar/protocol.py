@@ -24,6 +24,8 @@ REVISIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "202
 """The protocol revisions that pass through, oldest first."""
 
 DENIED: Final = "[INTERCEPT POLICY DENIED]"
+APPROVAL: Final = "[INTERCEPT APPROVAL REQUIRED]"
+APPROVAL_REQUIRED: Final = -32003
 DECISION_META: Final = "intercept/decision"
 SERVER_GONE: Final = -32000
 """Code of the error that answers what was outstanding when the server ended (implementation-defined range)."""
@@ -114,6 +116,11 @@ def denial(call: ToolCall, text: str, decision: dict[str, Any]) -> bytes:
     return jsonrpc.result(call.id, body)
 
 
+def approval_required(call: ToolCall, text: str, decision: dict[str, Any]) -> bytes:
+    """The answer to a call that a person has to agree to first: a JSON-RPC error, nothing was forwarded."""
+    return jsonrpc.error(call.id, APPROVAL_REQUIRED, f"{APPROVAL} {text}", decision)
+
+
 def outcome(reply: Response) -> Outcome:
     """What the server's answer says about a call."""
     if reply.error is not None:
@@ -142,6 +149,39 @@ def listed_tools(reply: Response) -> list[str]:
     tools = reply.result.get("tools") if type(reply.result) is dict else None
     named = [tool.get("name") for tool in tools if type(tool) is dict] if type(tools) is list else []
     return [name for name in named if type(name) is str]
+
+
+def filtered(reply: Response, hidden: frozenset[str]) -> bytes:
+    """An answer to `tools/list` without the hidden tools; everything else in it stays as it is.
+
+    Raises ValueError when it is no list that could be filtered.
+    """
+    answer = reply.result
+    if type(answer) is not dict or type(answer.get("tools")) is not list:
+        raise ValueError("the server's answer holds no list of tools")
+    if any(key != "tools" and key.casefold() == "tools" for key in answer):
+        raise ValueError("the server's answer holds a second list of tools")
+    kept = [tool for tool in answer["tools"] if type(tool) is dict and _is_shown(tool.get("name"), hidden)]
+    filtered_answer = answer | {"tools": kept}
+    if answer.get("cacheScope") == "public":
+        filtered_answer["cacheScope"] = "private"  # who may see it depends on the policy here
+    assert reply.id is not None  # it answers a request
+    return jsonrpc.result(reply.id, filtered_answer)
+
+
+def _is_shown(name: Any, hidden: frozenset[str]) -> bool:
+    return type(name) is str and name not in hidden
+
+
+def can_announce_tools(reply: Response) -> bool:
+    """True when an answer to `initialize` says that the list of tools may change: then a client listens for it."""
+    answer = reply.result if type(reply.result) is dict else {}
+    capabilities = answer.get("capabilities")
+    tools = capabilities.get("tools") if type(capabilities) is dict else None
+    return type(tools) is dict and tools.get("listChanged") is True
+
+
+TOOLS_CHANGED: Final = jsonrpc.encode({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
 
 
 def cancelled_id(message: Notification) -> Id | None:

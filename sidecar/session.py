@@ -34,10 +34,17 @@ class _Judged:
     trial: Trial
 
 
-_Pending = _Plain | _Judged | Forward
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """A request for the list of tools, or a page of it."""
+
+    first: bool
+
+
+_Pending = _Plain | _Listing | _Judged | Forward
 _PLAIN: Final = _Plain()
-_LISTING: Final = _Plain()
-"""A request for the list of tools."""
+_HELLO: Final = _Plain()
+"""The request `initialize`."""
 
 
 class Session:
@@ -52,6 +59,7 @@ class Session:
         self._to_server = to_server
         self._requests: Inflight[_Pending] = Inflight()
         self._asked_of_client: Inflight[_Plain] = Inflight()
+        self._announces = False
 
     # From the client.
 
@@ -81,7 +89,7 @@ class Session:
         if request.method == protocol.TOOLS_CALL:
             self._call(protocol.tool_call(request))
             return
-        self._requests.open(request.id, _LISTING if request.method == protocol.TOOLS_LIST else _PLAIN)
+        self._requests.open(request.id, _pending(request))
         self._emit(Passed(self._server, request.method))
         self._to_server(request.raw)
 
@@ -172,12 +180,41 @@ class Session:
         if pending is None:
             self._emit(Dropped(self._server, "server", "an answer that no request waits for"))
             return
-        if isinstance(pending, Forward):
-            self._gate.settle(pending, protocol.outcome(response), lambda: self._to_client(response.raw))
-            return
-        if pending is _LISTING:
-            self._emit(Listed(self._server, protocol.listed_tools(response)))
+        match pending:
+            case Forward():
+                self._gate.settle(pending, protocol.outcome(response), lambda: self._to_client(response.raw))
+                return
+            case _Listing() if response.error is None:
+                self._list(response, pending)
+                return
+            case _Plain() if pending is _HELLO:
+                self._announces = protocol.can_announce_tools(response)
         self._to_client(response.raw)
+
+    def _list(self, response: Response, listing: _Listing) -> None:
+        """Show the client what it may see of a list."""
+        tools = protocol.listed_tools(response)
+        answer = response.result if type(response.result) is dict else {}
+        whole = listing.first and answer.get("nextCursor") is None
+        self._emit(Listed(self._server, tools, whole))
+        if self._gate.filters:
+            self._gate.filter(tools, lambda hidden: self._show(response, hidden))
+        else:
+            self._to_client(response.raw)
+
+    def _show(self, response: Response, hidden: frozenset[str] | None) -> None:
+        if hidden is None:
+            self._to_client(jsonrpc.error(response.id, INTERNAL_ERROR, "the list of tools could not be filtered"))
+        else:
+            try:
+                self._to_client(protocol.filtered(response, hidden))
+            except ValueError as problem:
+                self._to_client(jsonrpc.error(response.id, INTERNAL_ERROR, str(problem)))
+
+    def tools_changed(self) -> None:
+        """Another policy is in force: a client that listens for it is told to list the tools again."""
+        if self._announces:
+            self._to_client(protocol.TOOLS_CHANGED)
 
     def _server_request(self, request: Request) -> None:
         if self._asked_of_client.is_taken(request.id) or self._asked_of_client.is_full:
@@ -216,6 +253,12 @@ class Session:
                     pending.trial.drop()
             if expected:
                 self._to_client(jsonrpc.error(id_, protocol.SERVER_GONE, "the MCP server ended before it answered"))
+
+
+def _pending(request: Request) -> _Plain | _Listing:
+    if request.method == protocol.TOOLS_LIST:
+        return _Listing(first=not (request.params or {}).get("cursor"))
+    return _HELLO if request.method == "initialize" else _PLAIN
 
 
 def _too_long(line: TooLong) -> InvalidMessage:

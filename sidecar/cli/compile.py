@@ -33,11 +33,12 @@ def compile_command(
         raise StartError(f"cannot use the folder {output}: {error.strerror}; name another with -o") from None
 
 
-def _check(bundle: Bundle, config: Path, folder: Path) -> int:
+def _check(bundle: Bundle, config: list[Path], folder: Path) -> int:
     there = _there(folder)
     differing = sorted(path for path in there | bundle.files.keys() if _content(folder, path) != bundle.files.get(path))
+    options = " ".join(f"-c {path}" for path in config)
     for path in differing:
-        print(f"{folder / path}: differs; run `sidecar compile -c {config} -o {folder}`", file=sys.stderr)
+        print(f"{folder / path}: differs; run `sidecar compile {options} -o {folder}`", file=sys.stderr)
     return 1 if differing else 0
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+import time
+from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,40 +15,92 @@ import typer
 
 from sidecar import jsonrpc
 from sidecar.cli.options import Config, OpaBin
-from sidecar.decision import Decision, project, question
+from sidecar.decision import Decision, Visible, project, question, question_about_list
 from sidecar.engine import binary
-from sidecar.errors import InvalidMessage, StartError, UsageError
+from sidecar.errors import InvalidMessage, StartError, StoreUnavailable, UsageError
+from sidecar.ledger.sqlite import SqliteLedger
+from sidecar.ledger.values import Amount, Counter, Reservation, add
 from sidecar.load import load
 from sidecar.policy.bundle import Bundle, build
 from sidecar.policy.compile import compile_policy
-from sidecar.policy.model import ANY_TOOL, Condition, Rule
+from sidecar.policy.model import ANY_TOOL, Condition, CounterName, Entry, Policy, Rule, Scope, glob
+from sidecar.policy.rego import plain_number
 
 
 def explain_command(
     config: Config,
     tool: Annotated[str, typer.Argument(help="The tool that is called.", show_default=False)],
     args: Annotated[str, typer.Option("--args", metavar="JSON", help="Its arguments, a JSON object.")] = "{}",
+    state_dir: Annotated[
+        Path | None,
+        typer.Option(envvar="SIDECAR_STATE_DIR", help="Where counters are kept. [default: as if nothing was counted]"),
+    ] = None,
+    server: Annotated[
+        str, typer.Option(envvar="SIDECAR_SERVER", help="Whose counters they are: the name that `run` was given.")
+    ] = "",
+    show_list: Annotated[bool, typer.Option("--list", help="Say too whether tools/list shows it.")] = False,
     opa_bin: OpaBin = None,
 ) -> int:
     """Say how one call would be decided, and why."""
     arguments = _arguments(args)
+    if state_dir is not None and not server:
+        raise UsageError("--state-dir needs --server: counters belong to a server's name")
+    store = _Store(state_dir / "counters.db" if state_dir else None, server)
     opa = binary.find(opa_bin)
     policy, _ = load(config, lambda: opa)
     bundle = build(compile_policy(policy), serial=1)
-    explained = _ask(opa, bundle, tool, arguments)
+    read = store.totals([(item.counter, item.window, item.scope) for item in bundle.terms.reads_of(tool).counters])
+    explained = _ask(opa, bundle, tool, arguments, read)
     decision = explained.decision
-    print(f"{decision.action}: {decision.reason or 'every rule that applies is met'}")
-    rules = [
-        rule for name in (tool, ANY_TOOL) for entry in policy.entries if entry.tool == name for rule in entry.rules
+    applying = [(entry, rule) for entry in _applying(policy, tool) for rule in entry.rules]
+    counted = [
+        (f"{entry.counters}.{rule.counter}", rule.window.seconds, rule.scope)
+        for entry, rule in applying
+        if rule.counter
     ]
-    for rule in rules:
+    present = dict(zip(counted, store.totals(counted), strict=True))
+    print(_outcome(decision, present))
+    if bundle.terms.monitor:
+        print("  the policy only monitors: the call is forwarded all the same")
+    totals = dict(zip((item.name for item in bundle.terms.reads_of(tool).counters), read, strict=True))
+    for entry, rule in applying:
         print(f"  {_verdict(rule, explained)} {rule.name} ({rule.place.file}:{rule.place.line})")
-        for condition in rule.conditions:
-            print(f"      {_condition(condition)}; the call has {_found(condition, arguments)}")
-    if not rules:
+        for condition in rule.asked:
+            print(f"      {_condition(condition)}; the call has {_found(condition, arguments, totals)}")
+        if rule.counter:
+            now = present[f"{entry.counters}.{rule.counter}", rule.window.seconds, rule.scope]
+            print(f"      the counter stands at {_shown(now)}")
+    if not applying:
         print(f"  no rule is about this tool; default: {policy.default}")
+    if show_list:
+        print(f"  tools/list shows it: {'no, it is hidden' if _is_hidden(opa, bundle, tool) else 'yes'}")
     print(f"  revision {decision.revision}")
     return 0
+
+
+def _outcome(decision: Decision, present: dict[tuple[str, int, Scope], Amount | None]) -> str:
+    """The first line: what becomes of the call, its limits included."""
+    for item in decision.reserve:
+        total = present.get((item.counter, item.seconds, item.scope)) or 0
+        wanted = Reservation(item.counter, "", item.seconds, item.amount, item.limit, item.exclusive)
+        if decision.action == "allow" and not wanted.admits(add(total, item.amount)):
+            return f"deny: {item.reason}"
+    return f"{decision.action}: {decision.reason or 'every rule that applies is met'}"
+
+
+def _is_hidden(opa: Path, bundle: Bundle, tool: str) -> bool:
+    document = msgspec.json.decode(question_about_list("explain", [tool]), type=dict[str, msgspec.Raw])["input"]
+    found = binary.evaluate(opa, "data.intercept.decision", bytes(document).decode(), bundle.files)
+    return tool in msgspec.json.decode(found, type=Visible).hidden
+
+
+def _applying(policy: Policy, tool: str) -> list[Entry]:
+    """The entries about a tool, in the order that counts."""
+    exact = [entry for entry in policy.entries if entry.tool == tool]
+    patterns = [
+        entry for entry in policy.entries if entry.is_pattern and re.fullmatch(glob(entry.tool).removesuffix("$"), tool)
+    ]
+    return exact + patterns + [entry for entry in policy.entries if entry.tool == ANY_TOOL]
 
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
@@ -54,9 +111,42 @@ class _Explained(msgspec.Struct):
     passes: list[str]
 
 
-def _ask(opa: Path, bundle: Bundle, tool: str, arguments: dict[str, Any]) -> _Explained:
+class _Store:
+    """The counters as they stand, or all at 0 where there is no `path`."""
+
+    def __init__(self, path: Path | None, server: str) -> None:
+        if path is not None and not path.is_file():
+            raise StartError(f"no counters in {path}: name the folder that `run` was given with --state-dir")
+        self._path = path
+        self._server = server
+
+    def totals(self, counters: Sequence[tuple[str, int, str]]) -> list[Amount | None]:
+        """Where counters stand, each given by name, window in seconds and scope; None for a session's, which ends."""
+        shared = [
+            Counter(f"{self._server}/{name}", "", window) for name, window, scope in counters if scope == "global"
+        ]
+        found = iter(asyncio.run(self._look_up(tuple(shared))) if self._path and shared else [0] * len(shared))
+        return [next(found) if scope == "global" else None for _, _, scope in counters]
+
+    async def _look_up(self, counters: tuple[Counter, ...]) -> Sequence[Amount]:
+        assert self._path is not None
+        try:
+            ledger = SqliteLedger(self._path, time.time)
+            try:
+                return await ledger.totals(counters)
+            finally:
+                await ledger.close()
+        except StoreUnavailable as error:
+            raise StartError(str(error)) from None
+
+
+def _ask(
+    opa: Path, bundle: Bundle, tool: str, arguments: dict[str, Any], totals: Sequence[Amount | None]
+) -> _Explained:  # fmt: skip
+    reads = bundle.terms.reads_of(tool)
+    counters = {read.name: total or 0 for read, total in zip(reads.counters, totals, strict=True)}
     try:
-        body = question("explain", tool, project(arguments, bundle.terms.reads_of(tool)))
+        body = question("explain", tool, project(arguments, reads.paths), counters)
     except ValueError as problem:
         raise UsageError(f"the sidecar would refuse this call: {problem}") from None
     document = msgspec.json.decode(body, type=dict[str, msgspec.Raw])["input"]
@@ -79,22 +169,35 @@ def _arguments(text: str) -> dict[str, Any]:
 
 
 def _verdict(rule: Rule, explained: _Explained) -> str:
+    watches = " (only reports)" if rule.monitor else ""
+    if any(item.rule == rule.name and item.kind == "invalid_amount" for item in explained.decision.violations):
+        return f"refuses{watches}, for want of an amount:"
     if rule.id not in explained.passes:
-        return "refuses"
-    limit = rule.rate_limit
-    if limit is None:
+        return f"refuses{watches}"
+    if rule.action == "require_approval":
+        return f"asks for an approval when its conditions hold{watches}:"
+    if rule.counter is None:
         return "passes "
-    return f"counts, at most {limit.max} in {limit.seconds} s ({limit.scope}):"
+    bound = rule.bound
+    limit = f"{'less than' if bound.exclusive else 'at most'} {plain_number(bound.value)}" if bound else "no limit"
+    return f"counts, {limit} in {rule.window.seconds} s ({rule.scope}){watches}:"
 
 
 def _condition(condition: Condition) -> str:
-    value = _ENCODER.encode(condition.value).decode()
-    return f"{'.'.join(('args', *condition.path))} {condition.op} {value}"
+    subject = condition.subject
+    path = str(subject) if isinstance(subject, CounterName) else ".".join(("args", *subject))
+    return f"{path} {condition.op} {_ENCODER.encode(condition.value).decode()}"
 
 
-def _found(condition: Condition, arguments: dict[str, Any]) -> str:
+def _shown(total: Amount | None) -> str:
+    return "0 in a new session" if total is None else plain_number(Decimal(total))
+
+
+def _found(condition: Condition, arguments: dict[str, Any], totals: dict[str, Amount | None]) -> str:
+    if isinstance(condition.subject, CounterName):
+        return _shown(totals[str(condition.subject)])
     value: Any = arguments
-    for step in condition.path:
+    for step in condition.subject:
         if type(value) is not dict or step not in value:
             return "nothing there"
         value = value[step]

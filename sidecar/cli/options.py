@@ -6,7 +6,7 @@ import logging
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, TypeAlias, TypeVar
 
 import typer
 
@@ -15,8 +15,12 @@ from sidecar.observe.log import JsonFormatter
 from sidecar.settings import Address
 
 Config: TypeAlias = Annotated[
-    Path, typer.Option("-c", "--config", envvar="SIDECAR_CONFIG", help="The policy, a YAML file.", show_default=False)
-]
+    list[Path],
+    typer.Option(
+        "-c", "--config", envvar="SIDECAR_CONFIG", show_default=False,
+        help="The policy, a YAML file; several are merged.",
+    ),
+]  # fmt: skip
 OpaBin: TypeAlias = Annotated[
     Path | None,
     typer.Option(
@@ -24,6 +28,8 @@ OpaBin: TypeAlias = Annotated[
         help="The opa binary. [default: beside this package, in .tools, on the PATH]",
     ),
 ]  # fmt: skip
+
+Choice = TypeVar("Choice", bound=str)
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _SIZES = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -53,13 +59,18 @@ def address(text: str) -> Address:
     return Address(found["six"] or found["host"], int(found["port"]))
 
 
+def one_of(option: str, text: str, choices: tuple[Choice, ...]) -> Choice:
+    """The choice that was made. Raises `UsageError` when it is none of them."""
+    for choice in choices:
+        if choice == text:
+            return choice
+    raise UsageError(f"{option} must be {' or '.join(choices)}, not {text!r}")
+
+
 def set_up_logging(level: str, form: str) -> None:
     """Send our log to the error stream. Raises `UsageError` for a level or a format that does not exist."""
-    levels = ("debug", "info", "warning", "error")
-    if level not in levels:
-        raise UsageError(f"{level!r} is no log level: write {', '.join(levels)}")
-    if form not in ("text", "json"):
-        raise UsageError(f"{form!r} is no log format: write text or json")
+    one_of("--log-level", level, ("debug", "info", "warning", "error"))
+    one_of("--log-format", form, ("text", "json"))
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else logging.Formatter("%(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler])

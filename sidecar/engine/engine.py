@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
-from sidecar.decision import CANARY_ALLOWED, CANARY_DENIED, Answer, question, read_answer
+from sidecar.decision import (
+    CANARY_ALLOWED,
+    CANARY_DENIED,
+    Answer,
+    Visible,
+    question,
+    read_answer,
+    read_visible,
+)
 from sidecar.engine.ask import Asker
 from sidecar.engine.remember import Memory
-from sidecar.errors import EngineUnavailable
+from sidecar.errors import EngineUnavailable, Superseded
 from sidecar.events import Emit, EngineFailed, EngineReady
 from sidecar.policy.bundle import Bundle
 
@@ -32,6 +41,7 @@ class Engine:
         self._asker = Asker(socket, timeout, self.lost)
         self._memory = Memory() if remember else None
         self._canaries = {"allow": question("", CANARY_ALLOWED, {}), "deny": question("", CANARY_DENIED, {})}
+        self._next: Bundle | None = None
         self._failing = True
         self._alive_until = 0.0
 
@@ -46,17 +56,62 @@ class Engine:
             return None
         return self._memory.recall(body)
 
-    async def ask(self, body: bytes, decision_id: str) -> Answer:
-        """OPA's answer to a question. Raises `EngineUnavailable` when there is no usable one."""
-        bundle = self.bundle
+    async def ask(self, body: bytes, bundle: Bundle, decision_id: str, *, lasting: bool) -> Answer:
+        """OPA's answer to a question that was put under `bundle`; a `lasting` one may be remembered.
+
+        Raises `EngineUnavailable` when there is no usable one, `Superseded` when it comes from a newer policy.
+        """
         try:
-            answer = read_answer(await self._asker.ask(body, decision_id), bundle)
+            answer = read_answer(await self._asker.ask(body, decision_id))
+            self._check_revision(answer.decision.revision, answer.decision.serial, bundle)
         except EngineUnavailable as error:
             self._emit(EngineFailed(self._server, error.kind, str(error)))
             raise
-        if self._memory is not None and self.ready:
+        if lasting and self._memory is not None and self.ready and self._next is None and bundle is self.bundle:
             self._memory.keep(body, answer)
         return answer
+
+    async def ask_visible(self, body: bytes, tools: Sequence[str], bundle: Bundle, decision_id: str) -> Visible:
+        """OPA's answer about a list of tools; raises as `ask` does."""
+        try:
+            visible = read_visible(await self._asker.ask(body, decision_id), tools)
+            self._check_revision(visible.revision, visible.serial, bundle)
+        except EngineUnavailable as error:
+            self._emit(EngineFailed(self._server, error.kind, str(error)))
+            raise
+        return visible
+
+    def expect(self, bundle: Bundle) -> None:
+        """A newer bundle was published: from the first answer that comes from it, it is the one in force.
+
+        Nothing is remembered until then.
+        """
+        self._next = bundle
+        self._forget()
+
+    def give_up(self) -> None:
+        """The newer bundle did not come into force and is not expected any more."""
+        self._next = None
+
+    async def until_in_force(self, bundle: Bundle) -> None:
+        """Wait until an expected bundle is in force."""
+        while self.bundle is not bundle:
+            await self._canary()
+            await asyncio.sleep(RETRY)
+
+    def _check_revision(self, revision: str, serial: int, bundle: Bundle) -> None:
+        """Only an answer by the policy that the question was put under counts."""
+        newer = self._next
+        if newer is not None and (revision, serial) == (newer.revision, newer.serial):
+            self.bundle, self._next = newer, None
+            self._emit(EngineReady(self._server, newer.revision, newer.serial, newer.terms))
+        if (revision, serial) == (self.bundle.revision, self.bundle.serial):
+            if bundle is not self.bundle:
+                raise Superseded
+            return
+        if (revision, serial) == (bundle.revision, bundle.serial):
+            raise Superseded  # judged just before the newer one came into force
+        raise EngineUnavailable("revision", "the policy engine answered by another policy than the one in force")
 
     async def until_ready(self) -> None:
         """Wait until the engine answers both canaries rightly, by the bundle in force."""
@@ -72,8 +127,7 @@ class Engine:
     def lost(self) -> None:
         """Its connection broke or its process ended: what is remembered may not be its word any more."""
         self._alive_until = 0.0
-        if self._memory is not None:
-            self._memory.forget()
+        self._forget()
 
     def ended(self, text: str) -> None:
         """Its process ended; `text` says how."""
@@ -87,9 +141,12 @@ class Engine:
     async def _canary(self) -> bool:
         try:
             for action, body in self._canaries.items():
-                answer = read_answer(await self._asker.ask(body, "canary"), self.bundle)
+                answer = read_answer(await self._asker.ask(body, "canary"))
+                self._check_revision(answer.decision.revision, answer.decision.serial, self.bundle)
                 if answer.decision.action != action:
                     raise EngineUnavailable("canary", f"the canary that must get {action} got another answer")
+        except Superseded:
+            return False
         except EngineUnavailable as error:
             if not self._failing:
                 self._failed(error.kind, str(error))
@@ -99,6 +156,10 @@ class Engine:
             self._failing = False
             self._emit(EngineReady(self._server, self.bundle.revision, self.bundle.serial, self.bundle.terms))
         return True
+
+    def _forget(self) -> None:
+        if self._memory is not None:
+            self._memory.forget()
 
     def _failed(self, kind: str, text: str) -> None:
         self._failing = True

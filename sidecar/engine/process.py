@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, cast
 
-from sidecar import children
+from sidecar import children, tasks
 from sidecar.engine.serve import RESOURCE
 from sidecar.policy.bundle import rego_folder
 
@@ -45,7 +45,7 @@ class OpaProcess:
     async def start(self, ended: Callable[[str], None]) -> None:
         """Start it and keep it running; `ended` is told how whenever it ends. Raises OSError when it cannot start."""
         self._process = await self._start()
-        self._watch = asyncio.create_task(self._keep_running(self._process, ended))
+        self._watch = tasks.start(self._keep_running(self._process, ended))
 
     async def stop(self) -> None:
         """End it and do not start it again."""
@@ -71,7 +71,7 @@ class OpaProcess:
         pause = FIRST_PAUSE
         while True:
             started = loop.time()
-            ended(f"opa ended with status {await process.ended}; it is started again")
+            ended(f"opa ended with status {await asyncio.shield(process.ended)}; it is started again")
             process.close()
             pause = FIRST_PAUSE if loop.time() - started > LASTED else min(2 * pause, LONGEST_PAUSE)
             process = self._process = await self._start_again(pause, ended)

@@ -52,8 +52,10 @@ class Audit:
             "kind": event.kind,
             "rule": event.rule,
             "reason": event.reason,
-            "violations": [{"rule": item.rule, "kind": item.kind} for item in event.violations],
-            "mode": "enforce",
+            "violations": [
+                {"rule": item.rule, "kind": item.kind, "monitor": item.monitor} for item in event.violations
+            ],
+            "mode": event.mode,
             "client": event.client,
             "arguments_hash": hmac.new(self._key, arguments, hashlib.sha256).hexdigest()[:32],
             "revision": event.revision,

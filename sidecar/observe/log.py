@@ -6,7 +6,17 @@ import json
 import logging
 import time
 
-from sidecar.events import Decided, Dropped, EngineFailed, EngineReady, Event, Refused, StoreFailed
+from sidecar.events import (
+    Decided,
+    Dropped,
+    EngineFailed,
+    EngineReady,
+    Event,
+    Listed,
+    Refused,
+    Reloaded,
+    StoreFailed,
+)
 from sidecar.text import shown, visible
 
 log = logging.getLogger("sidecar")
@@ -17,6 +27,8 @@ class Log:
 
     def __init__(self) -> None:
         self._engine_failing = False
+        self._policy_tools: frozenset[str] = frozenset()
+        self._compared: frozenset[str] = frozenset()
 
     def hear(self, event: Event) -> None:
         """Say one event, if it is worth it."""
@@ -24,7 +36,7 @@ class Log:
             case Decided(allowed=False):
                 by = f" by {event.rule}" if event.rule else ""
                 log.info(
-                    "denied %s%s (%s): %s [%s]",
+                    "%s %s%s (%s): %s [%s]", "denied" if event.mode == "enforce" else "would deny",
                     shown(event.call.tool), visible(by), event.kind, visible(event.reason), event.decision_id,
                 )  # fmt: skip
             case Refused():
@@ -36,11 +48,26 @@ class Log:
             case EngineFailed() if not self._engine_failing or event.kind == "exit":
                 self._engine_failing = True
                 log.error("%s; calls are denied until it answers again", event.text)
-            case EngineReady() if self._engine_failing:
-                self._engine_failing = False
-                log.warning("the policy engine answers again, by revision %s", event.revision)
+            case EngineReady():
+                self._policy_tools = event.terms.tools
+                if self._engine_failing:
+                    self._engine_failing = False
+                    log.warning("the policy engine answers again, by revision %s", event.revision)
+            case Reloaded(accepted=True):
+                log.warning("the changed policy is in force%s", f"; {event.text}" if event.text else "")
+            case Reloaded():
+                log.error("the changed policy is refused, the old one stays in force: %s", event.text)
+            case Listed(whole=True):
+                self._compare(event.tools)
             case _:
                 pass
+
+    def _compare(self, listed: list[str]) -> None:
+        """Say once which tools a policy names that the server has not: most are misspelt."""
+        missing = self._policy_tools.difference(listed)
+        if missing and missing != self._compared:
+            log.warning("the policy names tools that the server lacks: %s", ", ".join(map(shown, sorted(missing))))
+        self._compared = missing
 
 
 class JsonFormatter(logging.Formatter):

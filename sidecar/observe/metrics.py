@@ -20,6 +20,7 @@ from sidecar.events import (
     Listed,
     Passed,
     Refused,
+    Reloaded,
     Settled,
     StoreFailed,
 )
@@ -76,6 +77,7 @@ class Metrics:
         self._requests = counter("requests_total", "Messages of the client that were read.", "method")
         self._dropped = counter("dropped_messages_total", "Messages that went nowhere.", "sender")
         self._store_errors = counter("store_errors_total", "Failures of the store of counters.")
+        self._reloads = counter("reloads_total", "Changes of the policy files.", "result")
         self._sessions = gauge("sessions", "Sessions that are open.")
         self._sessions.labels(server).set(1)
         build = Info("mcp_policy_build", "What is running.", registry=registry)
@@ -85,6 +87,7 @@ class Metrics:
             (self._reservations, ("reserved", "refused", "returned")),
             (self._engine_errors, ENGINE_ERRORS),
             (self._dropped, ("client", "server")),
+            (self._reloads, ("accepted", "refused")),
         ):
             for value in values:
                 self._child(metric, value)
@@ -110,6 +113,8 @@ class Metrics:
                 self._child(self._dropped, event.sender).inc()
             case StoreFailed():
                 self._child(self._store_errors).inc()
+            case Reloaded():
+                self._child(self._reloads, "accepted" if event.accepted else "refused").inc()
             case Listed():
                 self._know(event.tools)
             case EngineReady():
@@ -126,7 +131,7 @@ class Metrics:
         decision = "allow" if event.allowed else "deny"
         cache = "hit" if event.remembered else "miss"
         self._request(TOOLS_CALL)
-        self._child(self._decisions, tool, decision, event.kind, event.rule, "enforce", cache).inc()
+        self._child(self._decisions, tool, decision, event.kind, event.rule, event.mode, cache).inc()
         self._child(self._agents, self._client(event.client), decision).inc()
         self._child(self._judging, "total", cache).observe(event.seconds)
         if event.engine_seconds is not None:
@@ -152,7 +157,8 @@ class Metrics:
             self._info.append((self._rules, labels))
             if tool in self._tools:
                 for cache in ("miss", "hit"):
-                    self._child(self._decisions, tool, "deny", rule.kind, rule.rule, "enforce", cache)
+                    mode = "monitor" if event.terms.monitor else "enforce"
+                    self._child(self._decisions, tool, "deny", rule.kind, rule.rule, mode, cache)
         for gauge, labels in self._info:
             gauge.labels(*labels).set(1)
         self._activated.labels(self._server).set(time.time())

@@ -14,8 +14,9 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from tests.bench.contenders import contenders, peers
+from tests.bench.contenders import ONE_RULE, contenders, peers
 from tests.bench.figures import figures
+from tests.bench.large import RULES, TOOLS, large_policy, seconds_to_compile
 from tests.bench.machine import machine
 from tests.bench.picture import draw
 from tests.bench.runs import Extent, run
@@ -39,7 +40,11 @@ def main(arguments: list[str], env: dict[str, str]) -> int:
     extent = Extent(rounds, calls, calls * IN_FLIGHT_FACTOR)
     words = f"{rounds} rounds, in each {calls:,} calls one at a time and {extent.in_flight:,} with 32 in flight."
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        measured = run(contenders(others), extent, Path(folder))
+        large = not options.quick
+        measured = run(contenders(others, large), extent, Path(folder))
+        if large:
+            seconds = seconds_to_compile(large_policy(ONE_RULE), Path(folder))
+            words += f" A policy of {TOOLS:,} tools with {RULES} rules each compiles in {seconds:.2f} s."
     shown = figures(measured)
     where = machine()
     print(table(measured, shown, f"{words}\n{where}"))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from tests.bench.large import large_policy
 from tests.support import SIDECAR
 
 _HERE: Final = Path(__file__).parent
@@ -54,8 +55,8 @@ class Contender:
         return self.policy == COUNTED
 
 
-def contenders(peers: Sequence[tuple[str, str]]) -> list[Contender]:
-    """Everybody in one run; `peers` are names and command templates."""
+def contenders(peers: Sequence[tuple[str, str]], large: bool = False) -> list[Contender]:
+    """Everybody in one run, with `large` under a policy of 1,000 tools too; `peers` are names and command templates."""
     # On a busy machine OPA may stall: that belongs into the figures, and must not become a refusal that ends the run.
     patient = ("--opa-timeout", "5s")
     sidecar = (str(SIDECAR), "run", "-c", "{policy}", "--state-dir", "{state}", *patient, "--", "{server}")
@@ -71,6 +72,11 @@ def contenders(peers: Sequence[tuple[str, str]]) -> list[Contender]:
         Contender("sidecar, counted", "sidecar", "a rate limit for all sessions, counted on disk", sidecar,
                   policy=COUNTED),
     ]  # fmt: skip
+    if large:
+        meaning = "as `sidecar, new`, in a policy of 1,000 tools with 10 rules each"
+        ours.append(
+            Contender("sidecar, large", "sidecar", meaning, sidecar, policy=large_policy(ONE_RULE), always_new=True)
+        )
     for name, template in peers:
         command = tuple(shlex.split(template))
         ours += [

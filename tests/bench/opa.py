@@ -33,7 +33,7 @@ class OpaAlone:
     def __init__(self, contender: Contender, folder: Path) -> None:
         folder.mkdir()
         (folder / "policy.yaml").write_text(contender.policy)
-        policy, _ = load(folder / "policy.yaml", lambda: OPA)
+        policy, _ = load([folder / "policy.yaml"], lambda: OPA)
         self._bundle = build(compile_policy(policy), serial=1)
         write(self._bundle.files, folder / "bundle")
         authz = (rego_folder() / "system" / "authz.rego").read_text()
@@ -126,10 +126,10 @@ class OpaAlone:
 
     def _check(self, replies: list[bytes]) -> None:
         try:
-            answers = [read_answer(reply, self._bundle) for reply in replies]
+            answers = [read_answer(reply).decision for reply in replies]
         except EngineUnavailable as error:
             raise Failed(str(error)) from None
-        if not all(answer.decision.action == "allow" for answer in answers):
+        if {(answer.action, answer.revision) for answer in answers} != {("allow", self._bundle.revision)}:
             raise Failed("OPA refused what the policy allows")
 
 

@@ -1,1 +1,208 @@
-"""A call in, a verdict out."""
+"""A call in, a verdict out. Shared here: an engine and a ledger that do as told, and a gate between them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine, Sequence
+from decimal import Decimal
+from typing import Any, cast
+
+import msgspec
+
+from sidecar.decision import Answer, Approval, Decision, Reserve, Violation, Visible
+from sidecar.enforce import Forward, Gate, Reply, Trial, Verdict
+from sidecar.engine.engine import Engine
+from sidecar.errors import EngineUnavailable, StoreUnavailable, Superseded
+from sidecar.events import Decided, Event
+from sidecar.ledger.values import Amount, Claim, Claimed, Counter, Entry, Exhausted, Reservation
+from sidecar.policy.bundle import Bundle
+from tests.engine import bundle_of, tool_call
+
+BUNDLE = bundle_of("""
+tools:
+  t: {rules: [{name: per day, rate_limit: 3/day}]}
+  failing: {rules: [{rate_limit: 3/day, refund: on_failure}]}
+  never: {rules: [{rate_limit: 3/day, refund: never}]}
+""")
+LIMIT = Reserve("t._rate_day", 1, 3, "day", "global", "per day", "Three a day", "rate_limit")
+ALLOWED = Decision(1, "allow", "allow", "", "", (), (), None, BUNDLE.revision, BUNDLE.serial)
+LIMITED = msgspec.structs.replace(ALLOWED, reserve=(LIMIT,))
+VIOLATION = Violation("no", "Not this", "rule", False)
+DENIED = msgspec.structs.replace(
+    ALLOWED, action="deny", kind="rule", rule="no", reason="Not this", violations=(VIOLATION,)
+)  # fmt: skip
+
+
+ASKING = msgspec.structs.replace(
+    ALLOWED,
+    action="require_approval",
+    kind="approval_required",
+    rule="ask",
+    reason="Ask a person",
+    approval=Approval(1800, 600, 1),
+)
+
+
+class FakeEngine:
+    """Answers with `decision`, or fails with `error`; holds the answer back until `go` is set.
+
+    Each of the `newer` bundles comes into force during a question, which is superseded then. `asked` has every
+    question: its body, the bundle that it was put under, and whether its answer lasts.
+    """
+
+    def __init__(
+        self, decision: Decision = ALLOWED, error: EngineUnavailable | None = None, bundle: Bundle = BUNDLE,
+        newer: Sequence[Bundle] = (), hidden: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        self.bundle = bundle
+        self.decision = decision
+        self.error = error
+        self.newer = list(newer)
+        self.hidden = hidden
+        self.remembers = False
+        self.asked: list[tuple[Any, Bundle, bool]] = []
+        self.go = asyncio.Event()
+        self.go.set()
+
+    def recall(self, body: bytes) -> Answer | None:
+        return Answer(self.decision, "engine", remembered=True) if self.remembers else None
+
+    async def ask(self, body: bytes, bundle: Bundle, decision_id: str, *, lasting: bool) -> Answer:
+        self.asked.append((json.loads(body, parse_float=Decimal)["input"], bundle, lasting))
+        await self._answer()
+        return Answer(self.decision, "engine")
+
+    async def ask_visible(self, body: bytes, tools: Sequence[str], bundle: Bundle, decision_id: str) -> Visible:
+        self.asked.append((json.loads(body)["input"], bundle, False))
+        await self._answer()
+        shown = tuple(tool for tool in tools if tool not in self.hidden)
+        hidden = {tool: "(hidden)" for tool in tools if tool in self.hidden}
+        return Visible(1, shown, hidden, bundle.revision, bundle.serial)
+
+    async def _answer(self) -> None:
+        await self.go.wait()
+        if self.newer:
+            self.bundle = self.newer.pop(0)
+            raise Superseded
+        if self.error:
+            raise self.error
+
+
+class FakeLedger:
+    """Claims end with `claimed`, at once or when `go` is set, and leave every counter at `total`.
+
+    What is wanted, looked up and given back is noted.
+    """
+
+    def __init__(
+        self, claimed: Exhausted | StoreUnavailable | None = None, *, waits: bool = False, total: Amount = 1,
+        gone: bool = False,
+    ) -> None:  # fmt: skip
+        self.claimed = claimed
+        self.waits = waits
+        self.total = total
+        self.gone = gone
+        self.go = asyncio.Event()
+        self.go.set()
+        self.wanted: list[Reservation] = []
+        self.looked_up: list[tuple[Counter, ...]] = []
+        self.returned: list[Entry] = []
+        self.unable_to_return = False
+
+    def claim_at_once(self, reservations: tuple[Reservation, ...]) -> Claimed | None:
+        return None if self.waits else self._claim(reservations)
+
+    async def claim(self, reservations: tuple[Reservation, ...]) -> Claimed:
+        await self.go.wait()
+        return self._claim(reservations)
+
+    async def totals(self, counters: tuple[Counter, ...]) -> tuple[Amount, ...]:
+        await self.go.wait()
+        if self.gone:
+            raise StoreUnavailable("disk on fire")
+        self.looked_up.append(counters)
+        return tuple(self.total for _ in counters)
+
+    def give_back_at_once(self, entries: tuple[Entry, ...]) -> bool:
+        if self.waits:
+            return False
+        self._give_back(entries)
+        return True
+
+    async def give_back(self, entries: tuple[Entry, ...]) -> None:
+        self._give_back(entries)
+
+    async def close(self) -> None:
+        pass
+
+    def _give_back(self, entries: tuple[Entry, ...]) -> None:
+        if self.unable_to_return:
+            raise StoreUnavailable("the disk is gone")
+        self.returned += entries
+
+    def _claim(self, reservations: tuple[Reservation, ...]) -> Claimed:
+        if isinstance(self.claimed, StoreUnavailable):
+            raise self.claimed
+        if self.claimed is not None:
+            return self.claimed
+        self.wanted += reservations
+        return Claim(tuple(Entry(one, 0) for one in reservations), tuple(self.total for _ in reservations))
+
+
+class World:
+    """A gate between the fakes, with everything that it delivered and told."""
+
+    def __init__(self, engine: FakeEngine, ledger: FakeLedger, **options: Any) -> None:
+        self.engine, self.ledger = engine, ledger
+        self.verdicts: list[Verdict] = []
+        self.events: list[Event] = []
+        self.gate = Gate(
+            server="stub", session="s1", instance="i", engine=cast("Engine", engine), ledger=ledger,
+            emit=self.events.append, **options,
+        )  # fmt: skip
+
+    def judge(self, tool: str = "t", arguments: str = "{}") -> Trial:
+        return self.gate.judge(tool_call(tool, arguments), self.verdicts.append)
+
+    async def verdict(self, tool: str = "t", arguments: str = "{}") -> Verdict:
+        """The one verdict on a call."""
+        self.judge(tool, arguments)
+        await self.gate.finish()
+        (verdict,) = self.verdicts
+        return verdict
+
+    async def forward(self, tool: str = "t", arguments: str = "{}") -> Forward:
+        """The one verdict, which must be to forward the call."""
+        verdict = await self.verdict(tool, arguments)
+        assert isinstance(verdict, Forward)
+        return verdict
+
+    async def refusal(self, tool: str = "t", arguments: str = "{}") -> dict[str, Any]:
+        """The message and the facts of the one refusal."""
+        verdict = await self.verdict(tool, arguments)
+        assert isinstance(verdict, Reply)
+        answer = json.loads(verdict.message)
+        assert (answer["id"], answer["result"]["isError"]) == (1, True)
+        return {"text": answer["result"]["content"][0]["text"], **answer["result"]["_meta"]["intercept/decision"]}
+
+    @property
+    def decided(self) -> Decided:
+        """The one decision that was told."""
+        (event,) = [event for event in self.events if isinstance(event, Decided)]
+        return event
+
+
+def run(
+    test: Callable[[World], Coroutine[Any, Any, None]], engine: dict[str, Any] | None = None,
+    ledger: dict[str, Any] | None = None, remembered: bool = False, **options: Any,
+) -> None:  # fmt: skip
+    """Run a test in a world; `options` are the gate's."""
+
+    async def inside() -> None:
+        world = World(FakeEngine(**(engine or {})), FakeLedger(**(ledger or {})), **options)
+        world.engine.remembers = remembered
+        await test(world)
+        await world.gate.finish()
+
+    asyncio.run(inside())

@@ -4,154 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
-from typing import Any, cast
 
 import msgspec
 import pytest
 
-from sidecar.decision import Answer, Decision, Reserve, Violation
-from sidecar.enforce import Forward, Gate, Reply, Trial, Verdict
-from sidecar.engine.engine import Engine
+from sidecar.decision import Decision
+from sidecar.enforce import Forward, Reply
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable
-from sidecar.events import Decided, Event, Settled, StoreFailed
-from sidecar.ledger.values import Claim, Claimed, Entry, Exhausted, Reservation
+from sidecar.events import Decided, Settled, StoreFailed
+from sidecar.ledger.values import Exhausted, Reservation
 from sidecar.protocol import Outcome
-from tests.engine import bundle_of, tool_call
-
-BUNDLE = bundle_of("""
-tools:
-  t: {rules: [{name: per day, rate_limit: 3/day}]}
-  failing: {rules: [{rate_limit: 3/day, refund: on_failure}]}
-  never: {rules: [{rate_limit: 3/day, refund: never}]}
-""")
-LIMIT = Reserve("t._rate_day", 1, 3, "day", "global", "per day", "Three a day", "rate_limit")
-ALLOWED = Decision(1, "allow", "allow", "", "", (), (), None, BUNDLE.revision, BUNDLE.serial)
-LIMITED = msgspec.structs.replace(ALLOWED, reserve=(LIMIT,))
-VIOLATION = Violation("no", "Not this", "rule", False)
-DENIED = msgspec.structs.replace(
-    ALLOWED, action="deny", kind="rule", rule="no", reason="Not this", violations=(VIOLATION,)
-)  # fmt: skip
-
-
-class FakeEngine:
-    """Answers with `decision`, or fails with `error`; holds the answer back until `go` is set."""
-
-    def __init__(self, decision: Decision = ALLOWED, error: EngineUnavailable | None = None) -> None:
-        self.bundle = BUNDLE
-        self.decision = decision
-        self.error = error
-        self.remembers = False
-        self.go = asyncio.Event()
-        self.go.set()
-
-    def recall(self, body: bytes) -> Answer | None:
-        return Answer(self.decision, "engine", remembered=True) if self.remembers else None
-
-    async def ask(self, body: bytes, decision_id: str) -> Answer:
-        await self.go.wait()
-        if self.error:
-            raise self.error
-        return Answer(self.decision, "engine")
-
-
-class FakeLedger:
-    """Claims end with `claimed`, at once or when `go` is set; what is given back is noted."""
-
-    def __init__(self, claimed: Exhausted | StoreUnavailable | None = None, *, waits: bool = False) -> None:
-        self.claimed = claimed
-        self.waits = waits
-        self.go = asyncio.Event()
-        self.go.set()
-        self.wanted: list[Reservation] = []
-        self.returned: list[Entry] = []
-        self.unable_to_return = False
-
-    def claim_at_once(self, reservations: tuple[Reservation, ...]) -> Claimed | None:
-        return None if self.waits else self._claim(reservations)
-
-    async def claim(self, reservations: tuple[Reservation, ...]) -> Claimed:
-        await self.go.wait()
-        return self._claim(reservations)
-
-    def give_back_at_once(self, entries: tuple[Entry, ...]) -> bool:
-        if self.waits:
-            return False
-        self._give_back(entries)
-        return True
-
-    async def give_back(self, entries: tuple[Entry, ...]) -> None:
-        self._give_back(entries)
-
-    async def close(self) -> None:
-        pass
-
-    def _give_back(self, entries: tuple[Entry, ...]) -> None:
-        if self.unable_to_return:
-            raise StoreUnavailable("the disk is gone")
-        self.returned += entries
-
-    def _claim(self, reservations: tuple[Reservation, ...]) -> Claimed:
-        if isinstance(self.claimed, StoreUnavailable):
-            raise self.claimed
-        if self.claimed is not None:
-            return self.claimed
-        self.wanted += reservations
-        return Claim(tuple(Entry(one, 0) for one in reservations), tuple(one.limit - 1 for one in reservations))
-
-
-class World:
-    """A gate between the fakes, with everything that it delivered and told."""
-
-    def __init__(self, engine: FakeEngine, ledger: FakeLedger) -> None:
-        self.engine, self.ledger = engine, ledger
-        self.verdicts: list[Verdict] = []
-        self.events: list[Event] = []
-        self.gate = Gate(
-            server="stub",
-            session="s1",
-            instance="i",
-            engine=cast("Engine", engine),
-            ledger=ledger,
-            emit=self.events.append,
-        )
-
-    def judge(self, tool: str = "t", arguments: str = "{}") -> Trial:
-        return self.gate.judge(tool_call(tool, arguments), self.verdicts.append)
-
-    async def verdict(self, tool: str = "t") -> Verdict:
-        """The one verdict on a call."""
-        self.judge(tool)
-        await self.gate.finish()
-        (verdict,) = self.verdicts
-        return verdict
-
-    async def refusal(self) -> dict[str, Any]:
-        """The message and the facts of the one refusal."""
-        verdict = await self.verdict()
-        assert isinstance(verdict, Reply)
-        answer = json.loads(verdict.message)
-        assert (answer["id"], answer["result"]["isError"]) == (1, True)
-        return {"text": answer["result"]["content"][0]["text"], **answer["result"]["_meta"]["intercept/decision"]}
-
-    @property
-    def decided(self) -> Decided:
-        """The one decision that was told."""
-        (event,) = [event for event in self.events if isinstance(event, Decided)]
-        return event
-
-
-def run(
-    test: Callable[[World], Coroutine[Any, Any, None]], engine: dict[str, Any] | None = None,
-    ledger: dict[str, Any] | None = None, remembered: bool = False,
-) -> None:  # fmt: skip
-    async def inside() -> None:
-        world = World(FakeEngine(**(engine or {})), FakeLedger(**(ledger or {})))
-        world.engine.remembers = remembered
-        await test(world)
-        await world.gate.finish()
-
-    asyncio.run(inside())
+from tests.enforce import ALLOWED, ASKING, BUNDLE, DENIED, LIMIT, LIMITED, VIOLATION, World, run
 
 
 @pytest.mark.parametrize("remembered", [False, True])
@@ -397,3 +260,23 @@ def test_the_client_is_called_in_every_decision_as_it_said_but_capped() -> None:
         assert len(world.decided.client) < 150
 
     run(test)
+
+
+def test_a_call_that_needs_approval_is_answered_with_an_error_and_not_forwarded() -> None:
+    async def test(world: World) -> None:
+        verdict = await world.verdict()
+        assert isinstance(verdict, Reply)
+        assert json.loads(verdict.message) == {
+            "jsonrpc": "2.0", "id": 1,
+            "error": {
+                "code": -32003, "message": "[INTERCEPT APPROVAL REQUIRED] Ask a person",
+                "data": {
+                    "id": "i-1", "rule": "ask", "kind": "approval_required", "revision": BUNDLE.revision,
+                    "timeout_seconds": 1800,
+                },
+            },
+        }  # fmt: skip
+        assert (world.decided.allowed, world.decided.rule) == (False, "ask")
+        assert world.ledger.wanted == []
+
+    run(test, {"decision": msgspec.structs.replace(ASKING, reserve=(LIMIT,))})

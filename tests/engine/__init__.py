@@ -6,18 +6,27 @@ import asyncio
 from collections.abc import Callable
 
 from sidecar import jsonrpc, protocol
-from sidecar.decision import question_about
-from sidecar.policy.bundle import Bundle, build
+from sidecar.decision import check_keys, question
+from sidecar.policy.bundle import Bundle, Reads, Terms, build
 from sidecar.policy.compile import compile_policy
+from sidecar.policy.merge import merge
 from sidecar.policy.read import read
 from sidecar.protocol import ToolCall
 
 
 def bundle_of(policy: str, serial: int = 1) -> Bundle:
     """The bundle of a policy's text, which must be free of problems."""
-    model, problems = read(policy, "policy.yaml")
-    assert not problems, problems
+    file, problems = read(policy, "policy.yaml")
+    model, clashes = merge([file])
+    assert not [*problems, *clashes]
     return build(compile_policy(model), serial)
+
+
+NOTHING = Terms(
+    tools=frozenset(), patterns=(), reads={}, reads_any=Reads(), refunds={}, monitored=frozenset(), monitor=False,
+    hidden=(), scopes=frozenset(), rules=(),
+)  # fmt: skip
+"""The terms of a policy that says nothing."""
 
 
 def tool_call(tool: str, arguments: str) -> ToolCall:
@@ -30,7 +39,8 @@ def tool_call(tool: str, arguments: str) -> ToolCall:
 
 def body_of(bundle: Bundle, tool: str, arguments: str) -> bytes:
     """The question about a call under a bundle, as the engine gets it."""
-    return question_about(tool_call(tool, arguments), "stub", bundle)
+    call = tool_call(tool, arguments)
+    return question("stub", tool, check_keys(call, bundle.terms.reads_of(tool).paths))
 
 
 async def http(port: int, request: str | bytes) -> tuple[int, dict[str, str], bytes]:

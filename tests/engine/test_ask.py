@@ -52,7 +52,7 @@ async def asking(
     """An asker, the server that it asks, and a list that grows whenever the asker says it lost a connection."""
     losses: list[str] = []
     opa = FakeOpa(behave)
-    server = await asyncio.start_unix_server(opa.connected, str(folder / "opa.sock"))
+    server = await asyncio.start_unix_server(opa.connected, str(folder / "opa.sock"), backlog=1000)
     asker = Asker(str(folder / "opa.sock"), timeout, lambda: losses.append("lost"))
     try:
         yield asker, opa, losses

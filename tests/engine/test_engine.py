@@ -18,10 +18,10 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.decision import question
+from sidecar.decision import Answer, question
 from sidecar.engine import engine as engine_module
 from sidecar.engine.engine import Engine
-from sidecar.engine.local import local_engine
+from sidecar.engine.local import LocalEngine, local_engine
 from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import EngineFailed, EngineReady, Event
 from sidecar.jsonrpc import encode
@@ -47,11 +47,15 @@ REFUSED = body_of(BUNDLE, "t", '{"a":6,"b":{"c":2},"d":"abc","e":1}')
 class Running:
     """An engine with everything that it said and did."""
 
-    engine: Engine
+    def __init__(self, local: LocalEngine, events: list[Event], said: list[str]) -> None:
+        self.local = local
+        self.events = events
+        self.said = said
 
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self.said: list[str] = []
+    @property
+    def engine(self) -> Engine:
+        """What is asked."""
+        return self.local.engine
 
     @property
     def pid(self) -> int:
@@ -69,21 +73,25 @@ class Running:
         """How often something happened."""
         return sum(isinstance(event, kind) for event in self.events)
 
+    async def ask(self, body: bytes) -> Answer:
+        """The answer to a lasting question under the policy in force."""
+        return await self.engine.ask(body, self.engine.bundle, "id", lasting=True)
+
     async def asks(self, body: bytes) -> str:
         """What the engine answers, or the kind of its failure."""
         try:
-            return (await self.engine.ask(body, "id")).decision.action
+            return (await self.ask(body)).decision.action
         except EngineUnavailable as error:
             return error.kind
 
 
 @asynccontextmanager
 async def running(timeout: float = 5.0, *, remember: bool = True) -> AsyncIterator[Running]:
-    world = Running()
+    events, said = list[Event](), list[str]()
     async with local_engine(
-        OPA, BUNDLE, server="stub", timeout=timeout, remember=remember, emit=world.events.append, said=world.said.append
-    ) as world.engine:
-        yield world
+        OPA, BUNDLE, server="stub", timeout=timeout, remember=remember, emit=events.append, said=said.append
+    ) as local:
+        yield Running(local, events, said)
     await soon(lambda: not child_pids(os.getpid()))
 
 
@@ -130,9 +138,9 @@ def test_an_engine_gives_the_decisions_of_the_policy_and_remembers_them() -> Non
     async def test() -> None:
         async with running() as world:
             assert world.engine.recall(ALLOWED) is None
-            answer = await world.engine.ask(ALLOWED, "id")
+            answer = await world.ask(ALLOWED)
             assert (answer.decision.action, answer.remembered) == ("allow", False)
-            refusal = await world.engine.ask(REFUSED, "id")
+            refusal = await world.ask(REFUSED)
             assert (refusal.decision.action, refusal.decision.rule, refusal.remembered) == ("deny", "t#1", False)
             for body, fresh in ((ALLOWED, answer), (REFUSED, refusal)):
                 again = world.engine.recall(body)
@@ -145,7 +153,7 @@ def test_an_engine_gives_the_decisions_of_the_policy_and_remembers_them() -> Non
 def test_an_engine_told_not_to_remember_does_not() -> None:
     async def test() -> None:
         async with running(remember=False) as world:
-            await world.engine.ask(ALLOWED, "id")
+            await world.ask(ALLOWED)
             assert world.engine.recall(ALLOWED) is None
 
     uvloop.run(test())
@@ -171,7 +179,7 @@ def test_nothing_remembered_is_used_from_the_moment_the_engine_is_killed(monkeyp
 
     async def test() -> None:
         async with running() as world:
-            await world.engine.ask(ALLOWED, "id")
+            await world.ask(ALLOWED)
             assert world.engine.recall(ALLOWED) is not None
             pid = world.pid
             os.kill(pid, signal.SIGKILL)
@@ -211,7 +219,7 @@ def test_an_engine_that_is_killed_again_and_again_comes_back_each_time() -> None
 def test_within_a_second_nothing_remembered_is_used_of_an_engine_that_hangs() -> None:
     async def test() -> None:
         async with running(timeout=0.25) as world:
-            await world.engine.ask(ALLOWED, "id")
+            await world.ask(ALLOWED)
             with stopped(world.pid):
                 await soon(lambda: world.engine.recall(ALLOWED) is None, seconds=1.1)
                 assert not world.engine.ready
@@ -323,9 +331,9 @@ def live() -> Iterator[Callable[[bytes, bytes], tuple[object, object, object]]]:
         async def ask(body: bytes, other: bytes) -> tuple[object, object, object]:
             await world.engine.until_ready()
             recalled = world.engine.recall(body)
-            fresh = await world.engine.ask(body, "id")
+            fresh = await world.ask(body)
             recalled = recalled or world.engine.recall(body)
-            return fresh.decision, recalled and recalled.decision, (await world.engine.ask(other, "id")).decision
+            return fresh.decision, recalled and recalled.decision, (await world.ask(other)).decision
 
         yield lambda body, other: runner.run(ask(body, other))
         runner.run(context.__aexit__(None, None, None))

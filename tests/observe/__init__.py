@@ -21,8 +21,8 @@ SECRET = "4929-secret-value"
 def decided(tool: str = "t", arguments: str = f'{{"card":"{SECRET}"}}', **changes: Any) -> Decided:
     """A decision; by default `t` is allowed with a secret among its arguments."""
     event = Decided(
-        "i-1", "stub", "s1", "agent", tool_call(tool, arguments), True, "allow", "", "", (), BUNDLE.revision, 1,
-        None, False, 0.001, 0.0005, (), False,
+        "i-1", "stub", "s1", "agent", tool_call(tool, arguments), True, "enforce", "allow", "", "", (),
+        BUNDLE.revision, 1, None, False, 0.001, 0.0005, (), False,
     )  # fmt: skip
     return msgspec.structs.replace(event, **changes)
 

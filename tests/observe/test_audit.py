@@ -37,8 +37,9 @@ def test_a_decision_is_one_line_of_this_shape() -> None:
     assert line == {
         "event": "decision", "decision_id": "i-1", "instance": "i", "server": "stub", "session": "s1", "tool": "t",
         "decision": "deny", "kind": "rate_limit", "rule": "per day", "reason": "No more",
-        "violations": [{"rule": "per day", "kind": "rate_limit"}], "mode": "enforce", "client": "agent",
-        "revision": BUNDLE.revision, "serial": 1, "engine_decision_id": "e-1", "remembered": True, "milliseconds": 1.0,
+        "violations": [{"rule": "per day", "kind": "rate_limit", "monitor": False}], "mode": "enforce",
+        "client": "agent", "revision": BUNDLE.revision, "serial": 1, "engine_decision_id": "e-1", "remembered": True,
+        "milliseconds": 1.0,
     }  # fmt: skip
 
 
@@ -50,6 +51,13 @@ def test_an_allowed_call_is_a_line_too() -> None:
         [],
         None,
     )
+
+
+def test_a_line_says_the_mode_and_which_violations_were_only_reported() -> None:
+    violations = (Violation("a", "No", "rule", True), Violation("b", "No", "rule", False))
+    (line,) = lines(denied(mode="monitor", violations=violations))
+    assert (line["decision"], line["mode"]) == ("deny", "monitor")
+    assert [(item["rule"], item["monitor"]) for item in line["violations"]] == [("a", True), ("b", False)]
 
 
 def test_a_refused_message_is_a_line_with_its_code() -> None:

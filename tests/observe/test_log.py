@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidecar.events import Dropped, EngineFailed, Event, Passed, Refused, StoreFailed
+from sidecar.events import Dropped, EngineFailed, Event, Listed, Passed, Refused, Reloaded, StoreFailed
 from sidecar.observe.log import JsonFormatter, Log
 from tests.observe import READY, SECRET, decided, denied
 
@@ -77,3 +77,31 @@ def test_json_lines_hold_time_level_and_message() -> None:
     record.created = 0
     line = json.loads(JsonFormatter().format(record))
     assert line == {"time": "1970-01-01T00:00:00Z", "level": "error", "message": "gone now\n"}
+
+
+def test_what_monitor_mode_would_refuse_is_said_as_that(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    assert said(log, caplog, denied(mode="monitor")) == [
+        ("INFO", "would deny t by per day (rate_limit): No more [i-1]")
+    ]
+
+
+def test_a_changed_policy_is_said_whether_it_is_taken_or_not(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    events = (Reloaded("stub", True, ""), Reloaded("stub", True, "p:1: mind"), Reloaded("stub", False, "p:1: bad"))
+    assert said(log, caplog, *events) == [
+        ("WARNING", "the changed policy is in force"),
+        ("WARNING", "the changed policy is in force; p:1: mind"),
+        ("ERROR", "the changed policy is refused, the old one stays in force: p:1: bad"),
+    ]
+
+
+def test_tools_of_the_policy_that_the_server_lacks_are_said_once(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    lists = [Listed("stub", tools, True) for tools in ([], [], ["t"], [], ["u"])]
+    line = ("WARNING", "the policy names tools that the server lacks: t")
+    assert said(log, caplog, READY, *lists[:2]) == [line]
+    assert said(log, caplog, *lists[2:]) == [line, line]
+
+
+def test_nothing_is_said_to_be_missing_from_a_page_or_before_a_policy_is_known(
+    log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert said(log, caplog, Listed("stub", [], True), READY, Listed("stub", [], False)) == []

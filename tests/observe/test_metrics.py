@@ -11,15 +11,18 @@ from sidecar.events import (
     ENGINE_ERRORS,
     Dropped,
     EngineFailed,
+    EngineReady,
     Event,
     Listed,
     Passed,
     Refused,
+    Reloaded,
     Settled,
     StoreFailed,
 )
 from sidecar.observe.metrics import MAX_TOOLS, Metrics
 from sidecar.protocol import Outcome
+from tests.engine import bundle_of
 from tests.observe import BUNDLE, READY, SECRET, decided, denied
 
 DOCUMENTED = {
@@ -33,6 +36,7 @@ DOCUMENTED = {
     "bundle_activated_timestamp_seconds": {"server"},
     "rule_info": {"server", "tool", "rule", "file", "line", "kind"},
     "agent_decisions_total": {"server", "client", "decision"},
+    "reloads_total": {"server", "result"},
     "sessions": {"server"},
     "requests_total": {"server", "method"},
     "build_info": {"version", "opa"},
@@ -41,7 +45,8 @@ SETTLED = Settled("stub", "t", Outcome.ERROR, 1, 1, 0.01)
 EVERYTHING: list[Event] = [
     decided(left=(("per day", 2.0),)), denied(limited=True), SETTLED, EngineFailed("stub", "exit", "it ended"),
     Passed("stub", "ping"), Refused("i-2", "stub", "s1", -32700, "not JSON"), Dropped("stub", "server", "why"),
-    StoreFailed("stub", "gone"), Listed("stub", ["t", "u"]),
+    StoreFailed("stub", "gone"), Listed("stub", ["t", "u"], True),
+    Reloaded("stub", False, f"bad {SECRET}"),
 ]  # fmt: skip
 
 
@@ -151,6 +156,35 @@ def test_an_engine_that_is_ready_again_does_not_activate_anew() -> None:
     assert value(metrics, "bundle_activated_timestamp_seconds") == first is not None
 
 
+@pytest.mark.parametrize("result", ["accepted", "refused"])
+def test_changes_of_the_policy_are_counted_from_0(result: str) -> None:
+    assert value(metrics_after(), "reloads_total", result=result) == 0
+    changed = metrics_after(Reloaded("stub", result == "accepted", ""))
+    assert value(changed, "reloads_total", result=result) == 1
+    assert value(changed, "reloads_total", result="refused" if result == "accepted" else "accepted") == 0
+
+
+def test_another_policy_replaces_the_rules_and_the_revision_of_the_one_before() -> None:
+    newer = bundle_of("tools: {t: {rules: [{name: other, action: deny}]}}", serial=2)
+    metrics = metrics_after(EngineReady("stub", newer.revision, 2, newer.terms))
+    samples = [sample for family in families(metrics) for sample in family.samples]
+    assert [sample.labels["rule"] for sample in samples if sample.name == "mcp_policy_rule_info"] == ["other"]
+    assert [sample.labels["serial"] for sample in samples if sample.name == "mcp_policy_bundle_info"] == ["2"]
+
+
+def test_rules_that_no_label_tells_apart_can_be_replaced() -> None:
+    twins = bundle_of("tools: {'a*': {rules: [{name: x, action: deny}]}, 'b*': {rules: [{name: x, action: deny}]}}")
+    metrics = metrics_after(EngineReady("stub", twins.revision, 2, twins.terms), READY)
+    assert value(metrics, "bundle_info", revision=BUNDLE.revision, commit="", serial="1") == 1
+
+
+def test_what_monitor_mode_would_refuse_counts_as_that() -> None:
+    metrics = metrics_after(denied(mode="monitor"))
+    labels = {"tool": "t", "decision": "deny", "kind": "rate_limit", "rule": "per day", "cache": "miss"}
+    assert value(metrics, "decisions_total", mode="monitor", **labels) == 1
+    assert value(metrics, "decisions_total", mode="enforce", **labels) == 0
+
+
 # Whatever anybody makes up.
 
 
@@ -194,7 +228,9 @@ def test_a_flood_of_made_up_client_names_adds_a_bounded_number_of_series() -> No
 
 
 def test_a_server_that_lists_without_end_gets_a_bounded_number_of_series() -> None:
-    metrics = metrics_after(*(Listed("stub", [f"{page}-{number}" for number in range(100)]) for page in range(50)))
+    metrics = metrics_after(
+        *(Listed("stub", [f"{page}-{number}" for number in range(100)], False) for page in range(50))
+    )
     for page in range(50):
         for number in range(100):
             metrics.hear(decided(f"{page}-{number}"))
@@ -206,7 +242,7 @@ def test_a_server_that_lists_without_end_gets_a_bounded_number_of_series() -> No
 
 def test_a_tool_listed_later_gets_its_series_while_there_is_room() -> None:
     known = [f"known-{number}" for number in range(MAX_TOOLS - 10)]
-    metrics = metrics_after(Listed("stub", known), Listed("stub", [*known, "new"]), decided("new"))
+    metrics = metrics_after(Listed("stub", known, True), Listed("stub", [*known, "new"], True), decided("new"))
     assert value(
         metrics, "decisions_total", tool="new", decision="allow", kind="allow", rule="", mode="enforce", cache="miss"
     ) == 1  # fmt: skip
@@ -214,7 +250,7 @@ def test_a_tool_listed_later_gets_its_series_while_there_is_room() -> None:
 
 def test_a_listed_tool_with_a_monstrous_name_is_capped_and_escaped() -> None:
     name = "evil\\u202e" + "x" * 5_000
-    metrics = metrics_after(Listed("stub", ["evil\u202e" + "x" * 5_000]), decided(name))
+    metrics = metrics_after(Listed("stub", ["evil\u202e" + "x" * 5_000], True), decided(name))
     text = metrics.exposition("")[0].decode()
     assert "evil" in text
     assert "\u202e" not in text

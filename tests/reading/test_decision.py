@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 import pytest
 
 from sidecar import jsonrpc, protocol
-from sidecar.decision import Decision, project, question, question_about, read_answer
+from sidecar.decision import Decision, check_keys, project, question, question_about_list, read_answer, read_visible
 from sidecar.errors import EngineUnavailable, InvalidMessage
-from sidecar.policy.bundle import Bundle, Terms
+from sidecar.protocol import ToolCall
 
 ALLOW: dict[str, Any] = {
     "version": 1, "action": "allow", "kind": "allow", "rule": "", "reason": "", "violations": [], "reserve": [],
     "approval": None, "revision": "abc", "serial": 3,
 }  # fmt: skip
 VIOLATION = {"rule": "r", "reason": "Ask a person", "kind": "rule", "monitor": False}
+MONITORED = VIOLATION | {"monitor": True}
 DENY = ALLOW | {"action": "deny", "kind": "rule", "rule": "r", "reason": "Ask a person", "violations": [VIOLATION]}
+APPROVAL = {"timeout": 1800, "use_within": 600, "approvers": 1}
+ASK = ALLOW | {"action": "require_approval", "kind": "rule", "rule": "r", "reason": "Ask", "approval": APPROVAL}
 RESERVE = {
     "counter": "t._rate_day", "amount": 1, "limit": 5, "window": "day", "scope": "global", "rule": "r",
     "reason": "Enough", "kind": "rate_limit",
 }  # fmt: skip
 
 
-def bundle(*reads: tuple[str, ...]) -> Bundle:
-    """A bundle whose rules for the tool `pay` read these paths."""
-    return Bundle("abc", 3, {}, Terms(frozenset({"pay"}), {"pay": reads}, (), {}, ()))
+def pay(arguments: str) -> ToolCall:
+    """A call of the tool `pay`, read as the sidecar reads it."""
+    line = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"pay","arguments":%s}}'
+    request = jsonrpc.read((line % arguments).encode())
+    assert isinstance(request, jsonrpc.Request)
+    return protocol.tool_call(request)
 
 
 def replied(result: Any, **more: Any) -> bytes:
@@ -44,14 +51,22 @@ def test_a_question_is_the_input_document_with_numbers_as_they_were_written() ->
 
 
 def test_a_question_about_a_call_holds_only_what_the_rules_of_its_tool_read() -> None:
-    line = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"%s","arguments":{"amount":1e5,"pin":"x"}}}'
-    asked = {}
-    for tool in ("pay", "look"):
-        request = jsonrpc.read(line % tool.encode())
-        assert isinstance(request, jsonrpc.Request)
-        asked[tool] = question_about(protocol.tool_call(request), "okx", bundle(("amount",)))
-    assert b'"arguments":{"amount":1e5}' in asked["pay"]
-    assert b'"arguments":{}' in asked["look"]
+    call = pay('{"amount":1e5,"pin":"x"}')
+    assert question("okx", "pay", check_keys(call, [("amount",)])).endswith(b'"arguments":{"amount":1e5}}}')
+    assert question("okx", "pay", check_keys(call, [])).endswith(b'"arguments":{}}}')
+
+
+def test_a_question_holds_the_totals_of_the_counters_that_are_read_as_exact_numbers() -> None:
+    counters: dict[str, int | Decimal] = {"state.pay.spent": Decimal("1.10"), "state._global.calls": 10**30}
+    assert question("okx", "pay", {}, counters).endswith(
+        b'"arguments":{},"counters":{"state.pay.spent":1.10,"state._global.calls":%d}}}' % 10**30
+    )
+
+
+def test_a_question_about_a_list_holds_every_name_in_order() -> None:
+    assert question_about_list("okx", ["b", "a", "b"]) == (
+        b'{"input":{"version":1,"method":"tools/list","server":"okx","tools":["b","a","b"]}}'
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,11 +112,8 @@ def test_keys_that_differ_only_in_case_are_the_servers_matter_where_no_rule_read
 
 
 def test_the_refusal_of_two_keys_has_the_id_and_no_value() -> None:
-    line = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"pay","arguments":{"a":"v1","A":"v2"}}}'
-    request = jsonrpc.read(line)
-    assert isinstance(request, jsonrpc.Request)
     with pytest.raises(InvalidMessage, match="differ") as caught:
-        question_about(protocol.tool_call(request), "okx", bundle(("a",)))
+        check_keys(pay('{"a":"v1","A":"v2"}'), [("a",)])
     assert (caught.value.code, caught.value.id) == (-32602, 1)
     assert "v1" not in str(caught.value)
     assert "v2" not in str(caught.value)
@@ -112,11 +124,15 @@ def test_the_refusal_of_two_keys_has_the_id_and_no_value() -> None:
 
 @pytest.mark.parametrize(
     "result",
-    [ALLOW, DENY, ALLOW | {"reserve": [RESERVE, RESERVE | {"window": 60}]}, DENY | {"violations": []}],
-    ids=["allow", "deny", "allow and count", "deny without list"],
-)
+    [
+        ALLOW, DENY, ASK, ALLOW | {"reserve": [RESERVE, RESERVE | {"window": 60, "amount": 1.5, "exclusive": True}]},
+        ALLOW | {"reserve": [RESERVE | {"limit": None}]}, ALLOW | {"violations": [MONITORED]},
+        DENY | {"violations": [MONITORED, VIOLATION]}, ASK | {"reserve": [RESERVE]},
+    ],
+    ids=["allow", "deny", "ask", "allow and count", "count only", "report", "deny and report", "ask and count"],
+)  # fmt: skip
 def test_an_answer_of_the_agreed_shape_is_a_decision(result: dict[str, Any]) -> None:
-    answer = read_answer(replied(result, decision_id="d-1"), bundle())
+    answer = read_answer(replied(result, decision_id="d-1"))
     assert answer.decision == msgspec.convert(result, Decision)
     assert (answer.engine_id, answer.remembered) == ("d-1", False)
 
@@ -132,11 +148,17 @@ def test_an_answer_without_one_of_its_keys_is_no_decision(key: str) -> None:
     [
         {"version": 2}, {"version": True}, {"version": "1"}, {"action": "Allow"}, {"action": "require_approval"},
         {"action": True}, {"kind": None}, {"approval": {"timeout": 1}}, {"serial": "3"}, {"violations": None},
-        {"reserve": [RESERVE | {"amount": -1}]}, {"reserve": [RESERVE | {"amount": 1.5}]},
+        {"reserve": [RESERVE | {"amount": -1}]}, {"reserve": [RESERVE | {"amount": -0.5}]},
+        {"reserve": [RESERVE | {"exclusive": 1}]},
+        {"reserve": [RESERVE | {"amount": "NaN"}]}, {"reserve": [RESERVE | {"amount": "Infinity"}]},
+        {"reserve": [RESERVE | {"limit": "NaN"}]},
         {"reserve": [RESERVE | {"window": 0}]}, {"reserve": [RESERVE | {"window": -60}]},
         {"reserve": [RESERVE | {"window": "week"}]}, {"reserve": [RESERVE | {"scope": "everyone"}]},
         {"reserve": [RESERVE | {"more": 1}]}, {"violations": [VIOLATION]}, {"allow": True},
-        {"action": "deny", "reason": ""}, {"action": "deny", "reason": "no", "reserve": [RESERVE]},
+        DENY | {"reason": ""}, DENY | {"reserve": [RESERVE]}, DENY | {"violations": []},
+        DENY | {"violations": [MONITORED]}, DENY | {"approval": APPROVAL}, {"approval": APPROVAL},
+        ASK | {"reason": ""}, ASK | {"approval": None}, ASK | {"violations": [VIOLATION]},
+        ASK | {"approval": {"timeout": 1800, "use_within": 600}}, ASK | {"approval": APPROVAL | {"more": 1}},
     ],
     ids=str,
 )  # fmt: skip
@@ -162,19 +184,47 @@ def test_a_reply_without_the_document_is_no_decision(body: bytes) -> None:
     assert failure(body) == "shape"
 
 
-@pytest.mark.parametrize("change", [{"revision": "abd"}, {"revision": ""}, {"serial": 2}, {"serial": 4}])
-def test_an_answer_by_another_policy_is_no_decision(change: dict[str, Any]) -> None:
-    assert failure(replied(ALLOW | change)) == "revision"
-    assert failure(replied(DENY | change)) == "revision"
-
-
 def test_an_answer_that_decided_nothing_is_no_decision() -> None:
     undecided = DENY | {"kind": "undecided", "revision": "", "serial": 0}
     assert failure(replied(undecided)) == "undecided"
 
 
+# Lists.
+
+
+LIST: dict[str, Any] = {
+    "version": 1, "visible": ["a", "b"], "hidden": {"c": "(hidden)"}, "revision": "abc", "serial": 3,
+}  # fmt: skip
+
+
+def test_an_answer_about_a_list_says_of_every_tool_whether_it_is_shown() -> None:
+    visible = read_visible(replied(LIST), ["b", "a", "c", "a"])
+    assert (visible.visible, visible.hidden) == (("a", "b"), {"c": "(hidden)"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"visible": ["a"]}, {"visible": ["a", "b", "c"]}, {"visible": ["a", "b", "d"]}, {"hidden": {}},
+        {"hidden": ["c"]}, {"hidden": {"c": None}}, {"hidden": {"c": "", "d": ""}}, {"version": 2}, {"more": 1},
+        {"visible": None}, {"visible": [1, 2]}, {"serial": None},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_answer_about_other_tools_or_of_another_shape_is_none(change: dict[str, Any]) -> None:
+    with pytest.raises(EngineUnavailable) as caught:
+        read_visible(replied(LIST | change), ["a", "b", "c"])
+    assert caught.value.kind == "shape"
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"result":null}', b"\xff", replied(ALLOW)])
+def test_a_reply_that_is_about_no_list_is_no_answer_about_one(body: bytes) -> None:
+    with pytest.raises(EngineUnavailable):
+        read_visible(body, [])
+
+
 def failure(body: bytes) -> str:
     """Why a reply is no answer."""
     with pytest.raises(EngineUnavailable) as caught:
-        read_answer(body, bundle())
+        read_answer(body)
     return caught.value.kind

@@ -175,6 +175,49 @@ def test_an_answer_that_is_no_list_of_tools_names_none(result: Any) -> None:
     assert protocol.listed_tools(response(result=result)) == []
 
 
+# Filtered lists.
+
+
+def tools(*names: str, **more: Any) -> dict[str, Any]:
+    return {"tools": [{"name": name, "x": 1.5} for name in names], **more}
+
+
+def test_a_filtered_list_keeps_everything_but_the_hidden_tools() -> None:
+    reply = response(result=tools("a", "b", "c", "b", "a", nextCursor="n", _meta={"k": [1]}, future=True))
+    assert json.loads(protocol.filtered(reply, frozenset({"b"}))) == {
+        "jsonrpc": "2.0", "id": 7, "result": tools("a", "c", "a", nextCursor="n", _meta={"k": [1]}, future=True)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("scope", "kept"), [("public", "private"), ("private", "private"), ("other", "other")])
+def test_a_filtered_list_is_nobody_elses(scope: str, kept: str) -> None:
+    reply = json.loads(protocol.filtered(response(result=tools("a", cacheScope=scope)), frozenset()))
+    assert reply["result"]["cacheScope"] == kept
+
+
+@pytest.mark.parametrize(
+    "result",
+    [None, [], {}, {"tools": None}, {"tools": {"a": {}}}, {"Tools": []}, tools("a", Tools=[]), tools("a", TOOLS=None)],
+)
+def test_what_is_no_list_cannot_be_filtered(result: Any) -> None:
+    with pytest.raises(ValueError, match="list of tools"):
+        protocol.filtered(response(result=result), frozenset({"b"}))
+
+
+@pytest.mark.parametrize("entry", [None, "b", ["b"], {"name": ["b"]}, {"name": {"b": 1}}, {"name": 7}, {}], ids=str)
+def test_what_has_no_name_is_in_no_filtered_list(entry: Any) -> None:
+    reply = response(result={"tools": [entry, {"name": "a"}]})
+    assert json.loads(protocol.filtered(reply, frozenset({"b"})))["result"] == {"tools": [{"name": "a"}]}
+
+
+def test_an_answer_that_asks_for_approval_is_an_error_with_the_facts() -> None:
+    call = ToolCall("a", "look", {}, False, b"")
+    assert json.loads(protocol.approval_required(call, "Ask a person", {"id": "d-1"})) == {
+        "jsonrpc": "2.0", "id": "a",
+        "error": {"code": -32003, "message": "[INTERCEPT APPROVAL REQUIRED] Ask a person", "data": {"id": "d-1"}},
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("params", "id_"),
     [

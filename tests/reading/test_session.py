@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import pytest
@@ -16,11 +16,12 @@ from sidecar.errors import InvalidMessage
 from sidecar.events import Decided, Dropped, Event, Listed, Passed, Refused
 from sidecar.framing import TooLong
 from sidecar.ledger.values import Ledger
-from sidecar.policy.bundle import Bundle, Terms
+from sidecar.policy.bundle import Bundle
 from sidecar.protocol import Outcome, ToolCall
 from sidecar.session import Session
+from tests.engine import NOTHING
 
-BUNDLE = Bundle("abc", 1, {}, Terms(frozenset(), {}, (), {}, ()))
+BUNDLE = Bundle("abc", 1, {}, NOTHING)
 MARKER = "s3cret"
 
 
@@ -30,7 +31,12 @@ class SlowGate(Gate):
     def __init__(self) -> None:
         self.trials: list[Trial] = []
         self.settled: list[tuple[Any, Outcome]] = []
+        self.lists: list[tuple[list[str], Callable[[frozenset[str] | None], None]]] = []
         self.client = ""
+
+    @property
+    def filters(self) -> bool:
+        return True
 
     def meet(self, client: str) -> None:
         self.client = client
@@ -57,6 +63,13 @@ class SlowGate(Gate):
         """Refuse the call that waits longest."""
         trial = self.trials.pop(0)
         trial.deliver(Reply(b'{"id":%d,"result":"denied"}' % cast("int", trial.call.id)))
+
+    def filter(self, tools: Sequence[str], deliver: Callable[[frozenset[str] | None], None]) -> None:
+        self.lists.append((list(tools), deliver))
+
+    def hide(self, *tools: str) -> None:
+        """Hide tools from the list that waits longest."""
+        self.lists.pop(0)[1](frozenset(tools))
 
     def settle(self, forward: Forward, outcome: Outcome, done: Callable[[], None] = lambda: None) -> None:
         self.settled.append((forward.call.id, outcome))
@@ -241,7 +254,7 @@ class SlowEngine:
     def recall(self, body: bytes) -> None:
         return None
 
-    async def ask(self, body: bytes, decision_id: str) -> Answer:
+    async def ask(self, body: bytes, bundle: Bundle, decision_id: str, *, lasting: bool) -> Answer:
         self.asked.set()
         await self.go.wait()
         return Answer(Decision(1, "allow", "allow", "", "", (), (), None, "abc", 1), None)
@@ -328,11 +341,108 @@ def test_notifications_and_errors_that_name_no_request_pass() -> None:
     assert world.client == lines
 
 
-def test_the_tools_that_the_server_lists_are_noted() -> None:
+# Lists of tools.
+
+
+def listed(*names: str, **more: Any) -> dict[str, Any]:
+    return {"tools": [{"name": name} for name in names], **more}
+
+
+@pytest.mark.parametrize(
+    ("params", "result", "whole"),
+    [
+        ({}, listed("a"), True), ({"cursor": ""}, listed("a"), True), ({"cursor": "2"}, listed("a"), False),
+        ({}, listed("a", nextCursor="2"), False),
+    ],
+)  # fmt: skip
+def test_the_tools_that_the_server_lists_are_noted(params: dict[str, Any], result: Any, whole: bool) -> None:
+    world = World()
+    world.ask(1, "tools/list", **params)
+    world.answer(1, result=result)
+    assert world.events[-1] == Listed("stub", ["a"], whole)
+
+
+def test_a_list_reaches_the_client_filtered_and_not_before_the_gate_said_how() -> None:
     world = World()
     world.ask(1, "tools/list")
-    world.answer(1, result={"tools": [{"name": "a"}]})
-    assert world.events[-1] == Listed("stub", ["a"])
+    world.answer(1, result=listed("a", "b", "a", "c", nextCursor="n", more=1))
+    assert (world.client, world.gate.lists[0][0]) == ([], ["a", "b", "a", "c"])
+    world.gate.hide("b")
+    assert world.last_to_client == {
+        "jsonrpc": "2.0", "id": 1, "result": listed("a", "a", "c", nextCursor="n", more=1)
+    }  # fmt: skip
+
+
+def test_a_list_that_nobody_can_filter_is_an_error() -> None:
+    world = World()
+    world.ask(1, "tools/list")
+    world.answer(1, result=listed("a"))
+    world.gate.lists[0][1](None)
+    assert (world.last_to_client["id"], world.last_to_client["error"]["code"]) == (1, -32603)
+    assert len(world.client) == 1
+
+
+def test_an_error_instead_of_a_list_passes() -> None:
+    world = World()
+    world.ask(1, "tools/list")
+    assert [world.answer(1, error={"code": 1, "message": ""})] == world.client
+    assert world.gate.lists == []
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_an_answer_to_a_list_is_filtered_also_after_the_list_was_cancelled(cancelled: bool) -> None:
+    world = World()
+    world.ask(1, "tools/list")
+    if cancelled:
+        world.cancel(1)
+    world.answer(1, result=listed("a", "b"))
+    world.gate.hide("b")
+    assert [tool["name"] for tool in world.last_to_client["result"]["tools"]] == ["a"]
+
+
+@pytest.mark.parametrize("id_", ["1", 1.0, 2, None, "one"])
+def test_a_list_under_a_foreign_id_never_passes(id_: Any) -> None:
+    world = World()
+    world.ask(1, "tools/list")
+    world.answer(id_, result=listed("secret"))
+    assert (world.client, world.gate.lists) == ([], [])
+    assert world.dropped == ["server"]
+
+
+def test_a_second_answer_to_one_list_never_passes() -> None:
+    world = World()
+    world.ask(1, "tools/list")
+    world.answer(1, result=listed("a", "b"))
+    world.answer(1, result=listed("a", "b"))
+    world.gate.hide("b")
+    assert (len(world.client), world.dropped, world.gate.lists) == (1, ["server"], [])
+
+
+CAN = {"capabilities": {"tools": {"listChanged": True}}}
+
+
+@pytest.mark.parametrize(
+    ("method", "result", "told"),
+    [
+        ("initialize", CAN, True), ("initialize", {"capabilities": {"tools": {}}}, False), ("ping", CAN, False),
+        ("initialize", {"capabilities": {"tools": {"listChanged": "true"}}}, False), ("initialize", {}, False),
+        ("initialize", [], False),
+    ],
+)  # fmt: skip
+def test_the_client_hears_of_changed_tools_only_if_the_server_announced_that_it_may(
+    method: str, result: Any, told: bool
+) -> None:
+    world = World()
+    world.ask(1, method)
+    world.answer(1, result=result)
+    del world.client[:]
+    world.session.tools_changed()
+    assert [json.loads(line) for line in world.client] == (
+        [{"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}] if told else []
+    )
+
+
+# Answers that cannot be passed on.
 
 
 BAD_ANSWERS = [

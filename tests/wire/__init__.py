@@ -53,13 +53,6 @@ class Tapped(Sidecar):
         until(lambda: len(self.sent) >= count, what=f"line {count} at the server")
         return self.sent
 
-    def until_ping(self) -> list[Any]:
-        """Everything that reaches the client before the answer to a ping that is sent now."""
-        ping, came = self.post("ping"), list[Any]()
-        while (message := self.read()) != {"jsonrpc": "2.0", "id": ping, "result": {}}:
-            came.append(message)
-        return came
-
     @property
     def written(self) -> str:
         """All that it wrote on its error stream and in its state folder, but for the secret key."""

@@ -10,13 +10,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support import OPA
-from tests.support.peer import Sidecar, command_line, denied, is_alive, stopped, until
+from tests.support.peer import TELEMETRY, Sidecar, denied, is_alive, kind, stopped, until
 
 POLICY = "tools: {t: {rules: [{conditions: [{path: args.a, op: lt, value: 1000000}]}]}}\n"
-TELEMETRY = ("--telemetry", "127.0.0.1:0")
 
 
 class Breakable:
@@ -31,7 +29,7 @@ class Breakable:
     def kill(self, sidecar: Sidecar) -> None:
         """Kill it for good, and wait until its connections must be closed."""
         self._broken.touch()
-        pid = opa(sidecar)
+        pid = sidecar.opa
         os.kill(pid, signal.SIGKILL)
         # Its files are closed once its last thread is gone; the first one may be a zombie before.
         until(lambda: not is_alive(pid) and len(list(Path("/proc", str(pid), "task").glob("*"))) <= 1)
@@ -39,32 +37,6 @@ class Breakable:
     def mend(self) -> None:
         """Let it start again."""
         self._broken.unlink()
-
-
-def opa(sidecar: Sidecar) -> int:
-    """The process id of a sidecar's OPA."""
-    (pid,) = [pid for pid in sidecar.children("--server") if str(OPA) in command_line(pid)]
-    return pid
-
-
-def kind(reply: dict[str, object]) -> str | None:
-    """The kind of a refusal by policy; None for any other response."""
-    if denied(reply) is None:
-        return None
-    result = reply["result"]
-    assert isinstance(result, dict)
-    found: str = result["_meta"]["intercept/decision"]["kind"]
-    return found
-
-
-def metric(sidecar: Sidecar, name: str, **labels: str) -> float:
-    """The sum of a metric's series that have these labels."""
-    found = re.search(r"http://\S+", sidecar.errors)
-    assert found is not None
-    with urllib.request.urlopen(found[0], timeout=10) as reply:
-        families = text_string_to_metric_families(reply.read().decode())
-        samples = [sample for family in families for sample in family.samples if sample.name == name]
-    return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
 
 def passes_again(sidecar: Sidecar, number: int = 1) -> None:
@@ -90,8 +62,8 @@ def test_while_the_engine_is_dead_every_call_is_refused_and_then_they_pass_again
         assert len(sidecar.received) == before
         assert [line["kind"] for line in sidecar.audit[-4:]] == ["engine_unavailable"] * 4
         assert not any(line["remembered"] for line in sidecar.audit[-4:])
-        assert metric(sidecar, "mcp_policy_decisions_total", kind="engine_unavailable", decision="deny") == 4
-        assert metric(sidecar, "mcp_policy_engine_errors_total") >= 4
+        assert sidecar.metric("decisions_total", kind="engine_unavailable", decision="deny") == 4
+        assert sidecar.metric("engine_errors_total") >= 4
         assert "denied t (engine_unavailable)" in sidecar.errors
         breakable.mend()
         passes_again(sidecar)
@@ -119,7 +91,7 @@ def test_an_engine_killed_under_load_lets_nothing_through_unjudged(tmp_path: Pat
                 sidecar.post("tools/call", {"name": "t", "arguments": {"a": number + turn * 1000}})
                 for number in range(100)
             ]
-            os.kill(opa(sidecar), signal.SIGKILL)
+            os.kill(sidecar.opa, signal.SIGKILL)
             ids += [
                 sidecar.post("tools/call", {"name": "t", "arguments": {"a": 2_000_000 + number}})
                 for number in range(100)
@@ -133,7 +105,7 @@ def test_an_engine_killed_under_load_lets_nothing_through_unjudged(tmp_path: Pat
             before = len(sidecar.received)
             assert before == passed
             passes_again(sidecar, number=turn)
-            until(lambda: opa(sidecar))
+            until(lambda: sidecar.children("--server"))
             passed += len(sidecar.received) - before
         assert failed > 0
 
@@ -142,12 +114,12 @@ def test_while_the_engine_hangs_a_new_question_is_refused_within_a_second(tmp_pa
     with Sidecar(tmp_path, POLICY, *TELEMETRY) as sidecar:
         sidecar.initialize()
         sidecar.call("t", {"a": 1})
-        with stopped(opa(sidecar)):
+        with stopped(sidecar.opa):
             replies = [sidecar.call("t", {"a": number}, seconds=1) for number in (2, 3)]
             assert [kind(reply) for reply in replies] == ["engine_unavailable"] * 2
             assert denied(replies[0]) == "the policy engine did not answer in 250 ms. The call was not forwarded."
             assert len(sidecar.received) == 1
-            assert metric(sidecar, "mcp_policy_engine_errors_total", kind="timeout") >= 2
+            assert sidecar.metric("engine_errors_total", kind="timeout") >= 2
         passes_again(sidecar, number=2)
 
 
@@ -157,7 +129,7 @@ def test_while_the_engine_hangs_nothing_remembered_is_used_after_a_second(tmp_pa
         for _ in range(3):
             assert kind(sidecar.call("t", {"a": 1})) is None
         assert sidecar.audit[-1]["remembered"]
-        with stopped(opa(sidecar)):
+        with stopped(sidecar.opa):
             since = time.monotonic()
             until(lambda: time.monotonic() - since > 1.0 or kind(sidecar.call("t", {"a": 1})))
             before = len(sidecar.received)

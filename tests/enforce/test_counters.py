@@ -1,0 +1,138 @@
+"""Counters that rules read: looked up before the question, never remembered; and what becomes of it without a store."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from sidecar.errors import StoreUnavailable
+from sidecar.events import StoreFailed
+from sidecar.ledger.values import Counter
+from tests.enforce import ALLOWED, DENIED, LIMITED, World, run
+from tests.engine import bundle_of
+
+READING = bundle_of("""
+tools:
+  pay:
+    rules:
+      - {name: spent, state: {counter: spent, window: day, increment_from: args.amount}}
+  refund:
+    rules:
+      - name: n
+        state: {counter: n, window: 90s, scope: session}
+        conditions: [{path: state.refund.n, op: lte, value: 9}]
+      - conditions: [{path: state.pay.spent, op: gt, value: 100}, {path: args.order, op: exists, value: true}]
+      - conditions: [{path: state.refund.n, op: gte, value: 0}]
+  other: {rules: []}
+  "*":
+    rules:
+      - {name: all, rate_limit: 99/hour}
+""")
+SPENT = Counter("stub/pay.spent", "", 86400)
+MINE = Counter("stub/refund.n", "s1", 90)
+
+
+def test_a_counter_that_a_rule_reads_is_looked_up_with_its_holder_and_window() -> None:
+    async def test(world: World) -> None:
+        await world.forward("refund", '{"order":"x","secret":1}')
+        (looked_up,) = world.ledger.looked_up
+        assert set(looked_up) == {SPENT, MINE}
+
+    run(test, {"bundle": READING})
+
+
+@pytest.mark.parametrize("total", [0, 7, 10**30, Decimal("1.10"), Decimal("100.00000000000000000001")])
+def test_the_question_holds_the_totals_exactly_and_only_what_is_read(total: Any) -> None:
+    async def test(world: World) -> None:
+        await world.forward("refund", '{"order":"x","secret":1}')
+        ((asked, bundle, _),) = world.engine.asked
+        assert asked["counters"] == {"state.pay.spent": total, "state.refund.n": total}
+        assert asked["arguments"] == {"order": "x"}
+        assert bundle is READING
+
+    run(test, {"bundle": READING}, {"total": total})
+
+
+@pytest.mark.parametrize(("tool", "lasting"), [("refund", False), ("other", True), ("unlisted", True)])
+def test_an_answer_to_a_question_with_totals_is_never_remembered(tool: str, lasting: bool) -> None:
+    async def test(world: World) -> None:
+        await world.forward(tool, '{"order":"x"}')
+        assert [item[2] for item in world.engine.asked] == [lasting]
+        assert len(world.ledger.looked_up) == (0 if lasting else 1)
+
+    run(test, {"bundle": READING})
+
+
+def test_a_question_with_totals_is_put_even_if_an_answer_is_remembered() -> None:
+    async def test(world: World) -> None:
+        await world.forward("refund", '{"order":"x"}')
+        assert len(world.engine.asked) == 1
+        assert not world.decided.remembered
+
+    run(test, {"bundle": READING}, remembered=True)
+
+
+def test_without_a_store_to_look_in_the_call_is_refused_and_the_engine_not_asked() -> None:
+    async def test(world: World) -> None:
+        refusal = await world.refusal("refund")
+        assert refusal["kind"] == "store_unavailable"
+        assert "disk on fire" not in refusal["text"]
+        assert world.engine.asked == []
+        assert world.events == [StoreFailed("stub", "disk on fire"), world.decided]
+
+    run(test, {"bundle": READING}, {"gone": True})
+
+
+def test_without_a_store_a_tool_whose_rules_read_no_counter_is_judged_as_ever() -> None:
+    async def test(world: World) -> None:
+        await world.forward("other")
+
+    run(test, {"bundle": READING}, {"gone": True})
+
+
+def test_a_call_dropped_while_its_counters_are_looked_up_gets_no_verdict_and_takes_nothing() -> None:
+    async def test(world: World) -> None:
+        world.ledger.go.clear()
+        trial = world.judge("refund")
+        trial.drop()
+        world.ledger.go.set()
+        await world.gate.finish()
+        assert (world.verdicts, world.ledger.wanted) == ([], [])
+        assert (world.decided.allowed, world.decided.kind) == (False, "cancelled")
+
+    run(test, {"bundle": READING, "decision": LIMITED})
+
+
+# A store that may fail open.
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_store_that_may_fail_open_lets_the_call_pass_uncounted_and_says_so(waits: bool) -> None:
+    async def test(world: World) -> None:
+        assert (await world.forward()).entries == ()
+        told = world.decided
+        assert (told.allowed, told.kind, told.reason, told.left) == (True, "store_unavailable", "Passed uncounted.", ())
+        assert StoreFailed("stub", "disk on fire") in world.events
+
+    broken = {"claimed": StoreUnavailable("disk on fire"), "waits": waits}
+    run(test, {"decision": LIMITED}, broken, fail_open=True)
+
+
+def test_where_the_store_may_fail_open_the_engine_is_asked_with_totals_of_0() -> None:
+    async def test(world: World) -> None:
+        await world.forward("refund")
+        ((asked, _, lasting),) = world.engine.asked
+        assert (asked["counters"], lasting) == ({"state.pay.spent": 0, "state.refund.n": 0}, False)
+        assert StoreFailed("stub", "disk on fire") in world.events
+
+    run(test, {"bundle": READING, "decision": ALLOWED}, {"gone": True}, fail_open=True)
+
+
+@pytest.mark.parametrize("tool", ["refund", "other"])
+def test_where_the_store_may_fail_open_a_rule_that_refuses_still_does(tool: str) -> None:
+    async def test(world: World) -> None:
+        assert (await world.refusal(tool))["kind"] == "rule"
+
+    run(test, {"bundle": READING, "decision": DENIED}, {"gone": True}, fail_open=True)

@@ -1,0 +1,80 @@
+"""Lists of tools: the engine is asked which to hide; when nobody can tell, nothing is shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sidecar.enforce import MAX_ATTEMPTS
+from sidecar.errors import EngineUnavailable
+from tests.enforce import BUNDLE, World, run
+from tests.engine import bundle_of
+
+HIDING = bundle_of("{hide: [b], tools: {}}")
+NEWER = [bundle_of("{hide: [c], tools: {}}", serial) for serial in range(2, 9)]
+
+
+async def hidden(world: World, *tools: str) -> frozenset[str] | None:
+    """What is delivered, once, about a list."""
+    delivered: list[frozenset[str] | None] = []
+    world.gate.filter(tools, delivered.append)
+    await world.gate.finish()
+    (found,) = delivered
+    return found
+
+
+def test_the_engine_says_which_of_the_listed_tools_are_hidden() -> None:
+    async def test(world: World) -> None:
+        assert await hidden(world, "a", "b", "a") == frozenset({"b"})
+        ((asked, bundle, _),) = world.engine.asked
+        assert (asked["method"], asked["tools"], asked["server"]) == ("tools/list", ["a", "b", "a"], "stub")
+        assert bundle is HIDING
+
+    run(test, {"bundle": HIDING, "hidden": ["b"]})
+
+
+@pytest.mark.parametrize(
+    ("bundle", "options"),
+    [(BUNDLE, {}), (HIDING, {"mode": "monitor"}), (bundle_of("{hide: [b], mode: monitor, tools: {}}"), {})],
+    ids=["nothing is hidden", "monitor by option", "monitor by policy"],
+)
+def test_a_list_needs_no_filter_where_nothing_is_hidden_or_all_is_monitored(
+    bundle: Any, options: dict[str, Any]
+) -> None:
+    async def test(world: World) -> None:
+        assert not world.gate.filters
+
+    run(test, {"bundle": bundle, "hidden": ["b"]}, **options)
+
+
+def test_the_option_enforce_filters_whatever_the_policy_says() -> None:
+    async def test(world: World) -> None:
+        assert world.gate.filters
+        assert await hidden(world, "a", "b") == frozenset({"b"})
+
+    run(test, {"bundle": bundle_of("{hide: [b], mode: monitor, tools: {}}"), "hidden": ["b"]}, mode="enforce")
+
+
+@pytest.mark.parametrize("kind", ["timeout", "connection", "shape", "revision"])
+def test_without_a_usable_answer_nobody_can_tell(kind: str) -> None:
+    async def test(world: World) -> None:
+        assert await hidden(world, "a") is None
+
+    run(test, {"bundle": HIDING, "error": EngineUnavailable(kind, "no answer")})
+
+
+def test_a_superseded_question_is_put_anew_under_the_newer_policy() -> None:
+    async def test(world: World) -> None:
+        assert await hidden(world, "b", "c") == frozenset({"c"})
+        assert [bundle for _, bundle, _ in world.engine.asked] == [HIDING, NEWER[0]]
+
+    run(test, {"bundle": HIDING, "newer": NEWER[:1], "hidden": ["c"]})
+
+
+def test_when_the_policy_changes_too_often_nobody_can_tell() -> None:
+    async def test(world: World) -> None:
+        assert await hidden(world, "a") is None
+        assert len(world.engine.asked) == MAX_ATTEMPTS
+
+    run(test, {"bundle": HIDING, "newer": NEWER})
