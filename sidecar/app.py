@@ -64,6 +64,7 @@ def run(settings: Settings, bundle: Bundle, opa: Path) -> int:
 
 async def _run(settings: Settings, bundle: Bundle, opa: Path, stopped_by: list[int]) -> int:
     _stop_while_starting(stopped_by)
+    _check_scopes(bundle)
     instance = secrets.token_hex(4)
     async with AsyncExitStack() as stack:
         state_dir = _state_dir(settings.state_dir)
@@ -80,7 +81,6 @@ async def _run(settings: Settings, bundle: Bundle, opa: Path, stopped_by: list[i
         stack.push_async_callback(ledger.close)
         server = await ChildServer.start(settings.command, settings.max_message)
         stack.callback(server.close)
-        _check_scopes(bundle)
         local = await stack.enter_async_context(
             local_engine(
                 opa, bundle, server=settings.server, timeout=settings.opa_timeout, remember=settings.remember,
