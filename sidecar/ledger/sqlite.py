@@ -11,6 +11,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -62,10 +63,14 @@ class SqliteLedger:
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:
         self._clock = clock
         try:
-            self._hasty = _Connection(path, patience=0.0)
-            self._patient = _Connection(path, patience=PATIENCE)
-            self._patient.run(lambda db: db.execute(_SCHEMA))
-            self._patient.run(lambda db: db.execute(_FORGET_ALL_OLD, (KEPT + 1, int(clock()))))
+            with ExitStack() as opened:
+                self._hasty = _Connection(path, patience=0.0)
+                opened.callback(self._hasty.close)
+                self._patient = _Connection(path, patience=PATIENCE)
+                opened.callback(self._patient.close)
+                self._patient.run(lambda db: db.execute(_SCHEMA))
+                self._patient.run(lambda db: db.execute(_FORGET_ALL_OLD, (KEPT + 1, int(clock()))))
+                opened.pop_all()
         except sqlite3.Error as error:
             raise StoreUnavailable(f"cannot use {path} as the store of counters: {error}") from None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
@@ -158,9 +163,13 @@ class _Connection:
 
     def __init__(self, path: Path, patience: float) -> None:
         self._db = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
+        try:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
+        except sqlite3.Error:
+            self._db.close()
+            raise
 
     def run(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
         """Do `work` in one transaction: all of it, or nothing."""
