@@ -290,7 +290,9 @@ class Gate:
 
     def _no_store(self, trial: Trial, answer: Answer, error: StoreUnavailable) -> None:
         self._emit(StoreFailed(self._server, str(error)))
-        if self._fail_open:
+        if trial.dropped:
+            self._refuse(trial, answer, CANCELLED)
+        elif self._fail_open:
             self._emit(
                 self._decided(trial, answer, Refusal("store_unavailable", "", "Passed uncounted."), allowed=True)
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from typing import Any
 
@@ -118,6 +119,22 @@ def test_a_store_that_may_fail_open_lets_the_call_pass_uncounted_and_says_so(wai
 
     broken = {"claimed": StoreUnavailable("disk on fire"), "waits": waits}
     run(test, {"decision": LIMITED}, broken, fail_open=True)
+
+
+def test_a_call_dropped_while_it_waits_for_a_store_that_fails_open_is_not_forwarded() -> None:
+    async def test(world: World) -> None:
+        world.ledger.go.clear()
+        trial = world.judge()
+        for _ in range(5):  # until the store is waited for
+            await asyncio.sleep(0)
+        trial.drop()
+        world.ledger.go.set()
+        await world.gate.finish()
+        assert StoreFailed("stub", "disk on fire") in world.events
+        assert world.verdicts == []
+        assert (world.decided.allowed, world.decided.kind) == (False, "cancelled")
+
+    run(test, {"decision": LIMITED}, {"claimed": StoreUnavailable("disk on fire"), "waits": True}, fail_open=True)
 
 
 def test_where_the_store_may_fail_open_the_engine_is_asked_with_totals_of_0() -> None:
