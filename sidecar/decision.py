@@ -13,7 +13,8 @@ import msgspec
 
 from sidecar.errors import EngineUnavailable, InvalidMessage
 from sidecar.jsonrpc import INVALID_PARAMS
-from sidecar.ledger.values import NAMED_WINDOWS, Amount
+from sidecar.ledger.values import Amount
+from sidecar.policy.model import NAMED_WINDOWS
 from sidecar.protocol import TOOLS_CALL, TOOLS_LIST, ToolCall
 from sidecar.text import shown
 
@@ -145,7 +146,7 @@ def project(arguments: Mapping[str, Any], paths: Iterable[tuple[str, ...]]) -> d
     return kept
 
 
-def check_keys(call: ToolCall, paths: Iterable[tuple[str, ...]]) -> dict[str, Any]:
+def arguments_read(call: ToolCall, paths: Iterable[tuple[str, ...]]) -> dict[str, Any]:
     """The projected arguments of a call. Raises `InvalidMessage` for look-alike keys (see `project`)."""
     try:
         return project(call.arguments, paths)

@@ -20,7 +20,7 @@ from sidecar.decision import (
     Decision,
     Reserve,
     Violation,
-    check_keys,
+    arguments_read,
     question,
     question_about_list,
 )
@@ -193,7 +193,7 @@ class Gate:
         call, bundle = trial.call, trial.bundle
         _check_name(call, bundle)
         reads = bundle.terms.reads_of(call.tool)
-        arguments = check_keys(call, reads.paths)
+        arguments = arguments_read(call, reads.paths)
         if reads.counters:
             self._spawn(self._look_up(trial, arguments, reads.counters))
             return

@@ -10,9 +10,6 @@ from sidecar.errors import StoreUnavailable
 
 Amount: TypeAlias = int | Decimal
 
-NAMED_WINDOWS = {"minute": 60, "hour": 3600, "day": 86400}
-"""Length in seconds of the windows that have names; all are aligned to UTC."""
-
 
 @dataclass(frozen=True, slots=True)
 class Reservation:

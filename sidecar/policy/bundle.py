@@ -85,10 +85,6 @@ class Terms:
                 reads += more
         return reads
 
-    def knows(self, tool: str) -> bool:
-        """True when an entry of the policy has exactly this name."""
-        return tool in self.tools
-
 
 @dataclass(frozen=True, slots=True)
 class Bundle:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from sidecar import jsonrpc, protocol
-from sidecar.decision import check_keys, question
+from sidecar.decision import arguments_read, question
 from sidecar.policy.bundle import Bundle, Reads, Terms, build
 from sidecar.policy.compile import compile_policy
 from sidecar.policy.merge import merge
@@ -40,7 +40,7 @@ def tool_call(tool: str, arguments: str) -> ToolCall:
 def body_of(bundle: Bundle, tool: str, arguments: str) -> bytes:
     """The question about a call under a bundle, as the engine gets it."""
     call = tool_call(tool, arguments)
-    return question("stub", tool, check_keys(call, bundle.terms.reads_of(tool).paths))
+    return question("stub", tool, arguments_read(call, bundle.terms.reads_of(tool).paths))
 
 
 async def http(port: int, request: str | bytes) -> tuple[int, dict[str, str], bytes]:

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from sidecar import jsonrpc
-from sidecar.decision import Decision, Reserve, Visible, check_keys, question, question_about_list
+from sidecar.decision import Decision, Reserve, Visible, arguments_read, question, question_about_list
 from sidecar.engine import binary
 from sidecar.errors import InvalidMessage
 from sidecar.policy.bundle import Bundle, build
@@ -415,7 +415,7 @@ def projected(bundle: Bundle, call: Call) -> bytes | None:
     """The question as the sidecar asks it; None where it refuses to."""
     reads = bundle.terms.reads_of(call.tool)
     try:
-        arguments = check_keys(ToolCall(1, call.tool, arguments_of(call), False, b""), reads.paths)
+        arguments = arguments_read(ToolCall(1, call.tool, arguments_of(call), False, b""), reads.paths)
     except InvalidMessage:
         return None
     return question("server", call.tool, arguments, {item.name: call.totals[item.name] for item in reads.counters})

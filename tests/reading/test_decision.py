@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from sidecar import jsonrpc, protocol
-from sidecar.decision import Decision, check_keys, project, question, question_about_list, read_answer, read_visible
+from sidecar.decision import Decision, arguments_read, project, question, question_about_list, read_answer, read_visible
 from sidecar.errors import EngineUnavailable, InvalidMessage
 from sidecar.protocol import ToolCall
 
@@ -52,8 +52,8 @@ def test_a_question_is_the_input_document_with_numbers_as_they_were_written() ->
 
 def test_a_question_about_a_call_holds_only_what_the_rules_of_its_tool_read() -> None:
     call = pay('{"amount":1e5,"pin":"x"}')
-    assert question("okx", "pay", check_keys(call, [("amount",)])).endswith(b'"arguments":{"amount":1e5}}}')
-    assert question("okx", "pay", check_keys(call, [])).endswith(b'"arguments":{}}}')
+    assert question("okx", "pay", arguments_read(call, [("amount",)])).endswith(b'"arguments":{"amount":1e5}}}')
+    assert question("okx", "pay", arguments_read(call, [])).endswith(b'"arguments":{}}}')
 
 
 def test_a_question_holds_the_totals_of_the_counters_that_are_read_as_exact_numbers() -> None:
@@ -113,7 +113,7 @@ def test_keys_that_differ_only_in_case_are_the_servers_matter_where_no_rule_read
 
 def test_the_refusal_of_two_keys_has_the_id_and_no_value() -> None:
     with pytest.raises(InvalidMessage, match="differ") as caught:
-        check_keys(pay('{"a":"v1","A":"v2"}'), [("a",)])
+        arguments_read(pay('{"a":"v1","A":"v2"}'), [("a",)])
     assert (caught.value.code, caught.value.id) == (-32602, 1)
     assert "v1" not in str(caught.value)
     assert "v2" not in str(caught.value)
