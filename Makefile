@@ -64,6 +64,6 @@ clean: ## remove everything that was built
 $(STAMP): .ci/requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else f"Python 3.11 to 3.13 is needed, and $(PYTHON) is {sys.version.split()[0]}: name another with make PYTHON=...")'
 	@$(PYTHON) -m venv .venv || { echo "the venv module does not work: apt-get install python3-venv" >&2; exit 1; }
-	$(BIN)/pip install --disable-pip-version-check --progress-bar off --quiet --require-hashes -r .ci/requirements.txt
+	$(BIN)/pip install --disable-pip-version-check --progress-bar off --quiet --no-deps --require-hashes -r .ci/requirements.txt
 	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
