@@ -129,6 +129,12 @@ def unreadable(code: int, text: str, head: bytes, tail: bytes) -> InvalidMessage
     return InvalidMessage(code, text, _readable_id(head, tail), is_answer=is_answer)
 
 
+def too_long(line: TooLong) -> InvalidMessage:
+    """The refusal of a message that was longer than it may be."""
+    text = f"a message may have up to {line.limit} bytes"
+    return unreadable(INVALID_REQUEST, text, line.head, line.tail)
+
+
 def _readable_id(head: bytes, tail: bytes) -> Id | None:
     """The id of a message of which only the beginning and the end are there.
 

@@ -24,3 +24,8 @@ class Principal:
     def document(self) -> dict[str, Any]:
         """For the input."""
         return {"subject": self.subject, "issuer": self.issuer, "claims": self.claims}
+
+
+def key_of(principal: Principal | None) -> str:
+    """Its key; empty for nobody."""
+    return principal.key if principal is not None else ""
