@@ -25,9 +25,9 @@ from sidecar.engine.engine import Engine
 from sidecar.engine.local import LocalEngine, local_engine
 from sidecar.errors import StartError, StoreUnavailable
 from sidecar.events import Emit, Listener, fan_out
+from sidecar.http.endpoint import serve_gets
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Ledger
-from sidecar.listener import Listener as HttpListener
 from sidecar.observe.audit import Audit, installation_key
 from sidecar.observe.log import Log
 from sidecar.policy.bundle import Bundle
@@ -270,16 +270,16 @@ def _metrics(settings: Settings, opa: Path) -> Any:
 async def _telemetry(
     address: Address, exposition: Callable[[str], tuple[bytes, str]], engine: Engine
 ) -> AsyncIterator[None]:  # fmt: skip
-    handler = telemetry(exposition, lambda: None if engine.ready else "the policy engine does not answer")
+    answer = telemetry(exposition, lambda: None if engine.ready else "the policy engine does not answer")
     try:
-        listener = await HttpListener.start(address.host, address.port, handler)
+        server = await serve_gets(address.host, address.port, answer)
     except OSError as error:
         # On stdio many sidecars run on one machine; a port that is taken must not keep an agent from its tools.
         log.warning("no telemetry: cannot listen on %s: %s", address, error.strerror)
         yield
         return
-    state.info("telemetry on http://%s:%d/metrics", address.host, listener.port)
+    state.info("telemetry on http://%s:%d/metrics", address.host, server.port)
     try:
         yield
     finally:
-        await listener.close()
+        await server.close(0)
