@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from sidecar import tasks
 from sidecar.admit.caller import Authenticator, authenticator
-from sidecar.admit.fetch import fetch
+from sidecar.admit.fetch import MAX_BYTES
 from sidecar.admit.hosts import Hosts
 from sidecar.caller import Caller
 from sidecar.downstream.guard import Guard
@@ -60,29 +60,122 @@ class Backend(Protocol):
         """End every session and every server."""
 
 
+class Front:
+    """What a request meets first: `guard` is there once it is known which port we listen on."""
+
+    guard: Guard
+    backend: Backend
+
+    def admit(self, method: str, target: str, headers: Headers) -> Response | None:
+        """The refusal of a request by its head, or None."""
+        return self.guard.admit(method, target, headers)
+
+    async def handle(self, request: Request, exchange: Exchange) -> None:
+        """Answer one request."""
+        await self.backend.handle(request, exchange)
+
+
 async def serve(parts: Parts, who: Authenticator, asked_to_stop: asyncio.Event) -> int:
     """Serve clients until we are asked to stop, then let calls in flight finish. Returns the exit status."""
     listen = parts.settings.listen
     assert listen is not None  # otherwise the client is on stdio
-    draining = asyncio.Event()
-    hosts = Hosts(listen.address.host, listen.address.port, listen.allow_hosts, listen.allow_origins)
+    front = Front()
+    limits = Limits(body=parts.settings.max_message)
+    try:
+        server = await HttpServer.start(listen.address.host, listen.address.port, front.handle, limits, front.admit)
+    except OSError as error:
+        raise StartError(f"cannot listen on {listen.address}: {error.strerror}; give another --bind or --port") from None
+    hosts = Hosts(listen.address.host, server.port, listen.allow_hosts, listen.allow_origins)
     methods = METHODS if listen.transport == "http" else LEGACY_METHODS
-    guard = Guard(methods, hosts, who, draining.is_set)
-    backend = _backend(parts, listen, guard)
-    server = await _listen(listen, parts.settings, guard, backend)
+    front.guard = Guard(methods, hosts, who, asked_to_stop.is_set)
+    front.backend = backend = _backend(parts, listen, front.guard)
     try:
         path = ENDPOINT if listen.transport == "http" else STREAM
-        state.info("listening on http://%s:%d%s", _shown_host(listen.address.host), server.port, path)
+        host = f"[{listen.address.host}]" if ":" in listen.address.host else listen.address.host
+        state.info("listening on http://%s:%d%s", host, server.port, path)
         state.info("ready")
         watching = parts.watch(lambda bundle: check_scopes(bundle, who), backend.tools_changed)
+        sweeping = tasks.start(_sweep(backend))
         await asked_to_stop.wait()
+        sweeping.cancel()
         if watching is not None:
             watching.cancel()
-        draining.set()
         server.stop_accepting()
         backend.end_streams()
-        await _drained(server)
+        await server.close(DRAIN)
     finally:
-        await server.close()
+        await server.close(0)
         await backend.close()
     return 0
+
+
+def who_calls(listen: Listen) -> Authenticator:
+    """What callers have to show. Raises `StartError` and `UsageError`."""
+    jwt = listen.jwt or Jwt("", "", "")
+    return authenticator(listen.token_file, jwt.jwks or None, jwt.issuer, jwt.audience, _fetch)
+
+
+def check_scopes(bundle: Bundle, who: Authenticator) -> None:
+    """Whether the policy can be served to such callers. Raises `StartError`."""
+    if "principal" in bundle.terms.scopes and not who.knows_callers:
+        raise StartError(
+            "scope: principal needs callers that authenticate themselves: give --jwt-jwks or --auth-token-file"
+        )
+
+
+def _backend(parts: Parts, listen: Listen, guard: Guard) -> Backend:
+    settings, emit = parts.settings, parts.emit
+    numbers = itertools.count(1)
+
+    def caller(principal: Principal | None, *, alone: bool) -> Caller:
+        # A client without a session is counted as who it is, else as whoever shares this sidecar.
+        if alone:
+            return Caller(principal.key if principal is not None else parts.instance, principal=principal)
+        return Caller(f"{parts.instance}.{next(numbers)}", principal=principal)
+
+    def counted(count: int) -> None:
+        emit(SessionsOpen(settings.server, count))
+
+    def open_session(
+        principal: Principal | None, route: Route, announce: Callable[[Message], None], revision: str, *, alone: bool,
+        resumable: bool = False,
+    ) -> Session:  # fmt: skip
+        return Session(
+            server=settings.server, caller=caller(principal, alone=alone), gate=parts.gate, emit=emit, route=route,
+            announce=announce, revision=revision, resumable=resumable,
+        )  # fmt: skip
+
+    clock = asyncio.get_running_loop().time
+    table = {"limit": listen.max_sessions, "idle": listen.idle, "counted": counted}
+    if settings.upstream is not None and listen.transport == "http" and not settings.upstream.legacy:
+        there = remote(settings.upstream, settings.max_message)
+        return Relay(
+            there, guard, lambda ended: Sessions(clock, ended, **table), partial(open_session, resumable=True), emit,
+            settings.server, credentials=settings.upstream.forward_authorization,
+        )  # fmt: skip
+    opener = links(settings)
+    sessions = lambda ended: Sessions(clock, ended, **table)
+    if listen.transport == "sse":
+        return Legacy(opener, guard, sessions, partial(open_session, alone=False))
+    shared = Shared(opener, partial(open_session, alone=True), emit, settings.server)
+    return Hosted(opener, guard, sessions, partial(open_session, alone=False), shared)
+
+
+async def _sweep(backend: Backend) -> None:
+    while True:
+        await asyncio.sleep(SWEEP)
+        backend.end_idle()
+
+
+async def _fetch(url: str) -> bytes:
+    """What a URL answers with status 200. Raises OSError, or `SidecarError` for any other answer."""
+    origin, target = parse(url)
+    client = HttpClient(origin)
+    try:
+        answer = await client.send("GET", target, [("accept", "application/json"), ("accept-encoding", "identity")])
+        body = await answer.read(MAX_BYTES)
+    finally:
+        await client.close()
+    if answer.status != 200 or not isinstance(body, bytes):
+        raise SidecarError(f"{url} answered status {answer.status}" if isinstance(body, bytes) else f"{url} answered too much")
+    return body
