@@ -18,7 +18,9 @@ _HOP_BY_HOP: Final = frozenset(
         "transfer-encoding", "upgrade", "http2-settings",
     }
 )  # fmt: skip
-_OURS: Final = frozenset({"host", "origin", "referer", "content-length", "content-encoding", "expect", "accept-encoding"})
+_OURS: Final = frozenset(
+    {"host", "origin", "referer", "content-length", "content-encoding", "expect", "accept-encoding"}
+)
 _CREDENTIALS: Final = frozenset({"authorization", "dpop", "cookie"})
 _FRAMING: Final = frozenset({"content-length", "content-encoding", "content-type"})
 

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from sidecar.errors import InvalidMessage
+from sidecar.framing import TooLong
 
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600

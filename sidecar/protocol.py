@@ -154,7 +154,7 @@ def client_name(request: Request) -> str | None:
 
 
 def stated_revision(message: Request | Notification) -> str | None:
-    """The protocol revision that a message says by itself, as those of stateless revisions do; None where it says none."""
+    """The protocol revision that a message says by itself, as those of stateless revisions do, or None."""
     meta = (message.params or {}).get("_meta")
     version = meta.get(_VERSION_META) if type(meta) is dict else None
     return version if type(version) is str else None

@@ -414,10 +414,10 @@ class Session:
 
     def unanswered(
         self,
-        id: Id,
+        id: Id,  # noqa: A002
         text: str,
         code: int = protocol.SERVER_GONE,
-        outcome: Outcome = Outcome.UNKNOWN,  # noqa: A002
+        outcome: Outcome = Outcome.UNKNOWN,
     ) -> tuple[Route, bytes] | None:
         """A request that was sent on will get no answer: settle it, and give back its way and the error for it.
 

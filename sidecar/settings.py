@@ -69,8 +69,9 @@ class Settings:
     The server is `command`, or remote (`upstream`); the client is on standard input and output, or comes to `listen`.
     `opa_timeout` is in seconds, `max_message` in bytes; `mode` wins over the policy's where it is given; `fail_open`
     lets calls pass uncounted while the store cannot be used; `audit` is `stderr`, `stdout`, `off`, a path, or None for
-    a file in the state folder. Without its `telemetry_must`, a telemetry port that is taken is only a warning. `state_dsn`, which may hold a password, names a store of counters other than the file in
-    `state_dir`; its keys begin with `state_prefix`.
+    a file in the state folder. `state_dsn`, which may hold a password, names a store of counters other than the file in
+    `state_dir`; its keys begin with `state_prefix`. A telemetry port that is taken stops the start only where
+    `telemetry_must`.
     """
 
     policies: tuple[Path, ...]

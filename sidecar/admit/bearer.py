@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from sidecar.watched import Unreadable, WatchedFile
 from sidecar.errors import StartError
 from sidecar.principal import Principal
+from sidecar.watched import Unreadable, WatchedFile
 
 MAX_FILE: Final = 64 << 10
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from sidecar import jsonrpc
-from sidecar.admit.caller import Authenticator, Refusal
+from sidecar.admit.caller import Authenticator
 from sidecar.admit.hosts import Hosts
+from sidecar.admit.refusal import Refusal
 from sidecar.http.values import Headers, Repeated, Response
 from sidecar.jsonrpc import INVALID_REQUEST, Id
 from sidecar.principal import Principal
@@ -58,7 +59,11 @@ class Guard:
 
 
 def error_response(
-    status: int, text: str, *headers: tuple[str, str], id: Id | None = None, code: int = INVALID_REQUEST  # noqa: A002
+    status: int,
+    text: str,
+    *headers: tuple[str, str],
+    id: Id | None = None,  # noqa: A002 - the protocol's word
+    code: int = INVALID_REQUEST,
 ) -> Response:
     """An HTTP status with a JSON-RPC error that says why."""
     return Response(status, (("content-type", JSON), *headers), jsonrpc.error(id, code, text))

@@ -16,17 +16,18 @@ from typing import Any, Final, TypeAlias
 
 from sidecar import protocol, tasks
 from sidecar.downstream.answering import write
-from sidecar.downstream.guard import Guard, error_response
-from sidecar.downstream.post import RESUME, SESSION, Post, cancelled, first_word
-from sidecar.downstream.sessions import Sessions
+from sidecar.downstream.guard import JSON, Guard, error_response
+from sidecar.downstream.post import RESUME, SESSION, Post, cancelled, first_word, is_stateless
+from sidecar.downstream.sessions import Sessions, Table
 from sidecar.downstream.shared import Shared
 from sidecar.downstream.stream import Stream
 from sidecar.errors import InvalidMessage, SidecarError
 from sidecar.http.server import Exchange, Gone
 from sidecar.http.values import Repeated, Request, Response
-from sidecar.jsonrpc import INVALID_REQUEST, Id, Message, Notification
+from sidecar.jsonrpc import INVALID_REQUEST, Message, Notification
+from sidecar.jsonrpc import Request as JsonRequest
 from sidecar.principal import Principal, key_of
-from sidecar.protocol import SERVER_GONE, Outcome
+from sidecar.protocol import Outcome
 from sidecar.session import Route, Session
 from sidecar.upstream.link import Link
 
@@ -70,17 +71,27 @@ class HostedSession:
         """The stream of this name, while it is kept."""
         return self._streams.get(name)
 
-    def answering(self, post: Post) -> Stream:
+    def answering(self) -> Stream:
         """A new stream for the answers to a POST."""
         stream = Stream(next(self._names), self._hold)
         self._streams[stream.name] = stream
+        finished = [name for name, kept in self._streams.items() if kept.ended and not kept.reading]
+        for name in finished[: max(0, len(finished) - KEPT)]:
+            self.drop(name)
+        return stream
+
+    def expect(self, stream: Stream, post: Post) -> None:
+        """The answers to a POST, and what is told of their progress, belong to its stream."""
+        stream.expected = sum(map(self.session.waits_for, post.requests))
         for token in post.tokens:
             if type(token) in (str, int):
                 self._tokens[token] = stream
-        finished = [name for name, kept in self._streams.items() if kept.ended and not kept.reading]
-        for name in finished[: max(0, len(finished) - KEPT)]:
-            self._drop(name)
-        return stream
+
+    def drop(self, name: str) -> None:
+        """A stream is not needed any more."""
+        stream = self._streams.pop(name)
+        for token in [token for token, kept in self._tokens.items() if kept is stream]:
+            del self._tokens[token]
 
     async def ended(self) -> None:
         """Wait for the end of the server, and answer then what waits for it."""
@@ -109,11 +120,6 @@ class HostedSession:
             stream = next((one for one in reversed(self._streams.values()) if not one.ended), self.news)
         stream.put(message.raw)
 
-    def _drop(self, name: str) -> None:
-        stream = self._streams.pop(name)
-        for token in [token for token, kept in self._tokens.items() if kept is stream]:
-            del self._tokens[token]
-
     def _hold(self, stop: bool) -> None:
         if self._link is not None:
             self._link.pause(stop)
@@ -122,16 +128,34 @@ class HostedSession:
         (self._room.clear if now else self._room.set)()
 
 
+class Ending:
+    """Ends sessions in the background: a server may take its time."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def end(self, hosted: HostedSession) -> None:
+        """Begin to end one."""
+        task = tasks.start(hosted.end())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def finish(self) -> None:
+        """Wait until all are over."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+
 class Hosted:
     """Serves the requests that `guard` admitted; `open_link` starts a server."""
 
     def __init__(
-        self, open_link: OpenLink, guard: Guard, sessions: Sessions[HostedSession], open_session: OpenSession,
-        shared: Shared,
+        self, open_link: OpenLink, guard: Guard, table: Table, open_session: OpenSession, shared: Shared
     ) -> None:  # fmt: skip
         self._open_link = open_link
         self._guard = guard
-        self._sessions = sessions
+        self._ending = Ending()
+        self._sessions: Sessions[HostedSession] = Sessions(table, self._ending.end)
         self._open_session = open_session
         self._shared = shared
         self._watching: set[asyncio.Task[None]] = set()
@@ -166,15 +190,29 @@ class Hosted:
             hosted.session.tools_changed()
         self._shared.tools_changed()
 
+    def end_streams(self) -> None:
+        """End the streams on which clients only listen."""
+        for hosted in self._sessions:
+            hosted.news.end()
+        self._shared.end_streams()
+
+    def end_idle(self) -> None:
+        """End the sessions that nobody used for long."""
+        self._sessions.end_idle()
+
+    async def close(self) -> None:
+        """End every session and every server."""
+        self._sessions.end_all()
+        await self._shared.end()
+        await self._ending.finish()
+
     async def _post(self, request: Request, exchange: Exchange, caller: Principal | None) -> None:
-        answers: list[Stream] = []
-        post = Post(request.headers, later=lambda message: answers[0].answer(message), given_up=lambda id_: _end(answers, id_))
-        if post.is_stateless:
+        if is_stateless(request.headers):
             await self._shared.post(request, exchange, caller)
             return
         named = request.headers.get(SESSION)
         if named is None:
-            await self._open(HostedSession(self._open_session, caller), post, answers, request, exchange)
+            await self._hello(HostedSession(self._open_session, caller), request, exchange)
             return
         opened = self._sessions.find(named, key_of(caller))
         if opened is None:
@@ -183,18 +221,20 @@ class Hosted:
         with self._sessions.used(opened) as hosted:
             await hosted.room()
             hosted.session.caller = replace(hosted.session.caller, principal=caller)
+            stream, post = _answered(hosted, request)
             hosted.session.from_client(request.body, post.route, post.look)
-            await self._answer(hosted, post, answers, exchange)
+            await post.known()
+            await self._answer(hosted, stream, post, exchange)
 
-    async def _open(
-        self, hosted: HostedSession, post: Post, answers: list[Stream], request: Request, exchange: Exchange
-    ) -> None:  # fmt: skip
+    async def _hello(self, hosted: HostedSession, request: Request, exchange: Exchange) -> None:
         """A POST outside any session must open one."""
+        stream, post = _answered(hosted, request)
 
         def look(message: Message) -> None:
             post.look(message)
             if not post.hello:
-                raise InvalidMessage(INVALID_REQUEST, "this needs a session: initialize first", getattr(message, "id", None))
+                id_ = message.id if isinstance(message, JsonRequest) else None
+                raise InvalidMessage(INVALID_REQUEST, "this needs a session: initialize first", id_)
 
         hosted.session.from_client(request.body, post.route, look)
         await post.known()
@@ -208,7 +248,7 @@ class Hosted:
         except SidecarError as problem:
             unanswered = hosted.session.unanswered(post.requests[0], str(problem), outcome=Outcome.ERROR)
             assert unanswered is not None  # it was sent on just now
-            exchange.send(Response(200, (("content-type", "application/json"),), unanswered[1]))
+            exchange.send(Response(200, (("content-type", JSON),), unanswered[1]))
             return
         hosted.begin(link)
         opened = self._sessions.open(hosted.id, hosted, key_of(hosted.session.caller.principal))
@@ -216,24 +256,23 @@ class Hosted:
         self._watching.add(watching)
         watching.add_done_callback(self._watching.discard)
         with self._sessions.used(opened):
-            await self._answer(hosted, post, answers, exchange, (SESSION, hosted.id))
+            await self._answer(hosted, stream, post, exchange, (SESSION, hosted.id))
 
     async def _answer(
-        self, hosted: HostedSession, post: Post, answers: list[Stream], exchange: Exchange, *headers: tuple[str, str]
+        self, hosted: HostedSession, stream: Stream, post: Post, exchange: Exchange, *headers: tuple[str, str]
     ) -> None:  # fmt: skip
-        await post.known()
-        if post.onward is None or not post.requests:
-            if post.onward is not None:
-                hosted.send(post.onward)
-            exchange.send(first_word(post))
+        """Send on what passed, and answer with what comes of it."""
+        if post.onward is not None and post.requests:
+            hosted.expect(stream, post)
+            if post.answer is not None:
+                stream.put(post.answer.body)
+            hosted.send(post.onward)
+            await write(stream, exchange, headers, name_events=True)
             return
-        stream = hosted.answering(post)
-        stream.expected = sum(map(hosted.session.waits_for, post.requests))
-        answers.append(stream)
-        if post.answer is not None:
-            stream.put(post.answer.body)
-        hosted.send(post.onward)
-        await write(stream, exchange, headers, name_events=True)
+        hosted.drop(stream.name)
+        if post.onward is not None:
+            hosted.send(post.onward)
+        exchange.send(first_word(post))
 
     async def _get(self, hosted: HostedSession, request: Request, exchange: Exchange) -> None:
         name, _, position = (request.headers.get(RESUME) or "").partition(".")
@@ -242,16 +281,19 @@ class Hosted:
         if stream.reading:
             exchange.send(error_response(409, "this stream is being read already"))
             return
-        await write(stream, exchange, (), after=int(position) if resumed else stream.taken, name_events=True, listens=True)
+        await write(
+            stream, exchange, (), after=int(position) if resumed else stream.taken, name_events=True, listens=True
+        )
 
     async def _watch(self, hosted: HostedSession) -> None:
         await hosted.ended()
         self._sessions.close(hosted.id)
 
 
-def _end(answers: list[Stream], id_: Id) -> None:
-    if answers:
-        answers[0].answer(cancelled(id_))
+def _answered(hosted: HostedSession, request: Request) -> tuple[Stream, Post]:
+    """A stream for the answers to a POST, and the POST that they go to."""
+    stream = hosted.answering()
+    return stream, Post(request.headers, stream.answer, lambda id_: stream.answer(cancelled(id_)))
 
 
 def _unknown_session(request: Request) -> Response:

@@ -13,8 +13,8 @@ from urllib.parse import parse_qs
 from sidecar import tasks
 from sidecar.downstream.answering import write
 from sidecar.downstream.guard import Guard, error_response
-from sidecar.downstream.hosted import HostedSession, OpenLink, OpenSession
-from sidecar.downstream.sessions import Sessions
+from sidecar.downstream.hosted import Ending, HostedSession, OpenLink, OpenSession
+from sidecar.downstream.sessions import Sessions, Table
 from sidecar.errors import SidecarError
 from sidecar.http.server import Exchange, Gone
 from sidecar.http.values import Request, Response
@@ -30,11 +30,12 @@ class Legacy:
     """Serves the requests that `guard` admitted; `open_link` starts a server."""
 
     def __init__(
-        self, open_link: OpenLink, guard: Guard, sessions: Sessions[HostedSession], open_session: OpenSession
+        self, open_link: OpenLink, guard: Guard, table: Table, open_session: OpenSession
     ) -> None:  # fmt: skip
         self._open_link = open_link
         self._guard = guard
-        self._sessions = sessions
+        self._ending = Ending()
+        self._sessions: Sessions[HostedSession] = Sessions(table, self._ending.end)
         self._open_session = open_session
 
     async def handle(self, request: Request, exchange: Exchange) -> None:
@@ -55,6 +56,17 @@ class Legacy:
         """Another policy is in force: tell whoever listens for it."""
         for hosted in self._sessions:
             hosted.session.tools_changed()
+
+    def end_streams(self) -> None:
+        """Nothing: here every answer comes down a stream, and each session is one."""
+
+    def end_idle(self) -> None:
+        """Nothing: a session here ends with its stream."""
+
+    async def close(self) -> None:
+        """End every session and every server."""
+        self._sessions.end_all()
+        await self._ending.finish()
 
     async def _stream(self, exchange: Exchange, caller: Principal | None) -> None:
         try:

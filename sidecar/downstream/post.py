@@ -53,14 +53,14 @@ class Post:
         self.route = Route(self._reply, self._go_on, self._settle, self._refuse, given_up)
 
     @property
-    def revision(self) -> str | None:
-        """The protocol revision that the headers say, or None."""
-        return self._mirrors[mirrored.VERSION]
+    def revision(self) -> str:
+        """The protocol revision that the headers say; empty where they say none."""
+        return self._mirrors[mirrored.VERSION] or ""
 
     @property
     def is_stateless(self) -> bool:
         """True for a revision that has no sessions."""
-        return (self.revision or "") >= protocol.STATELESS
+        return self.revision >= protocol.STATELESS
 
     def look(self, message: Message) -> None:
         """Note a message. Raises `InvalidMessage` when the headers say something else."""
@@ -106,6 +106,11 @@ class _Code(msgspec.Struct):
 
 class _Refusal(msgspec.Struct):
     error: _Code
+
+
+def is_stateless(headers: Headers) -> bool:
+    """True when the headers say a revision without sessions."""
+    return (headers.get(mirrored.VERSION) or "") >= protocol.STATELESS
 
 
 def first_word(post: Post) -> Response:

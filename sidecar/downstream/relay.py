@@ -1,4 +1,4 @@
-"""HTTP to HTTP: each request of a client becomes one of ours to the server, and what comes back is judged and passed on.
+"""HTTP to HTTP: a request of a client becomes one of ours to the server; what comes back is judged and passed on.
 
 Statuses, headers, session ids and event ids are the server's own; only tool calls and lists of tools are different from
 what they would be without us.
@@ -16,7 +16,7 @@ from typing import Any, Final
 from sidecar import endtoend, jsonrpc, mirrored, tasks
 from sidecar.downstream.guard import Guard, error_response
 from sidecar.downstream.post import RESUME, SESSION, Post, first_word
-from sidecar.downstream.sessions import Sessions
+from sidecar.downstream.sessions import Sessions, Table
 from sidecar.endtoend import Fields
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Emit
@@ -62,18 +62,19 @@ class Relay:
     """Serves the requests that `guard` admitted; `credentials` says whether the client's go along to the server."""
 
     def __init__(
-        self, remote: Remote, guard: Guard, sessions: Sessions[Tracked], open_session: OpenSession, emit: Emit,
-        server: str, *, credentials: bool,
+        self, remote: Remote, guard: Guard, table: Table, open_session: OpenSession, emit: Emit, server: str, *,
+        credentials: bool,
     ) -> None:  # fmt: skip
         self._remote = remote
         self._guard = guard
-        self._sessions = sessions
+        self._sessions: Sessions[Tracked] = Sessions(table, lambda tracked: tracked.session.close())
         self._open = open_session
         self._emit = emit
         self._server = server
         self._credentials = credentials
         self._telling: set[asyncio.Task[None]] = set()
         self._listening: set[Tracked] = set()
+        self._streaming: set[asyncio.Task[None]] = set()
 
     async def handle(self, request: Request, exchange: Exchange) -> None:
         """Answer one request."""
@@ -98,6 +99,20 @@ class Relay:
         """Another policy is in force: tell whoever listens for it."""
         for tracked in {*self._sessions, *self._listening}:
             tracked.session.tools_changed()
+
+    def end_streams(self) -> None:
+        """End the streams on which clients only listen."""
+        for task in list(self._streaming):
+            task.cancel()
+
+    def end_idle(self) -> None:
+        """End the sessions that nobody used for long."""
+        self._sessions.end_idle()
+
+    async def close(self) -> None:
+        """End every session here; the server's own go on."""
+        self._sessions.end_all()
+        await self._remote.close()
 
     # POST.
 
@@ -247,12 +262,16 @@ class Relay:
             if not exchange.gone:
                 exchange.write_now(event_bytes(Event(message.decode())))
 
+        task = asyncio.current_task()
+        assert task is not None
         if listens:
             tracked.streams.add(tell)
             self._listening.add(tracked)
+            self._streaming.add(task)
         try:
             yield
         finally:
+            self._streaming.discard(task)
             tracked.streams.discard(tell)
             if not tracked.streams:
                 self._listening.discard(tracked)

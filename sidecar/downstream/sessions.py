@@ -28,18 +28,25 @@ class Opened(Generic[Item]):
     users: int = 0
 
 
-class Sessions(Generic[Item]):
-    """Open sessions by id; the least recently used first. `clock` gives seconds; `ended` hears of each that ends."""
+@dataclass(frozen=True, slots=True)
+class Table:
+    """How many sessions there may be, and for how many seconds unused; `counted` hears how many there are."""
 
-    def __init__(
-        self, clock: Callable[[], float], ended: Callable[[Item], None], *, limit: int = MAX_SESSIONS,
-        idle: float = IDLE, counted: Callable[[int], None] = lambda count: None,
-    ) -> None:  # fmt: skip
-        self._clock = clock
+    clock: Callable[[], float]
+    counted: Callable[[int], None]
+    limit: int = MAX_SESSIONS
+    idle: float = IDLE
+
+
+class Sessions(Generic[Item]):
+    """Open sessions by id, the least recently used first. `ended` hears of each that ends."""
+
+    def __init__(self, table: Table, ended: Callable[[Item], None]) -> None:
+        self._clock = table.clock
         self._ended = ended
-        self._limit = limit
-        self._idle = idle
-        self._counted = counted
+        self._limit = table.limit
+        self._idle = table.idle
+        self._counted = table.counted
         self._opened: OrderedDict[str, Opened[Item]] = OrderedDict()
 
     def __iter__(self) -> Iterator[Item]:

@@ -20,7 +20,8 @@ from sidecar.events import Dropped, Emit
 from sidecar.framing import TooLong
 from sidecar.http.server import Exchange
 from sidecar.http.values import Request, Response
-from sidecar.jsonrpc import INVALID_REQUEST, Batch, Message, Notification, Response as Answer
+from sidecar.jsonrpc import INVALID_REQUEST, Batch, Message, Notification
+from sidecar.jsonrpc import Response as Answer
 from sidecar.principal import Principal
 from sidecar.protocol import Outcome
 from sidecar.session import Route, Session
@@ -41,6 +42,7 @@ class _Asked:
     id: jsonrpc.Id
     token: Any
     stream: Stream
+    listens: bool
 
 
 class Shared:
@@ -67,7 +69,7 @@ class Shared:
         stream.name = str(id(stream))
         stream.expected = 1
         post = Post(request.headers, later=stream.answer)
-        session = self._open_session(caller, post.route, lambda message: stream.put(message.raw), post.revision or "")
+        session = self._open_session(caller, post.route, lambda message: stream.put(message.raw), post.revision)
         task = asyncio.current_task()
         assert task is not None
         exchange.on_gone(task.cancel)
@@ -90,6 +92,12 @@ class Shared:
         for asked in list(self._asked.values()):
             asked.session.tools_changed()
 
+    def end_streams(self) -> None:
+        """End the streams on which clients only listen."""
+        for asked in list(self._asked.values()):
+            if asked.listens:
+                asked.stream.end()
+
     async def end(self) -> None:
         """End the server."""
         if self._link is not None:
@@ -109,7 +117,7 @@ class Shared:
             return
         await self._room.wait()
         number = next(self._numbers)
-        self._asked[number] = _Asked(session, post.requests[0], post.tokens[0], stream)
+        self._asked[number] = _Asked(session, post.requests[0], post.tokens[0], stream, post.listens)
         try:
             link.send(_renamed(onward, number))
             await write(stream, exchange, (), listens=post.listens)

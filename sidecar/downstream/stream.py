@@ -1,4 +1,4 @@
-"""What one answer of ours carries, in order: kept until it is written, and for a while longer for a client that comes back."""
+"""What one answer of ours carries, in order: kept until it is written, and longer for a client that comes back."""
 
 from __future__ import annotations
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol
 
 from sidecar import tasks
 from sidecar.admit.caller import Authenticator, authenticator
@@ -16,25 +14,24 @@ from sidecar.admit.fetch import MAX_BYTES
 from sidecar.admit.hosts import Hosts
 from sidecar.caller import Caller
 from sidecar.downstream.guard import Guard
-from sidecar.downstream.hosted import Hosted, HostedSession
+from sidecar.downstream.hosted import Hosted
 from sidecar.downstream.legacy import METHODS as LEGACY_METHODS
 from sidecar.downstream.legacy import STREAM, Legacy
 from sidecar.downstream.relay import Relay, Tracked
-from sidecar.downstream.sessions import Sessions
+from sidecar.downstream.sessions import Table
 from sidecar.downstream.shared import Shared
-from sidecar.errors import StartError
+from sidecar.errors import SidecarError, StartError
 from sidecar.events import SessionsOpen
+from sidecar.http.client import HttpClient, parse
 from sidecar.http.server import Exchange, HttpServer, Limits
-from sidecar.http.values import Request
+from sidecar.http.values import Headers, Request, Response
 from sidecar.jsonrpc import Message
 from sidecar.policy.bundle import Bundle
 from sidecar.principal import Principal
 from sidecar.serve.links import links, remote
 from sidecar.serve.parts import Parts, state
 from sidecar.session import Route, Session
-from sidecar.settings import Listen, Settings
-
-log = logging.getLogger("sidecar")
+from sidecar.settings import Jwt, Listen
 
 ENDPOINT: Final = "/mcp"
 METHODS: Final = {ENDPOINT: ("POST", "GET", "DELETE")}
@@ -52,6 +49,9 @@ class Backend(Protocol):
 
     def tools_changed(self) -> None:
         """Tell clients that listen for it that the list of tools changed."""
+
+    def end_idle(self) -> None:
+        """End the sessions that nobody used for long."""
 
     def end_streams(self) -> None:
         """End what would last for ever: streams on which clients only listen."""
@@ -84,7 +84,9 @@ async def serve(parts: Parts, who: Authenticator, asked_to_stop: asyncio.Event) 
     try:
         server = await HttpServer.start(listen.address.host, listen.address.port, front.handle, limits, front.admit)
     except OSError as error:
-        raise StartError(f"cannot listen on {listen.address}: {error.strerror}; give another --bind or --port") from None
+        raise StartError(
+            f"cannot listen on {listen.address}: {error.strerror}; give another --bind or --port"
+        ) from None
     hosts = Hosts(listen.address.host, server.port, listen.allow_hosts, listen.allow_origins)
     methods = METHODS if listen.transport == "http" else LEGACY_METHODS
     front.guard = Guard(methods, hosts, who, asked_to_stop.is_set)
@@ -137,28 +139,31 @@ def _backend(parts: Parts, listen: Listen, guard: Guard) -> Backend:
         emit(SessionsOpen(settings.server, count))
 
     def open_session(
-        principal: Principal | None, route: Route, announce: Callable[[Message], None], revision: str, *, alone: bool,
-        resumable: bool = False,
+        principal: Principal | None, route: Route, announce: Callable[[Message], None], revision: str, *, alone: bool
     ) -> Session:  # fmt: skip
         return Session(
             server=settings.server, caller=caller(principal, alone=alone), gate=parts.gate, emit=emit, route=route,
-            announce=announce, revision=revision, resumable=resumable,
+            announce=announce, revision=revision,
         )  # fmt: skip
 
-    clock = asyncio.get_running_loop().time
-    table = {"limit": listen.max_sessions, "idle": listen.idle, "counted": counted}
-    if settings.upstream is not None and listen.transport == "http" and not settings.upstream.legacy:
-        there = remote(settings.upstream, settings.max_message)
+    def tracked_session(tracked: Tracked, principal: Principal | None, revision: str) -> Session:
+        return Session(
+            server=settings.server, caller=caller(principal, alone=True), gate=parts.gate, emit=emit,
+            route=tracked.route, announce=tracked.announce, resumable=True, revision=revision,
+        )  # fmt: skip
+
+    table = Table(asyncio.get_running_loop().time, counted, listen.max_sessions, listen.idle)
+    upstream = settings.upstream
+    if upstream is not None and listen.transport == "http" and not upstream.legacy:
         return Relay(
-            there, guard, lambda ended: Sessions(clock, ended, **table), partial(open_session, resumable=True), emit,
-            settings.server, credentials=settings.upstream.forward_authorization,
+            remote(upstream, settings.max_message), guard, table, tracked_session, emit, settings.server,
+            credentials=upstream.forward_authorization,
         )  # fmt: skip
     opener = links(settings)
-    sessions = lambda ended: Sessions(clock, ended, **table)
     if listen.transport == "sse":
-        return Legacy(opener, guard, sessions, partial(open_session, alone=False))
+        return Legacy(opener, guard, table, partial(open_session, alone=False))
     shared = Shared(opener, partial(open_session, alone=True), emit, settings.server)
-    return Hosted(opener, guard, sessions, partial(open_session, alone=False), shared)
+    return Hosted(opener, guard, table, partial(open_session, alone=False), shared)
 
 
 async def _sweep(backend: Backend) -> None:
@@ -177,5 +182,7 @@ async def _fetch(url: str) -> bytes:
     finally:
         await client.close()
     if answer.status != 200 or not isinstance(body, bytes):
-        raise SidecarError(f"{url} answered status {answer.status}" if isinstance(body, bytes) else f"{url} answered too much")
+        raise SidecarError(
+            f"{url} answered status {answer.status}" if isinstance(body, bytes) else f"{url} answered too much"
+        )
     return body

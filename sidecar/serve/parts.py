@@ -21,7 +21,7 @@ from sidecar.engine.engine import Engine
 from sidecar.engine.local import LocalEngine, local_engine
 from sidecar.errors import StartError, StoreUnavailable
 from sidecar.events import Emit, Listener, fan_out
-from sidecar.http.server import HttpServer
+from sidecar.http.endpoint import serve_gets
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Ledger
 from sidecar.observe.audit import Audit, installation_key
@@ -190,7 +190,7 @@ async def _telemetry(
     assert address is not None  # otherwise there is nothing to expose
     handler = telemetry(exposition, lambda: None if engine.ready else "the policy engine does not answer")
     try:
-        server = await HttpServer.start(address.host, address.port, handler)
+        server = await serve_gets(address.host, address.port, handler)
     except OSError as error:
         if settings.telemetry_must:
             raise StartError(f"cannot listen on {address}: {error.strerror}; give another --telemetry") from None

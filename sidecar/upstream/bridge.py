@@ -138,7 +138,9 @@ class HttpLink:
                 await self._follow(answer, request)
             elif kind == JSON:
                 await self._take(await answer.read(self._remote.limit))
-            self._unanswered(request.id, f"the MCP server answered status {answer.status} and no message", Outcome.UNKNOWN)
+            self._unanswered(
+                request.id, f"the MCP server answered status {answer.status} and no message", Outcome.UNKNOWN
+            )
         finally:
             answer.abort()
 

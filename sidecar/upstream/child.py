@@ -44,7 +44,7 @@ class ChildServer(asyncio.SubprocessProtocol):
         return server
 
     def begin(self, received: Received, full: Full, unanswered: Unanswered) -> None:
-        """Begin to read: each line that the server writes goes to `received`. Its end is all that it leaves unanswered."""
+        """Begin to read: each line that the server writes goes to `received`. Only its end leaves one unanswered."""
         self._received, self._full = received, full
         self.pause(False)
 

@@ -49,7 +49,9 @@ class SseLink:
         answer = None
         try:
             async with asyncio.timeout(CONNECT):
-                answer = await remote.send("GET", [("accept", EVENTS), ("accept-encoding", "identity"), *remote.fixed()])
+                answer = await remote.send(
+                    "GET", [("accept", EVENTS), ("accept-encoding", "identity"), *remote.fixed()]
+                )
                 if answer.status != 200 or media_type(answer.headers) != EVENTS:
                     text = redirected(answer.status) or f"the MCP server answered status {answer.status} and no stream"
                     raise StartError(text)
@@ -119,7 +121,9 @@ class SseLink:
                 self._full(False)
             text, outcome = None, Outcome.UNKNOWN
             try:
-                answer = await self._remote.send("POST", [*headers, *self._remote.fixed()], message, target=self._target)
+                answer = await self._remote.send(
+                    "POST", [*headers, *self._remote.fixed()], message, target=self._target
+                )
                 answer.abort()
                 if answer.status >= 300:
                     text = redirected(answer.status) or f"the MCP server answered status {answer.status}"
