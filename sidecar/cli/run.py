@@ -183,10 +183,12 @@ def run_command(
         # Until the event loop takes over: leave in good order, so that no temporary folder stays.
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     way = one_of("--transport", transport, TRANSPORTS)
-    if bool(command) == bool(upstream):
+    if not command and upstream is None:
         raise UsageError(
-            "name one MCP server: its command after --, as `sidecar run -c policy.yaml -- mcp-okx`, or --upstream URL"
+            "no MCP server: write its command after --, as `sidecar run -c policy.yaml -- mcp-okx`, or give --upstream"
         )
+    if command and upstream is not None:
+        raise UsageError("two MCP servers: write a command after --, or give --upstream")
     if audit == "stdout" and way == "stdio":
         raise UsageError("--audit stdout is not possible here: standard output carries the protocol")
     listen = listen_on(
