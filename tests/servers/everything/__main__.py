@@ -73,8 +73,9 @@ async def listen(app: Starlette, port: int, path: str) -> None:
     """Serve on a port of 127.0.0.1; 0 takes a free one."""
     with socket.create_server(("127.0.0.1", port)) as listener:
         print(f"listening on http://127.0.0.1:{listener.getsockname()[1]}{path}", file=sys.stderr, flush=True)
-        # Streams that clients keep open would hold up the end for as long.
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
+        # h11 drops the blanks around a header's value, as RFC 9110 wants; httptools leaves those behind it. Streams
+        # that clients keep open would hold up the end for as long.
+        config = uvicorn.Config(app, http="h11", log_level="warning", timeout_graceful_shutdown=1)
         await uvicorn.Server(config).serve([listener])
 
 

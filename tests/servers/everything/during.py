@@ -21,6 +21,12 @@ async def test_tool_with_logging(ctx: Context, params: CallToolRequestParams) ->
     return said("Logged three lines")
 
 
+@offer("Logs a line, for clients that want none")
+async def test_logging_tool(ctx: Context, params: CallToolRequestParams) -> CallToolResult:
+    await log(ctx, "A line")
+    return said("Logged a line")
+
+
 @offer("Reports progress three times")
 async def test_tool_with_progress(ctx: Context, params: CallToolRequestParams) -> CallToolResult:
     for done in (0, 50, 100):
@@ -95,4 +101,9 @@ class Level:
         return (test_logging_level,)
 
 
-OFFERS: Final[tuple[Offer, ...]] = (test_tool_with_logging, test_tool_with_progress, test_reconnection)
+OFFERS: Final[tuple[Offer, ...]] = (
+    test_tool_with_logging,
+    test_logging_tool,
+    test_tool_with_progress,
+    test_reconnection,
+)

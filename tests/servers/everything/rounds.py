@@ -37,6 +37,12 @@ async def test_input_required_result_elicitation(ctx: Context, params: CallToolR
     return _needs(user_name=_name())
 
 
+@offer("Reports progress, and then needs a name")
+async def test_streaming_elicitation(ctx: Context, params: CallToolRequestParams) -> Result:
+    await ctx.session.report_progress(1, 2)
+    return await test_input_required_result_elicitation.answer(ctx, params)
+
+
 @offer("Needs what the client's model says")
 async def test_input_required_result_sampling(ctx: Context, params: CallToolRequestParams) -> Result:
     if answer := _completed(params, "capital_question"):
@@ -151,6 +157,7 @@ def _completed(params: Params, key: str) -> str | None:
 
 OFFERS: Final[tuple[Offer, ...]] = (
     test_input_required_result_elicitation,
+    test_streaming_elicitation,
     test_input_required_result_sampling,
     test_input_required_result_list_roots,
     test_input_required_result_request_state,

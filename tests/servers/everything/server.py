@@ -9,15 +9,14 @@ from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
-from mcp.shared.exceptions import MCPError
 from mcp_types import (
-    INVALID_PARAMS,
     CallToolRequestParams,
     CallToolResult,
     InputRequiredResult,
     ListToolsResult,
     PaginatedRequestParams,
     SetLevelRequestParams,
+    TextContent,
 )
 
 from tests.servers.everything import asks, changes, content, during, prompts, resources, rounds, schemas
@@ -86,6 +85,6 @@ class Tools:
 
     async def call(self, ctx: Context, params: CallToolRequestParams) -> CallToolResult | InputRequiredResult:
         """Answer `tools/call`."""
-        if params.name not in self._offers:
-            raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name}")
+        if params.name not in self._offers:  # as the SDK's own servers do
+            return CallToolResult(content=[TextContent(text=f"Unknown tool: {params.name}")], is_error=True)
         return await self._offers[params.name].answer(ctx, params)
