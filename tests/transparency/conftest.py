@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -32,6 +32,15 @@ async def connection(
     way: Way = request.param
     async with connect(way, servers, tmp_path_factory.mktemp(str(way))) as connection:
         yield connection
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the programs between the two ends said, where a test fails."""
+    report = yield
+    if report.failed and isinstance(connection := item.funcargs.get("connection"), Connection):
+        report.sections.append(("what was said between the two ends", connection.said))
+    return report
 
 
 @pytest.fixture(autouse=True)

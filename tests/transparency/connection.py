@@ -30,12 +30,21 @@ Opening: TypeAlias = Callable[[Heard], Client]
 class Connection:
     """`client` is at the end of `way`, `reference` in the process of its server; `heard` is what came to `client`."""
 
-    def __init__(self, way: Way, client: Client, reference: Client, heard: Heard, another: Opening) -> None:
+    def __init__(
+        self, way: Way, client: Client, reference: Client, heard: Heard, another: Opening, folder: Path
+    ) -> None:
         self.way = way
         self.client = client
         self.reference = reference
         self.heard = heard
         self.another = another
+        self._folder = folder
+
+    @property
+    def said(self) -> str:
+        """The end of what the programs of this way wrote on their error streams."""
+        files = sorted(self._folder.glob("stderr*.txt"))
+        return "\n".join(file.read_text(errors="replace")[-2000:] for file in files)
 
     async def same(self, ask: Callable[[Client], Awaitable[T]]) -> T:
         """What comes on this way; it must be what comes in the same process."""
@@ -84,7 +93,7 @@ async def connect(way: Way, servers: Servers, folder: Path) -> AsyncIterator[Con
         async with AsyncExitStack() as clients:
             client = await clients.enter_async_context(in_a_task(another(heard)))
             reference = await clients.enter_async_context(in_a_task(_client(build(), Heard(), way.era)))
-            connection = Connection(way, client, reference, heard, another)
+            connection = Connection(way, client, reference, heard, another, folder)
             await _warm_up(connection)
             yield connection
 
