@@ -16,21 +16,22 @@ from tests.support.peer import SECONDS, Peer, until
 ALLOW_ALL: Final = "default: allow\ntools: {}\n"
 """A policy that refuses nothing, so that whatever differs is a fault of the transport."""
 
-_LISTENING: Final = re.compile(r"listening on (http://\S+)\n")
+LISTENING: Final = r"listening on (http://\S+)\n"
 
 
 class Listener(Peer):
-    """A program that says `listening on URL` on its error stream when it does. It is ended with a signal."""
+    """A program that says on its error stream where it listens. It is ended with a signal."""
 
     def __init__(
-        self, command: Sequence[str], folder: Path, env: dict[str, str] | None = None, says: str | None = None
-    ) -> None:
-        """Start it; with `says`, wait for that text too."""
+        self, command: Sequence[str], folder: Path, env: dict[str, str] | None = None,
+        listening: str = LISTENING, says: str = "",
+    ) -> None:  # fmt: skip
+        """Start it; wait for the address, which is the first group of `listening`, and for the text `says`."""
         super().__init__(command, folder, env)
+        self._listening = re.compile(listening)
         try:
-            self._wait_for("listening on ", lambda: _LISTENING.search(self.errors) is not None)
-            if says is not None:
-                self._wait_for(says, lambda: says in self.errors)
+            self._wait_for(listening, lambda: self._listening.search(self.errors) is not None)
+            self._wait_for(says, lambda: says in self.errors)
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -38,7 +39,7 @@ class Listener(Peer):
     @property
     def url(self) -> str:
         """Where it listens."""
-        found = _LISTENING.search(self.errors)
+        found = self._listening.search(self.errors)
         assert found is not None
         return found[1]
 
