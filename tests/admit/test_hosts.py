@@ -182,3 +182,17 @@ def test_no_text_but_the_admitted_names_passes(text: str) -> None:
     if host_of(LOCAL, text) == 0:
         bare = text.lower().removesuffix(":8080").removesuffix(".")
         assert bare == "localhost" or bare.startswith(("127.", "[")), text
+
+
+def test_a_letter_that_only_lowers_to_one_of_a_name_is_another_letter() -> None:
+    hosts = Hosts("127.0.0.1", 8080, ["kube.example"], ["https://kube.example"])
+    assert host_of(hosts, "KUBE.example") == 0
+    assert host_of(hosts, "\u212aube.example") == 421
+    assert origin_of(hosts, "https://\u212aube.example") == 403
+
+
+def test_what_was_admitted_once_admits_no_other_pair() -> None:
+    assert LOCAL.check("localhost:8080", None) is None
+    assert LOCAL.check("localhost:8080", "http://localhost") is None
+    assert origin_of(LOCAL, "") == 403
+    assert LOCAL.check("evil.example", "http://localhost") is not None

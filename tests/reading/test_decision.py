@@ -86,7 +86,8 @@ def test_a_question_says_who_calls_and_where_we_run_where_that_is_known() -> Non
 
 def test_a_question_is_the_same_as_ever_where_neither_is_known() -> None:
     assert fragment({}) is None
-    for nothing in ({}, None):
+    empty: dict[str, Any] = {}
+    for nothing in (empty, None):
         assert question("s", "t", {}, principal=nothing, workload=nothing) == question("s", "t", {})
         assert question_about_list("s", [], principal=nothing, workload=nothing) == question_about_list("s", [])
 
