@@ -20,6 +20,9 @@ from sidecar.text import quoted, shown
 _MISDIRECTED: Final = Refusal(421, "this listener does not answer to that Host: call it by a name that it admits")
 _FOREIGN: Final = Refusal(403, "requests of pages from that Origin are not admitted")
 
+_MAX_REMEMBERED: Final = 100
+"""Pairs of headers that were admitted and are not read again."""
+
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _ADDRESS = r"(?:\[(?P<six>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+))"
 _PORT = r"(?P<port>[1-9][0-9]{0,4})"
@@ -62,13 +65,18 @@ class Hosts:
         self._any_port = frozenset(place.name for place in allowed if place.port is None)
         self._exact = frozenset((place.name, place.port) for place in allowed if place.port is not None)
         self._origins = frozenset(_allowed_origin(value) for value in allow_origins)
+        self._admitted: set[tuple[str | None, str | None]] = set()
 
     def check(self, host: str | None, origin: str | None) -> Refusal | None:
         """None for a request that may go on; each header as it came, None where there is none."""
+        if (host, origin) in self._admitted:  # every request of a client says the same
+            return None
         if host is None or not self._admits_host(host):
             return _MISDIRECTED
         if origin is not None and not self._admits_origin(origin):
             return _FOREIGN
+        if len(self._admitted) < _MAX_REMEMBERED:
+            self._admitted.add((host, origin))
         return None
 
     def _admits_host(self, host: str) -> bool:
