@@ -339,7 +339,7 @@ class _Connection(asyncio.Protocol):
 
     def write(self, head: bytes, body: bytes = b"") -> None:
         if self._transport.is_closing():
-            # The loop knows already that the client left, and will tell us; a handler that goes on writing has to see it now.
+            # The loop knows that the client left and will tell us; a handler that goes on writing has to see it now.
             self._left()
             return
         self._written += len(head) + len(body)

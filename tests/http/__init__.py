@@ -10,6 +10,7 @@ from typing import Any
 from sidecar.http.server import Exchange, Handler, HttpServer, Limits
 from sidecar.http.values import Headers, Request, Response
 
+USUAL = Limits()
 SHORT = Limits(body=1000, head_seconds=0.05, body_seconds=0.05, idle_seconds=0.05, write_seconds=0.05)
 """Limits that are reached at once."""
 
@@ -30,7 +31,7 @@ def defects() -> list[dict[str, Any]]:
 @asynccontextmanager
 async def serving(
     handler: Handler = echo,
-    limits: Limits = Limits(),
+    limits: Limits = USUAL,
     admit: Callable[[str, str, Headers], Response | None] = lambda *_: None,
 ) -> AsyncIterator[HttpServer]:
     """A server; no exception may have got away from it when it is closed."""
@@ -69,6 +70,17 @@ class Wire:
         """Read until the other side ends."""
         async with asyncio.timeout(10):
             return await self.reader.read()
+
+    async def until_broken(self) -> bytes:
+        """Read until the other side ends, or breaks the connection."""
+        read = b""
+        try:
+            async with asyncio.timeout(10):
+                while piece := await self.reader.read(1000):
+                    read += piece
+        except ConnectionResetError:
+            return read
+        return read
 
     async def answer(self) -> tuple[int, dict[str, str], bytes]:
         """Read one answer with a length or without a body: status, headers, body."""

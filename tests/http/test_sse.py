@@ -1,4 +1,4 @@
-"""Server-sent events: whatever way the bytes are cut, the events are the same, and hostile bytes cost bounded memory."""
+"""Server-sent events: however the bytes are cut, the events are the same; hostile bytes cost bounded memory."""
 
 from __future__ import annotations
 
@@ -144,7 +144,9 @@ def test_events_survive_being_written_and_read_however_the_bytes_are_cut(
     assert read(*parts, stream[at:]) == events
 
 
-@given(st.lists(st.binary(max_size=200).map(lambda data: data.replace(b"z", b"\n\n").replace(b"q", b"data:")), max_size=20))
+@given(
+    st.lists(st.binary(max_size=200).map(lambda data: data.replace(b"z", b"\n\n").replace(b"q", b"data:")), max_size=20)
+)
 def test_any_bytes_are_events_or_a_value_error(parts: list[bytes]) -> None:
     reader = EventReader(64)
     for part in parts:
