@@ -562,7 +562,7 @@ def test_a_connection_that_was_idle_for_too_long_is_not_used_even_if_nobody_drop
 
 def test_a_server_that_speaks_unasked_is_not_listened_to() -> None:
     async def test() -> None:
-        async with scripted() as (script, client):
+        async with scripted(idle_seconds=60) as (script, client):
             await (await client.send("GET", "/", [])).read(10)
             script.connections[0].write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
             await soon(lambda: not client._every)

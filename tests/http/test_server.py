@@ -625,6 +625,17 @@ def test_a_head_that_comes_slowly_does_not_get_more_time() -> None:
     uvloop.run(test())
 
 
+def test_a_body_that_comes_slowly_does_not_get_more_time() -> None:
+    limits = Limits(body_seconds=0.05)
+
+    async def test() -> None:
+        async with serving(limits=limits) as server, wire(server.port) as client:
+            client.send(post(b"hello")[:-1])
+            assert (await client.answer())[0] == 408
+
+    uvloop.run(test())
+
+
 def test_an_answer_may_take_longer_than_any_limit_of_reading() -> None:
     async def test() -> None:
         handler = Handler()
