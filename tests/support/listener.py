@@ -69,4 +69,6 @@ def sidecar(folder: Path, policy: str, *options: str) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "policy.yaml").write_text(policy)
     where = ["--state-dir", str(folder / "state"), "--telemetry", "127.0.0.1:0", "--server", "peer"]
-    return [str(SIDECAR), "run", "-c", str(folder / "policy.yaml"), *where, *options]
+    # On a busy machine the engine may take longer than a user would wait; that is not what these tests are about.
+    patient = ["--opa-timeout", "10s"]
+    return [str(SIDECAR), "run", "-c", str(folder / "policy.yaml"), *where, *patient, *options]
