@@ -14,7 +14,7 @@ PIN := uv pip compile --universal --python-version 3.11 --upgrade --generate-has
 .PHONY: help setup demo test conformance check lint type rego opa redis node sdk1 bench clean golden pins
 
 help: ## list the verbs
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z0-9]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: $(STAMP) opa ## the environment in .venv and OPA in .tools
 
@@ -69,6 +69,7 @@ golden: setup ## write the compiled example policies again
 pins: $(STAMP) ## pin every dependency again, to the newest that fits
 	$(BIN)/$(PIN) --extra dev pyproject.toml -o .ci/requirements.txt
 	echo 'mcp<2' | $(BIN)/$(PIN) - -o .ci/requirements-v1.txt
+	@# Of the Node packages those that package.json names stay as they are; what they need is renewed.
 	cd tests/node && $(abspath $(BIN))/npm update --package-lock-only
 
 clean: ## remove everything that was built
