@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -22,6 +22,7 @@ from sidecar.enforce import Gate
 from sidecar.engine import binary
 from sidecar.engine.engine import Engine
 from sidecar.engine.local import LocalEngine, local_engine
+from sidecar.engine.remote import remote_engine
 from sidecar.errors import StartError, StoreUnavailable
 from sidecar.events import Emit, Listener, fan_out
 from sidecar.ledger.sqlite import SqliteLedger
@@ -81,12 +82,7 @@ async def _run(settings: Settings, bundle: Bundle, opa: Path, stopped_by: list[i
         stack.push_async_callback(ledger.close)
         server = await ChildServer.start(settings.command, settings.max_message)
         stack.callback(server.close)
-        local = await stack.enter_async_context(
-            local_engine(
-                opa, bundle, server=settings.server, timeout=settings.opa_timeout, remember=settings.remember,
-                emit=emit, said=lambda line: log.warning("opa: %s", visible(line)),
-            )
-        )  # fmt: skip
+        local = await stack.enter_async_context(_engine(settings, opa, bundle, emit))
         if metrics is not None and settings.telemetry is not None:
             await stack.enter_async_context(_telemetry(settings.telemetry, metrics.exposition, local.engine))
         gate = Gate(
@@ -255,6 +251,19 @@ async def _ledger(settings: Settings, state_dir: Path) -> Ledger:
     return ledger
 
 
+def _engine(settings: Settings, opa: Path, bundle: Bundle, emit: Emit) -> AbstractAsyncContextManager[LocalEngine]:
+    """The engine that decides: an OPA of our own, or the one that somebody else started."""
+    if settings.remote_opa is not None:
+        return remote_engine(
+            settings.remote_opa, bundle, server=settings.server, timeout=settings.opa_timeout,
+            remember=settings.remember, emit=emit,
+        )  # fmt: skip
+    return local_engine(
+        opa, bundle, server=settings.server, timeout=settings.opa_timeout, remember=settings.remember,
+        emit=emit, said=lambda line: log.warning("opa: %s", visible(line)),
+    )  # fmt: skip
+
+
 def _metrics(settings: Settings, opa: Path) -> Any:
     if settings.telemetry is None:
         return None
@@ -268,7 +277,7 @@ def _metrics(settings: Settings, opa: Path) -> Any:
 async def _telemetry(
     address: Address, exposition: Callable[[str], tuple[bytes, str]], engine: Engine
 ) -> AsyncIterator[None]:  # fmt: skip
-    handler = telemetry(exposition, lambda: None if engine.ready else "the policy engine does not answer")
+    handler = telemetry(exposition, lambda: engine.trouble)
     try:
         listener = await HttpListener.start(address.host, address.port, handler)
     except OSError as error:

@@ -1,0 +1,6 @@
+# METADATA
+# title: What OPA's decision log must not hold
+# description: The values of a call's arguments; which rule decided and why stays.
+package system.log
+
+mask contains "/input/arguments"
