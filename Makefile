@@ -6,7 +6,7 @@ STAMP := .venv/.stamp
 OPA := .tools/bin/opa
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint type rego opa redis bench clean golden pins
+.PHONY: help setup demo test slow check lint type rego opa redis bench clean golden pins wheel
 
 help: ## list the verbs
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -16,9 +16,12 @@ setup: $(STAMP) opa ## the environment in .venv and OPA in .tools
 demo: setup ## an agent, the real OKX server, and the sidecar between them
 	@$(BIN)/python -m tests.demo
 
-test: setup redis ## every test, the Rego ones included
+test: setup redis ## every test, the Rego ones included, but for the slow ones
 	$(OPA) test --fail-on-empty rego
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not slow"
+
+slow: setup ## the slow tests: what is built, installed and run as a whole
+	$(BIN)/pytest -m slow
 
 check: setup lint type rego ## everything but the tests: style, types, imports, Rego, generated files
 
@@ -47,6 +50,9 @@ redis: ## the redis-server that tests start
 
 bench: setup ## latency and throughput: direct, through us, through BENCH_PEERS='name=command'
 	@$(BIN)/python -m tests.bench
+
+wheel: setup ## wheels for Linux on x86_64 and arm64 that carry OPA, into dist
+	@deploy/wheel/build
 
 golden: setup ## write the compiled example policies again
 	@for policy in policies/*.yaml; do \
