@@ -17,6 +17,7 @@ from typing import IO, Any, Final
 import uvloop
 
 from sidecar import tasks
+from sidecar.caller import Caller
 from sidecar.downstream.stdio import StdioClient
 from sidecar.enforce import Gate
 from sidecar.engine import binary
@@ -32,7 +33,7 @@ from sidecar.observe.audit import Audit, installation_key
 from sidecar.observe.log import Log
 from sidecar.policy.bundle import Bundle
 from sidecar.reload import Reloader
-from sidecar.session import Session
+from sidecar.session import Route, Session
 from sidecar.settings import Address, Settings
 from sidecar.telemetry import telemetry
 from sidecar.text import visible
@@ -86,7 +87,7 @@ async def _run(settings: Settings, bundle: Bundle, opa: Path, stopped_by: list[i
         if metrics is not None and settings.telemetry is not None:
             await stack.enter_async_context(_telemetry(settings.telemetry, metrics.exposition, local.engine))
         gate = Gate(
-            server=settings.server, session=instance, instance=instance, engine=local.engine, ledger=ledger, emit=emit,
+            server=settings.server, instance=instance, engine=local.engine, ledger=ledger, emit=emit,
             mode=settings.mode, fail_open=settings.fail_open,
         )  # fmt: skip
         _say_exceptions(settings, bundle)
@@ -119,8 +120,9 @@ async def _relay(
 
     client = StdioClient(settings.max_message, full=client_is_full, gone=client_gone.set)
     session = Session(
-        server=settings.server, session=session_id, gate=gate, emit=emit, to_client=client.send, to_server=server.send
-    )
+        server=settings.server, caller=Caller(session_id), gate=gate, emit=emit,
+        route=Route(client.send, server.send),
+    )  # fmt: skip
     server.begin(session.from_server, full=server_is_full)
     await client.open(sys.stdin.buffer, sys.stdout.buffer, session.from_client)
     state.info("ready")

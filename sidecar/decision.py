@@ -106,7 +106,8 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def question(
-    server: str, tool: str, arguments: Mapping[str, Any], counters: Mapping[str, Amount] | None = None
+    server: str, tool: str, arguments: Mapping[str, Any], counters: Mapping[str, Amount] | None = None, *,
+    principal: Mapping[str, Any] | None = None, workload: Mapping[str, str] | None = None,
 ) -> bytes:  # fmt: skip
     """The body of the request that asks about one call; `arguments` is what `project` left of them."""
     asked: dict[str, Any] = {
@@ -121,7 +122,10 @@ def question(
     return _encode({"input": asked})
 
 
-def question_about_list(server: str, tools: Sequence[str]) -> bytes:
+def question_about_list(
+    server: str, tools: Sequence[str], *,
+    principal: Mapping[str, Any] | None = None, workload: Mapping[str, str] | None = None,
+) -> bytes:  # fmt: skip
     """The body of the request that asks which tools to show."""
     return _encode({"input": {"version": VERSION, "method": TOOLS_LIST, "server": server, "tools": tools}})
 

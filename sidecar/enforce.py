@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from sidecar import jsonrpc, protocol, tasks
+from sidecar.caller import Caller
 from sidecar.decision import (
     RESERVED,
     Answer,
@@ -74,6 +76,9 @@ class Refusal:
 
 
 CANCELLED: Final = Refusal("cancelled", "", "Cancelled before it was forwarded.")
+NO_CALLER: Final = Refusal(
+    "invalid_request", "", "A limit counts by caller, and this caller did not authenticate. The call was not forwarded."
+)  # fmt: skip
 NO_STORE: Final = Refusal(
     "store_unavailable", "", "The store of counters cannot be used. The call was not forwarded."
 )  # fmt: skip
@@ -82,10 +87,15 @@ NO_STORE: Final = Refusal(
 class Trial:
     """One call on its way through the gate, judged under one bundle. `deliver` gets the verdict, once."""
 
-    __slots__ = ("attempts", "bundle", "call", "decision_id", "deliver", "dropped", "engine_seconds", "since")
+    __slots__ = (
+        "attempts", "bundle", "call", "caller", "decision_id", "deliver", "dropped", "engine_seconds", "since",
+    )  # fmt: skip
 
-    def __init__(self, call: ToolCall, decision_id: str, bundle: Bundle, deliver: Callable[[Verdict], None]) -> None:
+    def __init__(
+        self, call: ToolCall, caller: Caller, decision_id: str, bundle: Bundle, deliver: Callable[[Verdict], None]
+    ) -> None:
         self.call = call
+        self.caller = caller
         self.decision_id = decision_id
         self.bundle = bundle
         self.deliver = deliver
@@ -100,19 +110,19 @@ class Trial:
 
 
 class Gate:
-    """Judges the calls of one session.
+    """Judges the calls of every session.
 
     `instance` makes decision ids unique among sidecars; `mode` wins over the policy's where it is given;
-    `fail_open` lets calls pass that would be counted when the store cannot be used.
+    `fail_open` lets calls pass that would be counted when the store cannot be used; `workload` says where in a
+    cluster we run.
     """
 
     def __init__(
-        self, *, server: str, session: str, instance: str, engine: Engine, ledger: Ledger, emit: Emit,
-        mode: Mode | None = None, fail_open: bool = False,
+        self, *, server: str, instance: str, engine: Engine, ledger: Ledger, emit: Emit,
+        mode: Mode | None = None, fail_open: bool = False, workload: Mapping[str, str] = MappingProxyType({}),
     ) -> None:  # fmt: skip
         self._server = server
-        self._session = session
-        self._client = ""
+        self._workload = workload
         self._ids = map(f"{instance}-{{:x}}".format, itertools.count(1))
         self._engine = engine
         self._ledger = ledger
@@ -121,21 +131,17 @@ class Gate:
         self._fail_open = fail_open
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def meet(self, client: str) -> None:
-        """The client said what it is called."""
-        self._client = shown(client)
-
     def next_id(self) -> str:
         """An id for the next decision or refusal."""
         return next(self._ids)
 
-    def judge(self, call: ToolCall, deliver: Callable[[Verdict], None]) -> Trial:
-        """Judge one call and deliver the verdict, once, unless the trial is dropped before.
+    def judge(self, call: ToolCall, caller: Caller, deliver: Callable[[Verdict], None]) -> Trial:
+        """Judge one call of a caller and deliver the verdict, once, unless the trial is dropped before.
 
         It comes before this returns when the answer is remembered and no store has to be waited for. Raises
         `InvalidMessage` for a call that cannot be put as a question.
         """
-        trial = Trial(call, self.next_id(), self._engine.bundle, deliver)
+        trial = Trial(call, caller, self.next_id(), self._engine.bundle, deliver)
         self._begin(trial)
         return trial
 
@@ -148,9 +154,11 @@ class Gate:
         """The names and patterns that a bundle hides from this session."""
         return () if self._monitors(bundle) else bundle.terms.hidden
 
-    def filter(self, tools: Sequence[str], deliver: Callable[[frozenset[str] | None], None]) -> None:
-        """Deliver which of the listed tools the client may not see; None when nobody can tell."""
-        self._spawn(self._filter(tools, deliver))
+    def filter(
+        self, tools: Sequence[str], caller: Caller, deliver: Callable[[frozenset[str] | None], None]
+    ) -> None:  # fmt: skip
+        """Deliver which of the listed tools the caller may not see; None when nobody can tell."""
+        self._spawn(self._filter(tools, caller, deliver))
 
     def settle(self, forward: Forward, outcome: Outcome, done: Callable[[], None] = lambda: None) -> None:
         """The forwarded call ended: give back what certainly did not run took, then call `done`.
@@ -174,8 +182,10 @@ class Gate:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _filter(self, tools: Sequence[str], deliver: Callable[[frozenset[str] | None], None]) -> None:
-        body = question_about_list(self._server, tools)
+    async def _filter(
+        self, tools: Sequence[str], caller: Caller, deliver: Callable[[frozenset[str] | None], None]
+    ) -> None:  # fmt: skip
+        body = question_about_list(self._server, tools, principal=caller.document, workload=self._workload)
         for _ in range(MAX_ATTEMPTS):
             try:
                 answer = await self._engine.ask_visible(body, tools, self._engine.bundle, self.next_id())
@@ -197,7 +207,7 @@ class Gate:
         if reads.counters:
             self._spawn(self._look_up(trial, arguments, reads.counters))
             return
-        body = question(self._server, call.tool, arguments)
+        body = self._question(trial, arguments)
         answer = self._engine.recall(body)
         if answer is None:
             self._spawn(self._ask(trial, body, lasting=True))
@@ -206,7 +216,14 @@ class Gate:
 
     async def _look_up(self, trial: Trial, arguments: dict[str, Any], reads: tuple[CounterRead, ...]) -> None:
         """Ask with the totals of the counters that a rule reads; an answer to that does not last."""
-        counters = tuple(Counter(self._key(item.counter), self._holder(item.scope), item.window) for item in reads)
+        holders = [trial.caller.holder(item.scope) for item in reads]
+        if None in holders:
+            self._refuse(trial, None, NO_CALLER)
+            return
+        counters = tuple(
+            Counter(self._key(item.counter), holder or "", item.window)
+            for item, holder in zip(reads, holders, strict=True)
+        )
         try:
             totals: Sequence[Amount] = await self._ledger.totals(counters)
         except StoreUnavailable as error:
@@ -216,7 +233,15 @@ class Gate:
                 return
             totals = [0] * len(reads)
         known = {item.name: total for item, total in zip(reads, totals, strict=True)}
-        await self._ask(trial, question(self._server, trial.call.tool, arguments, known), lasting=False)
+        await self._ask(trial, self._question(trial, arguments, known), lasting=False)
+
+    def _question(
+        self, trial: Trial, arguments: dict[str, Any], counters: Mapping[str, Amount] | None = None
+    ) -> bytes:  # fmt: skip
+        principal = trial.caller.document
+        return question(
+            self._server, trial.call.tool, arguments, counters, principal=principal, workload=self._workload
+        )
 
     async def _ask(self, trial: Trial, body: bytes, *, lasting: bool) -> None:
         asked = time.perf_counter()
@@ -243,7 +268,7 @@ class Gate:
         try:
             self._begin(trial)
         except InvalidMessage as problem:
-            self._emit(Refused(trial.decision_id, self._server, self._session, problem.code, str(problem)))
+            self._emit(Refused(trial.decision_id, self._server, trial.caller, problem.code, str(problem)))
             if not trial.dropped:
                 trial.deliver(Reply(jsonrpc.error(problem.id, problem.code, str(problem))))
 
@@ -255,8 +280,10 @@ class Gate:
             self._refuse(trial, answer, Refusal(decision.kind, decision.rule, _reason(decision)))
         elif not decision.reserve:
             self._allow(trial, answer, Claim((), ()))
+        elif any(trial.caller.holder(item.scope) is None for item in decision.reserve):
+            self._refuse(trial, answer, NO_CALLER)
         else:
-            self._claim(trial, answer, tuple(self._reservation(item, trial.bundle) for item in decision.reserve))
+            self._claim(trial, answer, tuple(self._reservation(item, trial) for item in decision.reserve))
 
     def _claim(self, trial: Trial, answer: Answer, wanted: tuple[Reservation, ...]) -> None:
         try:
@@ -341,8 +368,7 @@ class Gate:
         return Decided(
             decision_id=trial.decision_id,
             server=self._server,
-            session=self._session,
-            client=self._client,
+            caller=trial.caller,
             call=trial.call,
             allowed=allowed,
             mode="monitor" if self._monitors(trial.bundle) else "enforce",
@@ -365,17 +391,14 @@ class Gate:
 
     # Counting.
 
-    def _reservation(self, item: Reserve, bundle: Bundle) -> Reservation:
+    def _reservation(self, item: Reserve, trial: Trial) -> Reservation:
         # A rule that only monitors counts, and refuses nothing.
-        limit = None if item.counter in bundle.terms.monitored else item.limit
-        key, holder = self._key(item.counter), self._holder(item.scope)
+        limit = None if item.counter in trial.bundle.terms.monitored else item.limit
+        key, holder = self._key(item.counter), trial.caller.holder(item.scope) or ""
         return Reservation(key, holder, item.seconds, item.amount, limit, item.exclusive)
 
     def _key(self, counter: str) -> str:
         return f"{self._server}/{counter}"
-
-    def _holder(self, scope: str) -> str:
-        return self._session if scope == "session" else ""
 
     def _gave_back(self, entries: tuple[Entry, ...]) -> bool:
         try:

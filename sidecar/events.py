@@ -7,6 +7,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from sidecar.caller import Caller
 from sidecar.decision import Violation
 from sidecar.policy.bundle import Terms
 from sidecar.policy.model import Mode
@@ -21,7 +22,7 @@ ENGINE_ERRORS: Final = (
 class Decided(msgspec.Struct, frozen=True, gc=False):
     """A call was judged. `kind` is `allow`, or the kind of refusal; `seconds` the time that judging took.
 
-    `client` is what the client calls itself, fit to show, or empty. In mode `monitor` the call was forwarded whatever
+    In mode `monitor` the call was forwarded whatever
     `allowed` says.
 
     `engine_seconds` is the part of it that the engine took, None where it was not asked.
@@ -29,8 +30,7 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
 
     decision_id: str
     server: str
-    session: str
-    client: str
+    caller: Caller
     call: ToolCall
     allowed: bool
     mode: Mode
@@ -55,7 +55,7 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
 
     decision_id: str
     server: str
-    session: str
+    caller: Caller
     code: int
     reason: str
 

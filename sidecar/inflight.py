@@ -50,6 +50,10 @@ class Inflight(Generic[Pending]):
         """The id and what waits under it, where the id is this one or looks the same."""
         return self._waiting.get(str(id))
 
+    def waiting(self) -> list[tuple[Id, Pending]]:
+        """Every outstanding request that was not cancelled."""
+        return list(self._waiting.values())
+
     def close(self, id: Id) -> Pending | None:  # noqa: A002
         """Take out what waited for the answer with exactly this id; None when nothing did: the answer is foreign."""
         for waiting in (self._waiting, self._cancelled):

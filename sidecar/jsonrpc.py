@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -28,6 +28,8 @@ MAX_DEPTH: Final = 128
 MAX_NUMBER_LENGTH: Final = 400
 MAX_EXPONENT: Final = 400
 MAX_ID: Final = 2**53 - 1
+MAX_BATCH: Final = 1_000
+"""Messages in one batch."""
 
 Id: TypeAlias = str | int
 
@@ -66,17 +68,30 @@ class Response(msgspec.Struct, frozen=True, gc=False):
 Message: TypeAlias = Request | Notification | Response
 
 
-def read(line: bytes) -> Message:
-    """The one message in `line`, which is without its line end.
+class Batch(msgspec.Struct, frozen=True):
+    """Several messages in one array (revision 2025-03-26), each read by itself or refused by itself."""
+
+    elements: tuple[Message | InvalidMessage, ...]
+
+
+def read(line: bytes) -> Message | Batch:
+    """The one message in `line`, which is without its line end, or the batch of them.
 
     Raises `InvalidMessage`, with the id where it can be read beyond doubt.
     """
     value, raw = read_value(line)
+    if type(value) is list:
+        if not 0 < len(value) <= MAX_BATCH:
+            raise InvalidMessage(INVALID_REQUEST, f"a batch has between 1 and {MAX_BATCH} messages")
+        return Batch(tuple(map(_element, value)))
     if type(value) is not dict:
-        if type(value) is list:
-            raise InvalidMessage(INVALID_REQUEST, "batches are not accepted: send one message at a time")
         raise InvalidMessage(INVALID_REQUEST, "a message must be a JSON object")
     return _message(value, raw)
+
+
+def joined(messages: Sequence[bytes]) -> bytes:
+    """The batch that some messages make."""
+    return b"[%b]" % b",".join(messages)
 
 
 def read_value(line: bytes) -> tuple[Any, bytes]:
@@ -135,6 +150,15 @@ _OUTCOME = re.compile(rb'"(?:result|error)"\s*:')
 _ID_TOKEN = rb'(?P<id>-?[0-9]{1,16}|"(?:[^"\\\x00-\x1f]|\\.){0,256}")'
 _ID_AT_HEAD = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*' + _ID_TOKEN + rb"\s*[,}]")
 _ID_AT_TAIL = re.compile(rb'[{,]\s*"id"\s*:\s*' + _ID_TOKEN + rb'\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*\Z')
+
+
+def _element(value: Any) -> Message | InvalidMessage:
+    if type(value) is not dict:
+        return InvalidMessage(INVALID_REQUEST, "a message must be a JSON object")
+    try:
+        return _message(value, encode(value))
+    except InvalidMessage as problem:
+        return problem
 
 
 def _message(value: dict[str, Any], raw: bytes) -> Message:

@@ -16,12 +16,20 @@ from sidecar.errors import InvalidMessage
 from sidecar.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, Id, Notification, Request, Response
 from sidecar.text import is_plain, quoted, shown
 
+INITIALIZE: Final = "initialize"
 TOOLS_CALL: Final = "tools/call"
 TOOLS_LIST: Final = "tools/list"
+LISTEN: Final = "subscriptions/listen"
 CANCELLED: Final = "notifications/cancelled"
 
 REVISIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28")
 """The protocol revisions that pass through, oldest first."""
+WITH_BATCHES: Final = ("2025-03-26",)
+"""The revisions that have JSON-RPC batches."""
+STATELESS: Final = "2026-07-28"
+"""The first revision without sessions: each request says by itself all that it needs."""
+
+TOOLS_LIST_CHANGED: Final = "notifications/tools/list_changed"
 
 DENIED: Final = "[INTERCEPT POLICY DENIED]"
 APPROVAL: Final = "[INTERCEPT APPROVAL REQUIRED]"
@@ -137,11 +145,18 @@ def client_name(request: Request) -> str | None:
     """What the client calls itself, where this request says it: in `initialize`, or in the `_meta` of any other."""
     params = request.params or {}
     meta = params.get("_meta")
-    about = params.get("clientInfo") if request.method == "initialize" else None
+    about = params.get("clientInfo") if request.method == INITIALIZE else None
     if about is None and type(meta) is dict:
         about = meta.get(_CLIENT_META)
     name = about.get("name") if type(about) is dict else None
     return name if type(name) is str else None
+
+
+def stated_revision(message: Request | Notification) -> str | None:
+    """The protocol revision that a message says by itself, as those of stateless revisions do; None where it says none."""
+    meta = (message.params or {}).get("_meta")
+    version = meta.get(_VERSION_META) if type(meta) is dict else None
+    return version if type(version) is str else None
 
 
 def listed_tools(reply: Response) -> list[str]:
@@ -181,7 +196,24 @@ def can_announce_tools(reply: Response) -> bool:
     return type(tools) is dict and tools.get("listChanged") is True
 
 
-TOOLS_CHANGED: Final = jsonrpc.encode({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
+def agreed_revision(reply: Response) -> str:
+    """The protocol revision that an answer to `initialize` settles on; empty where it says none."""
+    agreed = reply.result.get("protocolVersion") if type(reply.result) is dict else None
+    return agreed if type(agreed) is str else ""
+
+
+def listens_for_tools(request: Request) -> bool:
+    """True when a `subscriptions/listen` asks for changes of the list of tools."""
+    wanted = (request.params or {}).get("notifications")
+    return type(wanted) is dict and wanted.get("toolsListChanged") is True
+
+
+def tools_changed(subscription: Id | None = None) -> Notification:
+    """The news that the list of tools changed, for whoever listens or for one subscription."""
+    params = {"_meta": {_SUBSCRIPTION_META: subscription}} if subscription is not None else None
+    body: dict[str, Any] = {"jsonrpc": "2.0", "method": TOOLS_LIST_CHANGED}
+    raw = jsonrpc.encode(body | {"params": params} if params else body)
+    return Notification(TOOLS_LIST_CHANGED, params, raw)
 
 
 def cancelled_id(message: Notification) -> Id | None:
@@ -195,9 +227,10 @@ _FOLDED_CALL_MEMBERS = frozenset(key.casefold() for key in _CALL_MEMBERS)
 _FOLDED_METHODS = frozenset(method.casefold() for method in METHODS)
 _VERSION_META = "io.modelcontextprotocol/protocolVersion"
 _CLIENT_META = "io.modelcontextprotocol/clientInfo"
+_SUBSCRIPTION_META = "io.modelcontextprotocol/subscriptionId"
 
 
 def _is_stateless(meta: Any) -> bool:
     """True when the request itself says a revision from 2026-07-28 on: there a result needs its `resultType`."""
     version = meta.get(_VERSION_META) if type(meta) is dict else None
-    return type(version) is str and version >= "2026-07-28"
+    return type(version) is str and version >= STATELESS

@@ -1,99 +1,214 @@
 """One client and one server: what happens to each message between them. Bytes in, bytes out; no transport.
 
 Everything that is not a tool call is forwarded at the first look; a tool call goes through the gate. What is sent is
-always the canonical form of what was read.
+always the canonical form of what was read. Where many exchanges share a session (HTTP), each message of the client
+comes with the `Route` that it and its answer take.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
 
 from sidecar import jsonrpc, protocol
+from sidecar.batch import Joint
+from sidecar.caller import Caller
 from sidecar.enforce import Forward, Gate, Reply, Trial, Verdict
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Emit, Listed, Passed, Refused
 from sidecar.framing import TooLong
 from sidecar.inflight import Inflight
-from sidecar.jsonrpc import INTERNAL_ERROR, INVALID_REQUEST, Id, Notification, Request, Response
+from sidecar.jsonrpc import (
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    Batch,
+    Id,
+    Message,
+    Notification,
+    Request,
+    Response,
+)
 from sidecar.protocol import Outcome, ToolCall
+from sidecar.text import shown
 
-Send = Callable[[bytes], None]
+MAX_ANSWERED: Final = 1_000
+"""Answers of one session that may be seen again, because a stream that broke is replayed."""
+
+Send: TypeAlias = Callable[[bytes], None]
+Look: TypeAlias = Callable[[Message], None]
+Deliver: TypeAlias = Callable[[bytes | None], None]
+"""Gets what becomes of one message of the server, once: the bytes for the client, or None when it goes no further."""
+
+
+def _nothing() -> None:
+    """Nothing becomes of a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The way of one message of the client, and of the answer to it.
+
+    Exactly one is called for each message: `to_server` with what is sent on, `to_client` with our own answer, `refuse`
+    with our answer to what cannot be taken (`to_client` where there is none), or `nothing`. A request that was sent on
+    is answered by `to_client` later, unless its answer is delivered elsewhere.
+    """
+
+    to_client: Send
+    to_server: Send
+    nothing: Callable[[], None] = _nothing
+    refuse: Send | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Plain:
     """A request that is no call, forwarded and outstanding."""
 
-
-@dataclass(slots=True)
-class _Judged:
-    """A call that is being judged."""
-
-    trial: Trial
+    route: Route
 
 
 @dataclass(frozen=True, slots=True)
-class _Listing:
+class _Hello(_Plain):
+    """The request `initialize`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Subscription(_Plain):
+    """A request that stays open and brings news; `tools` when it asked for changes of the list of tools."""
+
+    tools: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing(_Plain):
     """A request for the list of tools, or a page of it."""
 
     first: bool
 
 
-_Pending = _Plain | _Listing | _Judged | Forward
-_PLAIN: Final = _Plain()
-_HELLO: Final = _Plain()
-"""The request `initialize`."""
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A call that is being judged."""
+
+    route: Route
+    trial: Trial
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A call that was sent on."""
+
+    route: Route
+    forward: Forward
+
+
+_Pending: TypeAlias = _Plain | _Judged | _Sent
+_ASKED: Final = _Plain(Route(lambda _: None, lambda _: None))
+"""A request of the server: its answer goes where every answer of the client goes."""
 
 
 class Session:
-    """Passes messages between `to_client` and `to_server`, which write one message each."""
+    """Passes messages between one client and one server.
 
-    def __init__(self, *, server: str, session: str, gate: Gate, emit: Emit, to_client: Send, to_server: Send) -> None:
+    `route` is taken by messages of the client that come without one of their own, and by our answers to the server;
+    `announce` gets what the server says unasked, by default on that route. `resumable` where the server may replay a
+    stream. `revision` is the protocol revision, where it is known before the server says it.
+    """
+
+    def __init__(
+        self, *, server: str, caller: Caller, gate: Gate, emit: Emit, route: Route,
+        announce: Callable[[Message], None] | None = None, resumable: bool = False, revision: str = "",
+    ) -> None:  # fmt: skip
+        self.caller = caller
+        self.revision = revision
         self._server = server
-        self._session = session
         self._gate = gate
         self._emit = emit
-        self._to_client = to_client
-        self._to_server = to_server
+        self._route = route
+        self._announce = announce or (lambda message: route.to_client(message.raw))
         self._requests: Inflight[_Pending] = Inflight()
         self._asked_of_client: Inflight[_Plain] = Inflight()
+        self._answered: OrderedDict[Id, _Pending] | None = OrderedDict() if resumable else None
         self._announces = False
 
     # From the client.
 
-    def from_client(self, line: bytes | TooLong) -> None:
-        """Take one message of the client: forward it, judge it, or refuse it."""
+    def from_client(self, line: bytes | TooLong, route: Route | None = None, look: Look | None = None) -> None:
+        """Take one message of the client, or a batch: forward it, judge it, or refuse it.
+
+        `look` sees each message first; it raises `InvalidMessage` for one that does not fit how it came.
+        """
+        route = route or self._route
         try:
             if isinstance(line, TooLong):
                 raise _too_long(line)
-            match jsonrpc.read(line):
-                case Request() as request:
-                    self._request(request)
-                case Notification() as notification:
-                    self._notification(notification)
-                case Response() as response:
-                    self._client_response(response)
+            message = jsonrpc.read(line)
+            if isinstance(message, Batch):
+                self._batch(message, route, look)
+            else:
+                self._from_client(message, route, look)
         except InvalidMessage as problem:
-            self._refuse(problem)
+            self.refuse(problem, route)
 
-    def _request(self, request: Request) -> None:
+    def refuse(self, problem: InvalidMessage, route: Route | None = None) -> None:
+        """Answer a message of the client that cannot be taken."""
+        route = route or self._route
+        self._emit(Refused(self._gate.next_id(), self._server, self.caller, problem.code, str(problem)))
+        if not problem.is_answer:
+            (route.refuse or route.to_client)(jsonrpc.error(problem.id, problem.code, str(problem)))
+        elif problem.id is not None and self._asked_of_client.close(problem.id) is not None:
+            # Its id is the server's: an error with it would end some request of the client's own.
+            route.to_server(jsonrpc.error(problem.id, INTERNAL_ERROR, "the client's answer cannot be passed on"))
+        else:
+            route.nothing()
+
+    def _from_client(self, message: Message, route: Route, look: Look | None) -> None:
+        if look is not None:
+            look(message)
+        match message:
+            case Request():
+                self._request(message, route)
+            case Notification():
+                self._notification(message, route)
+            case Response():
+                self._client_response(message, route)
+
+    def _batch(self, batch: Batch, route: Route, look: Look | None) -> None:
+        """Judge each message of a batch by itself; what passes travels on as one batch, when all are judged."""
+        if self.revision not in protocol.WITH_BATCHES:
+            raise InvalidMessage(INVALID_REQUEST, "this revision has no batches: send one message at a time")
+        onward = Joint(len(batch.elements), lambda passed: route.to_server(passed) if passed else route.nothing())
+        # Answers of our own go ahead: the server's may take their time, and a client matches answers by their ids.
+        back = Joint(len(batch.elements), lambda replies: route.to_client(replies) if replies else None)
+        for element in batch.elements:
+            one = _element(onward, back, route)
+            try:
+                if isinstance(element, InvalidMessage):
+                    raise element
+                if isinstance(element, Request) and element.method == protocol.INITIALIZE:
+                    raise InvalidMessage(INVALID_REQUEST, "initialize stands in no batch", element.id)
+                self._from_client(element, one, look)
+            except InvalidMessage as problem:
+                self.refuse(problem, one)
+
+    def _request(self, request: Request, route: Route) -> None:
         protocol.check_method(request)
         if self._requests.is_taken(request.id):
             raise InvalidMessage(INVALID_REQUEST, "this id is taken by a request that has no answer yet", request.id)
         if self._requests.is_full:
             raise InvalidMessage(INVALID_REQUEST, "too many requests wait for an answer", request.id)
-        if (client := protocol.client_name(request)) is not None:
-            self._gate.meet(client)
+        client = protocol.client_name(request)
+        if client is not None and (name := shown(client)) != self.caller.client:
+            self.caller = replace(self.caller, client=name)
         if request.method == protocol.TOOLS_CALL:
-            self._call(protocol.tool_call(request))
+            self._call(protocol.tool_call(request), route)
             return
-        self._requests.open(request.id, _pending(request))
+        self._requests.open(request.id, _pending(request, route))
         self._emit(Passed(self._server, request.method))
-        self._to_server(request.raw)
+        route.to_server(request.raw)
 
-    def _call(self, call: ToolCall) -> None:
+    def _call(self, call: ToolCall, route: Route) -> None:
         delivered = False
 
         def deliver(verdict: Verdict) -> None:
@@ -101,164 +216,271 @@ class Session:
             delivered = True
             match verdict:
                 case Forward():
-                    self._requests.open(call.id, verdict)
-                    self._to_server(call.raw)
+                    self._requests.open(call.id, _Sent(route, verdict))
+                    route.to_server(call.raw)
                 case Reply():
                     self._requests.close(call.id)
-                    self._to_client(verdict.message)
+                    route.to_client(verdict.message)
 
-        trial = self._gate.judge(call, deliver)
+        trial = self._gate.judge(call, self.caller, deliver)
         if not delivered:
-            self._requests.open(call.id, _Judged(trial))
+            self._requests.open(call.id, _Judged(route, trial))
 
-    def _notification(self, notification: Notification) -> None:
+    def _notification(self, notification: Notification, route: Route) -> None:
         protocol.check_method(notification)
         if notification.method == protocol.TOOLS_CALL:
             # Nothing forbids a server to run it, and nobody would hear of it.
             raise InvalidMessage(INVALID_REQUEST, "tools/call needs an id")
-        if notification.method == protocol.CANCELLED and self._cancel(protocol.cancelled_id(notification)):
-            return
+        if notification.method == protocol.CANCELLED:
+            named = protocol.cancelled_id(notification)
+            if named is not None and self.give_up(named):
+                route.nothing()
+                return
         self._emit(Passed(self._server, notification.method))
-        self._to_server(notification.raw)
+        route.to_server(notification.raw)
 
-    def _cancel(self, named: Id | None) -> bool:
+    def give_up(self, named: Id) -> bool:
         """End what the client gives up; True when the server need not know, because it never saw the call."""
-        found = self._requests.resembling(named) if named is not None else None
-        if named is None or found is None:
+        found = self._requests.resembling(named)
+        if found is None:
             return False
         id_, pending = found
         if isinstance(pending, _Judged):
             # By a twin of its id too: a server that reads "7" as 7 would run the call after this cancel came first.
             pending.trial.drop()
             self._requests.close(id_)
+            pending.route.nothing()
             return True
         given_up = self._requests.cancel(named)
-        if isinstance(given_up, Forward):
-            self._gate.settle(given_up, Outcome.UNKNOWN)
+        if isinstance(given_up, _Sent):
+            self._gate.settle(given_up.forward, Outcome.UNKNOWN)
         return False
 
-    def _client_response(self, response: Response) -> None:
+    def _client_response(self, response: Response, route: Route) -> None:
         if response.id is None or self._asked_of_client.close(response.id) is None:
             self._emit(Dropped(self._server, "client", "an answer that no request of the server waits for"))
+            route.nothing()
             return
-        self._to_server(response.raw)
-
-    def _refuse(self, problem: InvalidMessage) -> None:
-        self._emit(Refused(self._gate.next_id(), self._server, self._session, problem.code, str(problem)))
-        if not problem.is_answer:
-            self._to_client(jsonrpc.error(problem.id, problem.code, str(problem)))
-        elif problem.id is not None and self._asked_of_client.close(problem.id) is not None:
-            # Its id is the server's: an error with it would end some request of the client's own.
-            self._to_server(jsonrpc.error(problem.id, INTERNAL_ERROR, "the client's answer cannot be passed on"))
+        route.to_server(response.raw)
 
     # From the server.
 
-    def from_server(self, line: bytes | TooLong) -> None:
-        """Take one message of the server: forward it, or drop it."""
+    def from_server(self, line: bytes | TooLong, deliver: Deliver | None = None, *, replayed: bool = False) -> None:
+        """Take one message of the server, or a batch: forward it, or drop it.
+
+        `deliver` gets what becomes of it, where the stream that it came on is not the way of its request; `replayed`
+        says that this stream brings again what may have come before.
+        """
         try:
             if isinstance(line, TooLong):
                 raise _too_long(line)
-            match jsonrpc.read(line):
-                case Response() as response:
-                    self._response(response)
-                case Request() as request:
-                    self._server_request(request)
-                case Notification() as notification:
-                    self._to_client(notification.raw)
+            message = jsonrpc.read(line)
+            if isinstance(message, Batch):
+                self._server_batch(message, deliver, replayed)
+            else:
+                self._from_server(message, deliver, replayed)
         except InvalidMessage as problem:
-            self._unreadable(problem)
+            self._unreadable(problem, deliver)
 
-    def _response(self, response: Response) -> None:
+    def _server_batch(self, batch: Batch, deliver: Deliver | None, replayed: bool) -> None:
+        if self.revision not in protocol.WITH_BATCHES:
+            raise InvalidMessage(INVALID_REQUEST, "this revision has no batches")
+        joint = Joint(len(batch.elements), deliver) if deliver is not None else None
+        for element in batch.elements:
+            try:
+                if isinstance(element, InvalidMessage):
+                    raise element
+                self._from_server(element, joint.add if joint else None, replayed)
+            except InvalidMessage as problem:
+                self._unreadable(problem, joint.add if joint else None)
+
+    def _from_server(self, message: Message, deliver: Deliver | None, replayed: bool) -> None:
+        match message:
+            case Response():
+                self._response(message, deliver, replayed)
+            case Request():
+                self._server_request(message, deliver, replayed)
+            case Notification():
+                self._say(message, deliver)
+
+    def _say(self, message: Message, deliver: Deliver | None) -> None:
+        if deliver is not None:
+            deliver(message.raw)
+        else:
+            self._announce(message)
+
+    def _drop(self, reason: str, deliver: Deliver | None) -> None:
+        self._emit(Dropped(self._server, "server", reason))
+        if deliver is not None:
+            deliver(None)
+
+    def _response(self, response: Response, deliver: Deliver | None, replayed: bool) -> None:
         if response.id is None:
             # An error about a message that the server could not read: it answers no request of ours.
-            self._to_client(response.raw)
+            self._say(response, deliver)
             return
         if isinstance(self._requests.get(response.id), _Judged):
-            self._emit(Dropped(self._server, "server", "an answer to a call that it did not get"))
+            self._drop("an answer to a call that it did not get", deliver)
             return
         pending = self._requests.close(response.id)
-        if pending is None:
-            self._emit(Dropped(self._server, "server", "an answer that no request waits for"))
+        if pending is None and replayed and self._answered is not None:
+            self._again(response, self._answered.get(response.id), deliver)
             return
+        if pending is None:
+            self._drop("an answer that no request waits for", deliver)
+            return
+        if self._answered is not None:
+            self._answered[response.id] = pending
+            if len(self._answered) > MAX_ANSWERED:
+                self._answered.popitem(last=False)
+        to_client = deliver or pending.route.to_client
         match pending:
-            case Forward():
-                self._gate.settle(pending, protocol.outcome(response), lambda: self._to_client(response.raw))
+            case _Sent():
+                self._gate.settle(pending.forward, protocol.outcome(response), lambda: to_client(response.raw))
                 return
             case _Listing() if response.error is None:
-                self._list(response, pending)
+                self._list(response, pending, to_client)
                 return
-            case _Plain() if pending is _HELLO:
+            case _Hello():
                 self._announces = protocol.can_announce_tools(response)
-        self._to_client(response.raw)
+                self.revision = protocol.agreed_revision(response)
+        to_client(response.raw)
 
-    def _list(self, response: Response, listing: _Listing) -> None:
+    def _again(self, response: Response, answered: _Pending | None, deliver: Deliver | None) -> None:
+        """An answer that was settled before: it is shown again and settles nothing."""
+        if answered is None:
+            self._drop("an answer that no request waited for", deliver)
+        elif isinstance(answered, _Listing) and response.error is None:
+            self._list(response, answered, deliver or answered.route.to_client)
+        else:
+            (deliver or answered.route.to_client)(response.raw)
+
+    def _list(self, response: Response, listing: _Listing, to_client: Send) -> None:
         """Show the client what it may see of a list."""
         tools = protocol.listed_tools(response)
         answer = response.result if type(response.result) is dict else {}
         whole = listing.first and answer.get("nextCursor") is None
         self._emit(Listed(self._server, tools, whole))
         if self._gate.filters:
-            self._gate.filter(tools, lambda hidden: self._show(response, hidden))
+            self._gate.filter(tools, self.caller, lambda hidden: to_client(_filtered(response, hidden)))
         else:
-            self._to_client(response.raw)
-
-    def _show(self, response: Response, hidden: frozenset[str] | None) -> None:
-        if hidden is None:
-            self._to_client(jsonrpc.error(response.id, INTERNAL_ERROR, "the list of tools could not be filtered"))
-        else:
-            try:
-                self._to_client(protocol.filtered(response, hidden))
-            except ValueError as problem:
-                self._to_client(jsonrpc.error(response.id, INTERNAL_ERROR, str(problem)))
+            to_client(response.raw)
 
     def tools_changed(self) -> None:
         """Another policy is in force: a client that listens for it is told to list the tools again."""
         if self._announces:
-            self._to_client(protocol.TOOLS_CHANGED)
+            self._announce(protocol.tools_changed())
+        for id_, pending in self._requests.waiting():
+            if isinstance(pending, _Subscription) and pending.tools:
+                self._announce(protocol.tools_changed(id_))
 
-    def _server_request(self, request: Request) -> None:
-        if self._asked_of_client.is_taken(request.id) or self._asked_of_client.is_full:
-            self._emit(Dropped(self._server, "server", "a request whose id is taken, or one too many"))
+    def _server_request(self, request: Request, deliver: Deliver | None, replayed: bool) -> None:
+        if self._asked_of_client.is_taken(request.id):
+            if not replayed:
+                self._drop("a request whose id is taken", deliver)
+                return
+        elif self._asked_of_client.is_full:
+            self._drop("one request too many", deliver)
             return
-        self._asked_of_client.open(request.id, _PLAIN)
-        self._to_client(request.raw)
+        else:
+            self._asked_of_client.open(request.id, _ASKED)
+        self._say(request, deliver)
 
-    def _unreadable(self, problem: InvalidMessage) -> None:
+    def _unreadable(self, problem: InvalidMessage, deliver: Deliver | None) -> None:
         self._emit(Dropped(self._server, "server", str(problem)))
-        if problem.id is None:
-            return
-        if not problem.is_answer:
+        reply = None
+        if problem.id is not None and not problem.is_answer:
             # A request of the server, with an id of its own: nobody else will answer it.
-            self._to_server(jsonrpc.error(problem.id, problem.code, str(problem)))
-            return
-        pending = self._requests.get(problem.id)
-        if pending is None or isinstance(pending, _Judged):
-            return
-        # Its answer came and cannot be passed on: the client must not wait for another.
-        self._requests.close(problem.id)
-        if isinstance(pending, Forward):
-            self._gate.settle(pending, Outcome.UNKNOWN)
-        text = f"the server's answer cannot be passed on: {problem}"
-        self._to_client(jsonrpc.error(problem.id, INTERNAL_ERROR, text))
+            self._route.to_server(jsonrpc.error(problem.id, problem.code, str(problem)))
+        elif problem.id is not None:
+            # Its answer came and cannot be passed on: the client must not wait for another.
+            reply = self.unanswered(problem.id, f"the server's answer cannot be passed on: {problem}", INTERNAL_ERROR)
+        if deliver is not None:
+            deliver(reply[1] if reply else None)
+        elif reply is not None:
+            reply[0].to_client(reply[1])
 
     # The end.
 
+    def unanswered(
+        self,
+        id: Id,
+        text: str,
+        code: int = protocol.SERVER_GONE,
+        outcome: Outcome = Outcome.UNKNOWN,  # noqa: A002
+    ) -> tuple[Route, bytes] | None:
+        """A request that was sent on will get no answer: settle it, and give back its way and the error for it.
+
+        None when nothing waits under this id.
+        """
+        pending = self._requests.get(id)
+        if pending is None or isinstance(pending, _Judged):
+            return None
+        self._requests.close(id)
+        if isinstance(pending, _Sent):
+            self._gate.settle(pending.forward, outcome)
+        return pending.route, jsonrpc.error(id, code, text)
+
+    def close(self) -> None:
+        """Nobody waits for anything any more: settle it."""
+        self._end(lambda route, error: None)
+
     def server_ended(self) -> None:
         """The server is gone: answer everything that waits for it."""
+        self._end(lambda route, error: route.to_client(error))
+
+    def _end(self, answer: Callable[[Route, bytes], None]) -> None:
         for id_, pending, expected in self._requests.drain():
             match pending:
-                case Forward():
-                    self._gate.settle(pending, Outcome.UNKNOWN)
+                case _Sent():
+                    self._gate.settle(pending.forward, Outcome.UNKNOWN)
                 case _Judged():
                     pending.trial.drop()
             if expected:
-                self._to_client(jsonrpc.error(id_, protocol.SERVER_GONE, "the MCP server ended before it answered"))
+                text = "the MCP server ended before it answered"
+                answer(pending.route, jsonrpc.error(id_, protocol.SERVER_GONE, text))
 
 
-def _pending(request: Request) -> _Plain | _Listing:
-    if request.method == protocol.TOOLS_LIST:
-        return _Listing(first=not (request.params or {}).get("cursor"))
-    return _HELLO if request.method == "initialize" else _PLAIN
+def _element(onward: Joint, back: Joint, route: Route) -> Route:
+    """The way of one message of a batch: with its fellows until all are judged, then by itself."""
+
+    def to_client(message: bytes) -> None:
+        if back.is_whole:
+            route.to_client(message)
+        else:
+            back.add(message)
+            onward.add(None)
+
+    def to_server(message: bytes) -> None:
+        back.add(None)
+        onward.add(message)
+
+    def nothing() -> None:
+        back.add(None)
+        onward.add(None)
+
+    return Route(to_client, to_server, nothing)
+
+
+def _pending(request: Request, route: Route) -> _Plain:
+    match request.method:
+        case protocol.TOOLS_LIST:
+            return _Listing(route, first=not (request.params or {}).get("cursor"))
+        case protocol.INITIALIZE:
+            return _Hello(route)
+        case protocol.LISTEN:
+            return _Subscription(route, protocol.listens_for_tools(request))
+        case _:
+            return _Plain(route)
+
+
+def _filtered(response: Response, hidden: frozenset[str] | None) -> bytes:
+    if hidden is None:
+        return jsonrpc.error(response.id, INTERNAL_ERROR, "the list of tools could not be filtered")
+    try:
+        return protocol.filtered(response, hidden)
+    except ValueError as problem:
+        return jsonrpc.error(response.id, INTERNAL_ERROR, str(problem))
 
 
 def _too_long(line: TooLong) -> InvalidMessage:

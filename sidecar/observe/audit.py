@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import IO, Any, Final
 
+from sidecar.caller import Caller
 from sidecar.events import Decided, Event, Refused
 from sidecar.jsonrpc import encode
 from sidecar.text import shown
@@ -37,10 +38,10 @@ class Audit:
         """Write down a decision; other events are none."""
         match event:
             case Decided():
-                self._write(event.decision_id, event.server, event.session, self._decided(event))
+                self._write(event.decision_id, event.server, event.caller, self._decided(event))
             case Refused():
                 what = {"decision": "deny", "kind": "invalid_request", "reason": event.reason, "code": event.code}
-                self._write(event.decision_id, event.server, event.session, what)
+                self._write(event.decision_id, event.server, event.caller, what)
             case _:
                 pass
 
@@ -56,7 +57,7 @@ class Audit:
                 {"rule": item.rule, "kind": item.kind, "monitor": item.monitor} for item in event.violations
             ],
             "mode": event.mode,
-            "client": event.client,
+            "client": event.caller.client,
             "arguments_hash": hmac.new(self._key, arguments, hashlib.sha256).hexdigest()[:32],
             "revision": event.revision,
             "serial": event.serial,
@@ -65,13 +66,15 @@ class Audit:
             "milliseconds": round(event.seconds * 1000, 3),
         }
 
-    def _write(self, decision_id: str, server: str, session: str, what: dict[str, Any]) -> None:
+    def _write(self, decision_id: str, server: str, caller: Caller, what: dict[str, Any]) -> None:
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
         head = {
             "time": stamp, "event": "decision", "decision_id": decision_id, "instance": self._instance,
-            "server": server, "session": session,
+            "server": server, "session": caller.session,
         }  # fmt: skip
+        if caller.principal is not None:
+            head["principal"] = shown(caller.principal.subject)
         line = encode(head | what) + b"\n"
         try:
             self._stream.write(line)

@@ -132,7 +132,7 @@ class Metrics:
         cache = "hit" if event.remembered else "miss"
         self._request(TOOLS_CALL)
         self._child(self._decisions, tool, decision, event.kind, event.rule, event.mode, cache).inc()
-        self._child(self._agents, self._client(event.client), decision).inc()
+        self._child(self._agents, self._client(event.caller.client), decision).inc()
         self._child(self._judging, "total", cache).observe(event.seconds)
         if event.engine_seconds is not None:
             self._child(self._judging, "engine", cache).observe(event.engine_seconds)

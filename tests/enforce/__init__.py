@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import msgspec
 
+from sidecar.caller import Caller
 from sidecar.decision import Answer, Approval, Decision, Reserve, Violation, Visible
 from sidecar.enforce import Forward, Gate, Reply, Trial, Verdict
 from sidecar.engine.engine import Engine
@@ -155,15 +156,16 @@ class World:
 
     def __init__(self, engine: FakeEngine, ledger: FakeLedger, **options: Any) -> None:
         self.engine, self.ledger = engine, ledger
+        self.caller = Caller("s1")
         self.verdicts: list[Verdict] = []
         self.events: list[Event] = []
         self.gate = Gate(
-            server="stub", session="s1", instance="i", engine=cast("Engine", engine), ledger=ledger,
+            server="stub", instance="i", engine=cast("Engine", engine), ledger=ledger,
             emit=self.events.append, **options,
         )  # fmt: skip
 
     def judge(self, tool: str = "t", arguments: str = "{}") -> Trial:
-        return self.gate.judge(tool_call(tool, arguments), self.verdicts.append)
+        return self.gate.judge(tool_call(tool, arguments), self.caller, self.verdicts.append)
 
     async def verdict(self, tool: str = "t", arguments: str = "{}") -> Verdict:
         """The one verdict on a call."""

@@ -25,7 +25,7 @@ def test_an_allowed_call_is_forwarded_once_and_told_once(remembered: bool) -> No
         assert (verdict.call.tool, verdict.entries) == ("t", ())
         told = world.decided
         assert (told.allowed, told.kind, told.remembered, told.engine_id) == (True, "allow", remembered, "engine")
-        assert (told.revision, told.serial, told.server, told.session) == (BUNDLE.revision, 1, "stub", "s1")
+        assert (told.revision, told.serial, told.server, told.caller) == (BUNDLE.revision, 1, "stub", world.caller)
 
     run(test, remembered=remembered)
 
@@ -252,12 +252,10 @@ def test_the_name_of_an_unlisted_tool_hides_nothing_in_the_message() -> None:
     run(test, {"decision": hidden})
 
 
-def test_the_client_is_called_in_every_decision_as_it_said_but_capped() -> None:
+def test_every_decision_names_the_caller() -> None:
     async def test(world: World) -> None:
-        world.gate.meet("agent\n" + "x" * 1000)
         await world.verdict()
-        assert world.decided.client.startswith("agent\\nxxx")
-        assert len(world.decided.client) < 150
+        assert world.decided.caller is world.caller
 
     run(test)
 

@@ -18,7 +18,7 @@ NEWER = [bundle_of("{hide: [c], tools: {}}", serial) for serial in range(2, 9)]
 async def hidden(world: World, *tools: str) -> frozenset[str] | None:
     """What is delivered, once, about a list."""
     delivered: list[frozenset[str] | None] = []
-    world.gate.filter(tools, delivered.append)
+    world.gate.filter(tools, world.caller, delivered.append)
     await world.gate.finish()
     (found,) = delivered
     return found

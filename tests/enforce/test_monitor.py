@@ -98,7 +98,7 @@ def test_a_call_that_cannot_be_put_as_a_question_is_refused_all_the_same(tool: s
 
     async def test(world: World) -> None:
         with pytest.raises(InvalidMessage):
-            world.gate.judge(tool_call(tool, arguments), world.verdicts.append)
+            world.gate.judge(tool_call(tool, arguments), world.caller, world.verdicts.append)
         assert (world.verdicts, world.engine.asked) == ([], [])
 
     run(test, {"bundle": reading}, mode="monitor")

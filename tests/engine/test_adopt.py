@@ -13,6 +13,7 @@ from typing import cast
 import pytest
 import uvloop
 
+from sidecar.caller import Caller
 from sidecar.enforce import Gate, Verdict
 from sidecar.engine.binary import trial
 from sidecar.engine.local import LocalEngine, local_engine
@@ -120,7 +121,7 @@ def test_a_policy_that_opa_cannot_load_leaves_the_old_one_in_force(monkeypatch: 
     uvloop.run(test())
 
 
-class Caller:
+class Agent:
     """Calls the tool `t` again and again, up to 32 at once, until it is told to stop."""
 
     def __init__(self, gate: Gate) -> None:
@@ -131,7 +132,7 @@ class Caller:
 
     async def work(self) -> None:
         while not self.stopping:
-            self._gate.judge(tool_call("t", "{}"), self.verdicts.append)
+            self._gate.judge(tool_call("t", "{}"), Caller("s"), self.verdicts.append)
             self.asked += 1
             await soon(lambda: self.asked - len(self.verdicts) < 32)
         await self._gate.finish()
@@ -141,13 +142,13 @@ def test_calls_in_flight_while_policies_change_are_all_judged_and_each_by_one_po
     bundles = [denying(f"policy-{serial}", serial) for serial in range(2, 8)]
     events: list[Event] = []
 
-    async def test() -> Caller:
+    async def test() -> Agent:
         async with local(events, remember=False) as running:
             gate = Gate(
-                server="stub", session="s", instance="i", engine=running.engine, ledger=cast("Ledger", None),
+                server="stub", instance="i", engine=running.engine, ledger=cast("Ledger", None),
                 emit=events.append,
             )  # fmt: skip
-            caller = Caller(gate)
+            caller = Agent(gate)
             calling = asyncio.create_task(caller.work())
             for bundle in bundles:
                 before = caller.asked

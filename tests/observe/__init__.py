@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from sidecar.caller import Caller
 from sidecar.events import Decided, EngineReady
 from tests.engine import bundle_of, tool_call
 
@@ -21,7 +22,7 @@ SECRET = "4929-secret-value"
 def decided(tool: str = "t", arguments: str = f'{{"card":"{SECRET}"}}', **changes: Any) -> Decided:
     """A decision; by default `t` is allowed with a secret among its arguments."""
     event = Decided(
-        "i-1", "stub", "s1", "agent", tool_call(tool, arguments), True, "enforce", "allow", "", "", (),
+        "i-1", "stub", Caller("s1", "agent"), tool_call(tool, arguments), True, "enforce", "allow", "", "", (),
         BUNDLE.revision, 1, None, False, 0.001, 0.0005, (), False,
     )  # fmt: skip
     return msgspec.structs.replace(event, **changes)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from sidecar.decision import Violation
+from sidecar.caller import Caller
 from sidecar.events import Event, Passed, Refused, StoreFailed
 from sidecar.observe.audit import Audit, installation_key
 from tests.observe import BUNDLE, SECRET, decided, denied
@@ -61,7 +62,7 @@ def test_a_line_says_the_mode_and_which_violations_were_only_reported() -> None:
 
 
 def test_a_refused_message_is_a_line_with_its_code() -> None:
-    (line,) = lines(Refused("i-2", "stub", "s1", -32700, "not JSON"))
+    (line,) = lines(Refused("i-2", "stub", Caller("s1"), -32700, "not JSON"))
     assert (line["decision"], line["kind"], line["code"], line["reason"]) == (
         "deny",
         "invalid_request",

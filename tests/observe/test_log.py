@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from sidecar.caller import Caller
 from sidecar.events import Dropped, EngineFailed, Event, Listed, Passed, Refused, Reloaded, StoreFailed
 from sidecar.observe.log import JsonFormatter, Log
 from tests.observe import READY, SECRET, decided, denied
@@ -35,7 +36,7 @@ def test_a_denial_is_said_with_tool_rule_kind_and_id(log: Log, caplog: pytest.Lo
 
 def test_what_was_refused_dropped_or_broke_is_said(log: Log, caplog: pytest.LogCaptureFixture) -> None:
     events = (
-        Refused("i-2", "stub", "s1", -32700, "not JSON"),
+        Refused("i-2", "stub", Caller("s1"), -32700, "not JSON"),
         Dropped("stub", "server", "why"),
         StoreFailed("stub", "gone"),
     )

@@ -7,6 +7,7 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
+from sidecar.caller import Caller
 from sidecar.events import (
     ENGINE_ERRORS,
     Dropped,
@@ -44,7 +45,7 @@ DOCUMENTED = {
 SETTLED = Settled("stub", "t", Outcome.ERROR, 1, 1, 0.01)
 EVERYTHING: list[Event] = [
     decided(left=(("per day", 2.0),)), denied(limited=True), SETTLED, EngineFailed("stub", "exit", "it ended"),
-    Passed("stub", "ping"), Refused("i-2", "stub", "s1", -32700, "not JSON"), Dropped("stub", "server", "why"),
+    Passed("stub", "ping"), Refused("i-2", "stub", Caller("s1"), -32700, "not JSON"), Dropped("stub", "server", "why"),
     StoreFailed("stub", "gone"), Listed("stub", ["t", "u"], True),
     Reloaded("stub", False, f"bad {SECRET}"),
 ]  # fmt: skip
@@ -223,7 +224,7 @@ def test_a_flood_of_made_up_client_names_adds_a_bounded_number_of_series() -> No
     metrics = metrics_after()
     before = series(metrics)
     for number in range(2_000):
-        metrics.hear(decided(client=f"client-{number}"))
+        metrics.hear(decided(caller=Caller("s1", f"client-{number}")))
     assert series(metrics) - before < 1_000
 
 

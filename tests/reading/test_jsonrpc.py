@@ -237,10 +237,15 @@ def damaged_lines(draw: st.DrawFn) -> bytes:
 @given(st.binary() | damaged_lines() | VALUES.flatmap(spelled).map(str.encode))
 def test_any_bytes_are_a_message_or_a_refusal(line: bytes) -> None:
     try:
-        raw = jsonrpc.read(line).raw
+        read = jsonrpc.read(line)
     except InvalidMessage:
         return
-    assert jsonrpc.read(raw).raw == raw
+    elements = read.elements if isinstance(read, jsonrpc.Batch) else (read,)
+    for message in elements:
+        if not isinstance(message, InvalidMessage):
+            again = jsonrpc.read(message.raw)
+            assert not isinstance(again, jsonrpc.Batch)
+            assert again.raw == message.raw
 
 
 # The id of what was not kept whole.

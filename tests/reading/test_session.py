@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from sidecar.caller import Caller
 from sidecar.decision import Answer, Decision
 from sidecar.enforce import Forward, Gate, Reply, Trial, Verdict
 from sidecar.engine.engine import Engine
@@ -18,7 +19,7 @@ from sidecar.framing import TooLong
 from sidecar.ledger.values import Ledger
 from sidecar.policy.bundle import Bundle
 from sidecar.protocol import Outcome, ToolCall
-from sidecar.session import Session
+from sidecar.session import Route, Session
 from tests.engine import NOTHING
 
 BUNDLE = Bundle("abc", 1, {}, NOTHING)
@@ -32,22 +33,18 @@ class SlowGate(Gate):
         self.trials: list[Trial] = []
         self.settled: list[tuple[Any, Outcome]] = []
         self.lists: list[tuple[list[str], Callable[[frozenset[str] | None], None]]] = []
-        self.client = ""
 
     @property
     def filters(self) -> bool:
         return True
 
-    def meet(self, client: str) -> None:
-        self.client = client
-
     def next_id(self) -> str:
         return "d-1"
 
-    def judge(self, call: ToolCall, deliver: Callable[[Verdict], None]) -> Trial:
+    def judge(self, call: ToolCall, caller: Caller, deliver: Callable[[Verdict], None]) -> Trial:
         if call.tool == "odd":
             raise InvalidMessage(-32602, "odd", call.id)
-        trial = Trial(call, "d-1", BUNDLE, deliver)
+        trial = Trial(call, caller, "d-1", BUNDLE, deliver)
         if call.tool == "quick":
             deliver(Forward(call, (), (), 0.0))
         else:
@@ -64,7 +61,9 @@ class SlowGate(Gate):
         trial = self.trials.pop(0)
         trial.deliver(Reply(b'{"id":%d,"result":"denied"}' % cast("int", trial.call.id)))
 
-    def filter(self, tools: Sequence[str], deliver: Callable[[frozenset[str] | None], None]) -> None:
+    def filter(
+        self, tools: Sequence[str], caller: Caller, deliver: Callable[[frozenset[str] | None], None]
+    ) -> None:  # fmt: skip
         self.lists.append((list(tools), deliver))
 
     def hide(self, *tools: str) -> None:
@@ -85,8 +84,8 @@ class World:
         self.server: list[bytes] = []
         self.events: list[Event] = []
         self.session = Session(
-            server="stub", session="s", gate=gate or self.gate, emit=self.events.append,
-            to_client=self.client.append, to_server=self.server.append,
+            server="stub", caller=Caller("s"), gate=gate or self.gate, emit=self.events.append,
+            route=Route(self.client.append, self.server.append),
         )  # fmt: skip
 
     def ask(self, id_: int | str, method: str = "ping", **params: Any) -> bytes:
@@ -168,7 +167,7 @@ def test_a_call_that_cannot_be_judged_is_refused() -> None:
     world.call(1, "odd")
     assert world.server == []
     assert world.last_to_client["error"]["code"] == -32602
-    assert world.events == [Refused("d-1", "stub", "s", -32602, "odd")]
+    assert world.events == [Refused("d-1", "stub", Caller("s"), -32602, "odd")]
 
 
 @pytest.mark.parametrize(("first", "second"), [(7, 7), (7, "7"), ("7", 7)])
@@ -206,10 +205,13 @@ def test_requests_beyond_the_bound_are_refused(monkeypatch: pytest.MonkeyPatch) 
     assert world.call(3, "quick") in world.server
 
 
-def test_what_the_client_calls_itself_is_told_to_the_gate() -> None:
+def test_what_the_client_calls_itself_is_told_to_the_gate_fit_to_show_and_capped() -> None:
     world = World()
-    world.ask(1, "initialize", clientInfo={"name": "claude"})
-    assert world.gate.client == "claude"
+    world.ask(1, "initialize", clientInfo={"name": "agent\n" + "x" * 1000})
+    world.call(2, "look")
+    (trial,) = world.gate.trials
+    assert trial.caller.client.startswith("agent\\nxxx")
+    assert len(trial.caller.client) < 150
 
 
 # Cancel.
@@ -263,7 +265,7 @@ class SlowEngine:
 async def _cancel_while_the_engine_thinks() -> World:
     engine, events = SlowEngine(), list[Event]()
     gate = Gate(
-        server="stub", session="s", instance="i", engine=cast("Engine", engine), ledger=cast("Ledger", None),
+        server="stub", instance="i", engine=cast("Engine", engine), ledger=cast("Ledger", None),
         emit=events.append,
     )  # fmt: skip
     world = World(gate)

@@ -1,0 +1,147 @@
+"""The HTTP headers that mirror a message, so that others can route it unread: what they must say, and whether they do.
+
+Source: revision 2026-07-28, streamable HTTP: `MCP-Protocol-Version`, `Mcp-Method`, `Mcp-Name`, and `Mcp-Param-*` for
+the arguments that a tool's schema marks with `x-mcp-header`. The body is what counts; headers are only compared.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from sidecar import protocol
+from sidecar.errors import InvalidMessage
+from sidecar.jsonrpc import Notification, Request
+
+VERSION: Final = "mcp-protocol-version"
+METHOD: Final = "mcp-method"
+NAME: Final = "mcp-name"
+PARAM: Final = "mcp-param-"
+
+HEADER_MISMATCH: Final = -32020
+"""Code of the error for headers and a body that disagree; it goes with status 400."""
+
+Marks: TypeAlias = Mapping[tuple[str, ...], str]
+"""Which argument of a tool, by its path, is mirrored in which `Mcp-Param-*` header."""
+
+_NAMING: Final = {
+    "tools/call": "name", "prompts/get": "name", "resources/read": "uri",
+    "tasks/get": "taskId", "tasks/update": "taskId", "tasks/cancel": "taskId",
+}  # fmt: skip
+"""The member of `params` that `Mcp-Name` mirrors, by method."""
+
+
+def headers_of(message: Request | Notification, marks: Marks | None = None) -> dict[str, str]:
+    """The headers that go with a message of a stateless revision."""
+    headers = {METHOD: encoded(message.method)}
+    version = protocol.stated_revision(message)
+    if version is not None:
+        headers[VERSION] = encoded(version)
+    name = _name(message)
+    if name is not None:
+        headers[NAME] = encoded(name)
+    if marks:
+        arguments = (message.params or {}).get("arguments")
+        headers |= dict(_params(marks, arguments if type(arguments) is dict else {}))
+    return headers
+
+
+def check(message: Request | Notification, headers: Mapping[str, str | None]) -> None:
+    """Compare the headers that came (`VERSION`, `METHOD`, `NAME`; None for one that did not) with their message.
+
+    In a stateless revision all must be there and agree. In others nobody has to send them and servers do not look at
+    them; but what is there must not lie, because something on the way may believe it. Raises `InvalidMessage`.
+    """
+    stated = protocol.stated_revision(message)
+    header = headers[VERSION]
+    stateless = stated is not None and max(stated, header or "") >= protocol.STATELESS
+    if stateless and header != stated:
+        raise _mismatch(message, "MCP-Protocol-Version", "the revision in params._meta")
+    # A request of a stateless revision that does not state it is no use to a server, which says what is missing.
+    for key, shown, value in ((METHOD, "Mcp-Method", message.method), (NAME, "Mcp-Name", _name(message))):
+        said = headers[key]
+        missing = said is None and stateless and value is not None and isinstance(message, Request)
+        if missing or (said is not None and value is not None and decoded(said) != value):
+            raise _mismatch(message, shown, "the method" if key == METHOD else f"params.{_NAMING[message.method]}")
+
+
+def marks_of(schema: Any) -> dict[tuple[str, ...], str]:
+    """The arguments that a tool's input schema marks for mirroring."""
+    return dict(_marked(schema, ()))
+
+
+def encoded(value: str) -> str:
+    """A value as a header carries it: as it is, or in Base64 where a header could not carry it unchanged."""
+    if _SAFE.fullmatch(value) and value == value.strip() and not _SENTINEL.fullmatch(value):
+        return value
+    return f"=?base64?{base64.b64encode(value.encode()).decode()}?="
+
+
+def decoded(value: str) -> str | None:
+    """What a header's value stands for; None for one that stands for nothing."""
+    found = _SENTINEL.fullmatch(value)
+    if found is None:
+        return value
+    try:
+        plain = base64.b64decode(found[1], validate=True)
+        return plain.decode() if base64.b64encode(plain).decode() == found[1] else None
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+
+
+_SAFE = re.compile(r"[\x20-\x7e]*")
+_SENTINEL = re.compile(r"=\?base64\?(.*)\?=")
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_TYPES = ("string", "integer", "boolean")
+_MAX_DEPTH = 16
+
+
+def _name(message: Request | Notification) -> str | None:
+    member = _NAMING.get(message.method)
+    value = (message.params or {}).get(member) if member is not None else None
+    return value if type(value) is str else None
+
+
+def _marked(schema: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    properties = schema.get("properties") if type(schema) is dict else None
+    if type(properties) is not dict or len(path) >= _MAX_DEPTH:
+        return
+    for key, part in properties.items():
+        if type(part) is not dict:
+            continue
+        token = part.get("x-mcp-header")
+        if type(token) is str and _TOKEN.fullmatch(token) and part.get("type") in _TYPES:
+            yield (*path, key), token
+        yield from _marked(part, (*path, key))
+
+
+def _params(marks: Marks, arguments: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for path, token in marks.items():
+        value: Any = arguments
+        for step in path:
+            value = value.get(step) if type(value) is dict else None
+        text = _text(value)
+        if text is not None:
+            yield PARAM + token.lower(), encoded(text)
+
+
+def _text(value: Any) -> str | None:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return value
+        case int() | float() | msgspec.Raw():
+            return msgspec.json.encode(value).decode()
+        case _:
+            return None
+
+
+def _mismatch(message: Request | Notification, header: str, what: str) -> InvalidMessage:
+    id_ = message.id if isinstance(message, Request) else None
+    return InvalidMessage(HEADER_MISMATCH, f"the header {header} does not say {what}", id_)
