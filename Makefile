@@ -6,7 +6,7 @@ STAMP := .venv/.stamp
 OPA := .tools/bin/opa
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow check lint type rego opa redis bench clean golden pins wheel
+.PHONY: help setup demo test slow check lint type rego opa redis bench clean golden pins wheel manifests
 
 help: ## list the verbs
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -16,7 +16,7 @@ setup: $(STAMP) opa ## the environment in .venv and OPA in .tools
 demo: setup ## an agent, the real OKX server, and the sidecar between them
 	@$(BIN)/python -m tests.demo
 
-test: setup redis ## every test, the Rego ones included, but for the slow ones
+test: setup redis manifests ## every test, the Rego ones included, but for the slow ones
 	$(OPA) test --fail-on-empty rego
 	$(BIN)/pytest -m "not slow"
 
@@ -53,6 +53,17 @@ bench: setup ## latency and throughput: direct, through us, through BENCH_PEERS=
 
 wheel: setup ## wheels for Linux on x86_64 and arm64 that carry OPA, into dist
 	@deploy/wheel/build
+
+manifests: setup ## the Kubernetes manifests, built into build/manifests and checked for two versions of Kubernetes
+	@.ci/build-kustomize
+	@cp rego/system/authz.rego rego/system/mask.rego deploy/base
+	@mkdir -p build/manifests && cp deploy/quickstart.yaml build/manifests
+	@for folder in base overlays/beside-server overlays/beside-agent overlays/shared; do \
+		.tools/bin/kustomize build deploy/$$folder -o build/manifests/$$(basename $$folder).yaml || exit 1; \
+	done
+	@for version in 1.33 1.37; do \
+		$(BIN)/kubernetes-validate --strict --quiet -k $$version build/manifests/*.yaml || exit 1; \
+	done
 
 golden: setup ## write the compiled example policies again
 	@for policy in policies/*.yaml; do \
