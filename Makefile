@@ -6,10 +6,10 @@ STAMP := .venv/.stamp
 OPA := .tools/bin/opa
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow check lint type rego opa redis bench clean golden pins wheel manifests
+.PHONY: help setup demo test slow check lint type rego opa redis bench clean golden pins wheel manifests image
 
 help: ## list the verbs
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: $(STAMP) opa ## the environment in .venv and OPA in .tools
 
@@ -65,6 +65,11 @@ manifests: setup ## the Kubernetes manifests, built into build/manifests and che
 		$(BIN)/kubernetes-validate --strict --quiet -k $$version build/manifests/*.yaml || exit 1; \
 	done
 
+image: setup ## the images, built with podman from this machine's wheel; BASE=IMAGE@DIGEST names what they are built on
+	@.ci/install-podman
+	@deploy/wheel/build $$(uname -m | sed -e s/x86_64/amd64/ -e s/aarch64/arm64/)
+	@deploy/build-image
+
 golden: setup ## write the compiled example policies again
 	@for policy in policies/*.yaml; do \
 		$(BIN)/sidecar compile -c $$policy -o tests/golden/$$(basename $$policy .yaml); \
@@ -73,6 +78,8 @@ golden: setup ## write the compiled example policies again
 pins: $(STAMP) ## pin every dependency again, to the newest that fits
 	$(BIN)/uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate \
 		--extra dev pyproject.toml -o .ci/requirements.txt
+	$(BIN)/uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate \
+		--constraint .ci/requirements.txt pyproject.toml -o deploy/requirements.txt
 
 clean: ## remove everything that was built
 	rm -rf .venv .tools .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist build
