@@ -9,7 +9,7 @@ OPA := .tools/bin/opa
 .PHONY: help setup demo test slow check lint type rego opa redis bench clean golden pins wheel manifests image
 
 help: ## list the verbs
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 setup: $(STAMP) opa ## the environment in .venv and OPA in .tools
 
