@@ -3,25 +3,34 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.stamp
+STAMP1 := .venv-v1/.stamp
 OPA := .tools/bin/opa
+NODE_MODULES := tests/node/node_modules
+NODE_STAMP := $(NODE_MODULES)/.stamp
+PIP_INSTALL := pip install --disable-pip-version-check --progress-bar off --quiet --no-deps
+PIN := uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow check lint type rego opa redis bench clean golden pins wheel manifests image
+.PHONY: help setup demo test rebuild conformance check lint type rego opa redis node sdk1 bench clean golden pins wheel manifests image
 
 help: ## list the verbs
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 setup: $(STAMP) opa ## the environment in .venv and OPA in .tools
 
 demo: setup ## an agent, the real OKX server, and the sidecar between them
 	@$(BIN)/python -m tests.demo
 
-test: setup redis manifests ## every test, the Rego ones included, but for the slow ones
+test: setup redis node sdk1 manifests ## every test, the Rego ones included; the slow ones last
 	$(OPA) test --fail-on-empty rego
-	$(BIN)/pytest -m "not slow"
-
-slow: setup ## the slow tests: what is built, installed and run as a whole
+	$(BIN)/pytest -m "not slow and not rebuild"
 	$(BIN)/pytest -m slow
+
+rebuild: setup ## that another build of OPA gives the very same bytes
+	$(BIN)/pytest -m rebuild
+
+conformance: setup node ## the official conformance suite, directly and through the sidecar, side by side
+	@$(BIN)/python -m tests.suite
 
 check: setup lint type rego ## everything but the tests: style, types, imports, Rego, generated files
 
@@ -47,6 +56,10 @@ opa: ## the pinned OPA in .tools/bin
 
 redis: ## the redis-server that tests start
 	@.ci/install-redis
+
+node: $(NODE_STAMP) ## the Node packages that tests use, in tests/node/node_modules
+
+sdk1: $(STAMP1) ## the line 1.x of the Python SDK, in .venv-v1
 
 bench: setup ## latency and throughput: direct, through us, through BENCH_PEERS='name=command'
 	@$(BIN)/python -m tests.bench
@@ -76,18 +89,28 @@ golden: setup ## write the compiled example policies again
 	done
 
 pins: $(STAMP) ## pin every dependency again, to the newest that fits
-	$(BIN)/uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate \
-		--extra dev pyproject.toml -o .ci/requirements.txt
-	$(BIN)/uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate \
-		--constraint .ci/requirements.txt pyproject.toml -o deploy/requirements.txt
+	$(BIN)/$(PIN) --extra dev pyproject.toml -o .ci/requirements.txt
+	$(BIN)/$(PIN) --constraint .ci/requirements.txt pyproject.toml -o deploy/requirements.txt
+	echo 'mcp<2' | $(BIN)/$(PIN) - -o .ci/requirements-v1.txt
+	cd tests/node && $(abspath $(BIN))/npm update --package-lock-only
 
 clean: ## remove everything that was built
-	rm -rf .venv .tools .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist build
+	rm -rf .venv .venv-v1 .tools $(NODE_MODULES) .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist build
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMP): .ci/requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else f"Python 3.11 to 3.13 is needed, and $(PYTHON) is {sys.version.split()[0]}: name another with make PYTHON=...")'
 	@$(PYTHON) -m venv .venv || { echo "the venv module does not work: apt-get install python3-venv" >&2; exit 1; }
-	$(BIN)/pip install --disable-pip-version-check --progress-bar off --quiet --no-deps --require-hashes -r .ci/requirements.txt
-	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/$(PIP_INSTALL) --require-hashes -r .ci/requirements.txt
+	$(BIN)/$(PIP_INSTALL) --no-build-isolation --editable .
+	@touch $@
+
+$(STAMP1): .ci/requirements-v1.txt $(STAMP)
+	@$(BIN)/python -m venv .venv-v1
+	.venv-v1/bin/$(PIP_INSTALL) --require-hashes -r .ci/requirements-v1.txt
+	@touch $@
+
+# The interpreter's own npm, so that what is installed is what runs.
+$(NODE_STAMP): tests/node/package-lock.json tests/node/.npmrc $(STAMP)
+	cd tests/node && $(abspath $(BIN))/npm ci --ignore-scripts --loglevel=error
 	@touch $@

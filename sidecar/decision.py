@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -24,6 +24,9 @@ CANARY_ALLOWED: Final = "intercept/canary-allowed"
 CANARY_DENIED: Final = "intercept/canary-denied"
 RESERVED: Final = "intercept/"
 """No real tool is asked about under such a name: the library answers for the canaries whatever the policy says."""
+
+Document: TypeAlias = Mapping[str, Any] | msgspec.Raw
+"""A JSON object in a question, encoded already where it stands in many (`fragment`)."""
 
 
 class Reserve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,10 +109,13 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def question(
-    server: str, tool: str, arguments: Mapping[str, Any], counters: Mapping[str, Amount] | None = None, *,
-    principal: Mapping[str, Any] | None = None, workload: Mapping[str, str] | None = None,
+    server: str, tool: str, arguments: Mapping[str, Any], counters: Mapping[str, Amount] | None = None,
+    *, principal: Document | None = None, workload: Document | None = None,
 ) -> bytes:  # fmt: skip
-    """The body of the request that asks about one call; `arguments` is what `project` left of them."""
+    """The body of the request that asks about one call; `arguments` is what `project` left of them.
+
+    `principal` is the document of who calls, `workload` that of where we run; what is not known is left out.
+    """
     asked: dict[str, Any] = {
         "version": VERSION,
         "method": TOOLS_CALL,
@@ -117,17 +123,30 @@ def question(
         "tool": tool,
         "arguments": arguments,
     }
+    if principal:
+        asked["principal"] = principal
+    if workload:
+        asked["workload"] = workload
     if counters:
         asked["counters"] = counters
     return _encode({"input": asked})
 
 
 def question_about_list(
-    server: str, tools: Sequence[str], *,
-    principal: Mapping[str, Any] | None = None, workload: Mapping[str, str] | None = None,
+    server: str, tools: Sequence[str], *, principal: Document | None = None, workload: Document | None = None
 ) -> bytes:  # fmt: skip
-    """The body of the request that asks which tools to show."""
-    return _encode({"input": {"version": VERSION, "method": TOOLS_LIST, "server": server, "tools": tools}})
+    """The body of the request that asks which tools to show; the rest as in `question`."""
+    asked: dict[str, Any] = {"version": VERSION, "method": TOOLS_LIST, "server": server, "tools": tools}
+    if principal:
+        asked["principal"] = principal
+    if workload:
+        asked["workload"] = workload
+    return _encode({"input": asked})
+
+
+def fragment(document: Mapping[str, Any]) -> msgspec.Raw | None:
+    """A document that stands in many questions, encoded once; None for an empty one."""
+    return msgspec.Raw(_encode(document)) if document else None
 
 
 def question_about_engine() -> bytes:

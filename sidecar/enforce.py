@@ -23,6 +23,7 @@ from sidecar.decision import (
     Reserve,
     Violation,
     arguments_read,
+    fragment,
     question,
     question_about_list,
 )
@@ -122,7 +123,7 @@ class Gate:
         mode: Mode | None = None, fail_open: bool = False, workload: Mapping[str, str] = MappingProxyType({}),
     ) -> None:  # fmt: skip
         self._server = server
-        self._workload = workload
+        self._workload = fragment(workload)
         self._ids = map(f"{instance}-{{:x}}".format, itertools.count(1))
         self._engine = engine
         self._ledger = ledger

@@ -126,8 +126,25 @@ class StoreFailed(msgspec.Struct, frozen=True, gc=False):
     text: str
 
 
+class SessionsOpen(msgspec.Struct, frozen=True, gc=False):
+    """How many sessions a listener has open now."""
+
+    server: str
+    count: int
+
+
 Event: TypeAlias = (
-    Decided | Refused | Dropped | Passed | Listed | Settled | EngineFailed | EngineReady | Reloaded | StoreFailed
+    SessionsOpen
+    | Decided
+    | Refused
+    | Dropped
+    | Passed
+    | Listed
+    | Settled
+    | EngineFailed
+    | EngineReady
+    | Reloaded
+    | StoreFailed
 )
 Emit: TypeAlias = Callable[[Event], None]
 Listener: TypeAlias = Callable[[Event], None]

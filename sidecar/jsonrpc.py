@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from sidecar.errors import InvalidMessage
+from sidecar.framing import TooLong
 
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
@@ -127,6 +128,12 @@ def unreadable(code: int, text: str, head: bytes, tail: bytes) -> InvalidMessage
     """The refusal of a message of which only the beginning and the end can be looked at."""
     is_answer = any(map(_OUTCOME.search, (head, tail))) and not any(map(_METHOD.search, (head, tail)))
     return InvalidMessage(code, text, _readable_id(head, tail), is_answer=is_answer)
+
+
+def too_long(line: TooLong) -> InvalidMessage:
+    """The refusal of a message that was longer than it may be."""
+    text = f"a message may have up to {line.limit} bytes"
+    return unreadable(INVALID_REQUEST, text, line.head, line.tail)
 
 
 def _readable_id(head: bytes, tail: bytes) -> Id | None:

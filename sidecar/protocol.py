@@ -21,6 +21,7 @@ TOOLS_CALL: Final = "tools/call"
 TOOLS_LIST: Final = "tools/list"
 LISTEN: Final = "subscriptions/listen"
 CANCELLED: Final = "notifications/cancelled"
+PROGRESS: Final = "notifications/progress"
 
 REVISIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28")
 """The protocol revisions that pass through, oldest first."""
@@ -153,7 +154,7 @@ def client_name(request: Request) -> str | None:
 
 
 def stated_revision(message: Request | Notification) -> str | None:
-    """The protocol revision that a message says by itself, as those of stateless revisions do; None where it says none."""
+    """The protocol revision that a message says by itself, as those of stateless revisions do, or None."""
     meta = (message.params or {}).get("_meta")
     version = meta.get(_VERSION_META) if type(meta) is dict else None
     return version if type(version) is str else None
@@ -214,6 +215,33 @@ def tools_changed(subscription: Id | None = None) -> Notification:
     body: dict[str, Any] = {"jsonrpc": "2.0", "method": TOOLS_LIST_CHANGED}
     raw = jsonrpc.encode(body | {"params": params} if params else body)
     return Notification(TOOLS_LIST_CHANGED, params, raw)
+
+
+def progress_token(message: Request) -> Any:
+    """What the server is to tell the progress of a request under; None where nobody asks."""
+    meta = (message.params or {}).get("_meta")
+    return meta.get("progressToken") if type(meta) is dict else None
+
+
+class Related(msgspec.Struct, frozen=True):
+    """What a notification is about: a request, named by its id or by the token of its progress at `path`."""
+
+    by_token: bool
+    name: Any
+    path: tuple[str, ...]
+
+
+def related(message: Notification) -> Related | None:
+    """What a notification says that it is about, or None."""
+    params = message.params or {}
+    if message.method == PROGRESS:
+        return Related(True, params.get("progressToken"), ("params", "progressToken"))
+    if message.method == CANCELLED:
+        return Related(False, params.get("requestId"), ("params", "requestId"))
+    meta = params.get("_meta")
+    if type(meta) is dict and _SUBSCRIPTION_META in meta:
+        return Related(False, meta[_SUBSCRIPTION_META], ("params", "_meta", _SUBSCRIPTION_META))
+    return None
 
 
 def cancelled_id(message: Notification) -> Id | None:

@@ -46,19 +46,24 @@ def _nothing() -> None:
     """Nothing becomes of a message."""
 
 
+def _given_up(id_: Id) -> None:
+    """Nobody needs to know that a request which was sent on is given up."""
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """The way of one message of the client, and of the answer to it.
 
     Exactly one is called for each message: `to_server` with what is sent on, `to_client` with our own answer, `refuse`
     with our answer to what cannot be taken (`to_client` where there is none), or `nothing`. A request that was sent on
-    is answered by `to_client` later, unless its answer is delivered elsewhere.
+    is answered by `to_client` later, unless its answer is delivered elsewhere, or the client gives it up.
     """
 
     to_client: Send
     to_server: Send
     nothing: Callable[[], None] = _nothing
     refuse: Send | None = None
+    given_up: Callable[[Id], None] = _given_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +147,7 @@ class Session:
         route = route or self._route
         try:
             if isinstance(line, TooLong):
-                raise _too_long(line)
+                raise jsonrpc.too_long(line)
             message = jsonrpc.read(line)
             if isinstance(message, Batch):
                 self._batch(message, route, look)
@@ -254,7 +259,12 @@ class Session:
         given_up = self._requests.cancel(named)
         if isinstance(given_up, _Sent):
             self._gate.settle(given_up.forward, Outcome.UNKNOWN)
+        pending.route.given_up(id_)
         return False
+
+    def waits_for(self, id: Id) -> bool:  # noqa: A002
+        """True for a request that was sent on and has no answer yet."""
+        return isinstance(self._requests.get(id), _Plain | _Sent)
 
     def _client_response(self, response: Response, route: Route) -> None:
         if response.id is None or self._asked_of_client.close(response.id) is None:
@@ -273,7 +283,7 @@ class Session:
         """
         try:
             if isinstance(line, TooLong):
-                raise _too_long(line)
+                raise jsonrpc.too_long(line)
             message = jsonrpc.read(line)
             if isinstance(message, Batch):
                 self._server_batch(message, deliver, replayed)
@@ -404,10 +414,10 @@ class Session:
 
     def unanswered(
         self,
-        id: Id,
+        id: Id,  # noqa: A002
         text: str,
         code: int = protocol.SERVER_GONE,
-        outcome: Outcome = Outcome.UNKNOWN,  # noqa: A002
+        outcome: Outcome = Outcome.UNKNOWN,
     ) -> tuple[Route, bytes] | None:
         """A request that was sent on will get no answer: settle it, and give back its way and the error for it.
 
@@ -420,6 +430,12 @@ class Session:
         if isinstance(pending, _Sent):
             self._gate.settle(pending.forward, outcome)
         return pending.route, jsonrpc.error(id, code, text)
+
+    def no_answer(self, id: Id, text: str, outcome: Outcome) -> None:  # noqa: A002
+        """A request that was sent on will get no answer: its client gets an error that says why."""
+        unanswered = self.unanswered(id, text, outcome=outcome)
+        if unanswered is not None:
+            unanswered[0].to_client(unanswered[1])
 
     def close(self) -> None:
         """Nobody waits for anything any more: settle it."""
@@ -481,8 +497,3 @@ def _filtered(response: Response, hidden: frozenset[str] | None) -> bytes:
         return protocol.filtered(response, hidden)
     except ValueError as problem:
         return jsonrpc.error(response.id, INTERNAL_ERROR, str(problem))
-
-
-def _too_long(line: TooLong) -> InvalidMessage:
-    text = f"a message may have up to {line.limit} bytes"
-    return jsonrpc.unreadable(INVALID_REQUEST, text, line.head, line.tail)

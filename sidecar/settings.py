@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from sidecar.policy.model import Mode
 
@@ -20,6 +21,48 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class FixedHeader:
+    """A header of our own on every request to a remote server: its name in lower case, its value or a file of it."""
+
+    name: str
+    value: str | None = field(repr=False)
+    path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A remote server: its URL, whether it speaks the legacy HTTP+SSE transport, and the headers that it gets of us."""
+
+    url: str
+    legacy: bool
+    headers: tuple[FixedHeader, ...]
+    forward_authorization: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Jwt:
+    """How callers prove who they are: by a token of `issuer` for `audience`, signed with a key of `jwks`."""
+
+    jwks: str
+    issuer: str
+    audience: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """An HTTP listener: where it listens, for whom, and what callers have to show. `idle` is in seconds."""
+
+    transport: Literal["http", "sse"]
+    address: Address
+    allow_hosts: tuple[str, ...]
+    allow_origins: tuple[str, ...]
+    token_file: Path | None
+    jwt: Jwt | None
+    max_sessions: int
+    idle: float
+
+
+@dataclass(frozen=True, slots=True)
 class RemoteOpa:
     """An OPA that somebody else started: its unix socket, and where it fetches our bundle, showing the token."""
 
@@ -32,15 +75,19 @@ class RemoteOpa:
 class Settings:
     """What `sidecar run` was told; the options' own documentation is the command line's.
 
+    The server is `command`, or remote (`upstream`); the client is on standard input and output, or comes to `listen`.
     `opa_timeout` is in seconds, `max_message` in bytes; `mode` wins over the policy's where it is given; `fail_open`
-    lets calls pass uncounted while the store cannot be used; `audit` is `stderr`, `off`, a path, or None for a file
-    in the state folder. `state_dsn`, which may hold a password, names a store of counters other than the file in
-    `state_dir`; its keys begin with `state_prefix`. Without `remote_opa` we start an OPA of our own.
+    lets calls pass uncounted while the store cannot be used; `audit` is `stderr`, `stdout`, `off`, a path, or None for
+    a file in the state folder. `state_dsn`, which may hold a password, names a store of counters other than the file in
+    `state_dir`; its keys begin with `state_prefix`. A telemetry port that is taken stops the start only where
+    `telemetry_must`. Without `remote_opa` we start an OPA of our own.
     """
 
     policies: tuple[Path, ...]
     policies_seen: tuple[tuple[int, ...] | None, ...]
     command: tuple[str, ...]
+    upstream: Upstream | None
+    listen: Listen | None
     server: str
     mode: Mode | None
     opa_timeout: float
@@ -51,6 +98,7 @@ class Settings:
     fail_open: bool
     watch: bool
     telemetry: Address | None
+    telemetry_must: bool
     audit: str | None
     max_message: int
     remote_opa: RemoteOpa | None = None

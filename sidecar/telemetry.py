@@ -5,29 +5,30 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from sidecar.listener import Handler, HttpRequest, HttpResponse
+from sidecar.http.endpoint import Answer
+from sidecar.http.exchange import text
+from sidecar.http.values import Request, Response
 
-_TEXT = {"Content-Type": "text/plain; charset=utf-8"}
 
+def telemetry(exposition: Callable[[str], tuple[bytes, str]], not_ready: Callable[[], str | None]) -> Answer:
+    """What answers the requests.
 
-def telemetry(exposition: Callable[[str], tuple[bytes, str]], not_ready: Callable[[], str | None]) -> Handler:
-    """The handler. `exposition` turns an Accept header into metrics and their content type; it may take milliseconds.
-
+    `exposition` turns an Accept header into metrics and their content type; it may take milliseconds.
     `not_ready` says why the sidecar cannot serve, or None when it can.
     """
 
-    async def handle(request: HttpRequest) -> HttpResponse:
+    async def answer(request: Request) -> Response:
         match request.path:
             case "/metrics":
                 # In a thread, so that a scrape holds up no call.
-                body, content_type = await asyncio.to_thread(exposition, request.headers.get("accept", ""))
-                return HttpResponse(200, body, {"Content-Type": content_type})
+                body, content_type = await asyncio.to_thread(exposition, ", ".join(request.headers.all("accept")))
+                return Response(200, (("content-type", content_type),), body)
             case "/healthz":
-                return HttpResponse(200, b"ok\n", _TEXT)
+                return text(200, "ok")
             case "/readyz":
                 why = not_ready()
-                return HttpResponse(503, f"{why}\n".encode(), _TEXT) if why else HttpResponse(200, b"ready\n", _TEXT)
+                return text(503, why) if why else text(200, "ready")
             case _:
-                return HttpResponse(404, b"not found\n", _TEXT)
+                return text(404, "not found")
 
-    return handle
+    return answer

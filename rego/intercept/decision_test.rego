@@ -167,6 +167,21 @@ test_any_single_rule_that_is_not_proven_denies if {
 	}
 }
 
+test_who_calls_and_where_we_run_change_no_decision if {
+	known := {
+		"principal": {"subject": "alice", "issuer": "https://issuer.example.com", "claims": {"groups": ["ops"]}},
+		"workload": {"namespace": "prod", "pod": "agent-0", "service_account": "agent"},
+	}
+	every tool in ["free", "checked", "counted", "other"] {
+		every proven in [set(), {"*#1"}, {"*#1", "counted#1"}, {"checked#1", "checked#2", "checked#3", "*#1"}] {
+			every policy in [facts, denying(facts), hiding(facts, ["free"], [])] {
+				told := object.union(question(tool), known)
+				decide(told, policy, proven) == decide(question(tool), policy, proven)
+			}
+		}
+	}
+}
+
 test_proof_of_another_tools_rules_proves_nothing if {
 	others := {"checked", "checked#", "#1", "", "checked#11", "Checked#1", "free#1", "*"}
 	count(decide(question("checked"), facts, others).violations) == 4

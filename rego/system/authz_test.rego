@@ -54,8 +54,8 @@ test_an_identity_changes_nothing if {
 	authz.allow == false with input as {"method": "DELETE", "path": ["v1", "policies", "x"], "identity": "root"}
 }
 
-test_the_decision_log_holds_no_argument if {
-	log.mask == {"/input/arguments"}
+test_the_decision_log_holds_no_argument_and_no_claim if {
+	log.mask == {"/input/arguments", "/input/principal/claims"}
 }
 
 readable := {

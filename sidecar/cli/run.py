@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from sidecar import app
+from sidecar.cli.listening import TELEMETRY, TRANSPORTS, host_of, listen_on, upstream_at
 from sidecar.cli.opa import BundleListen, BundleTokenFile, OpaUrl, remote_opa
 from sidecar.cli.options import Config, OpaBin, address, duration, one_of, set_up_logging, size
 from sidecar.engine import binary
@@ -24,6 +25,87 @@ from sidecar.settings import Settings
 def run_command(
     config: Config,
     command: Annotated[list[str] | None, typer.Argument(metavar="-- COMMAND...", show_default=False)] = None,
+    transport: Annotated[
+        str,
+        typer.Option(
+            envvar="SIDECAR_TRANSPORT", metavar="stdio|http|sse", help="How clients come: see also --bind, --port."
+        ),
+    ] = "stdio",
+    bind: Annotated[
+        str, typer.Option(envvar="SIDECAR_BIND", metavar="ADDRESS", help="Where the listener listens.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(envvar="SIDECAR_PORT", min=0, max=65535, help="Its port; 0 is any.")] = 8080,
+    upstream: Annotated[
+        str | None,
+        typer.Option(
+            envvar="SIDECAR_UPSTREAM",
+            metavar="URL",
+            show_default=False,
+            help="A remote MCP server instead of COMMAND. A path that ends in /sse is legacy HTTP+SSE.",
+        ),
+    ] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="SIDECAR_HEADER",
+            metavar="'K: V'",
+            show_default=False,
+            help="A header for the remote server; V may be env:NAME or file:PATH.",
+        ),
+    ] = None,
+    forward_authorization: Annotated[
+        bool,
+        typer.Option(
+            "--forward-authorization",
+            envvar="SIDECAR_FORWARD_AUTHORIZATION",
+            help="Send the client's own credentials on to the remote server.",
+        ),
+    ] = False,
+    auth_token_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="SIDECAR_AUTH_TOKEN_FILE", show_default=False, help="Bearer tokens that admit callers, one a line."
+        ),
+    ] = None,
+    jwt_jwks: Annotated[
+        str | None,
+        typer.Option(
+            envvar="SIDECAR_JWT_JWKS",
+            metavar="PATH|URL",
+            show_default=False,
+            help="Keys of the issuer whose JWTs admit callers; needs --jwt-issuer and --jwt-audience.",
+        ),
+    ] = None,
+    jwt_issuer: Annotated[
+        str | None, typer.Option(envvar="SIDECAR_JWT_ISSUER", help="Their `iss`.", show_default=False)
+    ] = None,
+    jwt_audience: Annotated[
+        str | None, typer.Option(envvar="SIDECAR_JWT_AUDIENCE", help="Their `aud`.", show_default=False)
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="SIDECAR_ALLOW_HOST",
+            metavar="HOST[:PORT]",
+            show_default=False,
+            help="One more Host that the listener serves. [default: loopback names]",
+        ),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="SIDECAR_ALLOW_ORIGIN",
+            metavar="ORIGIN",
+            show_default=False,
+            help="One more Origin that the listener serves. [default: loopback names]",
+        ),
+    ] = None,
+    max_sessions: Annotated[
+        int, typer.Option(envvar="SIDECAR_MAX_SESSIONS", min=1, help="Sessions of the listener at once.")
+    ] = 1000,
+    session_idle: Annotated[
+        str, typer.Option(envvar="SIDECAR_SESSION_IDLE", help="An unused session ends after this time.")
+    ] = "30m",
     server: Annotated[
         str | None,
         typer.Option(
@@ -78,13 +160,18 @@ def run_command(
     ] = False,
     telemetry: Annotated[
         str | None,
-        typer.Option(envvar="SIDECAR_TELEMETRY", metavar="HOST:PORT", help="Serve /metrics, /healthz, /readyz there."),
+        typer.Option(
+            envvar="SIDECAR_TELEMETRY",
+            metavar="HOST:PORT",
+            show_default=False,
+            help="Serve /metrics, /healthz, /readyz there. [default: none on stdio, else 127.0.0.1:9464]",
+        ),
     ] = None,
     audit: Annotated[
         str | None,
         typer.Option(
             envvar="SIDECAR_AUDIT",
-            metavar="PATH|stderr|off",
+            metavar="PATH|stderr|stdout|off",
             help="One JSON line per decision. [default: in the state folder]",
         ),
     ] = None,
@@ -94,15 +181,26 @@ def run_command(
     log_level: Annotated[str, typer.Option(envvar="SIDECAR_LOG_LEVEL", help="debug, info, warning or error.")] = "info",
     log_format: Annotated[str, typer.Option(envvar="SIDECAR_LOG_FORMAT", help="text or json.")] = "text",
 ) -> int:
-    """Serve an MCP client on standard input and output; judge its tool calls; pass the allowed ones to COMMAND."""
+    """Serve MCP clients; judge their tool calls; pass the allowed ones to COMMAND or to the remote server."""
     set_up_logging(log_level, log_format)
     for number in app.STOP_SIGNALS:
         # Until the event loop takes over: leave in good order, so that no temporary folder stays.
         signal.signal(number, lambda number, _: sys.exit(128 + number))
-    if not command:
-        raise UsageError("no MCP server: write its command after --, as `sidecar run -c policy.yaml -- mcp-okx`")
-    if audit == "stdout":
+    way = one_of("--transport", transport, TRANSPORTS)
+    if not command and upstream is None:
+        raise UsageError(
+            "no MCP server: write its command after --, as `sidecar run -c policy.yaml -- mcp-okx`, or give --upstream"
+        )
+    if command and upstream is not None:
+        raise UsageError("two MCP servers: write a command after --, or give --upstream")
+    if audit == "stdout" and way == "stdio":
         raise UsageError("--audit stdout is not possible here: standard output carries the protocol")
+    listen = listen_on(
+        way, bind, port, allow_host or [], allow_origin or [], auth_token_file, (jwt_jwks, jwt_issuer, jwt_audience),
+        max_sessions, duration(session_idle),
+    )  # fmt: skip
+    remote = upstream_at(upstream, header or [], forward_authorization=forward_authorization)
+    watched = address(telemetry) if telemetry else TELEMETRY if listen is not None else None
     if state_dsn is not None:
         _check_store(server, state_dir)
         os.environ.pop("SIDECAR_STATE_DSN", None)  # whom the limits bind must not inherit the password
@@ -112,14 +210,17 @@ def run_command(
         mode=one_of("--mode", mode, MODES) if mode else None,
         fail_open=one_of("--state-fail-mode", state_fail_mode, ("closed", "open")) == "open",
         watch=not no_watch,
-        command=tuple(command),
-        server=server or server_name(command),
+        command=tuple(command or ()),
+        upstream=remote,
+        listen=listen,
+        server=server or (server_name(command) if command else host_of(upstream or "")),
         opa_timeout=duration(opa_timeout),
         remember=not no_remember,
         state_dir=state_dir or _default_state_dir(),
         state_dsn=state_dsn,
         state_prefix=state_prefix,
-        telemetry=address(telemetry) if telemetry else None,
+        telemetry=watched,
+        telemetry_must=bool(telemetry) and listen is not None,
         audit=audit,
         max_message=size(max_message),
         remote_opa=remote_opa(opa_url, bundle_listen, bundle_token_file),

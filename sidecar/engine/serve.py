@@ -11,7 +11,10 @@ import hmac
 import re
 from typing import Final
 
-from sidecar.listener import HttpRequest, HttpResponse, Listener
+from sidecar.http.endpoint import serve_gets
+from sidecar.http.exchange import text
+from sidecar.http.server import HttpServer
+from sidecar.http.values import Request, Response
 from sidecar.policy.bundle import Bundle, archive
 
 RESOURCE: Final = "/bundles/intercept.tar.gz"
@@ -30,12 +33,12 @@ class BundleService:
         self._archive = b""
         self._etag = ""
         self._published = asyncio.Event()
-        self._listener: Listener | None = None
+        self._server: HttpServer | None = None
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
         """Listen on a loopback port, a free one unless it is named, and return it. Raises OSError."""
-        self._listener = await Listener.start(host, port, self._answer)
-        return self._listener.port
+        self._server = await serve_gets(host, port, self._answer)
+        return self._server.port
 
     def publish(self, bundle: Bundle) -> None:
         """From now on this is the bundle; whoever waits for one gets it."""
@@ -45,21 +48,22 @@ class BundleService:
 
     async def close(self) -> None:
         """Stop serving."""
-        if self._listener is not None:
-            await self._listener.close()
+        if self._server is not None:
+            # Without waiting: OPA always has a long poll open.
+            await self._server.close(0)
 
-    async def _answer(self, request: HttpRequest) -> HttpResponse:
-        if not hmac.compare_digest(request.headers.get("authorization", "").encode(), self._authorization):
-            return HttpResponse(401, b"a bearer token is needed\n")
+    async def _answer(self, request: Request) -> Response:
+        if not hmac.compare_digest((request.headers.get("authorization") or "").encode(), self._authorization):
+            return text(401, "a bearer token is needed")
         if request.path != RESOURCE:
-            return HttpResponse(404, b"no such bundle\n")
-        known = request.headers.get("if-none-match", "")
+            return text(404, "no such bundle")
+        known = request.headers.get("if-none-match")
         if not self._archive or known == self._etag:
-            await self._news(_wait_asked(request.headers.get("prefer", "")))
-        headers = {"Content-Type": _BUNDLE_TYPE, "ETag": self._etag}
+            await self._news(_wait_asked(", ".join(request.headers.all("prefer"))))
+        headers = (("content-type", _BUNDLE_TYPE), ("etag", self._etag))
         if not self._archive or known == self._etag:
-            return HttpResponse(304, b"", headers)
-        return HttpResponse(200, self._archive, headers)
+            return Response(304, headers)
+        return Response(200, headers, self._archive)
 
     async def _news(self, seconds: int) -> None:
         try:

@@ -21,6 +21,7 @@ from sidecar.events import (
     Passed,
     Refused,
     Reloaded,
+    SessionsOpen,
     Settled,
     StoreFailed,
 )
@@ -119,6 +120,8 @@ class Metrics:
                 self._know(event.tools)
             case EngineReady():
                 self._activate(event)
+            case SessionsOpen():
+                self._sessions.labels(self._server).set(event.count)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """All metrics in the format that an Accept header asks for, and its content type."""

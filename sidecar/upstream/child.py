@@ -10,7 +10,8 @@ from typing import Any, Final, cast
 
 from sidecar import children
 from sidecar.errors import StartError
-from sidecar.framing import LineReader, LineWriter, TooLong
+from sidecar.framing import LineReader, LineWriter
+from sidecar.upstream.link import Full, Received, Unanswered
 
 HIGH_WATER: Final = 1 << 20
 """Bytes that may wait for a slow server before nothing more is read from the client."""
@@ -25,8 +26,8 @@ class ChildServer(asyncio.SubprocessProtocol):
     def __init__(self, limit: int) -> None:
         self._lines = LineReader(limit)
         self._out = LineWriter(asyncio.get_running_loop().call_soon, self._write)
-        self._received: Callable[[bytes | TooLong], None] = _nobody
-        self._full: Callable[[bool], None] = _nobody
+        self._received: Received = _nobody
+        self._full: Full = _nobody
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._drained = asyncio.Event()
 
@@ -42,8 +43,8 @@ class ChildServer(asyncio.SubprocessProtocol):
             raise StartError(f"cannot start the MCP server {command[0]!r}: {error.strerror}") from None
         return server
 
-    def begin(self, received: Callable[[bytes | TooLong], None], full: Callable[[bool], None]) -> None:
-        """Begin to read: each line that the server writes goes to `received`."""
+    def begin(self, received: Received, full: Full, unanswered: Unanswered) -> None:
+        """Begin to read: each line that the server writes goes to `received`. Only its end leaves one unanswered."""
         self._received, self._full = received, full
         self.pause(False)
 

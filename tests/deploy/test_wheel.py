@@ -94,7 +94,7 @@ def test_another_checkout_builds_the_very_same_wheel(wheel: Path, tmp_path: Path
     assert build(other, tmp_path / "dist").read_bytes() == wheel.read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.rebuild
 @pytest.mark.timeout(1800)
 def test_another_build_gives_the_very_same_opa(tmp_path: Path) -> None:
     ci = ROOT / ".ci"

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
-from sidecar.listener import Listener
+from sidecar.http.endpoint import serve_gets
 from sidecar.observe.metrics import Metrics
 from sidecar.telemetry import telemetry
 from tests.engine import get, http
@@ -23,11 +23,11 @@ def fetch(request: str, not_ready: Callable[[], str | None] = lambda: None) -> t
         metrics = Metrics("stub", "1.22.2")
         metrics.hear(READY)
         metrics.hear(decided())
-        listener = await Listener.start("127.0.0.1", 0, telemetry(metrics.exposition, not_ready))
+        server = await serve_gets("127.0.0.1", 0, telemetry(metrics.exposition, not_ready))
         try:
-            status, headers, body = await http(listener.port, request)
+            status, headers, body = await http(server.port, request)
         finally:
-            await listener.close()
+            await server.close()
         return status, headers, body.decode()
 
     return asyncio.run(exchange())

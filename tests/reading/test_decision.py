@@ -10,7 +10,16 @@ import msgspec
 import pytest
 
 from sidecar import jsonrpc, protocol
-from sidecar.decision import Decision, arguments_read, project, question, question_about_list, read_answer, read_visible
+from sidecar.decision import (
+    Decision,
+    arguments_read,
+    fragment,
+    project,
+    question,
+    question_about_list,
+    read_answer,
+    read_visible,
+)
 from sidecar.errors import EngineUnavailable, InvalidMessage
 from sidecar.protocol import ToolCall
 
@@ -61,6 +70,26 @@ def test_a_question_holds_the_totals_of_the_counters_that_are_read_as_exact_numb
     assert question("okx", "pay", {}, counters).endswith(
         b'"arguments":{},"counters":{"state.pay.spent":1.10,"state._global.calls":%d}}}' % 10**30
     )
+
+
+def test_a_question_says_who_calls_and_where_we_run_where_that_is_known() -> None:
+    who = {"subject": "alice", "issuer": "i", "claims": {"level": msgspec.Raw(b"1.50")}}
+    where = {"pod": "p"}
+    both = b'"principal":{"subject":"alice","issuer":"i","claims":{"level":1.50}},"workload":{"pod":"p"}'
+    asked = question("okx", "pay", {}, {"state.pay.n": 1}, principal=who, workload=where)
+    assert asked.endswith(b'"arguments":{},' + both + b',"counters":{"state.pay.n":1}}}')
+    assert question_about_list("okx", ["b"], principal=who, workload=where).endswith(b'"tools":["b"],' + both + b"}}")
+    assert question("okx", "pay", {}, principal=fragment(who), workload=fragment(where)) == question(
+        "okx", "pay", {}, principal=who, workload=where
+    )
+
+
+def test_a_question_is_the_same_as_ever_where_neither_is_known() -> None:
+    assert fragment({}) is None
+    empty: dict[str, Any] = {}
+    for nothing in (empty, None):
+        assert question("s", "t", {}, principal=nothing, workload=nothing) == question("s", "t", {})
+        assert question_about_list("s", [], principal=nothing, workload=nothing) == question_about_list("s", [])
 
 
 def test_a_question_about_a_list_holds_every_name_in_order() -> None:

@@ -1,0 +1,84 @@
+"""Static bearer tokens from a file. Only their digests are kept, and nothing here ever says a token."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from sidecar.errors import StartError
+from sidecar.principal import Principal
+from sidecar.watched import Unreadable, WatchedFile
+
+MAX_FILE: Final = 64 << 10
+
+TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
+"""What a bearer token can look like (RFC 6750, section 2.1)."""
+
+HOLDER: Final = Principal("token")
+"""Whoever shows a static token: nobody can say which of its holders it is."""
+
+log = logging.getLogger("sidecar")
+
+
+class TokenFile:
+    """The tokens in a file, one a line; several while one is replaced. Blank lines and `#` lines say nothing.
+
+    A file without a usable token stops the start with `StartError`; later it means that no token is valid until it
+    holds one again.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._file = WatchedFile(path, MAX_FILE, clock)
+        self._digests: tuple[bytes, ...] = ()
+        self._failing = False
+        try:
+            self._read()
+        except Unreadable as problem:
+            raise StartError(f"--auth-token-file: {problem}") from None
+
+    def holder(self, token: str) -> Principal | None:
+        """The principal of a token; None for any other text."""
+        try:
+            self._read()
+        except Unreadable as problem:
+            self._digests, self._failing = (), True
+            log.error("--auth-token-file: %s; no token is valid until it can be used again", problem)
+        given = _digest(token)
+        # Every one is compared, so the time tells neither which token it is nor how much of one was right.
+        matches = [hmac.compare_digest(given, known) for known in self._digests]
+        return HOLDER if any(matches) else None
+
+    def _read(self) -> None:
+        content = self._file.changed()
+        if content is None:
+            return
+        self._digests = tuple(_digest(token) for token in _tokens(content, self._file.path))
+        if self._failing:
+            self._failing = False
+            log.warning("--auth-token-file: the tokens can be used again")
+
+
+def _tokens(content: bytes, path: Path) -> list[str]:
+    lines = [line.strip() for line in content.decode("utf-8", "replace").split("\n")]
+    tokens = []
+    for number, line in enumerate(lines, 1):
+        if not line or line.startswith("#"):
+            continue
+        if TOKEN.fullmatch(line) is None:
+            raise Unreadable(
+                f"{path}:{number} is no bearer token: write letters, digits and -._~+/ only, one token a line"
+            )
+        tokens.append(line)
+    if not tokens:
+        raise Unreadable(f"{path} holds no token: write one a line")
+    return tokens
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()

@@ -1,0 +1,129 @@
+"""Who makes a request, by its Authorization header (RFC 6750). A token anywhere else is not looked at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from sidecar.admit.bearer import TOKEN, TokenFile
+from sidecar.admit.fetch import Fetch
+from sidecar.admit.refusal import NO_KEYS, NotYet, Refusal, Rejected
+from sidecar.principal import Principal
+
+MAX_HEADER: Final = 64 << 10
+
+_CREDENTIALS: Final = re.compile(rf"bearer +(?P<token>{TOKEN.pattern})", re.ASCII | re.IGNORECASE)
+_SCHEME: Final = re.compile(r"bearer[ \t]+\S", re.IGNORECASE)
+_CHALLENGE: Final = 'Bearer realm="intercept-sidecar"'
+
+_TWICE: Final = Refusal(
+    400,
+    "a request may have one Authorization header",
+    (("WWW-Authenticate", f'{_CHALLENGE}, error="invalid_request"'),),
+)
+_NO_TOKEN: Final = Refusal(
+    401, "a bearer token is needed: send Authorization: Bearer TOKEN", (("WWW-Authenticate", _CHALLENGE),)
+)
+_UNVERIFIABLE: Final = Refusal(503, f"{NO_KEYS.reason}, so nobody is admitted by a JWT", (("Retry-After", "10"),))
+_UNKNOWN_TOKEN: Final = Rejected("the token is not one that is accepted here")
+
+
+class Verifier(Protocol):
+    """Tells who a JWT proves its bearer to be."""
+
+    def verify_at_once(self, token: str) -> Principal | Rejected | NotYet:
+        """The answer, where it needs no waiting."""
+
+    async def verify(self, token: str) -> Principal | Rejected:
+        """The answer."""
+
+    async def start(self) -> None:
+        """Get what tokens are verified by. Raises `StartError`."""
+
+    async def close(self) -> None:
+        """End what is under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticator:
+    """What callers have to show: a token of the file, or a JWT, whichever of the two there are; nothing without either.
+
+    `None` in an answer means that nobody has to authenticate, and so nobody has.
+    """
+
+    tokens: TokenFile | None = None
+    verifier: Verifier | None = None
+
+    @property
+    def knows_callers(self) -> bool:
+        """True when every request that goes on has a principal: what `scope: principal` needs."""
+        return self.tokens is not None or self.verifier is not None
+
+    async def start(self) -> None:
+        """Get the keys of a JWT's issuer. Raises `StartError`."""
+        if self.verifier is not None:
+            await self.verifier.start()
+
+    async def close(self) -> None:
+        """End what is under way."""
+        if self.verifier is not None:
+            await self.verifier.close()
+
+    def authenticate_at_once(self, authorization: Sequence[str]) -> Principal | None | Refusal | NotYet:
+        """The answer of `authenticate`, or `NotYet` where that has to wait for keys."""
+        token = self._token(authorization)
+        if not isinstance(token, str):
+            return token
+        holder = self.tokens.holder(token) if self.tokens is not None else None
+        if holder is not None:
+            return holder
+        found = self.verifier.verify_at_once(token) if self.verifier is not None else _UNKNOWN_TOKEN
+        return _refusal(found) if isinstance(found, Rejected) else found
+
+    async def authenticate(self, authorization: Sequence[str]) -> Principal | None | Refusal:
+        """Who makes a request with these values of the Authorization header, all that it has."""
+        found = self.authenticate_at_once(authorization)
+        if not isinstance(found, NotYet):
+            return found
+        token = self._token(authorization)
+        assert isinstance(token, str)  # otherwise there was nothing to wait for
+        assert self.verifier is not None
+        verified = await self.verifier.verify(token)
+        return _refusal(verified) if isinstance(verified, Rejected) else verified
+
+    def _token(self, authorization: Sequence[str]) -> str | None | Refusal:
+        """The bearer token; None where none is needed."""
+        if not self.knows_callers:
+            return None
+        if len(authorization) > 1:
+            return _TWICE
+        if not authorization:
+            return _NO_TOKEN
+        [value] = authorization
+        found = _CREDENTIALS.fullmatch(value) if len(value) <= MAX_HEADER else None
+        if found is not None:
+            return found["token"]
+        return _refusal(_UNKNOWN_TOKEN) if _SCHEME.match(value) else _NO_TOKEN
+
+
+def authenticator(
+    token_file: Path | None, jwks: str | None, issuer: str, audience: str, fetch: Fetch
+) -> Authenticator:  # fmt: skip
+    """What the options ask for. Raises `StartError` and `UsageError`; the keys come with `Authenticator.start`."""
+    tokens = None if token_file is None else TokenFile(token_file)
+    if jwks is None:
+        return Authenticator(tokens)
+    # Costs start-up time that only who verifies JWTs pays.
+    from sidecar.admit.jwt import JwtVerifier  # noqa: PLC0415
+
+    return Authenticator(tokens, JwtVerifier(jwks, issuer, audience, fetch))
+
+
+def _refusal(rejected: Rejected) -> Refusal:
+    if rejected is NO_KEYS:
+        return _UNVERIFIABLE
+    challenge = f'{_CHALLENGE}, error="invalid_token", error_description="{rejected.reason}"'
+    return Refusal(401, rejected.reason, (("WWW-Authenticate", challenge),))

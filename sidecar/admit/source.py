@@ -1,0 +1,152 @@
+"""Where the keys of an issuer come from: a file that may change, or a URL that is asked now and then.
+
+A caller can make up key ids, and cannot make us ask the URL more often than it may be asked anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+from sidecar import tasks
+from sidecar.admit.fetch import MAX_BYTES, Fetch
+from sidecar.admit.keys import KeySet, read_keys
+from sidecar.errors import SidecarError, StartError
+from sidecar.watched import Unreadable, WatchedFile
+
+REFRESH: Final = 300.0
+"""Seconds after which the URL is asked again."""
+PAUSE: Final = 10.0
+"""Seconds between two requests to the URL, whatever happens."""
+MAX_AGE: Final = 3600.0
+"""Seconds for which keys stay valid while the URL does not answer."""
+FETCH_TIMEOUT: Final = 10.0
+
+log = logging.getLogger("sidecar")
+
+
+class KeySource(Protocol):
+    """The keys as they stand now, and the way to newer ones."""
+
+    async def start(self) -> None:
+        """Get the keys for the first time. Raises `StartError`."""
+
+    def current(self) -> KeySet | None:
+        """The keys; None where there are none that may be used."""
+
+    def renewal(self) -> asyncio.Task[None] | None:
+        """What to wait for before keys that were not there may be; None where nothing newer can be had now."""
+
+    async def close(self) -> None:
+        """End what is under way."""
+
+
+class FileKeys:
+    """Keys from a JWK set in a file. While the file cannot be used there are none."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._file = WatchedFile(path, MAX_BYTES, clock)
+        self._keys: KeySet | None = None
+        self._failing = False
+
+    async def start(self) -> None:
+        """Read the file."""
+        try:
+            self._read()
+        except Unreadable as problem:
+            raise StartError(f"--jwt-jwks: {problem}") from None
+
+    def current(self) -> KeySet | None:
+        """The keys that the file holds now."""
+        try:
+            self._read()
+        except Unreadable as problem:
+            self._keys, self._failing = None, True
+            log.error("--jwt-jwks: %s; no JWT is valid until it can be used again", problem)
+        return self._keys
+
+    def renewal(self) -> None:
+        """Nothing: the file has been looked at."""
+
+    async def close(self) -> None:
+        """Nothing is under way."""
+
+    def _read(self) -> None:
+        content = self._file.changed()
+        if content is None:
+            return
+        try:
+            self._keys = read_keys(content)
+        except ValueError as problem:
+            raise Unreadable(f"{self._file.path} {problem}") from None
+        if self._failing:
+            self._failing = False
+            log.warning("--jwt-jwks: the keys can be used again")
+
+
+class UrlKeys:
+    """Keys that a URL gives. It is asked in the background, and nobody waits but who has no key to go on with."""
+
+    def __init__(self, url: str, fetch: Fetch, clock: Callable[[], float] = time.monotonic) -> None:
+        self._url = url
+        self._fetch = fetch
+        self._clock = clock
+        self._keys: KeySet | None = None
+        self._renewed = self._attempted = clock() - MAX_AGE
+        self._under_way: asyncio.Task[None] | None = None
+        self._problem = ""
+
+    async def start(self) -> None:
+        """Ask the URL for the first time."""
+        await self._renew()
+        if self._keys is None:
+            raise StartError(f"--jwt-jwks: {self._problem}")
+
+    def current(self) -> KeySet | None:
+        """The keys, unless they are too old; ones that are old are renewed meanwhile."""
+        age = self._clock() - self._renewed
+        if age >= REFRESH:
+            self.renewal()
+        return self._keys if age < MAX_AGE else None
+
+    def renewal(self) -> asyncio.Task[None] | None:
+        """The request to the URL that is under way, or begins now because the last one is long enough ago."""
+        if self._under_way is not None and not self._under_way.done():
+            return self._under_way
+        if self._clock() - self._attempted < PAUSE:
+            return None
+        self._under_way = tasks.start(self._renew())
+        return self._under_way
+
+    async def close(self) -> None:
+        """Give up the request that is under way."""
+        if self._under_way is not None:
+            self._under_way.cancel()
+            await asyncio.wait({self._under_way})
+
+    async def _renew(self) -> None:
+        self._attempted = self._clock()
+        try:
+            async with asyncio.timeout(FETCH_TIMEOUT):
+                keys = read_keys(await self._fetch(self._url))
+        except TimeoutError:
+            self._failed("the URL does not answer in time")
+        except (OSError, SidecarError) as error:
+            self._failed(f"the URL cannot be asked: {error}")
+        except ValueError as problem:
+            self._failed(f"what the URL answers {problem}")
+        else:
+            if self._problem:
+                log.warning("--jwt-jwks: the URL gives keys again")
+            if self._keys is None or keys.digest != self._keys.digest:  # what was verified by the same keys stays so
+                self._keys = keys
+            self._renewed, self._problem = self._clock(), ""
+
+    def _failed(self, problem: str) -> None:
+        if self._keys is not None and not self._problem:
+            log.error("--jwt-jwks: %s; the keys that are known stay valid for up to an hour", problem)
+        self._problem = problem

@@ -1,0 +1,85 @@
+"""The options of `sidecar run` about listeners and remote servers, as values."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from sidecar.errors import UsageError
+from sidecar.settings import Address, FixedHeader, Jwt, Listen, Upstream
+
+TRANSPORTS: Final = ("stdio", "http", "sse")
+TELEMETRY: Final = Address("127.0.0.1", 9464)
+"""Where a listener's telemetry is, unless it is said where."""
+
+_HEADER = re.compile(r"(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(?P<value>.*\S)[ \t]*")
+_NOT_TO_SET: Final = frozenset(
+    {"host", "content-length", "content-type", "transfer-encoding", "connection", "accept-encoding", "mcp-session-id"}
+)  # fmt: skip
+
+
+def listen_on(
+    transport: str, bind: str, port: int, hosts: Sequence[str], origins: Sequence[str], token_file: Path | None,
+    jwt: tuple[str | None, str | None, str | None], max_sessions: int, idle: float,
+) -> Listen | None:  # fmt: skip
+    """The listener, or None on stdio. Raises `UsageError` for options that do not go together."""
+    jwks, issuer, audience = jwt
+    proof = None
+    if jwks is not None:
+        if not issuer or not audience:
+            raise UsageError("--jwt-jwks needs --jwt-issuer and --jwt-audience: whose tokens, and meant for whom")
+        proof = Jwt(jwks, issuer, audience)
+    elif issuer or audience:
+        raise UsageError("--jwt-issuer and --jwt-audience need --jwt-jwks: the keys that tokens are verified by")
+    if transport == "stdio":
+        if token_file is not None or proof is not None or hosts or origins:
+            raise UsageError(
+                "nobody calls over HTTP here: --auth-…, --jwt-… and --allow-… need --transport http or sse"
+            )
+        return None
+    return Listen(
+        "http" if transport == "http" else "sse", Address(bind, port), tuple(hosts), tuple(origins), token_file, proof,
+        max_sessions, idle,
+    )  # fmt: skip
+
+
+def upstream_at(url: str | None, headers: Sequence[str], *, forward_authorization: bool) -> Upstream | None:
+    """The remote server, or None for a command. Raises `UsageError`."""
+    if url is None:
+        if headers or forward_authorization:
+            raise UsageError("--header and --forward-authorization are for a remote server: they need --upstream")
+        return None
+    fixed = tuple(map(_header, headers))
+    if len({one.name for one in fixed}) != len(fixed):
+        raise UsageError("--header gives one header twice: give each once")
+    if forward_authorization and any(one.name == "authorization" for one in fixed):
+        raise UsageError("--forward-authorization and a --header Authorization: choose whose credentials are sent")
+    return Upstream(url, urlsplit(url).path.endswith("/sse"), fixed, forward_authorization)
+
+
+def host_of(url: str) -> str:
+    """What a remote server is called when nobody says: its host."""
+    return urlsplit(url).hostname or url
+
+
+def _header(text: str) -> FixedHeader:
+    found = _HEADER.fullmatch(text)
+    if found is None:
+        raise UsageError("a --header is written 'Name: value', 'Name: env:VARIABLE' or 'Name: file:PATH'")
+    name, value = found["name"].lower(), found["value"]
+    if name in _NOT_TO_SET:
+        raise UsageError(f"--header {name}: this one is ours to send")
+    source, _, where = value.partition(":")
+    if source == "env":
+        if not os.environ.get(where):
+            raise UsageError(f"--header {name}: the environment has no {where}")
+        value = os.environ[where].strip()
+    elif source == "file":
+        return FixedHeader(name, None, Path(where))
+    if not re.fullmatch(r"[\x20-\x7e\t\x80-\xff]+", value):
+        raise UsageError(f"--header {name}: its value has characters that no header can carry")
+    return FixedHeader(name, value)

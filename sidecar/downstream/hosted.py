@@ -1,0 +1,302 @@
+"""Streamable HTTP served by ourselves, in front of servers that are connections: a child, or a legacy stream.
+
+Each session has a server of its own, and the ids in it are its own. Clients of the stateless revision have no session
+and share one server (`sidecar.downstream.shared`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, Final, TypeAlias
+
+from sidecar import protocol, tasks
+from sidecar.downstream.answering import write
+from sidecar.downstream.guard import JSON, Guard, error_response
+from sidecar.downstream.post import RESUME, SESSION, Post, cancelled, first_word, is_stateless
+from sidecar.downstream.sessions import Sessions, Table
+from sidecar.downstream.shared import Shared
+from sidecar.downstream.stream import Stream
+from sidecar.errors import InvalidMessage, SidecarError
+from sidecar.http.server import Exchange, Gone
+from sidecar.http.values import Repeated, Request, Response
+from sidecar.jsonrpc import INVALID_REQUEST, Message, Notification
+from sidecar.jsonrpc import Request as JsonRequest
+from sidecar.principal import Principal, key_of
+from sidecar.protocol import Outcome
+from sidecar.session import Route, Session
+from sidecar.upstream.link import Link
+
+KEPT: Final = 16
+"""Answers of one session that are kept for a client whose connection broke."""
+
+OpenLink: TypeAlias = Callable[[], Awaitable[Link]]
+OpenSession: TypeAlias = Callable[[Principal | None, Route, Callable[[Message], None], str], Session]
+"""Makes a session of a caller, with its route, what hears the server's own messages, and its revision where known."""
+
+
+class HostedSession:
+    """One client and the server that is its own."""
+
+    def __init__(self, open_session: OpenSession, principal: Principal | None) -> None:
+        self.id = secrets.token_urlsafe(24)
+        self.news = Stream("0", self._hold)
+        self.session = open_session(principal, Route(self.news.put, self.send), self._announce, "")
+        self._link: Link | None = None
+        self._names = map(str, itertools.count(1))
+        self._streams: OrderedDict[str, Stream] = OrderedDict({"0": self.news})
+        self._tokens: dict[Any, Stream] = {}
+        self._room = asyncio.Event()
+        self._room.set()
+
+    def begin(self, link: Link) -> None:
+        """The server is there."""
+        self._link = link
+        link.begin(self.session.from_server, self._server_is_full, self.session.no_answer)
+
+    def send(self, message: bytes) -> None:
+        """Send the server a message."""
+        if self._link is not None:
+            self._link.send(message)
+
+    async def room(self) -> None:
+        """Wait until the server takes more."""
+        await self._room.wait()
+
+    def stream(self, name: str) -> Stream | None:
+        """The stream of this name, while it is kept."""
+        return self._streams.get(name)
+
+    def answering(self) -> Stream:
+        """A new stream for the answers to a POST."""
+        stream = Stream(next(self._names), self._hold)
+        self._streams[stream.name] = stream
+        finished = [name for name, kept in self._streams.items() if kept.ended and not kept.reading]
+        for name in finished[: max(0, len(finished) - KEPT)]:
+            self.drop(name)
+        return stream
+
+    def expect(self, stream: Stream, post: Post) -> None:
+        """The answers to a POST, and what is told of their progress, belong to its stream."""
+        stream.expected = sum(map(self.session.waits_for, post.requests))
+        for token in post.tokens:
+            if type(token) in (str, int):
+                self._tokens[token] = stream
+
+    def drop(self, name: str) -> None:
+        """A stream is not needed any more."""
+        stream = self._streams.pop(name)
+        for token in [token for token, kept in self._tokens.items() if kept is stream]:
+            del self._tokens[token]
+
+    async def ended(self) -> None:
+        """Wait for the end of the server, and answer then what waits for it."""
+        assert self._link is not None  # it has begun
+        await self._link.ended()
+        self.session.server_ended()
+
+    async def end(self) -> None:
+        """The session is over: its server too."""
+        self.session.close()
+        for stream in self._streams.values():
+            stream.end()
+        if self._link is not None:
+            await self._link.stop(ask=False)
+            self._link.close()
+
+    def _announce(self, message: Message) -> None:
+        """What the server says unasked goes down the answer that it belongs to, as far as anybody can tell."""
+        stream = None
+        if isinstance(message, Notification):
+            about = protocol.related(message)
+            if about is not None and about.by_token and type(about.name) in (str, int):
+                stream = self._tokens.get(about.name)
+        if stream is None or stream.ended:
+            # Most likely it is about what was asked last.
+            stream = next((one for one in reversed(self._streams.values()) if not one.ended), self.news)
+        stream.put(message.raw)
+
+    def _hold(self, stop: bool) -> None:
+        if self._link is not None:
+            self._link.pause(stop)
+
+    def _server_is_full(self, now: bool) -> None:
+        (self._room.clear if now else self._room.set)()
+
+
+class Ending:
+    """Ends sessions in the background: a server may take its time."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def end(self, hosted: HostedSession) -> None:
+        """Begin to end one."""
+        task = tasks.start(hosted.end())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def finish(self) -> None:
+        """Wait until all are over."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+class Hosted:
+    """Serves the requests that `guard` admitted; `open_link` starts a server."""
+
+    def __init__(
+        self, open_link: OpenLink, guard: Guard, table: Table, open_session: OpenSession, shared: Shared
+    ) -> None:  # fmt: skip
+        self._open_link = open_link
+        self._guard = guard
+        self._ending = Ending()
+        self._sessions: Sessions[HostedSession] = Sessions(table, self._ending.end)
+        self._open_session = open_session
+        self._shared = shared
+        self._watching: set[asyncio.Task[None]] = set()
+
+    async def handle(self, request: Request, exchange: Exchange) -> None:
+        """Answer one request."""
+        caller = await self._guard.caller(request.headers)
+        if isinstance(caller, Response):
+            exchange.send(caller)
+            return
+        try:
+            if request.method == "POST":
+                await self._post(request, exchange, caller)
+                return
+            opened = self._sessions.find(request.headers.get(SESSION) or "", key_of(caller))
+            if opened is None:
+                exchange.send(_unknown_session(request))
+            elif request.method == "DELETE":
+                self._sessions.close(opened.id)
+                exchange.send(Response(204))
+            else:
+                with self._sessions.used(opened) as hosted:
+                    await self._get(hosted, request, exchange)
+        except Repeated as problem:
+            exchange.send(error_response(400, f"the header {problem.name} stands twice"))
+        except Gone:
+            return
+
+    def tools_changed(self) -> None:
+        """Another policy is in force: tell whoever listens for it."""
+        for hosted in self._sessions:
+            hosted.session.tools_changed()
+        self._shared.tools_changed()
+
+    def end_streams(self) -> None:
+        """End the streams on which clients only listen."""
+        for hosted in self._sessions:
+            hosted.news.end()
+        self._shared.end_streams()
+
+    def end_idle(self) -> None:
+        """End the sessions that nobody used for long."""
+        self._sessions.end_idle()
+
+    async def close(self) -> None:
+        """End every session and every server."""
+        self._sessions.end_all()
+        await self._shared.end()
+        await self._ending.finish()
+
+    async def _post(self, request: Request, exchange: Exchange, caller: Principal | None) -> None:
+        if is_stateless(request.headers):
+            await self._shared.post(request, exchange, caller)
+            return
+        named = request.headers.get(SESSION)
+        if named is None:
+            await self._hello(HostedSession(self._open_session, caller), request, exchange)
+            return
+        opened = self._sessions.find(named, key_of(caller))
+        if opened is None:
+            exchange.send(_unknown_session(request))
+            return
+        with self._sessions.used(opened) as hosted:
+            await hosted.room()
+            hosted.session.caller = replace(hosted.session.caller, principal=caller)
+            stream, post = _answered(hosted, request)
+            hosted.session.from_client(request.body, post.route, post.look)
+            await post.known()
+            await self._answer(hosted, stream, post, exchange)
+
+    async def _hello(self, hosted: HostedSession, request: Request, exchange: Exchange) -> None:
+        """A POST outside any session must open one."""
+        stream, post = _answered(hosted, request)
+
+        def look(message: Message) -> None:
+            post.look(message)
+            if not post.hello:
+                id_ = message.id if isinstance(message, JsonRequest) else None
+                raise InvalidMessage(INVALID_REQUEST, "this needs a session: initialize first", id_)
+
+        hosted.session.from_client(request.body, post.route, look)
+        await post.known()
+        if post.onward is None:
+            exchange.send(first_word(post))
+            return
+        try:
+            if not self._sessions.has_room():
+                raise SidecarError("too many sessions are open: end one, or try later")
+            link = await self._open_link()
+        except SidecarError as problem:
+            unanswered = hosted.session.unanswered(post.requests[0], str(problem), outcome=Outcome.ERROR)
+            assert unanswered is not None  # it was sent on just now
+            exchange.send(Response(200, (("content-type", JSON),), unanswered[1]))
+            return
+        hosted.begin(link)
+        opened = self._sessions.open(hosted.id, hosted, key_of(hosted.session.caller.principal))
+        watching = tasks.start(self._watch(hosted))
+        self._watching.add(watching)
+        watching.add_done_callback(self._watching.discard)
+        with self._sessions.used(opened):
+            await self._answer(hosted, stream, post, exchange, (SESSION, hosted.id))
+
+    async def _answer(
+        self, hosted: HostedSession, stream: Stream, post: Post, exchange: Exchange, *headers: tuple[str, str]
+    ) -> None:  # fmt: skip
+        """Send on what passed, and answer with what comes of it."""
+        if post.onward is not None and post.requests:
+            hosted.expect(stream, post)
+            if post.answer is not None:
+                stream.put(post.answer.body)
+            hosted.send(post.onward)
+            await write(stream, exchange, headers, name_events=True)
+            return
+        hosted.drop(stream.name)
+        if post.onward is not None:
+            hosted.send(post.onward)
+        exchange.send(first_word(post))
+
+    async def _get(self, hosted: HostedSession, request: Request, exchange: Exchange) -> None:
+        name, _, position = (request.headers.get(RESUME) or "").partition(".")
+        resumed = hosted.stream(name) if position.isdecimal() and len(position) < 16 else None
+        stream = resumed or hosted.news
+        if stream.reading:
+            exchange.send(error_response(409, "this stream is being read already"))
+            return
+        await write(
+            stream, exchange, (), after=int(position) if resumed else stream.taken, name_events=True, listens=True
+        )
+
+    async def _watch(self, hosted: HostedSession) -> None:
+        await hosted.ended()
+        self._sessions.close(hosted.id)
+
+
+def _answered(hosted: HostedSession, request: Request) -> tuple[Stream, Post]:
+    """A stream for the answers to a POST, and the POST that they go to."""
+    stream = hosted.answering()
+    return stream, Post(request.headers, stream.answer, lambda id_: stream.answer(cancelled(id_)))
+
+
+def _unknown_session(request: Request) -> Response:
+    if request.headers.get(SESSION) is None:
+        return error_response(400, "this needs a session: initialize first")
+    return error_response(404, "there is no such session: initialize again")

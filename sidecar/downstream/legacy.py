@@ -1,0 +1,105 @@
+"""The legacy HTTP+SSE transport (revision 2024-11-05) served by ourselves.
+
+A stream that a client opens is its session: the first event names the address to post messages to, all else that comes
+down is what the server says. Each has a server of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+from urllib.parse import parse_qs
+
+from sidecar import tasks
+from sidecar.downstream.answering import write
+from sidecar.downstream.guard import Guard, error_response
+from sidecar.downstream.hosted import Ending, HostedSession, OpenLink, OpenSession
+from sidecar.downstream.sessions import Sessions, Table
+from sidecar.errors import SidecarError
+from sidecar.http.server import Exchange, Gone
+from sidecar.http.values import Request, Response
+from sidecar.principal import Principal, key_of
+from sidecar.protocol import SERVER_GONE
+
+STREAM: Final = "/sse"
+MESSAGES: Final = "/messages"
+METHODS: Final = {STREAM: ("GET",), MESSAGES: ("POST",)}
+
+
+class Legacy:
+    """Serves the requests that `guard` admitted; `open_link` starts a server."""
+
+    def __init__(
+        self, open_link: OpenLink, guard: Guard, table: Table, open_session: OpenSession
+    ) -> None:  # fmt: skip
+        self._open_link = open_link
+        self._guard = guard
+        self._ending = Ending()
+        self._sessions: Sessions[HostedSession] = Sessions(table, self._ending.end)
+        self._open_session = open_session
+
+    async def handle(self, request: Request, exchange: Exchange) -> None:
+        """Answer one request."""
+        caller = await self._guard.caller(request.headers)
+        if isinstance(caller, Response):
+            exchange.send(caller)
+            return
+        try:
+            if request.path == STREAM:
+                await self._stream(exchange, caller)
+            else:
+                await self._message(request, exchange, caller)
+        except Gone:
+            return
+
+    def tools_changed(self) -> None:
+        """Another policy is in force: tell whoever listens for it."""
+        for hosted in self._sessions:
+            hosted.session.tools_changed()
+
+    def end_streams(self) -> None:
+        """Nothing: here every answer comes down a stream, and each session is one."""
+
+    def end_idle(self) -> None:
+        """Nothing: a session here ends with its stream."""
+
+    async def close(self) -> None:
+        """End every session and every server."""
+        self._sessions.end_all()
+        await self._ending.finish()
+
+    async def _stream(self, exchange: Exchange, caller: Principal | None) -> None:
+        try:
+            if not self._sessions.has_room():
+                raise SidecarError("too many sessions are open: end one, or try later")
+            link = await self._open_link()
+        except SidecarError as problem:
+            exchange.send(error_response(503, str(problem), code=SERVER_GONE))
+            return
+        hosted = HostedSession(self._open_session, caller)
+        hosted.begin(link)
+        opened = self._sessions.open(hosted.id, hosted, key_of(caller))
+        watching = tasks.start(self._watch(hosted))
+        try:
+            with self._sessions.used(opened):
+                await write(hosted.news, exchange, (), endpoint=f"{MESSAGES}?session_id={hosted.id}")
+        finally:
+            watching.cancel()
+            self._sessions.close(hosted.id)
+
+    async def _message(self, request: Request, exchange: Exchange, caller: Principal | None) -> None:
+        named = parse_qs(request.query).get("session_id", [])
+        opened = self._sessions.find(named[0], key_of(caller)) if len(named) == 1 else None
+        if opened is None:
+            exchange.send(error_response(404, "there is no such session: open a stream first"))
+            return
+        with self._sessions.used(opened) as hosted:
+            await hosted.room()
+            hosted.session.caller = replace(hosted.session.caller, principal=caller)
+            hosted.session.from_client(request.body)
+            exchange.send(Response(202))
+
+    async def _watch(self, hosted: HostedSession) -> None:
+        """The stream ends when the server does."""
+        await hosted.ended()
+        hosted.news.end()

@@ -1,0 +1,127 @@
+"""One POST of a client: the messages in it, and what becomes of them, waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from sidecar import jsonrpc, mirrored, protocol
+from sidecar.downstream.guard import JSON
+from sidecar.http.values import Headers, Response
+from sidecar.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, Id, Message, Notification, Request
+from sidecar.session import Route
+
+SESSION: Final = "mcp-session-id"
+RESUME: Final = "last-event-id"
+
+CANCELLED: Final = -32800
+"""Code of the error that ends the stream of a request that was cancelled."""
+
+_BAD_REQUEST: Final = (PARSE_ERROR, INVALID_REQUEST, INVALID_PARAMS, mirrored.HEADER_MISMATCH)
+
+
+def _nobody(_: Any) -> None:
+    """Nobody listens."""
+
+
+class Post:
+    """What a POST carried, and the first word on it: `onward` to the server, or `answer` to the client, or neither.
+
+    `requests` are the ids of its requests and `tokens` what their progress is told under; `hello` is true when the
+    client wants a session. What is said after the first word goes to `later`. Raises `Repeated` for a header that may
+    not stand twice.
+    """
+
+    def __init__(
+        self, headers: Headers, later: Callable[[bytes], None] = _nobody, given_up: Callable[[Id], None] = _nobody
+    ) -> None:
+        self.requests: list[Id] = []
+        self.tokens: list[Any] = []
+        self.hello = False
+        self.listens = False
+        self.onward: bytes | None = None
+        self.answer: Response | None = None
+        self._mirrors: Mapping[str, str | None] = {
+            name: headers.get(name) for name in (mirrored.VERSION, mirrored.METHOD, mirrored.NAME)
+        }
+        self._known: asyncio.Future[None] | None = None
+        self._is_known = False
+        self._later = later
+        self.route = Route(self._reply, self._go_on, self._settle, self._refuse, given_up)
+
+    @property
+    def revision(self) -> str:
+        """The protocol revision that the headers say; empty where they say none."""
+        return self._mirrors[mirrored.VERSION] or ""
+
+    @property
+    def is_stateless(self) -> bool:
+        """True for a revision that has no sessions."""
+        return self.revision >= protocol.STATELESS
+
+    def look(self, message: Message) -> None:
+        """Note a message. Raises `InvalidMessage` when the headers say something else."""
+        if isinstance(message, Request | Notification):
+            mirrored.check(message, self._mirrors)
+        if isinstance(message, Request):
+            self.requests.append(message.id)
+            self.tokens.append(protocol.progress_token(message))
+            self.hello = message.method == protocol.INITIALIZE
+            self.listens = message.method == protocol.LISTEN
+
+    async def known(self) -> None:
+        """Wait for the first word."""
+        if not self._is_known:
+            self._known = asyncio.get_running_loop().create_future()
+            await self._known
+
+    def _reply(self, message: bytes) -> None:
+        if self.onward is not None:
+            self._later(message)
+            return
+        self.answer = Response(200, (("content-type", JSON),), message)
+        self._settle()
+
+    def _refuse(self, message: bytes) -> None:
+        code = msgspec.json.decode(message, type=_Refusal).error.code
+        self.answer = Response(400 if code in _BAD_REQUEST else 200, (("content-type", JSON),), message)
+        self._settle()
+
+    def _go_on(self, message: bytes) -> None:
+        self.onward = message
+        self._settle()
+
+    def _settle(self) -> None:
+        self._is_known = True
+        if self._known is not None and not self._known.done():
+            self._known.set_result(None)
+
+
+class _Code(msgspec.Struct):
+    code: int
+
+
+class _Refusal(msgspec.Struct):
+    error: _Code
+
+
+def is_stateless(headers: Headers) -> bool:
+    """True when the headers say a revision without sessions."""
+    return (headers.get(mirrored.VERSION) or "") >= protocol.STATELESS
+
+
+def first_word(post: Post) -> Response:
+    """What a client gets for a POST of which nothing goes on to the server."""
+    if post.answer is not None:
+        return post.answer
+    if not post.requests:
+        return Response(202)
+    return Response(200, (("content-type", JSON),), cancelled(post.requests[0]))
+
+
+def cancelled(id: Id) -> bytes:  # noqa: A002 - the protocol's word
+    """The answer to a request that its client gave up."""
+    return jsonrpc.error(id, CANCELLED, "cancelled")

@@ -1,0 +1,108 @@
+"""The sessions of a listener: found by their id and their caller, bounded in number, ended when nobody uses them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+MAX_SESSIONS: Final = 10_000
+IDLE: Final = 1800.0
+"""Seconds after which a session that nobody used is ended."""
+SPARE: Final = 60.0
+"""Seconds of idleness after which a session makes room for a new one when there are too many."""
+
+Item = TypeVar("Item")
+
+
+@dataclass(slots=True)
+class Opened(Generic[Item]):
+    """A session that is open; `users` are requests that use it now, `used` is when the last one began or ended."""
+
+    id: str
+    item: Item
+    principal: str
+    used: float
+    users: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """How many sessions there may be, and for how many seconds unused; `counted` hears how many there are."""
+
+    clock: Callable[[], float]
+    counted: Callable[[int], None]
+    limit: int = MAX_SESSIONS
+    idle: float = IDLE
+
+
+class Sessions(Generic[Item]):
+    """Open sessions by id, the least recently used first. `ended` hears of each that ends."""
+
+    def __init__(self, table: Table, ended: Callable[[Item], None]) -> None:
+        self._clock = table.clock
+        self._ended = ended
+        self._limit = table.limit
+        self._idle = table.idle
+        self._counted = table.counted
+        self._opened: OrderedDict[str, Opened[Item]] = OrderedDict()
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter([opened.item for opened in self._opened.values()])
+
+    def has_room(self) -> bool:
+        """True when one more may be opened; for that one that was idle for a while may have to end."""
+        if len(self._opened) >= self._limit:
+            self.end_idle(SPARE)
+        return len(self._opened) < self._limit
+
+    def open(self, id: str, item: Item, principal: str) -> Opened[Item]:  # noqa: A002 - the protocol's word
+        """Note a session that belongs to the caller `principal`; another one with that id ends."""
+        self.close(id)
+        opened = self._opened[id] = Opened(id, item, principal, self._clock())
+        self._counted(len(self._opened))
+        return opened
+
+    def find(self, id: str, principal: str) -> Opened[Item] | None:  # noqa: A002
+        """The session with this id, if it is this caller's."""
+        opened = self._opened.get(id)
+        return opened if opened is not None and opened.principal == principal else None
+
+    @contextmanager
+    def used(self, opened: Opened[Item]) -> Iterator[Item]:
+        """The session, kept open for as long as this lasts."""
+        opened.users += 1
+        self._touch(opened)
+        try:
+            yield opened.item
+        finally:
+            opened.users -= 1
+            self._touch(opened)
+
+    def close(self, id: str) -> None:  # noqa: A002
+        """End a session, if it is open."""
+        opened = self._opened.pop(id, None)
+        if opened is not None:
+            self._counted(len(self._opened))
+            self._ended(opened.item)
+
+    def end_idle(self, seconds: float | None = None) -> None:
+        """End every session that nobody used for so long."""
+        before = self._clock() - (self._idle if seconds is None else seconds)
+        for opened in list(self._opened.values()):
+            if opened.used > before:
+                break
+            if not opened.users:
+                self.close(opened.id)
+
+    def end_all(self) -> None:
+        """End every session."""
+        for id_ in list(self._opened):
+            self.close(id_)
+
+    def _touch(self, opened: Opened[Item]) -> None:
+        opened.used = self._clock()
+        if opened.id in self._opened:
+            self._opened.move_to_end(opened.id)

@@ -1,0 +1,239 @@
+"""One server for all clients of the stateless revision: each request gets an id of our own, so that none meets another.
+
+Ids, progress tokens and subscription ids are exchanged on the way there and back; everything else stays as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from sidecar import jsonrpc, protocol, tasks
+from sidecar.downstream.answering import write
+from sidecar.downstream.post import Post, first_word
+from sidecar.downstream.stream import Stream
+from sidecar.errors import InvalidMessage, SidecarError
+from sidecar.events import Dropped, Emit
+from sidecar.framing import TooLong
+from sidecar.http.server import Exchange
+from sidecar.http.values import Request, Response
+from sidecar.jsonrpc import INVALID_REQUEST, Batch, Message, Notification
+from sidecar.jsonrpc import Response as Answer
+from sidecar.principal import Principal
+from sidecar.protocol import Outcome
+from sidecar.session import Route, Session
+from sidecar.upstream.link import Link
+
+PAUSE: Final = 1.0
+"""Seconds between two starts of a server that ended."""
+
+OpenLink: TypeAlias = Callable[[], Awaitable[Link]]
+OpenSession: TypeAlias = Callable[[Principal | None, Route, Callable[[Message], None], str], Session]
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A request at the shared server: whose it is, what its client calls it, and where its answer goes."""
+
+    session: Session
+    id: jsonrpc.Id
+    token: Any
+    stream: Stream
+    listens: bool
+
+
+class Shared:
+    """Clients without sessions in front of the one server that `open_link` starts when the first of them comes."""
+
+    def __init__(self, open_link: OpenLink, open_session: OpenSession, emit: Emit, server: str) -> None:
+        self._open_link = open_link
+        self._open_session = open_session
+        self._emit = emit
+        self._server = server
+        self._numbers = itertools.count(1)
+        self._asked: dict[int, _Asked] = {}
+        self._link: Link | None = None
+        self._opening = asyncio.Lock()
+        self._not_before = 0.0
+        self._watching: asyncio.Task[None] | None = None
+        self._full: set[str] = set()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    async def post(self, request: Request, exchange: Exchange, caller: Principal | None) -> None:
+        """Answer one POST."""
+        stream = Stream("", lambda now: self._hold(stream.name, now))
+        stream.name = str(id(stream))
+        stream.expected = 1
+        post = Post(request.headers, later=stream.answer)
+        session = self._open_session(caller, post.route, lambda message: stream.put(message.raw), post.revision)
+        task = asyncio.current_task()
+        assert task is not None
+        exchange.on_gone(task.cancel)
+        try:
+            session.from_client(request.body, post.route, post.look)
+            await post.known()
+            if post.onward is None or not post.requests:
+                # This revision has no notifications of clients over HTTP, so there is nothing to pass on.
+                exchange.send(first_word(post))
+                return
+            await self._ask(post.onward, session, stream, post, exchange)
+        except asyncio.CancelledError:
+            if not exchange.gone:
+                raise
+        finally:
+            session.close()
+
+    def tools_changed(self) -> None:
+        """Another policy is in force: tell whoever subscribed to that."""
+        for asked in list(self._asked.values()):
+            asked.session.tools_changed()
+
+    def end_streams(self) -> None:
+        """End the streams on which clients only listen."""
+        for asked in list(self._asked.values()):
+            if asked.listens:
+                asked.stream.end()
+
+    async def end(self) -> None:
+        """End the server."""
+        if self._link is not None:
+            link, self._link = self._link, None
+            await link.stop(ask=False)
+            link.close()
+        if self._watching is not None:
+            self._watching.cancel()
+
+    async def _ask(self, onward: bytes, session: Session, stream: Stream, post: Post, exchange: Exchange) -> None:
+        try:
+            link = await self._opened()
+        except SidecarError as problem:
+            unanswered = session.unanswered(post.requests[0], str(problem), outcome=Outcome.ERROR)
+            assert unanswered is not None  # it was sent on just now
+            exchange.send(Response(200, (("content-type", "application/json"),), unanswered[1]))
+            return
+        await self._room.wait()
+        number = next(self._numbers)
+        self._asked[number] = _Asked(session, post.requests[0], post.tokens[0], stream, post.listens)
+        try:
+            link.send(_renamed(onward, number))
+            await write(stream, exchange, (), listens=post.listens)
+        finally:
+            del self._asked[number]
+            if not stream.ended and self._link is link:
+                body = {"jsonrpc": "2.0", "method": protocol.CANCELLED, "params": {"requestId": number}}
+                link.send(jsonrpc.encode(body))
+
+    async def _opened(self) -> Link:
+        async with self._opening:
+            if self._link is None:
+                now = asyncio.get_running_loop().time()
+                if now < self._not_before:
+                    raise SidecarError("the MCP server ended just now: try again")
+                self._not_before = now + PAUSE
+                link = await self._open_link()
+                self._link = link
+                link.begin(self._received, self._server_is_full, self._unanswered)
+                self._watching = tasks.start(self._watch(link))
+            return self._link
+
+    async def _watch(self, link: Link) -> None:
+        await link.ended()
+        if self._link is link:
+            self._link = None
+            link.close()
+            self._room.set()
+        for asked in list(self._asked.values()):
+            asked.session.server_ended()
+
+    # From the server.
+
+    def _received(self, line: bytes | TooLong) -> None:
+        try:
+            if isinstance(line, TooLong):
+                raise jsonrpc.too_long(line)
+            message = jsonrpc.read(line)
+        except InvalidMessage as problem:
+            self._unreadable(problem)
+            return
+        match message:
+            case Answer():
+                asked = self._asked.get(message.id) if type(message.id) is int else None
+                if asked is None:
+                    self._drop("an answer that no request waits for")
+                else:
+                    asked.session.from_server(_with(message.raw, ("id",), asked.id))
+            case Notification():
+                self._notified(message)
+            case Batch():
+                self._drop("this revision has no batches")
+            case _:
+                self._drop("a request to the client, which this revision does not have")
+                assert self._link is not None  # it has just said something
+                self._link.send(jsonrpc.error(message.id, INVALID_REQUEST, "this revision has no requests to clients"))
+
+    def _notified(self, message: Notification) -> None:
+        about = protocol.related(message)
+        if about is None:
+            if len(self._asked) != 1:
+                # It may be meant for one client, and must not reach another.
+                self._drop("news that could be about any of several requests")
+                return
+            (asked,) = self._asked.values()
+            asked.session.from_server(message.raw)
+            return
+        named = self._asked.get(about.name) if type(about.name) is int else None
+        if named is None:
+            self._drop("news about no request")
+            return
+        named.session.from_server(_with(message.raw, about.path, named.token if about.by_token else named.id))
+
+    def _unanswered(self, number: jsonrpc.Id, text: str, outcome: Outcome) -> None:
+        asked = self._asked.get(number) if type(number) is int else None
+        if asked is not None:
+            asked.session.no_answer(asked.id, text, outcome)
+
+    def _unreadable(self, problem: InvalidMessage) -> None:
+        asked = self._asked.get(problem.id) if type(problem.id) is int and problem.is_answer else None
+        self._drop(str(problem))
+        if asked is not None:
+            text = f"the server's answer cannot be passed on: {problem}"
+            unanswered = asked.session.unanswered(asked.id, text, jsonrpc.INTERNAL_ERROR)
+            if unanswered is not None:
+                unanswered[0].to_client(unanswered[1])
+
+    def _drop(self, reason: str) -> None:
+        self._emit(Dropped(self._server, "server", reason))
+
+    # Who cannot keep up stops the other.
+
+    def _hold(self, name: str, now: bool) -> None:
+        (self._full.add if now else self._full.discard)(name)
+        if self._link is not None:
+            self._link.pause(bool(self._full))
+
+    def _server_is_full(self, now: bool) -> None:
+        (self._room.clear if now else self._room.set)()
+
+
+def _renamed(onward: bytes, number: int) -> bytes:
+    """A request with our number for its id, and for its progress where that was asked for."""
+    value, _ = jsonrpc.read_value(onward)
+    value["id"] = number
+    meta = value.get("params", {}).get("_meta")
+    if type(meta) is dict and meta.get("progressToken") is not None:
+        meta["progressToken"] = number
+    return jsonrpc.encode(value)
+
+
+def _with(raw: bytes, path: tuple[str, ...], name: Any) -> bytes:
+    """A message with another value at a path that it has."""
+    value, _ = jsonrpc.read_value(raw)
+    inner = value
+    for step in path[:-1]:
+        inner = inner[step]
+    inner[path[-1]] = name
+    return jsonrpc.encode(value)

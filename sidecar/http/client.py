@@ -1,0 +1,491 @@
+"""An HTTP/1.1 client for one origin: kept connections, strict answers, and the truth about what may have run."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Final, cast
+
+from httptools import HttpResponseParser
+
+from sidecar.framing import TooLong
+from sidecar.http.body import Body
+from sidecar.http.deadline import Deadline
+from sidecar.http.keepalive import KEEPALIVE
+from sidecar.http.reader import BadMessage, MessageReader
+from sidecar.http.values import Headers, Repeated, field_lines
+
+MAX_HEAD: Final = 32 << 10
+MAX_FIELDS: Final = 256
+MAX_WAITING: Final = 256 << 10
+"""Bytes of a body that wait for whoever reads it; while there are more, nothing is read from the server."""
+MAX_INTERIM: Final = 8
+"""Interim answers (1xx) before the one that counts."""
+_JOINED: Final = 64 << 10
+"""A body up to this length is written together with its head."""
+
+
+class Unreachable(ConnectionError):
+    """No connection could be made, or nothing of the request was written: it certainly did not run."""
+
+
+class Lost(ConnectionError):
+    """The request was written, wholly or in part, and no usable answer came: it may have run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A server: whether over TLS, its host without brackets, its port."""
+
+    secure: bool
+    host: str
+    port: int
+
+    @property
+    def host_header(self) -> str:
+        """The value of the Host header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
+
+
+def parse(url: str) -> tuple[Origin, str]:
+    """A URL's origin and target (path and query). Raises ValueError with a text that says what is wrong."""
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise ValueError("a URL has visible ASCII characters only: percent-encode others, and write a host as xn--")
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme.lower() not in ("http", "https"):
+        raise ValueError("a URL begins with http:// or https://")
+    if "#" in rest:
+        raise ValueError("a URL of a server has no fragment (#)")
+    found = _AUTHORITY.match(rest)
+    assert found is not None
+    authority, target = found[0], rest[found.end() :]
+    if "@" in authority:
+        raise ValueError("a URL of a server has no user and no password in it")
+    secure = scheme.lower() == "https"
+    host, port = _host_and_port(authority, 443 if secure else 80)
+    return Origin(secure, host, port), target if target.startswith("/") else f"/{target}"
+
+
+_AUTHORITY = re.compile(r"[^/?]*")
+_HOST_AND_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?")
+
+
+def _host_and_port(authority: str, default: int) -> tuple[str, int]:
+    found = _HOST_AND_PORT.fullmatch(authority)
+    if not found:
+        raise ValueError("a URL has a host, and perhaps a port: http://host:8080/path, http://[::1]:8080/path")
+    literal, name, port = found.groups()
+    if literal is not None:
+        try:
+            name = str(ipaddress.IPv6Address(literal))
+        except ValueError:
+            raise ValueError("between the brackets of a URL stands an IPv6 address") from None
+    elif any(not 1 <= len(label) <= 63 for label in name.removesuffix(".").split(".")) or len(name) > 254:
+        raise ValueError("the host of a URL has labels of 1 to 63 characters, with dots between them")
+    if port is not None and not 1 <= int(port) <= 65535:
+        raise ValueError("the port of a URL is a number from 1 to 65535")
+    return name.lower(), int(port) if port else default
+
+
+class Answer:
+    """An answer whose head has come. Its body is to be read (`read` or `chunks`), or `abort` to be called."""
+
+    __slots__ = ("_complete", "_connection", "_error", "_pieces", "_waiter", "_waiting", "headers", "status")
+
+    def __init__(self, status: int, headers: Headers, connection: _Connection) -> None:
+        self.status = status
+        self.headers = headers
+        self._connection = connection
+        self._pieces: list[bytes] = []
+        self._waiting = 0
+        self._complete = False
+        self._error: str | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def read(self, limit: int) -> bytes | TooLong:
+        """The whole body; of one longer than `limit` only its ends. Raises Lost."""
+        body = Body(limit)
+        while True:
+            for piece in self._take():
+                body.add(piece)
+            if self._complete:
+                return body.whole()
+            await self._more()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body piece by piece, as it comes. Raises Lost when it breaks off."""
+        try:
+            while True:
+                # Taken before it is asked whether that is all: more may come while the consumer is at work.
+                pieces, complete = self._take(), self._complete
+                for piece in pieces:
+                    yield piece
+                if complete:
+                    return
+                if not pieces:
+                    await self._more()
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Not interested any more: unless the body was complete, the connection is dropped."""
+        if not self._complete:
+            self._connection.drop("the answer was given up")
+
+    # What the connection tells.
+
+    def came(self, pieces: list[bytes]) -> bool:
+        """More of the body; False when too much waits already."""
+        self._pieces += pieces
+        self._waiting += sum(map(len, pieces))
+        self._wake()
+        return self._waiting <= MAX_WAITING
+
+    def completed(self) -> None:
+        """That was all."""
+        self._complete = True
+        self._wake()
+
+    def broke_off(self, why: str) -> None:
+        """Nothing more will come, and that was not all."""
+        self._error = why
+        self._wake()
+
+    def _take(self) -> list[bytes]:
+        pieces, self._pieces = self._pieces, []
+        self._waiting = 0
+        if not self._complete:
+            self._connection.taken()
+        return pieces
+
+    async def _more(self) -> None:
+        if self._error is not None:
+            raise Lost(self._error)
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class HttpClient:
+    """Sends requests to one origin. Nothing is ever sent twice."""
+
+    def __init__(
+        self,
+        origin: Origin,
+        *,
+        connect_seconds: float = 5.0,
+        idle_seconds: float = 2.0,
+        connections: int = 4096,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.idle_seconds = idle_seconds
+        self._origin = origin
+        self._connect_seconds = connect_seconds
+        self._connections = connections
+        self._ssl_context = ssl_context
+        self._fixed = f"host: {origin.host_header}\r\naccept-encoding: identity\r\n"
+        self._idle: list[_Connection] = []
+        self._every: set[_Connection] = set()
+        self._connecting = 0
+        self.closed = False
+
+    async def send(
+        self,
+        method: str,
+        target: str,
+        headers: Sequence[tuple[str, str]],
+        body: bytes = b"",
+        *,
+        head_seconds: float | None = None,
+    ) -> Answer:
+        """Send a request and wait for the head of its answer, for `head_seconds` at most.
+
+        Raises Unreachable, Lost, and ValueError for what cannot be sent; Host, Content-Length, Accept-Encoding and
+        what concerns the connection are added here and are not the caller's to send.
+        """
+        head = self._head(method, target, headers, body)
+        connection = self._kept() or await self._connect()
+        return await connection.ask(head, body, head_seconds, bodiless=method == "HEAD")
+
+    async def close(self) -> None:
+        """Drop every connection; what is in flight is lost."""
+        self.closed = True
+        for connection in list(self._every):
+            connection.drop("the client was closed")
+        # The loop tells the connections, and closes their sockets, in its next round.
+        await asyncio.sleep(0)
+
+    # What a connection tells.
+
+    def free(self, connection: _Connection) -> None:
+        """It can be used again."""
+        self._idle.append(connection)
+
+    def ended(self, connection: _Connection) -> None:
+        """It will not be used any more."""
+        self._every.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def _head(self, method: str, target: str, headers: Sequence[tuple[str, str]], body: bytes) -> bytes:
+        line = f"{method} {target} HTTP/1.1\r\n"
+        if not _REQUEST_LINE.fullmatch(line):
+            raise ValueError("the method or the target has characters that cannot be sent")
+        lines = field_lines(headers, _OURS)
+        length = f"content-length: {len(body)}\r\n" if body or method in _WITH_BODY else ""
+        return f"{line}{self._fixed}{lines}{length}\r\n".encode("latin-1")
+
+    def _kept(self) -> _Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_fresh():
+                return connection
+            connection.drop("it was idle for too long")
+        return None
+
+    async def _connect(self) -> _Connection:
+        if self.closed:
+            raise Unreachable("the client is closed")
+        if len(self._every) + self._connecting >= self._connections:
+            raise Unreachable(f"all {self._connections} connections are in use")
+        origin = self._origin
+        loop = asyncio.get_running_loop()
+        context = (self._ssl_context or _default_context()) if origin.secure else None
+        self._connecting += 1
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                _, connection = await loop.create_connection(
+                    lambda: _Connection(self, loop),
+                    origin.host,
+                    origin.port,
+                    ssl=context,
+                    server_hostname=origin.host if context else None,
+                )
+        except TimeoutError:
+            raise Unreachable(f"no connection within {self._connect_seconds:g} s") from None
+        except OSError as error:
+            raise Unreachable(f"no connection: {error.strerror or error}") from None
+        finally:
+            self._connecting -= 1
+        self._every.add(connection)
+        if not connection.is_open():
+            connection.drop("it ended at once")
+            raise Unreachable("the connection ended at once")
+        return connection
+
+
+_REQUEST_LINE = re.compile(r"[A-Z]+ /[!-~]* HTTP/1\.1\r\n")
+_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+_OURS: Final = frozenset({
+    "accept-encoding", "connection", "content-length", "expect", "host", "keep-alive", "te", "trailer",
+    "transfer-encoding", "upgrade",
+})  # fmt: skip
+
+
+@cache
+def _default_context() -> ssl.SSLContext:
+    # Made once: reading the machine's certificates takes 25 ms.
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, which carries one request at a time."""
+
+    _transport: asyncio.Transport
+
+    def __init__(self, client: HttpClient, loop: asyncio.AbstractEventLoop) -> None:
+        self._client = client
+        self._loop = loop
+        self._reader = MessageReader(HttpResponseParser, MAX_HEAD, MAX_FIELDS)
+        self._deadline = Deadline(loop, self._too_late)
+        self._waiter: asyncio.Future[Answer] | None = None
+        self._answer: Answer | None = None
+        self._bodiless = False
+        self._until_end = False
+        self._reusable = False
+        self._interim = 0
+        self._paused = False
+        self._open = True
+        self._idle_seconds = client.idle_seconds
+        self._fresh_until = 0.0
+
+    def is_open(self) -> bool:
+        return self._open and not self._client.closed and not self._transport.is_closing()
+
+    def is_fresh(self) -> bool:
+        """Whether the server still has it open, as far as can be known."""
+        return self.is_open() and self._loop.time() < self._fresh_until
+
+    async def ask(self, head: bytes, body: bytes, seconds: float | None, *, bodiless: bool) -> Answer:
+        self._bodiless = bodiless
+        self._interim = 0
+        waiter: asyncio.Future[Answer] = self._loop.create_future()
+        self._waiter = waiter
+        if len(body) > _JOINED:
+            self._transport.writelines((head, body))
+        else:
+            self._transport.write(head + body if body else head)
+        if seconds is None:
+            self._deadline.clear()
+        else:
+            self._deadline.set(seconds)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.cancelled():
+                self.drop("the request was given up")
+            else:
+                # The answer came in the same moment; it may be complete, and the connection another's already.
+                waiter.result().abort()
+            raise
+
+    def taken(self) -> None:
+        """What waited was taken."""
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def drop(self, why: str) -> None:
+        """End the connection, and with it what it carries."""
+        if self._open:
+            self._open = False
+            self._deadline.stop()
+            self._client.ended(self)
+            self._transport.abort()
+            self._fail(why)
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclasses
+        sock = transport.get_extra_info("socket")
+        for level, option, value in KEEPALIVE:
+            sock.setsockopt(level, option, value)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._open:
+            return
+        if self._waiter is None and self._answer is None:
+            self.drop("the server spoke unasked")
+            return
+        self._reader.feed(data)
+        try:
+            if self._answer is None:
+                self._read_head()
+            if self._answer is not None:
+                self._read_body(self._answer)
+        except BadMessage as error:
+            self.drop(f"the answer cannot be read: {error}")
+        except Repeated as error:
+            self.drop(f"the answer cannot be read: {error}")
+
+    def eof_received(self) -> None:
+        if self._answer is not None and self._until_end:
+            self._complete(self._answer)
+        self.drop("the connection ended before the answer was complete")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.drop("the connection broke before the answer was complete")
+
+    # Reading.
+
+    def _read_head(self) -> None:
+        while (head := self._reader.next_head()) is not None:
+            line = _STATUS_LINE.match(head)
+            if not line:
+                raise BadMessage(502, "it does not begin with a status line of HTTP/1.1")
+            status = int(line[1])
+            if status == 101:
+                raise BadMessage(502, "it changes to another protocol, which was not asked for")
+            headers = self._reader.read_head(head)
+            if status >= 200:
+                self._begin(status, headers)
+                return
+            self._interim += 1
+            if self._interim > MAX_INTERIM:
+                raise BadMessage(502, "there are too many interim answers")
+
+    def _begin(self, status: int, headers: Headers) -> None:
+        self._reusable = self._reader.lives_on
+        self._until_end = False
+        length, coding = headers.get("content-length"), headers.get("transfer-encoding")
+        if coding is not None and (coding != "chunked" or length is not None):
+            raise BadMessage(502, "only chunked, alone, is understood as Transfer-Encoding")
+        if length is not None and not _LENGTH.fullmatch(length):
+            raise BadMessage(502, "its Content-Length is no number")
+        if self._bodiless or status in (204, 304):
+            self._reader.set_bodiless()
+        elif (headers.get("content-encoding") or "identity").lower() != "identity":
+            raise BadMessage(502, "it has a Content-Encoding, though identity was asked for")
+        elif length is not None:
+            self._reader.set_length(int(length))
+        else:
+            self._reader.set_open()
+            self._until_end = coding is None
+        for value in headers.all("keep-alive"):
+            self._obey(value)
+        self._deadline.clear()
+        self._answer = Answer(status, headers, self)
+        waiter, self._waiter = self._waiter, None
+        assert waiter is not None
+        if not waiter.done():
+            waiter.set_result(self._answer)
+
+    def _read_body(self, answer: Answer) -> None:
+        pieces = self._reader.body()
+        if pieces and not answer.came(pieces) and not self._paused and not self._reader.complete:
+            self._paused = True
+            self._transport.pause_reading()
+        if self._reader.complete:
+            self._complete(answer)
+
+    def _complete(self, answer: Answer) -> None:
+        self._answer = None
+        answer.completed()
+        # Bytes that follow the answer, or a request that was answered before it was all written: not to be used again.
+        if self._reusable and not self._reader.waiting and not self._transport.get_write_buffer_size():
+            self.taken()
+            self._deadline.set(self._idle_seconds)
+            self._fresh_until = self._loop.time() + self._idle_seconds
+            self._client.free(self)
+        else:
+            self.drop("the server ends it")
+
+    def _obey(self, keep_alive: str) -> None:
+        found = _TIMEOUT.search(keep_alive)
+        if found:
+            # Half of it: what we send has to arrive before the server's time is over.
+            self._idle_seconds = min(self._client.idle_seconds, int(found[1]) / 2)
+
+    def _too_late(self) -> None:
+        self.drop("no answer came in time" if self._waiter is not None else "it was idle for too long")
+
+    def _fail(self, why: str) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(Lost(why))
+        self._waiter = None
+        if self._answer is not None:
+            self._answer.broke_off(why)
+            self._answer = None
+
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [^\r\n]*)?\r\n")
+_LENGTH = re.compile(r"[0-9]{1,15}")
+_TIMEOUT = re.compile(r"\btimeout=([0-9]{1,6})")

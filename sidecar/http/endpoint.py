@@ -1,0 +1,35 @@
+"""Our own small endpoints (metrics, health, the bundle): GET only, answered by a function, no bodies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from sidecar.http.exchange import Exchange, text
+from sidecar.http.server import HttpServer, Limits
+from sidecar.http.values import Headers, Repeated, Request, Response
+
+LIMITS: Final = Limits(connections=32, head=16 << 10, body=0, bodies=0)
+
+Answer = Callable[[Request], Awaitable[Response]]
+
+
+async def serve_gets(host: str, port: int, answer: Answer, limits: Limits = LIMITS) -> HttpServer:
+    """Listen. Raises OSError when the address cannot be had."""
+
+    async def handle(request: Request, exchange: Exchange) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        exchange.on_gone(task.cancel)
+        try:
+            response = await answer(request)
+        except Repeated as error:
+            response = text(400, str(error))
+        exchange.send(response)
+
+    return await HttpServer.start(host, port, handle, limits, _get_only)
+
+
+def _get_only(method: str, target: str, headers: Headers) -> Response | None:
+    return None if method == "GET" else Response(405, (("allow", "GET"),), b"only GET is allowed\n")

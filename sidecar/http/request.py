@@ -1,0 +1,85 @@
+"""The head of a request, read strictly: whatever two servers could read differently is refused."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from sidecar.http.reader import BadMessage, MessageReader
+from sidecar.http.values import Headers, Repeated
+
+
+class RequestHead(NamedTuple):
+    """What a head says. `length` is that of the body, None when it comes in chunks."""
+
+    method: str
+    target: str
+    headers: Headers
+    length: int | None
+    version_10: bool
+    wants_continue: bool
+    lives_on: bool
+
+
+def read_request_head(reader: MessageReader, head: bytes) -> RequestHead:
+    """Read a head that the reader cut off. Raises BadMessage."""
+    line = _REQUEST_LINE.match(head)
+    if not line:
+        if _OTHER_VERSION.match(head):
+            raise BadMessage(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
+        raise BadMessage(400, "the request line is not one of HTTP/1.1 with a path")
+    headers = reader.read_head(_without_upgrade(head))
+    version_10 = line[3] == b"0"
+    try:
+        if headers.get("host") is None and not version_10:
+            raise BadMessage(400, "there is no Host")
+        if (headers.get("content-encoding") or "identity").lower() != "identity":
+            raise BadMessage(415, "the body must not be encoded")
+        return RequestHead(
+            method=line[1].decode(),
+            target=line[2].decode(),
+            headers=headers,
+            length=_length(headers, version_10),
+            version_10=version_10,
+            wants_continue=not version_10 and _wants_continue(headers),
+            lives_on=not version_10 and reader.lives_on,
+        )
+    except Repeated as error:
+        raise BadMessage(400, str(error)) from None
+
+
+# Paths only: no absolute form, no authority, no `*`; those are for proxies that are asked as such.
+_REQUEST_LINE = re.compile(rb"([A-Za-z-]+) (/[!\"$-~]*) HTTP/1\.([01])\r\n")
+_OTHER_VERSION = re.compile(rb"[A-Za-z-]+ [!-~]+ HTTP/[0-9](?:\.[0-9])?\r\n")
+_LENGTH = re.compile(r"[0-9]{1,15}")
+
+
+def _length(headers: Headers, version_10: bool) -> int | None:
+    coding, length = headers.get("transfer-encoding"), headers.get("content-length")
+    if coding is not None:
+        if length is not None or coding != "chunked" or version_10:
+            raise BadMessage(400, "only chunked, alone, is understood as Transfer-Encoding")
+        return None
+    if length is None:
+        return 0
+    if not _LENGTH.fullmatch(length):
+        raise BadMessage(400, "the Content-Length is no number")
+    return int(length)
+
+
+def _wants_continue(headers: Headers) -> bool:
+    match headers.all("expect"):
+        case []:
+            return False
+        case [value] if value.lower() == "100-continue":
+            return True
+        case _:
+            raise BadMessage(417, "only 100-continue can be expected")
+
+
+_UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n)", re.IGNORECASE)
+
+
+def _without_upgrade(head: bytes) -> bytes:
+    # We never upgrade, and the parser would take what follows such a head for another protocol.
+    return _UPGRADE.sub(b"", head) if b"upgrade" in head.lower() else head

@@ -1,0 +1,429 @@
+"""An HTTP/1.1 server: one handler, each request read strictly and whole, bounded in every direction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, cast
+
+from httptools import HttpRequestParser
+
+from sidecar import tasks
+from sidecar.framing import TooLong
+from sidecar.http.body import Body
+from sidecar.http.deadline import Deadline
+from sidecar.http.exchange import Exchange, Gone, answer_bytes, text
+from sidecar.http.keepalive import KEEPALIVE
+from sidecar.http.reader import BadMessage, MessageReader
+from sidecar.http.request import RequestHead, read_request_head
+from sidecar.http.values import Headers, Request, Response
+
+__all__ = ["Exchange", "Gone", "Handler", "HttpServer", "Limits"]
+
+READ_AHEAD: Final = 64 << 10
+"""Bytes of further requests that are taken while one is being answered: reading on is how we see that a client left."""
+LINGER: Final = 2.0
+"""Seconds for which a refused client may go on sending: closing at once could take our answer from it."""
+THROWN_AWAY: Final = 4
+"""A body that is too long is read to its end, unless it is more than this many times as long as may be."""
+_JOINED: Final = 64 << 10
+"""A body up to this length is written together with its head."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a server holds, in bytes, and for how long it waits."""
+
+    connections: int = 4096
+    head: int = 32 << 10
+    fields: int = 128
+    body: int = 16 << 20
+    bodies: int = 256 << 20
+    head_seconds: float = 10
+    body_seconds: float = 60
+    idle_seconds: float = 75
+    write_seconds: float = 60
+
+
+Handler = Callable[[Request, Exchange], Awaitable[None]]
+Admit = Callable[[str, str, Headers], Response | None]
+
+
+def everyone(method: str, target: str, headers: Headers) -> None:
+    """Admits every request."""
+
+
+class HttpServer:
+    """Serves one handler at one address. `port` is the one in use, also when 0 was asked for."""
+
+    def __init__(self, handler: Handler, limits: Limits, admit: Admit) -> None:
+        self.limits = limits
+        self.admit = admit
+        self.port = 0
+        self.stopping = False
+        self.held = 0
+        """Bytes of all the bodies that are held."""
+        self._handler = handler
+        self._connections: set[_Connection] = set()
+        self._running: dict[Exchange, asyncio.Task[None]] = {}
+        self._listening: asyncio.Server | None = None
+        self._empty = asyncio.Event()
+
+    @classmethod
+    async def start(
+        cls, host: str, port: int, handler: Handler, limits: Limits = Limits(), admit: Admit = everyone
+    ) -> HttpServer:
+        """Listen. `admit` is asked when a head has come, before any body is read: its Response refuses the request.
+
+        Raises OSError when the address cannot be had.
+        """
+        server = cls(handler, limits, admit)
+        loop = asyncio.get_running_loop()
+        server._listening = await loop.create_server(lambda: _Connection(server, loop), host, port, backlog=1024)
+        for listening in server._listening.sockets:
+            # Accepted connections inherit these, so that a client that vanished is noticed.
+            for level, option, value in KEEPALIVE:
+                listening.setsockopt(level, option, value)
+        server.port = server._listening.sockets[0].getsockname()[1]
+        return server
+
+    @property
+    def active(self) -> int:
+        """Requests that are being answered now."""
+        return len(self._running)
+
+    def stop_accepting(self) -> None:
+        """Stop listening; what is being answered is answered, and then its connection ends."""
+        self.stopping = True
+        if self._listening is not None:
+            self._listening.close()
+        for connection in list(self._connections):
+            connection.end_if_idle()
+
+    async def close(self, seconds: float = 1.0) -> None:
+        """Stop, wait this long for running answers, then break what is left."""
+        self.stop_accepting()
+        await self._emptied(seconds)
+        running = list(self._running.values())
+        for task in running:
+            task.cancel()
+        for connection in list(self._connections):
+            connection.abort()
+        if running:
+            await asyncio.wait(running, timeout=1.0)
+        # A task that was cancelled before it began has not removed itself.
+        self._running.clear()
+        await self._emptied(1.0)
+
+    # What a connection asks for.
+
+    def opened(self, connection: _Connection) -> bool:
+        """Count a new connection; False when there is no room for it."""
+        if self.stopping or len(self._connections) >= self.limits.connections:
+            return False
+        self._connections.add(connection)
+        return True
+
+    def closed(self, connection: _Connection) -> None:
+        """Forget a connection that has ended."""
+        self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()
+
+    def run(self, request: Request, exchange: Exchange) -> None:
+        """Have a request answered."""
+        self._running[exchange] = tasks.start(self._answer(request, exchange))
+
+    async def _answer(self, request: Request, exchange: Exchange) -> None:
+        try:
+            await self._handler(request, exchange)
+        except Gone:
+            return
+        finally:
+            self._running.pop(exchange, None)
+            if isinstance(request.body, bytes):
+                self.held -= len(request.body)
+            exchange.handler_left()
+
+    async def _emptied(self, seconds: float) -> None:
+        self._empty.clear()
+        if self._connections and seconds > 0:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._empty.wait()
+            except TimeoutError:
+                return
+
+
+class _Phase(Enum):
+    HEAD = "a head is read, or waited for"
+    BODY = "a body is read"
+    ANSWER = "a request is being answered"
+    REFUSED = "the last answer is written, and what still comes is thrown away"
+    ENDED = "nothing is read any more"
+
+
+class _Connection(asyncio.Protocol):
+    """One client: its requests one after another, each read whole before it is answered."""
+
+    _transport: asyncio.Transport
+    _head: RequestHead
+    _body: Body
+
+    def __init__(self, server: HttpServer, loop: asyncio.AbstractEventLoop) -> None:
+        self.full = False
+        self._server = server
+        self._limits = server.limits
+        self._loop = loop
+        self._reader = MessageReader(HttpRequestParser, server.limits.head, server.limits.fields)
+        self._deadline = Deadline(loop, self._too_late)
+        self._phase = _Phase.HEAD
+        self._begun = False
+        """Some of the head has come."""
+        self._head_only = False
+        self._paused = False
+        self._written = self._taken = 0
+        self._waiters: list[asyncio.Future[None]] = []
+        self._exchange: Exchange | None = None
+        self._peer = ""
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclasses
+        if not self._server.opened(self):
+            self.write(*answer_bytes(text(503, "there are too many connections"), closes=True, head_only=False))
+            self._end()
+            return
+        self._peer = str(transport.get_extra_info("peername")[0])
+        self._deadline.set(self._limits.idle_seconds)
+
+    def data_received(self, data: bytes) -> None:
+        if self._phase is _Phase.HEAD or self._phase is _Phase.BODY or self._phase is _Phase.ANSWER:
+            self._reader.feed(data)
+            self._advance()
+
+    def eof_received(self) -> None:
+        # Whoever sends no more is taken for gone: that is how clients leave, and there is no other sign of it.
+        self._left()
+        self._watch_writing()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._left()
+        self._deadline.stop()
+        self._server.closed(self)
+
+    def pause_writing(self) -> None:
+        self.full = True
+        self._watch_writing()
+
+    def resume_writing(self) -> None:
+        self.full = False
+        self._wake()
+        if self._phase is _Phase.ANSWER:
+            self._deadline.clear()
+        elif self._phase is _Phase.HEAD or self._phase is _Phase.BODY:
+            seconds = self._limits.idle_seconds if self._phase is _Phase.HEAD else self._limits.body_seconds
+            self._deadline.set(seconds)
+            self._advance()
+
+    # Reading.
+
+    def _advance(self) -> None:
+        """Read on, as far as there is something to read and nothing is being answered."""
+        try:
+            # While our answers are not taken, no further request is.
+            while not self.full:
+                if self._phase is _Phase.HEAD:
+                    if not self._read_head():
+                        break
+                elif self._phase is not _Phase.BODY or not self._read_body():
+                    break
+        except BadMessage as bad:
+            self._refuse(text(bad.status, str(bad)))
+        self._pace()
+
+    def _read_head(self) -> bool:
+        """Read the next head; False when it has not all come."""
+        data = self._reader.next_head()
+        if data is None:
+            if self._reader.waiting and not self._begun:
+                self._begun = True
+                self._deadline.set(self._limits.head_seconds)
+            return False
+        self._begun = False
+        self._head_only = data.startswith(b"HEAD ")
+        self._head = head = read_request_head(self._reader, data)
+        if (refusal := self._asked(head)) is not None:
+            self._turn_away(refusal)
+        elif head.length == 0:
+            self._reader.set_length(0)
+            self._dispatch(b"")
+        else:
+            self._begin_body()
+        return True
+
+    def _asked(self, head: RequestHead) -> Response | None:
+        admitted = False
+        try:
+            refusal = self._server.admit(head.method, head.target, head.headers)
+            admitted = True
+        finally:
+            if not admitted:
+                self._refuse(text(500, "something went wrong here"))
+        return refusal
+
+    def _turn_away(self, refusal: Response) -> None:
+        if self._head.length != 0:
+            self._refuse(refusal)
+            return
+        self._reader.set_length(0)
+        self._exchange_for(self._head).send(refusal)
+
+    def _begin_body(self) -> None:
+        length = self._head.length
+        if length is None:
+            self._reader.set_open()
+        elif length > THROWN_AWAY * self._limits.body:
+            raise BadMessage(413, "the body is too long")
+        else:
+            self._reader.set_length(length)
+        self._body = Body(self._limits.body)
+        self._phase = _Phase.BODY
+        if self._head.wants_continue and not self._reader.waiting:
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._deadline.set(self._limits.body_seconds)
+
+    def _read_body(self) -> bool:
+        """Read what has come of the body; False when that is not all."""
+        body, held = self._body, self._body.held
+        for piece in self._reader.body():
+            body.add(piece)
+        self._server.held += body.held - held
+        if body.size > THROWN_AWAY * self._limits.body:
+            raise BadMessage(413, "the body is too long")
+        if self._server.held > self._limits.bodies:
+            raise BadMessage(503, "too many bodies are held")
+        if not self._reader.complete:
+            return False
+        whole = body.whole()
+        if isinstance(whole, TooLong):
+            self._server.held -= body.held
+        self._dispatch(whole)
+        return True
+
+    def _dispatch(self, body: bytes | TooLong) -> None:
+        head = self._head
+        path, _, query = head.target.partition("?")
+        request = Request(head.method, path, query, head.headers, body, self._peer)
+        self._server.run(request, self._exchange_for(head))
+
+    def _exchange_for(self, head: RequestHead) -> Exchange:
+        self._phase = _Phase.ANSWER
+        self._deadline.clear()
+        self._exchange = Exchange(self, head_only=self._head_only, version_10=head.version_10)
+        return self._exchange
+
+    def _pace(self) -> None:
+        busy = self._phase is _Phase.ANSWER or self.full
+        if self._paused is not (busy and self._reader.waiting > READ_AHEAD):
+            self._paused = not self._paused
+            if self._paused:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    # Answering: what an exchange asks for.
+
+    def write(self, head: bytes, body: bytes = b"") -> None:
+        self._written += len(head) + len(body)
+        if len(body) > _JOINED:
+            self._transport.writelines((head, body))
+        else:
+            self._transport.write(head + body if body else head)
+
+    async def room(self) -> None:
+        waiter = self._loop.create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    def is_last(self) -> bool:
+        return self._server.stopping or not self._head.lives_on
+
+    def answered(self, *, closes: bool) -> None:
+        self._exchange = None
+        if self._phase is not _Phase.ANSWER:
+            return
+        if closes or self._server.stopping:
+            self._end()
+            return
+        self._phase = _Phase.HEAD
+        if not self.full:
+            self._deadline.set(self._limits.idle_seconds)
+        if self._reader.waiting:
+            # Not from here: a handler is at work.
+            self._loop.call_soon(self._advance)
+
+    def soon(self, callback: Callable[[], object]) -> None:
+        self._loop.call_soon(callback)
+
+    def abort(self) -> None:
+        self._left()
+        self._transport.abort()
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # Ending.
+
+    def end_if_idle(self) -> None:
+        """End, unless a request has begun."""
+        if self._phase is _Phase.HEAD and not self._reader.waiting:
+            self._end()
+
+    def _refuse(self, response: Response) -> None:
+        """The last answer, after which nothing more is read."""
+        self._leave(_Phase.REFUSED)
+        self.write(*answer_bytes(response, closes=True, head_only=self._head_only))
+        self._transport.write_eof()
+        self._deadline.set(LINGER)
+
+    def _end(self) -> None:
+        """Close, once what was written has been taken."""
+        self._leave()
+        self._transport.close()
+        self._watch_writing()
+
+    def _left(self) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.client_left()
+        self._leave()
+        self._wake()
+
+    def _leave(self, phase: _Phase = _Phase.ENDED) -> None:
+        if self._phase is _Phase.BODY:
+            self._server.held -= self._body.held
+        self._phase = phase
+
+    def _watch_writing(self) -> None:
+        self._taken = self._written - self._transport.get_write_buffer_size()
+        self._deadline.set(self._limits.write_seconds)
+
+    def _too_late(self) -> None:
+        if self._phase is _Phase.REFUSED:
+            self.abort()
+        elif self.full or self._phase is _Phase.ENDED:
+            if self._written - self._transport.get_write_buffer_size() > self._taken:
+                self._watch_writing()
+            else:
+                self.abort()
+        elif self._phase is _Phase.HEAD and not self._begun:
+            self._end()
+        else:
+            self._refuse(text(408, "the request did not come in time"))

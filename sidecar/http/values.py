@@ -1,0 +1,98 @@
+"""Requests, responses and their headers as values, and how a head is written. No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from sidecar.framing import TooLong
+
+BLANKS = " \t"
+
+
+class Repeated(ValueError):
+    """A header that may stand once stands more than once. `name` is which."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the header {name} stands more than once")
+        self.name = name
+
+
+class Headers:
+    """The fields of a head in their order: names in lower case, values without outer blanks, both latin-1 text."""
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
+        self._pairs = tuple((name.lower(), value.strip(BLANKS)) for name, value in pairs)
+
+    @classmethod
+    def normal(cls, pairs: Iterable[tuple[str, str]]) -> Headers:
+        """Of pairs whose names are in lower case and whose values have no outer blanks already."""
+        headers = cls.__new__(cls)
+        headers._pairs = tuple(pairs)
+        return headers
+
+    def get(self, name: str) -> str | None:
+        """The value of a header, by its name in lower case. Raises Repeated when there is more than one."""
+        found = None
+        for each, value in self._pairs:
+            if each == name:
+                if found is not None:
+                    raise Repeated(name)
+                found = value
+        return found
+
+    def all(self, name: str) -> list[str]:
+        """Every value of a header, by its name in lower case."""
+        return [value for each, value in self._pairs if each == name]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._pairs)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Headers) and self._pairs == other._pairs
+
+    def __hash__(self) -> int:
+        return hash(self._pairs)
+
+    def __repr__(self) -> str:
+        # Names only: values are nobody's business in a log.
+        return f"Headers({', '.join(name for name, _ in self._pairs)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as it came: `path` still percent-encoded, `query` without its `?`, `peer` the client's address."""
+
+    method: str
+    path: str
+    query: str
+    headers: Headers
+    body: bytes | TooLong
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole answer. How it is framed (its length, whether the connection lives on) is the server's to say."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+
+def field_lines(headers: Sequence[tuple[str, str]], not_these: frozenset[str]) -> str:
+    """The lines of a head. Raises ValueError for what would break it, and for any of the names in `not_these`."""
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    # A break within a name or a value would make two lines of it; the count tells.
+    if lines.count("\n") != len(headers) or not _LINES.fullmatch(lines):
+        raise ValueError("a header has characters that cannot be sent")
+    for name, _ in headers:
+        if name.lower() in not_these:
+            raise ValueError(f"the header {name.lower()} is not the caller's to send")
+    return lines
+
+
+_LINES = re.compile(r"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [\t\x20-\x7e\x80-\xff]*\r\n)*")

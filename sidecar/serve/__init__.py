@@ -1,0 +1,1 @@
+"""The ways to serve clients: one on standard input and output, or many over HTTP."""

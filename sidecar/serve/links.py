@@ -1,0 +1,40 @@
+"""Connections to servers, as the settings name them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from sidecar.errors import StartError
+from sidecar.http.client import parse
+from sidecar.settings import Settings, Upstream
+from sidecar.upstream.bridge import HttpLink
+from sidecar.upstream.child import ChildServer
+from sidecar.upstream.fixed import fixed_headers
+from sidecar.upstream.legacy import SseLink
+from sidecar.upstream.link import Link
+from sidecar.upstream.remote import Remote
+
+
+def links(settings: Settings) -> Callable[[], Awaitable[Link]]:
+    """What opens a connection to the server: a child, or a remote one. Raises `StartError` for what cannot work."""
+    upstream = settings.upstream
+    if upstream is None:
+        return lambda: ChildServer.start(settings.command, settings.max_message)
+    there = remote(upstream, settings.max_message)
+
+    async def http() -> Link:
+        return HttpLink(there)
+
+    async def sse() -> Link:
+        return await SseLink.connect(there)
+
+    return sse if upstream.legacy else http
+
+
+def remote(upstream: Upstream, limit: int) -> Remote:
+    """The remote server. Raises `StartError`."""
+    try:
+        origin, target = parse(upstream.url)
+    except ValueError as problem:
+        raise StartError(f"--upstream {upstream.url}: {problem}") from None
+    return Remote(origin, target, fixed_headers(upstream.headers), limit)

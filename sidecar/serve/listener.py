@@ -1,0 +1,188 @@
+"""Serving many clients over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol
+
+from sidecar import tasks
+from sidecar.admit.caller import Authenticator, authenticator
+from sidecar.admit.fetch import MAX_BYTES
+from sidecar.admit.hosts import Hosts
+from sidecar.caller import Caller
+from sidecar.downstream.guard import Guard
+from sidecar.downstream.hosted import Hosted
+from sidecar.downstream.legacy import METHODS as LEGACY_METHODS
+from sidecar.downstream.legacy import STREAM, Legacy
+from sidecar.downstream.relay import Relay, Tracked
+from sidecar.downstream.sessions import Table
+from sidecar.downstream.shared import Shared
+from sidecar.errors import SidecarError, StartError
+from sidecar.events import SessionsOpen
+from sidecar.http.client import HttpClient, parse
+from sidecar.http.server import Exchange, HttpServer, Limits
+from sidecar.http.values import Headers, Request, Response
+from sidecar.jsonrpc import Message
+from sidecar.policy.bundle import Bundle
+from sidecar.principal import Principal
+from sidecar.serve.links import links, remote
+from sidecar.serve.parts import Parts, state
+from sidecar.session import Route, Session
+from sidecar.settings import Jwt, Listen
+
+ENDPOINT: Final = "/mcp"
+METHODS: Final = {ENDPOINT: ("POST", "GET", "DELETE")}
+SWEEP: Final = 5.0
+"""Seconds between two looks for sessions that nobody uses."""
+DRAIN: Final = 20.0
+"""Seconds that calls in flight have to finish when we are asked to stop; Kubernetes allows 30 in all."""
+
+
+class Backend(Protocol):
+    """Whoever answers requests that were admitted."""
+
+    async def handle(self, request: Request, exchange: Exchange) -> None:
+        """Answer one request."""
+
+    def tools_changed(self) -> None:
+        """Tell clients that listen for it that the list of tools changed."""
+
+    def end_idle(self) -> None:
+        """End the sessions that nobody used for long."""
+
+    def end_streams(self) -> None:
+        """End what would last for ever: streams on which clients only listen."""
+
+    async def close(self) -> None:
+        """End every session and every server."""
+
+
+class Front:
+    """What a request meets first: `guard` is there once it is known which port we listen on."""
+
+    guard: Guard
+    backend: Backend
+
+    def admit(self, method: str, target: str, headers: Headers) -> Response | None:
+        """The refusal of a request by its head, or None."""
+        return self.guard.admit(method, target, headers)
+
+    async def handle(self, request: Request, exchange: Exchange) -> None:
+        """Answer one request."""
+        await self.backend.handle(request, exchange)
+
+
+async def serve(parts: Parts, who: Authenticator, asked_to_stop: asyncio.Event) -> int:
+    """Serve clients until we are asked to stop, then let calls in flight finish. Returns the exit status."""
+    listen = parts.settings.listen
+    assert listen is not None  # otherwise the client is on stdio
+    front = Front()
+    limits = Limits(body=parts.settings.max_message)
+    try:
+        server = await HttpServer.start(listen.address.host, listen.address.port, front.handle, limits, front.admit)
+    except OSError as error:
+        raise StartError(
+            f"cannot listen on {listen.address}: {error.strerror}; give another --bind or --port"
+        ) from None
+    hosts = Hosts(listen.address.host, server.port, listen.allow_hosts, listen.allow_origins)
+    methods = METHODS if listen.transport == "http" else LEGACY_METHODS
+    front.guard = Guard(methods, hosts, who, asked_to_stop.is_set)
+    front.backend = backend = _backend(parts, listen, front.guard)
+    try:
+        path = ENDPOINT if listen.transport == "http" else STREAM
+        host = f"[{listen.address.host}]" if ":" in listen.address.host else listen.address.host
+        state.info("listening on http://%s:%d%s", host, server.port, path)
+        state.info("ready")
+        watching = parts.watch(lambda bundle: check_scopes(bundle, who), backend.tools_changed)
+        sweeping = tasks.start(_sweep(backend))
+        await asked_to_stop.wait()
+        sweeping.cancel()
+        if watching is not None:
+            watching.cancel()
+        server.stop_accepting()
+        backend.end_streams()
+        await server.close(DRAIN)
+    finally:
+        await server.close(0)
+        await backend.close()
+    return 0
+
+
+def who_calls(listen: Listen) -> Authenticator:
+    """What callers have to show. Raises `StartError` and `UsageError`."""
+    jwt = listen.jwt or Jwt("", "", "")
+    return authenticator(listen.token_file, jwt.jwks or None, jwt.issuer, jwt.audience, _fetch)
+
+
+def check_scopes(bundle: Bundle, who: Authenticator) -> None:
+    """Whether the policy can be served to such callers. Raises `StartError`."""
+    if "principal" in bundle.terms.scopes and not who.knows_callers:
+        raise StartError(
+            "scope: principal needs callers that authenticate themselves: give --jwt-jwks or --auth-token-file"
+        )
+
+
+def _backend(parts: Parts, listen: Listen, guard: Guard) -> Backend:
+    settings, emit = parts.settings, parts.emit
+    numbers = itertools.count(1)
+
+    def caller(principal: Principal | None, *, alone: bool) -> Caller:
+        # A client without a session is counted as who it is, else as whoever shares this sidecar.
+        if alone:
+            return Caller(principal.key if principal is not None else parts.instance, principal=principal)
+        return Caller(f"{parts.instance}.{next(numbers)}", principal=principal)
+
+    def counted(count: int) -> None:
+        emit(SessionsOpen(settings.server, count))
+
+    def open_session(
+        principal: Principal | None, route: Route, announce: Callable[[Message], None], revision: str, *, alone: bool
+    ) -> Session:  # fmt: skip
+        return Session(
+            server=settings.server, caller=caller(principal, alone=alone), gate=parts.gate, emit=emit, route=route,
+            announce=announce, revision=revision,
+        )  # fmt: skip
+
+    def tracked_session(tracked: Tracked, principal: Principal | None, revision: str) -> Session:
+        return Session(
+            server=settings.server, caller=caller(principal, alone=True), gate=parts.gate, emit=emit,
+            route=tracked.route, announce=tracked.announce, resumable=True, revision=revision,
+        )  # fmt: skip
+
+    table = Table(asyncio.get_running_loop().time, counted, listen.max_sessions, listen.idle)
+    upstream = settings.upstream
+    if upstream is not None and listen.transport == "http" and not upstream.legacy:
+        return Relay(
+            remote(upstream, settings.max_message), guard, table, tracked_session, emit, settings.server,
+            credentials=upstream.forward_authorization,
+        )  # fmt: skip
+    opener = links(settings)
+    if listen.transport == "sse":
+        return Legacy(opener, guard, table, partial(open_session, alone=False))
+    shared = Shared(opener, partial(open_session, alone=True), emit, settings.server)
+    return Hosted(opener, guard, table, partial(open_session, alone=False), shared)
+
+
+async def _sweep(backend: Backend) -> None:
+    while True:
+        await asyncio.sleep(SWEEP)
+        backend.end_idle()
+
+
+async def _fetch(url: str) -> bytes:
+    """What a URL answers with status 200. Raises OSError, or `SidecarError` for any other answer."""
+    origin, target = parse(url)
+    client = HttpClient(origin)
+    try:
+        answer = await client.send("GET", target, [("accept", "application/json"), ("accept-encoding", "identity")])
+        body = await answer.read(MAX_BYTES)
+    finally:
+        await client.close()
+    if answer.status != 200 or not isinstance(body, bytes):
+        raise SidecarError(
+            f"{url} answered status {answer.status}" if isinstance(body, bytes) else f"{url} answered too much"
+        )
+    return body

@@ -1,0 +1,214 @@
+"""What every way to serve needs, built from the settings: where things are told, counted and decided."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from sidecar import tasks
+from sidecar.enforce import Gate
+from sidecar.engine import binary
+from sidecar.engine.engine import Engine
+from sidecar.engine.local import LocalEngine, local_engine
+from sidecar.engine.remote import remote_engine
+from sidecar.errors import StartError, StoreUnavailable
+from sidecar.events import Emit, Listener, fan_out
+from sidecar.http.endpoint import serve_gets
+from sidecar.ledger.sqlite import SqliteLedger
+from sidecar.ledger.values import Ledger
+from sidecar.observe.audit import Audit, installation_key
+from sidecar.observe.log import Log
+from sidecar.policy.bundle import Bundle
+from sidecar.reload import Reloader
+from sidecar.settings import Settings
+from sidecar.telemetry import telemetry
+from sidecar.text import visible
+from sidecar.workload import workload
+
+log = logging.getLogger("sidecar")
+state = logging.getLogger("sidecar.state")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A running engine and a gate in front of it; `instance` is our own name among all sidecars."""
+
+    settings: Settings
+    opa: Path
+    instance: str
+    emit: Emit
+    local: LocalEngine
+    gate: Gate
+
+    def watch(self, check: Callable[[Bundle], None], tools_changed: Callable[[], None]) -> asyncio.Task[None] | None:
+        """Take changed policy files into force, unless that is not wanted; `tools_changed` hears of other lists."""
+        settings, gate = self.settings, self.gate
+
+        def changed(old: Bundle, new: Bundle) -> None:
+            if gate.hidden_by(old) != gate.hidden_by(new):
+                tools_changed()
+            if old.terms.monitor != new.terms.monitor:
+                _say_mode(settings, new)
+
+        reloader = Reloader(
+            settings.policies, self.opa, settings.server, settings.policies_seen, self.local, self.emit, check, changed
+        )
+        return tasks.start(reloader.watch()) if settings.watch else None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Everybody who is told what happens, and under which name of ours."""
+
+    instance: str
+    state_dir: Path
+    emit: Emit
+    exposition: Callable[[str], tuple[bytes, str]] | None
+
+
+def told(settings: Settings, opa: Path, stack: AsyncExitStack) -> Told:
+    """Open the log, the audit log and the metrics. Raises `StartError`."""
+    instance = secrets.token_hex(4)
+    state_dir = _state_dir(settings.state_dir)
+    listeners: list[Listener] = [Log().hear]
+    stream = _audit_stream(settings.audit, state_dir, instance)
+    if stream is not None:
+        stack.callback(stream.close)
+        listeners.append(Audit(stream, _key(state_dir), instance).hear)
+    metrics = _metrics(settings, opa)
+    if metrics is not None:
+        listeners.append(metrics.hear)
+    return Told(instance, state_dir, fan_out(listeners), metrics.exposition if metrics is not None else None)
+
+
+async def ledger(settings: Settings, state_dir: Path, stack: AsyncExitStack) -> Ledger:
+    """Open the store of counters. Raises `StartError`."""
+    opened = await _ledger(settings, state_dir)
+    stack.push_async_callback(opened.close)
+    return opened
+
+
+async def parts(
+    settings: Settings, bundle: Bundle, opa: Path, told: Told, ledger: Ledger, stack: AsyncExitStack
+) -> Parts:  # fmt: skip
+    """Start the engine and build the gate in front of it. Raises `StartError`."""
+    local = await stack.enter_async_context(_engine(settings, opa, bundle, told.emit))
+    if told.exposition is not None:
+        await stack.enter_async_context(_telemetry(settings, told.exposition, local.engine))
+    gate = Gate(
+        server=settings.server, instance=told.instance, engine=local.engine, ledger=ledger, emit=told.emit,
+        mode=settings.mode, fail_open=settings.fail_open, workload=workload(os.environ),
+    )  # fmt: skip
+    _say_mode(settings, bundle)
+    if settings.fail_open:
+        log.warning("--state-fail-mode open: calls pass uncounted while the store cannot be used")
+    return Parts(settings, opa, told.instance, told.emit, local, gate)
+
+
+def _engine(settings: Settings, opa: Path, bundle: Bundle, emit: Emit) -> AbstractAsyncContextManager[LocalEngine]:
+    """The engine that decides: an OPA of our own, or the one that somebody else started."""
+    if settings.remote_opa is not None:
+        return remote_engine(
+            settings.remote_opa, bundle, server=settings.server, timeout=settings.opa_timeout,
+            remember=settings.remember, emit=emit,
+        )  # fmt: skip
+    return local_engine(
+        opa, bundle, server=settings.server, timeout=settings.opa_timeout, remember=settings.remember,
+        emit=emit, said=lambda line: log.warning("opa: %s", visible(line)),
+    )  # fmt: skip
+
+
+def _say_mode(settings: Settings, bundle: Bundle) -> None:
+    if (settings.mode or ("monitor" if bundle.terms.monitor else "enforce")) == "monitor":
+        log.warning("monitor mode: every call is forwarded, whatever policy says of it")
+
+
+def _state_dir(path: Path) -> Path:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (path / "events").mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StartError(
+            f"cannot write the state folder {path}: {error.strerror}; name another with --state-dir"
+        ) from None
+    return path
+
+
+def _audit_stream(audit: str | None, state_dir: Path, instance: str) -> IO[bytes] | None:
+    if audit == "off":
+        return None
+    if audit in ("stderr", "stdout"):
+        stream = sys.stderr if audit == "stderr" else sys.stdout
+        return open(stream.fileno(), "wb", buffering=0, closefd=False)
+    path = Path(audit) if audit else state_dir / "events" / f"{instance}.jsonl"
+    try:
+        return path.open("ab", buffering=0)
+    except OSError as error:
+        raise StartError(f"cannot write the audit log {path}: {error.strerror}; name another with --audit") from None
+
+
+def _key(state_dir: Path) -> bytes:
+    try:
+        return installation_key(state_dir)
+    except OSError as error:
+        raise StartError(
+            f"cannot write in {state_dir}: {error.strerror}; name another folder with --state-dir"
+        ) from None
+
+
+async def _ledger(settings: Settings, state_dir: Path) -> Ledger:
+    if settings.state_dsn is None:
+        try:
+            return SqliteLedger(state_dir / "counters.db", time.time)
+        except StoreUnavailable as error:
+            raise StartError(f"{error}; choose another folder with --state-dir") from None
+    # Only here: the library takes 130 ms to import.
+    from sidecar.ledger.redis import RedisLedger  # noqa: PLC0415
+
+    try:
+        ledger = RedisLedger(settings.state_dsn, settings.state_prefix, time.time)
+        await ledger.check()
+    except StoreUnavailable as error:
+        raise StartError(f"--state-dsn: {error}") from None
+    return ledger
+
+
+def _metrics(settings: Settings, opa: Path) -> Any:
+    if settings.telemetry is None:
+        return None
+    # Only here: the library takes 60 ms to import, and nobody asked for metrics otherwise.
+    from sidecar.observe.metrics import Metrics  # noqa: PLC0415
+
+    return Metrics(settings.server, binary.version_of(opa))
+
+
+@asynccontextmanager
+async def _telemetry(
+    settings: Settings, exposition: Callable[[str], tuple[bytes, str]], engine: Engine
+) -> AsyncIterator[None]:  # fmt: skip
+    address = settings.telemetry
+    assert address is not None  # otherwise there is nothing to expose
+    handler = telemetry(exposition, lambda: engine.trouble)
+    try:
+        server = await serve_gets(address.host, address.port, handler)
+    except OSError as error:
+        if settings.telemetry_must:
+            raise StartError(f"cannot listen on {address}: {error.strerror}; give another --telemetry") from None
+        # Many sidecars may run on one machine; a port that is taken must not keep an agent from its tools.
+        log.warning("no telemetry: cannot listen on %s: %s", address, error.strerror)
+        yield
+        return
+    state.info("telemetry on http://%s:%d/metrics", address.host, server.port)
+    try:
+        yield
+    finally:
+        await server.close()

@@ -1,0 +1,77 @@
+"""Serving one client on standard input and output."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from typing import Final
+
+from sidecar.caller import Caller
+from sidecar.downstream.stdio import StdioClient
+from sidecar.errors import StartError
+from sidecar.policy.bundle import Bundle
+from sidecar.serve.parts import Parts, state
+from sidecar.session import Route, Session
+from sidecar.upstream.link import Link
+
+JUDGE_SECONDS: Final = 0.3
+"""How long calls that are being judged when the client goes may still take."""
+FLUSH_SECONDS: Final = 0.5
+"""How long what waits for the client may take to be written at the end."""
+
+
+async def serve(parts: Parts, server: Link, asked_to_stop: asyncio.Event) -> int:
+    """Pass messages until the client goes, the server ends, or we are asked to stop; then end all in good order.
+
+    Returns the exit status.
+    """
+    settings, gate = parts.settings, parts.gate
+    client_gone = asyncio.Event()
+
+    # Whoever cannot keep up stops the other, so nothing is heaped up here; our refusals fill the client's pipe too.
+    full: set[str] = set()
+
+    def client_is_full(now: bool) -> None:
+        (full.add if now else full.discard)("client")
+        server.pause(now)
+        client.pause(bool(full))
+
+    def server_is_full(now: bool) -> None:
+        (full.add if now else full.discard)("server")
+        client.pause(bool(full))
+
+    client = StdioClient(settings.max_message, full=client_is_full, gone=client_gone.set)
+    session = Session(
+        server=settings.server, caller=Caller(parts.instance), gate=gate, emit=parts.emit,
+        route=Route(client.send, server.send),
+    )  # fmt: skip
+    server.begin(session.from_server, server_is_full, session.no_answer)
+    await client.open(sys.stdin.buffer, sys.stdout.buffer, session.from_client)
+    state.info("ready")
+    watching = parts.watch(check_scopes, session.tools_changed)
+    ended = asyncio.create_task(server.ended())
+    waits = [ended, *(asyncio.create_task(event.wait()) for event in (asked_to_stop, client_gone))]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    if client_gone.is_set() and not asked_to_stop.is_set():
+        # What came before the end of the input is judged, and forwarded or answered.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(JUDGE_SECONDS):
+                await gate.finish()
+    status = ended.result() if ended.done() else await server.stop(ask=asked_to_stop.is_set())
+    for task in (*waits, *([watching] if watching else [])):
+        task.cancel()
+    session.server_ended()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(JUDGE_SECONDS):
+            await gate.finish()  # lists that are being filtered, refusals that are being made
+    await client.close(FLUSH_SECONDS)
+    return status
+
+
+def check_scopes(bundle: Bundle) -> None:
+    """Whether the policy can be served here. Raises `StartError`."""
+    if "principal" in bundle.terms.scopes:
+        raise StartError(
+            "scope: principal needs callers that authenticate themselves: write session or global on stdio"
+        )

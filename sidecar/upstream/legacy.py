@@ -1,0 +1,144 @@
+"""A remote server by the legacy HTTP+SSE transport (revision 2024-11-05) as a connection.
+
+One stream brings everything that the server says, its first event names the address that messages are posted to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Final
+
+from sidecar import jsonrpc, tasks
+from sidecar.endtoend import Fields
+from sidecar.errors import StartError
+from sidecar.framing import TooLong
+from sidecar.http.client import Answer, Unreachable
+from sidecar.http.sse import Event
+from sidecar.jsonrpc import Request
+from sidecar.protocol import Outcome
+from sidecar.upstream.link import Full, Received, Unanswered
+from sidecar.upstream.remote import EVENTS, GONE, JSON, LOST, NOT_RUN, Remote, media_type, redirected
+
+CONNECT: Final = 10.0
+"""Seconds within which the server has to name the address."""
+MAX_UNDER_WAY: Final = 256
+"""Messages on their way to the server before nothing more is read from the client."""
+
+
+class SseLink:
+    """A connection that `connect` opened: the stream `answer`, with `events` of it, and where to post messages."""
+
+    def __init__(self, remote: Remote, answer: Answer, events: AsyncIterator[Event | TooLong], target: str) -> None:
+        self._remote = remote
+        self._answer = answer
+        self._events = events
+        self._target = target
+        self._unanswered: Unanswered = lambda id_, text, outcome: None
+        self._full: Full = lambda now: None
+        self._waiting: asyncio.Queue[bytes] = asyncio.Queue()
+        self._going = asyncio.Event()
+        self._going.set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    @classmethod
+    async def connect(cls, remote: Remote) -> SseLink:
+        """Open the stream. Raises `StartError` when the server does not offer it."""
+        answer = None
+        try:
+            async with asyncio.timeout(CONNECT):
+                answer = await remote.send(
+                    "GET", [("accept", EVENTS), ("accept-encoding", "identity"), *remote.fixed()]
+                )
+                if answer.status != 200 or media_type(answer.headers) != EVENTS:
+                    text = redirected(answer.status) or f"the MCP server answered status {answer.status} and no stream"
+                    raise StartError(text)
+                events = _events(remote, answer)
+                async for event in events:
+                    if isinstance(event, Event) and event.type == "endpoint" and event.data:
+                        return cls(remote, answer, events, remote.within(event.data))
+                raise StartError("the MCP server ended its stream before it named an address")
+        except TimeoutError:
+            text = f"the MCP server named no address within {CONNECT:g} s"
+        except ConnectionError:
+            text = GONE
+        except ValueError as problem:
+            text = str(problem)
+        finally:
+            pass
+        if answer is not None:
+            answer.abort()
+        raise StartError(text)
+
+    def begin(self, received: Received, full: Full, unanswered: Unanswered) -> None:
+        self._full, self._unanswered = full, unanswered
+        self._tasks = [tasks.start(self._hear(received)), tasks.start(self._post())]
+
+    def send(self, message: bytes) -> None:
+        self._waiting.put_nowait(message)
+        if self._waiting.qsize() == MAX_UNDER_WAY:
+            self._full(True)
+
+    def pause(self, stop: bool) -> None:
+        (self._going.clear if stop else self._going.set)()
+
+    async def ended(self) -> int:
+        return await asyncio.shield(self._ended)
+
+    async def stop(self, ask: bool) -> int:
+        self.close()
+        return await self.ended()
+
+    def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self._answer.abort()
+        self._end(0)
+
+    def _end(self, status: int) -> None:
+        if not self._ended.done():
+            self._ended.set_result(status)
+
+    async def _hear(self, received: Received) -> None:
+        with contextlib.suppress(ConnectionError, ValueError):
+            async for event in self._events:
+                await self._going.wait()
+                if isinstance(event, TooLong):
+                    received(event)
+                elif event.data and event.type == "message":
+                    received(event.data.encode())
+        self._answer.abort()
+        self._end(1)
+
+    async def _post(self) -> None:
+        """Send what waits, one after the other: the order is the client's. Answers come on the stream."""
+        headers: Fields = [("content-type", JSON), ("accept-encoding", "identity")]
+        while True:
+            message = await self._waiting.get()
+            if self._waiting.qsize() == MAX_UNDER_WAY - 1:
+                self._full(False)
+            text, outcome = None, Outcome.UNKNOWN
+            try:
+                answer = await self._remote.send(
+                    "POST", [*headers, *self._remote.fixed()], message, target=self._target
+                )
+                answer.abort()
+                if answer.status >= 300:
+                    text = redirected(answer.status) or f"the MCP server answered status {answer.status}"
+                    outcome = Outcome.ERROR if answer.status in NOT_RUN else Outcome.UNKNOWN
+            except Unreachable:
+                text, outcome = GONE, Outcome.ERROR
+            except ConnectionError:
+                text = LOST
+            read = jsonrpc.read(message)
+            if text is not None and isinstance(read, Request):
+                self._unanswered(read.id, text, outcome)
+
+
+async def _events(remote: Remote, answer: Answer) -> AsyncIterator[Event | TooLong]:
+    reader = remote.events()
+    async for chunk in answer.chunks():
+        for event in reader.feed(chunk):
+            yield event

@@ -1,0 +1,68 @@
+"""A remote MCP server at one URL: requests to it, with the operator's own headers on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import urljoin, urlsplit
+
+from sidecar.endtoend import Fields
+from sidecar.http.client import Answer, HttpClient, Origin
+from sidecar.http.sse import EventReader
+from sidecar.http.values import Headers
+
+EVENTS: Final = "text/event-stream"
+JSON: Final = "application/json"
+MAX_REFUSAL: Final = 64 << 10
+"""Bytes of an answer with an error status that are looked at."""
+NOT_RUN: Final = (400, 401, 403, 404, 405, 406, 413, 415, 429, *range(300, 400))
+"""Statuses by which a server says that it did not even begin with a message."""
+
+GONE: Final = "the MCP server cannot be reached"
+LOST: Final = "the connection to the MCP server was lost before it answered: the call may have run"
+
+
+class Remote:
+    """The server at `target` of `origin`; `fixed` gives the operator's headers, `limit` bounds a message in bytes."""
+
+    def __init__(self, origin: Origin, target: str, fixed: Callable[[], Fields], limit: int) -> None:
+        self.limit = limit
+        self.target = target
+        self.fixed = fixed
+        self._origin = origin
+        self._client = HttpClient(origin)
+
+    async def send(self, method: str, headers: Fields, body: bytes = b"", *, target: str | None = None) -> Answer:
+        """Make a request. Raises `Unreachable` when it certainly did not arrive, `Lost` when it may have."""
+        return await self._client.send(method, target or self.target, headers, body)
+
+    def events(self) -> EventReader:
+        """A reader of the events of one stream."""
+        return EventReader(self.limit)
+
+    def within(self, address: str) -> str:
+        """The target of an address that the server names. Raises ValueError when that is not on the server itself."""
+        whole = urlsplit(urljoin(f"{self._url}{self.target}", address))
+        if f"{whole.scheme}://{whole.netloc}" != self._url:
+            raise ValueError("the server names an address of another server")
+        return whole.path + (f"?{whole.query}" if whole.query else "")
+
+    async def close(self) -> None:
+        """Drop every connection."""
+        await self._client.close()
+
+    @property
+    def _url(self) -> str:
+        return f"{'https' if self._origin.secure else 'http'}://{self._origin.host_header}"
+
+
+def media_type(headers: Headers) -> str:
+    """The media type of a body, without parameters; empty where none is said."""
+    return (headers.all("content-type") or [""])[0].partition(";")[0].strip().lower()
+
+
+def redirected(status: int) -> str | None:
+    """What to say of a redirect: we do not follow, because the server may be anybody's. None for other statuses."""
+    if not 300 <= status < 400:
+        return None
+    return f"the MCP server redirects (status {status}): give --upstream the address that it redirects to"

@@ -1,0 +1,19 @@
+"""Which workload we are, as Kubernetes' downward API says it; nothing outside Kubernetes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from sidecar.text import visible
+
+MAX_LENGTH: Final = 253
+"""Characters of a name; no name in Kubernetes is longer."""
+
+_VARIABLES: Final = {"pod": "POD_NAME", "namespace": "POD_NAMESPACE", "service_account": "SERVICE_ACCOUNT"}
+
+
+def workload(environ: Mapping[str, str]) -> dict[str, str]:
+    """The names that are set, each bounded and with nothing invisible in it."""
+    named = {name: environ.get(variable, "") for name, variable in _VARIABLES.items()}
+    return {name: visible(value[:MAX_LENGTH])[:MAX_LENGTH] for name, value in named.items() if value}

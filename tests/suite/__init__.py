@@ -1,0 +1,1 @@
+"""`make conformance`: the official MCP conformance suite against a server, directly and through the sidecar."""

@@ -1,0 +1,40 @@
+"""The ways from a client to a server: the transport on either side, with or without the sidecar, the era. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+import pytest
+
+Transport: TypeAlias = Literal["stdio", "http", "sse"]
+Era: TypeAlias = Literal["legacy", "2026-07-28"]
+TRANSPORTS: Final[tuple[Transport, ...]] = ("stdio", "http", "sse")
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """`client` is the client's transport and `server` the server's; with nothing between them they are the same."""
+
+    client: Transport
+    server: Transport
+    direct: bool
+    era: Era
+
+    def __str__(self) -> str:
+        return f"{self.client}-{self.server}{'-direct' if self.direct else ''}-{self.era}"
+
+
+def _ways(direct: bool, era: Era) -> tuple[Way, ...]:
+    """Every way of a kind. The older HTTP transport does not have the revision that knows no handshake."""
+    transports = TRANSPORTS if era == "legacy" else TRANSPORTS[:2]
+    pairs = [(client, server) for client in transports for server in transports if client == server or not direct]
+    return tuple(Way(client, server, direct, era) for client, server in pairs)
+
+
+LEGACY: Final = _ways(True, "legacy") + _ways(False, "legacy")
+MODERN: Final = _ways(True, "2026-07-28") + _ways(False, "2026-07-28")
+
+every_way: Final = pytest.mark.parametrize("connection", LEGACY + MODERN, indirect=True, ids=str)
+legacy_ways: Final = pytest.mark.parametrize("connection", LEGACY, indirect=True, ids=str)
+modern_ways: Final = pytest.mark.parametrize("connection", MODERN, indirect=True, ids=str)
