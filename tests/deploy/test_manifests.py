@@ -6,12 +6,14 @@ import functools
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import kubernetes_validate
 import pytest
+import typer
 import yaml
 
+from sidecar.cli import app
 from sidecar.engine.process import _configuration
 from tests.support import ROOT, SIDECAR
 from tests.support.pod_opa import container as container_of_base
@@ -139,6 +141,19 @@ def test_a_variable_stands_after_those_that_it_is_made_of(name: str) -> None:
         for item in container.get("env", ()):
             assert set(re.findall(r"\$\((\w+)\)", item.get("value", ""))) <= known
             known.add(item["name"])
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_setting_is_one_that_the_sidecar_knows(name: str) -> None:
+    run = cast("Any", typer.main.get_command(app)).commands["run"]
+    known = {variable for option in run.params for variable in _as_list(getattr(option, "envvar", None))}
+    given = {variable for variable in env(containers(name)["sidecar"]) if variable.startswith("SIDECAR_")}
+    assert given
+    assert given <= known
+
+
+def _as_list(value: str | list[str] | None) -> list[str]:
+    return [value] if isinstance(value, str) else value or []
 
 
 @pytest.mark.parametrize("name", EVERY)
