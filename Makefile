@@ -11,10 +11,10 @@ PIP_INSTALL := pip install --disable-pip-version-check --progress-bar off --quie
 PIN := uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test rebuild conformance check lint type rego opa redis node sdk1 bench clean golden pins wheel manifests image
+.PHONY: help setup demo test rebuild conformance check lint type rego opa redis node sdk1 bench clean golden pins wheel manifests image pod-test
 
 help: ## list the verbs
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 setup: $(STAMP) opa ## the environment in .venv and OPA in .tools
 
@@ -23,7 +23,7 @@ demo: setup ## an agent, the real OKX server, and the sidecar between them
 
 test: setup redis node sdk1 manifests ## every test, the Rego ones included; the slow ones last
 	$(OPA) test --fail-on-empty rego
-	$(BIN)/pytest -m "not slow and not rebuild"
+	$(BIN)/pytest -m "not slow and not rebuild and not pod"
 	$(BIN)/pytest -m slow
 
 rebuild: setup ## that another build of OPA gives the very same bytes
@@ -82,6 +82,9 @@ image: setup ## the images, built with podman from this machine's wheel; BASE=IM
 	@.ci/install-podman
 	@deploy/wheel/build $$(uname -m | sed -e s/x86_64/amd64/ -e s/aarch64/arm64/)
 	@deploy/build-image
+
+pod-test: manifests image ## a pod of the manifests, played by podman: calls, what dies, what is drained
+	$(BIN)/pytest -m pod
 
 golden: setup ## write the compiled example policies again
 	@for policy in policies/*.yaml; do \
