@@ -14,7 +14,7 @@ PIN := uv pip compile --universal --python-version 3.11 --upgrade --generate-has
 .PHONY: help setup demo test rebuild conformance check lint type rego opa redis node sdk1 bench clean golden pins wheel manifests image pod-test
 
 help: ## list the verbs
-	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: $(STAMP) opa ## the environment in .venv and OPA in .tools
 
@@ -95,6 +95,7 @@ pins: $(STAMP) ## pin every dependency again, to the newest that fits
 	$(BIN)/$(PIN) --extra dev pyproject.toml -o .ci/requirements.txt
 	$(BIN)/$(PIN) --constraint .ci/requirements.txt pyproject.toml -o deploy/requirements.txt
 	echo 'mcp<2' | $(BIN)/$(PIN) - -o .ci/requirements-v1.txt
+	@# Of the Node packages those that package.json names stay as they are; what they need is renewed.
 	cd tests/node && $(abspath $(BIN))/npm update --package-lock-only
 
 clean: ## remove everything that was built

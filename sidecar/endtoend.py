@@ -36,7 +36,7 @@ def onward(headers: Iterable[tuple[str, str]], fixed: Fields, *, credentials: bo
     if not credentials:
         stays |= _CREDENTIALS
     passed = [(name, value) for name, value in fields if name not in stays]
-    return [*passed, ("accept-encoding", "identity"), *fixed]
+    return [*passed, *fixed]
 
 
 def back(headers: Iterable[tuple[str, str]], *, cookies: bool) -> Fields:

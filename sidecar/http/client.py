@@ -351,7 +351,7 @@ class _Connection(asyncio.Protocol):
         except asyncio.CancelledError:
             if waiter.cancelled():
                 self.drop("the request was given up")
-            else:
+            elif waiter.exception() is None:
                 # The answer came in the same moment; it may be complete, and the connection another's already.
                 waiter.result().abort()
             raise

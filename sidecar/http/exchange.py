@@ -79,8 +79,8 @@ class Exchange:
         self.write_now(data)
         if self._outlet.full:
             await self._outlet.room()
-            if self.gone:
-                raise Gone
+        if self.gone:
+            raise Gone
 
     def write_now(self, data: bytes) -> None:
         """One chunk without waiting, for small ones that come seldom. Raises Gone."""

@@ -50,7 +50,7 @@ def read_request_head(reader: MessageReader, head: bytes) -> RequestHead:
 
 # Paths only: no absolute form, no authority, no `*`; those are for proxies that are asked as such.
 _REQUEST_LINE = re.compile(rb"([A-Za-z-]+) (/[!\"$-~]*) HTTP/1\.([01])\r\n")
-_OTHER_VERSION = re.compile(rb"[A-Za-z-]+ [!-~]+ HTTP/[0-9](?:\.[0-9])?\r\n")
+_OTHER_VERSION = re.compile(rb"[A-Za-z-]+ [!-~]+ HTTP/(?!1\.[01]\r)[0-9](?:\.[0-9])?\r\n")
 _LENGTH = re.compile(r"[0-9]{1,15}")
 
 

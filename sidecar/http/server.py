@@ -338,6 +338,10 @@ class _Connection(asyncio.Protocol):
     # Answering: what an exchange asks for.
 
     def write(self, head: bytes, body: bytes = b"") -> None:
+        if self._transport.is_closing():
+            # The loop knows that the client left and will tell us; a handler that goes on writing has to see it now.
+            self._left()
+            return
         self._written += len(head) + len(body)
         if len(body) > _JOINED:
             self._transport.writelines((head, body))

@@ -76,7 +76,8 @@ class EventReader:
         """Where in `data` the block ends that is held and goes on at `start`; -1 when it does not."""
         if self._block.endswith(b"\n") and data.startswith(b"\n", start):
             return start + 1
-        return data.find(b"\n\n", start) + 2 or -1
+        found = data.find(b"\n\n", start)
+        return found + 2 if found >= 0 else -1
 
     def _hold(self, part: bytes) -> None:
         self._block += part

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
@@ -23,7 +24,7 @@ from sidecar.downstream.shared import Shared
 from sidecar.errors import SidecarError, StartError
 from sidecar.events import SessionsOpen
 from sidecar.http.client import HttpClient, parse
-from sidecar.http.server import Exchange, HttpServer, Limits
+from sidecar.http.server import Exchange, Gone, HttpServer, Limits
 from sidecar.http.values import Headers, Request, Response
 from sidecar.jsonrpc import Message
 from sidecar.policy.bundle import Bundle
@@ -32,6 +33,8 @@ from sidecar.serve.links import links, remote
 from sidecar.serve.parts import Parts, state
 from sidecar.session import Route, Session
 from sidecar.settings import Jwt, Listen
+
+log = logging.getLogger("sidecar")
 
 ENDPOINT: Final = "/mcp"
 METHODS: Final = {ENDPOINT: ("POST", "GET", "DELETE")}
@@ -71,8 +74,15 @@ class Front:
         return self.guard.admit(method, target, headers)
 
     async def handle(self, request: Request, exchange: Exchange) -> None:
-        """Answer one request."""
-        await self.backend.handle(request, exchange)
+        """Answer one request. A defect of ours ends that one and no other: there are other agents here."""
+        try:
+            await self.backend.handle(request, exchange)
+        except (Gone, asyncio.CancelledError):
+            raise
+        except Exception:  # noqa: BLE001 - whatever it is, this request gets no usable answer, and it is told
+            log.critical("internal error, one request is refused", exc_info=True)
+            if not exchange.gone:
+                exchange.abort()
 
 
 async def serve(parts: Parts, who: Authenticator, asked_to_stop: asyncio.Event) -> int:
@@ -177,7 +187,7 @@ async def _fetch(url: str) -> bytes:
     origin, target = parse(url)
     client = HttpClient(origin)
     try:
-        answer = await client.send("GET", target, [("accept", "application/json"), ("accept-encoding", "identity")])
+        answer = await client.send("GET", target, [("accept", "application/json")])
         body = await answer.read(MAX_BYTES)
     finally:
         await client.close()

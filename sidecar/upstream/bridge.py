@@ -198,7 +198,7 @@ class HttpLink:
             self._spawn(self._listen())
 
     def _headers(self, request: Request | None = None) -> Fields:
-        headers = [("content-type", JSON), ("accept", f"{JSON}, {EVENTS}"), ("accept-encoding", "identity")]
+        headers = [("content-type", JSON), ("accept", f"{JSON}, {EVENTS}")]
         if request is not None and self._stateless:
             tool = (request.params or {}).get("name")
             headers += mirrored.headers_of(request, self._marks.get(tool) if type(tool) is str else None).items()

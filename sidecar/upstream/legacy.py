@@ -49,9 +49,7 @@ class SseLink:
         answer = None
         try:
             async with asyncio.timeout(CONNECT):
-                answer = await remote.send(
-                    "GET", [("accept", EVENTS), ("accept-encoding", "identity"), *remote.fixed()]
-                )
+                answer = await remote.send("GET", [("accept", EVENTS), *remote.fixed()])
                 if answer.status != 200 or media_type(answer.headers) != EVENTS:
                     text = redirected(answer.status) or f"the MCP server answered status {answer.status} and no stream"
                     raise StartError(text)
@@ -114,7 +112,7 @@ class SseLink:
 
     async def _post(self) -> None:
         """Send what waits, one after the other: the order is the client's. Answers come on the stream."""
-        headers: Fields = [("content-type", JSON), ("accept-encoding", "identity")]
+        headers: Fields = [("content-type", JSON)]
         while True:
             message = await self._waiting.get()
             if self._waiting.qsize() == MAX_UNDER_WAY - 1:

@@ -20,8 +20,7 @@ from mcp_types import CallToolResult, TextContent, Tool
 
 from sidecar.protocol import DENIED
 from tests.peers.servers import SERVERS, Server
-from tests.support.listener import Listener, sidecar
-from tests.support.peer import SECONDS
+from tests.support.listener import START_SECONDS, Listener, sidecar
 
 pytestmark = pytest.mark.slow
 
@@ -121,13 +120,13 @@ async def client(server: Server, target: Sequence[str], folder: Path) -> AsyncIt
         if first.endswith("/sse"):
             transport: Transport = sse_client(first, headers)
         elif first.startswith("http://"):
-            http = await stack.enter_async_context(httpx2.AsyncClient(headers=headers, timeout=SECONDS))
+            http = await stack.enter_async_context(httpx2.AsyncClient(headers=headers, timeout=START_SECONDS))
             transport = streamable_http_client(first, http_client=http)
         else:
             parameters = StdioServerParameters(command=first, args=rest, env={**server.env, "HOME": str(folder)})
             transport = stdio_client(parameters, errlog=errors)
         try:
-            yield await stack.enter_async_context(Client(transport, read_timeout_seconds=SECONDS))
+            yield await stack.enter_async_context(Client(transport, read_timeout_seconds=START_SECONDS))
         finally:
             print((folder / "stderr.txt").read_text(errors="replace")[-3000:])  # shown where a test fails
 

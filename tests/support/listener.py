@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from tests.support import ROOT, SIDECAR
-from tests.support.peer import SECONDS, Peer, until
+from tests.support.peer import Peer, until
 
 ALLOW_ALL: Final = "default: allow\ntools: {}\n"
 """A policy that refuses nothing, so that whatever differs is a fault of the transport."""
+
+START_SECONDS: Final = 30.0
+"""Longest wait for a program to listen; some import for many seconds on a busy machine."""
 
 LISTENING: Final = r"listening on (http://\S+)\n"
 
@@ -50,7 +53,7 @@ class Listener(Peer):
             self.process.send_signal(signal.SIGTERM)
 
     def _wait_for(self, what: str, true: Callable[[], bool]) -> None:
-        until(lambda: true() or self.process.poll() is not None, SECONDS, f"{what!r} of {self.process.args!r}")
+        until(lambda: true() or self.process.poll() is not None, START_SECONDS, f"{what!r} of {self.process.args!r}")
         if not true():
             raise RuntimeError(f"it ended with status {self.process.poll()} and said: {self.errors[-2000:]}")
 
@@ -66,4 +69,6 @@ def sidecar(folder: Path, policy: str, *options: str) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "policy.yaml").write_text(policy)
     where = ["--state-dir", str(folder / "state"), "--telemetry", "127.0.0.1:0", "--server", "peer"]
-    return [str(SIDECAR), "run", "-c", str(folder / "policy.yaml"), *where, *options]
+    # On a busy machine the engine may take longer than a user would wait; that is not what these tests are about.
+    patient = ["--opa-timeout", "10s"]
+    return [str(SIDECAR), "run", "-c", str(folder / "policy.yaml"), *where, *patient, *options]

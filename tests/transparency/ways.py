@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -35,6 +36,15 @@ def _ways(direct: bool, era: Era) -> tuple[Way, ...]:
 LEGACY: Final = _ways(True, "legacy") + _ways(False, "legacy")
 MODERN: Final = _ways(True, "2026-07-28") + _ways(False, "2026-07-28")
 
-every_way: Final = pytest.mark.parametrize("connection", LEGACY + MODERN, indirect=True, ids=str)
-legacy_ways: Final = pytest.mark.parametrize("connection", LEGACY, indirect=True, ids=str)
-modern_ways: Final = pytest.mark.parametrize("connection", MODERN, indirect=True, ids=str)
+
+def _over(ways: Sequence[Way]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("connection", ways, indirect=True, ids=str)
+
+
+every_way: Final = _over(LEGACY + MODERN)
+legacy_ways: Final = _over(LEGACY)
+modern_ways: Final = _over(MODERN)
+
+# Where several clients come to the same program; on stdio each starts its own.
+shared_ways: Final = _over([way for way in LEGACY + MODERN if way.client != "stdio"])
+shared_legacy_ways: Final = _over([way for way in LEGACY if way.client != "stdio"])

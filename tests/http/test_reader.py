@@ -1,0 +1,52 @@
+"""The reader of messages: it never reads beyond the message that is being read, wherever the bytes are cut."""
+
+from __future__ import annotations
+
+import pytest
+from httptools import HttpRequestParser
+
+from sidecar.http.reader import MessageReader
+
+HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+BODIES = {
+    b"3\r\nabc\r\n0\r\n\r\n": b"abc",
+    b"4\r\n\r\n\r\n\r\n0\r\n\r\n": b"\r\n\r\n",
+    b"5\r\n\r\n\r\nx\r\n00;a=b\r\nX: y\r\nZ: \r\n\r\n": b"\r\n\r\nx",
+    b"3\r\nabc\r\n2\r\n\r\n\r\n0\r\n\r\n": b"abc\r\n",
+    b"0\r\n\r\n": b"",
+}
+
+
+def bodies(*parts: bytes) -> list[bytes]:
+    """The bodies of all messages in chunks that come in these parts."""
+    reader = MessageReader(HttpRequestParser, 1000, 10)
+    found: list[bytes] = []
+    reading = False
+    for part in parts:
+        reader.feed(part)
+        while True:
+            if not reading:
+                head = reader.next_head()
+                if head is None:
+                    break
+                reader.read_head(head)
+                reader.set_open()
+                found.append(b"")
+                reading = True
+            found[-1] += b"".join(reader.body())
+            if not reader.complete:
+                break
+            reading = False
+    assert not reader.waiting
+    assert not reading
+    return found
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_a_chunked_message_ends_where_it_ends_wherever_the_bytes_are_cut(body: bytes) -> None:
+    stream = (HEAD + body) * 2
+    expected = [BODIES[body]] * 2
+    for first in range(len(stream) + 1):
+        assert bodies(stream[:first], stream[first:]) == expected
+        for second in range(first, min(first + 6, len(stream))):
+            assert bodies(stream[:first], stream[first:second], stream[second:]) == expected
