@@ -1,4 +1,4 @@
-"""A client of the official SDK that calls one tool and prints what came as a line of JSON: `URL HOST TOOL [TEXT]`."""
+"""A client of the official SDK that calls one tool and prints what came as its first line: `URL HOST TOOL [TEXT]`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ async def main(url: str, host: str, tool: str, text: str = "") -> None:
             httpx2.AsyncClient(headers={"Host": host}, timeout=SECONDS) as http,
             Client(streamable_http_client(url, http_client=http), read_timeout_seconds=SECONDS) as client,
         ):
+            await client.list_tools()  # the SDK would do so after the call, to check the answer's shape
             found = await client.call_tool(tool, {"text": text})
             print(json.dumps(found.model_dump(by_alias=True, mode="json", exclude_none=True)))
     except Exception as error:  # noqa: BLE001 - of whatever kind: the test looks at it
