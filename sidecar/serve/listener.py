@@ -79,7 +79,7 @@ class Front:
             await self.backend.handle(request, exchange)
         except (Gone, asyncio.CancelledError):
             raise
-        except Exception:  # noqa: BLE001 - whatever it is, this request gets no usable answer, and it is told
+        except Exception:
             log.critical("internal error, one request is refused", exc_info=True)
             if not exchange.gone:
                 exchange.abort()

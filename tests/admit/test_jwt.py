@@ -11,10 +11,10 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from sidecar.admit.watched import LOOK
 
 from sidecar.admit.jwt import MAX_REMEMBERED, JwtVerifier
 from sidecar.admit.refusal import NotYet, Rejected
-from sidecar.admit.watched import LOOK
 from sidecar.errors import StartError, UsageError
 from sidecar.principal import Principal
 from tests.admit import (

@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 
 import pytest
+from sidecar.admit.watched import LOOK
 
 from sidecar.admit.bearer import TokenFile
-from sidecar.admit.watched import LOOK
 from sidecar.errors import StartError
 from sidecar.principal import Principal
 from tests.admit import Clock

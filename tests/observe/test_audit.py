@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.decision import Violation
 from sidecar.caller import Caller
+from sidecar.decision import Violation
 from sidecar.events import Event, Passed, Refused, StoreFailed
 from sidecar.observe.audit import Audit, installation_key
 from tests.observe import BUNDLE, SECRET, decided, denied
