@@ -439,8 +439,8 @@ class _Connection(asyncio.Protocol):
         else:
             self._reader.set_open()
             self._until_end = coding is None
-        for value in headers.all("keep-alive"):
-            self._obey(value)
+        if (keep_alive := headers.get("keep-alive")) is not None:
+            self._obey(keep_alive)
         self._deadline.clear()
         self._answer = Answer(status, headers, self)
         waiter, self._waiter = self._waiter, None

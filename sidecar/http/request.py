@@ -33,7 +33,8 @@ def read_request_head(reader: MessageReader, head: bytes) -> RequestHead:
     try:
         if headers.get("host") is None and not version_10:
             raise BadMessage(400, "there is no Host")
-        if (headers.get("content-encoding") or "identity").lower() != "identity":
+        encoding = headers.get("content-encoding")
+        if encoding is not None and encoding.lower() != "identity":
             raise BadMessage(415, "the body must not be encoded")
         return RequestHead(
             method=line[1].decode(),
@@ -68,13 +69,10 @@ def _length(headers: Headers, version_10: bool) -> int | None:
 
 
 def _wants_continue(headers: Headers) -> bool:
-    match headers.all("expect"):
-        case []:
-            return False
-        case [value] if value.lower() == "100-continue":
-            return True
-        case _:
-            raise BadMessage(417, "only 100-continue can be expected")
+    expected = headers.get("expect")
+    if expected is not None and expected.lower() != "100-continue":
+        raise BadMessage(417, "only 100-continue can be expected")
+    return expected is not None
 
 
 _UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n)", re.IGNORECASE)

@@ -258,9 +258,8 @@ class _Connection(asyncio.Protocol):
         self._head = head = read_request_head(self._reader, data)
         if (refusal := self._asked(head)) is not None:
             self._turn_away(refusal)
-        elif head.length == 0:
-            self._reader.set_length(0)
-            self._dispatch(b"")
+        elif head.length is not None and head.length <= min(self._reader.waiting, self._limits.body):
+            self._read_at_once(head.length)
         else:
             self._begin_body()
         return True
@@ -281,6 +280,14 @@ class _Connection(asyncio.Protocol):
             return
         self._reader.set_length(0)
         self._exchange_for(self._head).send(refusal)
+
+    def _read_at_once(self, length: int) -> None:
+        """Read a body that has come with its head, as most do."""
+        self._reader.set_length(length)
+        if self._server.held + length > self._limits.bodies:
+            raise BadMessage(503, "too many bodies are held")
+        self._server.held += length
+        self._dispatch(b"".join(self._reader.body()) if length else b"")
 
     def _begin_body(self) -> None:
         length = self._head.length

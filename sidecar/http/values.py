@@ -22,27 +22,27 @@ class Repeated(ValueError):
 class Headers:
     """The fields of a head in their order: names in lower case, values without outer blanks, both latin-1 text."""
 
-    __slots__ = ("_pairs",)
+    __slots__ = ("_by_name", "_pairs")
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
-        self._pairs = tuple((name.lower(), value.strip(BLANKS)) for name, value in pairs)
+        self._pairs = tuple([(name.lower(), value.strip(BLANKS)) for name, value in pairs])
+        self._by_name = dict(self._pairs)
 
     @classmethod
     def normal(cls, pairs: Iterable[tuple[str, str]]) -> Headers:
         """Of pairs whose names are in lower case and whose values have no outer blanks already."""
         headers = cls.__new__(cls)
         headers._pairs = tuple(pairs)
+        headers._by_name = dict(headers._pairs)
         return headers
 
     def get(self, name: str) -> str | None:
         """The value of a header, by its name in lower case. Raises Repeated when there is more than one."""
-        found = None
-        for each, value in self._pairs:
-            if each == name:
-                if found is not None:
-                    raise Repeated(name)
-                found = value
-        return found
+        value = self._by_name.get(name)
+        # Most heads have no name twice.
+        if value is not None and len(self._by_name) != len(self._pairs) and len(self.all(name)) > 1:
+            raise Repeated(name)
+        return value
 
     def all(self, name: str) -> list[str]:
         """Every value of a header, by its name in lower case."""

@@ -11,7 +11,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from sidecar.admit.watched import LOOK
+from sidecar.watched import LOOK
 
 from sidecar.admit.jwt import MAX_REMEMBERED, JwtVerifier
 from sidecar.admit.refusal import NotYet, Rejected

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from sidecar.admit.watched import LOOK
+from sidecar.watched import LOOK
 
 from sidecar.admit.bearer import TokenFile
 from sidecar.errors import StartError

@@ -68,7 +68,7 @@ REFUSED: dict[str, tuple[int, bytes]] = {
     "identity, gzip": (415, post(b"Content-Encoding: identity, gzip\r\n", FIVE, body=b"hello")),
     "two encodings": (400, post(b"Content-Encoding: identity\r\n", b"Content-Encoding: gzip\r\n", FIVE, body=b"hello")),
     "another expectation": (417, post(b"Expect: 200-ok\r\n", FIVE, body=b"hello")),
-    "two expectations": (417, post(b"Expect: 100-continue\r\n", b"Expect: 100-continue\r\n", FIVE, body=b"hello")),
+    "two expectations": (400, post(b"Expect: 100-continue\r\n", b"Expect: 100-continue\r\n", FIVE, body=b"hello")),
     # Lines
     "a folded line": (400, post(b"X: a\r\n b\r\n")),
     "a folded line with a tab": (400, post(b"X: a\r\n\tb\r\n")),
