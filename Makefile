@@ -11,20 +11,23 @@ PIP_INSTALL := pip install --disable-pip-version-check --progress-bar off --quie
 PIN := uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test conformance check lint type rego opa redis node sdk1 bench clean golden pins
+.PHONY: help setup demo test rebuild conformance check lint type rego opa redis node sdk1 bench clean golden pins wheel manifests image pod-test
 
 help: ## list the verbs
-	@sed -nE 's/^([a-z0-9]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: $(STAMP) opa ## the environment in .venv and OPA in .tools
 
 demo: setup ## an agent, the real OKX server, and the sidecar between them
 	@$(BIN)/python -m tests.demo
 
-test: setup redis node sdk1 ## every test, the Rego ones included; the slow ones last
+test: setup redis node sdk1 manifests ## every test, the Rego ones included; the slow ones last
 	$(OPA) test --fail-on-empty rego
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow and not rebuild and not pod"
 	$(BIN)/pytest -m slow
+
+rebuild: setup ## that another build of OPA gives the very same bytes
+	$(BIN)/pytest -m rebuild
 
 conformance: setup node ## the official conformance suite, directly and through the sidecar, side by side
 	@$(BIN)/python -m tests.suite
@@ -61,6 +64,28 @@ sdk1: $(STAMP1) ## the line 1.x of the Python SDK, in .venv-v1
 bench: setup ## latency and throughput: direct, through us, through BENCH_PEERS='name=command'
 	@$(BIN)/python -m tests.bench
 
+wheel: setup ## wheels for Linux on x86_64 and arm64 that carry OPA, into dist
+	@deploy/wheel/build
+
+manifests: setup ## the Kubernetes manifests, built into build/manifests and checked for two versions of Kubernetes
+	@.ci/build-kustomize
+	@cp rego/system/authz.rego rego/system/mask.rego deploy/base
+	@mkdir -p build/manifests && cp deploy/quickstart.yaml build/manifests
+	@for folder in base overlays/beside-server overlays/beside-agent overlays/shared; do \
+		.tools/bin/kustomize build deploy/$$folder -o build/manifests/$$(basename $$folder).yaml || exit 1; \
+	done
+	@for version in 1.33 1.37; do \
+		$(BIN)/kubernetes-validate --strict --quiet -k $$version build/manifests/*.yaml || exit 1; \
+	done
+
+image: setup ## the images, built with podman from this machine's wheel; BASE=IMAGE@DIGEST names what they are built on
+	@.ci/install-podman
+	@deploy/wheel/build $$(uname -m | sed -e s/x86_64/amd64/ -e s/aarch64/arm64/)
+	@deploy/build-image
+
+pod-test: manifests image ## a pod of the manifests, played by podman: calls, what dies, what is drained
+	$(BIN)/pytest -m pod
+
 golden: setup ## write the compiled example policies again
 	@for policy in policies/*.yaml; do \
 		$(BIN)/sidecar compile -c $$policy -o tests/golden/$$(basename $$policy .yaml); \
@@ -68,6 +93,7 @@ golden: setup ## write the compiled example policies again
 
 pins: $(STAMP) ## pin every dependency again, to the newest that fits
 	$(BIN)/$(PIN) --extra dev pyproject.toml -o .ci/requirements.txt
+	$(BIN)/$(PIN) --constraint .ci/requirements.txt pyproject.toml -o deploy/requirements.txt
 	echo 'mcp<2' | $(BIN)/$(PIN) - -o .ci/requirements-v1.txt
 	@# Of the Node packages those that package.json names stay as they are; what they need is renewed.
 	cd tests/node && $(abspath $(BIN))/npm update --package-lock-only

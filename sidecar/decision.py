@@ -93,6 +93,13 @@ class Visible(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     serial: int
 
 
+class _Engine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    version: Literal[1]
+    engine: str
+    revision: str
+    serial: int
+
+
 class Answer(msgspec.Struct, frozen=True):
     """A decision, the engine's own id for it where its decision log gives one, and whether it was remembered."""
 
@@ -140,6 +147,11 @@ def question_about_list(
 def fragment(document: Mapping[str, Any]) -> msgspec.Raw | None:
     """A document that stands in many questions, encoded once; None for an empty one."""
     return msgspec.Raw(_encode(document)) if document else None
+
+
+def question_about_engine() -> bytes:
+    """The body of the request that asks which OPA answers."""
+    return _encode({"input": {"version": VERSION, "method": "intercept/engine"}})
 
 
 # Numbers stay numbers, also the decimals among the totals of counters.
@@ -216,6 +228,27 @@ def read_visible(body: bytes, asked: Sequence[str]) -> Visible:
     return visible
 
 
+def read_engine_version(body: bytes) -> str:
+    """The version that the engine says it is, fit to show. Raises `EngineUnavailable` when it says none."""
+    try:
+        result = _decode_engine(body).result
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise _bad_shape() from None
+    if result is None:
+        raise EngineUnavailable("no_policy", _NO_POLICY)
+    return shown(result.engine)
+
+
+_NO_POLICY: Final = (
+    "the policy engine runs but has not loaded our policy: it must fetch it from --bundle-listen and show the token of "
+    "--bundle-token-file"
+)
+
+
+class _EngineReply(msgspec.Struct, frozen=True):
+    result: _Engine | None = None
+
+
 class _CallReply(msgspec.Struct, frozen=True):
     result: Decision
     decision_id: str | None = None
@@ -227,6 +260,7 @@ class _ListReply(msgspec.Struct, frozen=True):
 
 _decode_call = msgspec.json.Decoder(_CallReply).decode
 _decode_list = msgspec.json.Decoder(_ListReply).decode
+_decode_engine = msgspec.json.Decoder(_EngineReply).decode
 
 
 def _countable(reserve: Reserve) -> bool:

@@ -13,7 +13,9 @@ from sidecar.policy.bundle import Terms
 from sidecar.policy.model import Mode
 from sidecar.protocol import Outcome, ToolCall
 
-ENGINE_ERRORS: Final = ("timeout", "connection", "reply", "shape", "undecided", "revision", "canary", "exit")
+ENGINE_ERRORS: Final = (
+    "timeout", "connection", "reply", "shape", "undecided", "revision", "canary", "exit", "no_policy", "version",
+)  # fmt: skip
 """The ways in which the engine can fail to give a usable answer."""
 
 

@@ -63,6 +63,15 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteOpa:
+    """An OPA that somebody else started: its unix socket, and where it fetches our bundle, showing the token."""
+
+    socket: str
+    listen: Address
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What `sidecar run` was told; the options' own documentation is the command line's.
 
@@ -71,7 +80,7 @@ class Settings:
     lets calls pass uncounted while the store cannot be used; `audit` is `stderr`, `stdout`, `off`, a path, or None for
     a file in the state folder. `state_dsn`, which may hold a password, names a store of counters other than the file in
     `state_dir`; its keys begin with `state_prefix`. A telemetry port that is taken stops the start only where
-    `telemetry_must`.
+    `telemetry_must`. Without `remote_opa` we start an OPA of our own.
     """
 
     policies: tuple[Path, ...]
@@ -92,3 +101,4 @@ class Settings:
     telemetry_must: bool
     audit: str | None
     max_message: int
+    remote_opa: RemoteOpa | None = None

@@ -482,6 +482,13 @@ test_a_monitored_request_that_is_not_proven_is_reported_as_a_refusal if {
 	decide_by(question("t"), known, {"asks": {"t#1"}}) == reported([seen])
 }
 
+test_the_engine_says_which_version_it_is if {
+	answer := intercept.decision with input as {"version": 1, "method": "intercept/engine"}
+		with data.intercept.bundle as {"revision": "r1", "serial": 7}
+		with opa.runtime as {"version": "1.2.3", "env": {"SECRET": "x"}}
+	answer == {"version": 1, "engine": "1.2.3", "revision": "r1", "serial": 7}
+}
+
 test_the_absence_of_a_refusal_is_no_proof if {
 	proofs := [
 		{"known": facts, "tool": "checked", "proven": {"checked#1", "checked#2", "*#1"}},

@@ -13,6 +13,7 @@ import typer
 
 from sidecar import app
 from sidecar.cli.listening import TELEMETRY, TRANSPORTS, host_of, listen_on, upstream_at
+from sidecar.cli.opa import BundleListen, BundleTokenFile, OpaUrl, remote_opa
 from sidecar.cli.options import Config, OpaBin, address, duration, one_of, set_up_logging, size
 from sidecar.engine import binary
 from sidecar.errors import UsageError
@@ -118,6 +119,9 @@ def run_command(
         ),
     ] = None,
     opa_bin: OpaBin = None,
+    opa_url: OpaUrl = None,
+    bundle_listen: BundleListen = None,
+    bundle_token_file: BundleTokenFile = None,
     opa_timeout: Annotated[
         str, typer.Option(envvar="SIDECAR_OPA_TIMEOUT", help="Time for one decision; then the answer is no.")
     ] = "250ms",
@@ -219,6 +223,7 @@ def run_command(
         telemetry_must=bool(telemetry) and listen is not None,
         audit=audit,
         max_message=size(max_message),
+        remote_opa=remote_opa(opa_url, bundle_listen, bundle_token_file),
     )
     opa = binary.find(opa_bin)
     bundle, warnings = prepare(config, opa, serial=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, cast
 
 from sidecar.engine.exchange import BadReply, ReplyReader, request
@@ -14,13 +15,27 @@ CONNECTIONS: Final = 64
 """Questions in flight at once; more wait for a free connection, within the same bound of time."""
 
 
-class Asker:
-    """Asks the OPA at a socket. `lost` is called when OPA ends a connection: it may have died."""
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """The first question on a connection; `check` raises `EngineUnavailable` when the answer is no good."""
 
-    def __init__(self, socket: str, timeout: float, lost: Callable[[], None]) -> None:
+    question: bytes
+    check: Callable[[bytes], None]
+
+
+class Asker:
+    """Asks the OPA at a socket. `lost` is called when OPA ends a connection: it may have died.
+
+    With a `greeting` nothing else is asked on a connection that did not answer it well.
+    """
+
+    def __init__(
+        self, socket: str, timeout: float, lost: Callable[[], None], greeting: Greeting | None = None
+    ) -> None:  # fmt: skip
         self._socket = socket
         self._timeout = timeout
         self._lost = lost
+        self._greeting = greeting
         self._idle: deque[_Connection] = deque()
         self._every: set[_Connection] = set()
         self._room = asyncio.Semaphore(CONNECTIONS)
@@ -50,6 +65,12 @@ class Asker:
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_unix_connection(lambda: _Connection(self._gone), self._socket)
         self._every.add(connection)
+        if self._greeting is not None:
+            try:
+                self._greeting.check(await connection.ask(request(self._greeting.question, "greeting")))
+            except EngineUnavailable:
+                connection.drop()
+                raise
         return connection
 
     def _gone(self, connection: _Connection) -> None:

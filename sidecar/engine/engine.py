@@ -15,7 +15,7 @@ from sidecar.decision import (
     read_answer,
     read_visible,
 )
-from sidecar.engine.ask import Asker
+from sidecar.engine.ask import Asker, Greeting
 from sidecar.engine.remember import Memory
 from sidecar.errors import EngineUnavailable, Superseded
 from sidecar.events import Emit, EngineFailed, EngineReady
@@ -30,25 +30,37 @@ RETRY: Final = 0.01
 
 
 class Engine:
-    """The OPA at `socket`, deciding by `bundle`; `timeout` is in seconds for one question."""
+    """The OPA at `socket`, deciding by `bundle`; `timeout` is in seconds for one question.
+
+    Every connection begins with the `greeting`, where there is one.
+    """
 
     def __init__(
-        self, socket: str, bundle: Bundle, *, server: str, timeout: float, remember: bool, emit: Emit
+        self, socket: str, bundle: Bundle, *, server: str, timeout: float, remember: bool, emit: Emit,
+        greeting: Greeting | None = None,
     ) -> None:  # fmt: skip
         self.bundle = bundle
         self._server = server
         self._emit = emit
-        self._asker = Asker(socket, timeout, self.lost)
+        self._asker = Asker(socket, timeout, self.lost, greeting)
         self._memory = Memory() if remember else None
         self._canaries = {"allow": question("", CANARY_ALLOWED, {}), "deny": question("", CANARY_DENIED, {})}
         self._next: Bundle | None = None
         self._failing = True
+        self._said: set[str] = set()
+        self._quiet = True
+        self._trouble = "the policy engine has not answered yet"
         self._alive_until = 0.0
 
     @property
     def ready(self) -> bool:
         """True while the engine was seen alive, with the policy in force, within the last second."""
         return asyncio.get_running_loop().time() < self._alive_until
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it is not ready, in words for a person; None while it is."""
+        return None if self.ready else self._trouble
 
     def recall(self, body: bytes) -> Answer | None:
         """The answer to a question that was asked before, while it may still be used."""
@@ -124,9 +136,14 @@ class Engine:
             await asyncio.sleep(BEAT)
             await self.until_ready()
 
+    def complain(self) -> None:
+        """From now on a failure is said. Until it was ready once it is not: an engine takes a moment to start."""
+        self._quiet = False
+
     def lost(self) -> None:
         """Its connection broke or its process ended: what is remembered may not be its word any more."""
         self._alive_until = 0.0
+        self._trouble = "the policy engine closed its connection"
         self._forget()
 
     def ended(self, text: str) -> None:
@@ -148,12 +165,14 @@ class Engine:
         except Superseded:
             return False
         except EngineUnavailable as error:
-            if not self._failing:
+            self._trouble = str(error)
+            if not self._quiet and error.kind not in self._said:
                 self._failed(error.kind, str(error))
             return False
         self._alive_until = asyncio.get_running_loop().time() + ALIVE
         if self._failing:
-            self._failing = False
+            self._failing = self._quiet = False
+            self._said.clear()
             self._emit(EngineReady(self._server, self.bundle.revision, self.bundle.serial, self.bundle.terms))
         return True
 
@@ -163,4 +182,6 @@ class Engine:
 
     def _failed(self, kind: str, text: str) -> None:
         self._failing = True
+        self._said.add(kind)
+        self._trouble = text
         self._emit(EngineFailed(self._server, kind, text))

@@ -26,7 +26,7 @@ ADOPT_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class LocalEngine:
-    """An engine of our own, and the service that feeds it."""
+    """An engine on this machine, whoever started it, and the service of ours that feeds it."""
 
     engine: Engine
     service: BundleService

@@ -35,9 +35,9 @@ class BundleService:
         self._published = asyncio.Event()
         self._server: HttpServer | None = None
 
-    async def start(self) -> int:
-        """Listen on a free loopback port and return it."""
-        self._server = await serve_gets("127.0.0.1", 0, self._answer)
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
+        """Listen on a loopback port, a free one unless it is named, and return it. Raises OSError."""
+        self._server = await serve_gets(host, port, self._answer)
         return self._server.port
 
     def publish(self, bundle: Bundle) -> None:

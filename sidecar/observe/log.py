@@ -27,6 +27,7 @@ class Log:
 
     def __init__(self) -> None:
         self._engine_failing = False
+        self._said: set[str] = set()
         self._policy_tools: frozenset[str] = frozenset()
         self._compared: frozenset[str] = frozenset()
 
@@ -45,13 +46,15 @@ class Log:
                 log.warning("dropped a message of the %s: %s", event.sender, event.reason)
             case StoreFailed():
                 log.error("%s", event.text)
-            case EngineFailed() if not self._engine_failing or event.kind == "exit":
+            case EngineFailed() if not self._engine_failing or event.kind == "exit" or self._is_news(event.kind):
                 self._engine_failing = True
+                self._said.add(event.kind)
                 log.error("%s; calls are denied until it answers again", event.text)
             case EngineReady():
                 self._policy_tools = event.terms.tools
                 if self._engine_failing:
                     self._engine_failing = False
+                    self._said.clear()
                     log.warning("the policy engine answers again, by revision %s", event.revision)
             case Reloaded(accepted=True):
                 log.warning("the changed policy is in force%s", f"; {event.text}" if event.text else "")
@@ -61,6 +64,10 @@ class Log:
                 self._compare(event.tools)
             case _:
                 pass
+
+    def _is_news(self, kind: str) -> bool:
+        """True for what an operator has to mend, whatever was said before: waiting does not help."""
+        return kind in ("version", "no_policy") and kind not in self._said
 
     def _compare(self, listed: list[str]) -> None:
         """Say once which tools a policy names that the server has not: most are misspelt."""

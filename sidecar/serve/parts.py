@@ -9,7 +9,7 @@ import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +19,7 @@ from sidecar.enforce import Gate
 from sidecar.engine import binary
 from sidecar.engine.engine import Engine
 from sidecar.engine.local import LocalEngine, local_engine
+from sidecar.engine.remote import remote_engine
 from sidecar.errors import StartError, StoreUnavailable
 from sidecar.events import Emit, Listener, fan_out
 from sidecar.http.endpoint import serve_gets
@@ -100,12 +101,7 @@ async def parts(
     settings: Settings, bundle: Bundle, opa: Path, told: Told, ledger: Ledger, stack: AsyncExitStack
 ) -> Parts:  # fmt: skip
     """Start the engine and build the gate in front of it. Raises `StartError`."""
-    local = await stack.enter_async_context(
-        local_engine(
-            opa, bundle, server=settings.server, timeout=settings.opa_timeout, remember=settings.remember,
-            emit=told.emit, said=lambda line: log.warning("opa: %s", visible(line)),
-        )
-    )  # fmt: skip
+    local = await stack.enter_async_context(_engine(settings, opa, bundle, told.emit))
     if told.exposition is not None:
         await stack.enter_async_context(_telemetry(settings, told.exposition, local.engine))
     gate = Gate(
@@ -116,6 +112,19 @@ async def parts(
     if settings.fail_open:
         log.warning("--state-fail-mode open: calls pass uncounted while the store cannot be used")
     return Parts(settings, opa, told.instance, told.emit, local, gate)
+
+
+def _engine(settings: Settings, opa: Path, bundle: Bundle, emit: Emit) -> AbstractAsyncContextManager[LocalEngine]:
+    """The engine that decides: an OPA of our own, or the one that somebody else started."""
+    if settings.remote_opa is not None:
+        return remote_engine(
+            settings.remote_opa, bundle, server=settings.server, timeout=settings.opa_timeout,
+            remember=settings.remember, emit=emit,
+        )  # fmt: skip
+    return local_engine(
+        opa, bundle, server=settings.server, timeout=settings.opa_timeout, remember=settings.remember,
+        emit=emit, said=lambda line: log.warning("opa: %s", visible(line)),
+    )  # fmt: skip
 
 
 def _say_mode(settings: Settings, bundle: Bundle) -> None:
@@ -188,7 +197,7 @@ async def _telemetry(
 ) -> AsyncIterator[None]:  # fmt: skip
     address = settings.telemetry
     assert address is not None  # otherwise there is nothing to expose
-    handler = telemetry(exposition, lambda: None if engine.ready else "the policy engine does not answer")
+    handler = telemetry(exposition, lambda: engine.trouble)
     try:
         server = await serve_gets(address.host, address.port, handler)
     except OSError as error:

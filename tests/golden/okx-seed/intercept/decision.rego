@@ -24,7 +24,7 @@ default decision := {
 # title: decision
 # description: |
 #   The answer to the question in input: on a call exactly these ten keys, on a list the visible tools and why each
-#   other is hidden.
+#   other is hidden, on the engine its version.
 # entrypoint: true
 decision := answer("deny", refusals[0], []) if {
 	asked
@@ -55,6 +55,17 @@ decision := {
 	every tool in input.tools {
 		is_string(tool)
 	}
+}
+
+# The answer to whoever asks which engine decides here: known only from the engine itself.
+decision := {
+	"version": 1,
+	"revision": data.intercept.bundle.revision,
+	"serial": data.intercept.bundle.serial,
+	"engine": opa.runtime().version,
+} if {
+	input.version == 1
+	input.method == "intercept/engine"
 }
 
 # METADATA

@@ -1,0 +1,8 @@
+# METADATA
+# title: What OPA's decision log must not hold
+# description: The values of a call's arguments and what a caller's token claims; which rule decided and why stays.
+package system.log
+
+mask contains "/input/arguments"
+
+mask contains "/input/principal/claims"

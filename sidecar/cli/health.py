@@ -1,0 +1,23 @@
+"""`sidecar health`: whether a running sidecar is ready, for `exec` probes and for people."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sidecar import health
+
+
+def health_command(
+    url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="SIDECAR_URL",
+            show_default=False,
+            help=f"What to ask. [default: /readyz at SIDECAR_TELEMETRY, else at {health.DEFAULT}]",
+        ),
+    ] = None,
+) -> int:
+    """Exit with 0 when a running sidecar is ready, else with 1 and say why."""
+    return health.main(url)

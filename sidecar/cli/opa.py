@@ -1,0 +1,75 @@
+"""Options about an OPA that somebody else started, and how their values are read."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Final, TypeAlias
+
+import typer
+
+from sidecar.cli.options import address
+from sidecar.errors import StartError, UsageError
+from sidecar.settings import RemoteOpa
+
+BUNDLE_LISTEN: Final = "127.0.0.1:8282"
+
+OpaUrl: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        envvar="SIDECAR_OPA_URL", metavar="unix:///…", show_default=False,
+        help="An OPA that somebody else started, taking its bundle from us. [default: start one]",
+    ),
+]  # fmt: skip
+BundleListen: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        envvar="SIDECAR_BUNDLE_LISTEN", metavar="HOST:PORT", show_default=False,
+        help=f"With --opa-url: the loopback address where it fetches the bundle. [default: {BUNDLE_LISTEN}]",
+    ),
+]  # fmt: skip
+BundleTokenFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="SIDECAR_BUNDLE_TOKEN_FILE", show_default=False, help="With --opa-url: the token that it must show us."
+    ),
+]
+
+
+def remote_opa(url: str | None, listen: str | None, token_file: Path | None) -> RemoteOpa | None:
+    """The OPA that the options name, or None. Raises `UsageError`, or `StartError` when the token cannot be read."""
+    if url is None:
+        if listen is not None or token_file is not None:
+            raise UsageError("--bundle-listen and --bundle-token-file are about the OPA that --opa-url names")
+        return None
+    socket = url.removeprefix("unix://")
+    if socket == url or not socket.startswith("/"):
+        raise UsageError(f"--opa-url must be a unix socket, as unix:///run/opa/opa.sock, not {url!r}")
+    if token_file is None:
+        raise UsageError(
+            "--opa-url needs --bundle-token-file PATH: the token that OPA shows when it fetches the bundle"
+        )
+    where = address(listen or BUNDLE_LISTEN)
+    if not _is_loopback(where.host):
+        raise UsageError(f"--bundle-listen must be a loopback address, as {BUNDLE_LISTEN}, not {where}")
+    return RemoteOpa(socket, where, _token(token_file))
+
+
+def _token(path: Path) -> str:
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise StartError(f"cannot read the token {path}: {error.strerror}; name it with --bundle-token-file") from None
+    except UnicodeDecodeError:
+        token = ""
+    if not re.fullmatch(r"[!-~]{16,4096}", token):
+        raise StartError(f"{path} holds no good token: write one line of at least 16 ASCII characters without blanks")
+    return token
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,68 @@
+"""An engine that somebody else started, in a container of its own, fed by our bundle service all the same.
+
+It may come late, go, and come back; until both canaries are right every call is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from sidecar import tasks
+from sidecar.decision import question_about_engine, read_engine_version
+from sidecar.engine.ask import Greeting
+from sidecar.engine.binary import GOOD_VERSIONS
+from sidecar.engine.engine import Engine
+from sidecar.engine.local import LocalEngine
+from sidecar.engine.serve import BundleService
+from sidecar.errors import EngineUnavailable, StartError
+from sidecar.events import Emit
+from sidecar.policy.bundle import Bundle
+from sidecar.settings import RemoteOpa
+
+PATIENCE: Final = 1.0
+"""Seconds that it may take to fetch its first bundle before its absence is said."""
+
+
+@asynccontextmanager
+async def remote_engine(
+    remote: RemoteOpa, bundle: Bundle, *, server: str, timeout: float, remember: bool, emit: Emit
+) -> AsyncIterator[LocalEngine]:
+    """An engine that decides by `bundle`, for the length of a `with`. It need not be there yet.
+
+    Raises `StartError` when the bundle service cannot listen.
+    """
+    service = BundleService(remote.token)
+    service.publish(bundle)
+    engine = Engine(
+        remote.socket, bundle, server=server, timeout=timeout, remember=remember, emit=emit,
+        # Whoever starts it may start another one tomorrow: each connection asks.
+        greeting=Greeting(question_about_engine(), _check_version),
+    )  # fmt: skip
+    try:
+        await service.start(remote.listen.host, remote.listen.port)
+    except OSError as error:
+        raise StartError(f"--bundle-listen: cannot listen on {remote.listen}: {error.strerror}") from None
+    heart = None
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await engine.until_ready()
+        engine.complain()
+        heart = tasks.start(engine.beat())
+        yield LocalEngine(engine, service)
+    finally:
+        if heart is not None:
+            heart.cancel()
+        engine.close()
+        await service.close()
+
+
+def _check_version(answer: bytes) -> None:
+    version = read_engine_version(answer)
+    if version not in GOOD_VERSIONS:
+        good = " or ".join(GOOD_VERSIONS)
+        raise EngineUnavailable("version", f"the policy engine is OPA {version}: this sidecar needs {good}")

@@ -1,0 +1,75 @@
+"""OPA as the pod of `deploy/base` starts it: the same command and files, only in other places and on another port."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.support import OPA, ROOT
+
+BASE = ROOT / "deploy" / "base"
+
+
+class PodOpa:
+    """The place of one OPA, with its token and the bundle service's port; `start` and `kill` as often as wanted."""
+
+    def __init__(self, folder: Path) -> None:
+        self.run = folder / "run"
+        self.run.mkdir()
+        self.token = self.run / "token"
+        self.token.write_text("the token that both of them know\n".replace(" ", "-"))
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self._etc = folder / "etc"
+        shutil.copytree(BASE, self._etc)
+        text = (BASE / "opa.yaml").read_text()
+        (self._etc / "opa.yaml").write_text(self._here(text))
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What `sidecar run` is told of it."""
+        return (
+            "--opa-url", f"unix://{self.run}/opa.sock", "--bundle-listen", f"127.0.0.1:{self.port}",
+            "--bundle-token-file", str(self.token),
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """Start it; it is ready when it has fetched a bundle."""
+        words = [self._here(word) for word in container("opa")["args"]]
+        self.process = subprocess.Popen([OPA, *words], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    def kill(self) -> None:
+        """Kill it, if it runs, and wait for its end."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def _here(self, text: str) -> str:
+        """A text of the manifests with this place's paths and ports."""
+        places = (
+            ("/run/intercept", str(self.run)), ("/etc/opa", str(self._etc)),
+            ("127.0.0.1:8282", f"127.0.0.1:{self.port}"), ("127.0.0.1:8181", "127.0.0.1:0"),
+        )  # fmt: skip
+        for there, here in places:
+            text = text.replace(there, here)
+        return text
+
+
+def container(name: str) -> dict[str, Any]:
+    """A container of the base's pod."""
+    pod = yaml.safe_load((BASE / "deployment.yaml").read_text())["spec"]["template"]["spec"]
+    (found,) = [item for item in (*pod["initContainers"], *pod["containers"]) if item["name"] == name]
+    return dict(found)
+
+
+def free_port() -> int:
+    """A loopback port that was free a moment ago."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])

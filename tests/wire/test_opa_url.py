@@ -1,0 +1,280 @@
+"""An OPA that somebody else started, as in a pod: it may come late, go, or be a wrong one; no call passes unjudged."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socketserver
+import subprocess
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sidecar.cli.opa import remote_opa
+from sidecar.decision import CANARY_DENIED
+from sidecar.errors import StartError, UsageError
+from sidecar.settings import Address, RemoteOpa
+from tests.engine import bundle_of
+from tests.support import SIDECAR
+from tests.support.peer import SECONDS, TELEMETRY, Sidecar, denied, kind, stopped, until
+from tests.support.pod_opa import PodOpa
+
+POLICY = "tools: {t: {rules: [{conditions: [{path: args.a, op: lt, value: 100}], reason: Too much}]}}\n"
+
+
+@pytest.fixture
+def opa(tmp_path: Path) -> Iterator[PodOpa]:
+    found = PodOpa(tmp_path)
+    yield found
+    found.kill()
+
+
+def readiness(sidecar: Sidecar) -> tuple[int, str]:
+    """What `/readyz` says now."""
+    found = re.search(r"http://\S+(?=/metrics)", sidecar.errors)
+    assert found is not None
+    try:
+        with urllib.request.urlopen(f"{found[0]}/readyz", timeout=10) as reply:
+            return reply.status, reply.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_the_opa_of_the_pod_decides_and_no_other_is_started(tmp_path: Path, opa: PodOpa) -> None:
+    opa.start()
+    with Sidecar(tmp_path, POLICY, *opa.options, *TELEMETRY) as sidecar:
+        sidecar.initialize()
+        until(lambda: readiness(sidecar) == (200, "ready\n"))
+        assert kind(sidecar.call("t", {"a": 1})) is None
+        assert denied(sidecar.call("t", {"a": 100})) == "Too much"
+        assert len(sidecar.received) == 1
+        assert sidecar.children("--server") == []
+        assert opa.token.read_text().strip() not in sidecar.errors
+
+
+def test_a_sidecar_starts_before_opa_refuses_calls_and_lets_them_pass_when_it_comes(
+    tmp_path: Path, opa: PodOpa
+) -> None:
+    with Sidecar(tmp_path, POLICY, *opa.options, *TELEMETRY) as sidecar:
+        sidecar.wait_for_error("the policy engine cannot be reached; calls are denied until it answers again\n")
+        sidecar.initialize()
+        assert readiness(sidecar) == (503, "the policy engine cannot be reached\n")
+        assert kind(sidecar.call("t", {"a": 1})) == "engine_unavailable"
+        assert sidecar.received == []
+        opa.start()
+        sidecar.wait_for_error("the policy engine answers again")
+        assert kind(sidecar.call("t", {"a": 1})) is None
+        assert readiness(sidecar)[0] == 200
+        assert sidecar.errors.count("cannot be reached; calls are denied") == 1
+
+
+def test_an_opa_that_is_killed_is_missed_at_once_and_taken_back_when_it_was_started_again(
+    tmp_path: Path, opa: PodOpa
+) -> None:
+    opa.start()
+    with Sidecar(tmp_path, POLICY, *opa.options, *TELEMETRY) as sidecar:
+        sidecar.initialize()
+        until(lambda: kind(sidecar.call("t", {"a": 1})) is None)
+        before = len(sidecar.received)
+        opa.kill()
+        sidecar.until_ping()  # whatever is read with it was there before: the end of OPA's connections too
+        assert [kind(sidecar.call("t", {"a": 1})) for _ in range(3)] == ["engine_unavailable"] * 3
+        assert len(sidecar.received) == before
+        until(lambda: readiness(sidecar)[0] == 503)
+        opa.start()
+        until(lambda: kind(sidecar.call("t", {"a": 1})) is None)
+        until(lambda: readiness(sidecar)[0] == 200)
+
+
+def test_an_opa_that_hangs_is_no_answer(tmp_path: Path, opa: PodOpa) -> None:
+    opa.start()
+    with Sidecar(tmp_path, POLICY, *opa.options, *TELEMETRY) as sidecar:
+        sidecar.initialize()
+        until(lambda: kind(sidecar.call("t", {"a": 1})) is None)
+        assert opa.process is not None
+        with stopped(opa.process.pid):
+            until(lambda: readiness(sidecar) == (503, "the policy engine did not answer in 250 ms\n"))
+            assert kind(sidecar.call("t", {"a": 1})) == "engine_unavailable"
+        until(lambda: kind(sidecar.call("t", {"a": 1})) is None)
+
+
+def test_a_sidecar_that_was_started_again_feeds_the_opa_that_is_still_there(tmp_path: Path, opa: PodOpa) -> None:
+    opa.start()
+    with Sidecar(tmp_path, POLICY, *opa.options) as sidecar:
+        sidecar.initialize()
+        until(lambda: kind(sidecar.call("t", {"a": 1})) is None)
+        sidecar.process.send_signal(signal.SIGKILL)
+        sidecar.wait()
+    with Sidecar(tmp_path, "default: deny\n", *opa.options) as sidecar:
+        sidecar.initialize()
+        until(lambda: kind(sidecar.call("t", {"a": 1})) == "default_deny")
+        assert len(sidecar.received) == 1
+
+
+def test_an_opa_that_shows_another_token_gets_no_policy_and_that_is_said(tmp_path: Path, opa: PodOpa) -> None:
+    opa.start()
+    ours = tmp_path / "another-token"
+    ours.write_text("a-token-that-opa-does-not-know")
+    options = ("--bundle-token-file", str(ours))
+    with Sidecar(tmp_path, POLICY, *opa.options, *options, *TELEMETRY) as sidecar:
+        sidecar.initialize()
+        sidecar.wait_for_error("the policy engine runs but has not loaded our policy")
+        assert readiness(sidecar)[0] == 503
+        assert "--bundle-token-file" in readiness(sidecar)[1]
+        assert kind(sidecar.call("t", {"a": 1})) == "engine_unavailable"
+        assert sidecar.received == []
+
+
+class OtherOpa(socketserver.StreamRequestHandler):
+    """Answers everything as the policy would allow it, by its revision; says that it is OPA 1.4.0."""
+
+    def handle(self) -> None:
+        while head := self.head():
+            asked = json.loads(self.rfile.read(int(re.findall(r"Content-Length: (\d+)", head)[0])))["input"]
+            body = json.dumps({"result": self.result(asked)}).encode()
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    def head(self) -> str:
+        lines = list(iter(self.rfile.readline, b"\r\n")) if (first := self.rfile.readline()) else []
+        return (first + b"".join(lines)).decode()
+
+    def result(self, asked: dict[str, object]) -> object:
+        answer: dict[str, object] = {"version": 1, "revision": bundle_of(POLICY).revision, "serial": 1}
+        if asked["method"] == "intercept/engine":
+            return answer | {"engine": "1.4.0"}
+        refused = asked["tool"] == CANARY_DENIED
+        why = (
+            {"rule": "r", "reason": "No", "kind": "canary"} if refused else {"rule": "", "reason": "", "kind": "allow"}
+        )
+        violations = [why | {"monitor": False}] if refused else []
+        action = "deny" if refused else "allow"
+        return answer | why | {"action": action, "violations": violations, "reserve": [], "approval": None}
+
+
+@contextmanager
+def serving(path: Path, handler: type[socketserver.BaseRequestHandler]) -> Iterator[None]:
+    with socketserver.ThreadingUnixStreamServer(str(path), handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join(SECONDS)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["from-the-start", "instead-of-a-good-one"])
+def test_an_opa_of_a_version_that_is_not_good_decides_nothing(tmp_path: Path, opa: PodOpa, late: bool) -> None:
+    said = "the policy engine is OPA 1.4.0: this sidecar needs 1.22.2 or 1.20.2"
+
+    def check(sidecar: Sidecar) -> None:
+        before = len(sidecar.received)
+        with serving(opa.run / "opa.sock", OtherOpa):
+            sidecar.wait_for_error(said)
+            assert [kind(sidecar.call("t", {"a": number})) for number in (1, 2)] == ["engine_unavailable"] * 2
+            assert readiness(sidecar) == (503, f"{said}\n")
+            assert sidecar.errors.count(f"{said}; calls are denied") == 1
+        (opa.run / "opa.sock").unlink()
+        assert len(sidecar.received) == before
+
+    if late:
+        opa.start()
+    with Sidecar(tmp_path, POLICY, *opa.options, *TELEMETRY) as sidecar:
+        sidecar.initialize()
+        if late:
+            until(lambda: kind(sidecar.call("t", {"a": 1})) is None)
+            opa.kill()
+            (opa.run / "opa.sock").unlink()
+        check(sidecar)
+        opa.start()
+        until(lambda: kind(sidecar.call("t", {"a": 1})) is None)
+
+
+def test_a_changed_policy_is_taken_into_force_by_the_opa_of_the_pod(tmp_path: Path, opa: PodOpa) -> None:
+    opa.start()
+    with Sidecar(tmp_path, POLICY, *opa.options) as sidecar:
+        sidecar.initialize()
+        until(lambda: kind(sidecar.call("t", {"a": 1})) is None)
+        (tmp_path / "policy.yaml").write_text(POLICY.replace("100", "1"))
+        sidecar.wait_for_error("the changed policy is in force")
+        assert denied(sidecar.call("t", {"a": 1})) == "Too much"
+        (tmp_path / "policy.yaml").write_text("tools: [")
+        sidecar.wait_for_error("the changed policy is refused")
+        assert denied(sidecar.call("t", {"a": 1})) == "Too much"
+
+
+def test_a_port_of_the_bundle_service_that_is_taken_stops_the_start(tmp_path: Path, opa: PodOpa) -> None:
+    with Sidecar(tmp_path, POLICY, *opa.options), Sidecar(tmp_path, POLICY, *opa.options, ready=False) as second:
+        assert second.wait() == 1
+        assert f"--bundle-listen: cannot listen on 127.0.0.1:{opa.port}" in second.errors
+
+
+# The options.
+
+
+def token_file(folder: Path, text: str = "0123456789abcdef\n") -> Path:
+    path = folder / "token"
+    path.write_text(text)
+    return path
+
+
+def test_without_the_option_an_opa_of_our_own_is_started() -> None:
+    assert remote_opa(None, None, None) is None
+
+
+def test_the_bundle_is_served_on_port_8282_unless_said_otherwise(tmp_path: Path) -> None:
+    found = remote_opa("unix:///run/opa.sock", None, token_file(tmp_path))
+    assert found == RemoteOpa("/run/opa.sock", Address("127.0.0.1", 8282), "0123456789abcdef")
+    assert "0123456789abcdef" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8181", "unix:opa.sock", "unix://opa.sock", "/run/opa.sock", "unix://", ""]
+)
+def test_only_a_unix_socket_is_asked(tmp_path: Path, url: str) -> None:
+    with pytest.raises(UsageError, match="--opa-url must be a unix socket"):
+        remote_opa(url, None, token_file(tmp_path))
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:8282", "192.0.2.1:8282", "[::]:8282", "example.com:8282"])
+def test_the_bundle_is_served_on_loopback_only(tmp_path: Path, listen: str) -> None:
+    with pytest.raises(UsageError, match="--bundle-listen must be a loopback address"):
+        remote_opa("unix:///run/opa.sock", listen, token_file(tmp_path))
+
+
+def test_a_token_is_needed() -> None:
+    with pytest.raises(UsageError, match="--opa-url needs --bundle-token-file"):
+        remote_opa("unix:///run/opa.sock", None, None)
+
+
+@pytest.mark.parametrize(("listen", "token"), [("127.0.0.1:1", None), (None, Path("token"))])
+def test_options_about_that_opa_need_it(listen: str | None, token: Path | None) -> None:
+    with pytest.raises(UsageError, match="are about the OPA that --opa-url names"):
+        remote_opa(None, listen, token)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "short", "has blanks within its line", "0123456789abcdef\nmore", "0123456789abcdé"]
+)
+def test_a_token_that_cannot_be_one_is_refused_without_showing_it(tmp_path: Path, text: str) -> None:
+    with pytest.raises(StartError, match="holds no good token") as caught:
+        remote_opa("unix:///run/opa.sock", None, token_file(tmp_path, text))
+    assert not text or text not in str(caught.value)
+
+
+def test_wrong_usage_ends_with_status_2(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    done = subprocess.run(
+        [SIDECAR, "run", "-c", tmp_path / "policy.yaml", "--opa-url", "unix:///run/opa.sock", "--", "true"],
+        capture_output=True, text=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
