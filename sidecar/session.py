@@ -480,7 +480,8 @@ class Session:
 
     def _end(self, answer: Callable[[_Pending, bytes], None]) -> None:
         text = "the MCP server ended before it answered"
-        for id_, pending, expected in self._requests.drain():
+        # What is being judged comes last: once that is over its batch leaves, with whatever is still in it.
+        for id_, pending, expected in sorted(self._requests.drain(), key=lambda one: isinstance(one[1], _Judged)):
             self._let_go(pending)
             if expected:
                 answer(pending, jsonrpc.error(id_, protocol.SERVER_GONE, text))
