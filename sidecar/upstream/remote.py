@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from sidecar.endtoend import Fields
-from sidecar.http.client import Answer, HttpClient, Origin
+from sidecar.http.client import Answer, HttpClient, Origin, parse
 from sidecar.http.sse import EventReader
 from sidecar.http.values import Headers
 
@@ -42,18 +42,15 @@ class Remote:
 
     def within(self, address: str) -> str:
         """The target of an address that the server names. Raises ValueError when that is not on the server itself."""
-        whole = urlsplit(urljoin(f"{self._url}{self.target}", address))
-        if f"{whole.scheme}://{whole.netloc}" != self._url:
-            raise ValueError("the server names an address of another server")
-        return whole.path + (f"?{whole.query}" if whole.query else "")
+        here = f"{'https' if self._origin.secure else 'http'}://{self._origin.host_header}{self.target}"
+        origin, target = parse(urljoin(here, address))
+        if origin != self._origin:
+            raise ValueError("the MCP server names an address of another server")
+        return target
 
     async def close(self) -> None:
         """Drop every connection."""
         await self._client.close()
-
-    @property
-    def _url(self) -> str:
-        return f"{'https' if self._origin.secure else 'http'}://{self._origin.host_header}"
 
 
 def media_type(headers: Headers) -> str:
