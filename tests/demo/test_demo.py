@@ -168,7 +168,7 @@ def test_the_demo_ends_as_it_must(tmp_path: Path, options: Sequence[str]) -> Non
 @WAYS
 def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path, options: Sequence[str]) -> None:
     with start(tmp_path, *options) as demo:
-        until(lambda: len(processes_of(tmp_path)) > 2, what="the sidecar's start")
+        until(lambda: len(processes_of(tmp_path)) > 2, LONGEST, "the sidecar's start")
         demo.send_signal(signal.SIGINT)
         output, _ = demo.communicate(timeout=30)
     assert demo.returncode == 130, output
