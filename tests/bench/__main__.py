@@ -25,7 +25,7 @@ from tests.bench.table import table
 from tests.support import ROOT
 
 PICTURE: Final = ROOT / "build" / "bench.svg"
-IN_FLIGHT_FACTOR: Final = 5
+IN_FLIGHT_FACTOR: Final = 3
 """Calls with 32 in flight for each that goes alone."""
 
 
@@ -62,7 +62,7 @@ def _options(env: dict[str, str]) -> argparse.ArgumentParser:
         nargs="*",
         help="another proxy: name=command with {server}, or name=http:command with {upstream} and {port}",
     )
-    parser.add_argument("--calls", type=_number, default=env.get("BENCH_CALLS", "2000"), help="in each round, alone")
+    parser.add_argument("--calls", type=_number, default=env.get("BENCH_CALLS", "1000"), help="in each round, alone")
     parser.add_argument("--rounds", type=_number, default=5)
     parser.add_argument("--quick", action="store_true", help="5 rounds of 100 calls: to see that it works")
     parser.add_argument("--picture", type=Path, default=PICTURE, help="where the picture goes; .svg or .png")
