@@ -159,7 +159,7 @@ class Relay:
             _send_error(exchange, session, post, "too many sessions are open: end one, or try later", Outcome.ERROR)
             return
         try:
-            answer = await self._remote.send("POST", self._onward(request.headers), post.onward)
+            answer = await self._remote.send("POST", self._onward_of(post, request.headers), post.onward)
         except Unreachable:
             _send_error(exchange, session, post, GONE, Outcome.ERROR)
             return
@@ -391,6 +391,13 @@ class Relay:
 
     def _onward(self, headers: Headers) -> Fields:
         return endtoend.onward(headers, self._remote.fixed(), credentials=self._credentials)
+
+    def _onward_of(self, post: Post, headers: Headers) -> Fields:
+        fields = [("content-type", JSON), *self._onward(headers)]
+        if post.is_stateless:
+            # Nobody looked whose session that is, and there are none in this revision.
+            return [(name, value) for name, value in fields if name != SESSION]
+        return fields
 
     def _back(self, answer: Answer) -> Fields:
         return endtoend.back(answer.headers, cookies=self._credentials)
