@@ -1,8 +1,8 @@
 """Which HTTP headers travel through us, in either direction. Pure: fields in, fields out.
 
 Hop-by-hop ones end here (RFC 9110, 7.6.1), as does what concerns our own address: Host and Origin are checked by our
-guard, and a server would compare them with an address that is not its own. Credentials of the client travel only where
-the operator says so.
+guard, and a server would compare them with an address that is not its own. What frames and describes a body is said
+anew, because the body is written anew. Credentials of the client travel only where the operator says so.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _HOP_BY_HOP: Final = frozenset(
     }
 )  # fmt: skip
 _OURS: Final = frozenset(
-    {"host", "origin", "referer", "content-length", "content-encoding", "expect", "accept-encoding"}
+    {"host", "origin", "referer", "content-length", "content-encoding", "content-type", "expect", "accept-encoding"}
 )
 _CREDENTIALS: Final = frozenset({"authorization", "dpop", "cookie"})
 _FRAMING: Final = frozenset({"content-length", "content-encoding", "content-type"})

@@ -394,8 +394,10 @@ class Session:
         """An answer that was settled before: it is shown again and settles nothing."""
         if answered is None:
             self._drop("an answer that no request waited for", deliver)
-        elif isinstance(answered, _Listing) and response.error is None:
-            self._list(response, answered, deliver or answered.route.to_client)
+        elif response.error is None and (isinstance(answered, _Listing) or protocol.listed_tools(response)):
+            # Its id may have been used again since: what is a list is shown as one, whatever was asked under it last.
+            listing = answered if isinstance(answered, _Listing) else _Listing(answered.route, first=False)
+            self._list(response, listing, deliver or answered.route.to_client)
         else:
             (deliver or answered.route.to_client)(response.raw)
 

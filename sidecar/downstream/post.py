@@ -31,8 +31,8 @@ class Post:
     """What a POST carried, and the first word on it: `onward` to the server, or `answer` to the client, or neither.
 
     `requests` are the ids of its requests, `sent` those of them that go on, and `tokens` what their progress is told
-    under; `hello` is true when the client wants a session. What is said after the first word goes to `later`. Raises
-    `Repeated` for a header that may not stand twice.
+    under; `hello` is true when the client wants a session, `resumable` when it can come back for the answer. What is
+    said after the first word goes to `later`. Raises `Repeated` for a header that may not stand twice.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class Post:
         self.tokens: list[Any] = []
         self.hello = False
         self.listens = False
+        self.resumable = False
         self.onward: bytes | None = None
         self.answer: Response | None = None
         self._mirrors: Mapping[str, str | None] = {

@@ -94,6 +94,9 @@ class Relay:
             exchange.send(error_response(400, f"the header {problem.name} stands twice"))
         except Gone:
             return
+        except asyncio.CancelledError:
+            if not exchange.gone:
+                raise
 
     def tools_changed(self) -> None:
         """Another policy is in force: tell whoever listens for it."""
@@ -134,16 +137,11 @@ class Relay:
     async def _post_alone(self, post: Post, request: Request, exchange: Exchange, caller: Principal | None) -> None:
         """A POST outside any session: its ids are its own. It may open one."""
         tracked = Tracked(self._open, caller, post.revision or WITHOUT_HEADER, self._tell)
-        task = asyncio.current_task()
-        assert task is not None
         if post.is_stateless:
             # There the end of the connection is how a client cancels.
-            exchange.on_gone(task.cancel)
+            exchange.on_gone(_this_task().cancel)
         try:
             await self._exchange(post, tracked, request, exchange)
-        except asyncio.CancelledError:
-            if not (post.is_stateless and exchange.gone):
-                raise
         finally:
             if not tracked.id:
                 tracked.session.close()
@@ -158,13 +156,25 @@ class Relay:
         if post.hello and not self._sessions.has_room():
             _send_error(exchange, session, post, "too many sessions are open: end one, or try later", Outcome.ERROR)
             return
+        if not post.is_stateless:
+            # The server is to see that nobody reads any more, as it would without us. To end or go on is its choice.
+            exchange.on_gone(_this_task().cancel)
         try:
-            answer = await self._remote.send("POST", self._onward(request.headers), post.onward)
+            await self._ask(post, tracked, request, exchange)
+        finally:
+            if not post.resumable:
+                # Nobody can come back for what has not been answered.
+                _unanswered(session, post, LOST)
+
+    async def _ask(self, post: Post, tracked: Tracked, request: Request, exchange: Exchange) -> None:
+        assert post.onward is not None  # otherwise there is nothing to ask
+        try:
+            answer = await self._remote.send("POST", self._onward_of(post, request.headers), post.onward)
         except Unreachable:
-            _send_error(exchange, session, post, GONE, Outcome.ERROR)
+            _send_error(exchange, tracked.session, post, GONE, Outcome.ERROR)
             return
         except Lost:
-            _send_error(exchange, session, post, LOST)
+            _send_error(exchange, tracked.session, post, LOST)
             return
         if post.hello and not post.is_stateless and answer.status < 300:
             self._note_session(answer.headers.all(SESSION), tracked)
@@ -221,13 +231,7 @@ class Relay:
             body = await answer.read(MAX_REFUSAL)
         except Lost:
             body = b""
-        kind = media_type(answer.headers)
-        message = None
-        problem = _readable(body) if isinstance(body, bytes) and kind == JSON else None
-        if problem is not None and isinstance(body, bytes):
-            message = await _judged(session, body) if _is_message(problem) else jsonrpc.encode(problem)
-        elif isinstance(body, bytes) and kind not in (JSON, EVENTS):
-            message = body
+        message = await _shown(session, body, media_type(answer.headers)) if isinstance(body, bytes) else None
         _unanswered(session, post, GONE, Outcome.ERROR if answer.status in NOT_RUN else Outcome.UNKNOWN)
         types = answer.headers.all("content-type")[:1] if message else []
         headers = (*(("content-type", type_) for type_ in types), *self._back(answer))
@@ -237,19 +241,19 @@ class Relay:
         exchange.start(answer.status, [("content-type", EVENTS), *self._back(answer)])
         if post.answer is not None:
             await exchange.write(event_bytes(Event(post.answer.body.decode())))
-        resumable = broken = False
+        broken = False
         with self._told(tracked, exchange, listens=post.listens):
             try:
                 async for event in self._events(answer):
-                    resumable |= isinstance(event, Event) and event.id is not None and bool(tracked.id)
+                    post.resumable |= isinstance(event, Event) and event.id is not None and bool(tracked.id)
                     await self._pass_event(event, tracked.session, exchange, replayed=False)
             except (Lost, ValueError):
                 broken = True
-        if not resumable:
+        if not post.resumable:
             # Nobody can come back for the answer: the client must not wait for it.
             for message in _unanswered(tracked.session, post, LOST):
                 await exchange.write(event_bytes(Event(message.decode())))
-        if broken and resumable:
+        if broken and post.resumable:
             exchange.abort()
         else:
             exchange.end()
@@ -262,8 +266,7 @@ class Relay:
             if not exchange.gone:
                 exchange.write_now(event_bytes(Event(message.decode())))
 
-        task = asyncio.current_task()
-        assert task is not None
+        task = _this_task()
         if listens:
             tracked.streams.add(tell)
             self._listening.add(tracked)
@@ -315,9 +318,7 @@ class Relay:
             await self._listen(request, exchange, tracked)
 
     async def _listen(self, request: Request, exchange: Exchange, tracked: Tracked) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        exchange.on_gone(task.cancel)
+        exchange.on_gone(_this_task().cancel)
         replayed = request.headers.get(RESUME) is not None
         try:
             answer = await self._remote.send("GET", self._onward(request.headers))
@@ -336,9 +337,6 @@ class Relay:
             exchange.send(error_response(502, GONE, code=SERVER_GONE))
         except (Lost, ValueError):
             exchange.abort()
-        except asyncio.CancelledError:
-            if not exchange.gone:
-                raise
 
     async def _delete(self, request: Request, exchange: Exchange, caller: Principal | None) -> None:
         named = request.headers.get(SESSION)
@@ -392,6 +390,13 @@ class Relay:
     def _onward(self, headers: Headers) -> Fields:
         return endtoend.onward(headers, self._remote.fixed(), credentials=self._credentials)
 
+    def _onward_of(self, post: Post, headers: Headers) -> Fields:
+        fields = [("content-type", JSON), *self._onward(headers)]
+        if post.is_stateless:
+            # Nobody looked whose session that is, and there are none in this revision.
+            return [(name, value) for name, value in fields if name != SESSION]
+        return fields
+
     def _back(self, answer: Answer) -> Fields:
         return endtoend.back(answer.headers, cookies=self._credentials)
 
@@ -418,11 +423,28 @@ class _Once:
         return self._message
 
 
+def _this_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None  # requests are answered in tasks
+    return task
+
+
 async def _judged(session: Session, message: bytes | TooLong, *, replayed: bool = False) -> bytes | None:
     """What the client may see of a message of the server, or None."""
     once = _Once()
     session.from_server(message, once.deliver, replayed=replayed)
     return await once.message()
+
+
+async def _shown(session: Session, body: bytes, kind: str) -> bytes | None:
+    """What the client may see of the body of a refusal: an error in JSON, or words that nobody could take for JSON.
+
+    Whatever type it says, because clients exist that do not look at it.
+    """
+    problem = _readable(body)
+    if problem is not None:
+        return await _judged(session, body) if _is_message(problem) else jsonrpc.encode(problem)
+    return None if kind in (JSON, EVENTS) or _LIKE_JSON.match(body) else body
 
 
 def _unanswered(session: Session, post: Post, text: str, outcome: Outcome = Outcome.UNKNOWN) -> list[bytes]:
@@ -461,7 +483,7 @@ def _readable(body: bytes) -> Any:
 
 
 def _is_message(value: dict[str, Any]) -> bool:
-    return any(key.casefold() in ("jsonrpc", "result", "method") for key in value)
+    return any(key.casefold() in ("jsonrpc", "result", "method", "tools") for key in value)
 
 
 def _unknown_session() -> Response:
@@ -469,3 +491,5 @@ def _unknown_session() -> Response:
 
 
 _SESSION_ID = re.compile(r"[\x21-\x7e]{1,512}")
+_LIKE_JSON = re.compile(rb"[\0\s\xef\xbb\xbf\xfe\xff]*[{\[]")
+"""Text that begins like a message, in whatever encoding."""

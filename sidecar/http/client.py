@@ -486,6 +486,6 @@ class _Connection(asyncio.Protocol):
             self._answer = None
 
 
-_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [^\r\n]*)?\r\n")
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?\r\n")
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _TIMEOUT = re.compile(r"\btimeout=([0-9]{1,6})")

@@ -1,0 +1,44 @@
+"""Hostile clients and hostile servers on raw sockets, and between them the sidecar as it is run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from tests.support import STUB
+from tests.support.listener import Listener, sidecar
+from tests.wire.http.server import HIDDEN
+
+POLICY: Final = f"""
+hide: [{HIDDEN}]
+tools:
+  forbidden:
+    rules:
+      - {{action: deny, reason: never}}
+  careful:
+    rules:
+      - name: small
+        conditions: [{{path: args.amount, op: lte, value: 5}}]
+  once:
+    rules:
+      - {{name: once, rate_limit: 1/day}}
+"""
+
+
+def running(folder: Path, *options: str, policy: str = POLICY, transport: str = "http", stub: tuple[str, ...] = ()
+            ) -> Listener:  # fmt: skip
+    """A sidecar that listens: in front of `--upstream`, or else of the stub, which keeps the calls it got."""
+    command: list[str] = []
+    if "--upstream" not in options:
+        log = ("--log", str(folder / "received.jsonl"), "--tools", f"shown,{HIDDEN}", "--announce")
+        command = ["--", sys.executable, "-S", "-E", str(STUB), *log, *stub]
+        (folder / "received.jsonl").touch()
+    where = ("--transport", transport, "--port", "0")
+    return Listener(sidecar(folder, policy, *where, *options, *command), folder, says="ready\n")
+
+
+def received(folder: Path) -> list[Any]:
+    """The calls that the stub of a folder's sidecar got."""
+    return [json.loads(json.loads(line)["line"]) for line in (folder / "received.jsonl").read_text().splitlines()]
