@@ -440,20 +440,21 @@ class Session:
             unanswered[0].to_client(unanswered[1])
 
     def close(self) -> None:
-        """Nobody waits for anything any more: settle it."""
-        self._end(lambda route, error: None)
+        """Nobody waits for anything any more: settle it. Of a call that is being judged, nothing becomes."""
+        self._end(lambda route, error: None, lambda route: route.nothing())
 
     def server_ended(self) -> None:
         """The server is gone: answer everything that waits for it."""
-        self._end(lambda route, error: route.to_client(error))
+        self._end(lambda route, error: route.to_client(error), lambda route: None)
 
-    def _end(self, answer: Callable[[Route, bytes], None]) -> None:
+    def _end(self, answer: Callable[[Route, bytes], None], dropped: Callable[[Route], None]) -> None:
         for id_, pending, expected in self._requests.drain():
             match pending:
                 case _Sent():
                     self._gate.settle(pending.forward, Outcome.UNKNOWN)
                 case _Judged():
                     pending.trial.drop()
+                    dropped(pending.route)
             if expected:
                 text = "the MCP server ended before it answered"
                 answer(pending.route, jsonrpc.error(id_, protocol.SERVER_GONE, text))

@@ -242,16 +242,14 @@ class Hosted:
             exchange.send(first_word(post))
             return
         try:
-            if not self._sessions.has_room():
-                raise SidecarError("too many sessions are open: end one, or try later")
-            link = await self._open_link()
+            with self._sessions.opening():
+                hosted.begin(await self._open_link())
+                opened = self._sessions.open(hosted.id, hosted, key_of(hosted.session.caller.principal))
         except SidecarError as problem:
             unanswered = hosted.session.unanswered(post.requests[0], str(problem), outcome=Outcome.ERROR)
             assert unanswered is not None  # it was sent on just now
             exchange.send(Response(200, (("content-type", JSON),), unanswered[1]))
             return
-        hosted.begin(link)
-        opened = self._sessions.open(hosted.id, hosted, key_of(hosted.session.caller.principal))
         watching = tasks.start(self._watch(hosted))
         self._watching.add(watching)
         watching.add_done_callback(self._watching.discard)

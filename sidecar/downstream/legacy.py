@@ -69,16 +69,14 @@ class Legacy:
         await self._ending.finish()
 
     async def _stream(self, exchange: Exchange, caller: Principal | None) -> None:
+        hosted = HostedSession(self._open_session, caller)
         try:
-            if not self._sessions.has_room():
-                raise SidecarError("too many sessions are open: end one, or try later")
-            link = await self._open_link()
+            with self._sessions.opening():
+                hosted.begin(await self._open_link())
+                opened = self._sessions.open(hosted.id, hosted, key_of(caller))
         except SidecarError as problem:
             exchange.send(error_response(503, str(problem), code=SERVER_GONE))
             return
-        hosted = HostedSession(self._open_session, caller)
-        hosted.begin(link)
-        opened = self._sessions.open(hosted.id, hosted, key_of(caller))
         watching = tasks.start(self._watch(hosted))
         try:
             with self._sessions.used(opened):

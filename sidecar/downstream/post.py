@@ -31,8 +31,8 @@ class Post:
     """What a POST carried, and the first word on it: `onward` to the server, or `answer` to the client, or neither.
 
     `requests` are the ids of its requests and `tokens` what their progress is told under; `hello` is true when the
-    client wants a session, `resumable` when it can come back for the answer. What is said after the first word goes to `later`. Raises `Repeated` for a header that may
-    not stand twice.
+    client wants a session, `resumable` when it can come back for the answer. What is said after the first word goes to
+    `later`. Raises `Repeated` for a header that may not stand twice.
     """
 
     def __init__(

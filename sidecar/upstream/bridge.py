@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Coroutine
 from typing import Any, Final
 
 from sidecar import jsonrpc, mirrored, protocol, tasks
@@ -223,7 +223,7 @@ class HttpLink:
                 try:
                     if answer.status != 200 or media_type(answer.headers) != EVENTS:
                         return
-                    async for event in self._events(answer):
+                    async for event in self._remote.events(answer):
                         silent = 0
                         last, delay = _place(event, last, delay)
                         await self._hear(event)
@@ -236,7 +236,7 @@ class HttpLink:
         last, delay = "", RECONNECT
         for _ in range(ATTEMPTS):
             try:
-                async for event in self._events(answer):
+                async for event in self._remote.events(answer):
                     last, delay = _place(event, last, delay)
                     await self._hear(event)
             except (Lost, Unreachable):
@@ -274,12 +274,6 @@ class HttpLink:
         for tool in tools if type(tools) is list else ():
             if type(tool) is dict and type(tool.get("name")) is str and len(self._marks) < MAX_TOOLS:
                 self._marks[tool["name"]] = mirrored.marks_of(tool.get("inputSchema"))
-
-    async def _events(self, answer: Answer) -> AsyncIterator[Event | TooLong]:
-        reader = self._remote.events()
-        async for chunk in answer.chunks():
-            for event in reader.feed(chunk):
-                yield event
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = tasks.start(work)

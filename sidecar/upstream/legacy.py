@@ -53,7 +53,7 @@ class SseLink:
                 if answer.status != 200 or media_type(answer.headers) != EVENTS:
                     text = redirected(answer.status) or f"the MCP server answered status {answer.status} and no stream"
                     raise StartError(text)
-                events = _events(remote, answer)
+                events = remote.events(answer)
                 async for event in events:
                     if isinstance(event, Event) and event.type == "endpoint" and event.data:
                         return cls(remote, answer, events, remote.within(event.data))
@@ -133,10 +133,3 @@ class SseLink:
             read = jsonrpc.read(message)
             if text is not None and isinstance(read, Request):
                 self._unanswered(read.id, text, outcome)
-
-
-async def _events(remote: Remote, answer: Answer) -> AsyncIterator[Event | TooLong]:
-    reader = remote.events()
-    async for chunk in answer.chunks():
-        for event in reader.feed(chunk):
-            yield event

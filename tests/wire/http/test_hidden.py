@@ -152,7 +152,9 @@ def test_an_answer_to_a_call_is_no_list_and_one_to_a_list_is_filtered_on_whateve
 
     def say(asked: Asked, connection: socket.socket) -> None:
         assert asked_for_list.wait(SECONDS)
-        connection.sendall(stream(event(reply(2, LIST)), event(reply(2, LIST)), event(reply(asked.id, {"content": []}))))
+        connection.sendall(
+            stream(event(reply(2, LIST)), event(reply(2, LIST)), event(reply(asked.id, {"content": []})))
+        )
 
     upstream.says |= {"tools/list": wait, "elsewhere": say}
     with agent.opened(listing(2)), agent.opened(call("elsewhere", {}, 1)) as wire:

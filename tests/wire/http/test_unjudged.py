@@ -176,7 +176,21 @@ def test_no_odd_header_carries_a_call_past_its_decision(relay: Listener, hosted:
     assert [line for line in received(child) if line["params"]["name"] == "forbidden"] == []
 
 
-METHODS = ("PUT", "PATCH", "OPTIONS", "HEAD", "TRACE", "CONNECT", "QUERY", "post", "Post", "XPOST", "PRI", "GET", "DELETE")
+METHODS = (
+    "PUT",
+    "PATCH",
+    "OPTIONS",
+    "HEAD",
+    "TRACE",
+    "CONNECT",
+    "QUERY",
+    "post",
+    "Post",
+    "XPOST",
+    "PRI",
+    "GET",
+    "DELETE",
+)
 TARGETS = (
     "/", "//mcp", "/mcp/", "/MCP", "/mcp/call", "/%6dcp", "/mcp%2f", "/mcp%00", "/mcp;x", "/./mcp", "/x/../mcp", "/mcp.",
     "/sse", "/messages", "/messages?session_id=x", "\\mcp", "mcp", "*", "http://127.0.0.1/mcp", "/mcp#x",
