@@ -41,4 +41,5 @@ def running(folder: Path, *options: str, policy: str = POLICY, transport: str = 
 
 def received(folder: Path) -> list[Any]:
     """The calls that the stub of a folder's sidecar got."""
-    return [json.loads(json.loads(line)["line"]) for line in (folder / "received.jsonl").read_text().splitlines()]
+    whole = (folder / "received.jsonl").read_text().split("\n")[:-1]
+    return [json.loads(json.loads(line)["line"]) for line in whole]

@@ -127,9 +127,8 @@ def test_a_broken_answer_to_what_is_no_post_ends_that_and_nothing_else(
 ) -> None:
     agent = Agent.with_session(relay.url)
     upstream.says[method] = raw(BROKEN[what])
-    with agent.opened(b"", method=method) as wire:
-        with suppress(EOFError):
-            assert wire.answer().status != 500
+    with agent.opened(b"", method=method) as wire, suppress(EOFError):
+        assert wire.answer().status != 500
 
 
 ENDLESS: dict[str, tuple[bytes, bytes]] = {
@@ -199,7 +198,7 @@ def test_slow_bytes_hold_up_nobody_else(relay: Listener, upstream: Upstream, ano
 
     def drip(asked: Asked, connection: socket.socket) -> None:
         data = http(200, json.dumps(reply(asked.id, text("slow"))).encode())
-        for at in range(0, len(data) - 1):
+        for at in range(len(data) - 1):
             connection.sendall(data[at : at + 1])
         assert go_on.wait(SECONDS)
         connection.sendall(data[-1:])
