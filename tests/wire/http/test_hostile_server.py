@@ -21,6 +21,7 @@ from tests.wire.http.server import Asked, Upstream, chunk, event, http, raw, rep
 
 LIMIT = 64 << 10
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
@@ -97,7 +98,7 @@ BROKEN: dict[str, bytes] = {
     "a stream that breaks off": EVENTS + b"5\r\ndata:",
     "a stream of no UTF-8": stream(b"data: \xff\n\n"),
     "a stream with a type that has a NUL": stream(b"event: a\0b\nretry: 1\n\n", b"event: a\0\ndata: {}\n\n"),
-    "a stream of fields that nobody knows": stream(b"x: y\n\n" * 100, b"retry: 99999999999999999999\n\n", b"retry: -1\n\n"),
+    "a stream of fields that nobody knows": stream(b"x: y\n\n" * 100, b"retry: 9999999999999999\n\n", b"retry: -1\n\n"),
     "a stream with a half event": stream(b"data: " + json.dumps(reply(1, text("x"))).encode() + b"\n"),
     "a redirect": http(307, b"", "Location: /elsewhere"),
     "a redirect to another server": http(302, b"", "Location: http://127.0.0.1:9/"),
@@ -136,9 +137,9 @@ ENDLESS: dict[str, tuple[bytes, bytes]] = {
     "an event without an end": (EVENTS, chunk(b"data: x\n" * 8192)),
     "one data line": (EVENTS + chunk(b"data: "), chunk(b"x" * 65536)),
     "comments without an end": (EVENTS, chunk(b":\n" * 32768)),
-    "a message in JSON": (JSON + b"Transfer-Encoding: chunked\r\n\r\n" + chunk(b'{"jsonrpc":"2.0","id":1,'), chunk(b" " * 65536)),
+    "a message in JSON": (JSON + CHUNKED + chunk(b'{"jsonrpc":"2.0","id":1,'), chunk(b" " * 65536)),
     "a message of a length that was said": (JSON + b"Content-Length: 999999999999999\r\n\r\n", b" " * 65536),
-    "words of a refusal": (b"HTTP/1.1 500 X\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n", chunk(b"x" * 65536)),
+    "words of a refusal": (b"HTTP/1.1 500 X\r\nContent-Type: text/plain\r\n" + CHUNKED, chunk(b"x" * 65536)),
     "sizes of chunks": (JSON + b"Transfer-Encoding: chunked\r\n\r\n", b"0" * 65536),
     "a head": (JSON, b"X-A: aaaaaaaaaaaaaaaa\r\n" * 4096),
     "interim answers": (b"", b"HTTP/1.1 102 P\r\n\r\n" * 4096),
