@@ -11,7 +11,7 @@ PIP_INSTALL := pip install --disable-pip-version-check --progress-bar off --quie
 PIN := uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test rebuild conformance check lint type rego opa redis node sdk1 bench clean golden pins wheel manifests image pod-test
+.PHONY: help setup demo demo-http test rebuild conformance check lint type rego opa redis nginx node sdk1 bench clean golden pins wheel manifests image pod-test
 
 help: ## list the verbs
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -21,7 +21,10 @@ setup: $(STAMP) opa ## the environment in .venv and OPA in .tools
 demo: setup ## an agent, the real OKX server, and the sidecar between them
 	@$(BIN)/python -m tests.demo
 
-test: setup redis node sdk1 manifests ## every test, the Rego ones included; the slow ones last
+demo-http: setup ## the same over HTTP, with a token that the agent does not have
+	@$(BIN)/python -m tests.demo --http
+
+test: setup redis nginx node sdk1 manifests ## every test, the Rego ones included; the slow ones last
 	$(OPA) test --fail-on-empty rego
 	$(BIN)/pytest -m "not slow and not rebuild and not pod"
 	$(BIN)/pytest -m slow
@@ -57,11 +60,14 @@ opa: ## the pinned OPA in .tools/bin
 redis: ## the redis-server that tests start
 	@.ci/install-redis
 
+nginx: ## the nginx that tests start
+	@.ci/install-nginx
+
 node: $(NODE_STAMP) ## the Node packages that tests use, in tests/node/node_modules
 
 sdk1: $(STAMP1) ## the line 1.x of the Python SDK, in .venv-v1
 
-bench: setup ## latency and throughput: direct, through us, through BENCH_PEERS='name=command'
+bench: setup ## latency and throughput: direct, through us, through BENCH_PEERS='name=command;name=http:command'
 	@$(BIN)/python -m tests.bench
 
 wheel: setup ## wheels for Linux on x86_64 and arm64 that carry OPA, into dist

@@ -63,10 +63,14 @@ class Inflight(Generic[Pending]):
                 return pending
         return None
 
-    def cancel(self, id: Id) -> Pending | None:  # noqa: A002
-        """The request was cancelled: its answer may come or not. Returns the oldest such one that is given up."""
+    def cancel(self, id: Id, late: Pending) -> Pending | None:  # noqa: A002
+        """The request was cancelled: its answer, which settles `late`, may come or not.
+
+        Returns the oldest such one that is given up.
+        """
         if _exact(self._waiting.get(str(id)), id) is not None:
-            self._cancelled[str(id)] = self._waiting.pop(str(id))
+            del self._waiting[str(id)]
+            self._cancelled[str(id)] = (id, late)
         if len(self._cancelled) > MAX_CANCELLED:
             return self._cancelled.popitem(last=False)[1][1]
         return None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from sidecar.engine import binary
-from sidecar.engine.local import LocalEngine
+from sidecar.engine.fed import FedEngine
 from sidecar.errors import PolicyError, SidecarError
 from sidecar.events import Emit, Reloaded
 from sidecar.load import load
@@ -51,7 +51,7 @@ class Reloader:
     opa: Path
     server: str
     seen: Signature
-    local: LocalEngine
+    local: FedEngine
     emit: Emit
     check: Callable[[Bundle], None]
     changed: Callable[[Bundle, Bundle], None]

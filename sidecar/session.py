@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from sidecar import jsonrpc, protocol
-from sidecar.batch import Joint
+from sidecar.batch import Joint, Parted
 from sidecar.caller import Caller
 from sidecar.enforce import Forward, Gate, Reply, Trial, Verdict
 from sidecar.errors import InvalidMessage
@@ -46,8 +46,13 @@ def _nothing() -> None:
     """Nothing becomes of a message."""
 
 
-def _given_up(id_: Id) -> None:
-    """Nobody needs to know that a request which was sent on is given up."""
+def _at_once() -> bool:
+    """True: what is sent on leaves at once."""
+    return True
+
+
+def _nowhere(message: bytes) -> None:
+    """Nobody waits for this answer any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +60,19 @@ class Route:
     """The way of one message of the client, and of the answer to it.
 
     Exactly one is called for each message: `to_server` with what is sent on, `to_client` with our own answer, `refuse`
-    with our answer to what cannot be taken (`to_client` where there is none), or `nothing`. A request that was sent on
-    is answered by `to_client` later, unless its answer is delivered elsewhere, or the client gives it up.
+    with our answer to what cannot be taken (`to_client` where there is none), or `nothing`. A batch may have both an
+    answer and a part that is sent on, in this order. A request that was sent on is answered by `to_client` later,
+    unless its answer is delivered elsewhere. Where the client gives it up, `given_up` hears of it and nothing comes
+    after that; without a `given_up` its answer may still come. `has_left` is False while what was sent on can be held
+    back by calling `nothing` or `to_client`.
     """
 
     to_client: Send
     to_server: Send
     nothing: Callable[[], None] = _nothing
     refuse: Send | None = None
-    given_up: Callable[[Id], None] = _given_up
+    given_up: Callable[[Id], None] | None = None
+    has_left: Callable[[], bool] = _at_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +118,13 @@ class _Sent:
 
 
 _Pending: TypeAlias = _Plain | _Judged | _Sent
+
+
+def _is_here(pending: _Pending) -> bool:
+    """True for a request that the server has not got: it is being judged, or waits for the rest of its batch."""
+    return isinstance(pending, _Judged) or not pending.route.has_left()
+
+
 _ASKED: Final = _Plain(Route(lambda _: None, lambda _: None))
 """A request of the server: its answer goes where every answer of the client goes."""
 
@@ -183,11 +199,19 @@ class Session:
         """Judge each message of a batch by itself; what passes travels on as one batch, when all are judged."""
         if self.revision not in protocol.WITH_BATCHES:
             raise InvalidMessage(INVALID_REQUEST, "this revision has no batches: send one message at a time")
-        onward = Joint(len(batch.elements), lambda passed: route.to_server(passed) if passed else route.nothing())
-        # Answers of our own go ahead: the server's may take their time, and a client matches answers by their ids.
-        back = Joint(len(batch.elements), lambda replies: route.to_client(replies) if replies else None)
-        for element in batch.elements:
-            one = _element(onward, back, route)
+
+        def done(onward: bytes | None, answers: bytes | None) -> None:
+            # Answers of our own go ahead: the server's may take their time, and a client matches answers by their ids.
+            if answers is not None:
+                route.to_client(answers)
+            if onward is not None:
+                route.to_server(onward)
+            elif answers is None:
+                route.nothing()
+
+        parted = Parted(len(batch.elements), done)
+        for place, element in enumerate(batch.elements):
+            one = _element(parted, place, route)
             try:
                 if isinstance(element, InvalidMessage):
                     raise element
@@ -250,21 +274,30 @@ class Session:
         if found is None:
             return False
         id_, pending = found
-        if isinstance(pending, _Judged):
+        if _is_here(pending):
             # By a twin of its id too: a server that reads "7" as 7 would run the call after this cancel came first.
-            pending.trial.drop()
             self._requests.close(id_)
+            self._let_go(pending)
             pending.route.nothing()
             return True
-        given_up = self._requests.cancel(named)
-        if isinstance(given_up, _Sent):
-            self._gate.settle(given_up.forward, Outcome.UNKNOWN)
-        pending.route.given_up(id_)
+        if self._requests.get(named) is None:
+            return False  # a twin of its id: whether that ends it is the server's to say
+        hears = pending.route.given_up
+        late = replace(pending, route=replace(pending.route, to_client=_nowhere)) if hears is not None else pending
+        oldest = self._requests.cancel(named, late)
+        if oldest is not None:
+            self._let_go(oldest)
+        if hears is not None:
+            hears(id_)
         return False
 
-    def waits_for(self, id: Id) -> bool:  # noqa: A002
-        """True for a request that was sent on and has no answer yet."""
-        return isinstance(self._requests.get(id), _Plain | _Sent)
+    def _let_go(self, pending: _Pending, outcome: Outcome = Outcome.UNKNOWN) -> None:
+        """No answer will come to a request: settle it, by `outcome` where the server got it."""
+        match pending:
+            case _Judged():
+                pending.trial.drop()
+            case _Sent():
+                self._gate.settle(pending.forward, Outcome.ERROR if _is_here(pending) else outcome)
 
     def _client_response(self, response: Response, route: Route) -> None:
         if response.id is None or self._asked_of_client.close(response.id) is None:
@@ -329,7 +362,8 @@ class Session:
             # An error about a message that the server could not read: it answers no request of ours.
             self._say(response, deliver)
             return
-        if isinstance(self._requests.get(response.id), _Judged):
+        asked = self._requests.get(response.id)
+        if asked is not None and _is_here(asked):
             self._drop("an answer to a call that it did not get", deliver)
             return
         pending = self._requests.close(response.id)
@@ -426,11 +460,10 @@ class Session:
         None when nothing waits under this id.
         """
         pending = self._requests.get(id)
-        if pending is None or isinstance(pending, _Judged):
+        if pending is None or _is_here(pending):
             return None
         self._requests.close(id)
-        if isinstance(pending, _Sent):
-            self._gate.settle(pending.forward, outcome)
+        self._let_go(pending, outcome)
         return pending.route, jsonrpc.error(id, code, text)
 
     def no_answer(self, id: Id, text: str, outcome: Outcome) -> None:  # noqa: A002
@@ -440,45 +473,38 @@ class Session:
             unanswered[0].to_client(unanswered[1])
 
     def close(self) -> None:
-        """Nobody waits for anything any more: settle it. Of a call that is being judged, nothing becomes."""
-        self._end(lambda route, error: None, lambda route: route.nothing())
+        """Nobody waits for anything any more: settle it."""
+        self._end(lambda pending, error: pending.route.nothing() if _is_here(pending) else None)
 
     def server_ended(self) -> None:
         """The server is gone: answer everything that waits for it."""
-        self._end(lambda route, error: route.to_client(error), lambda route: None)
+        self._end(lambda pending, error: pending.route.to_client(error))
 
-    def _end(self, answer: Callable[[Route, bytes], None], dropped: Callable[[Route], None]) -> None:
-        for id_, pending, expected in self._requests.drain():
-            match pending:
-                case _Sent():
-                    self._gate.settle(pending.forward, Outcome.UNKNOWN)
-                case _Judged():
-                    pending.trial.drop()
-                    dropped(pending.route)
+    def _end(self, answer: Callable[[_Pending, bytes], None]) -> None:
+        text = "the MCP server ended before it answered"
+        # What is being judged comes last: once that is over its batch leaves, with whatever is still in it.
+        for id_, pending, expected in sorted(self._requests.drain(), key=lambda one: isinstance(one[1], _Judged)):
+            self._let_go(pending)
             if expected:
-                text = "the MCP server ended before it answered"
-                answer(pending.route, jsonrpc.error(id_, protocol.SERVER_GONE, text))
+                answer(pending, jsonrpc.error(id_, protocol.SERVER_GONE, text))
 
 
-def _element(onward: Joint, back: Joint, route: Route) -> Route:
+def _element(parted: Parted, place: int, route: Route) -> Route:
     """The way of one message of a batch: with its fellows until all are judged, then by itself."""
 
     def to_client(message: bytes) -> None:
-        if back.is_whole:
+        if parted.is_whole:
             route.to_client(message)
         else:
-            back.add(message)
-            onward.add(None)
+            parted.put(place, answer=message)
 
-    def to_server(message: bytes) -> None:
-        back.add(None)
-        onward.add(message)
-
-    def nothing() -> None:
-        back.add(None)
-        onward.add(None)
-
-    return Route(to_client, to_server, nothing)
+    return Route(
+        to_client,
+        to_server=lambda message: parted.put(place, onward=message),
+        nothing=lambda: parted.put(place),
+        given_up=route.given_up,
+        has_left=lambda: parted.is_whole,
+    )
 
 
 def _pending(request: Request, route: Route) -> _Plain:

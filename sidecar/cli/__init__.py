@@ -20,6 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # in "rich" a bracket, as in [default: …], is markup and not shown
 )
 app.command("run")(run_command)
 app.command("validate")(validate_command)

@@ -47,6 +47,11 @@ def listen_on(
     )  # fmt: skip
 
 
+def headers_given(options: Sequence[str] | None) -> list[str]:
+    """What `--header` was given, else the environment's: one a line, where typer would part a list at every blank."""
+    return list(options or [line for line in os.environ.get("SIDECAR_HEADER", "").splitlines() if line.strip()])
+
+
 def upstream_at(url: str | None, headers: Sequence[str], *, forward_authorization: bool) -> Upstream | None:
     """The remote server, or None for a command. Raises `UsageError`."""
     if url is None:
@@ -81,5 +86,5 @@ def _header(text: str) -> FixedHeader:
     elif source == "file":
         return FixedHeader(name, None, Path(where))
     if not re.fullmatch(r"[\x20-\x7e\t\x80-\xff]+", value):
-        raise UsageError(f"--header {name}: its value has characters that no header can carry")
+        raise UsageError(f"--header {name}: its value is empty or has characters that no header can carry")
     return FixedHeader(name, value)

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from sidecar import app
-from sidecar.cli.listening import TELEMETRY, TRANSPORTS, host_of, listen_on, upstream_at
+from sidecar.cli.listening import TELEMETRY, TRANSPORTS, headers_given, host_of, listen_on, upstream_at
 from sidecar.cli.opa import BundleListen, BundleTokenFile, OpaUrl, remote_opa
 from sidecar.cli.options import Config, OpaBin, address, duration, one_of, set_up_logging, size
 from sidecar.engine import binary
@@ -47,10 +47,10 @@ def run_command(
     header: Annotated[
         list[str] | None,
         typer.Option(
-            envvar="SIDECAR_HEADER",
             metavar="'K: V'",
             show_default=False,
-            help="A header for the remote server; V may be env:NAME or file:PATH.",
+            help="A header for the remote server; V may be env:NAME or file:PATH."
+            " [env var: SIDECAR_HEADER, one a line]",
         ),
     ] = None,
     forward_authorization: Annotated[
@@ -199,7 +199,7 @@ def run_command(
         way, bind, port, allow_host or [], allow_origin or [], auth_token_file, (jwt_jwks, jwt_issuer, jwt_audience),
         max_sessions, duration(session_idle),
     )  # fmt: skip
-    remote = upstream_at(upstream, header or [], forward_authorization=forward_authorization)
+    remote = upstream_at(upstream, headers_given(header), forward_authorization=forward_authorization)
     watched = address(telemetry) if telemetry else TELEMETRY if listen is not None else None
     if state_dsn is not None:
         _check_store(server, state_dir)

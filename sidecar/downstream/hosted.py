@@ -14,11 +14,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
-from sidecar import protocol, tasks
+from sidecar import jsonrpc, protocol, tasks
 from sidecar.downstream.answering import write
 from sidecar.downstream.guard import JSON, Guard, error_response
 from sidecar.downstream.post import RESUME, SESSION, Post, cancelled, first_word, is_stateless
-from sidecar.downstream.sessions import Sessions, Table
+from sidecar.downstream.sessions import Opened, Sessions, Table
 from sidecar.downstream.shared import Shared
 from sidecar.downstream.stream import Stream
 from sidecar.errors import InvalidMessage, SidecarError
@@ -27,7 +27,6 @@ from sidecar.http.values import Repeated, Request, Response
 from sidecar.jsonrpc import INVALID_REQUEST, Message, Notification
 from sidecar.jsonrpc import Request as JsonRequest
 from sidecar.principal import Principal, key_of
-from sidecar.protocol import Outcome
 from sidecar.session import Route, Session
 from sidecar.upstream.link import Link
 
@@ -50,6 +49,7 @@ class HostedSession:
         self._names = map(str, itertools.count(1))
         self._streams: OrderedDict[str, Stream] = OrderedDict({"0": self.news})
         self._tokens: dict[Any, Stream] = {}
+        self._full = 0
         self._room = asyncio.Event()
         self._room.set()
 
@@ -73,22 +73,20 @@ class HostedSession:
 
     def answering(self) -> Stream:
         """A new stream for the answers to a POST."""
-        stream = Stream(next(self._names), self._hold)
-        self._streams[stream.name] = stream
-        finished = [name for name, kept in self._streams.items() if kept.ended and not kept.reading]
-        for name in finished[: max(0, len(finished) - KEPT)]:
-            self.drop(name)
-        return stream
+        return Stream(next(self._names), self._hold)
 
     def expect(self, stream: Stream, post: Post) -> None:
-        """The answers to a POST, and what is told of their progress, belong to its stream."""
-        stream.expected = sum(map(self.session.waits_for, post.requests))
+        """The answers to a POST, and what is told of their progress, belong to its stream: from now on it is kept."""
+        stream.expect(len(post.sent))
+        finished = [name for name, kept in self._streams.items() if kept.ended and not kept.reading]
+        for name in finished[: max(0, len(finished) - KEPT)]:
+            self._drop(name)
+        self._streams[stream.name] = stream
         for token in post.tokens:
             if type(token) in (str, int):
                 self._tokens[token] = stream
 
-    def drop(self, name: str) -> None:
-        """A stream is not needed any more."""
+    def _drop(self, name: str) -> None:
         stream = self._streams.pop(name)
         for token in [token for token, kept in self._tokens.items() if kept is stream]:
             del self._tokens[token]
@@ -102,6 +100,7 @@ class HostedSession:
     async def end(self) -> None:
         """The session is over: its server too."""
         self.session.close()
+        self._room.set()
         for stream in self._streams.values():
             stream.end()
         if self._link is not None:
@@ -121,8 +120,9 @@ class HostedSession:
         stream.put(message.raw)
 
     def _hold(self, stop: bool) -> None:
+        self._full += 1 if stop else -1
         if self._link is not None:
-            self._link.pause(stop)
+            self._link.pause(self._full > 0)
 
     def _server_is_full(self, now: bool) -> None:
         (self._room.clear if now else self._room.set)()
@@ -220,6 +220,9 @@ class Hosted:
             return
         with self._sessions.used(opened) as hosted:
             await hosted.room()
+            if self._sessions.find(named, opened.principal) is not opened:
+                exchange.send(_unknown_session(request))
+                return
             hosted.session.caller = replace(hosted.session.caller, principal=caller)
             stream, post = _answered(hosted, request)
             hosted.session.from_client(request.body, post.route, post.look)
@@ -242,13 +245,10 @@ class Hosted:
             exchange.send(first_word(post))
             return
         try:
-            with self._sessions.opening():
-                hosted.begin(await self._open_link())
-                opened = self._sessions.open(hosted.id, hosted, key_of(hosted.session.caller.principal))
+            opened = await begun(hosted, self._sessions, self._open_link)
         except SidecarError as problem:
-            unanswered = hosted.session.unanswered(post.requests[0], str(problem), outcome=Outcome.ERROR)
-            assert unanswered is not None  # it was sent on just now
-            exchange.send(Response(200, (("content-type", JSON),), unanswered[1]))
+            text = jsonrpc.error(post.requests[0], protocol.SERVER_GONE, str(problem))
+            exchange.send(Response(200, (("content-type", JSON),), text))
             return
         watching = tasks.start(self._watch(hosted))
         self._watching.add(watching)
@@ -260,14 +260,13 @@ class Hosted:
         self, hosted: HostedSession, stream: Stream, post: Post, exchange: Exchange, *headers: tuple[str, str]
     ) -> None:  # fmt: skip
         """Send on what passed, and answer with what comes of it."""
-        if post.onward is not None and post.requests:
+        if post.onward is not None and post.sent:
             hosted.expect(stream, post)
             if post.answer is not None:
                 stream.put(post.answer.body)
             hosted.send(post.onward)
             await write(stream, exchange, headers, name_events=True)
             return
-        hosted.drop(stream.name)
         if post.onward is not None:
             hosted.send(post.onward)
         exchange.send(first_word(post))
@@ -280,12 +279,32 @@ class Hosted:
             exchange.send(error_response(409, "this stream is being read already"))
             return
         await write(
-            stream, exchange, (), after=int(position) if resumed else stream.taken, name_events=True, listens=True
-        )
+            stream, exchange, (), after=min(int(position), stream.taken) if resumed else stream.taken,
+            name_events=True, listens=True,
+        )  # fmt: skip
 
     async def _watch(self, hosted: HostedSession) -> None:
         await hosted.ended()
         self._sessions.close(hosted.id)
+
+
+async def begun(hosted: HostedSession, sessions: Sessions[HostedSession], open_link: OpenLink) -> Opened[HostedSession]:
+    """Start the server of a session and open it. Raises `SidecarError`."""
+    if not sessions.has_room():
+        raise SidecarError("too many sessions are open: end one, or try later")
+    # Its place is taken before the server starts, which lasts: others may ask for one meanwhile.
+    opened = sessions.open(hosted.id, hosted, key_of(hosted.session.caller.principal))
+    with sessions.used(opened):
+        try:
+            link = await open_link()
+        except BaseException:
+            sessions.close(hosted.id)
+            raise
+    hosted.begin(link)
+    if sessions.find(hosted.id, opened.principal) is not opened:
+        await hosted.end()
+        raise SidecarError("shutting down: connect again")
+    return opened
 
 
 def _answered(hosted: HostedSession, request: Request) -> tuple[Stream, Post]:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 from sidecar import tasks
 from sidecar.downstream.answering import write
 from sidecar.downstream.guard import Guard, error_response
-from sidecar.downstream.hosted import Ending, HostedSession, OpenLink, OpenSession
+from sidecar.downstream.hosted import Ending, HostedSession, OpenLink, OpenSession, begun
 from sidecar.downstream.sessions import Sessions, Table
 from sidecar.errors import SidecarError
 from sidecar.http.server import Exchange, Gone
@@ -71,9 +71,7 @@ class Legacy:
     async def _stream(self, exchange: Exchange, caller: Principal | None) -> None:
         hosted = HostedSession(self._open_session, caller)
         try:
-            with self._sessions.opening():
-                hosted.begin(await self._open_link())
-                opened = self._sessions.open(hosted.id, hosted, key_of(caller))
+            opened = await begun(hosted, self._sessions, self._open_link)
         except SidecarError as problem:
             exchange.send(error_response(503, str(problem), code=SERVER_GONE))
             return
@@ -89,10 +87,13 @@ class Legacy:
         named = parse_qs(request.query).get("session_id", [])
         opened = self._sessions.find(named[0], key_of(caller)) if len(named) == 1 else None
         if opened is None:
-            exchange.send(error_response(404, "there is no such session: open a stream first"))
+            exchange.send(_unknown_session())
             return
         with self._sessions.used(opened) as hosted:
             await hosted.room()
+            if self._sessions.find(opened.id, opened.principal) is not opened:
+                exchange.send(_unknown_session())
+                return
             hosted.session.caller = replace(hosted.session.caller, principal=caller)
             hosted.session.from_client(request.body)
             exchange.send(Response(202))
@@ -101,3 +102,7 @@ class Legacy:
         """The stream ends when the server does."""
         await hosted.ended()
         hosted.news.end()
+
+
+def _unknown_session() -> Response:
+    return error_response(404, "there is no such session: open a stream first")

@@ -11,7 +11,7 @@ import msgspec
 from sidecar import jsonrpc, mirrored, protocol
 from sidecar.downstream.guard import JSON
 from sidecar.http.values import Headers, Response
-from sidecar.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, Id, Message, Notification, Request
+from sidecar.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, Batch, Id, Message, Notification, Request
 from sidecar.session import Route
 
 SESSION: Final = "mcp-session-id"
@@ -30,15 +30,16 @@ def _nobody(_: Any) -> None:
 class Post:
     """What a POST carried, and the first word on it: `onward` to the server, or `answer` to the client, or neither.
 
-    `requests` are the ids of its requests and `tokens` what their progress is told under; `hello` is true when the
-    client wants a session, `resumable` when it can come back for the answer. What is said after the first word goes to
-    `later`. Raises `Repeated` for a header that may not stand twice.
+    `requests` are the ids of its requests, `sent` those of them that go on, and `tokens` what their progress is told
+    under; `hello` is true when the client wants a session, `resumable` when it can come back for the answer. What is
+    said after the first word goes to `later`. Raises `Repeated` for a header that may not stand twice.
     """
 
     def __init__(
-        self, headers: Headers, later: Callable[[bytes], None] = _nobody, given_up: Callable[[Id], None] = _nobody
+        self, headers: Headers, later: Callable[[bytes], None] = _nobody, given_up: Callable[[Id], None] | None = None
     ) -> None:
         self.requests: list[Id] = []
+        self.sent: list[Id] = []
         self.tokens: list[Any] = []
         self.hello = False
         self.listens = False
@@ -93,6 +94,7 @@ class Post:
 
     def _go_on(self, message: bytes) -> None:
         self.onward = message
+        self.sent = _requests_in(message) if message.startswith(b"[") else self.requests
         self._settle()
 
     def _settle(self) -> None:
@@ -107,6 +109,11 @@ class _Code(msgspec.Struct):
 
 class _Refusal(msgspec.Struct):
     error: _Code
+
+
+def _requests_in(batch: bytes) -> list[Id]:
+    read = jsonrpc.read(batch)
+    return [one.id for one in read.elements if isinstance(one, Request)] if isinstance(read, Batch) else []
 
 
 def is_stateless(headers: Headers) -> bool:

@@ -444,7 +444,7 @@ async def _shown(session: Session, body: bytes, kind: str) -> bytes | None:
 
 def _unanswered(session: Session, post: Post, text: str, outcome: Outcome = Outcome.UNKNOWN) -> list[bytes]:
     """The errors that answer what a POST still waits for."""
-    found = [session.unanswered(id_, text, outcome=outcome) for id_ in post.requests]
+    found = [session.unanswered(id_, text, outcome=outcome) for id_ in post.sent]
     return [one[1] for one in found if one is not None]
 
 

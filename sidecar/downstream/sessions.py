@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,15 +56,17 @@ class Sessions(Generic[Item]):
     def __iter__(self) -> Iterator[Item]:
         return iter([opened.item for opened in self._opened.values()])
 
+    def has_room(self) -> bool:
+        """True when one more may be opened; for that one that was idle for a while may have to end."""
+        if self._is_full:
+            for opened in self._unused(SPARE)[:1]:
+                self.close(opened.id)
+        return not self._is_full
+
     @contextmanager
     def opening(self) -> Iterator[None]:
-        """While this lasts, room is kept for a session that is being opened; one that was idle may have to end for it.
-
-        Raises `SidecarError` where there is no room.
-        """
-        if self._is_full:
-            self.end_idle(SPARE)
-        if self._is_full:
+        """While this lasts, room is kept for a session without an id yet. Raises `SidecarError` where there is none."""
+        if not self.has_room():
             raise SidecarError("too many sessions are open: end one, or try later")
         self._opening += 1
         try:
@@ -105,19 +108,20 @@ class Sessions(Generic[Item]):
             self._counted(len(self._opened))
             self._ended(opened.item)
 
-    def end_idle(self, seconds: float | None = None) -> None:
-        """End every session that nobody used for so long."""
-        before = self._clock() - (self._idle if seconds is None else seconds)
-        for opened in list(self._opened.values()):
-            if opened.used > before:
-                break
-            if not opened.users:
-                self.close(opened.id)
+    def end_idle(self) -> None:
+        """End every session that nobody used for long."""
+        for opened in self._unused(self._idle):
+            self.close(opened.id)
 
     def end_all(self) -> None:
         """End every session."""
         for id_ in list(self._opened):
             self.close(id_)
+
+    def _unused(self, seconds: float) -> list[Opened[Item]]:
+        before = self._clock() - seconds
+        old = itertools.takewhile(lambda opened: opened.used <= before, self._opened.values())
+        return [opened for opened in old if not opened.users]
 
     def _touch(self, opened: Opened[Item]) -> None:
         opened.used = self._clock()

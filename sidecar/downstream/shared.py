@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from sidecar import jsonrpc, protocol, tasks
 from sidecar.downstream.answering import write
+from sidecar.downstream.guard import JSON
 from sidecar.downstream.post import Post, first_word
 from sidecar.downstream.stream import Stream
 from sidecar.errors import InvalidMessage, SidecarError
@@ -58,18 +59,17 @@ class Shared:
         self._numbers = itertools.count(1)
         self._asked: dict[int, _Asked] = {}
         self._link: Link | None = None
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Future[Link] | None = None
         self._not_before = 0.0
         self._watching: asyncio.Task[None] | None = None
-        self._full: set[str] = set()
+        self._full = 0
         self._room = asyncio.Event()
         self._room.set()
 
     async def post(self, request: Request, exchange: Exchange, caller: Principal | None) -> None:
         """Answer one POST."""
-        stream = Stream("", lambda now: self._hold(stream.name, now))
-        stream.name = str(id(stream))
-        stream.expected = 1
+        stream = Stream("", self._hold)
+        stream.expect(1)
         task = asyncio.current_task()
         assert task is not None
 
@@ -109,6 +109,9 @@ class Shared:
 
     async def end(self) -> None:
         """End the server."""
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait([self._opening])
         if self._link is not None:
             link, self._link = self._link, None
             await link.stop(ask=False)
@@ -118,13 +121,12 @@ class Shared:
 
     async def _ask(self, onward: bytes, session: Session, stream: Stream, post: Post, exchange: Exchange) -> None:
         try:
-            link = await self._opened()
+            link = await self._ready()
         except SidecarError as problem:
             unanswered = session.unanswered(post.requests[0], str(problem), outcome=Outcome.ERROR)
             assert unanswered is not None  # it was sent on just now
-            exchange.send(Response(200, (("content-type", "application/json"),), unanswered[1]))
+            exchange.send(Response(200, (("content-type", JSON),), unanswered[1]))
             return
-        await self._room.wait()
         number = next(self._numbers)
         self._asked[number] = _Asked(session, post.requests[0], post.tokens[0], stream, post.listens)
         self._pace()
@@ -138,18 +140,38 @@ class Shared:
                 body = {"jsonrpc": "2.0", "method": protocol.CANCELLED, "params": {"requestId": number}}
                 link.send(jsonrpc.encode(body))
 
+    async def _ready(self) -> Link:
+        """The server, when it takes more."""
+        while True:
+            link = await self._opened()
+            await self._room.wait()
+            if self._link is link:
+                return link
+
     async def _opened(self) -> Link:
-        async with self._opening:
-            if self._link is None:
-                now = asyncio.get_running_loop().time()
-                if now < self._not_before:
-                    raise SidecarError("the MCP server ended just now: try again")
-                self._not_before = now + PAUSE
-                link = await self._open_link()
-                self._link = link
-                link.begin(self._received, self._server_is_full, self._unanswered)
-                self._watching = tasks.start(self._watch(link))
+        if self._link is not None:
             return self._link
+        if self._opening is None:
+            # A task of its own: whoever came first may leave, and others wait for it too.
+            self._opening = asyncio.ensure_future(self._open())
+            self._opening.add_done_callback(self._has_opened)
+        return await asyncio.shield(self._opening)
+
+    async def _open(self) -> Link:
+        now = asyncio.get_running_loop().time()
+        if now < self._not_before:
+            raise SidecarError("the MCP server ended just now: try again")
+        self._not_before = now + PAUSE
+        link = await self._open_link()
+        self._link = link
+        link.begin(self._received, self._server_is_full, self._unanswered)
+        self._watching = tasks.start(self._watch(link))
+        return link
+
+    def _has_opened(self, opening: asyncio.Future[Link]) -> None:
+        self._opening = None
+        if not opening.cancelled():
+            opening.exception()  # each who waits for it has it
 
     async def _watch(self, link: Link) -> None:
         await link.ended()
@@ -197,7 +219,7 @@ class Shared:
             asked.session.from_server(message.raw)
             return
         named = self._asked.get(about.name) if type(about.name) is int else None
-        if named is None:
+        if named is None or (about.by_token and named.token is None):
             self._drop("news about no request")
             return
         named.session.from_server(_with(message.raw, about.path, named.token if about.by_token else named.id))
@@ -221,14 +243,14 @@ class Shared:
 
     # Whoever cannot keep up stops the other side.
 
-    def _hold(self, name: str, now: bool) -> None:
-        (self._full.add if now else self._full.discard)(name)
+    def _hold(self, now: bool) -> None:
+        self._full += 1 if now else -1
         self._pace()
 
     def _pace(self) -> None:
         """Take nothing from the server while nobody keeps up; one who does not must not stop the others."""
         if self._link is not None:
-            self._link.pause(0 < len(self._asked) <= len(self._full))
+            self._link.pause(0 < len(self._asked) <= self._full)
 
     def _server_is_full(self, now: bool) -> None:
         (self._room.clear if now else self._room.set)()
@@ -238,7 +260,7 @@ def _renamed(onward: bytes, number: int) -> bytes:
     """A request with our number for its id, and for its progress where that was asked for."""
     value, _ = jsonrpc.read_value(onward)
     value["id"] = number
-    meta = value.get("params", {}).get("_meta")
+    meta = (value.get("params") or {}).get("_meta")
     if type(meta) is dict and meta.get("progressToken") is not None:
         meta["progressToken"] = number
     return jsonrpc.encode(value)

@@ -16,14 +16,14 @@ HIGH_WATER: Final = 256 << 10
 class Stream:
     """Messages by their position, the first at 1. `full` hears when too much waits, and when that is over.
 
-    Where a number of answers is `expected`, the last of them ends it. `reading` while somebody writes it down.
+    The last of the answers that are expected ends it. `reading` while somebody writes it down.
     """
 
     def __init__(self, name: str, full: Callable[[bool], None] = lambda now: None) -> None:
         self.name = name
         self.ended = False
         self.reading = False
-        self.expected = 0
+        self._missing = 0
         self._full = full
         self._is_full = False
         self._messages: deque[bytes] = deque()
@@ -60,13 +60,19 @@ class Stream:
             self._full(True)
         self._wake()
 
+    def expect(self, count: int) -> None:
+        """So many answers are all; some of them may have come already."""
+        self._missing += count
+        if self._missing <= 0:
+            self.end()
+
     def answer(self, message: bytes) -> None:
         """Add one of the answers that are expected."""
         if self.ended:
             return
         self.put(message)
-        self.expected -= 1
-        if self.expected <= 0:
+        self._missing -= 1
+        if self._missing == 0:
             self.end()
 
     def end(self) -> None:

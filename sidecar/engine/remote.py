@@ -16,7 +16,7 @@ from sidecar.decision import question_about_engine, read_engine_version
 from sidecar.engine.ask import Greeting
 from sidecar.engine.binary import GOOD_VERSIONS
 from sidecar.engine.engine import Engine
-from sidecar.engine.local import LocalEngine
+from sidecar.engine.fed import FedEngine
 from sidecar.engine.serve import BundleService
 from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import Emit
@@ -30,7 +30,7 @@ PATIENCE: Final = 1.0
 @asynccontextmanager
 async def remote_engine(
     remote: RemoteOpa, bundle: Bundle, *, server: str, timeout: float, remember: bool, emit: Emit
-) -> AsyncIterator[LocalEngine]:
+) -> AsyncIterator[FedEngine]:
     """An engine that decides by `bundle`, for the length of a `with`. It need not be there yet.
 
     Raises `StartError` when the bundle service cannot listen.
@@ -53,7 +53,7 @@ async def remote_engine(
                 await engine.until_ready()
         engine.complain()
         heart = tasks.start(engine.beat())
-        yield LocalEngine(engine, service)
+        yield FedEngine(engine, service)
     finally:
         if heart is not None:
             heart.cancel()

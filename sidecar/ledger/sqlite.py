@@ -36,6 +36,9 @@ PATIENCE: Final = 2.0
 KEPT: Final = 2
 """Windows that are kept behind the present one, so that a late refund still finds its own."""
 
+SWEEP: Final = 600.0
+"""Seconds after which a claim removes the old windows of every counter: most holders, as sessions, never come back."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS counters (
     counter TEXT NOT NULL, holder TEXT NOT NULL, window INTEGER NOT NULL, start INTEGER NOT NULL, total TEXT NOT NULL,
@@ -69,17 +72,18 @@ class SqliteLedger:
                 self._patient = _Connection(path, patience=PATIENCE)
                 opened.callback(self._patient.close)
                 self._patient.run(lambda db: db.execute(_SCHEMA))
-                self._patient.run(lambda db: db.execute(_FORGET_ALL_OLD, (KEPT + 1, int(clock()))))
+                self._swept = clock()
+                self._patient.run(lambda db: _forget_all_old(db, self._swept))
                 opened.pop_all()
         except sqlite3.Error as error:
             raise StoreUnavailable(f"cannot use {path} as the store of counters: {error}") from None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
 
     def claim_at_once(self, reservations: tuple[Reservation, ...]) -> Claimed | None:
-        return self._at_once(lambda db: _claim(db, reservations, self._clock()))
+        return self._at_once(lambda db: self._claim(db, reservations))
 
     async def claim(self, reservations: tuple[Reservation, ...]) -> Claimed:
-        return await self._wait(lambda db: _claim(db, reservations, self._clock()))
+        return await self._wait(lambda db: self._claim(db, reservations))
 
     async def totals(self, counters: tuple[Counter, ...]) -> tuple[Amount, ...]:
         return await self._wait(lambda db: _totals(db, counters, self._clock()))
@@ -94,6 +98,13 @@ class SqliteLedger:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._patient.close)
         self._thread.shutdown(wait=False)
         self._hasty.close()
+
+    def _claim(self, db: sqlite3.Connection, reservations: tuple[Reservation, ...]) -> Claimed:
+        now = self._clock()
+        if now - self._swept >= SWEEP:
+            self._swept = now
+            _forget_all_old(db, now)
+        return _claim(db, reservations, now)
 
     def _at_once(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result | None:
         try:
@@ -128,6 +139,10 @@ def _claim(db: sqlite3.Connection, reservations: tuple[Reservation, ...], now: f
         db.execute(_STORE, (*key, str(total)))
     entries = tuple(Entry(wanted, window_start(now, wanted.window)) for wanted in reservations)
     return Claim(entries, tuple(after))
+
+
+def _forget_all_old(db: sqlite3.Connection, now: float) -> None:
+    db.execute(_FORGET_ALL_OLD, (KEPT + 1, int(now)))
 
 
 def _totals(db: sqlite3.Connection, counters: tuple[Counter, ...], now: float) -> tuple[Amount, ...]:

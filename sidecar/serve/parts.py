@@ -18,7 +18,8 @@ from sidecar import tasks
 from sidecar.enforce import Gate
 from sidecar.engine import binary
 from sidecar.engine.engine import Engine
-from sidecar.engine.local import LocalEngine, local_engine
+from sidecar.engine.fed import FedEngine
+from sidecar.engine.local import local_engine
 from sidecar.engine.remote import remote_engine
 from sidecar.errors import StartError, StoreUnavailable
 from sidecar.events import Emit, Listener, fan_out
@@ -46,7 +47,7 @@ class Parts:
     opa: Path
     instance: str
     emit: Emit
-    local: LocalEngine
+    local: FedEngine
     gate: Gate
 
     def watch(self, check: Callable[[Bundle], None], tools_changed: Callable[[], None]) -> asyncio.Task[None] | None:
@@ -114,7 +115,7 @@ async def parts(
     return Parts(settings, opa, told.instance, told.emit, local, gate)
 
 
-def _engine(settings: Settings, opa: Path, bundle: Bundle, emit: Emit) -> AbstractAsyncContextManager[LocalEngine]:
+def _engine(settings: Settings, opa: Path, bundle: Bundle, emit: Emit) -> AbstractAsyncContextManager[FedEngine]:
     """The engine that decides: an OPA of our own, or the one that somebody else started."""
     if settings.remote_opa is not None:
         return remote_engine(

@@ -17,8 +17,8 @@ from sidecar.endtoend import Fields
 from sidecar.errors import InvalidMessage
 from sidecar.framing import TooLong
 from sidecar.http.client import Answer, Lost, Unreachable
-from sidecar.http.sse import Event
-from sidecar.jsonrpc import Id, Notification, Request, Response
+from sidecar.http.sse import Event, EventReader
+from sidecar.jsonrpc import Batch, Id, Message, Notification, Request, Response
 from sidecar.protocol import Outcome
 from sidecar.upstream.link import Full, Received, Unanswered
 from sidecar.upstream.remote import EVENTS, GONE, JSON, LOST, MAX_REFUSAL, NOT_RUN, Remote, media_type, redirected
@@ -32,6 +32,7 @@ RECONNECT: Final = 1.0
 MAX_RECONNECT: Final = 30.0
 ATTEMPTS: Final = 5
 """How often in a row a stream is taken up again without anything coming."""
+INITIALIZED: Final = "notifications/initialized"
 FAREWELL: Final = 1.0
 """Seconds for telling the server that its session is over."""
 
@@ -62,6 +63,12 @@ class HttpLink:
 
     def send(self, message: bytes) -> None:
         read = jsonrpc.read(message)
+        # A batch goes message by message: each request has an answer, and a stream, of its own.
+        for one in read.elements if isinstance(read, Batch) else (read,):
+            assert not isinstance(one, InvalidMessage)  # what is sent was read before
+            self._send(one)
+
+    def _send(self, read: Message) -> None:
         match read:
             case Request():
                 self._stateless = (protocol.stated_revision(read) or "") >= protocol.STATELESS
@@ -75,7 +82,7 @@ class HttpLink:
                     task.cancel()
             case _:
                 # In their order, and before what comes after them: the server may depend on it.
-                self._before = self._spawn(self._note(message, read, self._before))
+                self._before = self._spawn(self._note(read, self._before))
 
     def pause(self, stop: bool) -> None:
         (self._going.clear if stop else self._going.set)()
@@ -174,9 +181,7 @@ class HttpLink:
             params = {"_meta": meta, **cursor}
             raw = jsonrpc.encode({"jsonrpc": "2.0", "id": id_, "method": protocol.TOOLS_LIST, "params": params})
             listing = Request(id_, protocol.TOOLS_LIST, params, raw)
-            page = await self._remote.send("POST", self._headers(listing), raw)
-            text = await page.read(self._remote.limit)
-            reply = _response(text) if isinstance(text, bytes) else None
+            reply = await self._reply(await self._remote.send("POST", self._headers(listing), raw))
             if reply is None:
                 return False
             self._learn(reply)
@@ -186,15 +191,26 @@ class HttpLink:
             cursor = {"cursor": following}
         return request.params.get("name") in self._marks
 
-    async def _note(self, message: bytes, read: Any, before: asyncio.Task[None] | None) -> None:
+    async def _reply(self, answer: Answer) -> Response | None:
+        """The one response that an answer to a request of our own holds, plainly or in events."""
+        body = await answer.read(self._remote.limit)
+        if not isinstance(body, bytes):
+            return None
+        if media_type(answer.headers) != EVENTS:
+            return _response(body)
+        events = EventReader(self._remote.limit).feed(body)
+        found = [_response(event.data.encode()) for event in events if isinstance(event, Event) and event.data]
+        return next((reply for reply in found if reply is not None), None)
+
+    async def _note(self, message: Message, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await asyncio.wait([before])
         try:
-            answer = await self._remote.send("POST", self._headers(), message)
+            answer = await self._remote.send("POST", self._headers(), message.raw)
         except ConnectionError:
             return  # nobody waits for an answer; requests that follow tell that the server is gone
         answer.abort()
-        if isinstance(read, Notification) and read.method == "notifications/initialized" and answer.status < 300:
+        if isinstance(message, Notification) and message.method == INITIALIZED and answer.status < 300:
             self._spawn(self._listen())
 
     def _headers(self, request: Request | None = None) -> Fields:
@@ -233,24 +249,28 @@ class HttpLink:
 
     async def _follow(self, answer: Answer, request: Request) -> None:
         """Hear the answer to a request; where the stream breaks off and can be taken up again, it is."""
-        last, delay = "", RECONNECT
-        for _ in range(ATTEMPTS):
-            try:
-                async for event in self._remote.events(answer):
-                    last, delay = _place(event, last, delay)
-                    await self._hear(event)
-            except (Lost, Unreachable):
-                if not last:
-                    raise
-            if not last or self._stateless or self._ended.done() or request.id not in self._waiting:
-                return
-            await asyncio.sleep(delay)
-            with contextlib.suppress(ConnectionError):
-                answer = await self._remote.send("GET", [*self._headers(), *_resume(last)])
-                if answer.status != 200 or media_type(answer.headers) != EVENTS:
-                    answer.abort()
+        last, delay, silent = "", RECONNECT, 0
+        try:
+            while silent < ATTEMPTS:
+                silent += 1
+                try:
+                    async for event in self._remote.events(answer):
+                        silent = 0
+                        last, delay = _place(event, last, delay)
+                        await self._hear(event)
+                except Lost:
+                    if not last:
+                        raise
+                if not last or self._stateless or self._ended.done() or request.id not in self._waiting:
                     return
-        answer.abort()
+                await asyncio.sleep(delay)
+                with contextlib.suppress(ConnectionError):
+                    answer.abort()
+                    answer = await self._remote.send("GET", [*self._headers(), *_resume(last)])
+                    if answer.status != 200 or media_type(answer.headers) != EVENTS:
+                        return
+        finally:
+            answer.abort()
 
     async def _hear(self, event: Event | TooLong) -> None:
         if isinstance(event, TooLong):

@@ -12,11 +12,11 @@ from typing import Final
 
 from sidecar import jsonrpc, tasks
 from sidecar.endtoend import Fields
-from sidecar.errors import StartError
+from sidecar.errors import InvalidMessage, StartError
 from sidecar.framing import TooLong
 from sidecar.http.client import Answer, Unreachable
 from sidecar.http.sse import Event
-from sidecar.jsonrpc import Request
+from sidecar.jsonrpc import Batch, Message, Request
 from sidecar.protocol import Outcome
 from sidecar.upstream.link import Full, Received, Unanswered
 from sidecar.upstream.remote import EVENTS, GONE, JSON, LOST, NOT_RUN, Remote, media_type, redirected
@@ -37,7 +37,7 @@ class SseLink:
         self._target = target
         self._unanswered: Unanswered = lambda id_, text, outcome: None
         self._full: Full = lambda now: None
-        self._waiting: asyncio.Queue[bytes] = asyncio.Queue()
+        self._waiting: asyncio.Queue[Message] = asyncio.Queue()
         self._going = asyncio.Event()
         self._going.set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -46,38 +46,34 @@ class SseLink:
     @classmethod
     async def connect(cls, remote: Remote) -> SseLink:
         """Open the stream. Raises `StartError` when the server does not offer it."""
-        answer = None
         try:
             async with asyncio.timeout(CONNECT):
                 answer = await remote.send("GET", [("accept", EVENTS), *remote.fixed()])
-                if answer.status != 200 or media_type(answer.headers) != EVENTS:
-                    text = redirected(answer.status) or f"the MCP server answered status {answer.status} and no stream"
-                    raise StartError(text)
-                events = remote.events(answer)
-                async for event in events:
-                    if isinstance(event, Event) and event.type == "endpoint" and event.data:
-                        return cls(remote, answer, events, remote.within(event.data))
-                raise StartError("the MCP server ended its stream before it named an address")
+                try:
+                    events = remote.events(answer)
+                    return cls(remote, answer, events, await _endpoint(remote, answer, events))
+                except BaseException:
+                    answer.abort()
+                    raise
         except TimeoutError:
-            text = f"the MCP server named no address within {CONNECT:g} s"
+            raise StartError(f"the MCP server named no address within {CONNECT:g} s") from None
         except ConnectionError:
-            text = GONE
+            raise StartError(GONE) from None
         except ValueError as problem:
-            text = str(problem)
-        finally:
-            pass
-        if answer is not None:
-            answer.abort()
-        raise StartError(text)
+            raise StartError(str(problem)) from None
 
     def begin(self, received: Received, full: Full, unanswered: Unanswered) -> None:
         self._full, self._unanswered = full, unanswered
         self._tasks = [tasks.start(self._hear(received)), tasks.start(self._post())]
 
     def send(self, message: bytes) -> None:
-        self._waiting.put_nowait(message)
-        if self._waiting.qsize() == MAX_UNDER_WAY:
-            self._full(True)
+        read = jsonrpc.read(message)
+        # A batch goes message by message, so that each that does not arrive is answered.
+        for one in read.elements if isinstance(read, Batch) else (read,):
+            assert not isinstance(one, InvalidMessage)  # what is sent was read before
+            self._waiting.put_nowait(one)
+            if self._waiting.qsize() == MAX_UNDER_WAY:
+                self._full(True)
 
     def pause(self, stop: bool) -> None:
         (self._going.clear if stop else self._going.set)()
@@ -120,7 +116,7 @@ class SseLink:
             text, outcome = None, Outcome.UNKNOWN
             try:
                 answer = await self._remote.send(
-                    "POST", [*headers, *self._remote.fixed()], message, target=self._target
+                    "POST", [*headers, *self._remote.fixed()], message.raw, target=self._target
                 )
                 answer.abort()
                 if answer.status >= 300:
@@ -130,6 +126,15 @@ class SseLink:
                 text, outcome = GONE, Outcome.ERROR
             except ConnectionError:
                 text = LOST
-            read = jsonrpc.read(message)
-            if text is not None and isinstance(read, Request):
-                self._unanswered(read.id, text, outcome)
+            if text is not None and isinstance(message, Request):
+                self._unanswered(message.id, text, outcome)
+
+
+async def _endpoint(remote: Remote, answer: Answer, events: AsyncIterator[Event | TooLong]) -> str:
+    """Where messages are to be posted. Raises `StartError` where the stream does not say it."""
+    if answer.status != 200 or media_type(answer.headers) != EVENTS:
+        raise StartError(redirected(answer.status) or f"the MCP server answered status {answer.status} and no stream")
+    async for event in events:
+        if isinstance(event, Event) and event.type == "endpoint" and event.data:
+            return remote.within(event.data)
+    raise StartError("the MCP server ended its stream before it named an address")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from sidecar.endtoend import Fields
 from sidecar.framing import TooLong
-from sidecar.http.client import Answer, HttpClient, Origin
+from sidecar.http.client import Answer, HttpClient, Origin, parse
 from sidecar.http.sse import Event, EventReader
 from sidecar.http.values import Headers
 
@@ -53,21 +53,15 @@ class Remote:
 
     def within(self, address: str) -> str:
         """The target of an address that the server names. Raises ValueError when that is not on the server itself."""
-        whole = urlsplit(urljoin(f"{self._url}{self.target}", address))
-        if f"{whole.scheme}://{whole.netloc}" != self._url:
-            raise ValueError("the server names an address of another server")
-        target = (whole.path or "/") + (f"?{whole.query}" if whole.query else "")
-        if not target.isascii() or not target.isprintable() or " " in target:
-            raise ValueError("the server names an address with characters that none may have")
+        here = f"{'https' if self._origin.secure else 'http'}://{self._origin.host_header}{self.target}"
+        origin, target = parse(urljoin(here, address))
+        if origin != self._origin:
+            raise ValueError("the MCP server names an address of another server")
         return target
 
     async def close(self) -> None:
         """Drop every connection."""
         await self._client.close()
-
-    @property
-    def _url(self) -> str:
-        return f"{'https' if self._origin.secure else 'http'}://{self._origin.host_header}"
 
 
 def media_type(headers: Headers) -> str:

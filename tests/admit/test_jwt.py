@@ -11,12 +11,12 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from sidecar.watched import LOOK
 
 from sidecar.admit.jwt import MAX_REMEMBERED, JwtVerifier
 from sidecar.admit.refusal import NotYet, Rejected
 from sidecar.errors import StartError, UsageError
 from sidecar.principal import Principal
+from sidecar.watched import LOOK
 from tests.admit import (
     AUDIENCE,
     EC,

@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 
 import pytest
-from sidecar.watched import LOOK
 
 from sidecar.admit.bearer import TokenFile
 from sidecar.errors import StartError
 from sidecar.principal import Principal
+from sidecar.watched import LOOK
 from tests.admit import Clock
 
 HOLDER = Principal("token")

@@ -1,7 +1,8 @@
-"""`python -m tests.bench [name=command ...]`: measure, print the table, draw the picture.
+"""`python -m tests.bench [name=command ...] [name=http:command ...]`: measure, print the table, draw the picture.
 
-The command of a peer may hold {policy}, {state} and {server}. BENCH_PEERS holds more of them, parted by semicolons;
-BENCH_CALLS is the default of --calls.
+The command of a peer may hold {policy} and {state}. It holds {server}, the words that start the server on stdio; after
+`http:` it holds {upstream}, the URL of the server, and {port}, where it listens with the path /mcp.
+BENCH_PEERS holds more of them, parted by semicolons; BENCH_CALLS is the default of --calls.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tests.bench.table import table
 from tests.support import ROOT
 
 PICTURE: Final = ROOT / "build" / "bench.svg"
-IN_FLIGHT_FACTOR: Final = 5
+IN_FLIGHT_FACTOR: Final = 3
 """Calls with 32 in flight for each that goes alone."""
 
 
@@ -56,8 +57,12 @@ def main(arguments: list[str], env: dict[str, str]) -> int:
 
 def _options(env: dict[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure what the sidecar adds.")
-    parser.add_argument("peer", nargs="*", help="name=command of another proxy, with {policy}, {state} and {server}")
-    parser.add_argument("--calls", type=_number, default=env.get("BENCH_CALLS", "2000"), help="in each round, alone")
+    parser.add_argument(
+        "peer",
+        nargs="*",
+        help="another proxy: name=command with {server}, or name=http:command with {upstream} and {port}",
+    )
+    parser.add_argument("--calls", type=_number, default=env.get("BENCH_CALLS", "1000"), help="in each round, alone")
     parser.add_argument("--rounds", type=_number, default=5)
     parser.add_argument("--quick", action="store_true", help="5 rounds of 100 calls: to see that it works")
     parser.add_argument("--picture", type=Path, default=PICTURE, help="where the picture goes; .svg or .png")

@@ -1,16 +1,18 @@
-"""The client's side of two pipes: calls one at a time and 32 in flight, timed, every reply checked."""
+"""The client's side: calls one at a time and 32 in flight, timed, every reply checked; over two pipes here."""
 
 from __future__ import annotations
 
 import json
 import os
 import select
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from time import perf_counter_ns
 from typing import Any, Final
 
 from tests.bench.errors import Failed
 
+REVISION: Final = "2025-11-25"
 IN_FLIGHT: Final = 32
 SECONDS: Final = 20.0
 """Longest wait for one reply."""
@@ -21,36 +23,41 @@ _LINE = (
 _REPLY = b'{"jsonrpc":"2.0","id":%d,"result":{"content":[{"type":"text","text":"ok"}]}}'
 
 
-class Client:
-    """Speaks MCP over the pipes `writing` and `reading`. Raises `Failed` where the other end does not do its part."""
+class Client(ABC):
+    """What is the same whatever carries the messages. Raises `Failed` where the other end does not do its part."""
 
-    def __init__(self, writing: int, reading: int, always_new: bool) -> None:
-        self._writing = writing
-        self._reading = reading
+    def __init__(self, always_new: bool) -> None:
         self._always_new = always_new
-        self._poll = select.poll()
-        self._poll.register(reading, select.POLLIN)
         self._last_id = 0
-        self._buffer = b""
         self.calls = 0
 
+    @abstractmethod
+    def one_by_one(self, count: int) -> list[int]:
+        """Nanoseconds of each of so many calls, one after the other."""
+
+    @abstractmethod
+    def in_flight(self, count: int) -> float:
+        """Calls a second over so many calls, 32 of them under way at any time."""
+
+    @abstractmethod
+    def ask(self, id_: int, message: dict[str, Any]) -> dict[str, Any]:
+        """Send a request and wait for its response; other messages before it are passed over."""
+
+    @abstractmethod
+    def say(self, message: dict[str, Any]) -> None:
+        """Send what needs no answer."""
+
     def request(self, method: str, params: dict[str, Any]) -> Any:
-        """The result of one request; other messages before it are passed over."""
+        """The result of one request."""
         self._last_id += 1
-        self._say({"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params})
-        while True:
-            while b"\n" not in self._buffer:
-                self._buffer += self._read()
-            line, _, self._buffer = self._buffer.partition(b"\n")
-            message = _message(line)
-            if message.get("id") == self._last_id and "method" not in message:
-                return _result(message)
+        message = {"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params}
+        return _result(self.ask(self._last_id, message))
 
     def greet(self) -> None:
         """Say hello as every client does."""
         about = {"name": "bench", "version": "1"}
-        self.request("initialize", {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": about})
-        self._say({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        self.request("initialize", {"protocolVersion": REVISION, "capabilities": {}, "clientInfo": about})
+        self.say({"jsonrpc": "2.0", "method": "notifications/initialized"})
 
     def served(self) -> int:
         """How many calls the server counted."""
@@ -59,9 +66,42 @@ class Client:
             raise Failed(f"the server's count came as {text[:100]!r}")
         return int(text)
 
+    def questions(self, count: int) -> tuple[range, list[bytes]]:
+        """Ids and lines of the next so many calls."""
+        ids = range(self._last_id + 1, self._last_id + 1 + count)
+        self._last_id += count
+        self.calls += count
+        return ids, [_LINE % (id_, id_ if self._always_new else 1) for id_ in ids]
+
+
+class PipeClient(Client):
+    """Speaks MCP over the pipes `writing` and `reading`."""
+
+    def __init__(self, writing: int, reading: int, always_new: bool) -> None:
+        super().__init__(always_new)
+        self._writing = writing
+        self._reading = reading
+        self._poll = select.poll()
+        self._poll.register(reading, select.POLLIN)
+        self._buffer = b""
+
+    def ask(self, id_: int, message: dict[str, Any]) -> dict[str, Any]:
+        self.say(message)
+        while True:
+            while b"\n" not in self._buffer:
+                self._buffer += self._read()
+            line, _, self._buffer = self._buffer.partition(b"\n")
+            if is_answer(response := read_message(line), id_):
+                return response
+
+    def say(self, message: dict[str, Any]) -> None:
+        try:
+            os.write(self._writing, as_line(message))
+        except OSError as error:
+            raise Failed(f"nothing can be written to it: {error.strerror}") from None
+
     def one_by_one(self, count: int) -> list[int]:
-        """Nanoseconds of each of so many calls, one after the other."""
-        ids, lines = self._questions(count)
+        ids, lines = self.questions(count)
         took, replies = [0] * count, [b""] * count
         write, read, writing = os.write, self._read, self._writing
         try:
@@ -76,12 +116,11 @@ class Client:
         except OSError as error:
             raise Failed(f"nothing can be written to it: {error.strerror}") from None
         for id_, reply in zip(ids, replies, strict=True):
-            _check([id_], reply)
+            check([id_], reply)
         return took
 
     def in_flight(self, count: int) -> float:
-        """Calls a second over so many calls, 32 of them under way at any time."""
-        ids, lines = self._questions(count)
+        ids, lines = self.questions(count)
         replies: list[bytes] = []
         write, read, writing = os.write, self._read, self._writing
         try:
@@ -100,20 +139,8 @@ class Client:
             nanoseconds = perf_counter_ns() - begun
         except OSError as error:
             raise Failed(f"nothing can be written to it: {error.strerror}") from None
-        _check(ids, b"".join(replies))
+        check(ids, b"".join(replies))
         return count * 1e9 / nanoseconds
-
-    def _questions(self, count: int) -> tuple[range, list[bytes]]:
-        ids = range(self._last_id + 1, self._last_id + 1 + count)
-        self._last_id += count
-        self.calls += count
-        return ids, [_LINE % (id_, id_ if self._always_new else 1) for id_ in ids]
-
-    def _say(self, message: dict[str, Any]) -> None:
-        try:
-            os.write(self._writing, json.dumps(message, separators=(",", ":")).encode() + b"\n")
-        except OSError as error:
-            raise Failed(f"nothing can be written to it: {error.strerror}") from None
 
     def _read(self) -> bytes:
         if not self._poll.poll(SECONDS * 1000):
@@ -124,7 +151,17 @@ class Client:
         return data
 
 
-def _check(ids: Sequence[int], data: bytes) -> None:
+def as_line(message: dict[str, Any]) -> bytes:
+    """A message as a line."""
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+def is_answer(message: dict[str, Any], id_: int) -> bool:
+    """True for the response to a request."""
+    return message.get("id") == id_ and "method" not in message
+
+
+def check(ids: Sequence[int], data: bytes) -> None:
     """Every id has exactly one reply in `data`, a real result, and nothing else is there."""
     lines = data.splitlines()
     expected = {_REPLY % id_: id_ for id_ in ids}
@@ -135,13 +172,14 @@ def _check(ids: Sequence[int], data: bytes) -> None:
 
 
 def _answered_id(line: bytes) -> int:
-    message = _message(line)
+    message = read_message(line)
     if (text := _text(_result(message))) != "ok":
         raise Failed(f"a reply says {text[:100]!r} in place of what the server says")
     return message["id"] if type(message.get("id")) is int else -1
 
 
-def _message(line: bytes) -> dict[str, Any]:
+def read_message(line: bytes) -> dict[str, Any]:
+    """One message. Raises `Failed` for anything else."""
     try:
         message = json.loads(line)
     except ValueError:

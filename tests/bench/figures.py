@@ -88,22 +88,30 @@ def ratio(one: float, other: float) -> float | None:
 
 
 def figures(measured: Sequence[Measured]) -> list[Figures | None]:
-    """The figures of each contender; None for one that failed, and for all of them where the direct way failed.
+    """The figures of each contender; None for one that failed, and for all of a transport whose direct way failed.
 
-    A peer is compared with the first peer under the same policy.
+    A peer is compared with the first peer under the same policy, everybody with those on the same transport only.
     """
-    direct = next(one for one in measured if one.contender.role == "direct")
-    if direct.failure is not None:
-        return [None] * len(measured)
-    shown = [None if one.failure is not None else _alone(one, direct) for one in measured]
+    direct = {one.contender.over: one for one in measured if one.contender.role == "direct"}
+    shown = [
+        None if one.failure is not None or direct[one.contender.over].failure is not None
+        else _alone(one, direct[one.contender.over])
+        for one in measured
+    ]  # fmt: skip
     pairs = list(zip(measured, shown, strict=True))
 
-    def first(role: str, counted: bool) -> Figures | None:
-        of_role = (item for one, item in pairs if one.contender.role == role and one.contender.counted == counted)
+    def first(role: str, like: Contender, counted: bool) -> Figures | None:
+        of_role = (
+            item for one, item in pairs
+            if (one.contender.role, one.contender.over, one.contender.counted) == (role, like.over, counted)
+        )  # fmt: skip
         return next(of_role, None)
 
-    relay = first("relay", False)
-    return [item and _compared(item, relay, first("peer", one.contender.counted)) for one, item in pairs]
+    return [
+        item
+        and _compared(item, first("relay", one.contender, False), first("peer", one.contender, one.contender.counted))
+        for one, item in pairs
+    ]
 
 
 def _alone(one: Measured, direct: Measured) -> Figures:

@@ -10,6 +10,7 @@ import select
 import socket
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Final
@@ -39,7 +40,6 @@ class OpaAlone:
         authz = (rego_folder() / "system" / "authz.rego").read_text()
         write({".manifest": '{"roots": ["system"]}', "authz.rego": authz}, folder / "system")
         self._errors = folder / "errors.txt"
-        self._connections: list[_Connection] = []
         self._last = 0
         # The path of a socket may have 107 bytes, so it gets a folder whose name is short.
         self._socket_folder = tempfile.TemporaryDirectory(prefix="bench-")
@@ -54,25 +54,25 @@ class OpaAlone:
             )
 
     def greet(self) -> None:
-        """Wait until it listens, and connect."""
+        """Wait until it listens."""
         try:
             until(lambda: self._socket.exists() or self._process.poll() is not None, SECONDS, "opa's socket")
-            self._connections = [_Connection(str(self._socket)) for _ in range(IN_FLIGHT)]
-        except (OSError, TimeoutError) as error:
+        except TimeoutError as error:
             raise Failed(f"opa did not start: {error}") from None
 
     def one_by_one(self, count: int) -> list[int]:
         """Nanoseconds of each of so many questions, one after the other."""
-        connection = self._connections[0]
         took, replies = [0] * count, [b""] * count
-        for at, data in enumerate(self._questions(count)):
-            begun = perf_counter_ns()
-            connection.ask(data)
-            reply = connection.reply()
-            while reply is None:
+        questions = self._questions(count)
+        with self._connections(1) as (connection,):
+            for at, data in enumerate(questions):
+                begun = perf_counter_ns()
+                connection.ask(data)
                 reply = connection.reply()
-            took[at] = perf_counter_ns() - begun
-            replies[at] = reply
+                while reply is None:
+                    reply = connection.reply()
+                took[at] = perf_counter_ns() - begun
+                replies[at] = reply
         self._check(replies)
         return took
 
@@ -82,23 +82,24 @@ class OpaAlone:
         waiting = iter(questions)
         replies: list[bytes] = []
         poll = select.poll()
-        by_fd = {connection.fd: connection for connection in self._connections}
-        for fd in by_fd:
-            poll.register(fd, select.POLLIN)
-        begun = perf_counter_ns()
-        for connection, data in zip(self._connections, waiting, strict=False):
-            connection.ask(data)
-        while len(replies) < count:
-            ready = poll.poll(SECONDS * 1000)
-            if not ready:
-                raise Failed(f"no answer within {SECONDS:g} s")
-            for fd, _ in ready:
-                connection = by_fd[fd]
-                if (reply := connection.reply()) is not None:
-                    replies.append(reply)
-                    if (next_one := next(waiting, None)) is not None:
-                        connection.ask(next_one)
-        nanoseconds = perf_counter_ns() - begun
+        with self._connections(IN_FLIGHT) as connections:
+            by_fd = {connection.fd: connection for connection in connections}
+            for fd in by_fd:
+                poll.register(fd, select.POLLIN)
+            begun = perf_counter_ns()
+            for connection, data in zip(connections, waiting, strict=False):
+                connection.ask(data)
+            while len(replies) < count:
+                ready = poll.poll(SECONDS * 1000)
+                if not ready:
+                    raise Failed(f"no answer within {SECONDS:g} s")
+                for fd, _ in ready:
+                    connection = by_fd[fd]
+                    if (reply := connection.reply()) is not None:
+                        replies.append(reply)
+                        if (next_one := next(waiting, None)) is not None:
+                            connection.ask(next_one)
+            nanoseconds = perf_counter_ns() - begun
         self._check(replies)
         return count * 1e9 / nanoseconds
 
@@ -113,11 +114,18 @@ class OpaAlone:
 
     def close(self) -> None:
         """End it."""
-        for connection in self._connections:
-            connection.close()
         self._process.kill()
         self._process.wait(SECONDS)
         self._socket_folder.cleanup()
+
+    @contextlib.contextmanager
+    def _connections(self, count: int) -> Iterator[list[_Connection]]:
+        """New ones for each turn: OPA ends what is idle while others have theirs."""
+        with contextlib.ExitStack() as stack:
+            try:
+                yield [stack.enter_context(contextlib.closing(_Connection(str(self._socket)))) for _ in range(count)]
+            except OSError as error:
+                raise Failed(f"the connection failed: {error}") from None
 
     def _questions(self, count: int) -> list[bytes]:
         numbers = range(self._last + 1, self._last + 1 + count)

@@ -1,4 +1,4 @@
-"""A contender as a running program: started, measured through its pipes, checked, and ended with all it started.
+"""A contender as running programs: started, measured, checked, and ended with all they started.
 
 What OPA was asked is read from the audit trail of a sidecar; other programs are taken as they are.
 """
@@ -9,36 +9,34 @@ import contextlib
 import os
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.bench.client import Client
-from tests.bench.contenders import SERVER, Contender, expand
+from tests.bench.client import Client, PipeClient
+from tests.bench.contenders import HTTP_SERVER, SERVER, Contender, expand
 from tests.bench.errors import Failed
+from tests.bench.http_client import HttpClient
+from tests.support.redis_server import free_port
 
 _END_SECONDS: Final = 5.0
 
 
 class Program:
-    """A started program in a process group of its own, with a folder for its policy, its state and its errors."""
+    """A started contender with a folder for its policy, its state and its errors.
+
+    Over HTTP the server behind a proxy is a second program, started here: a proxy would not start it.
+    """
 
     def __init__(self, contender: Contender, folder: Path) -> None:
         self._state, self._errors = folder / "state", folder / "errors.txt"
         self._audited = contender.role == "sidecar"
         self._state.mkdir(parents=True)
+        self._processes: list[subprocess.Popen[bytes]] = []
         (folder / "policy.yaml").write_text(contender.policy)
-        command = expand(contender.command, str(folder / "policy.yaml"), str(self._state), SERVER)
-        with self._errors.open("wb") as errors:
-            try:
-                self._process = subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, bufsize=0, cwd=folder,
-                    env={**os.environ, "HOME": str(folder)}, start_new_session=True,
-                )  # fmt: skip
-            except OSError as error:
-                raise Failed(f"{command[0]} cannot be started: {error.strerror}") from None
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._client = Client(self._process.stdin.fileno(), self._process.stdout.fileno(), contender.always_new)
+        values = {"policy": str(folder / "policy.yaml"), "state": str(self._state)}
+        start = self._on_http if contender.over == "http" else self._on_pipes
+        self._client = start(contender, values, folder)
         self.greet = self._client.greet
         self.one_by_one = self._client.one_by_one
         self.in_flight = self._client.in_flight
@@ -65,16 +63,53 @@ class Program:
         return lines[-1][:200] if lines else ""
 
     def close(self) -> None:
-        """Close its input, so that it ends by itself; then kill whatever of it is left."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            self._process.stdin.close()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_END_SECONDS)
-        finally:
-            # Its group is its own, and outlives it while a child of it does.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(_END_SECONDS)
-            self._process.stdout.close()
+        """End it, the proxy before the server."""
+        for process in reversed(self._processes):
+            _end(process)
+
+    def _on_pipes(self, contender: Contender, values: dict[str, str], folder: Path) -> Client:
+        process = self._start(expand(contender.command, values, SERVER), folder, pipes=True)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        return PipeClient(process.stdin.fileno(), process.stdout.fileno(), contender.always_new)
+
+    def _on_http(self, contender: Contender, values: dict[str, str], folder: Path) -> Client:
+        port = free_port()
+        self._start(expand(HTTP_SERVER, {"port": str(port)}), folder, pipes=False)
+        if contender.role != "direct":
+            upstream, port = f"http://127.0.0.1:{port}/mcp", free_port()
+            values = values | {"upstream": upstream, "port": str(port)}
+            self._start(expand(contender.command, values), folder, pipes=False)
+        return HttpClient(port, contender.always_new)
+
+    def _start(self, command: Sequence[str], folder: Path, *, pipes: bool) -> subprocess.Popen[bytes]:
+        with self._errors.open("ab") as errors:
+            try:
+                process = subprocess.Popen(
+                    command, stderr=errors, bufsize=0, cwd=folder, start_new_session=True,
+                    stdin=subprocess.PIPE if pipes else subprocess.DEVNULL, stdout=subprocess.PIPE if pipes else errors,
+                    env={**os.environ, "HOME": str(folder)},
+                )  # fmt: skip
+            except OSError as error:
+                self.close()
+                raise Failed(f"{command[0]} cannot be started: {error.strerror}") from None
+        self._processes.append(process)
+        return process
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Close its input or tell it to end, so that it does by itself; then kill whatever of it is left."""
+    try:
+        if process.stdin is not None:
+            process.stdin.close()
+        else:
+            process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_END_SECONDS)
+    finally:
+        # Its group is its own, and outlives it while a child of it does.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(_END_SECONDS)
+        if process.stdout is not None:
+            process.stdout.close()

@@ -9,10 +9,16 @@ from tests.bench.figures import Figures, Measured, Spread
 
 def table(measured: Sequence[Measured], shown: Sequence[Figures | None], extent: str) -> str:
     """The whole text; `extent` says how much was measured."""
-    peer = next((one.contender.name for one in measured if one.contender.role == "peer"), None)
+    peer = _peer(measured)
     pairs = list(zip(measured, shown, strict=True))
     rows = [_row(one, item, peer) for one, item in pairs if item is not None]
     return "\n".join([*_aligned(_header(peer), rows), *_failures(pairs), "", *_legend(measured, peer, extent)])
+
+
+def _peer(measured: Sequence[Measured]) -> str | None:
+    """Whom the others are compared with: the first peer of each transport."""
+    names = {one.contender.over: one.contender.name for one in reversed(measured) if one.contender.role == "peer"}
+    return " or ".join(names[over] for over in ("stdio", "http") if over in names) or None
 
 
 def _header(peer: str | None) -> list[str]:
@@ -60,6 +66,8 @@ def _legend(measured: Sequence[Measured], peer: str | None, extent: str) -> list
         "",
         "p50, p95, p99: one call at a time, the time added to direct in the same round; * is the whole time.",
         "calls/s: 32 in flight; for each reply that comes the next call is written.",
+        "http: streamable HTTP on both sides: one connection, and 32 with one call on each; answers are JSON.",
+        "They are compared with `http direct` and `http relay`, the others with `direct` and `relay`.",
         "Figures are medians of the rounds, beside them the least and the greatest. asked: share of calls put to OPA.",
         f"×relay: to relay{peer_words}. Of p50 less is better, of calls/s more.",
         extent,

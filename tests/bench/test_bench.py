@@ -7,14 +7,18 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.bench import client
-from tests.bench.contenders import ONE_RULE, SERVER, Contender, contenders, expand, peers
+from tests.bench.contenders import ONE_RULE, SERVER, Contender, Peer, contenders, expand, peers
 from tests.bench.errors import Failed
 from tests.bench.figures import Figures, Measured, Sample, Spread, added, figures, percentile, ratio, sample, spread
+from tests.bench.http_client import body_of, is_whole
 from tests.bench.picture import draw
 from tests.bench.runs import Extent, run
 from tests.bench.table import table
 
-DIRECT, RELAY, OPA, REPEATED, NEW, COUNTED, PEER, PEER_COUNTED = contenders([("other", "other -- {server}")])
+DIRECT, RELAY, OPA, REPEATED, NEW, COUNTED, PEER, PEER_COUNTED, *HTTP = contenders(
+    [Peer("other", "other -- {server}"), Peer("other", "other --port {port} {upstream}", "http")]
+)
+HTTP_DIRECT, HTTP_RELAY, HTTP_REPEATED, HTTP_NEW, _, HTTP_PEER, _ = HTTP
 
 
 def measured(contender: Contender, p50: float, rate: float = 1000.0, rounds: int = 2) -> Measured:
@@ -70,6 +74,28 @@ def test_a_peer_is_compared_under_the_same_policy() -> None:
     assert shown(figures(everybody)[1]).time_to_peer == 0.5
 
 
+def test_what_comes_over_http_is_compared_with_http_only() -> None:
+    pipes = [measured(DIRECT, 10), measured(RELAY, 20), measured(PEER, 30)]
+    http = [
+        measured(HTTP_DIRECT, 100),
+        measured(HTTP_RELAY, 150),
+        measured(HTTP_REPEATED, 200),
+        measured(HTTP_PEER, 500),
+    ]
+    item = shown(figures(pipes + http)[5])
+    assert (item.p50.median, item.time_to_relay, item.time_to_peer) == (100, 2.0, 0.25)
+
+
+def test_the_direct_way_of_one_transport_may_fail_alone() -> None:
+    everybody = [
+        measured(DIRECT, 10),
+        measured(RELAY, 20),
+        Measured(HTTP_DIRECT, (), "it ended"),
+        measured(HTTP_NEW, 9),
+    ]
+    assert [item is None for item in figures(everybody)] == [False, False, True, True]
+
+
 def test_nothing_is_taken_off_the_direct_way_and_off_opa() -> None:
     direct, opa = figures([measured(DIRECT, 10), measured(OPA, 200)])
     assert (shown(direct).p50.median, shown(opa).p50.median) == (10, 200)
@@ -84,21 +110,27 @@ def test_without_the_direct_way_nothing_has_figures() -> None:
 
 
 def test_peers_are_names_and_commands() -> None:
-    entries = ["a=one -c {policy} -- {server}", " ", "b = two --x=y {server} "]
-    assert peers(entries) == [("a", "one -c {policy} -- {server}"), ("b", "two --x=y {server}")]
+    entries = ["a=one -c {policy} -- {server}", " ", "b = two --x=y {server} ", "a=http: one {port} {upstream}"]
+    assert peers(entries) == [
+        Peer("a", "one -c {policy} -- {server}"),
+        Peer("b", "two --x=y {server}"),
+        Peer("a", "one {port} {upstream}", "http"),
+    ]
 
 
 @pytest.mark.parametrize(
     "entries",
-    [["one {server}"], ["=one {server}"], ["a="], ["a=one"], ["a=x {server}", "a=y {server}"], ["a='{server}"]],
-)
+    [["one {server}"], ["=one {server}"], ["a="], ["a=one"], ["a=x {server}", "a=y {server}"], ["a='{server}"],
+     ["a=http:x {server}"], ["a=http:x {port}"], ["a=http:"], ["a=http:x {port} {upstream}"] * 2],
+)  # fmt: skip
 def test_a_peer_that_cannot_be_meant_is_refused(entries: list[str]) -> None:
-    with pytest.raises(ValueError, match=r"peer|server|quotation"):
+    with pytest.raises(ValueError, match=r"peer|server|upstream|port|quotation"):
         peers(entries)
 
 
 def test_the_server_is_several_words_or_quoted_in_one() -> None:
-    words = expand(["p", "{policy}", "--in={state}", "{server}", "sh {server}"], "/p", "/s", ["run", "a b"])
+    values = {"policy": "/p", "state": "/s"}
+    words = expand(["p", "{policy}", "--in={state}", "{server}", "sh {server}"], values, ["run", "a b"])
     assert words == ["p", "/p", "--in=/s", "run", "a b", "sh run 'a b'"]
 
 
@@ -116,7 +148,7 @@ def reply(id_: int, text: str = "ok") -> bytes:
 
 def test_replies_may_come_in_any_order_and_spelling() -> None:
     spelled = b'{"result": {"content": [{"type": "text", "text": "ok"}]}, "id": 1, "jsonrpc": "2.0"}\n'
-    client._check([1, 2], reply(2) + spelled)
+    client.check([1, 2], reply(2) + spelled)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +166,29 @@ def test_replies_may_come_in_any_order_and_spelling() -> None:
 )
 def test_a_reply_too_few_too_many_or_no_result_is_a_failure(data: bytes) -> None:
     with pytest.raises(Failed):
-        client._check([1, 2], data)
+        client.check([1, 2], data)
+
+
+JSON = b'{"jsonrpc":"2.0"}'
+ANSWERS = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n" + JSON,
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n7\r\n"
+    + JSON[:7] + b"\r\na\r\n" + JSON[7:] + b"\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    b"2c\r\nid: 1\r\ndata: \r\n\r\ndata: " + JSON + b"\r\n\r\n\r\n0\r\n\r\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_an_answer_over_http_is_whole_only_at_its_end_however_it_is_framed(answer: bytes) -> None:
+    assert [is_whole(answer[:size]) for size in range(len(answer))] == [False] * len(answer)
+    assert is_whole(answer)
+    assert body_of(answer) == JSON
+
+
+def test_a_status_that_is_no_success_is_a_failure() -> None:
+    with pytest.raises(Failed, match="503"):
+        body_of(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\nno")
 
 
 # Table and picture.
@@ -191,10 +245,11 @@ def test_the_same_figures_give_the_same_picture(tmp_path: Path) -> None:
 
 def test_everybody_answers_every_call(tmp_path: Path) -> None:
     proxy = DIRECT.command[0]
-    results = run(contenders([("same", f"env {proxy}")]), Extent(rounds=2, calls=5, in_flight=40), tmp_path)
+    http = Peer("same", " ".join(HTTP_RELAY.command), "http")
+    results = run(contenders([Peer("same", f"env {proxy}"), http]), Extent(rounds=2, calls=5, in_flight=40), tmp_path)
     assert [(one.contender.name, one.failure) for one in results if one.failure] == []
     assert all(len(one.samples) == 2 for one in results)
-    assert [one.asked for one in results if one.contender in (OPA, NEW)] == [1.0, 1.0]
+    assert [one.asked for one in results if one.contender in (OPA, NEW, HTTP_NEW)] == [1.0, 1.0, 1.0]
 
 
 def test_whoever_fails_is_reported_and_stops_nobody(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Runs the demo: starts everything, lets the agent play, shows what came of it, and says whether that is as it must be.
 
+With `--http` everybody speaks HTTP, and the OKX server wants a token that the agent does not have.
+
 The exit status is 0 when it is, 1 when something differs, 130 after Ctrl-C. Every wait is bounded, and whatever was
 started has ended when this ends.
 """
@@ -12,7 +14,9 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -22,21 +26,39 @@ from tests.demo import metrics, report
 from tests.demo.agent import POLICY, agent, free_port, play
 from tests.demo.exchange import Exchange, serve
 from tests.demo.outcome import Outcome, differences
+from tests.demo.remote import remote_agent
 from tests.demo.report import Paint
 from tests.demo.script import READS, WRITES, Call, Step, seconds_to_wait
 
 LONGEST: Final = 90.0
 """Seconds that starting and playing may take, the wait for the next minute included."""
 
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the agent, the sidecar and the server are connected: the command, what starts them, what is worth saying."""
+
+    command: str
+    agent: Callable[[str, Path, int], AbstractAsyncContextManager[Client]]
+    server: str = ""
+
+
+STDIO: Final = Way(f"sidecar run -c {POLICY} -- mcp-okx", agent)
+HTTP: Final = Way(
+    f"sidecar run -c {POLICY} --transport http --upstream URL --header 'Authorization: ...'",
+    remote_agent,
+    "mcp-okx --http: 401 for whoever has no token. The sidecar sends it; the agent does not have it",
+)
+
 say = functools.partial(print, flush=True)
 
 
-def main() -> int:
+def main(way: Way) -> int:
     """Run the demo in a folder of its own, which is gone afterwards."""
     paint = Paint.for_stream(sys.stdout, os.environ)
     with tempfile.TemporaryDirectory(prefix="sidecar-demo-", ignore_cleanup_errors=True) as folder:
         try:
-            outcome = asyncio.run(session(Path(folder), paint))
+            outcome = asyncio.run(session(way, Path(folder), paint))
         except KeyboardInterrupt:
             say("\nStopped.")
             return 130
@@ -47,16 +69,18 @@ def main() -> int:
         return fail(wrong, Path(folder), paint) if wrong else succeed(paint)
 
 
-async def session(folder: Path, paint: Paint) -> Outcome:
+async def session(way: Way, folder: Path, paint: Paint) -> Outcome:
     """Start the exchange, and the sidecar with the server behind it; play; end them all."""
     exchange, port = Exchange(), free_port()
-    say(report.heading(f"Starting: sidecar run -c {POLICY} -- mcp-okx", paint))
+    say(report.heading(f"Starting: {way.command}", paint))
     with serve(exchange) as url:
         say(f"  exchange  stub of OKX on {url}: no credentials, no outside traffic")
         say("  sidecar   starting, with OPA and mcp-okx ...", end=" ")
         since = time.perf_counter()
-        async with asyncio.timeout(LONGEST), agent(url, folder, port) as client:
+        async with asyncio.timeout(LONGEST), way.agent(url, folder, port) as client:
             say(f"ready after {time.perf_counter() - since:.1f} s")
+            if way.server:
+                say(f"  server    {way.server}")
             before = await asyncio.to_thread(metrics.scrape, port)
             tools = await list_tools(client)
             calls = await play_all(client, paint)
@@ -128,4 +152,4 @@ def causes(error: BaseException) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(HTTP if sys.argv[1:] == ["--http"] else STDIO))

@@ -27,7 +27,7 @@ SECONDS: Final = 20.0
 async def agent(exchange: str, folder: Path, telemetry: int) -> AsyncIterator[Client]:
     """A client with the sidecar and the OKX server behind it, all ended when left.
 
-    `folder` gets the sidecar's state and `stderr.txt`. OKX's keys are made up: the stub looks at none.
+    `folder` gets the sidecar's state and `stderr.txt`.
     """
     parameters = StdioServerParameters(
         command=str(SIDECAR),
@@ -35,16 +35,21 @@ async def agent(exchange: str, folder: Path, telemetry: int) -> AsyncIterator[Cl
             "run", "-c", POLICY, "--state-dir", str(folder / "state"), "--telemetry", f"127.0.0.1:{telemetry}",
             "--", str(MCP_OKX),
         ],
-        env={
-            "OKX_BASE_URL": exchange, "OKX_API_KEY": "demo", "OKX_API_SECRET": "demo", "OKX_PASSPHRASE": "demo",
-            # With its banner FastMCP asks PyPI for a newer version of itself: nothing here may leave the machine.
-            "FASTMCP_SHOW_SERVER_BANNER": "false", "FASTMCP_CHECK_FOR_UPDATES": "off",
-        },
+        env=okx_environment(exchange),
         cwd=ROOT,
     )  # fmt: skip
     with (folder / "stderr.txt").open("w") as errors:
         async with Client(stdio_client(parameters, errlog=errors), read_timeout_seconds=SECONDS) as client:
             yield client
+
+
+def okx_environment(exchange: str) -> dict[str, str]:
+    """What the OKX server needs to know. Its keys are made up: the stub looks at none."""
+    return {
+        "OKX_BASE_URL": exchange, "OKX_API_KEY": "demo", "OKX_API_SECRET": "demo", "OKX_PASSPHRASE": "demo",
+        # With its banner FastMCP asks PyPI for a newer version of itself: nothing here may leave the machine.
+        "FASTMCP_SHOW_SERVER_BANNER": "false", "FASTMCP_CHECK_FOR_UPDATES": "off",
+    }  # fmt: skip
 
 
 async def play(client: Client, step: Step) -> Call:

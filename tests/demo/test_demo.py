@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from mcp_types import CallToolResult, TextContent
 
 from tests.demo import metrics, report
+from tests.demo.__main__ import LONGEST
 from tests.demo.agent import judged
 from tests.demo.exchange import BALANCE, CANCEL_ORDER, PLACE_ORDER, TICKERS, Received
 from tests.demo.metrics import Change, Line
@@ -122,10 +124,13 @@ def test_colours_are_for_terminals_without_no_color() -> None:
 # Whole runs.
 
 
-def start(home: Path) -> subprocess.Popen[str]:
+WAYS = pytest.mark.parametrize("options", [(), ("--http",)], ids=["stdio", "http"])
+
+
+def start(home: Path, *options: str) -> subprocess.Popen[str]:
     """Start the demo as `make demo` does; whatever it starts has `home` in its environment."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home)}
-    command = [sys.executable, "-m", "tests.demo"]
+    command = [sys.executable, "-m", "tests.demo", *options]
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -144,8 +149,9 @@ def processes_of(home: Path) -> list[str]:
     return found
 
 
-def test_the_demo_ends_as_it_must(tmp_path: Path) -> None:
-    with start(tmp_path) as demo:
+@WAYS
+def test_the_demo_ends_as_it_must(tmp_path: Path, options: Sequence[str]) -> None:
+    with start(tmp_path, *options) as demo:
         output, _ = demo.communicate(timeout=110)
     assert demo.returncode == 0, output
     words = [line.split() for line in output.splitlines()]
@@ -160,9 +166,10 @@ def test_the_demo_ends_as_it_must(tmp_path: Path) -> None:
     until(lambda: not processes_of(tmp_path), what="the end of all that it started")
 
 
-def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path) -> None:
-    with start(tmp_path) as demo:
-        until(lambda: len(processes_of(tmp_path)) > 2, what="the sidecar's start")
+@WAYS
+def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path, options: Sequence[str]) -> None:
+    with start(tmp_path, *options) as demo:
+        until(lambda: len(processes_of(tmp_path)) > 2, LONGEST, "the sidecar's start")
         demo.send_signal(signal.SIGINT)
         output, _ = demo.communicate(timeout=30)
     assert demo.returncode == 130, output

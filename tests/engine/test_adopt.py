@@ -16,7 +16,8 @@ import uvloop
 from sidecar.caller import Caller
 from sidecar.enforce import Gate, Verdict
 from sidecar.engine.binary import trial
-from sidecar.engine.local import LocalEngine, local_engine
+from sidecar.engine.fed import FedEngine
+from sidecar.engine.local import local_engine
 from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import Decided, EngineFailed, EngineReady, Event
 from sidecar.ledger.values import Ledger
@@ -36,7 +37,7 @@ BODY = body_of(OPEN, "t", "{}")
 
 
 @asynccontextmanager
-async def local(events: list[Event], *, remember: bool = True) -> AsyncIterator[LocalEngine]:
+async def local(events: list[Event], *, remember: bool = True) -> AsyncIterator[FedEngine]:
     """An engine that decides by `OPEN` at first."""
     async with local_engine(
         OPA, OPEN, server="stub", timeout=5.0, remember=remember, emit=events.append, said=lambda _: None
@@ -50,7 +51,7 @@ def opa_pid() -> int:
     return pid
 
 
-async def answer(running: LocalEngine) -> str:
+async def answer(running: FedEngine) -> str:
     """The revision that answers a question now, remembered or not."""
     engine = running.engine
     found = engine.recall(BODY) or await engine.ask(BODY, engine.bundle, "id", lasting=True)
@@ -100,7 +101,7 @@ def test_an_engine_that_starts_again_still_has_the_adopted_policy() -> None:
 
 
 def test_a_policy_that_opa_cannot_load_leaves_the_old_one_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sidecar.engine.local.ADOPT_SECONDS", 0.5)
+    monkeypatch.setattr("sidecar.engine.fed.ADOPT_SECONDS", 0.5)
     more = {"intercept/more.rego": "package intercept\n\nallowed if unknown_thing\n"}
     unloadable = dataclasses.replace(FIRST, files=FIRST.files | more)
 

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from sidecar.decision import Answer, question
 from sidecar.engine import engine as engine_module
 from sidecar.engine.engine import Engine
-from sidecar.engine.local import LocalEngine, local_engine
+from sidecar.engine.fed import FedEngine
+from sidecar.engine.local import local_engine
 from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import EngineFailed, EngineReady, Event
 from sidecar.jsonrpc import encode
@@ -47,7 +48,7 @@ REFUSED = body_of(BUNDLE, "t", '{"a":6,"b":{"c":2},"d":"abc","e":1}')
 class Running:
     """An engine with everything that it said and did."""
 
-    def __init__(self, local: LocalEngine, events: list[Event], said: list[str]) -> None:
+    def __init__(self, local: FedEngine, events: list[Event], said: list[str]) -> None:
         self.local = local
         self.events = events
         self.said = said

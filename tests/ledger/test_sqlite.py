@@ -84,6 +84,23 @@ def test_old_windows_of_every_counter_are_removed_at_the_start(path: Path) -> No
     asyncio.run(fill())
 
 
+def test_old_windows_of_holders_that_never_come_back_are_removed_while_the_ledger_is_open(path: Path) -> None:
+    async def test(ledger: SqliteLedger, clock: Clock) -> None:
+        for number in range(50):
+            await claims(ledger, wants(window=60, holder=f"session-{number}"))
+        kept = await claims(ledger, wants(window=DAY, holder="session-0"))
+        clock.now = NOON + sqlite.SWEEP - 1
+        await claims(ledger, wants(window=60, holder="other"))
+        assert len(rows(path)) == 52
+        clock.now = NOON + sqlite.SWEEP
+        await claims(ledger, wants(window=60, holder="new"))
+        assert sorted(row[1] for row in rows(path)) == ["new", "other", "session-0"]
+        await ledger.give_back(kept.entries)
+        assert [row[4] for row in rows(path) if row[2] == DAY] == [0]
+
+    with_ledger(path, test)
+
+
 def test_giving_back_into_a_window_that_is_gone_does_nothing(path: Path) -> None:
     async def test(ledger: SqliteLedger, clock: Clock) -> None:
         early = await claims(ledger, wants(window=60))

@@ -41,25 +41,25 @@ def test_an_id_is_taken_by_one_that_looks_the_same(first: Id, second: Id) -> Non
 
 def test_an_answer_may_still_come_after_a_cancel() -> None:
     requests = waiting(1)
-    assert requests.cancel(1) is None
+    assert requests.cancel(1, "late") is None
     assert len(requests) == 0
     assert requests.get(1) is None
     assert requests.is_taken("1")
-    assert requests.close(1) == "what waits for 1"
+    assert requests.close(1) == "late"
     assert not requests.is_taken(1)
 
 
 def test_a_cancel_of_another_id_or_another_type_changes_nothing() -> None:
     requests = waiting(1)
-    requests.cancel("1")
-    requests.cancel(2)
+    requests.cancel("1", "late")
+    requests.cancel(2, "late")
     assert len(requests) == 1
 
 
 def test_the_oldest_cancelled_request_is_given_up_when_there_are_too_many() -> None:
     requests = waiting(*range(MAX_CANCELLED + 1))
-    given_up = [requests.cancel(id_) for id_ in range(MAX_CANCELLED + 1)]
-    assert given_up == [None] * MAX_CANCELLED + ["what waits for 0"]
+    given_up = [requests.cancel(id_, f"late {id_}") for id_ in range(MAX_CANCELLED + 1)]
+    assert given_up == [None] * MAX_CANCELLED + ["late 0"]
     assert requests.close(0) is None
     assert requests.close(1) is not None
 
@@ -73,7 +73,7 @@ def test_only_so_many_requests_may_wait() -> None:
 
 def test_at_the_end_everything_comes_out_and_says_whether_an_answer_is_due() -> None:
     requests = waiting(1, "a")
-    requests.cancel(1)
-    assert sorted(requests.drain(), key=str) == [("a", "what waits for 'a'", True), (1, "what waits for 1", False)]
+    requests.cancel(1, "late")
+    assert sorted(requests.drain(), key=str) == [("a", "what waits for 'a'", True), (1, "late", False)]
     assert requests.drain() == []
     assert not requests.is_taken(1)

@@ -129,7 +129,7 @@ def test_128_levels_are_read_and_more_are_refused(levels: int, spaced: bool) -> 
 
 @pytest.mark.parametrize("token", [b"1" * 400, b"-" + b"1" * 399, b"1e400", b"1E-400", b"0." + b"1" * 398])
 def test_a_number_at_the_bounds_is_kept_as_it_was_written(token: bytes) -> None:
-    assert jsonrpc.read(CALL % token).raw == CALL % token
+    assert raw_of(CALL % token) == CALL % token
 
 
 @pytest.mark.parametrize(
@@ -155,8 +155,8 @@ def test_a_number_beyond_the_bounds_is_refused_wherever_it_stands(token: bytes) 
 
 @pytest.mark.parametrize("token", [b"1.10", b"1e5", b"-0", b"-0.0", b"0.1", b"1E400", b"9" * 30, b"1" + b"0" * 20])
 def test_a_number_travels_as_it_was_written(token: bytes) -> None:
-    assert jsonrpc.read(CALL % token).raw == CALL % token
-    assert jsonrpc.read(b" " + CALL % token).raw == CALL % token
+    assert raw_of(CALL % token) == CALL % token
+    assert raw_of(b" " + CALL % token) == CALL % token
 
 
 def test_a_carriage_return_between_two_tokens_does_not_travel_on() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tests.support.listener import Listener, sidecar
 from tests.support.peer import Peer, child_pids, command_line, denied, kind, until
 from tests.wire.http import POLICY, running
 from tests.wire.http.client import Agent, call, first_message, listing, mirrors, stateless
-from tests.wire.http.server import HIDDEN, Upstream, result, stream
+from tests.wire.http.server import HIDDEN, Asked, Upstream, result, stream
 
 LISTEN = {
     "jsonrpc": "2.0",
@@ -118,10 +119,12 @@ def test_without_an_engine_calls_are_denied_in_results_and_all_else_goes_on_unti
 
 
 def test_clients_that_listen_are_told_of_a_changed_policy(upstream: Upstream, tmp_path: Path) -> None:
-    upstream.says |= {
-        "GET": lambda asked, connection: [connection.sendall(stream(end=False)), connection.recv(1)],
-        "subscriptions/listen": lambda asked, connection: [connection.sendall(stream(end=False)), connection.recv(1)],
-    }
+
+    def open_stream(asked: Asked, connection: socket.socket) -> None:
+        connection.sendall(stream(end=False))
+        connection.recv(1)
+
+    upstream.says |= {"GET": open_stream, "subscriptions/listen": open_stream}
     listen = stateless(LISTEN)
     for name, options in (("relay", ("--upstream", upstream.url)), ("child", ())):
         folder = tmp_path / name

@@ -1,0 +1,215 @@
+"""The options about listeners and remote servers: what goes together, and what is said where it does not."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from sidecar import app as running
+from sidecar.cli import app
+from sidecar.cli import run as run_module
+from sidecar.cli.listening import headers_given, host_of, listen_on, upstream_at
+from sidecar.engine import binary
+from sidecar.errors import UsageError
+from sidecar.settings import Address, FixedHeader, Jwt, Listen, Settings, Upstream
+
+URL = "http://server.example/mcp"
+MARKER = "s3cret"
+
+
+def listen(transport: str = "http", **changed: Any) -> Listen | None:
+    options: dict[str, Any] = {
+        "bind": "127.0.0.1", "port": 8080, "hosts": [], "origins": [], "token_file": None, "jwt": (None, None, None),
+        "max_sessions": 5, "idle": 60.0, **changed,
+    }  # fmt: skip
+    return listen_on(transport, **options)
+
+
+def upstream(*headers: str, url: str | None = URL, forward: bool = False) -> Upstream | None:
+    return upstream_at(url, headers, forward_authorization=forward)
+
+
+def fixed(header: str) -> FixedHeader:
+    there = upstream(header)
+    assert there is not None
+    return there.headers[0]
+
+
+# Listeners.
+
+
+def test_a_listener_has_what_the_options_say() -> None:
+    assert listen("http", hosts=["a"], origins=["b"], token_file=Path("t"), jwt=("k", "i", "a")) == Listen(
+        "http", Address("127.0.0.1", 8080), ("a",), ("b",), Path("t"), Jwt("k", "i", "a"), 5, 60.0
+    )
+    legacy = listen("sse")
+    assert legacy is not None
+    assert legacy.transport == "sse"
+    assert listen("stdio") is None
+
+
+@pytest.mark.parametrize("jwt", [("k", None, None), ("k", "i", None), ("k", None, "a"), ("k", "", "a")])
+def test_keys_are_no_use_without_whose_tokens_they_verify(jwt: tuple[str | None, ...]) -> None:
+    with pytest.raises(UsageError, match="--jwt-jwks needs --jwt-issuer and --jwt-audience: whose tokens"):
+        listen(jwt=jwt)
+
+
+@pytest.mark.parametrize("jwt", [(None, "i", None), (None, None, "a")])
+def test_whose_tokens_is_no_use_without_keys(jwt: tuple[str | None, ...]) -> None:
+    with pytest.raises(UsageError, match="--jwt-issuer and --jwt-audience need --jwt-jwks"):
+        listen(jwt=jwt)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"token_file": Path("t")}, {"jwt": ("k", "i", "a")}, {"hosts": ["h"]}, {"origins": ["o"]}]
+)
+def test_who_may_call_is_no_question_on_stdio(changed: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"nobody calls over HTTP here: .* need --transport http or sse"):
+        listen("stdio", **changed)
+
+
+# Remote servers.
+
+
+@pytest.mark.parametrize(
+    ("url", "legacy"),
+    [
+        (URL, False), ("http://h/sse", True), ("http://h/a/sse?x=1", True), ("http://h/sse/", False),
+        ("http://h/?/sse", False),
+    ],
+)  # fmt: skip
+def test_a_path_that_ends_in_sse_is_the_legacy_transport(url: str, legacy: bool) -> None:
+    assert upstream(url=url) == Upstream(url, legacy, (), False)
+
+
+@pytest.mark.parametrize(("headers", "forward"), [(["A: b"], False), ([], True)])
+def test_headers_are_for_a_remote_server(headers: list[str], forward: bool) -> None:
+    assert upstream(url=None) is None
+    with pytest.raises(UsageError, match="--header and --forward-authorization are for a remote server"):
+        upstream(*headers, url=None, forward=forward)
+
+
+def test_a_header_is_given_once_whatever_its_case() -> None:
+    with pytest.raises(UsageError, match="--header gives one header twice"):
+        upstream("X-One: 1", "x-one: 2")
+
+
+def test_credentials_are_ours_or_the_clients() -> None:
+    with pytest.raises(UsageError, match="choose whose credentials are sent"):
+        upstream("Authorization: Bearer x", forward=True)
+
+
+def test_a_header_has_a_value_or_is_read_from_the_environment_or_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", f" {MARKER}\n")
+    assert fixed("X-Key:  a: b ") == FixedHeader("x-key", "a: b")
+    assert fixed("Authorization: env:TOKEN") == FixedHeader("authorization", MARKER)
+    assert fixed("Authorization: file:/run/t o") == FixedHeader("authorization", None, Path("/run/t o"))
+    assert MARKER not in repr(fixed("Authorization: env:TOKEN"))
+
+
+@pytest.mark.parametrize("header", [f"{MARKER}", f"a b: {MARKER}", "a:", "a: ", f": {MARKER}", f"a: {MARKER}\nb: c"])
+def test_what_is_no_header_is_refused_without_being_shown(header: str) -> None:
+    with pytest.raises(UsageError, match="a --header is written") as refused:
+        upstream(header)
+    assert MARKER not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["Host", "Content-Length", "content-type", "Transfer-Encoding", "Mcp-Session-Id"])
+def test_a_header_that_is_ours_to_send_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=f"--header {name.lower()}: this one is ours to send"):
+        upstream(f"{name}: x")
+
+
+@pytest.mark.parametrize("value", [f"{MARKER}€", f"{MARKER}\r\nx: y", " "])
+def test_a_value_that_no_header_can_carry_is_refused_without_being_shown(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", value)
+    with pytest.raises(UsageError, match="its value is empty or has characters that no header can carry") as refused:
+        upstream("A: env:TOKEN")
+    assert MARKER not in str(refused.value)
+
+
+def test_a_variable_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TOKEN", raising=False)
+    with pytest.raises(UsageError, match="--header a: the environment has no TOKEN"):
+        upstream("A: env:TOKEN")
+
+
+def test_headers_in_the_environment_stand_one_a_line_and_an_option_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert headers_given(None) == []
+    monkeypatch.setenv("SIDECAR_HEADER", "Authorization: Bearer a b\n\nX-Two: 2\n")
+    assert headers_given(None) == headers_given([]) == ["Authorization: Bearer a b", "X-Two: 2"]
+    assert headers_given(["A: b"]) == ["A: b"]
+
+
+@pytest.mark.parametrize(("url", "host"), [(URL, "server.example"), ("http://[::1]:1/", "::1"), ("x", "x")])
+def test_a_remote_server_is_called_after_its_host(url: str, host: str) -> None:
+    assert host_of(url) == host
+
+
+# The whole command.
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """What `sidecar run` would run by."""
+    settings: list[Settings] = []
+
+    def run(given: Settings, *_: object) -> int:
+        settings.append(given)
+        return 0
+
+    monkeypatch.setattr(running, "run", run)
+    monkeypatch.setattr(run_module, "prepare", lambda *_, **__: (None, []))
+    monkeypatch.setattr(run_module, "signature", lambda config: ())
+    monkeypatch.setattr(binary, "find", lambda path: None)
+    monkeypatch.setattr(run_module, "set_up_logging", lambda level, form: None)
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    return settings
+
+
+def invoke(*words: str, **env: str) -> BaseException | None:
+    return CliRunner().invoke(app, ["run", "-c", "policy.yaml", *words], env=env).exception
+
+
+def test_every_option_of_a_listener_may_stand_in_the_environment(ran: list[Settings]) -> None:
+    env = {
+        "TRANSPORT": "http", "BIND": "0.0.0.0", "PORT": "0", "UPSTREAM": URL, "HEADER": "X-Key: a b",
+        "AUTH_TOKEN_FILE": "tokens", "JWT_JWKS": "k", "JWT_ISSUER": "i", "JWT_AUDIENCE": "a", "ALLOW_HOST": "h1 h2",
+        "ALLOW_ORIGIN": "http://o", "MAX_SESSIONS": "7", "SESSION_IDLE": "2m", "FORWARD_AUTHORIZATION": "1",
+    }  # fmt: skip
+    invoke(**{f"SIDECAR_{name}": value for name, value in env.items()})
+    [settings] = ran
+    assert settings.listen == Listen(
+        "http", Address("0.0.0.0", 0), ("h1", "h2"), ("http://o",), Path("tokens"), Jwt("k", "i", "a"), 7, 120.0
+    )
+    assert settings.upstream == Upstream(URL, False, (FixedHeader("x-key", "a b"),), True)
+    assert (settings.server, settings.telemetry) == ("server.example", Address("127.0.0.1", 9464))
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ((), "no MCP server: write its command after --"),
+        (("--upstream", URL, "--", "server"), "two MCP servers"),
+        (("--transport", "ws", "--", "server"), "--transport must be stdio or http or sse, not 'ws'"),
+        (("--audit", "stdout", "--", "server"), "--audit stdout is not possible here"),
+        (("--session-idle", "0s", "--", "server"), "'0s' is no duration"),
+    ],
+)
+def test_what_does_not_go_together_is_said(words: tuple[str, ...], text: str, ran: list[Settings]) -> None:
+    problem = invoke(*words)
+    assert isinstance(problem, UsageError)
+    assert text in str(problem)
+    assert ran == []
+
+
+def test_the_help_shows_defaults_that_stand_in_brackets() -> None:
+    shown = CliRunner().invoke(app, ["run", "--help"], env={"COLUMNS": "200"}, terminal_width=200).output
+    for text in ("[default: the command]", "[env var: SIDECAR_HEADER, one a line]", "[default: loopback names]"):
+        assert text in shown

@@ -1,0 +1,164 @@
+"""Headers that mirror a message: what we write always passes our own check, and nothing else does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar import jsonrpc, mirrored
+from sidecar.errors import InvalidMessage
+from sidecar.http.values import field_lines
+from sidecar.jsonrpc import Notification, Request
+from sidecar.mirrored import METHOD, NAME, VERSION, check, decoded, encoded, headers_of, marks_of
+from sidecar.protocol import REVISIONS
+
+STATELESS = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+NAMING = [("tools/call", "name"), ("prompts/get", "name"), ("resources/read", "uri"), ("tasks/get", "taskId")]
+
+
+def request(method: str, params: dict[str, Any] | None, id_: int = 1) -> Request:
+    read = jsonrpc.read(jsonrpc.encode({"jsonrpc": "2.0", "id": id_, "method": method, "params": params}))
+    assert isinstance(read, Request)
+    return read
+
+
+def came(headers: Mapping[str, str]) -> dict[str, str | None]:
+    return {name: headers.get(name) for name in (VERSION, METHOD, NAME)}
+
+
+@given(TEXT)
+def test_any_text_comes_back_out_of_a_header_that_can_be_sent(text: str) -> None:
+    header = encoded(text)
+    assert decoded(header) == text
+    assert field_lines([("mcp-name", header)], frozenset())
+    assert header == header.strip()
+
+
+@pytest.mark.parametrize("text", ["plain", "", "a b", "=?base64?", "?="])
+def test_what_a_header_can_carry_stands_as_it_is(text: str) -> None:
+    assert encoded(text) == text
+
+
+@pytest.mark.parametrize("text", [" outer", "outer ", "\n", "é", "=?base64?YQ==?=", "\x7f", "\t"])
+def test_what_a_header_could_change_or_mistake_is_written_in_base64(text: str) -> None:
+    assert encoded(text).startswith("=?base64?")
+
+
+@pytest.mark.parametrize(
+    "header", ["=?base64?YQ?=", "=?base64?Y R==?=", "=?base64?YR==?=", "=?base64?/w==?=", "=?base64?*?="]
+)
+def test_what_is_not_the_one_base64_of_a_text_stands_for_nothing(header: str) -> None:
+    assert decoded(header) is None
+
+
+@given(named=st.sampled_from(NAMING), value=TEXT, revision=st.sampled_from(REVISIONS))
+def test_the_headers_of_a_message_agree_with_it(named: tuple[str, str], value: str, revision: str) -> None:
+    meta = {"io.modelcontextprotocol/protocolVersion": revision}
+    message = request(named[0], {named[1]: value, "_meta": meta})
+    check(message, came(headers_of(message)))
+
+
+@given(named=st.sampled_from(NAMING), value=TEXT, other=TEXT, header=st.sampled_from([VERSION, METHOD, NAME]))
+def test_any_other_value_of_a_header_is_refused_with_the_id(
+    named: tuple[str, str], value: str, other: str, header: str
+) -> None:
+    message = request(named[0], {named[1]: value, "_meta": STATELESS}, id_=7)
+    headers = came(headers_of(message))
+    if other == decoded(headers[header] or ""):
+        return
+    headers[header] = encoded(other)
+    with pytest.raises(InvalidMessage) as refused:
+        check(message, headers)
+    assert (refused.value.code, refused.value.id) == (mirrored.HEADER_MISMATCH, 7)
+    assert "does not say" in str(refused.value)
+
+
+@pytest.mark.parametrize("header", [VERSION, METHOD, NAME])
+def test_a_header_of_a_stateless_request_that_is_missing_is_refused(header: str) -> None:
+    message = request("tools/call", {"name": "look", "_meta": STATELESS})
+    with pytest.raises(InvalidMessage):
+        check(message, came(headers_of(message)) | {header: None})
+
+
+def test_no_header_is_needed_where_the_revision_has_none_but_one_that_is_there_must_not_lie() -> None:
+    message = request("tools/call", {"name": "cancel_order"})
+    check(message, {VERSION: "2025-11-25", METHOD: None, NAME: None})
+    for lie in ({METHOD: "tools/list"}, {NAME: "get_order"}, {METHOD: "Tools/Call"}):
+        with pytest.raises(InvalidMessage):
+            check(message, came({}) | lie)
+
+
+@pytest.mark.parametrize(("stated", "header"), [("2025-11-25", "2026-07-28"), ("2026-07-28", "2025-11-25")])
+def test_a_request_cannot_be_of_two_revisions(stated: str, header: str) -> None:
+    message = request("ping", {"_meta": {"io.modelcontextprotocol/protocolVersion": stated}})
+    with pytest.raises(InvalidMessage):
+        check(message, {VERSION: header, METHOD: "ping", NAME: None})
+
+
+def test_a_notification_that_lies_is_refused_without_an_id() -> None:
+    with pytest.raises(InvalidMessage) as refused:
+        check(Notification("notifications/cancelled", None, b""), came({METHOD: "ping"}))
+    assert refused.value.id is None
+
+
+# Marked arguments.
+
+
+def test_marked_arguments_are_mirrored_also_inside_others() -> None:
+    schema = {
+        "properties": {
+            "region": {"type": "string", "x-mcp-header": "Region"},
+            "to": {"type": "object", "properties": {"dry": {"type": "boolean", "x-mcp-header": "Dry"}}},
+            "free": {"type": "string"},
+        }
+    }
+    marks = marks_of(schema)
+    assert marks == {("region",): "Region", ("to", "dry"): "Dry"}
+    message = request("tools/call", {"name": "t", "arguments": {"region": "ü", "to": {"dry": True}, "free": "x"}})
+    headers = headers_of(message, marks)
+    assert headers[f"{mirrored.PARAM}dry"] == "true"
+    assert decoded(headers[f"{mirrored.PARAM}region"]) == "ü"
+    assert len(headers) == 4
+
+
+@pytest.mark.parametrize("token", ["1", "-7", "1.10", "1e400", "123456789012345678901234567890", "0.1"])
+def test_a_number_is_mirrored_exactly_as_it_was_written(token: str) -> None:
+    line = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","arguments":{"n":%b}}}' % token.encode()
+    message = jsonrpc.read(line)
+    assert isinstance(message, Request)
+    assert headers_of(message, {("n",): "N"})[f"{mirrored.PARAM}n"] == token
+
+
+@pytest.mark.parametrize("value", [None, [], {}, ["a"]])
+def test_what_is_no_text_number_or_truth_value_is_not_mirrored(value: Any) -> None:
+    message = request("tools/call", {"name": "t", "arguments": {"n": value}})
+    assert set(headers_of(message, {("n",): "N", ("n", "m"): "M"})) == {METHOD, NAME}
+
+
+def _nested(levels: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string", "x-mcp-header": "Deep"}
+    for _ in range(levels):
+        schema = {"properties": {"a": schema}}
+    return schema
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        None, [], "x", {"properties": []}, {"properties": {"a": None}}, {"properties": {"a": {"x-mcp-header": 1}}},
+        {"properties": {"a": {"type": "string", "x-mcp-header": "bad name"}}},
+        {"properties": {"a": {"type": "string", "x-mcp-header": "a\r\nAuthorization: x"}}},
+        {"properties": {"a": {"type": "string", "x-mcp-header": ""}}},
+        {"properties": {"a": {"type": ["string"], "x-mcp-header": "A"}}},
+        {"properties": {"a": {"type": {}, "x-mcp-header": "A"}}},
+        {"properties": {"a": {"type": "object", "x-mcp-header": "A"}}},
+        _nested(100),
+    ],
+)  # fmt: skip
+def test_a_hostile_schema_marks_nothing(schema: Any) -> None:
+    assert marks_of(schema) == {}

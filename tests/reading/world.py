@@ -1,0 +1,115 @@
+"""A session with a gate that decides when the test says so, and what came out of it at either side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from sidecar.caller import Caller
+from sidecar.enforce import Forward, Gate, Reply, Trial, Verdict
+from sidecar.errors import InvalidMessage
+from sidecar.events import Dropped, Event
+from sidecar.policy.bundle import Bundle
+from sidecar.protocol import Outcome, ToolCall
+from sidecar.session import Route, Session
+from tests.engine import NOTHING
+
+BUNDLE = Bundle("abc", 1, {}, NOTHING)
+MARKER = "s3cret"
+
+
+class SlowGate(Gate):
+    """Judges a call when told to; a call of the tool `quick` is allowed at once, one of `odd` cannot be asked about."""
+
+    def __init__(self) -> None:
+        self.trials: list[Trial] = []
+        self.settled: list[tuple[Any, Outcome]] = []
+        self.lists: list[tuple[list[str], Callable[[frozenset[str] | None], None]]] = []
+
+    @property
+    def filters(self) -> bool:
+        return True
+
+    def next_id(self) -> str:
+        return "d-1"
+
+    def judge(self, call: ToolCall, caller: Caller, deliver: Callable[[Verdict], None]) -> Trial:
+        if call.tool == "odd":
+            raise InvalidMessage(-32602, "odd", call.id)
+        trial = Trial(call, caller, "d-1", BUNDLE, deliver)
+        if call.tool == "quick":
+            deliver(Forward(call, (), (), 0.0))
+        else:
+            self.trials.append(trial)
+        return trial
+
+    def allow(self) -> None:
+        """Allow the call that waits longest."""
+        trial = self.trials.pop(0)
+        trial.deliver(Forward(trial.call, (), (), 0.0))
+
+    def deny(self) -> None:
+        """Refuse the call that waits longest."""
+        trial = self.trials.pop(0)
+        trial.deliver(Reply(b'{"id":%d,"result":"denied"}' % cast("int", trial.call.id)))
+
+    def filter(
+        self, tools: Sequence[str], caller: Caller, deliver: Callable[[frozenset[str] | None], None]
+    ) -> None:  # fmt: skip
+        self.lists.append((list(tools), deliver))
+
+    def hide(self, *tools: str) -> None:
+        """Hide tools from the list that waits longest."""
+        self.lists.pop(0)[1](frozenset(tools))
+
+    def settle(self, forward: Forward, outcome: Outcome, done: Callable[[], None] = lambda: None) -> None:
+        self.settled.append((forward.call.id, outcome))
+        done()
+
+
+class World:
+    """A session, and what came out of it at either side."""
+
+    def __init__(self, gate: Gate | None = None, *, resumable: bool = False, revision: str = "") -> None:
+        self.gate = SlowGate()
+        self.client: list[bytes] = []
+        self.server: list[bytes] = []
+        self.events: list[Event] = []
+        self.session = Session(
+            server="stub", caller=Caller("s"), gate=gate or self.gate, emit=self.events.append,
+            route=Route(self.client.append, self.server.append), resumable=resumable, revision=revision,
+        )  # fmt: skip
+
+    def ask(self, id_: int | str, method: str = "ping", **params: Any) -> bytes:
+        """A request of the client, which this returns as it is sent on."""
+        line = encoded(id=id_, method=method, params=params)
+        self.session.from_client(line)
+        return line
+
+    def call(self, id_: int | str, tool: str) -> bytes:
+        return self.ask(id_, "tools/call", name=tool, arguments={"pin": MARKER})
+
+    def cancel(self, id_: int | str) -> bytes:
+        line = encoded(method="notifications/cancelled", params={"requestId": id_})
+        self.session.from_client(line)
+        return line
+
+    def answer(self, id_: Any, **members: Any) -> bytes:
+        """A response of the server, by default with an empty result."""
+        line = encoded(id=id_, **(members or {"result": {}}))
+        self.session.from_server(line)
+        return line
+
+    @property
+    def last_to_client(self) -> Any:
+        return json.loads(self.client[-1])
+
+    @property
+    def dropped(self) -> list[str]:
+        """Whose messages went nowhere."""
+        return [event.sender for event in self.events if isinstance(event, Dropped)]
+
+
+def encoded(**members: Any) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", **members}, separators=(",", ":")).encode()

@@ -1,0 +1,1 @@
+"""Many sessions on one listener, many sidecars behind one address."""
