@@ -1,0 +1,122 @@
+"""Links to remote servers, with a server that answers each request with the next answer of the test."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from sidecar.endtoend import Fields
+from sidecar.framing import TooLong
+from sidecar.http.client import Lost
+from sidecar.http.sse import Event, EventReader, event_bytes
+from sidecar.http.values import Headers
+from sidecar.jsonrpc import Id
+from sidecar.protocol import Outcome
+from sidecar.upstream.link import Link
+from sidecar.upstream.remote import Remote
+from tests.downstream import line
+
+
+class FakeAnswer:
+    """One answer; `breaks` when it breaks off behind its pieces."""
+
+    def __init__(self, status: int = 202, kind: str = "", *pieces: bytes, breaks: bool = False, **headers: str) -> None:
+        named = [(name.replace("_", "-"), value) for name, value in headers.items()]
+        self.status = status
+        self.headers = Headers([*named, *([("content-type", kind)] if kind else [])])
+        self.is_aborted = False
+        self._pieces = list(pieces)
+        self._breaks = breaks
+
+    async def read(self, limit: int) -> bytes | TooLong:
+        return b"".join([piece async for piece in self.chunks()])
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        while self._pieces:
+            yield self._pieces.pop(0)
+        if self._breaks:
+            raise Lost("broken")
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+def as_json(status: int = 200, **members: Any) -> FakeAnswer:
+    """An answer with one message."""
+    return FakeAnswer(status, "application/json", line(**members))
+
+
+def as_events(*events: Event, breaks: bool = False) -> FakeAnswer:
+    """An answer that is a stream of events."""
+    return FakeAnswer(200, "text/event-stream", *map(event_bytes, events), breaks=breaks)
+
+
+def event(named: str | None = None, /, **members: Any) -> Event:
+    """An event with a message."""
+    return Event(line(**members).decode(), id=named)
+
+
+@dataclass
+class Sent:
+    """One request that the server got."""
+
+    method: str
+    headers: dict[str, str]
+    body: Any
+    target: str | None
+
+
+@dataclass
+class FakeRemote:
+    """Answers each request with the next of `answers`, and then with 202."""
+
+    answers: list[FakeAnswer | Exception] = field(default_factory=list)
+    sent: list[Sent] = field(default_factory=list)
+    own: Fields = field(default_factory=list)
+    limit: int = 1 << 20
+
+    async def send(self, method: str, headers: Fields, body: bytes = b"", *, target: str | None = None) -> FakeAnswer:
+        self.sent.append(Sent(method, dict(headers), json.loads(body) if body else None, target))
+        answer = self.answers.pop(0) if self.answers else FakeAnswer()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def fixed(self) -> Fields:
+        return self.own
+
+    def events(self) -> EventReader:
+        return EventReader(self.limit)
+
+    def within(self, address: str) -> str:
+        return address
+
+    @property
+    def remote(self) -> Remote:
+        return cast("Remote", self)
+
+    @property
+    def posted(self) -> list[str]:
+        """The methods of the messages that came."""
+        return [one.body["method"] for one in self.sent if one.body]
+
+
+class Heard:
+    """What a link told."""
+
+    def __init__(self) -> None:
+        self.messages: list[Any] = []
+        self.unanswered: list[tuple[Id, str, Outcome]] = []
+        self.full: list[bool] = []
+
+    def begin(self, link: Link) -> None:
+        link.begin(self._received, self.full.append, lambda *told: self.unanswered.append(told))
+
+    def _received(self, message: bytes | TooLong) -> None:
+        self.messages.append(message if isinstance(message, TooLong) else json.loads(message))
+
+    @property
+    def outcomes(self) -> list[tuple[Id, Outcome]]:
+        return [(id_, outcome) for id_, _, outcome in self.unanswered]

@@ -1,0 +1,236 @@
+"""A remote server as a connection: what a client of streamable HTTP does, done for one that is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sidecar import jsonrpc
+from sidecar.http.client import Lost, Unreachable
+from sidecar.http.sse import Event
+from sidecar.protocol import Outcome
+from sidecar.upstream import bridge
+from sidecar.upstream.bridge import HttpLink
+from tests.downstream import line, run, turns
+from tests.upstream import FakeAnswer, FakeRemote, Heard, as_events, as_json, event
+
+META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
+
+
+class World:
+    """A link that has begun."""
+
+    def __init__(self, *answers: FakeAnswer | Exception) -> None:
+        self.server = FakeRemote(list(answers))
+        self.heard = Heard()
+        self.link = HttpLink(self.server.remote)
+        self.heard.begin(self.link)
+
+    async def say(self, **members: Any) -> None:
+        self.link.send(line(**members))
+        await turns(30)
+
+    async def hello(self) -> None:
+        """Initialize, with a session."""
+        hello = FakeAnswer(
+            200, "application/json", line(id=0, result={"protocolVersion": "2025-06-18"}), mcp_session_id="s-1"
+        )
+        self.server.answers.insert(0, hello)
+        await self.say(id=0, method="initialize")
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bridge, "RECONNECT", 0.0)
+
+
+def test_the_session_and_the_revision_go_with_everything_after_initialize() -> None:
+    async def inside() -> None:
+        world = World()
+        await world.hello()
+        await world.say(id=1, method="ping")
+        first, second = world.server.sent
+        assert "mcp-session-id" not in first.headers
+        assert (second.headers["mcp-session-id"], second.headers["mcp-protocol-version"]) == ("s-1", "2025-06-18")
+        await world.link.stop(ask=False)
+        assert (world.server.sent[-1].method, world.server.sent[-1].headers["mcp-session-id"]) == ("DELETE", "s-1")
+
+    run(inside())
+
+
+def test_the_operators_headers_win() -> None:
+    async def inside() -> None:
+        world = World()
+        world.server.own = [("accept", "x"), ("authorization", "y")]
+        await world.say(id=1, method="ping")
+        assert (world.server.sent[0].headers["accept"], world.server.sent[0].headers["authorization"]) == ("x", "y")
+
+    run(inside())
+
+
+def test_notifications_and_answers_go_in_their_order_and_before_what_comes_after() -> None:
+    async def inside() -> None:
+        world = World()
+        for message in ({"method": "a"}, {"method": "b"}, {"id": 1, "method": "c"}, {"method": "d"}):
+            world.link.send(line(**message))
+        await turns(40)
+        posted = world.server.posted
+        assert posted.index("a") < posted.index("b") < posted.index("c")
+        assert posted.index("b") < posted.index("d")
+
+    run(inside())
+
+
+def test_a_batch_goes_message_by_message_and_each_request_is_answered() -> None:
+    async def inside() -> None:
+        world = World(FakeAnswer(), as_json(id=1, result={}), as_json(id=2, result={}))
+        messages = [line(method="a"), line(id=1, method="b"), line(id=2, method="c")]
+        world.link.send(jsonrpc.joined(messages))
+        await turns(40)
+        assert world.server.posted == ["a", "b", "c"]
+        assert [message["id"] for message in world.heard.messages] == [1, 2]
+
+    run(inside())
+
+
+def test_it_listens_after_initialized_where_the_server_offers_that() -> None:
+    async def inside() -> None:
+        world = World()
+        await world.hello()
+        world.server.answers += [FakeAnswer(), as_events(event(method="notifications/message")), FakeAnswer(405)]
+        await world.say(method="notifications/initialized")
+        assert [one.method for one in world.server.sent] == ["POST", "POST", "GET", "GET"]
+        assert world.heard.messages[-1]["method"] == "notifications/message"
+
+    run(inside())
+
+
+def test_a_cancel_is_a_message_before_the_stateless_revision_and_the_end_of_the_request_from_it_on() -> None:
+    async def inside() -> None:
+        world = World(as_json(id=1, result={}))
+        await world.say(id=1, method="ping")
+        await world.say(method="notifications/cancelled", params={"requestId": 1})
+        assert world.server.posted[-1] == "notifications/cancelled"
+        world.link.pause(True)  # so that the answer is not taken yet
+        world.server.answers = [as_json(id=2, result={})]
+        await world.say(id=2, method="ping", params={"_meta": META})
+        await world.say(method="notifications/cancelled", params={"requestId": 2})
+        world.link.pause(False)
+        await turns()
+        assert world.server.posted[-1] == "ping"
+        assert [message["id"] for message in world.heard.messages] == [1]
+
+    run(inside())
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_a_stream_that_ends_before_the_answer_is_taken_up_where_it_was(breaks: bool) -> None:
+    async def inside() -> None:
+        world = World(
+            as_events(Event("", id="e1", retry=0), breaks=breaks),
+            Lost("again"),
+            as_events(event("e2", id=1, result={})),
+        )
+        await world.say(id=1, method="ping")
+        assert [one.headers.get("last-event-id") for one in world.server.sent] == [None, "e1", "e1"]
+        assert [message["id"] for message in world.heard.messages] == [1]
+
+    run(inside())
+
+
+def test_a_server_that_lets_itself_be_asked_again_and_again_is_asked_as_long_as_it_says_something() -> None:
+    async def inside() -> None:
+        polls = [as_events(Event("", id=f"e{number}", retry=0)) for number in range(3 * bridge.ATTEMPTS)]
+        world = World(*polls, as_events(event(id=1, result={})))
+        await world.say(id=1, method="ping")
+        await turns(200)
+        assert [message["id"] for message in world.heard.messages] == [1]
+
+    run(inside())
+
+
+def test_a_stream_that_stays_silent_is_given_up_after_some_attempts() -> None:
+    async def inside() -> None:
+        world = World(as_events(Event("", id="e1", retry=0)), *(as_events() for _ in range(50)))
+        await world.say(id=1, method="ping")
+        await turns(200)
+        assert world.heard.outcomes[0] == (1, Outcome.UNKNOWN)
+        assert len(world.server.sent) <= bridge.ATTEMPTS + 2
+
+    run(inside())
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (Unreachable("x"), Outcome.ERROR), (Lost("x"), Outcome.UNKNOWN), (FakeAnswer(400), Outcome.ERROR),
+        (FakeAnswer(401), Outcome.ERROR), (FakeAnswer(302), Outcome.ERROR), (FakeAnswer(500), Outcome.UNKNOWN),
+        (FakeAnswer(503), Outcome.UNKNOWN), (FakeAnswer(202), Outcome.UNKNOWN),
+        (FakeAnswer(200, "text/html", b"<html>"), Outcome.UNKNOWN), (as_events(breaks=True), Outcome.UNKNOWN),
+    ],
+)  # fmt: skip
+def test_each_way_of_getting_no_answer_says_whether_the_call_may_have_run(
+    answer: FakeAnswer | Exception, outcome: Outcome
+) -> None:
+    async def inside() -> None:
+        world = World(answer)
+        await world.say(id=1, method="tools/call", params={"name": "t"})
+        assert world.heard.outcomes == [(1, outcome)]
+        assert world.heard.messages == []
+
+    run(inside())
+
+
+def test_the_servers_own_error_about_a_request_goes_to_the_client_and_one_about_another_does_not() -> None:
+    async def inside() -> None:
+        error = {"code": -32600, "message": "no"}
+        world = World(as_json(400, id=1, error=error), as_json(400, id="2", error=error))
+        await world.say(id=1, method="ping")
+        await world.say(id=2, method="ping")
+        assert [message["id"] for message in world.heard.messages] == [1]
+        assert (2, Outcome.ERROR) in world.heard.outcomes
+
+    run(inside())
+
+
+def test_a_session_that_the_server_forgot_ends_the_link() -> None:
+    async def inside() -> None:
+        world = World()
+        await world.hello()
+        world.server.answers = [FakeAnswer(404)]
+        await world.say(id=1, method="ping")
+        assert await world.link.ended() == 1
+
+    run(inside())
+
+
+MISMATCH = {"code": -32020, "message": "Mcp-Param-Region is missing"}
+TOOLS = {"tools": [{"name": "t", "inputSchema": {"properties": {"r": {"type": "string", "x-mcp-header": "Region"}}}}]}
+
+
+@pytest.mark.parametrize("kind", ["json", "events"])
+def test_a_server_that_misses_marked_arguments_makes_us_learn_them_and_ask_once_more(kind: str) -> None:
+    async def inside() -> None:
+        listing = as_json(id="x", result=TOOLS) if kind == "json" else as_events(event(id="x", result=TOOLS))
+        world = World(as_json(400, id=1, error=MISMATCH), listing, as_json(id=1, result={}))
+        params = {"name": "t", "arguments": {"r": "eu"}, "_meta": META}
+        await world.say(id=1, method="tools/call", params=params)
+        assert world.server.posted == ["tools/call", "tools/list", "tools/call"]
+        assert world.server.sent[-1].headers["mcp-param-region"] == "eu"
+        assert [message["id"] for message in world.heard.messages] == [1]
+
+    run(inside())
+
+
+def test_a_call_is_put_again_only_once() -> None:
+    async def inside() -> None:
+        world = World(
+            as_json(400, id=1, error=MISMATCH), as_json(id="x", result=TOOLS), as_json(400, id=1, error=MISMATCH)
+        )
+        params = {"name": "t", "arguments": {"r": "eu"}, "_meta": META}
+        await world.say(id=1, method="tools/call", params=params)
+        assert world.server.posted == ["tools/call", "tools/list", "tools/call"]
+        assert world.heard.messages[-1]["error"]["code"] == -32020
+
+    run(inside())

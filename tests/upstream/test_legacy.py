@@ -1,0 +1,119 @@
+"""A remote server by legacy HTTP+SSE: where it wants messages, their order, and which of them arrived."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from sidecar import jsonrpc
+from sidecar.errors import StartError
+from sidecar.http.client import Lost, Origin, Unreachable
+from sidecar.http.sse import Event
+from sidecar.protocol import Outcome
+from sidecar.upstream.legacy import SseLink
+from sidecar.upstream.remote import Remote
+from tests.downstream import line, run, turns
+from tests.upstream import FakeAnswer, FakeRemote, Heard, as_events, event
+
+ENDPOINT = Event("/messages?s=1", type="endpoint")
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (FakeAnswer(404), "the MCP server answered status 404 and no stream"),
+        (FakeAnswer(200, "text/html"), "the MCP server answered status 200 and no stream"),
+        (FakeAnswer(307), "the MCP server redirects"), (as_events(), "ended its stream before it named an address"),
+        (as_events(event(method="a")), "ended its stream"), (as_events(breaks=True), "cannot be reached"),
+    ],
+)  # fmt: skip
+def test_a_server_that_names_no_address_is_said_and_let_go(answer: FakeAnswer, text: str) -> None:
+    async def inside() -> None:
+        with pytest.raises(StartError, match=text):
+            await SseLink.connect(FakeRemote([answer]).remote)
+        assert answer.is_aborted
+
+    run(inside())
+
+
+def test_a_server_that_cannot_be_reached_is_said() -> None:
+    async def inside() -> None:
+        with pytest.raises(StartError, match="cannot be reached"):
+            await SseLink.connect(FakeRemote([Unreachable("x")]).remote)
+
+    run(inside())
+
+
+def test_messages_are_posted_where_the_server_said_in_their_order_a_batch_one_by_one() -> None:
+    async def inside() -> None:
+        server, heard = FakeRemote([as_events(ENDPOINT, event(id=1, result={}))]), Heard()
+        link = await SseLink.connect(server.remote)
+        heard.begin(link)
+        link.send(line(method="a"))
+        link.send(jsonrpc.joined([line(id=1, method="b"), line(method="c")]))
+        await turns(30)
+        assert server.posted == ["a", "b", "c"]
+        assert {one.target for one in server.sent[1:]} == {"/messages?s=1"}
+        assert [message["id"] for message in heard.messages] == [1]
+        assert await link.ended() == 1
+        link.close()
+
+    run(inside())
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (FakeAnswer(400), Outcome.ERROR), (FakeAnswer(302), Outcome.ERROR), (FakeAnswer(500), Outcome.UNKNOWN),
+        (Unreachable("x"), Outcome.ERROR), (Lost("x"), Outcome.UNKNOWN),
+    ],
+)  # fmt: skip
+def test_a_request_that_did_not_arrive_is_told_each_of_a_batch_too(
+    answer: FakeAnswer | Exception, outcome: Outcome
+) -> None:
+    async def inside() -> None:
+        server, heard = FakeRemote([as_events(ENDPOINT), answer, FakeAnswer(202)]), Heard()
+        link = await SseLink.connect(server.remote)
+        heard.begin(link)
+        link.send(jsonrpc.joined([line(id=1, method="b"), line(id=2, method="c")]))
+        await turns(30)
+        assert heard.outcomes == [(1, outcome)]
+        link.close()
+
+    run(inside())
+
+
+# Addresses.
+
+
+async def _within(origin: Origin, address: str) -> str:
+    remote = Remote(origin, "/base/sse", list, 100)
+    try:
+        return remote.within(address)
+    finally:
+        await remote.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "target"),
+    [
+        ("/messages?s=1", "/messages?s=1"), ("messages", "/base/messages"), ("?s=1", "/base/sse?s=1"),
+        ("http://h/m", "/m"), ("HTTP://H:80/m", "/m"), ("//h/m", "/m"), ("/\\evil.example/m", "/\\evil.example/m"),
+        ("http:\\\\evil.example/m", "/base/\\\\evil.example/m"),
+    ],
+)  # fmt: skip
+def test_an_address_on_the_server_is_taken_however_it_is_written(address: str, target: str) -> None:
+    assert asyncio.run(_within(Origin(False, "h", 80), address)) == target
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://evil.example/m", "//evil.example/m", "https://h/m", "http://h:81/m", "http://h@evil.example/m",
+        "http://h.evil.example/", "http://user@h/m", "file:///etc/passwd", "javascript:x", "/a b", "/\r\nx: y",
+    ],
+)  # fmt: skip
+def test_an_address_elsewhere_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match=r"an address of another server|a URL"):
+        asyncio.run(_within(Origin(False, "h", 80), address))
