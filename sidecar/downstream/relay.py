@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from sidecar.downstream.guard import Guard, error_response
 from sidecar.downstream.post import RESUME, SESSION, Post, first_word
 from sidecar.downstream.sessions import Sessions, Table
 from sidecar.endtoend import Fields
-from sidecar.errors import InvalidMessage
+from sidecar.errors import InvalidMessage, SidecarError
 from sidecar.events import Dropped, Emit
 from sidecar.framing import TooLong
 from sidecar.http.client import Answer, Lost, Unreachable
@@ -153,9 +153,6 @@ class Relay:
         if post.onward is None:
             exchange.send(first_word(post))
             return
-        if post.hello and not self._sessions.has_room():
-            _send_error(exchange, session, post, "too many sessions are open: end one, or try later", Outcome.ERROR)
-            return
         if not post.is_stateless:
             # The server is to see that nobody reads any more, as it would without us. To end or go on is its choice.
             exchange.on_gone(_this_task().cancel)
@@ -169,15 +166,19 @@ class Relay:
     async def _ask(self, post: Post, tracked: Tracked, request: Request, exchange: Exchange) -> None:
         assert post.onward is not None  # otherwise there is nothing to ask
         try:
-            answer = await self._remote.send("POST", self._onward_of(post, request.headers), post.onward)
+            with self._sessions.opening() if post.hello else nullcontext():
+                answer = await self._remote.send("POST", self._onward_of(post, request.headers), post.onward)
+                if post.hello and not post.is_stateless and answer.status < 300:
+                    self._note_session(answer.headers.all(SESSION), tracked)
+        except SidecarError as problem:
+            _send_error(exchange, tracked.session, post, str(problem), Outcome.ERROR)
+            return
         except Unreachable:
             _send_error(exchange, tracked.session, post, GONE, Outcome.ERROR)
             return
         except Lost:
             _send_error(exchange, tracked.session, post, LOST)
             return
-        if post.hello and not post.is_stateless and answer.status < 300:
-            self._note_session(answer.headers.all(SESSION), tracked)
         try:
             await self._pass_on(answer, post, tracked, exchange)
         finally:
@@ -244,7 +245,7 @@ class Relay:
         broken = False
         with self._told(tracked, exchange, listens=post.listens):
             try:
-                async for event in self._events(answer):
+                async for event in self._remote.events(answer):
                     post.resumable |= isinstance(event, Event) and event.id is not None and bool(tracked.id)
                     await self._pass_event(event, tracked.session, exchange, replayed=False)
             except (Lost, ValueError):
@@ -297,12 +298,6 @@ class Relay:
             event = replace(event, data=message.decode())
         await exchange.write(event_bytes(event))
 
-    async def _events(self, answer: Answer) -> AsyncIterator[Event | TooLong]:
-        reader = self._remote.events()
-        async for chunk in answer.chunks():
-            for event in reader.feed(chunk):
-                yield event
-
     # GET and DELETE.
 
     async def _get(self, request: Request, exchange: Exchange, caller: Principal | None) -> None:
@@ -328,7 +323,7 @@ class Relay:
                     return
                 exchange.start(answer.status, [("content-type", EVENTS), *self._back(answer)])
                 with self._told(tracked, exchange, listens=True):
-                    async for event in self._events(answer):
+                    async for event in self._remote.events(answer):
                         await self._pass_event(event, tracked.session, exchange, replayed=replayed)
                 exchange.end()
             finally:

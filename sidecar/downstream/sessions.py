@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from sidecar.errors import SidecarError
+
 MAX_SESSIONS: Final = 10_000
 IDLE: Final = 1800.0
 """Seconds after which a session that nobody used is ended."""
@@ -49,16 +51,32 @@ class Sessions(Generic[Item]):
         self._idle = table.idle
         self._counted = table.counted
         self._opened: OrderedDict[str, Opened[Item]] = OrderedDict()
+        self._opening = 0
 
     def __iter__(self) -> Iterator[Item]:
         return iter([opened.item for opened in self._opened.values()])
 
     def has_room(self) -> bool:
         """True when one more may be opened; for that one that was idle for a while may have to end."""
-        if len(self._opened) >= self._limit:
+        if self._is_full:
             for opened in self._unused(SPARE)[:1]:
                 self.close(opened.id)
-        return len(self._opened) < self._limit
+        return not self._is_full
+
+    @contextmanager
+    def opening(self) -> Iterator[None]:
+        """While this lasts, room is kept for a session without an id yet. Raises `SidecarError` where there is none."""
+        if not self.has_room():
+            raise SidecarError("too many sessions are open: end one, or try later")
+        self._opening += 1
+        try:
+            yield
+        finally:
+            self._opening -= 1
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._opened) + self._opening >= self._limit
 
     def open(self, id: str, item: Item, principal: str) -> Opened[Item]:  # noqa: A002 - the protocol's word
         """Note a session that belongs to the caller `principal`; another one with that id ends."""

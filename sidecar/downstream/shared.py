@@ -28,6 +28,8 @@ from sidecar.protocol import Outcome
 from sidecar.session import Route, Session
 from sidecar.upstream.link import Link
 
+MAX_WAITING: Final = 4 << 20
+"""Bytes of news that may wait for one client while there are others; then it is given up: all share a server."""
 PAUSE: Final = 1.0
 """Seconds between two starts of a server that ended."""
 
@@ -68,10 +70,17 @@ class Shared:
         """Answer one POST."""
         stream = Stream("", self._hold)
         stream.expect(1)
-        post = Post(request.headers, later=stream.answer)
-        session = self._open_session(caller, post.route, lambda message: stream.put(message.raw), post.revision)
         task = asyncio.current_task()
         assert task is not None
+
+        def tell(message: Message) -> None:
+            stream.put(message.raw)
+            if stream.waiting > MAX_WAITING and len(self._asked) > 1:
+                exchange.abort()
+                task.cancel()
+
+        post = Post(request.headers, later=stream.answer)
+        session = self._open_session(caller, post.route, tell, post.revision)
         exchange.on_gone(task.cancel)
         try:
             session.from_client(request.body, post.route, post.look)
@@ -120,11 +129,13 @@ class Shared:
             return
         number = next(self._numbers)
         self._asked[number] = _Asked(session, post.requests[0], post.tokens[0], stream, post.listens)
+        self._pace()
         try:
             link.send(_renamed(onward, number))
             await write(stream, exchange, (), listens=post.listens)
         finally:
             del self._asked[number]
+            self._pace()
             if not stream.ended and self._link is link:
                 body = {"jsonrpc": "2.0", "method": protocol.CANCELLED, "params": {"requestId": number}}
                 link.send(jsonrpc.encode(body))
@@ -230,12 +241,16 @@ class Shared:
     def _drop(self, reason: str) -> None:
         self._emit(Dropped(self._server, "server", reason))
 
-    # Who cannot keep up stops the other.
+    # Whoever cannot keep up stops the other side.
 
     def _hold(self, now: bool) -> None:
         self._full += 1 if now else -1
+        self._pace()
+
+    def _pace(self) -> None:
+        """Take nothing from the server while nobody keeps up; one who does not must not stop the others."""
         if self._link is not None:
-            self._link.pause(self._full > 0)
+            self._link.pause(0 < len(self._asked) <= self._full)
 
     def _server_is_full(self, now: bool) -> None:
         (self._room.clear if now else self._room.set)()

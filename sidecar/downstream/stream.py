@@ -39,6 +39,11 @@ class Stream:
         return self._read
 
     @property
+    def waiting(self) -> int:
+        """Bytes that nobody took yet."""
+        return self._unread
+
+    @property
     def count(self) -> int:
         """How many messages were put."""
         return self._first + len(self._messages) - 1

@@ -90,7 +90,7 @@ class EventReader:
             self._first = False
             block = block.removeprefix(b"\xef\xbb\xbf")
         if size > self._limit:
-            return TooLong(block[:ENDS_KEPT], block[-ENDS_KEPT:], self._limit)
+            return TooLong(_without_fields(block[:ENDS_KEPT]), block[-ENDS_KEPT:], self._limit)
         return _event(block.decode())
 
 
@@ -120,6 +120,15 @@ def _one_line(text: str) -> str:
 
 
 _BREAKING = re.compile("[\r\n\0]")
+
+
+def _without_fields(head: bytes) -> bytes:
+    """The beginning of an event from where its data begins: there is the id of a message that is too long."""
+    found = _DATA.search(head)
+    return head[found.end() :] if found is not None else head
+
+
+_DATA = re.compile(rb"^data: ?", re.MULTILINE)
 
 
 def _event(block: str) -> Event | None:

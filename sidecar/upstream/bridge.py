@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Coroutine
 from typing import Any, Final
 
 from sidecar import jsonrpc, mirrored, protocol, tasks
@@ -17,7 +17,7 @@ from sidecar.endtoend import Fields
 from sidecar.errors import InvalidMessage
 from sidecar.framing import TooLong
 from sidecar.http.client import Answer, Lost, Unreachable
-from sidecar.http.sse import Event
+from sidecar.http.sse import Event, EventReader
 from sidecar.jsonrpc import Batch, Id, Message, Notification, Request, Response
 from sidecar.protocol import Outcome
 from sidecar.upstream.link import Full, Received, Unanswered
@@ -198,7 +198,7 @@ class HttpLink:
             return None
         if media_type(answer.headers) != EVENTS:
             return _response(body)
-        events = self._remote.events().feed(body)
+        events = EventReader(self._remote.limit).feed(body)
         found = [_response(event.data.encode()) for event in events if isinstance(event, Event) and event.data]
         return next((reply for reply in found if reply is not None), None)
 
@@ -239,7 +239,7 @@ class HttpLink:
                 try:
                     if answer.status != 200 or media_type(answer.headers) != EVENTS:
                         return
-                    async for event in self._events(answer):
+                    async for event in self._remote.events(answer):
                         silent = 0
                         last, delay = _place(event, last, delay)
                         await self._hear(event)
@@ -254,7 +254,7 @@ class HttpLink:
             while silent < ATTEMPTS:
                 silent += 1
                 try:
-                    async for event in self._events(answer):
+                    async for event in self._remote.events(answer):
                         silent = 0
                         last, delay = _place(event, last, delay)
                         await self._hear(event)
@@ -294,12 +294,6 @@ class HttpLink:
         for tool in tools if type(tools) is list else ():
             if type(tool) is dict and type(tool.get("name")) is str and len(self._marks) < MAX_TOOLS:
                 self._marks[tool["name"]] = mirrored.marks_of(tool.get("inputSchema"))
-
-    async def _events(self, answer: Answer) -> AsyncIterator[Event | TooLong]:
-        reader = self._remote.events()
-        async for chunk in answer.chunks():
-            for event in reader.feed(chunk):
-                yield event
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = tasks.start(work)

@@ -50,7 +50,7 @@ class SseLink:
             async with asyncio.timeout(CONNECT):
                 answer = await remote.send("GET", [("accept", EVENTS), *remote.fixed()])
                 try:
-                    events = _events(remote, answer)
+                    events = remote.events(answer)
                     return cls(remote, answer, events, await _endpoint(remote, answer, events))
                 except BaseException:
                     answer.abort()
@@ -138,10 +138,3 @@ async def _endpoint(remote: Remote, answer: Answer, events: AsyncIterator[Event 
         if isinstance(event, Event) and event.type == "endpoint" and event.data:
             return remote.within(event.data)
     raise StartError("the MCP server ended its stream before it named an address")
-
-
-async def _events(remote: Remote, answer: Answer) -> AsyncIterator[Event | TooLong]:
-    reader = remote.events()
-    async for chunk in answer.chunks():
-        for event in reader.feed(chunk):
-            yield event

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 from urllib.parse import urljoin
 
 from sidecar.endtoend import Fields
+from sidecar.framing import TooLong
 from sidecar.http.client import Answer, HttpClient, Origin, parse
-from sidecar.http.sse import EventReader
+from sidecar.http.sse import Event, EventReader
 from sidecar.http.values import Headers
 
 EVENTS: Final = "text/event-stream"
@@ -17,6 +19,9 @@ MAX_REFUSAL: Final = 64 << 10
 """Bytes of an answer with an error status that are looked at."""
 NOT_RUN: Final = (400, 401, 403, 404, 405, 406, 413, 415, 429, *range(300, 400))
 """Statuses by which a server says that it did not even begin with a message."""
+
+TURN: Final = 16
+"""Events of one stream before others have a turn: a server that says much at once must not hold them up."""
 
 GONE: Final = "the MCP server cannot be reached"
 LOST: Final = "the connection to the MCP server was lost before it answered: the call may have run"
@@ -36,9 +41,15 @@ class Remote:
         """Make a request. Raises `Unreachable` when it certainly did not arrive, `Lost` when it may have."""
         return await self._client.send(method, target or self.target, headers, body)
 
-    def events(self) -> EventReader:
-        """A reader of the events of one stream."""
-        return EventReader(self.limit)
+    async def events(self, answer: Answer) -> AsyncIterator[Event | TooLong]:
+        """The events of a stream, as they come. Raises `Lost`, and ValueError for what is not UTF-8."""
+        reader, count = EventReader(self.limit), 0
+        async for chunk in answer.chunks():
+            for event in reader.feed(chunk):
+                yield event
+                count += 1
+                if count % TURN == 0:
+                    await asyncio.sleep(0)
 
     def within(self, address: str) -> str:
         """The target of an address that the server names. Raises ValueError when that is not on the server itself."""

@@ -312,13 +312,20 @@ def test_a_notification_goes_nowhere_and_is_accepted() -> None:
     run(inside())
 
 
-def test_two_slow_clients_stop_the_server_until_both_keep_up() -> None:
-    world = World()
-    link = FakeLink()
-    world.shared._link = link
-    for now in (True, True, False, False):
-        world.shared._hold(now)
-    assert link.paused == [True, True, True, False]
+def test_the_server_is_stopped_only_while_no_client_keeps_up() -> None:
+    async def inside() -> None:
+        world = World()
+        await world.ask(1)
+        await world.ask(2)
+        before = len(world.link.paused)
+        for now in (True, True, False, False):
+            world.shared._hold(now)
+        assert world.link.paused[before:] == [False, True, False, False]
+        for task in world.tasks:
+            task.cancel()
+        await asyncio.wait(world.tasks)
+
+    run(inside())
 
 
 def test_changed_tools_are_told_to_subscriptions_for_them() -> None:

@@ -87,8 +87,11 @@ class FakeRemote:
     def fixed(self) -> Fields:
         return self.own
 
-    def events(self) -> EventReader:
-        return EventReader(self.limit)
+    async def events(self, answer: FakeAnswer) -> AsyncIterator[Event | TooLong]:
+        reader = EventReader(self.limit)
+        async for chunk in answer.chunks():
+            for event in reader.feed(chunk):
+                yield event
 
     def within(self, address: str) -> str:
         return address

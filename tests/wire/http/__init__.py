@@ -34,6 +34,7 @@ def running(folder: Path, *options: str, policy: str = POLICY, transport: str = 
     if "--upstream" not in options:
         log = ("--log", str(folder / "received.jsonl"), "--tools", f"shown,{HIDDEN}", "--announce")
         command = ["--", sys.executable, "-S", "-E", str(STUB), *log, *stub]
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "received.jsonl").touch()
     where = ("--transport", transport, "--port", "0")
     return Listener(sidecar(folder, policy, *where, *options, *command), folder, says="ready\n")
@@ -41,4 +42,5 @@ def running(folder: Path, *options: str, policy: str = POLICY, transport: str = 
 
 def received(folder: Path) -> list[Any]:
     """The calls that the stub of a folder's sidecar got."""
-    return [json.loads(json.loads(line)["line"]) for line in (folder / "received.jsonl").read_text().splitlines()]
+    whole = (folder / "received.jsonl").read_text().split("\n")[:-1]
+    return [json.loads(json.loads(line)["line"]) for line in whole]

@@ -67,11 +67,13 @@ def wrapped(wrap: Callable[[Any], Any]) -> Callable[[Asked], Any]:
     return lambda asked: wrap(reply(asked.id, LIST))
 
 
+TEXT = json.dumps(reply(0, LIST))
+
 # Every message is one that some client may take for the list that it waits for under the id "7" or 7.
 SMUGGLED: dict[str, Any] = {
     "the id as a text": lambda asked: reply(str(asked.id), LIST),
-    "the id as a float": lambda asked: json.dumps(reply(0, LIST)).replace('"id": 0', f'"id": {asked.id}.0').encode(),
-    "the id with an exponent": lambda asked: json.dumps(reply(0, LIST)).replace('"id": 0', f'"id": {asked.id}e0').encode(),
+    "the id as a float": lambda asked: TEXT.replace('"id": 0', f'"id": {asked.id}.0').encode(),
+    "the id with an exponent": lambda asked: TEXT.replace('"id": 0', f'"id": {asked.id}e0').encode(),
     "the id with blanks": lambda asked: reply(f" {asked.id} ", LIST),
     "the id in a list": lambda asked: reply([asked.id], LIST),
     "no id": lambda asked: {"jsonrpc": "2.0", "result": LIST},
@@ -95,7 +97,9 @@ SMUGGLED: dict[str, Any] = {
     "the name escaped": lambda asked: json.dumps(reply(asked.id, LIST)).replace("secret", "s\\u0065cret").encode(),
     "UTF-16": lambda asked: json.dumps(reply(asked.id, LIST)).encode("utf-16"),
     "a byte order mark": lambda asked: b"\xef\xbb\xbf" + json.dumps(reply(asked.id, LIST)).encode(),
-    "two messages": lambda asked: json.dumps(reply(asked.id, {"tools": []})).encode() + json.dumps(reply(asked.id, LIST)).encode(),
+    "two messages": lambda asked: (
+        json.dumps(reply(asked.id, {"tools": []})).encode() + json.dumps(reply(asked.id, LIST)).encode()
+    ),
     "a bare result": lambda asked: LIST,
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Headers that mirror a message are believed by what stands on the way: they must not say anything else than it does."""
+"""Headers that mirror a message are believed by what stands on the way: they must not say anything else."""
 
 from __future__ import annotations
 
