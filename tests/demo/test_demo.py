@@ -15,6 +15,7 @@ import pytest
 from mcp_types import CallToolResult, TextContent
 
 from tests.demo import metrics, report
+from tests.demo.__main__ import LONGEST
 from tests.demo.agent import judged
 from tests.demo.exchange import BALANCE, CANCEL_ORDER, PLACE_ORDER, TICKERS, Received
 from tests.demo.metrics import Change, Line
