@@ -13,11 +13,18 @@ from contextlib import ExitStack, closing, contextmanager
 from time import monotonic, perf_counter_ns, sleep
 from typing import Any, Final
 
-from tests.bench.client import IN_FLIGHT, REVISION, SECONDS, Client, as_line, check, is_answer, read_message
+from tests.bench.client import (
+    IN_FLIGHT,
+    REVISION,
+    SECONDS,
+    START_SECONDS,
+    Client,
+    as_line,
+    check,
+    is_answer,
+    read_message,
+)
 from tests.bench.errors import Failed
-
-START_SECONDS: Final = 60.0
-"""Longest wait for a program to listen; some import for many seconds on a busy machine."""
 
 
 class HttpClient(Client):
@@ -109,7 +116,7 @@ class HttpClient(Client):
         """New ones for each turn: a server may end what is idle while others have theirs."""
         with ExitStack() as stack:
             try:
-                yield [stack.enter_context(closing(_Connection(self._port))) for _ in range(count)]
+                yield [stack.enter_context(closing(_Connection(self._port, self._patience))) for _ in range(count)]
             except OSError as error:
                 raise Failed(f"the connection failed: {error}") from None
 
@@ -122,8 +129,8 @@ class HttpClient(Client):
 class _Connection:
     """One connection, at most one call on it; every wait is bounded."""
 
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), SECONDS)
+    def __init__(self, port: int, seconds: float) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), seconds)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._data = b""
         self.fd = self._socket.fileno()
