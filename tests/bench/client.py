@@ -17,7 +17,7 @@ IN_FLIGHT: Final = 32
 SECONDS: Final = 20.0
 """Longest wait for one reply."""
 START_SECONDS: Final = 90.0
-"""Longest wait for the first: everybody starts at once, and the large policy has to be compiled."""
+"""Longest wait for the first: a large policy has to be compiled, on a machine that may be busy."""
 
 _LINE = (
     b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"echo","arguments":{"sz":%d,"path":"a.md"}}}\n'
