@@ -36,11 +36,7 @@ class HttpClient(Client):
         self._session = b""
 
     def greet(self) -> None:
-        deadline = monotonic() + START_SECONDS
-        while not self._listens():
-            if monotonic() > deadline:
-                raise Failed(f"nobody listens on its port after {START_SECONDS:g} s")
-            sleep(0.02)
+        wait_for_listener(self._port)
         super().greet()
 
     def ask(self, id_: int, message: dict[str, Any]) -> dict[str, Any]:
@@ -120,10 +116,20 @@ class HttpClient(Client):
             except OSError as error:
                 raise Failed(f"the connection failed: {error}") from None
 
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            probe.settimeout(SECONDS)
-            return probe.connect_ex(("127.0.0.1", self._port)) == 0
+
+def wait_for_listener(port: int) -> None:
+    """Wait until somebody listens on a port of loopback. Raises `Failed`."""
+    deadline = monotonic() + START_SECONDS
+    while not _listens(port):
+        if monotonic() > deadline:
+            raise Failed(f"nobody listens on its port after {START_SECONDS:g} s")
+        sleep(0.02)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(SECONDS)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class _Connection:
