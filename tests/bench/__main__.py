@@ -62,7 +62,7 @@ def _options(env: dict[str, str]) -> argparse.ArgumentParser:
         nargs="*",
         help="another proxy: name=command with {server}, or name=http:command with {upstream} and {port}",
     )
-    parser.add_argument("--calls", type=_number, default=env.get("BENCH_CALLS", "1000"), help="in each round, alone")
+    parser.add_argument("--calls", type=_number, default=env.get("BENCH_CALLS", "500"), help="in each round, alone")
     parser.add_argument("--rounds", type=_number, default=5)
     parser.add_argument("--quick", action="store_true", help="5 rounds of 100 calls: to see that it works")
     parser.add_argument("--picture", type=Path, default=PICTURE, help="where the picture goes; .svg or .png")

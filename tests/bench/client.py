@@ -16,6 +16,8 @@ REVISION: Final = "2025-11-25"
 IN_FLIGHT: Final = 32
 SECONDS: Final = 20.0
 """Longest wait for one reply."""
+START_SECONDS: Final = 90.0
+"""Longest wait for the first: a large policy has to be compiled, on a machine that may be busy."""
 
 _LINE = (
     b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"echo","arguments":{"sz":%d,"path":"a.md"}}}\n'
@@ -29,6 +31,7 @@ class Client(ABC):
     def __init__(self, always_new: bool) -> None:
         self._always_new = always_new
         self._last_id = 0
+        self._patience = START_SECONDS
         self.calls = 0
 
     @abstractmethod
@@ -58,6 +61,7 @@ class Client(ABC):
         about = {"name": "bench", "version": "1"}
         self.request("initialize", {"protocolVersion": REVISION, "capabilities": {}, "clientInfo": about})
         self.say({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        self._patience = SECONDS
 
     def served(self) -> int:
         """How many calls the server counted."""
@@ -143,8 +147,8 @@ class PipeClient(Client):
         return count * 1e9 / nanoseconds
 
     def _read(self) -> bytes:
-        if not self._poll.poll(SECONDS * 1000):
-            raise Failed(f"no reply within {SECONDS:g} s")
+        if not self._poll.poll(self._patience * 1000):
+            raise Failed(f"no reply within {self._patience:g} s")
         data = os.read(self._reading, 1 << 16)
         if not data:
             raise Failed("it ended before it replied")

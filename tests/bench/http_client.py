@@ -13,11 +13,18 @@ from contextlib import ExitStack, closing, contextmanager
 from time import monotonic, perf_counter_ns, sleep
 from typing import Any, Final
 
-from tests.bench.client import IN_FLIGHT, REVISION, SECONDS, Client, as_line, check, is_answer, read_message
+from tests.bench.client import (
+    IN_FLIGHT,
+    REVISION,
+    SECONDS,
+    START_SECONDS,
+    Client,
+    as_line,
+    check,
+    is_answer,
+    read_message,
+)
 from tests.bench.errors import Failed
-
-START_SECONDS: Final = 60.0
-"""Longest wait for a program to listen; some import for many seconds on a busy machine."""
 
 
 class HttpClient(Client):
@@ -29,11 +36,7 @@ class HttpClient(Client):
         self._session = b""
 
     def greet(self) -> None:
-        deadline = monotonic() + START_SECONDS
-        while not self._listens():
-            if monotonic() > deadline:
-                raise Failed(f"nobody listens on its port after {START_SECONDS:g} s")
-            sleep(0.02)
+        wait_for_listener(self._port)
         super().greet()
 
     def ask(self, id_: int, message: dict[str, Any]) -> dict[str, Any]:
@@ -109,21 +112,31 @@ class HttpClient(Client):
         """New ones for each turn: a server may end what is idle while others have theirs."""
         with ExitStack() as stack:
             try:
-                yield [stack.enter_context(closing(_Connection(self._port))) for _ in range(count)]
+                yield [stack.enter_context(closing(_Connection(self._port, self._patience))) for _ in range(count)]
             except OSError as error:
                 raise Failed(f"the connection failed: {error}") from None
 
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            probe.settimeout(SECONDS)
-            return probe.connect_ex(("127.0.0.1", self._port)) == 0
+
+def wait_for_listener(port: int) -> None:
+    """Wait until somebody listens on a port of loopback. Raises `Failed`."""
+    deadline = monotonic() + START_SECONDS
+    while not _listens(port):
+        if monotonic() > deadline:
+            raise Failed(f"nobody listens on its port after {START_SECONDS:g} s")
+        sleep(0.02)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(SECONDS)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class _Connection:
     """One connection, at most one call on it; every wait is bounded."""
 
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), SECONDS)
+    def __init__(self, port: int, seconds: float) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), seconds)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._data = b""
         self.fd = self._socket.fileno()

@@ -53,7 +53,11 @@ class Client(Side):
         self._connecting = asyncio.create_task(self._connect())
 
     async def _connect(self) -> None:
-        _, server = await asyncio.get_running_loop().create_connection(lambda: Side(self), *self._address)
+        try:
+            _, server = await asyncio.get_running_loop().create_connection(lambda: Side(self), *self._address)
+        except OSError:
+            self.transport.close()
+            return
         self.join(server)
         if self.transport.is_closing():
             server.transport.close()

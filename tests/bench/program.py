@@ -16,7 +16,7 @@ from typing import Final
 from tests.bench.client import Client, PipeClient
 from tests.bench.contenders import HTTP_SERVER, SERVER, Contender, expand
 from tests.bench.errors import Failed
-from tests.bench.http_client import HttpClient
+from tests.bench.http_client import HttpClient, wait_for_listener
 from tests.support.redis_server import free_port
 
 _END_SECONDS: Final = 5.0
@@ -36,7 +36,11 @@ class Program:
         (folder / "policy.yaml").write_text(contender.policy)
         values = {"policy": str(folder / "policy.yaml"), "state": str(self._state)}
         start = self._on_http if contender.over == "http" else self._on_pipes
-        self._client = start(contender, values, folder)
+        try:
+            self._client = start(contender, values, folder)
+        except Failed:
+            self.close()
+            raise
         self.greet = self._client.greet
         self.one_by_one = self._client.one_by_one
         self.in_flight = self._client.in_flight
@@ -77,6 +81,8 @@ class Program:
         port = free_port()
         self._start(expand(HTTP_SERVER, {"port": str(port)}), folder, pipes=False)
         if contender.role != "direct":
+            # A proxy may connect at once, and not again.
+            wait_for_listener(port)
             upstream, port = f"http://127.0.0.1:{port}/mcp", free_port()
             values = values | {"upstream": upstream, "port": str(port)}
             self._start(expand(contender.command, values), folder, pipes=False)
@@ -91,7 +97,6 @@ class Program:
                     env={**os.environ, "HOME": str(folder)},
                 )  # fmt: skip
             except OSError as error:
-                self.close()
                 raise Failed(f"{command[0]} cannot be started: {error.strerror}") from None
         self._processes.append(process)
         return process

@@ -55,6 +55,7 @@ class _Entrant:
 
     def start(self, folder: Path) -> None:
         self.target = (Program if self.contender.command else OpaAlone)(self.contender, folder)
+        self.target.greet()
 
     def close(self) -> None:
         if self.target is not None:
@@ -90,10 +91,8 @@ def run(contenders: Sequence[Contender], extent: Extent, folder: Path) -> list[M
         for number, entrant in enumerate(entrants):
             stack.callback(entrant.close)
             with entrant.may_fail():
+                # One after the other: a dozen that start at once are slow enough to give up.
                 entrant.start(folder / str(number))
-        for entrant in _fit(entrants):
-            with entrant.may_fail():
-                entrant.target.greet()  # type: ignore[union-attr] # it started
         for number in range(extent.rounds):
             print(f"round {number + 1} of {extent.rounds}", file=sys.stderr, flush=True)
             for entrant in _fit(rotated(entrants, number)):

@@ -243,6 +243,7 @@ def test_the_same_figures_give_the_same_picture(tmp_path: Path) -> None:
 # The whole.
 
 
+@pytest.mark.slow
 def test_everybody_answers_every_call(tmp_path: Path) -> None:
     proxy = DIRECT.command[0]
     http = Peer("same", " ".join(HTTP_RELAY.command), "http")

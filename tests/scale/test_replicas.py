@@ -11,11 +11,13 @@ import pytest
 from mcp import Client
 
 from tests.scale.nginx import nginx
-from tests.scale.replicas import STATELESS, TOOL, OldSession, decisions, metric, stateless_call, two_sidecars
+from tests.scale.replicas import decisions, metric, two_sidecars
 from tests.support.listener import Listener
 from tests.support.peer import denied
+from tests.support.plain_http import STATELESS, OldSession, stateless_call
 from tests.support.redis_server import RedisServer
 
+TOOL = "test_simple_text"
 LIMIT = 25
 POLICY = f"default: allow\ntools: {{{TOOL}: {{rules: [{{name: day, rate_limit: {LIMIT}/day}}]}}}}\n"
 
@@ -32,7 +34,7 @@ def test_limits_count_exactly_over_both_for_clients_without_sessions(
     tmp_path: Path, pair: tuple[Listener, Listener]
 ) -> None:
     with nginx(tmp_path / "nginx", [one.url for one in pair], affinity=False) as url, ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(lambda _: stateless_call(url), range(2 * LIMIT)))
+        answers = list(threads.map(lambda _: stateless_call(url, TOOL), range(2 * LIMIT)))
     assert {answer.status for answer in answers} == {200}
     refused = [denied(answer.message) for answer in answers]
     assert refused.count(None) == LIMIT
@@ -57,7 +59,7 @@ def test_sessions_work_with_affinity_and_spread_by_address(tmp_path: Path, pair:
     with nginx(tmp_path / "nginx", [one.url for one in pair], affinity=True) as url:
         for number in range(1, 13):
             session = OldSession(url, source=f"127.0.{number}.1")
-            answers = [session.call() for _ in range(2)]
+            answers = [session.call(TOOL) for _ in range(2)]
             assert [(answer.status, denied(answer.message)) for answer in answers] == [(200, None)] * 2
     assert sum(metric(one, "sessions") for one in pair) == 12
     assert all(metric(one, "sessions") > 0 for one in pair)
@@ -69,7 +71,7 @@ def test_without_affinity_a_session_is_unknown_to_the_other_sidecar(
     with nginx(tmp_path / "nginx", [one.url for one in pair], affinity=False) as url:
         session = OldSession(url)
         assert session.hello.status == 200
-        statuses = [session.call().status for _ in range(4)]
+        statuses = [session.call(TOOL).status for _ in range(4)]
     # Round robin: the other one, the one that knows it, and so on.
     assert statuses == [404, 200, 404, 200]
     assert sum(decisions(one) for one in pair) == 2
