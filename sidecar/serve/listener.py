@@ -18,7 +18,8 @@ from sidecar.downstream.guard import Guard
 from sidecar.downstream.hosted import Hosted
 from sidecar.downstream.legacy import METHODS as LEGACY_METHODS
 from sidecar.downstream.legacy import STREAM, Legacy
-from sidecar.downstream.relay import Relay, Tracked
+from sidecar.downstream.passing import Tracked
+from sidecar.downstream.relay import Relay
 from sidecar.downstream.sessions import Table
 from sidecar.downstream.shared import Shared
 from sidecar.errors import SidecarError, StartError

@@ -1,0 +1,291 @@
+"""Answers of a server over HTTP, judged and passed on to the client that waits: whole, event by event, or refused.
+
+Statuses, headers and event ids are the server's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from sidecar import endtoend, jsonrpc
+from sidecar.downstream.guard import error_response
+from sidecar.downstream.post import Post
+from sidecar.endtoend import Fields
+from sidecar.errors import InvalidMessage
+from sidecar.events import Dropped, Emit
+from sidecar.framing import TooLong
+from sidecar.http.client import Answer, Lost
+from sidecar.http.server import Exchange
+from sidecar.http.sse import Event, event_bytes
+from sidecar.http.values import Response
+from sidecar.jsonrpc import Message
+from sidecar.principal import Principal
+from sidecar.protocol import SERVER_GONE, Outcome
+from sidecar.session import Route, Session
+from sidecar.upstream.remote import EVENTS, GONE, JSON, LOST, MAX_REFUSAL, NOT_RUN, Remote, media_type, redirected
+
+OpenSession: TypeAlias = Callable[["Tracked", Principal | None, str], Session]
+"""Makes the session of a tracked client: with its caller, and the revision where it is known."""
+
+
+class Tracked:
+    """One client at the server: its session, the server's id for it where there is one, and who listens to it.
+
+    `tell` sends the server an answer of ours to a request of its own.
+    """
+
+    def __init__(
+        self, open_session: OpenSession, caller: Principal | None, revision: str, tell: Callable[[Tracked, bytes], None]
+    ) -> None:
+        self.id = ""
+        self.streams: set[Callable[[bytes], None]] = set()
+        self.route = Route(lambda message: None, lambda message: tell(self, message))
+        self.session = open_session(self, caller, revision)
+
+    def announce(self, message: Message) -> None:
+        """Tell the client something that the server did not say, where anybody listens."""
+        for write in list(self.streams):
+            write(message.raw)
+
+
+class Passing:
+    """Passes answers of the server at `remote` on; `cookies` says whether its cookies go along.
+
+    `listening` are the clients that hear news on a stream that is open now, `streams` the tasks that write those.
+    """
+
+    def __init__(self, remote: Remote, emit: Emit, server: str, *, cookies: bool) -> None:
+        self.listening: set[Tracked] = set()
+        self.streams: set[asyncio.Task[None]] = set()
+        self._remote = remote
+        self._emit = emit
+        self._server = server
+        self._cookies = cookies
+
+    async def answer(self, answer: Answer, post: Post, tracked: Tracked, exchange: Exchange) -> None:
+        """The answer to a POST."""
+        session = tracked.session
+        kind = media_type(answer.headers)
+        status = answer.status
+        if (text := redirected(status)) is not None:
+            send_error(exchange, session, post, text, Outcome.ERROR)
+        elif status >= 400:
+            await self._pass_refusal(answer, post, session, exchange)
+        elif not post.requests:
+            exchange.send(Response(status, tuple(self._back(answer))))
+        elif kind == EVENTS:
+            await self._pass_events(answer, post, tracked, exchange)
+        elif kind == JSON:
+            await self._pass_json(answer, post, session, exchange)
+        else:
+            send_error(exchange, session, post, f"the MCP server answered status {status} and no message")
+
+    async def stream(self, answer: Answer, tracked: Tracked, exchange: Exchange, *, replayed: bool) -> None:
+        """The answer to a GET: a stream of what the server says unasked, or says again where `replayed`."""
+        if answer.status >= 300 or media_type(answer.headers) != EVENTS:
+            await self.status(answer, exchange)
+            return
+        exchange.start(answer.status, [("content-type", EVENTS), *self._back(answer)])
+        with self._told(tracked, exchange, listens=True):
+            async for event in self._remote.events(answer):
+                await self._pass_event(event, tracked.session, exchange, replayed=replayed)
+        exchange.end()
+
+    async def status(self, answer: Answer, exchange: Exchange) -> None:
+        """An answer without a message: its status, and its words where it refuses."""
+        if (text := redirected(answer.status)) is not None:
+            exchange.send(error_response(502, text, code=SERVER_GONE))
+            return
+        body = await answer.read(MAX_REFUSAL) if answer.status >= 400 else b""
+        value = _readable(body) if isinstance(body, bytes) and media_type(answer.headers) == JSON else None
+        message = jsonrpc.encode(value) if value is not None and "error" in value else b""
+        headers = ((("content-type", JSON),) if message else ()) + tuple(self._back(answer))
+        exchange.send(Response(answer.status, headers, message))
+
+    async def _pass_json(self, answer: Answer, post: Post, session: Session, exchange: Exchange) -> None:
+        try:
+            body = await answer.read(self._remote.limit)
+        except Lost:
+            send_error(exchange, session, post, LOST)
+            return
+        if not body:
+            send_error(exchange, session, post, "the MCP server answered with nothing")
+            return
+        message = await _judged(session, body)
+        if message is None:
+            send_error(exchange, session, post, "the MCP server's answer is no answer to this")
+            return
+        if post.answer is not None:
+            # A part of the batch was refused by us: both parts are one answer.
+            message = jsonrpc.joined([*_elements(post.answer.body), *_elements(message)])
+        exchange.send(Response(answer.status, (("content-type", JSON), *self._back(answer)), message))
+
+    async def _pass_refusal(self, answer: Answer, post: Post, session: Session, exchange: Exchange) -> None:
+        """An error status: the server's own words go along where they are an error and nothing else."""
+        try:
+            body = await answer.read(MAX_REFUSAL)
+        except Lost:
+            body = b""
+        message = await _shown(session, body, media_type(answer.headers)) if isinstance(body, bytes) else None
+        unanswered(session, post, GONE, Outcome.ERROR if answer.status in NOT_RUN else Outcome.UNKNOWN)
+        types = answer.headers.all("content-type")[:1] if message else []
+        headers = (*(("content-type", type_) for type_ in types), *self._back(answer))
+        exchange.send(Response(answer.status, headers, message or b""))
+
+    async def _pass_events(self, answer: Answer, post: Post, tracked: Tracked, exchange: Exchange) -> None:
+        exchange.start(answer.status, [("content-type", EVENTS), *self._back(answer)])
+        if post.answer is not None:
+            await exchange.write(event_bytes(Event(post.answer.body.decode())))
+        broken = False
+        with self._told(tracked, exchange, listens=post.listens):
+            try:
+                async for event in self._remote.events(answer):
+                    post.resumable |= isinstance(event, Event) and event.id is not None and bool(tracked.id)
+                    await self._pass_event(event, tracked.session, exchange, replayed=False)
+            except (Lost, ValueError):
+                broken = True
+        if not post.resumable:
+            # Nobody can come back for the answer: the client must not wait for it.
+            for message in unanswered(tracked.session, post, LOST):
+                await exchange.write(event_bytes(Event(message.decode())))
+        if broken and post.resumable:
+            exchange.abort()
+        else:
+            exchange.end()
+
+    @contextmanager
+    def _told(self, tracked: Tracked, exchange: Exchange, *, listens: bool) -> Iterator[None]:
+        """While this lasts, a client that listens on this answer is told of changes."""
+
+        def tell(message: bytes) -> None:
+            if not exchange.gone:
+                exchange.write_now(event_bytes(Event(message.decode())))
+
+        task = this_task()
+        if listens:
+            tracked.streams.add(tell)
+            self.listening.add(tracked)
+            self.streams.add(task)
+        try:
+            yield
+        finally:
+            self.streams.discard(task)
+            tracked.streams.discard(tell)
+            if not tracked.streams:
+                self.listening.discard(tracked)
+
+    async def _pass_event(
+        self, event: Event | TooLong, session: Session, exchange: Exchange, *, replayed: bool
+    ) -> None:  # fmt: skip
+        if isinstance(event, TooLong):
+            message = await _judged(session, event, replayed=replayed)
+            if message is not None:
+                await exchange.write(event_bytes(Event(message.decode())))
+            return
+        if event.data:
+            if event.type != "message":
+                self._emit(Dropped(self._server, "server", "an event of a kind that carries no message"))
+                return
+            message = await _judged(session, event.data.encode(), replayed=replayed)
+            if message is None:
+                return
+            event = replace(event, data=message.decode())
+        await exchange.write(event_bytes(event))
+
+    def _back(self, answer: Answer) -> Fields:
+        return endtoend.back(answer.headers, cookies=self._cookies)
+
+
+def this_task() -> asyncio.Task[Any]:
+    """The task that answers a request."""
+    task = asyncio.current_task()
+    assert task is not None  # requests are answered in tasks
+    return task
+
+
+def send_error(
+    exchange: Exchange, session: Session, post: Post, text: str, outcome: Outcome = Outcome.UNKNOWN
+) -> None:  # fmt: skip
+    """Answer a POST whose messages get no answer of the server."""
+    errors = unanswered(session, post, text, outcome)
+    if post.answer is not None:
+        errors.append(post.answer.body)
+    if not errors:
+        exchange.send(error_response(502, text, code=SERVER_GONE))
+    else:
+        body = errors[0] if len(errors) == 1 else jsonrpc.joined(errors)
+        exchange.send(Response(200, (("content-type", JSON),), body))
+
+
+def unanswered(session: Session, post: Post, text: str, outcome: Outcome = Outcome.UNKNOWN) -> list[bytes]:
+    """The errors that answer what a POST still waits for."""
+    found = [session.unanswered(id_, text, outcome=outcome) for id_ in post.sent]
+    return [one[1] for one in found if one is not None]
+
+
+class _Once:
+    """What becomes of one message of the server, waited for."""
+
+    __slots__ = ("_future", "_message", "_there")
+
+    def __init__(self) -> None:
+        self._there = False
+        self._message: bytes | None = None
+        self._future: asyncio.Future[None] | None = None
+
+    def deliver(self, message: bytes | None) -> None:
+        self._there, self._message = True, message
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)
+
+    async def message(self) -> bytes | None:
+        if not self._there:
+            self._future = asyncio.get_running_loop().create_future()
+            await self._future
+        return self._message
+
+
+async def _judged(session: Session, message: bytes | TooLong, *, replayed: bool = False) -> bytes | None:
+    """What the client may see of a message of the server, or None."""
+    once = _Once()
+    session.from_server(message, once.deliver, replayed=replayed)
+    return await once.message()
+
+
+async def _shown(session: Session, body: bytes, kind: str) -> bytes | None:
+    """What the client may see of the body of a refusal: an error in JSON, or words that nobody could take for JSON.
+
+    Whatever type it says, because clients exist that do not look at it.
+    """
+    problem = _readable(body)
+    if problem is not None:
+        return await _judged(session, body) if _is_message(problem) else jsonrpc.encode(problem)
+    return None if kind in (JSON, EVENTS) or _LIKE_JSON.match(body) else body
+
+
+def _elements(message: bytes) -> list[bytes]:
+    """The messages of a batch, or the one message."""
+    value, raw = jsonrpc.read_value(message)
+    return [jsonrpc.encode(element) for element in value] if type(value) is list else [raw]
+
+
+def _readable(body: bytes) -> Any:
+    """The JSON object of a body, or None where it is none that everybody reads alike."""
+    try:
+        value, _ = jsonrpc.read_value(body)
+    except InvalidMessage:
+        return None
+    return value if type(value) is dict else None
+
+
+def _is_message(value: dict[str, Any]) -> bool:
+    return any(key.casefold() in ("jsonrpc", "result", "method", "tools") for key in value)
+
+
+_LIKE_JSON = re.compile(rb"[\0\s\xef\xbb\xbf\xfe\xff]*[{\[]")
+"""Text that begins like a message, in whatever encoding."""
