@@ -7,7 +7,7 @@ because the bare hash of a PIN or a card number can be reversed.
 from __future__ import annotations
 
 import contextlib
-import hmac
+import hashlib
 import logging
 import os
 import secrets
@@ -113,7 +113,7 @@ class Audit:
             violations=tuple(_Violation(item.rule, item.kind, item.monitor) for item in event.violations),
             mode=event.mode,
             client=caller.client,
-            arguments_hash=hmac.digest(self._key, encode(event.call.arguments), "sha256").hex()[:32],
+            arguments_hash=hashlib.blake2b(encode(event.call.arguments), key=self._key, digest_size=16).hexdigest(),
             revision=event.revision,
             serial=event.serial,
             engine_decision_id=event.engine_id,
