@@ -16,14 +16,14 @@ from typing import Any, Final, TypeAlias
 
 from sidecar import jsonrpc, protocol, tasks
 from sidecar.downstream.answering import write
-from sidecar.downstream.guard import JSON, Guard, error_response
+from sidecar.downstream.guard import JSON, error_response
 from sidecar.downstream.post import RESUME, SESSION, Post, cancelled, first_word, is_stateless
 from sidecar.downstream.sessions import Opened, Sessions, Table
 from sidecar.downstream.shared import Shared
 from sidecar.downstream.stream import Stream
 from sidecar.errors import InvalidMessage, SidecarError
-from sidecar.http.server import Exchange, Gone
-from sidecar.http.values import Repeated, Request, Response
+from sidecar.http.server import Exchange
+from sidecar.http.values import Request, Response
 from sidecar.jsonrpc import INVALID_REQUEST, Message, Notification
 from sidecar.jsonrpc import Request as JsonRequest
 from sidecar.principal import Principal, key_of
@@ -147,42 +147,32 @@ class Ending:
 
 
 class Hosted:
-    """Serves the requests that `guard` admitted; `open_link` starts a server."""
+    """Serves requests that were admitted; `open_link` starts a server."""
 
     def __init__(
-        self, open_link: OpenLink, guard: Guard, table: Table, open_session: OpenSession, shared: Shared
+        self, open_link: OpenLink, table: Table, open_session: OpenSession, shared: Shared
     ) -> None:  # fmt: skip
         self._open_link = open_link
-        self._guard = guard
         self._ending = Ending()
         self._sessions: Sessions[HostedSession] = Sessions(table, self._ending.end)
         self._open_session = open_session
         self._shared = shared
         self._watching: set[asyncio.Task[None]] = set()
 
-    async def handle(self, request: Request, exchange: Exchange) -> None:
+    async def handle(self, request: Request, exchange: Exchange, caller: Principal | None) -> None:
         """Answer one request."""
-        caller = await self._guard.caller(request.headers)
-        if isinstance(caller, Response):
-            exchange.send(caller)
+        if request.method == "POST":
+            await self._post(request, exchange, caller)
             return
-        try:
-            if request.method == "POST":
-                await self._post(request, exchange, caller)
-                return
-            opened = self._sessions.find(request.headers.get(SESSION) or "", key_of(caller))
-            if opened is None:
-                exchange.send(_unknown_session(request))
-            elif request.method == "DELETE":
-                self._sessions.close(opened.id)
-                exchange.send(Response(204))
-            else:
-                with self._sessions.used(opened) as hosted:
-                    await self._get(hosted, request, exchange)
-        except Repeated as problem:
-            exchange.send(error_response(400, f"the header {problem.name} stands twice"))
-        except Gone:
-            return
+        opened = self._sessions.find(request.headers.get(SESSION) or "", key_of(caller))
+        if opened is None:
+            exchange.send(_unknown_session(request))
+        elif request.method == "DELETE":
+            self._sessions.close(opened.id)
+            exchange.send(Response(204))
+        else:
+            with self._sessions.used(opened) as hosted:
+                await self._get(hosted, request, exchange)
 
     def tools_changed(self) -> None:
         """Another policy is in force: tell whoever listens for it."""

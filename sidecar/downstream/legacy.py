@@ -12,11 +12,11 @@ from urllib.parse import parse_qs
 
 from sidecar import tasks
 from sidecar.downstream.answering import write
-from sidecar.downstream.guard import Guard, error_response
+from sidecar.downstream.guard import error_response
 from sidecar.downstream.hosted import Ending, HostedSession, OpenLink, OpenSession, begun
 from sidecar.downstream.sessions import Sessions, Table
 from sidecar.errors import SidecarError
-from sidecar.http.server import Exchange, Gone
+from sidecar.http.server import Exchange
 from sidecar.http.values import Request, Response
 from sidecar.principal import Principal, key_of
 from sidecar.protocol import SERVER_GONE
@@ -27,30 +27,22 @@ METHODS: Final = {STREAM: ("GET",), MESSAGES: ("POST",)}
 
 
 class Legacy:
-    """Serves the requests that `guard` admitted; `open_link` starts a server."""
+    """Serves requests that were admitted; `open_link` starts a server."""
 
     def __init__(
-        self, open_link: OpenLink, guard: Guard, table: Table, open_session: OpenSession
+        self, open_link: OpenLink, table: Table, open_session: OpenSession
     ) -> None:  # fmt: skip
         self._open_link = open_link
-        self._guard = guard
         self._ending = Ending()
         self._sessions: Sessions[HostedSession] = Sessions(table, self._ending.end)
         self._open_session = open_session
 
-    async def handle(self, request: Request, exchange: Exchange) -> None:
+    async def handle(self, request: Request, exchange: Exchange, caller: Principal | None) -> None:
         """Answer one request."""
-        caller = await self._guard.caller(request.headers)
-        if isinstance(caller, Response):
-            exchange.send(caller)
-            return
-        try:
-            if request.path == STREAM:
-                await self._stream(exchange, caller)
-            else:
-                await self._message(request, exchange, caller)
-        except Gone:
-            return
+        if request.path == STREAM:
+            await self._stream(exchange, caller)
+        else:
+            await self._message(request, exchange, caller)
 
     def tools_changed(self) -> None:
         """Another policy is in force: tell whoever listens for it."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from sidecar import endtoend, mirrored, tasks
-from sidecar.downstream.guard import Guard, error_response
+from sidecar.downstream.guard import error_response
 from sidecar.downstream.passing import OpenSession, Passing, Tracked, send_error, this_task, unanswered
 from sidecar.downstream.post import RESUME, SESSION, Post, first_word
 from sidecar.downstream.sessions import Sessions, Table
@@ -21,8 +21,8 @@ from sidecar.endtoend import Fields
 from sidecar.errors import SidecarError
 from sidecar.events import Dropped, Emit
 from sidecar.http.client import Lost, Unreachable
-from sidecar.http.server import Exchange, Gone
-from sidecar.http.values import Headers, Repeated, Request, Response
+from sidecar.http.server import Exchange
+from sidecar.http.values import Headers, Request, Response
 from sidecar.principal import Principal, key_of
 from sidecar.protocol import SERVER_GONE, Outcome
 from sidecar.upstream.remote import EVENTS, GONE, JSON, LOST, Remote
@@ -32,14 +32,13 @@ WITHOUT_HEADER: Final = "2025-03-26"
 
 
 class Relay:
-    """Serves the requests that `guard` admitted; `credentials` says whether the client's go along to the server."""
+    """Serves requests that were admitted; `credentials` says whether the client's go along to the server."""
 
     def __init__(
-        self, remote: Remote, guard: Guard, table: Table, open_session: OpenSession, emit: Emit, server: str, *,
+        self, remote: Remote, table: Table, open_session: OpenSession, emit: Emit, server: str, *,
         credentials: bool,
     ) -> None:  # fmt: skip
         self._remote = remote
-        self._guard = guard
         self._sessions: Sessions[Tracked] = Sessions(table, lambda tracked: tracked.session.close())
         self._open = open_session
         self._emit = emit
@@ -48,27 +47,15 @@ class Relay:
         self._telling: set[asyncio.Task[None]] = set()
         self._passing = Passing(remote, emit, server, cookies=credentials)
 
-    async def handle(self, request: Request, exchange: Exchange) -> None:
+    async def handle(self, request: Request, exchange: Exchange, caller: Principal | None) -> None:
         """Answer one request."""
-        caller = await self._guard.caller(request.headers)
-        if isinstance(caller, Response):
-            exchange.send(caller)
-            return
-        try:
-            match request.method:
-                case "POST":
-                    await self._post(request, exchange, caller)
-                case "GET":
-                    await self._get(request, exchange, caller)
-                case _:
-                    await self._delete(request, exchange, caller)
-        except Repeated as problem:
-            exchange.send(error_response(400, f"the header {problem.name} stands twice"))
-        except Gone:
-            return
-        except asyncio.CancelledError:
-            if not exchange.gone:
-                raise
+        match request.method:
+            case "POST":
+                await self._post(request, exchange, caller)
+            case "GET":
+                await self._get(request, exchange, caller)
+            case _:
+                await self._delete(request, exchange, caller)
 
     def tools_changed(self) -> None:
         """Another policy is in force: tell whoever listens for it."""

@@ -14,7 +14,7 @@ from sidecar.admit.caller import Authenticator, authenticator
 from sidecar.admit.fetch import MAX_BYTES
 from sidecar.admit.hosts import Hosts
 from sidecar.caller import Caller
-from sidecar.downstream.guard import Guard
+from sidecar.downstream.guard import Guard, error_response
 from sidecar.downstream.hosted import Hosted
 from sidecar.downstream.legacy import METHODS as LEGACY_METHODS
 from sidecar.downstream.legacy import STREAM, Legacy
@@ -26,7 +26,7 @@ from sidecar.errors import SidecarError, StartError
 from sidecar.events import SessionsOpen
 from sidecar.http.client import HttpClient, parse
 from sidecar.http.server import Exchange, Gone, HttpServer, Limits
-from sidecar.http.values import Headers, Request, Response
+from sidecar.http.values import Headers, Repeated, Request, Response
 from sidecar.jsonrpc import Message
 from sidecar.policy.bundle import Bundle
 from sidecar.principal import Principal
@@ -48,7 +48,7 @@ DRAIN: Final = 20.0
 class Backend(Protocol):
     """Whoever answers requests that were admitted."""
 
-    async def handle(self, request: Request, exchange: Exchange) -> None:
+    async def handle(self, request: Request, exchange: Exchange, caller: Principal | None) -> None:
         """Answer one request."""
 
     def tools_changed(self) -> None:
@@ -77,9 +77,18 @@ class Front:
     async def handle(self, request: Request, exchange: Exchange) -> None:
         """Answer one request. A defect of ours ends that one and no other: there are other agents here."""
         try:
-            await self.backend.handle(request, exchange)
-        except (Gone, asyncio.CancelledError):
-            raise
+            caller = await self.guard.caller(request.headers)
+            if isinstance(caller, Response):
+                exchange.send(caller)
+            else:
+                await self.backend.handle(request, exchange, caller)
+        except Repeated as problem:
+            exchange.send(error_response(400, f"the header {problem.name} stands twice"))
+        except Gone:
+            return
+        except asyncio.CancelledError:
+            if not exchange.gone:
+                raise
         except Exception:
             log.critical("internal error, one request is refused", exc_info=True)
             if not exchange.gone:
@@ -101,7 +110,7 @@ async def serve(parts: Parts, who: Authenticator, asked_to_stop: asyncio.Event) 
     hosts = Hosts(listen.address.host, server.port, listen.allow_hosts, listen.allow_origins)
     methods = METHODS if listen.transport == "http" else LEGACY_METHODS
     front.guard = Guard(methods, hosts, who, asked_to_stop.is_set)
-    front.backend = backend = _backend(parts, listen, front.guard)
+    front.backend = backend = _backend(parts, listen)
     try:
         path = ENDPOINT if listen.transport == "http" else STREAM
         host = f"[{listen.address.host}]" if ":" in listen.address.host else listen.address.host
@@ -136,7 +145,7 @@ def check_scopes(bundle: Bundle, who: Authenticator) -> None:
         )
 
 
-def _backend(parts: Parts, listen: Listen, guard: Guard) -> Backend:
+def _backend(parts: Parts, listen: Listen) -> Backend:
     settings, emit = parts.settings, parts.emit
     numbers = itertools.count(1)
 
@@ -167,14 +176,14 @@ def _backend(parts: Parts, listen: Listen, guard: Guard) -> Backend:
     upstream = settings.upstream
     if upstream is not None and listen.transport == "http" and not upstream.legacy:
         return Relay(
-            remote(upstream, settings.max_message), guard, table, tracked_session, emit, settings.server,
+            remote(upstream, settings.max_message), table, tracked_session, emit, settings.server,
             credentials=upstream.forward_authorization,
         )  # fmt: skip
     opener = links(settings)
     if listen.transport == "sse":
-        return Legacy(opener, guard, table, partial(open_session, alone=False))
+        return Legacy(opener, table, partial(open_session, alone=False))
     shared = Shared(opener, partial(open_session, alone=True), emit, settings.server)
-    return Hosted(opener, guard, table, partial(open_session, alone=False), shared)
+    return Hosted(opener, table, partial(open_session, alone=False), shared)
 
 
 async def _sweep(backend: Backend) -> None:

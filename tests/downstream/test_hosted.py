@@ -8,9 +8,6 @@ from typing import Any
 import pytest
 
 from sidecar import jsonrpc
-from sidecar.admit.caller import Authenticator
-from sidecar.admit.hosts import Hosts
-from sidecar.downstream.guard import Guard
 from sidecar.downstream.hosted import Hosted
 from sidecar.downstream.legacy import Legacy
 from sidecar.downstream.sessions import Table
@@ -20,8 +17,6 @@ from sidecar.errors import StartError
 from sidecar.http.values import Headers, Request
 from sidecar.protocol import Outcome
 from tests.downstream import Client, FakeLink, Opener, Sessions, line, post, run, sent, turns
-
-GUARD = Guard({}, Hosts("127.0.0.1", 8080, (), ()), Authenticator(), lambda: False)
 
 
 class World:
@@ -34,8 +29,8 @@ class World:
         self.tasks: list[asyncio.Task[None]] = []
         table = Table(asyncio.get_running_loop().time, self.counts.append, limit=2)
         shared = Shared(self.opener, self.sessions, self.sessions.events.append, "stub")
-        self.hosted = Hosted(self.opener, GUARD, table, self.sessions, shared)
-        self.legacy = Legacy(self.opener, GUARD, table, self.sessions)
+        self.hosted = Hosted(self.opener, table, self.sessions, shared)
+        self.legacy = Legacy(self.opener, table, self.sessions)
         self.id = ""
 
     @property
@@ -47,7 +42,7 @@ class World:
 
     async def put(self, request: Request, to: Hosted | Legacy | None = None) -> Client:
         client = Client()
-        self.tasks.append(asyncio.create_task((to or self.hosted).handle(request, client.exchange)))
+        self.tasks.append(asyncio.create_task((to or self.hosted).handle(request, client.exchange, None)))
         await turns()
         return client
 
