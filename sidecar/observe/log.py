@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable
+from typing import Final
 
 from sidecar.events import (
     Decided,
@@ -22,10 +24,18 @@ from sidecar.text import shown, visible
 log = logging.getLogger("sidecar")
 
 
-class Log:
-    """Says what happened; a state that lasts is said when it begins and when it ends."""
+PERIOD: Final = 60.0
+"""Seconds in which no more than `MOST` dropped messages are said one by one; all are counted as a metric."""
+MOST: Final = 50
 
-    def __init__(self) -> None:
+
+class Log:
+    """Says what happened; a state that lasts is said when it begins and when it ends. `clock` gives seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._period = clock()
+        self._dropped = 0
         self._engine_failing = False
         self._said: set[str] = set()
         self._policy_tools: frozenset[str] = frozenset()
@@ -43,7 +53,7 @@ class Log:
             case Refused():
                 log.warning("refused a message of the client: %s [%s]", event.reason, event.decision_id)
             case Dropped():
-                log.warning("dropped a message of the %s: %s", event.sender, event.reason)
+                self._say_dropped(event)
             case StoreFailed():
                 log.error("%s", event.text)
             case EngineFailed() if not self._engine_failing or event.kind == "exit" or self._is_news(event.kind):
@@ -64,6 +74,19 @@ class Log:
                 self._compare(event.tools)
             case _:
                 pass
+
+    def _say_dropped(self, event: Dropped) -> None:
+        """Whoever sends what must be dropped must not fill a disk with it."""
+        now = self._clock()
+        if now - self._period >= PERIOD:
+            if self._dropped > MOST:
+                log.warning("%d more messages were dropped", self._dropped - MOST)
+            self._period, self._dropped = now, 0
+        self._dropped += 1
+        if self._dropped <= MOST:
+            log.warning("dropped a message of the %s: %s", event.sender, event.reason)
+        elif self._dropped == MOST + 1:
+            log.warning("more messages are dropped; mcp_policy_dropped_messages_total counts them")
 
     def _is_news(self, kind: str) -> bool:
         """True for what an operator has to mend, whatever was said before: waiting does not help."""

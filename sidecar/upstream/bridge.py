@@ -29,6 +29,8 @@ MAX_TOOLS: Final = 2_000
 """Tools whose marked arguments are remembered."""
 RECONNECT: Final = 1.0
 """Seconds before a stream that ended is opened again, unless the server says how many."""
+MIN_RECONNECT: Final = 0.01
+"""A server that says 0 must not keep us busy with nothing else."""
 MAX_RECONNECT: Final = 30.0
 ATTEMPTS: Final = 5
 """How often in a row a stream is taken up again without anything coming."""
@@ -313,7 +315,7 @@ def _place(event: Event | TooLong, last: str, delay: float) -> tuple[str, float]
     """Where a stream is to be taken up again, and after how many seconds."""
     if isinstance(event, TooLong):
         return last, delay
-    seconds = min(event.retry / 1000, MAX_RECONNECT) if event.retry is not None else delay
+    seconds = min(max(event.retry / 1000, MIN_RECONNECT), MAX_RECONNECT) if event.retry is not None else delay
     return event.id if event.id is not None else last, seconds
 
 

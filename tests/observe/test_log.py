@@ -10,7 +10,7 @@ import pytest
 
 from sidecar.caller import Caller
 from sidecar.events import Dropped, EngineFailed, Event, Listed, Passed, Refused, Reloaded, StoreFailed
-from sidecar.observe.log import JsonFormatter, Log
+from sidecar.observe.log import MOST, PERIOD, JsonFormatter, Log
 from tests.observe import READY, SECRET, decided, denied
 
 FAILED = EngineFailed("stub", "timeout", "the policy engine did not answer in 250 ms")
@@ -45,6 +45,22 @@ def test_what_was_refused_dropped_or_broke_is_said(log: Log, caplog: pytest.LogC
         ("WARNING", "dropped a message of the server: why"),
         ("ERROR", "gone"),
     ]
+
+
+def test_a_flood_of_messages_to_drop_does_not_fill_the_log_and_its_size_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now = [0.0]
+    log, drop = Log(lambda: now[0]), Dropped("stub", "server", "why")
+    with caplog.at_level(logging.DEBUG, "sidecar"):
+        lines = said(log, caplog, *[drop] * 10_000)
+        assert len(lines) == MOST + 1
+        assert "mcp_policy_dropped_messages_total" in lines[-1][1]
+        now[0] = PERIOD
+        assert said(log, caplog, drop)[MOST + 1 :] == [
+            ("WARNING", f"{10_000 - MOST} more messages were dropped"),
+            ("WARNING", "dropped a message of the server: why"),
+        ]
 
 
 def test_what_goes_well_is_not_worth_a_line(log: Log, caplog: pytest.LogCaptureFixture) -> None:
