@@ -43,6 +43,7 @@ class World:
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bridge, "RECONNECT", 0.0)
+    monkeypatch.setattr(bridge, "MIN_RECONNECT", 0.0)
 
 
 def test_the_session_and_the_revision_go_with_everything_after_initialize() -> None:
