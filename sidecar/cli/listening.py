@@ -16,6 +16,10 @@ TRANSPORTS: Final = ("stdio", "http", "sse")
 TELEMETRY: Final = Address("127.0.0.1", 9464)
 """Where a listener's telemetry is, unless it is said where."""
 
+MAX_SESSIONS: Final = 1000
+MAX_PROGRAMS: Final = 100
+"""Sessions at once where each is a program of its own."""
+
 _HEADER = re.compile(r"(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(?P<value>.*\S)[ \t]*")
 _NOT_TO_SET: Final = frozenset(
     {"host", "content-length", "content-type", "transfer-encoding", "connection", "accept-encoding", "mcp-session-id"}

@@ -12,7 +12,16 @@ from typing import Annotated
 import typer
 
 from sidecar import app
-from sidecar.cli.listening import TELEMETRY, TRANSPORTS, headers_given, host_of, listen_on, upstream_at
+from sidecar.cli.listening import (
+    MAX_PROGRAMS,
+    MAX_SESSIONS,
+    TELEMETRY,
+    TRANSPORTS,
+    headers_given,
+    host_of,
+    listen_on,
+    upstream_at,
+)
 from sidecar.cli.opa import BundleListen, BundleTokenFile, OpaUrl, remote_opa
 from sidecar.cli.options import Config, OpaBin, address, duration, one_of, set_up_logging, size
 from sidecar.engine import binary
@@ -101,8 +110,14 @@ def run_command(
         ),
     ] = None,
     max_sessions: Annotated[
-        int, typer.Option(envvar="SIDECAR_MAX_SESSIONS", min=1, help="Sessions of the listener at once.")
-    ] = 1000,
+        int | None,
+        typer.Option(
+            envvar="SIDECAR_MAX_SESSIONS",
+            min=1,
+            show_default=False,
+            help=f"Sessions of the listener at once. [default: {MAX_SESSIONS}; {MAX_PROGRAMS} in front of a COMMAND]",
+        ),
+    ] = None,
     session_idle: Annotated[
         str, typer.Option(envvar="SIDECAR_SESSION_IDLE", help="An unused session ends after this time.")
     ] = "30m",
@@ -197,7 +212,7 @@ def run_command(
         raise UsageError("--audit stdout is not possible here: standard output carries the protocol")
     listen = listen_on(
         way, bind, port, allow_host or [], allow_origin or [], auth_token_file, (jwt_jwks, jwt_issuer, jwt_audience),
-        max_sessions, duration(session_idle),
+        max_sessions or (MAX_PROGRAMS if command else MAX_SESSIONS), duration(session_idle),
     )  # fmt: skip
     remote = upstream_at(upstream, headers_given(header), forward_authorization=forward_authorization)
     watched = address(telemetry) if telemetry else TELEMETRY if listen is not None else None
