@@ -17,7 +17,6 @@ from typing import IO, Any
 from sidecar import tasks
 from sidecar.enforce import Gate
 from sidecar.engine import binary
-from sidecar.engine.engine import Engine
 from sidecar.engine.fed import FedEngine
 from sidecar.engine.local import local_engine
 from sidecar.engine.remote import remote_engine
@@ -28,6 +27,7 @@ from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Ledger
 from sidecar.observe.audit import Audit, installation_key
 from sidecar.observe.log import Log
+from sidecar.observe.trouble import Trouble
 from sidecar.policy.bundle import Bundle
 from sidecar.reload import Reloader
 from sidecar.settings import Settings
@@ -74,6 +74,7 @@ class Told:
     state_dir: Path
     emit: Emit
     exposition: Callable[[str], tuple[bytes, str]] | None
+    trouble: Callable[[], str | None]
 
 
 def told(settings: Settings, opa: Path, stack: AsyncExitStack) -> Told:
@@ -86,9 +87,11 @@ def told(settings: Settings, opa: Path, stack: AsyncExitStack) -> Told:
         stack.callback(stream.close)
         listeners.append(Audit(stream, _key(state_dir), instance).hear)
     metrics = _metrics(settings, opa)
+    trouble = Trouble(time.monotonic)
     if metrics is not None:
-        listeners.append(metrics.hear)
-    return Told(instance, state_dir, fan_out(listeners), metrics.exposition if metrics is not None else None)
+        listeners += [metrics.hear, trouble.hear]
+    exposition = metrics.exposition if metrics is not None else None
+    return Told(instance, state_dir, fan_out(listeners), exposition, trouble.now)
 
 
 async def ledger(settings: Settings, state_dir: Path, stack: AsyncExitStack) -> Ledger:
@@ -104,7 +107,9 @@ async def parts(
     """Start the engine and build the gate in front of it. Raises `StartError`."""
     local = await stack.enter_async_context(_engine(settings, opa, bundle, told.emit))
     if told.exposition is not None:
-        await stack.enter_async_context(_telemetry(settings, told.exposition, local.engine))
+        await stack.enter_async_context(
+            _telemetry(settings, told.exposition, lambda: local.engine.trouble or told.trouble())
+        )
     gate = Gate(
         server=settings.server, instance=told.instance, engine=local.engine, ledger=ledger, emit=told.emit,
         mode=settings.mode, fail_open=settings.fail_open, workload=workload(os.environ),
@@ -194,11 +199,11 @@ def _metrics(settings: Settings, opa: Path) -> Any:
 
 @asynccontextmanager
 async def _telemetry(
-    settings: Settings, exposition: Callable[[str], tuple[bytes, str]], engine: Engine
+    settings: Settings, exposition: Callable[[str], tuple[bytes, str]], trouble: Callable[[], str | None]
 ) -> AsyncIterator[None]:  # fmt: skip
     address = settings.telemetry
     assert address is not None  # otherwise there is nothing to expose
-    handler = telemetry(exposition, lambda: engine.trouble)
+    handler = telemetry(exposition, trouble)
     try:
         server = await serve_gets(address.host, address.port, handler)
     except OSError as error:

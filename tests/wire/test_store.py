@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from sidecar import health
 from tests.support import SIDECAR
-from tests.support.peer import SECONDS, Sidecar, denied, kind, stopped, until
+from tests.support.peer import SECONDS, TELEMETRY, Sidecar, denied, kind, stopped, until
 from tests.support.redis_server import RedisServer
 from tests.wire.test_limits import burst, limited
 
@@ -113,6 +115,21 @@ def test_a_redis_that_comes_back_is_used_again(tmp_path: Path, server: RedisServ
             None,
             "Rate limit of 3 per day reached. Try again later.",
         ]
+
+
+def test_a_sidecar_whose_store_is_gone_is_not_ready_and_says_why(tmp_path: Path, server: RedisServer) -> None:
+    with Sidecar(tmp_path, limited(3), *TELEMETRY, store=options(server)) as sidecar:
+        found = re.search(r"http://[^/]+", sidecar.errors)
+        assert found is not None
+        probe = f"{found[0]}/readyz"
+        assert denied(sidecar.call("t")) is None
+        assert health.trouble(probe) is None
+        server.kill()
+        assert denied(sidecar.call("t")) == REFUSED
+        assert "store" in (health.trouble(probe) or "")
+        assert server.start()
+        assert denied(sidecar.call("t")) is None
+        assert health.trouble(probe) is None
 
 
 def test_a_store_that_may_fail_open_lets_calls_pass_and_says_so(tmp_path: Path, server: RedisServer) -> None:
