@@ -11,8 +11,8 @@ from sidecar.engine.serve import BundleService
 from sidecar.errors import EngineUnavailable
 from sidecar.policy.bundle import Bundle
 
-ADOPT_SECONDS: Final = 5.0
-"""How long a published bundle may take to come into force; some milliseconds are usual."""
+ADOPT_SECONDS: Final = 30.0
+"""How long a published bundle may take to come into force: milliseconds are usual, seconds for ten thousand rules."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from sidecar.errors import StartError
 from sidecar.events import Emit
 from sidecar.policy.bundle import Bundle
 
-START_SECONDS: Final = 10.0
+START_SECONDS: Final = 30.0
+"""How long OPA may take to load the first policy: some seconds for ten thousand rules on a slow machine."""
 
 
 @asynccontextmanager
