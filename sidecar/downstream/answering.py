@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from sidecar.downstream.guard import EVENTS, JSON
 from sidecar.downstream.stream import Stream
 from sidecar.http.server import Exchange
 from sidecar.http.sse import Event, event_bytes
-from sidecar.http.values import Response
+from sidecar.http.values import EVENTS, JSON, Response
 
 BEAT: Final = 15.0
 """Seconds of silence after which a stream says that it is alive, so that nothing on the way closes it."""

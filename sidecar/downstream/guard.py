@@ -7,18 +7,14 @@ is answered in a result, because a client that gets 401 or 403 begins to authori
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
 
 from sidecar import jsonrpc
 from sidecar.admit.caller import Authenticator
 from sidecar.admit.hosts import Hosts
 from sidecar.admit.refusal import Refusal
-from sidecar.http.values import Headers, Repeated, Response
+from sidecar.http.values import JSON, Headers, Repeated, Response
 from sidecar.jsonrpc import INVALID_REQUEST, Id
 from sidecar.principal import Principal
-
-JSON: Final = "application/json"
-EVENTS: Final = "text/event-stream"
 
 
 class Guard:

@@ -16,14 +16,14 @@ from typing import Any, Final, TypeAlias
 
 from sidecar import jsonrpc, protocol, tasks
 from sidecar.downstream.answering import write
-from sidecar.downstream.guard import JSON, error_response
+from sidecar.downstream.guard import error_response
 from sidecar.downstream.post import RESUME, SESSION, Post, cancelled, first_word, is_stateless
 from sidecar.downstream.sessions import Opened, Sessions, Table
 from sidecar.downstream.shared import Shared
 from sidecar.downstream.stream import Stream
 from sidecar.errors import InvalidMessage, SidecarError
 from sidecar.http.server import Exchange
-from sidecar.http.values import Request, Response
+from sidecar.http.values import JSON, Request, Response
 from sidecar.jsonrpc import INVALID_REQUEST, Message, Notification
 from sidecar.jsonrpc import Request as JsonRequest
 from sidecar.principal import Principal, key_of

@@ -22,12 +22,12 @@ from sidecar.framing import TooLong
 from sidecar.http.client import Answer, Lost
 from sidecar.http.server import Exchange
 from sidecar.http.sse import Event, event_bytes
-from sidecar.http.values import Response
+from sidecar.http.values import EVENTS, JSON, Response
 from sidecar.jsonrpc import Message
 from sidecar.principal import Principal
 from sidecar.protocol import SERVER_GONE, Outcome
 from sidecar.session import Route, Session
-from sidecar.upstream.remote import EVENTS, GONE, JSON, LOST, MAX_REFUSAL, NOT_RUN, Remote, media_type, redirected
+from sidecar.upstream.remote import GONE, LOST, MAX_REFUSAL, NOT_RUN, Remote, media_type, redirected
 
 OpenSession: TypeAlias = Callable[["Tracked", Principal | None, str], Session]
 """Makes the session of a tracked client: with its caller, and the revision where it is known."""

@@ -9,8 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from sidecar import jsonrpc, mirrored, protocol
-from sidecar.downstream.guard import JSON
-from sidecar.http.values import Headers, Response
+from sidecar.http.values import JSON, Headers, Response
 from sidecar.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, Batch, Id, Message, Notification, Request
 from sidecar.session import Route
 

@@ -22,10 +22,10 @@ from sidecar.errors import SidecarError
 from sidecar.events import Dropped, Emit
 from sidecar.http.client import Lost, Unreachable
 from sidecar.http.server import Exchange
-from sidecar.http.values import Headers, Request, Response
+from sidecar.http.values import EVENTS, JSON, Headers, Request, Response
 from sidecar.principal import Principal, key_of
 from sidecar.protocol import SERVER_GONE, Outcome
-from sidecar.upstream.remote import EVENTS, GONE, JSON, LOST, Remote
+from sidecar.upstream.remote import GONE, LOST, Remote
 
 WITHOUT_HEADER: Final = "2025-03-26"
 """The revision of a request that says none (revision 2025-06-18, transports)."""

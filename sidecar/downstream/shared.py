@@ -13,14 +13,13 @@ from typing import Any, Final, TypeAlias
 
 from sidecar import jsonrpc, protocol, tasks
 from sidecar.downstream.answering import write
-from sidecar.downstream.guard import JSON
 from sidecar.downstream.post import Post, first_word
 from sidecar.downstream.stream import Stream
 from sidecar.errors import InvalidMessage, SidecarError
 from sidecar.events import Dropped, Emit
 from sidecar.framing import TooLong
 from sidecar.http.server import Exchange
-from sidecar.http.values import Request, Response
+from sidecar.http.values import JSON, Request, Response
 from sidecar.jsonrpc import INVALID_REQUEST, Batch, Message, Notification
 from sidecar.jsonrpc import Response as Answer
 from sidecar.principal import Principal

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sidecar.framing import TooLong
 
 BLANKS = " \t"
+JSON: Final = "application/json"
+EVENTS: Final = "text/event-stream"
 
 
 class Repeated(ValueError):

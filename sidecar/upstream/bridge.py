@@ -18,10 +18,11 @@ from sidecar.errors import InvalidMessage
 from sidecar.framing import TooLong
 from sidecar.http.client import Answer, Lost, Unreachable
 from sidecar.http.sse import Event, EventReader
+from sidecar.http.values import EVENTS, JSON
 from sidecar.jsonrpc import Batch, Id, Message, Notification, Request, Response
 from sidecar.protocol import Outcome
 from sidecar.upstream.link import Full, Received, Unanswered
-from sidecar.upstream.remote import EVENTS, GONE, JSON, LOST, MAX_REFUSAL, NOT_RUN, Remote, media_type, redirected
+from sidecar.upstream.remote import GONE, LOST, MAX_REFUSAL, NOT_RUN, Remote, media_type, redirected
 
 MAX_UNDER_WAY: Final = 256
 """Messages on their way to the server before nothing more is read from the client."""

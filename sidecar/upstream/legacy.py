@@ -16,10 +16,11 @@ from sidecar.errors import InvalidMessage, StartError
 from sidecar.framing import TooLong
 from sidecar.http.client import Answer, Unreachable
 from sidecar.http.sse import Event
+from sidecar.http.values import EVENTS, JSON
 from sidecar.jsonrpc import Batch, Message, Request
 from sidecar.protocol import Outcome
 from sidecar.upstream.link import Full, Received, Unanswered
-from sidecar.upstream.remote import EVENTS, GONE, JSON, LOST, NOT_RUN, Remote, media_type, redirected
+from sidecar.upstream.remote import GONE, LOST, NOT_RUN, Remote, media_type, redirected
 
 CONNECT: Final = 10.0
 """Seconds within which the server has to name the address."""

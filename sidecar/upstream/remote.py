@@ -13,8 +13,6 @@ from sidecar.http.client import Answer, HttpClient, Origin, parse
 from sidecar.http.sse import Event, EventReader
 from sidecar.http.values import Headers
 
-EVENTS: Final = "text/event-stream"
-JSON: Final = "application/json"
 MAX_REFUSAL: Final = 64 << 10
 """Bytes of an answer with an error status that are looked at."""
 NOT_RUN: Final = (400, 401, 403, 404, 405, 406, 413, 415, 429, *range(300, 400))
