@@ -108,28 +108,38 @@ class Answer(msgspec.Struct, frozen=True):
     remembered: bool = False
 
 
+class Form:
+    """The question about the calls of one tool, encoded but for what differs from call to call.
+
+    `workload` is the document of where we run; what is not known is left out.
+    """
+
+    __slots__ = ("_head", "_workload")
+
+    def __init__(self, server: str, tool: str, workload: Document | None = None) -> None:
+        head = _encode({"input": {"version": VERSION, "method": TOOLS_CALL, "server": server, "tool": tool}})
+        self._head = head.removesuffix(b"}}") + b',"arguments":'
+        self._workload = b',"workload":' + _encode(workload) if workload else b""
+
+    def filled(
+        self, arguments: Mapping[str, Any], counters: Mapping[str, Amount] | None = None,
+        principal: Document | None = None,
+    ) -> bytes:  # fmt: skip
+        """The body of the request that asks about one call; `arguments` is what `project` left of them.
+
+        `principal` is the document of who calls.
+        """
+        who = b',"principal":' + _encode(principal) if principal else b""
+        counted = b',"counters":' + _encode(counters) if counters else b""
+        return b"".join((self._head, _encode(arguments), who, self._workload, counted, b"}}"))
+
+
 def question(
     server: str, tool: str, arguments: Mapping[str, Any], counters: Mapping[str, Amount] | None = None,
     *, principal: Document | None = None, workload: Document | None = None,
 ) -> bytes:  # fmt: skip
-    """The body of the request that asks about one call; `arguments` is what `project` left of them.
-
-    `principal` is the document of who calls, `workload` that of where we run; what is not known is left out.
-    """
-    asked: dict[str, Any] = {
-        "version": VERSION,
-        "method": TOOLS_CALL,
-        "server": server,
-        "tool": tool,
-        "arguments": arguments,
-    }
-    if principal:
-        asked["principal"] = principal
-    if workload:
-        asked["workload"] = workload
-    if counters:
-        asked["counters"] = counters
-    return _encode({"input": asked})
+    """The body of the request that asks about one call; the parts as in `Form`."""
+    return Form(server, tool, workload).filled(arguments, counters, principal)
 
 
 def question_about_list(
@@ -190,11 +200,15 @@ def arguments_read(call: ToolCall, paths: Iterable[tuple[str, ...]]) -> dict[str
 
 
 def _step(source: Mapping[str, Any], step: str) -> Any:
-    if len(source) > 1:
-        folded = step.casefold()
-        if sum(key.casefold() == folded for key in source) > 1:
+    # Few objects have keys that differ only in case, and whether this one has is told faster than which.
+    if len(source) > 1 and len(set(map(_folded, source))) < len(source):
+        folded = _folded(step)
+        if sum(_folded(key) == folded for key in source) > 1:
             raise ValueError(f"the arguments have keys that differ from {shown(step)!r} only in case: send one of them")
     return source.get(step, msgspec.UNSET)
+
+
+_folded = str.casefold
 
 
 def read_answer(body: bytes) -> Answer:

@@ -10,9 +10,10 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
+
+import msgspec
 
 from sidecar import jsonrpc, protocol, tasks
 from sidecar.caller import Caller
@@ -20,19 +21,19 @@ from sidecar.decision import (
     RESERVED,
     Answer,
     Decision,
+    Form,
     Reserve,
     Violation,
     arguments_read,
     fragment,
-    question,
     question_about_list,
 )
 from sidecar.engine.engine import Engine
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable, Superseded
-from sidecar.events import Decided, Emit, Refused, Settled, StoreFailed
+from sidecar.events import Decided, Emit, Judged, Refused, Settled, StoreFailed
 from sidecar.jsonrpc import INVALID_PARAMS
 from sidecar.ledger.values import Amount, Claim, Claimed, Counter, Entry, Exhausted, Ledger, Reservation, subtract
-from sidecar.policy.bundle import Bundle, CounterRead
+from sidecar.policy.bundle import Bundle, Reads
 from sidecar.policy.model import Mode
 from sidecar.protocol import Outcome, ToolCall
 from sidecar.text import quoted, shown, visible
@@ -41,10 +42,11 @@ NAMED_FROM_OUTSIDE: Final = frozenset({"default_deny", "hidden", "invalid_amount
 """Kinds of refusal whose message the engine makes of a name: the tool's, as the client wrote it, or the rule's."""
 MAX_ATTEMPTS: Final = 5
 """How often a call is judged anew because another policy came into force meanwhile."""
+MAX_FORMS: Final = 1_000
+"""Tools whose questions are kept half written; a client may name any number."""
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
+class Forward(msgspec.Struct, frozen=True):
     """Send the call on. Whoever sends it tells `Gate.settle` how it ended.
 
     `refunds` says for each entry of the claim when it is given back: `on_error`, `on_failure`, `never`.
@@ -56,8 +58,7 @@ class Forward:
     since: float
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """Do not send the call; answer the client with these bytes."""
 
     message: bytes
@@ -66,8 +67,7 @@ class Reply:
 Verdict: TypeAlias = Forward | Reply
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """Why a call is not forwarded; `retry_after` is in seconds, for a limit that is exhausted."""
 
     kind: str
@@ -83,31 +83,36 @@ NO_CALLER: Final = Refusal(
 NO_STORE: Final = Refusal(
     "store_unavailable", "", "The store of counters cannot be used. The call was not forwarded."
 )  # fmt: skip
+_NO_REFUSAL: Final = Refusal("allow", "", "")
+_NOTHING: Final = Claim((), ())
 
 
-class Trial:
-    """One call on its way through the gate, judged under one bundle. `deliver` gets the verdict, once."""
+class Trial(msgspec.Struct):
+    """One call on its way through the gate, judged under one bundle. `deliver` gets the verdict, once.
 
-    __slots__ = (
-        "attempts", "bundle", "call", "caller", "decision_id", "deliver", "dropped", "engine_seconds", "since",
-    )  # fmt: skip
+    `since` is when it began, by the performance counter; `engine_seconds` how long the engine took, where it was asked.
+    """
 
-    def __init__(
-        self, call: ToolCall, caller: Caller, decision_id: str, bundle: Bundle, deliver: Callable[[Verdict], None]
-    ) -> None:
-        self.call = call
-        self.caller = caller
-        self.decision_id = decision_id
-        self.bundle = bundle
-        self.deliver = deliver
-        self.since = time.perf_counter()
-        self.engine_seconds: float | None = None
-        self.attempts = 0
-        self.dropped = False
+    call: ToolCall
+    caller: Caller
+    decision_id: str
+    bundle: Bundle
+    deliver: Callable[[Verdict], None]
+    since: float
+    engine_seconds: float | None = None
+    attempts: int = 0
+    dropped: bool = False
 
     def drop(self) -> None:
         """The client gave the call up: it will neither be forwarded nor answered."""
         self.dropped = True
+
+
+class _Asking(msgspec.Struct, frozen=True):
+    """How the calls of one tool are asked about under one bundle: what is read of a call, and the form to fill."""
+
+    reads: Reads
+    form: Form
 
 
 class Gate:
@@ -116,6 +121,9 @@ class Gate:
     `instance` makes decision ids unique among sidecars; `mode` wins over the policy's where it is given;
     `fail_open` lets calls pass that would be counted when the store cannot be used; `workload` says where in a
     cluster we run.
+
+    Answers of the engine are worked off together, once in each pass of the event loop in which some came: what they
+    reserve is claimed in one go, and each decision is told before any call is forwarded.
     """
 
     def __init__(
@@ -131,6 +139,12 @@ class Gate:
         self._mode = mode
         self._fail_open = fail_open
         self._tasks: set[asyncio.Task[None]] = set()
+        self._asked_under = engine.bundle
+        self._askings: dict[str, _Asking] = {}
+        self._answers: list[tuple[Trial, Answer]] = []
+        self._claims: list[tuple[Trial, Answer, Claimed | StoreUnavailable]] = []
+        self._verdicts: list[tuple[Trial, Verdict]] = []
+        self._is_due = False
 
     def next_id(self) -> str:
         """An id for the next decision or refusal."""
@@ -139,10 +153,10 @@ class Gate:
     def judge(self, call: ToolCall, caller: Caller, deliver: Callable[[Verdict], None]) -> Trial:
         """Judge one call of a caller and deliver the verdict, once, unless the trial is dropped before.
 
-        It comes before this returns when the answer is remembered and no store has to be waited for. Raises
-        `InvalidMessage` for a call that cannot be put as a question.
+        It comes after this returned: in the next pass of the event loop where the answer is remembered and no store
+        has to be waited for. Raises `InvalidMessage` for a call that cannot be put as a question.
         """
-        trial = Trial(call, caller, self.next_id(), self._engine.bundle, deliver)
+        trial = Trial(call, caller, next(self._ids), self._engine.bundle, deliver, time.perf_counter())
         self._begin(trial)
         return trial
 
@@ -166,11 +180,7 @@ class Gate:
 
         Whoever hears of the outcome in `done` finds the counters as they must be.
         """
-        returned = tuple(
-            entry
-            for entry, refund in zip(forward.entries, forward.refunds, strict=True)
-            if outcome.value == refund.removeprefix("on_") or (outcome is Outcome.ERROR and refund == "on_failure")
-        )
+        returned = _returned(forward, outcome) if forward.entries else ()
         seconds = time.perf_counter() - forward.since
         self._emit(Settled(self._server, forward.call.tool, outcome, len(forward.entries), len(returned), seconds))
         if returned and not self._gave_back(returned):
@@ -180,8 +190,11 @@ class Gate:
 
     async def finish(self) -> None:
         """Wait until everything that is under way is done."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        while self._tasks or self._is_due:
+            if self._is_due:
+                self._conclude()
+            else:
+                await asyncio.wait(self._tasks)
 
     async def _filter(
         self, tools: Sequence[str], caller: Caller, deliver: Callable[[frozenset[str] | None], None]
@@ -198,25 +211,38 @@ class Gate:
             return
         deliver(None)
 
-    # The steps of a judgement: begin, look up what is counted, ask, be answered, claim, be claimed.
+    # The steps of a judgement: begin, look up what is counted, ask; then, together with others, claim and conclude.
 
     def _begin(self, trial: Trial) -> None:
-        call, bundle = trial.call, trial.bundle
-        _check_name(call, bundle)
-        reads = bundle.terms.reads_of(call.tool)
-        arguments = arguments_read(call, reads.paths)
-        if reads.counters:
-            self._spawn(self._look_up(trial, arguments, reads.counters))
+        call = trial.call
+        asking = self._asking(call, trial.bundle)
+        arguments = arguments_read(call, asking.reads.paths)
+        if asking.reads.counters:
+            self._spawn(self._look_up(trial, asking, arguments))
             return
-        body = self._question(trial, arguments)
+        body = asking.form.filled(arguments, None, trial.caller.document)
         answer = self._engine.recall(body)
         if answer is None:
             self._spawn(self._ask(trial, body, lasting=True))
         else:
             self._answered(trial, answer)
 
-    async def _look_up(self, trial: Trial, arguments: dict[str, Any], reads: tuple[CounterRead, ...]) -> None:
+    def _asking(self, call: ToolCall, bundle: Bundle) -> _Asking:
+        """How this call is asked about. Raises `InvalidMessage` where no tool can have its name."""
+        if bundle is not self._asked_under:
+            self._asked_under, self._askings = bundle, {}
+        asking = self._askings.get(call.tool)
+        if asking is None:
+            _check_name(call, bundle)
+            if len(self._askings) >= MAX_FORMS:
+                self._askings.clear()
+            form = Form(self._server, call.tool, self._workload)
+            asking = self._askings[call.tool] = _Asking(bundle.terms.reads_of(call.tool), form)
+        return asking
+
+    async def _look_up(self, trial: Trial, asking: _Asking, arguments: dict[str, Any]) -> None:
         """Ask with the totals of the counters that a rule reads; an answer to that does not last."""
+        reads = asking.reads.counters
         holders = [trial.caller.holder(item.scope) for item in reads]
         if None in holders:
             self._refuse(trial, None, NO_CALLER)
@@ -234,15 +260,7 @@ class Gate:
                 return
             totals = [0] * len(reads)
         known = {item.name: total for item, total in zip(reads, totals, strict=True)}
-        await self._ask(trial, self._question(trial, arguments, known), lasting=False)
-
-    def _question(
-        self, trial: Trial, arguments: dict[str, Any], counters: Mapping[str, Amount] | None = None
-    ) -> bytes:  # fmt: skip
-        principal = trial.caller.document
-        return question(
-            self._server, trial.call.tool, arguments, counters, principal=principal, workload=self._workload
-        )
+        await self._ask(trial, asking.form.filled(arguments, known, trial.caller.document), lasting=False)
 
     async def _ask(self, trial: Trial, body: bytes, *, lasting: bool) -> None:
         asked = time.perf_counter()
@@ -270,49 +288,83 @@ class Gate:
             self._begin(trial)
         except InvalidMessage as problem:
             self._emit(Refused(trial.decision_id, self._server, trial.caller, problem.code, str(problem)))
-            if not trial.dropped:
-                trial.deliver(Reply(jsonrpc.error(problem.id, problem.code, str(problem))))
+            self._is_judged(trial, Reply(jsonrpc.error(problem.id, problem.code, str(problem))))
 
     def _answered(self, trial: Trial, answer: Answer) -> None:
-        decision = answer.decision
-        if trial.dropped:
-            self._refuse(trial, answer, CANCELLED)
-        elif decision.action != "allow":
-            self._refuse(trial, answer, Refusal(decision.kind, decision.rule, _reason(decision)))
-        elif not decision.reserve:
-            self._allow(trial, answer, Claim((), ()))
-        elif any(trial.caller.holder(item.scope) is None for item in decision.reserve):
-            self._refuse(trial, answer, NO_CALLER)
-        else:
-            self._claim(trial, answer, tuple(self._reservation(item, trial) for item in decision.reserve))
+        self._answers.append((trial, answer))
+        self._will_conclude()
 
-    def _claim(self, trial: Trial, answer: Answer, wanted: tuple[Reservation, ...]) -> None:
-        try:
-            claimed = self._ledger.claim_at_once(wanted)
-        except StoreUnavailable as error:
-            self._no_store(trial, answer, error)
-            return
-        if claimed is None:
-            self._spawn(self._wait_for_claim(trial, answer, wanted))
-        else:
+    def _is_judged(self, trial: Trial, verdict: Verdict) -> None:
+        self._verdicts.append((trial, verdict))
+        self._will_conclude()
+
+    def _will_conclude(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._conclude)
+
+    def _conclude(self) -> None:
+        """Claim for every answer that is there, tell what was decided, and then deliver the verdicts."""
+        if not self._is_due:
+            return  # `finish` was faster
+        wanting: list[tuple[Trial, Answer, tuple[Reservation, ...]]] = []
+        for trial, answer in self._answers:
+            decision = answer.decision
+            if trial.dropped:
+                self._refuse(trial, answer, CANCELLED)
+            elif decision.action != "allow":
+                self._refuse(trial, answer, Refusal(decision.kind, decision.rule, _reason(decision)))
+            elif not decision.reserve:
+                self._allow(trial, answer, _NOTHING)
+            elif any(trial.caller.holder(item.scope) is None for item in decision.reserve):
+                self._refuse(trial, answer, NO_CALLER)
+            else:
+                wanting.append((trial, answer, tuple([self._reservation(item, trial) for item in decision.reserve])))
+        self._answers.clear()
+        if wanting:
+            self._claim(wanting)
+        for trial, answer, claimed in self._claims:
             self._claimed(trial, answer, claimed)
+        self._claims.clear()
+        self._emit(Judged())
+        verdicts, self._verdicts, self._is_due = self._verdicts, [], False
+        for trial, verdict in verdicts:
+            if not trial.dropped:
+                trial.deliver(verdict)
+            elif isinstance(verdict, Forward):
+                self._undo(verdict.entries)
+
+    def _claim(self, wanting: Sequence[tuple[Trial, Answer, tuple[Reservation, ...]]]) -> None:
+        """Claim what several calls want: at once for all, or each waits for the store by itself."""
+        try:
+            claimed = self._ledger.claim_at_once([wanted for _, _, wanted in wanting])
+        except StoreUnavailable as error:
+            self._claims += [(trial, answer, error) for trial, answer, _ in wanting]
+            return
+        if claimed is not None:
+            self._claims += [(*asked[:2], one) for asked, one in zip(wanting, claimed, strict=True)]
+            return
+        for trial, answer, wanted in wanting:
+            self._spawn(self._wait_for_claim(trial, answer, wanted))
 
     async def _wait_for_claim(self, trial: Trial, answer: Answer, wanted: tuple[Reservation, ...]) -> None:
+        claimed: Claimed | StoreUnavailable
         try:
             claimed = await self._ledger.claim(wanted)
         except StoreUnavailable as error:
-            self._no_store(trial, answer, error)
-            return
-        if trial.dropped and isinstance(claimed, Claim):
-            self._refuse(trial, answer, CANCELLED)
-            await self._give_back(claimed.entries)
-        else:
-            self._claimed(trial, answer, claimed)
+            claimed = error
+        self._claims.append((trial, answer, claimed))
+        self._will_conclude()
 
-    def _claimed(self, trial: Trial, answer: Answer, claimed: Claimed) -> None:
-        if isinstance(claimed, Exhausted):
+    def _claimed(self, trial: Trial, answer: Answer, claimed: Claimed | StoreUnavailable) -> None:
+        if isinstance(claimed, StoreUnavailable):
+            self._no_store(trial, answer, claimed)
+        elif isinstance(claimed, Exhausted):
             limit = answer.decision.reserve[claimed.position]
             self._refuse(trial, answer, Refusal(limit.kind, limit.rule, limit.reason, claimed.seconds))
+        elif trial.dropped:
+            self._refuse(trial, answer, CANCELLED)
+            self._undo(claimed.entries)
         else:
             self._allow(trial, answer, claimed)
 
@@ -321,9 +373,7 @@ class Gate:
         if trial.dropped:
             self._refuse(trial, answer, CANCELLED)
         elif self._fail_open:
-            self._emit(
-                self._decided(trial, answer, Refusal("store_unavailable", "", "Passed uncounted."), allowed=True)
-            )
+            self._tell(trial, answer, Refusal("store_unavailable", "", "Passed uncounted."), allowed=True)
             self._forward(trial, (), ())
         else:
             self._refuse(trial, answer, NO_STORE)
@@ -331,13 +381,14 @@ class Gate:
     # The two ends.
 
     def _allow(self, trial: Trial, answer: Answer, claim: Claim) -> None:
-        reserve = answer.decision.reserve
-        refunds = tuple(trial.bundle.terms.refunds.get(item.counter, "on_error") for item in reserve)
-        self._emit(self._decided(trial, answer, None, allowed=True, totals=claim.totals))
-        self._forward(trial, claim.entries, refunds)
+        refunds = trial.bundle.terms.refunds
+        self._tell(trial, answer, None, allowed=True, totals=claim.totals)
+        self._forward(
+            trial, claim.entries, tuple([refunds.get(item.counter, "on_error") for item in answer.decision.reserve])
+        )
 
     def _refuse(self, trial: Trial, answer: Answer | None, refusal: Refusal) -> None:
-        self._emit(self._decided(trial, answer, refusal, allowed=False))
+        self._tell(trial, answer, refusal, allowed=False)
         if trial.dropped:
             return
         if self._monitors(trial.bundle):
@@ -356,36 +407,29 @@ class Gate:
             message = protocol.approval_required(trial.call, refusal.reason, meta)
         else:
             message = protocol.denial(trial.call, refusal.reason, meta)
-        trial.deliver(Reply(message))
+        self._is_judged(trial, Reply(message))
 
     def _forward(self, trial: Trial, entries: tuple[Entry, ...], refunds: tuple[str, ...]) -> None:
-        trial.deliver(Forward(trial.call, entries, refunds, time.perf_counter()))
+        self._is_judged(trial, Forward(trial.call, entries, refunds, time.perf_counter()))
 
-    def _decided(
+    def _tell(
         self, trial: Trial, answer: Answer | None, refusal: Refusal | None, *, allowed: bool,
         totals: tuple[Amount, ...] = (),
-    ) -> Decided:  # fmt: skip
+    ) -> None:  # fmt: skip
+        """Tell everybody what was decided."""
         violations, left = _counted(answer, totals)
-        return Decided(
-            decision_id=trial.decision_id,
-            server=self._server,
-            caller=trial.caller,
-            call=trial.call,
-            allowed=allowed,
-            mode="monitor" if self._monitors(trial.bundle) else "enforce",
-            kind=refusal.kind if refusal else "allow",
-            rule=refusal.rule if refusal else "",
-            reason=refusal.reason if refusal else "",
-            violations=violations,
-            revision=trial.bundle.revision,
-            serial=trial.bundle.serial,
-            engine_id=answer.engine_id if answer else None,
-            remembered=answer.remembered if answer else False,
-            seconds=time.perf_counter() - trial.since,
-            engine_seconds=trial.engine_seconds,
-            left=left,
-            limited=refusal is not None and refusal.retry_after is not None,
-        )
+        bundle = trial.bundle
+        mode: Mode = "monitor" if self._monitors(bundle) else "enforce"
+        by, seconds = refusal or _NO_REFUSAL, time.perf_counter() - trial.since
+        engine_id, remembered = (answer.engine_id, answer.remembered) if answer else (None, False)
+        # By position: of so many fields names would cost more than all else here.
+        self._emit(
+            Decided(
+                trial.decision_id, self._server, trial.caller, trial.call, allowed, mode, by.kind, by.rule, by.reason,
+                violations, bundle.revision, bundle.serial, engine_id, remembered, seconds, trial.engine_seconds, left,
+                by.retry_after is not None,
+            )
+        )  # fmt: skip
 
     def _monitors(self, bundle: Bundle) -> bool:
         return self._mode == "monitor" if self._mode else bundle.terms.monitor
@@ -400,6 +444,11 @@ class Gate:
 
     def _key(self, counter: str) -> str:
         return f"{self._server}/{counter}"
+
+    def _undo(self, entries: tuple[Entry, ...]) -> None:
+        """Give back what a call took that will not be forwarded."""
+        if entries and not self._gave_back(entries):
+            self._spawn(self._give_back(entries))
 
     def _gave_back(self, entries: tuple[Entry, ...]) -> bool:
         try:
@@ -431,6 +480,15 @@ def _check_name(call: ToolCall, bundle: Bundle) -> None:
         raise InvalidMessage(INVALID_PARAMS, f"no tool can be called {quoted(shown(call.tool))}", call.id)
 
 
+def _returned(forward: Forward, outcome: Outcome) -> tuple[Entry, ...]:
+    """What a call that ended so gives back."""
+    return tuple(
+        entry
+        for entry, refund in zip(forward.entries, forward.refunds, strict=True)
+        if outcome.value == refund.removeprefix("on_") or (outcome is Outcome.ERROR and refund == "on_failure")
+    )
+
+
 def _counted(
     answer: Answer | None, totals: tuple[Amount, ...]
 ) -> tuple[tuple[Violation, ...], tuple[tuple[str, float], ...]]:
@@ -438,8 +496,10 @@ def _counted(
     if answer is None:
         return (), ()
     violations = answer.decision.violations
+    if not totals:
+        return violations, ()
     left: list[tuple[str, float]] = []
-    for item, total in zip(answer.decision.reserve, totals, strict=False):  # nothing was taken: no totals
+    for item, total in zip(answer.decision.reserve, totals, strict=True):
         if item.limit is None:
             continue
         rest = subtract(item.limit, total)

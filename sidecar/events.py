@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, Literal, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Final, Literal, Protocol, TypeAlias, get_args
 
 import msgspec
 
@@ -48,6 +48,10 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
     """What remains of each limit that was counted: rule and amount."""
     limited: bool
     """True when a limit is exhausted and refused the call."""
+
+
+class Judged(msgspec.Struct, frozen=True, gc=False):
+    """Every call judged in this pass of the event loop was told of. What passed is forwarded next."""
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):
@@ -136,6 +140,7 @@ class SessionsOpen(msgspec.Struct, frozen=True, gc=False):
 Event: TypeAlias = (
     SessionsOpen
     | Decided
+    | Judged
     | Refused
     | Dropped
     | Passed
@@ -147,16 +152,27 @@ Event: TypeAlias = (
     | StoreFailed
 )
 Emit: TypeAlias = Callable[[Event], None]
-Listener: TypeAlias = Callable[[Event], None]
 
 
-def fan_out(listeners: list[Listener]) -> Emit:
-    """One function that tells every listener."""
-    if len(listeners) == 1:
-        return listeners[0]
+class Listener(Protocol):
+    """Somebody who is interested in some kinds of events."""
+
+    @property
+    def hears(self) -> tuple[type[Event], ...]:
+        """The kinds that it is told of."""
+
+    def hear(self, event: Event) -> None:
+        """One event."""
+
+
+def fan_out(listeners: Sequence[Listener]) -> Emit:
+    """One function that tells every listener what it hears of."""
+    heard: dict[type, list[Callable[[Event], None]]] = {
+        kind: [listener.hear for listener in listeners if kind in listener.hears] for kind in get_args(Event)
+    }
 
     def emit(event: Event) -> None:
-        for listener in listeners:
-            listener(event)
+        for hear in heard[type(event)]:
+            hear(event)
 
     return emit

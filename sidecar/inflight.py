@@ -6,6 +6,7 @@ outstanding one (`7` and `"7"`), because clients and servers exist that take one
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from typing import Final, Generic, TypeVar
 
@@ -23,15 +24,22 @@ class Inflight(Generic[Pending]):
     """Outstanding requests by id, each with what its answer settles."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, tuple[Id, Pending]] = {}
-        self._cancelled: OrderedDict[str, tuple[Id, Pending]] = OrderedDict()
+        self._waiting: dict[Id, Pending] = {}
+        self._cancelled: OrderedDict[Id, Pending] = OrderedDict()
+        # Ids that look the same are of two types, and most clients use one.
+        self._types: set[type] = set()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def is_taken(self, id: Id) -> bool:  # noqa: A002 - the protocol's word
         """True when an outstanding request has this id, or one that looks the same."""
-        return str(id) in self._waiting or str(id) in self._cancelled
+        if id in self._waiting or id in self._cancelled:
+            return True
+        if len(self._types) < 2 and type(id) in self._types:
+            return False
+        twin = _twin(id)
+        return twin in self._waiting or twin in self._cancelled
 
     @property
     def is_full(self) -> bool:
@@ -40,51 +48,55 @@ class Inflight(Generic[Pending]):
 
     def open(self, id: Id, pending: Pending) -> None:  # noqa: A002
         """Note an outstanding request."""
-        self._waiting[str(id)] = (id, pending)
+        self._types.add(type(id))
+        self._waiting[id] = pending
 
     def get(self, id: Id) -> Pending | None:  # noqa: A002
         """What waits under exactly this id."""
-        return _exact(self._waiting.get(str(id)), id)
+        return self._waiting.get(id)
 
     def resembling(self, id: Id) -> tuple[Id, Pending] | None:  # noqa: A002
         """The id and what waits under it, where the id is this one or looks the same."""
-        return self._waiting.get(str(id))
+        for known in (id, _twin(id)):
+            if known in self._waiting:
+                return known, self._waiting[known]
+        return None
 
     def waiting(self) -> list[tuple[Id, Pending]]:
         """Every outstanding request that was not cancelled."""
-        return list(self._waiting.values())
+        return list(self._waiting.items())
 
     def close(self, id: Id) -> Pending | None:  # noqa: A002
         """Take out what waited for the answer with exactly this id; None when nothing did: the answer is foreign."""
-        for waiting in (self._waiting, self._cancelled):
-            pending = _exact(waiting.get(str(id)), id)
-            if pending is not None:
-                del waiting[str(id)]
-                return pending
-        return None
+        pending = self._waiting.pop(id, None)
+        return pending if pending is not None else self._cancelled.pop(id, None)
 
     def cancel(self, id: Id, late: Pending) -> Pending | None:  # noqa: A002
         """The request was cancelled: its answer, which settles `late`, may come or not.
 
         Returns the oldest such one that is given up.
         """
-        if _exact(self._waiting.get(str(id)), id) is not None:
-            del self._waiting[str(id)]
-            self._cancelled[str(id)] = (id, late)
+        if self._waiting.pop(id, None) is not None:
+            self._cancelled[id] = late
         if len(self._cancelled) > MAX_CANCELLED:
-            return self._cancelled.popitem(last=False)[1][1]
+            return self._cancelled.popitem(last=False)[1]
         return None
 
     def drain(self) -> list[tuple[Id, Pending, bool]]:
         """Take out everything: id, what waited, and whether an answer is still expected."""
-        everything = [(id_, pending, True) for id_, pending in self._waiting.values()]
-        everything += [(id_, pending, False) for id_, pending in self._cancelled.values()]
+        everything = [(id_, pending, True) for id_, pending in self._waiting.items()]
+        everything += [(id_, pending, False) for id_, pending in self._cancelled.items()]
         self._waiting.clear()
         self._cancelled.clear()
         return everything
 
 
-def _exact(found: tuple[Id, Pending] | None, id_: Id) -> Pending | None:
-    if found is None or type(found[0]) is not type(id_) or found[0] != id_:
-        return None
-    return found[1]
+def _twin(id_: Id) -> Id | None:
+    """The id of the other type that is written the same way; None where there is none."""
+    if type(id_) is int:
+        return str(id_)
+    return int(id_) if _INTEGER.fullmatch(str(id_)) else None
+
+
+# Only what `str` makes of an integer; longer ones are no ids.
+_INTEGER: Final = re.compile("0|-?[1-9][0-9]{0,15}")

@@ -81,13 +81,13 @@ def read(line: bytes) -> Message | Batch:
     Raises `InvalidMessage`, with the id where it can be read beyond doubt.
     """
     value, raw = read_value(line)
-    if type(value) is list:
-        if not 0 < len(value) <= MAX_BATCH:
-            raise InvalidMessage(INVALID_REQUEST, f"a batch has between 1 and {MAX_BATCH} messages")
-        return Batch(tuple(map(_element, value)))
-    if type(value) is not dict:
+    if type(value) is dict:
+        return _message(value, raw)
+    if type(value) is not list:
         raise InvalidMessage(INVALID_REQUEST, "a message must be a JSON object")
-    return _message(value, raw)
+    if not 0 < len(value) <= MAX_BATCH:
+        raise InvalidMessage(INVALID_REQUEST, f"a batch has between 1 and {MAX_BATCH} messages")
+    return Batch(tuple(map(_element, value)))
 
 
 def joined(messages: Sequence[bytes]) -> bytes:
@@ -101,12 +101,13 @@ def read_value(line: bytes) -> tuple[Any, bytes]:
         value = _decode(line)
         # Encoding back to the very bytes proves: compact, no duplicate key, no odd escape, UTF-8, and every number
         # written as it would be written again. It does not prove the depth, nor that an integer is not too long.
-        canonical = encode(value) == line and not _has_long_digits(line)
+        canonical = encode(value) == line and (len(line) < MAX_NUMBER_LENGTH or not _has_long_digits(line))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError):
         canonical = False
     if not canonical:
         value, line = _exact(line)
-    if line.count(b"[") + line.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+    # Each level takes two bytes, so short lines need no look.
+    if len(line) > 2 * MAX_DEPTH and line.count(b"[") + line.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
         raise _not_strict(line, f"nested deeper than {MAX_DEPTH} levels")
     return value, line
 
@@ -183,29 +184,29 @@ def _is_answer(value: dict[str, Any]) -> bool:
 def _read_members(value: dict[str, Any], raw: bytes) -> Message:
     id_ = value.get("id")
     known_id = id_ if _is_id(id_) else None
-    if value.keys() - _MEMBERS:
+    if not value.keys() <= _MEMBERS:
         _refuse_variants(value, known_id)
     if value.get("jsonrpc") != "2.0":
         raise InvalidMessage(INVALID_REQUEST, 'a message must say "jsonrpc": "2.0"', known_id)
     if "method" in value:
         return _call(value, raw, known_id)
+    error = value.get("error")
     if ("result" in value) == ("error" in value):
         raise InvalidMessage(INVALID_REQUEST, "a message needs a method, a result or an error", known_id)
-    if "error" in value and type(value["error"]) is not dict:
+    if "error" in value and type(error) is not dict:
         raise InvalidMessage(INVALID_REQUEST, "an error must be an object", known_id)
     if known_id is None and ("result" in value or id_ is not None):
         raise InvalidMessage(INVALID_REQUEST, _BAD_ID)
-    return Response(known_id, value.get("result"), value.get("error"), raw)
+    return Response(known_id, value.get("result"), error, raw)
 
 
 def _call(value: dict[str, Any], raw: bytes, known_id: Id | None) -> Request | Notification:
-    method = value["method"]
+    method, params = value["method"], value.get("params")
     if "result" in value or "error" in value:
         # Some servers run these as requests: reference implementations look at `method` first.
         raise InvalidMessage(INVALID_REQUEST, "a message cannot be a request and a response at once", known_id)
     if type(method) is not str:
         raise InvalidMessage(INVALID_REQUEST, "a method must be a text", known_id)
-    params = value.get("params")
     if params is not None and type(params) is not dict:
         raise InvalidMessage(INVALID_PARAMS, "params must be an object", known_id)
     if "id" not in value:

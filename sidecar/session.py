@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, TypeAlias
+
+import msgspec
 
 from sidecar import jsonrpc, protocol
 from sidecar.batch import Joint, Parted
 from sidecar.caller import Caller
-from sidecar.enforce import Forward, Gate, Reply, Trial, Verdict
+from sidecar.enforce import Forward, Gate, Trial, Verdict
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Emit, Listed, Passed, Refused
 from sidecar.framing import TooLong
@@ -55,8 +57,7 @@ def _nowhere(message: bytes) -> None:
     """Nobody waits for this answer any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """The way of one message of the client, and of the answer to it.
 
     Exactly one is called for each message: `to_server` with what is sent on, `to_client` with our own answer, `refuse`
@@ -75,54 +76,47 @@ class Route:
     has_left: Callable[[], bool] = _at_once
 
 
-@dataclass(frozen=True, slots=True)
-class _Plain:
+class _Plain(msgspec.Struct, frozen=True):
     """A request that is no call, forwarded and outstanding."""
 
     route: Route
 
 
-@dataclass(frozen=True, slots=True)
-class _Hello(_Plain):
+class _Hello(_Plain, frozen=True):
     """The request `initialize`."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Subscription(_Plain):
+class _Subscription(_Plain, frozen=True):
     """A request that stays open and brings news; `tools` when it asked for changes of the list of tools."""
 
     tools: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Listing(_Plain):
+class _Listing(_Plain, frozen=True):
     """A request for the list of tools, or a page of it."""
 
     first: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """A call that is being judged."""
+class _Call(msgspec.Struct):
+    """A call: it is being judged in `trial` until there is a `forward`; from then on the server has it."""
 
     route: Route
-    trial: Trial
+    trial: Trial | None = None
+    forward: Forward | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """A call that was sent on."""
-
-    route: Route
-    forward: Forward
+_Pending: TypeAlias = _Plain | _Call
 
 
-_Pending: TypeAlias = _Plain | _Judged | _Sent
+def _is_judged(pending: _Pending) -> bool:
+    """True for a call that is being judged."""
+    return type(pending) is _Call and pending.forward is None
 
 
 def _is_here(pending: _Pending) -> bool:
     """True for a request that the server has not got: it is being judged, or waits for the rest of its batch."""
-    return isinstance(pending, _Judged) or not pending.route.has_left()
+    return _is_judged(pending) or not pending.route.has_left()
 
 
 _ASKED: Final = _Plain(Route(lambda _: None, lambda _: None))
@@ -187,13 +181,12 @@ class Session:
     def _from_client(self, message: Message, route: Route, look: Look | None) -> None:
         if look is not None:
             look(message)
-        match message:
-            case Request():
-                self._request(message, route)
-            case Notification():
-                self._notification(message, route)
-            case Response():
-                self._client_response(message, route)
+        if isinstance(message, Request):
+            self._request(message, route)
+        elif isinstance(message, Response):
+            self._client_response(message, route)
+        else:
+            self._notification(message, route)
 
     def _batch(self, batch: Batch, route: Route, look: Look | None) -> None:
         """Judge each message of a batch by itself; what passes travels on as one batch, when all are judged."""
@@ -238,22 +231,22 @@ class Session:
         route.to_server(request.raw)
 
     def _call(self, call: ToolCall, route: Route) -> None:
-        delivered = False
+        pending = _Call(route)
 
         def deliver(verdict: Verdict) -> None:
-            nonlocal delivered
-            delivered = True
-            match verdict:
-                case Forward():
-                    self._requests.open(call.id, _Sent(route, verdict))
-                    route.to_server(call.raw)
-                case Reply():
-                    self._requests.close(call.id)
-                    route.to_client(verdict.message)
+            if isinstance(verdict, Forward):
+                pending.forward = verdict
+                route.to_server(call.raw)
+            else:
+                self._requests.close(call.id)
+                route.to_client(verdict.message)
 
-        trial = self._gate.judge(call, self.caller, deliver)
-        if not delivered:
-            self._requests.open(call.id, _Judged(route, trial))
+        self._requests.open(call.id, pending)
+        try:
+            pending.trial = self._gate.judge(call, self.caller, deliver)
+        except InvalidMessage:
+            self._requests.close(call.id)
+            raise
 
     def _notification(self, notification: Notification, route: Route) -> None:
         protocol.check_method(notification)
@@ -283,7 +276,7 @@ class Session:
         if self._requests.get(named) is None:
             return False  # a twin of its id: whether that ends it is the server's to say
         hears = pending.route.given_up
-        late = replace(pending, route=replace(pending.route, to_client=_nowhere)) if hears is not None else pending
+        late = _unheard(pending) if hears is not None else pending
         oldest = self._requests.cancel(named, late)
         if oldest is not None:
             self._let_go(oldest)
@@ -293,11 +286,11 @@ class Session:
 
     def _let_go(self, pending: _Pending, outcome: Outcome = Outcome.UNKNOWN) -> None:
         """No answer will come to a request: settle it, by `outcome` where the server got it."""
-        match pending:
-            case _Judged():
-                pending.trial.drop()
-            case _Sent():
+        if isinstance(pending, _Call):
+            if pending.forward is not None:
                 self._gate.settle(pending.forward, Outcome.ERROR if _is_here(pending) else outcome)
+            elif pending.trial is not None:
+                pending.trial.drop()
 
     def _client_response(self, response: Response, route: Route) -> None:
         if response.id is None or self._asked_of_client.close(response.id) is None:
@@ -338,13 +331,12 @@ class Session:
                 self._unreadable(problem, joint.add if joint else None)
 
     def _from_server(self, message: Message, deliver: Deliver | None, replayed: bool) -> None:
-        match message:
-            case Response():
-                self._response(message, deliver, replayed)
-            case Request():
-                self._server_request(message, deliver, replayed)
-            case Notification():
-                self._say(message, deliver)
+        if isinstance(message, Response):
+            self._response(message, deliver, replayed)
+        elif isinstance(message, Request):
+            self._server_request(message, deliver, replayed)
+        else:
+            self._say(message, deliver)
 
     def _say(self, message: Message, deliver: Deliver | None) -> None:
         if deliver is not None:
@@ -378,16 +370,16 @@ class Session:
             if len(self._answered) > MAX_ANSWERED:
                 self._answered.popitem(last=False)
         to_client = deliver or pending.route.to_client
-        match pending:
-            case _Sent():
-                self._gate.settle(pending.forward, protocol.outcome(response), lambda: to_client(response.raw))
-                return
-            case _Listing() if response.error is None:
-                self._list(response, pending, to_client)
-                return
-            case _Hello():
-                self._announces = protocol.can_announce_tools(response)
-                self.revision = protocol.agreed_revision(response)
+        if type(pending) is _Call:
+            assert pending.forward is not None  # or it would be here
+            self._gate.settle(pending.forward, protocol.outcome(response), lambda: to_client(response.raw))
+            return
+        if type(pending) is _Listing and response.error is None:
+            self._list(response, pending, to_client)
+            return
+        if type(pending) is _Hello:
+            self._announces = protocol.can_announce_tools(response)
+            self.revision = protocol.agreed_revision(response)
         to_client(response.raw)
 
     def _again(self, response: Response, answered: _Pending | None, deliver: Deliver | None) -> None:
@@ -483,7 +475,7 @@ class Session:
     def _end(self, answer: Callable[[_Pending, bytes], None]) -> None:
         text = "the MCP server ended before it answered"
         # What is being judged comes last: once that is over its batch leaves, with whatever is still in it.
-        for id_, pending, expected in sorted(self._requests.drain(), key=lambda one: isinstance(one[1], _Judged)):
+        for id_, pending, expected in sorted(self._requests.drain(), key=lambda one: _is_judged(one[1])):
             self._let_go(pending)
             if expected:
                 answer(pending, jsonrpc.error(id_, protocol.SERVER_GONE, text))
@@ -505,6 +497,12 @@ def _element(parted: Parted, place: int, route: Route) -> Route:
         given_up=route.given_up,
         has_left=lambda: parted.is_whole,
     )
+
+
+def _unheard(pending: _Pending) -> _Pending:
+    """The same request, whose answer goes nowhere."""
+    route = msgspec.structs.replace(pending.route, to_client=_nowhere)
+    return msgspec.structs.replace(pending, route=route)
 
 
 def _pending(request: Request, route: Route) -> _Plain:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Any, Final, TypeVar
@@ -81,7 +81,7 @@ class RedisLedger:
         await self._ask(self._redis.script_load(TAKE))
         await self._ask(self._redis.script_load(GIVE_BACK))
 
-    def claim_at_once(self, reservations: tuple[Reservation, ...]) -> Claimed | None:
+    def claim_at_once(self, wanted: Sequence[tuple[Reservation, ...]]) -> list[Claimed | StoreUnavailable] | None:
         """None: a network is always waited for."""
         return None
 

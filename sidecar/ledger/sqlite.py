@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger.values import (
@@ -79,11 +79,14 @@ class SqliteLedger:
             raise StoreUnavailable(f"cannot use {path} as the store of counters: {error}") from None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
 
-    def claim_at_once(self, reservations: tuple[Reservation, ...]) -> Claimed | None:
-        return self._at_once(lambda db: self._claim(db, reservations))
+    def claim_at_once(self, wanted: Sequence[tuple[Reservation, ...]]) -> list[Claimed | StoreUnavailable] | None:
+        return self._at_once(lambda db: self._claim(db, wanted))
 
     async def claim(self, reservations: tuple[Reservation, ...]) -> Claimed:
-        return await self._wait(lambda db: self._claim(db, reservations))
+        (claimed,) = await self._wait(lambda db: self._claim(db, (reservations,)))
+        if isinstance(claimed, StoreUnavailable):
+            raise claimed
+        return claimed
 
     async def totals(self, counters: tuple[Counter, ...]) -> tuple[Amount, ...]:
         return await self._wait(lambda db: _totals(db, counters, self._clock()))
@@ -99,12 +102,14 @@ class SqliteLedger:
         self._thread.shutdown(wait=False)
         self._hasty.close()
 
-    def _claim(self, db: sqlite3.Connection, reservations: tuple[Reservation, ...]) -> Claimed:
+    def _claim(
+        self, db: sqlite3.Connection, wanted: Sequence[tuple[Reservation, ...]]
+    ) -> list[Claimed | StoreUnavailable]:
         now = self._clock()
         if now - self._swept >= SWEEP:
             self._swept = now
             _forget_all_old(db, now)
-        return _claim(db, reservations, now)
+        return _claim(db, wanted, now)
 
     def _at_once(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result | None:
         try:
@@ -123,22 +128,52 @@ class SqliteLedger:
             raise _unavailable(error) from None
 
 
-def _claim(db: sqlite3.Connection, reservations: tuple[Reservation, ...], now: float) -> Claimed:
-    # Two reservations may be on one counter, so totals are looked up once and carried on.
-    totals: dict[tuple[str, str, int, int], Amount] = {}
-    after: list[Amount] = []
-    for position, wanted in enumerate(reservations):
-        start = window_start(now, wanted.window)
-        key = (wanted.counter, wanted.holder, wanted.window, start)
-        total = totals[key] if key in totals else _total(db, key) or _begin(db, key)
-        totals[key] = add(total, wanted.amount)
-        if not wanted.admits(totals[key]):
-            return Exhausted(position, max(1, round(start + wanted.window - now)))
-        after.append(totals[key])
-    for key, total in totals.items():
-        db.execute(_STORE, (*key, str(total)))
-    entries = tuple(Entry(wanted, window_start(now, wanted.window)) for wanted in reservations)
-    return Claim(entries, tuple(after))
+_Key: TypeAlias = tuple[str, str, int, int]
+
+
+def _claim(
+    db: sqlite3.Connection, wanted: Sequence[tuple[Reservation, ...]], now: float
+) -> list[Claimed | StoreUnavailable]:
+    # Many reservations may be on one counter, so each total is looked up once, carried on, and stored once.
+    totals: dict[_Key, Amount] = {}
+    taken: set[_Key] = set()
+    claimed: list[Claimed | StoreUnavailable] = []
+    for reservations in wanted:
+        try:
+            one = _claim_one(db, reservations, now, totals)
+        except StoreUnavailable as error:  # a counter of this call is damaged; the others' are not
+            claimed.append(error)
+            continue
+        if isinstance(one, Claim):
+            taken.update(map(_key, one.entries))
+        claimed.append(one)
+    for key in taken:
+        db.execute(_STORE, (*key, str(totals[key])))
+    return claimed
+
+
+def _claim_one(
+    db: sqlite3.Connection, reservations: tuple[Reservation, ...], now: float, totals: dict[_Key, Amount]
+) -> Claimed:
+    """What one call takes, all or nothing; `totals` holds where the counters stand, and is changed."""
+    entries = tuple([Entry(wanted, window_start(now, wanted.window)) for wanted in reservations])
+    after: dict[_Key, Amount] = {}
+    left: list[Amount] = []
+    for position, entry in enumerate(entries):
+        key, wanted = _key(entry), entry.reservation
+        if key not in totals:
+            totals[key] = _total(db, key) or _begin(db, key)
+        after[key] = add(after.get(key, totals[key]), wanted.amount)
+        if not wanted.admits(after[key]):
+            return Exhausted(position, max(1, round(entry.start + wanted.window - now)))
+        left.append(after[key])
+    totals.update(after)
+    return Claim(entries, tuple(left))
+
+
+def _key(entry: Entry) -> _Key:
+    taken = entry.reservation
+    return taken.counter, taken.holder, taken.window, entry.start
 
 
 def _forget_all_old(db: sqlite3.Connection, now: float) -> None:
@@ -152,21 +187,20 @@ def _totals(db: sqlite3.Connection, counters: tuple[Counter, ...], now: float) -
 
 def _give_back(db: sqlite3.Connection, entries: tuple[Entry, ...]) -> bool:
     for entry in entries:
-        taken = entry.reservation
-        key = (taken.counter, taken.holder, taken.window, entry.start)
+        key = _key(entry)
         # A window that is gone needs nothing back, and no other window may get it.
         total = _total(db, key)
         if total:
-            db.execute(_STORE, (*key, str(max(0, subtract(total, taken.amount)))))
+            db.execute(_STORE, (*key, str(max(0, subtract(total, entry.reservation.amount)))))
     return True
 
 
-def _total(db: sqlite3.Connection, key: tuple[str, str, int, int]) -> Amount:
+def _total(db: sqlite3.Connection, key: _Key) -> Amount:
     row = db.execute(_TOTAL, key).fetchone()
     return amount(row[0]) if row else 0
 
 
-def _begin(db: sqlite3.Connection, key: tuple[str, str, int, int]) -> Amount:
+def _begin(db: sqlite3.Connection, key: _Key) -> Amount:
     """A counter at 0: often the first in its window, when the windows long gone can be forgotten."""
     counter, holder, window, start = key
     db.execute(_FORGET_OLDER, (counter, holder, window, start - KEPT * window))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from decimal import Context, Decimal, InvalidOperation
 from typing import Protocol, TypeAlias
+
+import msgspec
 
 from sidecar.errors import StoreUnavailable
 
 Amount: TypeAlias = int | Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(msgspec.Struct, frozen=True):
     """What one rule takes from a counter: `total + amount` must stay within `limit`, below it where `exclusive`.
 
     Without a limit it only counts. `holder` is whose counter it is: empty for everybody's, else a session or a
@@ -33,8 +34,7 @@ class Reservation:
         return total < self.limit if self.exclusive else total <= self.limit
 
 
-@dataclass(frozen=True, slots=True)
-class Counter:
+class Counter(msgspec.Struct, frozen=True):
     """A counter whose total is asked for; the fields are those of a reservation."""
 
     counter: str
@@ -42,24 +42,21 @@ class Counter:
     window: int
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """What was taken from one counter, in the window that began at `start` (Unix seconds)."""
 
     reservation: Reservation
     start: int
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """All that one call took, to be kept or given back; `totals` is where each counter stands now."""
 
     entries: tuple[Entry, ...]
     totals: tuple[Amount, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Exhausted:
+class Exhausted(msgspec.Struct, frozen=True):
     """Nothing was taken: the reservation at `position` did not fit. `seconds` remain until its window ends."""
 
     position: int
@@ -72,8 +69,11 @@ Claimed: TypeAlias = Claim | Exhausted
 class Ledger(Protocol):
     """Counters that several processes may share. Raises `StoreUnavailable` when the store cannot be used."""
 
-    def claim_at_once(self, reservations: tuple[Reservation, ...]) -> Claimed | None:
-        """Take all or nothing without waiting; None when that needs waiting, and nothing was taken."""
+    def claim_at_once(self, wanted: Sequence[tuple[Reservation, ...]]) -> list[Claimed | StoreUnavailable] | None:
+        """Take for each call, in this order, all or nothing, without waiting.
+
+        None when that needs waiting, and nothing was taken for any of them. The error stands where only one failed.
+        """
 
     async def claim(self, reservations: tuple[Reservation, ...]) -> Claimed:
         """Take all or nothing; the wait for others is bounded."""

@@ -7,6 +7,7 @@ because the bare hash of a PIN or a card number can be reversed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -18,7 +19,7 @@ from typing import IO, Final
 import msgspec
 
 from sidecar.caller import Caller
-from sidecar.events import Decided, Event, Refused
+from sidecar.events import Decided, Event, Judged, Refused
 from sidecar.jsonrpc import encode
 from sidecar.text import shown
 
@@ -33,27 +34,22 @@ class _Violation(msgspec.Struct, frozen=True, gc=False):
     monitor: bool
 
 
-class _Head(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What every line begins with. `principal` is there where somebody authenticated."""
+class _Decided(msgspec.Struct, frozen=True, gc=False):
+    """A decision on a call. `principal` is there where somebody authenticated."""
 
     time: str
-    event: str = "decision"
+    event: str
     decision_id: str
     instance: str
     server: str
     session: str
-    principal: str | msgspec.UnsetType = msgspec.UNSET
-
-
-class _Decided(_Head, frozen=True, gc=False, kw_only=True):
-    """A decision on a call."""
-
+    principal: str | msgspec.UnsetType
     tool: str
     decision: str
     kind: str
     rule: str
     reason: str
-    violations: tuple[_Violation, ...]
+    violations: list[_Violation]
     mode: str
     client: str
     arguments_hash: str
@@ -64,9 +60,16 @@ class _Decided(_Head, frozen=True, gc=False, kw_only=True):
     milliseconds: float
 
 
-class _Refused(_Head, frozen=True, gc=False, kw_only=True):
+class _Refused(msgspec.Struct, frozen=True, gc=False):
     """A message that could not be read."""
 
+    time: str
+    event: str
+    decision_id: str
+    instance: str
+    server: str
+    session: str
+    principal: str | msgspec.UnsetType
     decision: str
     kind: str
     reason: str
@@ -74,52 +77,47 @@ class _Refused(_Head, frozen=True, gc=False, kw_only=True):
 
 
 class Audit:
-    """Writes to `stream`, unbuffered; `key` keys the hashes of arguments, `instance` names this sidecar."""
+    """Writes to `stream`, unbuffered; `key` keys the hashes of arguments, `instance` names this sidecar.
+
+    Decisions that are made together are written together, and before any of their calls is forwarded.
+    """
+
+    hears = (Decided, Judged, Refused)
 
     def __init__(self, stream: IO[bytes], key: bytes, instance: str) -> None:
         self._stream = stream
-        self._key = key
+        self._keyed = hashlib.blake2b(key=key, digest_size=16)
         self._instance = instance
         self._second = 0
         self._stamp = ""
+        self._lines: list[bytes] = []
 
     def hear(self, event: Event) -> None:
         """Write down a decision; other events are none."""
         if isinstance(event, Decided):
-            self._write(self._decided(event))
+            self._lines.append(encode(self._decided(event)))
+        elif isinstance(event, Judged):
+            self._write()
         elif isinstance(event, Refused):
-            self._write(
-                _Refused(
-                    time=self._now(), decision_id=event.decision_id, instance=self._instance, server=event.server,
-                    session=event.caller.session, principal=_principal(event.caller), decision="deny",
-                    kind="invalid_request", reason=event.reason, code=event.code,
-                )
+            line = _Refused(
+                self._now(), "decision", event.decision_id, self._instance, event.server, event.caller.session,
+                _principal(event.caller), "deny", "invalid_request", event.reason, event.code,
             )  # fmt: skip
+            self._lines.append(encode(line))
+            self._write()
 
     def _decided(self, event: Decided) -> _Decided:
-        caller = event.caller
+        caller, call = event.caller, event.call
+        hashed = self._keyed.copy()
+        hashed.update(encode(call.arguments))
+        # By position: of so many fields names would cost more than all else here.
         return _Decided(
-            time=self._now(),
-            decision_id=event.decision_id,
-            instance=self._instance,
-            server=event.server,
-            session=caller.session,
-            principal=_principal(caller),
-            tool=shown(event.call.tool),
-            decision="allow" if event.allowed else "deny",
-            kind=event.kind,
-            rule=event.rule,
-            reason=event.reason,
-            violations=tuple(_Violation(item.rule, item.kind, item.monitor) for item in event.violations),
-            mode=event.mode,
-            client=caller.client,
-            arguments_hash=hashlib.blake2b(encode(event.call.arguments), key=self._key, digest_size=16).hexdigest(),
-            revision=event.revision,
-            serial=event.serial,
-            engine_decision_id=event.engine_id,
-            remembered=event.remembered,
-            milliseconds=round(event.seconds * 1000, 3),
-        )
+            self._now(), "decision", event.decision_id, self._instance, event.server, caller.session,
+            _principal(caller), shown(call.tool), "allow" if event.allowed else "deny", event.kind, event.rule,
+            event.reason, [_Violation(item.rule, item.kind, item.monitor) for item in event.violations], event.mode,
+            caller.client, hashed.hexdigest(), event.revision, event.serial, event.engine_id, event.remembered,
+            round(event.seconds * 1000, 3),
+        )  # fmt: skip
 
     def _now(self) -> str:
         """The time in UTC, to the millisecond; all but that is worked out once a second."""
@@ -129,13 +127,26 @@ class Audit:
             self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         return f"{self._stamp}.{int(now % 1 * 1000):03d}Z"
 
-    def _write(self, line: _Head) -> None:
-        data = encode(line) + b"\n"
+    def _write(self) -> None:
+        if not self._lines:
+            return
+        data = b"\n".join((*self._lines, b""))
+        self._lines.clear()
         try:
-            self._stream.write(data)
+            while data:
+                # A pipe or a disk that is nearly full may take a part.
+                data = data[self._written(data) :]
         except OSError as error:
             # A full disk must not lose a decision: the operator's log gets it until the file takes lines again.
-            log.error("cannot write the audit log: %s; the line is %s", error.strerror, data.decode().rstrip())
+            for line in data.decode(errors="replace").splitlines():
+                log.error("cannot write the audit log: %s; the line is %s", error.strerror, line)
+
+    def _written(self, data: bytes) -> int:
+        """How much of it was written. Raises OSError when that is nothing."""
+        written = self._stream.write(data)
+        if not written:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return written
 
 
 def _principal(caller: Caller) -> str | msgspec.UnsetType:

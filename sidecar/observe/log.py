@@ -32,6 +32,8 @@ MOST: Final = 50
 class Log:
     """Says what happened; a state that lasts is said when it begins and when it ends. `clock` gives seconds."""
 
+    hears = (Decided, Refused, Dropped, StoreFailed, EngineFailed, EngineReady, Reloaded, Listed)
+
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._period = clock()
@@ -44,7 +46,9 @@ class Log:
     def hear(self, event: Event) -> None:
         """Say one event, if it is worth it."""
         match event:
-            case Decided(allowed=False):
+            case Decided(allowed=True):
+                pass
+            case Decided():
                 by = f" by {event.rule}" if event.rule else ""
                 log.info(
                     "%s %s%s (%s): %s [%s]", "denied" if event.mode == "enforce" else "would deny",

@@ -41,6 +41,11 @@ _SERVER_BUCKETS = (1e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60
 class Metrics:
     """All metrics of one sidecar, in a registry of their own."""
 
+    hears = (
+        Decided, Passed, Settled, Refused, EngineFailed, Dropped, StoreFailed, Reloaded, Listed, EngineReady,
+        SessionsOpen,
+    )  # fmt: skip
+
     def __init__(self, server: str, opa_version: str) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # they double the series and no dashboard reads them
         self.registry = registry = CollectorRegistry()

@@ -14,6 +14,8 @@ LASTS: Final = 10.0
 class Trouble:
     """Remembers the last failure of the store; `clock` gives seconds."""
 
+    hears = (Decided, StoreFailed)
+
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._text = ""

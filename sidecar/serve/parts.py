@@ -81,15 +81,15 @@ def told(settings: Settings, opa: Path, stack: AsyncExitStack) -> Told:
     """Open the log, the audit log and the metrics. Raises `StartError`."""
     instance = secrets.token_hex(4)
     state_dir = _state_dir(settings.state_dir)
-    listeners: list[Listener] = [Log().hear]
+    listeners: list[Listener] = [Log()]
     stream = _audit_stream(settings.audit, state_dir, instance)
     if stream is not None:
         stack.callback(stream.close)
-        listeners.append(Audit(stream, _key(state_dir), instance).hear)
+        listeners.append(Audit(stream, _key(state_dir), instance))
     metrics = _metrics(settings, opa)
     trouble = Trouble(time.monotonic)
     if metrics is not None:
-        listeners += [metrics.hear, trouble.hear]
+        listeners += [metrics, trouble]
     exposition = metrics.exposition if metrics is not None else None
     return Told(instance, state_dir, fan_out(listeners), exposition, trouble.now)
 

@@ -15,7 +15,7 @@ from sidecar.decision import Answer, Approval, Decision, Reserve, Violation, Vis
 from sidecar.enforce import Forward, Gate, Reply, Trial, Verdict
 from sidecar.engine.engine import Engine
 from sidecar.errors import EngineUnavailable, StoreUnavailable, Superseded
-from sidecar.events import Decided, Event
+from sidecar.events import Decided, Event, Judged
 from sidecar.ledger.values import Amount, Claim, Claimed, Counter, Entry, Exhausted, Reservation
 from sidecar.policy.bundle import Bundle
 from tests.engine import bundle_of, tool_call
@@ -106,13 +106,15 @@ class FakeLedger:
         self.gone = gone
         self.go = asyncio.Event()
         self.go.set()
+        self.goes = 0
         self.wanted: list[Reservation] = []
         self.looked_up: list[tuple[Counter, ...]] = []
         self.returned: list[Entry] = []
         self.unable_to_return = False
 
-    def claim_at_once(self, reservations: tuple[Reservation, ...]) -> Claimed | None:
-        return None if self.waits else self._claim(reservations)
+    def claim_at_once(self, wanted: Sequence[tuple[Reservation, ...]]) -> list[Claimed | StoreUnavailable] | None:
+        self.goes += 1
+        return None if self.waits else list(map(self._claim, wanted))
 
     async def claim(self, reservations: tuple[Reservation, ...]) -> Claimed:
         await self.go.wait()
@@ -159,13 +161,21 @@ class World:
         self.caller = Caller("s1")
         self.verdicts: list[Verdict] = []
         self.events: list[Event] = []
+        self.ended_passes = 0
+        self.deliver: Callable[[Verdict], None] = self.verdicts.append
         self.gate = Gate(
             server="stub", instance="i", engine=cast("Engine", engine), ledger=ledger,
-            emit=self.events.append, **options,
+            emit=self._hear, **options,
         )  # fmt: skip
 
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, Judged):
+            self.ended_passes += 1
+        else:
+            self.events.append(event)
+
     def judge(self, tool: str = "t", arguments: str = "{}") -> Trial:
-        return self.gate.judge(tool_call(tool, arguments), self.caller, self.verdicts.append)
+        return self.gate.judge(tool_call(tool, arguments), self.caller, self.deliver)
 
     async def verdict(self, tool: str = "t", arguments: str = "{}") -> Verdict:
         """The one verdict on a call."""

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from sidecar.decision import Decision
-from sidecar.enforce import Forward, Reply
+from sidecar.enforce import Forward, Reply, Trial
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable
 from sidecar.events import Decided, Settled, StoreFailed
 from sidecar.ledger.values import Exhausted, Reservation
@@ -30,12 +30,63 @@ def test_an_allowed_call_is_forwarded_once_and_told_once(remembered: bool) -> No
     run(test, remembered=remembered)
 
 
-def test_a_remembered_answer_gives_the_verdict_before_judging_returns() -> None:
+def test_remembered_answers_give_their_verdicts_in_the_next_pass_of_the_loop() -> None:
     async def test(world: World) -> None:
-        world.judge()
-        assert len(world.verdicts) == 1
+        for _ in range(3):
+            world.judge()
+        assert world.verdicts == []
+        await asyncio.sleep(0)
+        assert len(world.verdicts) == 3
 
     run(test, remembered=True)
+
+
+@pytest.mark.parametrize("decision", [ALLOWED, LIMITED, DENIED])
+def test_every_decision_of_a_pass_is_told_before_any_call_is_forwarded(decision: Decision) -> None:
+    async def test(world: World) -> None:
+        told: list[int] = []
+        world.deliver = lambda verdict: told.append(world.ended_passes)
+        for _ in range(3):
+            world.judge()
+        await asyncio.sleep(0)
+        assert told == [1, 1, 1]
+        assert len([event for event in world.events if isinstance(event, Decided)]) == 3
+
+    run(test, {"decision": decision}, remembered=True)
+
+
+def test_calls_of_one_pass_claim_in_one_go() -> None:
+    async def test(world: World) -> None:
+        for _ in range(3):
+            world.judge()
+        await asyncio.sleep(0)
+        assert (world.ledger.goes, len(world.ledger.wanted), len(world.verdicts)) == (1, 3, 3)
+
+    run(test, {"decision": LIMITED}, remembered=True)
+
+
+def test_a_call_dropped_in_the_pass_in_which_it_was_judged_takes_nothing_and_leaves_the_others_alone() -> None:
+    async def test(world: World) -> None:
+        trials = [world.judge() for _ in range(3)]
+        trials[1].drop()
+        await asyncio.sleep(0)
+        assert (len(world.ledger.wanted), len(world.verdicts)) == (2, 2)
+        kinds = [event.kind for event in world.events if isinstance(event, Decided)]
+        assert sorted(kinds) == ["allow", "allow", "cancelled"]
+
+    run(test, {"decision": LIMITED}, remembered=True)
+
+
+def test_a_call_dropped_by_the_verdict_of_another_gives_back_what_it_took() -> None:
+    async def test(world: World) -> None:
+        trials: list[Trial] = []
+        world.deliver = lambda verdict: trials[1].drop()
+        trials += [world.judge(), world.judge()]
+        await asyncio.sleep(0)
+        assert len(world.ledger.wanted) == 2
+        assert len(world.ledger.returned) == 1
+
+    run(test, {"decision": LIMITED}, remembered=True)
 
 
 @pytest.mark.parametrize("remembered", [False, True])

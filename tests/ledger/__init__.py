@@ -12,6 +12,7 @@ from typing import Protocol, TypeAlias
 
 import redis
 
+from sidecar.errors import StoreUnavailable
 from sidecar.ledger.redis import PLACES, RedisLedger
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Amount, Claim, Claimed, Exhausted, Ledger, Reservation
@@ -124,8 +125,13 @@ def wants(
 
 async def claim(ledger: Ledger, *reservations: Reservation) -> Claimed:
     """Claim as the gate does: at once, or else by waiting."""
-    claimed = ledger.claim_at_once(reservations)
-    return await ledger.claim(reservations) if claimed is None else claimed
+    claimed = ledger.claim_at_once([reservations])
+    if claimed is None:
+        return await ledger.claim(reservations)
+    (one,) = claimed
+    if isinstance(one, StoreUnavailable):
+        raise one
+    return one
 
 
 async def claims(ledger: Ledger, *reservations: Reservation) -> Claim:

@@ -119,7 +119,7 @@ def test_giving_back_into_a_window_that_is_gone_does_nothing(path: Path) -> None
 def test_a_claim_at_once_gives_none_and_takes_nothing_while_another_connection_holds_the_file(path: Path) -> None:
     async def test(ledger: SqliteLedger, _: Clock) -> None:
         with held(path):
-            assert ledger.claim_at_once((wants(),)) is None
+            assert ledger.claim_at_once([(wants(),)]) is None
         assert rows(path) == []
         assert (await claims(ledger, wants())).totals == (1,)
 
@@ -143,7 +143,7 @@ def held_by_a_process(path: Path) -> Iterator[None]:
 def test_a_claim_at_once_gives_none_while_another_process_holds_the_file(path: Path) -> None:
     async def test(ledger: SqliteLedger, _: Clock) -> None:
         with held_by_a_process(path):
-            assert ledger.claim_at_once((wants(),)) is None
+            assert ledger.claim_at_once([(wants(),)]) is None
         assert (await claims(ledger, wants())).totals == (1,)
 
     with_ledger(path, test)
@@ -219,7 +219,7 @@ def test_a_store_that_breaks_later_raises_and_takes_nothing(path: Path) -> None:
         db.execute("DROP TABLE counters")
         db.close()
         with pytest.raises(StoreUnavailable, match="no such table"):
-            ledger.claim_at_once((wants(),))
+            ledger.claim_at_once([(wants(),)])
         with pytest.raises(StoreUnavailable, match="no such table"):
             await ledger.claim((wants(),))
         with pytest.raises(StoreUnavailable, match="no such table"):
@@ -235,7 +235,7 @@ def test_a_total_that_is_no_number_is_a_store_that_cannot_be_used(path: Path) ->
         db.execute("UPDATE counters SET total = 'many'")
         db.close()
         with pytest.raises(StoreUnavailable):
-            ledger.claim_at_once((wants(),))
+            ledger.claim_at_once([(wants(),)])
         with pytest.raises(StoreUnavailable):
             await ledger.claim((wants(),))
 
@@ -250,7 +250,7 @@ def test_a_total_that_cannot_be_compared_lets_nothing_through(path: Path, total:
         db.execute("UPDATE counters SET total = ?", (total,))
         db.close()
         try:
-            claimed = ledger.claim_at_once((wants(limit=1, amount=7),))
+            claimed = ledger.claim_at_once([(wants(limit=1, amount=7),)])
         except StoreUnavailable:
             return
         assert isinstance(claimed, Exhausted)

@@ -14,7 +14,7 @@ import pytest
 
 from sidecar.caller import Caller
 from sidecar.decision import Violation
-from sidecar.events import Event, Passed, Refused, StoreFailed
+from sidecar.events import Event, Judged, Passed, Refused, StoreFailed
 from sidecar.observe.audit import Audit, installation_key
 from tests.observe import BUNDLE, SECRET, decided, denied
 
@@ -23,7 +23,7 @@ def lines(*events: Event, key: bytes = b"k" * 32) -> list[dict[str, Any]]:
     """The lines that events leave behind."""
     stream = io.BytesIO()
     audit = Audit(stream, key, "i")
-    for event in events:
+    for event in (*events, Judged()):
         audit.hear(event)
     written = stream.getvalue()
     assert written.endswith(b"\n") or not written
@@ -74,6 +74,61 @@ def test_a_refused_message_is_a_line_with_its_code() -> None:
 
 def test_what_is_no_decision_leaves_no_line() -> None:
     assert lines(Passed("stub", "ping"), StoreFailed("stub", "gone")) == []
+
+
+class Halting(io.BytesIO):
+    """Takes a few bytes at a time, and notes how often it was written to."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+        self.writes = 0
+
+    def write(self, data: Any) -> int:
+        self.writes += 1
+        return super().write(data[: self.most])
+
+
+def test_decisions_that_are_made_together_are_written_together() -> None:
+    stream = Halting(1 << 20)
+    audit = Audit(stream, b"k" * 32, "i")
+    for event in (decided(), denied(), decided()):
+        audit.hear(event)
+    assert stream.writes == 0
+    audit.hear(Judged())
+    audit.hear(Judged())
+    assert (stream.writes, len(stream.getvalue().splitlines())) == (1, 3)
+
+
+def test_a_refused_message_is_written_at_once_and_after_what_was_decided_before() -> None:
+    stream = io.BytesIO()
+    audit = Audit(stream, b"k" * 32, "i")
+    audit.hear(decided())
+    audit.hear(Refused("i-2", "stub", Caller("s1"), -32700, "not JSON"))
+    assert [json.loads(line)["decision_id"] for line in stream.getvalue().splitlines()] == ["i-1", "i-2"]
+
+
+def test_what_is_taken_in_parts_is_written_whole() -> None:
+    stream = Halting(7)
+    audit = Audit(stream, b"k" * 32, "i")
+    for event in (decided(), denied(), Judged()):
+        audit.hear(event)
+    assert [json.loads(line)["decision"] for line in stream.getvalue().splitlines()] == ["allow", "deny"]
+
+
+@pytest.mark.parametrize("taken", [0, 5])
+def test_a_line_that_cannot_be_written_goes_to_the_log_of_the_operator(
+    taken: int, caplog: pytest.LogCaptureFixture
+) -> None:  # fmt: skip
+    stream = Halting(taken)
+    stream.write = lambda data: 0 if stream.tell() else io.BytesIO.write(stream, data[:taken])  # type: ignore[method-assign]
+    audit = Audit(stream, b"k" * 32, "i")
+    for event in (decided(), denied(), Judged()):
+        audit.hear(event)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2
+    assert all("cannot write the audit log" in line for line in said)
+    assert '"decision":"deny"' in said[1]
 
 
 def test_no_argument_value_and_no_key_of_the_arguments_stands_in_a_line() -> None:

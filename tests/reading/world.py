@@ -37,7 +37,7 @@ class SlowGate(Gate):
     def judge(self, call: ToolCall, caller: Caller, deliver: Callable[[Verdict], None]) -> Trial:
         if call.tool == "odd":
             raise InvalidMessage(-32602, "odd", call.id)
-        trial = Trial(call, caller, "d-1", BUNDLE, deliver)
+        trial = Trial(call, caller, "d-1", BUNDLE, deliver, 0.0)
         if call.tool == "quick":
             deliver(Forward(call, (), (), 0.0))
         else:
