@@ -188,11 +188,45 @@ class Gate:
         else:
             done()
 
+    def conclude(self) -> None:
+        """Conclude every trial that has its answer: claim, tell what was decided, and then deliver the verdicts.
+
+        It comes by itself at the end of the pass; whoever passes on what came after those calls asks for it before.
+        """
+        if not self._is_due:
+            return
+        wanting: list[tuple[Trial, Answer, tuple[Reservation, ...]]] = []
+        for trial, answer in self._answers:
+            decision = answer.decision
+            if trial.dropped:
+                self._refuse(trial, answer, CANCELLED)
+            elif decision.action != "allow":
+                self._refuse(trial, answer, Refusal(decision.kind, decision.rule, _reason(decision)))
+            elif not decision.reserve:
+                self._allow(trial, answer, _NOTHING)
+            elif any(trial.caller.holder(item.scope) is None for item in decision.reserve):
+                self._refuse(trial, answer, NO_CALLER)
+            else:
+                wanting.append((trial, answer, tuple([self._reservation(item, trial) for item in decision.reserve])))
+        self._answers.clear()
+        if wanting:
+            self._claim(wanting)
+        for trial, answer, claimed in self._claims:
+            self._claimed(trial, answer, claimed)
+        self._claims.clear()
+        self._emit(Judged())
+        verdicts, self._verdicts, self._is_due = self._verdicts, [], False
+        for trial, verdict in verdicts:
+            if not trial.dropped:
+                trial.deliver(verdict)
+            elif isinstance(verdict, Forward):
+                self._undo(verdict.entries)
+
     async def finish(self) -> None:
         """Wait until everything that is under way is done."""
         while self._tasks or self._is_due:
             if self._is_due:
-                self._conclude()
+                self.conclude()
             else:
                 await asyncio.wait(self._tasks)
 
@@ -301,38 +335,7 @@ class Gate:
     def _will_conclude(self) -> None:
         if not self._is_due:
             self._is_due = True
-            asyncio.get_running_loop().call_soon(self._conclude)
-
-    def _conclude(self) -> None:
-        """Claim for every answer that is there, tell what was decided, and then deliver the verdicts."""
-        if not self._is_due:
-            return  # `finish` was faster
-        wanting: list[tuple[Trial, Answer, tuple[Reservation, ...]]] = []
-        for trial, answer in self._answers:
-            decision = answer.decision
-            if trial.dropped:
-                self._refuse(trial, answer, CANCELLED)
-            elif decision.action != "allow":
-                self._refuse(trial, answer, Refusal(decision.kind, decision.rule, _reason(decision)))
-            elif not decision.reserve:
-                self._allow(trial, answer, _NOTHING)
-            elif any(trial.caller.holder(item.scope) is None for item in decision.reserve):
-                self._refuse(trial, answer, NO_CALLER)
-            else:
-                wanting.append((trial, answer, tuple([self._reservation(item, trial) for item in decision.reserve])))
-        self._answers.clear()
-        if wanting:
-            self._claim(wanting)
-        for trial, answer, claimed in self._claims:
-            self._claimed(trial, answer, claimed)
-        self._claims.clear()
-        self._emit(Judged())
-        verdicts, self._verdicts, self._is_due = self._verdicts, [], False
-        for trial, verdict in verdicts:
-            if not trial.dropped:
-                trial.deliver(verdict)
-            elif isinstance(verdict, Forward):
-                self._undo(verdict.entries)
+            asyncio.get_running_loop().call_soon(self.conclude)
 
     def _claim(self, wanting: Sequence[tuple[Trial, Answer, tuple[Reservation, ...]]]) -> None:
         """Claim what several calls want: at once for all, or each waits for the store by itself."""

@@ -35,15 +35,17 @@ class LineReader:
 
     def feed(self, data: bytes) -> list[bytes | TooLong]:
         """The lines that `data` completes."""
-        first, *rest = data.split(b"\n")
-        self._add(first)
-        if not rest:
-            return []
-        lines = [self._take()]
-        *whole, last = rest
-        lines += [line if len(line) <= self._limit else self._shortened(line) for line in whole]
-        self._add(last)
-        return [line.removesuffix(b"\r") if isinstance(line, bytes) else line for line in lines if not _is_blank(line)]
+        *ends, begun = data.split(b"\n")
+        lines: list[bytes | TooLong] = []
+        for end in ends:
+            line = self._joined(end) if self._size or len(end) > self._limit else end
+            if isinstance(line, TooLong):
+                lines.append(line)
+            elif line and not line.isspace():
+                lines.append(line.removesuffix(b"\r"))
+        if begun:
+            self._add(begun)
+        return lines
 
     def _add(self, part: bytes) -> None:
         self._line += part
@@ -52,7 +54,9 @@ class LineReader:
             # Only the head, and a tail that is cut again and again.
             del self._line[ENDS_KEPT : max(ENDS_KEPT, len(self._line) - ENDS_KEPT)]
 
-    def _take(self) -> bytes | TooLong:
+    def _joined(self, end: bytes) -> bytes | TooLong:
+        """The line that began before and ends with this."""
+        self._add(end)
         line, size = bytes(self._line), self._size
         self._line, self._size = bytearray(), 0
         return line if size <= self._limit else self._shortened(line)
@@ -81,7 +85,3 @@ class LineWriter:
             data = b"\n".join((*self._waiting, b""))
             self._waiting.clear()
             self._write(data)
-
-
-def _is_blank(line: bytes | TooLong) -> bool:
-    return isinstance(line, bytes) and not line.strip()

@@ -170,8 +170,14 @@ def _element(value: Any) -> Message | InvalidMessage:
 
 
 def _message(value: dict[str, Any], raw: bytes) -> Message:
+    id_ = value.get("id")
+    known_id = id_ if _is_id(id_) else None
     try:
-        return _read_members(value, raw)
+        if not value.keys() <= _MEMBERS:
+            _refuse_variants(value, known_id)
+        if value.get("jsonrpc") != "2.0":
+            raise InvalidMessage(INVALID_REQUEST, 'a message must say "jsonrpc": "2.0"', known_id)
+        return (_call if "method" in value else _response)(value, raw, known_id)
     except InvalidMessage as problem:
         problem.is_answer = _is_answer(value)
         raise
@@ -181,21 +187,13 @@ def _is_answer(value: dict[str, Any]) -> bool:
     return "method" not in value and ("result" in value or "error" in value)
 
 
-def _read_members(value: dict[str, Any], raw: bytes) -> Message:
-    id_ = value.get("id")
-    known_id = id_ if _is_id(id_) else None
-    if not value.keys() <= _MEMBERS:
-        _refuse_variants(value, known_id)
-    if value.get("jsonrpc") != "2.0":
-        raise InvalidMessage(INVALID_REQUEST, 'a message must say "jsonrpc": "2.0"', known_id)
-    if "method" in value:
-        return _call(value, raw, known_id)
+def _response(value: dict[str, Any], raw: bytes, known_id: Id | None) -> Response:
     error = value.get("error")
     if ("result" in value) == ("error" in value):
         raise InvalidMessage(INVALID_REQUEST, "a message needs a method, a result or an error", known_id)
     if "error" in value and type(error) is not dict:
         raise InvalidMessage(INVALID_REQUEST, "an error must be an object", known_id)
-    if known_id is None and ("result" in value or id_ is not None):
+    if known_id is None and ("result" in value or value.get("id") is not None):
         raise InvalidMessage(INVALID_REQUEST, _BAD_ID)
     return Response(known_id, value.get("result"), error, raw)
 

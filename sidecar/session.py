@@ -226,6 +226,7 @@ class Session:
         if request.method == protocol.TOOLS_CALL:
             self._call(protocol.tool_call(request), route)
             return
+        self._gate.conclude()  # calls that came before this go before it
         self._requests.open(request.id, _pending(request, route))
         self._emit(Passed(self._server, request.method))
         route.to_server(request.raw)
@@ -253,6 +254,7 @@ class Session:
         if notification.method == protocol.TOOLS_CALL:
             # Nothing forbids a server to run it, and nobody would hear of it.
             raise InvalidMessage(INVALID_REQUEST, "tools/call needs an id")
+        self._gate.conclude()
         if notification.method == protocol.CANCELLED:
             named = protocol.cancelled_id(notification)
             if named is not None and self.give_up(named):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from time import monotonic
 from typing import Final
 
 from sidecar.decision import (
@@ -55,7 +56,7 @@ class Engine:
     @property
     def ready(self) -> bool:
         """True while the engine was seen alive, with the policy in force, within the last second."""
-        return asyncio.get_running_loop().time() < self._alive_until
+        return monotonic() < self._alive_until
 
     @property
     def trouble(self) -> str | None:
@@ -169,7 +170,7 @@ class Engine:
             if not self._quiet and error.kind not in self._said:
                 self._failed(error.kind, str(error))
             return False
-        self._alive_until = asyncio.get_running_loop().time() + ALIVE
+        self._alive_until = monotonic() + ALIVE
         if self._failing:
             self._failing = self._quiet = False
             self._said.clear()

@@ -88,7 +88,7 @@ class Audit:
         self._stream = stream
         self._keyed = hashlib.blake2b(key=key, digest_size=16)
         self._instance = instance
-        self._second = 0
+        self._moment = 0
         self._stamp = ""
         self._lines: list[bytes] = []
 
@@ -120,12 +120,13 @@ class Audit:
         )  # fmt: skip
 
     def _now(self) -> str:
-        """The time in UTC, to the millisecond; all but that is worked out once a second."""
-        now = time.time()
-        second = int(now)
-        if second != self._second:
-            self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._stamp}.{int(now % 1 * 1000):03d}Z"
+        """The time in UTC, to the millisecond; the same text for all of one millisecond."""
+        moment = int(time.time() * 1000)
+        if moment != self._moment:
+            second, rest = divmod(moment, 1000)
+            self._moment = moment
+            self._stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{rest:03d}Z"
+        return self._stamp
 
     def _write(self) -> None:
         if not self._lines:

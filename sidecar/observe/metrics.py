@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
@@ -38,6 +38,15 @@ _JUDGING_BUCKETS = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 
 _SERVER_BUCKETS = (1e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
+class _Counted(NamedTuple):
+    """What one decision is counted by, of all metrics: finding them takes longer than counting."""
+
+    requests: Counter
+    decisions: Counter
+    agents: Counter
+    judging: Histogram
+
+
 class Metrics:
     """All metrics of one sidecar, in a registry of their own."""
 
@@ -53,6 +62,7 @@ class Metrics:
         self._tools: set[str] = set()
         self._clients: set[str] = set()
         self._children: dict[tuple[Any, ...], Any] = {}
+        self._counted: dict[tuple[Any, ...], _Counted] = {}
         self._info: list[tuple[Gauge, tuple[str, ...]]] = []
 
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -135,21 +145,33 @@ class Metrics:
         return encode(self.registry), content_type
 
     def _decided(self, event: Decided) -> None:
-        tool = self._tool(event.call.tool)
-        decision = "allow" if event.allowed else "deny"
-        cache = "hit" if event.remembered else "miss"
-        self._request(TOOLS_CALL)
-        self._child(self._decisions, tool, decision, event.kind, event.rule, event.mode, cache).inc()
-        self._child(self._agents, self._client(event.caller.client), decision).inc()
-        self._child(self._judging, "total", cache).observe(event.seconds)
+        tool, client = self._tool(event.call.tool), self._client(event.caller.client)
+        key = (tool, client, event.allowed, event.kind, event.rule, event.mode, event.remembered)
+        counted = self._counted.get(key)
+        if counted is None:
+            counted = self._counted[key] = self._counted_by(event, tool, client)
+        counted.requests.inc()
+        counted.decisions.inc()
+        counted.agents.inc()
+        counted.judging.observe(event.seconds)
         if event.engine_seconds is not None:
+            cache = "hit" if event.remembered else "miss"
             self._child(self._judging, "engine", cache).observe(event.engine_seconds)
-        for rule, left in event.left:
-            self._child(self._left, tool, rule).set(left)
         if event.left:
+            for rule, left in event.left:
+                self._child(self._left, tool, rule).set(left)
             self._child(self._reservations, "reserved").inc(len(event.left))
         elif event.limited:
             self._child(self._reservations, "refused").inc()
+
+    def _counted_by(self, event: Decided, tool: str, client: str) -> _Counted:
+        decision, cache = "allow" if event.allowed else "deny", "hit" if event.remembered else "miss"
+        return _Counted(
+            self._child(self._requests, TOOLS_CALL),
+            self._child(self._decisions, tool, decision, event.kind, event.rule, event.mode, cache),
+            self._child(self._agents, client, decision),
+            self._child(self._judging, "total", cache),
+        )
 
     def _activate(self, event: EngineReady) -> None:
         if event.revision == self._revision:

@@ -44,6 +44,9 @@ class SlowGate(Gate):
             self.trials.append(trial)
         return trial
 
+    def conclude(self) -> None:
+        pass
+
     def allow(self) -> None:
         """Allow the call that waits longest."""
         trial = self.trials.pop(0)
