@@ -28,7 +28,7 @@ from sidecar.decision import (
     fragment,
     question_about_list,
 )
-from sidecar.engine.engine import Engine
+from sidecar.engine.engine import Engine, Finding
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable, Superseded
 from sidecar.events import Decided, Emit, Judged, Refused, Settled, StoreFailed
 from sidecar.jsonrpc import INVALID_PARAMS
@@ -145,6 +145,8 @@ class Gate:
         self._claims: list[tuple[Trial, Answer, Claimed | StoreUnavailable]] = []
         self._verdicts: list[tuple[Trial, Verdict]] = []
         self._is_due = False
+        self._asked = 0
+        self._all_answered = asyncio.Event()
 
     def next_id(self) -> str:
         """An id for the next decision or refusal."""
@@ -224,11 +226,12 @@ class Gate:
 
     async def finish(self) -> None:
         """Wait until everything that is under way is done."""
-        while self._tasks or self._is_due:
-            if self._is_due:
-                self.conclude()
-            else:
+        while self._tasks or self._asked or self._is_due:
+            self.conclude()
+            if self._tasks:
                 await asyncio.wait(self._tasks)
+            elif self._asked:
+                await self._all_answered.wait()
 
     async def _filter(
         self, tools: Sequence[str], caller: Caller, deliver: Callable[[frozenset[str] | None], None]
@@ -257,7 +260,7 @@ class Gate:
         body = asking.form.filled(arguments, None, trial.caller.document)
         answer = self._engine.recall(body)
         if answer is None:
-            self._spawn(self._ask(trial, body, lasting=True))
+            self._ask(trial, body, lasting=True)
         else:
             self._answered(trial, answer)
 
@@ -294,21 +297,26 @@ class Gate:
                 return
             totals = [0] * len(reads)
         known = {item.name: total for item, total in zip(reads, totals, strict=True)}
-        await self._ask(trial, asking.form.filled(arguments, known, trial.caller.document), lasting=False)
+        self._ask(trial, asking.form.filled(arguments, known, trial.caller.document), lasting=False)
 
-    async def _ask(self, trial: Trial, body: bytes, *, lasting: bool) -> None:
+    def _ask(self, trial: Trial, body: bytes, *, lasting: bool) -> None:
         asked = time.perf_counter()
-        try:
-            answer = await self._engine.ask(body, trial.bundle, trial.decision_id, lasting=lasting)
-        except Superseded:
-            self._begin_again(trial)
-            return
-        except EngineUnavailable as error:
+
+        def found(finding: Finding) -> None:
+            self._asked -= 1
             trial.engine_seconds = time.perf_counter() - asked
-            self._refuse(trial, None, Refusal("engine_unavailable", "", f"{error}. The call was not forwarded."))
-            return
-        trial.engine_seconds = time.perf_counter() - asked
-        self._answered(trial, answer)
+            if isinstance(finding, Answer):
+                self._answered(trial, finding)
+            elif isinstance(finding, Superseded):
+                self._begin_again(trial)
+            else:
+                self._refuse(trial, None, Refusal("engine_unavailable", "", f"{finding}. The call was not forwarded."))
+            if not self._asked:
+                self._all_answered.set()
+
+        self._asked += 1
+        self._all_answered.clear()
+        self._engine.put(body, trial.bundle, trial.decision_id, found, lasting=lasting)
 
     def _begin_again(self, trial: Trial) -> None:
         """Another policy came into force: judge the call by that one, whole."""
@@ -425,6 +433,7 @@ class Gate:
         mode: Mode = "monitor" if self._monitors(bundle) else "enforce"
         by, seconds = refusal or _NO_REFUSAL, time.perf_counter() - trial.since
         engine_id, remembered = (answer.engine_id, answer.remembered) if answer else (None, False)
+        self._will_conclude()
         # By position: of so many fields names would cost more than all else here.
         self._emit(
             Decided(

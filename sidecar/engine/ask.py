@@ -1,4 +1,7 @@
-"""Questions to OPA over its unix socket: pooled connections, one question in flight on each, a bound on every wait."""
+"""Questions to OPA over its unix socket: pooled connections, one question in flight on each, a bound on every wait.
+
+No task and no timer for each question: answers come by callback, and one timer looks for whoever waits too long.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,18 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, cast
+from time import monotonic
+from typing import Final, TypeAlias, cast
 
+from sidecar import tasks
 from sidecar.engine.exchange import BadReply, ReplyReader, request
 from sidecar.errors import EngineUnavailable
 
 CONNECTIONS: Final = 64
 """Questions in flight at once; more wait for a free connection, within the same bound of time."""
+
+Reply: TypeAlias = bytes | EngineUnavailable
+"""The body of OPA's reply, or why there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +31,28 @@ class Greeting:
     check: Callable[[bytes], None]
 
 
+class _Question:
+    """A question as it is written. `done` gets the reply, once; whatever comes after that is nobody's."""
+
+    __slots__ = ("_done", "connection", "data", "deadline", "is_open")
+
+    def __init__(self, data: bytes, deadline: float, done: Callable[[Reply], None]) -> None:
+        self.data = data
+        self.deadline = deadline
+        self.connection: _Connection | None = None
+        self.is_open = True
+        self._done = done
+
+    def end(self, reply: Reply) -> None:
+        if self.is_open:
+            self.is_open = False
+            self._done(reply)
+
+
 class Asker:
     """Asks the OPA at a socket. `lost` is called when OPA ends a connection: it may have died.
 
-    With a `greeting` nothing else is asked on a connection that did not answer it well.
+    `timeout` is in seconds. With a `greeting` nothing else is asked on a connection that did not answer it well.
     """
 
     def __init__(
@@ -36,42 +62,93 @@ class Asker:
         self._timeout = timeout
         self._lost = lost
         self._greeting = greeting
-        self._idle: deque[_Connection] = deque()
+        self._idle: list[_Connection] = []
         self._every: set[_Connection] = set()
-        self._room = asyncio.Semaphore(CONNECTIONS)
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._waiting: deque[_Question] = deque()
+        # In the order of their deadlines, which is the order in which they came.
+        self._questions: deque[_Question] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def put(self, body: bytes, decision_id: str, done: Callable[[Reply], None]) -> None:
+        """Put a question; `done` gets the reply, or within the time-out the reason why there is none, once."""
+        question = _Question(request(body, decision_id), monotonic() + self._timeout, done)
+        while self._questions and not self._questions[0].is_open:
+            self._questions.popleft()
+        self._questions.append(question)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._timeout, self._give_up_late_ones)
+        if self._idle:
+            self._idle.pop().ask(question)
+        else:
+            self._waiting.append(question)
+            self._connect_one()
 
     async def ask(self, body: bytes, decision_id: str) -> bytes:
         """The body of OPA's reply. Raises `EngineUnavailable` when there is none within the time-out."""
-        try:
-            async with asyncio.timeout(self._timeout), self._room:
-                connection = self._idle.pop() if self._idle else await self._connect()
-                reply = await connection.ask(request(body, decision_id))
-        except TimeoutError:
-            milliseconds = round(self._timeout * 1000)
-            raise EngineUnavailable("timeout", f"the policy engine did not answer in {milliseconds} ms") from None
-        except OSError:
-            raise EngineUnavailable("connection", "the policy engine cannot be reached") from None
-        except BadReply as error:
-            raise EngineUnavailable("reply", f"the policy engine's answer cannot be used: {error}") from None
-        self._idle.append(connection)
-        return reply
+        return await _wait(lambda done: self.put(body, decision_id, done))
 
     def close(self) -> None:
         """Drop every connection; what is in flight gets no answer."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._connecting:
+            task.cancel()
+        while self._waiting:
+            self._waiting.popleft().end(_unreachable())
         for connection in list(self._every):
             connection.drop()
 
-    async def _connect(self) -> _Connection:
+    def _connect_one(self) -> None:
+        """One more connection, where there is room for it."""
+        if len(self._every) + len(self._connecting) < CONNECTIONS:
+            task = tasks.start(self._connect())
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
+
+    async def _connect(self) -> None:
+        """Open a connection for whichever question waits longest."""
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_unix_connection(lambda: _Connection(self._gone), self._socket)
-        self._every.add(connection)
-        if self._greeting is not None:
-            try:
-                self._greeting.check(await connection.ask(request(self._greeting.question, "greeting")))
-            except EngineUnavailable:
-                connection.drop()
-                raise
-        return connection
+        connection = _Connection(self._free, self._gone)
+        try:
+            async with asyncio.timeout(self._timeout):
+                await loop.create_unix_connection(lambda: connection, self._socket)
+                self._every.add(connection)
+                if self._greeting is not None:
+                    self._greeting.check(await _wait(lambda done: connection.ask(self._greet(done))))
+        except TimeoutError:
+            connection.drop()  # the question that waits has the same bound
+        except OSError:
+            self._fail_next(_unreachable())
+        except EngineUnavailable as error:
+            connection.drop()
+            self._fail_next(error)
+        else:
+            connection.is_ready = True
+            self._free(connection)
+
+    def _greet(self, done: Callable[[Reply], None]) -> _Question:
+        assert self._greeting is not None  # or nobody would greet
+        return _Question(request(self._greeting.question, "greeting"), monotonic() + self._timeout, done)
+
+    def _fail_next(self, error: EngineUnavailable) -> None:
+        if (question := self._next()) is not None:
+            question.end(error)
+
+    def _free(self, connection: _Connection) -> None:
+        """A connection can take another question."""
+        if (question := self._next()) is not None:
+            connection.ask(question)
+        else:
+            self._idle.append(connection)
+
+    def _next(self) -> _Question | None:
+        """The question that waits longest for a connection."""
+        while self._waiting:
+            question = self._waiting.popleft()
+            if question.is_open:
+                return question
+        return None
 
     def _gone(self, connection: _Connection) -> None:
         self._every.discard(connection)
@@ -79,30 +156,56 @@ class Asker:
             self._idle.remove(connection)
         if not connection.dropped:
             self._lost()
+        if self._waiting:
+            self._connect_one()
+
+    def _give_up_late_ones(self) -> None:
+        """Give up every question that is too old; look again when the oldest that is left would be."""
+        self._timer = None
+        now = monotonic()
+        while self._questions and (not self._questions[0].is_open or self._questions[0].deadline <= now):
+            question = self._questions.popleft()
+            if question.is_open:
+                if question.connection is not None:
+                    question.connection.drop()
+                milliseconds = round(self._timeout * 1000)
+                question.end(EngineUnavailable("timeout", f"the policy engine did not answer in {milliseconds} ms"))
+        if self._questions and self._timer is None:
+            left = max(0.0, self._questions[0].deadline - now)
+            self._timer = asyncio.get_running_loop().call_later(left, self._give_up_late_ones)
+
+
+async def _wait(put: Callable[[Callable[[Reply], None]], None]) -> bytes:
+    """What a question that is put so gets. Raises `EngineUnavailable`."""
+    future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    put(lambda reply: None if future.done() else future.set_result(reply))
+    reply = await future
+    if isinstance(reply, EngineUnavailable):
+        raise reply
+    return reply
 
 
 class _Connection(asyncio.Protocol):
-    """One connection. A question that is given up drops it, so that a late answer can never be taken for the next."""
+    """One connection. A question that is given up drops it, so that a late answer can never be taken for the next.
 
-    def __init__(self, gone: Callable[[_Connection], None]) -> None:
+    Once it `is_ready`, each answer frees it for another question.
+    """
+
+    def __init__(self, free: Callable[[_Connection], None], gone: Callable[[_Connection], None]) -> None:
+        self._free = free
         self._gone = gone
         self._reader = ReplyReader()
-        self._answer: asyncio.Future[bytes] | None = None
+        self._question: _Question | None = None
         self._transport: asyncio.Transport | None = None
         self.dropped = False
+        self.is_ready = False
 
-    async def ask(self, data: bytes) -> bytes:
+    def ask(self, question: _Question) -> None:
         if self._transport is None or self._transport.is_closing():
-            raise ConnectionError
-        self._answer = asyncio.get_running_loop().create_future()
-        self._transport.write(data)
-        try:
-            return await self._answer
-        except BaseException:
-            self.drop()
-            raise
-        finally:
-            self._answer = None
+            question.end(_unreachable())
+            return
+        self._question, question.connection = question, self
+        self._transport.write(question.data)
 
     def drop(self) -> None:
         self.dropped = True
@@ -115,18 +218,27 @@ class _Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclasses
 
     def data_received(self, data: bytes) -> None:
-        if self._answer is None or self._answer.done():
-            self.drop()  # OPA does not speak unasked
+        question = self._question
+        if question is None or not question.is_open:
+            self.drop()  # OPA does not speak unasked, and nobody waits for what is late
             return
         try:
             body = self._reader.feed(data)
         except BadReply as error:
-            self._answer.set_exception(error)
+            self.drop()
+            question.end(EngineUnavailable("reply", f"the policy engine's answer cannot be used: {error}"))
             return
         if body is not None:
-            self._answer.set_result(body)
+            self._question = None
+            if self.is_ready:
+                self._free(self)
+            question.end(body)
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(ConnectionError())
         self._gone(self)
+        if self._question is not None:
+            self._question.end(_unreachable())
+
+
+def _unreachable() -> EngineUnavailable:
+    return EngineUnavailable("connection", "the policy engine cannot be reached")

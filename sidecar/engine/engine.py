@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Final
+from typing import Final, TypeAlias
+
+import msgspec
 
 from sidecar.decision import (
     CANARY_ALLOWED,
@@ -16,7 +18,7 @@ from sidecar.decision import (
     read_answer,
     read_visible,
 )
-from sidecar.engine.ask import Asker, Greeting
+from sidecar.engine.ask import Asker, Greeting, Reply
 from sidecar.engine.remember import Memory
 from sidecar.errors import EngineUnavailable, Superseded
 from sidecar.events import Emit, EngineFailed, EngineReady
@@ -28,6 +30,10 @@ ALIVE: Final = 1.0
 """Seconds for which a proof of life holds; after it nothing remembered is used."""
 RETRY: Final = 0.01
 """Seconds between two looks at an engine that is not ready."""
+
+
+Finding: TypeAlias = Answer | EngineUnavailable | Superseded
+"""What becomes of a question: OPA's answer; why there is none; that it comes from a newer policy."""
 
 
 class Engine:
@@ -46,6 +52,7 @@ class Engine:
         self._asker = Asker(socket, timeout, self.lost, greeting)
         self._memory = Memory() if remember else None
         self._canaries = {"allow": question("", CANARY_ALLOWED, {}), "deny": question("", CANARY_DENIED, {})}
+        self._under_way: dict[tuple[str, int, bytes], list[Callable[[Finding], None]]] = {}
         self._next: Bundle | None = None
         self._failing = True
         self._said: set[str] = set()
@@ -69,17 +76,60 @@ class Engine:
             return None
         return self._memory.recall(body)
 
+    def put(
+        self, body: bytes, bundle: Bundle, decision_id: str, done: Callable[[Finding], None], *, lasting: bool
+    ) -> None:
+        """Put a question under `bundle`; `done` gets OPA's answer, or why there is none that counts, once.
+
+        An answer that is `lasting` may be remembered. While the same lasting question is under way it is not put again:
+        its answer is everybody's, and marked as remembered for all but the first.
+        """
+        key = (bundle.revision, bundle.serial, body)
+        if lasting and self._memory is not None:
+            if (same := self._under_way.get(key)) is not None:
+                same.append(done)
+                return
+            self._under_way[key] = []
+
+        def replied(reply: Reply) -> None:
+            finding = self._found(body, bundle, reply, lasting)
+            others = self._under_way.pop(key, []) if lasting else []
+            done(finding)
+            if others:
+                again = _remembered(finding)
+                for other in others:
+                    other(again)
+
+        self._asker.put(body, decision_id, replied)
+
     async def ask(self, body: bytes, bundle: Bundle, decision_id: str, *, lasting: bool) -> Answer:
-        """OPA's answer to a question that was put under `bundle`; a `lasting` one may be remembered.
+        """OPA's answer to a question, as `put` gets it.
 
         Raises `EngineUnavailable` when there is no usable one, `Superseded` when it comes from a newer policy.
         """
+        future: asyncio.Future[Finding] = asyncio.get_running_loop().create_future()
+
+        def done(finding: Finding) -> None:
+            if not future.done():
+                future.set_result(finding)
+
+        self.put(body, bundle, decision_id, done, lasting=lasting)
+        finding = await future
+        if isinstance(finding, Answer):
+            return finding
+        raise finding
+
+    def _found(self, body: bytes, bundle: Bundle, reply: Reply, lasting: bool) -> Finding:
         try:
-            answer = read_answer(await self._asker.ask(body, decision_id))
+            if isinstance(reply, EngineUnavailable):
+                raise reply
+            answer = read_answer(reply)
             self._check_revision(answer.decision.revision, answer.decision.serial, bundle)
         except EngineUnavailable as error:
             self._emit(EngineFailed(self._server, error.kind, str(error)))
-            raise
+            return error
+        except Superseded as superseded:
+            return superseded
         if lasting and self._memory is not None and self.ready and self._next is None and bundle is self.bundle:
             self._memory.keep(body, answer)
         return answer
@@ -186,3 +236,8 @@ class Engine:
         self._said.add(kind)
         self._trouble = text
         self._emit(EngineFailed(self._server, kind, text))
+
+
+def _remembered(finding: Finding) -> Finding:
+    """The same, for whoever did not ask it first."""
+    return msgspec.structs.replace(finding, remembered=True) if isinstance(finding, Answer) else finding

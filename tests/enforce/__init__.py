@@ -13,7 +13,7 @@ import msgspec
 from sidecar.caller import Caller
 from sidecar.decision import Answer, Approval, Decision, Reserve, Violation, Visible
 from sidecar.enforce import Forward, Gate, Reply, Trial, Verdict
-from sidecar.engine.engine import Engine
+from sidecar.engine.engine import Engine, Finding
 from sidecar.errors import EngineUnavailable, StoreUnavailable, Superseded
 from sidecar.events import Decided, Event, Judged
 from sidecar.ledger.values import Amount, Claim, Claimed, Counter, Entry, Exhausted, Reservation
@@ -63,16 +63,26 @@ class FakeEngine:
         self.hidden = hidden
         self.remembers = False
         self.asked: list[tuple[Any, Bundle, bool]] = []
+        self.tasks: list[asyncio.Task[None]] = []
         self.go = asyncio.Event()
         self.go.set()
 
     def recall(self, body: bytes) -> Answer | None:
         return Answer(self.decision, "engine", remembered=True) if self.remembers else None
 
-    async def ask(self, body: bytes, bundle: Bundle, decision_id: str, *, lasting: bool) -> Answer:
+    def put(
+        self, body: bytes, bundle: Bundle, decision_id: str, done: Callable[[Finding], None], *, lasting: bool
+    ) -> None:
         self.asked.append((json.loads(body, parse_float=Decimal)["input"], bundle, lasting))
-        await self._answer()
-        return Answer(self.decision, "engine")
+        self.tasks.append(asyncio.ensure_future(self._put(done)))
+
+    async def _put(self, done: Callable[[Finding], None]) -> None:
+        try:
+            await self._answer()
+        except (Superseded, EngineUnavailable) as error:
+            done(error)
+        else:
+            done(Answer(self.decision, "engine"))
 
     async def ask_visible(self, body: bytes, tools: Sequence[str], bundle: Bundle, decision_id: str) -> Visible:
         self.asked.append((json.loads(body)["input"], bundle, False))

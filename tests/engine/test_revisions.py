@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from sidecar.decision import CANARY_ALLOWED, Answer
-from sidecar.engine.ask import Asker
+from sidecar.engine.ask import Asker, Reply
 from sidecar.engine.engine import Engine
 from sidecar.errors import EngineUnavailable, Superseded
 from sidecar.events import EngineFailed, EngineReady, Event
@@ -34,7 +34,13 @@ class FakeAsker:
         self.by: tuple[str, int] = (OLD.revision, OLD.serial)
         self.decision: dict[str, Any] = ALLOWANCE
 
+    def put(self, body: bytes, decision_id: str, done: Callable[[Reply], None]) -> None:
+        done(self._reply(body, decision_id))
+
     async def ask(self, body: bytes, decision_id: str) -> bytes:
+        return self._reply(body, decision_id)
+
+    def _reply(self, body: bytes, decision_id: str) -> bytes:
         asked = json.loads(body)["input"]
         stamp = {"version": 1, "revision": self.by[0], "serial": self.by[1]}
         if "tools" in asked:
