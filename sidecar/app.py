@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import Callable
@@ -59,6 +60,9 @@ async def _run(settings: Settings, bundle: Bundle, opa: Path, stopped_by: list[i
         built = await parts.parts(settings, bundle, opa, told, ledger, stack)
         asked_to_stop = _asked_to_stop()
         failed = _stop_on_defect(asyncio.get_running_loop(), asked_to_stop)
+        # What was made until now stays: looking through it again and again would hold up calls.
+        gc.collect()
+        gc.freeze()
         if server is not None:
             status = await stdio.serve(built, server, asked_to_stop)
         else:

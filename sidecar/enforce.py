@@ -138,6 +138,7 @@ class Gate:
         self._emit = emit
         self._mode = mode
         self._fail_open = fail_open
+        self._later = asyncio.get_running_loop().call_soon
         self._tasks: set[asyncio.Task[None]] = set()
         self._asked_under = engine.bundle
         self._askings: dict[str, _Asking] = {}
@@ -343,7 +344,7 @@ class Gate:
     def _will_conclude(self) -> None:
         if not self._is_due:
             self._is_due = True
-            asyncio.get_running_loop().call_soon(self.conclude)
+            self._later(self.conclude)
 
     def _claim(self, wanting: Sequence[tuple[Trial, Answer, tuple[Reservation, ...]]]) -> None:
         """Claim what several calls want: at once for all, or each waits for the store by itself."""

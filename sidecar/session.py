@@ -235,6 +235,7 @@ class Session:
         pending = _Call(route)
 
         def deliver(verdict: Verdict) -> None:
+            pending.trial = None  # or the two would hold each other
             if isinstance(verdict, Forward):
                 pending.forward = verdict
                 route.to_server(call.raw)

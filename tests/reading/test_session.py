@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from sidecar.caller import Caller
 from sidecar.decision import Answer, Decision
 from sidecar.enforce import Gate
-from sidecar.engine.engine import Engine
+from sidecar.engine.engine import Engine, Finding
 from sidecar.events import Decided, Event, Listed, Passed, Refused
 from sidecar.framing import TooLong
 from sidecar.ledger.values import Ledger
@@ -147,16 +148,15 @@ class SlowEngine:
     bundle = BUNDLE
 
     def __init__(self) -> None:
-        self.asked = asyncio.Event()
-        self.go = asyncio.Event()
+        self.asked: list[Callable[[Finding], None]] = []
 
     def recall(self, body: bytes) -> None:
         return None
 
-    async def ask(self, body: bytes, bundle: Bundle, decision_id: str, *, lasting: bool) -> Answer:
-        self.asked.set()
-        await self.go.wait()
-        return Answer(Decision(1, "allow", "allow", "", "", (), (), None, "abc", 1), None)
+    def put(
+        self, body: bytes, bundle: Bundle, decision_id: str, done: Callable[[Finding], None], *, lasting: bool
+    ) -> None:
+        self.asked.append(done)
 
 
 async def _cancel_while_the_engine_thinks() -> World:
@@ -167,9 +167,9 @@ async def _cancel_while_the_engine_thinks() -> World:
     )  # fmt: skip
     world = World(gate)
     world.call(1, "look")
-    await engine.asked.wait()
     world.cancel(1)
-    engine.go.set()
+    (answer,) = engine.asked
+    answer(Answer(Decision(1, "allow", "allow", "", "", (), (), None, "abc", 1), None))
     await gate.finish()
     world.events += events
     return world
