@@ -6,18 +6,21 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger import sqlite
 from sidecar.ledger.sqlite import SqliteLedger
-from sidecar.ledger.values import Claim, Exhausted
-from tests.ledger import DAY, NOON, Clock, Row, SqliteStore, claims, ledger_in, position, wants
+from sidecar.ledger.values import Amount, Claim, Counter, Exhausted, Ledger, Reservation
+from tests.ledger import DAY, NOON, Clock, Row, SqliteStore, claim, claims, ledger_in, position, wants
 
 Test = Callable[[SqliteLedger, Clock], Coroutine[Any, Any, None]]
 
@@ -39,6 +42,11 @@ def with_ledger(path: Path, test: Test) -> None:
             await ledger.close()
 
     asyncio.run(run())
+
+
+async def totals(ledger: Ledger, *wanted: Reservation) -> tuple[Amount, ...]:
+    """Where the counters of some reservations stand."""
+    return await ledger.totals(tuple(Counter(one.counter, one.holder, one.window) for one in wanted))
 
 
 def rows(path: Path) -> list[Row]:
@@ -228,18 +236,74 @@ def test_a_store_that_breaks_later_raises_and_takes_nothing(path: Path) -> None:
     with_ledger(path, test)
 
 
-def test_a_total_that_is_no_number_is_a_store_that_cannot_be_used(path: Path) -> None:
+def test_a_total_that_is_no_number_is_a_store_that_cannot_be_used_by_whoever_needs_it(path: Path) -> None:
     async def test(ledger: SqliteLedger, _: Clock) -> None:
         await claims(ledger, wants())
+        await claims(ledger, wants("stub/t.sound"))
         db = sqlite3.connect(path, isolation_level=None)
-        db.execute("UPDATE counters SET total = 'many'")
+        db.execute("UPDATE counters SET total = 'many' WHERE counter = 'stub/t.n'")
         db.close()
         with pytest.raises(StoreUnavailable):
-            ledger.claim_at_once([(wants(),)])
-        with pytest.raises(StoreUnavailable):
             await ledger.claim((wants(),))
+        claimed = ledger.claim_at_once([(wants(),), (wants("stub/t.sound"),)])
+        assert claimed is not None
+        damaged, sound = claimed
+        assert isinstance(damaged, StoreUnavailable)
+        assert isinstance(sound, Claim)
+        assert sound.totals == (2,)
 
     with_ledger(path, test)
+
+
+def test_calls_that_claim_together_see_each_other_and_a_refused_one_leaves_no_trace(path: Path) -> None:
+    async def test(ledger: SqliteLedger, _: Clock) -> None:
+        one, both = (wants(limit=3),), (wants(limit=3), wants("stub/t.full", limit=0))
+        claimed = ledger.claim_at_once([one, both, one, one, one])
+        assert claimed is not None
+        assert [one.totals if isinstance(one, Claim) else one for one in claimed] == [
+            (1,), Exhausted(1, 43200), (2,), (3,), Exhausted(0, 43200),
+        ]  # fmt: skip
+        assert await totals(ledger, wants(), wants("stub/t.full")) == (3, 0)
+
+    with_ledger(path, test)
+
+
+def test_calls_that_claim_together_need_one_transaction(path: Path) -> None:
+    async def test(ledger: SqliteLedger, _: Clock) -> None:
+        said: list[str] = []
+        ledger._hasty._db.set_trace_callback(said.append)
+        ledger.claim_at_once([(wants(limit=None),)] * 32)
+        assert [line.split()[0] for line in said].count("COMMIT") == 1
+        assert len([line for line in said if line.startswith(("SELECT", "INSERT"))]) == 2
+
+    with_ledger(path, test)
+
+
+counter_names = st.sampled_from(["a", "b", "c"])
+amounts = st.integers(0, 4) | st.decimals(0, 3, places=2)
+reservations = st.builds(
+    wants, counter_names, amount=amounts, limit=st.none() | st.integers(0, 9), holder=st.sampled_from(["", "s"]),
+    exclusive=st.booleans(),
+)  # fmt: skip
+
+
+@given(st.lists(st.lists(reservations, min_size=1, max_size=3).map(tuple), min_size=1, max_size=12))
+def test_claiming_together_gives_what_claiming_one_after_the_other_gives(
+    calls: list[tuple[Reservation, ...]],
+) -> None:
+    async def test(folder: Path) -> None:
+        clock = Clock()
+        together, apart = (SqliteLedger(folder / name, clock) for name in ("together.db", "apart.db"))
+        try:
+            assert together.claim_at_once(calls) == [await claim(apart, *call) for call in calls]
+            everything = [wanted for call in calls for wanted in call]
+            assert await totals(together, *everything) == await totals(apart, *everything)
+        finally:
+            await together.close()
+            await apart.close()
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(test(Path(folder)))
 
 
 @pytest.mark.parametrize("total", ["NaN", "Infinity", "-5"])
@@ -250,7 +314,7 @@ def test_a_total_that_cannot_be_compared_lets_nothing_through(path: Path, total:
         db.execute("UPDATE counters SET total = ?", (total,))
         db.close()
         try:
-            claimed = ledger.claim_at_once([(wants(limit=1, amount=7),)])
+            claimed = await claim(ledger, wants(limit=1, amount=7))
         except StoreUnavailable:
             return
         assert isinstance(claimed, Exhausted)
