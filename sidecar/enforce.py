@@ -331,14 +331,11 @@ class Gate:
             self._begin(trial)
         except InvalidMessage as problem:
             self._emit(Refused(trial.decision_id, self._server, trial.caller, problem.code, str(problem)))
-            self._is_judged(trial, Reply(jsonrpc.error(problem.id, problem.code, str(problem))))
+            self._verdicts.append((trial, Reply(jsonrpc.error(problem.id, problem.code, str(problem)))))
+            self._will_conclude()
 
     def _answered(self, trial: Trial, answer: Answer) -> None:
         self._answers.append((trial, answer))
-        self._will_conclude()
-
-    def _is_judged(self, trial: Trial, verdict: Verdict) -> None:
-        self._verdicts.append((trial, verdict))
         self._will_conclude()
 
     def _will_conclude(self) -> None:
@@ -419,10 +416,10 @@ class Gate:
             message = protocol.approval_required(trial.call, refusal.reason, meta)
         else:
             message = protocol.denial(trial.call, refusal.reason, meta)
-        self._is_judged(trial, Reply(message))
+        self._verdicts.append((trial, Reply(message)))
 
     def _forward(self, trial: Trial, entries: tuple[Entry, ...], refunds: tuple[str, ...]) -> None:
-        self._is_judged(trial, Forward(trial.call, entries, refunds, time.perf_counter()))
+        self._verdicts.append((trial, Forward(trial.call, entries, refunds, time.perf_counter())))
 
     def _tell(
         self, trial: Trial, answer: Answer | None, refusal: Refusal | None, *, allowed: bool,

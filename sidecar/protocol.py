@@ -103,7 +103,7 @@ def tool_call(request: Request) -> ToolCall:
         )
     if arguments is not None and type(arguments) is not dict:
         raise InvalidMessage(INVALID_PARAMS, "arguments must be an object", request.id)
-    return ToolCall(request.id, tool, arguments or {}, _is_stateless(meta), request.raw)
+    return ToolCall(request.id, tool, arguments or {}, meta is not None and _is_stateless(meta), request.raw)
 
 
 def is_odd_name(tool: str) -> bool:

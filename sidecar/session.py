@@ -48,11 +48,6 @@ def _nothing() -> None:
     """Nothing becomes of a message."""
 
 
-def _at_once() -> bool:
-    """True: what is sent on leaves at once."""
-    return True
-
-
 def _nowhere(message: bytes) -> None:
     """Nobody waits for this answer any more."""
 
@@ -64,8 +59,8 @@ class Route(msgspec.Struct, frozen=True):
     with our answer to what cannot be taken (`to_client` where there is none), or `nothing`. A batch may have both an
     answer and a part that is sent on, in this order. A request that was sent on is answered by `to_client` later,
     unless its answer is delivered elsewhere. Where the client gives it up, `given_up` hears of it and nothing comes
-    after that; without a `given_up` its answer may still come. `has_left` is False while what was sent on can be held
-    back by calling `nothing` or `to_client`.
+    after that; without a `given_up` its answer may still come. `has_left` gives False while what was sent on can be
+    held back by calling `nothing` or `to_client`.
     """
 
     to_client: Send
@@ -73,7 +68,7 @@ class Route(msgspec.Struct, frozen=True):
     nothing: Callable[[], None] = _nothing
     refuse: Send | None = None
     given_up: Callable[[Id], None] | None = None
-    has_left: Callable[[], bool] = _at_once
+    has_left: Callable[[], bool] | None = None
 
 
 class _Plain(msgspec.Struct, frozen=True):
@@ -116,7 +111,8 @@ def _is_judged(pending: _Pending) -> bool:
 
 def _is_here(pending: _Pending) -> bool:
     """True for a request that the server has not got: it is being judged, or waits for the rest of its batch."""
-    return _is_judged(pending) or not pending.route.has_left()
+    has_left = pending.route.has_left
+    return _is_judged(pending) or (has_left is not None and not has_left())
 
 
 _ASKED: Final = _Plain(Route(lambda _: None, lambda _: None))
@@ -357,11 +353,11 @@ class Session:
             # An error about a message that the server could not read: it answers no request of ours.
             self._say(response, deliver)
             return
-        asked = self._requests.get(response.id)
-        if asked is not None and _is_here(asked):
+        pending = self._requests.close(response.id)
+        if pending is not None and _is_here(pending):
+            self._requests.open(response.id, pending)
             self._drop("an answer to a call that it did not get", deliver)
             return
-        pending = self._requests.close(response.id)
         if pending is None and replayed and self._answered is not None:
             self._again(response, self._answered.get(response.id), deliver)
             return

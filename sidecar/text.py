@@ -24,9 +24,9 @@ def visible(text: str) -> str:
 
 def shown(name: str) -> str:
     """A name from outside as it may stand in a log line, a metric label or an error text."""
-    if len(name) <= SHOWN_LENGTH:
-        return visible(name)
-    return f"{visible(name[:SHOWN_LENGTH])}…"
+    if len(name) > SHOWN_LENGTH:
+        return f"{visible(name[:SHOWN_LENGTH])}…"
+    return name if name.isascii() and name.isprintable() else visible(name)
 
 
 def quoted(name: str) -> str:

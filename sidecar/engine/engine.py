@@ -72,7 +72,7 @@ class Engine:
 
     def recall(self, body: bytes) -> Answer | None:
         """The answer to a question that was asked before, while it may still be used."""
-        if self._memory is None or not self.ready:
+        if self._memory is None or monotonic() >= self._alive_until:
             return None
         return self._memory.recall(body)
 
