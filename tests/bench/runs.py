@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from time import perf_counter
+from typing import Final, Protocol, TypeVar
 
 from tests.bench.client import IN_FLIGHT
 from tests.bench.contenders import Contender
@@ -17,19 +18,25 @@ from tests.bench.figures import Measured, Sample, sample
 from tests.bench.opa import OpaAlone
 from tests.bench.program import Program
 
+WARM_UP_SECONDS: Final = 0.1
+LEAST_CALLS: Final = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How much is measured: rounds, and in each so many calls one at a time and so many with 32 in flight."""
+    """How much is measured: rounds, and in each so many calls one at a time and so many with 32 in flight.
+
+    Whoever would take longer than `seconds` for either gets fewer.
+    """
 
     rounds: int
     calls: int
     in_flight: int
+    seconds: float = 0.3
 
-    @property
-    def warm_up(self) -> int:
-        """Calls before each of the two, that are not timed."""
-        return max(IN_FLIGHT, self.calls // 10)
+    def fitting(self, most: int, least: int, seconds_each: float) -> int:
+        """How many calls of that length fit, between the two bounds."""
+        return max(least, min(most, int(self.seconds / seconds_each)))
 
 
 class Target(Protocol):
@@ -38,6 +45,7 @@ class Target(Protocol):
     def greet(self) -> None: ...
     def one_by_one(self, count: int) -> list[int]: ...
     def in_flight(self, count: int) -> float: ...
+    def cpu_nanoseconds(self) -> int: ...
     def asked(self) -> float | None: ...
     def said(self) -> str: ...
     def close(self) -> None: ...
@@ -72,13 +80,16 @@ class _Entrant:
 
     def take_turn(self, extent: Extent) -> None:
         assert self.target is not None
-        self.target.one_by_one(extent.warm_up)
+        each = _warm_up(self.target.one_by_one, LEAST_CALLS // 2, LEAST_CALLS * 3)
+        calls = extent.fitting(extent.calls, LEAST_CALLS, each)
         with _no_collection():
-            took = self.target.one_by_one(extent.calls)
-        self.target.in_flight(extent.warm_up)
+            before = self.target.cpu_nanoseconds()
+            took = self.target.one_by_one(calls)
+            worked = self.target.cpu_nanoseconds() - before
+        each = _warm_up(self.target.in_flight, IN_FLIGHT, IN_FLIGHT * 5)
         with _no_collection():
-            rate = self.target.in_flight(extent.in_flight)
-        self.samples.append(sample(took, rate))
+            rate = self.target.in_flight(extent.fitting(extent.in_flight, IN_FLIGHT, each))
+        self.samples.append(sample(took, rate, worked))
 
     def measured(self) -> Measured:
         return Measured(self.contender, tuple(self.samples), self.failure, self.asked)
@@ -104,7 +115,10 @@ def run(contenders: Sequence[Contender], extent: Extent, folder: Path) -> list[M
     return [entrant.measured() for entrant in entrants]
 
 
-def rotated(entrants: Sequence[_Entrant], by: int) -> list[_Entrant]:
+T = TypeVar("T")
+
+
+def rotated(entrants: Sequence[T], by: int) -> list[T]:
     """The same, beginning so many places later: nobody always follows the same cold or busy moment."""
     by %= len(entrants)
     return [*entrants[by:], *entrants[:by]]
@@ -112,6 +126,15 @@ def rotated(entrants: Sequence[_Entrant], by: int) -> list[_Entrant]:
 
 def _fit(entrants: Sequence[_Entrant]) -> Iterator[_Entrant]:
     return (entrant for entrant in entrants if entrant.failure is None)
+
+
+def _warm_up(make: Callable[[int], object], chunk: int, most: int) -> float:
+    """Make calls, a chunk at a time, and say how many seconds each took; a slow contender makes few of them."""
+    begun, made, spent = perf_counter(), 0, 0.0
+    while made < most and spent < WARM_UP_SECONDS:
+        make(chunk)
+        made, spent = made + chunk, perf_counter() - begun
+    return spent / made
 
 
 @contextmanager
