@@ -78,11 +78,11 @@ class Figures:
     to_peer: Ratios | None
 
 
-def sample(nanoseconds: Sequence[int], rate: float, cpu_nanoseconds: int) -> Sample:
-    """The figures of one round, from the time of each single call and the CPU time of all of them."""
+def sample(nanoseconds: Sequence[int], rate: float, cpu_nanoseconds: float) -> Sample:
+    """The figures of one round, from the time of each single call and the CPU time of one."""
     ordered = sorted(nanoseconds)
     p50, p95, p99 = (percentile(ordered, share) / 1000 for share in (0.50, 0.95, 0.99))
-    return Sample(p50, p95, p99, rate, cpu_nanoseconds / len(ordered) / 1000)
+    return Sample(p50, p95, p99, rate, cpu_nanoseconds / 1000)
 
 
 def percentile(ordered: Sequence[int], share: float) -> int:

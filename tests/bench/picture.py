@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, StrMethodFormatter
+from matplotlib.ticker import EngFormatter, NullFormatter
 
 from tests.bench.figures import Figures, Measured
 
@@ -81,6 +81,6 @@ def _label(axes: Any, x: float, y: float, text: str) -> None:
 def _logarithmic(axes: Any, least: float, greatest: float) -> None:
     # Between OPA and the direct way lie two orders of magnitude; the room at the right is for the label.
     axes.set_xscale("log")
-    axes.set_xlim(least, greatest * (greatest / least) ** 0.28)
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.set_xlim(least, greatest * (greatest / least) ** 0.34)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.xaxis.set_minor_formatter(NullFormatter())

@@ -71,7 +71,7 @@ def target_table(targets: Sequence[Target]) -> str:
         for one in targets
     ]  # fmt: skip
     lines = _aligned(["target", "of what", "wanted", "median", "(min-max)", "verdict"], rows, words={0, 1, 5})
-    if any(one.figure is None for one in targets):
+    if any(one.missing == "no peer" for one in targets if one.figure is None):
         lines.append("A peer is another proxy in the same run: `make bench-peers` says how to bring one in.")
     return "\n".join(lines)
 
@@ -124,7 +124,10 @@ def _failures(pairs: Sequence[tuple[Measured, Figures | None]]) -> list[str]:
 
 def _peers(fit: Sequence[tuple[Measured, Figures]]) -> list[str]:
     """With whom others are compared: the first peer on each way."""
-    names = {one.contender.way: one.contender.name for one, _ in reversed(fit) if one.contender.role == "peer"}
+    names: dict[object, str] = {}
+    for one, _ in fit:
+        if one.contender.role == "peer":
+            names.setdefault(one.contender.way, one.contender.name)
     return list(names.values())
 
 

@@ -79,7 +79,7 @@ def test_a_percentile_of_one_value_is_that_value() -> None:
 
 
 def test_a_sample_is_in_microseconds_whatever_the_order_of_the_calls() -> None:
-    assert sample([3000, 1000, 2000], 9.0, 6000) == Sample(2.0, 3.0, 3.0, 9.0, 2.0)
+    assert sample([3000, 1000, 2000], 9.0, 2000) == Sample(2.0, 3.0, 3.0, 9.0, 2.0)
 
 
 def test_the_added_time_is_taken_from_the_same_round() -> None:
@@ -434,8 +434,9 @@ def test_a_program_without_an_opa_has_no_figures_of_memory(tmp_path: Path) -> No
 
 
 def test_whoever_would_take_too_long_makes_fewer_calls() -> None:
-    extent = Extent(rounds=1, calls=200, in_flight=3000, seconds=0.5)
-    assert [extent.fitting(200, 10, each) for each in (0.0001, 0.01, 9.0)] == [200, 50, 10]
+    extent = Extent(rounds=1, calls=200, in_flight=3000, seconds=0.8)
+    assert [extent.of_a_part(seconds) for seconds in (0.0001, 0.01, 9.0)] == [25, 10, 2]
+    assert [extent.of_a_burst(rate) for rate in (100_000, 1000, 1)] == [3000, 800, 32]
 
 
 def test_whoever_fails_is_reported_and_stops_nobody(tmp_path: Path) -> None:
