@@ -13,20 +13,33 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from tests.bench.contenders import ONE_RULE, contenders, peers
+from tests.bench.contenders import MANY_TOOLS, contenders, peers, starters, watched
 from tests.bench.figures import figures
-from tests.bench.large import RULES, TOOLS, large_policy, seconds_to_compile
+from tests.bench.large import RULES, many_tools, seconds_to_compile
 from tests.bench.machine import machine
+from tests.bench.memory import memory
 from tests.bench.picture import draw
 from tests.bench.runs import Extent, run
-from tests.bench.table import table
+from tests.bench.start import starts
+from tests.bench.table import memory_table, start_table, table, target_table
+from tests.bench.targets import targets
 from tests.support import ROOT
 
 PICTURE: Final = ROOT / "build" / "bench.svg"
-IN_FLIGHT_FACTOR: Final = 3
+IN_FLIGHT_FACTOR: Final = 15
 """Calls with 32 in flight for each that goes alone."""
+
+
+class Size(NamedTuple):
+    """How much of everything."""
+
+    rounds: int
+    calls: int
+    starts: int
+    remembered: int
+    large: bool
 
 
 def main(arguments: list[str], env: dict[str, str]) -> int:
@@ -37,22 +50,35 @@ def main(arguments: list[str], env: dict[str, str]) -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    rounds, calls = (5, 100) if options.quick else (options.rounds, options.calls)
-    extent = Extent(rounds, calls, calls * IN_FLIGHT_FACTOR)
-    words = f"{rounds} rounds, in each {calls:,} calls one at a time and {extent.in_flight:,} with 32 in flight."
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        large = not options.quick
-        measured = run(contenders(others, large), extent, Path(folder))
-        if large:
-            seconds = seconds_to_compile(large_policy(ONE_RULE), Path(folder))
-            words += f" A policy of {TOOLS:,} tools with {RULES} rules each compiles in {seconds:.2f} s."
+    size = Size(5, 50, 3, 20_000, False) if options.quick else Size(options.rounds, options.calls, 9, 1_000_000, True)
+    extent = Extent(size.rounds, size.calls, size.calls * IN_FLIGHT_FACTOR)
+    words = (
+        f"{extent.rounds} rounds, in each up to {extent.calls:,} calls one at a time and up to {extent.in_flight:,} "
+        f"with 32 in flight, fewer where that would take longer than {extent.seconds:g} s."
+    )
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        measured = run(contenders(others, size.large), extent, folder)
+        _say("start")
+        started = starts(starters(others), size.starts, folder / "starts")
+        _say("memory")
+        held = memory(watched(), size.remembered, folder / "memory")
+        if size.large:
+            seconds = seconds_to_compile(many_tools(MANY_TOOLS), folder)
+            words += f" A policy of {MANY_TOOLS:,} tools with {RULES} rules each compiles in {seconds:.2f} s."
     shown = figures(measured)
     where = machine()
-    print(table(measured, shown, f"{words}\n{where}"))
+    print(table(measured, shown, words), memory_table(held), start_table(started), sep="\n\n")
+    print("", target_table(targets(measured, held, started)), "", where, sep="\n")
     if any(shown):
         draw(measured, shown, where, options.picture)
         print(options.picture)
-    return 1 if any(one.failure for one in measured) else 0
+    failures = [*(one.failure for one in measured), *(one.failure for one in started), held.failure]
+    return 1 if any(failures) else 0
+
+
+def _say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
 
 
 def _options(env: dict[str, str]) -> argparse.ArgumentParser:
@@ -62,9 +88,9 @@ def _options(env: dict[str, str]) -> argparse.ArgumentParser:
         nargs="*",
         help="another proxy: name=command with {server}, or name=http:command with {upstream} and {port}",
     )
-    parser.add_argument("--calls", type=_number, default=env.get("BENCH_CALLS", "500"), help="in each round, alone")
-    parser.add_argument("--rounds", type=_number, default=5)
-    parser.add_argument("--quick", action="store_true", help="5 rounds of 100 calls: to see that it works")
+    parser.add_argument("--calls", type=_number, default=env.get("BENCH_CALLS", "200"), help="in each round, alone")
+    parser.add_argument("--rounds", type=_number, default=15)
+    parser.add_argument("--quick", action="store_true", help="little of everything: to see that it works")
     parser.add_argument("--picture", type=Path, default=PICTURE, help="where the picture goes; .svg or .png")
     return parser
 

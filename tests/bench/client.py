@@ -20,16 +20,22 @@ START_SECONDS: Final = 90.0
 """Longest wait for the first: a large policy has to be compiled, on a machine that may be busy."""
 
 _LINE = (
-    b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"echo","arguments":{"sz":%d,"path":"a.md"}}}\n'
+    b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"echo","arguments":{"sz":%d,"path":"a.md"%b}}}\n'
 )
+_TEXT = 'The quick brown fox jumps over the lazy dog, and "nobody" reads it.\n'
 _REPLY = b'{"jsonrpc":"2.0","id":%d,"result":{"content":[{"type":"text","text":"ok"}]}}'
 
 
 class Client(ABC):
-    """What is the same whatever carries the messages. Raises `Failed` where the other end does not do its part."""
+    """What is the same whatever carries the messages. Raises `Failed` where the other end does not do its part.
 
-    def __init__(self, always_new: bool) -> None:
-        self._always_new = always_new
+    `always_new` makes each question differ from all before; it may be changed between turns. `payload` is the least
+    number of bytes in an argument that no rule reads.
+    """
+
+    def __init__(self, always_new: bool, payload: int = 0) -> None:
+        self.always_new = always_new
+        self._more = b',"text":' + json.dumps(_TEXT * (payload // len(_TEXT) + 1)).encode() if payload else b""
         self._last_id = 0
         self._patience = START_SECONDS
         self.calls = 0
@@ -75,14 +81,14 @@ class Client(ABC):
         ids = range(self._last_id + 1, self._last_id + 1 + count)
         self._last_id += count
         self.calls += count
-        return ids, [_LINE % (id_, id_ if self._always_new else 1) for id_ in ids]
+        return ids, [_LINE % (id_, id_ if self.always_new else 1, self._more) for id_ in ids]
 
 
 class PipeClient(Client):
     """Speaks MCP over the pipes `writing` and `reading`."""
 
-    def __init__(self, writing: int, reading: int, always_new: bool) -> None:
-        super().__init__(always_new)
+    def __init__(self, writing: int, reading: int, always_new: bool, payload: int = 0) -> None:
+        super().__init__(always_new, payload)
         self._writing = writing
         self._reading = reading
         self._poll = select.poll()
@@ -129,7 +135,7 @@ class PipeClient(Client):
         write, read, writing = os.write, self._read, self._writing
         try:
             begun = perf_counter_ns()
-            # What is under way fits into a pipe several times over, so a write never waits.
+            # A write may wait for a reader of long lines, and a reader never for us: the replies fit into a pipe.
             write(writing, b"".join(lines[:IN_FLIGHT]))
             sent, answered = min(IN_FLIGHT, count), 0
             while answered < count:

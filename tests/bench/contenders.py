@@ -1,4 +1,4 @@
-"""Who is measured: commands with placeholders, the policy that each decides by, and the questions it gets. No I/O."""
+"""Who is measured: commands with placeholders, the policy each decides by, and the questions it gets. Runs nothing."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from tests.bench.large import large_policy
+from tests.bench.large import RULES, many_tools
 from tests.support import ROOT, SIDECAR
 
 Over: TypeAlias = Literal["stdio", "http"]
+
+FEW_TOOLS: Final = 10
+MANY_TOOLS: Final = 1000
+MEGABYTE: Final = 1_000_000
+OKX: Final = ROOT / "policies" / "okx-trading.yaml"
 
 _HERE: Final = Path(__file__).parent
 SERVER: Final = (sys.executable, "-I", "-S", str(_HERE / "server.py"))
@@ -43,7 +48,7 @@ class Contender:
     """One way from the client to the server. `command` is without placeholders filled in; OPA alone has none.
 
     `over` is what both the client and the server speak. `always_new` makes each question differ from all before in an
-    argument that the rule reads.
+    argument that the rule reads; `payload` is the least number of bytes in an argument that no rule reads.
     """
 
     name: str
@@ -53,11 +58,12 @@ class Contender:
     policy: str = ONE_RULE
     always_new: bool = False
     over: Over = "stdio"
+    payload: int = 0
 
     @property
-    def counted(self) -> bool:
-        """True where every call is counted in a store."""
-        return self.policy == COUNTED
+    def way(self) -> tuple[Over, int]:
+        """What the calls look like on their way: only contenders whose calls look the same are compared."""
+        return self.over, self.payload
 
 
 class Peer(NamedTuple):
@@ -69,33 +75,72 @@ class Peer(NamedTuple):
 
 
 def contenders(peers: Sequence[Peer], large: bool = False) -> list[Contender]:
-    """Everybody in one run, with `large` under a policy of 1,000 tools too."""
+    """Everybody in one run; `large` brings in a policy of 1,000 tools."""
     return [
-        *_on_pipes(large), *_of_peers(peers, "stdio"),
+        *_on_pipes(), *_with_many_rules(large), *_of_peers(peers, "stdio"),
+        *_with_long_calls(),
         *_on_http(), *_of_peers(peers, "http"),
     ]  # fmt: skip
 
 
-def _on_pipes(large: bool) -> list[Contender]:
-    sidecar = (*_SIDECAR, "--", "{server}")
-    relay = (sys.executable, "-I", str(_HERE / "relay.py"), "{server}")
-    ours = [
+def starters(peers: Sequence[Peer]) -> list[Contender]:
+    """Those whose start is timed."""
+    direct, *_ = _on_pipes()
+    return [
+        direct,
+        Contender("sidecar", "sidecar", "one rule", _ON_PIPES),
+        Contender("sidecar, OKX", "sidecar", f"the policy {OKX.name}", _ON_PIPES, policy=okx_policy()),
+        *(peer for peer in _of_peers(peers, "stdio") if peer.policy == ONE_RULE),
+    ]
+
+
+def watched() -> Contender:
+    """The one whose memory is watched. A million audit lines go nowhere, so that they need no room on a disk."""
+    return Contender(
+        "sidecar, OKX", "sidecar", f"the policy {OKX.name}, with the tool that is called instead of its rule for all",
+        (*_SIDECAR, "--audit", "/dev/null", "--", "{server}"), policy=okx_policy(),
+    )  # fmt: skip
+
+
+def okx_policy() -> str:
+    """The policy of a trading desk; its limit for all calls together makes room for the tools of the server here."""
+    text, found, _ = OKX.read_text().partition('  "*":\n')
+    assert found, f"{OKX} has no rules for every tool: what else limits how often a tool is called?"
+    return f"{text}{ONE_RULE.partition('tools:')[2].lstrip(chr(10))}  count:\n    rules:\n      - action: allow\n"
+
+
+def _on_pipes() -> list[Contender]:
+    relay = (*_RELAY, "{server}")
+    return [
         Contender("direct", "direct", "the server itself, its own time", ("{server}",)),
         Contender("relay", "relay", "two pipes on uvloop, nothing read or decided: the floor for a proxy", relay),
         Contender("opa alone", "opa", "one decision over the unix socket, its own time: no client, no server",
                   always_new=True),
-        Contender("sidecar, repeated", "sidecar", "one rule, the same question again and again", sidecar),
-        Contender("sidecar, new", "sidecar", "one rule, the argument that it reads is new each time", sidecar,
+        Contender("sidecar, repeated", "sidecar", "one rule, the same question again and again", _ON_PIPES),
+        Contender("sidecar, new", "sidecar", "one rule, the argument that it reads is new each time", _ON_PIPES,
                   always_new=True),
-        Contender("sidecar, counted", "sidecar", "a rate limit for all sessions, counted on disk", sidecar,
+        Contender("sidecar, counted", "sidecar", "a rate limit for all sessions, counted on disk", _ON_PIPES,
                   policy=COUNTED),
     ]  # fmt: skip
-    if large:
-        meaning = "as `sidecar, new`, in a policy of 1,000 tools with 10 rules each"
-        ours.append(
-            Contender("sidecar, large", "sidecar", meaning, sidecar, policy=large_policy(ONE_RULE), always_new=True)
-        )
-    return ours
+
+
+def _with_many_rules(large: bool) -> list[Contender]:
+    return [
+        Contender(f"sidecar, {tools:,} tools", "sidecar", f"as `sidecar, new`, {tools:,} tools with {RULES} rules each",
+                  _ON_PIPES, policy=many_tools(tools), always_new=True)
+        for tools in (FEW_TOOLS, *([MANY_TOOLS] if large else []))
+    ]  # fmt: skip
+
+
+def _with_long_calls() -> list[Contender]:
+    relay = (*_RELAY, "--parse", "{server}")
+    return [
+        Contender("1 MB direct", "direct", "as `direct`, each call with 1 MB that no rule reads", ("{server}",),
+                  payload=MEGABYTE),
+        Contender("1 MB parsing relay", "relay", "as `relay`, each line decoded and encoded again by msgspec", relay,
+                  payload=MEGABYTE),
+        Contender("1 MB sidecar", "sidecar", "as `sidecar, repeated`, with 1 MB", _ON_PIPES, payload=MEGABYTE),
+    ]  # fmt: skip
 
 
 def _on_http() -> list[Contender]:
@@ -115,19 +160,25 @@ def _on_http() -> list[Contender]:
 
 # On a busy machine OPA may stall: that belongs into the figures, and must not become a refusal that ends the run.
 _SIDECAR: Final = (str(SIDECAR), "run", "-c", "{policy}", "--state-dir", "{state}", "--opa-timeout", "5s")
+_ON_PIPES: Final = (*_SIDECAR, "--", "{server}")
+_RELAY: Final = (sys.executable, "-I", str(_HERE / "relay.py"))
 
 
 def _of_peers(peers: Sequence[Peer], over: Over) -> list[Contender]:
     found: list[Contender] = []
     for peer in peers:
-        if peer.over == over:
-            command = tuple(shlex.split(peer.command))
-            name = peer.name if over == "stdio" else f"http {peer.name}"
-            same = "the same one rule, the same question again and again"
-            found += [
-                Contender(name, "peer", same, command, over=over),
-                Contender(f"{name}, counted", "peer", "the same rate limit", command, policy=COUNTED, over=over),
-            ]
+        if peer.over != over:
+            continue
+        command = tuple(shlex.split(peer.command))
+        name = peer.name if over == "stdio" else f"http {peer.name}"
+        if "{policy}" not in peer.command:
+            found.append(Contender(name, "peer", "it gets no policy: it only passes on", command, over=over))
+            continue
+        same = "the same one rule, the same question again and again"
+        found += [
+            Contender(name, "peer", same, command, over=over),
+            Contender(f"{name}, counted", "peer", "the same rate limit", command, policy=COUNTED, over=over),
+        ]
     return found
 
 

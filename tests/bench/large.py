@@ -1,4 +1,4 @@
-"""A policy of 1,000 tools with 10 rules each, and how long it takes to become a bundle."""
+"""Policies of many tools with 10 rules each, and how long it takes until one is a bundle."""
 
 from __future__ import annotations
 
@@ -11,14 +11,21 @@ from sidecar.policy.bundle import build
 from sidecar.policy.compile import compile_policy
 from tests.support import OPA
 
-TOOLS: Final = 1000
 RULES: Final = 10
 
 
-def large_policy(small: str) -> str:
-    """The policy `small` with so many more tools that nobody calls."""
-    lines = [small.rstrip()]
-    for tool in range(TOOLS - 1):
+def many_tools(tools: int) -> str:
+    """A policy of so many tools; the one that is called, `echo`, is one of them."""
+    lines = ['version: "1"', "tools:", "  echo:", "    rules:"]
+    for rule in range(RULES):
+        lines += [
+            f"      - name: rule {rule}",
+            "        conditions:",
+            f"          - {{path: args.sz, op: lte, value: {1_000_000_000 + rule}}}",
+            f"          - {{path: args.path, op: neq, value: {rule}.md}}",
+            f'        reason: "no more than {rule}"',
+        ]
+    for tool in range(tools - 1):
         lines += [f"  tool_{tool}:", "    rules:"]
         for rule in range(RULES):
             lines += [
@@ -33,7 +40,8 @@ def large_policy(small: str) -> str:
 
 def seconds_to_compile(policy: str, folder: Path) -> float:
     """How long it takes from the text of a policy to its bundle."""
-    path = folder / "large.yaml"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "policy.yaml"
     path.write_text(policy)
     begun = perf_counter()
     build(compile_policy(load([path], lambda: OPA)[0]), serial=1)

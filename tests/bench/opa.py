@@ -24,6 +24,7 @@ from sidecar.policy.compile import compile_policy
 from tests.bench.client import IN_FLIGHT, SECONDS
 from tests.bench.contenders import Contender
 from tests.bench.errors import Failed
+from tests.bench.processes import cpu_nanoseconds
 from tests.support import OPA
 from tests.support.peer import until
 
@@ -102,6 +103,10 @@ class OpaAlone:
             nanoseconds = perf_counter_ns() - begun
         self._check(replies)
         return count * 1e9 / nanoseconds
+
+    def cpu_nanoseconds(self) -> int:
+        """CPU time of OPA."""
+        return cpu_nanoseconds(self._process.pid)
 
     def asked(self) -> float:
         """The share of questions that was put to OPA: there is nobody else."""

@@ -17,6 +17,7 @@ from tests.bench.client import Client, PipeClient
 from tests.bench.contenders import HTTP_SERVER, SERVER, Contender, expand
 from tests.bench.errors import Failed
 from tests.bench.http_client import HttpClient, wait_for_listener
+from tests.bench.processes import cpu_nanoseconds
 from tests.support.redis_server import free_port
 
 _END_SECONDS: Final = 5.0
@@ -37,20 +38,29 @@ class Program:
         values = {"policy": str(folder / "policy.yaml"), "state": str(self._state)}
         start = self._on_http if contender.over == "http" else self._on_pipes
         try:
-            self._client = start(contender, values, folder)
+            self.client = start(contender, values, folder)
         except Failed:
             self.close()
             raise
-        self.greet = self._client.greet
-        self.one_by_one = self._client.one_by_one
-        self.in_flight = self._client.in_flight
+        self.greet = self.client.greet
+        self.one_by_one = self.client.one_by_one
+        self.in_flight = self.client.in_flight
+
+    @property
+    def pid(self) -> int:
+        """The process that the client speaks to."""
+        return self._processes[-1].pid
+
+    def cpu_nanoseconds(self) -> int:
+        """CPU time of every process that has a part in a call, but the client's."""
+        return sum(cpu_nanoseconds(process.pid) for process in self._processes)
 
     def asked(self) -> float | None:
         """The share of the calls that was put to OPA; None for a program that does not tell.
 
         Raises `Failed` when the server did not get every call exactly once.
         """
-        calls, served = self._client.calls, self._client.served()
+        calls, served = self.client.calls, self.client.served()
         if served != calls:
             raise Failed(f"{calls} calls were made and {served} came to the server")
         if not self._audited:
@@ -75,7 +85,7 @@ class Program:
         process = self._start(expand(contender.command, values, SERVER), folder, pipes=True)
         assert process.stdin is not None
         assert process.stdout is not None
-        return PipeClient(process.stdin.fileno(), process.stdout.fileno(), contender.always_new)
+        return PipeClient(process.stdin.fileno(), process.stdout.fileno(), contender.always_new, contender.payload)
 
     def _on_http(self, contender: Contender, values: dict[str, str], folder: Path) -> Client:
         port = free_port()

@@ -30,9 +30,14 @@ def result(message: dict[str, Any], calls: int) -> Any:
 
 
 def main() -> None:
-    calls, rest = 0, b""
+    calls = 0
+    begun: list[bytes] = []  # of a line that is not whole yet, which may be long
     while data := os.read(0, 1 << 16):
-        *lines, rest = (rest + data).split(b"\n")
+        if b"\n" not in data:
+            begun.append(data)
+            continue
+        *lines, rest = b"".join([*begun, data]).split(b"\n")
+        begun = [rest]
         replies = []
         for line in lines:
             if call := CALL.match(line):
