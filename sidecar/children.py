@@ -15,14 +15,14 @@ _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
 async def start(
-    protocol: Callable[[], asyncio.SubprocessProtocol], command: Sequence[str], **pipes: Any
+    protocol: Callable[[], asyncio.SubprocessProtocol], command: Sequence[str], **options: Any
 ) -> asyncio.SubprocessTransport:
-    """Start a program; `pipes` are `stdin`, `stdout`, `stderr` as for `loop.subprocess_exec`.
+    """Start a program; `options` are `stdin`, `stdout`, `stderr` and `env` as for `loop.subprocess_exec`.
 
     Raises OSError when it cannot be started.
     """
     loop = asyncio.get_running_loop()
-    transport, _ = await loop.subprocess_exec(protocol, *command, preexec_fn=_dies_with(os.getpid()), **pipes)
+    transport, _ = await loop.subprocess_exec(protocol, *command, preexec_fn=_dies_with(os.getpid()), **options)
     return transport
 
 

@@ -21,6 +21,12 @@ LONGEST_PAUSE: Final = 5.0
 LASTED: Final = 10.0
 STOP_SECONDS: Final = 1.0
 
+TUNING: Final = {"GOMAXPROCS": str(max(1, len(os.sched_getaffinity(0)) // 2)), "GOGC": "200"}
+"""What the Go runtime of OPA is told, unless our own environment says otherwise: docs/performance.md has the figures.
+
+Half of the processors: where there are few, OPA's threads would wake each other on those that we and the server need.
+"""
+
 
 class OpaProcess:
     """OPA with its socket, configuration and token in `folder`, which nobody else may enter (0700).
@@ -62,8 +68,9 @@ class OpaProcess:
             os.unlink(self.socket)  # noqa: PTH108 - pathlib's way is said to block
         process = _Process(self._said)
         await children.start(
-            lambda: process, self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
+            lambda: process, self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, env={**TUNING, **os.environ},
+        )  # fmt: skip
         return process
 
     async def _keep_running(self, process: _Process, ended: Callable[[str], None]) -> None:

@@ -6,17 +6,21 @@ Blocking reads are the leanest client there can be, so what `sidecar, new` takes
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import select
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Final
 
 from sidecar.decision import question, read_answer
 from sidecar.engine.exchange import BadReply, ReplyReader, request
+from sidecar.engine.process import TUNING
 from sidecar.errors import EngineUnavailable
 from sidecar.load import load
 from sidecar.policy.bundle import build, rego_folder, write
@@ -29,15 +33,39 @@ from tests.support import OPA
 from tests.support.peer import until
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A way to run OPA and to ask it, as it differs from ours.
+
+    `env` and `flags` are added and `without` is taken from its command line; of each request `cut` is taken and `query`
+    added to its target; the bundle is compiled anew with `optimize`.
+    """
+
+    name: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    cut: bytes = b""
+    query: bytes = b""
+    optimize: bool = False
+
+
+OURS: Final = Setting("as we run it")
+
+
 class OpaAlone:
     """A running OPA that decides by the contender's policy; its files are in `folder`."""
 
-    def __init__(self, contender: Contender, folder: Path) -> None:
+    def __init__(self, contender: Contender, folder: Path, setting: Setting = OURS) -> None:
         folder.mkdir()
         (folder / "policy.yaml").write_text(contender.policy)
         policy, _ = load([folder / "policy.yaml"], lambda: OPA)
         self._bundle = build(compile_policy(policy), serial=1)
-        write(self._bundle.files, folder / "bundle")
+        self._setting = setting
+        bundle = folder / "bundle"
+        write(self._bundle.files, bundle)
+        if setting.optimize:
+            bundle = _optimized(bundle, folder / "optimized.tar.gz")
         authz = (rego_folder() / "system" / "authz.rego").read_text()
         write({".manifest": '{"roots": ["system"]}', "authz.rego": authz}, folder / "system")
         self._errors = folder / "errors.txt"
@@ -46,13 +74,16 @@ class OpaAlone:
         self._socket_folder = tempfile.TemporaryDirectory(prefix="bench-")
         self._socket = Path(self._socket_folder.name) / "opa.sock"
         command = [
-            str(OPA), "run", "--server", "--addr", f"unix://{self._socket}", "--authorization", "basic",
-            "--skip-version-check", "--log-level", "error", "--bundle", str(folder / "bundle"), str(folder / "system"),
+            str(OPA), "run", "--server", "--addr", f"unix://{self._socket}", "--authorization=basic",
+            "--skip-version-check", "--log-level", "error", *setting.flags, "--bundle", str(bundle),
+            str(folder / "system"),
         ]  # fmt: skip
         with self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, start_new_session=True
-            )
+                [word for word in command if word not in setting.without],
+                stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, start_new_session=True,
+                env={**TUNING, **os.environ, **setting.env},
+            )  # fmt: skip
 
     def greet(self) -> None:
         """Wait until it listens."""
@@ -104,6 +135,11 @@ class OpaAlone:
         self._check(replies)
         return count * 1e9 / nanoseconds
 
+    @property
+    def pid(self) -> int:
+        """The process of OPA."""
+        return self._process.pid
+
     def cpu_nanoseconds(self) -> int:
         """CPU time of OPA."""
         return cpu_nanoseconds(self._process.pid)
@@ -135,7 +171,15 @@ class OpaAlone:
     def _questions(self, count: int) -> list[bytes]:
         numbers = range(self._last + 1, self._last + 1 + count)
         self._last += count
-        return [request(question("bench", "echo", {"sz": number}), f"bench-{number:x}") for number in numbers]
+        return [self._request(question("bench", "echo", {"sz": number}), f"bench-{number:x}") for number in numbers]
+
+    def _request(self, body: bytes, decision_id: str) -> bytes:
+        """The request that the sidecar would write, but for what the setting changes."""
+        cut, query = self._setting.cut, self._setting.query
+        data = request(body, decision_id)
+        if cut:
+            data = re.sub(cut, b"", data, count=1)
+        return data.replace(b" HTTP/1.1", query + b" HTTP/1.1", 1) if query else data
 
     def _check(self, replies: list[bytes]) -> None:
         try:
@@ -144,6 +188,15 @@ class OpaAlone:
             raise Failed(str(error)) from None
         if {(answer.action, answer.revision) for answer in answers} != {("allow", self._bundle.revision)}:
             raise Failed("OPA refused what the policy allows")
+
+
+def _optimized(bundle: Path, target: Path) -> Path:
+    """The same bundle, with what can be worked out before any question worked out."""
+    command = [str(OPA), "build", "-O1", "-e", "intercept/decision", "-o", str(target), "--bundle", str(bundle)]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    if built.returncode:
+        raise Failed(f"opa build -O1: {built.stderr.strip()[:300]}")
+    return target
 
 
 class _Connection:

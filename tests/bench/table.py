@@ -17,10 +17,10 @@ def table(measured: Sequence[Measured], shown: Sequence[Figures | None], extent:
     fit = [(one, item) for one, item in pairs if item is not None]
     peers = _peers(fit)
     return "\n".join([
-        *_aligned(_HEADER, [_row(one, item) for one, item in fit]),
+        *aligned(_HEADER, [_row(one, item) for one, item in fit]),
         *_failures(pairs),
         "",
-        *_aligned(
+        *aligned(
             _ratio_header(bool(peers)),
             [_ratio_row(one, item, bool(peers)) for one, item in fit if not item.own],
         ),
@@ -39,7 +39,7 @@ def memory_table(memory: Memory) -> str:
          f"{(held.ended - held.filled) / MIB:+.1f}"]
         for held in memory.held
     ]  # fmt: skip
-    return "\n".join([*_aligned(header, rows), f"VmRSS of `{memory.contender.name}` ({memory.contender.meaning})."])
+    return "\n".join([*aligned(header, rows), f"VmRSS of `{memory.contender.name}` ({memory.contender.meaning})."])
 
 
 def start_table(started: Sequence[Started]) -> str:
@@ -57,7 +57,7 @@ def start_table(started: Sequence[Started]) -> str:
             ])  # fmt: skip
     header = ["start to tools/list, s", "", "(min-max)", "more than direct", "(min-max)", ""]
     failed = [f"{one.contender.name}: FAILED: {one.failure}" for one in started if one.failure is not None]
-    return "\n".join([*_aligned(header, rows), *failed])
+    return "\n".join([*aligned(header, rows), *failed])
 
 
 def target_table(targets: Sequence[Target]) -> str:
@@ -70,7 +70,7 @@ def target_table(targets: Sequence[Target]) -> str:
         ]
         for one in targets
     ]  # fmt: skip
-    lines = _aligned(["target", "of what", "wanted", "median", "(min-max)", "verdict"], rows, words={0, 1, 5})
+    lines = aligned(["target", "of what", "wanted", "median", "(min-max)", "verdict"], rows, words={0, 1, 5})
     if any(one.missing == "no peer" for one in targets if one.figure is None):
         lines.append("A peer is another proxy in the same run: `make bench-peers` says how to bring one in.")
     return "\n".join(lines)
@@ -100,7 +100,7 @@ def _ratio_row(one: Measured, item: Figures, peers: bool) -> list[str]:
     return [one.contender.name, *(cell for of in shown for cell in (_with_range(of, 2) if of else ("", "")))]
 
 
-def _aligned(header: list[str], rows: list[list[str]], words: Set[int] = frozenset({0})) -> list[str]:
+def aligned(header: list[str], rows: list[list[str]], words: Set[int] = frozenset({0})) -> list[str]:
     """The columns `words`, and the last where it has no header, are set to the left."""
     left = words | ({len(header) - 1} if not header[-1] else set())
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]

@@ -151,6 +151,7 @@ def test_calls_in_flight_while_policies_change_are_all_judged_and_each_by_one_po
             )  # fmt: skip
             caller = Agent(gate)
             calling = asyncio.create_task(caller.work())
+            await soon(lambda: caller.verdicts)
             for bundle in bundles:
                 before = caller.asked
                 await running.adopt(bundle)
