@@ -11,7 +11,7 @@ PIP_INSTALL := pip install --disable-pip-version-check --progress-bar off --quie
 PIN := uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-http test rebuild conformance check lint type rego opa redis nginx node sdk1 bench bench-peers clean golden pins wheel manifests image pod-test
+.PHONY: help setup demo demo-http test rebuild conformance check lint type rego opa redis nginx node sdk1 bench bench-peers bench-opa clean golden pins wheel manifests image pod-test
 
 help: ## list the verbs
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -69,6 +69,9 @@ sdk1: $(STAMP1) ## the line 1.x of the Python SDK, in .venv-v1
 
 bench: setup ## latency, throughput, memory, start: direct, through us, through BENCH_PEERS, against the targets
 	@$(BIN)/python -m tests.bench
+
+bench-opa: setup ## what each setting of OPA costs, side by side
+	@$(BIN)/python -m tests.bench.opa_settings
 
 bench-peers: ## how to put another proxy beside us in `make bench`
 	@sed -n '/^## Another proxy beside us/,/^## Figures/{/^## /!p}' docs/performance.md
