@@ -28,7 +28,7 @@ from tests.bench.targets import targets
 from tests.support import ROOT
 
 PICTURE: Final = ROOT / "build" / "bench.svg"
-IN_FLIGHT_FACTOR: Final = 15
+IN_FLIGHT_FACTOR: Final = 30
 """Calls with 32 in flight for each that goes alone."""
 
 
