@@ -35,6 +35,9 @@ class LineReader:
 
     def feed(self, data: bytes) -> list[bytes | TooLong]:
         """The lines that `data` completes."""
+        if b"\n" not in data:
+            self._add(data)
+            return []
         *ends, begun = data.split(b"\n")
         lines: list[bytes | TooLong] = []
         for end in ends:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -106,8 +106,7 @@ def read_value(line: bytes) -> tuple[Any, bytes]:
         canonical = False
     if not canonical:
         value, line = _exact(line)
-    # Each level takes two bytes, so short lines need no look.
-    if len(line) > 2 * MAX_DEPTH and line.count(b"[") + line.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+    if _may_be_deep(line) and _depth(value) > MAX_DEPTH:
         raise _not_strict(line, f"nested deeper than {MAX_DEPTH} levels")
     return value, line
 
@@ -308,17 +307,33 @@ def _not_strict(line: bytes, text: str) -> InvalidMessage:
     return InvalidMessage(PARSE_ERROR, text, id_, is_answer=_is_answer(dict(pairs)))
 
 
+def _may_be_deep(line: bytes) -> bool:
+    """False when it has not brackets enough, told without counting all of them."""
+    return len(line) > 2 * MAX_DEPTH and _brackets(line, b"[") + _brackets(line, b"{") > MAX_DEPTH
+
+
+def _brackets(line: bytes, bracket: bytes) -> int:
+    """How many there are, or one more than the depth that is allowed."""
+    at = line.find(bracket)
+    found = 0
+    while at >= 0 and found <= MAX_DEPTH:
+        found += 1
+        at = line.find(bracket, at + 1)
+    return found
+
+
 def _depth(value: Any) -> int:
     """Levels of nesting, counted without recursion, and no further than one beyond `MAX_DEPTH`."""
     level, depth = ([value] if type(value) in _CONTAINERS else []), 0
     while level and depth <= MAX_DEPTH:
         depth += 1
-        level = [item for parent in level for item in _items(parent) if type(item) in _CONTAINERS]
+        level = [
+            item
+            for parent in level
+            for item in (parent.values() if type(parent) is dict else parent)
+            if type(item) in _CONTAINERS
+        ]
     return depth
 
 
-_CONTAINERS = (dict, list)
-
-
-def _items(value: Any) -> Iterable[Any]:
-    return value.values() if type(value) is dict else value
+_CONTAINERS = frozenset({dict, list})
