@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+from tests.bench.contenders import SERVER
 from tests.support.opa_tap import OpaTap
 from tests.support.straight import PATHS, Straight, over
 
@@ -37,7 +38,7 @@ def running(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Straight, OpaTap]]:
     folder = tmp_path_factory.mktemp(request.param)
-    with OpaTap(folder) as tap, over(request.param, folder, POLICY, *tap.options) as way:
+    with OpaTap(folder) as tap, over(request.param, folder, POLICY, *tap.options, server=SERVER) as way:
         yield way, tap
 
 

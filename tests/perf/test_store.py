@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.bench.contenders import SERVER
 from tests.perf.conftest import POLICY
 from tests.perf.counting import round_trips, transactions
 from tests.support.opa_tap import OpaTap
@@ -72,7 +73,7 @@ def on_redis(
     """A sidecar that counts in Redis."""
     folder = tmp_path_factory.mktemp(request.param)
     store = ["--state-dsn", redis_server.dsn, "--state-prefix", f"perf-{next(PREFIXES)}:", "--server", "straight"]
-    with OpaTap(folder) as tap, over(request.param, folder, POLICY, *tap.options, store=store) as way:
+    with OpaTap(folder) as tap, over(request.param, folder, POLICY, *tap.options, server=SERVER, store=store) as way:
         yield way
 
 

@@ -98,7 +98,8 @@ class OpaTap:
     def holding(self, instead: bytes | None = None) -> Iterator[None]:
         """Hold back every question about a call for the length of a `with`.
 
-        Then they go on to OPA; with `instead` they never do, and these bytes are the answer.
+        Then they go on to OPA; with `instead` they never do, and these bytes are the answer, or the end of the
+        connection where there are none.
         """
         self._go.clear()
         self._instead = instead
@@ -147,6 +148,8 @@ class OpaTap:
                 held = not self._go.is_set()
                 self.questions.append(question)
                 self._go.wait(SECONDS)
+                if held and self._instead == b"":
+                    return
                 if held and self._instead is not None:
                     near.sendall(self._instead)
                     continue

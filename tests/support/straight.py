@@ -5,17 +5,16 @@ from __future__ import annotations
 import itertools
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
-from tests.bench.contenders import SERVER
 from tests.support import SIDECAR
 from tests.support.listener import Listener
 from tests.support.opa_tap import OpaTap
-from tests.support.peer import Sidecar, kind, until
+from tests.support.peer import Peer, Sidecar, kind, until
 from tests.wire.http.client import Agent, Wire, call
 from tests.wire.http.server import Upstream
 
@@ -33,7 +32,18 @@ class Straight(ABC):
         self._ids = itertools.count(1)
 
     state: Path
-    pid: int
+    program: Peer
+    policy: Path
+
+    @property
+    def pid(self) -> int:
+        """The process id of the sidecar."""
+        return self.program.process.pid
+
+    @property
+    @abstractmethod
+    def arrived(self) -> list[int]:
+        """The ids of the calls that came to the server, but for those of the tools `free` and `marker`."""
 
     def __enter__(self) -> Self:
         return self
@@ -49,7 +59,11 @@ class Straight(ABC):
 
     @abstractmethod
     def replies(self, ids: Sequence[int]) -> list[Any]:
-        """The replies to what was posted last, in the order of the ids."""
+        """The replies to calls that were posted, in the order of the ids; nothing else may come before them."""
+
+    @abstractmethod
+    def cancel(self, id_: int) -> None:
+        """Give a call up, and wait until the sidecar knows."""
 
     def together(self, calls: Sequence[Call]) -> list[Any]:
         """The replies to calls that arrive together, in the order of the calls."""
@@ -95,15 +109,26 @@ class Straight(ABC):
 
 
 class OverStdio(Straight):
-    """Over pipes. `store` are options that say where counters are kept, instead of a folder."""
+    """Over pipes to the program `server`, by default the stub.
 
-    def __init__(self, folder: Path, policy: str, *options: str, store: Sequence[str] | None = None) -> None:
+    `store` are options that say where counters are kept, instead of a folder.
+    """
+
+    def __init__(
+        self, folder: Path, policy: str, *options: str, store: Sequence[str] | None = None,
+        server: Sequence[str] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self._sidecar = self._stack.enter_context(Sidecar(folder, policy, *options, server=SERVER, store=store))
+        self._sidecar = Sidecar(folder, policy, *options, server=server, store=store)
+        self.program, self.state, self.policy = self._sidecar, self._sidecar.state, folder / "policy.yaml"
+        self._stack.enter_context(self._sidecar)
         self._sidecar.initialize()
-        self._ids = itertools.count(100)
-        self.state, self.pid = self._sidecar.state, self._sidecar.process.pid
+        self._ids = itertools.count(1000)  # those of the peer are below
         self._wait_for_engine()
+
+    @property
+    def arrived(self) -> list[int]:
+        return _ids_of(map(json.loads, self._sidecar.received))
 
     def post(self, calls: Sequence[Call]) -> list[int]:
         """Make calls in one write, which is one read on the other side while it fits into a page of a pipe."""
@@ -119,50 +144,79 @@ class OverStdio(Straight):
         found = {reply["id"]: reply for reply in (self._sidecar.read() for _ in ids)}
         return [found[id_] for id_ in ids]
 
+    def cancel(self, id_: int) -> None:
+        self._sidecar.send(_cancelled(id_))
+        # Messages are read in their order, and the answer to this one comes from the server.
+        assert self._sidecar.until_ping() == []
+
 
 class OverHttp(Straight):
     """Over HTTP, to a server over HTTP; calls that arrive together come on connections of their own."""
 
     def __init__(self, folder: Path, policy: str, *options: str, store: Sequence[str] | None = None) -> None:
         super().__init__()
-        self.state = folder / "intercept-sidecar"
-        (folder / "policy.yaml").write_text(policy)
-        upstream = self._stack.enter_context(Upstream())
+        self.state, self.policy = folder / "intercept-sidecar", folder / "policy.yaml"
+        self.policy.write_text(policy)
+        self._upstream = self._stack.enter_context(Upstream())
         place = ["--state-dir", str(self.state)] if store is None else store
         command = [
-            str(SIDECAR), "run", "-c", str(folder / "policy.yaml"), *place, "--telemetry", "127.0.0.1:0",
-            "--transport", "http", "--port", "0", "--upstream", upstream.url, *options,
+            str(SIDECAR), "run", "-c", str(self.policy), *place, "--telemetry", "127.0.0.1:0",
+            "--transport", "http", "--port", "0", "--upstream", self._upstream.url, *options,
         ]  # fmt: skip
-        self._listener = self._stack.enter_context(
-            Listener(command, folder, {"XDG_STATE_HOME": str(folder)}, says="ready\n")
-        )
-        self.pid = self._listener.process.pid
-        self._headers = Agent.with_session(self._listener.url).headers
-        self._wires: list[Wire] = []
+        listener = Listener(command, folder, {"XDG_STATE_HOME": str(folder)}, says="ready\n")
+        self.program = self._stack.enter_context(listener)
+        self._agent = Agent.with_session(listener.url)
+        self._idle: list[Wire] = []
+        self._busy: dict[int, Wire] = {}
         self._wait_for_engine()
+
+    @property
+    def arrived(self) -> list[int]:
+        return _ids_of(asked.message for asked in self._upstream.calls)
 
     def post(self, calls: Sequence[Call]) -> list[int]:
         """Make each call on a connection that was used before, so that the sidecar need not accept it first."""
-        while len(self._wires) < len(calls):
-            wire = self._stack.enter_context(Wire(self._listener.url))
-            wire.ask({"jsonrpc": "2.0", "id": next(self._ids), "method": "ping"}, *self._headers)
+        while len(self._idle) < len(calls):
+            wire = self._stack.enter_context(Wire(self._agent.url))
+            wire.ask({"jsonrpc": "2.0", "id": next(self._ids), "method": "ping"}, *self._agent.headers)
             assert wire.answer().status == 200
-            self._wires.append(wire)
+            self._idle.append(wire)
         ids, messages = self._numbered(calls)
-        for wire, message in zip(self._wires, messages, strict=False):
-            wire.ask(message, *self._headers)
+        self._busy |= {id_: self._idle.pop() for id_ in ids}
+        for id_, message in zip(ids, messages, strict=True):
+            self._busy[id_].ask(message, *self._agent.headers)
         return ids
 
     def replies(self, ids: Sequence[int]) -> list[Any]:
-        found = [wire.answer().message for wire, _ in zip(self._wires, ids, strict=False)]
+        found: list[Any] = []
+        for id_ in ids:
+            wire = self._busy.pop(id_)
+            found.append(wire.answer().message)
+            self._idle.append(wire)
         assert [reply["id"] for reply in found] == list(ids)
         return found
 
+    def cancel(self, id_: int) -> None:
+        self._agent.post(_cancelled(id_))
 
-def over(path: str, folder: Path, policy: str, *options: str, store: Sequence[str] | None = None) -> Straight:
-    """A sidecar on one of `PATHS`."""
-    way = {"stdio": OverStdio, "http": OverHttp}[path]
-    return way(folder, policy, *options, store=store)
+
+def _ids_of(messages: Iterable[Any]) -> list[int]:
+    calls = [message for message in messages if message["params"]["name"].partition("-")[0] not in ("free", "marker")]
+    return sorted(message["id"] for message in calls)
+
+
+def _cancelled(id_: int) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id_}}
+
+
+def over(
+    path: str, folder: Path, policy: str, *options: str, store: Sequence[str] | None = None,
+    server: Sequence[str] | None = None,
+) -> Straight:  # fmt: skip
+    """A sidecar on one of `PATHS`; `server` is the program on stdio."""
+    if path == "http":
+        return OverHttp(folder, policy, *options, store=store)
+    return OverStdio(folder, policy, *options, store=store, server=server)
 
 
 def passed(reply: Any) -> bool:
