@@ -11,7 +11,7 @@ PIP_INSTALL := pip install --disable-pip-version-check --progress-bar off --quie
 PIN := uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-http test rebuild conformance check lint type rego opa redis nginx node sdk1 bench clean golden pins wheel manifests image pod-test
+.PHONY: help setup demo demo-http test rebuild conformance check lint type rego opa redis nginx node sdk1 bench profile clean golden pins wheel manifests image pod-test
 
 help: ## list the verbs
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -69,6 +69,9 @@ sdk1: $(STAMP1) ## the line 1.x of the Python SDK, in .venv-v1
 
 bench: setup ## latency and throughput: direct, through us, through BENCH_PEERS='name=command;name=http:command'
 	@$(BIN)/python -m tests.bench
+
+profile: setup ## the sidecar's time by function, for each kind of call; python -m tests.profile --help has options
+	@$(BIN)/python -m tests.profile
 
 wheel: setup ## wheels for Linux on x86_64 and arm64 that carry OPA, into dist
 	@deploy/wheel/build
