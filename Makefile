@@ -11,7 +11,7 @@ PIP_INSTALL := pip install --disable-pip-version-check --progress-bar off --quie
 PIN := uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-http test rebuild conformance check lint type rego opa redis nginx node sdk1 bench bench-peers bench-opa clean golden pins wheel manifests image pod-test
+.PHONY: help setup demo demo-http test rebuild conformance check lint type rego opa redis nginx node sdk1 bench bench-peers bench-opa profile clean golden pins wheel manifests image pod-test
 
 help: ## list the verbs
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -75,6 +75,8 @@ bench-opa: setup ## what each setting of OPA costs, side by side
 
 bench-peers: ## how to put another proxy beside us in `make bench`
 	@sed -n '/^## Another proxy beside us/,/^## Figures/{/^## /!p}' docs/performance.md
+profile: setup ## the sidecar's time by function, for each kind of call; python -m tests.profile --help has options
+	@$(BIN)/python -m tests.profile
 
 wheel: setup ## wheels for Linux on x86_64 and arm64 that carry OPA, into dist
 	@deploy/wheel/build

@@ -26,10 +26,9 @@ class Breakable:
         self.path.write_text(f'#!/bin/sh\n[ -e {self._broken} ] && exit 9\nexec {OPA} "$@"\n')
         self.path.chmod(0o755)
 
-    def kill(self, sidecar: Sidecar) -> None:
-        """Kill it for good, and wait until its connections must be closed."""
+    def kill(self, pid: int) -> None:
+        """Kill the process that runs it, for good, and wait until its connections must be closed."""
         self._broken.touch()
-        pid = sidecar.opa
         os.kill(pid, signal.SIGKILL)
         # Its files are closed once its last thread is gone; the first one may be a zombie before.
         until(lambda: not is_alive(pid) and len(list(Path("/proc", str(pid), "task").glob("*"))) <= 1)
@@ -53,7 +52,7 @@ def test_while_the_engine_is_dead_every_call_is_refused_and_then_they_pass_again
         sidecar.initialize()
         for number in (1, 1, 2, 2):
             assert kind(sidecar.call("t", {"a": number})) is None
-        breakable.kill(sidecar)
+        breakable.kill(sidecar.opa)
         sidecar.wait_for_error("opa ended with status 137")
         before = len(sidecar.received)
         replies = [sidecar.call("t", {"a": number}) for number in (1, 2, 3, 1)]
@@ -77,7 +76,7 @@ def test_a_call_right_after_the_death_of_the_engine_gets_no_remembered_answer(tm
         for _ in range(3):
             assert kind(sidecar.call("t", {"a": 1})) is None
         assert sidecar.audit[-1]["remembered"]
-        breakable.kill(sidecar)
+        breakable.kill(sidecar.opa)
         assert kind(sidecar.call("t", {"a": 1})) == "engine_unavailable"
         assert len(sidecar.received) == 3
 
@@ -153,7 +152,7 @@ def test_a_sidecar_whose_engine_is_gone_is_not_ready_but_alive(tmp_path: Path) -
     breakable = Breakable(tmp_path)
     with Sidecar(tmp_path, POLICY, *TELEMETRY, "--opa-bin", str(breakable.path)) as sidecar:
         assert (status("/readyz"), status("/healthz")) == (200, 200)
-        breakable.kill(sidecar)
+        breakable.kill(sidecar.opa)
         until(lambda: status("/readyz") == 503)
         assert status("/healthz") == 200
         breakable.mend()

@@ -1,0 +1,181 @@
+"""A real OPA behind a socket of the test's own: what goes to it is counted, and questions can be held back or failed.
+
+The sidecar is told of it as of any OPA that somebody else started (`--opa-url`), so nothing of the sidecar's inside is
+looked at. Its proofs of life (canaries) and the question for OPA's version pass as they are, and are counted apart.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sidecar.decision import RESERVED
+from tests.support.peer import SECONDS, until
+from tests.support.pod_opa import PodOpa
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question as the sidecar put it: the head of the request, and its body."""
+
+    head: bytes
+    body: bytes
+
+    @property
+    def size(self) -> int:
+        """All bytes that were written for it."""
+        return len(self.head) + len(self.body)
+
+    @property
+    def input(self) -> Any:
+        """What it asks."""
+        return json.loads(self.body)["input"]
+
+    @property
+    def is_about_a_call(self) -> bool:
+        """True for a question that a client's `tools/call` raised."""
+        return self.input["method"] == "tools/call" and not self.input["tool"].startswith(RESERVED)
+
+
+class OpaTap:
+    """A running OPA and the socket in front of it; `options` tell `sidecar run` of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.opa = PodOpa(folder)
+        self.questions: list[Question] = []
+        self.others = 0
+        self._path = str(self.opa.run / "tap.sock")
+        self._go = threading.Event()
+        self._go.set()
+        self._instead: bytes | None = None
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(self._path)
+        self._listening.listen(128)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        self.opa.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._go.set()
+        self.opa.kill()
+        with suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        with self._lock:
+            for connection in self._open:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What `sidecar run` is told. OPA may take its time: a busy machine is not what these tests are about."""
+        url, _, *rest = self.opa.options
+        return (url, f"unix://{self._path}", *rest, "--opa-timeout", "20s")
+
+    def asked(self, tool: str | None = None) -> int:
+        """How many questions about calls, of one tool or of all, came so far."""
+        return sum(tool in (None, question.input["tool"]) for question in list(self.questions))
+
+    def forget(self) -> None:
+        """Count from 0 again."""
+        self.questions.clear()
+
+    @contextmanager
+    def holding(self, instead: bytes | None = None) -> Iterator[None]:
+        """Hold back every question about a call for the length of a `with`.
+
+        Then they go on to OPA; with `instead` they never do, and these bytes are the answer, or the end of the
+        connection where there are none.
+        """
+        self._go.clear()
+        self._instead = instead
+        try:
+            yield
+        finally:
+            self._go.set()
+
+    def wait_for(self, tool: str, count: int = 1) -> None:
+        """Wait until so many questions about a tool came."""
+        until(lambda: self.asked(tool) >= count, SECONDS, f"question {count} about {tool}")
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(near,), daemon=True).start()
+
+    def _serve(self, near: socket.socket) -> None:
+        with near, socket.socket(socket.AF_UNIX) as far, suppress(OSError, ValueError):
+            far.connect(str(self.opa.run / "opa.sock"))
+            with self._lock:
+                self._open |= {near, far}
+            try:
+                threading.Thread(target=_copy, args=(far, near), daemon=True).start()
+                self._pass_on(near, far)
+            finally:
+                with self._lock:
+                    self._open -= {near, far}
+                for connection in (near, far):
+                    with suppress(OSError):
+                        connection.shutdown(socket.SHUT_RDWR)
+
+    def _pass_on(self, near: socket.socket, far: socket.socket) -> None:
+        buffer = b""
+        while True:
+            while (found := _first(buffer)) is None:
+                data = near.recv(1 << 16)
+                if not data:
+                    return
+                buffer += data
+            question, buffer = found
+            if question.is_about_a_call:
+                held = not self._go.is_set()
+                self.questions.append(question)
+                self._go.wait(SECONDS)
+                if held and self._instead == b"":
+                    return
+                if held and self._instead is not None:
+                    near.sendall(self._instead)
+                    continue
+            else:
+                self.others += 1
+            far.sendall(question.head + question.body)
+
+
+def _first(buffer: bytes) -> tuple[Question, bytes] | None:
+    """The first whole request in a buffer, and what follows it."""
+    head, end, rest = buffer.partition(b"\r\n\r\n")
+    if not end:
+        return None
+    length = re.search(rb"(?i)^content-length: *([0-9]+)", head, re.MULTILINE)
+    if length is None:
+        raise ValueError("a question without a length")
+    size = int(length[1])
+    if len(rest) < size:
+        return None
+    return Question(head + end, rest[:size]), rest[size:]
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+    # The end of the one is the end of the other, as when OPA closes or dies.
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_RDWR)
