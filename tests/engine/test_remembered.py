@@ -38,10 +38,12 @@ from sidecar.principal import Principal
 from sidecar.protocol import ToolCall
 from sidecar.text import visible
 from tests.enforce import FakeLedger
-from tests.policy.evaluator import Json
+from tests.policy.evaluator import PATTERNS, Json
 from tests.policy.test_agreement import (
     CASE_TWINS,
     EXACT,
+    NUMBERS,
+    TEXTS,
     TOTALS,
     Call,
     arguments_of,
@@ -270,6 +272,18 @@ def test_a_remembered_decision_is_the_one_that_would_be_made_now(
             except AssertionError as error:
                 error.add_note(yaml(policy))
                 raise
+
+
+def test_no_value_is_taken_for_another_that_looks_like_it(world: World) -> None:
+    # A rule for each value, so that a decision tells which value it is about.
+    known: list[Json] = [*TEXTS, *NUMBERS[:24], True, False, None, [], {}, [None], {"a": None}]
+    pairs: list[tuple[str, Json]] = [("eq", value) for value in known] + [("regex", text) for text in PATTERNS]
+    rules = [{"conditions": [{"path": "args.x", "op": op, "value": value}]} for op, value in pairs]
+    bundle = world.adopt(bundle_of({"default": "allow", "tools": {"t": {"rules": rules}}}))
+    seen: list[Json] = [each for value in known for each in (value, *twins_of(value))]
+    calls = [Call("t", {}), *(Call("t", {"x": value}) for value in seen)]
+    for call in [*calls, *reversed(calls)]:
+        world.check(bundle, call)
 
 
 def test_a_call_that_comes_again_is_remembered_in_this_world(world: World) -> None:

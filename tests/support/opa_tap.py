@@ -7,7 +7,9 @@ looked at. Its proofs of life (canaries) and the question for OPA's version pass
 from __future__ import annotations
 
 import json
+import queue
 import re
+import select
 import socket
 import threading
 from collections.abc import Iterator
@@ -43,6 +45,14 @@ class Question:
     def is_about_a_call(self) -> bool:
         """True for a question that a client's `tools/call` raised."""
         return self.input["method"] == "tools/call" and not self.input["tool"].startswith(RESERVED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A question that was read, and whether it is held back."""
+
+    question: Question
+    held: bool
 
 
 class OpaTap:
@@ -105,6 +115,7 @@ class OpaTap:
         self._instead = instead
         try:
             yield
+            until(self._is_quiet, SECONDS, "the last question that was put")
         finally:
             self._go.set()
 
@@ -112,50 +123,68 @@ class OpaTap:
         """Wait until so many questions about a tool came."""
         until(lambda: self.asked(tool) >= count, SECONDS, f"question {count} about {tool}")
 
+    # A question counts, and is held back or not, in the same moment in which it is read (under the lock). So when
+    # nothing is left to read, all that the sidecar has put so far is known.
+
+    def _is_quiet(self) -> bool:
+        with self._lock:
+            return not select.select([self._listening, *self._open], [], [], 0)[0]
+
     def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listening.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(near,), daemon=True).start()
+        with suppress(OSError, ValueError):
+            while True:
+                select.select([self._listening], [], [])
+                with self._lock:
+                    near, _ = self._listening.accept()
+                    self._open.add(near)
+                threading.Thread(target=self._serve, args=(near,), daemon=True).start()
 
     def _serve(self, near: socket.socket) -> None:
-        with near, socket.socket(socket.AF_UNIX) as far, suppress(OSError, ValueError):
-            far.connect(str(self.opa.run / "opa.sock"))
-            with self._lock:
-                self._open |= {near, far}
-            try:
+        taken: queue.SimpleQueue[_Taken | None] = queue.SimpleQueue()
+        with near, socket.socket(socket.AF_UNIX) as far:
+            with suppress(OSError, ValueError):
+                far.connect(str(self.opa.run / "opa.sock"))
                 threading.Thread(target=_copy, args=(far, near), daemon=True).start()
-                self._pass_on(near, far)
-            finally:
-                with self._lock:
-                    self._open -= {near, far}
-                for connection in (near, far):
-                    with suppress(OSError):
-                        connection.shutdown(socket.SHUT_RDWR)
+                threading.Thread(target=self._pass_on, args=(taken, near, far), daemon=True).start()
+                self._read(near, taken)
+            taken.put(None)
+            with self._lock:
+                self._open.discard(near)
+            for connection in (near, far):
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
-    def _pass_on(self, near: socket.socket, far: socket.socket) -> None:
+    def _read(self, near: socket.socket, taken: queue.SimpleQueue[_Taken | None]) -> None:
         buffer = b""
         while True:
-            while (found := _first(buffer)) is None:
+            select.select([near], [], [])
+            with self._lock:
                 data = near.recv(1 << 16)
                 if not data:
                     return
                 buffer += data
-            question, buffer = found
-            if question.is_about_a_call:
-                held = not self._go.is_set()
-                self.questions.append(question)
-                self._go.wait(SECONDS)
-                if held and self._instead == b"":
-                    return
-                if held and self._instead is not None:
+                while (found := _first(buffer)) is not None:
+                    question, buffer = found
+                    if question.is_about_a_call:
+                        self.questions.append(question)
+                        taken.put(_Taken(question, held=not self._go.is_set()))
+                    else:
+                        self.others += 1
+                        taken.put(_Taken(question, held=False))
+
+    def _pass_on(
+        self, taken: queue.SimpleQueue[_Taken | None], near: socket.socket, far: socket.socket
+    ) -> None:  # fmt: skip
+        with suppress(OSError):
+            while (one := taken.get()) is not None:
+                if one.held:
+                    self._go.wait()
+                if not one.held or self._instead is None:
+                    far.sendall(one.question.head + one.question.body)
+                elif self._instead:
                     near.sendall(self._instead)
-                    continue
-            else:
-                self.others += 1
-            far.sendall(question.head + question.body)
+                else:
+                    near.shutdown(socket.SHUT_RDWR)
 
 
 def _first(buffer: bytes) -> tuple[Question, bytes] | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
+import struct
+import termios
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
@@ -76,7 +79,7 @@ class Straight(ABC):
         When its question comes, those before it have been read.
         """
         marker = f"marker-{next(self._ids)}"
-        ids = self.post([*calls, (marker, {})])
+        ids = [*self.post(calls), *self.post([(marker, {})])]
         tap.wait_for(marker)
         return ids
 
@@ -185,6 +188,8 @@ class OverHttp(Straight):
         self._busy |= {id_: self._idle.pop() for id_ in ids}
         for id_, message in zip(ids, messages, strict=True):
             self._busy[id_].ask(message, *self._agent.headers)
+        # What was sent on one connection may be delivered before what was sent on another ahead of it.
+        until(lambda: not any(map(_on_the_way, self._busy.values())), what="the delivery of every request")
         return ids
 
     def replies(self, ids: Sequence[int]) -> list[Any]:
@@ -203,6 +208,12 @@ class OverHttp(Straight):
 def _ids_of(messages: Iterable[Any]) -> list[int]:
     calls = [message for message in messages if message["params"]["name"].partition("-")[0] not in ("free", "marker")]
     return sorted(message["id"] for message in calls)
+
+
+def _on_the_way(wire: Wire) -> int:
+    """Bytes that were sent and that the other side's kernel has not acknowledged."""
+    (count,) = struct.unpack("i", fcntl.ioctl(wire._socket, termios.TIOCOUTQ, bytes(4)))
+    return int(count)
 
 
 def _cancelled(id_: int) -> dict[str, Any]:
