@@ -96,10 +96,15 @@ class World:
         self._fed = fed
         self._events = events
         self._notes = Notes()
-        self._gate = Gate(server="server", instance="i", engine=fed.engine, ledger=self._notes, emit=events.append)
+        self._gate = runner.run(self._built())
         (pid,) = [pid for pid in child_pids(os.getpid()) if "--server" in command_line(pid)]
         (word,) = [word for word in command_line(pid).split() if word.startswith("unix://")]
         self._socket = word.removeprefix("unix://")
+
+    async def _built(self) -> Gate:
+        return Gate(
+            server="server", instance="i", engine=self._fed.engine, ledger=self._notes, emit=self._events.append
+        )
 
     def adopt(self, bundle: Bundle) -> Bundle:
         """Bring a policy into force, under a serial of its own, whether it was in force before or not."""
