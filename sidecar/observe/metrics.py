@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
+from prometheus_client import CollectorRegistry, Gauge, Info
 from prometheus_client.exposition import choose_encoder
 
 from sidecar import __version__
@@ -25,6 +25,7 @@ from sidecar.events import (
     Settled,
     StoreFailed,
 )
+from sidecar.observe.tally import Count, Counter, Histogram, Spread
 from sidecar.protocol import METHODS, TOOLS_CALL
 from sidecar.text import shown
 
@@ -41,10 +42,10 @@ _SERVER_BUCKETS = (1e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60
 class _Counted(NamedTuple):
     """What one decision is counted by, of all metrics: finding them takes longer than counting."""
 
-    requests: Counter
-    decisions: Counter
-    agents: Counter
-    judging: Histogram
+    requests: Count
+    decisions: Count
+    agents: Count
+    judging: Spread
 
 
 class Metrics:
@@ -56,7 +57,6 @@ class Metrics:
     )  # fmt: skip
 
     def __init__(self, server: str, opa_version: str) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call] # they double the series and no dashboard reads them
         self.registry = registry = CollectorRegistry()
         self._server = server
         self._tools: set[str] = set()
@@ -66,13 +66,17 @@ class Metrics:
         self._info: list[tuple[Gauge, tuple[str, ...]]] = []
 
         def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(f"mcp_policy_{name}", text, ("server", *labels), registry=registry)
+            made = Counter(f"mcp_policy_{name}", text, ("server", *labels))
+            registry.register(made)
+            return made
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(f"mcp_policy_{name}", text, ("server", *labels), registry=registry)
 
-        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-            return Histogram(f"mcp_policy_{name}", text, ("server", *labels), buckets=buckets, registry=registry)
+        def histogram(name: str, text: str, bounds: tuple[float, ...], *labels: str) -> Histogram:
+            made = Histogram(f"mcp_policy_{name}", text, ("server", *labels), bounds)
+            registry.register(made)
+            return made
 
         self._decisions = counter(
             "decisions_total", "Decisions on tool calls.", "tool", "decision", "kind", "rule", "mode", "cache"

@@ -1,0 +1,89 @@
+"""Counters and histograms that cost little to count with; the Prometheus client shows them.
+
+The client's own lock each number, for threads. Here the event loop's thread alone counts and shows, so plain numbers
+do: some 3 µs less for each call.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+
+class Count:
+    """One number that only grows."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+    def inc(self, by: float = 1.0) -> None:
+        """Add to it."""
+        self.value += by
+
+
+class Counter(Collector):
+    """The counter `name`, one number for each combination of label values."""
+
+    def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
+        self._about = (name, text, labels)
+        self._counts: dict[tuple[str, ...], Count] = {}
+
+    def labels(self, *values: str) -> Count:
+        """The number of one combination."""
+        return self._counts.setdefault(values, Count())
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """What the client shows."""
+        name, text, labels = self._about
+        family = CounterMetricFamily(name, text, labels=labels)
+        for values, count in self._counts.items():
+            family.add_metric(values, count.value)
+        yield family
+
+
+class Spread:
+    """How often each bucket was hit; `bounds` are the greatest values of all buckets but the last."""
+
+    __slots__ = ("_bounds", "hits", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self.hits = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count a value."""
+        self.hits[bisect_left(self._bounds, value)] += 1
+        self.total += value
+
+
+class Histogram(Collector):
+    """The histogram `name`, one spread for each combination of label values."""
+
+    def __init__(self, name: str, text: str, labels: Sequence[str], bounds: Sequence[float]) -> None:
+        self._about = (name, text, labels)
+        self._bounds = bounds
+        self._spreads: dict[tuple[str, ...], Spread] = {}
+
+    def labels(self, *values: str) -> Spread:
+        """The spread of one combination."""
+        return self._spreads.setdefault(values, Spread(self._bounds))
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """What the client shows: buckets hold all that is not above their bound."""
+        name, text, labels = self._about
+        family = HistogramMetricFamily(name, text, labels=labels)
+        for values, spread in self._spreads.items():
+            up_to = 0
+            buckets: list[tuple[str, float]] = []
+            for bound, hits in zip((*map(floatToGoString, self._bounds), "+Inf"), spread.hits, strict=True):
+                up_to += hits
+                buckets.append((bound, up_to))
+            family.add_metric(values, buckets, spread.total)
+        yield family
