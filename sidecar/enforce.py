@@ -9,20 +9,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import msgspec
 
 from sidecar import jsonrpc, protocol, tasks
 from sidecar.caller import Caller
+from sidecar.counting import Counting, Taken
 from sidecar.decision import (
     RESERVED,
     Answer,
     Decision,
     Form,
-    Reserve,
     Violation,
     arguments_read,
     fragment,
@@ -32,11 +32,12 @@ from sidecar.engine.engine import Engine, Finding
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable, Superseded
 from sidecar.events import Decided, Emit, Judged, Refused, Settled, StoreFailed
 from sidecar.jsonrpc import INVALID_PARAMS
-from sidecar.ledger.values import Amount, Claim, Claimed, Counter, Entry, Exhausted, Ledger, Reservation, subtract
+from sidecar.ledger.values import Amount, Claim, Entry, Exhausted, Ledger, Reservation, subtract
 from sidecar.policy.bundle import Bundle, Reads
 from sidecar.policy.model import Mode
 from sidecar.protocol import Outcome, ToolCall
 from sidecar.text import quoted, shown, visible
+from sidecar.verdict import CANCELLED, NO_CALLER, NO_STORE, Forward, Refusal, Reply, Trial, Verdict, no_engine
 
 NAMED_FROM_OUTSIDE: Final = frozenset({"default_deny", "hidden", "invalid_amount"})
 """Kinds of refusal whose message the engine makes of a name: the tool's, as the client wrote it, or the rule's."""
@@ -46,66 +47,8 @@ MAX_FORMS: Final = 1_000
 """Tools whose questions are kept half written; a client may name any number."""
 
 
-class Forward(msgspec.Struct, frozen=True):
-    """Send the call on. Whoever sends it tells `Gate.settle` how it ended.
-
-    `refunds` says for each entry of the claim when it is given back: `on_error`, `on_failure`, `never`.
-    """
-
-    call: ToolCall
-    entries: tuple[Entry, ...]
-    refunds: tuple[str, ...]
-    since: float
-
-
-class Reply(msgspec.Struct, frozen=True):
-    """Do not send the call; answer the client with these bytes."""
-
-    message: bytes
-
-
-Verdict: TypeAlias = Forward | Reply
-
-
-class Refusal(msgspec.Struct, frozen=True):
-    """Why a call is not forwarded; `retry_after` is in seconds, for a limit that is exhausted."""
-
-    kind: str
-    rule: str
-    reason: str
-    retry_after: int | None = None
-
-
-CANCELLED: Final = Refusal("cancelled", "", "Cancelled before it was forwarded.")
-NO_CALLER: Final = Refusal(
-    "invalid_request", "", "A limit counts by caller, and this caller did not authenticate. The call was not forwarded."
-)  # fmt: skip
-NO_STORE: Final = Refusal(
-    "store_unavailable", "", "The store of counters cannot be used. The call was not forwarded."
-)  # fmt: skip
 _NO_REFUSAL: Final = Refusal("allow", "", "")
 _NOTHING: Final = Claim((), ())
-
-
-class Trial(msgspec.Struct):
-    """One call on its way through the gate, judged under one bundle. `deliver` gets the verdict, once.
-
-    `since` is when it began, by the performance counter; `engine_seconds` how long the engine took, where it was asked.
-    """
-
-    call: ToolCall
-    caller: Caller
-    decision_id: str
-    bundle: Bundle
-    deliver: Callable[[Verdict], None]
-    since: float
-    engine_seconds: float | None = None
-    attempts: int = 0
-    dropped: bool = False
-
-    def drop(self) -> None:
-        """The client gave the call up: it will neither be forwarded nor answered."""
-        self.dropped = True
 
 
 class _Asking(msgspec.Struct, frozen=True):
@@ -134,16 +77,16 @@ class Gate:
         self._workload = fragment(workload)
         self._ids = map(f"{instance}-{{:x}}".format, itertools.count(1))
         self._engine = engine
-        self._ledger = ledger
+        self._counting = Counting(server, ledger, emit)
         self._emit = emit
         self._mode = mode
         self._fail_open = fail_open
         self._later = asyncio.get_running_loop().call_soon
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._lists = tasks.Group()
         self._asked_under = engine.bundle
         self._askings: dict[str, _Asking] = {}
         self._answers: list[tuple[Trial, Answer]] = []
-        self._claims: list[tuple[Trial, Answer, Claimed | StoreUnavailable]] = []
+        self._claims: list[tuple[Trial, Answer, Taken]] = []
         self._verdicts: list[tuple[Trial, Verdict]] = []
         self._is_due = False
         self._asked = 0
@@ -176,18 +119,18 @@ class Gate:
         self, tools: Sequence[str], caller: Caller, deliver: Callable[[frozenset[str] | None], None]
     ) -> None:  # fmt: skip
         """Deliver which of the listed tools the caller may not see; None when nobody can tell."""
-        self._spawn(self._filter(tools, caller, deliver))
+        self._lists.start(self._filter(tools, caller, deliver))
 
     def settle(self, forward: Forward, outcome: Outcome, done: Callable[[], None] = lambda: None) -> None:
         """The forwarded call ended: give back what certainly did not run took, then call `done`.
 
         Whoever hears of the outcome in `done` finds the counters as they must be.
         """
-        returned = _returned(forward, outcome) if forward.entries else ()
+        returned = forward.given_back(outcome) if forward.entries else ()
         seconds = time.perf_counter() - forward.since
         self._emit(Settled(self._server, forward.call.tool, outcome, len(forward.entries), len(returned), seconds))
-        if returned and not self._gave_back(returned):
-            self._spawn(self._give_back(returned, done))
+        if returned:
+            self._counting.give_back(returned, done)
         else:
             done()
 
@@ -198,7 +141,8 @@ class Gate:
         """
         if not self._is_due:
             return
-        wanting: list[tuple[Trial, Answer, tuple[Reservation, ...]]] = []
+        counted: list[tuple[Trial, Answer]] = []
+        wanted: list[tuple[Reservation, ...]] = []
         for trial, answer in self._answers:
             decision = answer.decision
             if trial.dropped:
@@ -207,15 +151,16 @@ class Gate:
                 self._refuse(trial, answer, Refusal(decision.kind, decision.rule, _reason(decision)))
             elif not decision.reserve:
                 self._allow(trial, answer, _NOTHING)
-            elif any(trial.caller.holder(item.scope) is None for item in decision.reserve):
+            elif (wants := self._counting.wanted(decision.reserve, trial.caller, trial.bundle)) is None:
                 self._refuse(trial, answer, NO_CALLER)
             else:
-                wanting.append((trial, answer, tuple([self._reservation(item, trial) for item in decision.reserve])))
+                counted.append((trial, answer))
+                wanted.append(wants)
         self._answers.clear()
-        if wanting:
-            self._claim(wanting)
-        for trial, answer, claimed in self._claims:
-            self._claimed(trial, answer, claimed)
+        if wanted:
+            self._counting.claim(wanted, lambda place, taken: self._took(*counted[place], taken))
+        for trial, answer, taken in self._claims:
+            self._claimed(trial, answer, taken)
         self._claims.clear()
         self._emit(Judged())
         verdicts, self._verdicts, self._is_due = self._verdicts, [], False
@@ -223,15 +168,15 @@ class Gate:
             if not trial.dropped:
                 trial.deliver(verdict)
             elif isinstance(verdict, Forward):
-                self._undo(verdict.entries)
+                self._counting.give_back(verdict.entries)
 
     async def finish(self) -> None:
         """Wait until everything that is under way is done."""
-        while self._tasks or self._asked or self._is_due:
+        while self._is_due or self._lists or self._counting.work or self._asked:
             self.conclude()
-            if self._tasks:
-                await asyncio.wait(self._tasks)
-            elif self._asked:
+            await self._lists.wait()
+            await self._counting.work.wait()
+            if self._asked:
                 await self._all_answered.wait()
 
     async def _filter(
@@ -256,7 +201,7 @@ class Gate:
         asking = self._asking(call, trial.bundle)
         arguments = arguments_read(call, asking.reads.paths)
         if asking.reads.counters:
-            self._spawn(self._look_up(trial, asking, arguments))
+            self._counting.work.start(self._look_up(trial, asking, arguments))
             return
         body = asking.form.filled(arguments, None, trial.caller.document)
         answer = self._engine.recall(body)
@@ -281,24 +226,18 @@ class Gate:
     async def _look_up(self, trial: Trial, asking: _Asking, arguments: dict[str, Any]) -> None:
         """Ask with the totals of the counters that a rule reads; an answer to that does not last."""
         reads = asking.reads.counters
-        holders = [trial.caller.holder(item.scope) for item in reads]
-        if None in holders:
-            self._refuse(trial, None, NO_CALLER)
-            return
-        counters = tuple(
-            Counter(self._key(item.counter), holder or "", item.window)
-            for item, holder in zip(reads, holders, strict=True)
-        )
         try:
-            totals: Sequence[Amount] = await self._ledger.totals(counters)
+            totals = await self._counting.totals(reads, trial.caller)
         except StoreUnavailable as error:
             self._emit(StoreFailed(self._server, str(error)))
             if not self._fail_open:
                 self._refuse(trial, None, NO_STORE)
                 return
-            totals = [0] * len(reads)
-        known = {item.name: total for item, total in zip(reads, totals, strict=True)}
-        self._ask(trial, asking.form.filled(arguments, known, trial.caller.document), lasting=False)
+            totals = {item.name: 0 for item in reads}
+        if totals is None:
+            self._refuse(trial, None, NO_CALLER)
+        else:
+            self._ask(trial, asking.form.filled(arguments, totals, trial.caller.document), lasting=False)
 
     def _ask(self, trial: Trial, body: bytes, *, lasting: bool) -> None:
         asked = time.perf_counter()
@@ -311,7 +250,7 @@ class Gate:
             elif isinstance(finding, Superseded):
                 self._begin_again(trial)
             else:
-                self._refuse(trial, None, Refusal("engine_unavailable", "", f"{finding}. The call was not forwarded."))
+                self._refuse(trial, None, no_engine(finding))
             if not self._asked:
                 self._all_answered.set()
 
@@ -324,8 +263,7 @@ class Gate:
         trial.attempts += 1
         trial.bundle = self._engine.bundle
         if trial.attempts > MAX_ATTEMPTS:
-            error = _too_many_policies()
-            self._refuse(trial, None, Refusal("engine_unavailable", "", f"{error}. The call was not forwarded."))
+            self._refuse(trial, None, no_engine(_too_many_policies()))
             return
         try:
             self._begin(trial)
@@ -343,39 +281,21 @@ class Gate:
             self._is_due = True
             self._later(self.conclude)
 
-    def _claim(self, wanting: Sequence[tuple[Trial, Answer, tuple[Reservation, ...]]]) -> None:
-        """Claim what several calls want: at once for all, or each waits for the store by itself."""
-        try:
-            claimed = self._ledger.claim_at_once([wanted for _, _, wanted in wanting])
-        except StoreUnavailable as error:
-            self._claims += [(trial, answer, error) for trial, answer, _ in wanting]
-            return
-        if claimed is not None:
-            self._claims += [(*asked[:2], one) for asked, one in zip(wanting, claimed, strict=True)]
-            return
-        for trial, answer, wanted in wanting:
-            self._spawn(self._wait_for_claim(trial, answer, wanted))
-
-    async def _wait_for_claim(self, trial: Trial, answer: Answer, wanted: tuple[Reservation, ...]) -> None:
-        claimed: Claimed | StoreUnavailable
-        try:
-            claimed = await self._ledger.claim(wanted)
-        except StoreUnavailable as error:
-            claimed = error
-        self._claims.append((trial, answer, claimed))
+    def _took(self, trial: Trial, answer: Answer, taken: Taken) -> None:
+        self._claims.append((trial, answer, taken))
         self._will_conclude()
 
-    def _claimed(self, trial: Trial, answer: Answer, claimed: Claimed | StoreUnavailable) -> None:
-        if isinstance(claimed, StoreUnavailable):
-            self._no_store(trial, answer, claimed)
-        elif isinstance(claimed, Exhausted):
-            limit = answer.decision.reserve[claimed.position]
-            self._refuse(trial, answer, Refusal(limit.kind, limit.rule, limit.reason, claimed.seconds))
+    def _claimed(self, trial: Trial, answer: Answer, taken: Taken) -> None:
+        if isinstance(taken, StoreUnavailable):
+            self._no_store(trial, answer, taken)
+        elif isinstance(taken, Exhausted):
+            limit = answer.decision.reserve[taken.position]
+            self._refuse(trial, answer, Refusal(limit.kind, limit.rule, limit.reason, taken.seconds))
         elif trial.dropped:
             self._refuse(trial, answer, CANCELLED)
-            self._undo(claimed.entries)
+            self._counting.give_back(taken.entries)
         else:
-            self._allow(trial, answer, claimed)
+            self._allow(trial, answer, taken)
 
     def _no_store(self, trial: Trial, answer: Answer, error: StoreUnavailable) -> None:
         self._emit(StoreFailed(self._server, str(error)))
@@ -444,59 +364,11 @@ class Gate:
     def _monitors(self, bundle: Bundle) -> bool:
         return self._mode == "monitor" if self._mode else bundle.terms.monitor
 
-    # Counting.
-
-    def _reservation(self, item: Reserve, trial: Trial) -> Reservation:
-        # A rule that only monitors counts, and refuses nothing.
-        limit = None if item.counter in trial.bundle.terms.monitored else item.limit
-        key, holder = self._key(item.counter), trial.caller.holder(item.scope) or ""
-        return Reservation(key, holder, item.seconds, item.amount, limit, item.exclusive)
-
-    def _key(self, counter: str) -> str:
-        return f"{self._server}/{counter}"
-
-    def _undo(self, entries: tuple[Entry, ...]) -> None:
-        """Give back what a call took that will not be forwarded."""
-        if entries and not self._gave_back(entries):
-            self._spawn(self._give_back(entries))
-
-    def _gave_back(self, entries: tuple[Entry, ...]) -> bool:
-        try:
-            return self._ledger.give_back_at_once(entries)
-        except StoreUnavailable as error:
-            self._lost(error)
-            return True
-
-    async def _give_back(self, entries: tuple[Entry, ...], done: Callable[[], None] = lambda: None) -> None:
-        try:
-            await self._ledger.give_back(entries)
-        except StoreUnavailable as error:
-            self._lost(error)
-        done()
-
-    def _lost(self, error: StoreUnavailable) -> None:
-        # What is not given back only makes a limit tighter.
-        self._emit(StoreFailed(self._server, f"a reservation could not be given back: {error}"))
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = tasks.start(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
 
 def _check_name(call: ToolCall, bundle: Bundle) -> None:
     odd = protocol.is_odd_name(call.tool) and call.tool not in bundle.terms.tools
     if odd or call.tool.startswith(RESERVED):
         raise InvalidMessage(INVALID_PARAMS, f"no tool can be called {quoted(shown(call.tool))}", call.id)
-
-
-def _returned(forward: Forward, outcome: Outcome) -> tuple[Entry, ...]:
-    """What a call that ended so gives back."""
-    return tuple(
-        entry
-        for entry, refund in zip(forward.entries, forward.refunds, strict=True)
-        if outcome.value == refund.removeprefix("on_") or (outcome is Outcome.ERROR and refund == "on_failure")
-    )
 
 
 def _counted(

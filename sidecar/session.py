@@ -17,7 +17,7 @@ import msgspec
 from sidecar import jsonrpc, protocol
 from sidecar.batch import Joint, Parted
 from sidecar.caller import Caller
-from sidecar.enforce import Forward, Gate, Trial, Verdict
+from sidecar.enforce import Gate
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Emit, Listed, Passed, Refused
 from sidecar.framing import TooLong
@@ -34,6 +34,7 @@ from sidecar.jsonrpc import (
 )
 from sidecar.protocol import Outcome, ToolCall
 from sidecar.text import shown
+from sidecar.verdict import Forward, Trial, Verdict
 
 MAX_ANSWERED: Final = 1_000
 """Answers of one session that may be seen again, because a stream that broke is replayed."""

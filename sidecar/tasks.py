@@ -17,6 +17,27 @@ def start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     return task
 
 
+class Group:
+    """Work in the background that somebody waits for in the end."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._tasks)
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` as a task of the group."""
+        task = start(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def wait(self) -> None:
+        """Wait for what is under way now."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+
 def _ended(task: asyncio.Task[None]) -> None:
     if not task.cancelled():
         task.result()

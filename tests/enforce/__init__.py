@@ -12,12 +12,13 @@ import msgspec
 
 from sidecar.caller import Caller
 from sidecar.decision import Answer, Approval, Decision, Reserve, Violation, Visible
-from sidecar.enforce import Forward, Gate, Reply, Trial, Verdict
+from sidecar.enforce import Gate
 from sidecar.engine.engine import Engine, Finding
 from sidecar.errors import EngineUnavailable, StoreUnavailable, Superseded
 from sidecar.events import Decided, Event, Judged
 from sidecar.ledger.values import Amount, Claim, Claimed, Counter, Entry, Exhausted, Reservation
 from sidecar.policy.bundle import Bundle
+from sidecar.verdict import Forward, Reply, Trial, Verdict
 from tests.engine import bundle_of, tool_call
 
 BUNDLE = bundle_of("""

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from sidecar.enforce import MAX_ATTEMPTS, Reply
+from sidecar.enforce import MAX_ATTEMPTS
 from sidecar.events import Decided, Refused
+from sidecar.verdict import Reply
 from tests.enforce import ALLOWED, BUNDLE, DENIED, LIMITED, World, run
 from tests.engine import bundle_of
 

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 from sidecar.caller import Caller
 from sidecar.decision import Decision, question
-from sidecar.enforce import NAMED_FROM_OUTSIDE, Forward, Gate, Verdict
+from sidecar.enforce import NAMED_FROM_OUTSIDE, Gate
 from sidecar.engine.fed import FedEngine
 from sidecar.engine.local import local_engine
 from sidecar.errors import InvalidMessage
@@ -37,6 +37,7 @@ from sidecar.policy.bundle import STAMP, Bundle, build
 from sidecar.principal import Principal
 from sidecar.protocol import ToolCall
 from sidecar.text import visible
+from sidecar.verdict import Forward, Verdict
 from tests.enforce import FakeLedger
 from tests.policy.evaluator import PATTERNS, Json
 from tests.policy.test_agreement import (

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from sidecar.caller import Caller
-from sidecar.enforce import Forward, Gate, Reply, Trial, Verdict
+from sidecar.enforce import Gate
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Event
 from sidecar.policy.bundle import Bundle
 from sidecar.protocol import Outcome, ToolCall
 from sidecar.session import Route, Session
+from sidecar.verdict import Forward, Reply, Trial, Verdict
 from tests.engine import NOTHING
 
 BUNDLE = Bundle("abc", 1, {}, NOTHING)

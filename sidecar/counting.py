@@ -1,0 +1,108 @@
+"""What calls take from counters before they are forwarded, and what they give back.
+
+At once where the store allows it, else by waiting. What could not be given back only makes a limit tighter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from sidecar.caller import Caller
+from sidecar.decision import Reserve
+from sidecar.errors import StoreUnavailable
+from sidecar.events import Emit, StoreFailed
+from sidecar.ledger.values import Amount, Claimed, Counter, Entry, Ledger, Reservation
+from sidecar.policy.bundle import Bundle, CounterRead
+from sidecar.tasks import Group
+
+Taken: TypeAlias = Claimed | StoreUnavailable
+"""What became of a claim."""
+
+
+class Counting:
+    """The counters of one server in a ledger. `work` holds what waits for the store."""
+
+    def __init__(self, server: str, ledger: Ledger, emit: Emit) -> None:
+        self.work = Group()
+        self._server = server
+        self._ledger = ledger
+        self._emit = emit
+
+    def wanted(self, reserve: Sequence[Reserve], caller: Caller, bundle: Bundle) -> tuple[Reservation, ...] | None:
+        """What a call claims for what its decision reserves; None where nobody can tell whose counters these are."""
+        reservations: list[Reservation] = []
+        for item in reserve:
+            holder = caller.holder(item.scope)
+            if holder is None:
+                return None
+            # A rule that only monitors counts, and refuses nothing.
+            limit = None if item.counter in bundle.terms.monitored else item.limit
+            key = self._key(item.counter)
+            reservations.append(Reservation(key, holder, item.seconds, item.amount, limit, item.exclusive))
+        return tuple(reservations)
+
+    def claim(self, wanted: Sequence[tuple[Reservation, ...]], done: Callable[[int, Taken], None]) -> None:
+        """Claim for several calls, at once for all, or each waits for the store by itself.
+
+        `done` gets the place of each and what became of it.
+        """
+        taken: Sequence[Taken] | None
+        try:
+            taken = self._ledger.claim_at_once(wanted)
+        except StoreUnavailable as error:
+            taken = [error] * len(wanted)
+        for place, reservations in enumerate(wanted):
+            if taken is None:
+                self.work.start(self._wait(place, reservations, done))
+            else:
+                done(place, taken[place])
+
+    async def totals(self, reads: Sequence[CounterRead], caller: Caller) -> dict[str, Amount] | None:
+        """Where counters stand, by their names in the question; None where nobody can tell whose they are.
+
+        Raises `StoreUnavailable`.
+        """
+        counters: list[Counter] = []
+        for item in reads:
+            holder = caller.holder(item.scope)
+            if holder is None:
+                return None
+            counters.append(Counter(self._key(item.counter), holder, item.window))
+        totals = await self._ledger.totals(tuple(counters))
+        return {item.name: total for item, total in zip(reads, totals, strict=True)}
+
+    def give_back(self, entries: tuple[Entry, ...], done: Callable[[], None] = lambda: None) -> None:
+        """Undo what a call took, then call `done`."""
+        try:
+            waits = bool(entries) and not self._ledger.give_back_at_once(entries)
+        except StoreUnavailable as error:
+            waits = False
+            self._lost(error)
+        if waits:
+            self.work.start(self._give_back(entries, done))
+        else:
+            done()
+
+    async def _wait(
+        self, place: int, reservations: tuple[Reservation, ...], done: Callable[[int, Taken], None]
+    ) -> None:
+        taken: Taken
+        try:
+            taken = await self._ledger.claim(reservations)
+        except StoreUnavailable as error:
+            taken = error
+        done(place, taken)
+
+    async def _give_back(self, entries: tuple[Entry, ...], done: Callable[[], None]) -> None:
+        try:
+            await self._ledger.give_back(entries)
+        except StoreUnavailable as error:
+            self._lost(error)
+        done()
+
+    def _lost(self, error: StoreUnavailable) -> None:
+        self._emit(StoreFailed(self._server, f"a reservation could not be given back: {error}"))
+
+    def _key(self, counter: str) -> str:
+        return f"{self._server}/{counter}"

@@ -1,0 +1,87 @@
+"""What becomes of one call, as values: the trial that it goes through, why it is refused, and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+import msgspec
+
+from sidecar.caller import Caller
+from sidecar.ledger.values import Entry
+from sidecar.policy.bundle import Bundle
+from sidecar.protocol import Outcome, ToolCall
+
+
+class Forward(msgspec.Struct, frozen=True):
+    """Send the call on. Whoever sends it tells `Gate.settle` how it ended.
+
+    `refunds` says for each entry of the claim when it is given back: `on_error`, `on_failure`, `never`. `since` is when
+    it may leave, by the performance counter.
+    """
+
+    call: ToolCall
+    entries: tuple[Entry, ...]
+    refunds: tuple[str, ...]
+    since: float
+
+    def given_back(self, outcome: Outcome) -> tuple[Entry, ...]:
+        """What a call that ended so gives back."""
+        return tuple(
+            entry
+            for entry, refund in zip(self.entries, self.refunds, strict=True)
+            if outcome.value == refund.removeprefix("on_") or (outcome is Outcome.ERROR and refund == "on_failure")
+        )
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """Do not send the call; answer the client with these bytes."""
+
+    message: bytes
+
+
+Verdict: TypeAlias = Forward | Reply
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why a call is not forwarded; `retry_after` is in seconds, for a limit that is exhausted."""
+
+    kind: str
+    rule: str
+    reason: str
+    retry_after: int | None = None
+
+
+CANCELLED: Final = Refusal("cancelled", "", "Cancelled before it was forwarded.")
+NO_CALLER: Final = Refusal(
+    "invalid_request", "", "A limit counts by caller, and this caller did not authenticate. The call was not forwarded."
+)  # fmt: skip
+NO_STORE: Final = Refusal(
+    "store_unavailable", "", "The store of counters cannot be used. The call was not forwarded."
+)  # fmt: skip
+
+
+def no_engine(error: Exception) -> Refusal:
+    """The refusal where the engine gave no usable answer."""
+    return Refusal("engine_unavailable", "", f"{error}. The call was not forwarded.")
+
+
+class Trial(msgspec.Struct):
+    """One call on its way through the gate, judged under one bundle. `deliver` gets the verdict, once.
+
+    `since` is when it began, by the performance counter; `engine_seconds` how long the engine took, where it was asked.
+    """
+
+    call: ToolCall
+    caller: Caller
+    decision_id: str
+    bundle: Bundle
+    deliver: Callable[[Verdict], None]
+    since: float
+    engine_seconds: float | None = None
+    attempts: int = 0
+    dropped: bool = False
+
+    def drop(self) -> None:
+        """The client gave the call up: it will neither be forwarded nor answered."""
+        self.dropped = True
