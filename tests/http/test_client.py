@@ -125,7 +125,7 @@ def test_a_request_has_what_it_needs_and_what_the_caller_gave() -> None:
     async def test() -> None:
         async with scripted() as (script, client):
             answer = await client.send("POST", "/a?b", [("x-a", "b"), ("X-C", "ü")], b"{}")
-            assert (answer.status, answer.headers.get("content-length")) == (200, "2")
+            assert (answer.status, answer.headers.get("content-length")) == (200, None)
             assert await answer.read(10) == b"ok"
             assert script.heads[0].decode("latin-1").split("\r\n") == [
                 "POST /a?b HTTP/1.1", f"host: {client._origin.host_header}", "accept-encoding: identity",

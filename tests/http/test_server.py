@@ -59,7 +59,7 @@ def test_a_request_arrives_as_it_was_sent() -> None:
         assert (request.method, request.path, request.query) == ("POST", "/a%2Fb/../c", "d=%20e&f")
         assert (request.body, request.peer) == (b"{}", "127.0.0.1")
         assert list(request.headers) == [
-            ("host", "h:1"), ("x-a", "b"), ("x-a", "ä"), ("x-empty", ""), ("content-length", "2")
+            ("host", "h:1"), ("x-a", "b"), ("x-a", "ä"), ("x-empty", "")
         ]  # fmt: skip
 
     uvloop.run(test())
