@@ -45,9 +45,7 @@ class Post:
         self.resumable = False
         self.onward: bytes | None = None
         self.answer: Response | None = None
-        self._mirrors: Mapping[str, str | None] = {
-            name: headers.get(name) for name in (mirrored.VERSION, mirrored.METHOD, mirrored.NAME)
-        }
+        self._mirrors = headers.once(_mirrors)
         self._known: asyncio.Future[None] | None = None
         self._is_known = False
         self._later = later
@@ -72,6 +70,11 @@ class Post:
             self.tokens.append(protocol.progress_token(message))
             self.hello = message.method == protocol.INITIALIZE
             self.listens = message.method == protocol.LISTEN
+
+    @property
+    def is_known(self) -> bool:
+        """True when the first word was said."""
+        return self._is_known
 
     async def known(self) -> None:
         """Wait for the first word."""
@@ -100,6 +103,10 @@ class Post:
         self._is_known = True
         if self._known is not None and not self._known.done():
             self._known.set_result(None)
+
+
+def _mirrors(headers: Headers) -> Mapping[str, str | None]:
+    return {name: headers.get(name) for name in (mirrored.VERSION, mirrored.METHOD, mirrored.NAME)}
 
 
 class _Code(msgspec.Struct):

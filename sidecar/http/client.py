@@ -96,7 +96,7 @@ def _host_and_port(authority: str, default: int) -> tuple[str, int]:
 
 
 class Asking:
-    """A request under way. Unless it is given up `answered` gets its answer, or `failed` why there is none: one of both.
+    """A request under way: `answered` gets its answer, or `failed` why there is none, unless it is given up before.
 
     That the request certainly did not run is an `Unreachable`, that it may have run a `Lost`.
     """

@@ -49,13 +49,15 @@ class Outlet(Protocol):
 class Exchange:
     """One request's answer: a whole one (`send`), or a streamed one (`start`, `write`, `end`)."""
 
-    __slots__ = ("_callbacks", "_chunked", "_finished", "_head_only", "_outlet", "_started", "_version_10", "gone")
+    __slots__ = (
+        "_callbacks", "_chunked", "_finished", "_head_only", "_kept", "_outlet", "_started", "_version_10", "gone",
+    )  # fmt: skip
 
     def __init__(self, outlet: Outlet, *, head_only: bool, version_10: bool) -> None:
         self._outlet = outlet
         self._head_only = head_only
         self._version_10 = version_10
-        self._started = self._finished = self._chunked = False
+        self._started = self._finished = self._chunked = self._kept = False
         self._callbacks: tuple[Callable[[], object], ...] = ()
         self.gone = False
 
@@ -124,8 +126,18 @@ class Exchange:
         """Have the request answered by `work`, which waits for something: a task that ends with the server."""
         return self._outlet.run(self, work)
 
+    @property
+    def is_over(self) -> bool:
+        """True when it is answered, or nobody is there any more."""
+        return self._finished or self.gone
+
+    def keep(self) -> None:
+        """It will be answered when something calls back: until then the end of its handler says nothing."""
+        self._kept = True
+
     def failed(self, error: Exception) -> None:
         """Something went wrong: this request ends here, with whatever it was answered so far."""
+        self._kept = False
         self._outlet.failed(self, error)
 
     def client_left(self) -> None:
@@ -137,6 +149,8 @@ class Exchange:
 
     def handler_left(self) -> None:
         """The server's word that the handler has ended: what it did not complete never will be."""
+        if self._kept:
+            return
         if self._started:
             self.abort()
         elif not self.gone:

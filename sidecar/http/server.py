@@ -149,8 +149,8 @@ class HttpServer:
         self._open[exchange] = len(request.body) if isinstance(request.body, bytes) else 0
         try:
             work = self._handler(request, exchange)
-        except Exception as error:
-            self.failed(exchange, error)
+        except Exception as error:  # noqa: BLE001 - it is told to `failed`, whatever it is
+            exchange.failed(error)
         else:
             if work is not None:
                 self.run(exchange, work)
@@ -176,10 +176,11 @@ class HttpServer:
         del self._running[exchange]
         error = None if task.cancelled() else task.exception()
         if isinstance(error, Exception):
-            self.failed(exchange, error)
+            exchange.failed(error)
         else:
             exchange.handler_left()
-        self.left(exchange)
+        if exchange.is_over:
+            self.left(exchange)
 
     async def _emptied(self, seconds: float) -> None:
         self._empty.clear()
