@@ -46,6 +46,8 @@ class Post:
         self.onward: bytes | None = None
         self.answer: Response | None = None
         self._mirrors = headers.once(_mirrors)
+        self.is_stateless = headers.once(is_stateless)
+        """True for a revision that has no sessions."""
         self._known: asyncio.Future[None] | None = None
         self._is_known = False
         self._later = later
@@ -55,11 +57,6 @@ class Post:
     def revision(self) -> str:
         """The protocol revision that the headers say; empty where they say none."""
         return self._mirrors[mirrored.VERSION] or ""
-
-    @property
-    def is_stateless(self) -> bool:
-        """True for a revision that has no sessions."""
-        return self.revision >= protocol.STATELESS
 
     def look(self, message: Message) -> None:
         """Note a message. Raises `InvalidMessage` when the headers say something else."""
