@@ -173,7 +173,9 @@ class HttpServer:
             self.held -= self._open.pop(exchange, 0)
 
     def _ended(self, exchange: Exchange, task: asyncio.Task[None]) -> None:
-        del self._running[exchange]
+        # A task may have handed over to another one before it ended.
+        if self._running.get(exchange) is task:
+            del self._running[exchange]
         error = None if task.cancelled() else task.exception()
         if isinstance(error, Exception):
             exchange.failed(error)

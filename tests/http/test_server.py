@@ -255,6 +255,26 @@ def test_a_handler_may_answer_at_once_or_when_something_calls_back() -> None:
     uvloop.run(test())
 
 
+def test_a_task_may_hand_over_to_another() -> None:
+    async def test() -> None:
+        go_on = asyncio.Event()
+
+        async def second(exchange: Exchange) -> None:
+            await go_on.wait()
+            exchange.send(Response(200, (), b"second"))
+
+        async def first(request: Request, exchange: Exchange) -> None:
+            exchange.keep()
+            exchange.run(second(exchange))
+            asyncio.get_running_loop().call_later(0, go_on.set)
+
+        async with serving(first) as server, wire(server.port) as client:
+            client.send(post(b"a") * 2)
+            assert [(await client.answer())[2] for _ in range(2)] == [b"second"] * 2
+
+    uvloop.run(test())
+
+
 def test_a_handler_that_fails_at_once_is_reported_and_refuses() -> None:
     def broken(request: Request, exchange: Exchange) -> None:
         raise LookupError("a defect")
