@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
+import select
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -407,6 +408,7 @@ class _Connection(asyncio.Protocol):
         self._interim = 0
         self._paused = False
         self._open = True
+        self._unread = select.poll()
         self._idle_seconds = client.idle_seconds
         self._fresh_until = 0.0
 
@@ -415,7 +417,8 @@ class _Connection(asyncio.Protocol):
 
     def is_fresh(self) -> bool:
         """Whether the server still has it open, as far as can be known."""
-        return self.is_open() and self._loop.time() < self._fresh_until
+        # What waits unread on an idle connection is its end, most likely, and the loop may not have come to it yet.
+        return self.is_open() and self._loop.time() < self._fresh_until and not self._unread.poll(0)
 
     def begin(self, head: RequestStart, body: bytes, asking: Asking, seconds: float | None) -> None:
         """Send a request, whose answer is to begin within `seconds`."""
@@ -462,6 +465,7 @@ class _Connection(asyncio.Protocol):
         sock = transport.get_extra_info("socket")
         for level, option, value in KEEPALIVE:
             sock.setsockopt(level, option, value)
+        self._unread.register(sock.fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         if not self._open:
