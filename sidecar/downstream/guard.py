@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from sidecar import jsonrpc
 from sidecar.admit.caller import Authenticator
 from sidecar.admit.hosts import Hosts
-from sidecar.admit.refusal import Refusal
+from sidecar.admit.refusal import NotYet, Refusal
 from sidecar.http.values import JSON, Headers, Repeated, Response
 from sidecar.jsonrpc import INVALID_REQUEST, Id
 from sidecar.principal import Principal
@@ -48,6 +48,11 @@ class Guard:
             return error_response(400, f"the header {problem.name} stands twice")
         return None
 
+    def caller_at_once(self, headers: Headers) -> Principal | None | Response | NotYet:
+        """The answer of `caller`, or `NotYet` where that has to wait."""
+        found = self._authenticator.authenticate_at_once(headers.once(_authorization))
+        return _refused(found) if isinstance(found, Refusal) else found
+
     async def caller(self, headers: Headers) -> Principal | None | Response:
         """Who calls: None where nobody has to say, a refusal where the credentials are wrong."""
         found = await self._authenticator.authenticate(headers.all("authorization"))
@@ -63,6 +68,10 @@ def error_response(
 ) -> Response:
     """An HTTP status with a JSON-RPC error that says why."""
     return Response(status, (("content-type", JSON), *headers), jsonrpc.error(id, code, text))
+
+
+def _authorization(headers: Headers) -> list[str]:
+    return headers.all("authorization")
 
 
 def _refused(refusal: Refusal) -> Response:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -20,9 +20,10 @@ from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Emit
 from sidecar.framing import TooLong
 from sidecar.http.client import Answer, Lost
+from sidecar.http.exchange import answer_lines
 from sidecar.http.server import Exchange
 from sidecar.http.sse import Event, event_bytes
-from sidecar.http.values import EVENTS, JSON, Response
+from sidecar.http.values import EVENTS, JSON, Headers, Lines, Response
 from sidecar.jsonrpc import Message
 from sidecar.principal import Principal
 from sidecar.protocol import SERVER_GONE, Outcome
@@ -66,24 +67,31 @@ class Passing:
         self._emit = emit
         self._server = server
         self._cookies = cookies
+        self._lines, self._json_lines = self._make_lines, self._make_json_lines
 
-    async def answer(self, answer: Answer, post: Post, tracked: Tracked, exchange: Exchange) -> None:
-        """The answer to a POST."""
+    def answer(
+        self, answer: Answer, post: Post, tracked: Tracked, exchange: Exchange
+    ) -> Coroutine[Any, Any, None] | None:  # fmt: skip
+        """Pass the answer to a POST on, or give back what has to be awaited for that."""
         session = tracked.session
-        kind = media_type(answer.headers)
+        kind = answer.headers.once(media_type)
         status = answer.status
         if (text := redirected(status)) is not None:
             send_error(exchange, session, post, text, Outcome.ERROR)
         elif status >= 400:
-            await self._pass_refusal(answer, post, session, exchange)
+            return self._pass_refusal(answer, post, session, exchange)
         elif not post.requests:
-            exchange.send(Response(status, tuple(self._back(answer))))
+            exchange.send(Response(status, answer.headers.once(self._lines)))
         elif kind == EVENTS:
-            await self._pass_events(answer, post, tracked, exchange)
+            return self._pass_events(answer, post, tracked, exchange)
         elif kind == JSON:
-            await self._pass_json(answer, post, session, exchange)
+            body = answer.whole(self._remote.limit)
+            if body is None:
+                return self._read_json(answer, post, session, exchange)
+            return self._pass_json(body, answer, post, session, exchange)
         else:
             send_error(exchange, session, post, f"the MCP server answered status {status} and no message")
+        return None
 
     async def stream(self, answer: Answer, tracked: Tracked, exchange: Exchange, *, replayed: bool) -> None:
         """The answer to a GET: a stream of what the server says unasked, or says again where `replayed`."""
@@ -107,23 +115,44 @@ class Passing:
         headers = ((("content-type", JSON),) if message else ()) + tuple(self._back(answer))
         exchange.send(Response(answer.status, headers, message))
 
-    async def _pass_json(self, answer: Answer, post: Post, session: Session, exchange: Exchange) -> None:
+    async def _read_json(self, answer: Answer, post: Post, session: Session, exchange: Exchange) -> None:
         try:
             body = await answer.read(self._remote.limit)
         except Lost:
             send_error(exchange, session, post, LOST)
             return
+        work = self._pass_json(body, answer, post, session, exchange)
+        if work is not None:
+            await work
+
+    def _pass_json(
+        self, body: bytes | TooLong, answer: Answer, post: Post, session: Session, exchange: Exchange
+    ) -> Coroutine[Any, Any, None] | None:  # fmt: skip
         if not body:
             send_error(exchange, session, post, "the MCP server answered with nothing")
-            return
-        message = await _judged(session, body)
+            return None
+        once = _Once()
+        session.from_server(body, once.deliver)
+        if not once.is_there:
+            return self._wait_for_json(once, answer, post, session, exchange)
+        self._send_json(once.message, answer, post, session, exchange)
+        return None
+
+    async def _wait_for_json(
+        self, once: _Once, answer: Answer, post: Post, session: Session, exchange: Exchange
+    ) -> None:  # fmt: skip
+        self._send_json(await once.awaited(), answer, post, session, exchange)
+
+    def _send_json(
+        self, message: bytes | None, answer: Answer, post: Post, session: Session, exchange: Exchange
+    ) -> None:  # fmt: skip
         if message is None:
             send_error(exchange, session, post, "the MCP server's answer is no answer to this")
             return
         if post.answer is not None:
             # A part of the batch was refused by us: both parts are one answer.
             message = jsonrpc.joined([*_elements(post.answer.body), *_elements(message)])
-        exchange.send(Response(answer.status, (("content-type", JSON), *self._back(answer)), message))
+        exchange.send(Response(answer.status, answer.headers.once(self._json_lines), message))
 
     async def _pass_refusal(self, answer: Answer, post: Post, session: Session, exchange: Exchange) -> None:
         """An error status: the server's own words go along where they are an error and nothing else."""
@@ -200,6 +229,12 @@ class Passing:
     def _back(self, answer: Answer) -> Fields:
         return endtoend.back(answer.headers, cookies=self._cookies)
 
+    def _make_lines(self, headers: Headers) -> Lines:
+        return answer_lines(endtoend.back(headers, cookies=self._cookies))
+
+    def _make_json_lines(self, headers: Headers) -> Lines:
+        return answer_lines([("content-type", JSON), *endtoend.back(headers, cookies=self._cookies)])
+
 
 def this_task() -> asyncio.Task[Any]:
     """The task that answers a request."""
@@ -231,30 +266,30 @@ def unanswered(session: Session, post: Post, text: str, outcome: Outcome = Outco
 class _Once:
     """What becomes of one message of the server, waited for."""
 
-    __slots__ = ("_future", "_message", "_there")
+    __slots__ = ("_future", "is_there", "message")
 
     def __init__(self) -> None:
-        self._there = False
-        self._message: bytes | None = None
+        self.is_there = False
+        self.message: bytes | None = None
         self._future: asyncio.Future[None] | None = None
 
     def deliver(self, message: bytes | None) -> None:
-        self._there, self._message = True, message
+        self.is_there, self.message = True, message
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
 
-    async def message(self) -> bytes | None:
-        if not self._there:
+    async def awaited(self) -> bytes | None:
+        if not self.is_there:
             self._future = asyncio.get_running_loop().create_future()
             await self._future
-        return self._message
+        return self.message
 
 
 async def _judged(session: Session, message: bytes | TooLong, *, replayed: bool = False) -> bytes | None:
     """What the client may see of a message of the server, or None."""
     once = _Once()
     session.from_server(message, once.deliver, replayed=replayed)
-    return await once.message()
+    return await once.awaited()
 
 
 async def _shown(session: Session, body: bytes, kind: str) -> bytes | None:

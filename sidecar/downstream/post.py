@@ -45,9 +45,9 @@ class Post:
         self.resumable = False
         self.onward: bytes | None = None
         self.answer: Response | None = None
-        self._mirrors: Mapping[str, str | None] = {
-            name: headers.get(name) for name in (mirrored.VERSION, mirrored.METHOD, mirrored.NAME)
-        }
+        self._mirrors = headers.once(_mirrors)
+        self.is_stateless = headers.once(is_stateless)
+        """True for a revision that has no sessions."""
         self._known: asyncio.Future[None] | None = None
         self._is_known = False
         self._later = later
@@ -58,11 +58,6 @@ class Post:
         """The protocol revision that the headers say; empty where they say none."""
         return self._mirrors[mirrored.VERSION] or ""
 
-    @property
-    def is_stateless(self) -> bool:
-        """True for a revision that has no sessions."""
-        return self.revision >= protocol.STATELESS
-
     def look(self, message: Message) -> None:
         """Note a message. Raises `InvalidMessage` when the headers say something else."""
         if isinstance(message, Request | Notification):
@@ -72,6 +67,11 @@ class Post:
             self.tokens.append(protocol.progress_token(message))
             self.hello = message.method == protocol.INITIALIZE
             self.listens = message.method == protocol.LISTEN
+
+    @property
+    def is_known(self) -> bool:
+        """True when the first word was said."""
+        return self._is_known
 
     async def known(self) -> None:
         """Wait for the first word."""
@@ -100,6 +100,10 @@ class Post:
         self._is_known = True
         if self._known is not None and not self._known.done():
             self._known.set_result(None)
+
+
+def _mirrors(headers: Headers) -> Mapping[str, str | None]:
+    return {name: headers.get(name) for name in (mirrored.VERSION, mirrored.METHOD, mirrored.NAME)}
 
 
 class _Code(msgspec.Struct):

@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import nullcontext
+from collections.abc import Coroutine
 from dataclasses import replace
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from sidecar import endtoend, mirrored, tasks
 from sidecar.downstream.guard import error_response
-from sidecar.downstream.passing import OpenSession, Passing, Tracked, send_error, this_task, unanswered
-from sidecar.downstream.post import RESUME, SESSION, Post, first_word
+from sidecar.downstream.passage import Passage
+from sidecar.downstream.passing import OpenSession, Passing, Tracked, this_task
+from sidecar.downstream.post import RESUME, SESSION, Post, is_stateless
 from sidecar.downstream.sessions import Sessions, Table
 from sidecar.endtoend import Fields
-from sidecar.errors import SidecarError
 from sidecar.events import Dropped, Emit
-from sidecar.http.client import Lost, Unreachable
+from sidecar.http.client import Answer, Asking, Lost, RequestStart, Unreachable
 from sidecar.http.server import Exchange
 from sidecar.http.values import EVENTS, JSON, Headers, Request, Response
 from sidecar.principal import Principal, key_of
-from sidecar.protocol import SERVER_GONE, Outcome
-from sidecar.upstream.remote import GONE, LOST, Remote
+from sidecar.protocol import SERVER_GONE
+from sidecar.upstream.remote import GONE, Remote
 
 WITHOUT_HEADER: Final = "2025-03-26"
 """The revision of a request that says none (revision 2025-06-18, transports)."""
@@ -45,26 +46,29 @@ class Relay:
         self._server = server
         self._credentials = credentials
         self._telling: set[asyncio.Task[None]] = set()
-        self._passing = Passing(remote, emit, server, cookies=credentials)
+        self.passing = Passing(remote, emit, server, cookies=credentials)
 
-    async def handle(self, request: Request, exchange: Exchange, caller: Principal | None) -> None:
-        """Answer one request."""
+    def handle(
+        self, request: Request, exchange: Exchange, caller: Principal | None
+    ) -> Coroutine[Any, Any, None] | None:  # fmt: skip
+        """Answer one request, or give back what has to be awaited for that."""
         match request.method:
             case "POST":
-                await self._post(request, exchange, caller)
+                self._post(request, exchange, caller)
+                return None
             case "GET":
-                await self._get(request, exchange, caller)
+                return self._get(request, exchange, caller)
             case _:
-                await self._delete(request, exchange, caller)
+                return self._delete(request, exchange, caller)
 
     def tools_changed(self) -> None:
         """Another policy is in force: tell whoever listens for it."""
-        for tracked in {*self._sessions, *self._passing.listening}:
+        for tracked in {*self._sessions, *self.passing.listening}:
             tracked.session.tools_changed()
 
     def end_streams(self) -> None:
         """End the streams on which clients only listen."""
-        for task in list(self._passing.streams):
+        for task in list(self.passing.streams):
             task.cancel()
 
     def end_idle(self) -> None:
@@ -78,70 +82,48 @@ class Relay:
 
     # POST.
 
-    async def _post(self, request: Request, exchange: Exchange, caller: Principal | None) -> None:
+    def _post(self, request: Request, exchange: Exchange, caller: Principal | None) -> None:
         post = Post(request.headers)
         named = None if post.is_stateless else request.headers.get(SESSION)
         if named is None:
-            await self._post_alone(post, request, exchange, caller)
+            self._post_alone(post, request, exchange, caller)
             return
         opened = self._sessions.find(named, key_of(caller))
         if opened is None:
             exchange.send(_unknown_session())
             return
-        with self._sessions.used(opened) as tracked:
-            if caller is not tracked.session.caller.principal:
-                tracked.session.caller = replace(tracked.session.caller, principal=caller)
-            await self._exchange(post, tracked, request, exchange)
+        session = opened.item.session
+        if caller is not session.caller.principal:
+            session.caller = replace(session.caller, principal=caller)
+        self._sessions.enter(opened)
+        Passage(self, post, opened.item, request, exchange, partial(self._sessions.leave, opened)).begin()
 
-    async def _post_alone(self, post: Post, request: Request, exchange: Exchange, caller: Principal | None) -> None:
+    def _post_alone(self, post: Post, request: Request, exchange: Exchange, caller: Principal | None) -> None:
         """A POST outside any session: its ids are its own. It may open one."""
         tracked = Tracked(self._open, caller, post.revision or WITHOUT_HEADER, self._tell)
-        if post.is_stateless:
-            # There the end of the connection is how a client cancels.
-            exchange.on_gone(this_task().cancel)
-        try:
-            await self._exchange(post, tracked, request, exchange)
-        finally:
+
+        def over() -> None:
             if not tracked.id:
                 tracked.session.close()
 
-    async def _exchange(self, post: Post, tracked: Tracked, request: Request, exchange: Exchange) -> None:
-        session = tracked.session
-        session.from_client(request.body, post.route, post.look)
-        await post.known()
-        if post.onward is None:
-            exchange.send(first_word(post))
-            return
-        if not post.is_stateless:
-            # The server is to see that nobody reads any more, as it would without us. To end or go on is its choice.
-            exchange.on_gone(this_task().cancel)
-        try:
-            await self._ask(post, tracked, request, exchange)
-        finally:
-            if not post.resumable:
-                # Nobody can come back for what has not been answered.
-                unanswered(session, post, LOST)
+        Passage(self, post, tracked, request, exchange, over).begin()
 
-    async def _ask(self, post: Post, tracked: Tracked, request: Request, exchange: Exchange) -> None:
+    # What a passage asks for.
+
+    def ask(self, post: Post, request: Request, asking: Asking) -> None:
+        """Send what goes on to the server."""
         assert post.onward is not None  # otherwise there is nothing to ask
-        try:
-            with self._sessions.opening() if post.hello else nullcontext():
-                answer = await self._remote.send("POST", self._onward_of(post, request.headers), post.onward)
-                if post.hello and not post.is_stateless and answer.status < 300:
-                    self._note_session(answer.headers.all(SESSION), tracked)
-        except SidecarError as problem:
-            send_error(exchange, tracked.session, post, str(problem), Outcome.ERROR)
-            return
-        except Unreachable:
-            send_error(exchange, tracked.session, post, GONE, Outcome.ERROR)
-            return
-        except Lost:
-            send_error(exchange, tracked.session, post, LOST)
-            return
-        try:
-            await self._passing.answer(answer, post, tracked, exchange)
-        finally:
-            answer.abort()
+        self._remote.ask(self._head(post, request.headers), post.onward, asking)
+
+    def reserve(self) -> None:
+        """Keep room for a session that the server may open. Raises `SidecarError` where there is none."""
+        self._sessions.reserve()
+
+    def opened(self, answer: Answer | None, post: Post, tracked: Tracked) -> None:
+        """The server answered, or did not, where room was kept: it may have opened a session."""
+        self._sessions.release()
+        if answer is not None and not post.is_stateless and answer.status < 300:
+            self._note_session(answer.headers.all(SESSION), tracked)
 
     def _note_session(self, ids: list[str], tracked: Tracked) -> None:
         """The server opened a session: from now on it is known by its id."""
@@ -170,7 +152,7 @@ class Relay:
         try:
             answer = await self._remote.send("GET", self._onward(request.headers))
             try:
-                await self._passing.stream(answer, tracked, exchange, replayed=replayed)
+                await self.passing.stream(answer, tracked, exchange, replayed=replayed)
             finally:
                 answer.abort()
         except Unreachable:
@@ -189,7 +171,7 @@ class Relay:
             exchange.send(error_response(502, GONE, code=SERVER_GONE))
             return
         try:
-            await self._passing.status(answer, exchange)
+            await self.passing.status(answer, exchange)
         finally:
             answer.abort()
         if named is not None and (answer.status < 300 or answer.status == 404):
@@ -219,12 +201,29 @@ class Relay:
     def _onward(self, headers: Headers) -> Fields:
         return endtoend.onward(headers, self._remote.fixed(), credentials=self._credentials)
 
-    def _onward_of(self, post: Post, headers: Headers) -> Fields:
-        fields = [("content-type", JSON), *self._onward(headers)]
-        if post.is_stateless:
+    def _head(self, post: Post, headers: Headers) -> RequestStart:
+        """What the request for a POST begins with: the same while its head is, and the operator's headers are."""
+        kept, fixed = headers.once(_Start), self._remote.fixed()
+        if kept.head is None or kept.fixed != fixed:
+            kept.head, kept.fixed = self._head_with(fixed, headers), fixed
+        return kept.head
+
+    def _head_with(self, fixed: Fields, headers: Headers) -> RequestStart:
+        fields = [("content-type", JSON), *endtoend.onward(headers, fixed, credentials=self._credentials)]
+        if is_stateless(headers):
             # Nobody looked whose session that is, and there are none in this revision.
-            return [(name, value) for name, value in fields if name != SESSION]
-        return fields
+            fields = [(name, value) for name, value in fields if name != SESSION]
+        return self._remote.head("POST", fields)
+
+
+class _Start:
+    """What a request to the server begins with, for one head of a client and the operator's headers `fixed`."""
+
+    __slots__ = ("fixed", "head")
+
+    def __init__(self, _: Headers) -> None:
+        self.head: RequestStart | None = None
+        self.fixed: Fields = []
 
 
 def _unknown_session() -> Response:

@@ -63,16 +63,15 @@ class Sessions(Generic[Item]):
                 self.close(opened.id)
         return not self._is_full
 
-    @contextmanager
-    def opening(self) -> Iterator[None]:
-        """While this lasts, room is kept for a session without an id yet. Raises `SidecarError` where there is none."""
+    def reserve(self) -> None:
+        """Keep room for a session without an id yet, until `release`. Raises `SidecarError` where there is none."""
         if not self.has_room():
             raise SidecarError("too many sessions are open: end one, or try later")
         self._opening += 1
-        try:
-            yield
-        finally:
-            self._opening -= 1
+
+    def release(self) -> None:
+        """Its room is free again, or it is open now."""
+        self._opening -= 1
 
     @property
     def _is_full(self) -> bool:
@@ -90,16 +89,24 @@ class Sessions(Generic[Item]):
         opened = self._opened.get(id)
         return opened if opened is not None and opened.principal == principal else None
 
+    def enter(self, opened: Opened[Item]) -> None:
+        """Somebody begins to use a session: it is kept open until `leave`."""
+        opened.users += 1
+        self._touch(opened)
+
+    def leave(self, opened: Opened[Item]) -> None:
+        """Somebody does not use it any more."""
+        opened.users -= 1
+        self._touch(opened)
+
     @contextmanager
     def used(self, opened: Opened[Item]) -> Iterator[Item]:
         """The session, kept open for as long as this lasts."""
-        opened.users += 1
-        self._touch(opened)
+        self.enter(opened)
         try:
             yield opened.item
         finally:
-            opened.users -= 1
-            self._touch(opened)
+            self.leave(opened)
 
     def close(self, id: str) -> None:  # noqa: A002
         """End a session, if it is open."""

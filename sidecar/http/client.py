@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
+import select
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from httptools import HttpResponseParser
 
+from sidecar import tasks
 from sidecar.framing import TooLong
 from sidecar.http.body import Body
 from sidecar.http.deadline import Deadline
 from sidecar.http.keepalive import KEEPALIVE
 from sidecar.http.reader import BadMessage, MessageReader
-from sidecar.http.values import Headers, Repeated, field_lines
+from sidecar.http.remembered import Remembered
+from sidecar.http.values import Headers, Lines, Repeated, field_lines
 
 MAX_HEAD: Final = 32 << 10
 MAX_FIELDS: Final = 256
@@ -93,8 +96,37 @@ def _host_and_port(authority: str, default: int) -> tuple[str, int]:
     return name.lower(), int(port) if port else default
 
 
+class Asking:
+    """A request under way: `answered` gets its answer, or `failed` why there is none, unless it is given up before.
+
+    That the request certainly did not run is an `Unreachable`, that it may have run a `Lost`.
+    """
+
+    __slots__ = ("_carrier", "answered", "failed")
+
+    def __init__(self, answered: Callable[[Answer], object], failed: Callable[[Unreachable | Lost], object]) -> None:
+        self.answered = answered
+        self.failed = failed
+        self._carrier: _Connection | asyncio.Task[None] | None = None
+
+    def carried_by(self, carrier: _Connection | asyncio.Task[None] | None) -> None:
+        """A connection has it now, or a task that makes one; None when nobody waits for its answer any more."""
+        self._carrier = carrier
+
+    def give_up(self) -> None:
+        """Wait no longer: the server sees that the connection ends."""
+        carrier, self._carrier = self._carrier, None
+        if isinstance(carrier, _Connection):
+            carrier.give_up()
+        elif carrier is not None:
+            carrier.cancel()
+
+
 class Answer:
-    """An answer whose head has come. Its body is to be read (`read` or `chunks`), or `abort` to be called."""
+    """An answer whose head has come. A Content-Length that framed its body is not among its headers.
+
+    Its body is to be read (`whole`, `read` or `chunks`), or `abort` to be called.
+    """
 
     __slots__ = ("_complete", "_connection", "_error", "_pieces", "_waiter", "_waiting", "headers", "status")
 
@@ -107,6 +139,15 @@ class Answer:
         self._complete = False
         self._error: str | None = None
         self._waiter: asyncio.Future[None] | None = None
+
+    def whole(self, limit: int) -> bytes | TooLong | None:
+        """The body where all of it has come already, once; of one longer than `limit` only its ends."""
+        if not self._complete:
+            return None
+        body = Body(limit)
+        for piece in self._take():
+            body.add(piece)
+        return body.whole()
 
     async def read(self, limit: int) -> bytes | TooLong:
         """The whole body; of one longer than `limit` only its ends. Raises Lost."""
@@ -181,6 +222,13 @@ class Answer:
             self._waiter.set_result(None)
 
 
+class RequestStart(NamedTuple):
+    """The method of a request, and its head up to its Content-Length: the same for all that differ in their bodies."""
+
+    method: str
+    lines: bytes
+
+
 class HttpClient:
     """Sends requests to one origin. Nothing is ever sent twice."""
 
@@ -198,10 +246,11 @@ class HttpClient:
         self._connect_seconds = connect_seconds
         self._connections = connections
         self._ssl_context = ssl_context
-        self._fixed = f"host: {origin.host_header}\r\naccept-encoding: identity\r\n"
+        self._fixed = f"host: {origin.host_header}\r\naccept-encoding: identity\r\n".encode("latin-1")
         self._idle: list[_Connection] = []
         self._every: set[_Connection] = set()
-        self._connecting = 0
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._in_the_making = 0
         self.closed = False
 
     async def send(
@@ -218,9 +267,37 @@ class HttpClient:
         Raises Unreachable, Lost, and ValueError for what cannot be sent; Host, Content-Length, Accept-Encoding and
         what concerns the connection are added here and are not the caller's to send.
         """
-        head = self._head(method, target, headers, body)
+        head = self.head(method, target, field_lines(headers, OURS))
         connection = self._kept() or await self._connect()
-        return await connection.ask(head, body, head_seconds, bodiless=method == "HEAD")
+        waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        asking = Asking(_once(waiter.set_result, waiter), _once(waiter.set_exception, waiter))
+        connection.begin(head, body, asking, head_seconds)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            asking.give_up()
+            if not waiter.cancelled() and waiter.exception() is None:
+                # The answer came in the same moment; it may be complete, and the connection another's already.
+                waiter.result().abort()
+            raise
+
+    def head(self, method: str, target: str, lines: Lines) -> RequestStart:
+        """What the requests to a target begin with. Raises ValueError for what cannot be sent."""
+        line = f"{method} {target} HTTP/1.1\r\n"
+        if not _REQUEST_LINE.fullmatch(line):
+            raise ValueError("the method or the target has characters that cannot be sent")
+        return RequestStart(method, b"%b%b%b" % (line.encode("latin-1"), self._fixed, lines))
+
+    def ask(self, head: RequestStart, body: bytes, asking: Asking) -> None:
+        """Send a request without waiting: `asking` hears of its answer, perhaps before this returns of its failure."""
+        connection = self._kept()
+        if connection is not None:
+            connection.begin(head, body, asking, None)
+            return
+        task = tasks.start(self._connect_and_ask(head, body, asking))
+        asking.carried_by(task)
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
 
     async def close(self) -> None:
         """Drop every connection; what is in flight is lost."""
@@ -242,14 +319,6 @@ class HttpClient:
         if connection in self._idle:
             self._idle.remove(connection)
 
-    def _head(self, method: str, target: str, headers: Sequence[tuple[str, str]], body: bytes) -> bytes:
-        line = f"{method} {target} HTTP/1.1\r\n"
-        if not _REQUEST_LINE.fullmatch(line):
-            raise ValueError("the method or the target has characters that cannot be sent")
-        lines = field_lines(headers, _OURS)
-        length = f"content-length: {len(body)}\r\n" if body or method in _WITH_BODY else ""
-        return f"{line}{self._fixed}{lines}{length}\r\n".encode("latin-1")
-
     def _kept(self) -> _Connection | None:
         while self._idle:
             connection = self._idle.pop()
@@ -258,15 +327,24 @@ class HttpClient:
             connection.drop("it was idle for too long")
         return None
 
+    async def _connect_and_ask(self, head: RequestStart, body: bytes, asking: Asking) -> None:
+        try:
+            connection = await self._connect()
+        except Unreachable as problem:
+            asking.carried_by(None)
+            asking.failed(problem)
+        else:
+            connection.begin(head, body, asking, None)
+
     async def _connect(self) -> _Connection:
         if self.closed:
             raise Unreachable("the client is closed")
-        if len(self._every) + self._connecting >= self._connections:
+        if len(self._every) + self._in_the_making >= self._connections:
             raise Unreachable(f"all {self._connections} connections are in use")
         origin = self._origin
         loop = asyncio.get_running_loop()
         context = (self._ssl_context or _default_context()) if origin.secure else None
-        self._connecting += 1
+        self._in_the_making += 1
         try:
             async with asyncio.timeout(self._connect_seconds):
                 _, connection = await loop.create_connection(
@@ -281,7 +359,7 @@ class HttpClient:
         except OSError as error:
             raise Unreachable(f"no connection: {error.strerror or error}") from None
         finally:
-            self._connecting -= 1
+            self._in_the_making -= 1
         self._every.add(connection)
         if not connection.is_open():
             connection.drop("it ended at once")
@@ -291,10 +369,16 @@ class HttpClient:
 
 _REQUEST_LINE = re.compile(r"[A-Z]+ /[!-~]* HTTP/1\.1\r\n")
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
-_OURS: Final = frozenset({
+OURS: Final = frozenset({
     "accept-encoding", "connection", "content-length", "expect", "host", "keep-alive", "te", "trailer",
     "transfer-encoding", "upgrade",
 })  # fmt: skip
+"""Headers that are not the caller's to send."""
+
+
+def _once(set_: Callable[[Any], None], waiter: asyncio.Future[Any]) -> Callable[[Any], None]:
+    # Whoever waited may have been cancelled, and not have said so yet.
+    return lambda result: None if waiter.done() else set_(result)
 
 
 @cache
@@ -315,7 +399,8 @@ class _Connection(asyncio.Protocol):
         self._loop = loop
         self._reader = MessageReader(HttpResponseParser, MAX_HEAD, MAX_FIELDS)
         self._deadline = Deadline(loop, self._too_late)
-        self._waiter: asyncio.Future[Answer] | None = None
+        self._known: Remembered[_Head] = Remembered()
+        self._asking: Asking | None = None
         self._answer: Answer | None = None
         self._bodiless = False
         self._until_end = False
@@ -323,6 +408,7 @@ class _Connection(asyncio.Protocol):
         self._interim = 0
         self._paused = False
         self._open = True
+        self._unread = select.poll()
         self._idle_seconds = client.idle_seconds
         self._fresh_until = 0.0
 
@@ -331,30 +417,31 @@ class _Connection(asyncio.Protocol):
 
     def is_fresh(self) -> bool:
         """Whether the server still has it open, as far as can be known."""
-        return self.is_open() and self._loop.time() < self._fresh_until
+        # What waits unread on an idle connection is its end, most likely, and the loop may not have come to it yet.
+        return self.is_open() and self._loop.time() < self._fresh_until and not self._unread.poll(0)
 
-    async def ask(self, head: bytes, body: bytes, seconds: float | None, *, bodiless: bool) -> Answer:
-        self._bodiless = bodiless
+    def begin(self, head: RequestStart, body: bytes, asking: Asking, seconds: float | None) -> None:
+        """Send a request, whose answer is to begin within `seconds`."""
+        method, lines = head
+        self._bodiless = method == "HEAD"
         self._interim = 0
-        waiter: asyncio.Future[Answer] = self._loop.create_future()
-        self._waiter = waiter
+        self._asking = asking
+        asking.carried_by(self)
         if len(body) > _JOINED:
-            self._transport.writelines((head, body))
+            self._transport.writelines((b"%bcontent-length: %d\r\n\r\n" % (lines, len(body)), body))
+        elif body or method in _WITH_BODY:
+            self._transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (lines, len(body), body))
         else:
-            self._transport.write(head + body if body else head)
+            self._transport.write(b"%b\r\n" % lines)
         if seconds is None:
             self._deadline.clear()
         else:
             self._deadline.set(seconds)
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            if waiter.cancelled():
-                self.drop("the request was given up")
-            elif waiter.exception() is None:
-                # The answer came in the same moment; it may be complete, and the connection another's already.
-                waiter.result().abort()
-            raise
+
+    def give_up(self) -> None:
+        """Nobody waits for the answer any more."""
+        self._asking = None
+        self.drop("the request was given up")
 
     def taken(self) -> None:
         """What waited was taken."""
@@ -378,23 +465,26 @@ class _Connection(asyncio.Protocol):
         sock = transport.get_extra_info("socket")
         for level, option, value in KEEPALIVE:
             sock.setsockopt(level, option, value)
+        self._unread.register(sock.fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         if not self._open:
             return
-        if self._waiter is None and self._answer is None:
+        asking, answer = self._asking, self._answer
+        if asking is None and answer is None:
             self.drop("the server spoke unasked")
             return
         self._reader.feed(data)
         try:
-            if self._answer is None:
-                self._read_head()
-            if self._answer is not None:
-                self._read_body(self._answer)
-        except BadMessage as error:
+            if answer is None:
+                answer = self._read_head()
+            if answer is not None:
+                self._read_body(answer)
+        except (BadMessage, Repeated) as error:
             self.drop(f"the answer cannot be read: {error}")
-        except Repeated as error:
-            self.drop(f"the answer cannot be read: {error}")
+        if asking is not None and answer is not None:
+            # Last, because whoever hears it may use this connection again. Most bodies have come with their heads.
+            asking.answered(answer)
 
     def eof_received(self) -> None:
         if self._answer is not None and self._until_end:
@@ -406,47 +496,60 @@ class _Connection(asyncio.Protocol):
 
     # Reading.
 
-    def _read_head(self) -> None:
-        while (head := self._reader.next_head()) is not None:
-            line = _STATUS_LINE.match(head)
+    def _read_head(self) -> Answer | None:
+        """Read the head that counts; None when it has not come."""
+        while (data := self._reader.next_head()) is not None:
+            known = None if self._bodiless else self._known.recall(data)
+            if known is not None and (body := self._reader.take(known[1])) is not None:
+                answer = self._begin(known[0])
+                answer.came([body])
+                return answer
+            line = _STATUS_LINE.match(data)
             if not line:
                 raise BadMessage(502, "it does not begin with a status line of HTTP/1.1")
             status = int(line[1])
             if status == 101:
                 raise BadMessage(502, "it changes to another protocol, which was not asked for")
-            headers = self._reader.read_head(head)
+            headers = self._reader.read_head(data)
             if status >= 200:
-                self._begin(status, headers)
-                return
+                return self._begin(self._framed(data, status, headers))
             self._interim += 1
             if self._interim > MAX_INTERIM:
                 raise BadMessage(502, "there are too many interim answers")
+        return None
 
-    def _begin(self, status: int, headers: Headers) -> None:
-        self._reusable = self._reader.lives_on
-        self._until_end = False
+    def _framed(self, data: bytes, status: int, headers: Headers) -> _Head:
+        """What a head says, and have the reader know where the body ends."""
         length, coding = headers.get("content-length"), headers.get("transfer-encoding")
         if coding is not None and (coding != "chunked" or length is not None):
             raise BadMessage(502, "only chunked, alone, is understood as Transfer-Encoding")
         if length is not None and not _LENGTH.fullmatch(length):
             raise BadMessage(502, "its Content-Length is no number")
+        if (keep_alive := headers.get("keep-alive")) is not None:
+            self._obey(keep_alive)
+        lives_on = self._reader.lives_on
         if self._bodiless or status in (204, 304):
             self._reader.set_bodiless()
         elif (headers.get("content-encoding") or "identity").lower() != "identity":
             raise BadMessage(502, "it has a Content-Encoding, though identity was asked for")
         elif length is not None:
             self._reader.set_length(int(length))
+            head = _Head(status, headers.without("content-length"), lives_on, until_end=False)
+            self._known.keep(data, head)
+            return head
         else:
             self._reader.set_open()
-            self._until_end = coding is None
-        if (keep_alive := headers.get("keep-alive")) is not None:
-            self._obey(keep_alive)
+            return _Head(status, headers, lives_on, until_end=coding is None)
+        return _Head(status, headers, lives_on, until_end=False)
+
+    def _begin(self, head: _Head) -> Answer:
+        self._reusable, self._until_end = head.lives_on, head.until_end
         self._deadline.clear()
-        self._answer = Answer(status, headers, self)
-        waiter, self._waiter = self._waiter, None
-        assert waiter is not None
-        if not waiter.done():
-            waiter.set_result(self._answer)
+        answer = self._answer = Answer(head.status, head.headers, self)
+        if self._asking is not None:
+            self._asking.carried_by(None)
+            self._asking = None
+        return answer
 
     def _read_body(self, answer: Answer) -> None:
         pieces = self._reader.body()
@@ -475,15 +578,25 @@ class _Connection(asyncio.Protocol):
             self._idle_seconds = min(self._client.idle_seconds, int(found[1]) / 2)
 
     def _too_late(self) -> None:
-        self.drop("no answer came in time" if self._waiter is not None else "it was idle for too long")
+        self.drop("no answer came in time" if self._asking is not None else "it was idle for too long")
 
     def _fail(self, why: str) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(Lost(why))
-        self._waiter = None
-        if self._answer is not None:
-            self._answer.broke_off(why)
-            self._answer = None
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            answer.broke_off(why)
+        asking, self._asking = self._asking, None
+        if asking is not None:
+            asking.carried_by(None)
+            asking.failed(Lost(why))
+
+
+class _Head(NamedTuple):
+    """What the head of an answer says. `until_end` where the body ends with the connection."""
+
+    status: int
+    headers: Headers
+    lives_on: bool
+    until_end: bool
 
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?\r\n")

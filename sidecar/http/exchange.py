@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
 from functools import cache
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from sidecar.http.values import Response, field_lines
+from sidecar.http.values import Lines, Response, field_lines
 
 
 class Gone(ConnectionError):
@@ -38,17 +39,25 @@ class Outlet(Protocol):
     def is_last(self) -> bool:
         """Whether the connection ends after this answer."""
 
+    def run(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run what answers an exchange as a task of the server's."""
+
+    def failed(self, exchange: Exchange, error: Exception) -> None:
+        """Something went wrong while an exchange was answered."""
+
 
 class Exchange:
     """One request's answer: a whole one (`send`), or a streamed one (`start`, `write`, `end`)."""
 
-    __slots__ = ("_callbacks", "_chunked", "_finished", "_head_only", "_outlet", "_started", "_version_10", "gone")
+    __slots__ = (
+        "_callbacks", "_chunked", "_finished", "_head_only", "_kept", "_outlet", "_started", "_version_10", "gone",
+    )  # fmt: skip
 
     def __init__(self, outlet: Outlet, *, head_only: bool, version_10: bool) -> None:
         self._outlet = outlet
         self._head_only = head_only
         self._version_10 = version_10
-        self._started = self._finished = self._chunked = False
+        self._started = self._finished = self._chunked = self._kept = False
         self._callbacks: tuple[Callable[[], object], ...] = ()
         self.gone = False
 
@@ -66,13 +75,14 @@ class Exchange:
         bodiless = status in _BODILESS
         # HTTP/1.0 knows no chunks: such an answer ends with its connection.
         chunked = not self._version_10 and not bodiless
-        framing = "transfer-encoding: chunked\r\n\r\n" if chunked else "\r\n"
-        head = _head(status, headers, closes=self._version_10 or self._outlet.is_last()) + framing
+        framing = b"transfer-encoding: chunked\r\n\r\n" if chunked else b"\r\n"
+        lines = answer_lines(headers)
+        head = _head(status, lines, closes=self._version_10 or self._outlet.is_last()) + framing
         self._claim()
         self._head_only = self._head_only or bodiless
         self._chunked = chunked
         if not self.gone:
-            self._outlet.write(head.encode("latin-1"))
+            self._outlet.write(head)
 
     async def write(self, data: bytes) -> None:
         """One chunk; waits while the client does not keep up. Raises Gone."""
@@ -112,6 +122,24 @@ class Exchange:
         else:
             self._callbacks += (callback,)
 
+    def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Have the request answered by `work`, which waits for something: a task that ends with the server."""
+        return self._outlet.run(self, work)
+
+    @property
+    def is_over(self) -> bool:
+        """True when it is answered, or nobody is there any more."""
+        return self._finished or self.gone
+
+    def keep(self) -> None:
+        """It will be answered when something calls back: until then the end of its handler says nothing."""
+        self._kept = True
+
+    def failed(self, error: Exception) -> None:
+        """Something went wrong: this request ends here, with whatever it was answered so far."""
+        self._kept = False
+        self._outlet.failed(self, error)
+
     def client_left(self) -> None:
         """The connection's word that nobody is there any more."""
         if not self.gone and not self._finished:
@@ -121,6 +149,8 @@ class Exchange:
 
     def handler_left(self) -> None:
         """The server's word that the handler has ended: what it did not complete never will be."""
+        if self._kept:
+            return
         if self._started:
             self.abort()
         elif not self.gone:
@@ -145,29 +175,36 @@ def text(status: int, line: str) -> Response:
     return Response(status, (("content-type", "text/plain; charset=utf-8"),), f"{line}\n".encode())
 
 
+def answer_lines(headers: Sequence[tuple[str, str]]) -> Lines:
+    """The headers of an answer as they stand in its head. Raises ValueError for headers that cannot be sent."""
+    return field_lines(headers, _OURS)
+
+
 def answer_bytes(response: Response, *, closes: bool, head_only: bool) -> tuple[bytes, bytes]:
     """The head and the body of a whole answer. Raises ValueError for headers that cannot be sent."""
-    head = _head(response.status, response.headers, closes=closes)
+    headers = response.headers
+    lines = answer_lines(headers) if isinstance(headers, tuple) else headers
+    head = _head(response.status, lines, closes=closes)
     if response.status in _BODILESS:
-        return f"{head}\r\n".encode("latin-1"), b""
-    head = f"{head}content-length: {len(response.body)}\r\n\r\n"
-    return head.encode("latin-1"), b"" if head_only else response.body
+        return head + b"\r\n", b""
+    body = response.body
+    return b"%bcontent-length: %d\r\n\r\n" % (head, len(body)), b"" if head_only else body
 
 
 _BODILESS: Final = frozenset({204, 304})
 _OURS: Final = frozenset({"connection", "content-length", "transfer-encoding", "keep-alive", "upgrade", "trailer"})
 
 
-def _head(status: int, headers: Sequence[tuple[str, str]], *, closes: bool) -> str:
-    return f"{_status_line(status)}{field_lines(headers, _OURS)}{_CLOSES if closes else ''}"
+def _head(status: int, lines: Lines, *, closes: bool) -> bytes:
+    return b"%b%b%b" % (_status_line(status), lines, _CLOSES if closes else b"")
 
 
-_CLOSES = "connection: close\r\n"
+_CLOSES = b"connection: close\r\n"
 
 
 @cache
-def _status_line(status: int) -> str:
+def _status_line(status: int) -> bytes:
     if not 200 <= status <= 599:
         raise ValueError(f"{status} is no status of an answer")
     known = status in HTTPStatus.__members__.values()
-    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase if known else ''}\r\n"
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase if known else ''}\r\n".encode()

@@ -35,7 +35,8 @@ class MessageReader:
     """Reads the messages that one side of a connection sends.
 
     `next_head` cuts the next head off, `read_head` reads its fields. Then `set_length`, `set_open` or `set_bodiless`
-    says what follows, `body` gives what of it has come, and `complete` tells that nothing more will.
+    says what follows, `body` gives what of it has come, and `complete` tells that nothing more will. Where it is known
+    already what a head says, `take` takes its body at once.
     """
 
     __slots__ = (
@@ -82,6 +83,18 @@ class MessageReader:
             return None
         self._buffer, self._searched = buffer[end:], 0
         return buffer[:end]
+
+    def take(self, length: int) -> bytes | None:
+        """The body of a message whose head need not be read, where all of it has come; None leaves all as it was."""
+        buffer = self._buffer
+        if len(buffer) < length:
+            return None
+        self.complete = True
+        if len(buffer) == length:
+            self._buffer = b""
+            return buffer
+        self._buffer = buffer[length:]
+        return buffer[:length]
 
     def read_head(self, head: bytes) -> Headers:
         """The fields of a head. Raises BadMessage."""

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sidecar.http.reader import BadMessage, MessageReader
 from sidecar.http.values import Headers, Repeated
 
+LENGTH: Final = "content-length"
+
 
 class RequestHead(NamedTuple):
-    """What a head says. `length` is that of the body, None when it comes in chunks."""
+    """What a head says, but for the length of the body."""
 
     method: str
     target: str
+    path: str
+    query: str
     headers: Headers
-    length: int | None
     version_10: bool
     wants_continue: bool
     lives_on: bool
 
 
-def read_request_head(reader: MessageReader, head: bytes) -> RequestHead:
-    """Read a head that the reader cut off. Raises BadMessage."""
+def read_request_head(reader: MessageReader, head: bytes) -> tuple[RequestHead, int | None]:
+    """Read a head that the reader cut off: what it says, and the length of the body, None when that comes in chunks.
+
+    Raises BadMessage.
+    """
     line = _REQUEST_LINE.match(head)
     if not line:
         if _OTHER_VERSION.match(head):
@@ -36,15 +42,19 @@ def read_request_head(reader: MessageReader, head: bytes) -> RequestHead:
         encoding = headers.get("content-encoding")
         if encoding is not None and encoding.lower() != "identity":
             raise BadMessage(415, "the body must not be encoded")
+        length = _length(headers, version_10)
+        target = line[2].decode()
+        path, _, query = target.partition("?")
         return RequestHead(
             method=line[1].decode(),
-            target=line[2].decode(),
-            headers=headers,
-            length=_length(headers, version_10),
+            target=target,
+            path=path,
+            query=query,
+            headers=headers.without(LENGTH),
             version_10=version_10,
             wants_continue=not version_10 and _wants_continue(headers),
             lives_on=not version_10 and reader.lives_on,
-        )
+        ), length
     except Repeated as error:
         raise BadMessage(400, str(error)) from None
 
@@ -56,7 +66,7 @@ _LENGTH = re.compile(r"[0-9]{1,15}")
 
 
 def _length(headers: Headers, version_10: bool) -> int | None:
-    coding, length = headers.get("transfer-encoding"), headers.get("content-length")
+    coding, length = headers.get("transfer-encoding"), headers.get(LENGTH)
     if coding is not None:
         if length is not None or coding != "chunked" or version_10:
             raise BadMessage(400, "only chunked, alone, is understood as Transfer-Encoding")

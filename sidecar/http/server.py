@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, cast
+from functools import partial
+from typing import Any, Final, TypeAlias, cast
 
 from httptools import HttpRequestParser
 
-from sidecar import tasks
 from sidecar.framing import TooLong
 from sidecar.http.body import Body
 from sidecar.http.deadline import Deadline
 from sidecar.http.exchange import Exchange, Gone, answer_bytes, text
 from sidecar.http.keepalive import KEEPALIVE
 from sidecar.http.reader import BadMessage, MessageReader
+from sidecar.http.remembered import Remembered
 from sidecar.http.request import RequestHead, read_request_head
 from sidecar.http.values import Headers, Request, Response
 
@@ -47,18 +48,25 @@ class Limits:
     write_seconds: float = 60
 
 
-Handler = Callable[[Request, Exchange], Awaitable[None]]
-Admit = Callable[[str, str, Headers], Response | None]
+Handler: TypeAlias = Callable[[Request, Exchange], Coroutine[Any, Any, None] | None]
+"""Has a request answered: at once, or when something calls back; or gives back what has to be awaited, as a task."""
+Admit: TypeAlias = Callable[[str, str, Headers], Response | None]
+Failed: TypeAlias = Callable[[Exchange, Exception], None]
 
 
 def everyone(method: str, target: str, headers: Headers) -> None:
     """Admits every request."""
 
 
+def report(exchange: Exchange, error: Exception) -> None:
+    """Tells the event loop of a defect."""
+    asyncio.get_running_loop().call_exception_handler({"message": "a request failed", "exception": error})
+
+
 class HttpServer:
     """Serves one handler at one address. `port` is the one in use, also when 0 was asked for."""
 
-    def __init__(self, handler: Handler, limits: Limits, admit: Admit) -> None:
+    def __init__(self, handler: Handler, limits: Limits, admit: Admit, failed: Failed) -> None:
         self.limits = limits
         self.admit = admit
         self.port = 0
@@ -66,20 +74,26 @@ class HttpServer:
         self.held = 0
         """Bytes of all the bodies that are held."""
         self._handler = handler
+        self._failed = failed
         self._connections: set[_Connection] = set()
+        self._open: dict[Exchange, int] = {}
+        """Requests that are being answered, and the bytes of their bodies."""
         self._running: dict[Exchange, asyncio.Task[None]] = {}
         self._listening: asyncio.Server | None = None
         self._empty = asyncio.Event()
 
     @classmethod
     async def start(
-        cls, host: str, port: int, handler: Handler, limits: Limits = Limits(), admit: Admit = everyone
-    ) -> HttpServer:
+        cls, host: str, port: int, handler: Handler, limits: Limits = Limits(), admit: Admit = everyone,
+        failed: Failed = report,
+    ) -> HttpServer:  # fmt: skip
         """Listen. `admit` is asked when a head has come, before any body is read: its Response refuses the request.
 
+        What it admitted once it is not asked about again while the same head comes on the same connection and the
+        server does not stop. `failed` hears of what went wrong while a request was answered, and may still answer it.
         Raises OSError when the address cannot be had.
         """
-        server = cls(handler, limits, admit)
+        server = cls(handler, limits, admit, failed)
         loop = asyncio.get_running_loop()
         server._listening = await loop.create_server(lambda: _Connection(server, loop), host, port, backlog=1024)
         for listening in server._listening.sockets:
@@ -92,7 +106,7 @@ class HttpServer:
     @property
     def active(self) -> int:
         """Requests that are being answered now."""
-        return len(self._running)
+        return len(self._open)
 
     def stop_accepting(self) -> None:
         """Stop listening; what is being answered is answered, and then its connection ends."""
@@ -113,8 +127,6 @@ class HttpServer:
             connection.abort()
         if running:
             await asyncio.wait(running, timeout=1.0)
-        # A task that was cancelled before it began has not removed itself.
-        self._running.clear()
         await self._emptied(1.0)
 
     # What a connection asks for.
@@ -132,20 +144,45 @@ class HttpServer:
         if not self._connections:
             self._empty.set()
 
-    def run(self, request: Request, exchange: Exchange) -> None:
+    def answer(self, request: Request, exchange: Exchange) -> None:
         """Have a request answered."""
-        self._running[exchange] = tasks.start(self._answer(request, exchange))
-
-    async def _answer(self, request: Request, exchange: Exchange) -> None:
+        self._open[exchange] = len(request.body) if isinstance(request.body, bytes) else 0
         try:
-            await self._handler(request, exchange)
-        except Gone:
-            return
-        finally:
-            self._running.pop(exchange, None)
-            if isinstance(request.body, bytes):
-                self.held -= len(request.body)
+            work = self._handler(request, exchange)
+        except Exception as error:  # noqa: BLE001 - it is told to `failed`, whatever it is
+            exchange.failed(error)
+        else:
+            if work is not None:
+                self.run(exchange, work)
+
+    def run(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Have a request answered by a task."""
+        task = self._running[exchange] = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(partial(self._ended, exchange))
+        return task
+
+    def failed(self, exchange: Exchange, error: Exception) -> None:
+        """Something went wrong while a request was answered: that one has to end."""
+        if not isinstance(error, Gone):
+            self._failed(exchange, error)
+        exchange.handler_left()
+
+    def left(self, exchange: Exchange) -> None:
+        """It has its answer, or nobody waits for one: unless a task is still at work, that is all."""
+        if exchange not in self._running:
+            self.held -= self._open.pop(exchange, 0)
+
+    def _ended(self, exchange: Exchange, task: asyncio.Task[None]) -> None:
+        # A task may have handed over to another one before it ended.
+        if self._running.get(exchange) is task:
+            del self._running[exchange]
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            exchange.failed(error)
+        else:
             exchange.handler_left()
+        if exchange.is_over:
+            self.left(exchange)
 
     async def _emptied(self, seconds: float) -> None:
         self._empty.clear()
@@ -170,6 +207,7 @@ class _Connection(asyncio.Protocol):
 
     _transport: asyncio.Transport
     _head: RequestHead
+    _length: int | None
     _body: Body
 
     def __init__(self, server: HttpServer, loop: asyncio.AbstractEventLoop) -> None:
@@ -178,6 +216,7 @@ class _Connection(asyncio.Protocol):
         self._limits = server.limits
         self._loop = loop
         self._reader = MessageReader(HttpRequestParser, server.limits.head, server.limits.fields)
+        self._known: Remembered[RequestHead] = Remembered()
         self._deadline = Deadline(loop, self._too_late)
         self._phase = _Phase.HEAD
         self._begun = False
@@ -246,7 +285,7 @@ class _Connection(asyncio.Protocol):
         self._pace()
 
     def _read_head(self) -> bool:
-        """Read the next head; False when it has not all come."""
+        """Read the next head, and have it answered where that is all; False when there is nothing more to do now."""
         data = self._reader.next_head()
         if data is None:
             if self._reader.waiting and not self._begun:
@@ -254,14 +293,24 @@ class _Connection(asyncio.Protocol):
                 self._deadline.set(self._limits.head_seconds)
             return False
         self._begun = False
+        known = None if self._server.stopping else self._known.recall(data)
+        if known is not None and known[1] <= self._limits.body and (body := self._reader.take(known[1])) is not None:
+            self._head, self._head_only = known[0], False
+            self._dispatch_held(body)
+            return False
         self._head_only = data.startswith(b"HEAD ")
-        self._head = head = read_request_head(self._reader, data)
+        self._head, self._length = head, length = read_request_head(self._reader, data)
         if (refusal := self._asked(head)) is not None:
             self._turn_away(refusal)
-        elif head.length is not None and head.length <= min(self._reader.waiting, self._limits.body):
-            self._read_at_once(head.length)
-        else:
-            self._begin_body()
+            return True
+        if length and not self._head_only:
+            self._known.keep(data, head)
+        if length is not None and length <= min(self._reader.waiting, self._limits.body):
+            # It has come with its head, as most do.
+            self._reader.set_length(length)
+            self._dispatch_held(b"".join(self._reader.body()))
+            return False
+        self._begin_body()
         return True
 
     def _asked(self, head: RequestHead) -> Response | None:
@@ -275,22 +324,20 @@ class _Connection(asyncio.Protocol):
         return refusal
 
     def _turn_away(self, refusal: Response) -> None:
-        if self._head.length != 0:
+        if self._length != 0:
             self._refuse(refusal)
             return
         self._reader.set_length(0)
         self._exchange_for(self._head).send(refusal)
 
-    def _read_at_once(self, length: int) -> None:
-        """Read a body that has come with its head, as most do."""
-        self._reader.set_length(length)
-        if self._server.held + length > self._limits.bodies:
+    def _dispatch_held(self, body: bytes) -> None:
+        if self._server.held + len(body) > self._limits.bodies:
             raise BadMessage(503, "too many bodies are held")
-        self._server.held += length
-        self._dispatch(b"".join(self._reader.body()) if length else b"")
+        self._server.held += len(body)
+        self._dispatch(body)
 
     def _begin_body(self) -> None:
-        length = self._head.length
+        length = self._length
         if length is None:
             self._reader.set_open()
         elif length > THROWN_AWAY * self._limits.body:
@@ -304,7 +351,7 @@ class _Connection(asyncio.Protocol):
         self._deadline.set(self._limits.body_seconds)
 
     def _read_body(self) -> bool:
-        """Read what has come of the body; False when that is not all."""
+        """Read what has come of the body, and have the request answered when that is all; False: read no further."""
         body, held = self._body, self._body.held
         for piece in self._reader.body():
             body.add(piece)
@@ -319,19 +366,19 @@ class _Connection(asyncio.Protocol):
         if isinstance(whole, TooLong):
             self._server.held -= body.held
         self._dispatch(whole)
-        return True
+        return False
 
     def _dispatch(self, body: bytes | TooLong) -> None:
         head = self._head
-        path, _, query = head.target.partition("?")
-        request = Request(head.method, path, query, head.headers, body, self._peer)
-        self._server.run(request, self._exchange_for(head))
+        request = Request(head.method, head.path, head.query, head.headers, body, self._peer)
+        self._server.answer(request, self._exchange_for(head))
 
     def _exchange_for(self, head: RequestHead) -> Exchange:
         self._phase = _Phase.ANSWER
         self._deadline.clear()
-        self._exchange = Exchange(self, head_only=self._head_only, version_10=head.version_10)
-        return self._exchange
+        exchange = Exchange(self, head_only=self._head_only, version_10=head.version_10)
+        self._exchange = exchange
+        return exchange
 
     def _pace(self) -> None:
         busy = self._phase is _Phase.ANSWER or self.full
@@ -363,8 +410,16 @@ class _Connection(asyncio.Protocol):
     def is_last(self) -> bool:
         return self._server.stopping or not self._head.lives_on
 
+    def run(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return self._server.run(exchange, work)
+
+    def failed(self, exchange: Exchange, error: Exception) -> None:
+        self._server.failed(exchange, error)
+
     def answered(self, *, closes: bool) -> None:
-        self._exchange = None
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            self._server.left(exchange)
         if self._phase is not _Phase.ANSWER:
             return
         if closes or self._server.stopping:
@@ -374,7 +429,7 @@ class _Connection(asyncio.Protocol):
         if not self.full:
             self._deadline.set(self._limits.idle_seconds)
         if self._reader.waiting:
-            # Not from here: a handler is at work.
+            # Not from here: a handler is at work, and other connections have their turn.
             self._loop.call_soon(self._advance)
 
     def soon(self, callback: Callable[[], object]) -> None:
@@ -414,6 +469,7 @@ class _Connection(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.client_left()
+            self._server.left(exchange)
         self._leave()
         self._wake()
 

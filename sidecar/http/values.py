@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, NewType, TypeVar
+
+import msgspec
 
 from sidecar.framing import TooLong
 
 BLANKS = " \t"
 JSON: Final = "application/json"
 EVENTS: Final = "text/event-stream"
+
+Lines = NewType("Lines", bytes)
+"""Lines of a head that were checked, as `field_lines` makes them."""
+
+Made = TypeVar("Made")
 
 
 class Repeated(ValueError):
@@ -25,11 +31,12 @@ class Repeated(ValueError):
 class Headers:
     """The fields of a head in their order: names in lower case, values without outer blanks, both latin-1 text."""
 
-    __slots__ = ("_by_name", "_pairs")
+    __slots__ = ("_by_name", "_made", "_pairs")
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
         self._pairs = tuple([(name.lower(), value.strip(BLANKS)) for name, value in pairs])
         self._by_name = dict(self._pairs)
+        self._made: dict[Callable[[Headers], Any], Any] = {}
 
     @classmethod
     def normal(cls, pairs: Iterable[tuple[str, str]]) -> Headers:
@@ -37,7 +44,20 @@ class Headers:
         headers = cls.__new__(cls)
         headers._pairs = tuple(pairs)
         headers._by_name = dict(headers._pairs)
+        headers._made = {}
         return headers
+
+    def without(self, name: str) -> Headers:
+        """The others, without those of this name in lower case."""
+        return Headers.normal([pair for pair in self._pairs if pair[0] != name])
+
+    def once(self, make: Callable[[Headers], Made]) -> Made:
+        """What `make` makes of these fields, and of nothing else: made once for all messages that share them."""
+        made = self._made
+        if make not in made:
+            made[make] = make(self)
+        found: Made = made[make]
+        return found
 
     def get(self, name: str) -> str | None:
         """The value of a header, by its name in lower case. Raises Repeated when there is more than one."""
@@ -65,9 +85,12 @@ class Headers:
         return f"Headers({', '.join(name for name, _ in self._pairs)})"
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request as it came: `path` still percent-encoded, `query` without its `?`, `peer` the client's address."""
+class Request(msgspec.Struct, frozen=True):
+    """A request as it came: `path` still percent-encoded, `query` without its `?`, `peer` the client's address.
+
+    A Content-Length is not among the headers: it said how the body travelled. Requests that come one after the other
+    with the same head share their `headers`.
+    """
 
     method: str
     path: str
@@ -77,16 +100,15 @@ class Request:
     peer: str
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """A whole answer. How it is framed (its length, whether the connection lives on) is the server's to say."""
 
     status: int
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] | Lines = ()
     body: bytes = b""
 
 
-def field_lines(headers: Sequence[tuple[str, str]], not_these: frozenset[str]) -> str:
+def field_lines(headers: Sequence[tuple[str, str]], not_these: frozenset[str]) -> Lines:
     """The lines of a head. Raises ValueError for what would break it, and for any of the names in `not_these`."""
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
     # A line break that makes two good lines out of one shows in the count; a colon in a name below.
@@ -95,7 +117,7 @@ def field_lines(headers: Sequence[tuple[str, str]], not_these: frozenset[str]) -
     for name, _ in headers:
         if ":" in name or name.lower() in not_these:
             raise ValueError("a header has a name that is not the caller's to send")
-    return lines
+    return Lines(lines.encode("latin-1"))
 
 
 _LINES = re.compile(r"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [\t\x20-\x7e\x80-\xff]*\r\n)*")

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from sidecar import tasks
 from sidecar.admit.caller import Authenticator, authenticator
 from sidecar.admit.fetch import MAX_BYTES
 from sidecar.admit.hosts import Hosts
+from sidecar.admit.refusal import NotYet
 from sidecar.caller import Caller
 from sidecar.downstream.guard import Guard, error_response
 from sidecar.downstream.hosted import Hosted
@@ -25,7 +26,7 @@ from sidecar.downstream.shared import Shared
 from sidecar.errors import SidecarError, StartError
 from sidecar.events import SessionsOpen
 from sidecar.http.client import HttpClient, parse
-from sidecar.http.server import Exchange, Gone, HttpServer, Limits
+from sidecar.http.server import Exchange, HttpServer, Limits
 from sidecar.http.values import Headers, Repeated, Request, Response
 from sidecar.jsonrpc import Message
 from sidecar.policy.bundle import Bundle
@@ -48,8 +49,10 @@ DRAIN: Final = 20.0
 class Backend(Protocol):
     """Whoever answers requests that were admitted."""
 
-    async def handle(self, request: Request, exchange: Exchange, caller: Principal | None) -> None:
-        """Answer one request."""
+    def handle(
+        self, request: Request, exchange: Exchange, caller: Principal | None
+    ) -> Coroutine[Any, Any, None] | None:  # fmt: skip
+        """Answer one request, or give back what has to be awaited for that."""
 
     def tools_changed(self) -> None:
         """Tell clients that listen for it that the list of tools changed."""
@@ -74,25 +77,34 @@ class Front:
         """The refusal of a request by its head, or None."""
         return self.guard.admit(method, target, headers)
 
-    async def handle(self, request: Request, exchange: Exchange) -> None:
-        """Answer one request. A defect of ours ends that one and no other: there are other agents here."""
-        try:
-            caller = await self.guard.caller(request.headers)
-            if isinstance(caller, Response):
-                exchange.send(caller)
-            else:
-                await self.backend.handle(request, exchange, caller)
-        except Repeated as problem:
-            exchange.send(error_response(400, f"the header {problem.name} stands twice"))
-        except Gone:
+    def handle(self, request: Request, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
+        """Answer one request, or give back what has to be awaited for that."""
+        caller = self.guard.caller_at_once(request.headers)
+        if isinstance(caller, NotYet):
+            return self._wait(request, exchange)
+        return self._go_on(request, exchange, caller)
+
+    def failed(self, exchange: Exchange, error: Exception) -> None:
+        """A defect of ours ends one request and no other: there are other agents here."""
+        if isinstance(error, Repeated):
+            exchange.send(error_response(400, f"the header {error.name} stands twice"))
             return
-        except asyncio.CancelledError:
-            if not exchange.gone:
-                raise
-        except Exception:
-            log.critical("internal error, one request is refused", exc_info=True)
-            if not exchange.gone:
-                exchange.abort()
+        log.critical("internal error, one request is refused", exc_info=error)
+        if not exchange.gone:
+            exchange.abort()
+
+    async def _wait(self, request: Request, exchange: Exchange) -> None:
+        work = self._go_on(request, exchange, await self.guard.caller(request.headers))
+        if work is not None:
+            await work
+
+    def _go_on(
+        self, request: Request, exchange: Exchange, caller: Principal | None | Response
+    ) -> Coroutine[Any, Any, None] | None:  # fmt: skip
+        if isinstance(caller, Response):
+            exchange.send(caller)
+            return None
+        return self.backend.handle(request, exchange, caller)
 
 
 async def serve(parts: Parts, who: Authenticator, asked_to_stop: asyncio.Event) -> int:
@@ -102,7 +114,9 @@ async def serve(parts: Parts, who: Authenticator, asked_to_stop: asyncio.Event) 
     front = Front()
     limits = Limits(body=parts.settings.max_message)
     try:
-        server = await HttpServer.start(listen.address.host, listen.address.port, front.handle, limits, front.admit)
+        server = await HttpServer.start(
+            listen.address.host, listen.address.port, front.handle, limits, front.admit, front.failed
+        )
     except OSError as error:
         raise StartError(
             f"cannot listen on {listen.address}: {error.strerror}; give another --bind or --port"

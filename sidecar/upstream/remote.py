@@ -9,9 +9,9 @@ from urllib.parse import urljoin
 
 from sidecar.endtoend import Fields
 from sidecar.framing import TooLong
-from sidecar.http.client import Answer, HttpClient, Origin, parse
+from sidecar.http.client import OURS, Answer, Asking, HttpClient, Origin, RequestStart, parse
 from sidecar.http.sse import Event, EventReader
-from sidecar.http.values import Headers
+from sidecar.http.values import Headers, field_lines
 
 MAX_REFUSAL: Final = 64 << 10
 """Bytes of an answer with an error status that are looked at."""
@@ -38,6 +38,14 @@ class Remote:
     async def send(self, method: str, headers: Fields, body: bytes = b"", *, target: str | None = None) -> Answer:
         """Make a request. Raises `Unreachable` when it certainly did not arrive, `Lost` when it may have."""
         return await self._client.send(method, target or self.target, headers, body)
+
+    def head(self, method: str, headers: Fields) -> RequestStart:
+        """What requests with these headers begin with. Raises ValueError for what cannot be sent."""
+        return self._client.head(method, self.target, field_lines(headers, OURS))
+
+    def ask(self, head: RequestStart, body: bytes, asking: Asking) -> None:
+        """Make a request without waiting for its answer."""
+        self._client.ask(head, body, asking)
 
     async def events(self, answer: Answer) -> AsyncIterator[Event | TooLong]:
         """The events of a stream, as they come. Raises `Lost`, and ValueError for what is not UTF-8."""

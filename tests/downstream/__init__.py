@@ -84,6 +84,12 @@ class Client:
     def is_last(self) -> bool:
         return False
 
+    def run(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(work)
+
+    def failed(self, exchange: Exchange, error: Exception) -> None:
+        raise error
+
     def leave(self) -> None:
         self.exchange.client_left()
 

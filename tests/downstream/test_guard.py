@@ -61,7 +61,7 @@ def test_a_header_that_stands_twice_is_refused(name: str) -> None:
 def test_nobody_is_let_in_while_we_are_about_to_end() -> None:
     refused = admit("POST", "/mcp", *GOOD.items(), draining=True)
     assert refused is not None
-    assert (refused.status, dict(refused.headers)["retry-after"]) == (503, "1")
+    assert (refused.status, ("retry-after", "1") in refused.headers) == (503, True)
 
 
 def test_where_nobody_has_to_say_who_they_are_nobody_is_anybody() -> None:

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sidecar.framing import TooLong
-from sidecar.http.client import HttpClient, Lost, Origin, Unreachable, parse
+from sidecar.http.client import OURS, Asking, HttpClient, Lost, Origin, Unreachable, parse
 from sidecar.http.server import Exchange
-from sidecar.http.values import Request, Response
+from sidecar.http.values import Request, Response, field_lines
 from tests.engine import soon
 from tests.http import defects, serving
 
@@ -125,7 +125,7 @@ def test_a_request_has_what_it_needs_and_what_the_caller_gave() -> None:
     async def test() -> None:
         async with scripted() as (script, client):
             answer = await client.send("POST", "/a?b", [("x-a", "b"), ("X-C", "ü")], b"{}")
-            assert (answer.status, answer.headers.get("content-length")) == (200, "2")
+            assert (answer.status, answer.headers.get("content-length")) == (200, None)
             assert await answer.read(10) == b"ok"
             assert script.heads[0].decode("latin-1").split("\r\n") == [
                 "POST /a?b HTTP/1.1", f"host: {client._origin.host_header}", "accept-encoding: identity",
@@ -439,6 +439,62 @@ def test_a_send_that_is_cancelled_as_its_answer_comes_harms_no_other() -> None:
             # The connection is free already, and another's before the task learns that it was cancelled.
             assert await (await client.send("GET", "/other", [])).read(10) == b"ok"
             assert (sending.cancelled(), len(script.connections)) == (True, 1)
+
+    run(test)
+
+
+class Heard:
+    """What is heard of a request that nobody waits for."""
+
+    def __init__(self) -> None:
+        self.bodies: list[object] = []
+        self.problems: list[Exception] = []
+
+    def asking(self) -> Asking:
+        return Asking(lambda answer: self.bodies.append(answer.whole(10)), self.problems.append)
+
+
+def test_who_does_not_wait_is_called_back_with_the_answer() -> None:
+    async def test() -> None:
+        async with scripted(OK, OK, OK.replace(b": 2", b": 3") + b"!", None) as (script, client):
+            heard = Heard()
+            head = client.head("POST", "/x", field_lines([("x-a", "b")], OURS))
+            for _ in range(3):
+                known = len(heard.bodies)
+                client.ask(head, b"", heard.asking())
+                await soon(lambda known=known: len(heard.bodies) > known)  # type: ignore[misc] # mypy reads no such lambda
+            assert (heard.bodies, len(script.connections)) == ([b"ok", b"ok", b"ok!"], 1)
+            client.ask(head, b"", heard.asking())
+            await soon(lambda: heard.problems)
+            assert isinstance(heard.problems[0], Lost)
+
+    run(test)
+
+
+def test_who_does_not_wait_hears_that_nobody_is_reached() -> None:
+    async def test() -> None:
+        async with serving() as server:
+            port = server.port
+        client, heard = HttpClient(Origin(False, "127.0.0.1", port)), Heard()
+        client.ask(client.head("GET", "/", field_lines((), OURS)), b"", heard.asking())
+        await soon(lambda: heard.problems)
+        assert isinstance(heard.problems[0], Unreachable)
+
+    run(test)
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_a_request_that_is_given_up_is_not_heard_of_and_its_connection_ends(sent: bool) -> None:
+    async def test() -> None:
+        async with scripted(b"") as (script, client):
+            heard = Heard()
+            asking = heard.asking()
+            client.ask(client.head("GET", "/", field_lines((), OURS)), b"", asking)
+            if sent:
+                await soon(lambda: script.heads)
+            asking.give_up()
+            await soon(lambda: not client._every and not client._connecting)
+            assert (heard.bodies, heard.problems) == ([], [])
 
     run(test)
 

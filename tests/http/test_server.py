@@ -59,7 +59,7 @@ def test_a_request_arrives_as_it_was_sent() -> None:
         assert (request.method, request.path, request.query) == ("POST", "/a%2Fb/../c", "d=%20e&f")
         assert (request.body, request.peer) == (b"{}", "127.0.0.1")
         assert list(request.headers) == [
-            ("host", "h:1"), ("x-a", "b"), ("x-a", "ä"), ("x-empty", ""), ("content-length", "2")
+            ("host", "h:1"), ("x-a", "b"), ("x-a", "ä"), ("x-empty", "")
         ]  # fmt: skip
 
     uvloop.run(test())
@@ -190,6 +190,103 @@ def test_a_defect_of_the_one_who_admits_is_reported_and_refuses() -> None:
         await server.close(0)
         assert isinstance(found[0]["exception"], LookupError)
         assert not asked
+
+    uvloop.run(test())
+
+
+def test_a_head_that_comes_again_means_the_same_whatever_the_length_of_its_body() -> None:
+    async def test() -> None:
+        seen: list[Request] = []
+
+        async def handler(request: Request, exchange: Exchange) -> None:
+            seen.append(request)
+            exchange.send(Response(204))
+
+        async with serving(handler) as server, wire(server.port) as client:
+            for body in (b"a", b"", b"x" * 100_000, b"12"):
+                client.send(post(body, b"X-A: b\r\n"))
+                await client.answer()
+            client.send(post(b"a", b"X-A: c\r\n"))
+            await client.answer()
+        assert [request.body for request in seen] == [b"a", b"", b"x" * 100_000, b"12", b"a"]
+        assert [request.headers.get("x-a") for request in seen] == ["b", "b", "b", "b", "c"]
+
+    uvloop.run(test())
+
+
+@pytest.mark.parametrize("length", [b"", b"+1", b"1 1", b"0x1", b"1,1", b"\xb9", b"1\r\nContent-Length: 1", b"0" * 16])
+def test_a_head_that_is_like_the_last_but_has_no_good_length_is_refused(length: bytes) -> None:
+    async def test() -> None:
+        async with serving() as server, wire(server.port) as client:
+            client.send(post(b"a"))
+            assert (await client.answer())[0] == 200
+            client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %b\r\n\r\na" % length)
+            assert (await client.answer())[0] == 400
+
+    uvloop.run(test())
+
+
+def test_a_handler_may_answer_at_once_or_when_something_calls_back() -> None:
+    async def test() -> None:
+        waiting: list[Exchange] = []
+
+        def handler(request: Request, exchange: Exchange) -> None:
+            if request.path == "/later":
+                exchange.keep()
+                waiting.append(exchange)
+            else:
+                exchange.send(Response(200, (), b"now"))
+
+        async with serving(handler) as server, wire(server.port) as client:
+            client.send(post(b"a") * 3)
+            assert [(await client.answer())[2] for _ in range(3)] == [b"now"] * 3
+            client.send(post(b"a").replace(b"/ ", b"/later ", 1))
+            await soon(lambda: waiting)
+            assert (server.active, server.held) == (1, 1)
+            waiting[0].send(Response(200, (), b"later"))
+            assert (await client.answer())[2] == b"later"
+            assert (server.active, server.held) == (0, 0)
+            client.send(post(b"a").replace(b"/ ", b"/later ", 1))
+            await soon(lambda: len(waiting) == 2)
+            client.writer.close()
+            await soon(lambda: server.active == server.held == 0)
+            assert waiting[1].gone
+
+    uvloop.run(test())
+
+
+def test_a_task_may_hand_over_to_another() -> None:
+    async def test() -> None:
+        go_on = asyncio.Event()
+
+        async def second(exchange: Exchange) -> None:
+            await go_on.wait()
+            exchange.send(Response(200, (), b"second"))
+
+        async def first(request: Request, exchange: Exchange) -> None:
+            exchange.keep()
+            exchange.run(second(exchange))
+            asyncio.get_running_loop().call_later(0, go_on.set)
+
+        async with serving(first) as server, wire(server.port) as client:
+            client.send(post(b"a") * 2)
+            assert [(await client.answer())[2] for _ in range(2)] == [b"second"] * 2
+
+    uvloop.run(test())
+
+
+def test_a_handler_that_fails_at_once_is_reported_and_refuses() -> None:
+    def broken(request: Request, exchange: Exchange) -> None:
+        raise LookupError("a defect")
+
+    async def test() -> None:
+        server = await HttpServer.start("127.0.0.1", 0, broken)
+        found = defects()
+        async with wire(server.port) as client:
+            client.send(GET)
+            assert (await client.answer())[0] == 500
+        await server.close(0)
+        assert isinstance(found[0]["exception"], LookupError)
 
     uvloop.run(test())
 

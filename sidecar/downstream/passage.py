@@ -1,0 +1,182 @@
+"""One POST on its way to a server over HTTP and back, without a task where nothing has to be awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec, Protocol
+
+from sidecar.downstream.passing import Passing, Tracked, send_error, unanswered
+from sidecar.downstream.post import Post, first_word
+from sidecar.errors import SidecarError
+from sidecar.http.client import Answer, Asking, Lost, Unreachable
+from sidecar.http.server import Exchange
+from sidecar.http.values import Request
+from sidecar.protocol import Outcome
+from sidecar.upstream.remote import GONE, LOST
+
+
+class Way(Protocol):
+    """What a passage needs of whoever serves the client."""
+
+    passing: Passing
+
+    def ask(self, post: Post, request: Request, asking: Asking) -> None:
+        """Send what goes on to the server."""
+
+    def reserve(self) -> None:
+        """Keep room for a session that the server may open. Raises `SidecarError` where there is none."""
+
+    def opened(self, answer: Answer | None, post: Post, tracked: Tracked) -> None:
+        """The server answered, or did not, where room was kept: it may have opened a session."""
+
+
+_Given = ParamSpec("_Given")
+
+
+def _contained(
+    step: Callable[Concatenate[Passage, _Given], None],
+) -> Callable[Concatenate[Passage, _Given], None]:
+    """A step whose defects end its own request and no other: it is called by what serves others too."""
+
+    @wraps(step)
+    def contained(passage: Passage, /, *given: _Given.args, **named: _Given.kwargs) -> None:
+        try:
+            step(passage, *given, **named)
+        except Exception as error:  # noqa: BLE001 - it is told to the exchange, whatever it is
+            passage.failed(error)
+
+    return contained
+
+
+class Passage:
+    """Takes one POST through; `over` is called once, when nothing of it is left."""
+
+    __slots__ = (
+        "_answer", "_asking", "_exchange", "_is_over", "_over", "_post", "_request", "_reserved", "_task", "_tracked",
+        "_way",
+    )  # fmt: skip
+
+    def __init__(
+        self, way: Way, post: Post, tracked: Tracked, request: Request, exchange: Exchange, over: Callable[[], object]
+    ) -> None:  # fmt: skip
+        self._way = way
+        self._post = post
+        self._tracked = tracked
+        self._request = request
+        self._exchange = exchange
+        self._over = over
+        self._asking: Asking | None = None
+        self._answer: Answer | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_over = self._reserved = False
+
+    @_contained
+    def begin(self) -> None:
+        """Have the messages judged, and go on."""
+        self._exchange.keep()
+        post = self._post
+        if post.is_stateless:
+            # There the end of the connection is how a client cancels.
+            self._exchange.on_gone(self._gone)
+        self._tracked.session.from_client(self._request.body, post.route, post.look)
+        if post.is_known:
+            self._known()
+        else:
+            self._task = self._exchange.run(post.known())
+            self._task.add_done_callback(self._judged)
+
+    def failed(self, error: Exception) -> None:
+        """A defect of ours: give everything up."""
+        self._exchange.failed(error)
+        self._give_up()
+
+    # What is called back.
+
+    @_contained
+    def _judged(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if task.cancelled():
+            self._give_up()
+        else:
+            self._known()
+
+    def _known(self) -> None:
+        if self._is_over:
+            return
+        post = self._post
+        if post.onward is None:
+            self._exchange.send(first_word(post))
+            self._end()
+            return
+        if not post.is_stateless:
+            # The server is to see that nobody reads any more, as it would without us. To end or go on is its choice.
+            self._exchange.on_gone(self._gone)
+        if post.hello:
+            try:
+                self._way.reserve()
+            except SidecarError as problem:
+                send_error(self._exchange, self._tracked.session, post, str(problem), Outcome.ERROR)
+                self._end()
+                return
+            self._reserved = True
+        self._asking = Asking(self._answered, self._unasked)
+        self._way.ask(post, self._request, self._asking)
+
+    @_contained
+    def _answered(self, answer: Answer) -> None:
+        self._answer, self._asking = answer, None
+        self._opened(answer)
+        work = self._way.passing.answer(answer, self._post, self._tracked, self._exchange)
+        if work is None:
+            self._end()
+        else:
+            self._task = self._exchange.run(work)
+            self._task.add_done_callback(self._passed)
+
+    @_contained
+    def _unasked(self, problem: Unreachable | Lost) -> None:
+        self._asking = None
+        self._opened(None)
+        text, outcome = (GONE, Outcome.ERROR) if isinstance(problem, Unreachable) else (LOST, Outcome.UNKNOWN)
+        send_error(self._exchange, self._tracked.session, self._post, text, outcome)
+        self._end()
+
+    @_contained
+    def _passed(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        # What was left unfinished, because the server ends or the stream has to, must not be taken for whole.
+        self._exchange.abort()
+        self._end()
+
+    @_contained
+    def _gone(self) -> None:
+        """The client left."""
+        self._give_up()
+
+    # The end.
+
+    def _give_up(self) -> None:
+        if self._asking is not None:
+            self._asking.give_up()
+        if self._task is not None:
+            self._task.cancel()
+        self._end()
+
+    def _opened(self, answer: Answer | None) -> None:
+        if self._reserved:
+            self._reserved = False
+            self._way.opened(answer, self._post, self._tracked)
+
+    def _end(self) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
+        self._opened(None)
+        if self._answer is not None:
+            self._answer.abort()
+        if self._post.onward is not None and not self._post.resumable:
+            # Nobody can come back for what has not been answered.
+            unanswered(self._tracked.session, self._post, LOST)
+        self._over()

@@ -1,0 +1,41 @@
+"""The last head that came on a connection, and what it says: most peers say the same again and again."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Generic, TypeVar
+
+LONGEST: Final = 8 << 10
+"""Bytes of a head that is remembered: there may be many connections."""
+
+Read = TypeVar("Read")
+
+
+class Remembered(Generic[Read]):
+    """Knows a head again by its bytes: all but the digits of its Content-Length have to be the very same."""
+
+    __slots__ = ("_after", "_before", "_read")
+
+    def __init__(self) -> None:
+        self._read: Read | None = None
+        self._before = self._after = b""
+
+    def keep(self, head: bytes, read: Read) -> None:
+        """Keep what a head says: one that was read, found good, and frames its body with one Content-Length."""
+        found = _LENGTH.search(head)
+        assert found is not None  # it has one
+        if len(head) <= LONGEST:
+            self._before, self._after, self._read = head[: found.start(1)], head[found.end(1) :], read
+
+    def recall(self, head: bytes) -> tuple[Read, int] | None:
+        """What a head says, and its Content-Length, where it is the one that is remembered."""
+        read = self._read
+        if read is None or not head.startswith(self._before) or not head.endswith(self._after):
+            return None
+        digits = head[len(self._before) : -len(self._after)]
+        return (read, int(digits)) if digits.isdigit() and len(digits) <= _DIGITS else None
+
+
+_DIGITS: Final = 15
+"""As many as a Content-Length may have where it is read."""
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n", re.IGNORECASE)
