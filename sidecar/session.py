@@ -141,7 +141,8 @@ class Session:
         self._announce = announce or (lambda message: route.to_client(message.raw))
         self._requests: Inflight[_Pending] = Inflight()
         self._asked_of_client: Inflight[_Plain] = Inflight()
-        self._answered: OrderedDict[Id, _Pending] | None = OrderedDict() if resumable else None
+        # Whether each was a list, where answers may come again.
+        self._answered: OrderedDict[Id, bool] | None = OrderedDict() if resumable else None
         self._announces = False
 
     # From the client.
@@ -366,7 +367,7 @@ class Session:
             self._drop("an answer that no request waits for", deliver)
             return
         if self._answered is not None:
-            self._answered[response.id] = pending
+            self._answered[response.id] = type(pending) is _Listing
             if len(self._answered) > MAX_ANSWERED:
                 self._answered.popitem(last=False)
         to_client = deliver or pending.route.to_client
@@ -375,29 +376,29 @@ class Session:
             self._gate.settle(pending.forward, protocol.outcome(response), lambda: to_client(response.raw))
             return
         if type(pending) is _Listing and response.error is None:
-            self._list(response, pending, to_client)
+            self._list(response, to_client, first=pending.first)
             return
         if type(pending) is _Hello:
             self._announces = protocol.can_announce_tools(response)
             self.revision = protocol.agreed_revision(response)
         to_client(response.raw)
 
-    def _again(self, response: Response, answered: _Pending | None, deliver: Deliver | None) -> None:
+    def _again(self, response: Response, was_list: bool | None, deliver: Deliver | None) -> None:
         """An answer that was settled before: it is shown again and settles nothing."""
-        if answered is None:
+        to_client = deliver or self._route.to_client
+        if was_list is None:
             self._drop("an answer that no request waited for", deliver)
-        elif response.error is None and (isinstance(answered, _Listing) or protocol.listed_tools(response)):
+        elif response.error is None and (was_list or protocol.listed_tools(response)):
             # Its id may have been used again since: what is a list is shown as one, whatever was asked under it last.
-            listing = answered if isinstance(answered, _Listing) else _Listing(answered.route, first=False)
-            self._list(response, listing, deliver or answered.route.to_client)
+            self._list(response, to_client, first=False)
         else:
-            (deliver or answered.route.to_client)(response.raw)
+            to_client(response.raw)
 
-    def _list(self, response: Response, listing: _Listing, to_client: Send) -> None:
+    def _list(self, response: Response, to_client: Send, *, first: bool) -> None:
         """Show the client what it may see of a list."""
         tools = protocol.listed_tools(response)
         answer = response.result if type(response.result) is dict else {}
-        whole = listing.first and answer.get("nextCursor") is None
+        whole = first and answer.get("nextCursor") is None
         self._emit(Listed(self._server, tools, whole))
         if self._gate.filters:
             self._gate.filter(tools, self.caller, lambda hidden: to_client(_filtered(response, hidden)))

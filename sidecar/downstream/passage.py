@@ -81,11 +81,7 @@ class Passage:
             # There the end of the connection is how a client cancels.
             self._exchange.on_gone(self._gone)
         self._tracked.session.from_client(self._request.body, post.route, post.look)
-        if post.is_known:
-            self._known()
-        else:
-            self._task = self._exchange.run(post.known())
-            self._task.add_done_callback(self._judged)
+        post.when_known(self._known)
 
     def failed(self, error: Exception) -> None:
         """A defect of ours: give everything up."""
@@ -95,13 +91,6 @@ class Passage:
     # What is called back.
 
     @_contained
-    def _judged(self, task: asyncio.Task[None]) -> None:
-        self._task = None
-        if task.cancelled():
-            self._give_up()
-        else:
-            self._known()
-
     def _known(self) -> None:
         if self._is_over:
             return

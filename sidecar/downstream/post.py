@@ -48,10 +48,15 @@ class Post:
         self._mirrors = headers.once(_mirrors)
         self.is_stateless = headers.once(is_stateless)
         """True for a revision that has no sessions."""
-        self._known: asyncio.Future[None] | None = None
         self._is_known = False
+        self._when_known: Callable[[], None] | None = None
         self._later = later
-        self.route = Route(self._reply, self._go_on, self._settle, self._refuse, given_up)
+        self._given_up = given_up
+
+    @property
+    def route(self) -> Route:
+        """The way of its messages. Not kept here: it holds this, and the two would hold each other."""
+        return Route(self._reply, self._go_on, self._settle, self._refuse, self._given_up)
 
     @property
     def revision(self) -> str:
@@ -68,16 +73,18 @@ class Post:
             self.hello = message.method == protocol.INITIALIZE
             self.listens = message.method == protocol.LISTEN
 
-    @property
-    def is_known(self) -> bool:
-        """True when the first word was said."""
-        return self._is_known
+    def when_known(self, callback: Callable[[], None]) -> None:
+        """Call back once the first word is said, at once where it was."""
+        if self._is_known:
+            callback()
+        else:
+            self._when_known = callback
 
     async def known(self) -> None:
         """Wait for the first word."""
-        if not self._is_known:
-            self._known = asyncio.get_running_loop().create_future()
-            await self._known
+        said = asyncio.get_running_loop().create_future()
+        self.when_known(lambda: None if said.done() else said.set_result(None))
+        await said
 
     def _reply(self, message: bytes) -> None:
         if self.onward is not None:
@@ -98,8 +105,9 @@ class Post:
 
     def _settle(self) -> None:
         self._is_known = True
-        if self._known is not None and not self._known.done():
-            self._known.set_result(None)
+        callback, self._when_known = self._when_known, None
+        if callback is not None:
+            callback()
 
 
 def _mirrors(headers: Headers) -> Mapping[str, str | None]:

@@ -167,6 +167,7 @@ class Exchange:
 
     def _finish(self, closes: bool) -> None:
         self._finished = True
+        self._callbacks = ()
         self._outlet.answered(closes=closes)
 
 
