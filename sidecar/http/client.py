@@ -142,12 +142,7 @@ class Answer:
 
     def whole(self, limit: int) -> bytes | TooLong | None:
         """The body where all of it has come already, once; of one longer than `limit` only its ends."""
-        if not self._complete:
-            return None
-        body = Body(limit)
-        for piece in self._take():
-            body.add(piece)
-        return body.whole()
+        return self._collected(limit) if self._complete else None
 
     async def read(self, limit: int) -> bytes | TooLong:
         """The whole body; of one longer than `limit` only its ends. Raises Lost."""
@@ -197,6 +192,15 @@ class Answer:
         """Nothing more will come, and that was not all."""
         self._error = why
         self._wake()
+
+    def _collected(self, limit: int) -> bytes | TooLong:
+        pieces = self._take()
+        if len(pieces) == 1 and len(pieces[0]) <= limit:
+            return pieces[0]  # as most come
+        body = Body(limit)
+        for piece in pieces:
+            body.add(piece)
+        return body.whole()
 
     def _take(self) -> list[bytes]:
         pieces, self._pieces = self._pieces, []

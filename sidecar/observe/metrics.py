@@ -59,7 +59,8 @@ class Metrics:
     def __init__(self, server: str, opa_version: str) -> None:
         self.registry = registry = CollectorRegistry()
         self._server = server
-        self._tools: set[str] = set()
+        self._tools: dict[str, str] = {}
+        """Known tools, as they are shown."""
         self._clients: set[str] = set()
         self._children: dict[tuple[Any, ...], Any] = {}
         self._counted: dict[tuple[Any, ...], _Counted] = {}
@@ -204,7 +205,7 @@ class Metrics:
         for tool in tools:
             if len(self._tools) >= MAX_TOOLS:
                 return
-            self._tools.add(tool)
+            self._tools[tool] = shown(tool)
 
     def _client(self, name: str) -> str:
         if name and (name in self._clients or len(self._clients) < MAX_CLIENTS):
@@ -213,7 +214,7 @@ class Metrics:
         return OTHER
 
     def _tool(self, name: str) -> str:
-        return shown(name) if name in self._tools else OTHER
+        return self._tools.get(name, OTHER)
 
     def _child(self, metric: Any, *labels: str) -> Any:
         # labels() of the library takes longer than all the rest of an update.
