@@ -12,8 +12,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, TypeAlias
 
-import msgspec
-
 from sidecar import jsonrpc, protocol
 from sidecar.batch import Joint, Parted
 from sidecar.caller import Caller
@@ -32,92 +30,32 @@ from sidecar.jsonrpc import (
     Request,
     Response,
 )
+from sidecar.pending import (
+    ASKED,
+    Call,
+    Hello,
+    Listing,
+    Pending,
+    Plain,
+    Route,
+    Send,
+    Subscription,
+    element,
+    is_here,
+    is_judged,
+    pending_of,
+    unheard,
+)
 from sidecar.protocol import Outcome, ToolCall
 from sidecar.text import shown
-from sidecar.verdict import Forward, Trial, Verdict
+from sidecar.verdict import Forward, Verdict
 
 MAX_ANSWERED: Final = 1_000
 """Answers of one session that may be seen again, because a stream that broke is replayed."""
 
-Send: TypeAlias = Callable[[bytes], None]
 Look: TypeAlias = Callable[[Message], None]
 Deliver: TypeAlias = Callable[[bytes | None], None]
 """Gets what becomes of one message of the server, once: the bytes for the client, or None when it goes no further."""
-
-
-def _nothing() -> None:
-    """Nothing becomes of a message."""
-
-
-def _nowhere(message: bytes) -> None:
-    """Nobody waits for this answer any more."""
-
-
-class Route(msgspec.Struct, frozen=True):
-    """The way of one message of the client, and of the answer to it.
-
-    Exactly one is called for each message: `to_server` with what is sent on, `to_client` with our own answer, `refuse`
-    with our answer to what cannot be taken (`to_client` where there is none), or `nothing`. A batch may have both an
-    answer and a part that is sent on, in this order. A request that was sent on is answered by `to_client` later,
-    unless its answer is delivered elsewhere. Where the client gives it up, `given_up` hears of it and nothing comes
-    after that; without a `given_up` its answer may still come. `has_left` gives False while what was sent on can be
-    held back by calling `nothing` or `to_client`.
-    """
-
-    to_client: Send
-    to_server: Send
-    nothing: Callable[[], None] = _nothing
-    refuse: Send | None = None
-    given_up: Callable[[Id], None] | None = None
-    has_left: Callable[[], bool] | None = None
-
-
-class _Plain(msgspec.Struct, frozen=True):
-    """A request that is no call, forwarded and outstanding."""
-
-    route: Route
-
-
-class _Hello(_Plain, frozen=True):
-    """The request `initialize`."""
-
-
-class _Subscription(_Plain, frozen=True):
-    """A request that stays open and brings news; `tools` when it asked for changes of the list of tools."""
-
-    tools: bool
-
-
-class _Listing(_Plain, frozen=True):
-    """A request for the list of tools, or a page of it."""
-
-    first: bool
-
-
-class _Call(msgspec.Struct):
-    """A call: it is being judged in `trial` until there is a `forward`; from then on the server has it."""
-
-    route: Route
-    trial: Trial | None = None
-    forward: Forward | None = None
-
-
-_Pending: TypeAlias = _Plain | _Call
-
-
-def _is_judged(pending: _Pending) -> bool:
-    """True for a call that is being judged."""
-    return type(pending) is _Call and pending.forward is None
-
-
-def _is_here(pending: _Pending) -> bool:
-    """True for a request that the server has not got: it is being judged, or waits for the rest of its batch."""
-    has_left = pending.route.has_left
-    return _is_judged(pending) or (has_left is not None and not has_left())
-
-
-_ASKED: Final = _Plain(Route(lambda _: None, lambda _: None))
-"""A request of the server: its answer goes where every answer of the client goes."""
 
 
 class Session:
@@ -139,8 +77,8 @@ class Session:
         self._emit = emit
         self._route = route
         self._announce = announce or (lambda message: route.to_client(message.raw))
-        self._requests: Inflight[_Pending] = Inflight()
-        self._asked_of_client: Inflight[_Plain] = Inflight()
+        self._requests: Inflight[Pending] = Inflight()
+        self._asked_of_client: Inflight[Plain] = Inflight()
         # Whether each was a list, where answers may come again.
         self._answered: OrderedDict[Id, bool] | None = OrderedDict() if resumable else None
         self._announces = False
@@ -201,16 +139,16 @@ class Session:
                 route.nothing()
 
         parted = Parted(len(batch.elements), done)
-        for place, element in enumerate(batch.elements):
-            one = _element(parted, place, route)
+        for place, one in enumerate(batch.elements):
+            way = element(parted, place, route)
             try:
-                if isinstance(element, InvalidMessage):
-                    raise element
-                if isinstance(element, Request) and element.method == protocol.INITIALIZE:
-                    raise InvalidMessage(INVALID_REQUEST, "initialize stands in no batch", element.id)
-                self._from_client(element, one, look)
+                if isinstance(one, InvalidMessage):
+                    raise one
+                if isinstance(one, Request) and one.method == protocol.INITIALIZE:
+                    raise InvalidMessage(INVALID_REQUEST, "initialize stands in no batch", one.id)
+                self._from_client(one, way, look)
             except InvalidMessage as problem:
-                self.refuse(problem, one)
+                self.refuse(problem, way)
 
     def _request(self, request: Request, route: Route) -> None:
         protocol.check_method(request)
@@ -225,12 +163,12 @@ class Session:
             self._call(protocol.tool_call(request), route)
             return
         self._gate.conclude()  # calls that came before this go before it
-        self._requests.open(request.id, _pending(request, route))
+        self._requests.open(request.id, pending_of(request, route))
         self._emit(Passed(self._server, request.method))
         route.to_server(request.raw)
 
     def _call(self, call: ToolCall, route: Route) -> None:
-        pending = _Call(route)
+        pending = Call(route)
 
         def deliver(verdict: Verdict) -> None:
             pending.trial = None  # or the two would hold each other
@@ -268,7 +206,7 @@ class Session:
         if found is None:
             return False
         id_, pending = found
-        if _is_here(pending):
+        if is_here(pending):
             # By a twin of its id too: a server that reads "7" as 7 would run the call after this cancel came first.
             self._requests.close(id_)
             self._let_go(pending)
@@ -277,7 +215,7 @@ class Session:
         if self._requests.get(named) is None:
             return False  # a twin of its id: whether that ends it is the server's to say
         hears = pending.route.given_up
-        late = _unheard(pending) if hears is not None else pending
+        late = unheard(pending) if hears is not None else pending
         oldest = self._requests.cancel(named, late)
         if oldest is not None:
             self._let_go(oldest)
@@ -285,11 +223,11 @@ class Session:
             hears(id_)
         return False
 
-    def _let_go(self, pending: _Pending, outcome: Outcome = Outcome.UNKNOWN) -> None:
+    def _let_go(self, pending: Pending, outcome: Outcome = Outcome.UNKNOWN) -> None:
         """No answer will come to a request: settle it, by `outcome` where the server got it."""
-        if isinstance(pending, _Call):
+        if isinstance(pending, Call):
             if pending.forward is not None:
-                self._gate.settle(pending.forward, Outcome.ERROR if _is_here(pending) else outcome)
+                self._gate.settle(pending.forward, Outcome.ERROR if is_here(pending) else outcome)
             elif pending.trial is not None:
                 pending.trial.drop()
 
@@ -323,11 +261,11 @@ class Session:
         if self.revision not in protocol.WITH_BATCHES:
             raise InvalidMessage(INVALID_REQUEST, "this revision has no batches")
         joint = Joint(len(batch.elements), deliver) if deliver is not None else None
-        for element in batch.elements:
+        for one in batch.elements:
             try:
-                if isinstance(element, InvalidMessage):
-                    raise element
-                self._from_server(element, joint.add if joint else None, replayed)
+                if isinstance(one, InvalidMessage):
+                    raise one
+                self._from_server(one, joint.add if joint else None, replayed)
             except InvalidMessage as problem:
                 self._unreadable(problem, joint.add if joint else None)
 
@@ -356,7 +294,7 @@ class Session:
             self._say(response, deliver)
             return
         pending = self._requests.close(response.id)
-        if pending is not None and _is_here(pending):
+        if pending is not None and is_here(pending):
             self._requests.open(response.id, pending)
             self._drop("an answer to a call that it did not get", deliver)
             return
@@ -367,18 +305,18 @@ class Session:
             self._drop("an answer that no request waits for", deliver)
             return
         if self._answered is not None:
-            self._answered[response.id] = type(pending) is _Listing
+            self._answered[response.id] = type(pending) is Listing
             if len(self._answered) > MAX_ANSWERED:
                 self._answered.popitem(last=False)
         to_client = deliver or pending.route.to_client
-        if type(pending) is _Call:
+        if type(pending) is Call:
             assert pending.forward is not None  # or it would be here
             self._gate.settle(pending.forward, protocol.outcome(response), lambda: to_client(response.raw))
             return
-        if type(pending) is _Listing and response.error is None:
+        if type(pending) is Listing and response.error is None:
             self._list(response, to_client, first=pending.first)
             return
-        if type(pending) is _Hello:
+        if type(pending) is Hello:
             self._announces = protocol.can_announce_tools(response)
             self.revision = protocol.agreed_revision(response)
         to_client(response.raw)
@@ -410,7 +348,7 @@ class Session:
         if self._announces:
             self._announce(protocol.tools_changed())
         for id_, pending in self._requests.waiting():
-            if isinstance(pending, _Subscription) and pending.tools:
+            if isinstance(pending, Subscription) and pending.tools:
                 self._announce(protocol.tools_changed(id_))
 
     def _server_request(self, request: Request, deliver: Deliver | None, replayed: bool) -> None:
@@ -422,7 +360,7 @@ class Session:
             self._drop("one request too many", deliver)
             return
         else:
-            self._asked_of_client.open(request.id, _ASKED)
+            self._asked_of_client.open(request.id, ASKED)
         self._say(request, deliver)
 
     def _unreadable(self, problem: InvalidMessage, deliver: Deliver | None) -> None:
@@ -453,7 +391,7 @@ class Session:
         None when nothing waits under this id.
         """
         pending = self._requests.get(id)
-        if pending is None or _is_here(pending):
+        if pending is None or is_here(pending):
             return None
         self._requests.close(id)
         self._let_go(pending, outcome)
@@ -467,55 +405,19 @@ class Session:
 
     def close(self) -> None:
         """Nobody waits for anything any more: settle it."""
-        self._end(lambda pending, error: pending.route.nothing() if _is_here(pending) else None)
+        self._end(lambda pending, error: pending.route.nothing() if is_here(pending) else None)
 
     def server_ended(self) -> None:
         """The server is gone: answer everything that waits for it."""
         self._end(lambda pending, error: pending.route.to_client(error))
 
-    def _end(self, answer: Callable[[_Pending, bytes], None]) -> None:
+    def _end(self, answer: Callable[[Pending, bytes], None]) -> None:
         text = "the MCP server ended before it answered"
         # What is being judged comes last: once that is over its batch leaves, with whatever is still in it.
-        for id_, pending, expected in sorted(self._requests.drain(), key=lambda one: _is_judged(one[1])):
+        for id_, pending, expected in sorted(self._requests.drain(), key=lambda one: is_judged(one[1])):
             self._let_go(pending)
             if expected:
                 answer(pending, jsonrpc.error(id_, protocol.SERVER_GONE, text))
-
-
-def _element(parted: Parted, place: int, route: Route) -> Route:
-    """The way of one message of a batch: with its fellows until all are judged, then by itself."""
-
-    def to_client(message: bytes) -> None:
-        if parted.is_whole:
-            route.to_client(message)
-        else:
-            parted.put(place, answer=message)
-
-    return Route(
-        to_client,
-        to_server=lambda message: parted.put(place, onward=message),
-        nothing=lambda: parted.put(place),
-        given_up=route.given_up,
-        has_left=lambda: parted.is_whole,
-    )
-
-
-def _unheard(pending: _Pending) -> _Pending:
-    """The same request, whose answer goes nowhere."""
-    route = msgspec.structs.replace(pending.route, to_client=_nowhere)
-    return msgspec.structs.replace(pending, route=route)
-
-
-def _pending(request: Request, route: Route) -> _Plain:
-    match request.method:
-        case protocol.TOOLS_LIST:
-            return _Listing(route, first=not (request.params or {}).get("cursor"))
-        case protocol.INITIALIZE:
-            return _Hello(route)
-        case protocol.LISTEN:
-            return _Subscription(route, protocol.listens_for_tools(request))
-        case _:
-            return _Plain(route)
 
 
 def _filtered(response: Response, hidden: frozenset[str] | None) -> bytes:

@@ -26,8 +26,9 @@ from sidecar.http.server import Exchange
 from sidecar.http.values import JSON, Request, Response
 from sidecar.jsonrpc import INVALID_REQUEST, Message, Notification
 from sidecar.jsonrpc import Request as JsonRequest
+from sidecar.pending import Route
 from sidecar.principal import Principal, key_of
-from sidecar.session import Route, Session
+from sidecar.session import Session
 from sidecar.upstream.link import Link
 
 KEPT: Final = 16

@@ -25,9 +25,10 @@ from sidecar.http.server import Exchange
 from sidecar.http.sse import Event, event_bytes
 from sidecar.http.values import EVENTS, JSON, Headers, Lines, Response
 from sidecar.jsonrpc import Message
+from sidecar.pending import Route
 from sidecar.principal import Principal
 from sidecar.protocol import SERVER_GONE, Outcome
-from sidecar.session import Route, Session
+from sidecar.session import Session
 from sidecar.upstream.remote import GONE, LOST, MAX_REFUSAL, NOT_RUN, Remote, media_type, redirected
 
 OpenSession: TypeAlias = Callable[["Tracked", Principal | None, str], Session]

@@ -11,7 +11,7 @@ import msgspec
 from sidecar import jsonrpc, mirrored, protocol
 from sidecar.http.values import JSON, Headers, Response
 from sidecar.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, Batch, Id, Message, Notification, Request
-from sidecar.session import Route
+from sidecar.pending import Route
 
 SESSION: Final = "mcp-session-id"
 RESUME: Final = "last-event-id"

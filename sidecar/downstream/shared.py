@@ -22,9 +22,10 @@ from sidecar.http.server import Exchange
 from sidecar.http.values import JSON, Request, Response
 from sidecar.jsonrpc import INVALID_REQUEST, Batch, Message, Notification
 from sidecar.jsonrpc import Response as Answer
+from sidecar.pending import Route
 from sidecar.principal import Principal
 from sidecar.protocol import Outcome
-from sidecar.session import Route, Session
+from sidecar.session import Session
 from sidecar.upstream.link import Link
 
 MAX_WAITING: Final = 4 << 20

@@ -29,11 +29,12 @@ from sidecar.http.client import HttpClient, parse
 from sidecar.http.server import Exchange, HttpServer, Limits
 from sidecar.http.values import Headers, Repeated, Request, Response
 from sidecar.jsonrpc import Message
+from sidecar.pending import Route
 from sidecar.policy.bundle import Bundle
 from sidecar.principal import Principal
 from sidecar.serve.links import links, remote
 from sidecar.serve.parts import Parts, state
-from sidecar.session import Route, Session
+from sidecar.session import Session
 from sidecar.settings import Jwt, Listen
 
 log = logging.getLogger("sidecar")

@@ -10,9 +10,10 @@ from typing import Final
 from sidecar.caller import Caller
 from sidecar.downstream.stdio import StdioClient
 from sidecar.errors import StartError
+from sidecar.pending import Route
 from sidecar.policy.bundle import Bundle
 from sidecar.serve.parts import Parts, state
-from sidecar.session import Route, Session
+from sidecar.session import Session
 from sidecar.upstream.link import Link
 
 JUDGE_SECONDS: Final = 0.3

@@ -15,8 +15,9 @@ from sidecar.http.exchange import Exchange
 from sidecar.http.sse import Event, EventReader
 from sidecar.http.values import Headers, Request
 from sidecar.jsonrpc import Message
+from sidecar.pending import Route
 from sidecar.principal import Principal
-from sidecar.session import Route, Session
+from sidecar.session import Session
 from sidecar.upstream.link import Full, Received, Unanswered
 from tests.reading.world import SlowGate
 

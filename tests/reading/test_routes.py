@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.jsonrpc import Id
+from sidecar.pending import Route
 from sidecar.protocol import Outcome
-from sidecar.session import Route
 from tests.reading.world import World, encoded
 
 

@@ -10,9 +10,10 @@ from sidecar.caller import Caller
 from sidecar.enforce import Gate
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Event
+from sidecar.pending import Route
 from sidecar.policy.bundle import Bundle
 from sidecar.protocol import Outcome, ToolCall
-from sidecar.session import Route, Session
+from sidecar.session import Session
 from sidecar.verdict import Forward, Reply, Trial, Verdict
 from tests.engine import NOTHING
 
