@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import ipaddress
+import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -574,6 +577,46 @@ def test_a_kept_connection_that_the_server_closed_is_replaced() -> None:
             script.connections[0].close()
             await soon(lambda: not client._every)
             assert await (await client.send("GET", "/", [])).read(10) == b"ok"
+
+    run(test)
+
+
+class Hasty:
+    """A server in a thread that answers each connection once and closes it at once."""
+
+    def __init__(self) -> None:
+        self.closed = threading.Semaphore(0)
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listening.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):  # it is told to end by taking its socket away
+            while True:
+                connection, _ = self._listening.accept()
+                connection.recv(1 << 16)
+                connection.sendall(OK)
+                connection.close()
+                self.closed.release()
+
+    def end(self) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+
+def test_a_kept_connection_that_has_ended_is_not_used_though_the_loop_has_not_heard_of_it() -> None:
+    async def test() -> None:
+        server = Hasty()
+        client = HttpClient(Origin(False, "127.0.0.1", server.port))
+        try:
+            for _ in range(3):
+                answer = await client.send("POST", "/", [], b"{}")
+                assert await answer.read(100) == b"ok"
+                # The loop stands still until the end of the connection is there to be read.
+                assert server.closed.acquire(timeout=10)
+        finally:
+            await client.close()
+            server.end()
 
     run(test)
 
