@@ -89,14 +89,19 @@ class Post:
     def _reply(self, message: bytes) -> None:
         if self.onward is not None:
             self._later(message)
-            return
-        self.answer = Response(200, (("content-type", JSON),), message)
-        self._settle()
+        else:
+            self._answered(Response(200, (("content-type", JSON),), message))
 
     def _refuse(self, message: bytes) -> None:
         code = msgspec.json.decode(message, type=_Refusal).error.code
-        self.answer = Response(400 if code in _BAD_REQUEST else 200, (("content-type", JSON),), message)
-        self._settle()
+        self._answered(Response(400 if code in _BAD_REQUEST else 200, (("content-type", JSON),), message))
+
+    def _answered(self, answer: Response) -> None:
+        self.answer = answer
+        self._is_known = True
+        if self._when_known is not None:
+            # Of a batch a part may go on: that is said right after this.
+            asyncio.get_running_loop().call_soon(self._tell)
 
     def _go_on(self, message: bytes) -> None:
         self.onward = message
@@ -105,6 +110,9 @@ class Post:
 
     def _settle(self) -> None:
         self._is_known = True
+        self._tell()
+
+    def _tell(self) -> None:
         callback, self._when_known = self._when_known, None
         if callback is not None:
             callback()

@@ -10,7 +10,7 @@ import pytest
 from sidecar import jsonrpc
 from sidecar.downstream.post import CANCELLED, Post, first_word
 from sidecar.http.values import Headers, Repeated
-from tests.downstream import line, run
+from tests.downstream import line, run, turns
 from tests.reading.world import World
 
 
@@ -73,6 +73,20 @@ def test_only_requests_that_go_on_are_sent_whatever_else_had_their_id() -> None:
     assert post.answer is not None
     _, post = posted(call(2, "odd"), NOTE, revision="2025-03-26")
     assert (post.sent, post.onward is not None) == ([], True)
+
+
+def test_the_answer_to_a_part_of_a_batch_and_the_part_that_goes_on_are_one_first_word() -> None:
+    async def test() -> None:
+        told: list[tuple[bool, bool]] = []
+        world, post = posted(call(1, "look"), call(2, "look"), revision="2025-03-26")
+        post.when_known(lambda: told.append((post.answer is not None, post.onward is not None)))
+        world.gate.deny()
+        assert told == []
+        world.gate.allow()
+        await turns()
+        assert told == [(True, True)]
+
+    run(test())
 
 
 def test_what_is_said_after_the_first_word_goes_its_own_way() -> None:
