@@ -27,6 +27,8 @@ class Forward(msgspec.Struct, frozen=True):
 
     def given_back(self, outcome: Outcome) -> tuple[Entry, ...]:
         """What a call that ended so gives back."""
+        if outcome is Outcome.SUCCEEDED:
+            return ()  # no rule gives back what ran well
         return tuple(
             entry
             for entry, refund in zip(self.entries, self.refunds, strict=True)
