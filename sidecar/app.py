@@ -21,8 +21,6 @@ from sidecar.settings import Settings
 
 log = logging.getLogger("sidecar")
 
-GARBAGE: Final = 20_000
-"""So many more objects than last time, and garbage is looked for again; what is under way is among them."""
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -62,10 +60,9 @@ async def _run(settings: Settings, bundle: Bundle, opa: Path, stopped_by: list[i
         built = await parts.parts(settings, bundle, opa, told, ledger, stack)
         asked_to_stop = _asked_to_stop()
         failed = _stop_on_defect(asyncio.get_running_loop(), asked_to_stop)
-        # What was made until now stays, and calls leave no cycles: looking for those seldom holds up few calls.
+        # What was made until now stays: looking through it again and again would hold up calls.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(GARBAGE)
         if server is not None:
             status = await stdio.serve(built, server, asked_to_stop)
         else:
