@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from sidecar.engine.ask import CONNECTIONS, Asker
+from sidecar.engine.ask import CONNECTIONS, Asker, Greeting
 from sidecar.errors import EngineUnavailable
 from tests.engine import soon
 
@@ -47,13 +47,13 @@ class FakeOpa:
 
 @asynccontextmanager
 async def asking(
-    folder: Path, behave: Behaviour, timeout: float = 5.0
+    folder: Path, behave: Behaviour, timeout: float = 5.0, greeting: Greeting | None = None
 ) -> AsyncIterator[tuple[Asker, FakeOpa, list[str]]]:
     """An asker, the server that it asks, and a list that grows whenever the asker says it lost a connection."""
     losses: list[str] = []
     opa = FakeOpa(behave)
     server = await asyncio.start_unix_server(opa.connected, str(folder / "opa.sock"), backlog=1000)
-    asker = Asker(str(folder / "opa.sock"), timeout, lambda: losses.append("lost"))
+    asker = Asker(str(folder / "opa.sock"), timeout, lambda: losses.append("lost"), greeting)
     try:
         yield asker, opa, losses
     finally:
@@ -270,5 +270,33 @@ def test_closing_is_no_loss_and_leaves_what_is_in_flight_without_an_answer(tmp_p
 def test_no_socket_is_no_answer(tmp_path: Path) -> None:
     async def test() -> None:
         assert await kind_of_failure(Asker(str(tmp_path / "none.sock"), 1.0, lambda: None)) == "connection"
+
+    uvloop.run(test())
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_nothing_is_asked_on_a_connection_whose_greeting_was_not_answered_well(tmp_path: Path, good: bool) -> None:
+    async def test() -> None:
+        heard: list[bytes] = []
+        checked: list[bytes] = []
+
+        async def note(question: bytes, writer: asyncio.StreamWriter) -> None:
+            heard.append(question)
+            writer.write(reply(question))
+
+        def check(answer: bytes) -> None:
+            assert b"question" not in heard
+            checked.append(answer)
+            if not good:
+                raise EngineUnavailable("version", "this is no OPA of ours")
+
+        async with asking(tmp_path, note, greeting=Greeting(b"who are you", check)) as (asker, opa, _):
+            if good:
+                assert await asker.ask(b"question", "id") == b"question"
+            else:
+                assert await kind_of_failure(asker, b"question") == "version"
+                await soon(lambda: opa.ended == 1)
+            assert checked == [b"who are you"]
+            assert (b"question" in heard) is good
 
     uvloop.run(test())
