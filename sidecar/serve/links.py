@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from sidecar.errors import StartError
-from sidecar.http.client import parse
+from sidecar.http.origin import parse
 from sidecar.settings import Settings, Upstream
 from sidecar.upstream.bridge import HttpLink
 from sidecar.upstream.child import ChildServer

@@ -25,7 +25,8 @@ from sidecar.downstream.sessions import Table
 from sidecar.downstream.shared import Shared
 from sidecar.errors import SidecarError, StartError
 from sidecar.events import SessionsOpen
-from sidecar.http.client import HttpClient, parse
+from sidecar.http.client import HttpClient
+from sidecar.http.origin import parse
 from sidecar.http.server import Exchange, HttpServer, Limits
 from sidecar.http.values import Headers, Repeated, Request, Response
 from sidecar.jsonrpc import Message

@@ -9,7 +9,8 @@ from urllib.parse import urljoin
 
 from sidecar.endtoend import Fields
 from sidecar.framing import TooLong
-from sidecar.http.client import OURS, Answer, Asking, HttpClient, Origin, RequestStart, parse
+from sidecar.http.client import OURS, Answer, Asking, HttpClient, RequestStart
+from sidecar.http.origin import Origin, parse
 from sidecar.http.sse import Event, EventReader
 from sidecar.http.values import Headers, field_lines
 

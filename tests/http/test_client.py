@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sidecar.framing import TooLong
-from sidecar.http.client import OURS, Asking, HttpClient, Lost, Origin, Unreachable, parse
+from sidecar.http.client import OURS, Asking, HttpClient, Lost, Unreachable
+from sidecar.http.origin import Origin, parse
 from sidecar.http.server import Exchange
 from sidecar.http.values import Request, Response, field_lines
 from tests.engine import soon

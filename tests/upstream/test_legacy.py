@@ -8,7 +8,8 @@ import pytest
 
 from sidecar import jsonrpc
 from sidecar.errors import StartError
-from sidecar.http.client import Lost, Origin, Unreachable
+from sidecar.http.client import Lost, Unreachable
+from sidecar.http.origin import Origin
 from sidecar.http.sse import Event
 from sidecar.protocol import Outcome
 from sidecar.upstream.legacy import SseLink
