@@ -18,12 +18,12 @@ from sidecar.downstream.guard import error_response
 from sidecar.downstream.passage import Passage
 from sidecar.downstream.passing import OpenSession, Passing, Tracked, this_task
 from sidecar.downstream.post import RESUME, SESSION, Post, is_stateless
-from sidecar.downstream.sessions import Sessions, Table
+from sidecar.downstream.sessions import Opened, Sessions, Table
 from sidecar.endtoend import Fields
 from sidecar.events import Dropped, Emit
 from sidecar.http.client import Answer, Asking, Lost, RequestStart, Unreachable
 from sidecar.http.server import Exchange
-from sidecar.http.values import EVENTS, JSON, Headers, Request, Response
+from sidecar.http.values import EVENTS, JSON, Headers, Request
 from sidecar.principal import Principal, key_of
 from sidecar.protocol import SERVER_GONE
 from sidecar.upstream.remote import GONE, Remote
@@ -88,9 +88,8 @@ class Relay:
         if named is None:
             self._post_alone(post, request, exchange, caller)
             return
-        opened = self._sessions.find(named, key_of(caller))
+        opened = self._opened(named, caller, exchange)
         if opened is None:
-            exchange.send(_unknown_session())
             return
         session = opened.item.session
         if caller is not session.caller.principal:
@@ -139,9 +138,8 @@ class Relay:
         if named is None:
             await self._listen(request, exchange, Tracked(self._open, caller, "", self._tell))
             return
-        opened = self._sessions.find(named, key_of(caller))
+        opened = self._opened(named, caller, exchange)
         if opened is None:
-            exchange.send(_unknown_session())
             return
         with self._sessions.used(opened) as tracked:
             await self._listen(request, exchange, tracked)
@@ -162,8 +160,7 @@ class Relay:
 
     async def _delete(self, request: Request, exchange: Exchange, caller: Principal | None) -> None:
         named = request.headers.get(SESSION)
-        if named is not None and self._sessions.find(named, key_of(caller)) is None:
-            exchange.send(_unknown_session())
+        if named is not None and self._opened(named, caller, exchange) is None:
             return
         try:
             answer = await self._remote.send("DELETE", self._onward(request.headers))
@@ -198,6 +195,13 @@ class Relay:
 
     # Parts.
 
+    def _opened(self, named: str, caller: Principal | None, exchange: Exchange) -> Opened[Tracked] | None:
+        """The session that a request names; where it is none of this caller's, the client is told."""
+        opened = self._sessions.find(named, key_of(caller))
+        if opened is None:
+            exchange.send(error_response(404, "there is no such session: initialize again"))
+        return opened
+
     def _onward(self, headers: Headers) -> Fields:
         return endtoend.onward(headers, self._remote.fixed(), credentials=self._credentials)
 
@@ -224,10 +228,6 @@ class _Start:
     def __init__(self, _: Headers) -> None:
         self.head: RequestStart | None = None
         self.fixed: Fields = []
-
-
-def _unknown_session() -> Response:
-    return error_response(404, "there is no such session: initialize again")
 
 
 _SESSION_ID = re.compile(r"[\x21-\x7e]{1,512}")

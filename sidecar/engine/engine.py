@@ -72,7 +72,7 @@ class Engine:
 
     def recall(self, body: bytes) -> Answer | None:
         """The answer to a question that was asked before, while it may still be used."""
-        if self._memory is None or monotonic() >= self._alive_until:
+        if self._memory is None or not self.ready:
             return None
         return self._memory.recall(body)
 
@@ -102,23 +102,6 @@ class Engine:
 
         self._asker.put(body, decision_id, replied)
 
-    async def ask(self, body: bytes, bundle: Bundle, decision_id: str, *, lasting: bool) -> Answer:
-        """OPA's answer to a question, as `put` gets it.
-
-        Raises `EngineUnavailable` when there is no usable one, `Superseded` when it comes from a newer policy.
-        """
-        future: asyncio.Future[Finding] = asyncio.get_running_loop().create_future()
-
-        def done(finding: Finding) -> None:
-            if not future.done():
-                future.set_result(finding)
-
-        self.put(body, bundle, decision_id, done, lasting=lasting)
-        finding = await future
-        if isinstance(finding, Answer):
-            return finding
-        raise finding
-
     def _found(self, body: bytes, bundle: Bundle, reply: Reply, lasting: bool) -> Finding:
         try:
             if isinstance(reply, EngineUnavailable):
@@ -135,7 +118,10 @@ class Engine:
         return answer
 
     async def ask_visible(self, body: bytes, tools: Sequence[str], bundle: Bundle, decision_id: str) -> Visible:
-        """OPA's answer about a list of tools; raises as `ask` does."""
+        """OPA's answer about a list of tools.
+
+        Raises `EngineUnavailable` when there is no usable one, `Superseded` when it comes from a newer policy.
+        """
         try:
             visible = read_visible(await self._asker.ask(body, decision_id), tools)
             self._check_revision(visible.revision, visible.serial, bundle)

@@ -34,8 +34,8 @@ class _Violation(msgspec.Struct, frozen=True, gc=False):
     monitor: bool
 
 
-class _Decided(msgspec.Struct, frozen=True, gc=False):
-    """A decision on a call. `principal` is there where somebody authenticated."""
+class _Head(msgspec.Struct, frozen=True, gc=False):
+    """What every line begins with. `principal` is there where somebody authenticated."""
 
     time: str
     event: str
@@ -44,6 +44,11 @@ class _Decided(msgspec.Struct, frozen=True, gc=False):
     server: str
     session: str
     principal: str | msgspec.UnsetType
+
+
+class _Decided(_Head, frozen=True, gc=False):
+    """A decision on a call."""
+
     tool: str
     decision: str
     kind: str
@@ -60,16 +65,9 @@ class _Decided(msgspec.Struct, frozen=True, gc=False):
     milliseconds: float
 
 
-class _Refused(msgspec.Struct, frozen=True, gc=False):
+class _Refused(_Head, frozen=True, gc=False):
     """A message that could not be read."""
 
-    time: str
-    event: str
-    decision_id: str
-    instance: str
-    server: str
-    session: str
-    principal: str | msgspec.UnsetType
     decision: str
     kind: str
     reason: str

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -26,6 +25,7 @@ from tests.bench.start import starts
 from tests.bench.table import memory_table, start_table, table, target_table
 from tests.bench.targets import targets
 from tests.support import ROOT
+from tests.support.command import exit_with
 
 PICTURE: Final = ROOT / "build" / "bench.svg"
 IN_FLIGHT_FACTOR: Final = 30
@@ -101,14 +101,5 @@ def _number(text: str) -> int:
     return number
 
 
-def _stop(number: int, frame: object) -> None:
-    sys.exit(128 + number)  # through every `finally`, so that nothing keeps running
-
-
 if __name__ == "__main__":
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, _stop)
-    try:
-        sys.exit(main(sys.argv[1:], dict(os.environ)))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    exit_with(lambda: main(sys.argv[1:], dict(os.environ)))

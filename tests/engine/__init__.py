@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 
 from sidecar import jsonrpc, protocol
-from sidecar.decision import arguments_read, question
+from sidecar.decision import Answer, arguments_read, question
+from sidecar.engine.engine import Engine, Finding
 from sidecar.policy.bundle import Bundle, Reads, Terms, build
 from sidecar.policy.compile import compile_policy
 from sidecar.policy.merge import merge
@@ -41,6 +42,16 @@ def body_of(bundle: Bundle, tool: str, arguments: str) -> bytes:
     """The question about a call under a bundle, as the engine gets it."""
     call = tool_call(tool, arguments)
     return question("stub", tool, arguments_read(call, bundle.terms.reads_of(tool).paths))
+
+
+async def asked(engine: Engine, body: bytes, bundle: Bundle, *, lasting: bool = True) -> Answer:
+    """What is found when a question is put. Raises `EngineUnavailable` or `Superseded` where that is no answer."""
+    found: asyncio.Future[Finding] = asyncio.get_running_loop().create_future()
+    engine.put(body, bundle, "id", found.set_result, lasting=lasting)
+    finding = await found
+    if isinstance(finding, Answer):
+        return finding
+    raise finding
 
 
 async def http(port: int, request: str | bytes) -> tuple[int, dict[str, str], bytes]:

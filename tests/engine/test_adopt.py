@@ -23,7 +23,7 @@ from sidecar.events import Decided, EngineFailed, EngineReady, Event
 from sidecar.ledger.values import Ledger
 from sidecar.policy.bundle import Bundle
 from sidecar.verdict import Verdict
-from tests.engine import body_of, bundle_of, soon, tool_call
+from tests.engine import asked, body_of, bundle_of, soon, tool_call
 from tests.support import OPA
 from tests.support.peer import child_pids, command_line
 
@@ -55,7 +55,7 @@ def opa_pid() -> int:
 async def answer(running: FedEngine) -> str:
     """The revision that answers a question now, remembered or not."""
     engine = running.engine
-    found = engine.recall(BODY) or await engine.ask(BODY, engine.bundle, "id", lasting=True)
+    found = engine.recall(BODY) or await asked(engine, BODY, engine.bundle)
     return found.decision.revision
 
 

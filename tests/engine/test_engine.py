@@ -26,7 +26,7 @@ from sidecar.engine.local import local_engine
 from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import EngineFailed, EngineReady, Event
 from sidecar.jsonrpc import encode
-from tests.engine import body_of, bundle_of, soon
+from tests.engine import asked, body_of, bundle_of, soon
 from tests.support import OPA
 from tests.support.peer import child_pids, command_line, is_alive, stopped
 
@@ -76,7 +76,7 @@ class Running:
 
     async def ask(self, body: bytes) -> Answer:
         """The answer to a lasting question under the policy in force."""
-        return await self.engine.ask(body, self.engine.bundle, "id", lasting=True)
+        return await asked(self.engine, body, self.engine.bundle)
 
     async def asks(self, body: bytes) -> str:
         """What the engine answers, or the kind of its failure."""

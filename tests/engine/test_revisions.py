@@ -16,7 +16,7 @@ from sidecar.engine.engine import Engine
 from sidecar.errors import EngineUnavailable, Superseded
 from sidecar.events import EngineFailed, EngineReady, Event
 from sidecar.policy.bundle import Bundle
-from tests.engine import NOTHING
+from tests.engine import NOTHING, asked
 
 OLD, NEW = (Bundle(f"revision-{serial}", serial, {}, NOTHING) for serial in (7, 8))
 BODY = b'{"input":{"tool":"t"}}'
@@ -64,7 +64,7 @@ class World:
         self.engine._asker = cast("Asker", self.opa)
 
     async def ask(self, bundle: Bundle = OLD, *, lasting: bool = True) -> Answer:
-        return await self.engine.ask(BODY, bundle, "id", lasting=lasting)
+        return await asked(self.engine, BODY, bundle, lasting=lasting)
 
     async def asks(self, bundle: Bundle = OLD) -> str:
         """What an answer that is no answer is."""

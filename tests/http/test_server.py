@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -40,18 +41,23 @@ class Handler:
         exchange.send(Response(200, body=request.path.encode()))
 
 
+def noting(seen: list[Request]) -> Callable[[Request, Exchange], Coroutine[Any, Any, None]]:
+    """A handler that notes each request and has nothing to say to it."""
+
+    async def handler(request: Request, exchange: Exchange) -> None:
+        seen.append(request)
+        exchange.send(Response(204))
+
+    return handler
+
+
 # Requests
 
 
 def test_a_request_arrives_as_it_was_sent() -> None:
     async def test() -> None:
         seen: list[Request] = []
-
-        async def handler(request: Request, exchange: Exchange) -> None:
-            seen.append(request)
-            exchange.send(Response(204))
-
-        async with serving(handler) as server, wire(server.port) as client:
+        async with serving(noting(seen)) as server, wire(server.port) as client:
             client.send(b"POST /a%2Fb/../c?d=%20e&f HTTP/1.1\r\nHost: h:1\r\nX-A:  b \t\r\nx-a: \xe4\r\n"
                         b"X-Empty:\r\nContent-Length: 2\r\n\r\n{}")  # fmt: skip
             assert (await client.answer())[0] == 204
@@ -197,12 +203,7 @@ def test_a_defect_of_the_one_who_admits_is_reported_and_refuses() -> None:
 def test_a_head_that_comes_again_means_the_same_whatever_the_length_of_its_body() -> None:
     async def test() -> None:
         seen: list[Request] = []
-
-        async def handler(request: Request, exchange: Exchange) -> None:
-            seen.append(request)
-            exchange.send(Response(204))
-
-        async with serving(handler) as server, wire(server.port) as client:
+        async with serving(noting(seen)) as server, wire(server.port) as client:
             for body in (b"a", b"", b"x" * 100_000, b"12"):
                 client.send(post(body, b"X-A: b\r\n"))
                 await client.answer()

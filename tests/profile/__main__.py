@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -12,6 +11,7 @@ from tests.bench.contenders import contenders
 from tests.bench.errors import Failed
 from tests.profile.run import profile
 from tests.profile.table import NOTE, table
+from tests.support.command import exit_with
 
 
 def main(words: list[str]) -> int:
@@ -47,14 +47,5 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _stop(number: int, frame: object) -> None:
-    sys.exit(128 + number)  # through every `finally`, so that nothing keeps running
-
-
 if __name__ == "__main__":
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, _stop)
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    exit_with(lambda: main(sys.argv[1:]))

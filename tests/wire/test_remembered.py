@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.support import OPA
 from tests.support.opa_tap import OpaTap
 from tests.support.peer import TELEMETRY, Sidecar, child_pids, command_line, kind, stopped, until
-from tests.support.straight import PATHS, Straight, over, passed
+from tests.support.straight import Straight, over, passed
 from tests.wire.test_engine_lost import Breakable
 
 POLICY = """
@@ -27,18 +24,6 @@ tools:
     rules:
       - {name: watch, conditions: [{path: state.counted._rate_day, op: lt, value: 2}], reason: Enough}
 """
-
-
-@pytest.fixture
-def tap(tmp_path: Path) -> Iterator[OpaTap]:
-    with OpaTap(tmp_path) as tap:
-        yield tap
-
-
-@pytest.fixture(params=PATHS)
-def way(request: pytest.FixtureRequest, tmp_path: Path, tap: OpaTap) -> Iterator[Straight]:
-    with over(request.param, tmp_path, POLICY, *tap.options) as way:
-        yield way
 
 
 def last(way: Straight) -> dict[str, Any]:

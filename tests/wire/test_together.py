@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +23,6 @@ tools:
       - {name: twelve, rate_limit: 12/day}
 """
 SAME = [("t", {"a": 1})] * CALLS
-
-
-@pytest.fixture
-def tap(tmp_path: Path) -> Iterator[OpaTap]:
-    with OpaTap(tmp_path) as tap:
-        yield tap
-
-
-@pytest.fixture(params=PATHS)
-def way(request: pytest.FixtureRequest, tmp_path: Path, tap: OpaTap) -> Iterator[Straight]:
-    with over(request.param, tmp_path, POLICY, *tap.options) as way:
-        yield way
 
 
 def told(way: Straight, tool: str) -> list[dict[str, Any]]:
