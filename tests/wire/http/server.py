@@ -192,9 +192,11 @@ def tools(*names: str) -> list[dict[str, Any]]:
 
 
 def raw(data: bytes) -> Say:
-    """Answers with bytes as they are, and closes."""
+    """Answers with bytes as they are, and closes; the end comes with the last of them."""
 
     def say(asked: Asked, connection: socket.socket) -> None:
+        # A client that had the bytes but not yet the end could use the connection once more, and lose that request.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
         connection.sendall(data)
         connection.close()
 
