@@ -141,24 +141,7 @@ class Gate:
         """
         if not self._is_due:
             return
-        counted: list[tuple[Trial, Answer]] = []
-        wanted: list[tuple[Reservation, ...]] = []
-        for trial, answer in self._answers:
-            decision = answer.decision
-            if trial.dropped:
-                self._refuse(trial, answer, CANCELLED)
-            elif decision.action != "allow":
-                self._refuse(trial, answer, Refusal(decision.kind, decision.rule, _reason(decision)))
-            elif not decision.reserve:
-                self._allow(trial, answer, _NOTHING)
-            elif (wants := self._counting.wanted(decision.reserve, trial.caller, trial.bundle)) is None:
-                self._refuse(trial, answer, NO_CALLER)
-            else:
-                counted.append((trial, answer))
-                wanted.append(wants)
-        self._answers.clear()
-        if wanted:
-            self._counting.claim(wanted, lambda place, taken: self._took(*counted[place], taken))
+        self._work_off()
         for trial, answer, taken in self._claims:
             self._claimed(trial, answer, taken)
         self._claims.clear()
@@ -259,7 +242,7 @@ class Gate:
         self._engine.put(body, trial.bundle, trial.decision_id, found, lasting=lasting)
 
     def _begin_again(self, trial: Trial) -> None:
-        """Another policy came into force: judge the call by that one, whole."""
+        """Judge the call once more, whole, by the policy that is in force now."""
         trial.attempts += 1
         trial.bundle = self._engine.bundle
         if trial.attempts > MAX_ATTEMPTS:
@@ -271,6 +254,30 @@ class Gate:
             self._emit(Refused(trial.decision_id, self._server, trial.caller, problem.code, str(problem)))
             self._verdicts.append((trial, Reply(jsonrpc.error(problem.id, problem.code, str(problem)))))
             self._will_conclude()
+
+    def _work_off(self) -> None:
+        """What becomes of each answer that is there; what all of them reserve is claimed in one go."""
+        counted: list[tuple[Trial, Answer]] = []
+        wanted: list[tuple[Reservation, ...]] = []
+        ready = self._engine.ready
+        for trial, answer in self._answers:
+            decision = answer.decision
+            if trial.dropped:
+                self._refuse(trial, answer, CANCELLED)
+            elif answer.remembered and not ready:
+                self._begin_again(trial)  # the engine was lost in this very pass
+            elif decision.action != "allow":
+                self._refuse(trial, answer, Refusal(decision.kind, decision.rule, _reason(decision)))
+            elif not decision.reserve:
+                self._allow(trial, answer, _NOTHING)
+            elif (wants := self._counting.wanted(decision.reserve, trial.caller, trial.bundle)) is None:
+                self._refuse(trial, answer, NO_CALLER)
+            else:
+                counted.append((trial, answer))
+                wanted.append(wants)
+        self._answers.clear()
+        if wanted:
+            self._counting.claim(wanted, lambda place, taken: self._took(*counted[place], taken))
 
     def _answered(self, trial: Trial, answer: Answer) -> None:
         self._answers.append((trial, answer))

@@ -113,6 +113,8 @@ class Asker:
         try:
             async with asyncio.timeout(self._timeout):
                 await loop.create_unix_connection(lambda: connection, self._socket)
+                if connection.ended:
+                    raise ConnectionResetError
                 self._every.add(connection)
                 if self._greeting is not None:
                     self._greeting.check(await _wait(lambda done: connection.ask(self._greet(done))))
@@ -197,7 +199,7 @@ class _Connection(asyncio.Protocol):
         self._reader = ReplyReader()
         self._question: _Question | None = None
         self._transport: asyncio.Transport | None = None
-        self.dropped = False
+        self.dropped = self.ended = False
         self.is_ready = False
 
     def ask(self, question: _Question) -> None:
@@ -234,10 +236,18 @@ class _Connection(asyncio.Protocol):
                 self._free(self)
             question.end(body)
 
+    def eof_received(self) -> None:
+        self._end()  # connection_lost comes some passes of the event loop later; calls are judged meanwhile
+
     def connection_lost(self, error: Exception | None) -> None:
-        self._gone(self)
+        self._end()
         if self._question is not None:
             self._question.end(_unreachable())
+
+    def _end(self) -> None:
+        if not self.ended:
+            self.ended = True
+            self._gone(self)
 
 
 def _unreachable() -> EngineUnavailable:

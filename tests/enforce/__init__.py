@@ -63,6 +63,7 @@ class FakeEngine:
         self.newer = list(newer)
         self.hidden = hidden
         self.remembers = False
+        self.ready = True
         self.asked: list[tuple[Any, Bundle, bool]] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.go = asyncio.Event()

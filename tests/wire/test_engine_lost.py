@@ -81,6 +81,25 @@ def test_a_call_right_after_the_death_of_the_engine_gets_no_remembered_answer(tm
         assert len(sidecar.received) == 3
 
 
+@pytest.mark.parametrize("first", ["death", "call"])
+def test_a_death_that_is_seen_together_with_a_call_counts_for_that_call(tmp_path: Path, first: str) -> None:
+    breakable = Breakable(tmp_path)
+    with Sidecar(tmp_path, POLICY, "--opa-bin", str(breakable.path)) as sidecar:
+        sidecar.initialize()
+        for _ in range(3):
+            assert kind(sidecar.call("t", {"a": 1})) is None
+        # Both wait for it when it runs again: one pass of its event loop finds both.
+        with stopped(sidecar.process.pid):
+            if first == "death":
+                breakable.kill(sidecar.opa)
+                sidecar.post("tools/call", {"name": "t", "arguments": {"a": 1}})
+            else:
+                sidecar.post("tools/call", {"name": "t", "arguments": {"a": 1}})
+                breakable.kill(sidecar.opa)
+        assert kind(sidecar.read()) == "engine_unavailable"
+        assert len(sidecar.received) == 3
+
+
 def test_an_engine_killed_under_load_lets_nothing_through_unjudged(tmp_path: Path) -> None:
     with Sidecar(tmp_path, POLICY) as sidecar:
         sidecar.initialize()
