@@ -259,12 +259,12 @@ class Gate:
         """What becomes of each answer that is there; what all of them reserve is claimed in one go."""
         counted: list[tuple[Trial, Answer]] = []
         wanted: list[tuple[Reservation, ...]] = []
-        ready = self._engine.ready
+        confirmed = self._engine.confirm()
         for trial, answer in self._answers:
             decision = answer.decision
             if trial.dropped:
                 self._refuse(trial, answer, CANCELLED)
-            elif answer.remembered and not ready:
+            elif answer.remembered and not confirmed:
                 self._begin_again(trial)  # the engine was lost in this very pass
             elif decision.action != "allow":
                 self._refuse(trial, answer, Refusal(decision.kind, decision.rule, _reason(decision)))

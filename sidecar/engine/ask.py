@@ -70,6 +70,10 @@ class Asker:
         self._questions: deque[_Question] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
+    def is_whole(self) -> bool:
+        """False while OPA ended a connection and its loss has not been told yet."""
+        return not any(connection.is_ending for connection in self._every)
+
     def put(self, body: bytes, decision_id: str, done: Callable[[Reply], None]) -> None:
         """Put a question; `done` gets the reply, or within the time-out the reason why there is none, once."""
         question = _Question(request(body, decision_id), monotonic() + self._timeout, done)
@@ -201,6 +205,11 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.dropped = self.ended = False
         self.is_ready = False
+
+    @property
+    def is_ending(self) -> bool:
+        """True once it ended and not by us."""
+        return not self.dropped and self._transport is not None and self._transport.is_closing()
 
     def ask(self, question: _Question) -> None:
         if self._transport is None or self._transport.is_closing():

@@ -76,6 +76,15 @@ class Engine:
             return None
         return self._memory.recall(body)
 
+    def confirm(self) -> bool:
+        """True while what was recalled in this pass of the event loop still counts.
+
+        OPA may have ended a connection whose loss has not been told yet: it is lost from now on.
+        """
+        if not self._asker.is_whole():
+            self.lost()
+        return self.ready
+
     def put(
         self, body: bytes, bundle: Bundle, decision_id: str, done: Callable[[Finding], None], *, lasting: bool
     ) -> None:

@@ -63,7 +63,6 @@ class FakeEngine:
         self.newer = list(newer)
         self.hidden = hidden
         self.remembers = False
-        self.ready = True
         self.asked: list[tuple[Any, Bundle, bool]] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.go = asyncio.Event()
@@ -71,6 +70,9 @@ class FakeEngine:
 
     def recall(self, body: bytes) -> Answer | None:
         return Answer(self.decision, "engine", remembered=True) if self.remembers else None
+
+    def confirm(self) -> bool:
+        return True
 
     def put(
         self, body: bytes, bundle: Bundle, decision_id: str, done: Callable[[Finding], None], *, lasting: bool

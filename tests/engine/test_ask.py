@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -231,6 +233,29 @@ def test_an_engine_that_closes_an_idle_connection_is_lost_and_asked_over_a_new_o
             await soon(lambda: losses)
             assert await asker.ask(b"second", "id") == b"second"
             assert (opa.made, losses) == (2, ["lost"])
+
+    uvloop.run(test())
+
+
+def test_that_a_connection_ends_is_known_before_its_loss_is_told(tmp_path: Path) -> None:
+    async def test() -> None:
+        writers: list[asyncio.StreamWriter] = []
+
+        async def remember_writer(question: bytes, writer: asyncio.StreamWriter) -> None:
+            writers.append(writer)
+            await echo(question, writer)
+
+        async with asking(tmp_path, remember_writer) as (asker, _, losses):
+            await asker.ask(b"1", "id")
+            assert asker.is_whole()
+            with socket.socket(fileno=os.dup(writers[0].get_extra_info("socket").fileno())) as end:
+                end.shutdown(socket.SHUT_RDWR)
+            # Its write fails at once, and nothing is read from that connection any more: not the end either.
+            asker.put(b"2", "id", lambda reply: None)
+            assert losses == []
+            assert not asker.is_whole()
+            await soon(lambda: losses == ["lost"])
+            assert asker.is_whole()
 
     uvloop.run(test())
 

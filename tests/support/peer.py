@@ -241,6 +241,13 @@ def until(true: Callable[[], object], seconds: float = SECONDS, what: str = "wha
         time.sleep(0.005)
 
 
+def kill(pid: int) -> None:
+    """Kill a process and wait until its connections must be closed."""
+    os.kill(pid, signal.SIGKILL)
+    # Its files are closed once its last thread is gone; the first one may be a zombie before.
+    until(lambda: not is_alive(pid) and len(list(Path(f"/proc/{pid}/task").glob("*"))) <= 1, what="its end")
+
+
 def child_pids(pid: int) -> list[int]:
     """Process ids of the living children of a process."""
     return [int(child) for task in Path(f"/proc/{pid}/task").glob("*") for child in _read(task / "children").split()]
