@@ -153,6 +153,9 @@ class SlowEngine:
     def recall(self, body: bytes) -> None:
         return None
 
+    def confirm(self) -> bool:
+        return True
+
     def put(
         self, body: bytes, bundle: Bundle, decision_id: str, done: Callable[[Finding], None], *, lasting: bool
     ) -> None:
