@@ -19,6 +19,9 @@ from sidecar.errors import EngineUnavailable
 CONNECTIONS: Final = 64
 """Questions in flight at once; more wait for a free connection, within the same bound of time."""
 
+_LOOK_AGAIN: Final = 0.001
+"""Seconds between two looks at a late question. A wait of zero would end before the event loop reads anything."""
+
 Reply: TypeAlias = bytes | EngineUnavailable
 """The body of OPA's reply, or why there is none."""
 
@@ -69,6 +72,7 @@ class Asker:
         # In the order of their deadlines, which is the order in which they came.
         self._questions: deque[_Question] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._looked = 0.0  # when last for whoever waits too long, on the monotonic clock
 
     def is_whole(self) -> bool:
         """False while OPA ended a connection and its loss has not been told yet."""
@@ -166,10 +170,14 @@ class Asker:
             self._connect_one()
 
     def _give_up_late_ones(self) -> None:
-        """Give up every question that is too old; look again when the oldest that is left would be."""
+        """Give up every question that was too old at the last look too; look again when the oldest that is left is.
+
+        Two looks, since the event loop runs what is due before it reads again: if this process was held up, OPA's
+        answers may have come long ago, and are read between the two.
+        """
+        before, self._looked = self._looked, monotonic()
         self._timer = None
-        now = monotonic()
-        while self._questions and (not self._questions[0].is_open or self._questions[0].deadline <= now):
+        while self._questions and (not self._questions[0].is_open or self._questions[0].deadline <= before):
             question = self._questions.popleft()
             if question.is_open:
                 if question.connection is not None:
@@ -177,7 +185,7 @@ class Asker:
                 milliseconds = round(self._timeout * 1000)
                 question.end(EngineUnavailable("timeout", f"the policy engine did not answer in {milliseconds} ms"))
         if self._questions and self._timer is None:
-            left = max(0.0, self._questions[0].deadline - now)
+            left = max(_LOOK_AGAIN, self._questions[0].deadline - self._looked)
             self._timer = asyncio.get_running_loop().call_later(left, self._give_up_late_ones)
 
 

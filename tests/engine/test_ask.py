@@ -6,7 +6,10 @@ import asyncio
 import contextlib
 import os
 import socket
+import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,6 +19,7 @@ import uvloop
 from sidecar.engine.ask import CONNECTIONS, Asker, Greeting
 from sidecar.errors import EngineUnavailable
 from tests.engine import soon
+from tests.support.peer import until
 
 Behaviour = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 
@@ -114,6 +118,47 @@ def test_an_engine_that_does_not_answer_is_given_up_after_the_time_out(tmp_path:
             assert losses == []
 
     uvloop.run(test())
+
+
+def test_an_answer_that_came_while_this_process_was_held_up_is_taken(tmp_path: Path) -> None:
+    asked, go, answered = threading.Event(), threading.Event(), threading.Event()
+
+    def answer(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(1000)
+            asked.set()
+            go.wait(5)
+            connection.sendall(reply(b"yes"))
+            answered.set()
+            connection.recv(1000)  # until the asker closes it
+
+    async def test() -> None:
+        def hold_up() -> None:
+            """Let nothing go on here until the answer is there and its time is over."""
+            loop.remove_reader(ours)
+            too_late = time.monotonic() + 0.25
+            go.set()
+            answered.wait(5)
+            until(lambda: time.monotonic() > too_late)
+
+        loop, asker = asyncio.get_running_loop(), Asker(str(tmp_path / "opa.sock"), 0.2, lambda: None)
+        waiting = asyncio.ensure_future(asker.ask(b"q", "id"))
+        await soon(asked.is_set)
+        # As a client's message does: what is read runs right before what is due.
+        loop.add_reader(ours, hold_up)
+        theirs.send(b"now")
+        assert await waiting == b"yes"
+        asker.close()
+
+    ours, theirs = socket.socketpair()
+
+    with ours, theirs, socket.socket(socket.AF_UNIX) as listening, ThreadPoolExecutor(1) as threads:
+        listening.bind(str(tmp_path / "opa.sock"))
+        listening.listen()
+        server = threads.submit(answer, listening)
+        uvloop.run(test())
+        server.result(5)
 
 
 def test_questions_that_wait_for_a_connection_are_bound_by_the_same_time_out(tmp_path: Path) -> None:

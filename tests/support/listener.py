@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.support import ROOT, SIDECAR
-from tests.support.peer import Peer, until
+from tests.support.peer import PATIENT, Peer, until
 
 ALLOW_ALL: Final = "default: allow\ntools: {}\n"
 """A policy that refuses nothing, so that whatever differs is a fault of the transport."""
@@ -69,6 +69,4 @@ def sidecar(folder: Path, policy: str, *options: str) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "policy.yaml").write_text(policy)
     where = ["--state-dir", str(folder / "state"), "--telemetry", "127.0.0.1:0", "--server", "peer"]
-    # On a busy machine the engine may take longer than a user would wait; that is not what these tests are about.
-    patient = ["--opa-timeout", "10s"]
-    return [str(SIDECAR), "run", "-c", str(folder / "policy.yaml"), *where, *patient, *options]
+    return [str(SIDECAR), "run", "-c", str(folder / "policy.yaml"), *where, *PATIENT, *options]

@@ -26,6 +26,12 @@ SECONDS = 15.0
 """Longest wait for anything that should come at once; only a failing test waits it out."""
 
 REVISION = "2025-11-25"
+PATIENT: Final = ("--opa-timeout", "10s")
+"""On a busy machine the engine may take longer than a user would wait; few tests are about that."""
+
+AS_A_USER: Final = ("--opa-timeout", "250ms")
+"""The default, for tests of an engine that hangs."""
+
 TELEMETRY: Final = ("--telemetry", "127.0.0.1:0")
 
 
@@ -174,7 +180,7 @@ class Sidecar(Peer):
         self.log.touch()
         command = server or [sys.executable, "-S", "-E", str(STUB), "--log", str(self.log), *stub]
         super().__init__(
-            [str(SIDECAR), "run", "-c", str(policy), *place, *options, "--", *command],
+            [str(SIDECAR), "run", "-c", str(policy), *place, *PATIENT, *options, "--", *command],
             folder, {"XDG_STATE_HOME": str(folder), **(env or {})},
         )  # fmt: skip
         if ready:

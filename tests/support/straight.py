@@ -17,7 +17,7 @@ from typing import Any, Final, Self, TypeAlias
 from tests.support import SIDECAR
 from tests.support.listener import Listener
 from tests.support.opa_tap import OpaTap
-from tests.support.peer import Peer, Sidecar, kind, until
+from tests.support.peer import PATIENT, TELEMETRY, Peer, Sidecar, kind, until
 from tests.wire.http.client import Agent, Wire, call
 from tests.wire.http.server import Upstream
 
@@ -163,7 +163,7 @@ class OverHttp(Straight):
         self._upstream = self._stack.enter_context(Upstream())
         place = ["--state-dir", str(self.state)] if store is None else store
         command = [
-            str(SIDECAR), "run", "-c", str(self.policy), *place, "--telemetry", "127.0.0.1:0",
+            str(SIDECAR), "run", "-c", str(self.policy), *place, *PATIENT, *TELEMETRY,
             "--transport", "http", "--port", "0", "--upstream", self._upstream.url, *options,
         ]  # fmt: skip
         listener = Listener(command, folder, {"XDG_STATE_HOME": str(folder)}, says="ready\n")

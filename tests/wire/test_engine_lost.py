@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import OPA
-from tests.support.peer import TELEMETRY, Sidecar, denied, kill, kind, stopped, until
+from tests.support.peer import AS_A_USER, TELEMETRY, Sidecar, denied, kill, kind, stopped, until
 
 POLICY = "tools: {t: {rules: [{conditions: [{path: args.a, op: lt, value: 1000000}]}]}}\n"
 
@@ -127,7 +127,7 @@ def test_an_engine_killed_under_load_lets_nothing_through_unjudged(tmp_path: Pat
 
 
 def test_while_the_engine_hangs_a_new_question_is_refused_within_a_second(tmp_path: Path) -> None:
-    with Sidecar(tmp_path, POLICY, *TELEMETRY) as sidecar:
+    with Sidecar(tmp_path, POLICY, *AS_A_USER, *TELEMETRY) as sidecar:
         sidecar.initialize()
         sidecar.call("t", {"a": 1})
         with stopped(sidecar.opa):
@@ -140,7 +140,7 @@ def test_while_the_engine_hangs_a_new_question_is_refused_within_a_second(tmp_pa
 
 
 def test_while_the_engine_hangs_nothing_remembered_is_used_after_a_second(tmp_path: Path) -> None:
-    with Sidecar(tmp_path, POLICY) as sidecar:
+    with Sidecar(tmp_path, POLICY, *AS_A_USER) as sidecar:
         sidecar.initialize()
         for _ in range(3):
             assert kind(sidecar.call("t", {"a": 1})) is None

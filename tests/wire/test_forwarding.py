@@ -224,7 +224,7 @@ def test_a_cancel_of_a_forwarded_call_is_passed_on(sidecar: Tapped, tmp_path: Pa
 
 
 def test_a_call_that_is_cancelled_while_it_is_judged_never_reaches_the_server(tmp_path: Path) -> None:
-    sidecar = Tapped(tmp_path, "--opa-timeout", "10s")
+    sidecar = Tapped(tmp_path)
     with sidecar:
         with stopped(*sidecar.children("opa")):
             sidecar.send_bytes(tool_call("a", "look", {"pin": MARKER}) + b"\n")

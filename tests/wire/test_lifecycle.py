@@ -203,7 +203,7 @@ def test_a_client_that_does_not_read_costs_bounded_memory_and_loses_nothing(tmp_
 
 def test_a_client_that_only_writes_is_not_read_without_end(tmp_path: Path) -> None:
     message = b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"t"}}\n'
-    with Sidecar(tmp_path, "default: deny\n", "--opa-timeout", "10s") as sidecar:
+    with Sidecar(tmp_path, "default: deny\n") as sidecar:
         data = b"".join(message % id_ for id_ in range(300_000))
         accepted = fill(sidecar, data)
         assert accepted < len(data)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.peer import Sidecar, denied, kind, stopped
+from tests.support.peer import AS_A_USER, Sidecar, denied, kind, stopped
 
 HIDE_B = "hide: [b]\ntools: {}\n"
 
@@ -100,7 +100,7 @@ def test_an_entry_that_nobody_can_judge_is_not_shown(tmp_path: Path, entry: Any)
 
 
 def test_without_an_engine_the_list_is_an_error_and_comes_back_with_it(tmp_path: Path) -> None:
-    with listing(tmp_path, HIDE_B, tools("a", "b")) as sidecar:
+    with listing(tmp_path, HIDE_B, tools("a", "b"), *AS_A_USER) as sidecar:
         assert shown(sidecar.request("tools/list")) == ["a"]
         with stopped(sidecar.opa):
             reply = sidecar.request("tools/list")

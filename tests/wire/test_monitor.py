@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.peer import TELEMETRY, Sidecar, denied, kind, stopped
+from tests.support.peer import AS_A_USER, TELEMETRY, Sidecar, denied, kind, stopped
 
 TOOLS = """
 hide: [secret]
@@ -63,7 +63,7 @@ def test_mode_enforce_refuses_and_says_nothing_of_monitoring(tmp_path: Path, opt
 
 
 def test_without_an_engine_the_call_is_forwarded_and_on_record(tmp_path: Path) -> None:
-    with Sidecar(tmp_path, TOOLS, "--mode", "monitor") as sidecar:
+    with Sidecar(tmp_path, TOOLS, "--mode", "monitor", *AS_A_USER) as sidecar:
         with stopped(sidecar.opa):
             assert denied(sidecar.call("t")) is None
         assert len(sidecar.received) == 1

@@ -22,7 +22,7 @@ from sidecar.errors import StartError, UsageError
 from sidecar.settings import Address, RemoteOpa
 from tests.engine import bundle_of
 from tests.support import SIDECAR
-from tests.support.peer import SECONDS, TELEMETRY, Sidecar, denied, kind, stopped, until
+from tests.support.peer import AS_A_USER, SECONDS, TELEMETRY, Sidecar, denied, kind, stopped, until
 from tests.support.pod_opa import PodOpa
 
 POLICY = "tools: {t: {rules: [{conditions: [{path: args.a, op: lt, value: 100}], reason: Too much}]}}\n"
@@ -95,7 +95,7 @@ def test_an_opa_that_is_killed_is_missed_at_once_and_taken_back_when_it_was_star
 
 def test_an_opa_that_hangs_is_no_answer(tmp_path: Path, opa: PodOpa) -> None:
     opa.start()
-    with Sidecar(tmp_path, POLICY, *opa.options, *TELEMETRY) as sidecar:
+    with Sidecar(tmp_path, POLICY, *opa.options, *AS_A_USER, *TELEMETRY) as sidecar:
         sidecar.initialize()
         until(lambda: kind(sidecar.call("t", {"a": 1})) is None)
         assert opa.process is not None

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.support import OPA
 from tests.support.opa_tap import OpaTap
-from tests.support.peer import TELEMETRY, Sidecar, child_pids, command_line, kind, stopped, until
+from tests.support.peer import AS_A_USER, TELEMETRY, Sidecar, child_pids, command_line, kind, stopped, until
 from tests.support.straight import Straight, over, passed
 from tests.wire.test_engine_lost import Breakable
 
@@ -118,7 +118,7 @@ def test_over_http_nothing_remembered_is_used_from_the_moment_the_engine_is_kill
 
 
 def test_over_http_nothing_remembered_is_used_after_a_second_of_an_engine_that_hangs(tmp_path: Path) -> None:
-    with over("http", tmp_path, POLICY) as way:
+    with over("http", tmp_path, POLICY, *AS_A_USER) as way:
         until_remembered(way, a=1)
         with stopped(opa_of(way)):
             since = time.monotonic()
