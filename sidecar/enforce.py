@@ -22,6 +22,7 @@ from sidecar.decision import (
     RESERVED,
     Answer,
     Decision,
+    Document,
     Form,
     Violation,
     arguments_read,
@@ -30,8 +31,9 @@ from sidecar.decision import (
 )
 from sidecar.engine.engine import Engine, Finding
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable, Superseded
-from sidecar.events import Decided, Emit, Judged, Refused, Settled, StoreFailed
+from sidecar.events import Decided, Emit, Judged, Refused, Ruling, Settled, StoreFailed
 from sidecar.jsonrpc import INVALID_PARAMS
+from sidecar.known import KnownCalls
 from sidecar.ledger.values import Amount, Claim, Entry, Exhausted, Ledger, Reservation, subtract
 from sidecar.policy.bundle import Bundle, Reads
 from sidecar.policy.model import Mode
@@ -49,6 +51,8 @@ MAX_FORMS: Final = 1_000
 
 _NO_REFUSAL: Final = Refusal("allow", "", "")
 _NOTHING: Final = Claim((), ())
+_QUESTION: Final = "question"
+_RULING: Final = "ruling"
 
 
 class _Asking(msgspec.Struct, frozen=True):
@@ -78,6 +82,7 @@ class Gate:
         self._ids = map(f"{instance}-{{:x}}".format, itertools.count(1))
         self._engine = engine
         self._counting = Counting(server, ledger, emit)
+        self.known = KnownCalls()
         self._emit = emit
         self._mode = mode
         self._fail_open = fail_open
@@ -182,11 +187,11 @@ class Gate:
     def _begin(self, trial: Trial) -> None:
         call = trial.call
         asking = self._asking(call, trial.bundle)
-        arguments = arguments_read(call, asking.reads.paths)
         if asking.reads.counters:
+            arguments = arguments_read(call, asking.reads.paths)
             self._counting.work.start(self._look_up(trial, asking, arguments))
             return
-        body = asking.form.filled(arguments, None, trial.caller.document)
+        body = _question(call, asking, trial.caller.document)
         answer = self._engine.recall(body)
         if answer is None:
             self._ask(trial, body, lasting=True)
@@ -309,7 +314,8 @@ class Gate:
         if trial.dropped:
             self._refuse(trial, answer, CANCELLED)
         elif self._fail_open:
-            self._tell(trial, answer, Refusal("store_unavailable", "", "Passed uncounted."), allowed=True)
+            uncounted = Refusal("store_unavailable", "", "Passed uncounted.")
+            self._tell(trial, self._ruling(trial, answer, answer.decision.violations, uncounted, allowed=True))
             self._forward(trial, (), ())
         else:
             self._refuse(trial, answer, NO_STORE)
@@ -317,14 +323,27 @@ class Gate:
     # The two ends.
 
     def _allow(self, trial: Trial, answer: Answer, claim: Claim) -> None:
+        violations, left = _counted(answer, claim.totals)
+        self._tell(trial, self._permission(trial, answer, violations), left)
         refunds = trial.bundle.terms.refunds
-        self._tell(trial, answer, None, allowed=True, totals=claim.totals)
         self._forward(
             trial, claim.entries, tuple([refunds.get(item.counter, "on_error") for item in answer.decision.reserve])
         )
 
+    def _permission(self, trial: Trial, answer: Answer, violations: tuple[Violation, ...]) -> Ruling:
+        """The ruling that a call may pass: the same one for the same answer, if nothing was added to its violations."""
+        kept = trial.call.memo.get(_RULING)
+        if kept is not None and kept[0] is answer and kept[1] is violations:
+            ruling: Ruling = kept[2]
+            return ruling
+        ruling = self._ruling(trial, answer, violations, _NO_REFUSAL, allowed=True)
+        trial.call.memo[_RULING] = (answer, violations, ruling)
+        return ruling
+
     def _refuse(self, trial: Trial, answer: Answer | None, refusal: Refusal) -> None:
-        self._tell(trial, answer, refusal, allowed=False)
+        violations = answer.decision.violations if answer is not None else ()
+        limited = refusal.retry_after is not None
+        self._tell(trial, self._ruling(trial, answer, violations, refusal, allowed=False), limited=limited)
         if trial.dropped:
             return
         if self._monitors(trial.bundle):
@@ -348,23 +367,36 @@ class Gate:
     def _forward(self, trial: Trial, entries: tuple[Entry, ...], refunds: tuple[str, ...]) -> None:
         self._verdicts.append((trial, Forward(trial.call, entries, refunds, time.perf_counter())))
 
-    def _tell(
-        self, trial: Trial, answer: Answer | None, refusal: Refusal | None, *, allowed: bool,
-        totals: tuple[Amount, ...] = (),
-    ) -> None:  # fmt: skip
-        """Tell everybody what was decided."""
-        violations, left = _counted(answer, totals)
+    def _ruling(
+        self, trial: Trial, answer: Answer | None, violations: tuple[Violation, ...], by: Refusal, *, allowed: bool
+    ) -> Ruling:  # fmt: skip
         bundle = trial.bundle
         mode: Mode = "monitor" if self._monitors(bundle) else "enforce"
-        by, seconds = refusal or _NO_REFUSAL, time.perf_counter() - trial.since
         engine_id, remembered = (answer.engine_id, answer.remembered) if answer else (None, False)
+        return Ruling(
+            allowed,
+            mode,
+            by.kind,
+            by.rule,
+            by.reason,
+            violations,
+            bundle.revision,
+            bundle.serial,
+            engine_id,
+            remembered,
+        )
+
+    def _tell(
+        self, trial: Trial, ruling: Ruling, left: tuple[tuple[str, float], ...] = (), *, limited: bool = False
+    ) -> None:
+        """Tell everybody what was decided."""
         self._will_conclude()
-        # By position: of so many fields names would cost more than all else here.
+        seconds = time.perf_counter() - trial.since
+        # By position: names would cost more than all else here.
         self._emit(
             Decided(
-                trial.decision_id, self._server, trial.caller, trial.call, allowed, mode, by.kind, by.rule, by.reason,
-                violations, bundle.revision, bundle.serial, engine_id, remembered, seconds, trial.engine_seconds, left,
-                by.retry_after is not None,
+                trial.decision_id, self._server, trial.caller, trial.call, ruling, seconds, trial.engine_seconds, left,
+                limited,
             )
         )  # fmt: skip
 
@@ -378,12 +410,19 @@ def _check_name(call: ToolCall, bundle: Bundle) -> None:
         raise InvalidMessage(INVALID_PARAMS, f"no tool can be called {quoted(shown(call.tool))}", call.id)
 
 
-def _counted(
-    answer: Answer | None, totals: tuple[Amount, ...]
-) -> tuple[tuple[Violation, ...], tuple[tuple[str, float], ...]]:
+def _question(call: ToolCall, asking: _Asking, principal: Document | None) -> bytes:
+    """The question about a call, where no counter stands in it. Raises `InvalidMessage` for look-alike keys."""
+    kept = call.memo.get(_QUESTION)
+    if kept is not None and kept[0] is asking and kept[1] is principal:
+        body: bytes = kept[2]
+        return body
+    body = asking.form.filled(arguments_read(call, asking.reads.paths), None, principal)
+    call.memo[_QUESTION] = (asking, principal, body)
+    return body
+
+
+def _counted(answer: Answer, totals: tuple[Amount, ...]) -> tuple[tuple[Violation, ...], tuple[tuple[str, float], ...]]:
     """The violations, those of limits that only monitor included, and what is left of each limit."""
-    if answer is None:
-        return (), ()
     violations = answer.decision.violations
     if not totals:
         return violations, ()

@@ -19,19 +19,12 @@ ENGINE_ERRORS: Final = (
 """The ways in which the engine can fail to give a usable answer."""
 
 
-class Decided(msgspec.Struct, frozen=True, gc=False):
-    """A call was judged. `kind` is `allow`, or the kind of refusal; `seconds` the time that judging took.
+class Ruling(msgspec.Struct, frozen=True, gc=False):
+    """What was decided. `kind` is `allow`, or the kind of refusal; `remembered` says that the engine did before.
 
-    In mode `monitor` the call was forwarded whatever
-    `allowed` says.
-
-    `engine_seconds` is the part of it that the engine took, None where it was not asked.
+    In mode `monitor` the call was forwarded whatever `allowed` says.
     """
 
-    decision_id: str
-    server: str
-    caller: Caller
-    call: ToolCall
     allowed: bool
     mode: Mode
     kind: str
@@ -42,6 +35,20 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
     serial: int
     engine_id: str | None
     remembered: bool
+
+
+class Decided(msgspec.Struct, frozen=True, gc=False):
+    """A call was judged. `seconds` is the time that it took.
+
+    `engine_seconds` is the part of it that the engine took, None where it was not asked. Calls that say the same may
+    share a ruling.
+    """
+
+    decision_id: str
+    server: str
+    caller: Caller
+    call: ToolCall
+    ruling: Ruling
     seconds: float
     engine_seconds: float | None
     left: tuple[tuple[str, float], ...]

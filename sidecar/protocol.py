@@ -56,13 +56,18 @@ METHODS: Final = frozenset(
 
 
 class ToolCall(msgspec.Struct, frozen=True, gc=False):
-    """One `tools/call` as it will be judged and, if allowed, sent. `arguments` is `{}` when absent or null."""
+    """One `tools/call` as it will be judged and, if allowed, sent. `arguments` is `{}` when absent or null.
+
+    `memo` holds what others worked out of `tool` and `arguments`, each under a key of his own, beside whatever else it
+    depends on. Calls that say the same may share one.
+    """
 
     id: Id
     tool: str
     arguments: dict[str, Any]
     stateless: bool
     raw: bytes
+    memo: dict[str, tuple[Any, ...]] = msgspec.field(default_factory=dict)
 
 
 class Outcome(enum.Enum):

@@ -94,6 +94,13 @@ class Session:
         try:
             if isinstance(line, TooLong):
                 raise jsonrpc.too_long(line)
+            known = self._gate.known.find(line)
+            if known is not None:
+                if look is not None:
+                    look(known.request)
+                self._admit(known.call.id, known.client)
+                self._call(known.call, route)
+                return
             message = jsonrpc.read(line)
             if isinstance(message, Batch):
                 self._batch(message, route, look)
@@ -152,20 +159,26 @@ class Session:
 
     def _request(self, request: Request, route: Route) -> None:
         protocol.check_method(request)
-        if self._requests.is_taken(request.id):
-            raise InvalidMessage(INVALID_REQUEST, "this id is taken by a request that has no answer yet", request.id)
-        if self._requests.is_full:
-            raise InvalidMessage(INVALID_REQUEST, "too many requests wait for an answer", request.id)
         client = protocol.client_name(request)
-        if client is not None and (name := shown(client)) != self.caller.client:
-            self.caller = replace(self.caller, client=name)
+        self._admit(request.id, client)
         if request.method == protocol.TOOLS_CALL:
-            self._call(protocol.tool_call(request), route)
+            call = protocol.tool_call(request)
+            self._gate.known.keep(request, call, client)
+            self._call(call, route)
             return
         self._gate.conclude()  # calls that came before this go before it
         self._requests.open(request.id, pending_of(request, route))
         self._emit(Passed(self._server, request.method))
         route.to_server(request.raw)
+
+    def _admit(self, id_: Id, client: str | None) -> None:
+        """Let a request in, of a client that calls itself so, unless it is one too many. Raises `InvalidMessage`."""
+        if self._requests.is_taken(id_):
+            raise InvalidMessage(INVALID_REQUEST, "this id is taken by a request that has no answer yet", id_)
+        if self._requests.is_full:
+            raise InvalidMessage(INVALID_REQUEST, "too many requests wait for an answer", id_)
+        if client is not None and (name := shown(client)) != self.caller.client:
+            self.caller = replace(self.caller, client=name)
 
     def _call(self, call: ToolCall, route: Route) -> None:
         pending = Call(route)

@@ -5,12 +5,12 @@ An answer may be kept because the question holds all that the policy reads (`dec
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Final
 
 import msgspec
 
 from sidecar.decision import Answer
+from sidecar.recent import Recent
 
 MAX_BYTES: Final = 8 << 20
 MAX_QUESTION: Final = 8 << 10
@@ -20,31 +20,16 @@ _OVERHEAD: Final = 600
 
 
 class Memory:
-    """A bounded map from question to answer, the least recently used forgotten first."""
+    """A bounded map from question to answer."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
-        self._answers: OrderedDict[bytes, Answer] = OrderedDict()
-        self._bytes = 0
-        self._max_bytes = max_bytes
-
-    def recall(self, question: bytes) -> Answer | None:
-        """The answer to this very question, marked as remembered."""
-        answer = self._answers.get(question)
-        if answer is not None:
-            self._answers.move_to_end(question)
-        return answer
+        self._answers: Recent[Answer] = Recent(max_bytes, _OVERHEAD)
+        self.recall = self._answers.get
+        """The answer to this very question, marked as remembered, or None."""
+        self.forget = self._answers.clear
+        """Forget everything."""
 
     def keep(self, question: bytes, answer: Answer) -> None:
         """Keep an answer of the engine."""
-        if len(question) > MAX_QUESTION or question in self._answers:
-            return
-        self._answers[question] = msgspec.structs.replace(answer, remembered=True)
-        self._bytes += len(question) + _OVERHEAD
-        while self._bytes > self._max_bytes:
-            forgotten, _ = self._answers.popitem(last=False)
-            self._bytes -= len(forgotten) + _OVERHEAD
-
-    def forget(self) -> None:
-        """Forget everything."""
-        self._answers.clear()
-        self._bytes = 0
+        if len(question) <= MAX_QUESTION:
+            self._answers.keep(question, msgspec.structs.replace(answer, remembered=True))

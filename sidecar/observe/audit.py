@@ -27,6 +27,8 @@ log = logging.getLogger("sidecar")
 
 KEY_FILE: Final = "audit.key"
 
+_ABOUT: Final = "audit"
+
 
 class _Violation(msgspec.Struct, frozen=True, gc=False):
     rule: str
@@ -34,21 +36,13 @@ class _Violation(msgspec.Struct, frozen=True, gc=False):
     monitor: bool
 
 
-class _Head(msgspec.Struct, frozen=True, gc=False):
-    """What every line begins with. `principal` is there where somebody authenticated."""
+class _Decided(msgspec.Struct, frozen=True, gc=False):
+    """What was decided on a call by whom and why. `principal` is there where somebody authenticated."""
 
-    time: str
-    event: str
-    decision_id: str
     instance: str
     server: str
     session: str
     principal: str | msgspec.UnsetType
-
-
-class _Decided(_Head, frozen=True, gc=False):
-    """A decision on a call."""
-
     tool: str
     decision: str
     kind: str
@@ -62,12 +56,15 @@ class _Decided(_Head, frozen=True, gc=False):
     serial: int
     engine_decision_id: str | None
     remembered: bool
-    milliseconds: float
 
 
-class _Refused(_Head, frozen=True, gc=False):
+class _Refused(msgspec.Struct, frozen=True, gc=False):
     """A message that could not be read."""
 
+    instance: str
+    server: str
+    session: str
+    principal: str | msgspec.UnsetType
     decision: str
     kind: str
     reason: str
@@ -87,43 +84,60 @@ class Audit:
         self._keyed = hashlib.blake2b(key=key, digest_size=16)
         self._instance = instance
         self._moment = 0
-        self._stamp = ""
+        self._stamp = b""
         self._lines: list[bytes] = []
 
     def hear(self, event: Event) -> None:
         """Write down a decision; other events are none."""
         if isinstance(event, Decided):
-            self._lines.append(encode(self._decided(event)))
+            took = b',"milliseconds":%.3f' % (event.seconds * 1000)
+            self._lines.append(self._line(event.decision_id, self._about(event), took))
         elif isinstance(event, Judged):
             self._write()
         elif isinstance(event, Refused):
-            line = _Refused(
-                self._now(), "decision", event.decision_id, self._instance, event.server, event.caller.session,
-                _principal(event.caller), "deny", "invalid_request", event.reason, event.code,
+            caller = event.caller
+            refused = _Refused(
+                self._instance, event.server, caller.session, _principal(caller), "deny", "invalid_request",
+                event.reason, event.code,
             )  # fmt: skip
-            self._lines.append(encode(line))
+            self._lines.append(self._line(event.decision_id, _members(refused)))
             self._write()
 
+    def _line(self, decision_id: str, about: bytes, more: bytes = b"") -> bytes:
+        return b'{"time":"%b","event":"decision","decision_id":%b,%b%b}' % (
+            self._now(), encode(decision_id), about, more,
+        )  # fmt: skip
+
+    def _about(self, event: Decided) -> bytes:
+        """All that is the same for calls that say the same, of one caller and with one ruling."""
+        ruling, caller, memo = event.ruling, event.caller, event.call.memo
+        kept = memo.get(_ABOUT)
+        if kept is not None and kept[0] is ruling and kept[1] is caller:
+            about: bytes = kept[2]
+            return about
+        about = _members(self._decided(event))
+        memo[_ABOUT] = (ruling, caller, about)
+        return about
+
     def _decided(self, event: Decided) -> _Decided:
-        caller, call = event.caller, event.call
+        caller, call, ruling = event.caller, event.call, event.ruling
         hashed = self._keyed.copy()
         hashed.update(encode(call.arguments))
         # By position: of so many fields names would cost more than all else here.
         return _Decided(
-            self._now(), "decision", event.decision_id, self._instance, event.server, caller.session,
-            _principal(caller), shown(call.tool), "allow" if event.allowed else "deny", event.kind, event.rule,
-            event.reason, [_Violation(item.rule, item.kind, item.monitor) for item in event.violations], event.mode,
-            caller.client, hashed.hexdigest(), event.revision, event.serial, event.engine_id, event.remembered,
-            round(event.seconds * 1000, 3),
+            self._instance, event.server, caller.session, _principal(caller), shown(call.tool),
+            "allow" if ruling.allowed else "deny", ruling.kind, ruling.rule, ruling.reason,
+            [_Violation(item.rule, item.kind, item.monitor) for item in ruling.violations], ruling.mode, caller.client,
+            hashed.hexdigest(), ruling.revision, ruling.serial, ruling.engine_id, ruling.remembered,
         )  # fmt: skip
 
-    def _now(self) -> str:
+    def _now(self) -> bytes:
         """The time in UTC, to the millisecond; the same text for all of one millisecond."""
         moment = int(time.time() * 1000)
         if moment != self._moment:
             second, rest = divmod(moment, 1000)
             self._moment = moment
-            self._stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{rest:03d}Z"
+            self._stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{rest:03d}Z".encode()
         return self._stamp
 
     def _write(self) -> None:
@@ -146,6 +160,11 @@ class Audit:
         if not written:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         return written
+
+
+def _members(document: msgspec.Struct) -> bytes:
+    """The members of an object as they stand between its braces."""
+    return encode(document)[1:-1]
 
 
 def _principal(caller: Caller) -> str | msgspec.UnsetType:

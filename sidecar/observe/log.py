@@ -46,14 +46,14 @@ class Log:
     def hear(self, event: Event) -> None:
         """Say one event, if it is worth it."""
         match event:
-            case Decided(allowed=True):
-                pass
             case Decided():
-                by = f" by {event.rule}" if event.rule else ""
-                log.info(
-                    "%s %s%s (%s): %s [%s]", "denied" if event.mode == "enforce" else "would deny",
-                    shown(event.call.tool), visible(by), event.kind, visible(event.reason), event.decision_id,
-                )  # fmt: skip
+                ruling = event.ruling
+                if not ruling.allowed:
+                    by = f" by {ruling.rule}" if ruling.rule else ""
+                    log.info(
+                        "%s %s%s (%s): %s [%s]", "denied" if ruling.mode == "enforce" else "would deny",
+                        shown(event.call.tool), visible(by), ruling.kind, visible(ruling.reason), event.decision_id,
+                    )  # fmt: skip
             case Refused():
                 log.warning("refused a message of the client: %s [%s]", event.reason, event.decision_id)
             case Dropped():

@@ -21,6 +21,7 @@ from sidecar.events import (
     Passed,
     Refused,
     Reloaded,
+    Ruling,
     SessionsOpen,
     Settled,
     StoreFailed,
@@ -150,17 +151,17 @@ class Metrics:
         return encode(self.registry), content_type
 
     def _decided(self, event: Decided) -> None:
-        tool, client = self._tool(event.call.tool), self._client(event.caller.client)
-        key = (tool, client, event.allowed, event.kind, event.rule, event.mode, event.remembered)
+        ruling, tool, client = event.ruling, self._tool(event.call.tool), self._client(event.caller.client)
+        key = (tool, client, ruling.allowed, ruling.kind, ruling.rule, ruling.mode, ruling.remembered)
         counted = self._counted.get(key)
         if counted is None:
-            counted = self._counted[key] = self._counted_by(event, tool, client)
+            counted = self._counted[key] = self._counted_by(ruling, tool, client)
         counted.requests.inc()
         counted.decisions.inc()
         counted.agents.inc()
         counted.judging.observe(event.seconds)
         if event.engine_seconds is not None:
-            cache = "hit" if event.remembered else "miss"
+            cache = "hit" if ruling.remembered else "miss"
             self._child(self._judging, "engine", cache).observe(event.engine_seconds)
         if event.left:
             for rule, left in event.left:
@@ -169,11 +170,11 @@ class Metrics:
         elif event.limited:
             self._child(self._reservations, "refused").inc()
 
-    def _counted_by(self, event: Decided, tool: str, client: str) -> _Counted:
-        decision, cache = "allow" if event.allowed else "deny", "hit" if event.remembered else "miss"
+    def _counted_by(self, ruling: Ruling, tool: str, client: str) -> _Counted:
+        decision, cache = "allow" if ruling.allowed else "deny", "hit" if ruling.remembered else "miss"
         return _Counted(
             self._child(self._requests, TOOLS_CALL),
-            self._child(self._decisions, tool, decision, event.kind, event.rule, event.mode, cache),
+            self._child(self._decisions, tool, decision, ruling.kind, ruling.rule, ruling.mode, cache),
             self._child(self._agents, client, decision),
             self._child(self._judging, "total", cache),
         )

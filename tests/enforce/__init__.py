@@ -15,7 +15,7 @@ from sidecar.decision import Answer, Approval, Decision, Reserve, Violation, Vis
 from sidecar.enforce import Gate
 from sidecar.engine.engine import Engine, Finding
 from sidecar.errors import EngineUnavailable, StoreUnavailable, Superseded
-from sidecar.events import Decided, Event, Judged
+from sidecar.events import Decided, Event, Judged, Ruling
 from sidecar.ledger.values import Amount, Claim, Claimed, Counter, Entry, Exhausted, Reservation
 from sidecar.policy.bundle import Bundle
 from sidecar.verdict import Forward, Reply, Trial, Verdict
@@ -217,6 +217,11 @@ class World:
         """The one decision that was told."""
         (event,) = [event for event in self.events if isinstance(event, Decided)]
         return event
+
+    @property
+    def ruling(self) -> Ruling:
+        """What was decided, by the one decision that was told."""
+        return self.decided.ruling
 
 
 def run(

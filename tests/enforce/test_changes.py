@@ -40,7 +40,7 @@ def test_a_superseded_question_is_put_anew_with_what_the_newer_policy_reads() ->
             ({"b": 2}, READS_B),
         ]
         told = world.decided
-        assert (told.revision, told.serial, told.decision_id) == (READS_B.revision, 2, "i-1")
+        assert (told.ruling.revision, told.ruling.serial, told.decision_id) == (READS_B.revision, 2, "i-1")
 
     reading_a = reading("args.a", 1)
     run(test, {"bundle": reading_a, "newer": [READS_B]})
@@ -80,7 +80,7 @@ def test_what_is_taken_comes_back_as_the_policy_that_judged_says() -> None:
 def test_a_refusal_names_the_revision_of_the_policy_that_judged() -> None:
     async def test(world: World) -> None:
         assert (await world.refusal("t", ARGUMENTS))["revision"] == READS_B.revision
-        assert world.decided.revision == READS_B.revision
+        assert world.ruling.revision == READS_B.revision
 
     run(test, {"decision": DENIED, "newer": [READS_B]})
 
@@ -92,9 +92,9 @@ def test_a_policy_that_changes_faster_than_calls_can_be_judged_ends_in_one_refus
     async def test(world: World) -> None:
         verdict = await world.verdict()
         assert isinstance(verdict, Reply) is not judged
-        assert (world.decided.allowed, world.decided.kind) == (judged, "allow" if judged else "engine_unavailable")
+        assert (world.ruling.allowed, world.ruling.kind) == (judged, "allow" if judged else "engine_unavailable")
         if not judged:
-            assert world.decided.reason == (
+            assert world.ruling.reason == (
                 "the policy changes faster than calls can be judged. The call was not forwarded."
             )
 
@@ -119,7 +119,7 @@ def test_a_call_dropped_while_the_policy_changes_gets_no_verdict_and_takes_nothi
         world.judge().drop()
         await world.gate.finish()
         assert (world.verdicts, world.ledger.wanted) == ([], [])
-        assert world.decided.kind == "cancelled"
+        assert world.ruling.kind == "cancelled"
 
     run(test, {"decision": LIMITED, "newer": [READS_B]})
 
@@ -130,7 +130,7 @@ def test_the_mode_is_that_of_the_policy_that_judged(first: str, then: str) -> No
 
     async def test(world: World) -> None:
         assert isinstance(await world.verdict(), Reply) is (then == "enforce")
-        assert world.decided.mode == then
+        assert world.ruling.mode == then
 
     run(test, {"bundle": modes[0], "newer": modes[1:], "decision": DENIED})
 

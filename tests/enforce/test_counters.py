@@ -70,7 +70,7 @@ def test_a_question_with_totals_is_put_even_if_an_answer_is_remembered() -> None
     async def test(world: World) -> None:
         await world.forward("refund", '{"order":"x"}')
         assert len(world.engine.asked) == 1
-        assert not world.decided.remembered
+        assert not world.ruling.remembered
 
     run(test, {"bundle": READING}, remembered=True)
 
@@ -101,7 +101,7 @@ def test_a_call_dropped_while_its_counters_are_looked_up_gets_no_verdict_and_tak
         world.ledger.go.set()
         await world.gate.finish()
         assert (world.verdicts, world.ledger.wanted) == ([], [])
-        assert (world.decided.allowed, world.decided.kind) == (False, "cancelled")
+        assert (world.ruling.allowed, world.ruling.kind) == (False, "cancelled")
 
     run(test, {"bundle": READING, "decision": LIMITED})
 
@@ -113,8 +113,9 @@ def test_a_call_dropped_while_its_counters_are_looked_up_gets_no_verdict_and_tak
 def test_a_store_that_may_fail_open_lets_the_call_pass_uncounted_and_says_so(waits: bool) -> None:
     async def test(world: World) -> None:
         assert (await world.forward()).entries == ()
-        told = world.decided
-        assert (told.allowed, told.kind, told.reason, told.left) == (True, "store_unavailable", "Passed uncounted.", ())
+        by = world.ruling
+        assert (by.allowed, by.kind, by.reason) == (True, "store_unavailable", "Passed uncounted.")
+        assert world.decided.left == ()
         assert StoreFailed("stub", "disk on fire") in world.events
 
     broken = {"claimed": StoreUnavailable("disk on fire"), "waits": waits}
@@ -132,7 +133,7 @@ def test_a_call_dropped_while_it_waits_for_a_store_that_fails_open_is_not_forwar
         await world.gate.finish()
         assert StoreFailed("stub", "disk on fire") in world.events
         assert world.verdicts == []
-        assert (world.decided.allowed, world.decided.kind) == (False, "cancelled")
+        assert (world.ruling.allowed, world.ruling.kind) == (False, "cancelled")
 
     run(test, {"decision": LIMITED}, {"claimed": StoreUnavailable("disk on fire"), "waits": True}, fail_open=True)
 

@@ -23,9 +23,9 @@ def test_an_allowed_call_is_forwarded_once_and_told_once(remembered: bool) -> No
         verdict = await world.verdict()
         assert isinstance(verdict, Forward)
         assert (verdict.call.tool, verdict.entries) == ("t", ())
-        told = world.decided
-        assert (told.allowed, told.kind, told.remembered, told.engine_id) == (True, "allow", remembered, "engine")
-        assert (told.revision, told.serial, told.server, told.caller) == (BUNDLE.revision, 1, "stub", world.caller)
+        told, by = world.decided, world.ruling
+        assert (by.allowed, by.kind, by.remembered, by.engine_id) == (True, "allow", remembered, "engine")
+        assert (by.revision, by.serial, told.server, told.caller) == (BUNDLE.revision, 1, "stub", world.caller)
 
     run(test, remembered=remembered)
 
@@ -71,7 +71,7 @@ def test_a_call_dropped_in_the_pass_in_which_it_was_judged_takes_nothing_and_lea
         trials[1].drop()
         await asyncio.sleep(0)
         assert (len(world.ledger.wanted), len(world.verdicts)) == (2, 2)
-        kinds = [event.kind for event in world.events if isinstance(event, Decided)]
+        kinds = [event.ruling.kind for event in world.events if isinstance(event, Decided)]
         assert sorted(kinds) == ["allow", "allow", "cancelled"]
 
     run(test, {"decision": LIMITED}, remembered=True)
@@ -96,7 +96,7 @@ def test_a_denied_call_is_answered_with_rule_kind_and_reason(remembered: bool) -
             "text": "[INTERCEPT POLICY DENIED] Not this", "id": "i-1", "rule": "no", "kind": "rule",
             "revision": BUNDLE.revision,
         }  # fmt: skip
-        assert (world.decided.allowed, world.decided.violations) == (False, (VIOLATION,))
+        assert (world.ruling.allowed, world.ruling.violations) == (False, (VIOLATION,))
         assert world.ledger.wanted == []
 
     run(test, {"decision": DENIED}, remembered=remembered)
@@ -129,7 +129,7 @@ def test_an_exhausted_limit_refuses_and_says_when_to_try_again(waits: bool) -> N
         refusal = await world.refusal()
         assert refusal["text"] == "[INTERCEPT POLICY DENIED] Three a day"
         assert (refusal["rule"], refusal["kind"], refusal["retry_after_seconds"]) == ("per day", "rate_limit", 77)
-        assert (world.decided.allowed, world.decided.limited) == (False, True)
+        assert (world.ruling.allowed, world.decided.limited) == (False, True)
 
     run(test, {"decision": LIMITED}, {"claimed": Exhausted(0, 77), "waits": waits})
 
@@ -140,7 +140,7 @@ def test_an_engine_without_a_usable_answer_is_a_refusal(kind: str) -> None:
         refusal = await world.refusal()
         assert refusal["text"] == "[INTERCEPT POLICY DENIED] no answer. The call was not forwarded."
         assert (refusal["kind"], refusal["rule"]) == ("engine_unavailable", "")
-        assert (world.decided.allowed, world.decided.engine_id) == (False, None)
+        assert (world.ruling.allowed, world.ruling.engine_id) == (False, None)
 
     run(test, {"error": EngineUnavailable(kind, "no answer")})
 
@@ -152,7 +152,7 @@ def test_a_store_that_cannot_be_used_is_a_refusal(waits: bool) -> None:
         assert refusal["kind"] == "store_unavailable"
         assert "disk on fire" not in refusal["text"]
         assert StoreFailed("stub", "disk on fire") in world.events
-        assert not world.decided.allowed
+        assert not world.ruling.allowed
 
     run(test, {"decision": LIMITED}, {"claimed": StoreUnavailable("disk on fire"), "waits": waits})
 
@@ -168,7 +168,7 @@ def test_a_call_dropped_while_the_engine_is_asked_gets_no_verdict_and_takes_noth
         await world.gate.finish()
         assert world.verdicts == []
         assert world.ledger.wanted == []
-        assert (world.decided.allowed, world.decided.kind) == (False, "cancelled")
+        assert (world.ruling.allowed, world.ruling.kind) == (False, "cancelled")
 
     run(test, {"decision": decision})
 
@@ -183,7 +183,7 @@ def test_a_call_dropped_while_it_waits_for_the_store_gives_back_what_it_took() -
         await world.gate.finish()
         assert world.verdicts == []
         assert [entry.reservation for entry in world.ledger.returned] == world.ledger.wanted != []
-        assert (world.decided.allowed, world.decided.kind) == (False, "cancelled")
+        assert (world.ruling.allowed, world.ruling.kind) == (False, "cancelled")
 
     run(test, {"decision": LIMITED}, {"waits": True}, remembered=True)
 
@@ -193,7 +193,7 @@ def test_a_call_dropped_while_the_engine_fails_gets_no_verdict() -> None:
         world.judge().drop()
         await world.gate.finish()
         assert world.verdicts == []
-        assert not world.decided.allowed
+        assert not world.ruling.allowed
         assert world.ended_passes == 1  # or its line would wait for the next call
 
     run(test, {"error": EngineUnavailable("timeout", "no answer")})
@@ -326,7 +326,7 @@ def test_a_call_that_needs_approval_is_answered_with_an_error_and_not_forwarded(
                 },
             },
         }  # fmt: skip
-        assert (world.decided.allowed, world.decided.rule) == (False, "ask")
+        assert (world.ruling.allowed, world.ruling.rule) == (False, "ask")
         assert world.ledger.wanted == []
 
     run(test, {"decision": msgspec.structs.replace(ASKING, reserve=(LIMIT,))})

@@ -42,9 +42,9 @@ def test_what_would_be_refused_is_recorded_as_that_and_forwarded(way: Any, kind:
     async def test(world: World) -> None:
         forward = await world.forward()
         assert (forward.call.tool, forward.entries) == ("t", ())
-        told = world.decided
-        assert (told.allowed, told.mode, told.kind) == (False, "monitor", kind)
-        assert told.reason
+        by = world.ruling
+        assert (by.allowed, by.mode, by.kind) == (False, "monitor", kind)
+        assert by.reason
 
     run(test, engine | engine_too, {"waits": waits, **ledger}, **options)
 
@@ -53,7 +53,7 @@ def test_what_would_be_refused_is_recorded_as_that_and_forwarded(way: Any, kind:
 def test_a_call_that_would_need_approval_is_forwarded_and_recorded(way: Any) -> None:
     async def test(world: World) -> None:
         await world.forward()
-        assert (world.decided.allowed, world.decided.mode, world.decided.rule) == (False, "monitor", "ask")
+        assert (world.ruling.allowed, world.ruling.mode, world.ruling.rule) == (False, "monitor", "ask")
 
     run(test, way[0] | {"decision": ASKING}, **way[1])
 
@@ -63,7 +63,7 @@ def test_a_call_that_is_allowed_is_counted_as_ever(way: Any) -> None:
     async def test(world: World) -> None:
         forward = await world.forward()
         assert [entry.reservation for entry in forward.entries] == world.ledger.wanted != []
-        assert (world.decided.allowed, world.decided.mode, world.decided.left) == (
+        assert (world.ruling.allowed, world.ruling.mode, world.decided.left) == (
             True,
             "monitor",
             (("per day", 2.0),),
@@ -76,7 +76,7 @@ def test_a_call_that_is_allowed_is_counted_as_ever(way: Any) -> None:
 def test_the_option_enforce_wins_over_the_policy(bundle: Any) -> None:
     async def test(world: World) -> None:
         assert (await world.refusal())["kind"] == "rule"
-        assert world.decided.mode == "enforce"
+        assert world.ruling.mode == "enforce"
 
     run(test, {"bundle": bundle, "decision": DENIED}, mode="enforce")
 
@@ -84,7 +84,7 @@ def test_the_option_enforce_wins_over_the_policy(bundle: Any) -> None:
 def test_a_store_that_is_gone_before_the_question_is_recorded_and_the_call_forwarded() -> None:
     async def test(world: World) -> None:
         await world.forward()
-        assert (world.decided.kind, world.decided.mode) == ("store_unavailable", "monitor")
+        assert (world.ruling.kind, world.ruling.mode) == ("store_unavailable", "monitor")
         assert world.engine.asked == []
 
     run(test, {"bundle": bundle_of(READING)}, {"gone": True}, mode="monitor")
@@ -128,10 +128,10 @@ def test_a_limit_that_only_monitors_counts_and_reports_and_refuses_nothing(
     async def test(world: World) -> None:
         forward = await world.forward()
         assert [(entry.reservation.amount, entry.reservation.limit) for entry in forward.entries] == [(1, None)]
-        told = world.decided
+        by = world.ruling
         report = (Violation("per day", "Three a day", "rate_limit", monitor=True),) if exceeded else ()
-        assert (told.allowed, told.mode, told.kind, told.violations) == (True, "enforce", "allow", report)
-        assert told.left == (("per day", 3.0 - total),)
+        assert (by.allowed, by.mode, by.kind, by.violations) == (True, "enforce", "allow", report)
+        assert world.decided.left == (("per day", 3.0 - total),)
 
     run(test, {"bundle": REPORTING, "decision": LIMITED}, {"total": total, "waits": waits})
 
@@ -141,7 +141,7 @@ def test_a_total_that_must_stay_below_the_limit_and_reached_it_is_reported() -> 
 
     async def test(world: World) -> None:
         await world.forward()
-        assert [item.rule for item in world.decided.violations] == ["per day"]
+        assert [item.rule for item in world.ruling.violations] == ["per day"]
 
     run(test, {"bundle": REPORTING, "decision": below}, {"total": 3})
 
@@ -158,6 +158,6 @@ def test_a_report_without_a_refusal_stands_in_the_record_of_the_call() -> None:
 
     async def test(world: World) -> None:
         await world.forward()
-        assert (world.decided.allowed, [item.monitor for item in world.decided.violations]) == (True, [True])
+        assert (world.ruling.allowed, [item.monitor for item in world.ruling.violations]) == (True, [True])
 
     run(test, {"decision": reported})

@@ -166,8 +166,8 @@ def test_calls_in_flight_while_policies_change_are_all_judged_and_each_by_one_po
     own_words = {f"policy-{bundle.serial}": bundle.revision for bundle in bundles} | {"allow": OPEN.revision}
     told = [event for event in events if isinstance(event, Decided)]
     assert len(told) == caller.asked
-    assert all(own_words[event.reason or "allow"] == event.revision for event in told)
-    assert {event.revision for event in told} == set(own_words.values())
+    assert all(own_words[event.ruling.reason or "allow"] == event.ruling.revision for event in told)
+    assert {event.ruling.revision for event in told} == set(own_words.values())
 
 
 # Before anything serves by it.

@@ -144,7 +144,7 @@ class World:
         self._gate.judge(call, CALLER, verdicts.append)
         await self._gate.finish()
         (verdict,) = verdicts
-        (said,) = [event for event in self._events if isinstance(event, Decided)]
+        (said,) = [event.ruling for event in self._events if isinstance(event, Decided)]
         refused = "require_approval" if said.kind == "approval_required" else "deny"
         action = "allow" if isinstance(verdict, Forward) else refused
         assert said.allowed is (action == "allow")

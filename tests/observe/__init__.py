@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from sidecar.caller import Caller
-from sidecar.events import Decided, EngineReady
+from sidecar.events import Decided, EngineReady, Ruling
 from tests.engine import bundle_of, tool_call
 
 BUNDLE = bundle_of("""
@@ -21,9 +21,11 @@ SECRET = "4929-secret-value"
 
 def decided(tool: str = "t", arguments: str = f'{{"card":"{SECRET}"}}', **changes: Any) -> Decided:
     """A decision; by default `t` is allowed with a secret among its arguments."""
+    ruling = Ruling(True, "enforce", "allow", "", "", (), BUNDLE.revision, 1, None, False)
+    changed = {key: changes.pop(key) for key in Ruling.__struct_fields__ if key in changes}
     event = Decided(
-        "i-1", "stub", Caller("s1", "agent"), tool_call(tool, arguments), True, "enforce", "allow", "", "", (),
-        BUNDLE.revision, 1, None, False, 0.001, 0.0005, (), False,
+        "i-1", "stub", Caller("s1", "agent"), tool_call(tool, arguments), msgspec.structs.replace(ruling, **changed),
+        0.001, 0.0005, (), False,
     )  # fmt: skip
     return msgspec.structs.replace(event, **changes)
 

@@ -181,7 +181,7 @@ async def _cancel_while_the_engine_thinks() -> World:
 def test_a_call_that_was_cancelled_is_not_sent_when_the_engine_allows_it_later() -> None:
     world = asyncio.run(_cancel_while_the_engine_thinks())
     assert (world.server, world.client) == ([], [])
-    assert [(event.allowed, event.kind) for event in world.events if isinstance(event, Decided)] == [
+    assert [(event.ruling.allowed, event.ruling.kind) for event in world.events if isinstance(event, Decided)] == [
         (False, "cancelled")
     ]
 

@@ -10,6 +10,7 @@ from sidecar.caller import Caller
 from sidecar.enforce import Gate
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Event
+from sidecar.known import KnownCalls
 from sidecar.pending import Route
 from sidecar.policy.bundle import Bundle
 from sidecar.protocol import Outcome, ToolCall
@@ -25,6 +26,7 @@ class SlowGate(Gate):
     """Judges a call when told to; a call of the tool `quick` is allowed at once, one of `odd` cannot be asked about."""
 
     def __init__(self) -> None:
+        self.known = KnownCalls()
         self.trials: list[Trial] = []
         self.settled: list[tuple[Any, Outcome]] = []
         self.lists: list[tuple[list[str], Callable[[frozenset[str] | None], None]]] = []

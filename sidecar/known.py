@@ -1,0 +1,101 @@
+"""Calls that came before. An agent that asks again sends the same line with another id: that is not read again.
+
+What was read of a line holds for every line that differs from it in nothing but the digits of its id. It decides
+nothing: a call that is known is judged as any other.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from sidecar import jsonrpc
+from sidecar.jsonrpc import Request
+from sidecar.protocol import ToolCall
+from sidecar.recent import Recent
+
+MAX_LINE: Final = 4 << 10
+"""Bytes of a line that is worth the room."""
+MAX_BYTES: Final = 2 << 20
+_OVERHEAD: Final = 3_000
+"""Bytes that a call takes beside its line, estimated."""
+_MAX_SEEN: Final = 10_000
+"""Lines that came once, remembered by their hash: only what comes again is worth keeping."""
+
+_ID: Final = b'"id":'
+_NEAR: Final = 40
+"""The id stands so many bytes from one of the ends, or is not looked for."""
+_DIGITS: Final = 15
+"""So few digits make an integer that is an id."""
+
+
+class Known(msgspec.Struct, frozen=True, gc=False):
+    """A `tools/call` as it was read. `client` is what the client calls itself in it, or None."""
+
+    request: Request
+    call: ToolCall
+    client: str | None
+
+
+class KnownCalls:
+    """The calls of all sessions: what they say depends on their bytes alone."""
+
+    def __init__(self) -> None:
+        self._calls: Recent[tuple[int, Known]] = Recent(MAX_BYTES, _OVERHEAD)
+        self._seen: set[int] = set()
+
+    def find(self, line: bytes) -> Known | None:
+        """The call in a line, if it came before with another id: what reading it would give."""
+        parts = _parts(line)
+        if parts is None:
+            return None
+        at, rest, id_ = parts
+        kept = self._calls.get(rest)
+        if kept is None or kept[0] != at:
+            return None
+        request, call, client = kept[1].request, kept[1].call, kept[1].client
+        return Known(
+            Request(id_, request.method, request.params, line),
+            ToolCall(id_, call.tool, call.arguments, call.stateless, line, call.memo),
+            client,
+        )
+
+    def keep(self, request: Request, call: ToolCall, client: str | None) -> None:
+        """Keep a call that was read and found good, once its line came before."""
+        parts = _parts(request.raw)
+        if parts is None:
+            return
+        at, rest, id_ = parts
+        if (seen := hash(rest)) not in self._seen:
+            if len(self._seen) >= _MAX_SEEN:
+                self._seen.clear()
+            self._seen.add(seen)
+            return
+        # With other digits it has to be the same request with another id, or these are not the digits of its id.
+        twin = b"%b%d%b" % (rest[:at], id_ + 1, rest[at:])
+        read = jsonrpc.read(twin)
+        if isinstance(read, Request) and read.id == id_ + 1 and read.raw == twin:
+            self._calls.keep(rest, (at, Known(request, call, client)))
+
+
+def _parts(line: bytes) -> tuple[int, bytes, int] | None:
+    """Where the digits of an integer stand that may be the id, the line without them, and the integer; or None."""
+    if len(line) > MAX_LINE:
+        return None
+    at = line.find(_ID, 0, _NEAR)
+    if at < 0:
+        at = line.rfind(_ID, max(0, len(line) - _NEAR))
+        if at < 0:
+            return None
+    at += len(_ID)
+    end = line.find(b",", at, at + _DIGITS + 1)
+    if end < 0:
+        end = line.find(b"}", at, at + _DIGITS + 1)
+    digits = line[at:end] if end >= 0 else b""
+    if not digits.isdigit() or (digits[0] == _ZERO and len(digits) > 1):
+        return None
+    return at, line[:at] + line[end:], int(digits)
+
+
+_ZERO = ord("0")
