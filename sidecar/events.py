@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final, Literal, Protocol, TypeAlias, get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal, Protocol, TypeAlias, get_args
 
 import msgspec
 
@@ -161,21 +161,22 @@ Event: TypeAlias = (
 Emit: TypeAlias = Callable[[Event], None]
 
 
+Hearing: TypeAlias = Mapping[type[Event], Callable[[Any], None]]
+"""What somebody does on an event, by its kind."""
+
+
 class Listener(Protocol):
     """Somebody who is interested in some kinds of events."""
 
     @property
-    def hears(self) -> tuple[type[Event], ...]:
-        """The kinds that it is told of."""
-
-    def hear(self, event: Event) -> None:
-        """One event."""
+    def hears(self) -> Hearing:
+        """What it does on which kind of event; of all others it is not told."""
 
 
 def fan_out(listeners: Sequence[Listener]) -> Emit:
     """One function that tells every listener what it hears of."""
-    heard: dict[type, list[Callable[[Event], None]]] = {
-        kind: [listener.hear for listener in listeners if kind in listener.hears] for kind in get_args(Event)
+    heard: dict[type[Event], list[Callable[[Any], None]]] = {
+        kind: [listener.hears[kind] for listener in listeners if kind in listener.hears] for kind in get_args(Event)
     }
 
     def emit(event: Event) -> None:

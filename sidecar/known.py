@@ -25,7 +25,7 @@ _MAX_SEEN: Final = 10_000
 
 _ID: Final = b'"id":'
 _NEAR: Final = 40
-"""The id stands so many bytes from one of the ends, or is not looked for."""
+"""An id that does not stand within so many bytes of the beginning is looked for from the end."""
 _DIGITS: Final = 15
 """So few digits make an integer that is an id."""
 
@@ -73,29 +73,25 @@ class KnownCalls:
             self._seen.add(seen)
             return
         # With other digits it has to be the same request with another id, or these are not the digits of its id.
-        twin = b"%b%d%b" % (rest[:at], id_ + 1, rest[at:])
+        twin = b"%b%b%d%b" % (rest[:at], _ID, id_ + 1, rest[at:])
         read = jsonrpc.read(twin)
         if isinstance(read, Request) and read.id == id_ + 1 and read.raw == twin:
             self._calls.keep(rest, (at, Known(request, call, client)))
 
 
 def _parts(line: bytes) -> tuple[int, bytes, int] | None:
-    """Where the digits of an integer stand that may be the id, the line without them, and the integer; or None."""
+    """Where the member of an integer begins that may be the id, the line without it, and the integer; or None."""
     if len(line) > MAX_LINE:
         return None
-    at = line.find(_ID, 0, _NEAR)
-    if at < 0:
-        at = line.rfind(_ID, max(0, len(line) - _NEAR))
-        if at < 0:
-            return None
-    at += len(_ID)
-    end = line.find(b",", at, at + _DIGITS + 1)
-    if end < 0:
-        end = line.find(b"}", at, at + _DIGITS + 1)
-    digits = line[at:end] if end >= 0 else b""
-    if not digits.isdigit() or (digits[0] == _ZERO and len(digits) > 1):
+    head, _, rest = line.partition(_ID)
+    if len(head) > _NEAR:
+        head, _, rest = line.rpartition(_ID)
+    digits, comma, tail = rest.partition(b",")
+    if not comma:
+        digits, tail = rest[:-1], rest[-1:]
+    if not digits.isdigit() or len(digits) > _DIGITS or (digits[0] == _ZERO and len(digits) > 1):
         return None
-    return at, line[:at] + line[end:], int(digits)
+    return len(head), head + comma + tail, int(digits)
 
 
 _ZERO = ord("0")

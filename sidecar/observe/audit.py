@@ -19,7 +19,7 @@ from typing import IO, Final
 import msgspec
 
 from sidecar.caller import Caller
-from sidecar.events import Decided, Event, Judged, Refused
+from sidecar.events import Decided, Hearing, Judged, Refused
 from sidecar.jsonrpc import encode
 from sidecar.text import shown
 
@@ -77,8 +77,6 @@ class Audit:
     Decisions that are made together are written together, and before any of their calls is forwarded.
     """
 
-    hears = (Decided, Judged, Refused)
-
     def __init__(self, stream: IO[bytes], key: bytes, instance: str) -> None:
         self._stream = stream
         self._keyed = hashlib.blake2b(key=key, digest_size=16)
@@ -86,22 +84,23 @@ class Audit:
         self._moment = 0
         self._stamp = b""
         self._lines: list[bytes] = []
+        self.hears: Hearing = {Decided: self._decided, Judged: self._judged, Refused: self._refused}
 
-    def hear(self, event: Event) -> None:
-        """Write down a decision; other events are none."""
-        if isinstance(event, Decided):
-            took = b',"milliseconds":%.3f' % (event.seconds * 1000)
-            self._lines.append(self._line(event.decision_id, self._about(event), took))
-        elif isinstance(event, Judged):
-            self._write()
-        elif isinstance(event, Refused):
-            caller = event.caller
-            refused = _Refused(
-                self._instance, event.server, caller.session, _principal(caller), "deny", "invalid_request",
-                event.reason, event.code,
-            )  # fmt: skip
-            self._lines.append(self._line(event.decision_id, _members(refused)))
-            self._write()
+    def _decided(self, event: Decided) -> None:
+        took = b',"milliseconds":%.3f' % (event.seconds * 1000)
+        self._lines.append(self._line(event.decision_id, self._about(event), took))
+
+    def _refused(self, event: Refused) -> None:
+        caller = event.caller
+        refused = _Refused(
+            self._instance, event.server, caller.session, _principal(caller), "deny", "invalid_request", event.reason,
+            event.code,
+        )  # fmt: skip
+        self._lines.append(self._line(event.decision_id, _members(refused)))
+        self._write()
+
+    def _judged(self, _: Judged) -> None:
+        self._write()
 
     def _line(self, decision_id: str, about: bytes, more: bytes = b"") -> bytes:
         return b'{"time":"%b","event":"decision","decision_id":%b,%b%b}' % (
@@ -115,11 +114,11 @@ class Audit:
         if kept is not None and kept[0] is ruling and kept[1] is caller:
             about: bytes = kept[2]
             return about
-        about = _members(self._decided(event))
+        about = _members(self._document(event))
         memo[_ABOUT] = (ruling, caller, about)
         return about
 
-    def _decided(self, event: Decided) -> _Decided:
+    def _document(self, event: Decided) -> _Decided:
         caller, call, ruling = event.caller, event.call, event.ruling
         hashed = self._keyed.copy()
         hashed.update(encode(call.arguments))

@@ -13,7 +13,7 @@ from sidecar.events import (
     Dropped,
     EngineFailed,
     EngineReady,
-    Event,
+    Hearing,
     Listed,
     Refused,
     Reloaded,
@@ -32,8 +32,6 @@ MOST: Final = 50
 class Log:
     """Says what happened; a state that lasts is said when it begins and when it ends. `clock` gives seconds."""
 
-    hears = (Decided, Refused, Dropped, StoreFailed, EngineFailed, EngineReady, Reloaded, Listed)
-
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._period = clock()
@@ -42,44 +40,57 @@ class Log:
         self._said: set[str] = set()
         self._policy_tools: frozenset[str] = frozenset()
         self._compared: frozenset[str] = frozenset()
+        self.hears: Hearing = {
+            Decided: self._decided, Refused: self._refused, Dropped: self._dropped_one, StoreFailed: self._store_failed,
+            EngineFailed: self._engine_failed, EngineReady: self._engine_ready, Reloaded: self._reloaded,
+            Listed: self._listed,
+        }  # fmt: skip
 
-    def hear(self, event: Event) -> None:
-        """Say one event, if it is worth it."""
-        match event:
-            case Decided():
-                ruling = event.ruling
-                if not ruling.allowed:
-                    by = f" by {ruling.rule}" if ruling.rule else ""
-                    log.info(
-                        "%s %s%s (%s): %s [%s]", "denied" if ruling.mode == "enforce" else "would deny",
-                        shown(event.call.tool), visible(by), ruling.kind, visible(ruling.reason), event.decision_id,
-                    )  # fmt: skip
-            case Refused():
-                log.warning("refused a message of the client: %s [%s]", event.reason, event.decision_id)
-            case Dropped():
-                self._say_dropped(event)
-            case StoreFailed():
-                log.error("%s", event.text)
-            case EngineFailed() if not self._engine_failing or event.kind == "exit" or self._is_news(event.kind):
-                self._engine_failing = True
-                self._said.add(event.kind)
-                log.error("%s; calls are denied until it answers again", event.text)
-            case EngineReady():
-                self._policy_tools = event.terms.tools
-                if self._engine_failing:
-                    self._engine_failing = False
-                    self._said.clear()
-                    log.warning("the policy engine answers again, by revision %s", event.revision)
-            case Reloaded(accepted=True):
-                log.warning("the changed policy is in force%s", f"; {event.text}" if event.text else "")
-            case Reloaded():
-                log.error("the changed policy is refused, the old one stays in force: %s", event.text)
-            case Listed(whole=True):
-                self._compare(event.tools)
-            case _:
-                pass
+    def _decided(self, event: Decided) -> None:
+        ruling = event.ruling
+        if ruling.allowed:
+            return
+        by = f" by {ruling.rule}" if ruling.rule else ""
+        log.info(
+            "%s %s%s (%s): %s [%s]", "denied" if ruling.mode == "enforce" else "would deny", shown(event.call.tool),
+            visible(by), ruling.kind, visible(ruling.reason), event.decision_id,
+        )  # fmt: skip
 
-    def _say_dropped(self, event: Dropped) -> None:
+    def _refused(self, event: Refused) -> None:
+        log.warning("refused a message of the client: %s [%s]", event.reason, event.decision_id)
+
+    def _store_failed(self, event: StoreFailed) -> None:
+        log.error("%s", event.text)
+
+    def _engine_failed(self, event: EngineFailed) -> None:
+        if not self._engine_failing or event.kind == "exit" or self._is_news(event.kind):
+            self._engine_failing = True
+            self._said.add(event.kind)
+            log.error("%s; calls are denied until it answers again", event.text)
+
+    def _engine_ready(self, event: EngineReady) -> None:
+        self._policy_tools = event.terms.tools
+        if self._engine_failing:
+            self._engine_failing = False
+            self._said.clear()
+            log.warning("the policy engine answers again, by revision %s", event.revision)
+
+    def _reloaded(self, event: Reloaded) -> None:
+        if event.accepted:
+            log.warning("the changed policy is in force%s", f"; {event.text}" if event.text else "")
+        else:
+            log.error("the changed policy is refused, the old one stays in force: %s", event.text)
+
+    def _listed(self, event: Listed) -> None:
+        """Say once which tools a policy names that the server has not: most are misspelt."""
+        if not event.whole:
+            return
+        missing = self._policy_tools.difference(event.tools)
+        if missing and missing != self._compared:
+            log.warning("the policy names tools that the server lacks: %s", ", ".join(map(shown, sorted(missing))))
+        self._compared = missing
+
+    def _dropped_one(self, event: Dropped) -> None:
         """Whoever sends what must be dropped must not fill a disk with it."""
         now = self._clock()
         if now - self._period >= PERIOD:
@@ -95,13 +106,6 @@ class Log:
     def _is_news(self, kind: str) -> bool:
         """True for what an operator has to mend, whatever was said before: waiting does not help."""
         return kind in ("version", "no_policy") and kind not in self._said
-
-    def _compare(self, listed: list[str]) -> None:
-        """Say once which tools a policy names that the server has not: most are misspelt."""
-        missing = self._policy_tools.difference(listed)
-        if missing and missing != self._compared:
-            log.warning("the policy names tools that the server lacks: %s", ", ".join(map(shown, sorted(missing))))
-        self._compared = missing
 
 
 class JsonFormatter(logging.Formatter):

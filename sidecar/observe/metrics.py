@@ -16,7 +16,7 @@ from sidecar.events import (
     Dropped,
     EngineFailed,
     EngineReady,
-    Event,
+    Hearing,
     Listed,
     Passed,
     Refused,
@@ -51,11 +51,6 @@ class _Counted(NamedTuple):
 
 class Metrics:
     """All metrics of one sidecar, in a registry of their own."""
-
-    hears = (
-        Decided, Passed, Settled, Refused, EngineFailed, Dropped, StoreFailed, Reloaded, Listed, EngineReady,
-        SessionsOpen,
-    )  # fmt: skip
 
     def __init__(self, server: str, opa_version: str) -> None:
         self.registry = registry = CollectorRegistry()
@@ -115,34 +110,12 @@ class Metrics:
                 self._child(metric, value)
         self._child(self._store_errors)
         self._revision = ""
-
-    def hear(self, event: Event) -> None:
-        """Count one event."""
-        match event:
-            case Decided():
-                self._decided(event)
-            case Passed():
-                self._request(event.method)
-            case Settled():
-                self._child(self._upstream, self._tool(event.tool)).observe(event.seconds)
-                if event.returned:
-                    self._child(self._reservations, "returned").inc(event.returned)
-            case Refused():
-                self._child(self._decisions, OTHER, "deny", "invalid_request", "", "enforce", "none").inc()
-            case EngineFailed():
-                self._child(self._engine_errors, event.kind).inc()
-            case Dropped():
-                self._child(self._dropped, event.sender).inc()
-            case StoreFailed():
-                self._child(self._store_errors).inc()
-            case Reloaded():
-                self._child(self._reloads, "accepted" if event.accepted else "refused").inc()
-            case Listed():
-                self._know(event.tools)
-            case EngineReady():
-                self._activate(event)
-            case SessionsOpen():
-                self._sessions.labels(self._server).set(event.count)
+        self.hears: Hearing = {
+            Decided: self._decided, Passed: self._passed, Settled: self._settled, Refused: self._refused,
+            EngineFailed: self._engine_failed, Dropped: self._dropped_one, StoreFailed: self._store_failed,
+            Reloaded: self._reloaded, Listed: self._listed, EngineReady: self._activate,
+            SessionsOpen: self._sessions_open,
+        }  # fmt: skip
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """All metrics in the format that an Accept header asks for, and its content type."""
@@ -199,8 +172,34 @@ class Metrics:
             gauge.labels(*labels).set(1)
         self._activated.labels(self._server).set(time.time())
 
-    def _request(self, method: str) -> None:
-        self._child(self._requests, method if method in METHODS else OTHER).inc()
+    def _passed(self, event: Passed) -> None:
+        self._child(self._requests, event.method if event.method in METHODS else OTHER).inc()
+
+    def _settled(self, event: Settled) -> None:
+        self._child(self._upstream, self._tool(event.tool)).observe(event.seconds)
+        if event.returned:
+            self._child(self._reservations, "returned").inc(event.returned)
+
+    def _refused(self, _: Refused) -> None:
+        self._child(self._decisions, OTHER, "deny", "invalid_request", "", "enforce", "none").inc()
+
+    def _engine_failed(self, event: EngineFailed) -> None:
+        self._child(self._engine_errors, event.kind).inc()
+
+    def _dropped_one(self, event: Dropped) -> None:
+        self._child(self._dropped, event.sender).inc()
+
+    def _store_failed(self, _: StoreFailed) -> None:
+        self._child(self._store_errors).inc()
+
+    def _reloaded(self, event: Reloaded) -> None:
+        self._child(self._reloads, "accepted" if event.accepted else "refused").inc()
+
+    def _listed(self, event: Listed) -> None:
+        self._know(event.tools)
+
+    def _sessions_open(self, event: SessionsOpen) -> None:
+        self._sessions.labels(self._server).set(event.count)
 
     def _know(self, tools: Iterable[str]) -> None:
         for tool in tools:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from sidecar.caller import Caller
-from sidecar.events import Decided, EngineReady, Ruling
+from sidecar.events import Decided, EngineReady, Event, Listener, Ruling, fan_out
 from tests.engine import bundle_of, tool_call
 
 BUNDLE = bundle_of("""
@@ -17,6 +17,11 @@ tools:
 """)
 READY = EngineReady("stub", BUNDLE.revision, BUNDLE.serial, BUNDLE.terms)
 SECRET = "4929-secret-value"
+
+
+def tell(listener: Listener, event: Event) -> None:
+    """Tell one listener of an event, if he hears of such."""
+    fan_out([listener])(event)
 
 
 def decided(tool: str = "t", arguments: str = f'{{"card":"{SECRET}"}}', **changes: Any) -> Decided:

@@ -16,7 +16,7 @@ from sidecar.caller import Caller
 from sidecar.decision import Violation
 from sidecar.events import Event, Judged, Passed, Refused, StoreFailed
 from sidecar.observe.audit import Audit, installation_key
-from tests.observe import BUNDLE, SECRET, decided, denied
+from tests.observe import BUNDLE, SECRET, decided, denied, tell
 
 
 def lines(*events: Event, key: bytes = b"k" * 32) -> list[dict[str, Any]]:
@@ -24,7 +24,7 @@ def lines(*events: Event, key: bytes = b"k" * 32) -> list[dict[str, Any]]:
     stream = io.BytesIO()
     audit = Audit(stream, key, "i")
     for event in (*events, Judged()):
-        audit.hear(event)
+        tell(audit, event)
     written = stream.getvalue()
     assert written.endswith(b"\n") or not written
     return [json.loads(line) for line in written.splitlines()]
@@ -93,18 +93,18 @@ def test_decisions_that_are_made_together_are_written_together() -> None:
     stream = Halting(1 << 20)
     audit = Audit(stream, b"k" * 32, "i")
     for event in (decided(), denied(), decided()):
-        audit.hear(event)
+        tell(audit, event)
     assert stream.writes == 0
-    audit.hear(Judged())
-    audit.hear(Judged())
+    tell(audit, Judged())
+    tell(audit, Judged())
     assert (stream.writes, len(stream.getvalue().splitlines())) == (1, 3)
 
 
 def test_a_refused_message_is_written_at_once_and_after_what_was_decided_before() -> None:
     stream = io.BytesIO()
     audit = Audit(stream, b"k" * 32, "i")
-    audit.hear(decided())
-    audit.hear(Refused("i-2", "stub", Caller("s1"), -32700, "not JSON"))
+    tell(audit, decided())
+    tell(audit, Refused("i-2", "stub", Caller("s1"), -32700, "not JSON"))
     assert [json.loads(line)["decision_id"] for line in stream.getvalue().splitlines()] == ["i-1", "i-2"]
 
 
@@ -112,7 +112,7 @@ def test_what_is_taken_in_parts_is_written_whole() -> None:
     stream = Halting(7)
     audit = Audit(stream, b"k" * 32, "i")
     for event in (decided(), denied(), Judged()):
-        audit.hear(event)
+        tell(audit, event)
     assert [json.loads(line)["decision"] for line in stream.getvalue().splitlines()] == ["allow", "deny"]
 
 
@@ -124,7 +124,7 @@ def test_a_line_that_cannot_be_written_goes_to_the_log_of_the_operator(
     stream.write = lambda data: 0 if stream.tell() else io.BytesIO.write(stream, data[:taken])  # type: ignore[method-assign]
     audit = Audit(stream, b"k" * 32, "i")
     for event in (decided(), denied(), Judged()):
-        audit.hear(event)
+        tell(audit, event)
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2
     assert all("cannot write the audit log" in line for line in said)

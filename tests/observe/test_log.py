@@ -11,7 +11,7 @@ import pytest
 from sidecar.caller import Caller
 from sidecar.events import Dropped, EngineFailed, Event, Listed, Passed, Refused, Reloaded, StoreFailed
 from sidecar.observe.log import MOST, PERIOD, JsonFormatter, Log
-from tests.observe import READY, SECRET, decided, denied
+from tests.observe import READY, SECRET, decided, denied, tell
 
 FAILED = EngineFailed("stub", "timeout", "the policy engine did not answer in 250 ms")
 ENDED = EngineFailed("stub", "exit", "opa ended with status 137")
@@ -26,7 +26,7 @@ def log(caplog: pytest.LogCaptureFixture) -> Iterator[Log]:
 def said(log: Log, caplog: pytest.LogCaptureFixture, *events: Event) -> list[tuple[str, str]]:
     """Level and text of every line."""
     for event in events:
-        log.hear(event)
+        tell(log, event)
     return [(record.levelname, record.getMessage()) for record in caplog.records]
 
 

@@ -24,7 +24,7 @@ from sidecar.events import (
 from sidecar.observe.metrics import MAX_TOOLS, Metrics
 from sidecar.protocol import Outcome
 from tests.engine import bundle_of
-from tests.observe import BUNDLE, READY, SECRET, decided, denied
+from tests.observe import BUNDLE, READY, SECRET, decided, denied, tell
 
 DOCUMENTED = {
     "decisions_total": {"server", "tool", "decision", "kind", "rule", "mode", "cache"},
@@ -54,7 +54,7 @@ EVERYTHING: list[Event] = [
 def metrics_after(*events: Event) -> Metrics:
     metrics = Metrics("stub", "1.22.2")
     for event in (READY, *events):
-        metrics.hear(event)
+        tell(metrics, event)
     return metrics
 
 
@@ -112,7 +112,7 @@ def test_the_first_denial_by_a_rule_is_an_increase(rule: str, kind: str, remembe
     }  # fmt: skip
     metrics = metrics_after()
     assert value(metrics, "decisions_total", **labels) == 0
-    metrics.hear(denied(rule=rule, kind=kind, remembered=remembered))
+    tell(metrics, denied(rule=rule, kind=kind, remembered=remembered))
     assert value(metrics, "decisions_total", **labels) == 1
 
 
@@ -153,7 +153,7 @@ def test_the_policy_in_force_and_its_rules_are_named_with_their_lines() -> None:
 def test_an_engine_that_is_ready_again_does_not_activate_anew() -> None:
     metrics = metrics_after()
     first = value(metrics, "bundle_activated_timestamp_seconds")
-    metrics.hear(READY)
+    tell(metrics, READY)
     assert value(metrics, "bundle_activated_timestamp_seconds") == first is not None
 
 
@@ -205,9 +205,9 @@ def test_a_flood_of_made_up_tools_adds_no_series() -> None:
     )
     before = series(metrics)
     for number in range(2_000):
-        metrics.hear(decided(f"tool-{number}"))
-        metrics.hear(denied(f"tool-{number}", kind="default_deny", rule="(default deny)"))
-        metrics.hear(settled(f"tool-{number}"))
+        tell(metrics, decided(f"tool-{number}"))
+        tell(metrics, denied(f"tool-{number}", kind="default_deny", rule="(default deny)"))
+        tell(metrics, settled(f"tool-{number}"))
     assert series(metrics) == before
 
 
@@ -215,7 +215,7 @@ def test_a_flood_of_made_up_methods_adds_one_series() -> None:
     metrics = metrics_after(Passed("stub", "made/up"))
     before = series(metrics)
     for number in range(2_000):
-        metrics.hear(Passed("stub", f"made/up-{number}"))
+        tell(metrics, Passed("stub", f"made/up-{number}"))
     assert series(metrics) == before
     assert value(metrics, "requests_total", method="_other") == 2_001
 
@@ -224,7 +224,7 @@ def test_a_flood_of_made_up_client_names_adds_a_bounded_number_of_series() -> No
     metrics = metrics_after()
     before = series(metrics)
     for number in range(2_000):
-        metrics.hear(decided(caller=Caller("s1", f"client-{number}")))
+        tell(metrics, decided(caller=Caller("s1", f"client-{number}")))
     assert series(metrics) - before < 1_000
 
 
@@ -234,7 +234,7 @@ def test_a_server_that_lists_without_end_gets_a_bounded_number_of_series() -> No
     )
     for page in range(50):
         for number in range(100):
-            metrics.hear(decided(f"{page}-{number}"))
+            tell(metrics, decided(f"{page}-{number}"))
     tools = {
         sample.labels["tool"] for family in families(metrics) for sample in family.samples if "tool" in sample.labels
     }

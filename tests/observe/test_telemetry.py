@@ -13,7 +13,7 @@ from sidecar.http.endpoint import serve_gets
 from sidecar.observe.metrics import Metrics
 from sidecar.telemetry import telemetry
 from tests.engine import get, http
-from tests.observe import READY, SECRET, decided
+from tests.observe import READY, SECRET, decided, tell
 
 
 def fetch(request: str, not_ready: Callable[[], str | None] = lambda: None) -> tuple[int, dict[str, str], str]:
@@ -21,8 +21,8 @@ def fetch(request: str, not_ready: Callable[[], str | None] = lambda: None) -> t
 
     async def exchange() -> tuple[int, dict[str, str], str]:
         metrics = Metrics("stub", "1.22.2")
-        metrics.hear(READY)
-        metrics.hear(decided())
+        tell(metrics, READY)
+        tell(metrics, decided())
         server = await serve_gets("127.0.0.1", 0, telemetry(metrics.exposition, not_ready))
         try:
             status, headers, body = await http(server.port, request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sidecar.events import Passed, StoreFailed
 from sidecar.observe.trouble import LASTS, Trouble
-from tests.observe import decided
+from tests.observe import decided, tell
 
 FAILED = StoreFailed("stub", "the store of counters cannot be used: database or disk is full")
 
@@ -22,17 +22,17 @@ class Clock:
 def test_a_store_that_fails_is_said_until_something_is_counted() -> None:
     trouble = Trouble(Clock())
     assert trouble.now() is None
-    trouble.hear(FAILED)
-    trouble.hear(decided())
-    trouble.hear(Passed("stub", "ping"))
+    tell(trouble, FAILED)
+    tell(trouble, decided())
+    tell(trouble, Passed("stub", "ping"))
     assert trouble.now() == FAILED.text
-    trouble.hear(decided(left=(("per day", 2.0),)))
+    tell(trouble, decided(left=(("per day", 2.0),)))
     assert trouble.now() is None
 
 
 def test_a_failure_counts_only_for_a_while_or_no_call_would_come_that_could_end_it() -> None:
     clock = Clock()
     trouble = Trouble(clock)
-    trouble.hear(FAILED)
+    tell(trouble, FAILED)
     clock.now += LASTS
     assert trouble.now() is None
