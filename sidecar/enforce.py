@@ -22,7 +22,6 @@ from sidecar.decision import (
     RESERVED,
     Answer,
     Decision,
-    Document,
     Form,
     Violation,
     arguments_read,
@@ -185,13 +184,19 @@ class Gate:
     # The steps of a judgement: begin, look up what is counted, ask; then, together with others, claim and conclude.
 
     def _begin(self, trial: Trial) -> None:
-        call = trial.call
-        asking = self._asking(call, trial.bundle)
-        if asking.reads.counters:
+        call, bundle, principal = trial.call, trial.bundle, trial.caller.document
+        body: bytes
+        kept = call.memo.get(_QUESTION)
+        if kept is not None and kept[0] is bundle and kept[1] is principal:
+            body = kept[2]
+        else:
+            asking = self._asking(call, bundle)
             arguments = arguments_read(call, asking.reads.paths)
-            self._counting.work.start(self._look_up(trial, asking, arguments))
-            return
-        body = _question(call, asking, trial.caller.document)
+            if asking.reads.counters:
+                self._counting.work.start(self._look_up(trial, asking, arguments))
+                return
+            body = asking.form.filled(arguments, None, principal)
+            call.memo[_QUESTION] = (bundle, principal, body)
         answer = self._engine.recall(body)
         if answer is None:
             self._ask(trial, body, lasting=True)
@@ -323,12 +328,14 @@ class Gate:
     # The two ends.
 
     def _allow(self, trial: Trial, answer: Answer, claim: Claim) -> None:
-        violations, left = _counted(answer, claim.totals)
+        decision, refunds = answer.decision, trial.bundle.terms.refunds
+        if not decision.reserve:
+            self._tell(trial, self._permission(trial, answer, decision.violations))
+            self._forward(trial, (), ())
+            return
+        violations, left = _counted(decision, claim.totals)
         self._tell(trial, self._permission(trial, answer, violations), left)
-        refunds = trial.bundle.terms.refunds
-        self._forward(
-            trial, claim.entries, tuple([refunds.get(item.counter, "on_error") for item in answer.decision.reserve])
-        )
+        self._forward(trial, claim.entries, tuple([refunds.get(item.counter, "on_error") for item in decision.reserve]))
 
     def _permission(self, trial: Trial, answer: Answer, violations: tuple[Violation, ...]) -> Ruling:
         """The ruling that a call may pass: the same one for the same answer, if nothing was added to its violations."""
@@ -410,24 +417,13 @@ def _check_name(call: ToolCall, bundle: Bundle) -> None:
         raise InvalidMessage(INVALID_PARAMS, f"no tool can be called {quoted(shown(call.tool))}", call.id)
 
 
-def _question(call: ToolCall, asking: _Asking, principal: Document | None) -> bytes:
-    """The question about a call, where no counter stands in it. Raises `InvalidMessage` for look-alike keys."""
-    kept = call.memo.get(_QUESTION)
-    if kept is not None and kept[0] is asking and kept[1] is principal:
-        body: bytes = kept[2]
-        return body
-    body = asking.form.filled(arguments_read(call, asking.reads.paths), None, principal)
-    call.memo[_QUESTION] = (asking, principal, body)
-    return body
-
-
-def _counted(answer: Answer, totals: tuple[Amount, ...]) -> tuple[tuple[Violation, ...], tuple[tuple[str, float], ...]]:
+def _counted(
+    decision: Decision, totals: tuple[Amount, ...]
+) -> tuple[tuple[Violation, ...], tuple[tuple[str, float], ...]]:
     """The violations, those of limits that only monitor included, and what is left of each limit."""
-    violations = answer.decision.violations
-    if not totals:
-        return violations, ()
+    violations = decision.violations
     left: list[tuple[str, float]] = []
-    for item, total in zip(answer.decision.reserve, totals, strict=True):
+    for item, total in zip(decision.reserve, totals, strict=True):
         if item.limit is None:
             continue
         rest = subtract(item.limit, total)

@@ -5,7 +5,7 @@ Only LF ends a line.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,16 +39,12 @@ class LineReader:
             self._add(data)
             return []
         *ends, begun = data.split(b"\n")
-        lines: list[bytes | TooLong] = []
-        for end in ends:
-            line = self._joined(end) if self._size or len(end) > self._limit else end
-            if isinstance(line, TooLong):
-                lines.append(line)
-            elif line and not line.isspace():
-                lines.append(line.removesuffix(b"\r"))
+        whole: Iterable[bytes | TooLong] = ends
+        if self._size or len(data) > self._limit:
+            whole = [self._joined(end) if self._size or len(end) > self._limit else end for end in ends]
         if begun:
             self._add(begun)
-        return lines
+        return [line for end in whole if (line := _shorn(end))]
 
     def _add(self, part: bytes) -> None:
         self._line += part
@@ -66,6 +62,13 @@ class LineReader:
 
     def _shortened(self, line: bytes) -> TooLong:
         return TooLong(line[:ENDS_KEPT], line[-ENDS_KEPT:], self._limit)
+
+
+def _shorn(line: bytes | TooLong) -> bytes | TooLong:
+    """A line without the carriage return before its end; empty for a blank one."""
+    if isinstance(line, TooLong):
+        return line
+    return b"" if line.isspace() else line.removesuffix(b"\r")
 
 
 class LineWriter:

@@ -26,8 +26,8 @@ class Inflight(Generic[Pending]):
     def __init__(self) -> None:
         self._waiting: dict[Id, Pending] = {}
         self._cancelled: OrderedDict[Id, Pending] = OrderedDict()
-        # Ids that look the same are of two types, and most clients use one.
-        self._types: set[type] = set()
+        # Ids that look the same are of two types, and most clients use one; `object` once there were both.
+        self._type: type | None = None
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -36,7 +36,7 @@ class Inflight(Generic[Pending]):
         """True when an outstanding request has this id, or one that looks the same."""
         if id in self._waiting or id in self._cancelled:
             return True
-        if len(self._types) < 2 and type(id) in self._types:
+        if type(id) is self._type:
             return False
         twin = _twin(id)
         return twin in self._waiting or twin in self._cancelled
@@ -48,7 +48,8 @@ class Inflight(Generic[Pending]):
 
     def open(self, id: Id, pending: Pending) -> None:  # noqa: A002
         """Note an outstanding request."""
-        self._types.add(type(id))
+        if type(id) is not self._type:
+            self._type = type(id) if self._type is None else object
         self._waiting[id] = pending
 
     def get(self, id: Id) -> Pending | None:  # noqa: A002

@@ -187,12 +187,13 @@ def _is_answer(value: dict[str, Any]) -> bool:
 
 
 def _response(value: dict[str, Any], raw: bytes, known_id: Id | None) -> Response:
-    error = value.get("error")
-    if ("result" in value) == ("error" in value):
+    has_result, has_error = "result" in value, "error" in value
+    if has_result is has_error:
         raise InvalidMessage(INVALID_REQUEST, "a message needs a method, a result or an error", known_id)
-    if "error" in value and type(error) is not dict:
+    error = value.get("error")
+    if has_error and type(error) is not dict:
         raise InvalidMessage(INVALID_REQUEST, "an error must be an object", known_id)
-    if known_id is None and ("result" in value or value.get("id") is not None):
+    if known_id is None and (has_result or value.get("id") is not None):
         raise InvalidMessage(INVALID_REQUEST, _BAD_ID)
     return Response(known_id, value.get("result"), error, raw)
 
@@ -214,11 +215,12 @@ def _call(value: dict[str, Any], raw: bytes, known_id: Id | None) -> Request | N
 
 
 _MEMBERS = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
+_MIN_ID: Final = -MAX_ID
 _BAD_ID = "an id must be a text or an integer within ±(2^53-1)"
 
 
 def _is_id(value: Any) -> bool:
-    return type(value) is str or (type(value) is int and -MAX_ID <= value <= MAX_ID)
+    return type(value) is str or (type(value) is int and _MIN_ID <= value <= MAX_ID)
 
 
 def _refuse_variants(value: dict[str, Any], known_id: Id | None) -> None:

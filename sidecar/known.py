@@ -31,8 +31,9 @@ _DIGITS: Final = 15
 
 
 class Known(msgspec.Struct, frozen=True, gc=False):
-    """A `tools/call` as it was read. `client` is what the client calls itself in it, or None."""
+    """A `tools/call` as it was read first. `client` is what the client calls itself in it, or None."""
 
+    at: int
     request: Request
     call: ToolCall
     client: str | None
@@ -42,24 +43,20 @@ class KnownCalls:
     """The calls of all sessions: what they say depends on their bytes alone."""
 
     def __init__(self) -> None:
-        self._calls: Recent[tuple[int, Known]] = Recent(MAX_BYTES, _OVERHEAD)
+        self._calls: Recent[Known] = Recent(MAX_BYTES, _OVERHEAD)
         self._seen: set[int] = set()
 
-    def find(self, line: bytes) -> Known | None:
-        """The call in a line, if it came before with another id: what reading it would give."""
+    def find(self, line: bytes) -> tuple[ToolCall, Known] | None:
+        """The call in a line, which reading it would give too, and how it came before with another id; else None."""
         parts = _parts(line)
         if parts is None:
             return None
         at, rest, id_ = parts
-        kept = self._calls.get(rest)
-        if kept is None or kept[0] != at:
+        known = self._calls.get(rest)
+        if known is None or known.at != at:
             return None
-        request, call, client = kept[1].request, kept[1].call, kept[1].client
-        return Known(
-            Request(id_, request.method, request.params, line),
-            ToolCall(id_, call.tool, call.arguments, call.stateless, line, call.memo),
-            client,
-        )
+        call = known.call
+        return ToolCall(id_, call.tool, call.arguments, call.stateless, line, call.memo), known
 
     def keep(self, request: Request, call: ToolCall, client: str | None) -> None:
         """Keep a call that was read and found good, once its line came before."""
@@ -76,7 +73,7 @@ class KnownCalls:
         twin = b"%b%b%d%b" % (rest[:at], _ID, id_ + 1, rest[at:])
         read = jsonrpc.read(twin)
         if isinstance(read, Request) and read.id == id_ + 1 and read.raw == twin:
-            self._calls.keep(rest, (at, Known(request, call, client)))
+            self._calls.keep(rest, Known(at, request, call, client))
 
 
 def _parts(line: bytes) -> tuple[int, bytes, int] | None:

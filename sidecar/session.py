@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, TypeAlias
 
+import msgspec
+
 from sidecar import jsonrpc, protocol
 from sidecar.batch import Joint, Parted
 from sidecar.caller import Caller
@@ -94,12 +96,13 @@ class Session:
         try:
             if isinstance(line, TooLong):
                 raise jsonrpc.too_long(line)
-            known = self._gate.known.find(line)
-            if known is not None:
+            found = self._gate.known.find(line)
+            if found is not None:
+                call, known = found
                 if look is not None:
-                    look(known.request)
-                self._admit(known.call.id, known.client)
-                self._call(known.call, route)
+                    look(msgspec.structs.replace(known.request, id=call.id, raw=line))
+                self._admit(call.id, known.client)
+                self._call(call, route)
                 return
             message = jsonrpc.read(line)
             if isinstance(message, Batch):
@@ -307,15 +310,15 @@ class Session:
             self._say(response, deliver)
             return
         pending = self._requests.close(response.id)
-        if pending is not None and is_here(pending):
+        if pending is None:
+            if replayed and self._answered is not None:
+                self._again(response, self._answered.get(response.id), deliver)
+            else:
+                self._drop("an answer that no request waits for", deliver)
+            return
+        if is_here(pending):
             self._requests.open(response.id, pending)
             self._drop("an answer to a call that it did not get", deliver)
-            return
-        if pending is None and replayed and self._answered is not None:
-            self._again(response, self._answered.get(response.id), deliver)
-            return
-        if pending is None:
-            self._drop("an answer that no request waits for", deliver)
             return
         if self._answered is not None:
             self._answered[response.id] = type(pending) is Listing
