@@ -58,6 +58,8 @@ def check(message: Request | Notification, headers: Mapping[str, str | None]) ->
     them; but what is there must not lie, because something on the way may believe it. Raises `InvalidMessage`.
     """
     stated = protocol.stated_revision(message)
+    if stated is None and headers[METHOD] is None and headers[NAME] is None:
+        return  # nothing is said twice
     header = headers[VERSION]
     stateless = stated is not None and max(stated, header or "") >= protocol.STATELESS
     if stateless and header != stated:

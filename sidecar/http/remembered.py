@@ -14,10 +14,11 @@ Read = TypeVar("Read")
 class Remembered(Generic[Read]):
     """Knows a head again by its bytes: all but the digits of its Content-Length have to be the very same."""
 
-    __slots__ = ("_after", "_before", "_read")
+    __slots__ = ("_after", "_before", "_last", "_said")
 
     def __init__(self) -> None:
-        self._read: Read | None = None
+        self._last = b""
+        self._said: tuple[Read, int] | None = None
         self._before = self._after = b""
 
     def keep(self, head: bytes, read: Read) -> None:
@@ -25,15 +26,21 @@ class Remembered(Generic[Read]):
         found = _LENGTH.search(head)
         assert found is not None  # it has one
         if len(head) <= LONGEST:
-            self._before, self._after, self._read = head[: found.start(1)], head[found.end(1) :], read
+            self._last, self._said = head, (read, int(found[1]))
+            self._before, self._after = head[: found.start(1)], head[found.end(1) :]
 
     def recall(self, head: bytes) -> tuple[Read, int] | None:
         """What a head says, and its Content-Length, where it is the one that is remembered."""
-        read = self._read
-        if read is None or not head.startswith(self._before) or not head.endswith(self._after):
+        said = self._said
+        if said is None or head == self._last:
+            return said
+        if not head.startswith(self._before) or not head.endswith(self._after):
             return None
         digits = head[len(self._before) : -len(self._after)]
-        return (read, int(digits)) if digits.isdigit() and len(digits) <= _DIGITS else None
+        if not digits.isdigit() or len(digits) > _DIGITS:
+            return None
+        self._last, self._said = head, (said[0], int(digits))
+        return self._said
 
 
 _DIGITS: Final = 15

@@ -53,11 +53,10 @@ class Headers:
 
     def once(self, make: Callable[[Headers], Made]) -> Made:
         """What `make` makes of these fields, and of nothing else: made once for all messages that share them."""
-        made = self._made
-        if make not in made:
-            made[make] = make(self)
-        found: Made = made[make]
-        return found
+        made: Made | None = self._made.get(make)
+        if made is None:
+            made = self._made[make] = make(self)
+        return made
 
     def get(self, name: str) -> str | None:
         """The value of a header, by its name in lower case. Raises Repeated when there is more than one."""
