@@ -184,7 +184,7 @@ class Gate:
     # The steps of a judgement: begin, look up what is counted, ask; then, together with others, claim and conclude.
 
     def _begin(self, trial: Trial) -> None:
-        call, bundle, principal = trial.call, trial.bundle, trial.caller.document
+        call, bundle, principal = trial.call, trial.bundle, trial.caller.principal
         body: bytes
         kept = call.memo.get(_QUESTION)
         if kept is not None and kept[0] is bundle and kept[1] is principal:
@@ -195,7 +195,7 @@ class Gate:
             if asking.reads.counters:
                 self._counting.work.start(self._look_up(trial, asking, arguments))
                 return
-            body = asking.form.filled(arguments, None, principal)
+            body = asking.form.filled(arguments, None, trial.caller.document)
             call.memo[_QUESTION] = (bundle, principal, body)
         answer = self._engine.recall(body)
         if answer is None:
@@ -207,6 +207,7 @@ class Gate:
         """How this call is asked about. Raises `InvalidMessage` where no tool can have its name."""
         if bundle is not self._asked_under:
             self._asked_under, self._askings = bundle, {}
+            self.known.forget()  # or it would hold on to the old bundle
         asking = self._askings.get(call.tool)
         if asking is None:
             _check_name(call, bundle)

@@ -75,6 +75,10 @@ class KnownCalls:
         if isinstance(read, Request) and read.id == id_ + 1 and read.raw == twin:
             self._calls.keep(rest, Known(at, request, call, client))
 
+    def forget(self) -> None:
+        """Forget every call, and with it what others worked out about it."""
+        self._calls.clear()
+
 
 def _parts(line: bytes) -> tuple[int, bytes, int] | None:
     """Where the member of an integer begins that may be the id, the line without it, and the integer; or None."""

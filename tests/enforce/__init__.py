@@ -46,6 +46,11 @@ ASKING = msgspec.structs.replace(
 )
 
 
+def reading(path: str, serial: int) -> Bundle:
+    """A policy whose rule for `t` reads one argument."""
+    return bundle_of(f"tools: {{t: {{rules: [{{conditions: [{{path: {path}, op: exists, value: true}}]}}]}}}}", serial)
+
+
 class FakeEngine:
     """Answers with `decision`, or fails with `error`; holds the answer back until `go` is set.
 
@@ -63,13 +68,18 @@ class FakeEngine:
         self.newer = list(newer)
         self.hidden = hidden
         self.remembers = False
+        self.remembered: Answer | None = None
         self.asked: list[tuple[Any, Bundle, bool]] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.go = asyncio.Event()
         self.go.set()
 
     def recall(self, body: bytes) -> Answer | None:
-        return Answer(self.decision, "engine", remembered=True) if self.remembers else None
+        if not self.remembers:
+            return None
+        if self.remembered is None or self.remembered.decision is not self.decision:
+            self.remembered = Answer(self.decision, "engine", remembered=True)
+        return self.remembered
 
     def confirm(self) -> bool:
         return True

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from sidecar.enforce import MAX_ATTEMPTS
 from sidecar.events import Decided, Refused
 from sidecar.verdict import Reply
-from tests.enforce import ALLOWED, BUNDLE, DENIED, LIMITED, World, run
+from tests.enforce import ALLOWED, BUNDLE, DENIED, LIMITED, World, reading, run
 from tests.engine import bundle_of
-
-
-def reading(path: str, serial: int) -> Any:
-    """A policy whose rule for `t` reads one argument."""
-    return bundle_of(f"tools: {{t: {{rules: [{{conditions: [{{path: {path}, op: exists, value: true}}]}}]}}}}", serial)
-
 
 READS_B = reading("args.b", 2)
 COUNTS = bundle_of(

@@ -25,6 +25,7 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sidecar import jsonrpc, protocol
 from sidecar.caller import Caller
 from sidecar.decision import Decision, question
 from sidecar.enforce import NAMED_FROM_OUTSIDE, Gate
@@ -61,6 +62,7 @@ from tests.support.peer import SECONDS, child_pids, command_line
 
 CALLER = Caller("session", "client", Principal("agent", "issuer", {"desk": "fx"}))
 SERIALS = itertools.count(2)
+IDS = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Notes(FakeLedger):
 
     def _claim(self, reservations: tuple[Reservation, ...]) -> Claimed:
         self.wanted += reservations
-        return Claim((), ())
+        return Claim((), (Decimal("-1e9"),) * len(reservations))  # far from every limit
 
 
 class World:
@@ -123,8 +125,8 @@ class World:
         """What the gate makes of a call is what OPA says to the whole of it."""
         reads = bundle.terms.reads_of(call.tool).counters
         self._notes.stand = {(f"server/{it.counter}", it.window): call.totals.get(it.name, Decimal(0)) for it in reads}
+        tool_call = self._read(call)
         try:
-            tool_call = ToolCall(1, call.tool, arguments_of(call), False, b"")
             found, remembered = self._runner.run(self._judge(tool_call))
         except InvalidMessage:
             self.tally["unreadable"] += 1
@@ -136,6 +138,20 @@ class World:
         assert found == _outcome(decision, bundle), (call, remembered)
         assert not (remembered and reads)
         self.tally["remembered" if remembered else "asked"] += 1
+
+    def _read(self, call: Call) -> ToolCall:
+        """The call as a session has it: read, or known again by its line."""
+        known = self._gate.known
+        params = {"name": call.tool, "arguments": arguments_of(call)}
+        line = jsonrpc.encode({"jsonrpc": "2.0", "id": next(IDS), "method": "tools/call", "params": params})
+        if (found := known.find(line)) is not None:
+            self.tally["known"] += 1
+            return found[0]
+        request = jsonrpc.read(line)
+        assert isinstance(request, jsonrpc.Request)
+        tool_call = protocol.tool_call(request)
+        known.keep(request, tool_call, None)
+        return tool_call
 
     async def _judge(self, call: ToolCall) -> tuple[Outcome, bool]:
         self._events.clear()
@@ -295,7 +311,8 @@ def test_no_value_is_taken_for_another_that_looks_like_it(world: World) -> None:
 def test_a_call_that_comes_again_is_remembered_in_this_world(world: World) -> None:
     call = Call("t", {"a": Decimal(1)})
     bundle = world.adopt(bundle_of({"default": "allow", "tools": {}}))
-    before = world.tally["remembered"]
+    before = world.tally.copy()
     for _ in range(20):
         world.check(bundle, call)
-    assert world.tally["remembered"] > before
+    assert world.tally["remembered"] > before["remembered"]
+    assert world.tally["known"] > before["known"]

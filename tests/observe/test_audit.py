@@ -10,12 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from sidecar.caller import Caller
 from sidecar.decision import Violation
-from sidecar.events import Event, Judged, Passed, Refused, StoreFailed
+from sidecar.events import Decided, Event, Judged, Passed, Refused, StoreFailed
 from sidecar.observe.audit import Audit, installation_key
+from sidecar.principal import Principal
+from sidecar.protocol import ToolCall
 from tests.observe import BUNDLE, SECRET, decided, denied, tell
 
 
@@ -87,6 +90,27 @@ class Halting(io.BytesIO):
     def write(self, data: Any) -> int:
         self.writes += 1
         return super().write(data[: self.most])
+
+
+def test_calls_that_say_the_same_have_a_line_each_with_their_own_id_caller_and_ruling() -> None:
+    first = decided(remembered=True)
+    changes: list[dict[str, Any]] = [
+        {}, {"decision_id": "i-2", "seconds": 0.5}, {"caller": Caller("s2", "other", Principal("me"))},
+        {"ruling": msgspec.structs.replace(first.ruling, allowed=False, rule="r")}, {},
+    ]  # fmt: skip
+    events = [msgspec.structs.replace(first, **change) for change in changes]
+    assert len({id(event.call.memo) for event in events}) == 1
+    written = lines(*events)
+    alone = [lines(msgspec.structs.replace(event, call=fresh(event)))[0] for event in events]
+    for line in (*written, *alone):
+        del line["time"]
+    assert written == alone
+    assert [line["decision_id"] for line in written] == ["i-1", "i-2", "i-1", "i-1", "i-1"]
+
+
+def fresh(event: Decided) -> ToolCall:
+    """The call of an event, without what was worked out about it."""
+    return msgspec.structs.replace(event.call, memo={})
 
 
 def test_decisions_that_are_made_together_are_written_together() -> None:
