@@ -125,8 +125,8 @@ class World:
         """What the gate makes of a call is what OPA says to the whole of it."""
         reads = bundle.terms.reads_of(call.tool).counters
         self._notes.stand = {(f"server/{it.counter}", it.window): call.totals.get(it.name, Decimal(0)) for it in reads}
-        tool_call = self._read(call)
         try:
+            tool_call = self._read(call)
             found, remembered = self._runner.run(self._judge(tool_call))
         except InvalidMessage:
             self.tally["unreadable"] += 1
