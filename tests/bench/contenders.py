@@ -144,7 +144,7 @@ def _with_long_calls() -> list[Contender]:
 
 
 def _on_http() -> list[Contender]:
-    where = ("--transport", "http", "--port", "{port}", "--telemetry", "127.0.0.1:0")
+    where = ("--transport", "http", "--port", "{port}")
     sidecar = (*_SIDECAR, *where, "--upstream", "{upstream}")
     relay = (sys.executable, "-I", str(_HERE / "http_relay.py"), "{port}", "{upstream}")
     return [
@@ -159,7 +159,10 @@ def _on_http() -> list[Contender]:
 
 
 # On a busy machine OPA may stall: that belongs into the figures, and must not become a refusal that ends the run.
-_SIDECAR: Final = (str(SIDECAR), "run", "-c", "{policy}", "--state-dir", "{state}", "--opa-timeout", "5s")
+_SIDECAR: Final = (
+    str(SIDECAR), "run", "-c", "{policy}", "--state-dir", "{state}", "--opa-timeout", "5s",
+    "--telemetry", "127.0.0.1:0",
+)  # fmt: skip
 _ON_PIPES: Final = (*_SIDECAR, "--", "{server}")
 _RELAY: Final = (sys.executable, "-I", str(_HERE / "relay.py"))
 
