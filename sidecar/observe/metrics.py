@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
-from prometheus_client import CollectorRegistry, Gauge, Info
+from prometheus_client import CollectorRegistry, Info
+from prometheus_client import Gauge as LibraryGauge
 from prometheus_client.exposition import choose_encoder
 
 from sidecar import __version__
@@ -26,7 +27,7 @@ from sidecar.events import (
     Settled,
     StoreFailed,
 )
-from sidecar.observe.tally import Count, Counter, Histogram, Spread
+from sidecar.observe.tally import Count, Counter, Gauge, Histogram, Spread
 from sidecar.protocol import METHODS, TOOLS_CALL
 from sidecar.text import shown
 
@@ -41,11 +42,9 @@ _SERVER_BUCKETS = (1e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60
 
 
 class _Counted(NamedTuple):
-    """What one decision is counted by, of all metrics: finding them takes longer than counting."""
+    """What one decision is counted by. `calls` is a part of requests, decisions and those of the client alike."""
 
-    requests: Count
-    decisions: Count
-    agents: Count
+    calls: Count
     judging: Spread
 
 
@@ -57,18 +56,20 @@ class Metrics:
         self._server = server
         self._tools: dict[str, str] = {}
         """Known tools, as they are shown."""
+        self._answering: dict[str, Spread] = {}
+        """How long the server took, by known tool."""
         self._clients: set[str] = set()
         self._children: dict[tuple[Any, ...], Any] = {}
         self._counted: dict[tuple[Any, ...], _Counted] = {}
-        self._info: list[tuple[Gauge, tuple[str, ...]]] = []
+        self._info: list[tuple[LibraryGauge, tuple[str, ...]]] = []
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             made = Counter(f"mcp_policy_{name}", text, ("server", *labels))
             registry.register(made)
             return made
 
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(f"mcp_policy_{name}", text, ("server", *labels), registry=registry)
+        def gauge(name: str, text: str, *labels: str) -> LibraryGauge:
+            return LibraryGauge(f"mcp_policy_{name}", text, ("server", *labels), registry=registry)
 
         def histogram(name: str, text: str, bounds: tuple[float, ...], *labels: str) -> Histogram:
             made = Histogram(f"mcp_policy_{name}", text, ("server", *labels), bounds)
@@ -86,7 +87,10 @@ class Metrics:
             "upstream_duration_seconds", "Time until the server answered a call.", _SERVER_BUCKETS, "tool"
         )
         self._engine_errors = counter("engine_errors_total", "Questions without a usable answer.", "kind")
-        self._left = gauge("limit_remaining", "What the last call left of a limit.", "tool", "rule")
+        self._left = Gauge(
+            "mcp_policy_limit_remaining", "What the last call left of a limit.", ("server", "tool", "rule")
+        )
+        registry.register(self._left)
         self._reservations = counter("reservations_total", "Reservations of limits.", "result")
         self._bundle = gauge("bundle_info", "The policy in force.", "revision", "commit", "serial")
         self._activated = gauge("bundle_activated_timestamp_seconds", "When the policy in force was first seen.")
@@ -129,9 +133,7 @@ class Metrics:
         counted = self._counted.get(key)
         if counted is None:
             counted = self._counted[key] = self._counted_by(ruling, tool, client)
-        counted.requests.inc()
-        counted.decisions.inc()
-        counted.agents.inc()
+        counted.calls.inc()
         counted.judging.observe(event.seconds)
         if event.engine_seconds is not None:
             cache = "hit" if ruling.remembered else "miss"
@@ -145,12 +147,14 @@ class Metrics:
 
     def _counted_by(self, ruling: Ruling, tool: str, client: str) -> _Counted:
         decision, cache = "allow" if ruling.allowed else "deny", "hit" if ruling.remembered else "miss"
-        return _Counted(
+        calls = Count()
+        for whole in (
             self._child(self._requests, TOOLS_CALL),
             self._child(self._decisions, tool, decision, ruling.kind, ruling.rule, ruling.mode, cache),
             self._child(self._agents, client, decision),
-            self._child(self._judging, "total", cache),
-        )
+        ):
+            whole.parts.append(calls)
+        return _Counted(calls, self._child(self._judging, "total", cache))
 
     def _activate(self, event: EngineReady) -> None:
         if event.revision == self._revision:
@@ -176,7 +180,12 @@ class Metrics:
         self._child(self._requests, event.method if event.method in METHODS else OTHER).inc()
 
     def _settled(self, event: Settled) -> None:
-        self._child(self._upstream, self._tool(event.tool)).observe(event.seconds)
+        spread = self._answering.get(event.tool)
+        if spread is None:
+            spread = self._child(self._upstream, self._tool(event.tool))
+            if event.tool in self._tools:
+                self._answering[event.tool] = spread
+        spread.observe(event.seconds)
         if event.returned:
             self._child(self._reservations, "returned").inc(event.returned)
 

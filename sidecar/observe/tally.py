@@ -1,7 +1,8 @@
-"""Counters and histograms that cost little to count with; the Prometheus client shows them.
+"""Counters, gauges and histograms that cost little to count with; the Prometheus client shows them.
 
-The client's own lock each number, for threads. Here the event loop's thread alone counts and shows, so plain numbers
-do: some 3 µs less for each call.
+The client's own lock each number, for threads. Here the event loop's thread alone counts, so plain numbers do: some
+3 µs less for each call. Another thread may show them meanwhile: of what may grow it takes a copy first, which is one
+step to the interpreter.
 """
 
 from __future__ import annotations
@@ -9,22 +10,28 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 
 class Count:
-    """One number that only grows."""
+    """One number that only grows. What one of its `parts` counts is counted here too."""
 
-    __slots__ = ("value",)
+    __slots__ = ("_own", "parts")
 
     def __init__(self) -> None:
-        self.value = 0.0
+        self._own = 0.0
+        self.parts: list[Count] = []
 
     def inc(self, by: float = 1.0) -> None:
         """Add to it."""
-        self.value += by
+        self._own += by
+
+    @property
+    def value(self) -> float:
+        """The whole number."""
+        return self._own + sum([part.value for part in self.parts])
 
 
 class Counter(Collector):
@@ -42,8 +49,41 @@ class Counter(Collector):
         """What the client shows."""
         name, text, labels = self._about
         family = CounterMetricFamily(name, text, labels=labels)
-        for values, count in self._counts.items():
+        for values, count in self._counts.copy().items():
             family.add_metric(values, count.value)
+        yield family
+
+
+class Level:
+    """One number that is what it was set to last."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+    def set(self, value: float) -> None:
+        """Set it."""
+        self.value = value
+
+
+class Gauge(Collector):
+    """The gauge `name`, one number for each combination of label values."""
+
+    def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
+        self._about = (name, text, labels)
+        self._levels: dict[tuple[str, ...], Level] = {}
+
+    def labels(self, *values: str) -> Level:
+        """The number of one combination."""
+        return self._levels.setdefault(values, Level())
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """What the client shows."""
+        name, text, labels = self._about
+        family = GaugeMetricFamily(name, text, labels=labels)
+        for values, level in self._levels.copy().items():
+            family.add_metric(values, level.value)
         yield family
 
 
@@ -79,7 +119,7 @@ class Histogram(Collector):
         """What the client shows: buckets hold all that is not above their bound."""
         name, text, labels = self._about
         family = HistogramMetricFamily(name, text, labels=labels)
-        for values, spread in self._spreads.items():
+        for values, spread in self._spreads.copy().items():
             up_to = 0
             buckets: list[tuple[str, float]] = []
             for bound, hits in zip((*map(floatToGoString, self._bounds), "+Inf"), spread.hits, strict=True):
