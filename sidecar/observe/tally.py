@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from typing import Generic, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
@@ -34,26 +36,6 @@ class Count:
         return self._own + sum([part.value for part in self.parts])
 
 
-class Counter(Collector):
-    """The counter `name`, one number for each combination of label values."""
-
-    def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
-        self._about = (name, text, labels)
-        self._counts: dict[tuple[str, ...], Count] = {}
-
-    def labels(self, *values: str) -> Count:
-        """The number of one combination."""
-        return self._counts.setdefault(values, Count())
-
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        """What the client shows."""
-        name, text, labels = self._about
-        family = CounterMetricFamily(name, text, labels=labels)
-        for values, count in self._counts.copy().items():
-            family.add_metric(values, count.value)
-        yield family
-
-
 class Level:
     """One number that is what it was set to last."""
 
@@ -67,24 +49,42 @@ class Level:
         self.value = value
 
 
-class Gauge(Collector):
-    """The gauge `name`, one number for each combination of label values."""
+Number = TypeVar("Number", Count, Level)
+
+
+class _Numbers(Collector, Generic[Number]):
+    """One number for each combination of label values."""
+
+    _number: type[Number]
+    _family: type[CounterMetricFamily | GaugeMetricFamily]
 
     def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
         self._about = (name, text, labels)
-        self._levels: dict[tuple[str, ...], Level] = {}
+        self._numbers: dict[tuple[str, ...], Number] = {}
 
-    def labels(self, *values: str) -> Level:
+    def labels(self, *values: str) -> Number:
         """The number of one combination."""
-        return self._levels.setdefault(values, Level())
+        return self._numbers.setdefault(values, self._number())
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         """What the client shows."""
         name, text, labels = self._about
-        family = GaugeMetricFamily(name, text, labels=labels)
-        for values, level in self._levels.copy().items():
-            family.add_metric(values, level.value)
+        family = self._family(name, text, labels=labels)
+        for values, number in self._numbers.copy().items():
+            family.add_metric(values, number.value)
         yield family
+
+
+class Counter(_Numbers[Count]):
+    """The counter `name`."""
+
+    _number, _family = Count, CounterMetricFamily
+
+
+class Gauge(_Numbers[Level]):
+    """The gauge `name`."""
+
+    _number, _family = Level, GaugeMetricFamily
 
 
 class Spread:
