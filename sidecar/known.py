@@ -73,7 +73,7 @@ class KnownCalls:
         twin = b"%b%b%d%b" % (rest[:at], _ID, id_ + 1, rest[at:])
         read = jsonrpc.read(twin)
         if isinstance(read, Request) and read.id == id_ + 1 and read.raw == twin:
-            self._calls.keep(rest, Known(at, request, call, client))
+            self._calls.keep(rest, Known(at, request, msgspec.structs.replace(call, memo={}), client))
 
     def forget(self) -> None:
         """Forget every call, and with it what others worked out about it."""
@@ -84,7 +84,9 @@ def _parts(line: bytes) -> tuple[int, bytes, int] | None:
     """Where the member of an integer begins that may be the id, the line without it, and the integer; or None."""
     if len(line) > MAX_LINE:
         return None
-    head, _, rest = line.partition(_ID)
+    head, found, rest = line.partition(_ID)
+    if not found:
+        return None
     if len(head) > _NEAR:
         head, _, rest = line.rpartition(_ID)
     digits, comma, tail = rest.partition(b",")

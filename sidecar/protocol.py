@@ -55,11 +55,21 @@ METHODS: Final = frozenset(
 """Every method of any revision, of either side. Others pass too; a look-alike of one of these does not."""
 
 
+class _NoMemo(dict[str, tuple[Any, ...]]):
+    """Takes everything and keeps nothing."""
+
+    def __setitem__(self, key: str, value: tuple[Any, ...]) -> None:
+        pass
+
+
+_NO_MEMO: Final = _NoMemo()
+
+
 class ToolCall(msgspec.Struct, frozen=True, gc=False):
     """One `tools/call` as it will be judged and, if allowed, sent. `arguments` is `{}` when absent or null.
 
-    `memo` holds what others worked out of `tool` and `arguments`, each under a key of his own, beside whatever else it
-    depends on. Calls that say the same may share one.
+    `memo` is where others keep what they work out of `tool` and `arguments`, each under a key of his own, beside
+    whatever else it depends on. Calls that are known to come again share one; the others' keeps nothing.
     """
 
     id: Id
@@ -67,7 +77,7 @@ class ToolCall(msgspec.Struct, frozen=True, gc=False):
     arguments: dict[str, Any]
     stateless: bool
     raw: bytes
-    memo: dict[str, tuple[Any, ...]] = msgspec.field(default_factory=dict)
+    memo: dict[str, tuple[Any, ...]] = msgspec.field(default_factory=lambda: _NO_MEMO)
 
 
 class Outcome(enum.Enum):

@@ -18,7 +18,7 @@ from tests.enforce import ALLOWED, LIMITED, World, reading, run
 from tests.engine import bundle_of, tool_call
 
 REPORTING = bundle_of("tools: {t: {rules: [{name: per day, rate_limit: 3/day, mode: monitor}]}}")
-FIRST = tool_call("t", '{"a":1,"b":2}')
+FIRST = msgspec.structs.replace(tool_call("t", '{"a":1,"b":2}'), memo={})
 AGAIN = ToolCall(2, FIRST.tool, FIRST.arguments, FIRST.stateless, b"", FIRST.memo)
 
 

@@ -94,6 +94,7 @@ class Halting(io.BytesIO):
 
 def test_calls_that_say_the_same_have_a_line_each_with_their_own_id_caller_and_ruling() -> None:
     first = decided(remembered=True)
+    first = msgspec.structs.replace(first, call=msgspec.structs.replace(first.call, memo={}))
     changes: list[dict[str, Any]] = [
         {}, {"decision_id": "i-2", "seconds": 0.5}, {"caller": Caller("s2", "other", Principal("me"))},
         {"ruling": msgspec.structs.replace(first.ruling, allowed=False, rule="r")}, {},

@@ -85,8 +85,14 @@ def test_calls_that_say_the_same_share_what_others_worked_out_and_no_others_do()
     assert first is not None
     assert second is not None
     assert third is not None
-    assert first[0].memo is second[0].memo
-    assert first[0].memo is not third[0].memo
+    first[0].memo["key"] = (1,)
+    assert (second[0].memo, third[0].memo) == ({"key": (1,)}, {})
+
+
+def test_a_call_that_is_not_known_keeps_nothing() -> None:
+    call = read(encoded(CALL))[1]
+    call.memo["key"] = (1,)
+    assert (call.memo, read(encoded(CALL))[1].memo) == ({}, {})
 
 
 @pytest.mark.parametrize(
