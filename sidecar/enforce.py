@@ -130,9 +130,9 @@ class Gate:
 
         Whoever hears of the outcome in `done` finds the counters as they must be.
         """
-        returned = forward.given_back(outcome) if forward.entries else ()
-        seconds = time.perf_counter() - forward.since
-        self._emit(Settled(self._server, forward.call.tool, outcome, len(forward.entries), len(returned), seconds))
+        entries, seconds = forward.entries, time.perf_counter() - forward.since
+        returned = forward.given_back(outcome) if entries else entries
+        self._emit(Settled(self._server, forward.call.tool, outcome, len(entries), len(returned), seconds))
         if returned:
             self._counting.give_back(returned, done)
         else:

@@ -87,8 +87,10 @@ class Audit:
         self.hears: Hearing = {Decided: self._decided, Judged: self._judged, Refused: self._refused}
 
     def _decided(self, event: Decided) -> None:
-        took = b',"milliseconds":%.3f' % (event.seconds * 1000)
-        self._lines.append(self._line(event.decision_id, self._about(event), took))
+        self._lines.append(
+            b'{"time":"%b","event":"decision","decision_id":%b,%b,"milliseconds":%.3f}'
+            % (self._now(), encode(event.decision_id), self._about(event), event.seconds * 1000)
+        )
 
     def _refused(self, event: Refused) -> None:
         caller = event.caller
@@ -96,16 +98,14 @@ class Audit:
             self._instance, event.server, caller.session, _principal(caller), "deny", "invalid_request", event.reason,
             event.code,
         )  # fmt: skip
-        self._lines.append(self._line(event.decision_id, _members(refused)))
+        self._lines.append(
+            b'{"time":"%b","event":"decision","decision_id":%b,%b}'
+            % (self._now(), encode(event.decision_id), _members(refused))
+        )
         self._write()
 
     def _judged(self, _: Judged) -> None:
         self._write()
-
-    def _line(self, decision_id: str, about: bytes, more: bytes = b"") -> bytes:
-        return b'{"time":"%b","event":"decision","decision_id":%b,%b%b}' % (
-            self._now(), encode(decision_id), about, more,
-        )  # fmt: skip
 
     def _about(self, event: Decided) -> bytes:
         """All that is the same for calls that say the same, of one caller and with one ruling."""
