@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,24 @@ def test_with_no_remember_every_call_is_asked_about(tmp_path: Path, tap: OpaTap)
             assert kind(way.call("t", a=101)) == "rule"
         assert tap.asked("t") == 20
         assert not any(line["remembered"] for line in way.audit)
+
+
+def test_a_call_that_comes_again_is_sent_on_byte_for_byte_and_told_under_its_own_id(tmp_path: Path) -> None:
+    line = (
+        b'{"method":"tools/call","params":{"name":"t","arguments":{"a":1,"id":7,"note":"%b"}},"jsonrpc":"2.0","id":%d}'
+    )
+    lines = [
+        line % (note, id_) for note, id_ in [(b"x", 7), (b"x", 8), (b"y", 9), (b"x", 10), (b"x", 123_456), (b"y", 0)]
+    ]
+    with Sidecar(tmp_path, POLICY) as sidecar:
+        for each in lines:
+            sidecar.send_bytes(each + b"\n")
+            assert sidecar.read()["id"] == json.loads(each)["id"]
+        assert [each.encode() for each in sidecar.received] == lines
+        told = sidecar.audit
+    assert len({each["decision_id"] for each in told}) == len(lines)
+    hashes = [each["arguments_hash"] for each in told]
+    assert [hashes.index(each) for each in hashes] == [0, 0, 2, 0, 0, 2]
 
 
 def test_a_remembered_decision_is_gone_with_the_policy_that_made_it(way: Straight, tap: OpaTap) -> None:
