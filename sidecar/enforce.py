@@ -131,7 +131,7 @@ class Gate:
         Whoever hears of the outcome in `done` finds the counters as they must be.
         """
         entries, seconds = forward.entries, time.perf_counter() - forward.since
-        returned = forward.given_back(outcome) if entries else entries
+        returned = forward.given_back(outcome) if entries else ()
         self._emit(Settled(self._server, forward.call.tool, outcome, len(entries), len(returned), seconds))
         if returned:
             self._counting.give_back(returned, done)
@@ -381,18 +381,11 @@ class Gate:
         bundle = trial.bundle
         mode: Mode = "monitor" if self._monitors(bundle) else "enforce"
         engine_id, remembered = (answer.engine_id, answer.remembered) if answer else (None, False)
+        # By position: of so many fields names would cost more than all else here.
         return Ruling(
-            allowed,
-            mode,
-            by.kind,
-            by.rule,
-            by.reason,
-            violations,
-            bundle.revision,
-            bundle.serial,
-            engine_id,
+            allowed, mode, by.kind, by.rule, by.reason, violations, bundle.revision, bundle.serial, engine_id,
             remembered,
-        )
+        )  # fmt: skip
 
     def _tell(
         self, trial: Trial, ruling: Ruling, left: tuple[tuple[str, float], ...] = (), *, limited: bool = False
@@ -400,7 +393,6 @@ class Gate:
         """Tell everybody what was decided."""
         self._will_conclude()
         seconds = time.perf_counter() - trial.since
-        # By position: names would cost more than all else here.
         self._emit(
             Decided(
                 trial.decision_id, self._server, trial.caller, trial.call, ruling, seconds, trial.engine_seconds, left,

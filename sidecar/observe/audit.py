@@ -28,6 +28,7 @@ log = logging.getLogger("sidecar")
 KEY_FILE: Final = "audit.key"
 
 _ABOUT: Final = "audit"
+_LINE: Final = b'{"time":"%b","event":"decision","decision_id":%b,%b}'
 
 
 class _Violation(msgspec.Struct, frozen=True, gc=False):
@@ -36,13 +37,18 @@ class _Violation(msgspec.Struct, frozen=True, gc=False):
     monitor: bool
 
 
-class _Decided(msgspec.Struct, frozen=True, gc=False):
-    """What was decided on a call by whom and why. `principal` is there where somebody authenticated."""
+class _Caller(msgspec.Struct, frozen=True, gc=False):
+    """Whose message it was. `principal` is there where somebody authenticated."""
 
     instance: str
     server: str
     session: str
     principal: str | msgspec.UnsetType
+
+
+class _Decided(_Caller, frozen=True, gc=False):
+    """What was decided on a call, and why."""
+
     tool: str
     decision: str
     kind: str
@@ -58,13 +64,9 @@ class _Decided(msgspec.Struct, frozen=True, gc=False):
     remembered: bool
 
 
-class _Refused(msgspec.Struct, frozen=True, gc=False):
+class _Refused(_Caller, frozen=True, gc=False):
     """A message that could not be read."""
 
-    instance: str
-    server: str
-    session: str
-    principal: str | msgspec.UnsetType
     decision: str
     kind: str
     reason: str
@@ -87,10 +89,8 @@ class Audit:
         self.hears: Hearing = {Decided: self._decided, Judged: self._judged, Refused: self._refused}
 
     def _decided(self, event: Decided) -> None:
-        self._lines.append(
-            b'{"time":"%b","event":"decision","decision_id":%b,%b,"milliseconds":%.3f}'
-            % (self._now(), encode(event.decision_id), self._about(event), event.seconds * 1000)
-        )
+        members = b'%b,"milliseconds":%.3f' % (self._about(event), event.seconds * 1000)
+        self._lines.append(_LINE % (self._now(), encode(event.decision_id), members))
 
     def _refused(self, event: Refused) -> None:
         caller = event.caller
@@ -98,10 +98,7 @@ class Audit:
             self._instance, event.server, caller.session, _principal(caller), "deny", "invalid_request", event.reason,
             event.code,
         )  # fmt: skip
-        self._lines.append(
-            b'{"time":"%b","event":"decision","decision_id":%b,%b}'
-            % (self._now(), encode(event.decision_id), _members(refused))
-        )
+        self._lines.append(_LINE % (self._now(), encode(event.decision_id), _members(refused)))
         self._write()
 
     def _judged(self, _: Judged) -> None:

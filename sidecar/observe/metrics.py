@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Info
-from prometheus_client import Gauge as LibraryGauge
 from prometheus_client.exposition import choose_encoder
 
 from sidecar import __version__
@@ -56,20 +55,20 @@ class Metrics:
         self._server = server
         self._tools: dict[str, str] = {}
         """Known tools, as they are shown."""
-        self._answering: dict[str, Spread] = {}
-        """How long the server took, by known tool."""
         self._clients: set[str] = set()
         self._children: dict[tuple[Any, ...], Any] = {}
         self._counted: dict[tuple[Any, ...], _Counted] = {}
-        self._info: list[tuple[LibraryGauge, tuple[str, ...]]] = []
+        self._info: list[tuple[Gauge, tuple[str, ...]]] = []
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             made = Counter(f"mcp_policy_{name}", text, ("server", *labels))
             registry.register(made)
             return made
 
-        def gauge(name: str, text: str, *labels: str) -> LibraryGauge:
-            return LibraryGauge(f"mcp_policy_{name}", text, ("server", *labels), registry=registry)
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            made = Gauge(f"mcp_policy_{name}", text, ("server", *labels))
+            registry.register(made)
+            return made
 
         def histogram(name: str, text: str, bounds: tuple[float, ...], *labels: str) -> Histogram:
             made = Histogram(f"mcp_policy_{name}", text, ("server", *labels), bounds)
@@ -87,10 +86,7 @@ class Metrics:
             "upstream_duration_seconds", "Time until the server answered a call.", _SERVER_BUCKETS, "tool"
         )
         self._engine_errors = counter("engine_errors_total", "Questions without a usable answer.", "kind")
-        self._left = Gauge(
-            "mcp_policy_limit_remaining", "What the last call left of a limit.", ("server", "tool", "rule")
-        )
-        registry.register(self._left)
+        self._left = gauge("limit_remaining", "What the last call left of a limit.", "tool", "rule")
         self._reservations = counter("reservations_total", "Reservations of limits.", "result")
         self._bundle = gauge("bundle_info", "The policy in force.", "revision", "commit", "serial")
         self._activated = gauge("bundle_activated_timestamp_seconds", "When the policy in force was first seen.")
@@ -180,12 +176,7 @@ class Metrics:
         self._child(self._requests, event.method if event.method in METHODS else OTHER).inc()
 
     def _settled(self, event: Settled) -> None:
-        spread = self._answering.get(event.tool)
-        if spread is None:
-            spread = self._child(self._upstream, self._tool(event.tool))
-            if event.tool in self._tools:
-                self._answering[event.tool] = spread
-        spread.observe(event.seconds)
+        self._child(self._upstream, self._tool(event.tool)).observe(event.seconds)
         if event.returned:
             self._child(self._reservations, "returned").inc(event.returned)
 

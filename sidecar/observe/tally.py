@@ -86,6 +86,10 @@ class Gauge(_Numbers[Level]):
 
     _number, _family = Level, GaugeMetricFamily
 
+    def remove(self, *values: str) -> None:
+        """Show nothing more for one combination."""
+        self._numbers.pop(values, None)
+
 
 class Spread:
     """How often each bucket was hit; `bounds` are the greatest values of all buckets but the last."""
