@@ -3,6 +3,9 @@
 One transaction a claim, in WAL mode: what is committed survives the death of every process (`synchronous=NORMAL`
 leaves out the wait for the disk; after a power cut the last claims may be gone). Totals are decimal text, summed in
 Python: exact, whatever their size.
+
+Most claims are on one counter that nobody else has changed since we did. Those are one statement, which changes it on
+condition that it stands where we left it; where it does not, the claim looks, and begins anew.
 """
 
 from __future__ import annotations
@@ -36,6 +39,9 @@ PATIENCE: Final = 2.0
 KEPT: Final = 2
 """Windows that are kept behind the present one, so that a late refund still finds its own."""
 
+MAX_LEFT: Final = 1_000
+"""With so many counters that we remember where we left, all are forgotten."""
+
 SWEEP: Final = 600.0
 """Seconds after which a claim removes the old windows of every counter: most holders, as sessions, never come back."""
 
@@ -50,10 +56,15 @@ _STORE = (
     "INSERT INTO counters VALUES (?, ?, ?, ?, ?)"
     " ON CONFLICT (counter, holder, window, start) DO UPDATE SET total = excluded.total"
 )
+_CHANGE = "UPDATE counters SET total = ? WHERE counter = ? AND holder = ? AND window = ? AND start = ? AND total = ?"
 _FORGET_OLDER = "DELETE FROM counters WHERE counter = ? AND holder = ? AND window = ? AND start < ?"
 _FORGET_ALL_OLD = "DELETE FROM counters WHERE start + window * ? < ?"
 
 _Result = TypeVar("_Result")
+_Outcome: TypeAlias = Claimed | StoreUnavailable
+_Key: TypeAlias = tuple[str, str, int, int]
+_Claimed: TypeAlias = tuple[list[_Outcome], dict[_Key, Amount]]
+"""What became of each claim, and where the counters that changed stand now."""
 
 
 class SqliteLedger:
@@ -78,12 +89,22 @@ class SqliteLedger:
         except sqlite3.Error as error:
             raise StoreUnavailable(f"cannot use {path} as the store of counters: {error}") from None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self._left: dict[_Key, Amount] = {}
 
-    def claim_at_once(self, wanted: Sequence[tuple[Reservation, ...]]) -> list[Claimed | StoreUnavailable] | None:
-        return self._at_once(lambda db: self._claim(db, wanted))
+    def claim_at_once(self, wanted: Sequence[tuple[Reservation, ...]]) -> list[_Outcome] | None:
+        def claim() -> _Claimed:
+            return self._claim_unseen(wanted) or self._hasty.run(lambda db: self._claim(db, wanted))
+
+        if (done := self._at_once(claim)) is None:
+            return None
+        claimed, changed = done
+        if len(self._left) >= MAX_LEFT:
+            self._left.clear()
+        self._left.update(changed)
+        return claimed
 
     async def claim(self, reservations: tuple[Reservation, ...]) -> Claimed:
-        (claimed,) = await self._wait(lambda db: self._claim(db, (reservations,)))
+        (claimed,), _ = await self._wait(lambda db: self._claim(db, (reservations,)))
         if isinstance(claimed, StoreUnavailable):
             raise claimed
         return claimed
@@ -92,7 +113,7 @@ class SqliteLedger:
         return await self._wait(lambda db: _totals(db, counters, self._clock()))
 
     def give_back_at_once(self, entries: tuple[Entry, ...]) -> bool:
-        return self._at_once(lambda db: _give_back(db, entries)) is not None
+        return self._at_once(lambda: self._hasty.run(lambda db: _give_back(db, entries))) is not None
 
     async def give_back(self, entries: tuple[Entry, ...]) -> None:
         await self._wait(lambda db: _give_back(db, entries))
@@ -102,18 +123,34 @@ class SqliteLedger:
         self._thread.shutdown(wait=False)
         self._hasty.close()
 
-    def _claim(
-        self, db: sqlite3.Connection, wanted: Sequence[tuple[Reservation, ...]]
-    ) -> list[Claimed | StoreUnavailable]:
+    def _claim(self, db: sqlite3.Connection, wanted: Sequence[tuple[Reservation, ...]]) -> _Claimed:
         now = self._clock()
         if now - self._swept >= SWEEP:
             self._swept = now
             _forget_all_old(db, now)
-        return _claim(db, wanted, now)
+        claimed, changed = _claim(wanted, now, lambda key: _total(db, key) or _begin(db, key))
+        for key, total in changed.items():
+            db.execute(_STORE, (*key, str(total)))
+        return claimed, changed
 
-    def _at_once(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result | None:
+    def _claim_unseen(self, wanted: Sequence[tuple[Reservation, ...]]) -> _Claimed | None:
+        """Claim on one counter, without a look at it, where it stands as we left it; None where that is not so."""
+        now = self._clock()
+        if now - self._swept >= SWEEP:
+            return None
         try:
-            return self._hasty.run(work)
+            claimed, changed = _claim(wanted, now, self._left.__getitem__)
+        except KeyError:
+            return None
+        if len(changed) != 1:
+            return None
+        ((key, total),) = changed.items()
+        held = self._hasty.changes(_CHANGE, (str(total), *key, str(self._left[key])))
+        return (claimed, changed) if held else None
+
+    def _at_once(self, work: Callable[[], _Result]) -> _Result | None:
+        try:
+            return work()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 return None
@@ -128,47 +165,43 @@ class SqliteLedger:
             raise _unavailable(error) from None
 
 
-_Key: TypeAlias = tuple[str, str, int, int]
-
-
-def _claim(
-    db: sqlite3.Connection, wanted: Sequence[tuple[Reservation, ...]], now: float
-) -> list[Claimed | StoreUnavailable]:
+def _claim(wanted: Sequence[tuple[Reservation, ...]], now: float, look: Callable[[_Key], Amount]) -> _Claimed:
+    """What becomes of each claim; `look` says where a counter stands."""
     # Many reservations may be on one counter, so each total is looked up once, carried on, and stored once.
     totals: dict[_Key, Amount] = {}
-    taken: set[_Key] = set()
-    claimed: list[Claimed | StoreUnavailable] = []
+    changed: dict[_Key, Amount] = {}
+    claimed: list[_Outcome] = []
     for reservations in wanted:
         try:
-            one = _claim_one(db, reservations, now, totals)
+            one, after = _claim_one(reservations, now, totals, look)
         except StoreUnavailable as error:  # a counter of this call is damaged; the others' are not
             claimed.append(error)
             continue
-        if isinstance(one, Claim):
-            taken.update(map(_key, one.entries))
+        totals.update(after)
+        changed.update(after)
         claimed.append(one)
-    for key in taken:
-        db.execute(_STORE, (*key, str(totals[key])))
-    return claimed
+    return claimed, changed
 
 
 def _claim_one(
-    db: sqlite3.Connection, reservations: tuple[Reservation, ...], now: float, totals: dict[_Key, Amount]
-) -> Claimed:
-    """What one call takes, all or nothing; `totals` holds where the counters stand, and is changed."""
-    entries = tuple([Entry(wanted, window_start(now, wanted.window)) for wanted in reservations])
+    reservations: tuple[Reservation, ...], now: float, totals: dict[_Key, Amount], look: Callable[[_Key], Amount]
+) -> tuple[Claimed, dict[_Key, Amount]]:
+    """What one call takes, all or nothing, and where its counters stand then; `totals` gets what was looked up."""
+    entries: list[Entry] = []
     after: dict[_Key, Amount] = {}
     left: list[Amount] = []
-    for position, entry in enumerate(entries):
-        key, wanted = _key(entry), entry.reservation
+    for position, wanted in enumerate(reservations):
+        entry = Entry(wanted, window_start(now, wanted.window))
+        key = _key(entry)
         if key not in totals:
-            totals[key] = _total(db, key) or _begin(db, key)
-        after[key] = add(after.get(key, totals[key]), wanted.amount)
-        if not wanted.admits(after[key]):
-            return Exhausted(position, max(1, round(entry.start + wanted.window - now)))
-        left.append(after[key])
-    totals.update(after)
-    return Claim(entries, tuple(left))
+            totals[key] = look(key)
+        total = add(after.get(key, totals[key]), wanted.amount)
+        if not wanted.admits(total):
+            return Exhausted(position, max(1, round(entry.start + wanted.window - now))), {}
+        after[key] = total
+        left.append(total)
+        entries.append(entry)
+    return Claim(tuple(entries), tuple(left)), after
 
 
 def _key(entry: Entry) -> _Key:
@@ -231,6 +264,10 @@ class _Connection:
             if db.in_transaction:
                 db.execute("ROLLBACK")
         return result
+
+    def changes(self, statement: str, values: tuple[object, ...]) -> bool:
+        """Run one statement, which is a transaction of its own; True when it changed something."""
+        return self._db.execute(statement, values).rowcount > 0
 
     def close(self) -> None:
         self._db.close()

@@ -279,6 +279,71 @@ def test_calls_that_claim_together_need_one_transaction(path: Path) -> None:
     with_ledger(path, test)
 
 
+# Counters that stand where we left them.
+
+
+def test_a_claim_on_a_counter_that_nobody_else_changed_is_one_statement(path: Path) -> None:
+    async def test(ledger: SqliteLedger, _: Clock) -> None:
+        said: list[str] = []
+        await claims(ledger, wants(limit=9))
+        ledger._hasty._db.set_trace_callback(said.append)
+        assert (await claims(ledger, wants(limit=9))).totals == (2,)
+        together = ledger.claim_at_once([(wants(limit=9),)] * 3)
+        assert [one.totals for one in together or () if isinstance(one, Claim)] == [(3,), (4,), (5,)]
+        assert [line.split()[0] for line in said] == ["UPDATE"] * 2
+        assert await totals(ledger, wants()) == (5,)
+
+    with_ledger(path, test)
+
+
+@pytest.mark.parametrize("limit", [None, 3, 4])
+def test_what_another_process_took_meanwhile_counts(path: Path, limit: int | None) -> None:
+    async def test(ledger: SqliteLedger, clock: Clock) -> None:
+        async with ledger_in(SqliteStore(path), clock) as other:
+            await claims(ledger, wants())
+            await claims(other, wants())
+            third, fourth = [await claim(ledger, wants(limit=limit)) for _ in range(2)]
+            assert isinstance(third, Claim)
+            assert third.totals == (3,)
+            assert isinstance(fourth, Exhausted) is (limit == 3)
+            assert await totals(other, wants()) == (3 if limit == 3 else 4,)
+
+    with_ledger(path, test)
+
+
+def test_what_was_given_back_can_be_taken_again(path: Path) -> None:
+    async def test(ledger: SqliteLedger, _: Clock) -> None:
+        taken = [await claims(ledger, wants(limit=2)) for _ in range(2)]
+        assert ledger.give_back_at_once(taken[0].entries)
+        assert (await claims(ledger, wants(limit=2))).totals == (2,)
+        await ledger.give_back(taken[1].entries)
+        assert (await claims(ledger, wants(limit=2))).totals == (2,)
+        assert isinstance(await claim(ledger, wants(limit=2)), Exhausted)
+
+    with_ledger(path, test)
+
+
+def test_old_windows_are_removed_though_all_claims_are_on_one_counter(path: Path) -> None:
+    async def test(ledger: SqliteLedger, clock: Clock) -> None:
+        await claims(ledger, wants(window=60, holder="gone"))
+        await claims(ledger, wants(window=DAY))
+        clock.now = NOON + sqlite.SWEEP
+        await claims(ledger, wants(window=DAY))
+        assert [row[1:3] for row in rows(path)] == [("", DAY)]
+
+    with_ledger(path, test)
+
+
+def test_only_so_many_counters_are_remembered(path: Path) -> None:
+    async def test(ledger: SqliteLedger, _: Clock) -> None:
+        for number in range(sqlite.MAX_LEFT + 500):
+            ledger.claim_at_once([(wants(holder=f"session-{number}"),)])
+            assert len(ledger._left) <= sqlite.MAX_LEFT
+        assert len(ledger._left) == 500
+
+    with_ledger(path, test)
+
+
 counter_names = st.sampled_from(["a", "b", "c"])
 amounts = st.integers(0, 4) | st.decimals(0, 3, places=2)
 reservations = st.builds(
