@@ -6,6 +6,7 @@ No task and no timer for each question: answers come by callback, and one timer 
 from __future__ import annotations
 
 import asyncio
+import select
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ CONNECTIONS: Final = 64
 
 _LOOK_AGAIN: Final = 0.001
 """Seconds between two looks at a late question. A wait of zero would end before the event loop reads anything."""
+
+_HUNG_UP: Final = 0
+"""What is asked of the kernel about a connection: nothing but what it tells unasked, an error or that OPA hung up."""
 
 Reply: TypeAlias = bytes | EngineUnavailable
 """The body of OPA's reply, or why there is none."""
@@ -67,6 +71,7 @@ class Asker:
         self._greeting = greeting
         self._idle: list[_Connection] = []
         self._every: set[_Connection] = set()
+        self._hung_up = select.poll()
         self._connecting: set[asyncio.Task[None]] = set()
         self._waiting: deque[_Question] = deque()
         # In the order of their deadlines, which is the order in which they came.
@@ -75,8 +80,8 @@ class Asker:
         self._looked = 0.0  # when last for whoever waits too long, on the monotonic clock
 
     def is_whole(self) -> bool:
-        """False while OPA ended a connection and its loss has not been told yet."""
-        return not any(connection.is_ending for connection in self._every)
+        """False once OPA ended a connection, by the kernel's word, though the event loop may not have read it yet."""
+        return not self._hung_up.poll(0)
 
     def put(self, body: bytes, decision_id: str, done: Callable[[Reply], None]) -> None:
         """Put a question; `done` gets the reply, or within the time-out the reason why there is none, once."""
@@ -124,6 +129,7 @@ class Asker:
                 if connection.ended:
                     raise ConnectionResetError
                 self._every.add(connection)
+                self._hung_up.register(connection.fd, _HUNG_UP)
                 if self._greeting is not None:
                     self._greeting.check(await _wait(lambda done: connection.ask(self._greet(done))))
         except TimeoutError:
@@ -131,8 +137,8 @@ class Asker:
         except OSError:
             self._fail_next(_unreachable())
         except EngineUnavailable as error:
+            self._fail_next(error)  # first, or another connection would be opened for the same question
             connection.drop()
-            self._fail_next(error)
         else:
             connection.is_ready = True
             self._free(connection)
@@ -161,7 +167,9 @@ class Asker:
         return None
 
     def _gone(self, connection: _Connection) -> None:
-        self._every.discard(connection)
+        if connection in self._every:
+            self._every.remove(connection)
+            self._hung_up.unregister(connection.fd)
         if connection in self._idle:
             self._idle.remove(connection)
         if not connection.dropped:
@@ -211,13 +219,9 @@ class _Connection(asyncio.Protocol):
         self._reader = ReplyReader()
         self._question: _Question | None = None
         self._transport: asyncio.Transport | None = None
+        self.fd = -1
         self.dropped = self.ended = False
         self.is_ready = False
-
-    @property
-    def is_ending(self) -> bool:
-        """True once it ended and not by us."""
-        return not self.dropped and self._transport is not None and self._transport.is_closing()
 
     def ask(self, question: _Question) -> None:
         if self._transport is None or self._transport.is_closing():
@@ -228,6 +232,7 @@ class _Connection(asyncio.Protocol):
 
     def drop(self) -> None:
         self.dropped = True
+        self._end()
         if self._transport is not None:
             self._transport.abort()
 
@@ -235,6 +240,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclasses
+        self.fd = transport.get_extra_info("socket").fileno()
 
     def data_received(self, data: bytes) -> None:
         question = self._question

@@ -77,7 +77,7 @@ class Engine:
         return self._memory.recall(body)
 
     def confirm(self) -> bool:
-        """True while what was recalled in this pass of the event loop still counts.
+        """True while what was recalled before still counts.
 
         OPA may have ended a connection whose loss has not been told yet: it is lost from now on.
         """

@@ -282,7 +282,8 @@ def test_an_engine_that_closes_an_idle_connection_is_lost_and_asked_over_a_new_o
     uvloop.run(test())
 
 
-def test_that_a_connection_ends_is_known_before_its_loss_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("asks_on", [False, True])
+def test_that_a_connection_ends_is_known_before_its_loss_is_told(tmp_path: Path, asks_on: bool) -> None:
     async def test() -> None:
         writers: list[asyncio.StreamWriter] = []
 
@@ -295,12 +296,50 @@ def test_that_a_connection_ends_is_known_before_its_loss_is_told(tmp_path: Path)
             assert asker.is_whole()
             with socket.socket(fileno=os.dup(writers[0].get_extra_info("socket").fileno())) as end:
                 end.shutdown(socket.SHUT_RDWR)
-            # Its write fails at once, and nothing is read from that connection any more: not the end either.
-            asker.put(b"2", "id", lambda reply: None)
+            if asks_on:
+                # Its write fails at once, and nothing is read from that connection any more: not the end either.
+                asker.put(b"2", "id", lambda reply: None)
             assert losses == []
             assert not asker.is_whole()
             await soon(lambda: losses == ["lost"])
             assert asker.is_whole()
+
+    uvloop.run(test())
+
+
+def test_a_connection_that_waits_for_its_answer_is_seen_to_end_too(tmp_path: Path) -> None:
+    async def test() -> None:
+        writers: list[asyncio.StreamWriter] = []
+
+        async def think(question: bytes, writer: asyncio.StreamWriter) -> None:
+            writers.append(writer)
+
+        async with asking(tmp_path, think) as (asker, _, losses):
+            replies: list[object] = []
+            for question in (b"1", b"2"):
+                asker.put(question, "id", replies.append)
+            await soon(lambda: len(writers) == 2)
+            assert asker.is_whole()
+            writers[0].transport.abort()
+            with socket.socket(fileno=os.dup(writers[1].get_extra_info("socket").fileno())) as end:
+                end.shutdown(socket.SHUT_RDWR)
+            assert (losses, replies, asker.is_whole()) == ([], [], False)
+            await soon(lambda: len(replies) == 2)
+            assert asker.is_whole()
+
+    uvloop.run(test())
+
+
+def test_a_connection_that_is_dropped_is_no_loss(tmp_path: Path) -> None:
+    async def silence(_: bytes, __: asyncio.StreamWriter) -> None:
+        pass
+
+    async def test() -> None:
+        async with asking(tmp_path, silence, timeout=0.05) as (asker, opa, losses):
+            whole: list[bool] = []
+            asker.put(b"q", "id", lambda reply: whole.append(asker.is_whole()))
+            await soon(lambda: opa.ended == 1)
+            assert (whole, losses, asker.is_whole()) == ([True], [], True)
 
     uvloop.run(test())
 

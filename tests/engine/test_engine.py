@@ -191,14 +191,13 @@ def test_nothing_remembered_is_used_from_the_moment_the_engine_is_killed(monkeyp
     uvloop.run(test())
 
 
-def test_what_was_recalled_is_not_confirmed_once_a_question_found_out_that_the_engine_died() -> None:
+def test_what_was_recalled_is_not_confirmed_once_the_engine_died() -> None:
     async def test() -> None:
         async with running() as world:
             await world.ask(ALLOWED)
             assert world.engine.confirm()
             # All this in one pass of the event loop: nothing told the engine of the death.
             kill(world.pid)
-            world.engine.put(REFUSED, world.engine.bundle, "id", lambda finding: None, lasting=True)
             assert world.engine.recall(ALLOWED) is not None
             assert not world.engine.confirm()
             assert world.engine.recall(ALLOWED) is None
