@@ -137,8 +137,8 @@ class Asker:
         except OSError:
             self._fail_next(_unreachable())
         except EngineUnavailable as error:
-            self._fail_next(error)  # first, or another connection would be opened for the same question
             connection.drop()
+            self._fail_next(error)
         else:
             connection.is_ready = True
             self._free(connection)
@@ -232,7 +232,6 @@ class _Connection(asyncio.Protocol):
 
     def drop(self) -> None:
         self.dropped = True
-        self._end()
         if self._transport is not None:
             self._transport.abort()
 
