@@ -44,6 +44,8 @@ NAMED_FROM_OUTSIDE: Final = frozenset({"default_deny", "hidden", "invalid_amount
 """Kinds of refusal whose message the engine makes of a name: the tool's, as the client wrote it, or the rule's."""
 MAX_ATTEMPTS: Final = 5
 """How often a call is judged anew because another policy came into force meanwhile."""
+PORTION: Final = 16
+"""So many calls with their answers wait for no more to come: while the server has these, the next are judged."""
 MAX_FORMS: Final = 1_000
 """Tools whose questions are kept half written; a client may name any number."""
 
@@ -68,8 +70,9 @@ class Gate:
     `fail_open` lets calls pass that would be counted when the store cannot be used; `workload` says where in a
     cluster we run.
 
-    Answers of the engine are worked off together, once in each pass of the event loop in which some came: what they
-    reserve is claimed in one go, and each decision is told before any call is forwarded.
+    Answers of the engine are worked off together, at the end of each pass of the event loop in which some came, or as
+    soon as a portion is there: what they reserve is claimed in one go, and each decision is told before any call is
+    forwarded.
     """
 
     def __init__(
@@ -106,6 +109,8 @@ class Gate:
         It comes after this returned: in the next pass of the event loop where the answer is remembered and no store
         has to be waited for. Raises `InvalidMessage` for a call that cannot be put as a question.
         """
+        if len(self._answers) >= PORTION:
+            self.conclude()
         trial = Trial(call, caller, next(self._ids), self._engine.bundle, deliver, time.perf_counter())
         self._begin(trial)
         return trial

@@ -11,6 +11,8 @@ from typing import Final
 
 ENDS_KEPT: Final = 1024
 """Bytes of the beginning and of the end of a line that is too long: enough to find the id in."""
+PORTION: Final = 16
+"""So many lines are written without waiting for more: while the other end reads these, the next are made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def _shorn(line: bytes | TooLong) -> bytes | TooLong:
 
 
 class LineWriter:
-    """Writes lines, all that come in one pass of the event loop at once: each write is a system call."""
+    """Writes lines, those that come in one pass of the event loop in portions: each write is a system call."""
 
     def __init__(self, later: Callable[[Callable[[], None]], object], write: Callable[[bytes], None]) -> None:
         self._later = later
@@ -84,6 +86,8 @@ class LineWriter:
         if not self._waiting:
             self._later(self.flush)
         self._waiting.append(line)
+        if len(self._waiting) >= PORTION:
+            self.flush()
 
     def flush(self) -> None:
         """Write what waits, now."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 from sidecar import children
+from sidecar.busypoll import BusyPoll
 from sidecar.errors import StartError
 from sidecar.framing import LineReader, LineWriter
 from sidecar.upstream.link import Full, Received, Unanswered
@@ -24,11 +25,13 @@ class ChildServer(asyncio.SubprocessProtocol):
     """
 
     def __init__(self, limit: int) -> None:
+        loop = asyncio.get_running_loop()
         self._lines = LineReader(limit)
-        self._out = LineWriter(asyncio.get_running_loop().call_soon, self._write)
+        self._out = LineWriter(loop.call_soon, self._write)
+        self._poll = BusyPoll(loop.call_soon)
         self._received: Received = _nobody
         self._full: Full = _nobody
-        self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._ended: asyncio.Future[int] = loop.create_future()
         self._drained = asyncio.Event()
 
     _transport: asyncio.SubprocessTransport
@@ -96,6 +99,7 @@ class ChildServer(asyncio.SubprocessProtocol):
         pipe = self._pipe(0)
         if pipe is not None and not pipe.is_closing():
             pipe.write(data)
+            self._poll.begin()
 
     def _signal(self, send: Callable[[], None]) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -112,6 +116,7 @@ class ChildServer(asyncio.SubprocessProtocol):
         self.pause(True)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
+        self._poll.end()
         for line in self._lines.feed(data):
             self._received(line)
 

@@ -68,21 +68,26 @@ class FakeEngine:
         self.newer = list(newer)
         self.hidden = hidden
         self.remembers = False
+        self.whole = True
         self.remembered: Answer | None = None
         self.asked: list[tuple[Any, Bundle, bool]] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.go = asyncio.Event()
         self.go.set()
 
+    def lose(self) -> None:
+        """From now on it is not there."""
+        self.whole, self.error = False, EngineUnavailable("connection", "the policy engine cannot be reached")
+
     def recall(self, body: bytes) -> Answer | None:
-        if not self.remembers:
+        if not self.remembers or not self.whole:
             return None
         if self.remembered is None or self.remembered.decision is not self.decision:
             self.remembered = Answer(self.decision, "engine", remembered=True)
         return self.remembered
 
     def confirm(self) -> bool:
-        return True
+        return self.whole
 
     def put(
         self, body: bytes, bundle: Bundle, decision_id: str, done: Callable[[Finding], None], *, lasting: bool

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from sidecar.decision import Decision
+from sidecar.enforce import PORTION
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable
 from sidecar.events import Decided, Settled, StoreFailed
 from sidecar.ledger.values import Exhausted, Reservation
@@ -63,6 +64,37 @@ def test_calls_of_one_pass_claim_in_one_go() -> None:
         assert (world.ledger.goes, len(world.ledger.wanted), len(world.verdicts)) == (1, 3, 3)
 
     run(test, {"decision": LIMITED}, remembered=True)
+
+
+@pytest.mark.parametrize("decision", [ALLOWED, LIMITED, DENIED])
+def test_a_portion_of_calls_waits_for_no_more_to_come(decision: Decision) -> None:
+    async def test(world: World) -> None:
+        told: list[int] = []
+        world.deliver = lambda verdict: told.append(world.ended_passes)
+        for number in range(2 * PORTION + 1):
+            assert len(told) == max(0, number - 1) // PORTION * PORTION
+            world.judge()
+        assert told == [1] * PORTION + [2] * PORTION
+        await asyncio.sleep(0)
+        assert told[2 * PORTION :] == [3]
+        assert world.ledger.goes == (3 if decision is LIMITED else 0)
+
+    run(test, {"decision": decision}, remembered=True)
+
+
+def test_no_portion_is_passed_on_what_an_engine_said_that_was_lost_since() -> None:
+    async def test(world: World) -> None:
+        for _ in range(PORTION):
+            world.judge()
+        world.engine.lose()
+        world.judge()
+        assert world.verdicts == []
+        await world.gate.finish()
+        kinds = [event.ruling.kind for event in world.events if isinstance(event, Decided)]
+        assert kinds == ["engine_unavailable"] * (PORTION + 1)
+        assert [type(verdict) for verdict in world.verdicts] == [Reply] * (PORTION + 1)
+
+    run(test, remembered=True)
 
 
 def test_a_call_dropped_in_the_pass_in_which_it_was_judged_takes_nothing_and_leaves_the_others_alone() -> None:

@@ -56,11 +56,11 @@ def test_a_call_beyond_its_limit_is_no_transaction(way: Straight) -> None:
     assert transactions(way.state) == before
 
 
-def test_counted_calls_of_one_read_share_one_transaction(way: Straight) -> None:
+def test_counted_calls_of_one_portion_share_one_transaction(way: Straight) -> None:
     way.passes("counted")
     before = transactions(way.state)
     assert all(map(passed, way.together([("counted", {})] * TOGETHER)))
-    assert transactions(way.state) - before <= way.reads_of(TOGETHER)
+    assert transactions(way.state) - before <= way.portions_of(TOGETHER)
 
 
 # Redis.

@@ -1,7 +1,7 @@
 """What a call costs in the kernel: reads and writes of the sidecar's process, and how often it fell asleep.
 
 One call is read and its answer is read; it is sent on, its answer is sent on, and it is written to the audit trail.
-Calls that arrive together share all of that, where the transport lets them.
+Calls that arrive together share all of that in portions, where the transport lets them.
 """
 
 from __future__ import annotations
@@ -64,14 +64,13 @@ def test_a_counted_call_adds_two_writes_of_the_store(way: Straight, tap: OpaTap,
 
 def test_calls_that_arrive_together_share_reads_and_writes(way: Straight, tap: OpaTap, new: Iterator[int]) -> None:
     took = work(way, tap, repeated(new, CALLS + 1), TOGETHER)
-    ends = way.reads_of(TOGETHER) * CALLS // TOGETHER
-    # An answer may be cut in two by the pipe that it comes through.
-    bounds(took, reads=2 * ends, writes=3 * ends, sleeps=2 * CALLS)
+    portions = way.portions_of(TOGETHER) * CALLS // TOGETHER
+    bounds(took, reads=2 * portions, writes=3 * portions, sleeps=2 * CALLS)
 
 
 def test_counted_calls_that_arrive_together_share_the_stores_writes(
     way: Straight, tap: OpaTap, new: Iterator[int]
 ) -> None:
     took = work(way, tap, counted(new, CALLS + 1), TOGETHER)
-    ends = way.reads_of(TOGETHER) * CALLS // TOGETHER
-    bounds(took, reads=2 * ends, writes=5 * ends, sleeps=2 * CALLS)
+    portions = way.portions_of(TOGETHER) * CALLS // TOGETHER
+    bounds(took, reads=2 * portions, writes=5 * portions, sleeps=2 * CALLS)

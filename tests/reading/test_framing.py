@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import tracemalloc
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.framing import ENDS_KEPT, LineReader, TooLong
+from sidecar.framing import ENDS_KEPT, PORTION, LineReader, LineWriter, TooLong
 
 
 def lines(data: bytes, limit: int = 100) -> list[bytes | TooLong]:
@@ -77,3 +78,20 @@ def test_a_line_without_end_costs_little_more_than_the_limit(size: int) -> None:
         tracemalloc.stop()
     assert peak < 4 * limit
     assert reader.feed(b"\n") == [TooLong(b"x" * ENDS_KEPT, b"x" * ENDS_KEPT, limit)]
+
+
+@given(st.lists(st.integers(0, 3 * PORTION), max_size=5))
+def test_lines_of_one_pass_are_written_in_portions_in_their_order(passes: list[int]) -> None:
+    later: list[Callable[[], None]] = []
+    written: list[bytes] = []
+    writer, numbers = LineWriter(later.append, written.append), itertools.count()
+    for count in passes:
+        before = len(written)
+        sent = [b"%d" % next(numbers) for _ in range(count)]
+        for line in sent:
+            writer.send(line)
+        assert len(written) - before == count // PORTION  # these waited for nothing
+        while later:
+            later.pop(0)()
+        assert len(written) - before == -(-count // PORTION)
+        assert b"".join(written[before:]) == b"".join(line + b"\n" for line in sent)

@@ -25,6 +25,8 @@ Call: TypeAlias = tuple[str, dict[str, Any]]
 """A tool and its arguments."""
 
 PATHS: Final = ("stdio", "http")
+PORTION: Final = 16
+"""So many calls that come together are passed on together."""
 
 
 class Straight(ABC):
@@ -92,8 +94,8 @@ class Straight(ABC):
         """Make a call that must pass."""
         assert passed(reply := self.call(tool, **arguments)), reply
 
-    def reads_of(self, calls: int) -> int:
-        """In how many reads so many calls arrive that come together."""
+    def portions_of(self, calls: int) -> int:
+        """In how many portions so many calls are passed on that come together."""
         return calls
 
     @property
@@ -140,8 +142,8 @@ class OverStdio(Straight):
         self._sidecar.send_bytes(b"".join(lines))
         return ids
 
-    def reads_of(self, calls: int) -> int:
-        return 1
+    def portions_of(self, calls: int) -> int:
+        return -(-calls // PORTION)
 
     def replies(self, ids: Sequence[int]) -> list[Any]:
         found = {reply["id"]: reply for reply in (self._sidecar.read() for _ in ids)}

@@ -15,6 +15,7 @@ from tests.support import OPA
 from tests.support.peer import AS_A_USER, TELEMETRY, Sidecar, denied, kill, kind, stopped, until
 
 POLICY = "tools: {t: {rules: [{conditions: [{path: args.a, op: lt, value: 1000000}]}]}}\n"
+CALL = b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"t","arguments":{"a":1}}}\n'
 
 
 class Breakable:
@@ -76,6 +77,24 @@ def test_a_call_right_after_the_death_of_the_engine_gets_no_remembered_answer(tm
         assert sidecar.audit[-1]["remembered"]
         breakable.kill(sidecar.opa)
         assert kind(sidecar.call("t", {"a": 1})) == "engine_unavailable"
+        assert len(sidecar.received) == 3
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 100])
+def test_calls_that_are_read_right_after_the_death_of_the_engine_get_no_remembered_answer(
+    tmp_path: Path, count: int
+) -> None:
+    breakable = Breakable(tmp_path)
+    with Sidecar(tmp_path, POLICY, "--opa-bin", str(breakable.path)) as sidecar:
+        sidecar.initialize()
+        for _ in range(3):
+            assert kind(sidecar.call("t", {"a": 1})) is None
+        lines = [CALL % id_ for id_ in range(1000, 1000 + count)]
+        with stopped(sidecar.process.pid):
+            # It finds both when it goes on, and the calls first.
+            sidecar.send_bytes(b"".join(lines))
+            breakable.kill(sidecar.opa)
+        assert [kind(sidecar.read()) for _ in range(count)] == ["engine_unavailable"] * count
         assert len(sidecar.received) == 3
 
 
