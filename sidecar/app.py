@@ -6,20 +6,24 @@ import asyncio
 import gc
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import uvloop
 
-from sidecar.admit.caller import Authenticator
 from sidecar.policy.bundle import Bundle
-from sidecar.serve import listener, parts, stdio
+from sidecar.serve import parts, stdio
 from sidecar.serve.links import links
-from sidecar.settings import Settings
+from sidecar.settings import Listen, Settings
 
 log = logging.getLogger("sidecar")
+
+Serve: TypeAlias = Callable[[parts.Parts, asyncio.Event], Coroutine[Any, Any, int]]
+"""Serves until the end, or until it is asked to stop; the exit status."""
+Begin: TypeAlias = Callable[[AsyncExitStack], Coroutine[Any, Any, Serve]]
+"""Starts what serving needs beside the engine. What it leaves on the stack is undone at the end."""
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -41,34 +45,48 @@ def run(settings: Settings, bundle: Bundle, opa: Path) -> int:
 
 async def _run(settings: Settings, bundle: Bundle, opa: Path, stopped_by: list[int]) -> int:
     _stop_while_starting(stopped_by)
-    who = listener.who_calls(settings.listen) if settings.listen is not None else Authenticator()
-    if settings.listen is not None:
-        listener.check_scopes(bundle, who)
-    else:
-        stdio.check_scopes(bundle)
+    begin = _on_stdio(settings, bundle) if settings.listen is None else _listening(settings.listen, settings, bundle)
     async with AsyncExitStack() as stack:
         told = parts.told(settings, opa, stack)
         ledger = await parts.ledger(settings, told.state_dir, stack)
-        open_link = links(settings)
-        server = None
-        if settings.listen is None:
-            # Before the engine, so that both begin at once.
-            server = await open_link()
-            stack.callback(server.close)
-        await who.start()
-        stack.push_async_callback(who.close)
+        # Before the engine, so that both begin at once.
+        serve = await begin(stack)
         built = await parts.parts(settings, bundle, opa, told, ledger, stack)
         asked_to_stop = _asked_to_stop()
         failed = _stop_on_defect(asyncio.get_running_loop(), asked_to_stop)
         # What was made until now stays: looking through it again and again would hold up calls.
-        gc.collect()
         gc.freeze()
-        if server is not None:
-            status = await stdio.serve(built, server, asked_to_stop)
-        else:
-            status = await listener.serve(built, who, asked_to_stop)
+        status = await serve(built, asked_to_stop)
         await built.gate.finish()
         return 1 if failed() else status
+
+
+def _on_stdio(settings: Settings, bundle: Bundle) -> Begin:
+    stdio.check_scopes(bundle)
+    open_link = links(settings)
+
+    async def begin(stack: AsyncExitStack) -> Serve:
+        server = await open_link()
+        stack.callback(server.close)
+        return lambda built, asked_to_stop: stdio.serve(built, server, asked_to_stop)
+
+    return begin
+
+
+def _listening(listen: Listen, settings: Settings, bundle: Bundle) -> Begin:
+    # Only here: on stdio nobody needs it, and it takes 40 ms to import.
+    from sidecar.serve import listener  # noqa: PLC0415
+
+    who = listener.who_calls(listen)
+    listener.check_scopes(bundle, who)
+    links(settings)  # says what cannot work before anything is started
+
+    async def begin(stack: AsyncExitStack) -> Serve:
+        await who.start()
+        stack.push_async_callback(who.close)
+        return lambda built, asked_to_stop: listener.serve(built, who, asked_to_stop)
+
+    return begin
 
 
 def _asked_to_stop() -> asyncio.Event:
