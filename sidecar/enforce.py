@@ -93,7 +93,6 @@ class Gate:
         self._asked_under = engine.bundle
         self._askings: dict[str, _Asking] = {}
         self._answers: list[tuple[Trial, Answer]] = []
-        self._claims: list[tuple[Trial, Answer, Taken]] = []
         self._verdicts: list[tuple[Trial, Verdict]] = []
         self._is_due = False
         self._asked = 0
@@ -151,9 +150,6 @@ class Gate:
         if not self._is_due:
             return
         self._work_off()
-        for trial, answer, taken in self._claims:
-            self._claimed(trial, answer, taken)
-        self._claims.clear()
         self._emit(Judged())
         verdicts, self._verdicts, self._is_due = self._verdicts, [], False
         for trial, verdict in verdicts:
@@ -293,7 +289,7 @@ class Gate:
                 wanted.append(wants)
         self._answers.clear()
         if wanted:
-            self._counting.claim(wanted, lambda place, taken: self._took(*counted[place], taken))
+            self._counting.claim(wanted, lambda place, taken: self._claimed(*counted[place], taken))
 
     def _answered(self, trial: Trial, answer: Answer) -> None:
         self._answers.append((trial, answer))
@@ -303,10 +299,6 @@ class Gate:
         if not self._is_due:
             self._is_due = True
             self._later(self.conclude)
-
-    def _took(self, trial: Trial, answer: Answer, taken: Taken) -> None:
-        self._claims.append((trial, answer, taken))
-        self._will_conclude()
 
     def _claimed(self, trial: Trial, answer: Answer, taken: Taken) -> None:
         if isinstance(taken, StoreUnavailable):
