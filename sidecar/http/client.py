@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple, cast
 from httptools import HttpResponseParser
 
 from sidecar import tasks
-from sidecar.busypoll import BusyPoll
 from sidecar.framing import TooLong
 from sidecar.http.body import Body
 from sidecar.http.deadline import Deadline
@@ -196,8 +195,6 @@ class HttpClient:
         self._connections = connections
         self._ssl_context = ssl_context
         self._fixed = f"host: {origin.host_header}\r\naccept-encoding: identity\r\n".encode("latin-1")
-        self.poll = BusyPoll(asyncio.get_running_loop().call_soon)
-        """Kept for all connections together."""
         self._idle: list[_Connection] = []
         self._every: set[_Connection] = set()
         self._connecting: set[asyncio.Task[None]] = set()
@@ -384,7 +381,6 @@ class _Connection(asyncio.Protocol):
             self._transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (lines, len(body), body))
         else:
             self._transport.write(b"%b\r\n" % lines)
-        self._client.poll.begin()
         if seconds is None:
             self._deadline.clear()
         else:
@@ -422,7 +418,6 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if not self._open:
             return
-        self._client.poll.end()
         asking, answer = self._asking, self._answer
         if asking is None and answer is None:
             self.drop("the server spoke unasked")
