@@ -138,14 +138,21 @@ class SqliteLedger:
         now = self._clock()
         if now - self._swept >= SWEEP:
             return None
+        supposed: dict[_Key, Amount] = {}
+
+        def suppose(key: _Key) -> Amount:
+            supposed[key] = self._left[key]
+            return supposed[key]
+
         try:
-            claimed, changed = _claim(wanted, now, self._left.__getitem__)
+            claimed, changed = _claim(wanted, now, suppose)
         except KeyError:
             return None
-        if len(changed) != 1:
+        # The statement tells of one counter: whether one that is only looked at stands there still, it does not.
+        if len(supposed) != 1 or not changed:
             return None
-        ((key, total),) = changed.items()
-        held = self._hasty.changes(_CHANGE, (str(total), *key, str(self._left[key])))
+        ((key, before),) = supposed.items()
+        held = self._hasty.changes(_CHANGE, (str(changed[key]), *key, str(before)))
         return (claimed, changed) if held else None
 
     def _at_once(self, work: Callable[[], _Result]) -> _Result | None:

@@ -311,6 +311,20 @@ def test_what_another_process_took_meanwhile_counts(path: Path, limit: int | Non
     with_ledger(path, test)
 
 
+def test_a_counter_that_is_full_for_all_we_know_is_looked_at(path: Path) -> None:
+    async def test(ledger: SqliteLedger, clock: Clock) -> None:
+        async with ledger_in(SqliteStore(path), clock) as other:
+            await claims(ledger, wants("stub/other"))
+            taken = await claims(ledger, wants(limit=1))
+            assert isinstance(await claim(ledger, wants(limit=1)), Exhausted)
+            await other.give_back(taken.entries)
+            # The first alone is one statement, which says nothing about the second.
+            claimed = ledger.claim_at_once([(wants("stub/other"),), (wants(limit=1),)])
+            assert [type(one) for one in claimed or ()] == [Claim, Claim]
+
+    with_ledger(path, test)
+
+
 def test_what_was_given_back_can_be_taken_again(path: Path) -> None:
     async def test(ledger: SqliteLedger, _: Clock) -> None:
         taken = [await claims(ledger, wants(limit=2)) for _ in range(2)]
@@ -366,6 +380,33 @@ def test_claiming_together_gives_what_claiming_one_after_the_other_gives(
         finally:
             await together.close()
             await apart.close()
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(test(Path(folder)))
+
+
+batches = st.tuples(st.integers(0, 1), st.lists(st.lists(reservations, min_size=1, max_size=2).map(tuple), max_size=4))
+
+
+@given(st.lists(batches, max_size=8))
+def test_two_who_claim_in_turns_get_what_one_alone_would_get(
+    turns: list[tuple[int, list[tuple[Reservation, ...]]]],
+) -> None:
+    async def test(folder: Path) -> None:
+        clock = Clock()
+        *both, alone = (SqliteLedger(folder / name, clock) for name in ("both.db", "both.db", "alone.db"))
+        try:
+            for which, calls in turns:
+                expected = [await claim(alone, *call) for call in calls]
+                assert both[which].claim_at_once(calls) == expected
+                if which:  # what the last one took is given back, by one who need not have taken it
+                    for taken in expected[-1:]:
+                        if isinstance(taken, Claim):
+                            assert both[1].give_back_at_once(taken.entries)
+                            assert alone.give_back_at_once(taken.entries)
+        finally:
+            for ledger in (*both, alone):
+                await ledger.close()
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(test(Path(folder)))
