@@ -18,7 +18,7 @@ QUICK: Final = 2 * MOMENT
 
 
 class BusyPoll:
-    """Keeps an event loop awake while an answer is due, where the last answer came quickly.
+    """Keeps an event loop awake while an answer is due, where something came quickly the last time one was.
 
     `later` has something called in the next pass of the event loop, which then reads without sleeping. Whoever else
     wants the processor meanwhile gets it: it may be the server.
@@ -36,10 +36,11 @@ class BusyPoll:
 
     def begin(self) -> None:
         """Something was sent that may be answered."""
-        self._since = self._clock()
+        if self._since is None:
+            self._since = self._clock()
         if self._is_quick and not self._is_awake:
             self._is_awake = True
-            self._look_on()
+            self._later(self._look_on)
 
     def end(self) -> None:
         """Something came."""
@@ -48,7 +49,13 @@ class BusyPoll:
             self._since = None
 
     def _look_on(self) -> None:
-        self._is_awake = self._since is not None and self._clock() - self._since < MOMENT
-        if self._is_awake:
+        self._is_awake = False
+        if self._since is None:
+            return
+        if self._clock() - self._since < MOMENT:
+            self._is_awake = True
             os.sched_yield()
             self._later(self._look_on)
+        else:
+            # What comes now is not quick, whenever it was sent for.
+            self._is_quick, self._since = False, None

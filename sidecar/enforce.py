@@ -45,7 +45,7 @@ NAMED_FROM_OUTSIDE: Final = frozenset({"default_deny", "hidden", "invalid_amount
 MAX_ATTEMPTS: Final = 5
 """How often a call is judged anew because another policy came into force meanwhile."""
 PORTION: Final = 16
-"""So many calls with their answers wait for no more to come: while the server has these, the next are judged."""
+"""So many calls with their answers are passed on before another is judged: the server has them meanwhile."""
 MAX_FORMS: Final = 1_000
 """Tools whose questions are kept half written; a client may name any number."""
 
@@ -70,9 +70,9 @@ class Gate:
     `fail_open` lets calls pass that would be counted when the store cannot be used; `workload` says where in a
     cluster we run.
 
-    Answers of the engine are worked off together, at the end of each pass of the event loop in which some came, or as
-    soon as a portion is there: what they reserve is claimed in one go, and each decision is told before any call is
-    forwarded.
+    Answers of the engine are worked off together, at the end of each pass of the event loop in which some came, or when
+    another call comes after a portion of them: what they reserve is claimed in one go, and each decision is told before
+    any call is forwarded.
     """
 
     def __init__(
@@ -93,6 +93,7 @@ class Gate:
         self._asked_under = engine.bundle
         self._askings: dict[str, _Asking] = {}
         self._answers: list[tuple[Trial, Answer]] = []
+        self._claims: list[tuple[Trial, Answer, Taken]] = []
         self._verdicts: list[tuple[Trial, Verdict]] = []
         self._is_due = False
         self._asked = 0
@@ -105,8 +106,8 @@ class Gate:
     def judge(self, call: ToolCall, caller: Caller, deliver: Callable[[Verdict], None]) -> Trial:
         """Judge one call of a caller and deliver the verdict, once, unless the trial is dropped before.
 
-        It comes after this returned: in the next pass of the event loop where the answer is remembered and no store
-        has to be waited for. Raises `InvalidMessage` for a call that cannot be put as a question.
+        It comes after this returned: at the latest in the next pass of the event loop where the answer is remembered
+        and no store has to be waited for. Raises `InvalidMessage` for a call that cannot be put as a question.
         """
         if len(self._answers) >= PORTION:
             self.conclude()
@@ -149,7 +150,11 @@ class Gate:
         """
         if not self._is_due:
             return
-        self._work_off()
+        confirmed = self._engine.confirm()
+        self._work_off(confirmed)
+        claims, self._claims = self._claims, []
+        for trial, answer, taken in claims:
+            self._claimed(trial, answer, taken, confirmed)
         self._emit(Judged())
         verdicts, self._verdicts, self._is_due = self._verdicts, [], False
         for trial, verdict in verdicts:
@@ -267,17 +272,17 @@ class Gate:
             self._verdicts.append((trial, Reply(jsonrpc.error(problem.id, problem.code, str(problem)))))
             self._will_conclude()
 
-    def _work_off(self) -> None:
+    def _work_off(self, confirmed: bool) -> None:
         """What becomes of each answer that is there; what all of them reserve is claimed in one go."""
         counted: list[tuple[Trial, Answer]] = []
         wanted: list[tuple[Reservation, ...]] = []
-        confirmed = self._engine.confirm()
-        for trial, answer in self._answers:
+        answers, self._answers = self._answers, []
+        for trial, answer in answers:
             decision = answer.decision
             if trial.dropped:
                 self._refuse(trial, answer, CANCELLED)
             elif answer.remembered and not confirmed:
-                self._begin_again(trial)  # the engine was lost in this very pass
+                self._begin_again(trial)  # the engine was lost since
             elif decision.action != "allow":
                 self._refuse(trial, answer, Refusal(decision.kind, decision.rule, _reason(decision)))
             elif not decision.reserve:
@@ -287,9 +292,8 @@ class Gate:
             else:
                 counted.append((trial, answer))
                 wanted.append(wants)
-        self._answers.clear()
         if wanted:
-            self._counting.claim(wanted, lambda place, taken: self._claimed(*counted[place], taken))
+            self._counting.claim(wanted, lambda place, taken: self._took(*counted[place], taken))
 
     def _answered(self, trial: Trial, answer: Answer) -> None:
         self._answers.append((trial, answer))
@@ -300,8 +304,17 @@ class Gate:
             self._is_due = True
             self._later(self.conclude)
 
-    def _claimed(self, trial: Trial, answer: Answer, taken: Taken) -> None:
-        if isinstance(taken, StoreUnavailable):
+    def _took(self, trial: Trial, answer: Answer, taken: Taken) -> None:
+        self._claims.append((trial, answer, taken))
+        self._will_conclude()
+
+    def _claimed(self, trial: Trial, answer: Answer, taken: Taken, confirmed: bool) -> None:
+        if answer.remembered and not confirmed and not trial.dropped:
+            # The engine was lost while the call waited for the store.
+            if isinstance(taken, Claim):
+                self._counting.give_back(taken.entries)
+            self._begin_again(trial)
+        elif isinstance(taken, StoreUnavailable):
             self._no_store(trial, answer, taken)
         elif isinstance(taken, Exhausted):
             limit = answer.decision.reserve[taken.position]

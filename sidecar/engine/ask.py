@@ -23,8 +23,8 @@ CONNECTIONS: Final = 64
 _LOOK_AGAIN: Final = 0.001
 """Seconds between two looks at a late question. A wait of zero would end before the event loop reads anything."""
 
-_HUNG_UP: Final = 0
-"""What is asked of the kernel about a connection: nothing but what it tells unasked, an error or that OPA hung up."""
+_HUNG_UP: Final = select.POLLRDHUP
+"""What is asked of the kernel about a connection: whether OPA ended it, or its half of it. Errors it tells unasked."""
 
 Reply: TypeAlias = bytes | EngineUnavailable
 """The body of OPA's reply, or why there is none."""

@@ -97,6 +97,25 @@ def test_no_portion_is_passed_on_what_an_engine_said_that_was_lost_since() -> No
     run(test, remembered=True)
 
 
+@pytest.mark.parametrize("fail_open", [False, True])
+@pytest.mark.parametrize("claimed", [None, StoreUnavailable("disk on fire")])
+def test_a_call_that_waited_for_the_store_does_not_pass_on_what_an_engine_said_that_was_lost_since(
+    claimed: StoreUnavailable | None, fail_open: bool
+) -> None:
+    async def test(world: World) -> None:
+        world.ledger.go.clear()
+        world.judge()
+        await asyncio.sleep(0)
+        world.engine.lose()
+        world.ledger.go.set()
+        await world.gate.finish()
+        assert [event.ruling.kind for event in world.events if isinstance(event, Decided)] == ["engine_unavailable"]
+        assert [type(verdict) for verdict in world.verdicts] == [Reply]
+        assert len(world.ledger.returned) == (1 if claimed is None else 0)
+
+    run(test, {"decision": LIMITED}, {"claimed": claimed, "waits": True}, remembered=True, fail_open=fail_open)
+
+
 def test_a_call_dropped_in_the_pass_in_which_it_was_judged_takes_nothing_and_leaves_the_others_alone() -> None:
     async def test(world: World) -> None:
         trials = [world.judge() for _ in range(3)]

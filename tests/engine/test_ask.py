@@ -282,8 +282,10 @@ def test_an_engine_that_closes_an_idle_connection_is_lost_and_asked_over_a_new_o
     uvloop.run(test())
 
 
-@pytest.mark.parametrize("asks_on", [False, True])
-def test_that_a_connection_ends_is_known_before_its_loss_is_told(tmp_path: Path, asks_on: bool) -> None:
+@pytest.mark.parametrize(
+    ("half", "asks_on"), [(socket.SHUT_RDWR, False), (socket.SHUT_RDWR, True), (socket.SHUT_WR, False)]
+)
+def test_that_a_connection_ends_is_known_before_its_loss_is_told(tmp_path: Path, half: int, asks_on: bool) -> None:
     async def test() -> None:
         writers: list[asyncio.StreamWriter] = []
 
@@ -295,7 +297,7 @@ def test_that_a_connection_ends_is_known_before_its_loss_is_told(tmp_path: Path,
             await asker.ask(b"1", "id")
             assert asker.is_whole()
             with socket.socket(fileno=os.dup(writers[0].get_extra_info("socket").fileno())) as end:
-                end.shutdown(socket.SHUT_RDWR)
+                end.shutdown(half)
             if asks_on:
                 # Its write fails at once, and nothing is read from that connection any more: not the end either.
                 asker.put(b"2", "id", lambda reply: None)
@@ -335,7 +337,7 @@ def test_a_connection_that_is_dropped_is_no_loss(tmp_path: Path) -> None:
         pass
 
     async def test() -> None:
-        async with asking(tmp_path, silence, timeout=0.05) as (asker, opa, losses):
+        async with asking(tmp_path, silence, timeout=0.2) as (asker, opa, losses):
             whole: list[bool] = []
             asker.put(b"q", "id", lambda reply: whole.append(asker.is_whole()))
             await soon(lambda: opa.ended == 1)
