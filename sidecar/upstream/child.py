@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 from sidecar import children
-from sidecar.busypoll import BusyPoll
 from sidecar.errors import StartError
 from sidecar.framing import LineReader, LineWriter
+from sidecar.upstream.busypoll import BusyPoll
 from sidecar.upstream.link import Full, Received, Unanswered
 
 HIGH_WATER: Final = 1 << 20

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.busypoll import MOMENT, QUICK, BusyPoll
+from sidecar.upstream.busypoll import MOMENT, QUICK, BusyPoll
 
 
 class World:
