@@ -309,13 +309,15 @@ class Gate:
         self._will_conclude()
 
     def _claimed(self, trial: Trial, answer: Answer, taken: Taken, confirmed: bool) -> None:
+        if isinstance(taken, StoreUnavailable):
+            self._emit(StoreFailed(self._server, str(taken)))
         if answer.remembered and not confirmed and not trial.dropped:
             # The engine was lost while the call waited for the store.
             if isinstance(taken, Claim):
                 self._counting.give_back(taken.entries)
             self._begin_again(trial)
         elif isinstance(taken, StoreUnavailable):
-            self._no_store(trial, answer, taken)
+            self._no_store(trial, answer)
         elif isinstance(taken, Exhausted):
             limit = answer.decision.reserve[taken.position]
             self._refuse(trial, answer, Refusal(limit.kind, limit.rule, limit.reason, taken.seconds))
@@ -325,8 +327,7 @@ class Gate:
         else:
             self._allow(trial, answer, taken)
 
-    def _no_store(self, trial: Trial, answer: Answer, error: StoreUnavailable) -> None:
-        self._emit(StoreFailed(self._server, str(error)))
+    def _no_store(self, trial: Trial, answer: Answer) -> None:
         if trial.dropped:
             self._refuse(trial, answer, CANCELLED)
         elif self._fail_open:

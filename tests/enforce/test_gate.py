@@ -112,6 +112,7 @@ def test_a_call_that_waited_for_the_store_does_not_pass_on_what_an_engine_said_t
         assert [event.ruling.kind for event in world.events if isinstance(event, Decided)] == ["engine_unavailable"]
         assert [type(verdict) for verdict in world.verdicts] == [Reply]
         assert len(world.ledger.returned) == (1 if claimed is None else 0)
+        assert any(isinstance(event, StoreFailed) for event in world.events) is (claimed is not None)
 
     run(test, {"decision": LIMITED}, {"claimed": claimed, "waits": True}, remembered=True, fail_open=fail_open)
 
