@@ -6,18 +6,14 @@ At once where the store allows it, else by waiting. What could not be given back
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
 
 from sidecar.caller import Caller
 from sidecar.decision import Reserve
 from sidecar.errors import StoreUnavailable
 from sidecar.events import Emit, StoreFailed
-from sidecar.ledger.values import Amount, Claimed, Counter, Entry, Ledger, Reservation
+from sidecar.ledger.values import Amount, Counter, Entry, Ledger, Reservation, Taken
 from sidecar.policy.bundle import Bundle, CounterRead
 from sidecar.tasks import Group
-
-Taken: TypeAlias = Claimed | StoreUnavailable
-"""What became of a claim."""
 
 
 class Counting:

@@ -17,7 +17,7 @@ import msgspec
 
 from sidecar import jsonrpc, protocol, tasks
 from sidecar.caller import Caller
-from sidecar.counting import Counting, Taken
+from sidecar.counting import Counting
 from sidecar.decision import (
     RESERVED,
     Answer,
@@ -33,7 +33,7 @@ from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable, 
 from sidecar.events import Decided, Emit, Judged, Refused, Ruling, Settled, StoreFailed
 from sidecar.jsonrpc import INVALID_PARAMS
 from sidecar.known import KnownCalls
-from sidecar.ledger.values import Amount, Claim, Entry, Exhausted, Ledger, Reservation, subtract
+from sidecar.ledger.values import Amount, Claim, Entry, Exhausted, Ledger, Reservation, Taken, subtract
 from sidecar.policy.bundle import Bundle, Reads
 from sidecar.policy.model import Mode
 from sidecar.protocol import Outcome, ToolCall

@@ -28,6 +28,7 @@ from sidecar.ledger.values import (
     Entry,
     Exhausted,
     Reservation,
+    Taken,
     window_start,
 )
 from sidecar.text import shown
@@ -81,7 +82,7 @@ class RedisLedger:
         await self._ask(self._redis.script_load(TAKE))
         await self._ask(self._redis.script_load(GIVE_BACK))
 
-    def claim_at_once(self, wanted: Sequence[tuple[Reservation, ...]]) -> list[Claimed | StoreUnavailable] | None:
+    def claim_at_once(self, wanted: Sequence[tuple[Reservation, ...]]) -> list[Taken] | None:
         """None: a network is always waited for."""
         return None
 

@@ -27,6 +27,7 @@ from sidecar.ledger.values import (
     Entry,
     Exhausted,
     Reservation,
+    Taken,
     add,
     amount,
     subtract,
@@ -61,9 +62,8 @@ _FORGET_OLDER = "DELETE FROM counters WHERE counter = ? AND holder = ? AND windo
 _FORGET_ALL_OLD = "DELETE FROM counters WHERE start + window * ? < ?"
 
 _Result = TypeVar("_Result")
-_Outcome: TypeAlias = Claimed | StoreUnavailable
 _Key: TypeAlias = tuple[str, str, int, int]
-_Claimed: TypeAlias = tuple[list[_Outcome], dict[_Key, Amount]]
+_Claims: TypeAlias = tuple[list[Taken], dict[_Key, Amount]]
 """What became of each claim, and where the counters that changed stand now."""
 
 
@@ -91,8 +91,8 @@ class SqliteLedger:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._left: dict[_Key, Amount] = {}
 
-    def claim_at_once(self, wanted: Sequence[tuple[Reservation, ...]]) -> list[_Outcome] | None:
-        def claim() -> _Claimed:
+    def claim_at_once(self, wanted: Sequence[tuple[Reservation, ...]]) -> list[Taken] | None:
+        def claim() -> _Claims:
             return self._claim_unseen(wanted) or self._hasty.run(lambda db: self._claim(db, wanted))
 
         if (done := self._at_once(claim)) is None:
@@ -123,7 +123,7 @@ class SqliteLedger:
         self._thread.shutdown(wait=False)
         self._hasty.close()
 
-    def _claim(self, db: sqlite3.Connection, wanted: Sequence[tuple[Reservation, ...]]) -> _Claimed:
+    def _claim(self, db: sqlite3.Connection, wanted: Sequence[tuple[Reservation, ...]]) -> _Claims:
         now = self._clock()
         if now - self._swept >= SWEEP:
             self._swept = now
@@ -133,7 +133,7 @@ class SqliteLedger:
             db.execute(_STORE, (*key, str(total)))
         return claimed, changed
 
-    def _claim_unseen(self, wanted: Sequence[tuple[Reservation, ...]]) -> _Claimed | None:
+    def _claim_unseen(self, wanted: Sequence[tuple[Reservation, ...]]) -> _Claims | None:
         """Claim on one counter, without a look at it, where it stands as we left it; None where that is not so."""
         now = self._clock()
         if now - self._swept >= SWEEP:
@@ -172,12 +172,12 @@ class SqliteLedger:
             raise _unavailable(error) from None
 
 
-def _claim(wanted: Sequence[tuple[Reservation, ...]], now: float, look: Callable[[_Key], Amount]) -> _Claimed:
+def _claim(wanted: Sequence[tuple[Reservation, ...]], now: float, look: Callable[[_Key], Amount]) -> _Claims:
     """What becomes of each claim; `look` says where a counter stands."""
     # Many reservations may be on one counter, so each total is looked up once, carried on, and stored once.
     totals: dict[_Key, Amount] = {}
     changed: dict[_Key, Amount] = {}
-    claimed: list[_Outcome] = []
+    claimed: list[Taken] = []
     for reservations in wanted:
         try:
             one, after = _claim_one(reservations, now, totals, look)

@@ -64,12 +64,14 @@ class Exhausted(msgspec.Struct, frozen=True):
 
 
 Claimed: TypeAlias = Claim | Exhausted
+Taken: TypeAlias = Claimed | StoreUnavailable
+"""What became of one claim among several."""
 
 
 class Ledger(Protocol):
     """Counters that several processes may share. Raises `StoreUnavailable` when the store cannot be used."""
 
-    def claim_at_once(self, wanted: Sequence[tuple[Reservation, ...]]) -> list[Claimed | StoreUnavailable] | None:
+    def claim_at_once(self, wanted: Sequence[tuple[Reservation, ...]]) -> list[Taken] | None:
         """Take for each call, in this order, all or nothing, without waiting.
 
         None when that needs waiting, and nothing was taken for any of them. The error stands where only one failed.

@@ -109,7 +109,6 @@ class Metrics:
             for value in values:
                 self._child(metric, value)
         self._child(self._store_errors)
-        self._reserved = self._child(self._reservations, "reserved")
         self._revision = ""
         self.hears: Hearing = {
             Decided: self._decided, Passed: self._passed, Settled: self._settled, Refused: self._refused,
@@ -138,7 +137,7 @@ class Metrics:
         if event.left:
             for rule, left in event.left:
                 self._child(self._left, tool, rule).set(left)
-            self._reserved.inc(len(event.left))
+            self._child(self._reservations, "reserved").inc(len(event.left))
         elif event.limited:
             self._child(self._reservations, "refused").inc()
 

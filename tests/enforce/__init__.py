@@ -16,7 +16,7 @@ from sidecar.enforce import Gate
 from sidecar.engine.engine import Engine, Finding
 from sidecar.errors import EngineUnavailable, StoreUnavailable, Superseded
 from sidecar.events import Decided, Event, Judged, Ruling
-from sidecar.ledger.values import Amount, Claim, Claimed, Counter, Entry, Exhausted, Reservation
+from sidecar.ledger.values import Amount, Claim, Claimed, Counter, Entry, Exhausted, Reservation, Taken
 from sidecar.policy.bundle import Bundle
 from sidecar.verdict import Forward, Reply, Trial, Verdict
 from tests.engine import bundle_of, tool_call
@@ -141,7 +141,7 @@ class FakeLedger:
         self.returned: list[Entry] = []
         self.unable_to_return = False
 
-    def claim_at_once(self, wanted: Sequence[tuple[Reservation, ...]]) -> list[Claimed | StoreUnavailable] | None:
+    def claim_at_once(self, wanted: Sequence[tuple[Reservation, ...]]) -> list[Taken] | None:
         self.goes += 1
         return None if self.waits else list(map(self._claim, wanted))
 
