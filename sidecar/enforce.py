@@ -31,6 +31,7 @@ from sidecar.decision import (
 from sidecar.engine.engine import Engine, Finding
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable, Superseded
 from sidecar.events import Decided, Emit, Judged, Refused, Ruling, Settled, StoreFailed
+from sidecar.framing import PORTION
 from sidecar.jsonrpc import INVALID_PARAMS
 from sidecar.known import KnownCalls
 from sidecar.ledger.values import Amount, Claim, Entry, Exhausted, Ledger, Reservation, Taken, subtract
@@ -44,8 +45,6 @@ NAMED_FROM_OUTSIDE: Final = frozenset({"default_deny", "hidden", "invalid_amount
 """Kinds of refusal whose message the engine makes of a name: the tool's, as the client wrote it, or the rule's."""
 MAX_ATTEMPTS: Final = 5
 """How often a call is judged anew because another policy came into force meanwhile."""
-PORTION: Final = 16
-"""So many calls with their answers are passed on before another is judged: the server has them meanwhile."""
 MAX_FORMS: Final = 1_000
 """Tools whose questions are kept half written; a client may name any number."""
 

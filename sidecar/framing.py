@@ -12,7 +12,7 @@ from typing import Final
 ENDS_KEPT: Final = 1024
 """Bytes of the beginning and of the end of a line that is too long: enough to find the id in."""
 PORTION: Final = 16
-"""So many lines are written without waiting for more: while the other end reads these, the next are made."""
+"""So many messages wait for no more to be passed on with: while the other end has these, the next are made."""
 
 
 @dataclass(frozen=True, slots=True)

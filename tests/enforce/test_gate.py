@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from sidecar.decision import Decision
-from sidecar.enforce import PORTION
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable
 from sidecar.events import Decided, Settled, StoreFailed
+from sidecar.framing import PORTION
 from sidecar.ledger.values import Exhausted, Reservation
 from sidecar.protocol import Outcome
 from sidecar.verdict import Forward, Reply, Trial

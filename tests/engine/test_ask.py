@@ -33,6 +33,10 @@ async def echo(question: bytes, writer: asyncio.StreamWriter) -> None:
     writer.write(reply(question))
 
 
+async def silence(_: bytes, __: asyncio.StreamWriter) -> None:
+    """Never answer."""
+
+
 class FakeOpa:
     """Reads questions on a unix socket and hands each to `behave`; counts connections made and ended."""
 
@@ -108,9 +112,6 @@ def test_many_questions_at_once_get_their_own_answers_over_a_bounded_number_of_c
 
 
 def test_an_engine_that_does_not_answer_is_given_up_after_the_time_out(tmp_path: Path) -> None:
-    async def silence(_: bytes, __: asyncio.StreamWriter) -> None:
-        pass
-
     async def test() -> None:
         async with asking(tmp_path, silence, timeout=0.05) as (asker, opa, losses):
             assert await kind_of_failure(asker) == "timeout"
@@ -162,9 +163,6 @@ def test_an_answer_that_came_while_this_process_was_held_up_is_taken(tmp_path: P
 
 
 def test_questions_that_wait_for_a_connection_are_bound_by_the_same_time_out(tmp_path: Path) -> None:
-    async def silence(_: bytes, __: asyncio.StreamWriter) -> None:
-        pass
-
     async def test() -> None:
         async with asking(tmp_path, silence, timeout=0.1) as (asker, _, __):
             async with asyncio.timeout(2):
@@ -333,9 +331,6 @@ def test_a_connection_that_waits_for_its_answer_is_seen_to_end_too(tmp_path: Pat
 
 
 def test_a_connection_that_is_dropped_is_no_loss(tmp_path: Path) -> None:
-    async def silence(_: bytes, __: asyncio.StreamWriter) -> None:
-        pass
-
     async def test() -> None:
         async with asking(tmp_path, silence, timeout=0.2) as (asker, opa, losses):
             whole: list[bool] = []

@@ -399,11 +399,11 @@ def test_two_who_claim_in_turns_get_what_one_alone_would_get(
             for which, calls in turns:
                 expected = [await claim(alone, *call) for call in calls]
                 assert both[which].claim_at_once(calls) == expected
-                if which:  # what the last one took is given back, by one who need not have taken it
-                    for taken in expected[-1:]:
-                        if isinstance(taken, Claim):
-                            assert both[1].give_back_at_once(taken.entries)
-                            assert alone.give_back_at_once(taken.entries)
+                for taken in expected[-1:] if which else []:
+                    if isinstance(taken, Claim):
+                        # By the other one: who took it does not know.
+                        assert both[0].give_back_at_once(taken.entries)
+                        assert alone.give_back_at_once(taken.entries)
         finally:
             for ledger in (*both, alone):
                 await ledger.close()

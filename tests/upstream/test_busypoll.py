@@ -39,6 +39,14 @@ class World:
         self.poll.end()
         self.turn(0)
 
+    def sleeps_until_an_answer_is_quick(self) -> None:
+        """Something is sent, and the loop sleeps; the answer comes at once, and from then on it does not."""
+        self.poll.begin()
+        assert not self.is_awake
+        self.poll.end()
+        self.poll.begin()
+        assert self.is_awake
+
 
 @pytest.fixture
 def world() -> World:
@@ -46,11 +54,7 @@ def world() -> World:
 
 
 def test_the_loop_sleeps_until_an_answer_came_quickly(world: World) -> None:
-    world.poll.begin()
-    assert not world.is_awake
-    world.poll.end()
-    world.poll.begin()
-    assert world.is_awake
+    world.sleeps_until_an_answer_is_quick()
 
 
 def test_it_is_awake_until_the_answer_comes(world: World) -> None:
@@ -76,11 +80,7 @@ def test_it_is_awake_for_no_longer_than_a_moment(world: World) -> None:
 def test_after_a_slow_answer_it_sleeps_until_one_is_quick_again(world: World) -> None:
     world.answered(QUICK / 2)
     world.answered(QUICK * 2)
-    world.poll.begin()
-    assert not world.is_awake
-    world.poll.end()
-    world.poll.begin()
-    assert world.is_awake
+    world.sleeps_until_an_answer_is_quick()
 
 
 def test_a_moment_in_vain_is_the_last_until_something_comes_quickly(world: World) -> None:
@@ -89,11 +89,7 @@ def test_a_moment_in_vain_is_the_last_until_something_comes_quickly(world: World
         world.poll.begin()
         world.turn(MOMENT * 0.4)
     assert not world.is_awake
-    world.poll.begin()
-    assert not world.is_awake
-    world.poll.end()
-    world.poll.begin()
-    assert world.is_awake
+    world.sleeps_until_an_answer_is_quick()
 
 
 def test_what_comes_unasked_says_nothing_about_answers(world: World) -> None:
