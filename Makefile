@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+FUZZ_TIMES ?= 100
 STAMP := .venv/.stamp
 STAMP1 := .venv-v1/.stamp
 OPA := .tools/bin/opa
@@ -11,7 +12,7 @@ PIP_INSTALL := pip install --disable-pip-version-check --progress-bar off --quie
 PIN := uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-http test rebuild conformance check lint type rego opa redis nginx node sdk1 bench bench-peers bench-opa profile clean golden pins wheel manifests image pod-test
+.PHONY: help setup demo demo-http test rebuild fuzz conformance check lint type rego opa redis nginx node sdk1 bench bench-peers bench-opa profile clean golden pins wheel manifests image pod-test
 
 help: ## list the verbs
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -31,6 +32,9 @@ test: setup redis nginx node sdk1 manifests ## every test, the Rego ones include
 
 rebuild: setup ## that another build of OPA gives the very same bytes
 	$(BIN)/pytest -m rebuild
+
+fuzz: setup redis ## the properties of every shortcut and reader, tried FUZZ_TIMES (100) times as often as in `make test`
+	FUZZ_TIMES=$(FUZZ_TIMES) $(BIN)/pytest -m fuzz --timeout=0
 
 conformance: setup node ## the official conformance suite, directly and through the sidecar, side by side
 	@$(BIN)/python -m tests.suite
