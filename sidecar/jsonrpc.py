@@ -11,6 +11,7 @@ Python (`dict`, `list`, `str`, `int`, `float`, `bool`, `None`). `encode` writes 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
@@ -28,15 +29,15 @@ INTERNAL_ERROR: Final = -32603
 MAX_DEPTH: Final = 128
 MAX_NUMBER_LENGTH: Final = 400
 MAX_EXPONENT: Final = 400
+DOUBLE_DIGITS: Final = 309
+"""Digits of the greatest integers that a double holds."""
 MAX_ID: Final = 2**53 - 1
 MAX_BATCH: Final = 1_000
 """Messages in one batch."""
 
 Id: TypeAlias = str | int
 
-encode = msgspec.json.Encoder().encode
-"""JSON bytes of a value, compact; `msgspec.Raw` is written as it stands."""
-
+_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
@@ -100,8 +101,13 @@ def read_value(line: bytes) -> tuple[Any, bytes]:
     try:
         value = _decode(line)
         # Encoding back to the very bytes proves: compact, no duplicate key, no odd escape, UTF-8, and every number
-        # written as it would be written again. It does not prove the depth, nor that an integer is not too long.
-        canonical = encode(value) == line and (len(line) < MAX_NUMBER_LENGTH or not _has_long_digits(line))
+        # written as it would be written again. It does not prove the depth, nor that an integer is not too large.
+        # No part of it may be a line by itself, to whoever cuts lines at more than LF.
+        canonical = (
+            _encode(value) == line
+            and (len(line) < DOUBLE_DIGITS or not _has_long_digits(line))
+            and (line.isascii() or not _LINE_ENDS.search(line))
+        )
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError):
         canonical = False
     if not canonical:
@@ -109,6 +115,24 @@ def read_value(line: bytes) -> tuple[Any, bytes]:
     if _may_be_deep(line) and _depth(value) > MAX_DEPTH:
         raise _not_strict(line, f"nested deeper than {MAX_DEPTH} levels")
     return value, line
+
+
+def encode(value: Any) -> bytes:
+    """JSON bytes of a value, compact; `msgspec.Raw` is written as it stands.
+
+    What ends a line to some readers, though not to JSON's (U+0085, U+2028, U+2029), is written as an escape: Node's
+    `readline` and Python's `splitlines` would find a message of its own in what is a part of a text to us.
+    """
+    data = _encode(value)
+    return data if data.isascii() else _LINE_ENDS.sub(_escaped, data)
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    return b"\\u%04x" % ord(found[0].decode())
+
+
+# Outside of texts JSON has only ASCII, and nothing of a longer character is mistaken for these in UTF-8.
+_LINE_ENDS = re.compile(rb"\xc2\x85|\xe2\x80[\xa8\xa9]")
 
 
 def error(id: Id | None, code: int, text: str, data: Any = None) -> bytes:  # noqa: A002 - the protocol's word
@@ -231,14 +255,14 @@ def _refuse_variants(value: dict[str, Any], known_id: Id | None) -> None:
 
 
 def _has_long_digits(line: bytes) -> bool:
-    """True when as many digits follow each other as a number may have, or more: the exact reader tells its length."""
+    """True when so many digits follow each other that no double may hold them: the exact reader tells."""
     # Such a run covers one of the bytes that stand one step apart, so only these and their surroundings are looked at.
-    step = MAX_NUMBER_LENGTH
+    step = DOUBLE_DIGITS
     for at in range(step - 1, len(line), step):
         if line[at] in _DIGITS:
             before, after = line[max(0, at - step) : at], line[at : at + step]
             run = len(before) - len(before.rstrip(_DIGITS)) + len(after) - len(after.lstrip(_DIGITS))
-            if run >= MAX_NUMBER_LENGTH:
+            if run >= DOUBLE_DIGITS:
                 return True
     return False
 
@@ -279,6 +303,9 @@ def _number(token: str) -> msgspec.Raw:
         raise _NotStrict(
             f"a number may have up to {MAX_NUMBER_LENGTH} characters and an exponent within ±{MAX_EXPONENT}"
         )
+    if math.isinf(float(token)):
+        # Servers read it as infinity, which is more than any limit and equal to what other numbers become.
+        raise _NotStrict("a number may not be greater than every double")
     return msgspec.Raw(token.encode())
 
 

@@ -1,16 +1,16 @@
 """Calls that came before. An agent that asks again sends the same line with another id: that is not read again.
 
 What was read of a line holds for every line that differs from it in nothing but the digits of its id. It decides
-nothing: a call that is known is judged as any other.
+nothing: a call that is known is judged as any other. `_place` says why its digits are those of the id.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import msgspec
 
-from sidecar import jsonrpc
 from sidecar.jsonrpc import Request
 from sidecar.protocol import ToolCall
 from sidecar.recent import Recent
@@ -23,15 +23,19 @@ _OVERHEAD: Final = 3_000
 _MAX_SEEN: Final = 10_000
 """Lines that came once, remembered by their hash: only what comes again is worth keeping."""
 
-_ID: Final = b'"id":'
-_NEAR: Final = 40
-"""An id that does not stand within so many bytes of the beginning is looked for from the end."""
-_DIGITS: Final = 15
-"""So few digits make an integer that is an id."""
+_ID: Final = rb'"id":(0|[1-9][0-9]{0,14})'
+"""So few digits make an integer that is an id, written as it would be written again."""
+_AT_HEAD: Final = re.compile(rb'\{(?:"jsonrpc":"2\.0",|"method":"tools/call",){0,2}%b(?=[,}])' % _ID)
+_AT_TAIL: Final = re.compile(rb',%b(?:,"jsonrpc":"2\.0"|,"method":"tools/call"){0,2}\}\Z' % _ID)
+_TAIL: Final = 80
+"""Bytes at the end of a line in which all of `_AT_TAIL` stands."""
 
 
 class Known(msgspec.Struct, frozen=True, gc=False):
-    """A `tools/call` as it was read first. `client` is what the client calls itself in it, or None."""
+    """A `tools/call` as it was read first, with the digits of its id at `at`.
+
+    `client` is what the client calls itself in it, or None.
+    """
 
     at: int
     request: Request
@@ -48,53 +52,47 @@ class KnownCalls:
 
     def find(self, line: bytes) -> tuple[ToolCall, Known] | None:
         """The call in a line, which reading it would give too, and how it came before with another id; else None."""
-        parts = _parts(line)
-        if parts is None:
+        place = _place(line)
+        if place is None:
             return None
-        at, rest, id_ = parts
-        known = self._calls.get(rest)
+        at, end = place
+        known = self._calls.get(line[:at] + line[end:])
         if known is None or known.at != at:
             return None
         call = known.call
-        return ToolCall(id_, call.tool, call.arguments, call.stateless, line, call.memo), known
+        return ToolCall(int(line[at:end]), call.tool, call.arguments, call.stateless, line, call.memo), known
 
     def keep(self, request: Request, call: ToolCall, client: str | None) -> None:
         """Keep a call that was read and found good, once its line came before."""
-        parts = _parts(request.raw)
-        if parts is None:
+        line = request.raw
+        place = _place(line)
+        if place is None:
             return
-        at, rest, id_ = parts
-        if (seen := hash(rest)) not in self._seen:
-            if len(self._seen) >= _MAX_SEEN:
-                self._seen.clear()
-            self._seen.add(seen)
-            return
-        # With other digits it has to be the same request with another id, or these are not the digits of its id.
-        twin = b"%b%b%d%b" % (rest[:at], _ID, id_ + 1, rest[at:])
-        read = jsonrpc.read(twin)
-        if isinstance(read, Request) and read.id == id_ + 1 and read.raw == twin:
+        at, end = place
+        rest = line[:at] + line[end:]
+        if (seen := hash(rest)) in self._seen:
             self._calls.keep(rest, Known(at, request, msgspec.structs.replace(call, memo={}), client))
+            return
+        if len(self._seen) >= _MAX_SEEN:
+            self._seen.clear()
+        self._seen.add(seen)
 
     def forget(self) -> None:
         """Forget every call, and with it what others worked out about it."""
         self._calls.clear()
 
 
-def _parts(line: bytes) -> tuple[int, bytes, int] | None:
-    """Where the member of an integer begins that may be the id, the line without it, and the integer; or None."""
+def _place(line: bytes) -> tuple[int, int] | None:
+    """Where the digits of the id of a canonical message begin and end; None where its form leaves a doubt.
+
+    At the head: a reader goes from left to right, and all that stands before the digits is given here byte by byte.
+    At the tail, for whoever knows that the line is one JSON object without blanks: its last byte closes it, so what
+    stands before is its last member, and so on to the left. A quotation mark that follows a comma or a colon begins a
+    text, since inside a text only an escaped one could stand there, and then a backslash would come before it. Digits
+    between a colon and a comma or the end are a number. No other place counts, however it looks: anywhere else the
+    same bytes may stand in the arguments.
+    """
     if len(line) > MAX_LINE:
         return None
-    head, found, rest = line.partition(_ID)
-    if not found:
-        return None
-    if len(head) > _NEAR:
-        head, _, rest = line.rpartition(_ID)
-    digits, comma, tail = rest.partition(b",")
-    if not comma:
-        digits, tail = rest[:-1], rest[-1:]
-    if not digits.isdigit() or len(digits) > _DIGITS or (digits[0] == _ZERO and len(digits) > 1):
-        return None
-    return len(head), head + comma + tail, int(digits)
-
-
-_ZERO = ord("0")
+    found = _AT_HEAD.match(line) or _AT_TAIL.search(line, max(0, len(line) - _TAIL))
+    return found.span(1) if found is not None else None

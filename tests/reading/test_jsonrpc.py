@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from sidecar import jsonrpc
 from sidecar.errors import InvalidMessage
 from sidecar.jsonrpc import Id, Notification, Request, Response
+from tests.support.fuzzing import examples
 
 CALL = b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"look","arguments":{"a":%s}}}'
 
@@ -127,7 +130,12 @@ def test_128_levels_are_read_and_more_are_refused(levels: int, spaced: bool) -> 
         assert (problem.code, problem.id) == (-32700, 7)
 
 
-@pytest.mark.parametrize("token", [b"1" * 400, b"-" + b"1" * 399, b"1e400", b"1E-400", b"0." + b"1" * 398])
+GREATEST = b"%d" % sys.float_info.max
+
+
+@pytest.mark.parametrize(
+    "token", [GREATEST, b"-" + GREATEST, b"1e308", b"1E-400", b"0." + b"1" * 398, b"0e400", GREATEST + b".4"]
+)
 def test_a_number_at_the_bounds_is_kept_as_it_was_written(token: bytes) -> None:
     assert raw_of(CALL % token) == CALL % token
 
@@ -135,9 +143,14 @@ def test_a_number_at_the_bounds_is_kept_as_it_was_written(token: bytes) -> None:
 @pytest.mark.parametrize(
     "token",
     [
+        pytest.param(b"2" * 309, id="309 digits that no double holds"),
+        pytest.param(b"-" + b"2" * 309, id="sign and 309 digits"),
+        pytest.param(b"1" * 310, id="310 digits"),
         pytest.param(b"1" * 401, id="401 digits"),
-        pytest.param(b"-" + b"1" * 400, id="sign and 400 digits"),
         pytest.param(b"0." + b"1" * 399, id="401 characters"),
+        pytest.param(b"1e309", id="1e309"),
+        pytest.param(b"-1.8E+308", id="-1.8E+308"),
+        pytest.param(b"1e400", id="1e400"),
         pytest.param(b"1e401", id="1e401"),
         pytest.param(b"1E-401", id="1E-401"),
         pytest.param(b"1e" + b"9" * 5000, id="exponent of 5,000 digits"),
@@ -145,7 +158,7 @@ def test_a_number_at_the_bounds_is_kept_as_it_was_written(token: bytes) -> None:
     ],
 )
 def test_a_number_beyond_the_bounds_is_refused_wherever_it_stands(token: bytes) -> None:
-    for shift in range(0, 402, 67):
+    for shift in range(0, 402, 29):
         problem = refusal(CALL % (b'["' + b"x" * shift + b'",' + token + b"]"))
         assert problem.code == -32700
 
@@ -153,7 +166,7 @@ def test_a_number_beyond_the_bounds_is_refused_wherever_it_stands(token: bytes) 
 # What travels on.
 
 
-@pytest.mark.parametrize("token", [b"1.10", b"1e5", b"-0", b"-0.0", b"0.1", b"1E400", b"9" * 30, b"1" + b"0" * 20])
+@pytest.mark.parametrize("token", [b"1.10", b"1e5", b"-0", b"-0.0", b"0.1", b"1E308", b"9" * 30, b"1" + b"0" * 20])
 def test_a_number_travels_as_it_was_written(token: bytes) -> None:
     assert raw_of(CALL % token) == CALL % token
     assert raw_of(b" " + CALL % token) == CALL % token
@@ -228,6 +241,18 @@ def test_every_spelling_of_a_message_travels_as_the_same_values(case: tuple[dict
     assert raw_of(raw) == raw
 
 
+@pytest.mark.parametrize("end", ["\u0085", "\u2028", "\u2029"])
+def test_what_ends_a_line_to_some_readers_travels_as_an_escape(end: str) -> None:
+    # Node's readline and Python's splitlines would find this call in the middle of a harmless text.
+    hidden = json.dumps((CALL % b"1").decode())[1:-1]
+    line = json.dumps({"jsonrpc": "2.0", "method": "m", "params": {end: f"é{end}{hidden}{end}"}}, ensure_ascii=False)
+    raw = raw_of(line.replace(", ", ",").replace(": ", ":").encode())
+    assert len(raw.decode().splitlines()) == 1
+    assert json.loads(raw) == json.loads(line)
+    assert raw_of(raw) == raw
+    assert jsonrpc.result(1, end) == b'{"jsonrpc":"2.0","id":1,"result":"\\u%04x"}' % ord(end)
+
+
 VALID = [CALL % b'{"b":[1.10,"\\u00e9",-0]}', b'{"jsonrpc":"2.0","id":"x","result":{"a":[null,true]}}']
 
 
@@ -284,3 +309,66 @@ def test_an_error_says_its_code_and_its_data() -> None:
         b'{"jsonrpc":"2.0","id":"a","error":{"code":-1,"message":"no","data":{"b":1}}}'
     )
     assert jsonrpc.error(None, -1, "no") == b'{"jsonrpc":"2.0","id":null,"error":{"code":-1,"message":"no"}}'
+
+
+# The quick proof that a line is canonical, against the exact reader.
+
+
+PIECES = [
+    b"1", b"-0", b"-0.0", b"1.0", b"1e5", b"1E5", b"0.1", b"1e16", b"9007199254740993", b"1e308", b"1e309", b"1e-400",
+    b"1" * 308, b"1" * 309, b"2" * 309, b"1" * 400, b"1" * 401, b"00", b"null", b"true", b"NaN",
+    b'"a"', b'"\\u0061"', b'"\\/"', b'"\x7f"', '"é\u2028"'.encode(), b'"\xff"', b'"\\ud800"', b'"\\ud83d\\ude00"',
+    '"\U0001f600"'.encode(), b'"\xed\xa0\x80"', b'{"a":1,"a":1}', b'{"a":1,"\\u0061":2}', b"[]", b"{}", b"[ ]",
+    b"[" * 130 + b"]" * 130, b"\r", b" ", b",", b":", b"}", b"]", b'"',
+]  # fmt: skip
+
+
+@st.composite
+def lines_to_prove(draw: st.DrawFn) -> bytes:
+    """Values in JSON, of pieces that one of the two readers might take for something else, some of them damaged."""
+    inner = st.recursive(
+        st.sampled_from(PIECES),
+        lambda part: st.one_of(
+            st.lists(part, max_size=4).map(lambda parts: b"[" + b",".join(parts) + b"]"),
+            st.lists(st.tuples(st.sampled_from([b'"a"', b'"b"', b'"A"']), part), max_size=3).map(
+                lambda members: b"{" + b",".join(key + b":" + value for key, value in members) + b"}"
+            ),
+        ),
+        max_leaves=8,
+    )
+    line = draw(inner | VALUES.flatmap(spelled).map(str.encode))
+    if draw(st.booleans()):
+        return line
+    at = draw(st.integers(0, len(line)))
+    return line[:at] + draw(st.sampled_from(PIECES)) + line[at + draw(st.integers(0, 2)) :]
+
+
+@pytest.mark.fuzz
+@examples(300)
+@given(lines_to_prove())
+def test_what_is_proved_quickly_is_what_the_exact_reader_reads(line: bytes) -> None:
+    def exactly() -> bytes:
+        value, raw = jsonrpc._exact(line)
+        if jsonrpc._depth(value) > jsonrpc.MAX_DEPTH:
+            raise InvalidMessage(jsonrpc.PARSE_ERROR, "too deep")
+        return raw
+
+    def outcome(read: Callable[[], bytes]) -> bytes | int:
+        try:
+            return read()
+        except InvalidMessage as problem:
+            return problem.code
+
+    value = None
+
+    def quickly() -> bytes:
+        nonlocal value
+        value, raw = jsonrpc.read_value(line)
+        return raw
+
+    raw = outcome(quickly)
+    assert raw == outcome(exactly)
+    if isinstance(raw, bytes):
+        assert jsonrpc.encode(value) == raw
+        # And to a reader that is not ours it is the same as the line.
+        assert json.loads(raw, parse_float=str, parse_int=str) == json.loads(line, parse_float=str, parse_int=str)

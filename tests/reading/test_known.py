@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar import jsonrpc, protocol
@@ -18,6 +19,7 @@ from sidecar.jsonrpc import Request
 from sidecar.known import MAX_BYTES, MAX_LINE, KnownCalls
 from sidecar.protocol import ToolCall
 from tests.reading.world import World
+from tests.support.fuzzing import examples
 
 Read = tuple[Request, ToolCall, str | None]
 
@@ -52,6 +54,7 @@ def found_as_read(known: KnownCalls, line: bytes) -> bool:
         return False
     request, call, client = read(line)
     assert found[0] == call
+    assert (found[0].raw, found[0].id) == (line, request.id)
     assert jsonrpc.encode(found[0].arguments) == jsonrpc.encode(call.arguments)  # 1 is not 1.0, nor true
     assert (found[1].request.params, found[1].client) == (request.params, client)
     assert request.raw == line
@@ -110,6 +113,27 @@ def test_an_integer_that_is_called_id_and_is_not_the_id_is_never_taken_for_it() 
     known = knowing(line)
     assert not found_as_read(known, line)
     assert not found_as_read(known, line.replace(b'"id":5', b'"id":6'))
+
+
+# An integer called id in the arguments, and the id of the message next to it in number: once, the one was cut for the
+# other, and a call that policy forbids was judged as the one before.
+NESTED = [
+    b'{"params":{"arguments":{"id":%d,"x":1},"name":"pay"},"jsonrpc":"2.0","method":"tools/call","id":6}',
+    b'{"params":{"arguments":{"x\\"id":%d,"x":1},"name":"pay"},"jsonrpc":"2.0","method":"tools/call","id":6}',
+    b'{"params":{"name":"pay","arguments":{"x":1,"id":%d}},"jsonrpc":"2.0","id":6,"method":"tools/call"}',
+    b'{"method":"tools/call","params":{"name":"pay","arguments":{"id":%d}},"jsonrpc":"2.0","id":6}',
+    b'{"method":"tools/call","params":{"name":"pay","arguments":{"x":[{"id":%d}]}},"id":6,"jsonrpc":"2.0"}',
+    b'{"jsonrpc":"2.0","id":6,"method":"tools/call","params":{"name":"pay","arguments":{"a":{"id":%d}}}}',
+    b'{"params":{"name":"pay","arguments":{"id":%d}},"method":"tools/call","id":6,"jsonrpc":"2.0"}',
+    b'{"id":6,"params":{"name":"pay","arguments":{"a":",\\"id\\":%d}"}},"method":"tools/call","jsonrpc":"2.0"}',
+]
+
+
+@pytest.mark.parametrize("line", NESTED)
+def test_a_number_in_the_arguments_is_never_cut_for_the_id(line: bytes) -> None:
+    known = knowing(line % 5)
+    for value in (0, 4, 5, 6, 7, 999_999):
+        assert found_as_read(known, line % value) is (value == 5)
 
 
 def test_an_id_in_another_place_is_not_known() -> None:
@@ -213,41 +237,70 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "a", "b"]), inner, max_size=3),
     max_leaves=6,
 )
-ids = st.integers(0, 10**15) | st.text(max_size=4) | st.just('"id":1,')
+ids = st.integers(0, 20) | st.integers(0, 10**15) | st.text(max_size=4) | st.sampled_from(['"id":1,', ',"id":7}'])
+KEYS = [
+    "id",
+    "a",
+    '"id":3,',
+    'x"id',
+    'x","id',
+    ',"id":5}',
+    "jsonrpc",
+    "method",
+    'id":5,"jsonrpc":"2.0"}',
+    "ID",
+    "i\u0064",
+]
+near = st.integers(0, 20)
+inner_values = st.recursive(
+    near | values | st.sampled_from([',"id":5}', '"id":5,', '{"jsonrpc":"2.0","id":5,', "tools/call", "2.0"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3),
+    max_leaves=6,
+)
 
 
 @st.composite
 def calls(draw: st.DrawFn) -> bytes:
-    arguments = draw(st.dictionaries(st.sampled_from(["id", "a", '"id":3,']), values | st.integers(0, 9), max_size=3))
+    """A call with members in any order, and whatever might be taken for its id in every place."""
     members: dict[str, Any] = {
         "jsonrpc": "2.0", "id": draw(ids), "method": "tools/call",
-        "params": {"name": draw(st.sampled_from(["t", "id"])), "arguments": arguments},
+        "params": {
+            "name": draw(st.sampled_from(["t", "id", ',"id":5}'])),
+            "arguments": draw(st.dictionaries(st.sampled_from(KEYS), inner_values, max_size=3)),
+        },
     }  # fmt: skip
     if draw(st.booleans()):
         members["params"]["_meta"] = {CLIENT: {"name": draw(st.text(max_size=4))}}
+    for more in draw(st.lists(st.sampled_from(KEYS), max_size=2)):
+        members.setdefault(more, draw(near))
+    members["params"] = {key: members["params"][key] for key in draw(st.permutations(sorted(members["params"])))}
     return encoded({key: members[key] for key in draw(st.permutations(sorted(members)))})
 
 
 @st.composite
 def changed(draw: st.DrawFn, line: bytes) -> bytes:
-    """The line with some bytes cut out and others put in, or with another integer called id."""
-    another_id = draw(st.booleans())
-    found = list(re.finditer(rb'(?<="id":)[0-9]+', line))
-    if another_id and found:
-        digits = draw(st.sampled_from(found))
-        return line[: digits.start()] + b"%d" % draw(st.integers(0, 99)) + line[digits.end() :]
+    """The line with another number in the place of one of its numbers, or with bytes cut out and others put in."""
+    numbers = list(re.finditer(rb"[0-9]+", line))
+    if numbers and draw(st.integers(0, 3)):
+        digits = draw(st.sampled_from(numbers))
+        return line[: digits.start()] + b"%d" % draw(near | st.just(999_999)) + line[digits.end() :]
     begin = draw(st.integers(0, len(line)))
     end = draw(st.integers(begin, min(len(line), begin + 12)))
     pieces = st.sampled_from([b"", b'"id":1,', b'"id":', b"0", b"7", b",", b"}", b"-", b'"', b" ", b'"ID":1,', b"\\"])
     return line[:begin] + draw(pieces | st.binary(max_size=3)) + line[end:]
 
 
-@given(calls(), st.data())
-@example(encoded(CALL), None)
-def test_what_is_found_is_what_reading_gives_and_what_cannot_be_read_is_not_found(line: bytes, data: Any) -> None:
-    known = knowing(line)
-    found_as_read(known, line)
-    if data is not None:
-        for _ in range(4):
-            # `read` raises for a line that is found and is no good.
-            found_as_read(known, data.draw(changed(line)))
+@pytest.mark.fuzz
+@examples(200)
+@given(st.data())
+def test_what_is_found_is_what_reading_gives_and_what_cannot_be_read_is_not_found(data: st.DataObject) -> None:
+    known = KnownCalls()
+    lines = [encoded(CALL)]
+    for _ in range(data.draw(st.integers(1, 3))):
+        line = data.draw(calls())
+        lines += [line, *(data.draw(changed(line)) for _ in range(4))]
+    for line in data.draw(st.lists(st.sampled_from(lines), min_size=8, max_size=30)):
+        # As a session does: what is not found is read and kept. `read` raises for a line that is found and is no good.
+        if not found_as_read(known, line):
+            with suppress(InvalidMessage):
+                known.keep(*read(line))
