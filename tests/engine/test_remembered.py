@@ -58,6 +58,7 @@ from tests.policy.test_agreement import (
     yaml,
 )
 from tests.support import OPA
+from tests.support.fuzzing import TIMES
 from tests.support.peer import SECONDS, child_pids, command_line
 
 CALLER = Caller("session", "client", Principal("agent", "issuer", {"desk": "fx"}))
@@ -280,7 +281,8 @@ def stories(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[Call]]:
     return [one, other], [*first, *almost, *first, *again]
 
 
-@settings(EXACT, max_examples=20)
+@pytest.mark.fuzz
+@settings(EXACT, max_examples=20 * TIMES)
 @given(story=stories())
 def test_a_remembered_decision_is_the_one_that_would_be_made_now(
     world: World, story: tuple[list[dict[str, Any]], list[Call]]
