@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from jwt import PyJWS, PyJWTError
 
-from sidecar.admit.claims import Expected, seconds
+from sidecar.admit.claims import Expected
 from sidecar.admit.fetch import Fetch
 from sidecar.admit.hosts import is_loopback
 from sidecar.admit.keys import ALGORITHMS, KeySet
@@ -93,15 +93,15 @@ class JwtVerifier:
             return NO_KEYS
         if len(token) > MAX_TOKEN:
             return Rejected(f"the token is longer than {MAX_TOKEN} characters")
-        remembered = self._remembered.recall(token, keys, now)
-        if remembered is not None:
-            return remembered
-        claims = self._claims(token, keys)
+        remembered = self._remembered.recall(token, keys)
+        claims = remembered.claims if remembered is not None else self._claims(token, keys)
         if isinstance(claims, Rejected):
             return claims
         rejected = self._expected.check(claims, now)
         if rejected is not None:
             return rejected
+        if remembered is not None:
+            return remembered
         principal = Principal(claims["sub"], claims["iss"], claims)
         self._remembered.keep(token, keys, principal)
         return principal
@@ -127,34 +127,30 @@ class JwtVerifier:
 
 
 class _Memory:
-    """Tokens that were verified, by their digests, under one set of keys; the least recently used forgotten first."""
+    """Tokens with a good signature, by their digests, under one set of keys; the least recently used forgotten first.
+
+    Only what a token and the keys say is remembered. Whether it holds now is looked at each time.
+    """
 
     def __init__(self) -> None:
         self._keys: KeySet | None = None
-        self._verified: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
+        self._verified: OrderedDict[bytes, Principal] = OrderedDict()
 
-    def recall(self, token: str, keys: KeySet, now: float) -> Principal | None:
-        """Whom a token named, unless it has expired or the keys have changed since."""
+    def recall(self, token: str, keys: KeySet) -> Principal | None:
+        """Whom a token named, unless the keys have changed since."""
         if keys is not self._keys:
             self._verified.clear()
             self._keys = keys
         digest = _digest(token)
         found = self._verified.get(digest)
-        if found is None:
-            return None
-        principal, expires = found
-        if now >= expires:
-            del self._verified[digest]
-            return None
-        self._verified.move_to_end(digest)
-        return principal
+        if found is not None:
+            self._verified.move_to_end(digest)
+        return found
 
     def keep(self, token: str, keys: KeySet, principal: Principal) -> None:
         """Keep whom a token names, as found by the same keys as the last `recall`."""
         assert keys is self._keys  # recall comes first, and nothing is waited for between the two
-        expires = seconds(principal.claims["exp"])
-        assert expires is not None  # checked before
-        self._verified[_digest(token)] = principal, expires
+        self._verified[_digest(token)] = principal
         if len(self._verified) > MAX_REMEMBERED:
             self._verified.popitem(last=False)
 

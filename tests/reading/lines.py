@@ -67,7 +67,7 @@ def calls(draw: st.DrawFn) -> bytes:
 def changed(draw: st.DrawFn, line: bytes) -> bytes:
     """The line with another number in the place of one of its numbers, or with bytes cut out and others put in."""
     places = list(re.finditer(rb"[0-9]+", line))
-    if places and draw(st.integers(0, 3)):
+    if places and draw(st.integers(0, 3)) > 0:
         digits = draw(st.sampled_from(places))
         return line[: digits.start()] + b"%d" % draw(near | st.just(999_999)) + line[digits.end() :]
     begin = draw(st.integers(0, len(line)))
