@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sidecar.inflight import MAX_CANCELLED, MAX_OUTSTANDING, Inflight
 from sidecar.jsonrpc import Id
+from tests.support.fuzzing import examples
 
 
 def waiting(*ids: Id) -> Inflight[str]:
@@ -77,3 +80,26 @@ def test_at_the_end_everything_comes_out_and_says_whether_an_answer_is_due() -> 
     assert sorted(requests.drain(), key=str) == [("a", "what waits for 'a'", True), (1, "late", False)]
     assert requests.drain() == []
     assert not requests.is_taken(1)
+
+
+IDS: list[Id] = [0, 1, -1, 10**15, "0", "1", "-1", "01", " 1", "-0", "1.0", str(10**15), "a", ""]
+
+
+@pytest.mark.fuzz
+@examples(200)
+@given(st.lists(st.tuples(st.sampled_from(["open", "close", "cancel"]), st.sampled_from(IDS)), max_size=30))
+def test_an_id_is_found_taken_as_by_a_look_at_every_id_that_is_outstanding(steps: list[tuple[str, Id]]) -> None:
+    # Most clients use ids of one type, and then only that type is looked for: here they use both in any order.
+    requests: Inflight[str] = Inflight()
+    outstanding: set[tuple[type, Id]] = set()
+    for step, id_ in steps:
+        if step == "open" and not requests.is_taken(id_):
+            requests.open(id_, "it")
+            outstanding.add((type(id_), id_))
+        elif step == "close":
+            requests.close(id_)
+            outstanding.discard((type(id_), id_))
+        elif step == "cancel":
+            requests.cancel(id_, "late")
+        for other in IDS:
+            assert requests.is_taken(other) is any(str(taken) == str(other) for _, taken in outstanding)
