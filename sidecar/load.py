@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from sidecar import files
 from sidecar.engine import binary
 from sidecar.errors import PolicyError
+from sidecar.files import Found
 from sidecar.policy.check import check
 from sidecar.policy.merge import merge
 from sidecar.policy.model import Policy
@@ -20,19 +22,24 @@ MAX_SIZE: Final = 16 << 20
 """Bytes of a policy file."""
 
 
-def load(paths: Sequence[Path], opa: Callable[[], Path]) -> tuple[Policy, list[Problem]]:
+def find(paths: Sequence[Path]) -> tuple[Found, ...]:
+    """The files as they are now."""
+    return tuple(files.find(path, MAX_SIZE) for path in paths)
+
+
+def load(found: Sequence[Found], opa: Callable[[], Path]) -> tuple[Policy, list[Problem]]:
     """The policy that the files make together, and warnings about it.
 
     `opa` finds the engine; it is called only when one is needed. Raises `PolicyError` with every problem, or
     `StartError` when there is no engine to judge a pattern.
     """
-    files, problems = [], []
+    read_files, problems = [], []
     with _no_collections():
-        for path in paths:
-            file, found = read(_text(path), str(path))
-            files.append(file)
-            problems += found
-        policy, clashes = merge(files)
+        for one in found:
+            file, noted = read(text(one), str(one.path))
+            read_files.append(file)
+            problems += noted
+        policy, clashes = merge(read_files)
     problems = sorted({*problems, *clashes, *check(policy), *_bad_patterns(policy, opa)})
     if not all(problem.warning for problem in problems):
         raise PolicyError([str(problem) for problem in problems])
@@ -52,17 +59,15 @@ def _no_collections() -> Iterator[None]:
         gc.enable()
 
 
-def _text(path: Path) -> str:
+def text(found: Found) -> str:
+    """The text of a policy file. Raises `PolicyError`."""
+    if found.content is None:
+        raise PolicyError([f"cannot read the policy {found.path}: {found.problem}; name a policy file with -c"])
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_SIZE + 1)
-        if len(data) > MAX_SIZE:
-            raise PolicyError([f"{path}: larger than {MAX_SIZE >> 20} MiB: write less"])
-        return data.decode("utf-8")
-    except OSError as error:
-        raise PolicyError([f"cannot read the policy {path}: {error.strerror}; name a policy file with -c"]) from None
+        return found.content.data.decode("utf-8")
     except UnicodeDecodeError:
-        raise PolicyError([str(Problem(Place(str(path), 1, 1), "file", "not UTF-8: save it as UTF-8"))]) from None
+        place = Place(str(found.path), 1, 1)
+        raise PolicyError([str(Problem(place, "file", "not UTF-8: save it as UTF-8"))]) from None
 
 
 def _bad_patterns(policy: Policy, opa: Callable[[], Path]) -> list[Problem]:

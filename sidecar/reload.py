@@ -1,4 +1,4 @@
-"""Policy files that change while the sidecar runs: a good policy takes effect within a second, a bad one never.
+"""Policy files that change while the sidecar runs: a good policy takes effect soon, a bad or half-written one never.
 
 Files are looked at, not subscribed to: a look costs microseconds, and it works for every way in which files are
 replaced (editors that write in steps, `mv`, the symlinks of a Kubernetes ConfigMap, network file systems).
@@ -7,34 +7,56 @@ replaced (editors that write in steps, `mv`, the symlinks of a Kubernetes Config
 from __future__ import annotations
 
 import asyncio
-import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, TypeVar
 
+from sidecar import files, load, losses
 from sidecar.engine import binary
 from sidecar.engine.fed import FedEngine
-from sidecar.errors import PolicyError, SidecarError
+from sidecar.errors import PolicyError, SidecarError, StartError
 from sidecar.events import Emit, Reloaded
-from sidecar.load import load
+from sidecar.files import Found
 from sidecar.policy.bundle import Bundle, build
 from sidecar.policy.compile import compile_policy
+from sidecar.settling import SETTLED, Settling
+from sidecar.tasks import in_thread
 
 LOOK: Final = 0.2
 """Seconds between two looks at the files."""
-SETTLED: Final = 0.1
-"""Seconds for which a changed file must stay as it is: editors write in several steps."""
+SHARE: Final = 100
+"""How many times as long as it took to read them the files are believed by their stamps: large ones cost no more."""
+ANSWER: Final = 5.0
+"""Seconds after which it is said that a file system does not answer."""
+WRITTEN: Final = 2.0
+"""Seconds after which it is said that a changed file is not closed."""
+AGAIN: Final = (5.0, 300.0)
+"""Seconds before another try after a failure that may pass: at first, and at most."""
 
-Signature: TypeAlias = tuple[tuple[int, ...] | None, ...]
+Result = TypeVar("Result")
 
 
-def prepare(paths: Sequence[Path], opa: Path, serial: int) -> tuple[Bundle, list[str]]:
+def start(paths: Sequence[Path]) -> tuple[Found, ...]:
+    """The policy files to start with, when nobody writes them any more. Raises `PolicyError` when somebody does."""
+    deadline = time.monotonic() + WRITTEN
+    while True:
+        settling = Settling(load.find(paths), 0.0)
+        if not settling.open_for_writing:
+            return settling.found
+        if time.monotonic() > deadline:
+            raise PolicyError([_open(path) for path in settling.open_for_writing])
+        time.sleep(SETTLED)
+
+
+def prepare(found: Sequence[Found], opa: Path, serial: int) -> tuple[Bundle, list[str]]:
     """The bundle of the files, tried on the engine's own programs, and warnings to show.
 
     Raises `PolicyError` with every problem, `StartError` when the engine does not accept what was compiled.
     """
-    policy, warnings = load(paths, lambda: opa)
+    policy, warnings = load.load(found, lambda: opa)
     bundle = build(compile_policy(policy), serial)
     binary.check(opa, bundle.files)
     return bundle, [str(warning) for warning in warnings]
@@ -42,15 +64,14 @@ def prepare(paths: Sequence[Path], opa: Path, serial: int) -> tuple[Bundle, list
 
 @dataclass(frozen=True, slots=True)
 class Reloader:
-    """Brings what changes in `paths` into force; `changed` is told the old and the new bundle when it is.
+    """Brings what changes in files into force; `changed` is told the old and the new bundle when it is.
 
-    `seen` is how the files looked before the policy in force was read from them.
+    `start` are the files that the policy in force was read from.
     """
 
-    paths: Sequence[Path]
+    start: Sequence[Found]
     opa: Path
     server: str
-    seen: Signature
     local: FedEngine
     emit: Emit
     check: Callable[[Bundle], None]
@@ -58,68 +79,105 @@ class Reloader:
 
     async def watch(self) -> None:
         """Look at the files, again and again, without end."""
-        seen = self.seen
+        eye = _Eye(self.start, self._refused)
+        failed, said, pause, again_at = eye.settling.found, "", AGAIN[0], 0.0
         while True:
-            await asyncio.sleep(LOOK)
-            found = self._signature()
-            if found == seen:
+            await eye.look()
+            if eye.settling.found != failed:
+                failed, said, pause, again_at = eye.settling.found, "", AGAIN[0], 0.0
+            if not (eye.settling.changed and eye.settling.settled(eye.now()) and eye.now() >= again_at):
                 continue
-            while found != seen:
-                seen = found
-                await asyncio.sleep(SETTLED)
-                found = self._signature()
-            await self._reload()
+            try:
+                await self._reload(eye)
+            except PolicyError as error:
+                eye.settling.tried()
+                self._refused("; ".join(error.problems))
+            except (SidecarError, OSError) as error:
+                # Nothing is wrong with the files, as far as can be seen.
+                if str(error) != said:
+                    said = str(error)
+                    self._refused(said)
+                again_at, pause = eye.now() + pause, min(2 * pause, AGAIN[1])
 
-    async def _reload(self) -> None:
-        old = self.local.engine.bundle
+    async def _reload(self, eye: _Eye) -> None:
+        """Bring what was found into force, unless it changes meanwhile. Raises what stands in the way."""
+        old, found = self.local.engine.bundle, eye.settling.found
+        # Reading and compiling take up to seconds for a large policy, and no call waits for them.
+        bundle, warnings, lost = await in_thread(partial(self._prepare, found, old))
+        if bundle.revision == old.revision:
+            eye.settling.tried()
+            return
         try:
-            # Reading and compiling take up to seconds for a large policy, and no call waits for them.
-            bundle, warnings = await asyncio.to_thread(self._prepare, old.serial + 1)
-            if bundle.revision == old.revision:
-                return
             self.check(bundle)
-            await asyncio.to_thread(binary.trial, self.opa, bundle.files)
-            await self.local.adopt(bundle)
-        except PolicyError as error:
-            self._say(accepted=False, text="; ".join(error.problems))
-        except (SidecarError, OSError) as error:
-            self._say(accepted=False, text=str(error))
-        else:
-            self._say(accepted=True, text="; ".join(warnings))
-            self.changed(old, bundle)
+        except StartError as error:
+            raise PolicyError([str(error)]) from None
+        await in_thread(partial(binary.trial, self.opa, bundle.files))
+        while await eye.look() == found:
+            if eye.settling.whole(eye.now(), lost):
+                await self.local.adopt(bundle)
+                eye.settling.tried()
+                self.emit(Reloaded(self.server, accepted=True, text="; ".join(warnings)))
+                self.changed(old, bundle)
+                return
 
-    def _prepare(self, serial: int) -> tuple[Bundle, list[str]]:
-        for path in self.paths:
-            if _says_nothing(path):
-                # Good at the start, where somebody chose it; here an editor has only begun to write.
-                advice = "write `tools: {}` for a policy that allows everything"
-                raise PolicyError([f"{path}: says nothing any more: {advice}"])
-        return prepare(self.paths, self.opa, serial)
+    def _prepare(self, found: Sequence[Found], old: Bundle) -> tuple[Bundle, list[str], float]:
+        bundle, warnings = prepare(found, self.opa, old.serial + 1)
+        if problems := losses.unsaid(found, old, bundle):
+            raise PolicyError(problems)
+        return bundle, warnings, losses.share(old, bundle)
 
-    def _say(self, *, accepted: bool, text: str) -> None:
-        self.emit(Reloaded(self.server, accepted, text))
-
-    def _signature(self) -> Signature:
-        return signature(self.paths)
+    def _refused(self, text: str) -> None:
+        self.emit(Reloaded(self.server, accepted=False, text=text))
 
 
-def signature(paths: Sequence[Path]) -> Signature:
-    """How files look: another signature means that one of them changed."""
-    return tuple(_look_at(path) for path in paths)
+class _Eye:
+    """Looks at files off the event loop; `trouble` is told, once each time, of what keeps it from seeing them."""
+
+    def __init__(self, start: Sequence[Found], trouble: Callable[[str], None]) -> None:
+        self.now = asyncio.get_running_loop().time
+        self.settling = Settling(start, self.now())
+        self._trouble = trouble
+        self._read_again = 0.0
+        self._said_open = False
+
+    async def look(self) -> tuple[Found, ...]:
+        """The files as they are after a while."""
+        await asyncio.sleep(SETTLED if self.settling.changed else LOOK)
+        before = self.settling.found
+        started = self.now()
+        believe = started < self._read_again
+        found = await self._in_time(lambda: tuple(_find(one, believe=believe) for one in before))
+        if not believe:
+            self._read_again = self.now() + SHARE * (self.now() - started)
+        self.settling.look(found, self.now())
+        self._say_open()
+        return self.settling.found
+
+    async def _in_time(self, work: Callable[[], Result]) -> Result:
+        looking = asyncio.ensure_future(in_thread(work))
+        try:
+            done, _ = await asyncio.wait({looking}, timeout=ANSWER)
+            if not done:
+                self._trouble(f"a file system does not answer for {ANSWER:.0f} s: the policy files cannot be looked at")
+            return await looking
+        finally:
+            looking.cancel()
+
+    def _say_open(self) -> None:
+        written = self.settling.open_for_writing if self.settling.changed else []
+        if not written:
+            self._said_open = False
+        elif not self._said_open and self.settling.quiet(self.now()) >= WRITTEN:
+            self._said_open = True
+            self._trouble("; ".join(map(_open, written)))
 
 
-def _says_nothing(path: Path) -> bool:
-    try:
-        lines = path.read_text(errors="replace").splitlines()
-    except OSError:
-        return False  # why it cannot be read is said by whoever reads it
-    return all(not line.strip() or line.lstrip().startswith("#") for line in lines)
+def _find(before: Found, *, believe: bool) -> Found:
+    if believe and before.content is not None and files.stamp(before.path) == before.content.stamp:
+        return before
+    (found,) = load.find([before.path])
+    return found
 
 
-def _look_at(path: Path) -> tuple[int, ...] | None:
-    """What changes whenever a file does; None when it is not there."""
-    try:
-        found = os.stat(path)  # noqa: PTH116 - follows the symlinks of a ConfigMap, as pathlib does, at half the cost
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+def _open(path: Path) -> str:
+    return f"{path}: somebody still has it open for writing: it is read when it is closed"

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+import atexit
+import contextlib
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+LEAVE: Final = 1.0
+"""Seconds that our end waits for a thread whose result nobody wants any more, so that it can tidy up."""
+
+Result = TypeVar("Result")
 
 
 def start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -15,6 +23,31 @@ def start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     task = asyncio.get_running_loop().create_task(work)
     task.add_done_callback(_ended)
     return task
+
+
+async def in_thread(work: Callable[[], Result]) -> Result:
+    """What `work` returns or raises, from a thread of its own.
+
+    Unlike those of `asyncio.to_thread` it holds up nobody's end: what it waits for may never come.
+    """
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[Result] = loop.create_future()
+
+    def run() -> None:
+        try:
+            found = work()
+        except Exception as error:  # noqa: BLE001 - whoever waits for it hears of it
+            _call(loop, _fail, result, error)
+        else:
+            _call(loop, _succeed, result, found)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        return await result
+    except asyncio.CancelledError:
+        atexit.register(thread.join, LEAVE)
+        raise
 
 
 class Group:
@@ -41,3 +74,18 @@ class Group:
 def _ended(task: asyncio.Task[None]) -> None:
     if not task.cancelled():
         task.result()
+
+
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: Any) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(function, *arguments)
+
+
+def _succeed(result: asyncio.Future[Result], found: Result) -> None:
+    if not result.done():
+        result.set_result(found)
+
+
+def _fail(result: asyncio.Future[Any], error: Exception) -> None:
+    if not result.done():
+        result.set_exception(error)

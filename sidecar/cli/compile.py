@@ -11,7 +11,7 @@ import typer
 from sidecar.cli.options import Config, OpaBin
 from sidecar.engine import binary
 from sidecar.errors import StartError
-from sidecar.load import load
+from sidecar.load import find, load
 from sidecar.policy.bundle import Bundle, build, write
 from sidecar.policy.compile import compile_policy
 
@@ -23,7 +23,7 @@ def compile_command(
     opa_bin: OpaBin = None,
 ) -> int:
     """Compile a policy file to a folder of Rego."""
-    policy, warnings = load(config, lambda: binary.find(opa_bin))
+    policy, warnings = load(find(config), lambda: binary.find(opa_bin))
     for warning in warnings:
         print(warning, file=sys.stderr)
     bundle = build(compile_policy(policy), serial=1)

@@ -20,7 +20,7 @@ from sidecar.engine import binary
 from sidecar.errors import InvalidMessage, StartError, StoreUnavailable, UsageError
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Amount, Counter, Reservation, add
-from sidecar.load import load
+from sidecar.load import find, load
 from sidecar.policy.bundle import Bundle, build
 from sidecar.policy.compile import compile_policy
 from sidecar.policy.model import ANY_TOOL, Condition, CounterName, Entry, Policy, Rule, Scope, glob
@@ -47,7 +47,7 @@ def explain_command(
         raise UsageError("--state-dir needs --server: counters belong to a server's name")
     store = _Store(state_dir / "counters.db" if state_dir else None, server)
     opa = binary.find(opa_bin)
-    policy, _ = load(config, lambda: opa)
+    policy, _ = load(find(config), lambda: opa)
     bundle = build(compile_policy(policy), serial=1)
     read = store.totals([(item.counter, item.window, item.scope) for item in bundle.terms.reads_of(tool).counters])
     explained = _ask(opa, bundle, tool, arguments, read)

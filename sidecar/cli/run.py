@@ -27,7 +27,7 @@ from sidecar.cli.options import Config, OpaBin, address, duration, one_of, set_u
 from sidecar.engine import binary
 from sidecar.errors import UsageError
 from sidecar.policy.model import MODES
-from sidecar.reload import prepare, signature
+from sidecar.reload import prepare, start
 from sidecar.settings import Settings
 
 
@@ -220,8 +220,7 @@ def run_command(
         _check_store(server, state_dir)
         os.environ.pop("SIDECAR_STATE_DSN", None)  # whom the limits bind must not inherit the password
     settings = Settings(
-        policies=tuple(config),
-        policies_seen=signature(config),
+        policies=start(config),
         mode=one_of("--mode", mode, MODES) if mode else None,
         fail_open=one_of("--state-fail-mode", state_fail_mode, ("closed", "open")) == "open",
         watch=not no_watch,
@@ -241,7 +240,7 @@ def run_command(
         remote_opa=remote_opa(opa_url, bundle_listen, bundle_token_file),
     )
     opa = binary.find(opa_bin)
-    bundle, warnings = prepare(config, opa, serial=1)
+    bundle, warnings = prepare(settings.policies, opa, serial=1)
     for warning in warnings:
         print(warning, file=sys.stderr)
     return app.run(settings, bundle, opa)

@@ -6,12 +6,12 @@ import sys
 
 from sidecar.cli.options import Config, OpaBin
 from sidecar.engine import binary
-from sidecar.load import load
+from sidecar.load import find, load
 
 
 def validate_command(config: Config, opa_bin: OpaBin = None) -> int:
     """Check a policy file."""
-    _, warnings = load(config, lambda: binary.find(opa_bin))
+    _, warnings = load(find(config), lambda: binary.find(opa_bin))
     for warning in warnings:
         print(warning, file=sys.stderr)
     print("Policy file is valid.")

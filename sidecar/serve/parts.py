@@ -61,7 +61,7 @@ class Parts:
                 _say_mode(settings, new)
 
         reloader = Reloader(
-            settings.policies, self.opa, settings.server, settings.policies_seen, self.local, self.emit, check, changed
+            settings.policies, self.opa, settings.server, self.local, self.emit, check, changed
         )
         return tasks.start(reloader.watch()) if settings.watch else None
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final
 
-from sidecar.load import load
+from sidecar.load import find, load
 from sidecar.policy.bundle import build
 from sidecar.policy.compile import compile_policy
 from tests.support import OPA
@@ -44,5 +44,5 @@ def seconds_to_compile(policy: str, folder: Path) -> float:
     path = folder / "policy.yaml"
     path.write_text(policy)
     begun = perf_counter()
-    build(compile_policy(load([path], lambda: OPA)[0]), serial=1)
+    build(compile_policy(load(find([path]), lambda: OPA)[0]), serial=1)
     return perf_counter() - begun

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.errors import PolicyError
-from sidecar.load import load
+from sidecar.load import find, load
 from tests.support import OPA, ROOT
 
 FILES = sorted((ROOT / "tests" / "conformance" / "invalid").glob("*.yaml"))
@@ -15,7 +15,7 @@ FILES = sorted((ROOT / "tests" / "conformance" / "invalid").glob("*.yaml"))
 
 def problems(path: Path) -> str:
     with pytest.raises(PolicyError) as caught:
-        load([path], lambda: OPA)
+        load(find([path]), lambda: OPA)
     return "\n".join(caught.value.problems)
 
 

@@ -1,0 +1,149 @@
+"""Files that others write and we read: regular ones only, bounded, and with what there is to know of writers.
+
+No call here waits for somebody who writes: what is no regular file is not opened.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import signal
+import stat
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeAlias
+
+Stamp: TypeAlias = tuple[int, ...]
+"""Device, inode, size, and the times of the last write and of the last change: another one means another content."""
+
+_LOCAL: Final = frozenset(
+    {
+        0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x2FC12FC1, 0xCA451A4E,  # ext2 to ext4, XFS, Btrfs, F2FS, ZFS, bcachefs
+        0x01021994, 0x858458F6, 0x794C7630,  # tmpfs, ramfs, overlay
+    }
+)  # fmt: skip
+"""File systems on which every writer is a process of this machine's kernel (`statfs`, `f_type`)."""
+
+_KINDS: Final = (
+    (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
+)  # fmt: skip
+
+_fstatfs = ctypes.CDLL(None, use_errno=True).fstatfs
+
+
+class Unreadable(Exception):
+    """The file gives no content. The text says why, and holds none of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a file held at one moment. `leads_to` is where its symlinks lead.
+
+    `open_for_writing` says whether somebody could still write it; None where the system does not tell.
+    """
+
+    data: bytes = field(repr=False)
+    stamp: Stamp
+    leads_to: str
+    open_for_writing: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file at one look: its content, or the `problem` in the place of one."""
+
+    path: Path
+    content: Content | None
+    problem: str = ""
+
+    def holds_as(self, other: Found) -> bool:
+        """Whether there is no other content than there was, and none for no other reason."""
+        return _data(self) == _data(other) and self.problem == other.problem
+
+
+def stamp(path: Path) -> Stamp | None:
+    """What changes when the file does; None when it is not there."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - half the cost of pathlib's
+    except OSError:
+        return None
+    return _stamp(found)
+
+
+def find(path: Path, limit: int) -> Found:
+    """The file as it is now."""
+    try:
+        return Found(path, read(path, limit))
+    except Unreadable as error:
+        return Found(path, None, str(error))
+
+
+def read(path: Path, limit: int) -> Content:
+    """The content of a regular file of at most `limit` bytes. Raises `Unreadable`."""
+    try:
+        return _read(path, limit)
+    except OSError as error:
+        raise Unreadable(error.strerror or str(error)) from None
+
+
+def _read(path: Path, limit: int) -> Content:
+    _must_be_regular(os.stat(path))  # noqa: PTH116 - before it is opened: a device may do something then
+    # A pipe that took its place would hold us up here for ever, but for O_NONBLOCK.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:
+        before = os.fstat(file.fileno())
+        _must_be_regular(before)
+        data = file.read(limit + 1) if before.st_size <= limit else b""
+        if before.st_size > limit or len(data) > limit:
+            raise Unreadable(f"it is larger than {limit} bytes")
+        # Only now: who wrote before and is done, and who has it open from here on, has written nothing in between
+        # if the file still is what it was.
+        written = _open_for_writing(file.fileno())
+        after = os.fstat(file.fileno())
+        leads_to = os.readlink(f"/proc/self/fd/{file.fileno()}")  # noqa: PTH115 - a name that the kernel made
+    if _stamp(before) != _stamp(after):
+        written = True
+    return Content(data, _stamp(after), leads_to, written)
+
+
+def _data(found: Found) -> bytes | None:
+    return found.content.data if found.content is not None else None
+
+
+def _stamp(found: os.stat_result) -> Stamp:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _must_be_regular(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        kind = next((name for is_kind, name in _KINDS if is_kind(found.st_mode)), "something else")
+        raise Unreadable(f"it is no regular file but {kind}")
+
+
+def _open_for_writing(fd: int) -> bool | None:
+    """Whether anybody has the file open for writing: the kernel gives a read lease only when nobody has.
+
+    The lease ends at once. Whoever opens the file in between waits for that, and we get a signal that says nothing
+    unless somebody asks for it, in place of SIGIO, which would end us.
+    """
+    if not _is_local(fd):
+        return None
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except BlockingIOError:
+        return True
+    except OSError:  # the file of another user; a kernel or a file system without leases
+        return None
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
+
+
+def _is_local(fd: int) -> bool:
+    # Others refuse a lease for reasons of their own, or give one while somebody writes on another machine.
+    found = ctypes.create_string_buffer(256)
+    if _fstatfs(fd, found) != 0:
+        return False
+    return int.from_bytes(found.raw[: ctypes.sizeof(ctypes.c_long)], sys.byteorder) & 0xFFFFFFFF in _LOCAL
