@@ -20,7 +20,7 @@ Stamp: TypeAlias = tuple[int, ...]
 
 _LOCAL: Final = frozenset(
     {
-        0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x2FC12FC1, 0xCA451A4E,  # ext2 to ext4, XFS, Btrfs, F2FS, ZFS, bcachefs
+        0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x2FC12FC1, 0xCA451A4E,  # ext4, XFS, Btrfs, F2FS, ZFS, bcachefs
         0x01021994, 0x858458F6, 0x794C7630,  # tmpfs, ramfs, overlay
     }
 )  # fmt: skip
@@ -92,17 +92,18 @@ def read(path: Path, limit: int) -> Content:
 def _read(path: Path, limit: int) -> Content:
     _must_be_regular(os.stat(path))  # noqa: PTH116 - before it is opened: a device may do something then
     # A pipe that took its place would hold us up here for ever, but for O_NONBLOCK.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:
-        before = os.fstat(file.fileno())
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor
+        before = os.fstat(fd)
         _must_be_regular(before)
         data = file.read(limit + 1) if before.st_size <= limit else b""
         if before.st_size > limit or len(data) > limit:
             raise Unreadable(f"it is larger than {limit} bytes")
         # Only now: who wrote before and is done, and who has it open from here on, has written nothing in between
         # if the file still is what it was.
-        written = _open_for_writing(file.fileno())
-        after = os.fstat(file.fileno())
-        leads_to = os.readlink(f"/proc/self/fd/{file.fileno()}")  # noqa: PTH115 - a name that the kernel made
+        written = _open_for_writing(fd)
+        after = os.fstat(fd)
+        leads_to = os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 - a name that the kernel made
     if _stamp(before) != _stamp(after):
         written = True
     return Content(data, _stamp(after), leads_to, written)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from sidecar.files import Found
-from sidecar.load import text
 from sidecar.policy import nodes
 from sidecar.policy.bundle import FACTS, Bundle
 from sidecar.policy.facts import file_name
@@ -22,12 +21,15 @@ def share(old: Bundle, new: Bundle) -> float:
 
 
 def unsaid(found: Sequence[Found], old: Bundle, new: Bundle) -> list[str]:
-    """Which files take every rule away, or say nothing at all, and do not say themselves that this is meant."""
+    """Which files take every rule away, or say nothing at all, and do not say themselves that this is meant.
+
+    `found` are the files that `new` was made of.
+    """
     problems = []
     for one in found:
         name = file_name(str(one.path))
         had, has = _tools_with_rules(old, name), _tools_with_rules(new, name)
-        members = _members(nodes.parse(text(one), str(one.path))[0]) if not has else {}
+        members = {} if has else _members(_tree(one))
         if has or _says_so(members.get("tools"), had):
             continue
         if had:
@@ -52,6 +54,11 @@ def _restrictions(bundle: Bundle) -> set[object]:
 
 def _tools_with_rules(bundle: Bundle, file: str) -> set[str]:
     return {rule.tool for rule in bundle.terms.rules if rule.file == file}
+
+
+def _tree(found: Found) -> nodes.Node:
+    assert found.content is not None  # a policy was made of it
+    return nodes.parse(found.content.data.decode(), str(found.path))[0]
 
 
 def _members(node: nodes.Node) -> dict[str, nodes.Node]:

@@ -76,7 +76,8 @@ class RemoteOpa:
 class Settings:
     """What `sidecar run` was told; the options' own documentation is the command line's.
 
-    `policies` are the policy files as the start found them. The server is `command`, or remote (`upstream`); the client is on standard input and output, or comes to `listen`.
+    `policies` are the policy files as the start found them. The server is `command`, or remote (`upstream`); the client
+    is on standard input and output, or comes to `listen`.
     `opa_timeout` is in seconds, `max_message` in bytes; `mode` wins over the policy's where it is given; `fail_open`
     lets calls pass uncounted while the store cannot be used; `audit` is `stderr`, `stdout`, `off`, a path, or None for
     a file in the state folder. `state_dsn`, which may hold a password, names a store of counters other than the file in

@@ -15,7 +15,7 @@ from sidecar.files import Found
 SETTLED: Final = 0.1
 """Seconds for which changed files stay as they are before they are read as a policy."""
 IN_PLACE: Final = (0.5, 2.0)
-"""Seconds of quiet after a file was written where it lies: for a policy that takes nothing away, and one that takes all."""
+"""Seconds of quiet after a file was written where it lies: for a policy that takes nothing away, or that takes all."""
 UNTOLD: Final = (1.0, 10.0)
 """The same where the system does not tell whether somebody still writes."""
 

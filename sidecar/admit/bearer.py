@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.errors import StartError
+from sidecar.files import Unreadable
 from sidecar.principal import Principal
-from sidecar.watched import Unreadable, WatchedFile
+from sidecar.watched import WatchedFile
 
 MAX_FILE: Final = 64 << 10
 

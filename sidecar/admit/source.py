@@ -16,7 +16,8 @@ from sidecar import tasks
 from sidecar.admit.fetch import MAX_BYTES, Fetch
 from sidecar.admit.keys import KeySet, read_keys
 from sidecar.errors import SidecarError, StartError
-from sidecar.watched import Unreadable, WatchedFile
+from sidecar.files import Unreadable
+from sidecar.watched import WatchedFile
 
 REFRESH: Final = 300.0
 """Seconds after which the URL is asked again."""

@@ -9,11 +9,14 @@ from typing import Annotated, Final, TypeAlias
 
 import typer
 
+from sidecar import files
 from sidecar.cli.options import address
 from sidecar.errors import StartError, UsageError
 from sidecar.settings import RemoteOpa
 
 BUNDLE_LISTEN: Final = "127.0.0.1:8282"
+MAX_TOKEN_FILE: Final = 8192
+"""Bytes of the file with the token of the bundle."""
 
 OpaUrl: TypeAlias = Annotated[
     str | None,
@@ -58,11 +61,9 @@ def remote_opa(url: str | None, listen: str | None, token_file: Path | None) -> 
 
 def _token(path: Path) -> str:
     try:
-        token = path.read_text(encoding="ascii").strip()
-    except OSError as error:
-        raise StartError(f"cannot read the token {path}: {error.strerror}; name it with --bundle-token-file") from None
-    except UnicodeDecodeError:
-        token = ""
+        token = files.read(path, MAX_TOKEN_FILE).data.decode("latin-1").strip()
+    except files.Unreadable as error:
+        raise StartError(f"cannot read the token {path}: {error}; name it with --bundle-token-file") from None
     if not re.fullmatch(r"[!-~]{16,4096}", token):
         raise StartError(f"{path} holds no good token: write one line of at least 16 ASCII characters without blanks")
     return token

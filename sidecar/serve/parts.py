@@ -60,9 +60,7 @@ class Parts:
             if old.terms.monitor != new.terms.monitor:
                 _say_mode(settings, new)
 
-        reloader = Reloader(
-            settings.policies, self.opa, settings.server, self.local, self.emit, check, changed
-        )
+        reloader = Reloader(settings.policies, self.opa, settings.server, self.local, self.emit, check, changed)
         return tasks.start(reloader.watch()) if settings.watch else None
 
 

@@ -13,8 +13,9 @@ from typing import Final
 
 from sidecar.endtoend import Fields
 from sidecar.errors import StartError
+from sidecar.files import Unreadable
 from sidecar.settings import FixedHeader
-from sidecar.watched import Unreadable, WatchedFile
+from sidecar.watched import WatchedFile
 
 log = logging.getLogger("sidecar")
 
