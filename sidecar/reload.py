@@ -173,7 +173,8 @@ class _Eye:
 
 
 def _find(before: Found, *, believe: bool) -> Found:
-    if believe and before.content is not None and files.stamp(before.path) == before.content.stamp:
+    content = before.content
+    if believe and content is not None and not content.open_for_writing and files.stamp(before.path) == content.stamp:
         return before
     (found,) = load.find([before.path])
     return found

@@ -1,0 +1,1 @@
+"""Files that others write and we read: regular, bounded, whole, and as they are now."""
