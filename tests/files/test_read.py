@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,7 +86,7 @@ def mapped(path: Path) -> Iterator[None]:
 
 @pytest.mark.parametrize("way", [lambda path: path.open("ab"), lambda path: path.open("r+b"), mapped])
 def test_a_file_tells_whether_somebody_has_it_open_for_writing(
-    tmp_path: Path, way: Callable[[Path], Iterator[None]]
+    tmp_path: Path, way: Callable[[Path], Any]
 ) -> None:
     path = tmp_path / "f"
     path.write_text("x")

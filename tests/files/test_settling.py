@@ -30,11 +30,11 @@ class Watch:
         self.now = 1000.0
         self.settling = Settling([find(path, LIMIT)], self.now)
 
-    def whole(self, seconds: float, lost: float = 1.0) -> bytes | None:
+    def whole(self, seconds: float, lost: float = 1.0, step: float = SETTLED) -> bytes | None:
         """What would come into force within so many seconds, for a policy that takes so much away."""
         end = self.now + seconds
         while self.now < end:
-            self.now += SETTLED
+            self.now += step
             self.settling.look([find(self.path, LIMIT)], self.now)
             if self.settling.changed and self.settling.whole(self.now, lost):
                 (found,) = self.settling.found
@@ -57,7 +57,7 @@ def test_no_beginning_of_a_policy_comes_into_force_while_its_writer_holds_it(pol
     with world() as (path, watch), path.open("wb", buffering=0) as file:
         for at in range(len(data)):
             file.write(data[at : at + 1])
-            assert watch.whole(3 * SETTLED, lost=0.0) is None
+            assert watch.whole(10, step=5) is None
         assert watch.whole(3600) is None
         file.close()
         assert watch.whole(IN_PLACE[1] + 2 * SETTLED) == data
