@@ -85,9 +85,7 @@ def mapped(path: Path) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("way", [lambda path: path.open("ab"), lambda path: path.open("r+b"), mapped])
-def test_a_file_tells_whether_somebody_has_it_open_for_writing(
-    tmp_path: Path, way: Callable[[Path], Any]
-) -> None:
+def test_a_file_tells_whether_somebody_has_it_open_for_writing(tmp_path: Path, way: Callable[[Path], Any]) -> None:
     path = tmp_path / "f"
     path.write_text("x")
     assert read(path, 64).open_for_writing is False

@@ -88,6 +88,21 @@ def test_a_file_written_in_pieces_comes_into_force_whole_or_not_at_all(
 
 @pytest.mark.fuzz
 @examples(40)
+@given(PIECES, st.lists(st.integers(0, 4), min_size=5, max_size=5), st.floats(0.0, 1.0))
+def test_a_file_that_is_closed_between_its_pieces_waits_for_quiet(
+    pieces: list[bytes], pauses: list[int], lost: float
+) -> None:
+    with world() as (path, watch):
+        path.write_bytes(b"")
+        for piece, looks in zip(pieces, pauses, strict=False):
+            with path.open("ab") as file:
+                file.write(piece)
+            assert watch.whole(looks * SETTLED, lost) is None
+        assert watch.whole(IN_PLACE[1] + 2 * SETTLED, lost) == b"".join(pieces)
+
+
+@pytest.mark.fuzz
+@examples(40)
 @given(st.binary(min_size=1, max_size=30), st.integers(0, 29), st.floats(0.0, 1.0))
 def test_where_nobody_tells_who_writes_a_beginning_waits_for_quiet(new: bytes, at: int, lost: float) -> None:
     with world() as (path, watch), pytest.MonkeyPatch.context() as patch:

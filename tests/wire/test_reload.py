@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,12 +45,15 @@ def removed_and_made_anew(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def as_large_as_before(path: Path, text: str) -> None:
-    before = path.stat().st_size
-    path.write_text(text + "#" * (before - len(text) - 1) + "\n" if before > len(text) else text)
+def as_large_and_as_old_as_before(path: Path, text: str) -> None:
+    before = path.stat()
+    path.write_text(text.rstrip("\n") + "#".rjust(before.st_size - len(text), " ") + "\n")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_ino, after.st_size, after.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)
 
 
-@pytest.mark.parametrize("edit", [in_place, by_move, removed_and_made_anew, as_large_as_before])
+@pytest.mark.parametrize("edit", [in_place, by_move, removed_and_made_anew, as_large_and_as_old_as_before])
 def test_an_edit_is_in_force_soon_and_said(tmp_path: Path, edit: Callable[[Path, str], None]) -> None:
     with Sidecar(tmp_path, OPEN + "#" * 100 + "\n", *TELEMETRY) as sidecar:
         assert denied(sidecar.call("t")) is None
@@ -71,6 +75,121 @@ def test_a_file_that_is_emptied_first_and_written_later_never_opens_anything(tmp
         assert denied(sidecar.call("t")) == "old"
         path.write_text(saying("new"))
         until_said(sidecar, "new")
+
+
+SEED = """\
+version: "1"
+description: What the shop's agent may do.
+tools:
+  first:
+    rules: [{action: allow}]
+  t:
+    rules:
+      - conditions: [{path: args.amount, op: lte, value: 100}]
+      - {name: closed, action: deny, reason: old}
+  last:
+    rules: [{action: deny, reason: old}]
+"""
+
+
+def test_a_policy_that_is_saved_in_two_pieces_is_never_in_force_by_its_first(tmp_path: Path) -> None:
+    path, new = tmp_path / "policy.yaml", SEED.replace("old", "new")
+    at = new.index("  t:")
+    with Sidecar(tmp_path, SEED, *TELEMETRY) as sidecar:
+        with path.open("w") as file:
+            file.write(new[:at])
+            file.flush()
+            sidecar.wait_for_error(f"{REFUSED}: {path}: somebody still has it open for writing")
+            assert denied(sidecar.call("t", {"amount": 1})) == "old"
+            assert sidecar.metric("reloads_total", result="refused") == 1
+            file.write(new[at:])
+        until(lambda: denied(sidecar.call("t", {"amount": 1})) == "new", SECONDS)
+        assert sidecar.errors.count(REFUSED) == sidecar.errors.count(IN_FORCE) == 1
+
+
+NOTHING = {
+    "null": "null\n", "a marker": "---\n", "no tools": "tools:\n", "a version": 'version: "1"\n',
+    "a description": "description: mine\n", "a comment": "# mine\n", "nothing": "", "no entry": "tools:\n  t:\n",
+    "no rules": "tools:\n  t:\n    rules:\n", "another tool": "tools: {u: {rules: []}}\n",
+    "all closed": "default: deny\n",
+}  # fmt: skip
+
+
+def test_a_policy_without_a_rule_is_refused_unless_it_says_that_it_is_meant(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    with Sidecar(tmp_path, SEED) as sidecar:
+        for count, text in enumerate(NOTHING.values(), 1):
+            by_move(path, text)
+            until(lambda: sidecar.errors.count(f"{REFUSED}: {path}: ") == count)  # noqa: B023 - used at once
+            assert denied(sidecar.call("t")) is not None
+        assert sidecar.errors.count("write `tools: {}`") == len(NOTHING)
+        by_move(path, "tools: {}\n")
+        until_said(sidecar, None)
+
+
+def test_the_rules_of_tools_that_are_named_may_be_taken_away(tmp_path: Path) -> None:
+    with Sidecar(tmp_path, SEED) as sidecar:
+        by_move(tmp_path / "policy.yaml", "tools: {first: {rules: []}, t: {rules: []}, last: {rules: []}}\n")
+        until_said(sidecar, None)
+
+
+def test_one_of_two_files_must_say_so_as_well(tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(saying("old").replace("t:", "u:"))
+    with Sidecar(tmp_path, saying("old"), "-c", str(other)) as sidecar:
+        by_move(other, "tools:\n")
+        sidecar.wait_for_error(f"{REFUSED}: {other}: takes every rule away")
+        assert denied(sidecar.call("u")) == "old"
+
+
+def test_a_start_waits_for_whoever_writes_the_policy_and_then_gives_up(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    with path.open("w") as file:
+        file.write(saying("first"))
+        file.flush()
+        with Sidecar(tmp_path, path, ready=False) as sidecar:
+            assert sidecar.wait() == 1
+            assert f"{path}: somebody still has it open for writing" in sidecar.errors
+        with Sidecar(tmp_path, path, ready=False) as sidecar:
+            file.close()
+            sidecar.wait_for_error("ready\n")
+            assert denied(sidecar.call("t")) == "first"
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def huge(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 2 << 30)
+
+
+@pytest.mark.parametrize("make", [pipe, device, huge])
+def test_a_policy_that_is_no_small_file_is_refused_at_once_and_holds_up_no_end(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "policy.yaml"
+    with Sidecar(tmp_path, saying("old")) as sidecar:
+        path.unlink()
+        make(path)
+        sidecar.wait_for_error(f"{REFUSED}: cannot read the policy {path}: it is ")
+        assert denied(sidecar.call("t")) == "old"
+        path.unlink()
+        path.write_text(saying("new"))
+        until_said(sidecar, "new")
+        path.unlink()
+        make(path)
+        until(lambda: sidecar.errors.count(f"cannot read the policy {path}: it is ") == 2)
+        sidecar.process.send_signal(signal.SIGTERM)
+        assert sidecar.wait() in (0, 143)
+    with Sidecar(tmp_path, path, ready=False) as sidecar:
+        assert sidecar.wait() == 1
+        assert f"cannot read the policy {path}: it is " in sidecar.errors
 
 
 def test_the_symlinks_of_a_mounted_config_map_may_be_swapped(tmp_path: Path) -> None:

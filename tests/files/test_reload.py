@@ -1,0 +1,210 @@
+"""The loop that brings changed policy files into force: what it tries again, and what cannot hold it up."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from sidecar import files, load, reload
+from sidecar.engine.fed import FedEngine
+from sidecar.errors import EngineUnavailable, StartError
+from sidecar.events import Event, Reloaded
+from sidecar.files import Content
+from sidecar.policy.bundle import Bundle
+from sidecar.reload import Reloader, prepare
+from tests.support import OPA
+
+
+class Engine:
+    """Takes a bundle, or refuses it as often as it is told to."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.engine = self
+        self.bundle = bundle
+        self.refuses = 0
+        self.asked = 0
+
+    async def adopt(self, bundle: Bundle) -> None:
+        self.asked += 1
+        if self.refuses:
+            self.refuses -= 1
+            raise EngineUnavailable("exit", "opa is away")
+        self.bundle = bundle
+
+
+def saying(reason: str) -> str:
+    return f"tools: {{t: {{rules: [{{action: deny, reason: {reason}}}]}}}}\n"
+
+
+class World:
+    """A reloader of one file in front of an engine; `said` is all that it told."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.write_text(saying("old"))
+        start = reload.start([path])
+        bundle, _ = prepare(start, OPA, 1)
+        self.engine = Engine(bundle)
+        self.said: list[Reloaded] = []
+        self.told = asyncio.Condition()
+        self.wrong: list[str] = []
+        self.reloader = Reloader(
+            start, OPA, "stub", cast("FedEngine", self.engine), self.emit, self.check, lambda old, new: None
+        )
+
+    def emit(self, event: Event) -> None:
+        assert isinstance(event, Reloaded)
+        self.said.append(event)
+
+    def check(self, bundle: Bundle) -> None:
+        if self.wrong:
+            raise StartError(self.wrong.pop())
+
+    def replace(self, text: str) -> None:
+        draft = self.path.with_suffix(".draft")
+        draft.write_text(text)
+        draft.rename(self.path)
+
+    async def until(self, count: int) -> None:
+        """Wait until something was told so many times."""
+        while len(self.said) < count:
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(reload, "LOOK", 0.01)
+    monkeypatch.setattr(reload, "SETTLED", 0.01)
+    monkeypatch.setattr(reload, "AGAIN", (0.01, 0.02))
+    return tmp_path / "policy.yaml"
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(30):
+            await work
+
+    asyncio.run(bounded())
+
+
+def test_what_the_engine_did_not_take_is_tried_again_by_itself_and_said_once(path: Path) -> None:
+    async def inside() -> None:
+        world = World(path)
+        world.engine.refuses = 3
+        watching = asyncio.create_task(world.reloader.watch())
+        world.replace(saying("new"))
+        await world.until(2)
+        watching.cancel()
+        assert [(one.accepted, one.text) for one in world.said] == [(False, "opa is away"), (True, "")]
+        assert world.engine.asked == 4
+        assert "new" in str(world.engine.bundle.files)
+
+    run(inside())
+
+
+def test_what_is_wrong_with_the_policy_is_not_tried_again(path: Path) -> None:
+    async def inside() -> None:
+        world = World(path)
+        world.wrong = ["nobody to count for"]
+        watching = asyncio.create_task(world.reloader.watch())
+        world.replace(saying("new"))
+        await world.until(1)
+        world.replace(saying("newer"))
+        await world.until(2)
+        watching.cancel()
+        assert [one.text for one in world.said] == ["nobody to count for", ""]
+        assert "newer" in str(world.engine.bundle.files)
+
+    run(inside())
+
+
+def test_a_file_system_that_does_not_answer_is_said_and_holds_up_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reload, "ANSWER", 0.01)
+    answers = threading.Event()
+    find = load.find
+
+    def hanging(paths: Any) -> Any:
+        answers.wait(30)
+        return find(paths)
+
+    async def inside() -> None:
+        world = World(path)
+        monkeypatch.setattr(load, "find", hanging)
+        watching = asyncio.create_task(world.reloader.watch())
+        await world.until(1)
+        assert "does not answer" in world.said[0].text
+        answers.set()
+        world.replace(saying("new"))
+        await world.until(2)
+        assert world.said[1].accepted
+        answers.clear()
+        await world.until(3)
+        watching.cancel()
+        await asyncio.wait({watching})
+        assert watching.cancelled()
+
+    run(inside())  # and its end does not wait for the thread
+    assert not answers.is_set()
+    answers.set()
+
+
+def test_a_change_that_no_stamp_shows_is_seen(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stamp = files._stamp
+
+    def standing_still(found: Any) -> tuple[int, ...]:
+        return stamp(found)[:1]
+
+    monkeypatch.setattr(files, "_stamp", standing_still)
+
+    async def inside() -> None:
+        world = World(path)
+        watching = asyncio.create_task(world.reloader.watch())
+        path.write_text(saying("new"))
+        await world.until(1)
+        watching.cancel()
+        assert world.said[0].accepted
+
+    run(inside())
+
+
+def test_a_large_file_that_has_its_stamp_still_is_not_read_at_every_look(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reload, "SHARE", 1e9)
+    read: list[Path] = []
+    looks: list[Path] = []
+    find, stamp = load.find, files.stamp
+
+    def noted(paths: Any) -> Any:
+        read.extend(paths)
+        return find(paths)
+
+    def looked(path: Path) -> Any:
+        looks.append(path)
+        return stamp(path)
+
+    async def inside() -> None:
+        world = World(path)
+        monkeypatch.setattr(load, "find", noted)
+        monkeypatch.setattr(files, "stamp", looked)
+        watching = asyncio.create_task(world.reloader.watch())
+        while len(looks) < 10:
+            await asyncio.sleep(0)
+        assert len(read) == 1
+        world.replace(saying("new"))
+        await world.until(1)
+        watching.cancel()
+        assert world.said[0].accepted
+
+    run(inside())
+
+
+def test_what_a_policy_held_is_not_shown() -> None:
+    assert "secret" not in repr(Content(b"secret", (1,), "/f", None))
