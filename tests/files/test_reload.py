@@ -18,6 +18,7 @@ from sidecar.files import Content
 from sidecar.policy.bundle import Bundle
 from sidecar.reload import Reloader, prepare
 from tests.support import OPA
+from tests.support.peer import until
 
 
 class Engine:
@@ -51,7 +52,7 @@ class World:
         bundle, _ = prepare(start, OPA, 1)
         self.engine = Engine(bundle)
         self.said: list[Reloaded] = []
-        self.told = asyncio.Condition()
+        self.told = asyncio.Event()
         self.wrong: list[str] = []
         self.reloader = Reloader(
             start, OPA, "stub", cast("FedEngine", self.engine), self.emit, self.check, lambda old, new: None
@@ -60,10 +61,14 @@ class World:
     def emit(self, event: Event) -> None:
         assert isinstance(event, Reloaded)
         self.said.append(event)
+        self.told.set()
 
     def check(self, bundle: Bundle) -> None:
         if self.wrong:
             raise StartError(self.wrong.pop())
+
+    def write(self, text: str) -> None:
+        self.path.write_text(text)
 
     def replace(self, text: str) -> None:
         draft = self.path.with_suffix(".draft")
@@ -73,7 +78,8 @@ class World:
     async def until(self, count: int) -> None:
         """Wait until something was told so many times."""
         while len(self.said) < count:
-            await asyncio.sleep(0)
+            self.told.clear()
+            await self.told.wait()
 
 
 @pytest.fixture
@@ -166,7 +172,7 @@ def test_a_change_that_no_stamp_shows_is_seen(path: Path, monkeypatch: pytest.Mo
     async def inside() -> None:
         world = World(path)
         watching = asyncio.create_task(world.reloader.watch())
-        path.write_text(saying("new"))
+        world.write(saying("new"))
         await world.until(1)
         watching.cancel()
         assert world.said[0].accepted
@@ -195,8 +201,7 @@ def test_a_large_file_that_has_its_stamp_still_is_not_read_at_every_look(
         monkeypatch.setattr(load, "find", noted)
         monkeypatch.setattr(files, "stamp", looked)
         watching = asyncio.create_task(world.reloader.watch())
-        while len(looks) < 10:
-            await asyncio.sleep(0)
+        await asyncio.to_thread(until, lambda: len(looks) >= 10)
         assert len(read) == 1
         world.replace(saying("new"))
         await world.until(1)

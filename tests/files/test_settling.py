@@ -58,7 +58,7 @@ def test_no_beginning_of_a_policy_comes_into_force_while_its_writer_holds_it(pol
         for at in range(len(data)):
             file.write(data[at : at + 1])
             assert watch.whole(10, step=5) is None
-        assert watch.whole(3600) is None
+        assert watch.whole(3600, step=60) is None
         file.close()
         assert watch.whole(IN_PLACE[1] + 2 * SETTLED) == data
 
