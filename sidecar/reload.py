@@ -39,7 +39,7 @@ AGAIN: Final = (5.0, 300.0)
 Result = TypeVar("Result")
 
 
-def start(paths: Sequence[Path]) -> tuple[Found, ...]:
+def first_look(paths: Sequence[Path]) -> tuple[Found, ...]:
     """The policy files to start with, when nobody writes them any more. Raises `PolicyError` when somebody does."""
     deadline = time.monotonic() + WRITTEN
     while True:

@@ -27,7 +27,7 @@ from sidecar.cli.options import Config, OpaBin, address, duration, one_of, set_u
 from sidecar.engine import binary
 from sidecar.errors import UsageError
 from sidecar.policy.model import MODES
-from sidecar.reload import prepare, start
+from sidecar.reload import first_look, prepare
 from sidecar.settings import Settings
 
 
@@ -220,7 +220,7 @@ def run_command(
         _check_store(server, state_dir)
         os.environ.pop("SIDECAR_STATE_DSN", None)  # whom the limits bind must not inherit the password
     settings = Settings(
-        policies=start(config),
+        policies=first_look(config),
         mode=one_of("--mode", mode, MODES) if mode else None,
         fail_open=one_of("--state-fail-mode", state_fail_mode, ("closed", "open")) == "open",
         watch=not no_watch,

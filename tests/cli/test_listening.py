@@ -166,7 +166,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
 
     monkeypatch.setattr(running, "run", run)
     monkeypatch.setattr(run_module, "prepare", lambda *_, **__: (None, []))
-    monkeypatch.setattr(run_module, "signature", lambda config: ())
+    monkeypatch.setattr(run_module, "first_look", lambda config: ())
     monkeypatch.setattr(binary, "find", lambda path: None)
     monkeypatch.setattr(run_module, "set_up_logging", lambda level, form: None)
     monkeypatch.setattr(signal, "signal", lambda number, handler: None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Coroutine
 from pathlib import Path
@@ -48,7 +50,7 @@ class World:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.write_text(saying("old"))
-        start = reload.start([path])
+        start = reload.first_look([path])
         bundle, _ = prepare(start, OPA, 1)
         self.engine = Engine(bundle)
         self.said: list[Reloaded] = []
@@ -213,3 +215,19 @@ def test_a_large_file_that_has_its_stamp_still_is_not_read_at_every_look(
 
 def test_what_a_policy_held_is_not_shown() -> None:
     assert "secret" not in repr(Content(b"secret", (1,), "/f", None))
+
+
+def test_the_end_does_not_wait_for_a_thread_that_waits_for_ever() -> None:
+    program = """
+import asyncio, threading
+from sidecar.tasks import in_thread
+async def main():
+    try:
+        async with asyncio.timeout(0.01):
+            await in_thread(threading.Event().wait)
+    except TimeoutError:
+        print("in vain")
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (0, "in vain\n"), done.stderr
