@@ -22,7 +22,7 @@ from sidecar.decision import question, read_answer
 from sidecar.engine.exchange import BadReply, ReplyReader, request
 from sidecar.engine.process import TUNING
 from sidecar.errors import EngineUnavailable
-from sidecar.load import load
+from sidecar.load import find, load
 from sidecar.policy.bundle import build, rego_folder, write
 from sidecar.policy.compile import compile_policy
 from tests.bench.client import IN_FLIGHT, SECONDS
@@ -59,7 +59,7 @@ class OpaAlone:
     def __init__(self, contender: Contender, folder: Path, setting: Setting = OURS) -> None:
         folder.mkdir()
         (folder / "policy.yaml").write_text(contender.policy)
-        policy, _ = load([folder / "policy.yaml"], lambda: OPA)
+        policy, _ = load(find([folder / "policy.yaml"]), lambda: OPA)
         self._bundle = build(compile_policy(policy), serial=1)
         self._setting = setting
         bundle = folder / "bundle"
