@@ -32,12 +32,16 @@ class FixedHeader:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A remote server: its URL, whether it speaks the legacy HTTP+SSE transport, and the headers that it gets of us."""
+    """A remote server: its URL, whether it speaks the legacy HTTP+SSE transport, and the headers that it gets of us.
+
+    `forward_headers` are names, in lower case, of the client's headers that it gets beside those of the protocol.
+    """
 
     url: str
     legacy: bool
     headers: tuple[FixedHeader, ...]
     forward_authorization: bool
+    forward_headers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

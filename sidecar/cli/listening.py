@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from sidecar import endtoend
 from sidecar.errors import UsageError
 from sidecar.settings import Address, FixedHeader, Jwt, Listen, Upstream
 
@@ -20,7 +21,8 @@ MAX_SESSIONS: Final = 1000
 MAX_PROGRAMS: Final = 100
 """Sessions at once where each is a program of its own."""
 
-_HEADER = re.compile(r"(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(?P<value>.*\S)[ \t]*")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER = re.compile(rf"(?P<name>{_NAME.pattern}):[ \t]*(?P<value>.*\S)[ \t]*")
 _NOT_TO_SET: Final = frozenset(
     {"host", "content-length", "content-type", "transfer-encoding", "connection", "accept-encoding", "mcp-session-id"}
 )  # fmt: skip
@@ -56,23 +58,40 @@ def headers_given(options: Sequence[str] | None) -> list[str]:
     return list(options or [line for line in os.environ.get("SIDECAR_HEADER", "").splitlines() if line.strip()])
 
 
-def upstream_at(url: str | None, headers: Sequence[str], *, forward_authorization: bool) -> Upstream | None:
+def upstream_at(
+    url: str | None, headers: Sequence[str], *, forward_authorization: bool, forward_headers: Sequence[str] = ()
+) -> Upstream | None:  # fmt: skip
     """The remote server, or None for a command. Raises `UsageError`."""
     if url is None:
-        if headers or forward_authorization:
-            raise UsageError("--header and --forward-authorization are for a remote server: they need --upstream")
+        if headers or forward_authorization or forward_headers:
+            raise UsageError("--header and --forward-… are for a remote server: they need --upstream")
         return None
     fixed = tuple(map(_header, headers))
     if len({one.name for one in fixed}) != len(fixed):
         raise UsageError("--header gives one header twice: give each once")
     if forward_authorization and any(one.name == "authorization" for one in fixed):
         raise UsageError("--forward-authorization and a --header Authorization: choose whose credentials are sent")
-    return Upstream(url, urlsplit(url).path.endswith("/sse"), fixed, forward_authorization)
+    forwarded = tuple(map(_forwarded, forward_headers))
+    for one in fixed:
+        if one.name in forwarded:
+            raise UsageError(f"--forward-header and --header {one.name}: choose whose is sent")
+    return Upstream(url, urlsplit(url).path.endswith("/sse"), fixed, forward_authorization, forwarded)
 
 
 def host_of(url: str) -> str:
     """What a remote server is called when nobody says: its host."""
     return urlsplit(url).hostname or url
+
+
+def _forwarded(text: str) -> str:
+    name = text.lower()
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"--forward-header {text!r} is no name of a header: write it alone, as X-Tenant")
+    if name in endtoend.CREDENTIALS:
+        raise UsageError(f"--forward-header {name}: credentials of the client go along with --forward-authorization")
+    if name in endtoend.HOP_BY_HOP | endtoend.OURS:
+        raise UsageError(f"--forward-header {name}: this one is ours to send")
+    return name
 
 
 def _header(text: str) -> FixedHeader:

@@ -70,6 +70,15 @@ def run_command(
             help="Send the client's own credentials on to the remote server.",
         ),
     ] = False,
+    forward_header: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="SIDECAR_FORWARD_HEADER",
+            metavar="NAME",
+            show_default=False,
+            help="A header of the client that the remote server gets too. [default: those of the protocol]",
+        ),
+    ] = None,
     auth_token_file: Annotated[
         Path | None,
         typer.Option(
@@ -214,7 +223,10 @@ def run_command(
         way, bind, port, allow_host or [], allow_origin or [], auth_token_file, (jwt_jwks, jwt_issuer, jwt_audience),
         max_sessions or (MAX_PROGRAMS if command else MAX_SESSIONS), duration(session_idle),
     )  # fmt: skip
-    remote = upstream_at(upstream, headers_given(header), forward_authorization=forward_authorization)
+    remote = upstream_at(
+        upstream, headers_given(header), forward_authorization=forward_authorization,
+        forward_headers=forward_header or (),
+    )  # fmt: skip
     watched = address(telemetry) if telemetry else TELEMETRY if listen is not None else None
     if state_dsn is not None:
         _check_store(server, state_dir)

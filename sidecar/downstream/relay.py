@@ -33,20 +33,24 @@ WITHOUT_HEADER: Final = "2025-03-26"
 
 
 class Relay:
-    """Serves requests that were admitted; `credentials` says whether the client's go along to the server."""
+    """Serves requests that were admitted.
+
+    `also` are the names of the client's headers that go along to the server beside those of the protocol, `cookies`
+    says whether the server's go along to the client.
+    """
 
     def __init__(
         self, remote: Remote, table: Table, open_session: OpenSession, emit: Emit, server: str, *,
-        credentials: bool,
+        also: frozenset[str], cookies: bool,
     ) -> None:  # fmt: skip
         self._remote = remote
         self._sessions: Sessions[Tracked] = Sessions(table, lambda tracked: tracked.session.close())
         self._open = open_session
         self._emit = emit
         self._server = server
-        self._credentials = credentials
+        self._also = also
         self._telling: set[asyncio.Task[None]] = set()
-        self.passing = Passing(remote, emit, server, cookies=credentials)
+        self.passing = Passing(remote, emit, server, cookies=cookies)
 
     def handle(
         self, request: Request, exchange: Exchange, caller: Principal | None
@@ -203,7 +207,7 @@ class Relay:
         return opened
 
     def _onward(self, headers: Headers) -> Fields:
-        return endtoend.onward(headers, self._remote.fixed(), credentials=self._credentials)
+        return endtoend.onward(headers, self._remote.fixed(), also=self._also)
 
     def _head(self, post: Post, headers: Headers) -> RequestStart:
         """What the request for a POST begins with: the same while its head is, and the operator's headers are."""
@@ -213,7 +217,7 @@ class Relay:
         return kept.head
 
     def _head_with(self, fixed: Fields, headers: Headers) -> RequestStart:
-        fields = [("content-type", JSON), *endtoend.onward(headers, fixed, credentials=self._credentials)]
+        fields = [("content-type", JSON), *endtoend.onward(headers, fixed, also=self._also)]
         if is_stateless(headers):
             # Nobody looked whose session that is, and there are none in this revision.
             fields = [(name, value) for name, value in fields if name != SESSION]

@@ -6,7 +6,7 @@ import re
 from typing import Final, NamedTuple
 
 from sidecar.http.reader import BadMessage, MessageReader
-from sidecar.http.values import Headers, Repeated
+from sidecar.http.values import BLANKS, Headers, Repeated
 
 LENGTH: Final = "content-length"
 
@@ -36,6 +36,8 @@ def read_request_head(reader: MessageReader, head: bytes) -> tuple[RequestHead, 
         raise BadMessage(400, "the request line is not one of HTTP/1.1 with a path")
     headers = reader.read_head(_without_upgrade(head))
     version_10 = line[3] == b"0"
+    if not _OF_A_CONNECTION.issuperset(_tokens(headers.all("connection"))):
+        raise BadMessage(400, "Connection names a header that is not about the connection")
     try:
         if headers.get("host") is None and not version_10:
             raise BadMessage(400, "there is no Host")
@@ -57,6 +59,20 @@ def read_request_head(reader: MessageReader, head: bytes) -> tuple[RequestHead, 
         ), length
     except Repeated as error:
         raise BadMessage(400, str(error)) from None
+
+
+# Whoever stands between takes away what Connection names. A header that was looked at here, or that the server is to
+# get, must not be named there: it would be judged, and then be gone.
+_OF_A_CONNECTION: Final = frozenset(
+    {
+        "close", "keep-alive", "upgrade", "http2-settings", "te", "trailer", "proxy-connection", "proxy-authorization",
+        "",
+    }
+)  # fmt: skip
+
+
+def _tokens(values: list[str]) -> list[str]:
+    return [token.strip(BLANKS).lower() for value in values for token in value.split(",")]
 
 
 # Paths only: no absolute form, no authority, no `*`; those are for proxies that are asked as such.

@@ -23,6 +23,7 @@ from sidecar.downstream.passing import Tracked
 from sidecar.downstream.relay import Relay
 from sidecar.downstream.sessions import Table
 from sidecar.downstream.shared import Shared
+from sidecar.endtoend import CREDENTIALS
 from sidecar.errors import SidecarError, StartError
 from sidecar.events import SessionsOpen
 from sidecar.http.client import HttpClient
@@ -191,9 +192,10 @@ def _backend(parts: Parts, listen: Listen) -> Backend:
     table = Table(asyncio.get_running_loop().time, counted, listen.max_sessions, listen.idle)
     upstream = settings.upstream
     if upstream is not None and listen.transport == "http" and not upstream.legacy:
+        credentials = upstream.forward_authorization
         return Relay(
             remote(upstream, settings.max_message), table, tracked_session, emit, settings.server,
-            credentials=upstream.forward_authorization,
+            also=frozenset(upstream.forward_headers) | (CREDENTIALS if credentials else frozenset()), cookies=credentials,
         )  # fmt: skip
     opener = links(settings)
     if listen.transport == "sse":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,10 @@ def listen(transport: str = "http", **changed: Any) -> Listen | None:
     return listen_on(transport, **options)
 
 
-def upstream(*headers: str, url: str | None = URL, forward: bool = False) -> Upstream | None:
-    return upstream_at(url, headers, forward_authorization=forward)
+def upstream(
+    *headers: str, url: str | None = URL, forward: bool = False, names: Sequence[str] = ()
+) -> Upstream | None:  # fmt: skip
+    return upstream_at(url, headers, forward_authorization=forward, forward_headers=names)
 
 
 def fixed(header: str) -> FixedHeader:
@@ -86,11 +89,35 @@ def test_a_path_that_ends_in_sse_is_the_legacy_transport(url: str, legacy: bool)
     assert upstream(url=url) == Upstream(url, legacy, (), False)
 
 
-@pytest.mark.parametrize(("headers", "forward"), [(["A: b"], False), ([], True)])
-def test_headers_are_for_a_remote_server(headers: list[str], forward: bool) -> None:
+@pytest.mark.parametrize(("headers", "forward", "names"), [(["A: b"], False, []), ([], True, []), ([], False, ["A"])])
+def test_headers_are_for_a_remote_server(headers: list[str], forward: bool, names: list[str]) -> None:
     assert upstream(url=None) is None
-    with pytest.raises(UsageError, match="--header and --forward-authorization are for a remote server"):
-        upstream(*headers, url=None, forward=forward)
+    with pytest.raises(UsageError, match="--header and --forward-… are for a remote server"):
+        upstream(*headers, url=None, forward=forward, names=names)
+
+
+def test_the_names_of_headers_that_go_along_are_names_in_any_case() -> None:
+    assert upstream(names=["X-Tenant", "x-forwarded-FOR"]) == Upstream(
+        URL, False, (), False, ("x-tenant", "x-forwarded-for")
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("X-Tenant: a", "is no name of a header: write it alone"), ("", "is no name"), ("X-*é", "is no name"),
+        ("Authorization", "--forward-authorization"), ("cookie", "--forward-authorization"), ("Host", "ours to send"),
+        ("Connection", "ours to send"), ("Content-Type", "ours to send"), ("Last-Event-ID", "ours to send"),
+    ],
+)  # fmt: skip
+def test_what_cannot_go_along_is_refused(name: str, why: str) -> None:
+    with pytest.raises(UsageError, match=f"--forward-header .*{why}"):
+        upstream(names=[name])
+
+
+def test_a_header_is_the_clients_or_the_operators() -> None:
+    with pytest.raises(UsageError, match="--forward-header and --header x-key: choose whose is sent"):
+        upstream("X-Key: a", names=["X-KEY"])
 
 
 def test_a_header_is_given_once_whatever_its_case() -> None:
@@ -182,13 +209,14 @@ def test_every_option_of_a_listener_may_stand_in_the_environment(ran: list[Setti
         "TRANSPORT": "http", "BIND": "0.0.0.0", "PORT": "0", "UPSTREAM": URL, "HEADER": "X-Key: a b",
         "AUTH_TOKEN_FILE": "tokens", "JWT_JWKS": "k", "JWT_ISSUER": "i", "JWT_AUDIENCE": "a", "ALLOW_HOST": "h1 h2",
         "ALLOW_ORIGIN": "http://o", "MAX_SESSIONS": "7", "SESSION_IDLE": "2m", "FORWARD_AUTHORIZATION": "1",
+        "FORWARD_HEADER": "X-One x-two",
     }  # fmt: skip
     invoke(**{f"SIDECAR_{name}": value for name, value in env.items()})
     [settings] = ran
     assert settings.listen == Listen(
         "http", Address("0.0.0.0", 0), ("h1", "h2"), ("http://o",), Path("tokens"), Jwt("k", "i", "a"), 7, 120.0
     )
-    assert settings.upstream == Upstream(URL, False, (FixedHeader("x-key", "a b"),), True)
+    assert settings.upstream == Upstream(URL, False, (FixedHeader("x-key", "a b"),), True, ("x-one", "x-two"))
     assert (settings.server, settings.telemetry) == ("server.example", Address("127.0.0.1", 9464))
 
 

@@ -123,12 +123,32 @@ REFUSED: dict[str, tuple[int, bytes]] = {
     "two Hosts": (400, b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
     "two equal Hosts": (400, b"GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n"),
     "two Hosts on HTTP/1.0": (400, b"GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n"),
+    # Connections
+    **{f"Connection names {name}": (400, post(b"Connection: close, %b\r\n" % name.encode())) for name in (
+        "Host", "content-length", "Content-Type", "Transfer-Encoding", "Authorization", "Origin", "Cookie", "DPoP",
+        "Mcp-Method", "mcp-name", "MCP-Protocol-Version", "Mcp-Session-Id", "Mcp-Param-Region", "Last-Event-ID",
+        "Connection", "X-Anything",
+    )},
+    "a second Connection names a header": (400, post(b"Connection: close\r\n", b"Connection: mcp-name\r\n")),
+    "Connection names a header after a tab": (400, post(b"Connection:\tclose,\tMCP-NAME\r\n")),
     # Sizes
     "a long head": (431, b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 40_000 + b"\r\n\r\n"),
     "a long target": (431, b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n"),
     "a head without end": (431, b"GET / HTTP/1.1\r\nX: " + b"y" * 40_000),
     "many fields": (431, b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 128 + b"\r\n"),
 }
+
+
+@pytest.mark.parametrize(
+    "value", [b"close", b"Keep-Alive", b"Upgrade, HTTP2-Settings", b"TE, close", b"", b" , close,"]
+)
+def test_what_concerns_the_connection_may_be_named_there(value: bytes) -> None:
+    async def test() -> None:
+        async with serving() as server, wire(server.port) as client:
+            client.send(post(b"Connection: " + value + b"\r\n"))
+            assert (await client.answer())[0] == 200
+
+    uvloop.run(test())
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -37,16 +37,15 @@ def test_the_operators_headers_reach_the_server_and_the_clients_credentials_do_n
     fixed = ("--header", "X-Key: env:UPSTREAM_KEY", "--header", f"Authorization: file:{tmp_path / 'value'}")
     with running(tmp_path / "run", *fixed, "--upstream", upstream.url) as listener:
         agent = Agent(
-            listener.url, "Authorization: Bearer mine", "Cookie: a=b", "DPoP: x", "X-Key: mine", "X-Other: passes",
-            "Connection: close, X-Named, Authorization, X-Key", "X-Named: stays", "Keep-Alive: timeout=5",
-            "TE: trailers",
+            listener.url, "Authorization: Bearer mine", "Cookie: a=b", "DPoP: x", "X-Key: mine", "X-Other: stays",
+            "User-Agent: passes", "Connection: close, TE", "Keep-Alive: timeout=5", "TE: trailers",
             "Proxy-Authorization: Basic x", "Proxy-Connection: close", "Referer: http://x/", "Origin: http://localhost",
         )  # fmt: skip
         assert agent.post(call("shown")).status == 200
         asked = upstream.asked("shown")[0]
         assert (asked.header("x-key"), asked.header("authorization")) == ("from-env", "Bearer from-file")
-        assert (asked.header("x-other"), asked.header("host")) == ("passes", f"127.0.0.1:{upstream.port}")
-        for name in ("cookie", "dpop", "x-named", "keep-alive", "te", "proxy-authorization", "proxy-connection",
+        assert (asked.header("user-agent"), asked.header("host")) == ("passes", f"127.0.0.1:{upstream.port}")
+        for name in ("cookie", "dpop", "x-other", "keep-alive", "te", "proxy-authorization", "proxy-connection",
                      "referer", "origin", "connection"):  # fmt: skip
             assert asked.header(name) is None, name
         upstream.says["shown"] = lambda asked, connection: connection.sendall(
@@ -55,6 +54,41 @@ def test_the_operators_headers_reach_the_server_and_the_clients_credentials_do_n
         headers = agent.post(call("shown")).headers
         assert headers["x-other"] == "passes"
         assert not {"set-cookie", "x-named"} & headers.keys()
+
+
+BELIEVED = (
+    "X-Forwarded-For", "X-Forwarded-User", "X-Real-IP", "Forwarded", "X-Remote-User", "X-Auth-Request-User",
+    "X-Original-URL", "Via", "True-Client-IP", "CF-Connecting-IP", "X-Client-Cert", "X-Amzn-Oidc-Identity",
+    "X_Forwarded_User", "X-Tenant", "Mcp_Session_Id",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
+def test_a_client_does_not_tell_the_server_who_it_is_or_where_it_comes_from(
+    relay: Listener, upstream: Upstream, method: str
+) -> None:
+    agent = Agent(relay.url, *(f"{name}: believed" for name in BELIEVED))
+    agent.post(call("shown") if method == "POST" else b"", method=method)
+    (asked,) = upstream.seen
+    assert "believed" not in dict(asked.headers).values()
+
+
+def test_a_client_tells_the_server_what_the_operator_lets_it(upstream: Upstream, tmp_path: Path) -> None:
+    options = ("--forward-header", "X-Tenant", "--forward-header", "x-forwarded-for")
+    with running(tmp_path, *options, "--upstream", upstream.url) as listener:
+        Agent(listener.url, "X-Tenant: a", "X-Forwarded-For: b", "X-Real-IP: c").post(call("shown"))
+    (asked,) = upstream.asked("shown")
+    assert [asked.header(name) for name in ("x-tenant", "x-forwarded-for", "x-real-ip")] == ["a", "b", None]
+
+
+@pytest.mark.parametrize("name", ["Mcp-Method", "mcp-name", "Content-Type", "Authorization", "Host", "Mcp-Param-A"])
+def test_a_request_that_has_a_judged_header_taken_away_reaches_nobody(
+    relay: Listener, hosted: Listener, upstream: Upstream, name: str
+) -> None:
+    for listener in (relay, hosted):
+        message = stateless(call("shown"))
+        assert Agent(listener.url).post(message, *mirrors(message), f"Connection: close, {name}").status == 400
+    assert upstream.seen == []
 
 
 def test_the_clients_credentials_are_sent_on_where_the_operator_says_so(upstream: Upstream, tmp_path: Path) -> None:
