@@ -1,6 +1,6 @@
 """Answers of a server over HTTP, judged and passed on to the client that waits: whole, event by event, or refused.
 
-Statuses, headers and event ids are the server's own.
+Statuses and headers are the server's own, and so are event ids behind their seal.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from sidecar import endtoend, jsonrpc
+from sidecar.downstream.eventids import EventIds
 from sidecar.downstream.guard import error_response
 from sidecar.downstream.post import Post
 from sidecar.endtoend import Fields
@@ -26,7 +27,7 @@ from sidecar.http.sse import Event, event_bytes
 from sidecar.http.values import EVENTS, JSON, Headers, Lines, Response
 from sidecar.jsonrpc import Message
 from sidecar.pending import Route
-from sidecar.principal import Principal
+from sidecar.principal import Principal, key_of
 from sidecar.protocol import SERVER_GONE, Outcome
 from sidecar.session import Session
 from sidecar.upstream.remote import GONE, LOST, MAX_REFUSAL, NOT_RUN, Remote, media_type, redirected
@@ -49,6 +50,11 @@ class Tracked:
         self.route = Route(lambda message: None, lambda message: tell(self, message))
         self.session = open_session(self, caller, revision)
 
+    @property
+    def client(self) -> tuple[str, str]:
+        """Who this is: the session, and the principal whose it is; where there is none, either is empty."""
+        return self.id, key_of(self.session.caller.principal)
+
     def announce(self, message: Message) -> None:
         """Tell the client something that the server did not say, where anybody listens."""
         for write in list(self.streams):
@@ -61,12 +67,15 @@ class Passing:
     `listening` are the clients that hear news on a stream that is open now, `streams` the tasks that write those.
     """
 
-    def __init__(self, remote: Remote, emit: Emit, server: str, *, cookies: bool) -> None:
+    def __init__(
+        self, remote: Remote, emit: Emit, server: str, event_ids: EventIds, *, cookies: bool
+    ) -> None:  # fmt: skip
         self.listening: set[Tracked] = set()
         self.streams: set[asyncio.Task[None]] = set()
         self._remote = remote
         self._emit = emit
         self._server = server
+        self._event_ids = event_ids
         self._cookies = cookies
         self._lines, self._json_lines = self._make_lines, self._make_json_lines
 
@@ -102,7 +111,7 @@ class Passing:
         exchange.start(answer.status, [("content-type", EVENTS), *self._back(answer)])
         with self._told(tracked, exchange, listens=True):
             async for event in self._remote.events(answer):
-                await self._pass_event(event, tracked.session, exchange, replayed=replayed)
+                await self._pass_event(event, tracked, exchange, replayed=replayed)
         exchange.end()
 
     async def status(self, answer: Answer, exchange: Exchange) -> None:
@@ -176,7 +185,7 @@ class Passing:
             try:
                 async for event in self._remote.events(answer):
                     post.resumable |= isinstance(event, Event) and event.id is not None and bool(tracked.id)
-                    await self._pass_event(event, tracked.session, exchange, replayed=False)
+                    await self._pass_event(event, tracked, exchange, replayed=False)
             except (Lost, ValueError):
                 broken = True
         if not post.resumable:
@@ -210,10 +219,10 @@ class Passing:
                 self.listening.discard(tracked)
 
     async def _pass_event(
-        self, event: Event | TooLong, session: Session, exchange: Exchange, *, replayed: bool
+        self, event: Event | TooLong, tracked: Tracked, exchange: Exchange, *, replayed: bool
     ) -> None:  # fmt: skip
         if isinstance(event, TooLong):
-            message = await _judged(session, event, replayed=replayed)
+            message = await _judged(tracked.session, event, replayed=replayed)
             if message is not None:
                 await exchange.write(event_bytes(Event(message.decode())))
             return
@@ -221,10 +230,12 @@ class Passing:
             if event.type != "message":
                 self._emit(Dropped(self._server, "server", "an event of a kind that carries no message"))
                 return
-            message = await _judged(session, event.data.encode(), replayed=replayed)
+            message = await _judged(tracked.session, event.data.encode(), replayed=replayed)
             if message is None:
                 return
             event = replace(event, data=message.decode())
+        if event.id is not None:
+            event = replace(event, id=self._event_ids.shown(event.id, tracked.client))
         await exchange.write(event_bytes(event))
 
     def _back(self, answer: Answer) -> Fields:

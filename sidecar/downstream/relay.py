@@ -1,7 +1,7 @@
 """HTTP to HTTP: a request of a client becomes one of ours to the server; what comes back is judged and passed on.
 
-Statuses, headers, session ids and event ids are the server's own; only tool calls and lists of tools are different from
-what they would be without us.
+Statuses, headers and session ids are the server's own, and so are event ids behind the seal that binds them to their
+client; tool calls and lists of tools are different from what they would be without us.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Final
 
 from sidecar import endtoend, mirrored, tasks
+from sidecar.downstream.eventids import EventIds
 from sidecar.downstream.guard import error_response
 from sidecar.downstream.passage import Passage
 from sidecar.downstream.passing import OpenSession, Passing, Tracked, this_task
@@ -50,7 +51,8 @@ class Relay:
         self._server = server
         self._also = also
         self._telling: set[asyncio.Task[None]] = set()
-        self.passing = Passing(remote, emit, server, cookies=cookies)
+        self._event_ids = EventIds()
+        self.passing = Passing(remote, emit, server, self._event_ids, cookies=cookies)
 
     def handle(
         self, request: Request, exchange: Exchange, caller: Principal | None
@@ -150,11 +152,17 @@ class Relay:
 
     async def _listen(self, request: Request, exchange: Exchange, tracked: Tracked) -> None:
         exchange.on_gone(this_task().cancel)
-        replayed = request.headers.get(RESUME) is not None
+        fields = self._onward(request.headers)
+        if last := request.headers.get(RESUME):
+            own = self._event_ids.own(last, tracked.client)
+            if own is None:
+                exchange.send(error_response(400, "this Last-Event-ID is of no event that you were shown"))
+                return
+            fields.append((RESUME, own))
         try:
-            answer = await self._remote.send("GET", self._onward(request.headers))
+            answer = await self._remote.send("GET", fields)
             try:
-                await self.passing.stream(answer, tracked, exchange, replayed=replayed)
+                await self.passing.stream(answer, tracked, exchange, replayed=bool(last))
             finally:
                 answer.abort()
         except Unreachable:

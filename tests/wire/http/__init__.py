@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from tests.support import STUB
 from tests.support.listener import Listener, sidecar
-from tests.wire.http.server import HIDDEN
+from tests.wire.http.client import Agent
+from tests.wire.http.server import HIDDEN, Upstream, raw, stream
 
 POLICY: Final = f"""
 hide: [{HIDDEN}]
@@ -38,6 +39,19 @@ def running(folder: Path, *options: str, policy: str = POLICY, transport: str = 
         (folder / "received.jsonl").touch()
     where = ("--transport", transport, "--port", "0")
     return Listener(sidecar(folder, policy, *where, *options, *command), folder, says="ready\n")
+
+
+def resuming(agent: Agent, upstream: Upstream, id_: str = "e1") -> str:
+    """The header by which an agent comes back for what follows an event, which it is shown for that."""
+    before = upstream.says.get("GET")
+    upstream.says["GET"] = raw(stream(f"id: {id_}\ndata: \n\n".encode()))
+    with agent.listen() as wire:
+        place = wire.event()["id"]
+    if before is None:
+        del upstream.says["GET"]
+    else:
+        upstream.says["GET"] = before
+    return f"Last-Event-ID: {place}"
 
 
 def received(folder: Path) -> list[Any]:

@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.listener import Listener
 from tests.support.peer import child_pids, command_line, denied, stopped, until
-from tests.wire.http import received, running
-from tests.wire.http.client import Agent, call, first_message, mirrors, stateless
+from tests.wire.http import received, resuming, running
+from tests.wire.http.client import Agent, Wire, call, first_message, mirrors, stateless
 from tests.wire.http.server import Asked, Upstream, event, http, raw, reply, stream, text
 
 
@@ -181,7 +181,7 @@ def test_what_a_call_took_is_given_back_once_and_only_where_it_surely_did_not_ru
         assert [denied(agent.call("twice")) for _ in range(2)] == [None, None]
         upstream.says["twice"] = twice
         assert "error" in agent.call("twice")
-        with agent.listen("Last-Event-ID: e0") as wire:
+        with agent.listen(resuming(agent, upstream)) as wire:
             told = []
             while (message := wire.told()) is not None:
                 told.append(message)
@@ -208,3 +208,83 @@ def test_what_a_call_took_is_given_back_once_and_only_where_it_surely_did_not_ru
         upstream.start_again()
         assert denied(agent.call("gone")) is None
         assert denied(agent.call("gone")) is not None
+
+
+class Journal:
+    """A server that keeps the events of all its clients under one counter, and asks nobody whose stream he resumes."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self.events: list[bytes] = []
+        upstream.says |= {"tell": self._tell, "GET": self._replay}
+
+    def _tell(self, asked: Asked, connection: socket.socket) -> None:
+        first = len(self.events)
+        for message in (news(asked.message["params"]["arguments"]["who"]), reply(asked.id, text("told"))):
+            self.events.append(event(message, f"e{len(self.events)}"))
+        connection.sendall(stream(*self.events[first:]))
+
+    def _replay(self, asked: Asked, connection: socket.socket) -> None:
+        last = asked.header("last-event-id")
+        # One that it does not know is for it the first of all.
+        after = int(last[1:]) + 1 if last is not None and last[1:].isdigit() else 0
+        connection.sendall(stream(*self.events[after:]))
+
+
+def news(words: str) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": words}}
+
+
+def events_of(wire: Wire) -> list[dict[str, str]]:
+    wire.begin()
+    return list(iter(wire.event, {}))
+
+
+@pytest.mark.parametrize("kind", ["sessions", "no sessions"])
+def test_an_event_id_is_good_only_for_the_client_that_was_shown_it(
+    relay: Listener, upstream: Upstream, kind: str
+) -> None:
+    journal = Journal(upstream)
+    mine, other = [Agent.with_session(relay.url) if kind == "sessions" else Agent(relay.url) for _ in range(2)]
+    with mine.opened(call("tell", {"who": "mine"})) as wire:
+        shown = events_of(wire)
+    with other.opened(call("tell", {"who": "secret of the other"})) as wire:
+        others = events_of(wire)
+    assert len(journal.events) == 4
+    with mine.opened(b"", f"Last-Event-ID: {shown[0]['id']}", method="GET") as wire:
+        again = events_of(wire)
+    # What the server replays of others beyond that is the server's own doing.
+    if kind == "sessions":
+        assert again[0]["data"] == shown[1]["data"]
+    asked = len(upstream.asked("GET"))
+    guesses = ["e0", "e1", "e2", "0", "", *(f"{one['id'].partition('.')[0]}.e0" for one in shown[1:])]
+    if kind == "sessions":
+        guesses += [one["id"] for one in others]
+    for guess in guesses:
+        answer = mine.post(b"", f"Last-Event-ID: {guess}", method="GET")
+        assert answer.status == 400 or guess == ""
+    assert all(one.header("last-event-id") is None for one in upstream.asked("GET")[asked:])
+
+
+def test_an_event_id_does_not_travel_with_what_is_no_resumption(relay: Listener, upstream: Upstream) -> None:
+    agent = Agent.with_session(relay.url)
+    place = resuming(agent, upstream)
+    agent.post(call("shown"), place)
+    agent.post(b"", place, method="DELETE")
+    assert [one.header("last-event-id") for one in upstream.seen if one.method != "GET"] == [None] * 4
+
+
+def test_a_resumption_that_stands_twice_is_refused(relay: Listener, upstream: Upstream) -> None:
+    agent = Agent.with_session(relay.url)
+    place = resuming(agent, upstream)
+    assert agent.post(b"", place, place, method="GET").status == 400
+
+
+def test_in_front_of_a_program_another_sessions_event_id_shows_nothing_of_it(hosted: Listener) -> None:
+    mine, other = Agent.with_session(hosted.url), Agent.with_session(hosted.url)
+    other.call("shown", None, 77)
+    for number in range(4):
+        with mine.opened(b"", f"Last-Event-ID: {number}.0", method="GET") as wire:
+            status, _ = wire.begin()
+            assert status == 200
+            while not wire.is_silent(0.05) and (told := wire.told()) is not None:
+                assert told.get("id") != 77

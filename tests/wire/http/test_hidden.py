@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.listener import Listener
 from tests.support.peer import SECONDS
+from tests.wire.http import resuming
 from tests.wire.http.client import Agent, Answer, call, first_message, listing, mirrors, stateless
 from tests.wire.http.server import HIDDEN, Asked, Upstream, chunk, event, http, reply, stream, tools
 
@@ -196,13 +197,13 @@ class Streams:
 NEWS = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "the end"}}
 
 
-@pytest.mark.parametrize("resumed", [(), ("Last-Event-ID: e1",)], ids=["listening", "resumed"])
+@pytest.mark.parametrize("resumed", [False, True], ids=["listening", "resumed"])
 def test_a_stream_that_a_client_listens_on_shows_it_under_no_id(
-    relay: Listener, upstream: Upstream, resumed: tuple[str, ...]
+    relay: Listener, upstream: Upstream, resumed: bool
 ) -> None:
     agent, streams = Agent.with_session(relay.url), Streams(upstream)
     assert first_message(agent.post(listing(2)))["result"]["tools"] == SHOWN["tools"]
-    with agent.listen(*resumed) as wire:
+    with agent.listen(*([resuming(agent, upstream)] if resumed else [])) as wire:
         replies = [reply(id_, LIST) for id_ in (2, 0, 99, "2", 2.0, " 2 ", None, [2], "tools/list")]
         streams.say(*replies, [reply(2, LIST)], reply(2, LIST) | {"method": "notifications/x"}, NEWS)
         seen = []
@@ -214,7 +215,8 @@ def test_a_stream_that_a_client_listens_on_shows_it_under_no_id(
 
 def test_a_stream_without_a_session_shows_no_list(relay: Listener, upstream: Upstream) -> None:
     streams = Streams(upstream)
-    with Agent(relay.url).listen("Last-Event-ID: e1") as wire:
+    agent = Agent(relay.url)
+    with agent.listen(resuming(agent, upstream)) as wire:
         streams.say(*(reply(id_, LIST) for id_ in (0, 1, 2, "2", None)), NEWS)
         assert wire.told() == NEWS
     streams.end()
@@ -223,7 +225,7 @@ def test_a_stream_without_a_session_shows_no_list(relay: Listener, upstream: Ups
 def test_after_the_end_of_its_session_a_stream_shows_no_list(relay: Listener, upstream: Upstream) -> None:
     agent, streams = Agent.with_session(relay.url), Streams(upstream)
     assert first_message(agent.post(listing(2)))["result"]["tools"] == SHOWN["tools"]
-    with agent.listen("Last-Event-ID: e1") as wire:
+    with agent.listen(resuming(agent, upstream)) as wire:
         assert agent.post(b"", method="DELETE").status == 200
         streams.say(reply(2, LIST), NEWS)
         assert wire.told() in (reply(2, SHOWN), NEWS)
