@@ -2,7 +2,7 @@
 
 To the server goes what MCP has and what traces a request, and beyond that only what the operator names: a server behind
 us takes our word for who calls and from where, and no list could name every header that some server believes
-(`X-Forwarded-User`, `X_Real_IP`, `CF-Connecting-IP`…). Credentials of the client travel only where the operator says so.
+(`X-Forwarded-User`, `X_Real_IP`, `CF-Connecting-IP`…).
 
 To the client goes what the server says, but for what concerns one connection (RFC 9110, 7.6.1), frames the body, which
 is written anew, or leads around us.

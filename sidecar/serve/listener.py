@@ -192,10 +192,10 @@ def _backend(parts: Parts, listen: Listen) -> Backend:
     table = Table(asyncio.get_running_loop().time, counted, listen.max_sessions, listen.idle)
     upstream = settings.upstream
     if upstream is not None and listen.transport == "http" and not upstream.legacy:
-        credentials = upstream.forward_authorization
+        credentials = CREDENTIALS if upstream.forward_authorization else frozenset()
         return Relay(
             remote(upstream, settings.max_message), table, tracked_session, emit, settings.server,
-            also=frozenset(upstream.forward_headers) | (CREDENTIALS if credentials else frozenset()), cookies=credentials,
+            also=credentials.union(upstream.forward_headers), cookies=upstream.forward_authorization,
         )  # fmt: skip
     opener = links(settings)
     if listen.transport == "sse":

@@ -14,6 +14,11 @@ LINE = b"POST / HTTP/1.1\r\n"
 HOST = b"Host: a\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 FIVE = b"Content-Length: 5\r\n"
+NAMED = (
+    "Host", "content-length", "Content-Type", "Transfer-Encoding", "Authorization", "Origin", "Cookie", "DPoP",
+    "Mcp-Method", "mcp-name", "MCP-Protocol-Version", "Mcp-Session-Id", "Mcp-Param-Region", "Last-Event-ID",
+    "Connection", "X-Anything",
+)  # fmt: skip
 CHUNKS = b"5\r\nhello\r\n0\r\n\r\n"
 
 
@@ -124,11 +129,7 @@ REFUSED: dict[str, tuple[int, bytes]] = {
     "two equal Hosts": (400, b"GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n"),
     "two Hosts on HTTP/1.0": (400, b"GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n"),
     # Connections
-    **{f"Connection names {name}": (400, post(b"Connection: close, %b\r\n" % name.encode())) for name in (
-        "Host", "content-length", "Content-Type", "Transfer-Encoding", "Authorization", "Origin", "Cookie", "DPoP",
-        "Mcp-Method", "mcp-name", "MCP-Protocol-Version", "Mcp-Session-Id", "Mcp-Param-Region", "Last-Event-ID",
-        "Connection", "X-Anything",
-    )},
+    **{f"Connection names {name}": (400, post(b"Connection: close, %b\r\n" % name.encode())) for name in NAMED},
     "a second Connection names a header": (400, post(b"Connection: close\r\n", b"Connection: mcp-name\r\n")),
     "Connection names a header after a tab": (400, post(b"Connection:\tclose,\tMCP-NAME\r\n")),
     # Sizes

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from sidecar.endtoend import CREDENTIALS, HOP_BY_HOP, OURS, back, onward
 
-
 TRAVEL = [
     "accept", "accept-language", "user-agent", "traceparent", "mcp-session-id", "mcp-protocol-version", "mcp-method",
     "mcp-name", "mcp-param-region",

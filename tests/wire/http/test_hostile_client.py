@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -83,6 +84,37 @@ def test_tokens_of_the_file_admit_and_may_be_changed_while_we_run(upstream: Upst
         until(lambda: second.post(call("shown")).status == 200)
         assert first.post(call("shown")).status == 401
         assert "-token" not in listener.errors.replace("--auth-token-file", "")
+
+
+@pytest.mark.parametrize("credential", ["a token that is taken back", "a JWT that expires"])
+def test_a_credential_that_ended_is_no_good_on_a_connection_whose_head_is_known(
+    upstream: Upstream, tmp_path: Path, credential: str
+) -> None:
+    tokens, keys, token = tmp_path / "tokens", tmp_path / "keys.json", "first-token"
+    options = ["--auth-token-file", str(tokens)]
+    if credential == "a JWT that expires":
+        key = ec.generate_private_key(ec.SECP256R1())
+        public = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key()))
+        keys.write_text(json.dumps({"keys": [public | {"kid": "k", "alg": "ES256", "use": "sig"}]}))
+        options = ["--jwt-jwks", str(keys), "--jwt-issuer", "https://issuer.example", "--jwt-audience", "sidecar"]
+    tokens.write_text(f"{token}\n")
+    with running(tmp_path / "run", *options, "--upstream", upstream.url) as listener, Wire(listener.url) as wire:
+        if credential == "a JWT that expires":
+            now = int(time.time())
+            claims = {"iss": "https://issuer.example", "sub": "a", "aud": "sidecar", "iat": now - 60}
+            # Clocks may differ by 30 s.
+            token = jwt.encode(claims | {"exp": now - 27}, key, "ES256", {"kid": "k"})
+
+        def status() -> int:
+            wire.ask(call("shown"), f"Authorization: Bearer {token}")
+            return wire.answer().status
+
+        assert [status() for _ in range(3)] == [200] * 3
+        tokens.write_text("second-token\n")
+        until(lambda: status() == 401)
+        ran = len(upstream.asked("shown"))
+        assert [status() for _ in range(3)] == [401] * 3
+        assert len(upstream.asked("shown")) == ran
 
 
 def test_callers_are_counted_by_who_they_are_and_have_no_use_of_anothers_session(
