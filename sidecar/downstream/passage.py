@@ -22,7 +22,7 @@ class Way(Protocol):
 
     passing: Passing
 
-    def ask(self, post: Post, request: Request, asking: Asking) -> None:
+    def ask(self, post: Post, tracked: Tracked, request: Request, asking: Asking) -> None:
         """Send what goes on to the server."""
 
     def reserve(self) -> None:
@@ -111,7 +111,7 @@ class Passage:
                 return
             self._reserved = True
         self._asking = Asking(self._answered, self._unasked)
-        self._way.ask(post, self._request, self._asking)
+        self._way.ask(post, self._tracked, self._request, self._asking)
 
     @_contained
     def _answered(self, answer: Answer) -> None:

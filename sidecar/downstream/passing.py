@@ -100,6 +100,7 @@ class Passing:
                 return self._read_json(answer, post, session, exchange)
             return self._pass_json(body, answer, post, session, exchange)
         else:
+            answer.retire()
             send_error(exchange, session, post, f"the MCP server answered status {status} and no message")
         return None
 
@@ -139,6 +140,7 @@ class Passing:
         self, body: bytes | TooLong, answer: Answer, post: Post, session: Session, exchange: Exchange
     ) -> Coroutine[Any, Any, None] | None:  # fmt: skip
         if not body:
+            answer.retire()
             send_error(exchange, session, post, "the MCP server answered with nothing")
             return None
         once = _Once()
@@ -157,6 +159,7 @@ class Passing:
         self, message: bytes | None, answer: Answer, post: Post, session: Session, exchange: Exchange
     ) -> None:  # fmt: skip
         if message is None:
+            answer.retire()
             send_error(exchange, session, post, "the MCP server's answer is no answer to this")
             return
         if post.answer is not None:
@@ -191,6 +194,7 @@ class Passing:
         if not post.resumable:
             # Nobody can come back for the answer: the client must not wait for it.
             for message in unanswered(tracked.session, post, LOST):
+                answer.retire()
                 await exchange.write(event_bytes(Event(message.decode())))
         if broken and post.resumable:
             exchange.abort()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Hashable
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -115,10 +115,10 @@ class Relay:
 
     # What a passage asks for.
 
-    def ask(self, post: Post, request: Request, asking: Asking) -> None:
+    def ask(self, post: Post, tracked: Tracked, request: Request, asking: Asking) -> None:
         """Send what goes on to the server."""
         assert post.onward is not None  # otherwise there is nothing to ask
-        self._remote.ask(self._head(post, request.headers), post.onward, asking)
+        self._remote.ask(self._head(post, request.headers), post.onward, asking, _whose(tracked, request))
 
     def reserve(self) -> None:
         """Keep room for a session that the server may open. Raises `SidecarError` where there is none."""
@@ -160,7 +160,7 @@ class Relay:
                 return
             fields.append((RESUME, own))
         try:
-            answer = await self._remote.send("GET", fields)
+            answer = await self._remote.send("GET", fields, whose=_whose(tracked, request))
             try:
                 await self.passing.stream(answer, tracked, exchange, replayed=bool(last))
             finally:
@@ -172,10 +172,12 @@ class Relay:
 
     async def _delete(self, request: Request, exchange: Exchange, caller: Principal | None) -> None:
         named = request.headers.get(SESSION)
-        if named is not None and self._opened(named, caller, exchange) is None:
+        opened = self._opened(named, caller, exchange) if named is not None else None
+        if named is not None and opened is None:
             return
+        whose = opened.item if opened is not None else _whoever(request, caller)
         try:
-            answer = await self._remote.send("DELETE", self._onward(request.headers))
+            answer = await self._remote.send("DELETE", self._onward(request.headers), whose=whose)
         except ConnectionError:
             exchange.send(error_response(502, GONE, code=SERVER_GONE))
             return
@@ -201,7 +203,7 @@ class Relay:
             (mirrored.VERSION, tracked.session.revision), *self._remote.fixed(),
         ]  # fmt: skip
         try:
-            (await self._remote.send("POST", headers, message)).abort()
+            (await self._remote.send("POST", headers, message, whose=tracked)).abort()
         except ConnectionError:
             self._emit(Dropped(self._server, "client", "our answer to a request of the server did not reach it"))
 
@@ -230,6 +232,15 @@ class Relay:
             # Nobody looked whose session that is, and there are none in this revision.
             fields = [(name, value) for name, value in fields if name != SESSION]
         return self._remote.head("POST", fields)
+
+
+def _whose(tracked: Tracked, request: Request) -> Hashable:
+    """Whose connections to the server carry a request: its session's, else those of whoever it came from."""
+    return tracked if tracked.id else _whoever(request, tracked.session.caller.principal)
+
+
+def _whoever(request: Request, caller: Principal | None) -> Hashable:
+    return request.connection, key_of(caller)
 
 
 class _Start:

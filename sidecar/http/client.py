@@ -1,4 +1,9 @@
-"""An HTTP/1.1 client for one origin: kept connections, strict answers, and the truth about what may have run."""
+"""An HTTP/1.1 client for one origin: kept connections, strict answers, and the truth about what may have run.
+
+Nothing in HTTP/1.1 says which request an answer is for: a server that answers once too often is taken to have answered
+the next one. So a connection carries requests of one client only (`whose`), it is looked at before it is used again,
+and whoever finds that an answer was none to his request has it `retire`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ import asyncio
 import re
 import select
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from functools import cache
 from typing import Any, Final, NamedTuple, cast
 
@@ -28,6 +33,8 @@ MAX_WAITING: Final = 256 << 10
 """Bytes of a body that wait for whoever reads it; while there are more, nothing is read from the server."""
 MAX_INTERIM: Final = 8
 """Interim answers (1xx) before the one that counts."""
+SPARE: Final = 512
+"""Connections from which on one that is idle makes room for a new one."""
 _JOINED: Final = 64 << 10
 """A body up to this length is written together with its head."""
 
@@ -118,6 +125,10 @@ class Answer:
         if not self._complete:
             self._connection.drop("the answer was given up")
 
+    def retire(self) -> None:
+        """It was no answer to what was asked: what comes next on its connection may be none either."""
+        self._connection.retire()
+
     # What the connection tells.
 
     def came(self, pieces: list[bytes]) -> bool:
@@ -195,7 +206,8 @@ class HttpClient:
         self._connections = connections
         self._ssl_context = ssl_context
         self._fixed = f"host: {origin.host_header}\r\naccept-encoding: identity\r\n".encode("latin-1")
-        self._idle: list[_Connection] = []
+        self._idle: dict[Hashable, list[_Connection]] = {}
+        """Connections that wait, by whose they are. Whoever used his last the longest ago stands first."""
         self._every: set[_Connection] = set()
         self._connecting: set[asyncio.Task[None]] = set()
         self._in_the_making = 0
@@ -209,6 +221,7 @@ class HttpClient:
         body: bytes = b"",
         *,
         head_seconds: float | None = None,
+        whose: Hashable = None,
     ) -> Answer:
         """Send a request and wait for the head of its answer, for `head_seconds` at most.
 
@@ -216,7 +229,7 @@ class HttpClient:
         what concerns the connection are added here and are not the caller's to send.
         """
         head = self.head(method, target, field_lines(headers, OURS))
-        connection = self._kept() or await self._connect()
+        connection = self._kept(whose) or await self._connect(whose)
         waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         asking = Asking(_once(waiter.set_result, waiter), _once(waiter.set_exception, waiter))
         connection.begin(head, body, asking, head_seconds)
@@ -236,13 +249,13 @@ class HttpClient:
             raise ValueError("the method or the target has characters that cannot be sent")
         return RequestStart(method, b"%b%b%b" % (line.encode("latin-1"), self._fixed, lines))
 
-    def ask(self, head: RequestStart, body: bytes, asking: Asking) -> None:
+    def ask(self, head: RequestStart, body: bytes, asking: Asking, whose: Hashable) -> None:
         """Send a request without waiting: `asking` hears of its answer, perhaps before this returns of its failure."""
-        connection = self._kept()
+        connection = self._kept(whose)
         if connection is not None:
             connection.begin(head, body, asking, None)
             return
-        task = tasks.start(self._connect_and_ask(head, body, asking))
+        task = tasks.start(self._connect_and_ask(head, body, asking, whose))
         asking.carried_by(task)
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
@@ -259,34 +272,40 @@ class HttpClient:
 
     def free(self, connection: _Connection) -> None:
         """It can be used again."""
-        self._idle.append(connection)
+        self._idle.setdefault(connection.whose, []).append(connection)
 
     def ended(self, connection: _Connection) -> None:
         """It will not be used any more."""
         self._every.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
+        if connection in (idle := self._idle.get(connection.whose, [])):
+            idle.remove(connection)
+            if not idle:
+                del self._idle[connection.whose]
 
-    def _kept(self) -> _Connection | None:
-        while self._idle:
-            connection = self._idle.pop()
+    def _kept(self, whose: Hashable) -> _Connection | None:
+        while (idle := self._idle.get(whose)) is not None:
+            connection = idle.pop()
+            if not idle:
+                del self._idle[whose]
             if connection.is_fresh():
                 return connection
-            connection.drop("it was idle for too long")
+            connection.drop("it was idle for too long, or the server spoke unasked")
         return None
 
-    async def _connect_and_ask(self, head: RequestStart, body: bytes, asking: Asking) -> None:
+    async def _connect_and_ask(self, head: RequestStart, body: bytes, asking: Asking, whose: Hashable) -> None:
         try:
-            connection = await self._connect()
+            connection = await self._connect(whose)
         except Unreachable as problem:
             asking.carried_by(None)
             asking.failed(problem)
         else:
             connection.begin(head, body, asking, None)
 
-    async def _connect(self) -> _Connection:
+    async def _connect(self, whose: Hashable) -> _Connection:
         if self.closed:
             raise Unreachable("the client is closed")
+        if self._idle and len(self._every) + self._in_the_making >= min(self._connections, SPARE):
+            next(iter(self._idle.values()))[0].drop("it makes room for another one")
         if len(self._every) + self._in_the_making >= self._connections:
             raise Unreachable(f"all {self._connections} connections are in use")
         origin = self._origin
@@ -296,7 +315,7 @@ class HttpClient:
         try:
             async with asyncio.timeout(self._connect_seconds):
                 _, connection = await loop.create_connection(
-                    lambda: _Connection(self, loop),
+                    lambda: _Connection(self, loop, whose),
                     origin.host,
                     origin.port,
                     ssl=context,
@@ -338,11 +357,12 @@ def _default_context() -> ssl.SSLContext:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, which carries one request at a time."""
+    """One connection, which carries one request at a time, all of them of `whose` it is."""
 
     _transport: asyncio.Transport
 
-    def __init__(self, client: HttpClient, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, client: HttpClient, loop: asyncio.AbstractEventLoop, whose: Hashable) -> None:
+        self.whose = whose
         self._client = client
         self._loop = loop
         self._reader = MessageReader(HttpResponseParser, MAX_HEAD, MAX_FIELDS)
@@ -353,6 +373,7 @@ class _Connection(asyncio.Protocol):
         self._bodiless = False
         self._until_end = False
         self._reusable = False
+        self._retired = False
         self._interim = 0
         self._paused = False
         self._open = True
@@ -364,8 +385,8 @@ class _Connection(asyncio.Protocol):
         return self._open and not self._client.closed and not self._transport.is_closing()
 
     def is_fresh(self) -> bool:
-        """Whether the server still has it open, as far as can be known."""
-        # What waits unread on an idle connection is its end, most likely, and the loop may not have come to it yet.
+        """Whether the server still has it open and said nothing unasked, as far as can be known."""
+        # The loop may not have come to what waits unread: its end, most likely, or an answer too many.
         return self.is_open() and self._loop.time() < self._fresh_until and not self._unread.poll(0)
 
     def begin(self, head: RequestStart, body: bytes, asking: Asking, seconds: float | None) -> None:
@@ -390,6 +411,12 @@ class _Connection(asyncio.Protocol):
         """Nobody waits for the answer any more."""
         self._asking = None
         self.drop("the request was given up")
+
+    def retire(self) -> None:
+        """Carry nothing beyond what it carries now."""
+        if self._asking is None and self._answer is None:
+            self.drop("its answers are not in step with what is asked")
+        self._retired = True
 
     def taken(self) -> None:
         """What waited was taken."""
@@ -511,7 +538,8 @@ class _Connection(asyncio.Protocol):
         self._answer = None
         answer.completed()
         # Bytes that follow the answer, or a request that was answered before it was all written: not to be used again.
-        if self._reusable and not self._reader.waiting and not self._transport.get_write_buffer_size():
+        reusable = self._reusable and not self._retired
+        if reusable and not self._reader.waiting and not self._transport.get_write_buffer_size():
             self.taken()
             self._deadline.set(self._idle_seconds)
             self._fresh_until = self._loop.time() + self._idle_seconds

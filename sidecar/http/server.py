@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import Enum
@@ -75,6 +76,7 @@ class HttpServer:
         """Bytes of all the bodies that are held."""
         self._handler = handler
         self._failed = failed
+        self._numbers = itertools.count(1)
         self._connections: set[_Connection] = set()
         self._open: dict[Exchange, int] = {}
         """Requests that are being answered, and the bytes of their bodies."""
@@ -130,6 +132,10 @@ class HttpServer:
         await self._emptied(1.0)
 
     # What a connection asks for.
+
+    def number(self) -> int:
+        """A number that no other connection has."""
+        return next(self._numbers)
 
     def opened(self, connection: _Connection) -> bool:
         """Count a new connection; False when there is no room for it."""
@@ -226,7 +232,7 @@ class _Connection(asyncio.Protocol):
         self._written = self._taken = 0
         self._waiters: list[asyncio.Future[None]] = []
         self._exchange: Exchange | None = None
-        self._peer = ""
+        self._number = server.number()
 
     # What asyncio calls.
 
@@ -236,7 +242,6 @@ class _Connection(asyncio.Protocol):
             self.write(*answer_bytes(text(503, "there are too many connections"), closes=True, head_only=False))
             self._end()
             return
-        self._peer = str(transport.get_extra_info("peername")[0])
         self._deadline.set(self._limits.idle_seconds)
 
     def data_received(self, data: bytes) -> None:
@@ -370,7 +375,7 @@ class _Connection(asyncio.Protocol):
 
     def _dispatch(self, body: bytes | TooLong) -> None:
         head = self._head
-        request = Request(head.method, head.path, head.query, head.headers, body, self._peer)
+        request = Request(head.method, head.path, head.query, head.headers, body, self._number)
         self._server.answer(request, self._exchange_for(head))
 
     def _exchange_for(self, head: RequestHead) -> Exchange:

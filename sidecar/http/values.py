@@ -85,7 +85,7 @@ class Headers:
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A request as it came: `path` still percent-encoded, `query` without its `?`, `peer` the client's address.
+    """A request as it came: `path` still percent-encoded, `query` without its `?`, `connection` says on which it came.
 
     A Content-Length is not among the headers: it said how the body travelled. Requests that come one after the other
     with the same head share their `headers`.
@@ -96,7 +96,7 @@ class Request(msgspec.Struct, frozen=True):
     query: str
     headers: Headers
     body: bytes | TooLong
-    peer: str
+    connection: int
 
 
 class Response(msgspec.Struct, frozen=True):

@@ -23,10 +23,10 @@ def links(settings: Settings) -> Callable[[], Awaitable[Link]]:
     there = remote(upstream, settings.max_message)
 
     async def http() -> Link:
-        return HttpLink(there)
+        return HttpLink(there.apart())
 
     async def sse() -> Link:
-        return await SseLink.connect(there)
+        return await SseLink.connect(there.apart())
 
     return sse if upstream.legacy else http
 

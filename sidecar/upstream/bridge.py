@@ -148,6 +148,8 @@ class HttpLink:
                 await self._follow(answer, request)
             elif kind == JSON:
                 await self._take(await answer.read(self._remote.limit))
+            if request.id in self._waiting:
+                answer.retire()
             self._unanswered(
                 request.id, f"the MCP server answered status {answer.status} and no message", Outcome.UNKNOWN
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Hashable
 from typing import Final
 from urllib.parse import urljoin
 
@@ -36,17 +36,26 @@ class Remote:
         self._origin = origin
         self._client = HttpClient(origin)
 
-    async def send(self, method: str, headers: Fields, body: bytes = b"", *, target: str | None = None) -> Answer:
-        """Make a request. Raises `Unreachable` when it certainly did not arrive, `Lost` when it may have."""
-        return await self._client.send(method, target or self.target, headers, body)
+    def apart(self) -> Remote:
+        """The same server by connections that nobody else uses."""
+        return Remote(self._origin, self.target, self.fixed, self.limit)
+
+    async def send(
+        self, method: str, headers: Fields, body: bytes = b"", *, target: str | None = None, whose: Hashable = None
+    ) -> Answer:  # fmt: skip
+        """Make a request. Raises `Unreachable` when it certainly did not arrive, `Lost` when it may have.
+
+        Connections are shared by requests of one client, which `whose` names.
+        """
+        return await self._client.send(method, target or self.target, headers, body, whose=whose)
 
     def head(self, method: str, headers: Fields) -> RequestStart:
         """What requests with these headers begin with. Raises ValueError for what cannot be sent."""
         return self._client.head(method, self.target, field_lines(headers, OURS))
 
-    def ask(self, head: RequestStart, body: bytes, asking: Asking) -> None:
+    def ask(self, head: RequestStart, body: bytes, asking: Asking, whose: Hashable) -> None:
         """Make a request without waiting for its answer."""
-        self._client.ask(head, body, asking)
+        self._client.ask(head, body, asking, whose)
 
     async def events(self, answer: Answer) -> AsyncIterator[Event | TooLong]:
         """The events of a stream, as they come. Raises `Lost`, and ValueError for what is not UTF-8."""

@@ -50,7 +50,7 @@ def post(headers: dict[str, str] | None = None, **members: Any) -> Request:
 
 def sent(body: bytes, headers: dict[str, str] | None = None) -> Request:
     """A POST of these bytes."""
-    return Request("POST", "/mcp", "", Headers((headers or {}).items()), body, "peer")
+    return Request("POST", "/mcp", "", Headers((headers or {}).items()), body, 1)
 
 
 class Client:

@@ -63,7 +63,7 @@ class World:
 
     async def get(self, method: str = "GET", **headers: str) -> Client:
         fields = {"mcp-session-id": self.id, **{name.replace("_", "-"): value for name, value in headers.items()}}
-        return await self.put(Request(method, "/mcp", "", Headers(fields.items()), b"", "peer"))
+        return await self.put(Request(method, "/mcp", "", Headers(fields.items()), b"", 1))
 
     async def end(self) -> None:
         await self.hosted.close()
@@ -102,7 +102,7 @@ def test_what_names_no_session_of_ours_is_refused(headers: dict[str, str], statu
     async def inside() -> None:
         world = World()
         assert (await world.put(post(headers, id=1, method="ping"))).status == status
-        assert (await world.put(Request("GET", "/mcp", "", Headers(headers.items()), b"", "p"))).status == status
+        assert (await world.put(Request("GET", "/mcp", "", Headers(headers.items()), b"", 1))).status == status
         assert world.opener.asked == 0
         await world.end()
 
@@ -350,11 +350,11 @@ def test_two_slow_streams_of_one_session_stop_its_server_until_both_keep_up() ->
 
 
 async def _opened(world: World) -> tuple[Client, Request]:
-    client = await world.put(Request("GET", "/sse", "", Headers(), b"", "p"), world.legacy)
+    client = await world.put(Request("GET", "/sse", "", Headers(), b"", 1), world.legacy)
     endpoint = client.events[0]
     assert endpoint.type == "endpoint"
     path, _, query = (endpoint.data or "").partition("?")
-    return client, Request("POST", path, query, Headers(), line(id=1, method="ping"), "p")
+    return client, Request("POST", path, query, Headers(), line(id=1, method="ping"), 1)
 
 
 def test_a_legacy_stream_is_a_session_that_ends_with_it() -> None:
@@ -392,7 +392,7 @@ def test_legacy_sessions_are_bounded_and_a_server_that_does_not_start_is_503() -
         world = World()
         for _ in range(2):
             await _opened(world)
-        refused = await world.put(Request("GET", "/sse", "", Headers(), b"", "p"), world.legacy)
+        refused = await world.put(Request("GET", "/sse", "", Headers(), b"", 1), world.legacy)
         assert (refused.status, refused.json["error"]["code"]) == (503, -32000)
         await world.end()
 

@@ -25,7 +25,7 @@ class Way:
         self.asked: list[Asking] = []
         self.passing = cast("Passing", None)
 
-    def ask(self, post: Post, request: Request, asking: Asking) -> None:
+    def ask(self, post: Post, tracked: Tracked, request: Request, asking: Asking) -> None:
         if self.problem is not None:
             raise self.problem
         self.asked.append(asking)

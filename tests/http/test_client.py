@@ -465,10 +465,10 @@ def test_who_does_not_wait_is_called_back_with_the_answer() -> None:
             head = client.head("POST", "/x", field_lines([("x-a", "b")], OURS))
             for _ in range(3):
                 known = len(heard.bodies)
-                client.ask(head, b"", heard.asking())
+                client.ask(head, b"", heard.asking(), None)
                 await soon(lambda known=known: len(heard.bodies) > known)  # type: ignore[misc] # mypy reads no such lambda
             assert (heard.bodies, len(script.connections)) == ([b"ok", b"ok", b"ok!"], 1)
-            client.ask(head, b"", heard.asking())
+            client.ask(head, b"", heard.asking(), None)
             await soon(lambda: heard.problems)
             assert isinstance(heard.problems[0], Lost)
 
@@ -480,7 +480,7 @@ def test_who_does_not_wait_hears_that_nobody_is_reached() -> None:
         async with serving() as server:
             port = server.port
         client, heard = HttpClient(Origin(False, "127.0.0.1", port)), Heard()
-        client.ask(client.head("GET", "/", field_lines((), OURS)), b"", heard.asking())
+        client.ask(client.head("GET", "/", field_lines((), OURS)), b"", heard.asking(), None)
         await soon(lambda: heard.problems)
         assert isinstance(heard.problems[0], Unreachable)
 
@@ -493,7 +493,7 @@ def test_a_request_that_is_given_up_is_not_heard_of_and_its_connection_ends(sent
         async with scripted(b"") as (script, client):
             heard = Heard()
             asking = heard.asking()
-            client.ask(client.head("GET", "/", field_lines((), OURS)), b"", asking)
+            client.ask(client.head("GET", "/", field_lines((), OURS)), b"", asking, None)
             if sent:
                 await soon(lambda: script.heads)
             asking.give_up()
@@ -583,10 +583,13 @@ def test_a_kept_connection_that_the_server_closed_is_replaced() -> None:
 
 
 class Hasty:
-    """A server in a thread that answers each connection once and closes it at once."""
+    """A server in a thread that answers each connection once, and says `then` and closes it at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, then: bytes = b"") -> None:
+        self._then = then
+        self.went_on = threading.Semaphore(0)
         self.closed = threading.Semaphore(0)
+        self._kept: list[socket.socket] = []
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
@@ -597,23 +600,32 @@ class Hasty:
                 connection, _ = self._listening.accept()
                 connection.recv(1 << 16)
                 connection.sendall(OK)
-                connection.close()
+                self.went_on.acquire(timeout=10)
+                connection.sendall(self._then)
+                if self._then:
+                    self._kept.append(connection)
+                else:
+                    connection.close()
                 self.closed.release()
 
     def end(self) -> None:
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
+        for connection in self._kept:
+            connection.close()
 
 
-def test_a_kept_connection_that_has_ended_is_not_used_though_the_loop_has_not_heard_of_it() -> None:
+@pytest.mark.parametrize("then", [b"", OK.replace(b"ok", b"no"), b"x"], ids=["ended", "spoke", "spoke a byte"])
+def test_a_kept_connection_that_ended_or_spoke_is_not_used_though_the_loop_has_not_heard_of_it(then: bytes) -> None:
     async def test() -> None:
-        server = Hasty()
+        server = Hasty(then)
         client = HttpClient(Origin(False, "127.0.0.1", server.port))
         try:
             for _ in range(3):
                 answer = await client.send("POST", "/", [], b"{}")
                 assert await answer.read(100) == b"ok"
-                # The loop stands still until the end of the connection is there to be read.
+                # The loop stands still until what the server does then is there to be read.
+                server.went_on.release()
                 assert server.closed.acquire(timeout=10)
         finally:
             await client.close()
@@ -632,9 +644,9 @@ def test_the_connection_that_was_used_last_is_used_first() -> None:
                 await soon(lambda: any(task.done() for task in both))
                 await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.gather(*both)
-            last = client._idle[-1]
+            last = client._idle[None][-1]
             await (await client.send("GET", "/", [])).read(10)
-            assert client._idle[-1] is last
+            assert client._idle[None][-1] is last
 
     run(test)
 
@@ -653,7 +665,7 @@ def test_a_connection_that_was_idle_for_too_long_is_not_used_even_if_nobody_drop
     async def test() -> None:
         async with scripted() as (script, client):
             await (await client.send("GET", "/", [])).read(10)
-            client._idle[0]._fresh_until = 0.0
+            client._idle[None][0]._fresh_until = 0.0
             await (await client.send("GET", "/", [])).read(10)
             assert len(script.connections) == 2
 
@@ -667,6 +679,58 @@ def test_a_server_that_speaks_unasked_is_not_listened_to() -> None:
             script.connections[0].write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
             await soon(lambda: not client._every)
             assert await (await client.send("GET", "/", [])).read(10) == b"ok"
+
+    run(test)
+
+
+def test_a_connection_carries_requests_of_one_client_only() -> None:
+    async def test() -> None:
+        async with scripted() as (script, client):
+            for whose in ("a", "b", "a", ("a", "b"), None, "b"):
+                await (await client.send("GET", "/", [], whose=whose)).read(10)
+            assert len(script.connections) == 4
+            await soon(lambda: len(client._every) == 4)
+
+    run(test)
+
+
+def test_a_connection_is_not_used_after_an_answer_that_was_none_to_its_request() -> None:
+    async def test() -> None:
+        async with scripted() as (script, client):
+            answer = await client.send("GET", "/", [])
+            await answer.read(10)
+            answer.retire()
+            await (await client.send("GET", "/", [])).read(10)
+            assert len(script.connections) == 2
+
+    run(test)
+
+
+def test_a_connection_that_is_in_use_again_carries_that_to_its_end_and_nothing_after_it() -> None:
+    async def test() -> None:
+        async with scripted() as (script, client):
+            first = await client.send("GET", "/", [])
+            await first.read(10)
+            script.says.append(b"")
+            second = asyncio.create_task(client.send("GET", "/", []))
+            await soon(lambda: len(script.heads) == 2)
+            first.retire()
+            script.connections[0].write(OK)
+            assert await (await second).read(10) == b"ok"
+            await (await client.send("GET", "/", [])).read(10)
+            assert len(script.connections) == 2
+
+    run(test)
+
+
+def test_where_there_are_many_connections_the_one_that_is_idle_longest_makes_room() -> None:
+    async def test() -> None:
+        async with scripted(connections=3) as (script, client):
+            for whose in (1, 2, 3, 1, 4, 3):
+                await (await client.send("GET", "/", [], whose=whose)).read(10)
+            # The second client's was idle for longest when the fourth came.
+            assert sorted(map(str, client._idle)) == ["1", "3", "4"]
+            assert len(script.connections) == 4
 
     run(test)
 

@@ -36,7 +36,7 @@ class Pipe(asyncio.Transport):
         self.sock = socket.socket()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return ("127.0.0.1", 1) if name == "peername" else self.sock
+        return self.sock
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += bytes(data)
@@ -262,7 +262,7 @@ def heard(said: Sequence[Sequence[bytes]], *, remembers: bool) -> list[Any]:
     found: list[Any] = []
     with a_loop() as loop:
         pool = Pool()
-        connection = clients._Connection(cast("HttpClient", pool), loop)
+        connection = clients._Connection(cast("HttpClient", pool), loop, None)
         if not remembers:
             connection._known = Forgetful()
         pipe = Pipe()

@@ -63,7 +63,7 @@ def test_a_request_arrives_as_it_was_sent() -> None:
             assert (await client.answer())[0] == 204
         (request,) = seen
         assert (request.method, request.path, request.query) == ("POST", "/a%2Fb/../c", "d=%20e&f")
-        assert (request.body, request.peer) == (b"{}", "127.0.0.1")
+        assert request.body == b"{}"
         assert list(request.headers) == [
             ("host", "h:1"), ("x-a", "b"), ("x-a", "ä"), ("x-empty", "")
         ]  # fmt: skip

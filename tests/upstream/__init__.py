@@ -26,7 +26,7 @@ class FakeAnswer:
         named = [(name.replace("_", "-"), value) for name, value in headers.items()]
         self.status = status
         self.headers = Headers([*named, *([("content-type", kind)] if kind else [])])
-        self.is_aborted = False
+        self.is_aborted = self.is_retired = False
         self._pieces = list(pieces)
         self._breaks = breaks
 
@@ -41,6 +41,9 @@ class FakeAnswer:
 
     def abort(self) -> None:
         self.is_aborted = True
+
+    def retire(self) -> None:
+        self.is_retired = True
 
 
 def as_json(status: int = 200, **members: Any) -> FakeAnswer:
