@@ -91,11 +91,13 @@ class Asker:
         self._questions.append(question)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._timeout, self._give_up_late_ones)
-        if self._idle:
-            self._idle.pop().ask(question)
-        else:
-            self._waiting.append(question)
-            self._connect_one()
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_silent():
+                connection.ask(question)
+                return
+        self._waiting.append(question)
+        self._connect_one()
 
     async def ask(self, body: bytes, decision_id: str) -> bytes:
         """The body of OPA's reply. Raises `EngineUnavailable` when there is none within the time-out."""
@@ -153,7 +155,9 @@ class Asker:
 
     def _free(self, connection: _Connection) -> None:
         """A connection can take another question."""
-        if (question := self._next()) is not None:
+        if self._waiting and not connection.is_silent():
+            self._connect_one()
+        elif (question := self._next()) is not None:
             connection.ask(question)
         else:
             self._idle.append(connection)
@@ -219,9 +223,17 @@ class _Connection(asyncio.Protocol):
         self._reader = ReplyReader()
         self._question: _Question | None = None
         self._transport: asyncio.Transport | None = None
+        self._unread = select.poll()
         self.fd = -1
         self.dropped = self.ended = False
         self.is_ready = False
+
+    def is_silent(self) -> bool:
+        """False when something waits to be read though nothing was asked: an answer too many, or the end.
+
+        Such a connection is left to the event loop, which reads what it is.
+        """
+        return not self._unread.poll(0)
 
     def ask(self, question: _Question) -> None:
         if self._transport is None or self._transport.is_closing():
@@ -240,6 +252,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclasses
         self.fd = transport.get_extra_info("socket").fileno()
+        self._unread.register(self.fd, select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         question = self._question

@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from sidecar.engine import ask
 from sidecar.engine.ask import CONNECTIONS, Asker, Greeting
+from sidecar.engine.exchange import ReplyReader
 from sidecar.errors import EngineUnavailable
 from tests.engine import soon
 from tests.support.peer import until
@@ -225,6 +227,43 @@ def test_what_comes_unasked_is_never_taken_for_an_answer(tmp_path: Path) -> None
             writers[0].write(reply(b"unasked"))
             await soon(lambda: opa.ended == 1)
             assert await asker.ask(b"second", "id") == b"second"
+
+    uvloop.run(test())
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["idle", "a question waits"])
+def test_what_came_unasked_is_never_taken_for_an_answer_though_the_loop_has_not_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: bool
+) -> None:
+    ends: list[socket.socket] = []
+
+    async def answer(question: bytes, writer: asyncio.StreamWriter) -> None:
+        ends.append(socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())))
+        await echo(question, writer)
+
+    class Followed(ReplyReader):
+        """While the first reply is read another one comes."""
+
+        def feed(self, data: bytes) -> bytes | None:
+            body = super().feed(data)
+            if body == b"first":
+                ends[0].send(reply(b"unasked"))
+            return body
+
+    monkeypatch.setattr(ask, "ReplyReader", Followed)
+    monkeypatch.setattr(ask, "CONNECTIONS", 1)
+
+    async def test() -> None:
+        async with asking(tmp_path, answer) as (asker, opa, losses):
+            if waits:
+                both = [asker.ask(question, "id") for question in (b"first", b"second")]
+                assert await asyncio.gather(*both) == [b"first", b"second"]
+            else:
+                assert await asker.ask(b"first", "id") == b"first"
+                assert await asker.ask(b"second", "id") == b"second"
+            assert (opa.made, losses) == (2, [])
+        for end in ends:
+            end.close()
 
     uvloop.run(test())
 
