@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -28,6 +29,9 @@ HEADER_MISMATCH: Final = -32020
 
 Marks: TypeAlias = Mapping[tuple[str, ...], str]
 """Which argument of a tool, by its path, is mirrored in which `Mcp-Param-*` header."""
+
+Params: TypeAlias = Mapping[str, Sequence[str]]
+"""The `Mcp-Param-*` headers of a request: their values by their names as `_folded` gives them."""
 
 _NAMING: Final = {
     "tools/call": "name", "prompts/get": "name", "resources/read": "uri",
@@ -70,6 +74,40 @@ def check(message: Request | Notification, headers: Mapping[str, str | None]) ->
         missing = said is None and stateless and value is not None and isinstance(message, Request)
         if missing or (said is not None and value is not None and decoded(said) != value):
             raise _mismatch(message, shown, "the method" if key == METHOD else f"params.{_NAMING[message.method]}")
+
+
+def params_of(headers: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """The `Mcp-Param-*` headers among others, whose names are in lower case."""
+    found: dict[str, list[str]] = {}
+    for name, value in headers:
+        if name.startswith(PARAM):
+            found.setdefault(_folded(name), []).append(value)
+    return found
+
+
+def check_params(message: Request, params: Params, marks: Marks | None) -> None:
+    """Compare the `Mcp-Param-*` headers of a `tools/call` with its arguments; `marks` are its tool's, where known.
+
+    In a stateless revision each marked argument must have its header. In any, a header that a mark names must say what
+    the argument says; others say nothing, and pass. Raises `InvalidMessage`.
+    """
+    if marks is None and params:
+        problem = "no list of tools says here which arguments the Mcp-Param-… headers mirror: list the tools first"
+        raise InvalidMessage(HEADER_MISMATCH, problem, message.id)
+    stateless = (protocol.stated_revision(message) or "") >= protocol.STATELESS
+    arguments = (message.params or {}).get("arguments")
+    for path, token in (marks or {}).items():
+        said = params.get(_folded(PARAM + token), ())
+        value = _at(path, arguments)
+        text = _text(value)
+        if text is None:
+            agrees = not said
+        elif not said:
+            agrees = not stateless
+        else:
+            agrees = len(said) == 1 and _says(decoded(said[0]), value, text)
+        if not agrees:
+            raise _mismatch(message, f"Mcp-Param-{token}", ".".join(("params.arguments", *path)))
 
 
 def marks_of(schema: Any) -> dict[tuple[str, ...], str]:
@@ -122,12 +160,31 @@ def _marked(schema: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
         yield from _marked(part, (*path, key))
 
 
+def _folded(name: str) -> str:
+    """The name of a header as servers exist to read it: in one case, and with hyphens for underscores."""
+    return name.lower().replace("_", "-")
+
+
+def _at(path: tuple[str, ...], arguments: Any) -> Any:
+    value = arguments
+    for step in path:
+        value = value.get(step) if type(value) is dict else None
+    return value
+
+
+def _says(said: str | None, value: Any, text: str) -> bool:
+    """True when a header says what an argument says: the same text, or the same number."""
+    if said is None or type(value) in (str, bool) or not _NUMBER.fullmatch(said) or not _NUMBER.fullmatch(text):
+        return said == text
+    return Decimal(said) == Decimal(text)
+
+
+_NUMBER = re.compile(r"-?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,4})?")
+
+
 def _params(marks: Marks, arguments: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for path, token in marks.items():
-        value: Any = arguments
-        for step in path:
-            value = value.get(step) if type(value) is dict else None
-        text = _text(value)
+        text = _text(_at(path, arguments))
         if text is not None:
             yield PARAM + token.lower(), encoded(text)
 

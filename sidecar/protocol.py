@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sidecar import jsonrpc
+from sidecar import __version__, jsonrpc
 from sidecar.errors import InvalidMessage
 from sidecar.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, Id, Notification, Request, Response
 from sidecar.text import is_plain, quoted, shown
@@ -175,6 +175,12 @@ def stated_revision(message: Request | Notification) -> str | None:
     return version if type(version) is str else None
 
 
+def own_meta(revision: str) -> dict[str, Any]:
+    """What stands in `_meta` of a request of our own in a stateless revision."""
+    about = {"name": "intercept-sidecar", "version": __version__}
+    return {_VERSION_META: revision, _CAPABILITIES_META: {}, _CLIENT_META: about}
+
+
 def listed_tools(reply: Response) -> list[str]:
     """The names in an answer to `tools/list`; what has no name is left out."""
     tools = reply.result.get("tools") if type(reply.result) is dict else None
@@ -269,6 +275,7 @@ _CALL_MEMBERS = frozenset({"name", "arguments", "_meta", "task", "inputResponses
 _FOLDED_CALL_MEMBERS = frozenset(key.casefold() for key in _CALL_MEMBERS)
 _FOLDED_METHODS = frozenset(method.casefold() for method in METHODS)
 _VERSION_META = "io.modelcontextprotocol/protocolVersion"
+_CAPABILITIES_META = "io.modelcontextprotocol/clientCapabilities"
 _CLIENT_META = "io.modelcontextprotocol/clientInfo"
 _SUBSCRIPTION_META = "io.modelcontextprotocol/subscriptionId"
 

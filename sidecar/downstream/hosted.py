@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 from sidecar import jsonrpc, protocol, tasks
 from sidecar.downstream.answering import write
 from sidecar.downstream.guard import error_response
+from sidecar.downstream.marked import Marked
 from sidecar.downstream.post import RESUME, SESSION, Post, cancelled, first_word, is_stateless
 from sidecar.downstream.sessions import Opened, Sessions, Table
 from sidecar.downstream.shared import Shared
@@ -215,14 +216,14 @@ class Hosted:
                 exchange.send(_unknown_session(request))
                 return
             hosted.session.caller = replace(hosted.session.caller, principal=caller)
-            stream, post = _answered(hosted, request)
+            stream, post = _answered(hosted, request, self._shared.marked)
             hosted.session.from_client(request.body, post.route, post.look)
             await post.known()
             await self._answer(hosted, stream, post, exchange)
 
     async def _hello(self, hosted: HostedSession, request: Request, exchange: Exchange) -> None:
         """A POST outside any session must open one."""
-        stream, post = _answered(hosted, request)
+        stream, post = _answered(hosted, request, self._shared.marked)
 
         def look(message: Message) -> None:
             post.look(message)
@@ -298,10 +299,11 @@ async def begun(hosted: HostedSession, sessions: Sessions[HostedSession], open_l
     return opened
 
 
-def _answered(hosted: HostedSession, request: Request) -> tuple[Stream, Post]:
+def _answered(hosted: HostedSession, request: Request, marked: Marked) -> tuple[Stream, Post]:
     """A stream for the answers to a POST, and the POST that they go to."""
     stream = hosted.answering()
-    return stream, Post(request.headers, stream.answer, lambda id_: stream.answer(cancelled(id_)))
+    post = Post(request.headers, stream.answer, lambda id_: stream.answer(cancelled(id_)), marked=marked)
+    return stream, post
 
 
 def _unknown_session(request: Request) -> Response:

@@ -14,6 +14,7 @@ from sidecar import tasks
 from sidecar.downstream.answering import write
 from sidecar.downstream.guard import error_response
 from sidecar.downstream.hosted import Ending, HostedSession, OpenLink, OpenSession, begun
+from sidecar.downstream.post import Post
 from sidecar.downstream.sessions import Sessions, Table
 from sidecar.errors import SidecarError
 from sidecar.http.server import Exchange
@@ -87,7 +88,8 @@ class Legacy:
                 exchange.send(_unknown_session())
                 return
             hosted.session.caller = replace(hosted.session.caller, principal=caller)
-            hosted.session.from_client(request.body)
+            # This transport has no headers that mirror a message: none of them may say anything else.
+            hosted.session.from_client(request.body, None, Post(request.headers).look)
             exchange.send(Response(202))
 
     async def _watch(self, hosted: HostedSession) -> None:

@@ -162,6 +162,7 @@ class Passing:
             answer.retire()
             send_error(exchange, session, post, "the MCP server's answer is no answer to this")
             return
+        post.shows(message)
         if post.answer is not None:
             # A part of the batch was refused by us: both parts are one answer.
             message = jsonrpc.joined([*_elements(post.answer.body), *_elements(message)])
@@ -188,7 +189,7 @@ class Passing:
             try:
                 async for event in self._remote.events(answer):
                     post.resumable |= isinstance(event, Event) and event.id is not None and bool(tracked.id)
-                    await self._pass_event(event, tracked, exchange, replayed=False)
+                    await self._pass_event(event, tracked, exchange, post.shows)
             except (Lost, ValueError):
                 broken = True
         if not post.resumable:
@@ -223,7 +224,8 @@ class Passing:
                 self.listening.discard(tracked)
 
     async def _pass_event(
-        self, event: Event | TooLong, tracked: Tracked, exchange: Exchange, *, replayed: bool
+        self, event: Event | TooLong, tracked: Tracked, exchange: Exchange,
+        shows: Callable[[bytes], None] = lambda message: None, *, replayed: bool = False,
     ) -> None:  # fmt: skip
         if isinstance(event, TooLong):
             message = await _judged(tracked.session, event, replayed=replayed)
@@ -237,6 +239,7 @@ class Passing:
             message = await _judged(tracked.session, event.data.encode(), replayed=replayed)
             if message is None:
                 return
+            shows(message)
             event = replace(event, data=message.decode())
         if event.id is not None:
             event = replace(event, id=self._event_ids.shown(event.id, tracked.client))

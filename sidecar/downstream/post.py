@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from sidecar import jsonrpc, mirrored, protocol
+from sidecar.downstream.marked import Marked
 from sidecar.http.values import JSON, Headers, Response
 from sidecar.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, Batch, Id, Message, Notification, Request
 from sidecar.pending import Route
@@ -22,6 +23,9 @@ CANCELLED: Final = -32800
 _BAD_REQUEST: Final = (PARSE_ERROR, INVALID_REQUEST, INVALID_PARAMS, mirrored.HEADER_MISMATCH)
 
 
+_NOTHING: Final = Marked()
+
+
 def _nobody(_: Any) -> None:
     """Nobody listens."""
 
@@ -31,21 +35,26 @@ class Post:
 
     `requests` are the ids of its requests, `sent` those of them that go on, and `tokens` what their progress is told
     under; `hello` is true when the client wants a session, `resumable` when it can come back for the answer. What is
-    said after the first word goes to `later`. Raises `Repeated` for a header that may not stand twice.
+    said after the first word goes to `later`. `marked` has the tools whose arguments are mirrored in headers. Raises
+    `Repeated` for a header that may not stand twice.
     """
 
     def __init__(
-        self, headers: Headers, later: Callable[[bytes], None] = _nobody, given_up: Callable[[Id], None] | None = None
-    ) -> None:
+        self, headers: Headers, later: Callable[[bytes], None] = _nobody, given_up: Callable[[Id], None] | None = None,
+        *, marked: Marked = _NOTHING,
+    ) -> None:  # fmt: skip
         self.requests: list[Id] = []
         self.sent: list[Id] = []
         self.tokens: list[Any] = []
         self.hello = False
         self.listens = False
+        self._lists = False
         self.resumable = False
         self.onward: bytes | None = None
         self.answer: Response | None = None
         self._mirrors = headers.once(_mirrors)
+        self._params = headers.once(mirrored.params_of)
+        self._marked = marked
         self.is_stateless = headers.once(is_stateless)
         """True for a revision that has no sessions."""
         self._is_known = False
@@ -63,15 +72,32 @@ class Post:
         """The protocol revision that the headers say; empty where they say none."""
         return self._mirrors[mirrored.VERSION] or ""
 
+    @property
+    def wants_marks(self) -> bool:
+        """True when headers mirror arguments, and no list that counts says of which."""
+        return bool(self._params) and self._marked.of(mirrored.decoded(self._mirrors[mirrored.NAME] or "")) is None
+
     def look(self, message: Message) -> None:
         """Note a message. Raises `InvalidMessage` when the headers say something else."""
         if isinstance(message, Request | Notification):
             mirrored.check(message, self._mirrors)
+            if (self.is_stateless or self._params) and message.method == protocol.TOOLS_CALL:
+                self._check_params(message)
         if isinstance(message, Request):
             self.requests.append(message.id)
             self.tokens.append(protocol.progress_token(message))
             self.hello = message.method == protocol.INITIALIZE
+            self._lists = message.method == protocol.TOOLS_LIST
             self.listens = message.method == protocol.LISTEN
+
+    def _check_params(self, message: Request | Notification) -> None:
+        if isinstance(message, Request):
+            mirrored.check_params(message, self._params, self._marked.of((message.params or {}).get("name")))
+
+    def shows(self, message: bytes) -> None:
+        """The client is shown an answer: a list of tools says which arguments are mirrored in headers."""
+        if self._lists:
+            self._marked.learn(message)
 
     def when_known(self, callback: Callable[[], None]) -> None:
         """Call back once the first word is said, at once where it was."""
@@ -87,6 +113,7 @@ class Post:
         await said
 
     def _reply(self, message: bytes) -> None:
+        self.shows(message)
         if self.onward is not None:
             self._later(message)
         else:

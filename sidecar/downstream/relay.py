@@ -16,6 +16,8 @@ from typing import Any, Final
 from sidecar import endtoend, mirrored, tasks
 from sidecar.downstream.eventids import EventIds
 from sidecar.downstream.guard import error_response
+from sidecar.downstream.learning import Learning
+from sidecar.downstream.marked import Marked
 from sidecar.downstream.passage import Passage
 from sidecar.downstream.passing import OpenSession, Passing, Tracked, this_task
 from sidecar.downstream.post import RESUME, SESSION, Post, is_stateless
@@ -31,6 +33,10 @@ from sidecar.upstream.remote import GONE, Remote
 
 WITHOUT_HEADER: Final = "2025-03-26"
 """The revision of a request that says none (revision 2025-06-18, transports)."""
+
+
+LIST_SECONDS: Final = 60.0
+"""How long a list of tools counts: clients may have heard of a newer one by another replica."""
 
 
 class Relay:
@@ -52,6 +58,8 @@ class Relay:
         self._also = also
         self._telling: set[asyncio.Task[None]] = set()
         self._event_ids = EventIds()
+        self._marked = Marked(LIST_SECONDS)
+        self._learning = Learning(remote, self._marked)
         self.passing = Passing(remote, emit, server, self._event_ids, cookies=cookies)
 
     def handle(
@@ -60,8 +68,7 @@ class Relay:
         """Answer one request, or give back what has to be awaited for that."""
         match request.method:
             case "POST":
-                self._post(request, exchange, caller)
-                return None
+                return self._post(request, exchange, caller)
             case "GET":
                 return self._get(request, exchange, caller)
             case _:
@@ -88,20 +95,33 @@ class Relay:
 
     # POST.
 
-    def _post(self, request: Request, exchange: Exchange, caller: Principal | None) -> None:
-        post = Post(request.headers)
+    def _post(
+        self, request: Request, exchange: Exchange, caller: Principal | None
+    ) -> Coroutine[Any, Any, None] | None:  # fmt: skip
+        post = Post(request.headers, marked=self._marked)
+        if post.is_stateless and post.wants_marks:
+            return self._post_informed(post, request, exchange, caller)
         named = None if post.is_stateless else request.headers.get(SESSION)
         if named is None:
             self._post_alone(post, request, exchange, caller)
-            return
+            return None
         opened = self._opened(named, caller, exchange)
         if opened is None:
-            return
+            return None
         session = opened.item.session
         if caller is not session.caller.principal:
             session.caller = replace(session.caller, principal=caller)
         self._sessions.enter(opened)
         Passage(self, post, opened.item, request, exchange, partial(self._sessions.leave, opened)).begin()
+        return None
+
+    async def _post_informed(
+        self, post: Post, request: Request, exchange: Exchange, caller: Principal | None
+    ) -> None:  # fmt: skip
+        """A POST whose headers mirror arguments: first the server is asked which."""
+        exchange.on_gone(this_task().cancel)
+        await self._learning.learn(key_of(caller), self._onward(request.headers), post.revision)
+        self._post_alone(post, request, exchange, caller)
 
     def _post_alone(self, post: Post, request: Request, exchange: Exchange, caller: Principal | None) -> None:
         """A POST outside any session: its ids are its own. It may open one."""

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from sidecar import jsonrpc, protocol, tasks
 from sidecar.downstream.answering import write
+from sidecar.downstream.marked import Marked
 from sidecar.downstream.post import Post, first_word
 from sidecar.downstream.stream import Stream
 from sidecar.errors import InvalidMessage, SidecarError
@@ -56,6 +57,7 @@ class Shared:
         self._open_session = open_session
         self._emit = emit
         self._server = server
+        self.marked = Marked()
         self._numbers = itertools.count(1)
         self._asked: dict[int, _Asked] = {}
         self._link: Link | None = None
@@ -79,7 +81,7 @@ class Shared:
                 exchange.abort()
                 task.cancel()
 
-        post = Post(request.headers, later=stream.answer)
+        post = Post(request.headers, later=stream.answer, marked=self.marked)
         session = self._open_session(caller, post.route, tell, post.revision)
         exchange.on_gone(task.cancel)
         try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 from collections.abc import Coroutine
 from typing import Any, Final
 
@@ -17,11 +16,13 @@ from sidecar.endtoend import Fields
 from sidecar.errors import InvalidMessage
 from sidecar.framing import TooLong
 from sidecar.http.client import Answer, Lost, Unreachable
-from sidecar.http.sse import Event, EventReader
+from sidecar.http.sse import Event
 from sidecar.http.values import EVENTS, JSON
 from sidecar.jsonrpc import Batch, Id, Message, Notification, Request, Response
 from sidecar.protocol import Outcome
+from sidecar.upstream import listing
 from sidecar.upstream.link import Full, Received, Unanswered
+from sidecar.upstream.listing import response
 from sidecar.upstream.remote import GONE, LOST, MAX_REFUSAL, NOT_RUN, Remote, media_type, redirected
 
 MAX_UNDER_WAY: Final = 256
@@ -59,7 +60,6 @@ class HttpLink:
         self._going = asyncio.Event()
         self._going.set()
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._numbers = itertools.count(1)
 
     def begin(self, received: Received, full: Full, unanswered: Unanswered) -> None:
         self._received, self._full, self._unanswered = received, full, unanswered
@@ -179,33 +179,13 @@ class HttpLink:
         body = await answer.read(MAX_REFUSAL)
         if not isinstance(body, bytes) or not _is_mismatch(body):
             return False
-        meta = request.params.get("_meta")
-        cursor: dict[str, Any] = {}
-        for _ in range(ATTEMPTS):
-            id_ = f"intercept/list/{next(self._numbers)}"
-            params = {"_meta": meta, **cursor}
-            raw = jsonrpc.encode({"jsonrpc": "2.0", "id": id_, "method": protocol.TOOLS_LIST, "params": params})
-            listing = Request(id_, protocol.TOOLS_LIST, params, raw)
-            reply = await self._reply(await self._remote.send("POST", self._headers(listing), raw))
-            if reply is None:
-                return False
-            self._learn(reply)
-            following = reply.result.get("nextCursor") if type(reply.result) is dict else None
-            if type(following) is not str:
-                break
-            cursor = {"cursor": following}
-        return request.params.get("name") in self._marks
 
-    async def _reply(self, answer: Answer) -> Response | None:
-        """The one response that an answer to a request of our own holds, plainly or in events."""
-        body = await answer.read(self._remote.limit)
-        if not isinstance(body, bytes):
-            return None
-        if media_type(answer.headers) != EVENTS:
-            return _response(body)
-        events = EventReader(self._remote.limit).feed(body)
-        found = [_response(event.data.encode()) for event in events if isinstance(event, Event) and event.data]
-        return next((reply for reply in found if reply is not None), None)
+        async def ask(page: Request) -> Answer:
+            return await self._remote.send("POST", self._headers(page), page.raw)
+
+        async for reply in listing.pages(ask, request.params.get("_meta"), self._remote.limit):
+            self._learn(reply)
+        return request.params.get("name") in self._marks
 
     async def _note(self, message: Message, before: asyncio.Task[None] | None) -> None:
         if before is not None:
@@ -285,7 +265,7 @@ class HttpLink:
 
     async def _take(self, message: bytes | TooLong) -> None:
         await self._going.wait()
-        if isinstance(message, bytes) and (reply := _response(message)) is not None:
+        if isinstance(message, bytes) and (reply := response(message)) is not None:
             if reply.id is not None:
                 self._waiting.discard(reply.id)
             if not self._revision:
@@ -326,20 +306,12 @@ def _resume(last: str) -> Fields:
     return [("last-event-id", last)] if last else []
 
 
-def _response(message: bytes) -> Response | None:
-    try:
-        read = jsonrpc.read(message)
-    except InvalidMessage:
-        return None
-    return read if isinstance(read, Response) else None
-
-
 def _answers(body: bytes, id_: Id) -> bool:
     """True when a body is an error about exactly this request."""
-    reply = _response(body)
+    reply = response(body)
     return reply is not None and reply.error is not None and type(reply.id) is type(id_) and reply.id == id_
 
 
 def _is_mismatch(body: bytes) -> bool:
-    reply = _response(body)
+    reply = response(body)
     return reply is not None and (reply.error or {}).get("code") == mirrored.HEADER_MISMATCH

@@ -13,7 +13,18 @@ from sidecar import jsonrpc, mirrored
 from sidecar.errors import InvalidMessage
 from sidecar.http.values import field_lines
 from sidecar.jsonrpc import Notification, Request
-from sidecar.mirrored import METHOD, NAME, VERSION, check, decoded, encoded, headers_of, marks_of
+from sidecar.mirrored import (
+    METHOD,
+    NAME,
+    VERSION,
+    check,
+    check_params,
+    decoded,
+    encoded,
+    headers_of,
+    marks_of,
+    params_of,
+)
 from sidecar.protocol import REVISIONS
 
 STATELESS = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
@@ -162,3 +173,101 @@ def _nested(levels: int) -> dict[str, Any]:
 )  # fmt: skip
 def test_a_hostile_schema_marks_nothing(schema: Any) -> None:
     assert marks_of(schema) == {}
+
+
+# Marked arguments and the headers that came.
+
+VALUES = st.one_of(
+    TEXT, st.booleans(), st.integers(-(2**53), 2**53), st.none(), st.floats(allow_nan=False, allow_infinity=False)
+)
+MARKS = {("r",): "Region", ("to", "dry"): "Dry_Run"}
+
+
+def called(arguments: Any, meta: dict[str, Any] | None = None) -> Request:
+    return request("tools/call", {"name": "t", "arguments": arguments, "_meta": STATELESS if meta is None else meta}, 7)
+
+
+def agree(message: Request, *headers: tuple[str, str], marks: mirrored.Marks | None = MARKS) -> bool:
+    try:
+        check_params(message, params_of([(name.lower(), value) for name, value in headers]), marks)
+    except InvalidMessage as refused:
+        return (refused.code, refused.id) != (mirrored.HEADER_MISMATCH, 7)
+    return True
+
+
+@given(VALUES, VALUES)
+def test_the_headers_that_we_would_write_agree_and_no_others_do(value: Any, other: Any) -> None:
+    message = called({"r": value, "to": {"dry": other}})
+    headers = [(name, said) for name, said in headers_of(message, MARKS).items() if name.startswith(mirrored.PARAM)]
+    assert agree(message, *headers)
+    for at, (name, said) in enumerate(headers):
+        rest = headers[:at] + headers[at + 1 :]
+        assert not agree(message, *rest)
+        assert not agree(message, *headers, (name, said))
+        assert not agree(message, *rest, (name, encoded(f"{decoded(said)}x")))
+        assert not agree(message, *rest, (name, ""), (name.replace("_", "-"), said))
+
+
+@given(TEXT, TEXT)
+def test_a_text_agrees_with_nothing_but_itself(value: str, said: str) -> None:
+    assert agree(called({"r": value}), ("mcp-param-region", encoded(said))) is (value == said)
+
+
+@pytest.mark.parametrize(
+    ("value", "said", "agrees"),
+    [
+        (42, "42", True), (42, "42.0", True), (42, "4.2e1", True), (-7, "-7", True), (42, "042", True),
+        (42, "43", False),
+        (42, "42.000000000000000000000000000001", False), (42, "+42", False), (42, "0x2a", False), (42, "４２", False),
+        (42, "", False), (42, "42,42", False), (2**53, "9007199254740993", False), ("42", "42", True),
+        ("42", "42.0", False), (True, "true", True), (True, "True", False), (True, "1", False), (False, "0", False),
+        (None, "null", False), ([], "[]", False), ({}, "{}", False), ("", "", True), ("a", "A", False),
+        ("a", "=?base64?YQ==?=", True), ("a", "=?BASE64?YQ==?=", False), ("a", "=?base64?YQ=?=", False),
+        (1, "true", False),
+    ],
+)  # fmt: skip
+def test_what_agrees_with_an_argument(value: Any, said: str, agrees: bool) -> None:
+    assert agree(called({"r": value}), ("Mcp-Param-Region", said)) is agrees
+
+
+@pytest.mark.parametrize("name", ["mcp-param-region", "MCP-PARAM-REGION", "Mcp-Param-Region"])
+def test_the_case_of_a_name_says_nothing(name: str) -> None:
+    assert agree(called({"r": "eu"}), (name, "eu"))
+    assert not agree(called({"r": "eu"}), (name, "us"))
+
+
+@pytest.mark.parametrize("name", ["mcp-param-dry_run", "mcp-param-dry-run"])
+def test_a_name_that_servers_read_as_the_same_must_not_lie_either(name: str) -> None:
+    assert not agree(called({"to": {"dry": True}}), ("mcp-param-dry_run", "true"), (name, "false"))
+
+
+def test_a_header_for_an_argument_that_is_not_there_is_a_lie() -> None:
+    for arguments in (None, {}, {"r": None}, {"to": 1}, {"to": {}}):
+        assert agree(called(arguments))
+        assert not agree(called(arguments), ("mcp-param-dry_run", "true"))
+
+
+def test_a_header_that_no_mark_names_says_nothing() -> None:
+    assert agree(called({}), ("mcp-param-other", "x"))
+    assert agree(called({"r": "eu"}), ("mcp-param-other", "x"), marks={})
+
+
+def test_where_no_list_is_known_headers_are_not_believed() -> None:
+    assert agree(called({"r": "eu"}), marks=None)
+    assert not agree(called({"r": "eu"}), ("mcp-param-region", "eu"), marks=None)
+
+
+def test_in_other_revisions_a_marked_argument_needs_no_header_but_one_that_is_there_must_not_lie() -> None:
+    message = called({"r": "eu"}, {})
+    assert agree(message)
+    assert agree(message, ("mcp-param-region", "eu"))
+    assert not agree(message, ("mcp-param-region", "us"))
+
+
+@pytest.mark.parametrize("token", ["1.10", "1e300", "123456789012345678901234567890", "0.1", "1E2"])
+def test_a_number_that_no_double_holds_agrees_with_itself(token: str) -> None:
+    line = b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"t","arguments":{"r":%b}}}' % token.encode()
+    message = jsonrpc.read(line)
+    assert isinstance(message, Request)
+    assert agree(message, ("mcp-param-region", token))
+    assert not agree(message, ("mcp-param-region", f"{token}1"))

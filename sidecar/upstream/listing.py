@@ -1,0 +1,59 @@
+"""Asking a server of the stateless revision for its list of tools on our own account."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
+
+from sidecar import jsonrpc, protocol
+from sidecar.errors import InvalidMessage
+from sidecar.http.client import Answer
+from sidecar.http.sse import Event, EventReader
+from sidecar.http.values import EVENTS
+from sidecar.jsonrpc import Request, Response
+from sidecar.upstream.remote import media_type
+
+MAX_PAGES: Final = 20
+
+_NUMBERS = itertools.count(1)
+
+
+async def pages(ask: Callable[[Request], Awaitable[Answer]], meta: Any, limit: int) -> AsyncIterator[Response]:
+    """The pages of the list, each as the answer that it came in, as far as the server gives any.
+
+    `ask` sends a request, `meta` stands in each, `limit` bounds a page in bytes. Raises what `ask` raises, and `Lost`.
+    """
+    cursor: dict[str, Any] = {}
+    for _ in range(MAX_PAGES):
+        id_, params = f"intercept/list/{next(_NUMBERS)}", {"_meta": meta, **cursor}
+        raw = jsonrpc.encode({"jsonrpc": "2.0", "id": id_, "method": protocol.TOOLS_LIST, "params": params})
+        reply = await _reply(await ask(Request(id_, protocol.TOOLS_LIST, params, raw)), limit)
+        if reply is None:
+            return
+        yield reply
+        following = reply.result.get("nextCursor") if type(reply.result) is dict else None
+        if type(following) is not str:
+            return
+        cursor = {"cursor": following}
+
+
+async def _reply(answer: Answer, limit: int) -> Response | None:
+    """The one response that an answer holds, plainly or in events."""
+    body = await answer.read(limit)
+    if not isinstance(body, bytes):
+        return None
+    if media_type(answer.headers) != EVENTS:
+        return response(body)
+    events = EventReader(limit).feed(body)
+    found = [response(event.data.encode()) for event in events if isinstance(event, Event) and event.data]
+    return next((reply for reply in found if reply is not None), None)
+
+
+def response(message: bytes) -> Response | None:
+    """The response in a message; None for anything else."""
+    try:
+        read = jsonrpc.read(message)
+    except InvalidMessage:
+        return None
+    return read if isinstance(read, Response) else None
