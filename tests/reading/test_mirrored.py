@@ -242,7 +242,8 @@ def test_a_name_that_servers_read_as_the_same_must_not_lie_either(name: str) -> 
 
 
 def test_a_header_for_an_argument_that_is_not_there_is_a_lie() -> None:
-    for arguments in (None, {}, {"r": None}, {"to": 1}, {"to": {}}):
+    nothing: list[Any] = [None, {}, {"r": None}, {"to": 1}, {"to": {}}]
+    for arguments in nothing:
         assert agree(called(arguments))
         assert not agree(called(arguments), ("mcp-param-dry_run", "true"))
 
