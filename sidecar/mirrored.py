@@ -123,10 +123,13 @@ def encoded(value: str) -> str:
 
 
 def decoded(value: str) -> str | None:
-    """What a header's value stands for; None for one that stands for nothing."""
+    """What a header's value stands for; None for one that stands for nothing.
+
+    Beyond ASCII it stands for nothing: some read Latin-1 there, some UTF-8.
+    """
     found = _SENTINEL.fullmatch(value)
     if found is None:
-        return value
+        return value if _ALLOWED.fullmatch(value) else None
     try:
         plain = base64.b64decode(found[1], validate=True)
         return plain.decode() if base64.b64encode(plain).decode() == found[1] else None
@@ -135,6 +138,7 @@ def decoded(value: str) -> str | None:
 
 
 _SAFE = re.compile(r"[\x20-\x7e]*")
+_ALLOWED = re.compile(r"[\t\x20-\x7e]*")
 _SENTINEL = re.compile(r"=\?base64\?(.*)\?=")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TYPES = ("string", "integer", "boolean")

@@ -61,9 +61,10 @@ def test_what_a_header_could_change_or_mistake_is_written_in_base64(text: str) -
 
 
 @pytest.mark.parametrize(
-    "header", ["=?base64?YQ?=", "=?base64?Y R==?=", "=?base64?YR==?=", "=?base64?/w==?=", "=?base64?*?="]
+    "header",
+    ["=?base64?YQ?=", "=?base64?Y R==?=", "=?base64?YR==?=", "=?base64?/w==?=", "=?base64?*?=", "ü", "a\xa0", "\x7f"],
 )
-def test_what_is_not_the_one_base64_of_a_text_stands_for_nothing(header: str) -> None:
+def test_what_is_not_plain_ascii_or_the_one_base64_of_a_text_stands_for_nothing(header: str) -> None:
     assert decoded(header) is None
 
 

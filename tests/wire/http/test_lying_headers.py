@@ -108,12 +108,16 @@ def test_a_header_may_say_the_truth_in_base64(relay: Listener, upstream: Upstrea
     assert upstream.asked("größe")[-1].header("mcp-name") == sentinel("größe")
 
 
-def test_a_name_in_plain_utf_8_is_not_that_name(relay: Listener, upstream: Upstream) -> None:
-    message = stateless(call("größe", {}))
+@pytest.mark.parametrize(("tool", "said"), [("größe", "größe"), ("grÃ¶Ã\x9fe", "größe"), ("größe", b"gr\xf6\xdfe")])
+def test_a_name_beyond_ascii_is_not_believed_in_plain_bytes(
+    relay: Listener, upstream: Upstream, tool: str, said: str | bytes
+) -> None:
+    """Whoever reads Latin-1 there and whoever reads UTF-8 find two names."""
+    plain = (said if isinstance(said, bytes) else said.encode()).decode("latin-1")
     with Wire(relay.url) as wire:
-        wire.ask(message, VERSION, METHOD, "Mcp-Name: größe".encode().decode("latin-1"))
+        wire.ask(stateless(call(tool, {})), VERSION, METHOD, f"Mcp-Name: {plain}")
         assert wire.answer().code == -32020
-    assert upstream.asked("größe") == []
+    assert upstream.calls == []
 
 
 def test_a_list_of_tools_in_the_headers_does_not_hide_a_call(relay: Listener, upstream: Upstream) -> None:
@@ -169,6 +173,7 @@ LYING: dict[str, tuple[str, ...]] = {
     "another number": ("Mcp-Param-Amount: 4", TRUTH[1]),
     "another text": (TRUTH[0], "Mcp-Param-Region: eu"),
     "the text in plain UTF-8": (TRUTH[0], "Mcp-Param-Region: " + "Zürich".encode().decode("latin-1")),
+    "the text in plain Latin-1": (TRUTH[0], "Mcp-Param-Region: Zürich"),
     "no Base64": (TRUTH[0], "Mcp-Param-Region: =?base64?Z?="),
     "one is missing": TRUTH[:1],
     "none is there": (),
