@@ -72,7 +72,9 @@ def check(message: Request | Notification, headers: Mapping[str, str | None]) ->
     for key, shown, value in ((METHOD, "Mcp-Method", message.method), (NAME, "Mcp-Name", _name(message))):
         said = headers[key]
         missing = said is None and stateless and value is not None and isinstance(message, Request)
-        if missing or (said is not None and value is not None and decoded(said) != value):
+        # A name may be in Base64, a method may not: whoever looks for `tools/call` there does not decode it.
+        lies = said is not None and value is not None and (decoded(said) if key == NAME else said) != value
+        if missing or lies:
             raise _mismatch(message, shown, "the method" if key == METHOD else f"params.{_NAMING[message.method]}")
 
 

@@ -43,6 +43,7 @@ LIES: dict[str, tuple[str, ...]] = {
     "another tool": (VERSION, METHOD, "Mcp-Name: shown"),
     "another case of the tool": (VERSION, METHOD, "Mcp-Name: Careful"),
     "another tool in Base64": (VERSION, METHOD, f"Mcp-Name: {sentinel('shown')}"),
+    "the method in Base64": (VERSION, f"Mcp-Method: {sentinel('tools/call')}", NAME),
     "another method in Base64": (VERSION, f"Mcp-Method: {sentinel('ping')}", NAME),
     "no Base64": (VERSION, METHOD, "Mcp-Name: =?base64?careful?="),
     "Base64 with something behind": (VERSION, METHOD, f"Mcp-Name: {sentinel('careful')[:-2]}=?="),
