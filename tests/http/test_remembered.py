@@ -254,6 +254,31 @@ def test_what_only_looks_like_a_length_is_none(decoy: str, lines: str) -> None:
     assert [outcome[0][-1] for outcome in found[::2]] == bodies
 
 
+def test_a_known_head_admits_nothing_to_a_server_that_stops() -> None:
+    message = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
+    asked: list[str] = []
+
+    def admit(method: str, target: str, headers: Headers) -> Response | None:
+        asked.append(method)
+        return Response(503) if server.stopping else None
+
+    with a_loop() as loop:
+        server = HttpServer(lambda request, exchange: exchange.send(Response(200)), LIMITS, admit, servers.report)
+        pipe, connection = Pipe(), servers._Connection(server, loop)
+        with closing(pipe.sock):
+            connection.connection_made(pipe)
+            for _ in range(3):
+                connection.data_received(message)
+            assert asked == ["POST"]
+            # A part of the next one has come, so the connection is not idle.
+            connection.data_received(message[:10])
+            server.stop_accepting()
+            connection.data_received(message[10:])
+            assert asked == ["POST", "POST"]
+            assert [line for line in pipe.written.split(b"\r\n") if b"HTTP" in line][-1].split()[1] == b"503"
+            connection.connection_lost(None)
+
+
 # Answers.
 
 
