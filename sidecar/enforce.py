@@ -346,7 +346,7 @@ class Gate:
             return
         violations, left = _counted(decision, claim.totals)
         self._tell(trial, self._permission(trial, answer, violations), left)
-        self._forward(trial, claim.entries, tuple([refunds.get(item.counter, "on_error") for item in decision.reserve]))
+        self._forward(trial, claim.entries, tuple([refunds.get(item.counter, "not_run") for item in decision.reserve]))
 
     def _permission(self, trial: Trial, answer: Answer, violations: tuple[Violation, ...]) -> Ruling:
         """The ruling that a call may pass: the same one for the same answer, if nothing was added to its violations."""

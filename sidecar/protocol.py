@@ -39,6 +39,11 @@ DECISION_META: Final = "intercept/decision"
 SERVER_GONE: Final = -32000
 """Code of the error that answers what was outstanding when the server ended (implementation-defined range)."""
 
+SAYING_NOT_RUN: Final = frozenset({-32700, -32601, -32020, -32021, -32022})
+"""Codes of errors that a server answers before anything ran: not readable, no such method, headers that say something
+else, a capability or a revision that is missing. Not -32602: SDKs answer it after the tool, for an output that does
+not fit its schema."""
+
 METHODS: Final = frozenset(
     {
         "initialize", "ping", "server/discover", "completion/complete", "logging/setLevel",
@@ -86,8 +91,10 @@ class Outcome(enum.Enum):
     SUCCEEDED = "success"
     FAILED = "failure"
     """A result with `isError: true`: it may have run."""
+    NOT_RUN = "not_run"
+    """It certainly did not run: it never arrived, or the answer says so."""
     ERROR = "error"
-    """A JSON-RPC error, or a result that asks for more input before it runs: it did not run."""
+    """Any other JSON-RPC error: SDKs answer an exception with one, after whatever the tool did before it."""
     UNKNOWN = "unknown"
     """Cancelled, timed out, connection lost: it may have run."""
 
@@ -148,12 +155,13 @@ def approval_required(call: ToolCall, text: str, decision: dict[str, Any]) -> by
 def outcome(reply: Response) -> Outcome:
     """What the server's answer says about a call."""
     if reply.error is not None:
-        return Outcome.ERROR
+        code = reply.error.get("code")
+        return Outcome.NOT_RUN if type(code) is int and code in SAYING_NOT_RUN else Outcome.ERROR
     answer = reply.result
     if type(answer) is not dict:
         return Outcome.SUCCEEDED
     if answer.get("resultType") == "input_required":
-        return Outcome.ERROR
+        return Outcome.NOT_RUN
     return Outcome.FAILED if answer.get("isError") is True else Outcome.SUCCEEDED
 
 

@@ -243,7 +243,7 @@ class Session:
         """No answer will come to a request: settle it, by `outcome` where the server got it."""
         if isinstance(pending, Call):
             if pending.forward is not None:
-                self._gate.settle(pending.forward, Outcome.ERROR if is_here(pending) else outcome)
+                self._gate.settle(pending.forward, Outcome.NOT_RUN if is_here(pending) else outcome)
             elif pending.trial is not None:
                 pending.trial.drop()
 

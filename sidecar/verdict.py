@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
 import msgspec
@@ -12,12 +12,20 @@ from sidecar.ledger.values import Entry
 from sidecar.policy.bundle import Bundle
 from sidecar.protocol import Outcome, ToolCall
 
+GIVES_BACK: Final[Mapping[str, tuple[Outcome, ...]]] = {
+    "not_run": (Outcome.NOT_RUN,),
+    "on_error": (Outcome.NOT_RUN, Outcome.ERROR),
+    "on_failure": (Outcome.NOT_RUN, Outcome.ERROR, Outcome.FAILED),
+    "never": (),
+}
+"""For each `refund` of a rule the outcomes that give back what a call took."""
+
 
 class Forward(msgspec.Struct, frozen=True):
     """Send the call on. Whoever sends it tells `Gate.settle` how it ended.
 
-    `refunds` says for each entry of the claim when it is given back: `on_error`, `on_failure`, `never`. `since` is when
-    it may leave, by the performance counter.
+    `refunds` says for each entry of the claim when it is given back, in the words of `GIVES_BACK`. `since` is when it
+    may leave, by the performance counter.
     """
 
     call: ToolCall
@@ -29,11 +37,8 @@ class Forward(msgspec.Struct, frozen=True):
         """What a call that ended so gives back."""
         if outcome is Outcome.SUCCEEDED:
             return ()  # no rule gives back what ran well
-        return tuple(
-            entry
-            for entry, refund in zip(self.entries, self.refunds, strict=True)
-            if outcome.value == refund.removeprefix("on_") or (outcome is Outcome.ERROR and refund == "on_failure")
-        )
+        refunds = zip(self.entries, self.refunds, strict=True)
+        return tuple(entry for entry, refund in refunds if outcome in GIVES_BACK[refund])
 
 
 class Reply(msgspec.Struct, frozen=True):

@@ -106,7 +106,7 @@ class Passage:
             try:
                 self._way.reserve()
             except SidecarError as problem:
-                send_error(self._exchange, self._tracked.session, post, str(problem), Outcome.ERROR)
+                send_error(self._exchange, self._tracked.session, post, str(problem), Outcome.NOT_RUN)
                 self._end()
                 return
             self._reserved = True
@@ -128,7 +128,7 @@ class Passage:
     def _unasked(self, problem: Unreachable | Lost) -> None:
         self._asking = None
         self._opened(None)
-        text, outcome = (GONE, Outcome.ERROR) if isinstance(problem, Unreachable) else (LOST, Outcome.UNKNOWN)
+        text, outcome = (GONE, Outcome.NOT_RUN) if isinstance(problem, Unreachable) else (LOST, Outcome.UNKNOWN)
         send_error(self._exchange, self._tracked.session, self._post, text, outcome)
         self._end()
 

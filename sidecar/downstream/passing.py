@@ -30,7 +30,7 @@ from sidecar.pending import Route
 from sidecar.principal import Principal, key_of
 from sidecar.protocol import SERVER_GONE, Outcome
 from sidecar.session import Session
-from sidecar.upstream.remote import GONE, LOST, MAX_REFUSAL, NOT_RUN, Remote, media_type, redirected
+from sidecar.upstream.remote import GONE, LOST, MAX_REFUSAL, Remote, media_type, redirected, without_answer
 
 OpenSession: TypeAlias = Callable[["Tracked", Principal | None, str], Session]
 """Makes the session of a tracked client: with its caller, and the revision where it is known."""
@@ -87,7 +87,7 @@ class Passing:
         kind = answer.headers.once(media_type)
         status = answer.status
         if (text := redirected(status)) is not None:
-            send_error(exchange, session, post, text, Outcome.ERROR)
+            send_error(exchange, session, post, text, without_answer(status))
         elif status >= 400:
             return self._pass_refusal(answer, post, session, exchange)
         elif not post.requests:
@@ -175,7 +175,7 @@ class Passing:
         except Lost:
             body = b""
         message = await _shown(session, body, media_type(answer.headers)) if isinstance(body, bytes) else None
-        unanswered(session, post, GONE, Outcome.ERROR if answer.status in NOT_RUN else Outcome.UNKNOWN)
+        unanswered(session, post, GONE, without_answer(answer.status))
         types = answer.headers.all("content-type")[:1] if message else []
         headers = (*(("content-type", type_) for type_ in types), *self._back(answer))
         exchange.send(Response(answer.status, headers, message or b""))

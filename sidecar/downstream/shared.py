@@ -125,7 +125,7 @@ class Shared:
         try:
             link = await self._ready()
         except SidecarError as problem:
-            unanswered = session.unanswered(post.requests[0], str(problem), outcome=Outcome.ERROR)
+            unanswered = session.unanswered(post.requests[0], str(problem), outcome=Outcome.NOT_RUN)
             assert unanswered is not None  # it was sent on just now
             exchange.send(Response(200, (("content-type", JSON),), unanswered[1]))
             return

@@ -61,7 +61,7 @@ class Reads:
 class Terms:
     """What the sidecar itself needs to know of a policy; everything comes out of the bundle.
 
-    `refunds` says for each counter when what a call took is given back: `on_error`, `on_failure` or `never`;
+    `refunds` says for each counter when what a call took is given back: `not_run`, `on_error`, `on_failure`, `never`;
     `monitored` are the counters of rules that only report; `scopes` are all that its counters have;
     `hidden` are the names and patterns that no list may show.
     """

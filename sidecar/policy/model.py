@@ -24,8 +24,8 @@ Action: TypeAlias = Literal["evaluate", "allow", "deny", "require_approval"]
 ACTIONS: Final[tuple[Action, ...]] = ("evaluate", "allow", "deny", "require_approval")
 Scope: TypeAlias = Literal["global", "session", "principal"]
 SCOPES: Final[tuple[Scope, ...]] = ("global", "session", "principal")
-Refund: TypeAlias = Literal["on_error", "on_failure", "never"]
-REFUNDS: Final[tuple[Refund, ...]] = ("on_error", "on_failure", "never")
+Refund: TypeAlias = Literal["not_run", "on_error", "on_failure", "never"]
+REFUNDS: Final[tuple[Refund, ...]] = ("not_run", "on_error", "on_failure", "never")
 NAMED_WINDOWS: Final[Mapping[str, int]] = {"minute": 60, "hour": 3600, "day": 86400}
 """Length of each named window in seconds."""
 

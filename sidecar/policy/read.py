@@ -166,7 +166,7 @@ class _Reader:
             else None,
             state=self.state(members["state"], f"{where}.state") if "state" in keys else None,
             approval=self.approval(mapping, where) if action == "require_approval" else None,
-            refund=self.choice(members.get("refund"), f"{where}.refund", REFUNDS) or "on_error",
+            refund=self.choice(members.get("refund"), f"{where}.refund", REFUNDS) or "not_run",
             monitor=self.choice(members.get("mode"), f"{where}.mode", MODES) == "monitor",
             reason=reason,
             place=mapping.place,

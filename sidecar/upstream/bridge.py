@@ -23,7 +23,7 @@ from sidecar.protocol import Outcome
 from sidecar.upstream import listing
 from sidecar.upstream.link import Full, Received, Unanswered
 from sidecar.upstream.listing import response
-from sidecar.upstream.remote import GONE, LOST, MAX_REFUSAL, NOT_RUN, Remote, media_type, redirected
+from sidecar.upstream.remote import GONE, LOST, MAX_REFUSAL, Remote, media_type, redirected, without_answer
 
 MAX_UNDER_WAY: Final = 256
 """Messages on their way to the server before nothing more is read from the client."""
@@ -124,7 +124,7 @@ class HttpLink:
                 await asyncio.wait([before])
             await self._ask(request, retry=self._stateless and request.method == protocol.TOOLS_CALL)
         except Unreachable:
-            self._unanswered(request.id, GONE, Outcome.ERROR)
+            self._unanswered(request.id, GONE, Outcome.NOT_RUN)
         except (Lost, ValueError):
             self._unanswered(request.id, LOST, Outcome.UNKNOWN)
         finally:
@@ -161,7 +161,7 @@ class HttpLink:
         body = await answer.read(MAX_REFUSAL)
         if isinstance(body, bytes) and _answers(body, request.id):
             await self._take(body)
-        outcome = Outcome.ERROR if answer.status in NOT_RUN else Outcome.UNKNOWN
+        outcome = without_answer(answer.status)
         text = f"the MCP server answered status {answer.status}"
         if answer.status == 401:
             text += ": it wants credentials, give them with --header"

@@ -20,7 +20,7 @@ from sidecar.http.values import EVENTS, JSON
 from sidecar.jsonrpc import Batch, Message, Request
 from sidecar.protocol import Outcome
 from sidecar.upstream.link import Full, Received, Unanswered
-from sidecar.upstream.remote import GONE, LOST, NOT_RUN, Remote, media_type, redirected
+from sidecar.upstream.remote import GONE, LOST, Remote, media_type, redirected, without_answer
 
 CONNECT: Final = 10.0
 """Seconds within which the server has to name the address."""
@@ -122,9 +122,9 @@ class SseLink:
                 answer.abort()
                 if answer.status >= 300:
                     text = redirected(answer.status) or f"the MCP server answered status {answer.status}"
-                    outcome = Outcome.ERROR if answer.status in NOT_RUN else Outcome.UNKNOWN
+                    outcome = without_answer(answer.status)
             except Unreachable:
-                text, outcome = GONE, Outcome.ERROR
+                text, outcome = GONE, Outcome.NOT_RUN
             except ConnectionError:
                 text = LOST
             if text is not None and isinstance(message, Request):

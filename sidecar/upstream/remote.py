@@ -13,11 +13,13 @@ from sidecar.http.client import OURS, Answer, Asking, HttpClient, RequestStart
 from sidecar.http.origin import Origin, parse
 from sidecar.http.sse import Event, EventReader
 from sidecar.http.values import Headers, field_lines
+from sidecar.protocol import Outcome
 
 MAX_REFUSAL: Final = 64 << 10
 """Bytes of an answer with an error status that are looked at."""
-NOT_RUN: Final = (400, 401, 403, 404, 405, 406, 413, 415, 429, *range(300, 400))
-"""Statuses by which a server says that it did not even begin with a message."""
+_NOT_RUN: Final = (301, 302, 307, 308, 401, 403, 404, 405, 406, 413, 415, 429)
+"""Statuses by which a server says that it did not even begin with a message. Not 400: SDKs answer it with -32602, which
+may come after the tool."""
 
 TURN: Final = 16
 """Events of one stream before others have a turn: a server that says much at once must not hold them up."""
@@ -83,6 +85,11 @@ class Remote:
 def media_type(headers: Headers) -> str:
     """The media type of a body, without parameters; empty where none is said."""
     return (headers.all("content-type") or [""])[0].partition(";")[0].strip().lower()
+
+
+def without_answer(status: int) -> Outcome:
+    """How a request ended that the server answered with this status and no message."""
+    return Outcome.NOT_RUN if status in _NOT_RUN else Outcome.UNKNOWN
 
 
 def redirected(status: int) -> str | None:

@@ -1,9 +1,9 @@
 """A tiny MCP server over stdio for the conformance cases; it needs nothing but Python's standard library.
 
 `--log FILE` gets the text of every `tools/call` as it was received, before it is answered. `--tools FILE` holds a JSON
-list of the names that `tools/list` shows. A call is answered with its arguments as text; with a JSON-RPC error when
-they hold `"__stub": "error"` or the tool's name begins with `stub_error`; with `isError: true` for `"iserror"` and
-`stub_iserror`.
+list of the names that `tools/list` shows. A call is answered with its arguments as text; with a JSON-RPC error that
+says that nothing ran when they hold `"__stub": "error"` or the tool's name begins with `stub_error`, with one that does
+not for `"late"`; with `isError: true` for `"iserror"` and `stub_iserror`.
 """
 
 import json
@@ -20,7 +20,9 @@ def answer_call(params: dict[str, Any]) -> dict[str, Any]:
     arguments, name = params.get("arguments"), params["name"]
     wanted = arguments.get("__stub") if isinstance(arguments, dict) else None
     if wanted == "error" or name.startswith("stub_error"):
-        return {"error": {"code": -32000, "message": "stub error"}}
+        return {"error": {"code": -32601, "message": "stub error"}}
+    if wanted == "late":
+        return {"error": {"code": -32603, "message": "stub error"}}
     failed = wanted == "iserror" or name.startswith("stub_iserror")
     text = "stub failure" if failed else json.dumps(arguments)
     return {"result": {"content": [{"type": "text", "text": text}], "isError": failed}}

@@ -280,7 +280,7 @@ def test_a_server_that_does_not_start_is_an_error_for_each_who_waits() -> None:
         world.shared = Shared(fails, world.sessions, world.sessions.events.append, "stub")
         client = await world.ask("mine", "tools/call", name="quick")
         assert (client.json["id"], client.json["error"]["message"]) == ("mine", "no such command")
-        assert world.sessions.gate.settled == [("mine", Outcome.ERROR)]
+        assert world.sessions.gate.settled == [("mine", Outcome.NOT_RUN)]
         await world.end()
 
     run(inside())

@@ -24,6 +24,7 @@ from tests.engine import bundle_of, tool_call
 BUNDLE = bundle_of("""
 tools:
   t: {rules: [{name: per day, rate_limit: 3/day}]}
+  trusted: {rules: [{rate_limit: 3/day, refund: on_error}]}
   failing: {rules: [{rate_limit: 3/day, refund: on_failure}]}
   never: {rules: [{rate_limit: 3/day, refund: never}]}
 """)

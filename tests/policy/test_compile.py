@@ -288,7 +288,7 @@ tools:
     assert [rule["limit"] for rule in said] == [hourly, spent, counted, watched]
     assert [rule.get("increment") for rule in said] == [1, None, Decimal("0.5"), 1]
     assert [rule.get("amount") for rule in said] == [None, "args.o.a", None, None]
-    assert [rule["refund"] for rule in said] == ["on_failure", "on_error", "on_error", "never"]
+    assert [rule["refund"] for rule in said] == ["on_failure", "not_run", "not_run", "never"]
     assert [rule["monitor"] for rule in said] == [False, False, False, True]
     assert [rule["kind"] for rule in said] == ["rate_limit", "spend_limit", "rule", "rule"]
     assert [rule["reason"] for rule in said[1:]] == ["no money", 'Denied by rule "c"', 'Denied by rule "d"']

@@ -237,10 +237,10 @@ def test_a_tool_that_is_called_global_has_counters_of_its_own(entry: str, counte
     assert made.counters == counters
 
 
-@pytest.mark.parametrize("refund", ["on_error", "on_failure", "never"])
+@pytest.mark.parametrize("refund", ["not_run", "on_error", "on_failure", "never"])
 def test_a_rule_with_a_limit_says_when_it_gives_back(refund: str) -> None:
     assert rule(f"{{rate_limit: 1/day, refund: {refund}}}").refund == refund
-    assert rule("{rate_limit: 1/day}").refund == "on_error"
+    assert rule("{rate_limit: 1/day}").refund == "not_run"
 
 
 # What is refused.

@@ -128,6 +128,14 @@ def test_a_denial_is_a_tool_result_that_a_model_can_read(stateless: bool) -> Non
     assert reply == {"jsonrpc": "2.0", "id": "a", "result": expected}
 
 
+NOTHING_RAN = (-32700, -32601, -32020, -32021, -32022)
+MAY_HAVE_RUN: list[dict[str, Any]] = [
+    *({"code": code, "message": "x"} for code in (-32000, -32600, -32602, -32603, -32019, -32023, -32042, 0, 32601)),
+    *({"code": code, "message": "x"} for code in (-32601.0, "-32601", None, True, [-32601])),
+    {},
+]
+
+
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
@@ -138,8 +146,9 @@ def test_a_denial_is_a_tool_result_that_a_model_can_read(stateless: bool) -> Non
         (response(result=None), Outcome.SUCCEEDED),
         (response(result={"resultType": "complete"}), Outcome.SUCCEEDED),
         (response(result={"isError": True}), Outcome.FAILED),
-        (response(result={"resultType": "input_required"}), Outcome.ERROR),
-        (response(error={"code": -32000, "message": "x"}), Outcome.ERROR),
+        (response(result={"resultType": "input_required"}), Outcome.NOT_RUN),
+        *((response(error={"code": code, "message": "x"}), Outcome.NOT_RUN) for code in NOTHING_RAN),
+        *((response(error=error), Outcome.ERROR) for error in MAY_HAVE_RUN),
     ],
 )
 def test_an_answer_says_how_the_call_ended(reply: Response, expected: Outcome) -> None:

@@ -207,7 +207,7 @@ def test_a_cancel_holds_back_a_call_that_was_allowed_and_waits_for_its_batch() -
     world = batching()
     way = posted(world, call(1, "quick"), call(2))
     assert posted(world, cancel(1)).words == ["nothing"]
-    assert world.gate.settled == [(1, Outcome.ERROR)]
+    assert world.gate.settled == [(1, Outcome.NOT_RUN)]
     world.gate.allow()
     assert way.words == ["to_server"]
     assert [message["id"] for message in json.loads(world.server[0])] == [2]
@@ -226,7 +226,7 @@ def test_a_batch_that_was_not_sent_when_the_server_ended_is_answered_and_never_s
     world.session.server_ended()
     assert way.words == ["to_client"]
     assert {answer["id"] for answer in way.answers[0]} == {1, 2, 50}
-    assert world.gate.settled == [(1, Outcome.ERROR)]
+    assert world.gate.settled == [(1, Outcome.NOT_RUN)]
     assert world.server == []
 
 
@@ -292,7 +292,7 @@ def test_a_request_of_the_server_that_is_replayed_is_shown_again_and_answered_on
 # No answer, and the end.
 
 
-@pytest.mark.parametrize("outcome", [Outcome.ERROR, Outcome.UNKNOWN])
+@pytest.mark.parametrize("outcome", [Outcome.NOT_RUN, Outcome.UNKNOWN])
 def test_a_request_without_an_answer_is_settled_and_answered_once(outcome: Outcome) -> None:
     world = World()
     way = posted(world, call(1, "quick"))
@@ -306,7 +306,7 @@ def test_a_request_without_an_answer_is_settled_and_answered_once(outcome: Outco
 def test_a_call_that_is_judged_cannot_be_left_without_an_answer() -> None:
     world = World()
     way = posted(world, call(1))
-    world.session.no_answer(1, "gone", Outcome.ERROR)
+    world.session.no_answer(1, "gone", Outcome.NOT_RUN)
     world.gate.allow()
     assert way.words == ["to_server"]
 
@@ -320,7 +320,7 @@ def test_a_session_that_is_closed_settles_everything_and_has_a_word_for_whoever_
     )
     world.session.close()
     assert (judged.words, sent.words, batch.words) == (["nothing"], ["to_server"], ["nothing"])
-    assert world.gate.settled == [(2, Outcome.UNKNOWN), (3, Outcome.ERROR)]
+    assert world.gate.settled == [(2, Outcome.UNKNOWN), (3, Outcome.NOT_RUN)]
     assert all(trial.dropped for trial in world.gate.trials)
 
 

@@ -4,11 +4,11 @@
 `--list FILE` is given, the result in that file is, as it stands then. `--announce` says that the list may change. What
 a tool call answers depends on its arguments:
 
-    {"stub": "error"}     a JSON-RPC error               {"stub": "slow", "until": FILE}   once the file exists
+    {"stub": "error"}     an error: nothing ran          {"stub": "slow", "until": FILE}   once the file exists
+    {"stub": "late"}      an error that may come late    {"stub": "mute"}                  nothing
     {"stub": "failure"}   a result with isError: true    {"stub": "die"}                   nothing: it ends, status 7
     {"stub": "input"}     resultType: input_required     {"stub": "say", "line": TEXT}     TEXT, as it stands
-    {"stub": "big", "bytes": N}  a text of N bytes       {"stub": "mute"}                  nothing
-    anything else         the arguments as text
+    {"stub": "big", "bytes": N}  a text of N bytes       anything else                     the arguments as text
 """
 
 import json
@@ -40,7 +40,9 @@ def answer_call(message: dict[str, Any]) -> None:
     reply: dict[str, Any] = {"jsonrpc": "2.0", "id": message.get("id")}
     match arguments.get("stub"):
         case "error":
-            reply["error"] = {"code": -32000, "message": "stub error"}
+            reply["error"] = {"code": -32601, "message": "stub error"}
+        case "late":
+            reply["error"] = {"code": -32603, "message": "stub error"}
         case "failure":
             reply["result"] = text_result("stub failure", failed=True)
         case "input":

@@ -66,8 +66,9 @@ def test_messages_are_posted_where_the_server_said_in_their_order_a_batch_one_by
 @pytest.mark.parametrize(
     ("answer", "outcome"),
     [
-        (FakeAnswer(400), Outcome.ERROR), (FakeAnswer(302), Outcome.ERROR), (FakeAnswer(500), Outcome.UNKNOWN),
-        (Unreachable("x"), Outcome.ERROR), (Lost("x"), Outcome.UNKNOWN),
+        (FakeAnswer(404), Outcome.NOT_RUN), (FakeAnswer(400), Outcome.UNKNOWN), (FakeAnswer(302), Outcome.NOT_RUN),
+        (FakeAnswer(303), Outcome.UNKNOWN), (FakeAnswer(500), Outcome.UNKNOWN),
+        (Unreachable("x"), Outcome.NOT_RUN), (Lost("x"), Outcome.UNKNOWN),
     ],
 )  # fmt: skip
 def test_a_request_that_did_not_arrive_is_told_each_of_a_batch_too(

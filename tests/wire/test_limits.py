@@ -103,14 +103,16 @@ def test_what_was_taken_stands_when_the_client_cancels_a_forwarded_call(tmp_path
 
 GIVEN_BACK: dict[str, set[str]] = {
     "": {"error", "input"},
-    ", refund: on_failure": {"error", "input", "failure"},
+    ", refund: not_run": {"error", "input"},
+    ", refund: on_error": {"error", "input", "late"},
+    ", refund: on_failure": {"error", "input", "late", "failure"},
     ", refund: never": set(),
 }
 
 
 @pytest.mark.parametrize("refund", GIVEN_BACK)
 def test_what_a_call_took_is_given_back_as_its_rule_says(tmp_path: Path, refund: str) -> None:
-    tools = ("error", "input", "failure", "success")
+    tools = ("error", "input", "late", "failure", "success")
     policy = "".join(f"  {tool}: {{rules: [{{rate_limit: 1/day{refund}}}]}}\n" for tool in tools)
     with Sidecar(tmp_path, f"tools:\n{policy}") as sidecar:
         for tool in tools:

@@ -154,17 +154,17 @@ def test_what_a_call_took_is_given_back_once_and_only_where_it_surely_did_not_ru
     upstream: Upstream, tmp_path: Path
 ) -> None:
     def twice(asked: Asked, connection: socket.socket) -> None:
-        failed = {"jsonrpc": "2.0", "id": asked.id, "error": {"code": -32000, "message": "no"}}
+        failed = {"jsonrpc": "2.0", "id": asked.id, "error": {"code": -32601, "message": "no"}}
         connection.sendall(stream(event(failed, "e1"), event(failed, "e2"), event(failed, "e3")))
 
     def again(asked: Asked, connection: socket.socket) -> None:
-        failed = {"jsonrpc": "2.0", "id": 1, "error": {"code": -32000, "message": "no"}}
+        failed = {"jsonrpc": "2.0", "id": 1, "error": {"code": -32601, "message": "no"}}
         connection.sendall(stream(*[event(failed, f"e{number}") for number in range(5)]))
 
     def hang(asked: Asked, connection: socket.socket) -> None:
         connection.recv(1)
 
-    failed = json.dumps({"jsonrpc": "2.0", "id": 1, "error": {"code": -32000, "message": "no"}}).encode()
+    failed = json.dumps({"jsonrpc": "2.0", "id": 1, "error": {"code": -32601, "message": "no"}}).encode()
     upstream.says |= {
         "error": raw(http(200, failed)), "twice": twice, "GET": again, "lost": raw(b""), "left": hang,
         "redirected": raw(http(307, b"", "Location: /x")),
