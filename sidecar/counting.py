@@ -5,15 +5,21 @@ At once where the store allows it, else by waiting. What could not be given back
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from sidecar.caller import Caller
 from sidecar.decision import Reserve
 from sidecar.errors import StoreUnavailable
 from sidecar.events import Emit, StoreFailed
+from sidecar.ledger import names
 from sidecar.ledger.values import Amount, Counter, Entry, Ledger, Reservation, Taken
 from sidecar.policy.bundle import Bundle, CounterRead
 from sidecar.tasks import Group
+
+HELD_UP: Final = 0.25
+"""Seconds that an answer may wait for what its call gives back."""
 
 
 class Counting:
@@ -22,6 +28,7 @@ class Counting:
     def __init__(self, server: str, ledger: Ledger, emit: Emit) -> None:
         self.work = Group()
         self._server = server
+        self._names = names.of_server(server)
         self._ledger = ledger
         self._emit = emit
 
@@ -69,7 +76,7 @@ class Counting:
         return {item.name: total for item, total in zip(reads, totals, strict=True)}
 
     def give_back(self, entries: tuple[Entry, ...], done: Callable[[], None] = lambda: None) -> None:
-        """Undo what a call took, then call `done`."""
+        """Undo what a call took, then call `done`; a store that takes long holds it up for `HELD_UP` at most."""
         try:
             waits = bool(entries) and not self._ledger.give_back_at_once(entries)
         except StoreUnavailable as error:
@@ -91,14 +98,19 @@ class Counting:
         done(place, taken)
 
     async def _give_back(self, entries: tuple[Entry, ...], done: Callable[[], None]) -> None:
+        undoing = asyncio.ensure_future(self._undo(entries))
+        await asyncio.wait([undoing], timeout=HELD_UP)
+        done()
+        await undoing
+
+    async def _undo(self, entries: tuple[Entry, ...]) -> None:
         try:
             await self._ledger.give_back(entries)
         except StoreUnavailable as error:
             self._lost(error)
-        done()
 
     def _lost(self, error: StoreUnavailable) -> None:
         self._emit(StoreFailed(self._server, f"a reservation could not be given back: {error}"))
 
     def _key(self, counter: str) -> str:
-        return f"{self._server}/{counter}"
+        return self._names + counter

@@ -7,6 +7,7 @@ the operator and recorded: monitor mode, and a store that may fail open.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -45,6 +46,8 @@ NAMED_FROM_OUTSIDE: Final = frozenset({"default_deny", "hidden", "invalid_amount
 """Kinds of refusal whose message the engine makes of a name: the tool's, as the client wrote it, or the rule's."""
 MAX_ATTEMPTS: Final = 5
 """How often a call is judged anew because another policy came into force meanwhile."""
+FINISH: Final = 2.0
+"""Seconds that the end waits for the engine and the store together."""
 MAX_FORMS: Final = 1_000
 """Tools whose questions are kept half written; a client may name any number."""
 
@@ -163,13 +166,15 @@ class Gate:
                 self._counting.give_back(verdict.entries)
 
     async def finish(self) -> None:
-        """Wait until everything that is under way is done."""
-        while self._is_due or self._lists or self._counting.work or self._asked:
-            self.conclude()
-            await self._lists.wait()
-            await self._counting.work.wait()
-            if self._asked:
-                await self._all_answered.wait()
+        """Wait until everything that is under way is done, for `FINISH` at most: each part has a bound of its own."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FINISH):
+                while self._is_due or self._lists or self._counting.work or self._asked:
+                    self.conclude()
+                    await self._lists.wait()
+                    await self._counting.work.wait()
+                    if self._asked:
+                        await self._all_answered.wait()
 
     async def _filter(
         self, tools: Sequence[str], caller: Caller, deliver: Callable[[frozenset[str] | None], None]

@@ -18,6 +18,7 @@ from sidecar.cli.options import Config, OpaBin
 from sidecar.decision import Decision, Visible, project, question, question_about_list
 from sidecar.engine import binary
 from sidecar.errors import InvalidMessage, StartError, StoreUnavailable, UsageError
+from sidecar.ledger.names import of_server
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Amount, Counter, Reservation, add
 from sidecar.load import find, load
@@ -123,7 +124,7 @@ class _Store:
     def totals(self, counters: Sequence[tuple[str, int, str]]) -> list[Amount | None]:
         """Where counters stand, each given by name, window in seconds and scope; None for a session's, which ends."""
         shared = [
-            Counter(f"{self._server}/{name}", "", window) for name, window, scope in counters if scope == "global"
+            Counter(of_server(self._server) + name, "", window) for name, window, scope in counters if scope == "global"
         ]
         found = iter(asyncio.run(self._look_up(tuple(shared))) if self._path and shared else [0] * len(shared))
         return [next(found) if scope == "global" else None for _, _, scope in counters]

@@ -1,8 +1,8 @@
 """The ledger in one SQLite file, shared by any number of processes on this machine.
 
-One transaction a claim, in WAL mode: what is committed survives the death of every process (`synchronous=NORMAL`
-leaves out the wait for the disk; after a power cut the last claims may be gone). Totals are decimal text, summed in
-Python: exact, whatever their size.
+One transaction a claim: what is committed survives the death of every process (`synchronous=NORMAL` leaves out the
+wait for the disk; after a power cut the last claims may be gone). Totals are decimal text, summed in Python: exact,
+whatever their size.
 
 Most claims are on one counter that nobody else has changed since we did. Those are one statement, which changes it on
 condition that it stands where we left it; where it does not, the claim looks, and begins anew.
@@ -12,13 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
 from sidecar.errors import StoreUnavailable
+from sidecar.ledger.file import Connection, Place, secure
+from sidecar.ledger.names import carried_over
+from sidecar.ledger.sweep import Sweep
 from sidecar.ledger.values import (
     Amount,
     Claim,
@@ -35,16 +39,19 @@ from sidecar.ledger.values import (
 )
 
 PATIENCE: Final = 2.0
-"""Seconds that a claim waits for other processes before the store counts as unavailable."""
+"""Seconds from the moment that something is asked for until the store counts as unavailable."""
 
-KEPT: Final = 2
-"""Windows that are kept behind the present one, so that a late refund still finds its own."""
+GRACE: Final = 0.5
+"""Seconds beyond that for a thread that the disk holds up."""
 
 MAX_LEFT: Final = 1_000
 """With so many counters that we remember where we left, all are forgotten."""
 
 SWEEP: Final = 600.0
-"""Seconds after which a claim removes the old windows of every counter: most holders, as sessions, never come back."""
+"""Seconds after which a claim looks for windows long gone: most holders, as sessions, never come back."""
+
+_LAYOUT: Final = 1
+"""What names of counters are like, kept as the file's `user_version`; 0 is from before servers' names were encoded."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS counters (
@@ -58,8 +65,7 @@ _STORE = (
     " ON CONFLICT (counter, holder, window, start) DO UPDATE SET total = excluded.total"
 )
 _CHANGE = "UPDATE counters SET total = ? WHERE counter = ? AND holder = ? AND window = ? AND start = ? AND total = ?"
-_FORGET_OLDER = "DELETE FROM counters WHERE counter = ? AND holder = ? AND window = ? AND start < ?"
-_FORGET_ALL_OLD = "DELETE FROM counters WHERE start + window * ? < ?"
+_CARRY_OVER = "INSERT OR IGNORE INTO counters SELECT ?, holder, window, start, total FROM counters WHERE counter = ?"
 
 _Result = TypeVar("_Result")
 _Key: TypeAlias = tuple[str, str, int, int]
@@ -68,26 +74,31 @@ _Claims: TypeAlias = tuple[list[Taken], dict[_Key, Amount]]
 
 
 class SqliteLedger:
-    """Counters in the file `path`; `clock` gives Unix seconds.
+    """Counters in the file `path`; `clock` gives Unix seconds, `monotonic` those that nobody sets.
 
     A claim is tried at once on the caller's thread; when another process holds the file, a thread of our own waits
     for it, so that nobody else does.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, path: Path, clock: Callable[[], float], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:  # fmt: skip
         self._clock = clock
+        self._monotonic = monotonic
         try:
+            secure(path)
             with ExitStack() as opened:
-                self._hasty = _Connection(path, patience=0.0)
+                self._hasty = Connection(path)
                 opened.callback(self._hasty.close)
-                self._patient = _Connection(path, patience=PATIENCE)
+                self._patient = Connection(path)
                 opened.callback(self._patient.close)
-                self._patient.run(lambda db: db.execute(_SCHEMA))
-                self._swept = clock()
-                self._patient.run(lambda db: _forget_all_old(db, self._swept))
+                self._patient.wait(PATIENCE)
+                self._sweep = self._patient.run(self._begin)
                 opened.pop_all()
-        except sqlite3.Error as error:
-            raise StoreUnavailable(f"cannot use {path} as the store of counters: {error}") from None
+        except (sqlite3.Error, OSError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise StoreUnavailable(f"cannot use {path} as the store of counters: {why}") from None
+        self._place = Place(path)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._left: dict[_Key, Amount] = {}
 
@@ -110,7 +121,11 @@ class SqliteLedger:
         return claimed
 
     async def totals(self, counters: tuple[Counter, ...]) -> tuple[Amount, ...]:
-        return await self._wait(lambda db: _totals(db, counters, self._clock()))
+        def look(db: sqlite3.Connection) -> tuple[Amount, ...]:
+            return _totals(db, counters, self._clock())
+
+        found = self._at_once(lambda: self._hasty.read(look))
+        return found if found is not None else await self._wait(look)
 
     def give_back_at_once(self, entries: tuple[Entry, ...]) -> bool:
         return self._at_once(lambda: self._hasty.run(lambda db: _give_back(db, entries))) is not None
@@ -119,16 +134,30 @@ class SqliteLedger:
         await self._wait(lambda db: _give_back(db, entries))
 
     async def close(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._patient.close)
-        self._thread.shutdown(wait=False)
+        with suppress(TimeoutError):  # a disk that holds up the thread holds up nobody else
+            async with asyncio.timeout(GRACE):
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._patient.close)
+        self._thread.shutdown(wait=False, cancel_futures=True)
         self._hasty.close()
 
+    def _begin(self, db: sqlite3.Connection) -> Sweep:
+        """Make the tables where there are none, bring names of counters up to date, and remove what is old."""
+        db.execute(_SCHEMA)
+        if db.execute("PRAGMA user_version").fetchone() == (0,):
+            for (old,) in db.execute("SELECT DISTINCT counter FROM counters").fetchall():
+                db.executemany(_CARRY_OVER, ((new, old) for new in carried_over(old)))
+            db.execute(f"PRAGMA user_version = {_LAYOUT}")
+        self._swept = self._monotonic()
+        sweep = Sweep(db, self._swept)
+        sweep.work(db, self._clock(), self._swept)
+        return sweep
+
     def _claim(self, db: sqlite3.Connection, wanted: Sequence[tuple[Reservation, ...]]) -> _Claims:
-        now = self._clock()
-        if now - self._swept >= SWEEP:
-            self._swept = now
-            _forget_all_old(db, now)
-        claimed, changed = _claim(wanted, now, lambda key: _total(db, key) or _begin(db, key))
+        now, monotonic = self._clock(), self._monotonic()
+        if monotonic - self._swept >= SWEEP:
+            self._swept = monotonic
+            self._sweep.work(db, now, monotonic)
+        claimed, changed = _claim(wanted, now, lambda key: _total(db, key))
         for key, total in changed.items():
             db.execute(_STORE, (*key, str(total)))
         return claimed, changed
@@ -136,7 +165,7 @@ class SqliteLedger:
     def _claim_unseen(self, wanted: Sequence[tuple[Reservation, ...]]) -> _Claims | None:
         """Claim on one counter, without a look at it, where it stands as we left it; None where that is not so."""
         now = self._clock()
-        if now - self._swept >= SWEEP:
+        if self._monotonic() - self._swept >= SWEEP:
             return None
         supposed: dict[_Key, Amount] = {}
 
@@ -157,19 +186,38 @@ class SqliteLedger:
 
     def _at_once(self, work: Callable[[], _Result]) -> _Result | None:
         try:
-            return work()
+            result = work()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 return None
             raise _unavailable(error) from None
         except sqlite3.Error as error:
             raise _unavailable(error) from None
+        # Afterwards: what was done in a file that had been removed before counts for nothing.
+        self._place.check()
+        return result
 
     async def _wait(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        deadline = time.monotonic() + PATIENCE
+
+        def run() -> _Result:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self._patient.wait(left)
+            result = self._patient.run(work)
+            self._place.check()
+            return result
+
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._patient.run, work)
+            async with asyncio.timeout(PATIENCE + GRACE):
+                return await asyncio.get_running_loop().run_in_executor(self._thread, run)
         except sqlite3.Error as error:
             raise _unavailable(error) from None
+        except TimeoutError:
+            raise StoreUnavailable(
+                f"the store of counters cannot be used: others held it up for {PATIENCE:g} s"
+            ) from None
 
 
 def _claim(wanted: Sequence[tuple[Reservation, ...]], now: float, look: Callable[[_Key], Amount]) -> _Claims:
@@ -216,10 +264,6 @@ def _key(entry: Entry) -> _Key:
     return taken.counter, taken.holder, taken.window, entry.start
 
 
-def _forget_all_old(db: sqlite3.Connection, now: float) -> None:
-    db.execute(_FORGET_ALL_OLD, (KEPT + 1, int(now)))
-
-
 def _totals(db: sqlite3.Connection, counters: tuple[Counter, ...], now: float) -> tuple[Amount, ...]:
     keys = ((one.counter, one.holder, one.window, window_start(now, one.window)) for one in counters)
     return tuple(_total(db, key) for key in keys)
@@ -238,46 +282,6 @@ def _give_back(db: sqlite3.Connection, entries: tuple[Entry, ...]) -> bool:
 def _total(db: sqlite3.Connection, key: _Key) -> Amount:
     row = db.execute(_TOTAL, key).fetchone()
     return amount(row[0]) if row else 0
-
-
-def _begin(db: sqlite3.Connection, key: _Key) -> Amount:
-    """A counter at 0: often the first in its window, when the windows long gone can be forgotten."""
-    counter, holder, window, start = key
-    db.execute(_FORGET_OLDER, (counter, holder, window, start - KEPT * window))
-    return 0
-
-
-class _Connection:
-    """One connection, used by one thread at a time; `patience` is how many seconds it waits for other processes."""
-
-    def __init__(self, path: Path, patience: float) -> None:
-        self._db = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
-        try:
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
-        except sqlite3.Error:
-            self._db.close()
-            raise
-
-    def run(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
-        """Do `work` in one transaction: all of it, or nothing."""
-        db = self._db
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            result = work(db)
-            db.execute("COMMIT")
-        finally:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-        return result
-
-    def changes(self, statement: str, values: tuple[object, ...]) -> bool:
-        """Run one statement, which is a transaction of its own; True when it changed something."""
-        return self._db.execute(statement, values).rowcount > 0
-
-    def close(self) -> None:
-        self._db.close()
 
 
 def _unavailable(error: sqlite3.Error) -> StoreUnavailable:

@@ -1,0 +1,60 @@
+"""How counters of windows long gone leave an SQLite store, without belief in any clock.
+
+A clock that is days ahead for a moment must not make us forget the limits of today. So a window that is over by the
+clock is only marked; it is removed when the sidecars of this store have since lived through the window's length
+`KEPT` times, by monotonic clocks. What was marked had begun before, so by then it is over whatever any clock says.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+KEPT: Final = 2
+"""Lengths of its window that a counter is kept after its end, so that a late refund finds it too."""
+
+SCHEMA: Final = (
+    """
+    CREATE TABLE IF NOT EXISTS ended (
+        counter TEXT NOT NULL, holder TEXT NOT NULL, window INTEGER NOT NULL, start INTEGER NOT NULL,
+        lived INTEGER NOT NULL,
+        PRIMARY KEY (counter, holder, window, start)
+    ) WITHOUT ROWID
+    """,
+    "CREATE TABLE IF NOT EXISTS lived (seconds INTEGER NOT NULL)",
+)
+_LIVED = "SELECT max(seconds) FROM lived"
+_NO_LONGER = "DELETE FROM ended WHERE start + window > ?"
+_MARK = "INSERT OR IGNORE INTO ended SELECT counter, holder, window, start, ? FROM counters WHERE start + window <= ?"
+_DUE = "FROM ended WHERE lived + window * ? <= ?"
+_FORGET = (
+    f"DELETE FROM counters WHERE (counter, holder, window, start) IN (SELECT counter, holder, window, start {_DUE})"  # noqa: S608
+)
+_FORGET_MARKS = f"DELETE {_DUE}"
+
+
+class Sweep:
+    """The removal of old windows; one for each process that has the store open. `opened` is a monotonic time."""
+
+    def __init__(self, db: sqlite3.Connection, opened: float) -> None:
+        """Make the tables. `db` is in a transaction, as in `work`."""
+        for statement in SCHEMA:
+            db.execute(statement)
+        self._base = _lived(db)
+        self._opened = opened
+
+    def work(self, db: sqlite3.Connection, now: float, monotonic: float) -> None:
+        """Mark what is over by the clock, `now`, and remove what was marked long enough."""
+        # Several processes live at the same time: the longest life since counts, not the sum.
+        lived = max(_lived(db), self._base + int(monotonic - self._opened))
+        db.execute("DELETE FROM lived")
+        db.execute("INSERT INTO lived VALUES (?)", (lived,))
+        db.execute(_NO_LONGER, (now,))
+        db.execute(_MARK, (lived, now))
+        db.execute(_FORGET, (KEPT, lived))
+        db.execute(_FORGET_MARKS, (KEPT, lived))
+
+
+def _lived(db: sqlite3.Connection) -> int:
+    (seconds,) = db.execute(_LIVED).fetchone()
+    return seconds or 0
