@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.support.peer import Sidecar, denied, until
+from tests.ledger.test_sqlite import held
+from tests.support.peer import Sidecar, denied, kind, until
 
 IN_FLIGHT = 32
 
@@ -141,3 +143,30 @@ def test_a_refused_call_takes_nothing_from_another_limit(tmp_path: Path) -> None
             None,
             "Rate limit of 4 per day reached. Try again later.",
         ]
+
+
+def test_a_sidecar_whose_store_is_locked_ends_though_many_calls_wait(tmp_path: Path) -> None:
+    with Sidecar(tmp_path, limited(100)) as sidecar:
+        assert denied(sidecar.call("t")) is None
+        with held(sidecar.state / "counters.db"):
+            waiting = [sidecar.post("tools/call", {"name": "t", "arguments": {"n": n}}) for n in range(15)]
+            assert kind(sidecar.reply(waiting[-1])) == "store_unavailable"
+            for n in range(15):
+                sidecar.post("tools/call", {"name": "t", "arguments": {"n": n}})
+            sidecar.process.terminate()
+            assert sidecar.wait() in (0, 143)
+        assert len(sidecar.received) == 1
+
+
+def test_a_store_that_is_removed_refuses_what_is_counted_until_the_next_start(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with Sidecar(tmp_path, limited(3), state=state) as sidecar:
+        assert denied(sidecar.call("t")) is None
+        shutil.rmtree(state)
+        assert kind(sidecar.call("t")) == "store_unavailable"
+        sidecar.wait_for_error("counters.db was removed or replaced while it was in use")
+        (tmp_path / "other").mkdir()
+        with Sidecar(tmp_path / "other", limited(3), state=state) as other:
+            assert burst(other, 4).count(None) == 3
+            assert kind(sidecar.call("t")) == "store_unavailable"
+        assert len(sidecar.received) == 1
