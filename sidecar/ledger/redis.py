@@ -1,8 +1,11 @@
 """The ledger in Redis or Valkey (6 or newer), shared by any number of machines.
 
 One call of a script takes all that a tool call takes, or nothing. Each window of a counter is a key of its own that
-expires some windows after its end, so a late refund finds its own window or none. Not for Redis Cluster: the keys of
-one claim need not be in one hash slot.
+expires some windows after its end, so a late refund finds its own window or none. Not for a Redis Cluster, where the
+keys of one claim would lie on several machines.
+
+A server that refuses a script because another one is to be written to now, as after a failover behind one address, has
+changed nothing: its connections are dropped, and the script is put once more on a new one.
 """
 
 from __future__ import annotations
@@ -13,13 +16,15 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.exceptions import RedisError
+from redis.exceptions import BusyLoadingError, MasterDownError, NoPermissionError, ReadOnlyError, RedisError
 
 from sidecar.errors import StoreUnavailable
-from sidecar.ledger.scripts import GIVE_BACK, TAKE
+from sidecar.ledger.keys import carry_over, check_prefix, key
+from sidecar.ledger.scripts import GIVE_BACK, LOOK, TAKE
 from sidecar.ledger.values import (
     Amount,
     Claim,
@@ -40,7 +45,10 @@ PATIENCE: Final = 2.0
 
 CONNECTIONS: Final = 8
 KEPT: Final = 2
-"""Windows that a total outlives its own, so that a late refund still finds it."""
+"""Windows that a total outlives its own at least, so that a late refund still finds it."""
+KEPT_SHORT: Final = 168
+KEPT_SECONDS: Final = 7 * 86400
+"""And so many of short ones, a week at most: a clock of Redis' own that is ahead for a moment makes keys expire."""
 
 PLACES: Final = 63
 """Totals are whole numbers of 10^-63: the last digit of an amount of 34 digits that begins at 10^-30."""
@@ -71,16 +79,25 @@ class RedisLedger:
     """
 
     def __init__(self, dsn: str, prefix: str, clock: Callable[[], float]) -> None:
+        check_prefix(prefix)
         self._prefix = prefix
         self._clock = clock
-        self._where, self._redis = _client(dsn)
+        self._where, self._pool = _pool(dsn)
+        self._redis = Redis.from_pool(self._pool)
         self._take = self._redis.register_script(TAKE)
         self._return = self._redis.register_script(GIVE_BACK)
+        self._look = self._redis.register_script(LOOK)
 
-    async def check(self) -> None:
-        """Connect, log in and load the scripts. Raises `StoreUnavailable`."""
-        await self._ask(self._redis.script_load(TAKE))
-        await self._ask(self._redis.script_load(GIVE_BACK))
+    async def check(self, server: str) -> None:
+        """Connect, log in, load the scripts and find the counters of `server`. Raises `StoreUnavailable`."""
+        for script in (TAKE, GIVE_BACK, LOOK):
+            await self._ask(partial(self._redis.script_load, script))
+        if await self._ask(self._is_cluster):
+            raise StoreUnavailable(
+                f"the store of counters at {self._where} is a Redis Cluster, whose slots part the limits of one call:"
+                " name a single Redis or Valkey, or the address behind which one of several is the primary"
+            )
+        await self._ask(partial(carry_over, self._redis, self._prefix, server))
 
     def claim_at_once(self, wanted: Sequence[tuple[Reservation, ...]]) -> list[Taken] | None:
         """None: a network is always waited for."""
@@ -91,7 +108,7 @@ class RedisLedger:
         entries = tuple(Entry(wanted, window_start(now, wanted.window)) for wanted in reservations)
         keys = [self._key_of(entry) for entry in entries]
         arguments = [text for entry in entries for text in _arguments(entry, now)]
-        answer = await self._ask(self._take(keys, arguments))
+        answer = await self._ask(partial(self._take, keys, arguments))
         if isinstance(answer, int):
             refused = entries[answer]
             return Exhausted(answer, max(1, round(refused.start + refused.reservation.window - now)))
@@ -100,7 +117,9 @@ class RedisLedger:
     async def totals(self, counters: tuple[Counter, ...]) -> tuple[Amount, ...]:
         now = self._clock()
         keys = [self._key(one.counter, one.holder, one.window, window_start(now, one.window)) for one in counters]
-        return tuple(map(_amount, await self._ask(self._redis.mget(keys)))) if keys else ()
+        if not keys:
+            return ()
+        return tuple(map(_amount, await self._ask(partial(self._look, [f"{self._prefix}|none", *keys]))))
 
     def give_back_at_once(self, entries: tuple[Entry, ...]) -> bool:
         """False, unless there is nothing to give back: a network is always waited for."""
@@ -108,7 +127,7 @@ class RedisLedger:
 
     async def give_back(self, entries: tuple[Entry, ...]) -> None:
         keys = [self._key_of(entry) for entry in entries]
-        await self._ask(self._return(keys, [_units(entry.reservation.amount) for entry in entries]))
+        await self._ask(partial(self._return, keys, [_units(entry.reservation.amount) for entry in entries]))
 
     async def close(self) -> None:
         with suppress(RedisError, OSError):  # nothing hangs on a good-bye
@@ -119,21 +138,48 @@ class RedisLedger:
         return self._key(taken.counter, taken.holder, taken.window, entry.start)
 
     def _key(self, counter: str, holder: str, window: int, start: int) -> str:
-        # Names may hold any character; the first bar must be ours, or two counters could share a key.
-        name = counter.replace("%", "%25").replace("|", "%7C")
-        return f"{self._prefix}{name}|{holder}|{window}|{start}"
+        return key(self._prefix, counter, holder, window, start)
 
-    async def _ask(self, answer: Awaitable[_Result]) -> _Result:
+    async def _is_cluster(self) -> bool:
+        with suppress(NoPermissionError):  # then it is refused later, with the first call that has two limits
+            said: Any = await self._redis.info("cluster")
+            return bool(said.get("cluster_enabled"))
+        return False
+
+    async def _ask(self, question: Callable[[], Awaitable[_Result]]) -> _Result:
         try:
             async with asyncio.timeout(PATIENCE):
-                return await answer
+                try:
+                    return await question()
+                except RedisError as error:
+                    if not _is_elsewhere(error):
+                        raise
+                    await self._pool.drop_idle()
+                return await question()
         except (RedisError, OSError, UnicodeError) as error:
             why = shown(str(error)) or "it does not answer"
             raise StoreUnavailable(f"the store of counters at {self._where} cannot be used: {why}") from None
 
 
-def _client(dsn: str) -> tuple[str, Redis]:
-    """Where the store is, in words that hold no secret, and a client of it that is not connected yet."""
+class _Pool(BlockingConnectionPool):
+    """Connections to one address."""
+
+    async def drop_idle(self) -> None:
+        """End every connection that nobody uses, without waiting for it: so nobody takes one up meanwhile."""
+        for connection in self._available_connections:
+            await connection.disconnect(nowait=True)
+
+
+def _is_elsewhere(error: RedisError) -> bool:
+    """True for a refusal, which changed nothing, by a server that is not the one to write to: not now, or no more."""
+    return isinstance(error, ReadOnlyError | BusyLoadingError | MasterDownError) or any(
+        word in str(error)
+        for word in ("NOREPLICAS", "READONLY")  # scripts of Redis 6 wrap what their commands were told
+    )
+
+
+def _pool(dsn: str) -> tuple[str, _Pool]:
+    """Where the store is, in words that hold no secret, and connections to it, of which there is none yet."""
     wrong = StoreUnavailable(
         "the address of the store is wrong: write redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS"
         " (with ?ssl_ca_certs=FILE for a CA of your own), or unix:///PATH; percent-encode what is special in a password"
@@ -142,7 +188,7 @@ def _client(dsn: str) -> tuple[str, Redis]:
     if found is None:
         raise wrong
     try:
-        pool = BlockingConnectionPool.from_url(
+        pool = _Pool.from_url(
             dsn,
             max_connections=CONNECTIONS,
             timeout=PATIENCE,
@@ -154,13 +200,14 @@ def _client(dsn: str) -> tuple[str, Redis]:
         pool.connection_class(**pool.connection_kwargs)  # finds options that do not exist; connects to nothing
     except (ValueError, TypeError, RedisError):
         raise wrong from None  # the library's own words may hold parts of the password
-    return found["host"] or found["path"], Redis.from_pool(pool)
+    return found["host"] or found["path"], pool
 
 
 def _arguments(entry: Entry, now: float) -> tuple[str, str, int]:
     wanted = entry.reservation
     left = entry.start + wanted.window - now
-    return _units(wanted.amount), _most(wanted), math.ceil(left + KEPT * wanted.window)
+    kept = max(KEPT * wanted.window, min(KEPT_SHORT * wanted.window, KEPT_SECONDS))
+    return _units(wanted.amount), _most(wanted), math.ceil(left + kept)
 
 
 def _units(amount: Amount) -> str:

@@ -77,6 +77,13 @@ return after
 """
 )
 
+LOOK: Final = """
+-- The totals of all keys but the first, which never exists: removing it changes nothing, but a server that is not to be
+-- written to, and may be behind, refuses it.
+redis.call('DEL', KEYS[1])
+return redis.call('MGET', unpack(KEYS, 2))
+"""
+
 GIVE_BACK: Final = (
     ARITHMETIC
     + """

@@ -180,7 +180,7 @@ async def _ledger(settings: Settings, state_dir: Path) -> Ledger:
 
     try:
         ledger = RedisLedger(settings.state_dsn, settings.state_prefix, time.time)
-        await ledger.check()
+        await ledger.check(settings.server)
     except StoreUnavailable as error:
         raise StartError(f"--state-dsn: {error}") from None
     return ledger

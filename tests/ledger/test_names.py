@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -11,10 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.errors import StoreUnavailable
+from sidecar.ledger.keys import check_prefix, key
 from sidecar.ledger.names import carried_over, of_server
+from sidecar.ledger.redis import RedisLedger
 from sidecar.ledger.values import Exhausted, Reservation
-from tests.ledger import NOON, SqliteStore, claim, claims, ledger_in, wants
+from tests.ledger import NOON, Clock, RedisStore, SqliteStore, claim, claims, ledger_in, wants
 from tests.support.fuzzing import examples
+from tests.support.redis_server import RedisServer
 
 NAMES = st.text(st.sampled_from("ab/%:|.2F5é"), max_size=6)
 
@@ -24,8 +29,22 @@ def test_a_slash_in_a_servers_name_is_not_the_one_before_the_tool() -> None:
     assert of_server("okx") + "t.n" == "okx/t.n"
 
 
+@st.composite
+def parted(draw: st.DrawFn, *, at: str) -> list[tuple[str, str]]:
+    """Two different pairs that a careless writer makes the same text of: one text, parted at two of its places."""
+    pieces = draw(st.lists(st.text(st.sampled_from("ab%2F|3A/:"), max_size=3), min_size=3, max_size=5))
+    places = draw(st.lists(st.integers(1, len(pieces) - 1), min_size=2, max_size=2, unique=True))
+    return [(at.join(pieces[:place]), at.join(pieces[place:])) for place in places]
+
+
+ENCODED = st.tuples(NAMES.filter(lambda name: set(name) & set("/%:")), NAMES).map(
+    lambda pair: [pair, (of_server(pair[0]).removesuffix("/"), pair[1])]
+)
+"""A server, and another that is really called what the first one's name is written as."""
+
+
 @pytest.mark.fuzz
-@given(pairs=st.lists(st.tuples(NAMES, NAMES), min_size=2, max_size=2, unique=True))
+@given(pairs=st.lists(st.tuples(NAMES, NAMES), min_size=2, max_size=2, unique=True) | parted(at="/") | ENCODED)
 @examples(500)
 def test_different_servers_or_counters_have_different_names(pairs: list[tuple[str, str]]) -> None:
     one, other = (of_server(server) + counter for server, counter in pairs)
@@ -83,3 +102,85 @@ def test_names_are_carried_over_once(tmp_path: Path) -> None:
             assert (await claims(ledger, of("a/b", "c.n"))).totals == (1,)
 
     asyncio.run(test())
+
+
+# In Redis.
+
+PLACES = st.tuples(NAMES, NAMES, NAMES, st.integers(1, 12), st.integers(0, 12))
+
+
+@pytest.mark.fuzz
+@given(places=st.lists(PLACES, min_size=2, max_size=2, unique=True))
+@examples(500)
+def test_different_counters_have_different_keys(places: list[tuple[str, str, str, int, int]]) -> None:
+    one, other = (
+        key("", of_server(server) + counter, holder, window, start) for server, counter, holder, window, start in places
+    )
+    assert one != other
+
+
+@pytest.mark.fuzz
+@given(parts=parted(at="|"), numbers=st.tuples(st.integers(1, 12), st.integers(0, 12)))
+@examples(500)
+def test_a_bar_in_a_name_or_a_holder_is_not_the_one_between_them(
+    parts: list[tuple[str, str]], numbers: tuple[int, int]
+) -> None:
+    one, other = (key("", counter, holder, *numbers) for counter, holder in parts)
+    assert one != other
+
+
+@pytest.mark.fuzz
+@given(parts=parted(at=":"))
+@examples(500)
+def test_a_colon_in_a_servers_name_is_not_the_end_of_a_prefix(parts: list[tuple[str, str]]) -> None:
+    prefixes = [(re.sub("[/|]", "", prefix) + ":", server) for prefix, server in parts]
+    for prefix, _ in prefixes:
+        check_prefix(prefix)
+    one, other = (key(prefix, of_server(server) + "t.n", "", 60, 0) for prefix, server in prefixes)
+    assert one != other or prefixes[0] == prefixes[1]
+
+
+@pytest.mark.parametrize("prefix", ["team", "a/b:", "a|b:", "a:b", ":x"])
+def test_a_prefix_that_could_be_taken_for_a_part_of_a_name_is_refused(prefix: str) -> None:
+    with pytest.raises(StoreUnavailable, match="write --state-prefix team:"):
+        check_prefix(prefix)
+
+
+@pytest.mark.parametrize("server", ["io.github/okx", "50%", "h:80", "a*[b]/c"])
+def test_what_stands_in_redis_under_an_old_name_goes_on_under_the_new_one(
+    redis_server: RedisServer, server: str
+) -> None:
+    store = RedisStore(redis_server.dsn, f"{server.translate({47: '-', 58: '-'})}:")
+    old = key(store.prefix, f"{server}/t.n", "s|1", 60, NOON)
+
+    async def test() -> None:
+        for _ in range(2):
+            ledger = store.ledger(Clock())
+            try:
+                await ledger.check(server)
+                wanted = wants(of_server(server) + "t.n", window=60, limit=4, holder="s|1")
+                totals.append((await claims(ledger, wanted)).totals[0])
+            finally:
+                await ledger.close()
+
+    totals: list[object] = []
+    with redis_server.client() as client:
+        client.set(old, "2" + "0" * 63, ex=100)
+        client.set(key(store.prefix, "another/t.n", "", 60, NOON), "9", ex=100)
+        asyncio.run(test())
+        assert totals == [3, 4]
+        assert 0 < client.ttl(old) <= 100
+
+
+def test_a_name_that_is_what_it_was_costs_no_look_at_all_keys(redis_server: RedisServer) -> None:
+    async def test() -> None:
+        ledger = RedisLedger(redis_server.dsn, "plain:", Clock())
+        try:
+            await ledger.check("plain")
+        finally:
+            await ledger.close()
+
+    with redis_server.client() as client:
+        client.config_resetstat()
+        asyncio.run(test())
+        assert "cmdstat_scan" not in client.info("commandstats")

@@ -1,0 +1,53 @@
+"""The keys of counters in Redis: another one for every other prefix, counter, holder, window and start."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from sidecar.errors import StoreUnavailable
+from sidecar.ledger.names import of_server
+
+_PREFIX: Final = re.compile(r"(?:[^/|]*:)?")
+"""Ends with a colon, which no server's name holds before its slash: so nobody can confuse where a prefix ends."""
+
+
+def check_prefix(prefix: str) -> None:
+    """Raise `StoreUnavailable` for a prefix with which two deployments could share a key."""
+    if not _PREFIX.fullmatch(prefix):
+        raise StoreUnavailable(
+            "the prefix of keys must end with a colon and hold neither / nor |: write --state-prefix team:, for example"
+        )
+
+
+def key(prefix: str, counter: str, holder: str, window: int, start: int) -> str:
+    """Where a counter stands. A holder may hold any character: the first bar and the last two are ours."""
+    return f"{prefix}{_encoded(counter)}|{holder}|{window}|{start}"
+
+
+async def carry_over(redis: Redis, prefix: str, server: str) -> None:
+    """Once: what stands under the names that a server's counters had before its name was encoded, under those of now.
+
+    What stands there already is left as it is, so nothing is forgotten and nothing counted twice.
+    """
+    old, new = f"{server}/", of_server(server)
+    done = f"{prefix}|names|{new}"
+    if old == new or await redis.exists(done):
+        return
+    before, after = f"{prefix}{_encoded(old)}", f"{prefix}{_encoded(new)}"
+    async for found in redis.scan_iter(match=re.sub(r"([*?\[\]\\])", r"\\\1", before) + "*", count=1000):
+        await _copy(redis, found, after.encode() + found.removeprefix(before.encode()))
+    await redis.set(done, 1)
+
+
+async def _copy(redis: Redis, found: bytes, to: bytes) -> None:
+    total: Any = await redis.get(found)
+    milliseconds = await redis.pttl(found)
+    if total is not None and milliseconds > 0:
+        await redis.set(to, total, px=milliseconds, nx=True)
+
+
+def _encoded(counter: str) -> str:
+    return counter.replace("%", "%25").replace("|", "%7C")
