@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import logging
 import signal
@@ -25,6 +26,7 @@ Serve: TypeAlias = Callable[[parts.Parts, asyncio.Event], Coroutine[Any, Any, in
 Begin: TypeAlias = Callable[[AsyncExitStack], Coroutine[Any, Any, Serve]]
 """Starts what serving needs beside the engine. What it leaves on the stack is undone at the end."""
 
+STDERR: Final = 2
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -33,6 +35,8 @@ def run(settings: Settings, bundle: Bundle, opa: Path) -> int:
 
     Raises `StartError` when the surroundings do not allow it.
     """
+    # Or a signal of the kernel's, as SIGBUS where an index in shared memory was cut short, would end us without a word.
+    faulthandler.enable(STDERR)
     stopped_by: list[int] = []
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:

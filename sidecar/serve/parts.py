@@ -155,7 +155,8 @@ def _audit_stream(audit: str | None, state_dir: Path, instance: str) -> IO[bytes
         return open(stream.fileno(), "wb", buffering=0, closefd=False)
     path = Path(audit) if audit else state_dir / "events" / f"{instance}.jsonl"
     try:
-        return path.open("ab", buffering=0)
+        # One that somebody made keeps the rights that he gave it, for whoever ships it.
+        return open(path, "ab", buffering=0, opener=lambda file, flags: os.open(file, flags, 0o600))
     except OSError as error:
         raise StartError(f"cannot write the audit log {path}: {error.strerror}; name another with --audit") from None
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -170,3 +173,40 @@ def test_a_store_that_is_removed_refuses_what_is_counted_until_the_next_start(tm
             assert burst(other, 4).count(None) == 3
             assert kind(sidecar.call("t")) == "store_unavailable"
         assert len(sidecar.received) == 1
+
+
+def test_an_index_that_is_cut_short_lets_nothing_through_and_the_end_is_said(tmp_path: Path) -> None:
+    with Sidecar(tmp_path, limited(2)) as sidecar:
+        assert denied(sidecar.call("t")) is None
+        os.truncate(sidecar.state / "counters.db-shm", 0)
+        sidecar.post("tools/call", {"name": "t", "arguments": {}})
+        assert sidecar.wait() == -signal.SIGBUS
+        assert "Fatal Python error: Bus error" in sidecar.errors
+        assert "sidecar/ledger/file.py" in sidecar.errors
+        assert len(sidecar.received) == 1
+    with Sidecar(tmp_path, limited(2)) as sidecar:
+        assert burst(sidecar, 3).count(None) == 1
+
+
+def test_what_is_written_down_is_nobody_elses_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with Sidecar(tmp_path, limited(2)) as sidecar:
+            assert denied(sidecar.call("t")) is None
+            files = [path for path in sidecar.state.rglob("*") if path.is_file()]
+            assert {path.suffix for path in files} >= {".db", ".jsonl"}
+            assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in files} == {
+                path.name: 0o600 for path in files
+            }
+    finally:
+        os.umask(before)
+
+
+def test_an_audit_file_that_is_there_keeps_its_rights(tmp_path: Path) -> None:
+    audit = tmp_path / "audit.jsonl"
+    audit.touch()
+    audit.chmod(0o640)
+    with Sidecar(tmp_path, limited(2), "--audit", str(audit)) as sidecar:
+        assert denied(sidecar.call("t")) is None
+    assert stat.S_IMODE(audit.stat().st_mode) == 0o640
+    assert audit.read_text()
