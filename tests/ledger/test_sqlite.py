@@ -319,33 +319,6 @@ def test_claiming_together_gives_what_claiming_one_after_the_other_gives(
         asyncio.run(test(Path(folder)))
 
 
-batches = st.tuples(st.integers(0, 1), st.lists(st.lists(reservations, min_size=1, max_size=2).map(tuple), max_size=4))
-
-
-@given(st.lists(batches, max_size=8))
-def test_two_who_claim_in_turns_get_what_one_alone_would_get(
-    turns: list[tuple[int, list[tuple[Reservation, ...]]]],
-) -> None:
-    async def test(folder: Path) -> None:
-        clock = Clock()
-        *both, alone = (SqliteLedger(folder / name, clock) for name in ("both.db", "both.db", "alone.db"))
-        try:
-            for which, calls in turns:
-                expected = [await claim(alone, *call) for call in calls]
-                assert both[which].claim_at_once(calls) == expected
-                for taken in expected[-1:] if which else []:
-                    if isinstance(taken, Claim):
-                        # By the other one: who took it does not know.
-                        assert both[0].give_back_at_once(taken.entries)
-                        assert alone.give_back_at_once(taken.entries)
-        finally:
-            for ledger in (*both, alone):
-                await ledger.close()
-
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(test(Path(folder)))
-
-
 @pytest.mark.parametrize("total", ["NaN", "Infinity", "-5"])
 def test_a_total_that_cannot_be_compared_lets_nothing_through(path: Path, total: str) -> None:
     async def test(ledger: SqliteLedger, _: Clock) -> None:
