@@ -18,7 +18,7 @@ from sidecar.ledger.values import Amount, Counter, Entry, Ledger, Reservation, T
 from sidecar.policy.bundle import Bundle, CounterRead
 from sidecar.tasks import Group
 
-HELD_UP: Final = 0.25
+HELD_UP: Final = 0.5
 """Seconds that an answer may wait for what its call gives back."""
 
 

@@ -43,6 +43,9 @@ ANSWER_SECONDS: Final = 1.0
 PATIENCE: Final = 2.0
 """Seconds that anything may take in all, the wait for a connection included."""
 
+CARRY_SECONDS: Final = 60.0
+"""Seconds that a start may look through all keys, where names of counters have changed."""
+
 CONNECTIONS: Final = 8
 KEPT: Final = 2
 """Windows that a total outlives its own at least, so that a late refund still finds it."""
@@ -97,7 +100,7 @@ class RedisLedger:
                 f"the store of counters at {self._where} is a Redis Cluster, whose slots part the limits of one call:"
                 " name a single Redis or Valkey, or the address behind which one of several is the primary"
             )
-        await self._ask(partial(carry_over, self._redis, self._prefix, server))
+        await self._ask(partial(carry_over, self._redis, self._prefix, server), CARRY_SECONDS)
 
     def claim_at_once(self, wanted: Sequence[tuple[Reservation, ...]]) -> list[Taken] | None:
         """None: a network is always waited for."""
@@ -146,9 +149,9 @@ class RedisLedger:
             return bool(said.get("cluster_enabled"))
         return False
 
-    async def _ask(self, question: Callable[[], Awaitable[_Result]]) -> _Result:
+    async def _ask(self, question: Callable[[], Awaitable[_Result]], seconds: float = PATIENCE) -> _Result:
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(seconds):
                 try:
                     return await question()
                 except RedisError as error:

@@ -106,7 +106,7 @@ def test_a_rule_that_reads_a_counter_is_one_look(on_redis: Straight, redis_serve
     with round_trips(redis_server) as trips:
         for _ in range(20):
             on_redis.passes("watched")
-    assert trips.commands == ["MGET"] * 20
+    assert trips.commands == ["EVALSHA"] * 20
 
 
 def test_a_call_that_is_not_counted_is_no_round_trip(

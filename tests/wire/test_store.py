@@ -170,6 +170,12 @@ def test_a_shared_store_needs_the_name_of_the_server(tmp_path: Path) -> None:
     assert "--state-dsn needs --server NAME" in ended.stderr
 
 
+def test_a_prefix_that_could_be_a_part_of_a_name_stops_the_start(tmp_path: Path, server: RedisServer) -> None:
+    ended = start(tmp_path, "--state-dsn", server.dsn, "--state-prefix", "team", "--server", "s")
+    assert ended.returncode == 1
+    assert "the prefix of keys must end with a colon" in ended.stderr
+
+
 @pytest.mark.parametrize("place", ["127.0.0.1:1", "127.0.0.1:x", "nobody.invalid"])
 def test_a_store_that_cannot_be_used_stops_the_start_without_telling_the_password(tmp_path: Path, place: str) -> None:
     ended = start(tmp_path, "--state-dsn", f"redis://:{PASSWORD}@{place}", "--server", "s")
