@@ -288,3 +288,27 @@ def test_in_front_of_a_program_another_sessions_event_id_shows_nothing_of_it(hos
             assert status == 200
             while not wire.is_silent(0.05) and (told := wire.told()) is not None:
                 assert told.get("id") != 77
+
+
+def error_with(code: int) -> bytes:
+    """An error about request 1."""
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "error": {"code": code, "message": "no"}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "given_back"),
+    [
+        (400, error_with(-32602), False), (400, b"", False), (400, error_with(-32020), True),
+        (200, error_with(-32603), False), (404, error_with(-32601), True), (404, b"", True), (413, b"", True),
+        (303, b"", False), (500, b"", False),
+    ],
+)  # fmt: skip
+def test_a_status_gives_back_only_where_it_says_that_nothing_ran(
+    upstream: Upstream, tmp_path: Path, status: int, body: bytes, given_back: bool
+) -> None:
+    upstream.says["error"] = raw(http(status, body))
+    with running(tmp_path, "--upstream", upstream.url, policy=LIMITS) as listener:
+        agent = Agent.with_session(listener.url)
+        agent.post(call("error", {}, 1))
+        del upstream.says["error"]
+        assert (denied(agent.call("error")) is None) is given_back
