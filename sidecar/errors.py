@@ -30,8 +30,8 @@ class PolicyError(SidecarError):
 class InvalidMessage(SidecarError):
     """A peer sent what cannot be read strictly, so it goes no further.
 
-    `code` is the JSON-RPC error code; `id` is the message's id where it could be read, else None. `is_answer` is True
-    where it can be seen that the message was to be an answer: its id then belongs to the other side.
+    `code` is the JSON-RPC error code; `id` is the message's id where it could be read, else None. `is_answer` says
+    whether the message was to be an answer, whose id belongs to the other side; None where that cannot be seen.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class InvalidMessage(SidecarError):
         text: str,
         id: str | int | None = None,  # noqa: A002 - the protocol's word
         *,
-        is_answer: bool = False,
+        is_answer: bool | None = False,
     ) -> None:
         super().__init__(text)
         self.code = code

@@ -13,11 +13,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from sidecar import outline
 from sidecar.errors import InvalidMessage
 from sidecar.framing import TooLong
 
@@ -113,7 +114,7 @@ def read_value(line: bytes) -> tuple[Any, bytes]:
     if not canonical:
         value, line = _exact(line)
     if _may_be_deep(line) and _depth(value) > MAX_DEPTH:
-        raise _not_strict(line, f"nested deeper than {MAX_DEPTH} levels")
+        raise _unread(f"nested deeper than {MAX_DEPTH} levels", line)
     return value, line
 
 
@@ -149,38 +150,36 @@ def result(id: Id, value: Any) -> bytes:  # noqa: A002 - the protocol's word
 
 
 def unreadable(code: int, text: str, head: bytes, tail: bytes) -> InvalidMessage:
-    """The refusal of a message of which only the beginning and the end can be looked at."""
-    is_answer = any(map(_OUTCOME.search, (head, tail))) and not any(map(_METHOD.search, (head, tail)))
-    return InvalidMessage(code, text, _readable_id(head, tail), is_answer=is_answer)
+    """The refusal of a message that cannot be read, with what its top level says of it.
+
+    Of a long one only the beginning and the end may be there.
+    """
+    members = outline.members(head, tail)
+    ids = [token for key, token in members if key == "id"]
+    id_ = _id_in(ids[0]) if len(ids) == 1 else None
+    return InvalidMessage(code, text, id_, is_answer=_is_answer({key for key, _ in members}))
 
 
 def too_long(line: TooLong) -> InvalidMessage:
     """The refusal of a message that was longer than it may be."""
-    text = f"a message may have up to {line.limit} bytes"
-    return unreadable(INVALID_REQUEST, text, line.head, line.tail)
+    return unreadable(INVALID_REQUEST, f"a message may have up to {line.limit} bytes", line.head, line.tail)
 
 
-def _readable_id(head: bytes, tail: bytes) -> Id | None:
-    """The id of a message of which only the beginning and the end are there.
-
-    It counts only as the first or second member after `{`, or as the last before the closing `}`: there it cannot
-    be a nested one.
-    """
-    found = _ID_AT_HEAD.match(head) or _ID_AT_TAIL.search(tail)
-    if found is None:
-        return None
+def _id_in(token: bytes) -> Id | None:
     try:
-        value = _decode(found["id"])
+        value = _decode(token)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
     return value if _is_id(value) else None
 
 
-_METHOD = re.compile(rb'"method"\s*:')
-_OUTCOME = re.compile(rb'"(?:result|error)"\s*:')
-_ID_TOKEN = rb'(?P<id>-?[0-9]{1,16}|"(?:[^"\\\x00-\x1f]|\\.){0,256}")'
-_ID_AT_HEAD = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*' + _ID_TOKEN + rb"\s*[,}]")
-_ID_AT_TAIL = re.compile(rb'[{,]\s*"id"\s*:\s*' + _ID_TOKEN + rb'\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*\Z')
+def _is_answer(keys: Collection[str]) -> bool | None:
+    """Whether a message with these members is an answer; None where they do not tell."""
+    if "method" in keys:
+        return False  # reference implementations look at it first
+    if "result" in keys or "error" in keys:
+        return True
+    return False if "params" in keys else None
 
 
 def _element(value: Any) -> Message | InvalidMessage:
@@ -202,12 +201,8 @@ def _message(value: dict[str, Any], raw: bytes) -> Message:
             raise InvalidMessage(INVALID_REQUEST, 'a message must say "jsonrpc": "2.0"', known_id)
         return (_call if "method" in value else _response)(value, raw, known_id)
     except InvalidMessage as problem:
-        problem.is_answer = _is_answer(value)
+        problem.is_answer = _is_answer(value.keys())
         raise
-
-
-def _is_answer(value: dict[str, Any]) -> bool:
-    return "method" not in value and ("result" in value or "error" in value)
 
 
 def _response(value: dict[str, Any], raw: bytes, known_id: Id | None) -> Response:
@@ -279,15 +274,21 @@ def _exact(line: bytes) -> tuple[Any, bytes]:
         value = _EXACT.decode(line.decode())
         return value, encode(value)
     except _NotStrict as problem:
-        raise _not_strict(line, str(problem)) from None
+        raise _unread(str(problem), line) from None
     except RecursionError:
-        raise unreadable(PARSE_ERROR, f"nested deeper than {MAX_DEPTH} levels", line, line) from None
+        raise _unread(f"nested deeper than {MAX_DEPTH} levels", line) from None
     except UnicodeDecodeError:
-        raise unreadable(PARSE_ERROR, "not UTF-8", line, line) from None
+        raise _unread("not UTF-8", line) from None
     except UnicodeEncodeError:
-        raise _not_strict(line, "a lone surrogate is no character") from None
+        raise _unread("a lone surrogate is no character", line) from None
     except json.JSONDecodeError:
-        raise InvalidMessage(PARSE_ERROR, "not JSON") from None
+        refusal = _unread("not JSON", line)
+        # An id in it counts only where somebody would wait for this answer for ever.
+        raise refusal if refusal.is_answer else InvalidMessage(PARSE_ERROR, "not JSON") from None
+
+
+def _unread(text: str, line: bytes) -> InvalidMessage:
+    return unreadable(PARSE_ERROR, text, line, line)
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -321,19 +322,6 @@ def _constant(name: str) -> Any:
 _EXACT = json.JSONDecoder(
     object_pairs_hook=_members, parse_float=_number, parse_int=_integer, parse_constant=_constant, strict=True
 )
-
-
-def _not_strict(line: bytes, text: str) -> InvalidMessage:
-    """The refusal of a line that is JSON, though not strictly: with its only top-level id."""
-    try:
-        value = json.loads(line.decode(), object_pairs_hook=list)
-    except (ValueError, RecursionError):
-        return InvalidMessage(PARSE_ERROR, text)
-    # Every object is a list of pairs here, so a list of anything else is no message.
-    pairs = [item for item in value if type(item) is tuple] if type(value) is list else []
-    ids = [item for key, item in pairs if key.casefold() == "id"]
-    id_ = ids[0] if len(ids) == 1 and _is_id(ids[0]) and str(ids[0]).isprintable() else None
-    return InvalidMessage(PARSE_ERROR, text, id_, is_answer=_is_answer(dict(pairs)))
 
 
 def _may_be_deep(line: bytes) -> bool:

@@ -206,7 +206,7 @@ def filtered(reply: Response, hidden: frozenset[str]) -> bytes:
         raise ValueError("the server's answer holds no list of tools")
     if any(key != "tools" and key.casefold() == "tools" for key in answer):
         raise ValueError("the server's answer holds a second list of tools")
-    kept = [tool for tool in answer["tools"] if type(tool) is dict and _is_shown(tool.get("name"), hidden)]
+    kept = [tool for tool in answer["tools"] if type(tool) is dict and _is_shown(tool, hidden)]
     filtered_answer = answer | {"tools": kept}
     if answer.get("cacheScope") == "public":
         filtered_answer["cacheScope"] = "private"  # who may see it depends on the policy here
@@ -214,7 +214,26 @@ def filtered(reply: Response, hidden: frozenset[str]) -> bytes:
     return jsonrpc.result(reply.id, filtered_answer)
 
 
-def _is_shown(name: Any, hidden: frozenset[str]) -> bool:
+def looks_like_list(reply: Response) -> bool:
+    """True for a result with a list of objects under `tools`, in whatever case, which somebody could take for tools."""
+    answer = reply.result
+    if type(answer) is not dict:
+        return False
+    for key, value in answer.items():
+        # Only five letters fold to these five; this runs on every answer.
+        if len(key) == 5 and key.casefold() == "tools" and _has_object(value):
+            return True
+    return False
+
+
+def _has_object(value: Any) -> bool:
+    return type(value) is list and any(type(item) is dict for item in value)
+
+
+def _is_shown(tool: dict[str, Any], hidden: frozenset[str]) -> bool:
+    name = tool.get("name")
+    if any(key != "name" and key.casefold() == "name" for key in tool):
+        return False  # which of them it is called by depends on who reads it
     return type(name) is str and name not in hidden
 
 

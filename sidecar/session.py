@@ -8,9 +8,9 @@ comes with the `Route` that it and its answer take.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -56,6 +56,7 @@ MAX_ANSWERED: Final = 1_000
 """Answers of one session that may be seen again, because a stream that broke is replayed."""
 
 Look: TypeAlias = Callable[[Message], None]
+Among: TypeAlias = Collection[Id] | None
 Deliver: TypeAlias = Callable[[bytes | None], None]
 """Gets what becomes of one message of the server, once: the bytes for the client, or None when it goes no further."""
 
@@ -81,7 +82,7 @@ class Session:
         self._announce = announce or (lambda message: route.to_client(message.raw))
         self._requests: Inflight[Pending] = Inflight()
         self._asked_of_client: Inflight[Plain] = Inflight()
-        # Whether each was a list, where answers may come again.
+        # Whether each was a list once, where answers may come again.
         self._answered: OrderedDict[Id, bool] | None = OrderedDict() if resumable else None
         self._announces = False
 
@@ -116,8 +117,11 @@ class Session:
         """Answer a message of the client that cannot be taken."""
         route = route or self._route
         self._emit(Refused(self._gate.next_id(), self._server, self.caller, problem.code, str(problem)))
-        if not problem.is_answer:
-            (route.refuse or route.to_client)(jsonrpc.error(problem.id, problem.code, str(problem)))
+        if not _is_answer(problem, self._asked_of_client):
+            # Where nobody can tell what it was, an error must not end a call that runs.
+            is_doubtful = problem.is_answer is None and problem.id is not None and self._requests.is_taken(problem.id)
+            id_ = None if is_doubtful else problem.id
+            (route.refuse or route.to_client)(jsonrpc.error(id_, problem.code, str(problem)))
         elif problem.id is not None and self._asked_of_client.close(problem.id) is not None:
             # Its id is the server's: an error with it would end some request of the client's own.
             route.to_server(jsonrpc.error(problem.id, INTERNAL_ERROR, "the client's answer cannot be passed on"))
@@ -256,38 +260,41 @@ class Session:
 
     # From the server.
 
-    def from_server(self, line: bytes | TooLong, deliver: Deliver | None = None, *, replayed: bool = False) -> None:
+    def from_server(
+        self, line: bytes | TooLong, deliver: Deliver | None = None, *, among: Among = None, replayed: bool = False
+    ) -> None:  # fmt: skip
         """Take one message of the server, or a batch: forward it, or drop it.
 
-        `deliver` gets what becomes of it, where the stream that it came on is not the way of its request; `replayed`
-        says that this stream brings again what may have come before.
+        `deliver` gets what becomes of it, where the stream that it came on is not the way of its request; `among` are
+        the requests that this stream may answer, where not any; `replayed` says that it brings again what may have
+        come before.
         """
         try:
             if isinstance(line, TooLong):
                 raise jsonrpc.too_long(line)
             message = jsonrpc.read(line)
             if isinstance(message, Batch):
-                self._server_batch(message, deliver, replayed)
+                self._server_batch(message, deliver, among, replayed)
             else:
-                self._from_server(message, deliver, replayed)
+                self._from_server(message, deliver, among, replayed)
         except InvalidMessage as problem:
-            self._unreadable(problem, deliver)
+            self._unreadable(problem, deliver, among)
 
-    def _server_batch(self, batch: Batch, deliver: Deliver | None, replayed: bool) -> None:
+    def _server_batch(self, batch: Batch, deliver: Deliver | None, among: Among, replayed: bool) -> None:
         if self.revision not in protocol.WITH_BATCHES:
             raise InvalidMessage(INVALID_REQUEST, "this revision has no batches")
-        joint = Joint(len(batch.elements), deliver) if deliver is not None else None
+        add = Joint(len(batch.elements), deliver).add if deliver is not None else None
         for one in batch.elements:
             try:
                 if isinstance(one, InvalidMessage):
                     raise one
-                self._from_server(one, joint.add if joint else None, replayed)
+                self._from_server(one, add, among, replayed)
             except InvalidMessage as problem:
-                self._unreadable(problem, joint.add if joint else None)
+                self._unreadable(problem, add, among)
 
-    def _from_server(self, message: Message, deliver: Deliver | None, replayed: bool) -> None:
+    def _from_server(self, message: Message, deliver: Deliver | None, among: Among, replayed: bool) -> None:
         if isinstance(message, Response):
-            self._response(message, deliver, replayed)
+            self._response(message, deliver, among, replayed)
         elif isinstance(message, Request):
             self._server_request(message, deliver, replayed)
         else:
@@ -304,10 +311,14 @@ class Session:
         if deliver is not None:
             deliver(None)
 
-    def _response(self, response: Response, deliver: Deliver | None, replayed: bool) -> None:
+    def _response(self, response: Response, deliver: Deliver | None, among: Among, replayed: bool) -> None:
         if response.id is None:
             # An error about a message that the server could not read: it answers no request of ours.
             self._say(response, deliver)
+            return
+        if among is not None and response.id not in among:
+            # Clients exist that take whatever comes down the answer to a request for the answer to it.
+            self._drop("an answer to another request than the one that it came down the answer of", deliver)
             return
         pending = self._requests.close(response.id)
         if pending is None:
@@ -321,13 +332,15 @@ class Session:
             self._drop("an answer to a call that it did not get", deliver)
             return
         if self._answered is not None:
-            self._answered[response.id] = type(pending) is Listing
+            # The same id may be used again, and either answer may come again: what was a list stays one.
+            was_list = self._answered.pop(response.id, False)
+            self._answered[response.id] = was_list or type(pending) is Listing
             if len(self._answered) > MAX_ANSWERED:
                 self._answered.popitem(last=False)
         to_client = deliver or pending.route.to_client
         if type(pending) is Call:
             assert pending.forward is not None  # or it would be here
-            self._gate.settle(pending.forward, protocol.outcome(response), lambda: to_client(response.raw))
+            self._gate.settle(pending.forward, protocol.outcome(response), lambda: self._show(response, to_client))
             return
         if type(pending) is Listing and response.error is None:
             self._list(response, to_client, first=pending.first)
@@ -335,26 +348,40 @@ class Session:
         if type(pending) is Hello:
             self._announces = protocol.can_announce_tools(response)
             self.revision = protocol.agreed_revision(response)
-        to_client(response.raw)
+        self._show(response, to_client)
 
     def _again(self, response: Response, was_list: bool | None, deliver: Deliver | None) -> None:
         """An answer that was settled before: it is shown again and settles nothing."""
         to_client = deliver or self._route.to_client
         if was_list is None:
             self._drop("an answer that no request waited for", deliver)
-        elif response.error is None and (was_list or protocol.listed_tools(response)):
-            # Its id may have been used again since: what is a list is shown as one, whatever was asked under it last.
+        elif was_list and response.error is None:
             self._list(response, to_client, first=False)
         else:
-            to_client(response.raw)
+            self._show(response, to_client)
 
     def _list(self, response: Response, to_client: Send, *, first: bool) -> None:
-        """Show the client what it may see of a list."""
+        """The answer to a request for tools: note them, and show the client what it may see."""
         tools = protocol.listed_tools(response)
         answer = response.result if type(response.result) is dict else {}
         whole = first and answer.get("nextCursor") is None
         self._emit(Listed(self._server, tools, whole))
+        self._filter(response, to_client)
+
+    def _show(self, response: Response, to_client: Send) -> None:
+        """Give the client an answer to anything else.
+
+        What looks like a list of tools is shown as one, whatever was asked: clients exist that do not look at the id
+        of what comes down the answer to a request, and a result may be told by another request.
+        """
+        if protocol.looks_like_list(response):
+            self._filter(response, to_client)
+        else:
+            to_client(response.raw)
+
+    def _filter(self, response: Response, to_client: Send) -> None:
         if self._gate.filters:
+            tools = protocol.listed_tools(response)
             self._gate.filter(tools, self.caller, lambda hidden: to_client(_filtered(response, hidden)))
         else:
             to_client(response.raw)
@@ -379,19 +406,32 @@ class Session:
             self._asked_of_client.open(request.id, ASKED)
         self._say(request, deliver)
 
-    def _unreadable(self, problem: InvalidMessage, deliver: Deliver | None) -> None:
+    def _unreadable(self, problem: InvalidMessage, deliver: Deliver | None, among: Among) -> None:
         self._emit(Dropped(self._server, "server", str(problem)))
         reply = None
-        if problem.id is not None and not problem.is_answer:
-            # A request of the server, with an id of its own: nobody else will answer it.
-            self._route.to_server(jsonrpc.error(problem.id, problem.code, str(problem)))
-        elif problem.id is not None:
-            # Its answer came and cannot be passed on: the client must not wait for another.
-            reply = self.unanswered(problem.id, f"the server's answer cannot be passed on: {problem}", INTERNAL_ERROR)
+        if problem.id is not None:
+            if _is_answer(problem, self._requests):
+                # Its answer came and cannot be passed on: the client must not wait for another.
+                if among is None or problem.id in among:
+                    reply = self._lost(problem.id, f"the server's answer cannot be passed on: {problem}")
+            elif not self._asked_of_client.is_taken(problem.id):
+                # A request of the server, with an id of its own: nobody else will answer it.
+                self._route.to_server(jsonrpc.error(problem.id, problem.code, str(problem)))
         if deliver is not None:
             deliver(reply[1] if reply else None)
         elif reply is not None:
             reply[0].to_client(reply[1])
+
+    def _lost(self, id: Id, text: str) -> tuple[Route, bytes] | None:  # noqa: A002
+        """The one answer to a request came, be it a cancelled one, and is lost: its way and the error for it."""
+        pending = self._requests.close(id)
+        if pending is None:
+            return None
+        if is_here(pending):
+            self._requests.open(id, pending)
+            return None
+        self._let_go(pending)
+        return pending.route, jsonrpc.error(id, INTERNAL_ERROR, text)
 
     # The end.
 
@@ -434,6 +474,16 @@ class Session:
             self._let_go(pending)
             if expected:
                 answer(pending, jsonrpc.error(id_, protocol.SERVER_GONE, text))
+
+
+def _is_answer(problem: InvalidMessage, waiting: Inflight[Any]) -> bool:
+    """Whether a message that cannot be read is an answer to one of those that wait.
+
+    Where it does not tell itself, it is one when its id waits: ids begin at 1 on either side, and say little.
+    """
+    if problem.is_answer is not None:
+        return problem.is_answer
+    return problem.id is not None and waiting.get(problem.id) is not None
 
 
 def _filtered(response: Response, hidden: frozenset[str] | None) -> bytes:

@@ -29,7 +29,7 @@ from sidecar.jsonrpc import Message
 from sidecar.pending import Route
 from sidecar.principal import Principal, key_of
 from sidecar.protocol import SERVER_GONE, Outcome
-from sidecar.session import Session
+from sidecar.session import Among, Session
 from sidecar.upstream.remote import GONE, LOST, MAX_REFUSAL, Remote, media_type, redirected, without_answer
 
 OpenSession: TypeAlias = Callable[["Tracked", Principal | None, str], Session]
@@ -144,7 +144,7 @@ class Passing:
             send_error(exchange, session, post, "the MCP server answered with nothing")
             return None
         once = _Once()
-        session.from_server(body, once.deliver)
+        session.from_server(body, once.deliver, among=post.sent)
         if not once.is_there:
             return self._wait_for_json(once, answer, post, session, exchange)
         self._send_json(once.message, answer, post, session, exchange)
@@ -174,7 +174,8 @@ class Passing:
             body = await answer.read(MAX_REFUSAL)
         except Lost:
             body = b""
-        message = await _shown(session, body, media_type(answer.headers)) if isinstance(body, bytes) else None
+        kind = media_type(answer.headers)
+        message = await _shown(session, body, kind, post.sent) if isinstance(body, bytes) else None
         unanswered(session, post, GONE, without_answer(answer.status))
         types = answer.headers.all("content-type")[:1] if message else []
         headers = (*(("content-type", type_) for type_ in types), *self._back(answer))
@@ -189,7 +190,7 @@ class Passing:
             try:
                 async for event in self._remote.events(answer):
                     post.resumable |= isinstance(event, Event) and event.id is not None and bool(tracked.id)
-                    await self._pass_event(event, tracked, exchange, post.shows)
+                    await self._pass_event(event, tracked, exchange, post)
             except (Lost, ValueError):
                 broken = True
         if not post.resumable:
@@ -224,11 +225,13 @@ class Passing:
                 self.listening.discard(tracked)
 
     async def _pass_event(
-        self, event: Event | TooLong, tracked: Tracked, exchange: Exchange,
-        shows: Callable[[bytes], None] = lambda message: None, *, replayed: bool = False,
+        self, event: Event | TooLong, tracked: Tracked, exchange: Exchange, post: Post | None = None, *,
+        replayed: bool = False,
     ) -> None:  # fmt: skip
+        """Pass an event on; one that came down the answer to `post` answers nothing else."""
+        among = post.sent if post is not None else None
         if isinstance(event, TooLong):
-            message = await _judged(tracked.session, event, replayed=replayed)
+            message = await _judged(tracked.session, event, among, replayed=replayed)
             if message is not None:
                 await exchange.write(event_bytes(Event(message.decode())))
             return
@@ -236,10 +239,11 @@ class Passing:
             if event.type != "message":
                 self._emit(Dropped(self._server, "server", "an event of a kind that carries no message"))
                 return
-            message = await _judged(tracked.session, event.data.encode(), replayed=replayed)
+            message = await _judged(tracked.session, event.data.encode(), among, replayed=replayed)
             if message is None:
                 return
-            shows(message)
+            if post is not None:
+                post.shows(message)
             event = replace(event, data=message.decode())
         if event.id is not None:
             event = replace(event, id=self._event_ids.shown(event.id, tracked.client))
@@ -304,21 +308,23 @@ class _Once:
         return self.message
 
 
-async def _judged(session: Session, message: bytes | TooLong, *, replayed: bool = False) -> bytes | None:
+async def _judged(
+    session: Session, message: bytes | TooLong, among: Among = None, *, replayed: bool = False
+) -> bytes | None:  # fmt: skip
     """What the client may see of a message of the server, or None."""
     once = _Once()
-    session.from_server(message, once.deliver, replayed=replayed)
+    session.from_server(message, once.deliver, among=among, replayed=replayed)
     return await once.awaited()
 
 
-async def _shown(session: Session, body: bytes, kind: str) -> bytes | None:
+async def _shown(session: Session, body: bytes, kind: str, among: Among) -> bytes | None:
     """What the client may see of the body of a refusal: an error in JSON, or words that nobody could take for JSON.
 
     Whatever type it says, because clients exist that do not look at it.
     """
     problem = _readable(body)
     if problem is not None:
-        return await _judged(session, body) if _is_message(problem) else jsonrpc.encode(problem)
+        return await _judged(session, body, among) if _is_message(problem) else jsonrpc.encode(problem)
     return None if kind in (JSON, EVENTS) or _LIKE_JSON.match(body) else body
 
 

@@ -90,7 +90,7 @@ class EventReader:
             self._first = False
             block = block.removeprefix(b"\xef\xbb\xbf")
         if size > self._limit:
-            return TooLong(_without_fields(block[:ENDS_KEPT]), block[-ENDS_KEPT:], self._limit)
+            return TooLong(_without_fields(block[:ENDS_KEPT]), _data_at_end(block[-ENDS_KEPT:]), self._limit)
         return _event(block.decode())
 
 
@@ -125,7 +125,15 @@ _BREAKING = re.compile("[\r\n\0]")
 def _without_fields(head: bytes) -> bytes:
     """The beginning of an event from where its data begins: there is the id of a message that is too long."""
     found = _DATA.search(head)
-    return head[found.end() :] if found is not None else head
+    return _DATA.sub(b"", head[found.end() :]) if found is not None else head
+
+
+def _data_at_end(tail: bytes) -> bytes:
+    """The end of an event up to where its data ends, without what begins a line of it."""
+    lines = tail.rstrip(b"\n").split(b"\n")
+    while len(lines) > 1 and not _DATA.match(lines[-1]):
+        lines.pop()
+    return _DATA.sub(b"", b"\n".join(lines))
 
 
 _DATA = re.compile(rb"^data: ?", re.MULTILINE)

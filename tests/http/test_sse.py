@@ -99,9 +99,16 @@ def test_an_event_that_is_too_long_is_thrown_away_but_for_its_ends_and_the_strea
     parts = [data[at : at + step] for at in range(0, len(data), step)]
     cut, after = read(*parts, limit=4000)
     assert isinstance(cut, TooLong)
-    assert (cut.head, len(cut.tail), cut.limit) == (b"a" * (1024 - len(b"data: ")), 1024, 4000)
-    assert cut.tail.endswith(b"bbb\n\n")
+    assert (cut.head, cut.limit) == (b"a" * (1024 - len(b"data: ")), 4000)
+    assert cut.tail == b"b" * (1024 - len(b"\n\n"))
     assert after == Event("c")
+
+
+def test_the_ends_of_a_message_that_is_too_long_are_without_the_fields_around_it() -> None:
+    message = (b'data: {"id":7,', b'data: "x":"' + b"a" * 5000 + b'",', b'data: "y":1}')
+    (cut,) = read(b"\n".join((b"retry: 5", *message, b"id: 9", b":", b"event: message", b"", b"")), limit=4000)
+    assert isinstance(cut, TooLong)
+    assert (cut.head[:19], cut.tail[-10:]) == (b'{"id":7,\n"x":"aaaaa', b'a",\n"y":1}')
 
 
 def test_an_event_of_just_the_limit_is_whole() -> None:

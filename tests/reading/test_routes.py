@@ -272,6 +272,83 @@ def test_a_list_that_is_replayed_is_filtered_again() -> None:
     assert [json.loads(one or b"")["result"]["tools"] for one in came] == [[{"name": "b"}]]
 
 
+HIDDEN_LISTS = [
+    {"Tools": [{"name": "b"}]}, {"tools": [{"Name": "b"}]}, {"tools": [{"name": "a", "Name": "b"}]},
+    {"tools": [], "TOOLS": [{"name": "b"}]}, {"tool\u017f": [{"name": "b"}]}, {"x": 1, "tools": [{"name": "b"}]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("result", HIDDEN_LISTS)
+@pytest.mark.parametrize("later", [None, "ping"])
+def test_what_was_a_list_is_filtered_whenever_it_comes_again_whatever_its_id_was_used_for(
+    later: str | None, result: dict[str, Any]
+) -> None:
+    world, came = World(resumable=True), list[bytes | None]()
+    world.ask(1, "tools/list")
+    reply = world.answer(1, result=result)
+    world.gate.hide("b")
+    if later is not None:
+        world.ask(1, later)
+        world.answer(1)
+    world.session.from_server(reply, came.append, replayed=True)
+    assert came == []
+    world.gate.hide("b")
+    assert b'"b"' not in (came[0] or b"")
+
+
+def test_an_empty_result_under_an_id_that_was_a_list_once_is_no_list_to_show() -> None:
+    world, came = World(resumable=True), list[bytes | None]()
+    for method in ("tools/list", "ping"):
+        world.ask(1, method)
+        reply = world.answer(1)
+    world.gate.hide()
+    world.session.from_server(reply, came.append, replayed=True)
+    world.gate.hide()
+    assert "error" in json.loads(came[0] or b"")
+
+
+@pytest.mark.parametrize("result", HIDDEN_LISTS)
+@pytest.mark.parametrize("method", ["tasks/result", "initialize", "vendor/x", "tools/call"])
+def test_a_result_that_looks_like_a_list_of_tools_is_shown_as_one_whatever_was_asked(
+    method: str, result: dict[str, Any]
+) -> None:
+    world = World()
+    world.ask(1, method, name="quick")
+    world.answer(1, result=result)
+    assert world.client == []
+    world.gate.hide("b")
+    assert b'"b"' not in world.client[0]
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"content": [], "structuredContent": {"tools": [{"name": "b"}]}}, {"tools": "b"}, {"tools": ["b"]},
+        {"capabilities": {"tools": {"listChanged": True}}}, {"Tooling": [{"name": "b"}]},
+    ],
+)  # fmt: skip
+def test_what_nobody_takes_for_a_list_passes_as_it_is(result: dict[str, Any]) -> None:
+    world = World()
+    world.call(1, "quick")
+    reply = world.answer(1, result=result)
+    assert world.client == [reply]
+
+
+# Streams that answer some requests and no others.
+
+
+def test_an_answer_to_another_request_than_the_stream_is_for_goes_nowhere_and_settles_nothing() -> None:
+    world, came = World(), list[bytes | None]()
+    world.call(1, "quick")
+    world.ask(2, "tools/list")
+    for line in (encoded(id=1, result={}), b'{"jsonrpc":"2.0","id":1,"result":NaN}', encoded(id="2", result={})):
+        world.session.from_server(line, came.append, among=[2])
+    assert (came, world.gate.settled, world.dropped) == ([None] * 3, [], ["server"] * 3)
+    reply = encoded(id=1, result={})
+    world.session.from_server(reply, came.append, among=[1])
+    assert came[-1] == reply
+
+
 @pytest.mark.parametrize("resumable", [False, True])
 def test_a_replayed_answer_that_nobody_waited_for_goes_nowhere(resumable: bool) -> None:
     world, came = World(resumable=resumable), list[bytes | None]()

@@ -357,6 +357,22 @@ BAD_ANSWERS = [
     pytest.param(b'{"id":1,"result":{}}', id="no version"),
     pytest.param(TooLong(b'{"jsonrpc":"2.0","id":1,"result":"s3cret', b'"}', 10), id="too long, id at the head"),
     pytest.param(TooLong(b'{"jsonrpc":"2.0","result":"s3cret', b'","id":1}', 10), id="too long, id at the tail"),
+    # A member of the answer that is called like one of a request, anywhere but at the top.
+    pytest.param(b'{"jsonrpc":"2.0","id":1,"result":{"method":"x","a":"\xff"}}', id="not UTF-8, a method inside"),
+    pytest.param(
+        b'{"jsonrpc":"2.0","id":1,"result":{"method":' + b"[" * 200 + b"]" * 200 + b"}}",
+        id="200 levels, a method inside",
+    ),
+    pytest.param(
+        b'{"jsonrpc":"2.0","result":{"method":' + b"[" * 9000 + b"]" * 9000 + b'},"id":1}', id="9,000 levels, id last"
+    ),
+    pytest.param(TooLong(b'{"jsonrpc":"2.0","id":1,"result":{"method":"x', b'"}}', 10), id="too long, a method inside"),
+    pytest.param(
+        TooLong(b'{"result":{"a":"', b'","method":"x"},"id":1,"jsonrpc":"2.0"}', 10), id="too long, a method at its end"
+    ),
+    pytest.param(b'{"jsonrpc":"2.0","id":1,"result":{"text":"\x01"}}', id="a control character, so no JSON"),
+    # What it was stands where nobody sees it; its id waits.
+    pytest.param(TooLong(b'{"x":"', b'","id":1,"jsonrpc":"2.0"}', 10), id="too long, only the id is seen"),
 ]
 
 
@@ -377,8 +393,11 @@ def test_an_answer_that_cannot_be_passed_on_becomes_an_error_with_its_id(answer:
     [
         b'{"jsonrpc":"2.0","id":1,"method":"sampling/createMessage","params":{"a":NaN}}',
         TooLong(b'{"jsonrpc":"2.0","id":1,"method":"sampling/createMessage","params":{"a":"', b'"}}', 10),
+        TooLong(b'{"params":{"result":1,"a":"', b'"},"id":1,"jsonrpc":"2.0"}', 10),
+        b'{"jsonrpc":"2.0","id":1,"method":"sampling/createMessage","params":{"result":1,"a":"\xff"}}',
+        TooLong(b'{"x":"', b'","id":1,"method":"sampling/createMessage"}', 10),
     ],
-    ids=["NaN", "too long"],
+    ids=["NaN", "too long", "too long, a result inside", "not UTF-8, a result inside", "too long, method at the tail"],
 )
 def test_a_request_of_the_server_that_cannot_be_read_ends_no_call_of_the_client(line: bytes | TooLong) -> None:
     # The two sides number their requests independently, and both begin at 1.
@@ -386,8 +405,30 @@ def test_a_request_of_the_server_that_cannot_be_read_ends_no_call_of_the_client(
     world.call(1, "quick")
     world.session.from_server(line)
     assert world.client == []
+    assert (json.loads(world.server[-1])["id"], "error" in json.loads(world.server[-1])) == (1, True)
     reply = world.answer(1)
     assert world.client == [reply]
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_what_the_server_sends_under_an_id_of_its_own_that_waits_ends_no_request_of_its_own(answered: bool) -> None:
+    world = World()
+    world.session.from_server(SAMPLING)
+    if answered:
+        world.session.from_client(encoded(id=1, result={}))
+    before = list(world.server)
+    world.session.from_server(TooLong(b'{"x":"', b'","id":1,"jsonrpc":"2.0"}', 10))
+    assert (len(world.server) > len(before)) is answered
+
+
+def test_an_answer_to_a_cancelled_request_that_cannot_be_passed_on_gives_its_id_back() -> None:
+    world = World()
+    world.ask(1)
+    world.cancel(1)
+    world.session.from_server(b'{"jsonrpc":"2.0","id":1,"result":NaN}')
+    world.client.clear()
+    again = world.ask(1)
+    assert (world.client, world.server[-1]) == ([], again)
 
 
 # Requests of the server.
@@ -430,8 +471,19 @@ def test_a_request_of_the_server_with_an_id_that_waits_already_is_dropped() -> N
     [
         b'{"jsonrpc":"2.0","id":1,"result":{"a":NaN}}',
         TooLong(b'{"jsonrpc":"2.0","id":1,"result":{"a":"', b'"}}', 10),
+        TooLong(b'{"jsonrpc":"2.0","id":1,"result":{"method":"', b'"}}', 10),
+        b'{"jsonrpc":"2.0","id":1,"result":{"method":"x","a":"\xff"}}',
+        b'{"jsonrpc":"2.0","id":1,"result":{"method":' + b"[" * 9000 + b"]" * 9000 + b"}}",
+        TooLong(b'{"x":"', b'","id":1,"jsonrpc":"2.0"}', 10),
     ],
-    ids=["NaN", "too long"],
+    ids=[
+        "NaN",
+        "too long",
+        "too long, a method inside",
+        "not UTF-8, a method inside",
+        "too deep",
+        "only the id is seen",
+    ],
 )
 def test_an_answer_of_the_client_that_cannot_be_read_answers_no_call_of_its_own(line: bytes | TooLong) -> None:
     # An error with this id would end the client's call 1, during which the server asked.
@@ -440,8 +492,20 @@ def test_an_answer_of_the_client_that_cannot_be_read_answers_no_call_of_its_own(
     world.session.from_server(SAMPLING)
     world.session.from_client(line)
     assert 1 not in [json.loads(message)["id"] for message in world.client[1:]]
-    assert call in world.server
-    assert line not in world.server
+    assert world.server[0] == call
+    (error,) = map(json.loads, world.server[1:])
+    assert (error["id"], error["error"]["code"]) == (1, -32603)
+
+
+def test_what_a_client_sends_under_the_id_of_a_call_that_runs_is_refused_under_none_where_it_does_not_show_itself() -> (
+    None
+):
+    world = World()
+    world.call(1, "quick")
+    world.session.from_client(TooLong(b'{"x":"', b'","id":1,"jsonrpc":"2.0"}', 10))
+    assert world.last_to_client["id"] is None
+    world.session.from_client(TooLong(b'{"x":"', b'","id":2,"jsonrpc":"2.0"}', 10))
+    assert world.last_to_client["id"] == 2
 
 
 # The end.

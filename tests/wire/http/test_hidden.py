@@ -145,28 +145,60 @@ def test_no_event_shows_it(relay: Listener, upstream: Upstream, revision: str) -
             assert lacks_the_hidden(agent.post(listing(number * 1000))), (name, kind)
 
 
-def test_an_answer_to_a_call_is_no_list_and_one_to_a_list_is_filtered_on_whatever_stream(
-    relay: Listener, upstream: Upstream
+@pytest.mark.parametrize("shape", [LIST, {"Tools": LIST["tools"]}, {"tools": [{"name": "shown", "Name": HIDDEN}]}])
+def test_an_answer_comes_down_the_stream_of_its_own_request_or_not_at_all(
+    relay: Listener, upstream: Upstream, shape: dict[str, Any]
 ) -> None:
-    """The list that one request waits for comes on the stream of another one."""
-    agent, asked_for_list = Agent.with_session(relay.url), threading.Event()
+    """What one request waits for comes down the answer to another: clients exist that do not look at its id there."""
+    agent, waits = Agent.with_session(relay.url), threading.Event()
 
     def wait(asked: Asked, connection: socket.socket) -> None:
-        asked_for_list.set()
+        waits.set()
         connection.recv(1)
 
     def say(asked: Asked, connection: socket.socket) -> None:
-        assert asked_for_list.wait(SECONDS)
-        connection.sendall(
-            stream(event(reply(2, LIST)), event(reply(2, LIST)), event(reply(asked.id, {"content": []})))
-        )
+        assert waits.wait(SECONDS)
+        foreign = [event(reply(id_, shape)) for id_ in (2, "2", 2)]
+        connection.sendall(stream(*foreign, event(reply(asked.id, {"content": []}))))
 
-    upstream.says |= {"tools/list": wait, "elsewhere": say}
-    with agent.opened(listing(2)), agent.opened(call("elsewhere", {}, 1)) as wire:
-        assert wire.begin()[0] == 200
-        assert wire.told() == reply(2, SHOWN)
-        assert wire.told() == reply(1, {"content": []})
-        assert wire.told() is None
+    upstream.says |= {"elsewhere": wait, "tools/list": say, "here": say}
+    for asked in (listing(1), call("here", {}, 1)):
+        with agent.opened(call("elsewhere", {}, 2)), agent.opened(asked) as wire:
+            assert wire.begin()[0] == 200
+            told = wire.told()
+            assert (told["id"], HIDDEN in json.dumps(told)) == (1, False)
+            assert wire.told() is None
+        assert agent.post(b"", method="DELETE").status == 200
+        agent = Agent.with_session(relay.url)
+        waits.clear()
+
+
+@pytest.mark.parametrize("body", ["JSON", "JSON with status 400"])
+def test_a_body_that_answers_another_request_is_no_answer(relay: Listener, upstream: Upstream, body: str) -> None:
+    agent, waits = Agent.with_session(relay.url), threading.Event()
+
+    def wait(asked: Asked, connection: socket.socket) -> None:
+        waits.set()
+        connection.recv(1)
+
+    upstream.says |= {"elsewhere": wait, "tools/list": BODIES[body](lambda asked: reply(2, LIST))}
+    with agent.opened(call("elsewhere", {}, 2)):
+        assert waits.wait(SECONDS)
+        answer = agent.post(listing(1))
+        assert HIDDEN not in answer.body.decode()
+        assert b'"id":2' not in answer.body
+
+
+@pytest.mark.parametrize("method", ["tasks/result", "tasks/get", "vendor/everything", "initialize", "prompts/list"])
+@pytest.mark.parametrize("say", [in_json, in_events], ids=["JSON", "events"])
+def test_what_looks_like_a_list_is_shown_without_it_whatever_was_asked(
+    relay: Listener, upstream: Upstream, method: str, say: Any
+) -> None:
+    agent = Agent.with_session(relay.url)
+    for number, shape in enumerate((LIST, {"Tools": LIST["tools"]}, {"tools": [{"Name": HIDDEN}]}), 5):
+        upstream.says[method] = say(lambda asked, shape=shape: reply(asked.id, shape))
+        answer = agent.post({"jsonrpc": "2.0", "id": number, "method": method, "params": {"taskId": "t"}})
+        assert (answer.status, lacks_the_hidden(answer)) == (200, True)
 
 
 class Streams:
