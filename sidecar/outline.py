@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 Members: TypeAlias = list[tuple[str, bytes]]
-"""Keys in lower case, each with its value as it is written; empty for a list, an object, and a value that is cut off."""
+"""Keys in lower case, each with its value as it is written: empty for a list, an object, and what is cut off."""
 
 HEAD: Final = 16 << 10
 TAIL: Final = 1 << 10

@@ -6,6 +6,7 @@ Sources: the schema of revision 2026-07-28 and of those before it; JSON-RPC mess
 from __future__ import annotations
 
 import enum
+import re
 import unicodedata
 from typing import Any, Final
 
@@ -100,12 +101,14 @@ class Outcome(enum.Enum):
 
 
 def check_method(message: Request | Notification) -> None:
-    """Refuse a method that differs from a known one only in case, blanks or look-alike characters."""
+    """Refuse a method that differs from a known one only in case, blanks, slashes or look-alike characters.
+
+    Servers exist that take such a one for it: they trim names, or route them as paths.
+    """
     method = message.method
     if method in METHODS:
         return
-    folded = "".join(unicodedata.normalize("NFKC", method).casefold().split())
-    if not is_plain(method) or folded in _FOLDED_METHODS:
+    if not is_plain(method) or _folded(method) in _FOLDED_METHODS:
         id_ = message.id if isinstance(message, Request) else None
         raise InvalidMessage(INVALID_REQUEST, f"no method is called {quoted(shown(method))}", id_)
 
@@ -219,11 +222,9 @@ def looks_like_list(reply: Response) -> bool:
     answer = reply.result
     if type(answer) is not dict:
         return False
-    for key, value in answer.items():
-        # Only five letters fold to these five; this runs on every answer.
-        if len(key) == 5 and key.casefold() == "tools" and _has_object(value):
-            return True
-    return False
+    # Only five letters fold to these five; this runs on every answer.
+    found = [value for key, value in answer.items() if len(key) == 5 and key.casefold() == "tools"]
+    return any(map(_has_object, found))
 
 
 def _has_object(value: Any) -> bool:
@@ -300,7 +301,15 @@ def cancelled_id(message: Notification) -> Id | None:
 
 _CALL_MEMBERS = frozenset({"name", "arguments", "_meta", "task", "inputResponses", "requestState"})
 _FOLDED_CALL_MEMBERS = frozenset(key.casefold() for key in _CALL_MEMBERS)
-_FOLDED_METHODS = frozenset(method.casefold() for method in METHODS)
+
+
+def _folded(method: str) -> str:
+    """What is left of a method where nobody minds case, form, blanks or slashes."""
+    return "".join(_SEPARATORS.split(unicodedata.normalize("NFKC", method).casefold()))
+
+
+_SEPARATORS = re.compile(r"[\s/\\]+")
+_FOLDED_METHODS = frozenset(map(_folded, METHODS))
 _VERSION_META = "io.modelcontextprotocol/protocolVersion"
 _CAPABILITIES_META = "io.modelcontextprotocol/clientCapabilities"
 _CLIENT_META = "io.modelcontextprotocol/clientInfo"

@@ -42,7 +42,9 @@ def test_a_method_that_is_known_or_like_no_known_one_passes(method: str) -> None
         "Tools/Call", "TOOLS/LIST", " tools/call", "tools/call ", "tools/ call", "tools/call\n", "tools/call\x00",
         "tools\u00a0/call", "tools/\u200bcall", "tools／call", "ｔools/call", "tools/ca\u2113l", "toolſ/call",
         "tools/call\u202e", "Notifications/Cancelled", "tools/list\ufeff", "logging/setlevel", "x\u200by",
-        "tools/call\ufe0f", "tools\u034f/call",
+        "tools/call\ufe0f", "tools\u034f/call", "/tools/call", "tools/call/", "tools//call", "//tools///call//",
+        "tools\\call", "tools\\/call", "toolscall", "/ping", "ping/", "/Tools /Call/", "/notifications/cancelled",
+        "resources//templates/list", "initialize/", "tools/call\u2028", "/ / tools/call",
     ],
 )  # fmt: skip
 def test_a_method_that_looks_like_a_known_one_is_refused(method: str) -> None:
