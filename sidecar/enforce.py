@@ -31,7 +31,7 @@ from sidecar.decision import (
 )
 from sidecar.engine.engine import Engine, Finding
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable, Superseded
-from sidecar.events import Decided, Emit, Judged, Refused, Ruling, Settled, StoreFailed
+from sidecar.events import Decided, Emit, Judged, MethodDenied, Refused, Ruling, Settled, StoreFailed
 from sidecar.framing import PORTION
 from sidecar.jsonrpc import INVALID_PARAMS
 from sidecar.known import KnownCalls
@@ -116,6 +116,15 @@ class Gate:
         trial = Trial(call, caller, next(self._ids), self._engine.bundle, deliver, time.perf_counter())
         self._begin(trial)
         return trial
+
+    def permits(self, method: str, caller: Caller) -> bool:
+        """True when a message with this method, which is no call, may go on; it is told where policy denies it."""
+        bundle = self._engine.bundle
+        if bundle.terms.permits(method):
+            return True
+        mode: Mode = "monitor" if self._monitors(bundle) else "enforce"
+        self._emit(MethodDenied(self.next_id(), self._server, caller, method, mode))
+        return mode == "monitor"
 
     @property
     def filters(self) -> bool:

@@ -71,6 +71,16 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
+class MethodDenied(msgspec.Struct, frozen=True, gc=False):
+    """Policy does not permit a method that a client used. In mode `monitor` the message was forwarded all the same."""
+
+    decision_id: str
+    server: str
+    caller: Caller
+    method: str
+    mode: Mode
+
+
 class Dropped(msgspec.Struct, frozen=True, gc=False):
     """A message of either side went nowhere; `reason` says why, without its content."""
 
@@ -149,6 +159,7 @@ Event: TypeAlias = (
     | Decided
     | Judged
     | Refused
+    | MethodDenied
     | Dropped
     | Passed
     | Listed

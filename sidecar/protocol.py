@@ -18,6 +18,8 @@ from sidecar.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, Id, Notification, R
 from sidecar.text import is_plain, quoted, shown
 
 INITIALIZE: Final = "initialize"
+PING: Final = "ping"
+DISCOVER: Final = "server/discover"
 TOOLS_CALL: Final = "tools/call"
 TOOLS_LIST: Final = "tools/list"
 LISTEN: Final = "subscriptions/listen"
@@ -45,20 +47,26 @@ SAYING_NOT_RUN: Final = frozenset({-32700, -32601, -32020, -32021, -32022})
 else, a capability or a revision that is missing. Not -32602: SDKs answer it after the tool, for an output that does
 not fit its schema."""
 
-METHODS: Final = frozenset(
+OF_STATELESS_CLIENTS: Final = frozenset(
     {
-        "initialize", "ping", "server/discover", "completion/complete", "logging/setLevel",
-        "tools/call", "tools/list", "prompts/get", "prompts/list", "resources/list", "resources/read",
-        "resources/templates/list", "resources/subscribe", "resources/unsubscribe", "subscriptions/listen",
-        "roots/list", "sampling/createMessage", "elicitation/create",
-        "tasks/get", "tasks/result", "tasks/list", "tasks/cancel", "tasks/update",
-        "notifications/cancelled", "notifications/initialized", "notifications/progress", "notifications/message",
-        "notifications/roots/list_changed", "notifications/tools/list_changed", "notifications/prompts/list_changed",
-        "notifications/resources/list_changed", "notifications/resources/updated", "notifications/tasks/status",
-        "notifications/elicitation/complete",
+        "server/discover", "completion/complete", "tools/call", "tools/list", "prompts/get", "prompts/list",
+        "resources/list", "resources/read", "resources/templates/list", "subscriptions/listen",
+        "tasks/get", "tasks/update", "tasks/cancel", "notifications/cancelled",
     }
 )  # fmt: skip
-"""Every method of any revision, of either side. Others pass too; a look-alike of one of these does not."""
+"""Every method from a client to a server in the stateless revision, its extensions included."""
+OF_CLIENTS: Final = OF_STATELESS_CLIENTS | {
+    "initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe",
+    "tasks/result", "tasks/list", "notifications/initialized", "notifications/progress",
+    "notifications/roots/list_changed", "notifications/tasks/status",
+}  # fmt: skip
+"""Every method from a client to a server in any revision."""
+METHODS: Final = OF_CLIENTS | {
+    "roots/list", "sampling/createMessage", "elicitation/create", "notifications/message",
+    "notifications/tools/list_changed", "notifications/prompts/list_changed",
+    "notifications/resources/list_changed", "notifications/resources/updated", "notifications/elicitation/complete",
+}  # fmt: skip
+"""Every method of any revision, of either side. Whether others pass is policy's; a look-alike of one of these never."""
 
 
 class _NoMemo(dict[str, tuple[Any, ...]]):
@@ -103,14 +111,16 @@ class Outcome(enum.Enum):
 def check_method(message: Request | Notification) -> None:
     """Refuse a method that differs from a known one only in case, blanks, slashes or look-alike characters.
 
-    Servers exist that take such a one for it: they trim names, or route them as paths.
+    Servers exist that trim names, or route them as paths. Raises `InvalidMessage`.
     """
-    method = message.method
-    if method in METHODS:
-        return
-    if not is_plain(method) or _folded(method) in _FOLDED_METHODS:
+    if is_odd_method(message.method):
         id_ = message.id if isinstance(message, Request) else None
-        raise InvalidMessage(INVALID_REQUEST, f"no method is called {quoted(shown(method))}", id_)
+        raise InvalidMessage(INVALID_REQUEST, f"no method is called {quoted(shown(message.method))}", id_)
+
+
+def is_odd_method(method: str) -> bool:
+    """True for a method that is none, and that servers exist to take for one."""
+    return method not in METHODS and (not is_plain(method) or _folded(method) in _FOLDED_METHODS)
 
 
 def tool_call(request: Request) -> ToolCall:

@@ -25,6 +25,7 @@ from sidecar.inflight import Inflight
 from sidecar.jsonrpc import (
     INTERNAL_ERROR,
     INVALID_REQUEST,
+    METHOD_NOT_FOUND,
     Batch,
     Id,
     Message,
@@ -49,7 +50,7 @@ from sidecar.pending import (
     unheard,
 )
 from sidecar.protocol import Outcome, ToolCall
-from sidecar.text import shown
+from sidecar.text import quoted, shown
 from sidecar.verdict import Forward, Verdict
 
 MAX_ANSWERED: Final = 1_000
@@ -173,6 +174,10 @@ class Session:
             self._gate.known.keep(request, call, client)
             self._call(call, route)
             return
+        if not self._gate.permits(request.method, self.caller):
+            text = f"the method {quoted(shown(request.method))} is not permitted by policy"
+            (route.refuse or route.to_client)(jsonrpc.error(request.id, METHOD_NOT_FOUND, text))
+            return
         self._gate.conclude()  # calls that came before this go before it
         self._requests.open(request.id, pending_of(request, route))
         self._emit(Passed(self._server, request.method))
@@ -211,6 +216,9 @@ class Session:
         if notification.method == protocol.TOOLS_CALL:
             # Nothing forbids a server to run it, and nobody would hear of it.
             raise InvalidMessage(INVALID_REQUEST, "tools/call needs an id")
+        if not self._gate.permits(notification.method, self.caller):
+            route.nothing()
+            return
         self._gate.conclude()
         if notification.method == protocol.CANCELLED:
             named = protocol.cancelled_id(notification)

@@ -11,7 +11,17 @@ import msgspec
 from sidecar import jsonrpc, mirrored, protocol
 from sidecar.downstream.marked import Marked
 from sidecar.http.values import JSON, Headers, Response
-from sidecar.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, Batch, Id, Message, Notification, Request
+from sidecar.jsonrpc import (
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    Batch,
+    Id,
+    Message,
+    Notification,
+    Request,
+)
 from sidecar.pending import Route
 
 SESSION: Final = "mcp-session-id"
@@ -121,7 +131,10 @@ class Post:
 
     def _refuse(self, message: bytes) -> None:
         code = msgspec.json.decode(message, type=_Refusal).error.code
-        self._answered(Response(400 if code in _BAD_REQUEST else 200, (("content-type", JSON),), message))
+        status = 400 if code in _BAD_REQUEST else 200
+        if code == METHOD_NOT_FOUND and self.is_stateless:
+            status = 404  # elsewhere it would say that the session is over
+        self._answered(Response(status, (("content-type", JSON),), message))
 
     def _answered(self, answer: Response) -> None:
         self.answer = answer

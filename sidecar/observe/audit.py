@@ -19,7 +19,7 @@ from typing import IO, Final
 import msgspec
 
 from sidecar.caller import Caller
-from sidecar.events import Decided, Hearing, Judged, Refused
+from sidecar.events import Decided, Hearing, Judged, MethodDenied, Refused
 from sidecar.jsonrpc import encode
 from sidecar.text import shown
 
@@ -73,6 +73,15 @@ class _Refused(_Caller, frozen=True, gc=False):
     code: int
 
 
+class _MethodDenied(_Caller, frozen=True, gc=False):
+    """A message that is no call, whose method policy does not permit."""
+
+    method: str
+    decision: str
+    kind: str
+    mode: str
+
+
 class Audit:
     """Writes to `stream`, unbuffered; `key` keys the hashes of arguments, `instance` names this sidecar.
 
@@ -86,7 +95,9 @@ class Audit:
         self._moment = 0
         self._stamp = b""
         self._lines: list[bytes] = []
-        self.hears: Hearing = {Decided: self._decided, Judged: self._judged, Refused: self._refused}
+        self.hears: Hearing = {
+            Decided: self._decided, Judged: self._judged, Refused: self._refused, MethodDenied: self._method_denied,
+        }  # fmt: skip
 
     def _decided(self, event: Decided) -> None:
         members = b'%b,"milliseconds":%.3f' % (self._about(event), event.seconds * 1000)
@@ -99,6 +110,15 @@ class Audit:
             event.code,
         )  # fmt: skip
         self._lines.append(_LINE % (self._now(), encode(event.decision_id), _members(refused)))
+        self._write()
+
+    def _method_denied(self, event: MethodDenied) -> None:
+        caller = event.caller
+        denied = _MethodDenied(
+            self._instance, event.server, caller.session, _principal(caller), shown(event.method), "deny", "method",
+            event.mode,
+        )  # fmt: skip
+        self._lines.append(_LINE % (self._now(), encode(event.decision_id), _members(denied)))
         self._write()
 
     def _judged(self, _: Judged) -> None:

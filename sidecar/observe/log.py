@@ -15,6 +15,7 @@ from sidecar.events import (
     EngineReady,
     Hearing,
     Listed,
+    MethodDenied,
     Refused,
     Reloaded,
     StoreFailed,
@@ -43,7 +44,7 @@ class Log:
         self.hears: Hearing = {
             Decided: self._decided, Refused: self._refused, Dropped: self._dropped_one, StoreFailed: self._store_failed,
             EngineFailed: self._engine_failed, EngineReady: self._engine_ready, Reloaded: self._reloaded,
-            Listed: self._listed,
+            Listed: self._listed, MethodDenied: self._method_denied,
         }  # fmt: skip
 
     def _decided(self, event: Decided) -> None:
@@ -58,6 +59,10 @@ class Log:
 
     def _refused(self, event: Refused) -> None:
         log.warning("refused a message of the client: %s [%s]", event.reason, event.decision_id)
+
+    def _method_denied(self, event: MethodDenied) -> None:
+        denied = "denied" if event.mode == "enforce" else "would deny"
+        log.info("%s the method %s [%s]", denied, shown(event.method), event.decision_id)
 
     def _store_failed(self, event: StoreFailed) -> None:
         log.error("%s", event.text)

@@ -18,6 +18,7 @@ from sidecar.events import (
     EngineReady,
     Hearing,
     Listed,
+    MethodDenied,
     Passed,
     Refused,
     Reloaded,
@@ -92,6 +93,9 @@ class Metrics:
         self._activated = gauge("bundle_activated_timestamp_seconds", "When the policy in force was first seen.")
         self._rules = gauge("rule_info", "The rules of the policy in force.", "tool", "rule", "file", "line", "kind")
         self._requests = counter("requests_total", "Messages of the client that were read.", "method")
+        self._denied_methods = counter(
+            "denied_methods_total", "Messages that are no calls, whose method policy denies.", "method", "mode"
+        )
         self._dropped = counter("dropped_messages_total", "Messages that went nowhere.", "sender")
         self._store_errors = counter("store_errors_total", "Failures of the store of counters.")
         self._reloads = counter("reloads_total", "Changes of the policy files.", "result")
@@ -112,6 +116,7 @@ class Metrics:
         self._revision = ""
         self.hears: Hearing = {
             Decided: self._decided, Passed: self._passed, Settled: self._settled, Refused: self._refused,
+            MethodDenied: self._method_denied,
             EngineFailed: self._engine_failed, Dropped: self._dropped_one, StoreFailed: self._store_failed,
             Reloaded: self._reloaded, Listed: self._listed, EngineReady: self._activate,
             SessionsOpen: self._sessions_open,
@@ -173,7 +178,10 @@ class Metrics:
         self._activated.labels(self._server).set(time.time())
 
     def _passed(self, event: Passed) -> None:
-        self._child(self._requests, event.method if event.method in METHODS else OTHER).inc()
+        self._child(self._requests, _method(event.method)).inc()
+
+    def _method_denied(self, event: MethodDenied) -> None:
+        self._child(self._denied_methods, _method(event.method), event.mode).inc()
 
     def _settled(self, event: Settled) -> None:
         self._child(self._upstream, self._tool(event.tool)).observe(event.seconds)
@@ -223,3 +231,7 @@ class Metrics:
         if child is None:
             child = self._children[key] = metric.labels(self._server, *labels)
         return child
+
+
+def _method(name: str) -> str:
+    return name if name in METHODS else OTHER

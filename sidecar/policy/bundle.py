@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sidecar.policy.model import NAMED_WINDOWS
+from sidecar.policy.model import NAMED_WINDOWS, Methods
+from sidecar.protocol import OF_CLIENTS
 
 ROOT = "intercept"
 STAMP = f"{ROOT}/bundle/data.json"
@@ -63,7 +64,7 @@ class Terms:
 
     `refunds` says for each counter when what a call took is given back: `not_run`, `on_error`, `on_failure`, `never`;
     `monitored` are the counters of rules that only report; `scopes` are all that its counters have;
-    `hidden` are the names and patterns that no list may show.
+    `hidden` are the names and patterns that no list may show; `methods` says which ones of a client pass.
     """
 
     tools: frozenset[str]
@@ -76,6 +77,7 @@ class Terms:
     hidden: tuple[str, ...]
     scopes: frozenset[str]
     rules: tuple[RuleInfo, ...]
+    methods: Methods
 
     def reads_of(self, tool: str) -> Reads:
         """What the rules that apply to `tool` read."""
@@ -84,6 +86,12 @@ class Terms:
             if pattern.search(tool):
                 reads += more
         return reads
+
+    def permits(self, method: str) -> bool:
+        """True for a method that a client may use."""
+        methods = self.methods
+        known = method in OF_CLIENTS or method in methods.allow or methods.unknown == "allow"
+        return known and method not in methods.deny
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +175,9 @@ def _terms(facts: dict[str, Any]) -> Terms:
         monitor=facts["mode"] == "monitor",
         hidden=(*facts["hide"]["tools"], *facts["hide"]["patterns"]),
         scopes=frozenset({limit["scope"] for _, limit in limits} | {read.scope for read in counters}),
+        methods=Methods(
+            facts["methods"]["unknown"], frozenset(facts["methods"]["allow"]), frozenset(facts["methods"]["deny"])
+        ),
         rules=tuple(RuleInfo(tool, rule["name"], rule["kind"], rule["file"], rule["line"]) for tool, rule in rules),
     )
 

@@ -16,6 +16,11 @@ def facts(policy: Policy) -> dict[str, Any]:
     return {
         "sources": [{"file": file_name(source.file), "sha256": source.sha256} for source in policy.sources],
         "default": policy.default,
+        "methods": {
+            "unknown": policy.methods.unknown,
+            "allow": sorted(policy.methods.allow),
+            "deny": sorted(policy.methods.deny),
+        },
         "mode": policy.mode,
         "hide": {
             "tools": [item.name for item in policy.hide if not is_pattern(item.name)],

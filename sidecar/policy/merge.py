@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sidecar.policy.model import Approvals, Policy, PolicyFile
+from sidecar.policy.model import Approvals, Methods, Policy, PolicyFile
 from sidecar.policy.problem import Place, Problem
 
 _SINGLE = ("default", "mode", "approvals")
@@ -15,12 +15,23 @@ def merge(files: Sequence[PolicyFile]) -> tuple[Policy, list[Problem]]:
     policy = Policy(
         sources=tuple(file.source for file in files),
         default=next((file.default for file in files if file.default), "allow"),
+        methods=_strictest([file.methods for file in files]),
         mode=next((file.mode for file in files if file.mode), "enforce"),
         hide=tuple({item.name: item for file in files for item in file.hide}.values()),
         approvals=next((file.approvals for file in files if file.approvals), Approvals()),
         entries=tuple(entry for file in files for entry in file.entries),
     )
     return policy, [*_said_twice(files), *_same_tools(files), *_same_hidden(files)]
+
+
+def _strictest(said: Sequence[Methods]) -> Methods:
+    """A method passes that every file lets pass."""
+    closing = [methods.allow for methods in said if methods.unknown == "deny"]
+    return Methods(
+        unknown="deny" if closing else "allow",
+        allow=frozenset.intersection(*closing) if closing else frozenset(),
+        deny=frozenset().union(*(methods.deny for methods in said)),
+    )
 
 
 def _said_twice(files: Sequence[PolicyFile]) -> Iterator[Problem]:

@@ -18,6 +18,8 @@ GLOBAL: Final = "_global"
 OPERATORS: Final = ("eq", "neq", "in", "not_in", "lt", "lte", "gt", "gte", "regex", "contains", "exists")
 Default: TypeAlias = Literal["allow", "deny"]
 DEFAULTS: Final[tuple[Default, ...]] = ("allow", "deny")
+ALWAYS_OPEN: Final = ("initialize", "ping", "server/discover", "tools/list", "tools/call")
+"""Methods that cannot be denied: without them there is no session, and tools have rules of their own."""
 Mode: TypeAlias = Literal["enforce", "monitor"]
 MODES: Final[tuple[Mode, ...]] = ("enforce", "monitor")
 Action: TypeAlias = Literal["evaluate", "allow", "deny", "require_approval"]
@@ -291,6 +293,15 @@ class Hidden:
 
 
 @dataclass(frozen=True, slots=True)
+class Methods:
+    """Which methods of a client pass: those in `deny` never, others if they are known, in `allow`, or by `unknown`."""
+
+    unknown: Default
+    allow: frozenset[str] = frozenset()
+    deny: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """A policy file and the hash of its text."""
 
@@ -306,6 +317,7 @@ class PolicyFile:
     keys: Mapping[str, Place]
     description: str | None
     default: Default | None
+    methods: Methods
     mode: Mode | None
     hide: tuple[Hidden, ...]
     approvals: Approvals | None
@@ -318,6 +330,7 @@ class Policy:
 
     sources: tuple[Source, ...]
     default: Default
+    methods: Methods
     mode: Mode
     hide: tuple[Hidden, ...]
     approvals: Approvals

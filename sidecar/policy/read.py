@@ -12,6 +12,7 @@ from typing import TypeGuard, TypeVar
 from sidecar.policy import nodes
 from sidecar.policy.model import (
     ACTIONS,
+    ALWAYS_OPEN,
     ANY_TOOL,
     DEFAULTS,
     GLOBAL,
@@ -25,8 +26,10 @@ from sidecar.policy.model import (
     Approvals,
     Condition,
     CounterName,
+    Default,
     Entry,
     Hidden,
+    Methods,
     Path,
     PolicyFile,
     RateLimit,
@@ -40,8 +43,11 @@ from sidecar.policy.model import (
 )
 from sidecar.policy.nodes import Mapping, Node, Scalar, Sequence
 from sidecar.policy.problem import Place, Problem
+from sidecar.protocol import OF_CLIENTS, is_odd_method
+from sidecar.text import quoted
 
-_FILE_KEYS = ("version", "description", "default", "mode", "hide", "approvals", "tools")
+_FILE_KEYS = ("version", "description", "default", "methods", "mode", "hide", "approvals", "tools")
+_METHODS_KEYS = ("unknown", "allow", "deny")
 _ENTRY_KEYS = ("rules",)
 _RULE_KEYS = (
     "name", "action", "conditions", "reason", "on_deny", "rate_limit", "spend_limit", "state",
@@ -82,16 +88,56 @@ class _Reader:
         if version is not None and not (isinstance(version, Scalar) and version.text in ("1", "", "~", "null")):
             self.problem(version.place, "version", 'only version "1" exists')
         tools = self.mapping(members.get("tools"), "tools")
+        default = self.choice(members.get("default"), "default", DEFAULTS)
         return PolicyFile(
             source=source,
             keys=top.keys,
             description=self.text(members.get("description"), "description"),
-            default=self.choice(members.get("default"), "default", DEFAULTS),
+            default=default,
+            methods=self.methods(members.get("methods"), default or "allow"),
             mode=self.choice(members.get("mode"), "mode", MODES),
             hide=self.hide(members.get("hide")),
             approvals=self.approvals(members["approvals"]) if "approvals" in members else None,
             entries=tuple(self.entry(tool, node, tools.keys[tool]) for tool, node in tools.members.items()),
         )
+
+    def methods(self, node: Node | None, unsaid: Default) -> Methods:
+        members = self.mapping(node, "methods", _METHODS_KEYS).members
+        unknown = self.choice(members.get("unknown"), "methods.unknown", DEFAULTS)
+        allow = self.method_names(members.get("allow"), "methods.allow")
+        deny = self.method_names(members.get("deny"), "methods.deny")
+        for name, place in deny.items():
+            if name in ALWAYS_OPEN:
+                text = "tools have rules of their own, and without the others there is no session"
+                self.problem(place, "methods.deny", f'"{name}" cannot be denied: {text}; remove it')
+            elif name in allow:
+                self.problem(place, "methods.deny", f'"{name}" stands under allow too: keep it in one of the two')
+            elif name not in OF_CLIENTS and (near := _near(name, OF_CLIENTS)):
+                self.problems.append(
+                    Problem(place, "methods.deny", f'"{name}" is no method of MCP{near}', warning=True)
+                )
+        return Methods(unknown or unsaid, frozenset(allow), frozenset(deny))
+
+    def method_names(self, node: Node | None, where: str) -> dict[str, Place]:
+        names: dict[str, Place] = {}
+        for at, item in enumerate(self.sequence(node, where), 1):
+            name = self.text(item, f"{where}[{at}]")
+            if _is_null(item) or name == "":
+                self.problem(item.place, f"{where}[{at}]", "a method must not be empty: write its name")
+            elif name is None:
+                continue
+            elif "*" in name or "?" in name:
+                advice = "methods are named exactly: write each, or unknown: deny for all that MCP does not know"
+                self.problem(item.place, f"{where}[{at}]", advice)
+            elif is_odd_method(name):
+                near = _near(name.strip("/ ").lower(), OF_CLIENTS)
+                self.problem(item.place, f"{where}[{at}]", f"no method is called {quoted(name)}{near}")
+            elif name in names:
+                text = f'"{name}" stands in line {names[name].line} already: remove one of the two'
+                self.problem(item.place, f"{where}[{at}]", text)
+            else:
+                names[name] = item.place
+        return names
 
     def hide(self, node: Node | None) -> tuple[Hidden, ...]:
         hidden: dict[str, Hidden] = {}

@@ -11,6 +11,7 @@ from sidecar.engine.engine import Engine, Finding
 from sidecar.policy.bundle import Bundle, Reads, Terms, build
 from sidecar.policy.compile import compile_policy
 from sidecar.policy.merge import merge
+from sidecar.policy.model import Methods
 from sidecar.policy.read import read
 from sidecar.protocol import ToolCall
 
@@ -25,7 +26,7 @@ def bundle_of(policy: str, serial: int = 1) -> Bundle:
 
 NOTHING = Terms(
     tools=frozenset(), patterns=(), reads={}, reads_any=Reads(), refunds={}, monitored=frozenset(), monitor=False,
-    hidden=(), scopes=frozenset(), rules=(),
+    hidden=(), scopes=frozenset(), rules=(), methods=Methods("allow"),
 )  # fmt: skip
 """The terms of a policy that says nothing."""
 

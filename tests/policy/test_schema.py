@@ -74,6 +74,7 @@ def test_the_schema_is_a_schema() -> None:
     ("where", "keys"),
     [
         (SCHEMA, read._FILE_KEYS),
+        (DEFS["methods"], read._METHODS_KEYS),
         (DEFS["entry"], read._ENTRY_KEYS),
         (DEFS["rule"], read._RULE_KEYS),
         (DEFS["condition"], read._CONDITION_KEYS),
@@ -82,7 +83,7 @@ def test_the_schema_is_a_schema() -> None:
         (DEFS["state"], read._STATE_KEYS),
         (DEFS["approvals"], read._APPROVALS_KEYS),
     ],
-    ids=["file", "entry", "rule", "condition", "rate_limit", "spend_limit", "state", "approvals"],
+    ids=["file", "methods", "entry", "rule", "condition", "rate_limit", "spend_limit", "state", "approvals"],
 )
 def test_the_keys_are_those_that_the_reader_knows(where: dict[str, Any], keys: tuple[str, ...]) -> None:
     assert tuple(where["properties"]) == keys
@@ -93,6 +94,8 @@ def test_the_keys_are_those_that_the_reader_knows(where: dict[str, Any], keys: t
     ("where", "choices"),
     [
         (SCHEMA["properties"]["default"], model.DEFAULTS),
+        (DEFS["methods"]["properties"]["unknown"], model.DEFAULTS),
+        (DEFS["methods"]["properties"]["deny"]["allOf"][1]["items"]["not"], model.ALWAYS_OPEN),
         (SCHEMA["properties"]["mode"], model.MODES),
         (DEFS["rule"]["properties"]["mode"], model.MODES),
         (DEFS["rule"]["properties"]["action"], model.ACTIONS),
@@ -100,7 +103,7 @@ def test_the_keys_are_those_that_the_reader_knows(where: dict[str, Any], keys: t
         (DEFS["condition"]["properties"]["op"], model.OPERATORS),
         (DEFS["scope"], model.SCOPES),
     ],
-    ids=["default", "mode", "rule mode", "action", "refund", "op", "scope"],
+    ids=["default", "unknown", "always open", "mode", "rule mode", "action", "refund", "op", "scope"],
 )
 def test_the_choices_are_those_of_the_model(where: dict[str, Any], choices: tuple[str, ...]) -> None:
     assert tuple(where["enum"]) == choices
@@ -161,6 +164,8 @@ def test_a_policy_that_the_reader_accepts_is_accepted(name: str) -> None:
     "text",
     [
         "", "tools:", "tools: {t: }", "tools: {t: {rules: }}", "version: 1", "hide: [a, 'b*']", "mode: monitor",
+        "methods:",
+        "methods: {unknown: deny, allow: [x/y, ping], deny: [resources/read, x/z]}", "methods: {deny: }",
         "approvals: {timeout: 30m, use_within: 600, hold: 0, four_eyes: true, mask: [args.a.b]}",
         "approvals: {hold: 45s, notify: {webhook: {url: 'https://x/y', secret_env: S}}}",
         rule("{action: require_approval, approval_timeout: 1h, approvers: 2, reason: ask}"),
@@ -189,6 +194,8 @@ def test_exactly_the_listed_wrong_files_are_left_to_validate() -> None:
     "text",
     [
         "1", "[]", "version: 2", "default: no", "default: ", "mode: audit", "hide: a", "hide: ['']", "hide: [a, a]",
+        "methods: []", "methods: {unknown: no}", "methods: {deny: [tools/call]}", "methods: {deny: ['tasks/*']}",
+        "methods: {allow: ['']}", "methods: {deny: [x, x]}", "methods: {known: allow}", "methods: {allow: x}",
         "approvals: {timeout: 0}", "approvals: {hold: -1}", "approvals: {mask: [a]}", "approvals: {four_eyes: yes}",
         "approvals: {notify: {webhook: {url: x}}}", "tools: {'': {}}", "tools: {t: {rule: []}}", rule("{}"),
         rule("{name: a}"), rule("{action: block}"), rule("{action: evaluate}"),

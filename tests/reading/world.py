@@ -38,6 +38,9 @@ class SlowGate(Gate):
     def next_id(self) -> str:
         return "d-1"
 
+    def permits(self, method: str, caller: Caller) -> bool:
+        return method != "denied/method"
+
     def judge(self, call: ToolCall, caller: Caller, deliver: Callable[[Verdict], None]) -> Trial:
         if call.tool == "odd":
             raise InvalidMessage(-32602, "odd", call.id)
