@@ -15,7 +15,7 @@ import pytest
 
 from sidecar.caller import Caller
 from sidecar.decision import Violation
-from sidecar.events import Decided, Event, Judged, Passed, Refused, StoreFailed
+from sidecar.events import Decided, Event, Judged, MethodDenied, Passed, Refused, StoreFailed
 from sidecar.observe.audit import Audit, installation_key
 from sidecar.principal import Principal
 from sidecar.protocol import ToolCall
@@ -44,6 +44,15 @@ def test_a_decision_is_one_line_of_this_shape() -> None:
         "violations": [{"rule": "per day", "kind": "rate_limit", "monitor": False}], "mode": "enforce",
         "client": "agent", "revision": BUNDLE.revision, "serial": 1, "engine_decision_id": "e-1", "remembered": True,
         "milliseconds": 1.0,
+    }  # fmt: skip
+
+
+def test_a_method_that_policy_denies_is_a_line_fit_to_show() -> None:
+    (line,) = lines(MethodDenied("i-2", "stub", Caller("s1"), "x" * 200 + "\u202e", "monitor"))
+    del line["time"]
+    assert line == {
+        "event": "decision", "decision_id": "i-2", "instance": "i", "server": "stub", "session": "s1",
+        "method": "x" * 128 + "…", "decision": "deny", "kind": "method", "mode": "monitor",
     }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from sidecar.events import (
     EngineReady,
     Event,
     Listed,
+    MethodDenied,
     Passed,
     Refused,
     Reloaded,
@@ -40,14 +41,15 @@ DOCUMENTED = {
     "reloads_total": {"server", "result"},
     "sessions": {"server"},
     "requests_total": {"server", "method"},
+    "denied_methods_total": {"server", "method", "mode"},
     "build_info": {"version", "opa"},
 }
 SETTLED = Settled("stub", "t", Outcome.ERROR, 1, 1, 0.01)
 EVERYTHING: list[Event] = [
     decided(left=(("per day", 2.0),)), denied(limited=True), SETTLED, EngineFailed("stub", "exit", "it ended"),
     Passed("stub", "ping"), Refused("i-2", "stub", Caller("s1"), -32700, "not JSON"), Dropped("stub", "server", "why"),
-    StoreFailed("stub", "gone"), Listed("stub", ["t", "u"], True),
-    Reloaded("stub", False, f"bad {SECRET}"),
+    MethodDenied("i-3", "stub", Caller("s1"), "x", "enforce"), StoreFailed("stub", "gone"),
+    Listed("stub", ["t", "u"], True), Reloaded("stub", False, f"bad {SECRET}"),
 ]  # fmt: skip
 
 
@@ -212,12 +214,18 @@ def test_a_flood_of_made_up_tools_adds_no_series() -> None:
 
 
 def test_a_flood_of_made_up_methods_adds_one_series() -> None:
-    metrics = metrics_after(Passed("stub", "made/up"))
+    def use(method: str) -> None:
+        tell(metrics, Passed("stub", method))
+        tell(metrics, MethodDenied("i", "stub", Caller("s1"), method, "enforce"))
+
+    metrics = metrics_after()
+    use("made/up")
     before = series(metrics)
     for number in range(2_000):
-        tell(metrics, Passed("stub", f"made/up-{number}"))
+        use(f"made/up-{number}")
     assert series(metrics) == before
     assert value(metrics, "requests_total", method="_other") == 2_001
+    assert value(metrics, "denied_methods_total", method="_other", mode="enforce") == 2_001
 
 
 def test_a_flood_of_made_up_client_names_adds_a_bounded_number_of_series() -> None:
