@@ -120,7 +120,16 @@ def check_method(message: Request | Notification) -> None:
 
 def is_odd_method(method: str) -> bool:
     """True for a method that is none, and that servers exist to take for one."""
-    return method not in METHODS and (not is_plain(method) or _folded(method) in _FOLDED_METHODS)
+    return method not in METHODS and (not is_plain(method) or folded(method) in _FOLDED_METHODS)
+
+
+def folded(method: str) -> str:
+    """What is left of a method where nobody minds case, form, blanks or slashes."""
+    return "".join(_SEPARATORS.split(unicodedata.normalize("NFKC", method).casefold()))
+
+
+_SEPARATORS = re.compile(r"[\s/\\]+")
+_FOLDED_METHODS = frozenset(map(folded, METHODS))
 
 
 def tool_call(request: Request) -> ToolCall:
@@ -312,14 +321,6 @@ def cancelled_id(message: Notification) -> Id | None:
 _CALL_MEMBERS = frozenset({"name", "arguments", "_meta", "task", "inputResponses", "requestState"})
 _FOLDED_CALL_MEMBERS = frozenset(key.casefold() for key in _CALL_MEMBERS)
 
-
-def _folded(method: str) -> str:
-    """What is left of a method where nobody minds case, form, blanks or slashes."""
-    return "".join(_SEPARATORS.split(unicodedata.normalize("NFKC", method).casefold()))
-
-
-_SEPARATORS = re.compile(r"[\s/\\]+")
-_FOLDED_METHODS = frozenset(map(_folded, METHODS))
 _VERSION_META = "io.modelcontextprotocol/protocolVersion"
 _CAPABILITIES_META = "io.modelcontextprotocol/clientCapabilities"
 _CLIENT_META = "io.modelcontextprotocol/clientInfo"

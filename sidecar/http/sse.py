@@ -119,7 +119,8 @@ def _one_line(text: str) -> str:
     return text
 
 
-_BREAKING = re.compile("[\r\n\0]")
+# All that anybody ends a line at: Python's `splitlines` is in use for this, and a part would be a field of its own.
+_BREAKING = re.compile("[\r\n\0\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
 def _without_fields(head: bytes) -> bytes:
@@ -151,8 +152,8 @@ def _event(block: str) -> Event | None:
                 data.append(value)
             case "event":
                 kind = value
-            case "id" if "\0" not in value:
-                id_ = value
+            case "id" if not _BREAKING.search(value):
+                id_ = value  # one that cannot be written again is none: the standard says so of NUL
             case "retry" if _RETRY.fullmatch(value):
                 retry = int(value)
             case "" if line:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.policy.model import NAMED_WINDOWS, Methods
-from sidecar.protocol import OF_CLIENTS
+from sidecar.protocol import OF_CLIENTS, folded
 
 ROOT = "intercept"
 STAMP = f"{ROOT}/bundle/data.json"
@@ -90,8 +90,12 @@ class Terms:
     def permits(self, method: str) -> bool:
         """True for a method that a client may use."""
         methods = self.methods
-        known = method in OF_CLIENTS or method in methods.allow or methods.unknown == "allow"
-        return known and method not in methods.deny
+        if method in methods.deny:
+            return False
+        if method in OF_CLIENTS or method in methods.allow:
+            return True
+        # A server that takes it for a known one does so for one that is closed here too.
+        return methods.unknown == "allow" and folded(method) not in map(folded, methods.deny)
 
 
 @dataclass(frozen=True, slots=True)

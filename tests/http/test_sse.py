@@ -42,6 +42,7 @@ ONE_STREAM = {
     "priming": (b"id: 1\ndata: \n\n", [Event("", id="1")]),
     "an empty id": (b"id\ndata: a\n\n", [Event("a", id="")]),
     "an id with NUL": (b"id: a\0b\ndata: a\n\n", [Event("a")]),
+    "an id that is two lines to somebody": ("id: a\u2028data: b\ndata: a\n\n".encode(), [Event("a")]),
     "an empty type": (b"event:\ndata: a\n\n", [Event("a")]),
     "the last type counts": (b"event: x\nevent: y\ndata: a\n\n", [Event("a", "y")]),
     "a retry with a sign": (b"retry: -5\ndata: a\n\n", [Event("a")]),
@@ -126,13 +127,14 @@ def test_an_event_without_an_end_costs_no_more_than_the_limit(endless: bytes) ->
 
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"))
+NAME = TEXT.filter(lambda text: len(text.splitlines()) < 2 and text == "".join(text.splitlines()))
 EVENTS = st.one_of(
     st.just(Event(None, comment=True)),
     st.builds(
         Event,
         data=st.one_of(st.none(), st.lists(TEXT, min_size=1).map("\n".join)),
-        type=TEXT.filter(bool),
-        id=st.one_of(st.none(), TEXT),
+        type=NAME.filter(bool),
+        id=st.one_of(st.none(), NAME),
         retry=st.one_of(st.none(), st.integers(0, 10**9)),
     ).filter(lambda event: event != Event(None)),
 )
@@ -190,11 +192,16 @@ def test_the_id_comes_first() -> None:
     assert event_bytes(Event("a", "x", "1", 5)) == b"id: 1\nevent: x\nretry: 5\ndata: a\n\n"
 
 
+ENDS = [char for char in map(chr, range(0x10000)) if len(f"a{char}b".splitlines()) == 2]
+"""All that Python ends a line at."""
+
+
 @pytest.mark.parametrize(
     "event",
     [
         Event("a", type="x\ndata: b"), Event("a", type="x\r"), Event("a", id="1\n\n"), Event("a", id="1\rdata: b"),
         Event("a", id="\0"), Event(None), Event("\ud800"),
+        *(Event("", id=f"1{end}data: b") for end in ENDS), *(Event(None, type=f"x{end}data: b") for end in ENDS),
     ],
 )  # fmt: skip
 def test_what_would_break_the_stream_is_not_written(event: Event) -> None:

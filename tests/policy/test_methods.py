@@ -65,6 +65,13 @@ def test_single_methods_are_opened_and_closed_by_their_exact_names() -> None:
     assert [made.permits(name) for name in ("x/y", "x/z", "notifications/roots/list_changed")] == [True, False, False]
 
 
+@pytest.mark.parametrize("method", ["/x/run", "x//run", "X/Run", "x/run/", "x /run", "xrun", "ｘ/run"])
+def test_what_looks_like_a_closed_method_is_closed_unless_it_is_opened_by_its_name(method: str) -> None:
+    assert not terms("methods: {deny: [x/run]}").permits(method)
+    assert terms("methods: {deny: [x/runs]}").permits(method)
+    assert terms(f"methods: {{unknown: deny, allow: ['{method}'], deny: [x/run]}}").permits(method)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -189,6 +189,28 @@ def test_a_body_that_answers_another_request_is_no_answer(relay: Listener, upstr
         assert b'"id":2' not in answer.body
 
 
+LINE_ENDS = "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+
+
+@pytest.mark.parametrize("end", LINE_ENDS, ids=ascii)
+@pytest.mark.parametrize("field", ["id", "event", "retry", "", "data"])
+def test_no_field_of_an_event_holds_a_list_for_who_ends_lines_elsewhere(
+    relay: Listener, upstream: Upstream, end: str, field: str
+) -> None:
+    line = "data: " + json.dumps(reply(1, LIST), separators=(",", ":"))
+    inside = json.dumps(f"{end}{line}{end}", ensure_ascii=False) if end > "\x1f" else '""'
+    value = json.dumps({"jsonrpc": "2.0", "method": "notifications/x", "params": {"a": 0}}).replace("0}", inside + "}")
+    text = f"{field}: {value if field == 'data' else f'1{end}{line}{end}'}\n\n"
+
+    def say(asked: Asked, connection: socket.socket) -> None:
+        connection.sendall(stream(text.encode(), event(reply(asked.id, SHOWN))))
+
+    upstream.says["tools/list"] = say
+    answer = Agent.with_session(relay.url).post(listing(1))
+    lines = answer.body.decode().splitlines()
+    assert not any(HIDDEN in line for line in lines if line.startswith("data: {") and '"id"' in line)
+
+
 @pytest.mark.parametrize("method", ["tasks/result", "tasks/get", "vendor/everything", "initialize", "prompts/list"])
 @pytest.mark.parametrize("say", [in_json, in_events], ids=["JSON", "events"])
 def test_what_looks_like_a_list_is_shown_without_it_whatever_was_asked(
