@@ -1,12 +1,16 @@
 """One server for all clients of the stateless revision: each request gets an id of our own, so that none meets another.
 
-Ids, progress tokens and subscription ids are exchanged on the way there and back; everything else stays as it is.
+Ids, progress tokens and subscription ids are exchanged on the way there and back; everything else stays as it is. Ours
+cannot be guessed: a tool that sends whatever a client asks it to must not reach another client's request by it.
+
+The server learns from what it gets which revision it is to speak, with all its clients. So it gets only what is of the
+stateless one, and says so itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -20,8 +24,9 @@ from sidecar.errors import InvalidMessage, SidecarError
 from sidecar.events import Dropped, Emit
 from sidecar.framing import TooLong
 from sidecar.http.server import Exchange
-from sidecar.http.values import JSON, Request, Response
-from sidecar.jsonrpc import INVALID_REQUEST, Batch, Message, Notification
+from sidecar.http.values import JSON, Response
+from sidecar.http.values import Request as HttpRequest
+from sidecar.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, Batch, Message, Notification, Request
 from sidecar.jsonrpc import Response as Answer
 from sidecar.pending import Route
 from sidecar.principal import Principal
@@ -58,8 +63,7 @@ class Shared:
         self._emit = emit
         self._server = server
         self.marked = Marked()
-        self._numbers = itertools.count(1)
-        self._asked: dict[int, _Asked] = {}
+        self._asked: dict[jsonrpc.Id, _Asked] = {}
         self._link: Link | None = None
         self._opening: asyncio.Future[Link] | None = None
         self._not_before = 0.0
@@ -68,7 +72,7 @@ class Shared:
         self._room = asyncio.Event()
         self._room.set()
 
-    async def post(self, request: Request, exchange: Exchange, caller: Principal | None) -> None:
+    async def post(self, request: HttpRequest, exchange: Exchange, caller: Principal | None) -> None:
         """Answer one POST."""
         stream = Stream("", self._hold)
         stream.expect(1)
@@ -81,11 +85,15 @@ class Shared:
                 exchange.abort()
                 task.cancel()
 
+        def look(message: Message) -> None:
+            post.look(message)
+            _check_revision(message)
+
         post = Post(request.headers, later=stream.answer, marked=self.marked)
         session = self._open_session(caller, post.route, tell, post.revision)
         exchange.on_gone(task.cancel)
         try:
-            session.from_client(request.body, post.route, post.look)
+            session.from_client(request.body, post.route, look)
             await post.known()
             if post.onward is None or not post.requests:
                 # This revision has no notifications of clients over HTTP, so there is nothing to pass on.
@@ -129,17 +137,17 @@ class Shared:
             assert unanswered is not None  # it was sent on just now
             exchange.send(Response(200, (("content-type", JSON),), unanswered[1]))
             return
-        number = next(self._numbers)
-        self._asked[number] = _Asked(session, post.requests[0], post.tokens[0], stream, post.listens)
+        name = secrets.token_urlsafe(16)
+        self._asked[name] = _Asked(session, post.requests[0], post.tokens[0], stream, post.listens)
         self._pace()
         try:
-            link.send(_renamed(onward, number))
+            link.send(_renamed(onward, name))
             await write(stream, exchange, (), listens=post.listens)
         finally:
-            del self._asked[number]
+            del self._asked[name]
             self._pace()
             if not stream.ended and self._link is link:
-                body = {"jsonrpc": "2.0", "method": protocol.CANCELLED, "params": {"requestId": number}}
+                body = {"jsonrpc": "2.0", "method": protocol.CANCELLED, "params": {"requestId": name}}
                 link.send(jsonrpc.encode(body))
 
     async def _ready(self) -> Link:
@@ -196,7 +204,7 @@ class Shared:
             return
         match message:
             case Answer():
-                asked = self._asked.get(message.id) if type(message.id) is int else None
+                asked = self._asked.get(message.id) if message.id is not None else None
                 if asked is None:
                     self._drop("an answer that no request waits for")
                 else:
@@ -212,27 +220,21 @@ class Shared:
 
     def _notified(self, message: Notification) -> None:
         about = protocol.related(message)
-        if about is None:
-            if len(self._asked) != 1:
-                # It may be meant for one client, and must not reach another.
-                self._drop("news that could be about any of several requests")
-                return
-            (asked,) = self._asked.values()
-            asked.session.from_server(message.raw)
-            return
-        named = self._asked.get(about.name) if type(about.name) is int else None
-        if named is None or (about.by_token and named.token is None):
-            self._drop("news about no request")
+        named = self._asked.get(about.name) if about is not None and type(about.name) is str else None
+        if about is None or named is None or (about.by_token and named.token is None):
+            # It may be about another client's request, also one that is over, and hold what that one said.
+            self._drop("news that name no request")
             return
         named.session.from_server(_with(message.raw, about.path, named.token if about.by_token else named.id))
 
-    def _unanswered(self, number: jsonrpc.Id, text: str, outcome: Outcome) -> None:
-        asked = self._asked.get(number) if type(number) is int else None
+    def _unanswered(self, name: jsonrpc.Id, text: str, outcome: Outcome) -> None:
+        asked = self._asked.get(name)
         if asked is not None:
             asked.session.no_answer(asked.id, text, outcome)
 
     def _unreadable(self, problem: InvalidMessage) -> None:
-        asked = self._asked.get(problem.id) if type(problem.id) is int and problem.is_answer else None
+        # Nobody but us gives such ids: where it does not tell what it is, it is an answer.
+        asked = self._asked.get(problem.id or "") if problem.is_answer is not False else None
         self._drop(str(problem))
         if asked is not None:
             text = f"the server's answer cannot be passed on: {problem}"
@@ -258,13 +260,25 @@ class Shared:
         (self._room.clear if now else self._room.set)()
 
 
-def _renamed(onward: bytes, number: int) -> bytes:
-    """A request with our number for its id, and for its progress where that was asked for."""
+def _check_revision(message: Message) -> None:
+    """Refuse what would move the server to another revision. Raises `InvalidMessage`."""
+    if not isinstance(message, Request):
+        return  # nothing else is passed on
+    if message.method in protocol.METHODS and message.method not in protocol.OF_STATELESS_CLIENTS:
+        text = f"revision {protocol.STATELESS} has no {message.method}"
+        raise InvalidMessage(METHOD_NOT_FOUND, text, message.id)
+    if (protocol.stated_revision(message) or "") < protocol.STATELESS:
+        text = "params._meta must say io.modelcontextprotocol/protocolVersion as the header MCP-Protocol-Version does"
+        raise InvalidMessage(INVALID_PARAMS, text, message.id)
+
+
+def _renamed(onward: bytes, name: str) -> bytes:
+    """A request with our name for its id, and for its progress where that was asked for."""
     value, _ = jsonrpc.read_value(onward)
-    value["id"] = number
+    value["id"] = name
     meta = (value.get("params") or {}).get("_meta")
     if type(meta) is dict and meta.get("progressToken") is not None:
-        meta["progressToken"] = number
+        meta["progressToken"] = name
     return jsonrpc.encode(value)
 
 

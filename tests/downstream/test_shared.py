@@ -11,7 +11,8 @@ import pytest
 from sidecar.downstream.shared import Shared
 from sidecar.errors import StartError
 from sidecar.http.values import Request
-from sidecar.protocol import Outcome
+from sidecar.jsonrpc import encode
+from sidecar.protocol import OF_STATELESS_CLIENTS, Outcome
 from tests.downstream import Client, FakeLink, Opener, Sessions, line, post, run, sent, turns
 
 STATELESS = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
@@ -30,7 +31,7 @@ class World:
     def link(self) -> FakeLink:
         return self.opener.links[-1]
 
-    async def ask(self, id_: Any, method: str = "ping", **params: Any) -> Client:
+    async def ask(self, id_: Any, method: str = "resources/list", **params: Any) -> Client:
         """A request of a new client, sent as far as it goes."""
         params["_meta"] = STATELESS | params.get("_meta", {})
         return await self.put(post(stateless(method, params), id=id_, method=method, params=params))
@@ -43,6 +44,11 @@ class World:
 
     def say(self, **members: Any) -> None:
         self.link.say(line(**members))
+
+    def name(self, place: int = 0) -> str:
+        """What the request is called that the server got at a place."""
+        found: str = self.link.got[place]["id"]
+        return found
 
     async def end(self) -> None:
         await turns()
@@ -77,11 +83,13 @@ def test_numbers_stay_as_they_were_written_in_both_directions() -> None:
     async def inside() -> None:
         world = World()
         body = (
-            b'{"jsonrpc":"2.0","id":"x","method":"vendor/m","params":{"n":1.10,"big":123456789012345678901234567890}}'
+            b'{"jsonrpc":"2.0","id":"x","method":"vendor/m","params":{"n":1.10,"big":123456789012345678901234567890,'
+            b'"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}'
         )
-        client = await world.put(sent(body))
-        assert world.link.sent == [body.replace(b'"x"', b"1")]
-        world.link.say(b'{"jsonrpc":"2.0","id":1,"result":{"n":1.10,"e":1e300}}')
+        client = await world.put(sent(body, stateless("vendor/m", {})))
+        name = world.name()
+        assert world.link.sent == [body.replace(b'"x"', encode(name))]
+        world.link.say(b'{"jsonrpc":"2.0","id":%b,"result":{"n":1.10,"e":1e300}}' % encode(name))
         await turns()
         assert client.body == b'{"jsonrpc":"2.0","id":"x","result":{"n":1.10,"e":1e300}}'
         await world.end()
@@ -89,13 +97,87 @@ def test_numbers_stay_as_they_were_written_in_both_directions() -> None:
     run(inside())
 
 
-def test_a_request_whose_params_are_null_is_a_request_like_any_other() -> None:
+FOREIGN = ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe", "tasks/list"]
+
+
+@pytest.mark.parametrize("method", [*FOREIGN, "tasks/result", "sampling/createMessage", "notifications/initialized"])
+def test_a_method_that_the_revision_does_not_have_reaches_no_server_that_others_share(method: str) -> None:
     async def inside() -> None:
         world = World()
-        client = await world.put(sent(b'{"jsonrpc":"2.0","id":5,"method":"ping","params":null}'))
-        world.say(id=1, result={})
+        client = await world.ask(5, method, protocolVersion="2025-11-25")
+        assert (client.status, client.json["id"], client.json["error"]["code"]) == (404, 5, -32601)
+        assert world.opener.asked == 0
+        await world.end()
+
+    run(inside())
+
+
+@pytest.mark.parametrize("method", [*sorted(OF_STATELESS_CLIENTS - {"notifications/cancelled"}), "vendor/x"])
+def test_every_method_that_it_has_and_those_of_nobody_reach_it(method: str) -> None:
+    async def inside() -> None:
+        world = World()
+        params = {"name": "quick"} if method in ("tools/call", "prompts/get") else {}
+        await world.ask(5, method, **params)
+        assert [message["method"] for message in world.link.got] == [method]
+        await world.end()
+
+    run(inside())
+
+
+@pytest.mark.parametrize(
+    "params", ["null", "{}", '{"_meta":{}}', '{"_meta":{"io.modelcontextprotocol/protocolVersion":7}}']
+)
+@pytest.mark.parametrize("method", ["tools/list", "vendor/x"])
+def test_a_request_that_does_not_say_its_revision_itself_reaches_no_server_that_others_share(
+    method: str, params: str
+) -> None:
+    """The reference server would speak the old revision with everybody from then on."""
+
+    async def inside() -> None:
+        world = World()
+        body = f'{{"jsonrpc":"2.0","id":5,"method":"{method}","params":{params}}}'.encode()
+        client = await world.put(sent(body, {"mcp-protocol-version": "2026-07-28"}))
+        assert (client.status, client.json["id"], client.json["error"]["code"]) == (400, 5, -32602)
+        assert world.opener.asked == 0
+        await world.end()
+
+    run(inside())
+
+
+def test_what_requests_are_called_at_the_server_cannot_be_guessed() -> None:
+    async def inside() -> None:
+        world = World()
+        for _ in range(20):
+            await world.ask(1, _meta={"progressToken": 1})
+        names = [world.name(place) for place in range(20)]
+        assert len(set(names)) == 20
+        assert all(len(name) >= 22 for name in names)  # 128 bits
+        assert len({name[:4] for name in names}) > 15
+        await world.end()
+
+    run(inside())
+
+
+@pytest.mark.parametrize(
+    "news",
+    [
+        {"method": "notifications/progress", "params": {"progressToken": token, "progress": 1, "message": "a"}}
+        for token in (1, 2, "1", "2", 0, None, True, 1.0)
+    ]
+    + [
+        {"method": "notifications/cancelled", "params": {"requestId": 1}},
+        {"method": "notifications/x", "params": {"_meta": {"io.modelcontextprotocol/subscriptionId": 1}}},
+    ],
+)
+def test_a_tool_that_sends_what_it_is_told_to_reaches_no_request_of_another_client(news: dict[str, Any]) -> None:
+    async def inside() -> None:
+        world = World()
+        mine = await world.ask(1, _meta={"progressToken": 1})
+        await world.ask(2, "tools/call", name="quick", _meta={"progressToken": 2})
+        world.say(**news)
         await turns()
-        assert client.json["id"] == 5
+        assert mine.head == b""
+        assert world.sessions.dropped == ["news that name no request"]
         await world.end()
 
     run(inside())
@@ -136,18 +218,20 @@ def test_news_of_a_subscription_comes_under_the_clients_own_id() -> None:
     run(inside())
 
 
-def test_news_about_nobody_reach_the_only_client_that_asks_and_none_of_two() -> None:
+def test_news_that_name_no_request_reach_nobody_though_only_one_asks() -> None:
+    """They may be late, and about the call of another client."""
+
     async def inside() -> None:
         world = World()
-        one = await world.ask(1)
-        world.say(method="notifications/message", params={"data": "alone"})
-        other = await world.ask(2)
-        world.say(method="notifications/message", params={"data": "whose?"})
-        for message in world.link.got:
-            world.say(id=message["id"], result={})
+        one = await world.ask(1, "tools/call", name="quick")
+        world.say(id=world.name(), result={})
         await turns()
-        assert [message.get("params", {}).get("data") for message in one.messages] == ["alone", None]
-        assert other.json["id"] == 2
+        other = await world.ask(2)
+        world.say(method="notifications/message", params={"data": "what one asked for"})
+        world.say(id=world.name(1), result={})
+        await turns()
+        assert (one.json["id"], other.json) == (1, {"jsonrpc": "2.0", "id": 2, "result": {}})
+        assert world.sessions.dropped == ["news that name no request"]
         await world.end()
 
     run(inside())
@@ -177,11 +261,18 @@ def test_a_request_of_the_server_is_answered_by_us_because_this_revision_has_non
     run(inside())
 
 
-def test_an_answer_that_cannot_be_read_is_an_error_for_its_client() -> None:
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b'{"jsonrpc":"2.0","id":%b,"result":NaN}', b'{"jsonrpc":"2.0","id":%b,"result":{"method":"x","a":"\xff"}}',
+        b'{"jsonrpc":"2.0","id":%b,"result":{"a":"\x01"}}', b'{"jsonrpc":"2.0","id":%b}',
+    ],
+)  # fmt: skip
+def test_an_answer_that_cannot_be_read_is_an_error_for_its_client(broken: bytes) -> None:
     async def inside() -> None:
         world = World()
         client = await world.ask("mine")
-        world.link.say(b'{"jsonrpc":"2.0","id":1,"result":NaN}')
+        world.link.say(broken % encode(world.name()))
         await turns()
         assert (client.json["id"], client.json["error"]["code"]) == ("mine", -32603)
         await world.end()
@@ -223,7 +314,7 @@ def test_a_client_whose_answer_came_cancels_nothing_when_it_leaves() -> None:
     async def inside() -> None:
         world = World()
         client = await world.ask(1)
-        world.say(id=1, result={})
+        world.say(id=world.name(), result={})
         await turns()
         client.leave()
         await turns()
