@@ -7,7 +7,7 @@ a tool call answers depends on its arguments:
     {"stub": "error"}     an error: nothing ran          {"stub": "slow", "until": FILE}   once the file exists
     {"stub": "late"}      an error that may come late    {"stub": "mute"}                  nothing
     {"stub": "failure"}   a result with isError: true    {"stub": "die"}                   nothing: it ends, status 7
-    {"stub": "input"}     resultType: input_required     {"stub": "say", "line": TEXT}     TEXT, as it stands
+    {"stub": "input"}     resultType: input_required     {"stub": "say", "line": TEXT}     TEXT, with its "$TOKEN"
     {"stub": "big", "bytes": N}  a text of N bytes       anything else                     the arguments as text
 """
 
@@ -54,7 +54,8 @@ def answer_call(message: dict[str, Any]) -> None:
         case "mute":
             return
         case "say":
-            write(arguments["line"])
+            token = (message["params"].get("_meta") or {}).get("progressToken")
+            write(arguments["line"].replace('"$TOKEN"', json.dumps(token)))
             return
         case "slow":
             threading.Thread(target=answer_late, args=(reply, arguments["until"]), daemon=True).start()

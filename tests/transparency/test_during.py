@@ -6,12 +6,12 @@ import anyio
 import pytest
 
 from tests.transparency.connection import Connection
-from tests.transparency.ways import every_way, legacy_ways
+from tests.transparency.ways import every_way, legacy_ways, ways_of_log_lines
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
-@every_way
+@ways_of_log_lines
 async def test_log_lines_are_heard_in_the_order_in_which_they_were_logged(connection: Connection) -> None:
     heard = connection.heard
     assert await connection.text("test_tool_with_logging") == "Logged three lines"
@@ -49,7 +49,7 @@ async def test_a_call_that_the_client_cancels_ends_at_the_server(connection: Con
     assert await connection.text("test_was_cancelled", arguments) == "yes"
 
 
-@every_way
+@ways_of_log_lines
 async def test_a_call_whose_stream_the_server_ends_is_answered_all_the_same(connection: Connection) -> None:
     heard = connection.heard
     assert await connection.text("test_reconnection") == "Reconnection test completed"

@@ -44,6 +44,8 @@ def _over(ways: Sequence[Way]) -> pytest.MarkDecorator:
 every_way: Final = _over(LEGACY + MODERN)
 legacy_ways: Final = _over(LEGACY)
 modern_ways: Final = _over(MODERN)
+# Where a server has no client but this one, or says whom a log line is for: a shared child does not.
+ways_of_log_lines: Final = _over([*LEGACY, *(way for way in MODERN if (way.client, way.server) != ("http", "stdio"))])
 
 # Where several clients come to the same program; on stdio each starts its own.
 shared_ways: Final = _over([way for way in LEGACY + MODERN if way.client != "stdio"])

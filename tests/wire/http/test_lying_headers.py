@@ -135,10 +135,21 @@ def test_a_stateless_header_on_a_legacy_body_reaches_no_session(relay: Listener,
     assert [asked.header("mcp-session-id") for asked in upstream.asked("careful")] == [None, None]
 
 
-def test_a_stateless_header_on_a_legacy_body_is_judged(relay: Listener, hosted: Listener, upstream: Upstream) -> None:
-    for listener in (relay, hosted):
-        assert denied(first_message(Agent(listener.url).post(call("forbidden"), VERSION))) == "never"
+def test_a_stateless_header_on_a_legacy_body_is_judged(relay: Listener, upstream: Upstream) -> None:
+    assert denied(first_message(Agent(relay.url).post(call("forbidden"), VERSION))) == "never"
     assert upstream.asked("forbidden") == []
+
+
+@pytest.mark.parametrize("body", [call("shown"), hello(), listing(), {**listing(), "method": "ping"}])
+def test_a_stateless_header_on_a_legacy_body_moves_no_shared_child_to_another_revision(
+    hosted: Listener, child: Path, body: dict[str, Any]
+) -> None:
+    before = len(received(child))
+    answer = Agent(hosted.url).post(body, VERSION)
+    assert (answer.status, answer.code) in ((400, -32602), (404, -32601))
+    assert len(received(child)) == before
+    other = stateless(call("shown"))
+    assert "result" in first_message(Agent(hosted.url).post(other, *mirrors(other)))
 
 
 def test_a_stateless_body_in_a_session_is_refused(relay: Listener, hosted: Listener, upstream: Upstream) -> None:
