@@ -241,9 +241,9 @@ def looks_like_list(reply: Response) -> bool:
     answer = reply.result
     if type(answer) is not dict:
         return False
-    # Only five letters fold to these five; this runs on every answer.
-    found = [value for key, value in answer.items() if len(key) == 5 and key.casefold() == "tools"]
-    return any(map(_has_object, found))
+    if answer.keys() <= _OF_CALLS:
+        return False  # no more work than that for almost every answer
+    return any(_has_object(value) for key, value in answer.items() if key.casefold() == "tools")
 
 
 def _has_object(value: Any) -> bool:
@@ -319,6 +319,7 @@ def cancelled_id(message: Notification) -> Id | None:
 
 
 _CALL_MEMBERS = frozenset({"name", "arguments", "_meta", "task", "inputResponses", "requestState"})
+_OF_CALLS = frozenset({"content", "isError", "structuredContent", "resultType", "_meta"})
 _FOLDED_CALL_MEMBERS = frozenset(key.casefold() for key in _CALL_MEMBERS)
 
 _VERSION_META = "io.modelcontextprotocol/protocolVersion"

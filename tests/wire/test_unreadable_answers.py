@@ -1,4 +1,4 @@
-"""An answer that cannot be read is an answer, whatever is called `method` inside of it: each side gets its own, once."""
+"""An answer that cannot be read is one, whatever is called `method` inside of it: each side gets its own, once."""
 
 from __future__ import annotations
 
