@@ -49,7 +49,10 @@ _ABOUT_ITSELF = ("version", "description")
 def _restrictions(bundle: Bundle) -> set[object]:
     terms, facts = bundle.terms, json.loads(bundle.files[FACTS])
     rules: set[object] = {(rule.file, rule.tool, rule.rule) for rule in terms.rules}
-    return rules | {("hide", name) for name in terms.hidden} | ({"default"} if facts["default"] == "deny" else set())
+    rules |= {("hide", name) for name in terms.hidden} | {("methods", name) for name in terms.methods.deny}
+    if terms.methods.unknown == "deny":
+        rules.add(("methods", "unknown"))
+    return rules | ({"default"} if facts["default"] == "deny" else set())
 
 
 def _tools_with_rules(bundle: Bundle, file: str) -> set[str]:

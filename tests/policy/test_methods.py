@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.losses import share
 from sidecar.policy.bundle import Terms, build
 from sidecar.policy.check import check
 from sidecar.policy.compile import compile_policy
@@ -15,6 +16,7 @@ from sidecar.policy.merge import merge
 from sidecar.policy.model import ALWAYS_OPEN
 from sidecar.policy.read import read
 from sidecar.protocol import METHODS, OF_CLIENTS
+from tests.engine import bundle_of
 from tests.support.fuzzing import examples
 
 UNKNOWN = ("tasks/call", "x/tools/call", "notifications/x", "roots/list", "sampling/createMessage")
@@ -122,3 +124,16 @@ def test_the_methods_of_either_side_are_those_of_clients_and_those_of_servers() 
     assert set(ALWAYS_OPEN) < OF_CLIENTS < METHODS
     for one, other in itertools.combinations(sorted(METHODS), 2):
         assert one.casefold() != other.casefold()
+
+
+@pytest.mark.parametrize(
+    ("after", "lost"),
+    [
+        ("methods: {unknown: deny, deny: [x, y]}", 0.0),
+        ("methods: {deny: [x, y, z]}", 1 / 3),
+        ("methods: {unknown: deny, deny: [z]}", 2 / 3),
+        ("tools: {}", 1.0),
+    ],
+)
+def test_what_is_opened_counts_as_taken_away(after: str, lost: float) -> None:
+    assert share(bundle_of("methods: {unknown: deny, deny: [x, y]}"), bundle_of(after)) == lost
