@@ -58,6 +58,7 @@ MAX_ANSWERED: Final = 1_000
 
 Look: TypeAlias = Callable[[Message], None]
 Among: TypeAlias = Collection[Id] | None
+"""The requests that a stream may answer; None where it may answer any."""
 Deliver: TypeAlias = Callable[[bytes | None], None]
 """Gets what becomes of one message of the server, once: the bytes for the client, or None when it goes no further."""
 

@@ -52,6 +52,16 @@ def test_a_call_that_is_judged_holds_up_no_other_message() -> None:
     assert world.client == [reply]
 
 
+def test_a_method_that_policy_denies_is_answered_and_never_sent_and_its_id_is_free() -> None:
+    world = World()
+    world.ask(1, "denied/method")
+    world.session.from_client(encoded(method="denied/method"))
+    assert world.server == []
+    (told,) = map(json.loads, world.client)
+    assert (told["id"], told["error"]["code"]) == (1, -32601)
+    assert world.server == [world.ask(1)]
+
+
 def test_a_denied_call_is_answered_and_never_sent() -> None:
     world = World()
     world.call(1, "look")
