@@ -20,6 +20,8 @@ GOOD_VERSIONS: Final = ("1.22.2", "1.20.2")
 
 _PACKAGE = Path(__file__).parent.parent
 _SECONDS = 20
+_POLICY_SECONDS = 60
+"""The largest policy that can be read takes OPA some 13 s of a processor; the rest is for a busy machine."""
 
 
 def find(given: Path | None) -> Path:
@@ -102,9 +104,16 @@ def _reason(opa: Path, pattern: str) -> str:
 
 def _run(command: list[Path | str], stdin: str = "") -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
+        return subprocess.run(
+            command, input=stdin, capture_output=True, text=True, timeout=_POLICY_SECONDS, check=False
+        )
+    except OSError as error:
         raise StartError(f"cannot run {command[0]}: {_why(error)}") from None
+    except subprocess.TimeoutExpired:
+        raise StartError(
+            f"opa {command[1]} had not looked through the policy after {_POLICY_SECONDS} s: write fewer rules, or give "
+            "it a machine that is faster or less busy"
+        ) from None
 
 
 def _find(given: Path | None) -> Path:

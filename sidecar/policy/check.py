@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from sidecar.policy.model import ANY_TOOL, GLOBAL, NAMED_WINDOWS, CounterName, Entry, Policy, Rule
 from sidecar.policy.problem import Place, Problem
@@ -10,11 +10,16 @@ from sidecar.policy.problem import Place, Problem
 
 def check(policy: Policy) -> list[Problem]:
     """Every problem of the policy as a whole; a regular expression is the engine's to judge (`engine.binary`)."""
-    return [
-        problem
-        for entry in policy.entries
-        for problem in (*_names(entry), *_counters(entry), *_unreachable(entry), *_reads(policy, entry), *_hints(entry))
-    ]
+    counted = policy.counters()
+    return [problem for entry in policy.entries for problem in _of_entry(entry, counted)]
+
+
+def _of_entry(entry: Entry, counted: Collection[CounterName]) -> Iterator[Problem]:
+    yield from _names(entry)
+    yield from _counters(entry)
+    yield from _unreachable(entry)
+    yield from _reads(entry, counted)
+    yield from _hints(entry)
 
 
 def _names(entry: Entry) -> Iterator[Problem]:
@@ -53,13 +58,13 @@ def _unreachable(entry: Entry) -> Iterator[Problem]:
             denied = rule.place
 
 
-def _reads(policy: Policy, entry: Entry) -> Iterator[Problem]:
+def _reads(entry: Entry, counted: Collection[CounterName]) -> Iterator[Problem]:
     for rule in entry.rules:
         for at, condition in enumerate(rule.conditions, 1):
             name = condition.subject
             if not isinstance(name, CounterName) or not name.counter or name.tool in ("", ANY_TOOL):
                 continue  # no counter, or no path of one: said already
-            if policy.counting(name) is None:
+            if name not in counted:
                 tool = ANY_TOOL if name.tool == GLOBAL else name.tool
                 text = f'"{name}" is counted by no rule: add {_counting(name.counter)} to a rule of "{tool}"'
                 yield Problem(condition.path_place, f"{_where(rule)}.conditions[{at}].path", text)

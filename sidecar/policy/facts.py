@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -13,6 +14,7 @@ def facts(policy: Policy) -> dict[str, Any]:
     exact = [entry for entry in policy.entries if entry.tool != ANY_TOOL and not entry.is_pattern]
     patterns = [entry for entry in policy.entries if entry.is_pattern]
     any_tool = [entry for entry in policy.entries if entry.tool == ANY_TOOL]
+    counted = policy.counters()
     return {
         "sources": [{"file": file_name(source.file), "sha256": source.sha256} for source in policy.sources],
         "default": policy.default,
@@ -38,9 +40,9 @@ def facts(policy: Policy) -> dict[str, Any]:
         ],
         "any_tool": [_fact(policy, rule, entry) for entry in any_tool for rule in entry.rules],
         "reads": {
-            "tools": {entry.tool: _reads(policy, entry) for entry in exact if entry.rules},
-            "patterns": [_reads(policy, entry) for entry in patterns],
-            "any_tool": [_reads(policy, entry) for entry in any_tool],
+            "tools": {entry.tool: _reads(entry, counted) for entry in exact if entry.rules},
+            "patterns": [_reads(entry, counted) for entry in patterns],
+            "any_tool": [_reads(entry, counted) for entry in any_tool],
         },
     }
 
@@ -98,16 +100,14 @@ def _approvals(approvals: Approvals) -> dict[str, Any]:
     }
 
 
-def _reads(policy: Policy, entry: Entry) -> dict[str, Any]:
+def _reads(entry: Entry, counted: Mapping[CounterName, tuple[Entry, Rule]]) -> dict[str, Any]:
     """What an entry's rules read: ways into the arguments, and counters with where they are kept."""
     paths = {item.subject for rule in entry.rules for item in rule.asked if isinstance(item.subject, tuple)}
     paths |= {rule.amount_path for rule in entry.rules if rule.amount_path}
     names = {item.subject for rule in entry.rules for item in rule.asked if isinstance(item.subject, CounterName)}
     counters = []
     for name in sorted(names, key=str):
-        counting = policy.counting(name)
-        assert counting is not None  # checked before anything is compiled
-        kept, rule = counting
+        kept, rule = counted[name]  # `check` has seen that it is there
         counters.append({
             "name": str(name),
             "counter": f"{kept.counters}.{rule.counter}",

@@ -336,19 +336,18 @@ class Policy:
     approvals: Approvals
     entries: tuple[Entry, ...]
 
-    def counting(self, name: CounterName) -> tuple[Entry, Rule] | None:
-        """The entry and the rule that count on a counter; None when none does.
+    def counters(self) -> dict[CounterName, tuple[Entry, Rule]]:
+        """Every counter that a condition may read, with the entry and the rule that count on it.
 
         `state._global` is the entry `*`; where that has no such counter, a tool that is really called `_global`.
         """
-        tools = [ANY_TOOL, GLOBAL] if name.tool == GLOBAL else [name.tool]
-        for tool in tools:
-            for entry in self.entries:
-                for rule in entry.rules if entry.tool == tool else ():
-                    readable = rule.state or (rule.rate_limit and rule.rate_limit.short)
-                    if readable and rule.counter == name.counter:
-                        return entry, rule
-        return None
+        found: dict[CounterName, tuple[Entry, Rule]] = {}
+        for entry in sorted(self.entries, key=lambda entry: entry.tool != ANY_TOOL):
+            tool = GLOBAL if entry.tool == ANY_TOOL else entry.tool
+            for rule in entry.rules:
+                if rule.counter and (rule.state or (rule.rate_limit and rule.rate_limit.short)):
+                    found.setdefault(CounterName(tool, rule.counter), (entry, rule))
+        return found
 
 
 def is_pattern(name: str) -> bool:

@@ -106,6 +106,24 @@ def test_what_is_wrong_with_rego_is_said_with_its_place_in_the_bundle() -> None:
         check(OPA, {"intercept/x.rego": "package intercept.x\n\nallow if input.tool == unknown\n"})
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("tools", "rules"), [(9000, 1), (900, 10), (1, 9000)])
+def test_nine_thousand_rules_are_checked_in_time_whatever_tools_they_are_of(tools: int, rules: int) -> None:
+    rule = "{conditions: [{path: args.a, op: lte, value: 5}]}"
+    entries = "".join(f"  tool_{at}: {{rules: [{', '.join([rule] * rules)}]}}\n" for at in range(tools))
+    check(OPA, bundle_of(f"tools:\n{entries}").files)
+
+
+def test_a_policy_that_takes_opa_too_long_is_refused_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(binary, "_POLICY_SECONDS", 0.2)
+    opa = fake(tmp_path / "opa", "exec sleep 600")
+    for look in (lambda: check(opa, {}), lambda: evaluate(opa, "data", "{}", {}), lambda: bad_patterns(opa, ["a"])):
+        with pytest.raises(StartError, match=r"^opa (check|eval) had not looked .* after 0.2 s: write fewer rules, or"):
+            look()
+
+
 def test_strict_means_that_an_unused_variable_is_an_error() -> None:
     with pytest.raises(StartError, match="assigned var unused unused"):
         check(OPA, {"x.rego": "package intercept.x\n\nallow if {\n\tunused := 1\n}\n"})

@@ -14,7 +14,7 @@ import pytest
 from sidecar.decision import Decision, question
 from sidecar.policy.bundle import Bundle, archive, build, write
 from sidecar.policy.check import check
-from sidecar.policy.compile import compile_policy
+from sidecar.policy.compile import MAX_FILES, compile_policy
 from sidecar.policy.merge import merge
 from sidecar.policy.model import glob
 from sidecar.policy.read import read
@@ -121,6 +121,28 @@ def test_an_odd_tool_name_becomes_a_file_of_its_own_that_any_system_can_hold() -
         assert not name.startswith((".", "_"))
         assert not name.endswith("_test.rego")
         assert len(name) <= 80
+
+
+@pytest.mark.parametrize("count", [MAX_FILES - 1, MAX_FILES, MAX_FILES + 1, 10 * MAX_FILES, 10 * MAX_FILES + 1])
+def test_a_bundle_has_a_bounded_number_of_files_and_each_rule_once(count: int, tmp_path: Path) -> None:
+    asks = {"action": "require_approval", "reason": "r", "conditions": [{"path": "args.a", "op": "eq", "value": "x"}]}
+    kinds: list[dict[str, Any]] = [{"action": "allow"}, {"action": "deny"}, asks]
+    tools: dict[str, Any] = {f"tool_{at}": {"rules": kinds[at % 3 :]} for at in range(count)}
+    bundle = bundle_of(yaml({"tools": {**tools, "tool_without": {"rules": []}}}))
+    files = generated(bundle)
+    assert len(files) == count or len(files) <= MAX_FILES < count
+    proofs = re.findall(r'^passes contains "(.*)" if', "".join(files.values()), re.MULTILINE)
+    can_pass = [(tool, at) for tool in tools for at, rule in enumerate(tools[tool]["rules"], 1) if rule != kinds[1]]
+    wanted = [f"{tool}#{at}" for tool, at in can_pass]
+    assert sorted(proofs) == sorted(wanted)
+    assert_clean(bundle, tmp_path)
+
+
+def test_a_limit_that_nobody_can_meet_beside_a_condition_is_clean_rego(tmp_path: Path) -> None:
+    own = {"path": "state.t.n", "op": "lte", "value": -1}
+    other = {"path": "args.a", "op": "eq", "value": 1}
+    rule = {"state": {"counter": "n", "window": "day"}, "conditions": [own, other]}
+    assert_clean(bundle_of(yaml({"tools": {"t": {"rules": [rule]}}})), tmp_path)
 
 
 def test_every_odd_tool_is_judged_by_its_own_rule(tmp_path: Path) -> None:
@@ -231,7 +253,7 @@ passes contains "t#1" if input.tool == "t"
 
 asks contains "t#1" if {
 	input.tool == "t"
-	operator.above(input.arguments.n, 5)
+	doubt.above(input.arguments, ["n"], 5)
 }
 """,
     "conditions: [{path: state.t.n, op: lte, value: -1}], state: {counter: n, window: day}": """\

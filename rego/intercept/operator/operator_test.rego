@@ -51,6 +51,44 @@ test_none_of_is_true_for_every_other_value_that_is_there if {
 	none_of(values) == []
 }
 
+test_none_of_is_true_only_where_doubles_differ_too if {
+	none_of([9007199254740992]) == [value | some value in values; not value in [9007199254740992, 9007199254740993]]
+	none_of([100, "100"]) == [value | some value in values; not value in [100, 100.00000000000000001]]
+	not operator.none_of(1.00000000000000000001, [1, "1"])
+	not operator.none_of(1, [1.00000000000000000001])
+	not operator.none_of(-1e-400, [0, "0"])
+	not operator.none_of(2.4703282292062327e-324, [0])
+	not operator.none_of(123456789012345678901234567891, [123456789012345678901234567890])
+	not operator.none_of(1e23, [99999999999999991611392])
+	operator.none_of(0.30000000000000004, [0.3])
+	operator.none_of(9007199254740994, [9007199254740992])
+	operator.none_of(5e-324, [0])
+	operator.none_of("1.00000000000000000001", [1, "1"])
+	operator.none_of(true, [1.00000000000000000001])
+	operator.none_of(1e400, [1e401])
+}
+
+test_none_of_looks_at_the_doubles_in_lists_and_objects if {
+	not operator.none_of([1.00000000000000000001], [[1]])
+	not operator.none_of({"a": [true, {"b": 0.1}]}, [5, {"a": [true, {"b": 0.10000000000000000001}]}])
+	operator.none_of([1.00000000000000000001, 2], [[1]])
+	operator.none_of([1, 2], [[2, 1]])
+	operator.none_of({"a": 1}, [{"b": 1.0}])
+	operator.none_of(["1"], [[1]])
+	operator.none_of([[]], [[{}]])
+	operator.none_of([[]], [["array"]])
+	operator.none_of([["1"]], [[{"number": "1"}]])
+	operator.none_of([1], [{"0": 1}])
+	operator.none_of([null], [[false]])
+}
+
+test_one_of_stays_exact if {
+	not operator.one_of(1.00000000000000000001, [1, "1"])
+	operator.read_as_one_of(1.00000000000000000001, [1, "1"])
+	operator.read_as_one_of("abc", ["abc"])
+	not operator.read_as_one_of("abc", ["abd", 5])
+}
+
 test_comparisons_are_true_for_numbers_only if {
 	[value | some value in values; operator.below(value, 1.5)] == [0, -0.0, 1, 1.0, -5]
 	[value | some value in values; operator.at_most(value, 1.5)] == [0, -0.0, 1, 1.0, 1.5, -5]

@@ -15,8 +15,55 @@ one_of(value, spellings) if value in spellings
 
 # METADATA
 # title: neq, not_in
-# description: True when the value is there and equals none of the spellings.
-none_of(value, spellings) if not one_of(value, spellings)
+# description: |
+#   True when the value is there and equals none of the spellings, neither exactly nor for a server that reads numbers
+#   as binary doubles.
+none_of(value, spellings) if not read_as_one_of(value, spellings)
+
+# METADATA
+# description: |
+#   True when the value equals one of the spellings exactly, or does so for a server that reads numbers as binary
+#   doubles, also those in lists and objects.
+read_as_one_of(value, spellings) if one_of(value, spellings)
+
+read_as_one_of(value, spellings) if {
+	is_number(value)
+	nearest := double(value)
+	some spelling in spellings
+	is_number(spelling)
+	double(spelling) == nearest
+}
+
+read_as_one_of(value, spellings) if {
+	some spelling in spellings
+	type_name(spelling) in ["array", "object"]
+	type_name(value) == type_name(spelling)
+	count(value) == count(spelling)
+	with_doubles(value) == with_doubles(spelling)
+}
+
+# METADATA
+# description: |
+#   The binary double nearest to a number, as text: one text for each double. OPA computes exactly or with 64 bits,
+#   but sprintf turns a number with an exponent or a fraction into a double; a whole number it would print exactly.
+double(number) := object.get({"-0": "0"}, text, text) if {
+	written := json.marshal(number)
+	text := sprintf("%v", [to_number(concat("", [written, exponent(written)]))])
+}
+
+exponent(written) := "" if regex.match(`[.eE]`, written)
+
+exponent(written) := "e0" if not regex.match(`[.eE]`, written)
+
+# METADATA
+# description: A list or an object as the set of what stands where in it, numbers as doubles.
+with_doubles(value) := {[path, shape(leaf)] | walk(value, [path, leaf])}
+
+shape(leaf) := type_name(leaf) if type_name(leaf) in ["array", "object"]
+
+shape(leaf) := {"number": double(leaf)} if is_number(leaf)
+
+shape(leaf) := [leaf] if type_name(leaf) in ["string", "boolean", "null"]
 
 # METADATA
 # title: lt
