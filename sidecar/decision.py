@@ -5,17 +5,16 @@ Source: design of the input and decision documents; an answer of any other shape
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from sidecar.errors import EngineUnavailable, InvalidMessage
-from sidecar.jsonrpc import INVALID_PARAMS
+from sidecar.errors import EngineUnavailable
 from sidecar.ledger.values import Amount
 from sidecar.policy.model import NAMED_WINDOWS
-from sidecar.protocol import TOOLS_CALL, TOOLS_LIST, ToolCall
+from sidecar.protocol import TOOLS_CALL, TOOLS_LIST
 from sidecar.text import shown
 
 VERSION: Final = 1
@@ -125,7 +124,7 @@ class Form:
         self, arguments: Mapping[str, Any], counters: Mapping[str, Amount] | None = None,
         principal: Document | None = None,
     ) -> bytes:  # fmt: skip
-        """The body of the request that asks about one call; `arguments` is what `project` left of them.
+        """The body of the request that asks about one call; `arguments` is what `Projection.of` left of them.
 
         `principal` is the document of who calls.
         """
@@ -166,49 +165,6 @@ def question_about_engine() -> bytes:
 
 # Numbers stay numbers, also the decimals among the totals of counters.
 _encode = msgspec.json.Encoder(decimal_format="number").encode
-
-
-def project(arguments: Mapping[str, Any], paths: Iterable[tuple[str, ...]]) -> dict[str, Any]:
-    """The part of the arguments that lies on the paths: all that a policy which reads only them can depend on.
-
-    Raises ValueError when an object on a path has two keys that differ only in case, one of them read: servers exist
-    that take the other one for it.
-    """
-    kept: dict[str, Any] = {}
-    for path in paths:
-        source: Any = arguments
-        target = kept
-        for step in path[:-1]:
-            source = _step(source, step)
-            if type(source) is not dict:
-                break
-            target = target.setdefault(step, {})
-        else:
-            last = path[-1]
-            value = _step(source, last)
-            if value is not msgspec.UNSET:
-                target[last] = value
-    return kept
-
-
-def arguments_read(call: ToolCall, paths: Iterable[tuple[str, ...]]) -> dict[str, Any]:
-    """The projected arguments of a call. Raises `InvalidMessage` for look-alike keys (see `project`)."""
-    try:
-        return project(call.arguments, paths)
-    except ValueError as problem:
-        raise InvalidMessage(INVALID_PARAMS, str(problem), call.id) from None
-
-
-def _step(source: Mapping[str, Any], step: str) -> Any:
-    # Few objects have keys that differ only in case, and whether this one has is told faster than which.
-    if len(source) > 1 and len(set(map(_folded, source))) < len(source):
-        folded = _folded(step)
-        if sum(_folded(key) == folded for key in source) > 1:
-            raise ValueError(f"the arguments have keys that differ from {shown(step)!r} only in case: send one of them")
-    return source.get(step, msgspec.UNSET)
-
-
-_folded = str.casefold
 
 
 def read_answer(body: bytes) -> Answer:

@@ -25,7 +25,6 @@ from sidecar.decision import (
     Decision,
     Form,
     Violation,
-    arguments_read,
     fragment,
     question_about_list,
 )
@@ -36,8 +35,9 @@ from sidecar.framing import PORTION
 from sidecar.jsonrpc import INVALID_PARAMS
 from sidecar.known import KnownCalls
 from sidecar.ledger.values import Amount, Claim, Entry, Exhausted, Ledger, Reservation, Taken, subtract
-from sidecar.policy.bundle import Bundle, Reads
+from sidecar.policy.bundle import Bundle, CounterRead
 from sidecar.policy.model import Mode
+from sidecar.projection import Projection, arguments_read
 from sidecar.protocol import Outcome, ToolCall
 from sidecar.text import quoted, shown, visible
 from sidecar.verdict import CANCELLED, NO_CALLER, NO_STORE, Forward, Refusal, Reply, Trial, Verdict, no_engine
@@ -61,7 +61,8 @@ _RULING: Final = "ruling"
 class _Asking(msgspec.Struct, frozen=True):
     """How the calls of one tool are asked about under one bundle: what is read of a call, and the form to fill."""
 
-    reads: Reads
+    projection: Projection
+    counters: tuple[CounterRead, ...]
     form: Form
 
 
@@ -210,8 +211,8 @@ class Gate:
             body = kept[2]
         else:
             asking = self._asking(call, bundle)
-            arguments = arguments_read(call, asking.reads.paths)
-            if asking.reads.counters:
+            arguments = arguments_read(call, asking.projection)
+            if asking.counters:
                 self._counting.work.start(self._look_up(trial, asking, arguments))
                 return
             body = asking.form.filled(arguments, None, trial.caller.document)
@@ -233,12 +234,13 @@ class Gate:
             if len(self._askings) >= MAX_FORMS:
                 self._askings.clear()
             form = Form(self._server, call.tool, self._workload)
-            asking = self._askings[call.tool] = _Asking(bundle.terms.reads_of(call.tool), form)
+            reads = bundle.terms.reads_of(call.tool)
+            asking = self._askings[call.tool] = _Asking(Projection(reads.paths), reads.counters, form)
         return asking
 
     async def _look_up(self, trial: Trial, asking: _Asking, arguments: dict[str, Any]) -> None:
         """Ask with the totals of the counters that a rule reads; an answer to that does not last."""
-        reads = asking.reads.counters
+        reads = asking.counters
         try:
             totals = await self._counting.totals(reads, trial.caller)
         except StoreUnavailable as error:

@@ -261,7 +261,7 @@ test_the_canaries_are_right_whatever_the_policy_says if {
 	canary := {"rule": "(canary)", "reason": "The canary is always refused", "kind": "canary", "monitor": false}
 	strict := object.union(facts, {
 		"tools": {"intercept/canary-allowed": [rule("x#1", "x")]},
-		"patterns": [{"name": "i*", "pattern": "^(?s:i.*)$", "rules": [rule("i*#1", "x")]}],
+		"patterns": [{"name": "i*", "pattern": "^(?s:i.*)$", "permits": true, "rules": [rule("i*#1", "x")]}],
 	})
 	hidden := hiding(strict, ["intercept/canary-allowed", "intercept/canary-denied"], ["^(?s:.*)$"])
 	every known in [facts, denying(facts), strict, denying(strict), hidden, denying(hidden)] {
@@ -374,9 +374,9 @@ test_a_list_with_what_is_no_name_is_not_decided if {
 
 test_rules_count_in_the_order_exact_then_patterns_then_for_all if {
 	known := object.union(facts, {"patterns": [
-		{"name": "c*", "pattern": "^(?s:c.*)$", "rules": [rule("c*#1", "second pattern"), rule("c*#2", "third")]},
-		{"name": "x*", "pattern": "^(?s:x.*)$", "rules": [rule("x*#1", "of others")]},
-		{"name": "*d", "pattern": "^(?s:.*d)$", "rules": [rule("*d#1", "last pattern")]},
+		{"name": "c*", "pattern": "^(?s:c.*)$", "permits": true, "rules": [rule("c*#1", "second pattern"), rule("c*#2", "third")]},
+		{"name": "x*", "pattern": "^(?s:x.*)$", "permits": true, "rules": [rule("x*#1", "of others")]},
+		{"name": "*d", "pattern": "^(?s:.*d)$", "permits": true, "rules": [rule("*d#1", "last pattern")]},
 	]})
 	every default_word in ["allow", "deny"] {
 		by := object.union(known, {"default": default_word})
@@ -393,7 +393,10 @@ test_rules_count_in_the_order_exact_then_patterns_then_for_all if {
 }
 
 test_a_pattern_permits_what_it_matches_when_the_default_is_deny if {
-	known := object.union(denying(facts), {"patterns": [{"name": "g_?", "pattern": "^(?s:g_.)$", "rules": []}]})
+	known := object.union(denying(facts), {"patterns": [
+		{"name": "g_?", "pattern": "^(?s:g_.)$", "permits": true, "rules": []},
+		{"name": "?*", "pattern": "^(?s:..*)$", "permits": false, "rules": []},
+	]})
 	decide(question("g_1"), known, {"*#1"}) == allowed([])
 	every tool in ["g_", "g_12", "G_1"] {
 		decide(question(tool), known, {"*#1"}) == denied([not_permitted(sprintf("\"%s\"", [tool]))])

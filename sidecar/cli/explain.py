@@ -15,7 +15,7 @@ import typer
 
 from sidecar import jsonrpc
 from sidecar.cli.options import Config, OpaBin
-from sidecar.decision import Decision, Visible, project, question, question_about_list
+from sidecar.decision import Decision, Visible, question, question_about_list
 from sidecar.engine import binary
 from sidecar.errors import InvalidMessage, StartError, StoreUnavailable, UsageError
 from sidecar.ledger.names import of_server
@@ -26,6 +26,7 @@ from sidecar.policy.bundle import Bundle, build
 from sidecar.policy.compile import compile_policy
 from sidecar.policy.model import ANY_TOOL, Condition, CounterName, Entry, Policy, Rule, Scope, glob
 from sidecar.policy.rego import plain_number
+from sidecar.projection import Projection
 
 
 def explain_command(
@@ -147,7 +148,7 @@ def _ask(
     reads = bundle.terms.reads_of(tool)
     counters = {read.name: total or 0 for read, total in zip(reads.counters, totals, strict=True)}
     try:
-        body = question("explain", tool, project(arguments, reads.paths), counters)
+        body = question("explain", tool, Projection(reads.paths).of(arguments), counters)
     except ValueError as problem:
         raise UsageError(f"the sidecar would refuse this call: {problem}") from None
     document = msgspec.json.decode(body, type=dict[str, msgspec.Raw])["input"]

@@ -34,6 +34,7 @@ def facts(policy: Policy) -> dict[str, Any]:
             {
                 "name": entry.tool,
                 "pattern": glob(entry.tool),
+                "permits": entry.permits,
                 "rules": [_fact(policy, rule, entry) for rule in entry.rules],
             }
             for entry in patterns

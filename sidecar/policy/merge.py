@@ -1,4 +1,4 @@
-"""Several policy files to one policy. What two of them say differently, or of the same tool, is a clash."""
+"""Several policy files to one policy. None loosens what another wants: of two the stricter holds, or they clash."""
 
 from __future__ import annotations
 
@@ -7,41 +7,38 @@ from collections.abc import Iterator, Sequence
 from sidecar.policy.model import Approvals, Methods, Policy, PolicyFile
 from sidecar.policy.problem import Place, Problem
 
-_SINGLE = ("default", "mode", "approvals")
-
 
 def merge(files: Sequence[PolicyFile]) -> tuple[Policy, list[Problem]]:
-    """The policy that the files make together, and every clash."""
+    """The policy that the files make together, and every clash; a warning where what a file says has no effect."""
     policy = Policy(
         sources=tuple(file.source for file in files),
-        default=next((file.default for file in files if file.default), "allow"),
-        methods=_strictest([file.methods for file in files]),
-        mode=next((file.mode for file in files if file.mode), "enforce"),
+        default="deny" if any(file.default == "deny" for file in files) else "allow",
+        mode="monitor" if files and all(file.mode == "monitor" for file in files) else "enforce",
         hide=tuple({item.name: item for file in files for item in file.hide}.values()),
         approvals=next((file.approvals for file in files if file.approvals), Approvals()),
         entries=tuple(entry for file in files for entry in file.entries),
     )
-    return policy, [*_said_twice(files), *_same_tools(files), *_same_hidden(files)]
+    return policy, [*_overruled(files), *_approvals(files), *_same_tools(files), *_same_hidden(files)]
 
 
-def _strictest(said: Sequence[Methods]) -> Methods:
-    """A method passes that every file lets pass."""
-    closing = [methods.allow for methods in said if methods.unknown == "deny"]
-    return Methods(
-        unknown="deny" if closing else "allow",
-        allow=frozenset.intersection(*closing) if closing else frozenset(),
-        deny=frozenset().union(*(methods.deny for methods in said)),
-    )
+def _overruled(files: Sequence[PolicyFile]) -> Iterator[Problem]:
+    denying = next((file.keys["default"] for file in files if file.default == "deny"), None)
+    enforcing = next((file for file in files if file.mode != "monitor"), None)
+    for file in files:
+        if file.default == "allow" and denying:
+            text = f"has no effect: {denying.file}:{denying.line} says deny, and the stricter holds"
+            yield Problem(file.keys["default"], "default", text, warning=True)
+        if file.mode == "monitor" and enforcing:
+            says = "says enforce" if enforcing.mode else "states no mode, which is to enforce"
+            text = f"has no effect: {enforcing.source.file} {says}, and the stricter holds; write mode: monitor in each"
+            yield Problem(file.keys["mode"], "mode", text, warning=True)
 
 
-def _said_twice(files: Sequence[PolicyFile]) -> Iterator[Problem]:
-    for key in _SINGLE:
-        saying = [file for file in files if key in file.keys]
-        for other in saying[1:]:
-            if key == "approvals" or getattr(other, key) != getattr(saying[0], key):
-                place = saying[0].keys[key]
-                text = f"{place.file}:{place.line} says something else: keep {key} in one of the files"
-                yield Problem(other.keys[key], key, text)
+def _approvals(files: Sequence[PolicyFile]) -> Iterator[Problem]:
+    places = [file.keys["approvals"] for file in files if "approvals" in file.keys]
+    for place in places[1:]:
+        text = f"{places[0].file}:{places[0].line} says something else: keep approvals in one of the files"
+        yield Problem(place, "approvals", text)
 
 
 def _same_tools(files: Sequence[PolicyFile]) -> Iterator[Problem]:

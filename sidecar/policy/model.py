@@ -254,6 +254,11 @@ class Entry:
         return self.tool != ANY_TOOL and is_pattern(self.tool)
 
     @property
+    def permits(self) -> bool:
+        """True when `default: deny` lets the entry's tools by: it says which they are, by more than wildcards."""
+        return bool(self.tool.strip("*?"))
+
+    @property
     def counters(self) -> str:
         """The name before the last dot in the names of this entry's counters, unique in the policy.
 

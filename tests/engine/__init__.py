@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable
 
 from sidecar import jsonrpc, protocol
-from sidecar.decision import Answer, arguments_read, question
+from sidecar.decision import Answer, question
 from sidecar.engine.engine import Engine, Finding
 from sidecar.policy.bundle import Bundle, Reads, Terms, build
 from sidecar.policy.compile import compile_policy
 from sidecar.policy.merge import merge
 from sidecar.policy.model import Methods
 from sidecar.policy.read import read
+from sidecar.projection import Projection, arguments_read
 from sidecar.protocol import ToolCall
 
 
@@ -42,7 +43,7 @@ def tool_call(tool: str, arguments: str) -> ToolCall:
 def body_of(bundle: Bundle, tool: str, arguments: str) -> bytes:
     """The question about a call under a bundle, as the engine gets it."""
     call = tool_call(tool, arguments)
-    return question("stub", tool, arguments_read(call, bundle.terms.reads_of(tool).paths))
+    return question("stub", tool, arguments_read(call, Projection(bundle.terms.reads_of(tool).paths)))
 
 
 async def asked(engine: Engine, body: bytes, bundle: Bundle, *, lasting: bool = True) -> Answer:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
@@ -133,7 +133,7 @@ def decide(
     """The decision on one call; `totals` are the counters before it, by the path that reads them."""
     if is_hidden(policy, tool):
         return refused((Refusal("(hidden)", f"Tool {quoted(tool)} is hidden by policy", "hidden"),))
-    if policy["default"] == "deny" and not any(is_about(entry, tool) for entry in policy["tools"] if entry != "*"):
+    if policy["default"] == "deny" and not any(is_about(entry, tool) for entry in policy["tools"] if entry.strip("*?")):
         words = f"Tool {quoted(tool)} is not permitted by policy"
         return refused((Refusal("(default deny)", words, "default_deny"),))
     rules = rules_about(policy, tool)
@@ -184,22 +184,22 @@ def rules_about(policy: Mapping[str, Any], tool: str) -> list[Placed]:
 
 
 def has_look_alikes(policy: Mapping[str, Any], tool: str, arguments: dict[str, Json]) -> bool:
-    """True when an object of the arguments in which a rule reads a key has it, but for case, more than once."""
+    """True when an object in which a rule reads a key has it, but for case, more than once or as no rule reads it."""
     rules = rules_about(policy, tool)
     paths = [each["path"] for rule in rules for each in rule.conditions if each["path"].startswith("args.")]
     paths += [rule.amount_path for rule in rules if rule.amount_path]
-    return any(_look_alike_on(steps(path), arguments) for path in paths)
+    return _look_alikes([steps(path) for path in paths], arguments)
 
 
-def _look_alike_on(path: Sequence[str], arguments: dict[str, Json]) -> bool:
-    value: Any = arguments
-    for step in path:
-        if not isinstance(value, dict):
-            return False
-        if [key.casefold() for key in value].count(step.casefold()) > 1:
+def _look_alikes(paths: Sequence[Sequence[str]], value: Json) -> bool:
+    if not isinstance(value, dict):
+        return False
+    read = {path[0] for path in paths if path}
+    for key in read:
+        twins = [other for other in value if other.casefold() == key.casefold()]
+        if len(twins) > 1 or not set(twins) <= read:
             return True
-        value = value.get(step)
-    return False
+    return any(_look_alikes([path[1:] for path in paths if path[:1] == [key]], value.get(key)) for key in read)
 
 
 # One rule.
@@ -242,7 +242,7 @@ def cannot_be_met(rule: Placed) -> bool:
 def asks(rule: Placed, arguments: dict[str, Json], totals: Mapping[str, Decimal]) -> bool:
     """True when the rule asks for an approval of the call."""
     wanted = rule.said.get("action") == "require_approval"
-    return wanted and all(holds(each, arguments, totals) for each in rule.conditions)
+    return wanted and all(may_hold(each, arguments, totals) for each in rule.conditions)
 
 
 def monitors(rule: Placed) -> bool:
@@ -330,7 +330,7 @@ def length(time: str | Decimal) -> int:
 
 
 def holds(condition: Mapping[str, Any], arguments: dict[str, Json], totals: Mapping[str, Decimal]) -> bool:
-    """True when one condition is met; a counter is read as it stands before the call."""
+    """True when one condition is met for certain; a counter is read as it stands before the call."""
     path = condition["path"]
     found = totals[path] if path.startswith("state.") else lookup(arguments, steps(path))
     wanted = condition["value"]
@@ -339,34 +339,83 @@ def holds(condition: Mapping[str, Any], arguments: dict[str, Json], totals: Mapp
     if isinstance(found, _Missing):
         return False
     match condition["op"]:
+        case "neq":
+            return not alike(found, wanted)
+        case "not_in":
+            return not any(alike(found, item) for item in wanted)
+        case "contains":
+            return contains(found, wanted, equal)
+        case op:
+            return compares(op, found, wanted)
+
+
+def may_hold(condition: Mapping[str, Any], arguments: dict[str, Json], totals: Mapping[str, Decimal]) -> bool:
+    """True when one condition is met, or cannot be judged: a value of another type, something in the way."""
+    path, op, wanted = condition["path"], condition["op"], condition["value"]
+    if path.startswith("state."):
+        found: Json | _Missing = totals[path]
+    else:
+        found = lookup(arguments, steps(path))
+        if is_blocked(arguments, steps(path)):
+            return True
+    if op == "exists":
+        return (found is MISSING or found is None) is not wanted
+    if isinstance(found, _Missing):
+        return False
+    match op:
         case "eq":
-            return equal(found, wanted)
+            return alike(found, wanted)
         case "neq":
             return not equal(found, wanted)
         case "in":
-            return any(equal(found, item) for item in wanted)
+            return any(alike(found, item) for item in wanted)
         case "not_in":
             return not any(equal(found, item) for item in wanted)
+        case "contains" if isinstance(found, str) and isinstance(wanted, str):
+            return wanted in found
+        case "contains" if not isinstance(found, list):
+            return found is not None
+        case "contains":
+            return contains(found, wanted, alike)
+        case "regex" if not isinstance(found, str):
+            return found is not None
+        case "lt" | "lte" | "gt" | "gte" if not isinstance(found, Decimal):
+            return found is not None
+        case _:
+            return compares(op, found, wanted)
+
+
+def is_blocked(arguments: dict[str, Json], path: Sequence[str]) -> bool:
+    """True when the way leads into something that is there, not null, and no object."""
+    before = [lookup(arguments, path[:length]) for length in range(1, len(path))]
+    return any(not isinstance(each, dict | _Missing | None) for each in before)
+
+
+def compares(op: str, found: Json, wanted: Any) -> bool:
+    """True when an operator that looks at exact values says yes."""
+    match op:
+        case "eq":
+            return equal(found, wanted)
+        case "in":
+            return any(equal(found, item) for item in wanted)
         case "lt":
-            return isinstance(found, Decimal) and found < wanted
+            return isinstance(found, Decimal) and bool(found < wanted)
         case "lte":
-            return isinstance(found, Decimal) and found <= wanted
+            return isinstance(found, Decimal) and bool(found <= wanted)
         case "gt":
-            return isinstance(found, Decimal) and found > wanted
+            return isinstance(found, Decimal) and bool(found > wanted)
         case "gte":
-            return isinstance(found, Decimal) and found >= wanted
+            return isinstance(found, Decimal) and bool(found >= wanted)
         case "regex":
             return isinstance(found, str) and re.search(PATTERNS[wanted], found) is not None
-        case "contains":
-            return contains(found, wanted)
-        case op:
+        case _:
             raise ValueError(op)
 
 
-def contains(found: Json, wanted: Json) -> bool:
-    """A text holds a text, or a list has an element that is `eq`."""
+def contains(found: Json, wanted: Json, equals: Callable[[Json, Json], bool]) -> bool:
+    """A text holds a text, or a list has an element that is equal."""
     if isinstance(found, list):
-        return any(equal(item, wanted) for item in found)
+        return any(equals(item, wanted) for item in found)
     return isinstance(found, str) and isinstance(wanted, str) and wanted in found
 
 
@@ -394,12 +443,23 @@ def equal(one: Json, other: Json) -> bool:
     return same(one, other)
 
 
-def same(one: Json, other: Json) -> bool:
-    """Equal as JSON values."""
+def alike(one: Json, other: Json) -> bool:
+    """`eq`, or so for a server that reads every number as a binary double; a text stays what it is."""
+    if isinstance(other, str) and isinstance(one, Decimal) and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", other):
+        number = Decimal(other)
+        return equal(one, other) or (written(number) == other and float(one) == float(number))
+    return equal(one, other) or same(one, other, doubles=True)
+
+
+def same(one: Json, other: Json, *, doubles: bool = False) -> bool:
+    """Equal as JSON values, the numbers exactly or as doubles."""
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
+        return len(one) == len(other) and all(same(*pair, doubles=doubles) for pair in zip(one, other, strict=True))
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+        items = one.items()
+        return one.keys() == other.keys() and all(same(value, other[key], doubles=doubles) for key, value in items)
+    if doubles and isinstance(one, Decimal) and isinstance(other, Decimal):
+        return float(one) == float(other)
     return type(one) is type(other) and one == other
 
 

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from sidecar import jsonrpc
-from sidecar.decision import Decision, Reserve, Visible, arguments_read, question, question_about_list
+from sidecar.decision import Decision, Reserve, Visible, question, question_about_list
 from sidecar.engine import binary
 from sidecar.errors import InvalidMessage
 from sidecar.policy.bundle import Bundle, build
@@ -25,6 +25,7 @@ from sidecar.policy.check import check
 from sidecar.policy.compile import compile_policy
 from sidecar.policy.merge import merge
 from sidecar.policy.read import read
+from sidecar.projection import Projection, arguments_read
 from sidecar.protocol import ToolCall
 from sidecar.text import visible
 from tests.policy.evaluator import (
@@ -415,7 +416,7 @@ def projected(bundle: Bundle, call: Call) -> bytes | None:
     """The question as the sidecar asks it; None where it refuses to."""
     reads = bundle.terms.reads_of(call.tool)
     try:
-        arguments = arguments_read(ToolCall(1, call.tool, arguments_of(call), False, b""), reads.paths)
+        arguments = arguments_read(ToolCall(1, call.tool, arguments_of(call), False, b""), Projection(reads.paths))
     except InvalidMessage:
         return None
     return question("server", call.tool, arguments, {item.name: call.totals[item.name] for item in reads.counters})

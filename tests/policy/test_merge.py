@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 
 from sidecar.policy.check import check
@@ -48,9 +50,9 @@ def test_every_file_is_a_source_with_its_own_hash() -> None:
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_what_only_one_file_says_holds_for_all(order: tuple[int, int]) -> None:
-    texts = ["default: deny\nmode: monitor\napprovals: {timeout: 90s}", "tools: {t: {rules: []}}"]
+    texts = ["default: deny\napprovals: {timeout: 90s}", "tools: {t: {rules: []}}"]
     made = policy(*(texts[at] for at in order))
-    assert (made.default, made.mode, made.approvals.timeout) == ("deny", "monitor", 90)
+    assert (made.default, made.mode, made.approvals.timeout) == ("deny", "enforce", 90)
 
 
 @pytest.mark.parametrize("text", ["default: deny", "default: allow", "mode: monitor", "mode: enforce"])
@@ -58,15 +60,40 @@ def test_two_files_may_say_the_same(text: str) -> None:
     policy(text, f"{text} # again")
 
 
-@pytest.mark.parametrize(("one", "other", "key"), [
-    ("default: deny", "default: allow", "default"), ("mode: enforce", "mode: monitor", "mode"),
-    ("approvals: {timeout: 1h}", "approvals: {timeout: 2h}", "approvals"),
-    ("approvals: {}", "approvals: {}", "approvals"),
+STATED = ["", "default: deny", "default: allow", "mode: monitor", "mode: enforce", "default: deny\nmode: monitor"]
+
+
+def test_no_file_loosens_another() -> None:
+    for texts in product(STATED, repeat=3):
+        made, problems = merged(*texts)
+        alone = [policy(text) for text in texts]
+        assert made.default == ("deny" if any(each.default == "deny" for each in alone) else "allow")
+        assert made.mode == ("enforce" if any(each.mode == "enforce" for each in alone) else "monitor")
+        assert all("warning: " in problem and "has no effect" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_what_has_no_effect_beside_a_stricter_file_is_warned_of(order: tuple[int, int]) -> None:
+    texts = ["# first\ndefault: allow\nmode: monitor", "default: deny"]
+    _, problems = merged(*(texts[at] for at in order))
+    loose, strict = ("a.yaml", "b.yaml") if order == (0, 1) else ("b.yaml", "a.yaml")
+    default, mode = problems
+    assert (
+        default
+        == f"{loose}:2: warning: default (column 1): has no effect: {strict}:1 says deny, and the stricter holds"
+    )
+    assert mode.startswith(f"{loose}:3: warning: mode (column 1): has no effect: {strict} states no mode, which is to")
+    _, [said] = merged("mode: monitor", "mode: enforce")
+    assert "b.yaml says enforce, and the stricter holds" in said
+
+
+@pytest.mark.parametrize(("one", "other"), [
+    ("approvals: {timeout: 1h}", "approvals: {timeout: 2h}"), ("approvals: {}", "approvals: {}"),
 ])  # fmt: skip
-def test_two_files_that_say_different_things_clash(one: str, other: str, key: str) -> None:
+def test_two_files_with_approvals_clash(one: str, other: str) -> None:
     _, problems = merged(f"# first\n{one}", f"# a\n# b\n{other}")
-    words = f"a.yaml:2 says something else: keep {key} in one of the files"
-    assert problems == [f"b.yaml:3: {key} (column 1): {words}"]
+    words = "a.yaml:2 says something else: keep approvals in one of the files"
+    assert problems == [f"b.yaml:3: approvals (column 1): {words}"]
 
 
 def test_a_tool_in_two_files_clashes_and_both_places_are_named() -> None:

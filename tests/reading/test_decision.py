@@ -12,15 +12,14 @@ import pytest
 from sidecar import jsonrpc, protocol
 from sidecar.decision import (
     Decision,
-    arguments_read,
     fragment,
-    project,
     question,
     question_about_list,
     read_answer,
     read_visible,
 )
-from sidecar.errors import EngineUnavailable, InvalidMessage
+from sidecar.errors import EngineUnavailable
+from sidecar.projection import Projection, arguments_read
 from sidecar.protocol import ToolCall
 
 ALLOW: dict[str, Any] = {
@@ -61,8 +60,10 @@ def test_a_question_is_the_input_document_with_numbers_as_they_were_written() ->
 
 def test_a_question_about_a_call_holds_only_what_the_rules_of_its_tool_read() -> None:
     call = pay('{"amount":1e5,"pin":"x"}')
-    assert question("okx", "pay", arguments_read(call, [("amount",)])).endswith(b'"arguments":{"amount":1e5}}}')
-    assert question("okx", "pay", arguments_read(call, [])).endswith(b'"arguments":{}}}')
+    assert question("okx", "pay", arguments_read(call, Projection([("amount",)]))).endswith(
+        b'"arguments":{"amount":1e5}}}'
+    )
+    assert question("okx", "pay", arguments_read(call, Projection([]))).endswith(b'"arguments":{}}}')
 
 
 def test_a_question_holds_the_totals_of_the_counters_that_are_read_as_exact_numbers() -> None:
@@ -96,56 +97,6 @@ def test_a_question_about_a_list_holds_every_name_in_order() -> None:
     assert question_about_list("okx", ["b", "a", "b"]) == (
         b'{"input":{"version":1,"method":"tools/list","server":"okx","tools":["b","a","b"]}}'
     )
-
-
-@pytest.mark.parametrize(
-    ("arguments", "paths", "kept"),
-    [
-        ({"a": 1, "b": 2}, [("a",)], {"a": 1}),
-        ({"a": 1}, [], {}),
-        ({"a": None}, [("a",)], {"a": None}),
-        ({"b": 1}, [("a",)], {}),
-        ({"a": {"b": 1, "c": 2}, "d": 3}, [("a", "b")], {"a": {"b": 1}}),
-        ({"a": {"b": 1, "c": 2}}, [("a", "b"), ("a", "c")], {"a": {"b": 1, "c": 2}}),
-        ({"a": {"b": {"c": [1, {"d": 2}]}}}, [("a", "b")], {"a": {"b": {"c": [1, {"d": 2}]}}}),
-        ({"a": {"c": 1}}, [("a", "b")], {"a": {}}),
-        ({"a": [{"b": 1}]}, [("a", "b")], {}),
-        ({"a": "text"}, [("a", "b")], {}),
-        ({"": 1}, [("",)], {"": 1}),
-    ],
-)
-def test_what_lies_on_the_paths_is_kept(arguments: dict[str, Any], paths: list[tuple[str, ...]], kept: Any) -> None:
-    assert project(arguments, paths) == kept
-
-
-@pytest.mark.parametrize(
-    ("arguments", "path"),
-    [
-        ({"amount": 1, "Amount": 2}, ("amount",)),
-        ({"Amount": 1, "AMOUNT": 2}, ("amount",)),
-        ({"order": {"Size": 1, "size": 2}}, ("order", "size")),
-        ({"order": {"size": 1}, "Order": {"size": 2}}, ("order", "size")),
-        ({"key": 1, "\u212aey": 2}, ("key",)),
-    ],
-)
-def test_two_keys_that_differ_only_in_case_are_refused_where_a_rule_reads_one(
-    arguments: dict[str, Any], path: tuple[str, ...]
-) -> None:
-    with pytest.raises(ValueError, match="only in case"):
-        project(arguments, [path])
-
-
-def test_keys_that_differ_only_in_case_are_the_servers_matter_where_no_rule_reads_them() -> None:
-    arguments = {"note": {"x": 1, "X": 2}, "b": 1, "B": 2, "amount": 1}
-    assert project(arguments, [("amount",), ("note",)]) == {"amount": 1, "note": {"x": 1, "X": 2}}
-
-
-def test_the_refusal_of_two_keys_has_the_id_and_no_value() -> None:
-    with pytest.raises(InvalidMessage, match="differ") as caught:
-        arguments_read(pay('{"a":"v1","A":"v2"}'), [("a",)])
-    assert (caught.value.code, caught.value.id) == (-32602, 1)
-    assert "v1" not in str(caught.value)
-    assert "v2" not in str(caught.value)
 
 
 # The answer.

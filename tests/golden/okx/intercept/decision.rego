@@ -106,13 +106,16 @@ hidden(tool) if {
 }
 
 # METADATA
-# description: True when the policy permits the tool, by default or by an entry that is about it.
+# description: |
+#   True when the policy permits the tool, by default or by an entry that is about it; one whose pattern is made of
+#   wildcards alone is about no tool in particular, as "*" is.
 permitted if data.intercept.facts["default"] == "allow"
 
 permitted if data.intercept.facts.tools[input.tool]
 
 permitted if {
 	some entry in data.intercept.facts.patterns
+	entry.permits
 	regex.match(entry.pattern, input.tool)
 }
 

@@ -1,0 +1,79 @@
+"""The part of a call's arguments that a policy reads: all that a decision can depend on, and all that OPA gets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sidecar.errors import InvalidMessage
+from sidecar.jsonrpc import INVALID_PARAMS
+from sidecar.protocol import ToolCall
+from sidecar.text import shown
+
+
+class Projection:
+    """Some ways into the arguments, as a tree that is made once and serves many calls."""
+
+    __slots__ = ("_folded", "_has_twins", "_read", "_steps")
+
+    def __init__(self, paths: Iterable[tuple[str, ...]]) -> None:
+        ways: dict[str, set[tuple[str, ...]]] = {}
+        for first, *rest in paths:
+            ways.setdefault(first, set()).add(tuple(rest))
+        # Of each step: what is read below it, and whether it is read itself, as a whole.
+        self._steps = tuple(
+            (step, Projection(below) if (below := ways[step] - {()}) else None, () in ways[step])
+            for step in sorted(ways)
+        )
+        self._read = frozenset(ways)
+        self._folded = frozenset(map(_folded, ways))
+        self._has_twins = len(self._folded) < len(self._read)
+
+    def of(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """What lies on the ways, in an order that is the same for every call.
+
+        Where a way leads into something that is no object and not null, `[]` stands for it: that something is there
+        can matter, what it is cannot. Raises ValueError for a key that differs only in case from one that is read here,
+        unless that very spelling is read too: servers exist that take the one for the other.
+        """
+        kept: dict[str, Any] = {}
+        there = 0
+        for step, below, whole in self._steps:
+            if step not in arguments:
+                continue
+            there += 1
+            value = arguments[step]
+            if below is not None and type(value) is dict:
+                inner = below.of(value)
+                kept[step] = value if whole else inner
+            elif whole:
+                kept[step] = value
+            elif value is not None:
+                kept[step] = []
+        if there < len(arguments) or self._has_twins:
+            self._refuse_look_alikes(arguments)
+        return kept
+
+    def _refuse_look_alikes(self, arguments: Mapping[str, Any]) -> None:
+        seen: set[str] = set()
+        for key in arguments:
+            folded = _folded(key)
+            if folded not in self._folded:
+                continue
+            if key not in self._read or folded in seen:
+                names = " or ".join(shown(step) for step in sorted(self._read) if _folded(step) == folded)
+                raise ValueError(f"the arguments have a key that differs only in case from {names}, which a rule reads")
+            seen.add(folded)
+
+
+def arguments_read(call: ToolCall, projection: Projection) -> dict[str, Any]:
+    """What is read of a call's arguments. Raises `InvalidMessage` for look-alike keys (see `Projection.of`)."""
+    try:
+        return projection.of(call.arguments)
+    except ValueError as problem:
+        raise InvalidMessage(INVALID_PARAMS, str(problem), call.id) from None
+
+
+def _folded(key: str) -> str:
+    # The upper case first: to some servers a dotless i is one of the small letters of I.
+    return key.casefold() if key.isascii() else key.upper().casefold()
