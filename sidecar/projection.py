@@ -61,7 +61,7 @@ class Projection:
             if folded not in self._folded:
                 continue
             if key not in self._read or folded in seen:
-                names = " or ".join(shown(step) for step in sorted(self._read) if _folded(step) == folded)
+                names = " or ".join(repr(shown(step)) for step in sorted(self._read) if _folded(step) == folded)
                 raise ValueError(f"the arguments have a key that differs only in case from {names}, which a rule reads")
             seen.add(folded)
 

@@ -94,7 +94,7 @@ def test_a_spelling_that_a_rule_reads_too_is_no_look_alike_but_both_at_once_are(
     assert project({"force": 1}, paths) == {"force": 1}
     refused: list[dict[str, Any]] = [{"force": 1, "Force": {"now": 1}}, {"Force": {}, "force": None}, {"FORCE": 1}]
     for arguments in refused:
-        with pytest.raises(ValueError, match="only in case from Force or force, which"):
+        with pytest.raises(ValueError, match="only in case from 'Force' or 'force', which"):
             project(arguments, paths)
 
 
@@ -105,7 +105,7 @@ def test_keys_that_differ_only_in_case_are_the_servers_matter_where_no_rule_read
 
 def test_the_refusal_of_a_key_has_the_id_and_no_value() -> None:
     for arguments in ({"a": "v1", "A": "v2"}, {"A": "v1"}):
-        with pytest.raises(InvalidMessage, match="differs only in case from a, which") as caught:
+        with pytest.raises(InvalidMessage, match="differs only in case from 'a', which") as caught:
             arguments_read(ToolCall(1, "pay", arguments, False, b""), Projection([("a",)]))
         assert (caught.value.code, caught.value.id) == (-32602, 1)
         assert "v1" not in str(caught.value)
