@@ -46,13 +46,19 @@ def literal(value: Value) -> str:
             return "true" if value else "false"
         case Decimal():
             text = plain_number(value)
-            return text if len(text) <= 40 else f"{value:E}"
+            return text if len(text) <= 40 else _long_number(value)
         case str():
             return string(value)
         case tuple():
             return array(value)
         case Mapping():
             return "{" + ", ".join(f"{string(key)}: {literal(item)}" for key, item in value.items()) + "}"
+
+
+def _long_number(number: Decimal) -> str:
+    """Whole digits and an exponent. Of two numbers with a dot and a zero at the end OPA compares the doubles."""
+    sign, digits, exponent = number.as_tuple()
+    return f"{'-' if sign else ''}{''.join(map(str, digits))}E{exponent:+}"
 
 
 def array(values: Iterable[Value]) -> str:

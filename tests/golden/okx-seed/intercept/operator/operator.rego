@@ -44,16 +44,18 @@ read_as_one_of(value, spellings) if {
 
 # METADATA
 # description: |
-#   The binary double nearest to a number, as text: one text for each double. OPA computes exactly or with 64 bits,
-#   but sprintf turns a number with an exponent or a fraction into a double; a whole number it would print exactly.
+#   The binary double nearest to a number, as text: one text for each double. OPA computes with more digits, but sprintf
+#   takes a number with a dot or an exponent for a double, and prints a whole one as it is.
 double(number) := object.get({"-0": "0"}, text, text) if {
-	written := json.marshal(number)
-	text := sprintf("%v", [to_number(concat("", [written, exponent(written)]))])
+	text := sprintf("%v", [not_whole(number)])
 }
 
-exponent(written) := "" if regex.match(`[.eE]`, written)
+not_whole(number) := number if regex.match(`[.eE]`, json.marshal(number))
 
-exponent(written) := "e0" if not regex.match(`[.eE]`, written)
+not_whole(number) := to_number(concat("", [written, "e0"])) if {
+	written := json.marshal(number)
+	not regex.match(`[.eE]`, written)
+}
 
 # METADATA
 # description: A list or an object as the set of what stands where in it, numbers as doubles.
