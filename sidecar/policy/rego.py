@@ -26,6 +26,16 @@ def spellings(value: Value) -> list[Value]:
             return [value]
 
 
+def readings(value: Value) -> list[Value]:
+    """The spellings of a value, and the double that a server may take its number for where that is another number."""
+    found = spellings(value)
+    for number in [item for item in found if isinstance(item, Decimal)]:
+        double = Decimal(repr(float(number)))
+        if double.is_finite() and double != number:
+            found.append(double)
+    return found
+
+
 def plain_number(number: Decimal) -> str:
     """The one text that equals a number: plain decimal, no exponent, no sign of zero, no trailing zeros."""
     if not number:

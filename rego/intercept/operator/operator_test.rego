@@ -55,17 +55,16 @@ test_none_of_is_true_only_where_doubles_differ_too if {
 	none_of([9007199254740992]) == [value | some value in values; not value in [9007199254740992, 9007199254740993]]
 	none_of([100, "100"]) == [value | some value in values; not value in [100, 100.00000000000000001]]
 	not operator.none_of(1.00000000000000000001, [1, "1"])
-	not operator.none_of(1, [1.00000000000000000001])
+	not operator.none_of(1, [1.00000000000000000001, 1])
 	not operator.none_of(-1e-400, [0, "0"])
 	not operator.none_of(2.4703282292062327e-324, [0])
-	not operator.none_of(123456789012345678901234567891, [123456789012345678901234567890])
-	not operator.none_of(1e23, [99999999999999991611392])
+	not operator.none_of(123456789012345678901234567891, [1.2345678901234568e29])
+	not operator.none_of(99999999999999991611392, [1e23])
 	operator.none_of(0.30000000000000004, [0.3])
 	operator.none_of(9007199254740994, [9007199254740992])
 	operator.none_of(5e-324, [0])
 	operator.none_of("1.00000000000000000001", [1, "1"])
 	operator.none_of(true, [1.00000000000000000001])
-	operator.none_of(1e400, [1e401])
 }
 
 test_none_of_looks_at_the_doubles_in_lists_and_objects if {

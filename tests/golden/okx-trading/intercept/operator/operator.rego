@@ -23,15 +23,12 @@ none_of(value, spellings) if not read_as_one_of(value, spellings)
 # METADATA
 # description: |
 #   True when the value equals one of the spellings exactly, or does so for a server that reads numbers as binary
-#   doubles, also those in lists and objects.
+#   doubles, also those in lists and objects. The compiler has added to the spellings what such a server reads.
 read_as_one_of(value, spellings) if one_of(value, spellings)
 
 read_as_one_of(value, spellings) if {
 	is_number(value)
-	nearest := double(value)
-	some spelling in spellings
-	is_number(spelling)
-	double(spelling) == nearest
+	double(value) in spellings
 }
 
 read_as_one_of(value, spellings) if {
@@ -44,11 +41,9 @@ read_as_one_of(value, spellings) if {
 
 # METADATA
 # description: |
-#   The binary double nearest to a number, as text: one text for each double. OPA computes with more digits, but sprintf
-#   takes a number with a dot or an exponent for a double, and prints a whole one as it is.
-double(number) := object.get({"-0": "0"}, text, text) if {
-	text := sprintf("%v", [not_whole(number)])
-}
+#   The binary double nearest to a number, in the fewest digits that say which. OPA computes with more, but its sprintf
+#   takes a number with a dot or an exponent for a double; a whole one it prints as it is.
+double(number) := to_number(sprintf("%v", [not_whole(number)]))
 
 not_whole(number) := number if regex.match(`[.eE]`, json.marshal(number))
 
@@ -63,7 +58,7 @@ with_doubles(value) := {[path, shape(leaf)] | walk(value, [path, leaf])}
 
 shape(leaf) := type_name(leaf) if type_name(leaf) in ["array", "object"]
 
-shape(leaf) := {"number": double(leaf)} if is_number(leaf)
+shape(leaf) := [double(leaf)] if is_number(leaf)
 
 shape(leaf) := [leaf] if type_name(leaf) in ["string", "boolean", "null"]
 
