@@ -13,12 +13,23 @@ def merge(files: Sequence[PolicyFile]) -> tuple[Policy, list[Problem]]:
     policy = Policy(
         sources=tuple(file.source for file in files),
         default="deny" if any(file.default == "deny" for file in files) else "allow",
+        methods=_strictest([file.methods for file in files]),
         mode="monitor" if files and all(file.mode == "monitor" for file in files) else "enforce",
         hide=tuple({item.name: item for file in files for item in file.hide}.values()),
         approvals=next((file.approvals for file in files if file.approvals), Approvals()),
         entries=tuple(entry for file in files for entry in file.entries),
     )
     return policy, [*_overruled(files), *_approvals(files), *_same_tools(files), *_same_hidden(files)]
+
+
+def _strictest(said: Sequence[Methods]) -> Methods:
+    """A method passes that every file lets pass."""
+    closing = [methods.allow for methods in said if methods.unknown == "deny"]
+    return Methods(
+        unknown="deny" if closing else "allow",
+        allow=frozenset.intersection(*closing) if closing else frozenset(),
+        deny=frozenset().union(*(methods.deny for methods in said)),
+    )
 
 
 def _overruled(files: Sequence[PolicyFile]) -> Iterator[Problem]:
