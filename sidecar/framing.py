@@ -48,6 +48,11 @@ class LineReader:
             self._add(begun)
         return [line for end in whole if (line := _shorn(end))]
 
+    def finish(self) -> list[bytes | TooLong]:
+        """Nothing more comes: what was begun is a line too."""
+        line = _shorn(self._joined(b"")) if self._size else b""
+        return [line] if line else []
+
     def _add(self, part: bytes) -> None:
         self._line += part
         self._size += len(part)

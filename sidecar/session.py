@@ -444,6 +444,11 @@ class Session:
 
     # The end.
 
+    @property
+    def is_waiting(self) -> bool:
+        """True while the client may expect an answer; not to what stays open by its nature."""
+        return any(not isinstance(pending, Subscription) for _, pending in self._requests.waiting())
+
     def unanswered(
         self,
         id: Id,  # noqa: A002

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import stat
 import threading
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from sidecar.framing import LineReader, LineWriter, TooLong
 
 HIGH_WATER: Final = 1 << 20
 """Bytes that may wait for a slow client before nothing more is read from anyone."""
+_LOOK_SECONDS: Final = 0.002
 
 
 class StdioClient:
@@ -30,6 +32,9 @@ class StdioClient:
         self._out: asyncio.WriteTransport | None = None
         self._out_done: asyncio.Future[None] | None = None
         self._is_gone = False
+        self.reads = True
+        """Whether the client still has its reading end open."""
+        self._unread = select.poll()
         self._lines = LineWriter(asyncio.get_running_loop().call_soon, self._write)
 
     async def open(self, stdin: IO[Any], stdout: IO[Any], received: Callable[[bytes | TooLong], None]) -> None:
@@ -38,7 +43,9 @@ class StdioClient:
         self._out_done = loop.create_future()
         self._out, _ = await loop.connect_write_pipe(lambda: _Output(self), _pipe_to(stdout))
         self._out.set_write_buffer_limits(high=HIGH_WATER)
-        self._in, _ = await loop.connect_read_pipe(lambda: _Input(self, received), _pipe_from(stdin))
+        source = _pipe_from(stdin)
+        self._unread.register(source, select.POLLIN)
+        self._in, _ = await loop.connect_read_pipe(lambda: _Input(self, received), source)
 
     def send(self, message: bytes) -> None:
         """Write one message."""
@@ -48,6 +55,15 @@ class StdioClient:
         """Read nothing more from the client, or go on."""
         if self._in is not None and not self._in.is_closing():
             (self._in.pause_reading if stop else self._in.resume_reading)()
+
+    async def catch_up(self, seconds: float) -> None:
+        """Read what the client has written so far, for that long at the most."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while loop.time() < until:
+            if self._is_gone or not self._unread.poll(0):
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def close(self, seconds: float) -> None:
         """Write out what waits, for that long at the most, and close both pipes."""
@@ -82,6 +98,8 @@ class _Input(asyncio.Protocol):
             self._received(line)
 
     def eof_received(self) -> None:
+        for line in self._lines.finish():
+            self._received(line)
         self._client._ended()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -102,6 +120,7 @@ class _Output(asyncio.BaseProtocol):
         done = self._client._out_done
         if done is not None and not done.done():
             done.set_result(None)
+        self._client.reads = False
         self._client._ended()
 
 

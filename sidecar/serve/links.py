@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from sidecar.errors import StartError
+from sidecar.guardian import Guardian
 from sidecar.http.origin import parse
 from sidecar.settings import Settings, Upstream
+from sidecar.upstream import child
 from sidecar.upstream.bridge import HttpLink
-from sidecar.upstream.child import ChildServer
 from sidecar.upstream.fixed import fixed_headers
 from sidecar.upstream.legacy import SseLink
 from sidecar.upstream.link import Link
@@ -19,7 +20,9 @@ def links(settings: Settings) -> Callable[[], Awaitable[Link]]:
     """What opens a connection to the server: a child, or a remote one. Raises `StartError` for what cannot work."""
     upstream = settings.upstream
     if upstream is None:
-        return lambda: ChildServer.start(settings.command, settings.max_message)
+        child.check(settings.command)
+        guardian = Guardian()
+        return lambda: child.ChildServer.start(settings.command, settings.max_message, guardian)
     there = remote(upstream, settings.max_message)
 
     async def http() -> Link:

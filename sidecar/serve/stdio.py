@@ -9,6 +9,7 @@ from typing import Final
 
 from sidecar.caller import Caller
 from sidecar.downstream.stdio import StdioClient
+from sidecar.enforce import Gate
 from sidecar.errors import StartError
 from sidecar.pending import Route
 from sidecar.policy.bundle import Bundle
@@ -18,6 +19,9 @@ from sidecar.upstream.link import Link
 
 JUDGE_SECONDS: Final = 0.3
 """How long calls that are being judged when the client goes may still take."""
+ANSWER_SECONDS: Final = 10.0
+"""How long calls that the server has when the client's input ends may still take, while the client reads."""
+LOOK_SECONDS: Final = 0.02
 FLUSH_SECONDS: Final = 0.5
 """How long what waits for the client may take to be written at the end."""
 
@@ -27,7 +31,7 @@ async def serve(parts: Parts, server: Link, asked_to_stop: asyncio.Event) -> int
 
     Returns the exit status.
     """
-    settings, gate = parts.settings, parts.gate
+    settings, gate, loop = parts.settings, parts.gate, asyncio.get_running_loop()
     client_gone = asyncio.Event()
 
     # Whoever cannot keep up stops the other, so nothing is heaped up here; our refusals fill the client's pipe too.
@@ -56,18 +60,29 @@ async def serve(parts: Parts, server: Link, asked_to_stop: asyncio.Event) -> int
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     if client_gone.is_set() and not asked_to_stop.is_set():
         # What came before the end of the input is judged, and forwarded or answered.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(JUDGE_SECONDS):
-                await gate.finish()
+        await _judged(gate)
+        # Whoever pipes requests in and reads on waits for what comes of them.
+        until = loop.time() + ANSWER_SECONDS
+        while client.reads and session.is_waiting and not any(one.done() for one in waits[:2]) and loop.time() < until:
+            await asyncio.wait(waits[:2], timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     status = ended.result() if ended.done() else await server.stop(ask=asked_to_stop.is_set())
     for task in (*waits, *([watching] if watching else [])):
         task.cancel()
+    if not asked_to_stop.is_set():
+        # A server that ended at once must not leave unanswered what came before we looked.
+        server_is_full(False)
+        await client.catch_up(JUDGE_SECONDS)
+        await _judged(gate)
     session.server_ended()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(JUDGE_SECONDS):
-            await gate.finish()  # lists that are being filtered, refusals that are being made
+    await _judged(gate)  # lists that are being filtered, refusals that are being made
     await client.close(FLUSH_SECONDS)
     return status
+
+
+async def _judged(gate: Gate) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(JUDGE_SECONDS):
+            await gate.finish()
 
 
 def check_scopes(bundle: Bundle) -> None:

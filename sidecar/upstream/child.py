@@ -1,21 +1,41 @@
-"""A server that is our child: messages on its standard input and output, one a line; its error stream is ours."""
+"""A server that is our child: messages on its standard input and output, one a line; its error stream is ours.
+
+It is over when its process ends, and when it closes its output or its input: nobody could speak with it any more. Then
+whatever is left of it is ended, the programs that it started included.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
-from sidecar import children
-from sidecar.errors import StartError
+from sidecar import children, jsonrpc, tasks
+from sidecar.errors import InvalidMessage, StartError
 from sidecar.framing import LineReader, LineWriter
+from sidecar.guardian import Guardian
+from sidecar.jsonrpc import Batch, Request
+from sidecar.protocol import Outcome
 from sidecar.upstream.busypoll import BusyPoll
 from sidecar.upstream.link import Full, Received, Unanswered
 
+log = logging.getLogger("sidecar")
+
 HIGH_WATER: Final = 1 << 20
 """Bytes that may wait for a slow server before nothing more is read from the client."""
+ENDED: Final = "the MCP server ended before it got this"
+
+
+def check(command: Sequence[str]) -> None:
+    """Raise `StartError` where the program certainly cannot be started."""
+    try:
+        children.find(command[0])
+    except OSError as error:
+        raise _cannot_start(command, error) from None
 
 
 class ChildServer(asyncio.SubprocessProtocol):
@@ -24,31 +44,38 @@ class ChildServer(asyncio.SubprocessProtocol):
     `send` never waits; `full` is called with True when the server does not keep up, and with False when it does again.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, guardian: Guardian) -> None:
         loop = asyncio.get_running_loop()
+        self._guardian = guardian
         self._lines = LineReader(limit)
         self._out = LineWriter(loop.call_soon, self._write)
         self._poll = BusyPoll(loop.call_soon)
         self._received: Received = _nobody
         self._full: Full = _nobody
-        self._ended: asyncio.Future[int] = loop.create_future()
+        self._unanswered: Unanswered = lambda id_, text, outcome: None
+        self._exited: asyncio.Future[int] = loop.create_future()
         self._drained = asyncio.Event()
+        self._ending: asyncio.Task[None] | None = None
+        self._ended: asyncio.Future[int] = loop.create_future()
 
     _transport: asyncio.SubprocessTransport
 
     @classmethod
-    async def start(cls, command: Sequence[str], limit: int) -> ChildServer:
-        """Start the program. Raises `StartError` when that fails."""
-        server = cls(limit)
+    async def start(cls, command: Sequence[str], limit: int, guardian: Guardian) -> ChildServer:
+        """Start the program, of which `guardian` hears. Raises `StartError` when that fails."""
+        server = cls(limit, guardian)
         try:
             await children.start(lambda: server, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None)
         except OSError as error:
-            raise StartError(f"cannot start the MCP server {command[0]!r}: {error.strerror}") from None
+            raise _cannot_start(command, error) from None
         return server
 
     def begin(self, received: Received, full: Full, unanswered: Unanswered) -> None:
-        """Begin to read: each line that the server writes goes to `received`. Only its end leaves one unanswered."""
-        self._received, self._full = received, full
+        """Begin to read: each line that the server writes goes to `received`.
+
+        `unanswered` hears of what could not be written because the server was over.
+        """
+        self._received, self._full, self._unanswered = received, full, unanswered
         self.pause(False)
 
     def send(self, message: bytes) -> None:
@@ -62,48 +89,95 @@ class ChildServer(asyncio.SubprocessProtocol):
             (pipe.pause_reading if stop else pipe.resume_reading)()
 
     async def ended(self) -> int:
-        """Wait for the end of the process, and for the last of what it wrote; its exit status as a shell shows it."""
-        status = await asyncio.shield(self._ended)
-        # Its own children may hold the pipe open: then what was written so far has to do.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_DRAIN_SECONDS):
-                await self._drained.wait()
-        return status
+        """Wait for the end of all of it, and for the last of what it wrote; its exit status as a shell shows it."""
+        return await asyncio.shield(self._ended)
 
     async def stop(self, ask: bool) -> int:
         """End the server: close its input, then SIGTERM (at once with `ask`), then SIGKILL; its exit status.
 
         Done within 1.7 s, so that a client which allows 2 s sees us end by ourselves.
         """
-        self._out.flush()
-        if (pipe := self._pipe(0)) is not None:
-            pipe.close()
-        self.pause(False)
-        if ask or not await self._ends_within(_EOF_SECONDS):
-            self._signal(self._transport.terminate)
-            if not await self._ends_within(_TERM_SECONDS):
-                self._signal(self._transport.kill)
+        self._end("", ask=ask)
         return await self.ended()
 
     def close(self) -> None:
         """Let go of it; whatever of it still runs is killed."""
         if not self._ended.done():
-            self._signal(self._transport.kill)
+            children.signal_group(self._transport.get_pid(), signal.SIGKILL)
+            self._guardian.release(self._transport.get_pid())
+        if self._ending is not None:
+            self._ending.cancel()
         self._transport.close()
+        self._over(children.exit_status(-signal.SIGKILL))
 
-    async def _ends_within(self, seconds: float) -> bool:
-        await asyncio.wait([self._ended], timeout=seconds)
-        return self._ended.done()
+    # Its end.
+
+    def _end(self, how: str, *, ask: bool = False) -> None:
+        """It is over, in a way that it chose itself where one is named."""
+        if self._ending is None:
+            self._ending = tasks.start(self._end_all(how, ask=ask))
+
+    async def _end_all(self, how: str, *, ask: bool) -> None:
+        group = self._transport.get_pid()
+        self._out.flush()
+        if (pipe := self._pipe(0)) is not None:
+            pipe.close()
+        self.pause(False)
+        was_killed = False
+        # What outlives its leader has no input that it would wait for.
+        if ask or not await self._is_gone_within(0 if self._exited.done() else _EOF_SECONDS):
+            if how and not self._exited.done():
+                log.warning("the MCP server %s and lives on: it is ended", how)
+            children.signal_group(group, signal.SIGTERM)
+            if not await self._is_gone_within(_TERM_SECONDS):
+                was_killed = not self._exited.done()
+                children.signal_group(group, signal.SIGKILL)
+        returncode = await self._exited
+        self._guardian.release(group)
+        # A program that left the group may hold the pipe open: then what was written so far has to do.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                await self._drained.wait()
+        for line in self._lines.finish():
+            self._received(line)
+        log.log(
+            logging.WARNING if how or was_killed else logging.DEBUG, "the MCP server %s%s",
+            children.how_it_ended(returncode), ": it did not heed SIGTERM" if was_killed else "",
+        )  # fmt: skip
+        self._over(children.exit_status(returncode))
+
+    def _over(self, status: int) -> None:
+        if not self._ended.done():
+            self._ended.set_result(status)
+
+    async def _is_gone_within(self, seconds: float) -> bool:
+        """Wait for the end of the process and of all that it started."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        await asyncio.wait([self._exited], timeout=seconds)
+        while True:
+            if self._exited.done() and children.is_gone(self._transport.get_pid()):
+                return True
+            if loop.time() >= until:
+                return False
+            await asyncio.sleep(_LOOK_SECONDS)
 
     def _write(self, data: bytes) -> None:
         pipe = self._pipe(0)
         if pipe is not None and not pipe.is_closing():
             pipe.write(data)
             self._poll.begin()
+        else:
+            self._give_back(data)
 
-    def _signal(self, send: Callable[[], None]) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            send()
+    def _give_back(self, data: bytes) -> None:
+        """Nobody reads these messages: the requests among them certainly did not run."""
+        for line in filter(None, data.split(b"\n")):
+            read = jsonrpc.read(line)
+            for one in read.elements if isinstance(read, Batch) else (read,):
+                assert not isinstance(one, InvalidMessage)  # what is sent was read before
+                if isinstance(one, Request):
+                    self._unanswered(one.id, ENDED, Outcome.ERROR)
 
     def _pipe(self, fd: int) -> Any:
         return self._transport.get_pipe_transport(fd)
@@ -112,7 +186,10 @@ class ChildServer(asyncio.SubprocessProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.SubprocessTransport", transport)  # uvloop's are no subclasses
-        self._pipe(0).set_write_buffer_limits(high=HIGH_WATER)
+        self._guardian.watch(self._transport.get_pid())
+        pipe = self._pipe(0)
+        if not pipe.is_closing():  # or it is over already
+            pipe.set_write_buffer_limits(high=HIGH_WATER)
         self.pause(True)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
@@ -123,10 +200,12 @@ class ChildServer(asyncio.SubprocessProtocol):
     def pipe_connection_lost(self, fd: int, error: Exception | None) -> None:
         if fd == 1:
             self._drained.set()
+        self._end("closed its output" if fd == 1 else "closed its input")
 
     def process_exited(self) -> None:
         returncode = self._transport.get_returncode()
-        self._ended.set_result(children.exit_status(returncode if returncode is not None else 1))
+        self._exited.set_result(returncode if returncode is not None else 1)
+        self._end("ended")
 
     def pause_writing(self) -> None:
         self._full(True)
@@ -135,9 +214,14 @@ class ChildServer(asyncio.SubprocessProtocol):
         self._full(False)
 
 
+def _cannot_start(command: Sequence[str], error: OSError) -> StartError:
+    return StartError(f"cannot start the MCP server {command[0]!r}: {error.strerror}")
+
+
 _EOF_SECONDS = 0.7
 _TERM_SECONDS = 0.6
 _DRAIN_SECONDS = 0.3
+_LOOK_SECONDS = 0.01
 
 
 def _nobody(_: Any) -> None:

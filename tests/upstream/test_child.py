@@ -1,0 +1,72 @@
+"""A server that is a child: how its end is heard of, and what becomes of messages that nobody reads any more."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+import uvloop
+
+from sidecar import jsonrpc
+from sidecar.errors import StartError
+from sidecar.guardian import Guardian
+from sidecar.protocol import Outcome
+from sidecar.upstream import child
+from sidecar.upstream.child import ChildServer
+from tests.downstream import line
+from tests.upstream import Heard
+
+LIMIT = 1 << 20
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Run a test on the event loop that serves: what is tried here is the loop's manner too."""
+
+    async def bounded() -> None:
+        async with asyncio.timeout(30):
+            await work
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(bounded())
+
+
+async def started(*command: str) -> tuple[ChildServer, Heard]:
+    server, heard = await ChildServer.start(command, LIMIT, Guardian()), Heard()
+    heard.begin(server)
+    return server, heard
+
+
+def test_a_program_that_ends_at_once_is_a_server_that_ended() -> None:
+    async def inside() -> None:
+        for _ in range(30):
+            server, heard = await started("/bin/false")
+            server.send(line(id=1, method="ping"))
+            assert await server.ended() == 1
+            server.close()
+            assert heard.messages == []
+
+    run(inside())
+
+
+def test_what_comes_after_the_end_certainly_did_not_run() -> None:
+    async def inside() -> None:
+        server, heard = await started(sys.executable, "-S", "-E", "-c", "import os, time; os.close(0); time.sleep(600)")
+        await server.ended()
+        server.send(line(id=1, method="tools/call"))
+        server.send(jsonrpc.joined([line(id="a", method="tools/call"), line(method="b")]))
+        await asyncio.sleep(0)
+        assert heard.outcomes == [(1, Outcome.ERROR), ("a", Outcome.ERROR)]
+        server.close()
+
+    run(inside())
+
+
+@pytest.mark.parametrize(
+    ("program", "why"), [("no-such-program", "No such file or directory"), ("/etc/passwd", "Permission denied")]
+)
+def test_a_program_that_cannot_be_started_is_known_before_it_is_tried(program: str, why: str) -> None:
+    with pytest.raises(StartError, match=f"cannot start the MCP server '{program}': {why}"):
+        child.check([program])
