@@ -17,7 +17,9 @@ from sidecar.admit.refusal import Refusal
 from sidecar.errors import UsageError
 from sidecar.text import quoted, shown
 
-_MISDIRECTED: Final = Refusal(421, "this listener does not answer to that Host: call it by a name that it admits")
+_MISDIRECTED: Final = Refusal(
+    421, "this listener does not answer to that Host: call it by localhost, or start it with --allow-host HOST[:PORT]"
+)
 _FOREIGN: Final = Refusal(403, "requests of pages from that Origin are not admitted")
 
 _MAX_REMEMBERED: Final = 100

@@ -1,4 +1,4 @@
-"""Our own small endpoints (metrics, health, the bundle): GET only, answered by a function, no bodies."""
+"""Our own small endpoints (metrics, health, the bundle): GET and HEAD only, answered by a function, no bodies."""
 
 from __future__ import annotations
 
@@ -32,4 +32,7 @@ async def serve_gets(host: str, port: int, answer: Answer, limits: Limits = LIMI
 
 
 def _get_only(method: str, target: str, headers: Headers) -> Response | None:
-    return None if method == "GET" else Response(405, (("allow", "GET"),), b"only GET is allowed\n")
+    return None if method in _METHODS else Response(405, (("allow", ", ".join(_METHODS)),), b"only GET is allowed\n")
+
+
+_METHODS: Final = ("GET", "HEAD")

@@ -12,6 +12,7 @@ import hashlib
 import logging
 import os
 import secrets
+import stat
 import time
 from pathlib import Path
 from typing import IO, Final
@@ -95,6 +96,7 @@ class Audit:
         self._moment = 0
         self._stamp = b""
         self._lines: list[bytes] = []
+        self._is_torn = False
         self.hears: Hearing = {
             Decided: self._decided, Judged: self._judged, Refused: self._refused, MethodDenied: self._method_denied,
         }  # fmt: skip
@@ -159,16 +161,24 @@ class Audit:
     def _write(self) -> None:
         if not self._lines:
             return
-        data = b"\n".join((*self._lines, b""))
+        # A line that could not be written whole must not take this one with it.
+        data = b"\n".join((*([b""] if self._is_torn else []), *self._lines, b""))
         self._lines.clear()
+        taken = 0
         try:
-            while data:
+            while taken < len(data):
                 # A pipe or a disk that is nearly full may take a part.
-                data = data[self._written(data) :]
+                taken += self._written(data[taken:] if taken else data)
         except OSError as error:
+            if taken:
+                self._is_torn = data[taken - 1 : taken] != b"\n"
+            # The line that was cut is told whole, unless it lacks nothing but its end.
+            begin = data.rfind(b"\n", 0, taken + 1) + 1
             # A full disk must not lose a decision: the operator's log gets it until the file takes lines again.
-            for line in data.decode(errors="replace").splitlines():
+            for line in filter(None, data[begin:].decode(errors="replace").split("\n")):
                 log.error("cannot write the audit log: %s; the line is %s", error.strerror, line)
+        else:
+            self._is_torn = False
 
     def _written(self, data: bytes) -> int:
         """How much of it was written. Raises OSError when that is nothing."""
@@ -185,6 +195,20 @@ def _members(document: msgspec.Struct) -> bytes:
 
 def _principal(caller: Caller) -> str | msgspec.UnsetType:
     return shown(caller.principal.subject) if caller.principal is not None else msgspec.UNSET
+
+
+def opened(path: Path) -> IO[bytes]:
+    """The file at `path`, to be written on at its end, where a line begins. Raises OSError."""
+    # One that somebody made keeps the rights that he gave it, for whoever ships it.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    stream = os.fdopen(descriptor, "ab", buffering=0)
+    if stat.S_ISREG(os.fstat(stream.fileno()).st_mode) and stream.tell():
+        # Whoever wrote it before may have been cut off; who may only write cannot see it.
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                stream.write(b"\n")
+    return stream
 
 
 def installation_key(state_dir: Path) -> bytes:

@@ -25,7 +25,7 @@ from sidecar.events import Emit, Listener, fan_out
 from sidecar.http.endpoint import serve_gets
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Ledger
-from sidecar.observe.audit import Audit, installation_key
+from sidecar.observe.audit import Audit, installation_key, opened
 from sidecar.observe.log import Log
 from sidecar.observe.trouble import Trouble
 from sidecar.policy.bundle import Bundle
@@ -155,8 +155,7 @@ def _audit_stream(audit: str | None, state_dir: Path, instance: str) -> IO[bytes
         return open(stream.fileno(), "wb", buffering=0, closefd=False)
     path = Path(audit) if audit else state_dir / "events" / f"{instance}.jsonl"
     try:
-        # One that somebody made keeps the rights that he gave it, for whoever ships it.
-        return open(path, "ab", buffering=0, opener=lambda file, flags: os.open(file, flags, 0o600))
+        return opened(path)
     except OSError as error:
         raise StartError(f"cannot write the audit log {path}: {error.strerror}; name another with --audit") from None
 

@@ -56,9 +56,10 @@ def test_any_other_host_is_misdirected(host: str | None) -> None:
     assert LOCAL.check(host, "http://localhost:8080") is not None
 
 
-def test_a_refusal_says_nothing_of_what_was_sent() -> None:
+def test_a_refusal_says_what_to_do_and_nothing_of_what_was_sent() -> None:
     refusal = LOCAL.check("evil.example", None)
     assert refusal is not None
+    assert "--allow-host" in refusal.text
     assert "evil" not in refusal.text
 
 

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import re
+import resource
 import stat
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sidecar.caller import Caller
 from sidecar.decision import Violation
 from sidecar.events import Decided, Event, Judged, MethodDenied, Passed, Refused, StoreFailed
-from sidecar.observe.audit import Audit, installation_key
+from sidecar.observe.audit import Audit, installation_key, opened
 from sidecar.principal import Principal
 from sidecar.protocol import ToolCall
 from tests.observe import BUNDLE, SECRET, decided, denied, tell
+from tests.support.fuzzing import examples
 
 
 def lines(*events: Event, key: bytes = b"k" * 32) -> list[dict[str, Any]]:
@@ -150,19 +157,91 @@ def test_what_is_taken_in_parts_is_written_whole() -> None:
     assert [json.loads(line)["decision"] for line in stream.getvalue().splitlines()] == ["allow", "deny"]
 
 
-@pytest.mark.parametrize("taken", [0, 5])
-def test_a_line_that_cannot_be_written_goes_to_the_log_of_the_operator(
-    taken: int, caplog: pytest.LogCaptureFixture
-) -> None:  # fmt: skip
-    stream = Halting(taken)
-    stream.write = lambda data: 0 if stream.tell() else io.BytesIO.write(stream, data[:taken])  # type: ignore[method-assign]
+@contextmanager
+def nearly_full(room: int) -> Iterator[None]:
+    """No file may grow beyond so many bytes, for the length of a `with`: the rest is refused, as by a full disk."""
+    _, hard = before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("more", [-200, -2, -1, 0, 1, 200])
+def test_decisions_that_a_full_disk_does_not_take_are_in_the_operators_log_whole(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, more: int
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    length = len(json.dumps(lines(decided())[0], separators=(",", ":"))) + len("00\n")  # milliseconds have three digits
+    with opened(path) as stream:
+        audit = Audit(stream, b"k" * 32, "i")
+        with nearly_full(length + more):
+            for _ in range(2):
+                for event in (decided(), denied(), Judged()):
+                    tell(audit, event)
+        for event in (decided(), denied(), Judged()):
+            tell(audit, event)
+    written = list(filter(None, map(as_json, path.read_bytes().splitlines())))
+    said = [json.loads(record.getMessage().partition("; the line is ")[2]) for record in caplog.records]
+    text = "cannot write the audit log: File too large"
+    assert all(record.getMessage().startswith(text) for record in caplog.records)
+    assert [line["decision"] for line in written][-2:] == ["allow", "deny"]
+    assert len(written) + len(said) == 6
+    assert len(said) == (4 if more < -1 else 3)
+
+
+@pytest.mark.fuzz
+@examples(60)
+@given(st.lists(st.integers(0, 900), max_size=8), st.lists(st.booleans(), min_size=1, max_size=8))
+def test_every_decision_is_a_line_of_its_own_in_the_file_or_in_the_log(takes: list[int], sizes: list[bool]) -> None:
+    """The file takes so many bytes of each write, none where that is 0, and everything in the end."""
+    stream, waiting = io.BytesIO(), iter(takes)
+    whole = stream.write
+    stream.write = lambda data: whole(data[: next(waiting, len(data))])  # type: ignore[method-assign]
     audit = Audit(stream, b"k" * 32, "i")
-    for event in (decided(), denied(), Judged()):
-        tell(audit, event)
-    said = [record.getMessage() for record in caplog.records]
-    assert len(said) == 2
-    assert all("cannot write the audit log" in line for line in said)
-    assert '"decision":"deny"' in said[1]
+    with caught() as said:
+        for both in sizes:
+            for event in (decided(), *([denied()] if both else []), Judged()):
+                tell(audit, event)
+    written = list(filter(None, map(as_json, stream.getvalue().splitlines())))
+    assert len(written) + len(said) == len(sizes) + sum(sizes)
+
+
+def as_json(line: bytes) -> Any:
+    """What a line of the file says; None for one that was cut off."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+@contextmanager
+def caught() -> Iterator[list[Any]]:
+    """The decisions in the operator's log."""
+    said: list[Any] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(json.loads(record.getMessage().partition("; the line is ")[2]))
+
+    log, handler = logging.getLogger("sidecar"), Handler()
+    log.addHandler(handler)
+    try:
+        yield said
+    finally:
+        log.removeHandler(handler)
+
+
+def test_a_file_that_ends_amid_a_line_is_gone_on_with_on_a_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    for before in (b"", b'{"a":1}\n', b'{"cut": "o'):
+        path.write_bytes(before)
+        with opened(path) as stream:
+            audit = Audit(stream, b"k" * 32, "i")
+            for event in (decided(), Judged()):
+                tell(audit, event)
+        assert json.loads(path.read_bytes().splitlines()[-1])["decision"] == "allow"
 
 
 def test_no_argument_value_and_no_key_of_the_arguments_stands_in_a_line() -> None:

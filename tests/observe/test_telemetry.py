@@ -48,6 +48,14 @@ def test_metrics_are_served_as_openmetrics_to_who_asks_for_it() -> None:
     assert "mcp_policy_decisions" in {family.name for family in read_openmetrics(body)}  # type: ignore[no-untyped-call] # the library's
 
 
+@pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz", "/nothing"])
+def test_head_is_answered_as_get_is_but_for_the_body(path: str) -> None:
+    asked, looked_at = fetch(get(path)), fetch(get(path).replace("GET", "HEAD", 1))
+    assert (looked_at[0], looked_at[1]["content-type"]) == (asked[0], asked[1]["content-type"])
+    assert int(looked_at[1]["content-length"]) > 0
+    assert looked_at[2] == ""
+
+
 def test_a_query_changes_nothing() -> None:
     assert fetch(get("/metrics?name[]=x"))[0] == 200
 
