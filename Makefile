@@ -43,6 +43,7 @@ check: setup lint type rego ## everything but the tests: style, types, imports, 
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
+	$(BIN)/ruff check --preview --select PLW1514 sidecar deploy # files are UTF-8, whatever the locale
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 

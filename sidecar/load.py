@@ -17,6 +17,7 @@ from sidecar.policy.merge import merge
 from sidecar.policy.model import Policy
 from sidecar.policy.problem import Place, Problem
 from sidecar.policy.read import read
+from sidecar.text import of_system
 
 MAX_SIZE: Final = 16 << 20
 """Bytes of a policy file."""
@@ -36,7 +37,7 @@ def load(found: Sequence[Found], opa: Callable[[], Path]) -> tuple[Policy, list[
     read_files, problems = [], []
     with _no_collections():
         for one in found:
-            file, noted = read(text(one), str(one.path))
+            file, noted = read(text(one), of_system(str(one.path)))
             read_files.append(file)
             problems += noted
         policy, clashes = merge(read_files)
@@ -66,7 +67,7 @@ def text(found: Found) -> str:
     try:
         return found.content.data.decode("utf-8")
     except UnicodeDecodeError:
-        place = Place(str(found.path), 1, 1)
+        place = Place(of_system(str(found.path)), 1, 1)
         raise PolicyError([str(Problem(place, "file", "not UTF-8: save it as UTF-8"))]) from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import unicodedata
 
@@ -32,6 +33,11 @@ def shown(name: str) -> str:
 def quoted(name: str) -> str:
     """A name between double quotes, escaped as in a JSON string; other letters stand as they are."""
     return visible(json.dumps(name, ensure_ascii=False))
+
+
+def of_system(name: str) -> str:
+    """A name that the system gave (an argument, a path) as text: UTF-8 whatever the locale, other bytes escaped."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _is_hidden(char: str) -> bool:

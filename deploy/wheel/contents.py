@@ -41,11 +41,11 @@ class Module:
 
 def main(folder: Path) -> None:
     """Write the SBOM and the licences into the folder."""
-    go, modules = _modules((folder / "opa-modules.txt").read_text())
-    with (folder / "intercept-sidecar.cdx.json").open("w") as file:
+    go, modules = _modules((folder / "opa-modules.txt").read_text(encoding="utf-8"))
+    with (folder / "intercept-sidecar.cdx.json").open("w", encoding="utf-8") as file:
         json.dump(_sbom(go, modules), file, indent=2, sort_keys=True)
         file.write("\n")
-    (folder / "opa-licenses.txt").write_text(_licences(modules))
+    (folder / "opa-licenses.txt").write_text(_licences(modules), encoding="utf-8")
 
 
 def _modules(text: str) -> tuple[str, list[Module]]:
@@ -137,7 +137,9 @@ def _licences(modules: list[Module]) -> str:
         if not files:
             raise ValueError(f"{name}: no licence in {folder}")
         for path in files:
-            texts.setdefault(path.read_text(errors="replace").strip(), []).append(f"{name}: {path.name}")
+            texts.setdefault(path.read_text(encoding="utf-8", errors="replace").strip(), []).append(
+                f"{name}: {path.name}"
+            )
     parts = ["The opa binary beside this file is made of these modules, under these licences."]
     parts += ["\n".join(["=" * 100, *names, "=" * 100, "", text]) for text, names in texts.items()]
     return "\n\n".join(parts) + "\n"
@@ -168,7 +170,7 @@ def _folders(modules: list[Module]) -> Iterator[tuple[str, Path]]:
 
 
 def _go(*words: str) -> str:
-    return subprocess.run(["go", *words], capture_output=True, text=True, check=True, cwd="/").stdout
+    return subprocess.run(["go", *words], capture_output=True, encoding="utf-8", check=True, cwd="/").stdout
 
 
 if __name__ == "__main__":

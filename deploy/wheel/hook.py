@@ -29,7 +29,7 @@ class OpaInside(BuildHookInterface):  # type: ignore[type-arg] # of no interest 
             return
         parts = Path(os.environ[PARTS])
         build_data["pure_python"] = False
-        build_data["tag"] = TAGS[(parts / "architecture").read_text().strip()]
+        build_data["tag"] = TAGS[(parts / "architecture").read_text(encoding="utf-8").strip()]
         for name in ("opa", "opa-licenses.txt"):
             build_data["force_include"][str(parts / name)] = f"sidecar/bin/{name}"
         build_data["sbom_files"].append(str(parts / "intercept-sidecar.cdx.json"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 
 import typer
 
@@ -32,6 +33,10 @@ app.command("version")(version_command)
 
 def main() -> None:
     """Run the command line: 0 for success, 1 for a wrong policy or a failed start, 2 for wrong usage."""
+    for stream in (sys.stdout, sys.stderr):
+        # Whatever the locale: a policy may hold any letter, and our words may be about what no encoding has.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     sys.exit(_main())
 
 

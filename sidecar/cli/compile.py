@@ -57,7 +57,7 @@ def _there(folder: Path) -> set[str]:
 
 def _content(folder: Path, path: str) -> str | None:
     file = folder / path
-    return file.read_text() if file.is_file() else None
+    return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
 def _is_ours(folder: Path, path: str) -> bool:

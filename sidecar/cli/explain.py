@@ -27,6 +27,7 @@ from sidecar.policy.compile import compile_policy
 from sidecar.policy.model import ANY_TOOL, Condition, CounterName, Entry, Policy, Rule, Scope, glob
 from sidecar.policy.rego import plain_number
 from sidecar.projection import Projection
+from sidecar.text import of_system
 
 
 def explain_command(
@@ -44,7 +45,7 @@ def explain_command(
     opa_bin: OpaBin = None,
 ) -> int:
     """Say how one call would be decided, and why."""
-    arguments = _arguments(args)
+    tool, server, arguments = of_system(tool), of_system(server), _arguments(of_system(args))
     if state_dir is not None and not server:
         raise UsageError("--state-dir needs --server: counters belong to a server's name")
     store = _Store(state_dir / "counters.db" if state_dir else None, server)

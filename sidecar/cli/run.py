@@ -29,6 +29,7 @@ from sidecar.errors import UsageError
 from sidecar.policy.model import MODES
 from sidecar.reload import first_look, prepare
 from sidecar.settings import Settings
+from sidecar.text import of_system
 
 
 def run_command(
@@ -239,7 +240,7 @@ def run_command(
         command=tuple(command or ()),
         upstream=remote,
         listen=listen,
-        server=server or (server_name(command) if command else host_of(upstream or "")),
+        server=of_system(server or (server_name(command) if command else host_of(upstream or ""))),
         opa_timeout=duration(opa_timeout),
         remember=not no_remember,
         state_dir=state_dir or _default_state_dir(),

@@ -6,11 +6,11 @@ import json
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from sidecar import scratch
 from sidecar.decision import CANARY_ALLOWED, CANARY_DENIED, question
 from sidecar.errors import StartError
 from sidecar.policy.bundle import write
@@ -51,8 +51,8 @@ def version_of(path: Path) -> str:
 
 def check(opa: Path, files: dict[str, str]) -> None:
     """Try the files of a bundle with `opa check --strict`. Raises `StartError` with what it finds."""
-    with tempfile.TemporaryDirectory(prefix="intercept-") as folder:
-        write(files, Path(folder))
+    with scratch.folder() as folder:
+        write(files, folder)
         done = _run([opa, "check", "--strict", "--bundle", folder])
         if done.returncode:
             found = (done.stderr or done.stdout).replace(f"{folder}/", "").strip()
@@ -83,9 +83,9 @@ def evaluate(opa: Path, query: str, document: str, files: dict[str, str] | None 
     Raises `StartError` when it has none.
     """
     command: list[Path | str] = [opa, "eval", "--format", "raw", "--strict-builtin-errors", "--stdin-input"]
-    with tempfile.TemporaryDirectory(prefix="intercept-") as folder:
+    with scratch.folder() as folder:
         if files:
-            write(files, Path(folder))
+            write(files, folder)
             command += ["--bundle", folder]
         done = _run([*command, query], document)
     if done.returncode or not done.stdout.strip():
@@ -105,8 +105,9 @@ def _reason(opa: Path, pattern: str) -> str:
 def _run(command: list[Path | str], stdin: str = "") -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
-            command, input=stdin, capture_output=True, text=True, timeout=_POLICY_SECONDS, check=False
-        )
+            command, input=stdin, capture_output=True, encoding="utf-8", errors="replace", timeout=_POLICY_SECONDS,
+            check=False,
+        )  # fmt: skip
     except OSError as error:
         raise StartError(f"cannot run {command[0]}: {_why(error)}") from None
     except subprocess.TimeoutExpired:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from sidecar import tasks
+from sidecar import scratch, tasks
 from sidecar.engine.engine import Engine
 from sidecar.engine.fed import FedEngine
 from sidecar.engine.process import OpaProcess
@@ -34,9 +33,10 @@ async def local_engine(
     token = secrets.token_urlsafe(32)
     service = BundleService(token)
     service.publish(bundle)
-    with tempfile.TemporaryDirectory(prefix="intercept-") as folder:
+    scratch.sweep()
+    with scratch.folder() as folder:
         port = await service.start()
-        process = OpaProcess(opa, Path(folder), port, token, said)
+        process = OpaProcess(opa, folder, port, token, said)
         engine = Engine(process.socket, bundle, server=server, timeout=timeout, remember=remember, emit=emit)
         heart = None
         try:

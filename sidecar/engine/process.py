@@ -39,8 +39,8 @@ class OpaProcess:
         self._said = said
         self._process: _Process | None = None
         self._watch: asyncio.Task[None] | None = None
-        (folder / "token").write_text(token)
-        (folder / "opa.json").write_text(json.dumps(_configuration(bundle_port, folder / "token")))
+        (folder / "token").write_text(token, encoding="utf-8")
+        (folder / "opa.json").write_text(json.dumps(_configuration(bundle_port, folder / "token")), encoding="utf-8")
         self._command = [
             str(opa), "run", "--server", "--addr", f"unix://{self.socket}", "--unix-socket-perm", "600",
             "--authorization", "basic", "--skip-version-check", "--log-level", "error", "--log-format", "json",

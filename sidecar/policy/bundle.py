@@ -138,14 +138,14 @@ def write(files: dict[str, str], folder: Path) -> None:
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
 
 
 def library() -> dict[str, str]:
     """The hand-written Rego that every bundle carries, without its tests."""
     folder = rego_folder() / ROOT
     return {
-        f"{ROOT}/{path.relative_to(folder).as_posix()}": path.read_text()
+        f"{ROOT}/{path.relative_to(folder).as_posix()}": path.read_text(encoding="utf-8")
         for path in sorted(folder.rglob("*.rego"))
         if not path.name.endswith("_test.rego")
     }

@@ -198,11 +198,12 @@ def test_every_decision_is_a_line_of_its_own_in_the_file_or_in_the_log(takes: li
     """The file takes so many bytes of each write, none where that is 0, and everything in the end."""
     stream, waiting = io.BytesIO(), iter(takes)
     whole = stream.write
-    stream.write = lambda data: whole(data[: next(waiting, len(data))])  # type: ignore[method-assign]
+    stream.write = lambda data: whole(bytes(data)[: next(waiting, 1 << 20)])  # type: ignore[method-assign]
     audit = Audit(stream, b"k" * 32, "i")
     with caught() as said:
         for both in sizes:
-            for event in (decided(), *([denied()] if both else []), Judged()):
+            told: list[Event] = [decided(), *([denied()] if both else []), Judged()]
+            for event in told:
                 tell(audit, event)
     written = list(filter(None, map(as_json, stream.getvalue().splitlines())))
     assert len(written) + len(said) == len(sizes) + sum(sizes)

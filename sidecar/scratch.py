@@ -1,0 +1,89 @@
+"""Folders for what lives as long as we do: only we may enter, and what a process that was killed left is removed."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from sidecar.errors import StartError
+
+PREFIX: Final = "intercept-run-"
+LONGEST: Final = 107 - len(f"/{PREFIX}12345678/longest.sock")
+"""Bytes of the path of a folder that ours may lie in, so that a socket has room in that: Linux takes no longer path."""
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """A new folder, in which a socket may lie, for the length of a `with`. Raises `StartError` when there is none."""
+    where = _place()
+    try:
+        path, lock = _locked(where)
+    except OSError as error:
+        raise StartError(f"cannot make a folder in {where}: {error.strerror}; name another with TMPDIR") from None
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(lock)
+
+
+def sweep() -> None:
+    """Remove the folders that nobody uses any more: their process was killed."""
+    with contextlib.suppress(OSError), os.scandir(_place()) as found:
+        for entry in found:
+            if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False):
+                _remove_unused(entry)
+
+
+def _place() -> Path:
+    given = Path(tempfile.gettempdir())
+    if len(os.fsencode(given)) <= LONGEST:
+        return given
+    for other in (os.environ.get("XDG_RUNTIME_DIR"), "/tmp", "/var/tmp"):  # noqa: S108 - ours has a name of its own there
+        if other and len(os.fsencode(other)) <= LONGEST and os.access(other, os.W_OK | os.X_OK):
+            return Path(other)
+    raise StartError(
+        f"{given} is too long a path for a socket in it, and no shorter folder can be written: name one with TMPDIR"
+    )
+
+
+def _locked(where: Path) -> tuple[Path, int]:
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=where))
+        lock = _try_lock(path)
+        # Whoever sweeps may have been faster: then it is theirs to remove.
+        if lock is not None and path.is_dir():
+            return path, lock
+        if lock is not None:
+            os.close(lock)
+
+
+def _remove_unused(entry: os.DirEntry[str]) -> None:
+    with contextlib.suppress(OSError):
+        if entry.stat(follow_symlinks=False).st_uid != os.geteuid():
+            return
+        lock = _try_lock(entry.path)
+        if lock is not None:
+            shutil.rmtree(entry.path, ignore_errors=True)
+            os.close(lock)
+
+
+def _try_lock(path: str | Path) -> int | None:
+    """A lock on a folder, which ends with its descriptor and so with us; None when somebody has it, or had."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor

@@ -1,0 +1,77 @@
+"""Folders for as long as we live: short enough for a socket, and nobody's leavings."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from sidecar import scratch
+from sidecar.errors import StartError
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("more", range(-3, 3))
+def test_a_socket_has_room_in_it_however_long_the_path_of_the_temporary_folder_is(
+    monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        long = Path(short) / ("x" * (scratch.LONGEST + more - len(short) - 1))
+        long.mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(long))
+        with scratch.folder() as folder, socket.socket(socket.AF_UNIX) as listening:
+            assert (folder.parent == long) is (more <= 0)
+            listening.bind(str(folder / "longest.sock"))
+        assert not folder.exists()
+
+
+def test_where_no_folder_is_short_enough_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scratch, "LONGEST", 3)
+    with pytest.raises(StartError, match="is too long a path for a socket"), scratch.folder():
+        pass
+
+
+def test_a_folder_that_is_not_there_is_said(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/no/such")
+    with pytest.raises(StartError, match="cannot make a folder in /no/such"), scratch.folder():
+        pass
+
+
+def test_sweeping_leaves_what_is_in_use_what_has_another_name_and_what_a_link_leads_to(temporary: Path) -> None:
+    linked = temporary / "linked"
+    for path in (temporary / f"{scratch.PREFIX}left", linked):
+        path.mkdir()
+        (path / "file").touch()
+    (temporary / f"{scratch.PREFIX}link").symlink_to(linked)
+    (temporary / f"{scratch.PREFIX}file").touch()
+    with scratch.folder() as used:
+        scratch.sweep()
+        assert used.exists()
+    assert sorted(path.name for path in temporary.iterdir()) == [
+        f"{scratch.PREFIX}file", f"{scratch.PREFIX}link", "linked",
+    ]  # fmt: skip
+    assert (linked / "file").exists()
+
+
+def test_a_folder_that_was_swept_before_it_was_locked_is_not_taken(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    make = tempfile.mkdtemp
+
+    def slow(prefix: str, dir: Path) -> str:  # noqa: A002 - the library's word
+        made.append(make(prefix=prefix, dir=dir))
+        if len(made) == 1:
+            scratch.sweep()
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", slow)
+    with scratch.folder() as folder:
+        assert (str(folder), len(made)) == (made[1], 2)
