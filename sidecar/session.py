@@ -20,6 +20,7 @@ from sidecar.caller import Caller
 from sidecar.enforce import Gate
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Emit, Listed, Passed, Refused
+from sidecar.failure import Failure
 from sidecar.framing import TooLong
 from sidecar.inflight import Inflight
 from sidecar.jsonrpc import (
@@ -455,6 +456,7 @@ class Session:
         text: str,
         code: int = protocol.SERVER_GONE,
         outcome: Outcome = Outcome.UNKNOWN,
+        data: Any = None,
     ) -> tuple[Route, bytes] | None:
         """A request that was sent on will get no answer: settle it, and give back its way and the error for it.
 
@@ -465,11 +467,11 @@ class Session:
             return None
         self._requests.close(id)
         self._let_go(pending, outcome)
-        return pending.route, jsonrpc.error(id, code, text)
+        return pending.route, jsonrpc.error(id, code, text, data)
 
-    def no_answer(self, id: Id, text: str, outcome: Outcome) -> None:  # noqa: A002
+    def no_answer(self, id: Id, failure: Failure) -> None:  # noqa: A002
         """A request that was sent on will get no answer: its client gets an error that says why."""
-        unanswered = self.unanswered(id, text, outcome=outcome)
+        unanswered = self.unanswered(id, failure.text, outcome=failure.outcome, data=failure.data)
         if unanswered is not None:
             unanswered[0].to_client(unanswered[1])
 

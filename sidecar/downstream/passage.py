@@ -7,14 +7,14 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, Protocol
 
-from sidecar.downstream.passing import Passing, Tracked, send_error, unanswered
+from sidecar.downstream.passing import Passing, Tracked, send_error, send_failure, unanswered
 from sidecar.downstream.post import Post, first_word
 from sidecar.errors import SidecarError
 from sidecar.http.client import Answer, Asking, Lost, Unreachable
 from sidecar.http.server import Exchange
 from sidecar.http.values import Request
 from sidecar.protocol import Outcome
-from sidecar.upstream.remote import GONE, LOST
+from sidecar.upstream.remote import LOST
 
 
 class Way(Protocol):
@@ -128,8 +128,8 @@ class Passage:
     def _unasked(self, problem: Unreachable | Lost) -> None:
         self._asking = None
         self._opened(None)
-        text, outcome = (GONE, Outcome.NOT_RUN) if isinstance(problem, Unreachable) else (LOST, Outcome.UNKNOWN)
-        send_error(self._exchange, self._tracked.session, self._post, text, outcome)
+        failure = self._way.passing.failed(problem)
+        send_failure(self._exchange, self._tracked.session, self._post, failure)
         self._end()
 
     @_contained

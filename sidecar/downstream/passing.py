@@ -19,8 +19,9 @@ from sidecar.downstream.post import Post
 from sidecar.endtoend import Fields
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Emit
+from sidecar.failure import Failure
 from sidecar.framing import TooLong
-from sidecar.http.client import Answer, Lost
+from sidecar.http.client import Answer, Lost, Unreachable
 from sidecar.http.exchange import answer_lines
 from sidecar.http.server import Exchange
 from sidecar.http.sse import Event, event_bytes
@@ -30,7 +31,7 @@ from sidecar.pending import Route
 from sidecar.principal import Principal, key_of
 from sidecar.protocol import SERVER_GONE, Outcome
 from sidecar.session import Among, Session
-from sidecar.upstream.remote import GONE, LOST, MAX_REFUSAL, Remote, media_type, redirected, without_answer
+from sidecar.upstream.remote import LOST, MAX_REFUSAL, Remote, media_type, redirected, refusal
 
 OpenSession: TypeAlias = Callable[["Tracked", Principal | None, str], Session]
 """Makes the session of a tracked client: with its caller, and the revision where it is known."""
@@ -86,8 +87,10 @@ class Passing:
         session = tracked.session
         kind = answer.headers.once(media_type)
         status = answer.status
-        if (text := redirected(status)) is not None:
-            send_error(exchange, session, post, text, without_answer(status))
+        if redirected(status) is not None:
+            failure = refusal(status)
+            self._remote.say(failure.text)
+            send_failure(exchange, session, post, failure)
         elif status >= 400:
             return self._pass_refusal(answer, post, session, exchange)
         elif not post.requests:
@@ -126,11 +129,15 @@ class Passing:
         headers = ((("content-type", JSON),) if message else ()) + tuple(self._back(answer))
         exchange.send(Response(answer.status, headers, message))
 
+    def failed(self, problem: Unreachable | Lost) -> Failure:
+        """What to tell of a request that got no answer."""
+        return self._remote.failed(problem)
+
     async def _read_json(self, answer: Answer, post: Post, session: Session, exchange: Exchange) -> None:
         try:
             body = await answer.read(self._remote.limit)
-        except Lost:
-            send_error(exchange, session, post, LOST)
+        except Lost as problem:
+            send_failure(exchange, session, post, self._remote.failed(problem))
             return
         work = self._pass_json(body, answer, post, session, exchange)
         if work is not None:
@@ -176,7 +183,10 @@ class Passing:
             body = b""
         kind = media_type(answer.headers)
         message = await _shown(session, body, kind, post.sent) if isinstance(body, bytes) else None
-        unanswered(session, post, GONE, without_answer(answer.status))
+        failure = refusal(answer.status)
+        if answer.status >= 500 or answer.status in (401, 403):
+            self._remote.say(failure.text)
+        unanswered(session, post, failure.text, failure.outcome)
         types = answer.headers.all("content-type")[:1] if message else []
         headers = (*(("content-type", type_) for type_ in types), *self._back(answer))
         exchange.send(Response(answer.status, headers, message or b""))
@@ -191,8 +201,9 @@ class Passing:
                 async for event in self._remote.events(answer):
                     post.resumable |= isinstance(event, Event) and event.id is not None and bool(tracked.id)
                     await self._pass_event(event, tracked, exchange, post)
-            except (Lost, ValueError):
+            except (Lost, ValueError) as problem:
                 broken = True
+                self._remote.say(f"a stream of the MCP server broke off: {problem}")
         if not post.resumable:
             # Nobody can come back for the answer: the client must not wait for it.
             for message in unanswered(tracked.session, post, LOST):
@@ -267,10 +278,10 @@ def this_task() -> asyncio.Task[Any]:
 
 
 def send_error(
-    exchange: Exchange, session: Session, post: Post, text: str, outcome: Outcome = Outcome.UNKNOWN
+    exchange: Exchange, session: Session, post: Post, text: str, outcome: Outcome = Outcome.UNKNOWN, data: Any = None
 ) -> None:  # fmt: skip
     """Answer a POST whose messages get no answer of the server."""
-    errors = unanswered(session, post, text, outcome)
+    errors = unanswered(session, post, text, outcome, data)
     if post.answer is not None:
         errors.append(post.answer.body)
     if not errors:
@@ -280,9 +291,16 @@ def send_error(
         exchange.send(Response(200, (("content-type", JSON),), body))
 
 
-def unanswered(session: Session, post: Post, text: str, outcome: Outcome = Outcome.UNKNOWN) -> list[bytes]:
+def send_failure(exchange: Exchange, session: Session, post: Post, failure: Failure) -> None:
+    """Answer a POST with what became of it."""
+    send_error(exchange, session, post, failure.text, failure.outcome, failure.data)
+
+
+def unanswered(
+    session: Session, post: Post, text: str, outcome: Outcome = Outcome.UNKNOWN, data: Any = None
+) -> list[bytes]:  # fmt: skip
     """The errors that answer what a POST still waits for."""
-    found = [session.unanswered(id_, text, outcome=outcome) for id_ in post.sent]
+    found = [session.unanswered(id_, text, outcome=outcome, data=data) for id_ in post.sent]
     return [one[1] for one in found if one is not None]
 
 

@@ -29,7 +29,7 @@ from sidecar.http.server import Exchange
 from sidecar.http.values import EVENTS, JSON, Headers, Request
 from sidecar.principal import Principal, key_of
 from sidecar.protocol import SERVER_GONE
-from sidecar.upstream.remote import GONE, Remote
+from sidecar.upstream.remote import Remote
 
 WITHOUT_HEADER: Final = "2025-03-26"
 """The revision of a request that says none (revision 2025-06-18, transports)."""
@@ -185,8 +185,8 @@ class Relay:
                 await self.passing.stream(answer, tracked, exchange, replayed=bool(last))
             finally:
                 answer.abort()
-        except Unreachable:
-            exchange.send(error_response(502, GONE, code=SERVER_GONE))
+        except Unreachable as problem:
+            exchange.send(error_response(502, self._remote.failed(problem).text, code=SERVER_GONE))
         except (Lost, ValueError):
             exchange.abort()
 
@@ -198,8 +198,8 @@ class Relay:
         whose = opened.item if opened is not None else _whoever(request, caller)
         try:
             answer = await self._remote.send("DELETE", self._onward(request.headers), whose=whose)
-        except ConnectionError:
-            exchange.send(error_response(502, GONE, code=SERVER_GONE))
+        except (Unreachable, Lost) as problem:
+            exchange.send(error_response(502, self._remote.failed(problem).text, code=SERVER_GONE))
             return
         try:
             await self.passing.status(answer, exchange)

@@ -22,6 +22,7 @@ from sidecar.downstream.post import Post, first_word
 from sidecar.downstream.stream import Stream
 from sidecar.errors import InvalidMessage, SidecarError
 from sidecar.events import Dropped, Emit
+from sidecar.failure import Failure
 from sidecar.framing import TooLong
 from sidecar.http.server import Exchange
 from sidecar.http.values import JSON, Response
@@ -227,10 +228,10 @@ class Shared:
             return
         named.session.from_server(_with(message.raw, about.path, named.token if about.by_token else named.id))
 
-    def _unanswered(self, name: jsonrpc.Id, text: str, outcome: Outcome) -> None:
+    def _unanswered(self, name: jsonrpc.Id, failure: Failure) -> None:
         asked = self._asked.get(name)
         if asked is not None:
-            asked.session.no_answer(asked.id, text, outcome)
+            asked.session.no_answer(asked.id, failure)
 
     def _unreadable(self, problem: InvalidMessage) -> None:
         # Nobody but us gives such ids: where it does not tell what it is, it is an answer.

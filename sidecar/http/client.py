@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import select
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from functools import cache
@@ -26,6 +27,7 @@ from sidecar.http.origin import Origin
 from sidecar.http.reader import BadMessage, MessageReader
 from sidecar.http.remembered import Remembered
 from sidecar.http.values import Headers, Lines, Repeated, field_lines
+from sidecar.text import visible
 
 MAX_HEAD: Final = 32 << 10
 MAX_FIELDS: Final = 256
@@ -40,11 +42,25 @@ _JOINED: Final = 64 << 10
 
 
 class Unreachable(ConnectionError):
-    """No connection could be made, or nothing of the request was written: it certainly did not run."""
+    """No connection could be made, or nothing of the request was written: it certainly did not run.
+
+    `kind` says in a word what failed: `dns`, `refused`, `tls`, `timeout`, `network` or `busy`.
+    """
+
+    def __init__(self, text: str, kind: str = "network") -> None:
+        super().__init__(text)
+        self.kind = kind
 
 
 class Lost(ConnectionError):
-    """The request was written, wholly or in part, and no usable answer came: it may have run."""
+    """The request was written, wholly or in part, and no usable answer came: it may have run.
+
+    `kind` is `lost`, `timeout`, or `unreadable` for an answer that came and is none.
+    """
+
+    def __init__(self, text: str, kind: str = "lost") -> None:
+        super().__init__(text)
+        self.kind = kind
 
 
 class Asking:
@@ -307,7 +323,7 @@ class HttpClient:
         if self._idle and len(self._every) + self._in_the_making >= min(self._connections, SPARE):
             next(iter(self._idle.values()))[0].drop("it makes room for another one")
         if len(self._every) + self._in_the_making >= self._connections:
-            raise Unreachable(f"all {self._connections} connections are in use")
+            raise Unreachable(f"all {self._connections} connections are in use", "busy")
         origin = self._origin
         loop = asyncio.get_running_loop()
         context = (self._ssl_context or _default_context()) if origin.secure else None
@@ -322,9 +338,9 @@ class HttpClient:
                     server_hostname=origin.host if context else None,
                 )
         except TimeoutError:
-            raise Unreachable(f"no connection within {self._connect_seconds:g} s") from None
+            raise Unreachable(f"no connection within {self._connect_seconds:g} s", "timeout") from None
         except OSError as error:
-            raise Unreachable(f"no connection: {error.strerror or error}") from None
+            raise _unreachable(error) from None
         finally:
             self._in_the_making -= 1
         self._every.add(connection)
@@ -341,6 +357,21 @@ OURS: Final = frozenset({
     "transfer-encoding", "upgrade",
 })  # fmt: skip
 """Headers that are not the caller's to send."""
+
+
+def _unreachable(error: OSError) -> Unreachable:
+    """Why no connection could be made. What a certificate says may stand in it."""
+    match error:
+        case socket.gaierror():
+            return Unreachable(f"its name cannot be resolved: {error.strerror}", "dns")
+        case ssl.SSLCertVerificationError():
+            return Unreachable(f"its TLS certificate is not accepted: {visible(error.verify_message)}", "tls")
+        case ssl.SSLError():
+            return Unreachable(f"TLS fails: {(error.reason or 'no reason is given').replace('_', ' ').lower()}", "tls")
+        case ConnectionRefusedError():
+            return Unreachable("the connection is refused", "refused")
+        case _:
+            return Unreachable(f"no connection: {error.strerror or error}")
 
 
 def _once(set_: Callable[[Any], None], waiter: asyncio.Future[Any]) -> Callable[[Any], None]:
@@ -424,14 +455,14 @@ class _Connection(asyncio.Protocol):
             self._paused = False
             self._transport.resume_reading()
 
-    def drop(self, why: str) -> None:
+    def drop(self, why: str, kind: str = "lost") -> None:
         """End the connection, and with it what it carries."""
         if self._open:
             self._open = False
             self._deadline.stop()
             self._client.ended(self)
             self._transport.abort()
-            self._fail(why)
+            self._fail(why, kind)
 
     # What asyncio calls.
 
@@ -456,7 +487,7 @@ class _Connection(asyncio.Protocol):
             if answer is not None:
                 self._read_body(answer)
         except (BadMessage, Repeated) as error:
-            self.drop(f"the answer cannot be read: {error}")
+            self.drop(f"the answer cannot be read: {error}", "unreadable")
         if asking is not None and answer is not None:
             # Last, because whoever hears it may use this connection again. Most bodies have come with their heads.
             asking.answered(answer)
@@ -496,7 +527,7 @@ class _Connection(asyncio.Protocol):
     def _framed(self, data: bytes, status: int, headers: Headers) -> _Head:
         """What a head says, and have the reader know where the body ends."""
         length, coding = headers.get("content-length"), headers.get("transfer-encoding")
-        if coding is not None and (coding != "chunked" or length is not None):
+        if coding is not None and (coding.lower() != "chunked" or length is not None):
             raise BadMessage(502, "only chunked, alone, is understood as Transfer-Encoding")
         if length is not None and not _LENGTH.fullmatch(length):
             raise BadMessage(502, "its Content-Length is no number")
@@ -554,16 +585,19 @@ class _Connection(asyncio.Protocol):
             self._idle_seconds = min(self._client.idle_seconds, int(found[1]) / 2)
 
     def _too_late(self) -> None:
-        self.drop("no answer came in time" if self._asking is not None else "it was idle for too long")
+        if self._asking is not None:
+            self.drop("no answer came in time", "timeout")
+        else:
+            self.drop("it was idle for too long")
 
-    def _fail(self, why: str) -> None:
+    def _fail(self, why: str, kind: str) -> None:
         answer, self._answer = self._answer, None
         if answer is not None:
             answer.broke_off(why)
         asking, self._asking = self._asking, None
         if asking is not None:
             asking.carried_by(None)
-            asking.failed(Lost(why))
+            asking.failed(Lost(why, kind))
 
 
 class _Head(NamedTuple):

@@ -1,19 +1,22 @@
 """A remote server by streamable HTTP as a connection: for clients that are not HTTP clients themselves.
 
 What a client of that transport has to do is done here: the session's id, the headers that a message is mirrored in,
-streams that are listened to and taken up again where they broke.
+streams that are listened to and taken up again where they broke, and another session where the server forgot the first.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import re
 from collections.abc import Coroutine
 from typing import Any, Final
 
 from sidecar import jsonrpc, mirrored, protocol, tasks
 from sidecar.endtoend import Fields
 from sidecar.errors import InvalidMessage
+from sidecar.failure import Failure
 from sidecar.framing import TooLong
 from sidecar.http.client import Answer, Lost, Unreachable
 from sidecar.http.sse import Event
@@ -22,8 +25,10 @@ from sidecar.jsonrpc import Batch, Id, Message, Notification, Request, Response
 from sidecar.protocol import Outcome
 from sidecar.upstream import listing
 from sidecar.upstream.link import Full, Received, Unanswered
-from sidecar.upstream.listing import response
-from sidecar.upstream.remote import GONE, LOST, MAX_REFUSAL, Remote, media_type, redirected, without_answer
+from sidecar.upstream.listing import reply_in, response
+from sidecar.upstream.remote import MAX_REFUSAL, Remote, media_type, refusal
+
+log = logging.getLogger("sidecar")
 
 MAX_UNDER_WAY: Final = 256
 """Messages on their way to the server before nothing more is read from the client."""
@@ -39,6 +44,8 @@ ATTEMPTS: Final = 5
 INITIALIZED: Final = "notifications/initialized"
 FAREWELL: Final = 1.0
 """Seconds for telling the server that its session is over."""
+RENEWAL: Final = 10.0
+"""Seconds that opening another session may take."""
 
 
 class HttpLink:
@@ -47,10 +54,13 @@ class HttpLink:
     def __init__(self, remote: Remote) -> None:
         self._remote = remote
         self._received: Received = lambda message: None
-        self._unanswered: Unanswered = lambda id_, text, outcome: None
+        self._unanswered: Unanswered = lambda id_, failure: None
         self._full: Full = lambda now: None
         self._session = ""
         self._revision = ""
+        self._hello: Request | None = None
+        self._initialized: Notification | None = None
+        self._renewal: asyncio.Task[bool] | None = None
         self._stateless = False
         self._marks: dict[str, dict[tuple[str, ...], str]] = {}
         self._under_way: set[asyncio.Task[None]] = set()
@@ -75,6 +85,8 @@ class HttpLink:
         match read:
             case Request():
                 self._stateless = (protocol.stated_revision(read) or "") >= protocol.STATELESS
+                if read.method == protocol.INITIALIZE:
+                    self._hello = read
                 self._waiting.add(read.id)
                 self._requests[read.id] = self._spawn(self._request(read, self._before))
             case Notification() if self._stateless:
@@ -104,7 +116,7 @@ class HttpLink:
         return await self.ended()
 
     def close(self) -> None:
-        for task in self._under_way:
+        for task in (*self._under_way, *([self._renewal] if self._renewal is not None else [])):
             task.cancel()
         self._end(0)
 
@@ -122,27 +134,30 @@ class HttpLink:
         try:
             if before is not None:
                 await asyncio.wait([before])
-            await self._ask(request, retry=self._stateless and request.method == protocol.TOOLS_CALL)
-        except Unreachable:
-            self._unanswered(request.id, GONE, Outcome.NOT_RUN)
-        except (Lost, ValueError):
-            self._unanswered(request.id, LOST, Outcome.UNKNOWN)
+            await self._ask(request, again=True)
+        except (Unreachable, Lost) as problem:
+            self._unanswered(request.id, self._remote.failed(problem))
+        except ValueError as problem:
+            self._unanswered(request.id, self._remote.failed(Lost(str(problem), "unreadable")))
         finally:
             self._waiting.discard(request.id)
             if self._requests.get(request.id) is asyncio.current_task():
                 del self._requests[request.id]
 
-    async def _ask(self, request: Request, *, retry: bool) -> None:
+    async def _ask(self, request: Request, *, again: bool) -> None:
+        """Put a request; where that is to be, once more when the server refused it before it ran anything."""
+        session = self._session
         answer = await self._remote.send("POST", self._headers(request), request.raw)
         try:
             if answer.status >= 300:
-                if retry and await self._learnt_from(answer, request):
-                    await self._ask(request, retry=False)
-                    return
-                await self._refused(answer, request)
+                body = await answer.read(MAX_REFUSAL)
+                if again and await self._mended(answer.status, body, request, session):
+                    await self._ask(request, again=False)
+                else:
+                    await self._refused(answer.status, body, request)
                 return
             if request.method == protocol.INITIALIZE:
-                self._session = (answer.headers.all("mcp-session-id") or [""])[0]
+                self._session = _session_id(answer)
             kind = media_type(answer.headers)
             if kind == EVENTS:
                 await self._follow(answer, request)
@@ -150,34 +165,78 @@ class HttpLink:
                 await self._take(await answer.read(self._remote.limit))
             if request.id in self._waiting:
                 answer.retire()
-            self._unanswered(
-                request.id, f"the MCP server answered status {answer.status} and no message", Outcome.UNKNOWN
-            )
+            text = f"the MCP server answered status {answer.status} and no message"
+            self._unanswered(request.id, Failure(text, Outcome.UNKNOWN, {"upstream": "unreadable"}))
         finally:
             answer.abort()
 
-    async def _refused(self, answer: Answer, request: Request) -> None:
+    async def _refused(self, status: int, body: bytes | TooLong, request: Request) -> None:
         """An error status: the server's own error where it is one about this request, else one that we make of it."""
-        body = await answer.read(MAX_REFUSAL)
         if isinstance(body, bytes) and _answers(body, request.id):
             await self._take(body)
-        outcome = without_answer(answer.status)
-        text = f"the MCP server answered status {answer.status}"
-        if answer.status == 401:
-            text += ": it wants credentials, give them with --header"
-        self._unanswered(request.id, redirected(answer.status) or text, outcome)
-        if answer.status == 404 and self._session:
-            self._end(1)  # the server forgot the session: the client has to begin anew
+        failure = refusal(status)
+        self._remote.say(failure.text)
+        self._unanswered(request.id, failure)
 
-    async def _learnt_from(self, answer: Answer, request: Request) -> bool:
+    async def _mended(self, status: int, body: bytes | TooLong, request: Request, session: str) -> bool:
+        """True when the server did not run anything for a reason that is mended now."""
+        if not isinstance(body, bytes):
+            return False
+        if session and request.method != protocol.INITIALIZE and _is_about_session(status, body):
+            return await self._renewed(session)
+        is_call = self._stateless and request.method == protocol.TOOLS_CALL
+        return is_call and await self._learnt_from(status, body, request)
+
+    # Another session.
+
+    async def _renewed(self, forgotten: str) -> bool:
+        """True when there is another session than the one that the server forgot."""
+        if self._session != forgotten:
+            return True
+        if self._renewal is None or self._renewal.done():
+            # A task of its own: whoever came first may be cancelled, and others wait for it too.
+            self._renewal = asyncio.create_task(self._renew())
+        return await asyncio.shield(self._renewal)
+
+    async def _renew(self) -> bool:
+        """Say hello again in the client's words."""
+        assert self._hello is not None  # or there would be no session
+        try:
+            async with asyncio.timeout(RENEWAL):
+                # Under an id that the client cannot have used.
+                id_, params = "intercept/initialize", self._hello.params
+                body = {"jsonrpc": "2.0", "id": id_, "method": protocol.INITIALIZE, "params": params}
+                hello = Request(id_, protocol.INITIALIZE, params, jsonrpc.encode(body))
+                answer = await self._remote.send("POST", self._headers(hello), hello.raw)
+                reply = await reply_in(answer, self._remote.limit)
+        except (Unreachable, Lost) as problem:
+            self._remote.failed(problem)
+            return False
+        except (TimeoutError, ValueError):
+            reply = None
+        if reply is None or reply.error is not None:
+            self._remote.say("the MCP server forgot the session and opens no other")
+            return False
+        if protocol.agreed_revision(reply) != self._revision:
+            log.error("the MCP server forgot the session and speaks another revision now: begin anew")
+            self._end(1)
+            return False
+        self._session = _session_id(answer)
+        log.warning("the MCP server forgot the session, another one is open: what was subscribed to is lost")
+        if self._initialized is not None:
+            await self._note(self._initialized, None)
+        return True
+
+    # Marked arguments.
+
+    async def _learnt_from(self, status: int, body: bytes, request: Request) -> bool:
         """True when the server missed the headers of marked arguments, and we now know which are marked.
 
         It refused before it ran anything, so the call may be put again.
         """
-        if answer.status != 400 or request.params is None or request.params.get("name") in self._marks:
+        if status != 400 or request.params is None or request.params.get("name") in self._marks:
             return False
-        body = await answer.read(MAX_REFUSAL)
-        if not isinstance(body, bytes) or not _is_mismatch(body):
+        if not _is_mismatch(body):
             return False
 
         async def ask(page: Request) -> Answer:
@@ -196,6 +255,7 @@ class HttpLink:
             return  # nobody waits for an answer; requests that follow tell that the server is gone
         answer.abort()
         if isinstance(message, Notification) and message.method == INITIALIZED and answer.status < 300:
+            self._initialized = message
             self._spawn(self._listen())
 
     def _headers(self, request: Request | None = None) -> Fields:
@@ -204,7 +264,7 @@ class HttpLink:
             tool = (request.params or {}).get("name")
             headers += mirrored.headers_of(request, self._marks.get(tool) if type(tool) is str else None).items()
         else:
-            if self._session:
+            if self._session and (request is None or request.method != protocol.INITIALIZE):
                 headers.append(("mcp-session-id", self._session))
             if self._revision >= "2025-06-18":
                 headers.append((mirrored.VERSION, self._revision))
@@ -216,14 +276,19 @@ class HttpLink:
 
     async def _listen(self) -> None:
         """Hear what the server says unasked, for as long as it offers that."""
-        last, delay, silent = "", RECONNECT, 0
-        while silent < ATTEMPTS and not self._ended.done():
+        last, delay, silent, session, was_heard = "", RECONNECT, 0, self._session, False
+        while silent < ATTEMPTS and self._session == session and not self._ended.done():
             silent += 1
             with contextlib.suppress(ConnectionError, ValueError):
                 answer = await self._remote.send("GET", [*self._headers(), *_resume(last)])
                 try:
                     if answer.status != 200 or media_type(answer.headers) != EVENTS:
+                        if was_heard and session:
+                            body = await answer.read(MAX_REFUSAL)
+                            if isinstance(body, bytes) and _is_about_session(answer.status, body):
+                                await self._renewed(session)  # which listens anew
                         return
+                    was_heard = True
                     async for event in self._remote.events(answer):
                         silent = 0
                         last, delay = _place(event, last, delay)
@@ -304,6 +369,18 @@ def _place(event: Event | TooLong, last: str, delay: float) -> tuple[str, float]
 
 def _resume(last: str) -> Fields:
     return [("last-event-id", last)] if last else []
+
+
+def _session_id(answer: Answer) -> str:
+    return (answer.headers.all("mcp-session-id") or [""])[0]
+
+
+def _is_about_session(status: int, body: bytes) -> bool:
+    """True when a server refuses because it does not know the session: 404, or 400 where it says so in words."""
+    return status == 404 or (status == 400 and _SESSION.search(body) is not None)
+
+
+_SESSION = re.compile(rb"\bsession\b", re.IGNORECASE)
 
 
 def _answers(body: bytes, id_: Id) -> bool:

@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 
 from sidecar import children, jsonrpc, tasks
 from sidecar.errors import InvalidMessage, StartError
+from sidecar.failure import Failure
 from sidecar.framing import LineReader, LineWriter
 from sidecar.guardian import Guardian
 from sidecar.jsonrpc import Batch, Request
@@ -27,7 +28,7 @@ log = logging.getLogger("sidecar")
 
 HIGH_WATER: Final = 1 << 20
 """Bytes that may wait for a slow server before nothing more is read from the client."""
-ENDED: Final = "the MCP server ended before it got this"
+ENDED: Final = Failure("the MCP server ended before it got this", Outcome.NOT_RUN, {"upstream": "ended"})
 
 
 def check(command: Sequence[str]) -> None:
@@ -52,7 +53,7 @@ class ChildServer(asyncio.SubprocessProtocol):
         self._poll = BusyPoll(loop.call_soon)
         self._received: Received = _nobody
         self._full: Full = _nobody
-        self._unanswered: Unanswered = lambda id_, text, outcome: None
+        self._unanswered: Unanswered = lambda id_, failure: None
         self._exited: asyncio.Future[int] = loop.create_future()
         self._drained = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
@@ -177,7 +178,7 @@ class ChildServer(asyncio.SubprocessProtocol):
             for one in read.elements if isinstance(read, Batch) else (read,):
                 assert not isinstance(one, InvalidMessage)  # what is sent was read before
                 if isinstance(one, Request):
-                    self._unanswered(one.id, ENDED, Outcome.ERROR)
+                    self._unanswered(one.id, ENDED)
 
     def _pipe(self, fd: int) -> Any:
         return self._transport.get_pipe_transport(fd)

@@ -6,7 +6,6 @@ One stream brings everything that the server says, its first event names the add
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -14,13 +13,12 @@ from sidecar import jsonrpc, tasks
 from sidecar.endtoend import Fields
 from sidecar.errors import InvalidMessage, StartError
 from sidecar.framing import TooLong
-from sidecar.http.client import Answer, Unreachable
+from sidecar.http.client import Answer, Lost, Unreachable
 from sidecar.http.sse import Event
 from sidecar.http.values import EVENTS, JSON
 from sidecar.jsonrpc import Batch, Message, Request
-from sidecar.protocol import Outcome
 from sidecar.upstream.link import Full, Received, Unanswered
-from sidecar.upstream.remote import GONE, LOST, Remote, media_type, redirected, without_answer
+from sidecar.upstream.remote import GONE, Remote, failure_of, media_type, redirected, refusal
 
 CONNECT: Final = 10.0
 """Seconds within which the server has to name the address."""
@@ -36,7 +34,7 @@ class SseLink:
         self._answer = answer
         self._events = events
         self._target = target
-        self._unanswered: Unanswered = lambda id_, text, outcome: None
+        self._unanswered: Unanswered = lambda id_, failure: None
         self._full: Full = lambda now: None
         self._waiting: asyncio.Queue[Message] = asyncio.Queue()
         self._going = asyncio.Event()
@@ -58,8 +56,8 @@ class SseLink:
                     raise
         except TimeoutError:
             raise StartError(f"the MCP server named no address within {CONNECT:g} s") from None
-        except ConnectionError:
-            raise StartError(GONE) from None
+        except (Unreachable, Lost) as problem:
+            raise StartError(f"{GONE}: {problem}") from None
         except ValueError as problem:
             raise StartError(str(problem)) from None
 
@@ -97,13 +95,19 @@ class SseLink:
             self._ended.set_result(status)
 
     async def _hear(self, received: Received) -> None:
-        with contextlib.suppress(ConnectionError, ValueError):
+        why = "the MCP server ended its stream"
+        try:
             async for event in self._events:
                 await self._going.wait()
                 if isinstance(event, TooLong):
                     received(event)
                 elif event.data and event.type == "message":
                     received(event.data.encode())
+        except Lost as problem:
+            why = failure_of(problem).text
+        except ValueError as problem:
+            why = f"the stream of the MCP server cannot be read: {problem}"
+        self._remote.say(why)
         self._answer.abort()
         self._end(1)
 
@@ -114,21 +118,19 @@ class SseLink:
             message = await self._waiting.get()
             if self._waiting.qsize() == MAX_UNDER_WAY - 1:
                 self._full(False)
-            text, outcome = None, Outcome.UNKNOWN
+            failure = None
             try:
                 answer = await self._remote.send(
                     "POST", [*headers, *self._remote.fixed()], message.raw, target=self._target
                 )
                 answer.abort()
                 if answer.status >= 300:
-                    text = redirected(answer.status) or f"the MCP server answered status {answer.status}"
-                    outcome = without_answer(answer.status)
-            except Unreachable:
-                text, outcome = GONE, Outcome.NOT_RUN
-            except ConnectionError:
-                text = LOST
-            if text is not None and isinstance(message, Request):
-                self._unanswered(message.id, text, outcome)
+                    failure = refusal(answer.status)
+                    self._remote.say(failure.text)
+            except (Unreachable, Lost) as problem:
+                failure = self._remote.failed(problem)
+            if failure is not None and isinstance(message, Request):
+                self._unanswered(message.id, failure)
 
 
 async def _endpoint(remote: Remote, answer: Answer, events: AsyncIterator[Event | TooLong]) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
+from sidecar.failure import Failure
 from sidecar.framing import TooLong
 from sidecar.jsonrpc import Id
-from sidecar.protocol import Outcome
 
 Received: TypeAlias = Callable[[bytes | TooLong], None]
 Full: TypeAlias = Callable[[bool], None]
-Unanswered: TypeAlias = Callable[[Id, str, Outcome], None]
-"""Hears of a request that will get no answer: its id, why, and whether it may have run."""
+Unanswered: TypeAlias = Callable[[Id, Failure], None]
+"""Hears of a request that will get no answer."""
 
 
 class Link(Protocol):

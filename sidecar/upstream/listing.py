@@ -28,7 +28,7 @@ async def pages(ask: Callable[[Request], Awaitable[Answer]], meta: Any, limit: i
     for _ in range(MAX_PAGES):
         id_, params = f"intercept/list/{next(_NUMBERS)}", {"_meta": meta, **cursor}
         raw = jsonrpc.encode({"jsonrpc": "2.0", "id": id_, "method": protocol.TOOLS_LIST, "params": params})
-        reply = await _reply(await ask(Request(id_, protocol.TOOLS_LIST, params, raw)), limit)
+        reply = await reply_in(await ask(Request(id_, protocol.TOOLS_LIST, params, raw)), limit)
         if reply is None:
             return
         yield reply
@@ -38,16 +38,22 @@ async def pages(ask: Callable[[Request], Awaitable[Answer]], meta: Any, limit: i
         cursor = {"cursor": following}
 
 
-async def _reply(answer: Answer, limit: int) -> Response | None:
-    """The one response that an answer holds, plainly or in events."""
-    body = await answer.read(limit)
-    if not isinstance(body, bytes):
+async def reply_in(answer: Answer, limit: int) -> Response | None:
+    """The first response that an answer holds, plainly or in events. Raises `Lost`, ValueError for what is no UTF-8."""
+    try:
+        if media_type(answer.headers) != EVENTS:
+            body = await answer.read(limit)
+            return response(body) if isinstance(body, bytes) else None
+        reader = EventReader(limit)
+        async for chunk in answer.chunks():
+            for event in reader.feed(chunk):
+                if isinstance(event, Event) and event.data:
+                    reply = response(event.data.encode())
+                    if reply is not None:
+                        return reply
         return None
-    if media_type(answer.headers) != EVENTS:
-        return response(body)
-    events = EventReader(limit).feed(body)
-    found = [response(event.data.encode()) for event in events if isinstance(event, Event) and event.data]
-    return next((reply for reply in found if reply is not None), None)
+    finally:
+        answer.abort()
 
 
 def response(message: bytes) -> Response | None:

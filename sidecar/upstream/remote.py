@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import AsyncIterator, Callable, Hashable
 from typing import Final
 from urllib.parse import urljoin
 
 from sidecar.endtoend import Fields
+from sidecar.failure import Failure
 from sidecar.framing import TooLong
-from sidecar.http.client import OURS, Answer, Asking, HttpClient, RequestStart
+from sidecar.http.client import OURS, Answer, Asking, HttpClient, Lost, RequestStart, Unreachable
 from sidecar.http.origin import Origin, parse
 from sidecar.http.sse import Event, EventReader
 from sidecar.http.values import Headers, field_lines
 from sidecar.protocol import Outcome
+
+log = logging.getLogger("sidecar")
 
 MAX_REFUSAL: Final = 64 << 10
 """Bytes of an answer with an error status that are looked at."""
@@ -27,6 +32,11 @@ TURN: Final = 16
 GONE: Final = "the MCP server cannot be reached"
 LOST: Final = "the connection to the MCP server was lost before it answered: the call may have run"
 
+AGAIN: Final = 60.0
+"""Seconds before the same trouble is said again."""
+MAX_TROUBLES: Final = 100
+"""Different ones that are remembered: some hold words of the server's."""
+
 
 class Remote:
     """The server at `target` of `origin`; `fixed` gives the operator's headers, `limit` bounds a message in bytes."""
@@ -37,6 +47,7 @@ class Remote:
         self.fixed = fixed
         self._origin = origin
         self._client = HttpClient(origin)
+        self._said: dict[str, float] = {}
 
     def apart(self) -> Remote:
         """The same server by connections that nobody else uses."""
@@ -77,6 +88,21 @@ class Remote:
             raise ValueError("the MCP server names an address of another server")
         return target
 
+    def failed(self, problem: Unreachable | Lost) -> Failure:
+        """What to tell of a request that got no answer; the operator hears of it too."""
+        failure = failure_of(problem)
+        self.say(failure.text)
+        return failure
+
+    def say(self, trouble: str) -> None:
+        """Tell the operator what is wrong with the server, and not each time anew."""
+        now = time.monotonic()
+        if now - self._said.get(trouble, -AGAIN) >= AGAIN:
+            if len(self._said) >= MAX_TROUBLES:
+                self._said.clear()
+            self._said[trouble] = now
+            log.error("%s: %s", self._origin.host_header, trouble)
+
     async def close(self) -> None:
         """Drop every connection."""
         await self._client.close()
@@ -87,9 +113,21 @@ def media_type(headers: Headers) -> str:
     return (headers.all("content-type") or [""])[0].partition(";")[0].strip().lower()
 
 
-def without_answer(status: int) -> Outcome:
-    """How a request ended that the server answered with this status and no message."""
-    return Outcome.NOT_RUN if status in _NOT_RUN else Outcome.UNKNOWN
+def failure_of(problem: Unreachable | Lost) -> Failure:
+    """What became of a request that got no answer."""
+    if isinstance(problem, Unreachable):
+        return Failure(f"{GONE}: {problem}", Outcome.NOT_RUN, {"upstream": problem.kind})
+    text = f"the MCP server gave no usable answer: {problem}; the call may have run"
+    return Failure(text, Outcome.UNKNOWN, {"upstream": problem.kind})
+
+
+def refusal(status: int) -> Failure:
+    """What an answer with an error status means, whatever stands in it."""
+    text = redirected(status) or f"the MCP server answered status {status}"
+    if status == 401:
+        text += ": it wants credentials, give them with --header"
+    outcome = Outcome.NOT_RUN if status in _NOT_RUN else Outcome.UNKNOWN
+    return Failure(text, outcome, {"upstream": "status", "status": status})
 
 
 def redirected(status: int) -> str | None:

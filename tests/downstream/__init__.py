@@ -126,7 +126,7 @@ class FakeLink:
         self.is_closed = False
         self.full: Full = lambda now: None
         self.say: Received = lambda message: None
-        self.unanswered: Unanswered = lambda id_, text, outcome: None
+        self.unanswered: Unanswered = lambda id_, failure: None
         self._over = asyncio.Event()
 
     def begin(self, received: Received, full: Full, unanswered: Unanswered) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any, cast
 
 from sidecar.caller import Caller
@@ -13,6 +14,7 @@ from sidecar.http.client import Answer, Asking, Unreachable
 from sidecar.http.server import Exchange
 from sidecar.http.values import Request
 from sidecar.session import Session
+from sidecar.upstream.remote import failure_of
 from tests.downstream import Client, post, run, turns
 from tests.reading.world import SlowGate
 
@@ -23,7 +25,7 @@ class Way:
     def __init__(self, problem: Exception | None = None) -> None:
         self.problem = problem
         self.asked: list[Asking] = []
-        self.passing = cast("Passing", None)
+        self.passing = cast("Passing", SimpleNamespace(failed=failure_of))
 
     def ask(self, post: Post, tracked: Tracked, request: Request, asking: Asking) -> None:
         if self.problem is not None:

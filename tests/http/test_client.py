@@ -176,6 +176,7 @@ def test_what_would_break_a_request_is_not_sent(method: str, target: str, header
 TAKEN = {
     "a length": (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", b"ok"),
     "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;a\r\no\r\n1\r\nk\r\n0\r\nX: y\r\n\r\n", b"ok"),
+    "chunks, in another case": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", b"ok"),
     "nothing": (b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n", b""),
     "204": (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
     "204 with a length": (b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", b""),
@@ -299,8 +300,9 @@ def test_a_request_without_a_usable_answer_is_lost_and_not_sent_again(case: str)
 def test_it_is_said_that_an_encoding_was_not_asked_for() -> None:
     async def test() -> None:
         async with scripted(LOST["an encoded body"]) as (_, client):
-            with pytest.raises(Lost, match="Content-Encoding"):
+            with pytest.raises(Lost, match="Content-Encoding") as said:
                 await client.send("POST", "/", [])
+            assert said.value.kind == "unreadable"
 
     run(test)
 
@@ -792,11 +794,45 @@ def test_over_tls_only_a_server_that_is_known_is_spoken_to(certificate: Path, kn
                 for _ in range(2):
                     assert await (await client.send("POST", "/", [], b"x")).read(10) == b"ok"
             else:
-                with pytest.raises(Unreachable, match="certificate"):
+                with pytest.raises(Unreachable, match="its TLS certificate is not accepted: self-signed") as said:
                     await client.send("POST", "/", [], b"x")
+                assert said.value.kind == "tls"
         assert len(script.heads) == (2 if known else 0)
         await client.close()
         server.close()
         await soon(lambda: not known or script.connections[0].is_closing())
+
+    run(test)
+
+
+async def refusing() -> Origin:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        return Origin(False, "127.0.0.1", closed.getsockname()[1])
+
+
+async def without_tls() -> Origin:
+    server = await asyncio.start_server(lambda _, writer: writer.write(b"HTTP/1.1 400 X\r\n\r\n"), "127.0.0.1", 0)
+    return Origin(True, "127.0.0.1", server.sockets[0].getsockname()[1])
+
+
+async def nameless() -> Origin:
+    return Origin(False, "no-such-name.invalid", 80)
+
+
+@pytest.mark.parametrize(
+    ("origin", "kind", "text"),
+    [
+        (refusing, "refused", "the connection is refused"),
+        (without_tls, "tls", "TLS fails"),
+        (nameless, "dns", "its name"),
+    ],
+)
+def test_why_a_server_is_not_reached_is_said(origin: Callable[[], Awaitable[Origin]], kind: str, text: str) -> None:
+    async def test() -> None:
+        client = HttpClient(await origin())
+        with pytest.raises(Unreachable, match=text) as said:
+            await client.send("POST", "/", [], b"x")
+        assert said.value.kind == kind
+        await client.close()
 
     run(test)

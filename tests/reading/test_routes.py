@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sidecar.failure import Failure
 from sidecar.jsonrpc import Id
 from sidecar.pending import Route
 from sidecar.protocol import Outcome
@@ -374,8 +375,9 @@ def test_a_request_without_an_answer_is_settled_and_answered_once(outcome: Outco
     world = World()
     way = posted(world, call(1, "quick"))
     for _ in range(2):
-        world.session.no_answer(1, "gone", outcome)
-    assert [(answer["id"], answer["error"]["code"]) for answer in way.answers] == [(1, -32000)]
+        world.session.no_answer(1, Failure("gone", outcome, {"upstream": "dns"}))
+    error = {"code": -32000, "message": "gone", "data": {"upstream": "dns"}}
+    assert [(answer["id"], answer["error"]) for answer in way.answers] == [(1, error)]
     assert world.gate.settled == [(1, outcome)]
     assert world.session.unanswered(1, "gone") is None
 
@@ -383,7 +385,7 @@ def test_a_request_without_an_answer_is_settled_and_answered_once(outcome: Outco
 def test_a_call_that_is_judged_cannot_be_left_without_an_answer() -> None:
     world = World()
     way = posted(world, call(1))
-    world.session.no_answer(1, "gone", Outcome.NOT_RUN)
+    world.session.no_answer(1, Failure("gone", Outcome.NOT_RUN))
     world.gate.allow()
     assert way.words == ["to_server"]
 

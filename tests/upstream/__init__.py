@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from sidecar.endtoend import Fields
+from sidecar.failure import Failure
 from sidecar.framing import TooLong
-from sidecar.http.client import Lost
+from sidecar.http.client import Lost, Unreachable
 from sidecar.http.sse import Event, EventReader, event_bytes
 from sidecar.http.values import Headers
 from sidecar.jsonrpc import Id
 from sidecar.protocol import Outcome
 from sidecar.upstream.link import Link
-from sidecar.upstream.remote import Remote
+from sidecar.upstream.remote import Remote, failure_of
 from tests.downstream import line
 
 
@@ -79,6 +80,7 @@ class FakeRemote:
     sent: list[Sent] = field(default_factory=list)
     own: Fields = field(default_factory=list)
     limit: int = 1 << 20
+    said: list[str] = field(default_factory=list)
 
     async def send(self, method: str, headers: Fields, body: bytes = b"", *, target: str | None = None) -> FakeAnswer:
         self.sent.append(Sent(method, dict(headers), json.loads(body) if body else None, target))
@@ -95,6 +97,12 @@ class FakeRemote:
         async for chunk in answer.chunks():
             for event in reader.feed(chunk):
                 yield event
+
+    def failed(self, problem: Unreachable | Lost) -> Failure:
+        return failure_of(problem)
+
+    def say(self, trouble: str) -> None:
+        self.said.append(trouble)
 
     def within(self, address: str) -> str:
         return address
@@ -114,7 +122,7 @@ class Heard:
 
     def __init__(self) -> None:
         self.messages: list[Any] = []
-        self.unanswered: list[tuple[Id, str, Outcome]] = []
+        self.unanswered: list[tuple[Id, Failure]] = []
         self.full: list[bool] = []
 
     def begin(self, link: Link) -> None:
@@ -125,4 +133,4 @@ class Heard:
 
     @property
     def outcomes(self) -> list[tuple[Id, Outcome]]:
-        return [(id_, outcome) for id_, _, outcome in self.unanswered]
+        return [(id_, failure.outcome) for id_, failure in self.unanswered]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from copy import deepcopy
 from typing import Any
 
 import pytest
 
 from sidecar import jsonrpc
+from sidecar.endtoend import Fields
 from sidecar.http.client import Lost, Unreachable
 from sidecar.http.sse import Event
+from sidecar.http.values import Headers
+from sidecar.jsonrpc import Id
 from sidecar.protocol import Outcome
 from sidecar.upstream import bridge
 from sidecar.upstream.bridge import HttpLink
@@ -196,15 +201,157 @@ def test_the_servers_own_error_about_a_request_goes_to_the_client_and_one_about_
     run(inside())
 
 
-def test_a_session_that_the_server_forgot_ends_the_link() -> None:
+NO_SESSION = (
+    b'{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"Bad Request: No valid session ID provided"}}'
+)
+
+
+class Forgetful(FakeRemote):
+    """A server with sessions that can forget them all; it notes what ran in which. `refuses` are unknown sessions."""
+
+    def __init__(self, refuses: FakeAnswer, *, revision: str = "2025-06-18", events: bool = False) -> None:
+        super().__init__()
+        self.refuses = refuses
+        self.revision = revision
+        self.events_too = events
+        self.opened = 0
+        self.known = ""
+        self.opens = True
+        self.ran: list[tuple[str, str]] = []
+
+    def forget(self) -> None:
+        self.known = ""
+
+    async def send(self, method: str, headers: Fields, body: bytes = b"", *, target: str | None = None) -> FakeAnswer:
+        message = json.loads(body or b"{}")
+        await turns(3)
+        if message.get("method") == "initialize":
+            assert "mcp-session-id" not in dict(headers)
+            return self._open(message["id"])
+        if dict(headers).get("mcp-session-id") != self.known:
+            return deepcopy(self.refuses)
+        if method != "POST":
+            return FakeAnswer(405)
+        self.ran.append((self.known, message["method"]))
+        return as_json(id=message["id"], result={}) if "id" in message else FakeAnswer(202)
+
+    def _open(self, id_: Id) -> FakeAnswer:
+        if not self.opens:
+            return FakeAnswer(503)
+        self.opened += 1
+        self.known = f"s-{self.opened}"
+        result: dict[str, Any] = {"id": id_, "result": {"protocolVersion": self.revision}}
+        answer = as_events(event(**result)) if self.events_too else as_json(**result)
+        answer.headers = Headers([*answer.headers, ("mcp-session-id", self.known)])
+        return answer
+
+
+class Forgotten:
+    """A link to a server that has just forgotten its session."""
+
+    def __init__(self, server: Forgetful) -> None:
+        self.server = server
+        self.heard = Heard()
+        self.link = HttpLink(server.remote)
+        self.heard.begin(self.link)
+
+    @property
+    def failed(self) -> list[tuple[Id, Outcome]]:
+        """The requests that no message answered, and whether they may have run."""
+        answered = [message["id"] for message in self.heard.messages]
+        return [(id_, outcome) for id_, outcome in self.heard.outcomes if id_ not in answered]
+
+    async def hello(self) -> None:
+        self.link.send(line(id=0, method="initialize"))
+        await turns(30)
+        self.link.send(line(method="notifications/initialized"))
+        await turns(30)
+        self.server.forget()
+        self.server.ran.clear()
+
+    async def call(self, *ids: Id) -> None:
+        for id_ in ids:
+            self.link.send(line(id=id_, method="tools/call", params={"name": "t"}))
+        await turns(100)
+
+
+@pytest.mark.parametrize("events", [False, True])
+@pytest.mark.parametrize(
+    "refuses", [FakeAnswer(404), FakeAnswer(404, "text/plain", b"x"), FakeAnswer(400, "application/json", NO_SESSION)]
+)
+def test_where_the_server_forgot_the_session_another_is_opened_and_what_did_not_run_is_put_again(
+    refuses: FakeAnswer, events: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     async def inside() -> None:
-        world = World()
+        world = Forgotten(Forgetful(refuses, events=events))
         await world.hello()
-        world.server.answers = [FakeAnswer(404)]
-        await world.say(id=1, method="ping")
+        await world.call(1, 2)
+        assert world.server.ran[0] == ("s-2", "notifications/initialized")
+        assert world.server.ran[1:] == [("s-2", "tools/call")] * 2
+        assert sorted(message["id"] for message in world.heard.messages) == [0, 1, 2]
+        assert world.failed == []
+        world.server.forget()
+        await world.call(3)
+        assert world.server.ran[-1] == ("s-3", "tools/call")
+
+    run(inside())
+    assert "the MCP server forgot the session, another one is open" in caplog.text
+
+
+def test_a_refusal_that_is_not_about_the_session_opens_no_other() -> None:
+    async def inside() -> None:
+        world = Forgotten(Forgetful(FakeAnswer(400, "text/plain", b"obsessions are bad")))
+        await world.hello()
+        await world.call(1)
+        assert (world.server.opened, world.failed) == (1, [(1, Outcome.NOT_RUN)])
+
+    run(inside())
+
+
+def test_a_server_that_opens_no_other_session_is_asked_again_by_the_next_request() -> None:
+    async def inside() -> None:
+        world = Forgotten(Forgetful(FakeAnswer(404)))
+        await world.hello()
+        world.server.opens = False
+        await world.call(1)
+        assert world.failed == [(1, Outcome.NOT_RUN)]
+        assert not world.link._ended.done()
+        world.server.opens = True
+        await world.call(2)
+        assert world.server.ran[-1] == ("s-2", "tools/call")
+
+    run(inside())
+
+
+def test_a_server_that_forgets_every_session_at_once_is_not_asked_for_ever() -> None:
+    class Amnesic(Forgetful):
+        def _open(self, id_: Id) -> FakeAnswer:
+            answer = super()._open(id_)
+            self.forget()
+            return answer
+
+    async def inside() -> None:
+        world = Forgotten(Amnesic(FakeAnswer(404)))
+        await world.hello()
+        await world.call(1)
+        assert (world.server.opened, world.failed) == (2, [(1, Outcome.NOT_RUN)])
+
+    run(inside())
+
+
+def test_a_server_that_speaks_another_revision_in_another_session_ends_the_link(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def inside() -> None:
+        world = Forgotten(Forgetful(FakeAnswer(404)))
+        await world.hello()
+        world.server.revision = "2025-03-26"
+        await world.call(1)
+        assert world.failed == [(1, Outcome.NOT_RUN)]
         assert await world.link.ended() == 1
 
     run(inside())
+    assert "speaks another revision now" in caplog.text
 
 
 MISMATCH = {"code": -32020, "message": "Mcp-Param-Region is missing"}

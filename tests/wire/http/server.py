@@ -17,6 +17,14 @@ HIDDEN: Final = "secret_tool"
 """A tool that policy hides."""
 
 
+GONE: Final = {
+    "code": -32000,
+    "message": "the MCP server cannot be reached: the connection is refused",
+    "data": {"upstream": "refused"},
+}
+"""What a client is told while it does not listen."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A request as it came; header names are as they were sent."""

@@ -14,7 +14,7 @@ from tests.support.listener import Listener
 from tests.support.peer import child_pids, command_line, denied, stopped, until
 from tests.wire.http import received, resuming, running
 from tests.wire.http.client import Agent, Wire, call, first_message, mirrors, stateless
-from tests.wire.http.server import Asked, Upstream, event, http, raw, reply, stream, text
+from tests.wire.http.server import GONE, Asked, Upstream, event, http, raw, reply, stream, text
 
 
 def cancel(id_: Any) -> dict[str, Any]:
@@ -203,7 +203,7 @@ def test_what_a_call_took_is_given_back_once_and_only_where_it_surely_did_not_ru
 
         upstream.stop()
         for _ in range(3):
-            assert agent.call("gone")["error"] == {"code": -32000, "message": "the MCP server cannot be reached"}
+            assert agent.call("gone")["error"] == GONE
         upstream.start_again()
         assert denied(agent.call("gone")) is None
         assert denied(agent.call("gone")) is not None

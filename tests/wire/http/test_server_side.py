@@ -14,7 +14,7 @@ from tests.support.listener import Listener, sidecar
 from tests.support.peer import Peer, child_pids, command_line, denied, kind, until
 from tests.wire.http import POLICY, running
 from tests.wire.http.client import Agent, call, first_message, listing, mirrors, stateless
-from tests.wire.http.server import HIDDEN, Asked, Upstream, result, stream
+from tests.wire.http.server import GONE, HIDDEN, Asked, Upstream, result, stream
 
 LISTEN = {
     "jsonrpc": "2.0",
@@ -102,9 +102,8 @@ def test_a_server_that_is_not_there_is_an_error_at_once_and_a_server_that_comes_
         upstream.stop()
         with running(tmp_path, "--upstream", upstream.url) as listener:
             agent = Agent(listener.url)
-            gone = {"code": -32000, "message": "the MCP server cannot be reached"}
             for _ in range(2):
-                assert agent.post(call("shown", None, "a")).message == {"jsonrpc": "2.0", "id": "a", "error": gone}
+                assert agent.post(call("shown", None, "a")).message == {"jsonrpc": "2.0", "id": "a", "error": GONE}
                 assert denied(agent.call("forbidden")) == "never"
                 assert agent.post(b"", method="GET").status == 502
                 upstream.start_again()
