@@ -805,34 +805,28 @@ def test_over_tls_only_a_server_that_is_known_is_spoken_to(certificate: Path, kn
     run(test)
 
 
-async def refusing() -> Origin:
+def test_why_a_server_is_not_reached_is_said() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
-        return Origin(False, "127.0.0.1", closed.getsockname()[1])
+        nobody = Origin(False, "127.0.0.1", closed.getsockname()[1])
+
+    async def test(plain: Origin) -> None:
+        for kind, words, origin in (
+            ("refused", "the connection is refused", nobody), ("tls", "TLS fails: wrong version number", plain),
+            ("dns", "its name cannot be resolved", Origin(False, "no-such-name.invalid", 80)),
+        ):  # fmt: skip
+            client = HttpClient(origin)
+            with pytest.raises(Unreachable, match=words) as said:
+                await client.send("POST", "/", [], b"x")
+            assert said.value.kind == kind
+            await client.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=speak_http, args=(listening,), daemon=True).start()
+        run(lambda: test(Origin(True, "127.0.0.1", listening.getsockname()[1])))
 
 
-async def without_tls() -> Origin:
-    server = await asyncio.start_server(lambda _, writer: writer.write(b"HTTP/1.1 400 X\r\n\r\n"), "127.0.0.1", 0)
-    return Origin(True, "127.0.0.1", server.sockets[0].getsockname()[1])
-
-
-async def nameless() -> Origin:
-    return Origin(False, "no-such-name.invalid", 80)
-
-
-@pytest.mark.parametrize(
-    ("origin", "kind", "text"),
-    [
-        (refusing, "refused", "the connection is refused"),
-        (without_tls, "tls", "TLS fails"),
-        (nameless, "dns", "its name"),
-    ],
-)
-def test_why_a_server_is_not_reached_is_said(origin: Callable[[], Awaitable[Origin]], kind: str, text: str) -> None:
-    async def test() -> None:
-        client = HttpClient(await origin())
-        with pytest.raises(Unreachable, match=text) as said:
-            await client.send("POST", "/", [], b"x")
-        assert said.value.kind == kind
-        await client.close()
-
-    run(test)
+def speak_http(listening: socket.socket) -> None:
+    """Answer whoever comes first, whatever he says."""
+    connection, _ = listening.accept()
+    with connection:
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
