@@ -66,7 +66,7 @@ class TokenFile:
 
 
 def _tokens(content: bytes, path: Path) -> list[str]:
-    lines = [line.strip() for line in content.decode("utf-8", "replace").split("\n")]
+    lines = [line.strip() for line in content.decode("utf-8-sig", "replace").split("\n")]
     tokens = []
     for number, line in enumerate(lines, 1):
         if not line or line.startswith("#"):

@@ -5,6 +5,7 @@ A value may be read from a file, and again when that changes, so that a credenti
 
 from __future__ import annotations
 
+import codecs
 import logging
 import re
 from collections.abc import Callable, Sequence
@@ -58,7 +59,8 @@ def _from_file(name: str, path: Path) -> Callable[[], tuple[str, str]]:
 
 
 def _value(content: bytes, path: Path) -> str:
-    value = content.decode("latin-1").strip()
+    # Editors put it in front of text in UTF-8; it is no part of any value.
+    value = content.removeprefix(codecs.BOM_UTF8).decode("latin-1").strip()
     if not _VALUE.fullmatch(value):
         raise Unreadable(f"{path} holds no value for a header: write it on one line")
     return value

@@ -29,6 +29,10 @@ def test_a_token_of_the_file_has_a_holder_and_no_other_text_has(tmp_path: Path) 
         assert tokens.holder(wrong) is None
 
 
+def test_a_mark_that_an_editor_puts_in_front_is_no_part_of_the_first_token(tmp_path: Path) -> None:
+    assert tokens_in(tmp_path / "t", "\ufeffone-token\n", Clock()).holder("one-token") == HOLDER
+
+
 @pytest.mark.parametrize(
     "content", ["", "\n \n", "# only\n", "two words\n", "good\nBearer x\n", "caf\u00e9\n", "x" * 70_000]
 )

@@ -24,6 +24,14 @@ def test_headers_stand_in_their_order_from_wherever_they_come(path: Path) -> Non
     assert headers() == headers() == [("b", "given"), ("a", "from file")]
 
 
+def test_a_mark_that_an_editor_puts_in_front_is_no_part_of_the_value(path: Path) -> None:
+    path.write_text("value", encoding="utf-8-sig")
+    assert fixed_headers([FixedHeader("a", None, path)])() == [("a", "value")]
+    path.write_text("value", encoding="utf-16")
+    with pytest.raises(StartError, match="holds no value for a header"):
+        fixed_headers([FixedHeader("a", None, path)])
+
+
 def test_a_file_that_is_replaced_gives_the_new_value(path: Path) -> None:
     path.write_text("old")
     headers = fixed_headers([FixedHeader("a", None, path)])
