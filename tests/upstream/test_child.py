@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -25,41 +26,42 @@ LIMIT = 1 << 20
 def run(work: Coroutine[Any, Any, None]) -> None:
     """Run a test on the event loop that serves: what is tried here is the loop's manner too."""
 
-    async def bounded() -> None:
-        async with asyncio.timeout(30):
-            await work
-
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(bounded())
+        runner.run(work)
 
 
-async def started(*command: str) -> tuple[ChildServer, Heard]:
+@asynccontextmanager
+async def started(*command: str) -> AsyncIterator[tuple[ChildServer, Heard]]:
     server, heard = await ChildServer.start(command, LIMIT, Guardian()), Heard()
     heard.begin(server)
-    return server, heard
+    try:
+        async with asyncio.timeout(20):
+            yield server, heard
+    finally:
+        server.close()
+        await server._exited
 
 
 def test_a_program_that_ends_at_once_is_a_server_that_ended() -> None:
     async def inside() -> None:
         for _ in range(30):
-            server, heard = await started("/bin/false")
-            server.send(line(id=1, method="ping"))
-            assert await server.ended() == 1
-            server.close()
-            assert heard.messages == []
+            async with started("/bin/false") as (server, heard):
+                server.send(line(id=1, method="ping"))
+                assert await server.ended() == 1
+                assert heard.messages == []
 
     run(inside())
 
 
 def test_what_comes_after_the_end_certainly_did_not_run() -> None:
     async def inside() -> None:
-        server, heard = await started(sys.executable, "-S", "-E", "-c", "import os, time; os.close(0); time.sleep(600)")
-        await server.ended()
-        server.send(line(id=1, method="tools/call"))
-        server.send(jsonrpc.joined([line(id="a", method="tools/call"), line(method="b")]))
-        await asyncio.sleep(0)
-        assert heard.outcomes == [(1, Outcome.NOT_RUN), ("a", Outcome.NOT_RUN)]
-        server.close()
+        script = "import os, time; os.close(0); time.sleep(600)"
+        async with started(sys.executable, "-S", "-E", "-c", script) as (server, heard):
+            await server.ended()
+            server.send(line(id=1, method="tools/call"))
+            server.send(jsonrpc.joined([line(id="a", method="tools/call"), line(method="b")]))
+            await asyncio.sleep(0)
+            assert heard.outcomes == [(1, Outcome.NOT_RUN), ("a", Outcome.NOT_RUN)]
 
     run(inside())
 
