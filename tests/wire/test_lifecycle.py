@@ -227,6 +227,20 @@ def test_a_server_that_does_not_read_stops_the_client_and_nothing_is_lost(tmp_pa
         assert [sidecar.read()["id"] for _ in range(whole)] == list(range(whole))
 
 
+def test_a_server_that_does_not_read_and_ends_leaves_nothing_unanswered(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    script = f"while not os.path.exists({str(go)!r}): time.sleep(0.01)\nsys.exit(3)"
+    message = b'{"jsonrpc":"2.0","id":%d,"method":"ping","params":{"x":"' + b"x" * 1000 + b'"}}\n'
+    with Sidecar(tmp_path, ALLOW, server=server(script)) as sidecar:
+        data = b"".join(message % id_ for id_ in range(8_000))
+        whole = data.count(b"\n", 0, fill(sidecar, data))
+        go.touch()
+        replies = [sidecar.read() for _ in range(whole)]
+        assert sorted(reply["id"] for reply in replies) == list(range(whole))
+        assert {reply["error"]["code"] for reply in replies} == {-32000}
+        assert sidecar.wait() == 3
+
+
 def test_a_server_that_writes_garbage_is_ignored_and_lives_on(tmp_path: Path) -> None:
     garbage = [
         "no JSON",
