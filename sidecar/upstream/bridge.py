@@ -183,7 +183,8 @@ class HttpLink:
         if not isinstance(body, bytes):
             return False
         if session and request.method != protocol.INITIALIZE and _is_about_session(status, body):
-            return await self._renewed(session)
+            # What answers this very request is about it, and may have come after it ran.
+            return not _answers(body, request.id) and await self._renewed(session)
         is_call = self._stateless and request.method == protocol.TOOLS_CALL
         return is_call and await self._learnt_from(status, body, request)
 

@@ -298,12 +298,20 @@ def test_where_the_server_forgot_the_session_another_is_opened_and_what_did_not_
     assert "the MCP server forgot the session, another one is open" in caplog.text
 
 
-def test_a_refusal_that_is_not_about_the_session_opens_no_other() -> None:
+@pytest.mark.parametrize(
+    "refused",
+    [
+        FakeAnswer(400, "text/plain", b"obsessions are bad"), FakeAnswer(403, "text/plain", b"no session for you"),
+        as_json(400, id=1, error={"code": -32602, "message": "the tool ended your session at the bank"}),
+        as_json(404, id=1, error={"code": -32601, "message": "no such method"}),
+    ],
+)  # fmt: skip
+def test_a_refusal_that_is_not_about_the_session_opens_no_other(refused: FakeAnswer) -> None:
     async def inside() -> None:
-        world = Forgotten(Forgetful(FakeAnswer(400, "text/plain", b"obsessions are bad")))
+        world = Forgotten(Forgetful(refused))
         await world.hello()
         await world.call(1)
-        assert (world.server.opened, world.failed) == (1, [(1, Outcome.NOT_RUN)])
+        assert (world.server.opened, [id_ for id_, _ in world.heard.outcomes][-1:]) == (1, [1])
 
     run(inside())
 
