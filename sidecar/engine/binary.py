@@ -15,8 +15,12 @@ from sidecar.decision import CANARY_ALLOWED, CANARY_DENIED, question
 from sidecar.errors import StartError
 from sidecar.policy.bundle import write
 
-GOOD_VERSIONS: Final = ("1.22.2", "1.20.2")
-"""Newest first. Others are refused: several drop rules, leak, panic, or have a known vulnerability."""
+GOOD_VERSIONS: Final = ("1.22.4", "1.22.2")
+"""Newest first. Others are refused: several drop rules, leak, panic, or have a known vulnerability.
+
+Before 1.21.3 a bundle's signature can be stepped around, before 1.22.0 our authorization too; 1.21.0 to 1.22.0 overlook
+`x in {…}`.
+"""
 
 _PACKAGE = Path(__file__).parent.parent
 _SECONDS = 20

@@ -75,7 +75,7 @@ def test_a_machine_without_go_and_opa_needs_nothing_but_the_wheel(installed: Pat
         assert denied(sidecar.call("t", {"a": 100})) == "Too much"
     said = subprocess.run([installed / "sidecar", "version"], capture_output=True, text=True, timeout=60, check=True)
     (binary,) = installed.parent.glob("lib/python*/site-packages/sidecar/bin/opa")
-    assert f"opa 1.22.2 ({binary})" in said.stdout
+    assert f"opa 1.22.4 ({binary})" in said.stdout
 
 
 @pytest.mark.slow
@@ -122,7 +122,7 @@ def test_the_wheel_has_a_valid_sbom_of_what_it_carries_and_what_it_needs(wheel: 
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     document: dict[str, Any] = json.loads(text)
     by_name = {component["name"]: component for component in document["components"]}
-    assert by_name["github.com/open-policy-agent/opa"]["version"] == "v1.22.2"
+    assert by_name["github.com/open-policy-agent/opa"]["version"] == "v1.22.4"
     assert {"stdlib", "golang.org/x/net", "msgspec", "uvloop", "cryptography"} <= by_name.keys()
     assert not {"pytest", "mypy", "mcp", "pip", "hatchling"} & by_name.keys()
     known = {component["bom-ref"] for component in document["components"]} | {"root-component"}

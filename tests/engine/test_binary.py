@@ -57,18 +57,21 @@ def test_the_good_versions_are_taken(tmp_path: Path, version: str) -> None:
     assert find(fake(tmp_path / "opa", f"echo 'Version: {version}'")) == tmp_path / "opa"
 
 
-@pytest.mark.parametrize("version", ["1.22.1", "1.22.20", "1.22.2-dev", "0.70.0", "v1.22.2", "1.10.0", "2.0.0"])
+@pytest.mark.parametrize(
+    "version",
+    ["1.20.2", "1.21.0", "1.21.2", "1.22.0", "1.22.1", "1.22.40", "1.22.4-dev", "v1.22.4", "1.10.0", "0.70.0", "2.0.0"],
+)
 @pytest.mark.parametrize("place", PLACES)
 def test_another_version_is_refused_wherever_it_lies(tmp_path: Path, version: str, place: str) -> None:
     path = fake(tmp_path / place, f"echo 'Version: {version}'")
     with pytest.raises(StartError) as refusal:
         find(path if place == PLACES[0] else None)
     text = str(refusal.value)
-    assert text == f"{path} is OPA {version}: this sidecar needs 1.22.2 or 1.20.2; name another one with --opa-bin"
+    assert text == f"{path} is OPA {version}: this sidecar needs 1.22.4 or 1.22.2; name another one with --opa-bin"
 
 
 @pytest.mark.parametrize(
-    "script", ["echo hello", "echo '1.22.2'", "echo 'Rego Version: 1.22.2'", "exit 3", "printf '\\377\\376'"]
+    "script", ["echo hello", "echo '1.22.4'", "echo 'Rego Version: 1.22.4'", "exit 3", "printf '\\377\\376'"]
 )
 def test_a_program_that_does_not_say_its_version_is_refused(tmp_path: Path, script: str) -> None:
     with pytest.raises(StartError, match="does not say its version, so it is no opa binary"):

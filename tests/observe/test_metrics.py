@@ -54,7 +54,7 @@ EVERYTHING: list[Event] = [
 
 
 def metrics_after(*events: Event) -> Metrics:
-    metrics = Metrics("stub", "1.22.2")
+    metrics = Metrics("stub", "1.22.4")
     for event in (READY, *events):
         tell(metrics, event)
     return metrics

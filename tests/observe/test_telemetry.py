@@ -20,7 +20,7 @@ def fetch(request: str, not_ready: Callable[[], str | None] = lambda: None) -> t
     """The answer to one request."""
 
     async def exchange() -> tuple[int, dict[str, str], str]:
-        metrics = Metrics("stub", "1.22.2")
+        metrics = Metrics("stub", "1.22.4")
         tell(metrics, READY)
         tell(metrics, decided())
         server = await serve_gets("127.0.0.1", 0, telemetry(metrics.exposition, not_ready))

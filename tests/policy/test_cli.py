@@ -282,7 +282,7 @@ def test_version_says_ours_the_engines_and_the_protocols() -> None:
     assert done.status == 0
     [ours, engine, protocol] = done.out.splitlines()
     assert ours.startswith("sidecar ")
-    assert engine.startswith("opa 1.22.2 (")
+    assert engine.startswith("opa 1.22.4 (")
     assert protocol.startswith("MCP 2024-11-05, ")
 
 

@@ -365,7 +365,7 @@ FAILED_STARTS: dict[str, tuple[Callable[[Path], tuple[str, ...]], str]] = {
     ),
     "an opa of another version": (
         lambda folder: ("--opa-bin", fake_opa(folder, "1.10.0")),
-        "sidecar: {folder}/opa is OPA 1.10.0: this sidecar needs 1.22.2 or 1.20.2; name another one with --opa-bin",
+        "sidecar: {folder}/opa is OPA 1.10.0: this sidecar needs 1.22.4 or 1.22.2; name another one with --opa-bin",
     ),
     "a missing policy": (
         lambda folder: ("-c", "none.yaml"),

@@ -173,7 +173,7 @@ def serving(path: Path, handler: type[socketserver.BaseRequestHandler]) -> Itera
 
 @pytest.mark.parametrize("late", [False, True], ids=["from-the-start", "instead-of-a-good-one"])
 def test_an_opa_of_a_version_that_is_not_good_decides_nothing(tmp_path: Path, opa: PodOpa, late: bool) -> None:
-    said = "the policy engine is OPA 1.4.0: this sidecar needs 1.22.2 or 1.20.2"
+    said = "the policy engine is OPA 1.4.0: this sidecar needs 1.22.4 or 1.22.2"
 
     def check(sidecar: Sidecar) -> None:
         before = len(sidecar.received)
