@@ -15,7 +15,6 @@ from sidecar.errors import EngineUnavailable
 from sidecar.ledger.values import Amount
 from sidecar.policy.model import NAMED_WINDOWS
 from sidecar.protocol import TOOLS_CALL, TOOLS_LIST
-from sidecar.text import shown
 
 VERSION: Final = 1
 
@@ -92,9 +91,12 @@ class Visible(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     serial: int
 
 
-class _Engine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class AboutEngine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The engine's answer about itself: its version, and whether it takes signed bundles only."""
+
     version: Literal[1]
     engine: str
+    verifies: bool
     revision: str
     serial: int
 
@@ -198,15 +200,15 @@ def read_visible(body: bytes, asked: Sequence[str]) -> Visible:
     return visible
 
 
-def read_engine_version(body: bytes) -> str:
-    """The version that the engine says it is, fit to show. Raises `EngineUnavailable` when it says none."""
+def read_about_engine(body: bytes) -> AboutEngine:
+    """What the engine says of itself. Raises `EngineUnavailable` when it says nothing."""
     try:
         result = _decode_engine(body).result
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise _bad_shape() from None
     if result is None:
         raise EngineUnavailable("no_policy", _NO_POLICY)
-    return shown(result.engine)
+    return result
 
 
 _NO_POLICY: Final = (
@@ -216,7 +218,7 @@ _NO_POLICY: Final = (
 
 
 class _EngineReply(msgspec.Struct, frozen=True):
-    result: _Engine | None = None
+    result: AboutEngine | None = None
 
 
 class _CallReply(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from sidecar.protocol import Outcome, ToolCall
 
 ENGINE_ERRORS: Final = (
     "timeout", "connection", "reply", "shape", "undecided", "revision", "canary", "exit", "no_policy", "version",
+    "unverified", "foreign",
 )  # fmt: skip
 """The ways in which the engine can fail to give a usable answer."""
 

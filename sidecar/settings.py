@@ -69,11 +69,15 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class RemoteOpa:
-    """An OPA that somebody else started: its unix socket, and where it fetches our bundle, showing the token."""
+    """An OPA that somebody else started: its unix socket, and where it fetches our bundle, showing the token.
+
+    The bundle is signed with `signing_key`, a private key in PEM.
+    """
 
     socket: str
     listen: Address
     token: str = field(repr=False)
+    signing_key: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -489,7 +489,35 @@ test_the_engine_says_which_version_it_is if {
 	answer := intercept.decision with input as {"version": 1, "method": "intercept/engine"}
 		with data.intercept.bundle as {"revision": "r1", "serial": 7}
 		with opa.runtime as {"version": "1.2.3", "env": {"SECRET": "x"}}
-	answer == {"version": 1, "engine": "1.2.3", "revision": "r1", "serial": 7}
+	answer == {"version": 1, "engine": "1.2.3", "verifies": false, "revision": "r1", "serial": 7}
+}
+
+verifying(bundles) := answer.verifies if {
+	answer := intercept.decision with input as {"version": 1, "method": "intercept/engine"}
+		with data.intercept.bundle as {"revision": "r1", "serial": 7}
+		with opa.runtime as {"version": "1.2.3", "config": {"bundles": bundles}}
+}
+
+by_our_key := {"keyid": "intercept", "scope": "intercept"}
+
+test_an_engine_verifies_when_each_of_its_bundles_must_be_signed_with_our_key if {
+	verifying({"intercept": {"signing": by_our_key}})
+	verifying({"intercept": {"signing": by_our_key}, "other": {"signing": by_our_key}})
+}
+
+test_an_engine_that_takes_anything_unsigned_does_not_verify if {
+	every bundles in [
+		{},
+		{"intercept": {}},
+		{"intercept": {"signing": {}}},
+		{"intercept": {"signing": null}},
+		{"intercept": {"signing": {"keyid": "another", "scope": "intercept"}}},
+		{"intercept": {"signing": object.union(by_our_key, {"exclude_files": ["intercept/facts/data.json"]})}},
+		{"intercept": {"signing": object.union(by_our_key, {"allow_unsigned_delta_bundles": true})}},
+		{"intercept": {"signing": by_our_key}, "other": {}},
+	] {
+		not verifying(bundles)
+	}
 }
 
 test_the_absence_of_a_refusal_is_no_proof if {

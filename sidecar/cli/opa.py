@@ -9,7 +9,7 @@ from typing import Annotated, Final, TypeAlias
 
 import typer
 
-from sidecar import files
+from sidecar import files, ownership
 from sidecar.cli.options import address
 from sidecar.errors import StartError, UsageError
 from sidecar.settings import RemoteOpa
@@ -17,6 +17,8 @@ from sidecar.settings import RemoteOpa
 BUNDLE_LISTEN: Final = "127.0.0.1:8282"
 MAX_TOKEN_FILE: Final = 8192
 """Bytes of the file with the token of the bundle."""
+MAX_KEY_FILE: Final = 8192
+"""Bytes of the file with the key that signs it."""
 
 OpaUrl: TypeAlias = Annotated[
     str | None,
@@ -38,13 +40,22 @@ BundleTokenFile: TypeAlias = Annotated[
         envvar="SIDECAR_BUNDLE_TOKEN_FILE", show_default=False, help="With --opa-url: the token that it must show us."
     ),
 ]
+BundleSigningKey: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="SIDECAR_BUNDLE_SIGNING_KEY", show_default=False,
+        help="With --opa-url: the private key (P-256, PEM) that signs the bundle; OPA has the public half.",
+    ),
+]  # fmt: skip
 
 
-def remote_opa(url: str | None, listen: str | None, token_file: Path | None) -> RemoteOpa | None:
-    """The OPA that the options name, or None. Raises `UsageError`, or `StartError` when the token cannot be read."""
+def remote_opa(
+    url: str | None, listen: str | None, token_file: Path | None, signing_key: Path | None
+) -> RemoteOpa | None:  # fmt: skip
+    """The OPA that the options name, or None. Raises `UsageError`, or `StartError` when a file is no good."""
     if url is None:
-        if listen is not None or token_file is not None:
-            raise UsageError("--bundle-listen and --bundle-token-file are about the OPA that --opa-url names")
+        if listen is not None or token_file is not None or signing_key is not None:
+            raise UsageError("--bundle-listen, --bundle-token-file and --bundle-signing-key are about --opa-url's OPA")
         return None
     socket = url.removeprefix("unix://")
     if socket == url or not socket.startswith("/"):
@@ -53,13 +64,19 @@ def remote_opa(url: str | None, listen: str | None, token_file: Path | None) -> 
         raise UsageError(
             "--opa-url needs --bundle-token-file PATH: the token that OPA shows when it fetches the bundle"
         )
+    if signing_key is None:
+        raise UsageError(
+            "--opa-url needs --bundle-signing-key PATH: the private key that signs the bundle, of which OPA has the "
+            "public half"
+        )
     where = address(listen or BUNDLE_LISTEN)
     if not _is_loopback(where.host):
         raise UsageError(f"--bundle-listen must be a loopback address, as {BUNDLE_LISTEN}, not {where}")
-    return RemoteOpa(socket, where, _token(token_file))
+    return RemoteOpa(socket, where, _token(token_file), _signing_key(signing_key))
 
 
 def _token(path: Path) -> str:
+    ownership.check(path, "--bundle-token-file")
     try:
         token = files.read(path, MAX_TOKEN_FILE).data.decode("latin-1").strip()
     except files.Unreadable as error:
@@ -67,6 +84,14 @@ def _token(path: Path) -> str:
     if not re.fullmatch(r"[!-~]{16,4096}", token):
         raise StartError(f"{path} holds no good token: write one line of at least 16 ASCII characters without blanks")
     return token
+
+
+def _signing_key(path: Path) -> str:
+    ownership.check(path, "--bundle-signing-key", secret=True)
+    try:
+        return files.read(path, MAX_KEY_FILE).data.decode("latin-1")
+    except files.Unreadable as error:
+        raise StartError(f"cannot read the key {path}: {error}; name it with --bundle-signing-key") from None
 
 
 def _is_loopback(host: str) -> bool:

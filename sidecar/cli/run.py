@@ -22,7 +22,7 @@ from sidecar.cli.listening import (
     listen_on,
     upstream_at,
 )
-from sidecar.cli.opa import BundleListen, BundleTokenFile, OpaUrl, remote_opa
+from sidecar.cli.opa import BundleListen, BundleSigningKey, BundleTokenFile, OpaUrl, remote_opa
 from sidecar.cli.options import Config, OpaBin, address, duration, one_of, set_up_logging, size
 from sidecar.engine import binary
 from sidecar.errors import UsageError
@@ -147,6 +147,7 @@ def run_command(
     opa_url: OpaUrl = None,
     bundle_listen: BundleListen = None,
     bundle_token_file: BundleTokenFile = None,
+    bundle_signing_key: BundleSigningKey = None,
     opa_timeout: Annotated[
         str, typer.Option(envvar="SIDECAR_OPA_TIMEOUT", help="Time for one decision; then the answer is no.")
     ] = "250ms",
@@ -250,7 +251,7 @@ def run_command(
         telemetry_must=bool(telemetry) and listen is not None,
         audit=audit,
         max_message=size(max_message),
-        remote_opa=remote_opa(opa_url, bundle_listen, bundle_token_file),
+        remote_opa=remote_opa(opa_url, bundle_listen, bundle_token_file, bundle_signing_key),
     )
     opa = binary.find(opa_bin)
     bundle, warnings = prepare(settings.policies, opa, serial=1)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final, TypeAlias, cast
 
-from sidecar import tasks
+from sidecar import ownership, tasks
 from sidecar.engine.exchange import BadReply, ReplyReader, request
 from sidecar.errors import EngineUnavailable
 
@@ -25,6 +25,8 @@ _LOOK_AGAIN: Final = 0.001
 
 _HUNG_UP: Final = select.POLLRDHUP
 """What is asked of the kernel about a connection: whether OPA ended it, or its half of it. Errors it tells unasked."""
+
+_FOREIGN: Final = "the program at {} runs as another user: what decides must run as we do, or as root"
 
 Reply: TypeAlias = bytes | EngineUnavailable
 """The body of OPA's reply, or why there is none."""
@@ -130,6 +132,8 @@ class Asker:
                 await loop.create_unix_connection(lambda: connection, self._socket)
                 if connection.ended:
                     raise ConnectionResetError
+                if not connection.is_ours:
+                    raise EngineUnavailable("foreign", _FOREIGN.format(self._socket))
                 self._every.add(connection)
                 self._hung_up.register(connection.fd, _HUNG_UP)
                 if self._greeting is not None:
@@ -214,7 +218,7 @@ async def _wait(put: Callable[[Callable[[Reply], None]], None]) -> bytes:
 class _Connection(asyncio.Protocol):
     """One connection. A question that is given up drops it, so that a late answer can never be taken for the next.
 
-    Once it `is_ready`, each answer frees it for another question.
+    It `is_ours` when OPA runs as we do. Once it `is_ready`, each answer frees it for another question.
     """
 
     def __init__(self, free: Callable[[_Connection], None], gone: Callable[[_Connection], None]) -> None:
@@ -226,7 +230,7 @@ class _Connection(asyncio.Protocol):
         self._unread = select.poll()
         self.fd = -1
         self.dropped = self.ended = False
-        self.is_ready = False
+        self.is_ours = self.is_ready = False
 
     def is_silent(self) -> bool:
         """False when something waits to be read though nothing was asked: an answer too many, or the end.
@@ -251,7 +255,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclasses
-        self.fd = transport.get_extra_info("socket").fileno()
+        opened = transport.get_extra_info("socket")
+        self.fd, self.is_ours = opened.fileno(), ownership.is_ours(opened)
         self._unread.register(self.fd, select.POLLIN)
 
     def data_received(self, data: bytes) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from sidecar import scratch
+from sidecar import ownership, scratch
 from sidecar.decision import CANARY_ALLOWED, CANARY_DENIED, question
 from sidecar.errors import StartError
 from sidecar.policy.bundle import write
@@ -31,9 +31,11 @@ _POLICY_SECONDS = 60
 def find(given: Path | None) -> Path:
     """The OPA to use: as given, else beside our package, in the project's tools folder, on the `$PATH`.
 
-    Raises `StartError` when there is none, or one of a version that is not known to be good.
+    Raises `StartError` when there is none, one that somebody else could change, or one of a version that is not known
+    to be good.
     """
     path = _find(given)
+    ownership.check(path, f"the opa binary {path}")
     version = version_of(path)
     if version not in GOOD_VERSIONS:
         good = " or ".join(GOOD_VERSIONS)

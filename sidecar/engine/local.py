@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from sidecar import scratch, tasks
+from sidecar import ownership, scratch, tasks
 from sidecar.engine.engine import Engine
 from sidecar.engine.fed import FedEngine
 from sidecar.engine.process import OpaProcess
 from sidecar.engine.serve import BundleService
+from sidecar.engine.sign import shared
 from sidecar.errors import StartError
 from sidecar.events import Emit
 from sidecar.policy.bundle import Bundle
@@ -30,13 +31,14 @@ async def local_engine(
 
     Raises `StartError` when it does not come up.
     """
-    token = secrets.token_urlsafe(32)
-    service = BundleService(token)
+    token, secret = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+    service = BundleService(token, shared(secret))
     service.publish(bundle)
     scratch.sweep()
     with scratch.folder() as folder:
+        ownership.check(folder, "the folder for temporary files (TMPDIR)")
         port = await service.start()
-        process = OpaProcess(opa, folder, port, token, said)
+        process = OpaProcess(opa, folder, port, token, secret, said)
         engine = Engine(process.socket, bundle, server=server, timeout=timeout, remember=remember, emit=emit)
         heart = None
         try:

@@ -13,6 +13,7 @@ from typing import Final, cast
 
 from sidecar import children, tasks
 from sidecar.engine.serve import RESOURCE
+from sidecar.engine.sign import KEY_ID, SCOPE
 from sidecar.policy.bundle import rego_folder
 
 FIRST_PAUSE: Final = 0.05
@@ -31,16 +32,20 @@ Half of the processors: where there are few, OPA's threads would wake each other
 class OpaProcess:
     """OPA with its socket, configuration and token in `folder`, which nobody else may enter (0700).
 
-    `said` gets the errors that it reports, a line each.
+    It shows the bundle service `token`, and takes what is signed with `secret`. `said` gets the errors that it reports,
+    a line each.
     """
 
-    def __init__(self, opa: Path, folder: Path, bundle_port: int, token: str, said: Callable[[str], None]) -> None:
+    def __init__(
+        self, opa: Path, folder: Path, bundle_port: int, token: str, secret: str, said: Callable[[str], None]
+    ) -> None:  # fmt: skip
         self.socket = str(folder / "opa.sock")
         self._said = said
         self._process: _Process | None = None
         self._watch: asyncio.Task[None] | None = None
-        (folder / "token").write_text(token, encoding="utf-8")
-        (folder / "opa.json").write_text(json.dumps(_configuration(bundle_port, folder / "token")), encoding="utf-8")
+        _write(folder / "token", token)
+        key = {"algorithm": "HS256", "key": secret}
+        _write(folder / "opa.json", json.dumps(configuration(bundle_port, folder / "token", key)))
         self._command = [
             str(opa), "run", "--server", "--addr", f"unix://{self.socket}", "--unix-socket-perm", "600",
             "--authorization", "basic", "--skip-version-check", "--log-level", "error", "--log-format", "json",
@@ -93,9 +98,16 @@ class OpaProcess:
                 pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def _configuration(bundle_port: int, token: Path) -> dict[str, object]:
-    """OPA's configuration: one service, one bundle. The token stands in a file, not in the process list."""
+def _write(path: Path, text: str) -> None:
+    """Write a file that is ours alone. In the process list everybody could read what stands in it."""
+    path.touch(mode=0o600)
+    path.write_text(text, encoding="utf-8")
+
+
+def configuration(bundle_port: int, token: Path, key: dict[str, str]) -> dict[str, object]:
+    """OPA's configuration: one service, one bundle, and the key with which everything that it takes is signed."""
     return {
+        "keys": {KEY_ID: key},
         "services": {
             "sidecar": {
                 "url": f"http://127.0.0.1:{bundle_port}",
@@ -106,6 +118,7 @@ def _configuration(bundle_port: int, token: Path) -> dict[str, object]:
             "intercept": {
                 "service": "sidecar",
                 "resource": RESOURCE,
+                "signing": {"keyid": KEY_ID, "scope": SCOPE},
                 "polling": {"min_delay_seconds": 0, "max_delay_seconds": 1, "long_polling_timeout_seconds": 30},
             }
         },

@@ -12,16 +12,18 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from sidecar import tasks
-from sidecar.decision import question_about_engine, read_engine_version
+from sidecar.decision import question_about_engine, read_about_engine
 from sidecar.engine.ask import Greeting
 from sidecar.engine.binary import GOOD_VERSIONS
 from sidecar.engine.engine import Engine
 from sidecar.engine.fed import FedEngine
 from sidecar.engine.serve import BundleService
+from sidecar.engine.sign import private
 from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import Emit
 from sidecar.policy.bundle import Bundle
 from sidecar.settings import RemoteOpa
+from sidecar.text import shown
 
 PATIENCE: Final = 1.0
 """Seconds that it may take to fetch its first bundle before its absence is said."""
@@ -33,14 +35,14 @@ async def remote_engine(
 ) -> AsyncIterator[FedEngine]:
     """An engine that decides by `bundle`, for the length of a `with`. It need not be there yet.
 
-    Raises `StartError` when the bundle service cannot listen.
+    Raises `StartError` when the key is no good or the bundle service cannot listen.
     """
-    service = BundleService(remote.token)
+    service = BundleService(remote.token, private(remote.signing_key))
     service.publish(bundle)
     engine = Engine(
         remote.socket, bundle, server=server, timeout=timeout, remember=remember, emit=emit,
         # Whoever starts it may start another one tomorrow: each connection asks.
-        greeting=Greeting(question_about_engine(), _check_version),
+        greeting=Greeting(question_about_engine(), _check),
     )  # fmt: skip
     try:
         await service.start(remote.listen.host, remote.listen.port)
@@ -61,8 +63,16 @@ async def remote_engine(
         await service.close()
 
 
-def _check_version(answer: bytes) -> None:
-    version = read_engine_version(answer)
-    if version not in GOOD_VERSIONS:
+def _check(answer: bytes) -> None:
+    """Whether the engine may decide: it is of a good version, and takes nothing that is not signed."""
+    about = read_about_engine(answer)
+    if about.engine not in GOOD_VERSIONS:
         good = " or ".join(GOOD_VERSIONS)
+        version = shown(about.engine)
         raise EngineUnavailable("version", f"the policy engine is OPA {version}: this sidecar needs {good}")
+    if not about.verifies:
+        raise EngineUnavailable(
+            "unverified",
+            "the policy engine takes bundles from anybody: its configuration must have for each of its bundles "
+            "`signing: {keyid: intercept, scope: intercept}`, and the public half of --bundle-signing-key in `keys`",
+        )

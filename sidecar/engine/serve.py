@@ -1,7 +1,7 @@
 """Our bundle service: the one place that OPA gets policy from.
 
 A loopback port, a bearer token made at start, an ETag, and long polling (OPA's bundle API): a bundle that is published
-is in force some milliseconds later.
+is in force some milliseconds later. The token says who may read a bundle; its signature says that it is ours.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hmac
 import re
 from typing import Final
 
+from sidecar.engine.sign import SigningKey, signed
 from sidecar.http.endpoint import serve_gets
 from sidecar.http.exchange import text
 from sidecar.http.server import HttpServer
@@ -26,9 +27,10 @@ _BUNDLE_TYPE = "application/vnd.openpolicyagent.bundles"
 
 
 class BundleService:
-    """Holds the bundle in force and hands it to whoever shows the token."""
+    """Holds the bundle in force, signed with `key`, and hands it to whoever shows the token."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, key: SigningKey) -> None:
+        self._key = key
         self._authorization = f"Bearer {token}".encode()
         self._archive = b""
         self._etag = ""
@@ -42,7 +44,7 @@ class BundleService:
 
     def publish(self, bundle: Bundle) -> None:
         """From now on this is the bundle; whoever waits for one gets it."""
-        self._archive, self._etag = archive(bundle), f'"{bundle.revision}.{bundle.serial}"'
+        self._archive, self._etag = archive(signed(bundle.files, self._key)), f'"{bundle.revision}.{bundle.serial}"'
         self._published.set()
         self._published = asyncio.Event()
 

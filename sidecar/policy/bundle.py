@@ -121,11 +121,11 @@ def build(compiled: dict[str, str], serial: int) -> Bundle:
     return Bundle(revision, serial, files, _terms(json.loads(content[FACTS])))
 
 
-def archive(bundle: Bundle) -> bytes:
-    """The bundle as OPA fetches it: a gzipped tar, the same bytes for the same bundle."""
+def archive(files: dict[str, str]) -> bytes:
+    """The files of a bundle as OPA fetches them: a gzipped tar, the same bytes for the same files."""
     tar_bytes = io.BytesIO()
     with tarfile.open(fileobj=tar_bytes, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for path, text in sorted(bundle.files.items()):
+        for path, text in sorted(files.items()):
             data = text.encode()
             info = tarfile.TarInfo(path)
             info.size = len(data)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from sidecar import tasks
+from sidecar import ownership, tasks
 from sidecar.enforce import Gate
 from sidecar.engine import binary
 from sidecar.engine.fed import FedEngine
@@ -139,6 +139,7 @@ def _say_mode(settings: Settings, bundle: Bundle) -> None:
 def _state_dir(path: Path) -> Path:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        ownership.check(path, "the state folder (--state-dir)")
         (path / "events").mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise StartError(

@@ -14,7 +14,7 @@ import typer
 import yaml
 
 from sidecar.cli import app
-from sidecar.engine.process import _configuration
+from sidecar.engine.process import configuration
 from tests.support import ROOT, SIDECAR
 from tests.support.pod_opa import container as container_of_base
 
@@ -126,12 +126,26 @@ def test_only_the_sidecar_and_opa_share_the_socket_and_the_token(name: str) -> N
 
 @pytest.mark.parametrize("name", TOPOLOGIES)
 def test_secrets_are_the_sidecars_alone(name: str) -> None:
-    secret = {volume["name"] for volume in pod(name)["volumes"] if "secret" in volume}
+    secret = {volume["name"] for volume in pod(name)["volumes"] if "secret" in volume} - {"bundle-public-key"}
     for other in ("token", "opa", "app"):
         container = containers(name)[other]
         assert not volumes(container) & secret
         assert "secretKeyRef" not in str(container)
         assert "envFrom" not in container
+
+
+@pytest.mark.parametrize("name", TOPOLOGIES)
+def test_the_sidecar_alone_has_what_signs_bundles_and_opa_what_they_are_known_by(name: str) -> None:
+    halves = {"bundle-key": "private.pem", "bundle-public-key": "public.pem"}
+    for volume, half in halves.items():
+        (secret,) = [item["secret"] for item in pod(name)["volumes"] if item["name"] == volume]
+        assert secret["items"] == [{"key": half, "path": half}]
+        assert secret["defaultMode"] == 0o440
+    found = containers(name)
+    assert [item for item in found if "bundle-key" in volumes(found[item])] == ["sidecar"]
+    assert [item for item in found if "bundle-public-key" in volumes(found[item])] == ["opa"]
+    assert env(found["sidecar"])["SIDECAR_BUNDLE_SIGNING_KEY"] == "/etc/bundle-key/private.pem"
+    assert pod(name)["securityContext"]["fsGroup"] == found["sidecar"]["securityContext"]["runAsGroup"]
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -229,8 +243,11 @@ def test_opa_runs_under_the_rules_of_this_version_and_takes_policy_from_the_side
     (given,) = [item["data"] for item in of_kind(name, "ConfigMap") if "opa.yaml" in item["data"]]
     for file in ("authz.rego", "mask.rego"):
         assert given[file] == (ROOT / "rego" / "system" / file).read_text(), "run `make manifests`"
-    assert yaml.safe_load(given["opa.yaml"]) == _configuration(8282, Path("/run/intercept/token"))
+    assert yaml.safe_load(given["opa.yaml"]) == configuration(
+        8282, Path("/run/intercept/token"), {"algorithm": "ES256"}
+    )
     args = containers(name)["opa"]["args"]
+    assert "--set-file=keys.intercept.key=/etc/bundle-public-key/public.pem" in args
     assert args == container_of_base("opa")["args"]
     assert {"--authorization=basic", "/etc/opa/authz.rego", "/etc/opa/mask.rego"} <= set(args)
     addresses = [word.partition("=")[2] for word in args if word.startswith(("--addr", "--diagnostic-addr"))]

@@ -14,6 +14,7 @@ import pytest
 import uvloop
 
 from sidecar.engine.serve import RESOURCE, BundleService
+from sidecar.engine.sign import shared
 from tests.engine import bundle_of, get, http
 
 FIRST = bundle_of("default: allow\n", serial=1)
@@ -24,7 +25,7 @@ LONG_POLL = "modes=snapshot,delta;wait=30"
 
 @asynccontextmanager
 async def serving(*, published: bool = True) -> AsyncIterator[tuple[BundleService, int]]:
-    service = BundleService("secret-token")
+    service = BundleService("secret-token", shared("secret-key"))
     if published:
         service.publish(FIRST)
     port = await service.start()

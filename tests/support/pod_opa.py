@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from tests.support import OPA, ROOT
 
@@ -24,6 +26,8 @@ class PodOpa:
         self.token = self.run / "token"
         self.token.write_text("the token that both of them know\n".replace(" ", "-"))
         self.port = free_port()
+        self.key = folder / "private.pem"
+        key_pair(self.key, folder / "public.pem")
         self.process: subprocess.Popen[bytes] | None = None
         self._etc = folder / "etc"
         shutil.copytree(BASE, self._etc)
@@ -35,7 +39,7 @@ class PodOpa:
         """What `sidecar run` is told of it."""
         return (
             "--opa-url", f"unix://{self.run}/opa.sock", "--bundle-listen", f"127.0.0.1:{self.port}",
-            "--bundle-token-file", str(self.token),
+            "--bundle-token-file", str(self.token), "--bundle-signing-key", str(self.key),
         )  # fmt: skip
 
     def start(self) -> None:
@@ -54,11 +58,20 @@ class PodOpa:
         """A text of the manifests with this place's paths and ports."""
         places = (
             ("/run/intercept", str(self.run)), ("/etc/opa", str(self._etc)),
+            ("/etc/bundle-public-key", str(self.key.parent)),
             ("127.0.0.1:8282", f"127.0.0.1:{self.port}"), ("127.0.0.1:8181", "127.0.0.1:0"),
         )  # fmt: skip
         for there, here in places:
             text = text.replace(there, here)
         return text
+
+
+def key_pair(private: Path, public: Path) -> None:
+    """A key for bundles and its public half, as `openssl` makes them."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    private.touch(mode=0o600)
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
 
 
 def container(name: str) -> dict[str, Any]:

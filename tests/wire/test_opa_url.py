@@ -148,7 +148,7 @@ class OtherOpa(socketserver.StreamRequestHandler):
     def result(self, asked: dict[str, object]) -> object:
         answer: dict[str, object] = {"version": 1, "revision": bundle_of(POLICY).revision, "serial": 1}
         if asked["method"] == "intercept/engine":
-            return answer | {"engine": "1.4.0"}
+            return answer | {"engine": "1.4.0", "verifies": True}
         refused = asked["tool"] == CANARY_DENIED
         why = (
             {"rule": "r", "reason": "No", "kind": "canary"} if refused else {"rule": "", "reason": "", "kind": "allow"}
@@ -226,14 +226,22 @@ def token_file(folder: Path, text: str = "0123456789abcdef\n") -> Path:
     return path
 
 
+def key_file(folder: Path) -> Path:
+    path = folder / "key"
+    path.touch(mode=0o600)
+    path.write_text("a key in PEM")
+    return path
+
+
 def test_without_the_option_an_opa_of_our_own_is_started() -> None:
-    assert remote_opa(None, None, None) is None
+    assert remote_opa(None, None, None, None) is None
 
 
 def test_the_bundle_is_served_on_port_8282_unless_said_otherwise(tmp_path: Path) -> None:
-    found = remote_opa("unix:///run/opa.sock", None, token_file(tmp_path))
-    assert found == RemoteOpa("/run/opa.sock", Address("127.0.0.1", 8282), "0123456789abcdef")
+    found = remote_opa("unix:///run/opa.sock", None, token_file(tmp_path), key_file(tmp_path))
+    assert found == RemoteOpa("/run/opa.sock", Address("127.0.0.1", 8282), "0123456789abcdef", "a key in PEM")
     assert "0123456789abcdef" not in repr(found)
+    assert "PEM" not in repr(found)
 
 
 @pytest.mark.parametrize(
@@ -241,24 +249,29 @@ def test_the_bundle_is_served_on_port_8282_unless_said_otherwise(tmp_path: Path)
 )
 def test_only_a_unix_socket_is_asked(tmp_path: Path, url: str) -> None:
     with pytest.raises(UsageError, match="--opa-url must be a unix socket"):
-        remote_opa(url, None, token_file(tmp_path))
+        remote_opa(url, None, token_file(tmp_path), key_file(tmp_path))
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:8282", "192.0.2.1:8282", "[::]:8282", "example.com:8282"])
 def test_the_bundle_is_served_on_loopback_only(tmp_path: Path, listen: str) -> None:
     with pytest.raises(UsageError, match="--bundle-listen must be a loopback address"):
-        remote_opa("unix:///run/opa.sock", listen, token_file(tmp_path))
+        remote_opa("unix:///run/opa.sock", listen, token_file(tmp_path), key_file(tmp_path))
 
 
-def test_a_token_is_needed() -> None:
+def test_a_token_and_a_key_are_needed(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--opa-url needs --bundle-token-file"):
-        remote_opa("unix:///run/opa.sock", None, None)
+        remote_opa("unix:///run/opa.sock", None, None, key_file(tmp_path))
+    with pytest.raises(UsageError, match="--opa-url needs --bundle-signing-key"):
+        remote_opa("unix:///run/opa.sock", None, token_file(tmp_path), None)
 
 
-@pytest.mark.parametrize(("listen", "token"), [("127.0.0.1:1", None), (None, Path("token"))])
-def test_options_about_that_opa_need_it(listen: str | None, token: Path | None) -> None:
-    with pytest.raises(UsageError, match="are about the OPA that --opa-url names"):
-        remote_opa(None, listen, token)
+@pytest.mark.parametrize(
+    ("listen", "token", "key"),
+    [("127.0.0.1:1", None, None), (None, Path("token"), None), (None, None, Path("private.pem"))],
+)
+def test_options_about_that_opa_need_it(listen: str | None, token: Path | None, key: Path | None) -> None:
+    with pytest.raises(UsageError, match="are about --opa-url's OPA"):
+        remote_opa(None, listen, token, key)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +279,7 @@ def test_options_about_that_opa_need_it(listen: str | None, token: Path | None) 
 )
 def test_a_token_that_cannot_be_one_is_refused_without_showing_it(tmp_path: Path, text: str) -> None:
     with pytest.raises(StartError, match="holds no good token") as caught:
-        remote_opa("unix:///run/opa.sock", None, token_file(tmp_path, text))
+        remote_opa("unix:///run/opa.sock", None, token_file(tmp_path, text), key_file(tmp_path))
     assert not text or text not in str(caught.value)
 
 

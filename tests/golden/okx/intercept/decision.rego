@@ -57,15 +57,30 @@ decision := {
 	}
 }
 
-# The answer to whoever asks which engine decides here: known only from the engine itself.
+# The answer to whoever asks which engine decides here, and whether it takes bundles that nobody signed: known only from
+# the engine itself.
 decision := {
 	"version": 1,
 	"revision": data.intercept.bundle.revision,
 	"serial": data.intercept.bundle.serial,
 	"engine": opa.runtime().version,
+	"verifies": verifies,
 } if {
 	input.version == 1
 	input.method == "intercept/engine"
+}
+
+default verifies := false
+
+# METADATA
+# description: |
+#   True when this engine is configured to take every bundle with a signature by our key only. Any other member of
+#   `signing` makes an exception, for some files or for deltas.
+verifies if {
+	count(opa.runtime().config.bundles) > 0
+	every bundle in opa.runtime().config.bundles {
+		bundle.signing == {"keyid": "intercept", "scope": "intercept"}
+	}
 }
 
 # METADATA

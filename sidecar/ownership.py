@@ -1,0 +1,114 @@
+"""Whose a file or a socket is. What we decide by must be ours or root's, and nobody else may put another in its place.
+
+It looks at owners and rights only, as ssh does with its keys; what is in a file is read elsewhere.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import socket
+import stat
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from sidecar.errors import StartError
+
+MAX_LINKS: Final = 40
+"""Links on the way to a file, as the kernel allows."""
+
+_CREDENTIALS: Final = struct.Struct("iII")
+_OTHERS_READ, _OTHERS_WRITE, _GROUP_WRITES = stat.S_IROTH, stat.S_IWOTH, stat.S_IWGRP
+
+
+def check(path: Path, what: str, *, secret: bool = False) -> None:
+    """Raise `StartError` when somebody else could change or replace `path`, or read it where it is `secret`.
+
+    `what` says in the error what it is. A path that is not there, or not open to us, passes: whoever uses it says so.
+    """
+    try:
+        *before, last = _way(path)
+        trusted = _trusted()
+        for step in before:
+            _check(step, what, trusted, on_the_way=True)
+        _check(last, what, trusted, on_the_way=False)
+        if secret and last.stat().st_mode & _OTHERS_READ:
+            raise StartError(f"{what} {last} can be read by everybody: `chmod o-r {last}`")
+    except OSError:
+        return
+
+
+def is_ours(connection: socket.socket) -> bool:
+    """True when the other end of a unix socket is a process of ours or of root's: the kernel says who listens."""
+    _, user, _ = _CREDENTIALS.unpack(
+        connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    )  # fmt: skip
+    return user in (0, os.geteuid())
+
+
+def _way(path: Path) -> Iterator[Path]:
+    """Every folder and link that a path goes through, and at the end what it names. Raises OSError."""
+    at, links = Path("/"), 0
+    yield at
+    names = list(reversed(path.absolute().parts[1:]))
+    while names:
+        name = names.pop()
+        if name == "..":
+            at = at.parent
+            continue
+        step = at / name
+        if step.is_symlink():
+            links += 1
+            if links > MAX_LINKS:
+                raise OSError("too many links")
+            target = step.readlink()
+            at = Path("/") if target.is_absolute() else at
+            names += reversed(target.parts[1:] if target.is_absolute() else target.parts)
+            yield step
+        else:
+            at = step
+            yield step
+
+
+def _check(step: Path, what: str, trusted: frozenset[int], *, on_the_way: bool) -> None:
+    found = step.lstat()
+    if found.st_uid not in trusted:
+        raise StartError(
+            f"{what}: {step} belongs to user {found.st_uid}, who could put something else in its place: it must be "
+            f"ours (user {os.geteuid()}) or root's"
+        )
+    if stat.S_ISLNK(found.st_mode) or (on_the_way and found.st_mode & stat.S_ISVTX):
+        return  # a link has no rights of its own; where the sticky bit is set, nobody replaces what is another's
+    open_to = found.st_mode & (_OTHERS_WRITE | _GROUP_WRITES)
+    if open_to == _GROUP_WRITES and _is_private(found):
+        return
+    # The top of a volume in Kubernetes is open to everybody: there it counts who mounts it.
+    is_volume = step.is_mount() and not found.st_mode & stat.S_ISVTX
+    if open_to and not is_volume:
+        who = "everybody" if open_to & _OTHERS_WRITE else f"group {found.st_gid}"
+        raise StartError(f"{what}: {who} may write {step} and so decide in our place: `chmod go-w {step}`")
+
+
+def _is_private(found: os.stat_result) -> bool:
+    """True for a group that has its owner's name and nobody else in it, as many systems give to each user."""
+    try:
+        owner, group = pwd.getpwuid(found.st_uid).pw_name, grp.getgrgid(found.st_gid)
+    except KeyError:
+        return False
+    return group.gr_name == owner and set(group.gr_mem) <= {owner}
+
+
+def _trusted() -> frozenset[int]:
+    """Who may own what we decide by: we, root, and whoever installed this file, who could change it anyway."""
+    return frozenset({os.geteuid(), 0, Path(__file__).stat().st_uid, *_unmapped_root()})
+
+
+def _unmapped_root() -> list[int]:
+    """In a sandbox that knows no root (bubblewrap), its files seem to be nobody's."""
+    lines = Path("/proc/self/uid_map").read_text().splitlines()
+    if any(line.split()[0] == "0" for line in lines):
+        return []
+    return [int(Path("/proc/sys/kernel/overflowuid").read_text())]
