@@ -212,8 +212,8 @@ def read_about_engine(body: bytes) -> AboutEngine:
 
 
 _NO_POLICY: Final = (
-    "the policy engine runs but has not loaded our policy: it must fetch it from --bundle-listen and show the token of "
-    "--bundle-token-file"
+    "the policy engine runs but has not loaded our policy: it must fetch it from --bundle-listen, show the token of "
+    "--bundle-token-file, and have the public half of --bundle-signing-key"
 )
 
 

@@ -31,8 +31,8 @@ class PodOpa:
         self.process: subprocess.Popen[bytes] | None = None
         self._etc = folder / "etc"
         shutil.copytree(BASE, self._etc)
-        text = (BASE / "opa.yaml").read_text()
-        (self._etc / "opa.yaml").write_text(self._here(text))
+        self.configuration = self._etc / "opa.yaml"
+        self.configuration.write_text(self._here((BASE / "opa.yaml").read_text()))
 
     @property
     def options(self) -> tuple[str, ...]:

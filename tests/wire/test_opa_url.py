@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import signal
+import socket
 import socketserver
 import subprocess
+import tarfile
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sidecar.cli.opa import remote_opa
 from sidecar.decision import CANARY_DENIED
 from sidecar.errors import StartError, UsageError
+from sidecar.policy.bundle import archive
 from sidecar.settings import Address, RemoteOpa
 from tests.engine import bundle_of
 from tests.support import SIDECAR
 from tests.support.peer import AS_A_USER, SECONDS, TELEMETRY, Sidecar, denied, kind, stopped, until
-from tests.support.pod_opa import PodOpa
+from tests.support.pod_opa import PodOpa, key_pair
 
 POLICY = "tools: {t: {rules: [{conditions: [{path: args.a, op: lt, value: 100}], reason: Too much}]}}\n"
 
@@ -196,6 +201,154 @@ def test_an_opa_of_a_version_that_is_not_good_decides_nothing(tmp_path: Path, op
         check(sidecar)
         opa.start()
         until(lambda: kind(sidecar.call("t", {"a": 1})) is None)
+
+
+class Neighbour:
+    """Another container of the pod: it listens where OPA fetches its bundle while the sidecar is away, and stays."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._server = socket.create_server(("127.0.0.1", port))
+        self._server.settimeout(SECONDS)
+        self._connection: socket.socket | None = None
+        self.heard = ""
+
+    def take(self) -> None:
+        """Wait for OPA and keep its connection; nobody listens any more."""
+        self._connection, _ = self._server.accept()
+        self._connection.settimeout(SECONDS)
+        self._server.close()
+        self.heard = self._request()
+
+    def fetch(self) -> bytes:
+        """The real bundle, with the token that OPA showed."""
+        (token,) = re.findall(r"(?mi)^authorization: (.*?)\r$", self.heard)
+        url = f"http://127.0.0.1:{self._port}/bundles/intercept.tar.gz"
+        with urllib.request.urlopen(urllib.request.Request(url, headers={"Authorization": token}), timeout=10) as reply:
+            return bytes(reply.read())
+
+    def feed(self, bundle: bytes) -> None:
+        """Answer OPA's long poll, and wait until it has looked at the answer: it asks again, here or elsewhere."""
+        assert self._connection is not None
+        head = 'HTTP/1.1 200 OK\r\nContent-Type: application/vnd.openpolicyagent.bundles\r\nETag: "theirs"\r\n'
+        self._connection.sendall(f"{head}Content-Length: {len(bundle)}\r\n\r\n".encode() + bundle)
+        self.heard = self._request()
+
+    def close(self) -> None:
+        for opened in (self._server, self._connection):
+            if opened is not None:
+                opened.close()
+
+    def _request(self) -> str:
+        assert self._connection is not None
+        data = b""
+        while b"\r\n\r\n" not in data and (more := self._connection.recv(65536)):
+            data += more
+        return data.decode()
+
+
+def opened(bundle: bytes) -> bytes:
+    """A bundle in which a condition is wider, under the same revision, serial and signature."""
+    with tarfile.open(fileobj=io.BytesIO(bundle)) as tar:
+        files = {member.name: (tar.extractfile(member) or io.BytesIO()).read().decode() for member in tar}
+    (rule,) = [path for path, text in files.items() if path.endswith("/t.rego") and "100" in text]
+    return archive({**files, rule: files[rule].replace("100", "1000000")})
+
+
+@pytest.fixture
+def neighbour(opa: PodOpa) -> Iterator[Callable[[], Neighbour]]:
+    came = list[Neighbour]()
+
+    def comes() -> Neighbour:
+        came.append(Neighbour(opa.port))
+        return came[0]
+
+    yield comes
+    for one in came:
+        one.close()
+
+
+def served_and_killed(folder: Path, policy: str, opa: PodOpa) -> None:
+    """A sidecar that fed OPA and is gone."""
+    with Sidecar(folder, policy, *opa.options) as sidecar:
+        sidecar.initialize()
+        until(lambda: denied(sidecar.call("t", {"a": 100})) == "Too much")
+        sidecar.process.send_signal(signal.SIGKILL)
+        sidecar.wait()
+
+
+def test_what_a_neighbour_in_the_pod_feeds_opa_never_decides(
+    tmp_path: Path, opa: PodOpa, neighbour: Callable[[], Neighbour]
+) -> None:
+    opa.start()
+    served_and_killed(tmp_path, POLICY, opa)
+    thief = neighbour()
+    thief.take()
+    with Sidecar(tmp_path, POLICY, *opa.options, *TELEMETRY) as sidecar:
+        sidecar.initialize()
+        thief.feed(opened(thief.fetch()))
+        # The bundle that OPA has is the one in force, and stays.
+        until(lambda: readiness(sidecar) == (200, "ready\n"))
+        assert kind(sidecar.call("t", {"a": 1})) is None
+        assert [denied(sidecar.call("t", {"a": number})) for number in (100, 999_999)] == ["Too much"] * 2
+        assert len(sidecar.received) == 1
+
+
+def test_an_older_bundle_of_ours_that_a_neighbour_kept_makes_the_sidecar_not_ready(
+    tmp_path: Path, opa: PodOpa, neighbour: Callable[[], Neighbour]
+) -> None:
+    opa.start()
+    served_and_killed(tmp_path, POLICY.replace("100", "50"), opa)
+    thief = neighbour()
+    thief.take()
+    with Sidecar(tmp_path, POLICY, *opa.options) as sidecar:
+        sidecar.initialize()
+        older = thief.fetch()
+        sidecar.process.send_signal(signal.SIGKILL)
+        sidecar.wait()
+    with Sidecar(tmp_path, POLICY.replace("100", "1"), *opa.options, *TELEMETRY) as sidecar:
+        sidecar.initialize()
+        thief.feed(older)
+        said = "the policy engine answered by another policy than the one in force"
+        until(lambda: readiness(sidecar) == (503, f"{said}\n"))
+        assert kind(sidecar.call("t", {"a": 99})) == "engine_unavailable"
+        assert sidecar.received == []
+
+
+@pytest.mark.parametrize(
+    "more", [{"exclude_files": ["intercept/*"]}, {"allow_unsigned_delta_bundles": True}], ids=["files", "deltas"]
+)
+def test_an_opa_that_takes_something_unsigned_decides_nothing(
+    tmp_path: Path, opa: PodOpa, more: dict[str, object]
+) -> None:
+    configured = yaml.safe_load(opa.configuration.read_text())
+    configured["bundles"]["intercept"]["signing"] |= more
+    opa.configuration.write_text(yaml.safe_dump(configured))
+    opa.start()
+    with Sidecar(tmp_path, POLICY, *opa.options, *TELEMETRY) as sidecar:
+        sidecar.initialize()
+        sidecar.wait_for_error("the policy engine takes bundles from anybody")
+        assert readiness(sidecar)[0] == 503
+        assert kind(sidecar.call("t", {"a": 1})) == "engine_unavailable"
+        assert sidecar.received == []
+
+
+def test_an_opa_that_knows_another_key_gets_no_policy(tmp_path: Path, opa: PodOpa) -> None:
+    key_pair(tmp_path / "another.pem", tmp_path / "another-public.pem")
+    opa.start()
+    options = ("--bundle-signing-key", str(tmp_path / "another.pem"))
+    with Sidecar(tmp_path, POLICY, *opa.options, *options, *TELEMETRY) as sidecar:
+        sidecar.initialize()
+        sidecar.wait_for_error("the policy engine runs but has not loaded our policy")
+        assert "--bundle-signing-key" in readiness(sidecar)[1]
+        assert kind(sidecar.call("t", {"a": 1})) == "engine_unavailable"
+
+
+def test_a_key_that_is_none_stops_the_start(tmp_path: Path, opa: PodOpa) -> None:
+    opa.key.write_text("no key\n")
+    with Sidecar(tmp_path, POLICY, *opa.options, ready=False) as sidecar:
+        assert sidecar.wait() == 1
+        assert "--bundle-signing-key must be a private key on the curve P-256" in sidecar.errors
 
 
 def test_a_changed_policy_is_taken_into_force_by_the_opa_of_the_pod(tmp_path: Path, opa: PodOpa) -> None:
