@@ -58,6 +58,12 @@ def headers_given(options: Sequence[str] | None) -> list[str]:
     return list(options or [line for line in os.environ.get("SIDECAR_HEADER", "").splitlines() if line.strip()])
 
 
+def variables_of(headers: Sequence[str]) -> list[str]:
+    """The variables of the environment that headers take their values from."""
+    values = [found["value"] for text in headers if (found := _HEADER.fullmatch(text))]
+    return [value.removeprefix("env:") for value in values if value.startswith("env:")]
+
+
 def upstream_at(
     url: str | None, headers: Sequence[str], *, forward_authorization: bool, forward_headers: Sequence[str] = ()
 ) -> Upstream | None:  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from sidecar import app
+from sidecar import app, privacy
 from sidecar.cli.listening import (
     MAX_PROGRAMS,
     MAX_SESSIONS,
@@ -21,6 +21,7 @@ from sidecar.cli.listening import (
     host_of,
     listen_on,
     upstream_at,
+    variables_of,
 )
 from sidecar.cli.opa import BundleListen, BundleSigningKey, BundleTokenFile, OpaUrl, remote_opa
 from sidecar.cli.options import Config, OpaBin, address, duration, one_of, set_up_logging, size
@@ -208,6 +209,7 @@ def run_command(
     log_format: Annotated[str, typer.Option(envvar="SIDECAR_LOG_FORMAT", help="text or json.")] = "text",
 ) -> int:
     """Serve MCP clients; judge their tool calls; pass the allowed ones to COMMAND or to the remote server."""
+    privacy.close()
     set_up_logging(log_level, log_format)
     for number in app.STOP_SIGNALS:
         # Until the event loop takes over: leave in good order, so that no temporary folder stays.
@@ -225,14 +227,13 @@ def run_command(
         way, bind, port, allow_host or [], allow_origin or [], auth_token_file, (jwt_jwks, jwt_issuer, jwt_audience),
         max_sessions or (MAX_PROGRAMS if command else MAX_SESSIONS), duration(session_idle),
     )  # fmt: skip
+    headers = headers_given(header)
     remote = upstream_at(
-        upstream, headers_given(header), forward_authorization=forward_authorization,
-        forward_headers=forward_header or (),
-    )  # fmt: skip
+        upstream, headers, forward_authorization=forward_authorization, forward_headers=forward_header or ()
+    )
     watched = address(telemetry) if telemetry else TELEMETRY if listen is not None else None
     if state_dsn is not None:
         _check_store(server, state_dir)
-        os.environ.pop("SIDECAR_STATE_DSN", None)  # whom the limits bind must not inherit the password
     settings = Settings(
         policies=first_look(config),
         mode=one_of("--mode", mode, MODES) if mode else None,
@@ -253,6 +254,8 @@ def run_command(
         max_message=size(max_message),
         remote_opa=remote_opa(opa_url, bundle_listen, bundle_token_file, bundle_signing_key),
     )
+    # Before anything is started: whom policy and limits bind must not have the passwords.
+    privacy.forget("SIDECAR_STATE_DSN", "SIDECAR_HEADER", *variables_of(headers))
     opa = binary.find(opa_bin)
     bundle, warnings = prepare(settings.policies, opa, serial=1)
     for warning in warnings:

@@ -12,6 +12,7 @@ from typing import Final
 
 from sidecar import ownership, scratch
 from sidecar.decision import CANARY_ALLOWED, CANARY_DENIED, question
+from sidecar.engine.environment import passed
 from sidecar.errors import StartError
 from sidecar.policy.bundle import write
 
@@ -46,7 +47,7 @@ def find(given: Path | None) -> Path:
 def version_of(path: Path) -> str:
     """The version that an OPA binary says it is. Raises `StartError` when it cannot be run or says none."""
     try:
-        done = subprocess.run([path, "version"], capture_output=True, timeout=_SECONDS, check=False)
+        done = subprocess.run([path, "version"], capture_output=True, timeout=_SECONDS, check=False, env=passed())
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StartError(f"cannot run {path}: {_why(error)}; name an opa binary with --opa-bin") from None
     found = re.search(r"^Version: (\S+)", done.stdout.decode(errors="replace"), re.MULTILINE)
@@ -112,7 +113,7 @@ def _run(command: list[Path | str], stdin: str = "") -> subprocess.CompletedProc
     try:
         return subprocess.run(
             command, input=stdin, capture_output=True, encoding="utf-8", errors="replace", timeout=_POLICY_SECONDS,
-            check=False,
+            check=False, env=passed(),
         )  # fmt: skip
     except OSError as error:
         raise StartError(f"cannot run {command[0]}: {_why(error)}") from None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from sidecar import children, tasks
+from sidecar.engine.environment import passed
 from sidecar.engine.serve import RESOURCE
 from sidecar.engine.sign import KEY_ID, SCOPE
 from sidecar.policy.bundle import rego_folder
@@ -74,7 +75,7 @@ class OpaProcess:
         process = _Process(self._said)
         await children.start(
             lambda: process, self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, env={**TUNING, **os.environ},
+            stderr=subprocess.PIPE, env={**TUNING, **passed()},
         )  # fmt: skip
         return process
 

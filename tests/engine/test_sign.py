@@ -83,7 +83,7 @@ def hashes_of_opa(files: Files) -> dict[str, str]:
         for path, text in files.items():
             (folder / "bundle" / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / "bundle" / path).write_bytes(text.encode())
-        command = [OPA, "sign", "--signing-alg", "HS256", "--signing-key", "s", "--bundle", "."]
+        command: list[str | Path] = [OPA, "sign", "--signing-alg", "HS256", "--signing-key", "s", "--bundle", "."]
         subprocess.run(
             [*command, "--output-file-path", ".."], cwd=folder / "bundle", check=True, capture_output=True, timeout=60
         )
