@@ -41,6 +41,14 @@ def check(path: Path, what: str, *, secret: bool = False) -> None:
         return
 
 
+def is_open(path: Path) -> bool:
+    """True for a file that everybody may write."""
+    try:
+        return bool(path.stat().st_mode & _OTHERS_WRITE)
+    except OSError:
+        return False
+
+
 def is_ours(connection: socket.socket) -> bool:
     """True when the other end of a unix socket is a process of ours or of root's: the kernel says who listens."""
     _, user, _ = _CREDENTIALS.unpack(

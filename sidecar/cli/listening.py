@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from sidecar import endtoend
+from sidecar import endtoend, ownership
 from sidecar.errors import UsageError
 from sidecar.settings import Address, FixedHeader, Jwt, Listen, Upstream
 
@@ -32,7 +32,10 @@ def listen_on(
     transport: str, bind: str, port: int, hosts: Sequence[str], origins: Sequence[str], token_file: Path | None,
     jwt: tuple[str | None, str | None, str | None], max_sessions: int, idle: float,
 ) -> Listen | None:  # fmt: skip
-    """The listener, or None on stdio. Raises `UsageError` for options that do not go together."""
+    """The listener, or None on stdio. Raises `UsageError` for options that do not go together.
+
+    Raises `StartError` for a file that somebody else could change.
+    """
     jwks, issuer, audience = jwt
     proof = None
     if jwks is not None:
@@ -47,6 +50,10 @@ def listen_on(
                 "nobody calls over HTTP here: --auth-…, --jwt-… and --allow-… need --transport http or sse"
             )
         return None
+    if token_file is not None:
+        ownership.check(token_file, "--auth-token-file")
+    if jwks is not None and "://" not in jwks:
+        ownership.check(Path(jwks), "--jwt-jwks")
     return Listen(
         "http" if transport == "http" else "sse", Address(bind, port), tuple(hosts), tuple(origins), token_file, proof,
         max_sessions, idle,
@@ -113,6 +120,7 @@ def _header(text: str) -> FixedHeader:
             raise UsageError(f"--header {name}: the environment has no {where}")
         value = os.environ[where].strip()
     elif source == "file":
+        ownership.check(Path(where), f"--header {name}")
         return FixedHeader(name, None, Path(where))
     if not re.fullmatch(r"[\x20-\x7e\t\x80-\xff]+", value):
         raise UsageError(f"--header {name}: its value is empty or has characters that no header can carry")

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from sidecar import app, privacy
+from sidecar import app, ownership, privacy
 from sidecar.cli.listening import (
     MAX_PROGRAMS,
     MAX_SESSIONS,
@@ -258,9 +258,14 @@ def run_command(
     privacy.forget("SIDECAR_STATE_DSN", "SIDECAR_HEADER", *variables_of(headers))
     opa = binary.find(opa_bin)
     bundle, warnings = prepare(settings.policies, opa, serial=1)
-    for warning in warnings:
+    for warning in [*warnings, *map(_open_to_all, filter(ownership.is_open, config))]:
         print(warning, file=sys.stderr)
     return app.run(settings, bundle, opa)
+
+
+def _open_to_all(policy: Path) -> str:
+    """Only a warning: a policy may come from a folder that is shared on purpose."""
+    return f"{policy}: everybody may write this policy and so decide what passes: `chmod o-w {policy}`"
 
 
 def _check_store(server: str | None, state_dir: Path | None) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-import json
+import os
 import re
 import signal
 import socket
-import socketserver
 import subprocess
+import sys
 import tarfile
-import threading
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -21,15 +21,16 @@ import pytest
 import yaml
 
 from sidecar.cli.opa import remote_opa
-from sidecar.decision import CANARY_DENIED
 from sidecar.errors import StartError, UsageError
 from sidecar.policy.bundle import archive
 from sidecar.settings import Address, RemoteOpa
 from tests.engine import bundle_of
-from tests.support import SIDECAR
+from tests.support import ROOT, SIDECAR
+from tests.support.liar import lying
 from tests.support.peer import AS_A_USER, SECONDS, TELEMETRY, Sidecar, denied, kind, stopped, until
 from tests.support.pod_opa import PodOpa, key_pair
 
+NOBODY = 65534
 POLICY = "tools: {t: {rules: [{conditions: [{path: args.a, op: lt, value: 100}], reason: Too much}]}}\n"
 
 
@@ -137,52 +138,13 @@ def test_an_opa_that_shows_another_token_gets_no_policy_and_that_is_said(tmp_pat
         assert sidecar.received == []
 
 
-class OtherOpa(socketserver.StreamRequestHandler):
-    """Answers everything as the policy would allow it, by its revision; says that it is OPA 1.4.0."""
-
-    def handle(self) -> None:
-        while head := self.head():
-            asked = json.loads(self.rfile.read(int(re.findall(r"Content-Length: (\d+)", head)[0])))["input"]
-            body = json.dumps({"result": self.result(asked)}).encode()
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-
-    def head(self) -> str:
-        lines = list(iter(self.rfile.readline, b"\r\n")) if (first := self.rfile.readline()) else []
-        return (first + b"".join(lines)).decode()
-
-    def result(self, asked: dict[str, object]) -> object:
-        answer: dict[str, object] = {"version": 1, "revision": bundle_of(POLICY).revision, "serial": 1}
-        if asked["method"] == "intercept/engine":
-            return answer | {"engine": "1.4.0", "verifies": True}
-        refused = asked["tool"] == CANARY_DENIED
-        why = (
-            {"rule": "r", "reason": "No", "kind": "canary"} if refused else {"rule": "", "reason": "", "kind": "allow"}
-        )
-        violations = [why | {"monitor": False}] if refused else []
-        action = "deny" if refused else "allow"
-        return answer | why | {"action": action, "violations": violations, "reserve": [], "approval": None}
-
-
-@contextmanager
-def serving(path: Path, handler: type[socketserver.BaseRequestHandler]) -> Iterator[None]:
-    with socketserver.ThreadingUnixStreamServer(str(path), handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown()
-            thread.join(SECONDS)
-
-
 @pytest.mark.parametrize("late", [False, True], ids=["from-the-start", "instead-of-a-good-one"])
 def test_an_opa_of_a_version_that_is_not_good_decides_nothing(tmp_path: Path, opa: PodOpa, late: bool) -> None:
     said = "the policy engine is OPA 1.4.0: this sidecar needs 1.22.4 or 1.22.2"
 
     def check(sidecar: Sidecar) -> None:
         before = len(sidecar.received)
-        with serving(opa.run / "opa.sock", OtherOpa):
+        with lying(opa.run / "opa.sock", bundle_of(POLICY).revision, "1.4.0"):
             sidecar.wait_for_error(said)
             assert [kind(sidecar.call("t", {"a": number})) for number in (1, 2)] == ["engine_unavailable"] * 2
             assert readiness(sidecar) == (503, f"{said}\n")
@@ -349,6 +311,43 @@ def test_a_key_that_is_none_stops_the_start(tmp_path: Path, opa: PodOpa) -> None
     with Sidecar(tmp_path, POLICY, *opa.options, ready=False) as sidecar:
         assert sidecar.wait() == 1
         assert "--bundle-signing-key must be a private key on the curve P-256" in sidecar.errors
+
+
+@contextmanager
+def listening_as(user: int, socket: Path, revision: str) -> Iterator[None]:
+    """A liar that belongs to another user. Only root can become one."""
+    root = [] if os.geteuid() == 0 else ["sudo", "--non-interactive", "env", f"PYTHONPATH={ROOT}"]
+    command = [*root, sys.executable, "-m", "tests.support.liar", str(socket), revision, str(user)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as liar:
+        assert liar.stdout is not None
+        assert liar.stdout.readline() == "listening\n"
+        try:
+            yield
+        finally:
+            liar.communicate(timeout=SECONDS)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder in which everybody may write."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
+def test_the_socket_of_another_user_decides_nothing(tmp_path: Path, opa: PodOpa, open_folder: Path) -> None:
+    place = open_folder / "opa.sock"
+    options = (*opa.options, "--opa-url", f"unix://{place}", *TELEMETRY)
+    with (
+        listening_as(NOBODY, place, bundle_of(POLICY).revision),
+        Sidecar(tmp_path, POLICY, *options) as sidecar,
+    ):
+        sidecar.initialize()
+        said = f"the program at {place} runs as another user: what decides must run as we do, or as root"
+        sidecar.wait_for_error(said)
+        assert readiness(sidecar) == (503, f"{said}\n")
+        assert [kind(sidecar.call("t", {"a": number})) for number in (1, 100)] == ["engine_unavailable"] * 2
+        assert sidecar.received == []
 
 
 def test_a_changed_policy_is_taken_into_force_by_the_opa_of_the_pod(tmp_path: Path, opa: PodOpa) -> None:
