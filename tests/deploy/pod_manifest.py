@@ -1,7 +1,8 @@
 """The pod of an overlay as podman can play it: the containers, files, users and volumes of the manifests.
 
 What podman 4.3 does not know is left out or replaced: sidecar containers become ordinary ones, probes and limits go, a
-volume in memory becomes one on disk, and references to other variables are written out.
+volume in memory becomes one on disk, references to other variables are written out, and the Secret with the key for
+bundles becomes two volumes that one more container fills.
 """
 
 from __future__ import annotations
@@ -37,17 +38,44 @@ def playable(built: list[Resource], policy: str, server: str) -> list[Resource]:
     for volume in spec["volumes"]:
         if "emptyDir" in volume:
             volume["emptyDir"] = {}
+        elif volume.pop("secret", None):
+            volume["emptyDir"] = {}
     pod = {
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "mcp", **template["metadata"]},
         "spec": {
             "restartPolicy": "Never",
-            "initContainers": [item for item in started if item["name"] == "token"],
+            "initContainers": [_keys(started), *(item for item in started if item["name"] == "token")],
             "containers": [item for item in started if item["name"] != "token"],
             "volumes": spec["volumes"],
             "terminationGracePeriodSeconds": spec["terminationGracePeriodSeconds"],
         },
     }  # fmt: skip
     return [*maps, pod]
+
+
+KEYS: Final = """
+import os
+from pathlib import Path
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+os.umask(0o077)
+key = ec.generate_private_key(ec.SECP256R1())
+private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+Path("/etc/bundle-key/private.pem").write_bytes(private)
+public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+Path("/etc/bundle-public-key/public.pem").write_bytes(public)
+"""
+
+
+def _keys(started: list[Resource]) -> Resource:
+    """A container that makes the key that bundles are signed with, and writes both halves where the pod reads them."""
+    (token,) = [item for item in started if item["name"] == "token"]
+    mounts = [mount for item in started for mount in item["volumeMounts"] if "bundle" in mount["name"]]
+    return {
+        "name": "keys", "image": IMAGE, "command": ["python", "-c", KEYS], "securityContext": token["securityContext"],
+        "volumeMounts": [{**mount, "readOnly": False} for mount in mounts],
+    }  # fmt: skip
 
 
 def _container(item: Resource) -> Resource:

@@ -174,7 +174,10 @@ def test_nobody_is_root_or_writes_where_it_should_not(pod: Pod) -> None:
         assert podman("exec", name, "id", "-u") == user
         assert podman("exec", name, "sh", "-c", "touch /x /etc/x 2>/dev/null || echo read-only") == "read-only"
         assert "CapEff:\t0000000000000000" in podman("exec", name, "cat", "/proc/self/status")
-    assert podman("exec", "mcp-app", "sh", "-c", "ls /run/intercept /etc/opa 2>/dev/null; echo nothing") == "nothing"
+    assert (
+        podman("exec", "mcp-app", "sh", "-c", "ls /run/intercept /etc/opa /etc/bundle* 2>/dev/null; echo nothing")
+        == "nothing"
+    )
     assert (
         podman("exec", "mcp-opa", "stat", "--format", "%a", "/run/intercept/opa.sock", "/run/intercept/token")
         == "600\n600"
