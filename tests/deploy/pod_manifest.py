@@ -36,9 +36,7 @@ def playable(built: list[Resource], policy: str, server: str) -> list[Resource]:
     app["volumeMounts"].append({"name": "server", "mountPath": "/srv", "readOnly": True})
     spec["volumes"].append({"name": "server", "configMap": {"name": "server"}})
     for volume in spec["volumes"]:
-        if "emptyDir" in volume:
-            volume["emptyDir"] = {}
-        elif volume.pop("secret", None):
+        if "emptyDir" in volume or volume.pop("secret", None):
             volume["emptyDir"] = {}
     pod = {
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "mcp", **template["metadata"]},
