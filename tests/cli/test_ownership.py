@@ -19,6 +19,8 @@ from tests.support import OPA, SIDECAR, STUB
 from tests.support.peer import SECONDS, Sidecar
 
 SOMEBODY = 4711
+NOBODY = 65534
+trusted = ownership._trusted
 
 
 @pytest.fixture(autouse=True)
@@ -169,6 +171,16 @@ def test_a_group_without_a_name_is_somebody_else(place: Path, monkeypatch: pytes
     place.chmod(0o660)
     with pytest.raises(StartError, match="group"):
         check(place, "the file")
+
+
+@pytest.mark.parametrize(("known", "taken"), [("0 0 4294967295\n", False), ("1000 1000 1\n", True)])
+def test_in_a_sandbox_that_knows_no_root_its_files_are_nobodys(
+    known: str, taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"/proc/self/uid_map": known, "/proc/sys/kernel/overflowuid": f"{NOBODY}\n"}
+    monkeypatch.setattr(Path, "read_text", lambda path: files[str(path)])
+    assert (NOBODY in trusted()) is taken
+    assert {0, os.geteuid()} <= trusted()
 
 
 def test_a_secret_may_be_read_by_its_group_but_not_by_everybody(place: Path) -> None:
