@@ -138,14 +138,21 @@ def _say_mode(settings: Settings, bundle: Bundle) -> None:
 
 def _state_dir(path: Path) -> Path:
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(path)
         ownership.check(path, "the state folder (--state-dir)")
-        (path / "events").mkdir(mode=0o700, exist_ok=True)
+        _make(path / "events")
     except OSError as error:
         raise StartError(
             f"cannot write the state folder {path}: {error.strerror}; name another with --state-dir"
         ) from None
     return path
+
+
+def _make(folder: Path) -> None:
+    """Make a folder that is ours alone, and the folders that it is in, where they are not there."""
+    if not folder.exists():
+        _make(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _audit_stream(audit: str | None, state_dir: Path, instance: str) -> IO[bytes] | None:

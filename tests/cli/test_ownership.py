@@ -282,14 +282,14 @@ def test_a_folder_for_temporary_files_in_which_everybody_may_rename_is_refused(t
 
 def test_what_we_write_is_ours_alone_whatever_the_umask(tmp_path: Path) -> None:
     (tmp_path / "policy.yaml").write_text("tools: {}\n")
-    command = f"umask 0 && exec {SIDECAR} run -c policy.yaml --state-dir state -- python3 {STUB}"
+    command = f"umask 0 && exec {SIDECAR} run -c policy.yaml --state-dir state/of/ours -- python3 {STUB}"
     subprocess.run(
         ["sh", "-c", command], cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=True
     )
-    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "state").rglob("*") if path.is_file()}
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "state").rglob("*")}
     assert any(name.endswith(".jsonl") for name in modes)
-    assert {name: mode for name, mode in modes.items() if mode != 0o600 and not name.startswith("counters.db")} == {}
-    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+    assert {modes.pop(folder) for folder in ("of", "ours", "events")} == {0o700}
+    assert {mode for name, mode in modes.items() if not name.startswith("counters.db")} == {0o600}
 
 
 def test_a_policy_that_everybody_may_write_is_warned_of(tmp_path: Path) -> None:
