@@ -97,7 +97,10 @@ def _check(step: Path, what: str, trusted: frozenset[int], *, on_the_way: bool) 
     is_volume = step.is_mount() and not found.st_mode & stat.S_ISVTX
     if open_to and not is_volume:
         who = "everybody" if open_to & _OTHERS_WRITE else f"group {found.st_gid}"
-        raise StartError(f"{what}: {who} may write {step} and so decide in our place: `chmod go-w {step}`")
+        remedy = f"`chmod go-w {step}`"
+        if not on_the_way and found.st_mode & stat.S_ISVTX:
+            remedy = "name a folder in it, which will be ours alone"  # as /tmp, and volumes in memory
+        raise StartError(f"{what}: {who} may write {step} and so decide in our place: {remedy}")
 
 
 def _is_private(found: os.stat_result) -> bool:
