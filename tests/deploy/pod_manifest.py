@@ -51,7 +51,7 @@ def playable(built: list[Resource], policy: str, server: str) -> list[Resource]:
     return [*maps, pod]
 
 
-KEYS: Final = """
+KEYS: Final = """\
 import os
 from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
