@@ -11,8 +11,8 @@ import copy
 import re
 from typing import Any, Final
 
-IMAGE: Final = "localhost/intercept-sidecar:0.1.0"
-SERVER_IMAGE: Final = "localhost/intercept-sidecar-okx:0.1.0"
+IMAGE: Final = "localhost/intercept-sidecar:0.2.0"
+SERVER_IMAGE: Final = "localhost/intercept-sidecar-okx:0.2.0"
 UNKNOWN_FIELDS: Final = ("metadata.namespace", "spec.serviceAccountName")
 
 Resource = dict[str, Any]
