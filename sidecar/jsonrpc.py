@@ -34,6 +34,8 @@ MAX_EXPONENT: Final = 400
 DOUBLE_DIGITS: Final = 309
 """Digits of the greatest integers that a double holds."""
 MAX_ID: Final = 2**53 - 1
+MAX_ID_LENGTH: Final = 1_024
+"""Characters of an id that is a text: ids are remembered."""
 MAX_BATCH: Final = 1_000
 """Messages in one batch."""
 
@@ -236,11 +238,13 @@ def _call(value: dict[str, Any], raw: bytes, known_id: Id | None) -> Request | N
 
 _MEMBERS = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
 _MIN_ID: Final = -MAX_ID
-_BAD_ID = "an id must be a text or an integer within ±(2^53-1)"
+_BAD_ID = f"an id must be a text of up to {MAX_ID_LENGTH} characters or an integer within ±(2^53-1)"
 
 
 def _is_id(value: Any) -> bool:
-    return type(value) is str or (type(value) is int and _MIN_ID <= value <= MAX_ID)
+    if type(value) is str:
+        return len(value) <= MAX_ID_LENGTH
+    return type(value) is int and _MIN_ID <= value <= MAX_ID
 
 
 def _refuse_variants(value: dict[str, Any], known_id: Id | None) -> None:

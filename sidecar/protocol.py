@@ -69,6 +69,11 @@ METHODS: Final = OF_CLIENTS | {
 """Every method of any revision, of either side. Whether others pass is policy's; a look-alike of one of these never."""
 
 
+MAX_METHOD: Final = 256
+MAX_TOOL_NAME: Final = 1_024
+"""Characters of a name that is looked at: what Unicode's forms cost grows with their square."""
+
+
 class _NoMemo(dict[str, tuple[Any, ...]]):
     """Takes everything and keeps nothing."""
 
@@ -119,8 +124,10 @@ def check_method(message: Request | Notification) -> None:
 
 
 def is_odd_method(method: str) -> bool:
-    """True for a method that is none, and that servers exist to take for one."""
-    return method not in METHODS and (not is_plain(method) or folded(method) in _FOLDED_METHODS)
+    """True for a method that is none, and that servers exist to take for one; and for one that is too long."""
+    if method in METHODS:
+        return False
+    return len(method) > MAX_METHOD or not is_plain(method) or folded(method) in _FOLDED_METHODS
 
 
 def folded(method: str) -> str:
@@ -151,7 +158,12 @@ def tool_call(request: Request) -> ToolCall:
 
 
 def is_odd_name(tool: str) -> bool:
-    """True for a tool name that servers exist to fold onto another: invisible characters, outer blanks, odd forms."""
+    """True for a tool name that servers exist to fold onto another, or that is too long.
+
+    They fold invisible characters, outer blanks, and what Unicode writes in several ways.
+    """
+    if len(tool) > MAX_TOOL_NAME:
+        return True
     if tool.isascii():
         return not tool.isprintable() or tool != tool.strip()
     return not is_plain(tool) or tool != tool.strip() or tool != unicodedata.normalize("NFKC", tool)

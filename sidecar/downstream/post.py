@@ -105,8 +105,11 @@ class Post:
             mirrored.check_params(message, self._params, self._marked.of((message.params or {}).get("name")))
 
     def shows(self, message: bytes) -> None:
-        """The client is shown an answer: a list of tools says which arguments are mirrored in headers."""
-        if self._lists:
+        """The client is shown an answer: a list of tools says which arguments are mirrored in headers.
+
+        Servers exist that leave that out for clients of the revisions before, so only the stateless one's counts.
+        """
+        if self._lists and self.is_stateless:
             self._marked.learn(message)
 
     def when_known(self, callback: Callable[[], None]) -> None:

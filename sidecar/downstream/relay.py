@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Coroutine, Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -42,17 +42,19 @@ LIST_SECONDS: Final = 60.0
 class Relay:
     """Serves requests that were admitted.
 
-    `also` are the names of the client's headers that go along to the server beside those of the protocol, `cookies`
+    `name` gives each session that the server opens a name of ours, under which its calls are counted. `also` are the
+    names of the client's headers that go along to the server beside those of the protocol, `cookies`
     says whether the server's go along to the client.
     """
 
     def __init__(
-        self, remote: Remote, table: Table, open_session: OpenSession, emit: Emit, server: str, *,
-        also: frozenset[str], cookies: bool,
+        self, remote: Remote, table: Table, open_session: OpenSession, name: Callable[[], str], emit: Emit, server: str,
+        *, also: frozenset[str], cookies: bool,
     ) -> None:  # fmt: skip
         self._remote = remote
         self._sessions: Sessions[Tracked] = Sessions(table, lambda tracked: tracked.session.close())
         self._open = open_session
+        self._name = name
         self._emit = emit
         self._server = server
         self._also = also
@@ -154,8 +156,9 @@ class Relay:
         """The server opened a session: from now on it is known by its id."""
         if len(ids) == 1 and _SESSION_ID.fullmatch(ids[0]):
             tracked.id = ids[0]
-            principal = tracked.session.caller.principal
-            self._sessions.open(tracked.id, tracked, key_of(principal))
+            session = tracked.session
+            session.caller = replace(session.caller, session=self._name())
+            self._sessions.open(tracked.id, tracked, key_of(session.caller.principal))
 
     # GET and DELETE.
 

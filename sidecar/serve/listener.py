@@ -166,11 +166,14 @@ def _backend(parts: Parts, listen: Listen) -> Backend:
     settings, emit = parts.settings, parts.emit
     numbers = itertools.count(1)
 
+    def name() -> str:
+        return f"{parts.instance}.{next(numbers)}"
+
     def caller(principal: Principal | None, *, alone: bool) -> Caller:
         # A client without a session is counted as who it is, else as whoever shares this sidecar.
         if alone:
             return Caller(principal.key if principal is not None else parts.instance, principal=principal)
-        return Caller(f"{parts.instance}.{next(numbers)}", principal=principal)
+        return Caller(name(), principal=principal)
 
     def counted(count: int) -> None:
         emit(SessionsOpen(settings.server, count))
@@ -194,7 +197,7 @@ def _backend(parts: Parts, listen: Listen) -> Backend:
     if upstream is not None and listen.transport == "http" and not upstream.legacy:
         credentials = CREDENTIALS if upstream.forward_authorization else frozenset()
         return Relay(
-            remote(upstream, settings.max_message), table, tracked_session, emit, settings.server,
+            remote(upstream, settings.max_message), table, tracked_session, name, emit, settings.server,
             also=credentials.union(upstream.forward_headers), cookies=upstream.forward_authorization,
         )  # fmt: skip
     opener = links(settings)

@@ -45,6 +45,7 @@ def test_a_method_that_is_known_or_like_no_known_one_passes(method: str) -> None
         "tools/call\ufe0f", "tools\u034f/call", "/tools/call", "tools/call/", "tools//call", "//tools///call//",
         "tools\\call", "tools\\/call", "toolscall", "/ping", "ping/", "/Tools /Call/", "/notifications/cancelled",
         "resources//templates/list", "initialize/", "tools/call\u2028", "/ / tools/call",
+        "x" * 257, "x/" + "\u0301\u0323" * 200_000,
     ],
 )  # fmt: skip
 def test_a_method_that_looks_like_a_known_one_is_refused(method: str) -> None:
@@ -107,6 +108,7 @@ def test_a_tool_name_that_nobody_folds_is_not_odd(tool: str) -> None:
         " look", "look ", "look\n", "lo\tok", "look\x00", "look\x7f", "look\x85", "\u00a0look", "look\u3000",
         "lo\u200bok", "lo\u00adok", "look\u202e", "\ufefflook", "look\u2028", "ｌook", "\ufb01nd", "x²", "e\u0301",
         "\u212aey", "\U000e006cook", "look\ufe0f", "lo\u034fok", "lo\u115fok", "look\U000e0100", "lo\u180bok", " ",
+        "x" * 1025, "\u0301\u0323" * 200_000,
     ],
 )  # fmt: skip
 def test_a_tool_name_that_servers_may_fold_onto_another_is_odd(tool: str) -> None:

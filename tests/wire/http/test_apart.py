@@ -199,7 +199,9 @@ def test_what_a_call_took_is_given_back_once_and_only_where_it_surely_did_not_ru
         for headers in (("Mcp-Session-Id: made-up",), (f"Mcp-Session-Id: {agent.session}x",), ("Mcp-Session-Id: ",)):
             assert Agent(listener.url, *headers).post(call("session")).status == 404
         assert denied(agent.call("session")) is not None
-        assert denied(Agent(listener.url, "MCP-Protocol-Version: 2025-11-25").call("session")) is not None
+        # Without a session it is the sidecar's count, whoever asks.
+        alone = [Agent(listener.url, "MCP-Protocol-Version: 2025-11-25").call("session") for _ in range(2)]
+        assert [denied(answer) is None for answer in alone] == [True, False]
 
         upstream.stop()
         for _ in range(3):
@@ -236,6 +238,19 @@ def news(words: str) -> dict[str, Any]:
 def events_of(wire: Wire) -> list[dict[str, str]]:
     wire.begin()
     return list(iter(wire.event, {}))
+
+
+def test_a_limit_by_session_counts_each_session_of_a_remote_server_by_itself(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    limit = "tools: {t: {rules: [{rate_limit: {max: 2, window: day, scope: session}}]}}"
+    with running(tmp_path, "--upstream", upstream.url, policy=limit) as listener:
+        one, other = Agent.with_session(listener.url), Agent.with_session(listener.url)
+        alone = [Agent(listener.url) for _ in range(2)]
+        seen = [[denied(agent.call("t")) is None for _ in range(3)] for agent in (one, other)]
+        # Without a session they are counted together: an id that a client makes up opens no count.
+        together = [denied(agent.call("t")) is None for agent in alone * 2]
+    assert (seen, together) == ([[True, True, False]] * 2, [True, True, False, False])
 
 
 @pytest.mark.parametrize("kind", ["sessions", "no sessions"])
