@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import gc
-import logging
+import secrets
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
@@ -14,12 +14,12 @@ from typing import Any, Final, TypeAlias
 
 import uvloop
 
+from sidecar import defects
+from sidecar.events import Defect, Emit
 from sidecar.policy.bundle import Bundle
 from sidecar.serve import parts, stdio
 from sidecar.serve.links import links
 from sidecar.settings import Listen, Settings
-
-log = logging.getLogger("sidecar")
 
 Serve: TypeAlias = Callable[[parts.Parts, asyncio.Event], Coroutine[Any, Any, int]]
 """Serves until the end, or until it is asked to stop; the exit status."""
@@ -52,17 +52,17 @@ async def _run(settings: Settings, bundle: Bundle, opa: Path, stopped_by: list[i
     begin = _on_stdio(settings, bundle) if settings.listen is None else _listening(settings.listen, settings, bundle)
     async with AsyncExitStack() as stack:
         told = parts.told(settings, opa, stack)
+        _contain_defects(asyncio.get_running_loop(), settings.server, told.emit)
         ledger = await parts.ledger(settings, told.state_dir, stack)
         # Before the engine, so that both begin at once.
         serve = await begin(stack)
         built = await parts.parts(settings, bundle, opa, told, ledger, stack)
         asked_to_stop = _asked_to_stop()
-        failed = _stop_on_defect(asyncio.get_running_loop(), asked_to_stop)
         # What was made until now stays: looking through it again and again would hold up calls.
         gc.freeze()
         status = await serve(built, asked_to_stop)
         await built.gate.finish()
-        return 1 if failed() else status
+        return status
 
 
 def _on_stdio(settings: Settings, bundle: Bundle) -> Begin:
@@ -114,14 +114,13 @@ def _stop_while_starting(stopped_by: list[int]) -> None:
         loop.add_signal_handler(number, stop, number)
 
 
-def _stop_on_defect(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> Callable[[], bool]:
-    """Let a defect of ours end everything rather than leave a part out; the result tells whether one did."""
-    seen: list[str] = []
+def _contain_defects(loop: asyncio.AbstractEventLoop, server: str, emit: Emit) -> None:
+    """Have every defect of ours told and counted, whatever met it, and nothing ended but that."""
 
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        seen.append(context["message"])
-        log.critical("internal error, stopping: %s", context["message"], exc_info=context.get("exception"))
-        stop.set()
+        error, trace = context.get("exception"), context.get(defects.TRACE)
+        # A callback's name may hold what it was called with; where an error was raised is told anyway.
+        what = context["message"] if trace or error is None else "in a callback of the event loop"
+        emit(Defect(server, trace or secrets.token_hex(6), what, error))
 
     loop.set_exception_handler(handle)
-    return lambda: bool(seen)

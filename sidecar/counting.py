@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from sidecar import defects
 from sidecar.caller import Caller
 from sidecar.decision import Reserve
 from sidecar.errors import StoreUnavailable
@@ -55,6 +56,8 @@ class Counting:
             taken = self._ledger.claim_at_once(wanted)
         except StoreUnavailable as error:
             taken = [error] * len(wanted)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing was taken for certain
+            taken = [_broken(error)] * len(wanted)
         for place, reservations in enumerate(wanted):
             if taken is None:
                 self.work.start(self._wait(place, reservations, done))
@@ -82,6 +85,9 @@ class Counting:
         except StoreUnavailable as error:
             waits = False
             self._lost(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, who waits for the answer has to get it
+            waits = False
+            self._lost(_broken(error))
         if waits:
             self.work.start(self._give_back(entries, done))
         else:
@@ -95,6 +101,8 @@ class Counting:
             taken = await self._ledger.claim(reservations)
         except StoreUnavailable as error:
             taken = error
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing was taken for certain
+            taken = _broken(error)
         done(place, taken)
 
     async def _give_back(self, entries: tuple[Entry, ...], done: Callable[[], None]) -> None:
@@ -108,9 +116,16 @@ class Counting:
             await self._ledger.give_back(entries)
         except StoreUnavailable as error:
             self._lost(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, who waits for the answer has to get it
+            self._lost(_broken(error))
 
     def _lost(self, error: StoreUnavailable) -> None:
         self._emit(StoreFailed(self._server, f"a reservation could not be given back: {error}"))
 
     def _key(self, counter: str) -> str:
         return self._names + counter
+
+
+def _broken(error: Exception) -> StoreUnavailable:
+    """A defect of ours with the store: for those whose calls it keeps from being counted it cannot be used."""
+    return StoreUnavailable(defects.text(defects.tell("the store of counters is not used", error)))

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sidecar import jsonrpc, protocol, tasks
+from sidecar import defects, jsonrpc, protocol, tasks
 from sidecar.caller import Caller
 from sidecar.counting import Counting
 from sidecar.decision import (
@@ -115,7 +115,11 @@ class Gate:
         if len(self._answers) >= PORTION:
             self.conclude()
         trial = Trial(call, caller, next(self._ids), self._engine.bundle, deliver, time.perf_counter())
-        self._begin(trial)
+        try:
+            self._begin(trial)
+        except Exception:
+            trial.drop()  # whatever it did before it failed
+            raise
         return trial
 
     def permits(self, method: str, caller: Caller) -> bool:
@@ -162,18 +166,42 @@ class Gate:
         """
         if not self._is_due:
             return
-        confirmed = self._engine.confirm()
-        self._work_off(confirmed)
-        claims, self._claims = self._claims, []
-        for trial, answer, taken in claims:
-            self._claimed(trial, answer, taken, confirmed)
-        self._emit(Judged())
+        try:
+            confirmed = self._engine.confirm()
+            self._work_off(confirmed)
+            claims, self._claims = self._claims, []
+            for trial, answer, taken in claims:
+                try:
+                    self._claimed(trial, answer, taken, confirmed)
+                except Exception as error:  # noqa: BLE001 - it refuses this call, whatever it is
+                    self._break(trial, error)
+            self._emit(Judged())
+        except Exception as error:  # noqa: BLE001 - nothing of this was told for certain, so nothing passes
+            self._break_all(error)
         verdicts, self._verdicts, self._is_due = self._verdicts, [], False
         for trial, verdict in verdicts:
-            if not trial.dropped:
-                trial.deliver(verdict)
-            elif isinstance(verdict, Forward):
-                self._counting.give_back(verdict.entries)
+            try:
+                if not trial.dropped:
+                    trial.deliver(verdict)
+                elif isinstance(verdict, Forward):
+                    self._counting.give_back(verdict.entries)
+            except Exception as error:  # noqa: BLE001 - others have their verdicts after this one
+                defects.tell("a verdict is not delivered", error)
+
+    def _break(self, trial: Trial, error: Exception) -> None:
+        """A defect of ours in judging one call: it is refused. What it took stays taken."""
+        text = defects.text(defects.tell("a call is refused", error))
+        self._verdicts.append((trial, Reply(jsonrpc.error(trial.call.id, jsonrpc.INTERNAL_ERROR, text))))
+        self._will_conclude()
+
+    def _break_all(self, error: Exception) -> None:
+        """A defect of ours in what calls share: all that are here are refused."""
+        trials = (
+            [one[0] for one in self._answers] + [one[0] for one in self._claims] + [one[0] for one in self._verdicts]
+        )
+        self._answers, self._claims, self._verdicts = [], [], []
+        for trial in trials:
+            self._break(trial, error)
 
     async def finish(self) -> None:
         """Wait until everything that is under way is done, for `FINISH` at most: each part has a bound of its own."""
@@ -189,6 +217,14 @@ class Gate:
     async def _filter(
         self, tools: Sequence[str], caller: Caller, deliver: Callable[[frozenset[str] | None], None]
     ) -> None:  # fmt: skip
+        try:
+            hidden = await self._hidden(tools, caller)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody can tell what may be seen
+            defects.tell("a list of tools is refused", error)
+            hidden = None
+        deliver(hidden)
+
+    async def _hidden(self, tools: Sequence[str], caller: Caller) -> frozenset[str] | None:
         body = question_about_list(self._server, tools, principal=caller.document, workload=self._workload)
         for _ in range(MAX_ATTEMPTS):
             try:
@@ -197,9 +233,8 @@ class Gate:
                 continue
             except EngineUnavailable:
                 break
-            deliver(frozenset(answer.hidden))
-            return
-        deliver(None)
+            return frozenset(answer.hidden)
+        return None
 
     # The steps of a judgement: begin, look up what is counted, ask; then, together with others, claim and conclude.
 
@@ -240,6 +275,12 @@ class Gate:
 
     async def _look_up(self, trial: Trial, asking: _Asking, arguments: dict[str, Any]) -> None:
         """Ask with the totals of the counters that a rule reads; an answer to that does not last."""
+        try:
+            await self._ask_with_totals(trial, asking, arguments)
+        except Exception as error:  # noqa: BLE001 - it refuses this call, whatever it is
+            self._break(trial, error)
+
+    async def _ask_with_totals(self, trial: Trial, asking: _Asking, arguments: dict[str, Any]) -> None:
         reads = asking.counters
         try:
             totals = await self._counting.totals(reads, trial.caller)
@@ -260,12 +301,15 @@ class Gate:
         def found(finding: Finding) -> None:
             self._asked -= 1
             trial.engine_seconds = time.perf_counter() - asked
-            if isinstance(finding, Answer):
-                self._answered(trial, finding)
-            elif isinstance(finding, Superseded):
-                self._begin_again(trial)
-            else:
-                self._refuse(trial, None, no_engine(finding))
+            try:
+                if isinstance(finding, Answer):
+                    self._answered(trial, finding)
+                elif isinstance(finding, Superseded):
+                    self._begin_again(trial)
+                else:
+                    self._refuse(trial, None, no_engine(finding))
+            except Exception as error:  # noqa: BLE001 - it refuses this call, whatever it is, and not who asks the same
+                self._break(trial, error)
             if not self._asked:
                 self._all_answered.set()
 
@@ -294,19 +338,22 @@ class Gate:
         answers, self._answers = self._answers, []
         for trial, answer in answers:
             decision = answer.decision
-            if trial.dropped:
-                self._refuse(trial, answer, CANCELLED)
-            elif answer.remembered and not confirmed:
-                self._begin_again(trial)  # the engine was lost since
-            elif decision.action != "allow":
-                self._refuse(trial, answer, Refusal(decision.kind, decision.rule, _reason(decision)))
-            elif not decision.reserve:
-                self._allow(trial, answer, _NOTHING)
-            elif (wants := self._counting.wanted(decision.reserve, trial.caller, trial.bundle)) is None:
-                self._refuse(trial, answer, NO_CALLER)
-            else:
-                counted.append((trial, answer))
-                wanted.append(wants)
+            try:
+                if trial.dropped:
+                    self._refuse(trial, answer, CANCELLED)
+                elif answer.remembered and not confirmed:
+                    self._begin_again(trial)  # the engine was lost since
+                elif decision.action != "allow":
+                    self._refuse(trial, answer, Refusal(decision.kind, decision.rule, _reason(decision)))
+                elif not decision.reserve:
+                    self._allow(trial, answer, _NOTHING)
+                elif (wants := self._counting.wanted(decision.reserve, trial.caller, trial.bundle)) is None:
+                    self._refuse(trial, answer, NO_CALLER)
+                else:
+                    counted.append((trial, answer))
+                    wanted.append(wants)
+            except Exception as error:  # noqa: BLE001 - it refuses this call, whatever it is
+                self._break(trial, error)
         if wanted:
             self._counting.claim(wanted, lambda place, taken: self._took(*counted[place], taken))
 

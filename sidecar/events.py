@@ -155,8 +155,18 @@ class SessionsOpen(msgspec.Struct, frozen=True, gc=False):
     count: int
 
 
+class Defect(msgspec.Struct, frozen=True, gc=False):
+    """We did something wrong, and it ended one message or connection: `what` failed; the log knows it by `trace`."""
+
+    server: str
+    trace: str
+    what: str
+    error: BaseException | None
+
+
 Event: TypeAlias = (
     SessionsOpen
+    | Defect
     | Decided
     | Judged
     | Refused

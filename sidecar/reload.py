@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from sidecar import files, load, losses
+from sidecar import defects, files, load, losses
 from sidecar.engine import binary
 from sidecar.engine.fed import FedEngine
 from sidecar.errors import PolicyError, SidecarError, StartError
@@ -98,6 +98,9 @@ class Reloader:
                     said = str(error)
                     self._refused(said)
                 again_at, pause = eye.now() + pause, min(2 * pause, AGAIN[1])
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with us, the old policy stays in force
+                eye.settling.tried()
+                self._refused(defects.text(defects.tell("a policy is refused", error)))
 
     async def _reload(self, eye: _Eye) -> None:
         """Bring what was found into force, unless it changes meanwhile. Raises what stands in the way."""

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from sidecar import jsonrpc, protocol
+from sidecar import defects, jsonrpc, protocol
 from sidecar.batch import Joint, Parted
 from sidecar.caller import Caller
 from sidecar.enforce import Gate
@@ -115,11 +115,17 @@ class Session:
                 self._from_client(message, route, look)
         except InvalidMessage as problem:
             self.refuse(problem, route)
+        except Exception as error:  # noqa: BLE001 - it is told, and the message goes no further, whatever it is
+            head, tail = (line.head, line.tail) if isinstance(line, TooLong) else (line, line)
+            self._answer_refused(jsonrpc.unreadable(INTERNAL_ERROR, _told(error), head, tail), route)
 
     def refuse(self, problem: InvalidMessage, route: Route | None = None) -> None:
         """Answer a message of the client that cannot be taken."""
         route = route or self._route
         self._emit(Refused(self._gate.next_id(), self._server, self.caller, problem.code, str(problem)))
+        self._answer_refused(problem, route)
+
+    def _answer_refused(self, problem: InvalidMessage, route: Route) -> None:
         if not _is_answer(problem, self._asked_of_client):
             # Where nobody can tell what it was, an error must not end a call that runs.
             is_doubtful = problem.is_answer is None and problem.id is not None and self._requests.is_taken(problem.id)
@@ -166,6 +172,8 @@ class Session:
                 self._from_client(one, way, look)
             except InvalidMessage as problem:
                 self.refuse(problem, way)
+            except Exception as error:  # noqa: BLE001 - it ends this one, whatever it is, and not the others
+                self._answer_refused(_unreadable(one, _told(error)), way)
 
     def _request(self, request: Request, route: Route) -> None:
         protocol.check_method(request)
@@ -182,8 +190,12 @@ class Session:
             return
         self._gate.conclude()  # calls that came before this go before it
         self._requests.open(request.id, pending_of(request, route))
-        self._emit(Passed(self._server, request.method))
-        route.to_server(request.raw)
+        try:
+            self._emit(Passed(self._server, request.method))
+            route.to_server(request.raw)
+        except Exception:
+            self._requests.close(request.id)
+            raise
 
     def _admit(self, id_: Id, client: str | None) -> None:
         """Let a request in, of a client that calls itself so, unless it is one too many. Raises `InvalidMessage`."""
@@ -199,17 +211,20 @@ class Session:
 
         def deliver(verdict: Verdict) -> None:
             pending.trial = None  # or the two would hold each other
-            if isinstance(verdict, Forward):
-                pending.forward = verdict
-                route.to_server(call.raw)
-            else:
-                self._requests.close(call.id)
-                route.to_client(verdict.message)
+            try:
+                if isinstance(verdict, Forward):
+                    pending.forward = verdict
+                    route.to_server(call.raw)
+                else:
+                    self._requests.close(call.id)
+                    route.to_client(verdict.message)
+            except Exception as error:  # noqa: BLE001 - it ends this call, whatever it is, and not those after it
+                self.no_answer(call.id, _told(error), Outcome.UNKNOWN)
 
         self._requests.open(call.id, pending)
         try:
             pending.trial = self._gate.judge(call, self.caller, deliver)
-        except InvalidMessage:
+        except Exception:
             self._requests.close(call.id)
             raise
 
@@ -289,6 +304,10 @@ class Session:
                 self._from_server(message, deliver, among, replayed)
         except InvalidMessage as problem:
             self._unreadable(problem, deliver, among)
+        except Exception as error:  # noqa: BLE001 - it ends this message, whatever it is
+            defects.tell("a message of the server is dropped", error)
+            if deliver is not None:
+                deliver(None)
 
     def _server_batch(self, batch: Batch, deliver: Deliver | None, among: Among, replayed: bool) -> None:
         if self.revision not in protocol.WITH_BATCHES:
@@ -348,6 +367,13 @@ class Session:
             if len(self._answered) > MAX_ANSWERED:
                 self._answered.popitem(last=False)
         to_client = deliver or pending.route.to_client
+        try:
+            self._answer(pending, response, to_client)
+        except Exception as error:  # noqa: BLE001 - the client must not wait for ever, whatever it is
+            to_client(jsonrpc.error(response.id, INTERNAL_ERROR, _told(error)))
+
+    def _answer(self, pending: Pending, response: Response, to_client: Send) -> None:
+        """The answer to a request that waits for it: settle that, and pass it on."""
         if type(pending) is Call:
             assert pending.forward is not None  # or it would be here
             self._gate.settle(pending.forward, protocol.outcome(response), lambda: self._show(response, to_client))
@@ -500,6 +526,19 @@ def _is_answer(problem: InvalidMessage, waiting: Inflight[Any]) -> bool:
     if problem.is_answer is not None:
         return problem.is_answer
     return problem.id is not None and waiting.get(problem.id) is not None
+
+
+def _told(error: Exception) -> str:
+    """What the client hears of a defect of ours, once that is told."""
+    return defects.text(defects.tell("one message is refused", error))
+
+
+def _unreadable(one: Message | InvalidMessage, text: str) -> InvalidMessage:
+    """The refusal of a message because of us."""
+    if isinstance(one, InvalidMessage):
+        return one
+    id_ = None if isinstance(one, Notification) else one.id
+    return InvalidMessage(INTERNAL_ERROR, text, id_, is_answer=isinstance(one, Response))
 
 
 def _filtered(response: Response, hidden: frozenset[str] | None) -> bytes:

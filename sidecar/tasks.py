@@ -9,8 +9,12 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
+from sidecar import defects
+
 LEAVE: Final = 1.0
 """Seconds that our end waits for a thread whose result nobody wants any more, so that it can tidy up."""
+PAUSE: Final = 1.0
+"""Seconds before what has to last begins again."""
 
 Result = TypeVar("Result")
 
@@ -50,6 +54,11 @@ async def in_thread(work: Callable[[], Result]) -> Result:
         raise
 
 
+def lasting(work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+    """Run as a task what serves everybody: where a defect ends it that is told, and it begins again after a while."""
+    return start(_again_and_again(work))
+
+
 class Group:
     """Work in the background that somebody waits for in the end."""
 
@@ -69,6 +78,17 @@ class Group:
         """Wait for what is under way now."""
         if self._tasks:
             await asyncio.wait(self._tasks)
+
+
+async def _again_and_again(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    while True:
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 - it is told, whatever it is
+            defects.tell("a part that serves everybody ended, and begins again", error)
+            await asyncio.sleep(PAUSE)
+        else:
+            return
 
 
 def _ended(task: asyncio.Task[None]) -> None:

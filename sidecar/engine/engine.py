@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from sidecar import defects
 from sidecar.decision import (
     CANARY_ALLOWED,
     CANARY_DENIED,
@@ -122,6 +123,8 @@ class Engine:
             return error
         except Superseded as superseded:
             return superseded
+        except Exception as error:  # noqa: BLE001 - whatever it is, there is no answer that could be used
+            return EngineUnavailable("reply", defects.text(defects.tell("an answer of the engine is not used", error)))
         if lasting and self._memory is not None and self.ready and self._next is None and bundle is self.bundle:
             self._memory.keep(body, answer)
         return answer

@@ -43,7 +43,7 @@ async def local_engine(
         heart = None
         try:
             await _start(opa, process, engine)
-            heart = tasks.start(engine.beat())
+            heart = tasks.lasting(engine.beat)
             yield FedEngine(engine, service)
         finally:
             if heart is not None:

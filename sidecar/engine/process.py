@@ -57,7 +57,7 @@ class OpaProcess:
     async def start(self, ended: Callable[[str], None]) -> None:
         """Start it and keep it running; `ended` is told how whenever it ends. Raises OSError when it cannot start."""
         self._process = await self._start()
-        self._watch = tasks.start(self._keep_running(self._process, ended))
+        self._watch = tasks.lasting(lambda: self._keep_running(ended))
 
     async def stop(self) -> None:
         """End it and do not start it again."""
@@ -79,8 +79,9 @@ class OpaProcess:
         )  # fmt: skip
         return process
 
-    async def _keep_running(self, process: _Process, ended: Callable[[str], None]) -> None:
-        loop = asyncio.get_running_loop()
+    async def _keep_running(self, ended: Callable[[str], None]) -> None:
+        loop, process = asyncio.get_running_loop(), self._process
+        assert process is not None  # it was started before it is watched
         pause = FIRST_PAUSE
         while True:
             started = loop.time()

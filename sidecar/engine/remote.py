@@ -54,7 +54,7 @@ async def remote_engine(
             async with asyncio.timeout(PATIENCE):
                 await engine.until_ready()
         engine.complain()
-        heart = tasks.start(engine.beat())
+        heart = tasks.lasting(engine.beat)
         yield FedEngine(engine, service)
     finally:
         if heart is not None:

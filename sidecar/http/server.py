@@ -7,11 +7,12 @@ import itertools
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import Enum
-from functools import partial
-from typing import Any, Final, TypeAlias, cast
+from functools import partial, wraps
+from typing import Any, Concatenate, Final, ParamSpec, TypeAlias, cast
 
 from httptools import HttpRequestParser
 
+from sidecar import defects
 from sidecar.framing import TooLong
 from sidecar.http.body import Body
 from sidecar.http.deadline import Deadline
@@ -60,8 +61,8 @@ def everyone(method: str, target: str, headers: Headers) -> None:
 
 
 def report(exchange: Exchange, error: Exception) -> None:
-    """Tells the event loop of a defect."""
-    asyncio.get_running_loop().call_exception_handler({"message": "a request failed", "exception": error})
+    """Tells of a defect."""
+    defects.tell("one request is refused", error)
 
 
 class HttpServer:
@@ -208,6 +209,24 @@ class _Phase(Enum):
     ENDED = "nothing is read any more"
 
 
+_Given = ParamSpec("_Given")
+
+
+def _contained(
+    step: Callable[Concatenate[_Connection, _Given], None],
+) -> Callable[Concatenate[_Connection, _Given], None]:
+    """What the event loop calls: a defect in it ends this connection and no other."""
+
+    @wraps(step)
+    def contained(connection: _Connection, /, *given: _Given.args, **named: _Given.kwargs) -> None:
+        try:
+            step(connection, *given, **named)
+        except Exception as error:  # noqa: BLE001 - it is told, whatever it is
+            connection.broke(error)
+
+    return contained
+
+
 class _Connection(asyncio.Protocol):
     """One client: its requests one after another, each read whole before it is answered."""
 
@@ -224,6 +243,7 @@ class _Connection(asyncio.Protocol):
         self._reader = MessageReader(HttpRequestParser, server.limits.head, server.limits.fields)
         self._known: Remembered[RequestHead] = Remembered()
         self._deadline = Deadline(loop, self._too_late)
+        self._peer = ""
         self._phase = _Phase.HEAD
         self._begun = False
         """Some of the head has come."""
@@ -236,33 +256,46 @@ class _Connection(asyncio.Protocol):
 
     # What asyncio calls.
 
+    @_contained
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclasses
+        peer = transport.get_extra_info("peername")
+        if peer is None:
+            # It was reset before anybody looked at it: nobody is there.
+            self._phase = _Phase.ENDED
+            self._transport.abort()
+            return
+        self._peer = str(peer[0])
         if not self._server.opened(self):
             self.write(*answer_bytes(text(503, "there are too many connections"), closes=True, head_only=False))
             self._end()
             return
         self._deadline.set(self._limits.idle_seconds)
 
+    @_contained
     def data_received(self, data: bytes) -> None:
         if self._phase is _Phase.HEAD or self._phase is _Phase.BODY or self._phase is _Phase.ANSWER:
             self._reader.feed(data)
             self._advance()
 
+    @_contained
     def eof_received(self) -> None:
         # Whoever sends no more is taken for gone: that is how clients leave, and there is no other sign of it.
         self._left()
         self._watch_writing()
 
+    @_contained
     def connection_lost(self, error: Exception | None) -> None:
         self._left()
         self._deadline.stop()
         self._server.closed(self)
 
+    @_contained
     def pause_writing(self) -> None:
         self.full = True
         self._watch_writing()
 
+    @_contained
     def resume_writing(self) -> None:
         self.full = False
         self._wake()
@@ -275,6 +308,7 @@ class _Connection(asyncio.Protocol):
 
     # Reading.
 
+    @_contained
     def _advance(self) -> None:
         """Read on, as far as there is something to read and nothing is being answered."""
         try:
@@ -319,14 +353,10 @@ class _Connection(asyncio.Protocol):
         return True
 
     def _asked(self, head: RequestHead) -> Response | None:
-        admitted = False
         try:
-            refusal = self._server.admit(head.method, head.target, head.headers)
-            admitted = True
-        finally:
-            if not admitted:
-                self._refuse(text(500, "something went wrong here"))
-        return refusal
+            return self._server.admit(head.method, head.target, head.headers)
+        except Exception as error:  # noqa: BLE001 - who cannot be admitted is refused, whatever it is
+            raise BadMessage(500, defects.text(defects.tell("one request is refused", error))) from None
 
     def _turn_away(self, refusal: Response) -> None:
         if self._length != 0:
@@ -444,6 +474,11 @@ class _Connection(asyncio.Protocol):
         self._left()
         self._transport.abort()
 
+    def broke(self, error: Exception) -> None:
+        """A defect of ours: this connection ends, and nothing else."""
+        defects.tell("one connection is ended", error)
+        self._transport.abort()
+
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
@@ -487,6 +522,7 @@ class _Connection(asyncio.Protocol):
         self._taken = self._written - self._transport.get_write_buffer_size()
         self._deadline.set(self._limits.write_seconds)
 
+    @_contained
     def _too_late(self) -> None:
         if self._phase is _Phase.REFUSED:
             self.abort()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import time
+import traceback
 from collections.abc import Callable
 from typing import Final
 
 from sidecar.events import (
     Decided,
+    Defect,
     Dropped,
     EngineFailed,
     EngineReady,
@@ -26,17 +28,36 @@ log = logging.getLogger("sidecar")
 
 
 PERIOD: Final = 60.0
-"""Seconds in which no more than `MOST` dropped messages are said one by one; all are counted as a metric."""
+"""Seconds in which so many dropped messages and defects are said one by one; all are counted as a metric."""
 MOST: Final = 50
+MOST_DEFECTS: Final = 10
+
+
+class _Sparing:
+    """Counts what happens in each period: whoever causes it must not fill a disk with it."""
+
+    def __init__(self, most: int, clock: Callable[[], float]) -> None:
+        self.most = most
+        self._clock = clock
+        self._period = clock()
+        self._count = 0
+
+    def count(self) -> tuple[int, int]:
+        """The number of what happens now in its period, and how many of the last one were not said."""
+        now, unsaid = self._clock(), 0
+        if now - self._period >= PERIOD:
+            unsaid = max(0, self._count - self.most)
+            self._period, self._count = now, 0
+        self._count += 1
+        return self._count, unsaid
 
 
 class Log:
     """Says what happened; a state that lasts is said when it begins and when it ends. `clock` gives seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._period = clock()
-        self._dropped = 0
+        self._dropped = _Sparing(MOST, clock)
+        self._defects = _Sparing(MOST_DEFECTS, clock)
         self._engine_failing = False
         self._said: set[str] = set()
         self._policy_tools: frozenset[str] = frozenset()
@@ -44,7 +65,7 @@ class Log:
         self.hears: Hearing = {
             Decided: self._decided, Refused: self._refused, Dropped: self._dropped_one, StoreFailed: self._store_failed,
             EngineFailed: self._engine_failed, EngineReady: self._engine_ready, Reloaded: self._reloaded,
-            Listed: self._listed, MethodDenied: self._method_denied,
+            Listed: self._listed, MethodDenied: self._method_denied, Defect: self._defect,
         }  # fmt: skip
 
     def _decided(self, event: Decided) -> None:
@@ -96,21 +117,33 @@ class Log:
         self._compared = missing
 
     def _dropped_one(self, event: Dropped) -> None:
-        """Whoever sends what must be dropped must not fill a disk with it."""
-        now = self._clock()
-        if now - self._period >= PERIOD:
-            if self._dropped > MOST:
-                log.warning("%d more messages were dropped", self._dropped - MOST)
-            self._period, self._dropped = now, 0
-        self._dropped += 1
-        if self._dropped <= MOST:
+        number, unsaid = self._dropped.count()
+        if unsaid:
+            log.warning("%d more messages were dropped", unsaid)
+        if number <= MOST:
             log.warning("dropped a message of the %s: %s", event.sender, event.reason)
-        elif self._dropped == MOST + 1:
+        elif number == MOST + 1:
             log.warning("more messages are dropped; mcp_policy_dropped_messages_total counts them")
+
+    def _defect(self, event: Defect) -> None:
+        number, unsaid = self._defects.count()
+        if unsaid:
+            log.critical("%d more internal errors", unsaid)
+        if number <= MOST_DEFECTS:
+            log.critical("internal error, %s [%s]%s", event.what, event.trace, _place(event.error))
+        elif number == MOST_DEFECTS + 1:
+            log.critical("more internal errors; mcp_policy_internal_errors_total counts them")
 
     def _is_news(self, kind: str) -> bool:
         """True for what an operator has to mend, whatever was said before: waiting does not help."""
         return kind in ("version", "no_policy") and kind not in self._said
+
+
+def _place(error: BaseException | None) -> str:
+    """Where in the program an error was raised, and its kind. Not its text: that may hold what a caller sent."""
+    if error is None:
+        return ""
+    return f": {type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}".rstrip()
 
 
 class JsonFormatter(logging.Formatter):

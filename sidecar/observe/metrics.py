@@ -13,6 +13,7 @@ from sidecar import __version__
 from sidecar.events import (
     ENGINE_ERRORS,
     Decided,
+    Defect,
     Dropped,
     EngineFailed,
     EngineReady,
@@ -98,6 +99,7 @@ class Metrics:
         )
         self._dropped = counter("dropped_messages_total", "Messages that went nowhere.", "sender")
         self._store_errors = counter("store_errors_total", "Failures of the store of counters.")
+        self._defects = counter("internal_errors_total", "Defects of ours, each of which ended one message at most.")
         self._reloads = counter("reloads_total", "Changes of the policy files.", "result")
         self._sessions = gauge("sessions", "Sessions that are open.")
         self._sessions.labels(server).set(1)
@@ -113,19 +115,24 @@ class Metrics:
             for value in values:
                 self._child(metric, value)
         self._child(self._store_errors)
+        self._child(self._defects)
         self._revision = ""
         self.hears: Hearing = {
             Decided: self._decided, Passed: self._passed, Settled: self._settled, Refused: self._refused,
             MethodDenied: self._method_denied,
             EngineFailed: self._engine_failed, Dropped: self._dropped_one, StoreFailed: self._store_failed,
             Reloaded: self._reloaded, Listed: self._listed, EngineReady: self._activate,
-            SessionsOpen: self._sessions_open,
+            SessionsOpen: self._sessions_open, Defect: self._defect,
         }  # fmt: skip
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """All metrics in the format that an Accept header asks for, and its content type."""
         encode: Callable[[CollectorRegistry], bytes]
-        encode, content_type = choose_encoder(accept)
+        try:
+            encode, content_type = choose_encoder(accept)
+        except (TypeError, ValueError):
+            # The library compares versions that are no numbers.
+            encode, content_type = choose_encoder("")
         return encode(self.registry), content_type
 
     def _decided(self, event: Decided) -> None:
@@ -199,6 +206,9 @@ class Metrics:
 
     def _store_failed(self, _: StoreFailed) -> None:
         self._child(self._store_errors).inc()
+
+    def _defect(self, _: Defect) -> None:
+        self._child(self._defects).inc()
 
     def _reloaded(self, event: Reloaded) -> None:
         self._child(self._reloads, "accepted" if event.accepted else "refused").inc()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, Protocol
 
-from sidecar import tasks
+from sidecar import defects, tasks
 from sidecar.admit.caller import Authenticator, authenticator
 from sidecar.admit.fetch import MAX_BYTES
 from sidecar.admit.hosts import Hosts
@@ -38,8 +37,6 @@ from sidecar.serve.links import links, remote
 from sidecar.serve.parts import Parts, state
 from sidecar.session import Session
 from sidecar.settings import Jwt, Listen
-
-log = logging.getLogger("sidecar")
 
 ENDPOINT: Final = "/mcp"
 METHODS: Final = {ENDPOINT: ("POST", "GET", "DELETE")}
@@ -92,7 +89,7 @@ class Front:
         if isinstance(error, Repeated):
             exchange.send(error_response(400, f"the header {error.name} stands twice"))
             return
-        log.critical("internal error, one request is refused", exc_info=error)
+        defects.tell("one request is refused", error)
         if not exchange.gone:
             exchange.abort()
 
@@ -134,7 +131,7 @@ async def serve(parts: Parts, who: Authenticator, asked_to_stop: asyncio.Event) 
         state.info("listening on http://%s:%d%s", host, server.port, path)
         state.info("ready")
         watching = parts.watch(lambda bundle: check_scopes(bundle, who), backend.tools_changed)
-        sweeping = tasks.start(_sweep(backend))
+        sweeping = tasks.lasting(partial(_sweep, backend))
         await asked_to_stop.wait()
         sweeping.cancel()
         if watching is not None:

@@ -61,7 +61,7 @@ class Parts:
                 _say_mode(settings, new)
 
         reloader = Reloader(settings.policies, self.opa, settings.server, self.local, self.emit, check, changed)
-        return tasks.start(reloader.watch()) if settings.watch else None
+        return tasks.lasting(reloader.watch) if settings.watch else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,8 @@ tools:
 """
 
 
-def running(folder: Path, *options: str, policy: str = POLICY, transport: str = "http", stub: tuple[str, ...] = ()
-            ) -> Listener:  # fmt: skip
+def running(folder: Path, *options: str, policy: str = POLICY, transport: str = "http", stub: tuple[str, ...] = (),
+            env: dict[str, str] | None = None) -> Listener:  # fmt: skip
     """A sidecar that listens: in front of `--upstream`, or else of the stub, which keeps the calls it got."""
     command: list[str] = []
     if "--upstream" not in options:
@@ -38,7 +38,7 @@ def running(folder: Path, *options: str, policy: str = POLICY, transport: str = 
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "received.jsonl").touch()
     where = ("--transport", transport, "--port", "0")
-    return Listener(sidecar(folder, policy, *where, *options, *command), folder, says="ready\n")
+    return Listener(sidecar(folder, policy, *where, *options, *command), folder, env, says="ready\n")
 
 
 def resuming(agent: Agent, upstream: Upstream, id_: str = "e1") -> str:
