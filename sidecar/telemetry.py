@@ -1,13 +1,35 @@
-"""The telemetry endpoint: `/metrics`, `/healthz`, `/readyz` and nothing else. It holds nothing secret."""
+"""The telemetry endpoint: `/metrics`, `/healthz`, `/readyz` and nothing else. It holds nothing secret.
+
+Probes decide whether we live, so whoever else comes leaves room for them: metrics are made for one after the other, few
+wait for them, and a connection that is not being answered ends when another one needs its place.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Final
 
-from sidecar.http.endpoint import Answer
+from sidecar.admit.hosts import Hosts
+from sidecar.http.endpoint import Answer, serve_gets
 from sidecar.http.exchange import text
-from sidecar.http.values import Request, Response
+from sidecar.http.server import HttpServer
+from sidecar.http.values import Headers, Request, Response
+
+MAX_SCRAPES: Final = 8
+"""Requests for metrics at once; more are told to come back."""
+
+
+async def serve(host: str, port: int, answer: Answer, allow_hosts: Iterable[str] = ()) -> HttpServer:
+    """Listen, for whoever calls us by an address, by localhost, or by one of `allow_hosts`. Raises OSError."""
+    # The port does not matter: who comes by an address need not be told by it.
+    hosts = Hosts(host, port, allow_hosts, addresses=True)
+
+    def admit(method: str, target: str, headers: Headers) -> Response | None:
+        refusal = hosts.check(headers.get("host"), headers.get("origin"))
+        return text(refusal.status, refusal.text) if refusal is not None else None
+
+    return await serve_gets(host, port, answer, admit=admit)
 
 
 def telemetry(exposition: Callable[[str], tuple[bytes, str]], not_ready: Callable[[], str | None]) -> Answer:
@@ -17,12 +39,26 @@ def telemetry(exposition: Callable[[str], tuple[bytes, str]], not_ready: Callabl
     `not_ready` says why the sidecar cannot serve, or None when it can.
     """
 
+    turn = asyncio.Lock()
+    scrapes = 0
+
+    async def scrape(accept: str) -> Response:
+        nonlocal scrapes
+        if scrapes >= MAX_SCRAPES:
+            return text(503, "others ask for metrics: come back later")
+        scrapes += 1
+        try:
+            async with turn:
+                # In a thread, so that a scrape holds up no call.
+                body, content_type = await asyncio.to_thread(exposition, accept)
+        finally:
+            scrapes -= 1
+        return Response(200, (("content-type", content_type),), body)
+
     async def answer(request: Request) -> Response:
         match request.path:
             case "/metrics":
-                # In a thread, so that a scrape holds up no call.
-                body, content_type = await asyncio.to_thread(exposition, ", ".join(request.headers.all("accept")))
-                return Response(200, (("content-type", content_type),), body)
+                return await scrape(", ".join(request.headers.all("accept")))
             case "/healthz":
                 return text(200, "ok")
             case "/readyz":

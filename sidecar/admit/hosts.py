@@ -55,13 +55,18 @@ class _Origin:
 class Hosts:
     """What a listener on `bind` and `port` admits; `port` is the one that was bound in the end, never 0.
 
+    With `addresses` it may be called by any IP address, and by localhost, whatever the port: the name of a page is
+    neither, and probes come by address.
+
     Raises `UsageError` for a value of `--allow-host` or `--allow-origin` that could never match.
     """
 
     def __init__(
-        self, bind: str, port: int, allow_hosts: Iterable[str] = (), allow_origins: Iterable[str] = ()
-    ) -> None:
+        self, bind: str, port: int, allow_hosts: Iterable[str] = (), allow_origins: Iterable[str] = (), *,
+        addresses: bool = False,
+    ) -> None:  # fmt: skip
         self._port = port
+        self._addresses = addresses
         self._bound = _bound_name(bind)
         allowed = [_allowed_host(value) for value in allow_hosts]
         self._any_port = frozenset(place.name for place in allowed if place.port is None)
@@ -87,6 +92,8 @@ class Hosts:
             return False
         if place.name in self._any_port or (place.is_loopback and place.port in (None, self._port)):
             return True
+        if self._addresses and (place.is_loopback or _is_address(place.name)):
+            return True
         # A client leaves out the port that its scheme implies, and TLS may end in front of us.
         ports = _DEFAULT_PORTS.values() if place.port is None else (place.port,)
         if place.name == self._bound and self._port in ports:
@@ -110,6 +117,15 @@ def is_loopback(name: str) -> bool:
         return IPv4Address(name).is_loopback
     except AddressValueError:
         return False
+
+
+def _is_address(name: str) -> bool:
+    """True for an IP address in the spelling of `_Place`."""
+    try:
+        IPv6Address(name) if ":" in name else IPv4Address(name)
+    except AddressValueError:
+        return False
+    return True
 
 
 def _read(found: re.Match[str] | None) -> _Place | None:

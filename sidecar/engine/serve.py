@@ -15,7 +15,7 @@ from sidecar.engine.sign import SigningKey, signed
 from sidecar.http.endpoint import serve_gets
 from sidecar.http.exchange import text
 from sidecar.http.server import HttpServer
-from sidecar.http.values import Request, Response
+from sidecar.http.values import Headers, Request, Response
 from sidecar.policy.bundle import Bundle, archive
 
 RESOURCE: Final = "/bundles/intercept.tar.gz"
@@ -39,7 +39,7 @@ class BundleService:
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
         """Listen on a loopback port, a free one unless it is named, and return it. Raises OSError."""
-        self._server = await serve_gets(host, port, self._answer)
+        self._server = await serve_gets(host, port, self._answer, admit=self._admit)
         return self._server.port
 
     def publish(self, bundle: Bundle) -> None:
@@ -54,9 +54,12 @@ class BundleService:
             # Without waiting: OPA always has a long poll open.
             await self._server.close(0)
 
+    def _admit(self, method: str, target: str, headers: Headers) -> Response | None:
+        # By the head alone, so that nobody else can hold what OPA needs.
+        shown = (headers.get("authorization") or "").encode()
+        return None if hmac.compare_digest(shown, self._authorization) else text(401, "a bearer token is needed")
+
     async def _answer(self, request: Request) -> Response:
-        if not hmac.compare_digest((request.headers.get("authorization") or "").encode(), self._authorization):
-            return text(401, "a bearer token is needed")
         if request.path != RESOURCE:
             return text(404, "no such bundle")
         known = request.headers.get("if-none-match")

@@ -7,16 +7,18 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from sidecar.http.exchange import Exchange, text
-from sidecar.http.server import HttpServer, Limits
+from sidecar.http.server import Admit, HttpServer, Limits, everyone
 from sidecar.http.values import Headers, Repeated, Request, Response
 
-LIMITS: Final = Limits(connections=32, head=16 << 10, body=0, bodies=0)
+LIMITS: Final = Limits(connections=32, head=16 << 10, body=0, bodies=0, head_seconds=3, idle_seconds=30)
 
 Answer = Callable[[Request], Awaitable[Response]]
 
 
-async def serve_gets(host: str, port: int, answer: Answer, limits: Limits = LIMITS) -> HttpServer:
-    """Listen. Raises OSError when the address cannot be had."""
+async def serve_gets(
+    host: str, port: int, answer: Answer, limits: Limits = LIMITS, admit: Admit = everyone
+) -> HttpServer:  # fmt: skip
+    """Listen. `admit` may refuse a GET by its head. Raises OSError when the address cannot be had."""
 
     async def handle(request: Request, exchange: Exchange) -> None:
         task = asyncio.current_task()
@@ -28,11 +30,15 @@ async def serve_gets(host: str, port: int, answer: Answer, limits: Limits = LIMI
             response = text(400, str(error))
         exchange.send(response)
 
-    return await HttpServer.start(host, port, handle, limits, _get_only)
+    def only_gets(method: str, target: str, headers: Headers) -> Response | None:
+        if method not in _METHODS:
+            return Response(405, (("allow", ", ".join(_METHODS)),), b"only GET is allowed\n")
+        try:
+            return admit(method, target, headers)
+        except Repeated as error:
+            return text(400, str(error))
 
-
-def _get_only(method: str, target: str, headers: Headers) -> Response | None:
-    return None if method in _METHODS else Response(405, (("allow", ", ".join(_METHODS)),), b"only GET is allowed\n")
+    return await HttpServer.start(host, port, handle, limits, only_gets)
 
 
 _METHODS: Final = ("GET", "HEAD")

@@ -23,8 +23,10 @@ from sidecar.http.remembered import Remembered
 from sidecar.http.request import RequestHead, read_request_head
 from sidecar.http.values import Headers, Request, Response
 
-__all__ = ["Exchange", "Gone", "Handler", "HttpServer", "Limits"]
+__all__ = ["CONNECTIONS", "Exchange", "Gone", "Handler", "HttpServer", "Limits"]
 
+CONNECTIONS: Final = 4096
+"""Clients that may be connected, unless fewer are to be."""
 READ_AHEAD: Final = 64 << 10
 """Bytes of further requests that are taken while one is being answered: reading on is how we see that a client left."""
 LINGER: Final = 2.0
@@ -39,7 +41,7 @@ _JOINED: Final = 64 << 10
 class Limits:
     """What a server holds, in bytes, and for how long it waits."""
 
-    connections: int = 4096
+    connections: int = CONNECTIONS
     head: int = 32 << 10
     fields: int = 128
     body: int = 16 << 20
@@ -75,10 +77,13 @@ class HttpServer:
         self.stopping = False
         self.held = 0
         """Bytes of all the bodies that are held."""
+        self.admitted = 0
+        """Requests that were admitted."""
         self._handler = handler
         self._failed = failed
         self._numbers = itertools.count(1)
-        self._connections: set[_Connection] = set()
+        self._connections: dict[_Connection, None] = {}
+        """In the order in which they came."""
         self._open: dict[Exchange, int] = {}
         """Requests that are being answered, and the bytes of their bodies."""
         self._running: dict[Exchange, asyncio.Task[None]] = {}
@@ -139,20 +144,30 @@ class HttpServer:
         return next(self._numbers)
 
     def opened(self, connection: _Connection) -> bool:
-        """Count a new connection; False when there is no room for it."""
-        if self.stopping or len(self._connections) >= self.limits.connections:
+        """Count a new connection; False when there is no room for it.
+
+        One on which nothing is asked for makes room: first of all one that never asked for anything.
+        """
+        if self.stopping:
             return False
-        self._connections.add(connection)
+        if len(self._connections) >= self.limits.connections:
+            spare = min((one for one in self._connections if one.is_spare), key=lambda one: one.used, default=None)
+            if spare is None:
+                return False
+            self.closed(spare)
+            spare.abort()
+        self._connections[connection] = None
         return True
 
     def closed(self, connection: _Connection) -> None:
         """Forget a connection that has ended."""
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
         if not self._connections:
             self._empty.set()
 
     def answer(self, request: Request, exchange: Exchange) -> None:
         """Have a request answered."""
+        self.admitted += 1
         self._open[exchange] = len(request.body) if isinstance(request.body, bytes) else 0
         try:
             work = self._handler(request, exchange)
@@ -247,6 +262,8 @@ class _Connection(asyncio.Protocol):
         self._phase = _Phase.HEAD
         self._begun = False
         """Some of the head has come."""
+        self.used = 0
+        """The number of the last request on it that was admitted, among all; 0 before the first."""
         self._head_only = False
         self._paused = False
         self._written = self._taken = 0
@@ -407,6 +424,7 @@ class _Connection(asyncio.Protocol):
         head = self._head
         request = Request(head.method, head.path, head.query, head.headers, body, self._number)
         self._server.answer(request, self._exchange_for(head))
+        self.used = self._server.admitted
 
     def _exchange_for(self, head: RequestHead) -> Exchange:
         self._phase = _Phase.ANSWER
@@ -486,6 +504,11 @@ class _Connection(asyncio.Protocol):
                 waiter.set_result(None)
 
     # Ending.
+
+    @property
+    def is_spare(self) -> bool:
+        """True while nothing is being read or answered that was admitted."""
+        return self._phase is not _Phase.ANSWER and self._phase is not _Phase.BODY
 
     def end_if_idle(self) -> None:
         """End, unless a request has begun."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import resource
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, Protocol
@@ -27,7 +28,7 @@ from sidecar.errors import SidecarError, StartError
 from sidecar.events import SessionsOpen
 from sidecar.http.client import HttpClient
 from sidecar.http.origin import parse
-from sidecar.http.server import Exchange, HttpServer, Limits
+from sidecar.http.server import CONNECTIONS, Exchange, HttpServer, Limits
 from sidecar.http.values import Headers, Repeated, Request, Response
 from sidecar.jsonrpc import Message
 from sidecar.pending import Route
@@ -112,7 +113,7 @@ async def serve(parts: Parts, who: Authenticator, asked_to_stop: asyncio.Event) 
     listen = parts.settings.listen
     assert listen is not None  # otherwise the client is on stdio
     front = Front()
-    limits = Limits(body=parts.settings.max_message)
+    limits = Limits(connections=_connections(), body=parts.settings.max_message)
     try:
         server = await HttpServer.start(
             listen.address.host, listen.address.port, front.handle, limits, front.admit, front.failed
@@ -143,6 +144,12 @@ async def serve(parts: Parts, who: Authenticator, asked_to_stop: asyncio.Event) 
         await server.close(0)
         await backend.close()
     return 0
+
+
+def _connections() -> int:
+    """How many clients may be connected: half of the files that we may open, since each may need another one."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return CONNECTIONS if files == resource.RLIM_INFINITY else min(CONNECTIONS, files // 2)
 
 
 def who_calls(listen: Listen) -> Authenticator:

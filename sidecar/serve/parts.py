@@ -22,7 +22,6 @@ from sidecar.engine.local import local_engine
 from sidecar.engine.remote import remote_engine
 from sidecar.errors import StartError, StoreUnavailable
 from sidecar.events import Emit, Listener, fan_out
-from sidecar.http.endpoint import serve_gets
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Ledger
 from sidecar.observe.audit import Audit, installation_key, opened
@@ -31,7 +30,7 @@ from sidecar.observe.trouble import Trouble
 from sidecar.policy.bundle import Bundle
 from sidecar.reload import Reloader
 from sidecar.settings import Settings
-from sidecar.telemetry import telemetry
+from sidecar.telemetry import serve, telemetry
 from sidecar.text import visible
 from sidecar.workload import workload
 
@@ -211,7 +210,8 @@ async def _telemetry(
     assert address is not None  # otherwise there is nothing to expose
     handler = telemetry(exposition, trouble)
     try:
-        server = await serve_gets(address.host, address.port, handler)
+        allow_hosts = settings.listen.allow_hosts if settings.listen is not None else ()
+        server = await serve(address.host, address.port, handler, allow_hosts)
     except OSError as error:
         if settings.telemetry_must:
             raise StartError(f"cannot listen on {address}: {error.strerror}; give another --telemetry") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 import uvloop
@@ -89,19 +89,34 @@ def test_a_request_with_a_body_is_refused(method: bytes, status: int, body: byte
     uvloop.run(test())
 
 
-def test_connections_above_the_limit_are_refused_and_later_ones_are_served() -> None:
+def test_connections_that_ask_for_nothing_keep_nobody_out() -> None:
     async def test() -> None:
-        async with listening() as server:
-            held = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(LIMITS.connections)]
-            for _, writer in held:
-                writer.write(KEPT_OPEN)
-            for reader, _ in held:
-                await reader.readline()
-            assert (await http(server.port, b""))[0] == 503
-            for _, writer in held:
-                writer.close()
-            await soon(lambda: not server._connections)
+        async with listening() as server, AsyncExitStack() as stack:
+            for number in range(2 * LIMITS.connections):
+                idle = await stack.enter_async_context(wire(server.port))
+                idle.send(KEPT_OPEN if number % 2 else b"GET ")
+                if number % 2:
+                    await idle.answer()
             assert (await http(server.port, get("/")))[0] == 200
+
+    uvloop.run(test())
+
+
+def test_while_all_that_may_be_are_being_answered_one_more_is_refused() -> None:
+    async def test() -> None:
+        go, asked = asyncio.Event(), []
+
+        async def slow(request: Request) -> Response:
+            asked.append(request)
+            await go.wait()
+            return Response(200)
+
+        async with listening(slow) as server, AsyncExitStack() as stack:
+            for _ in range(LIMITS.connections):
+                (await stack.enter_async_context(wire(server.port))).send(KEPT_OPEN)
+            await soon(lambda: len(asked) == LIMITS.connections)
+            assert (await http(server.port, b""))[0] == 503
+            go.set()
 
     uvloop.run(test())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -749,17 +750,25 @@ def test_an_answer_may_take_longer_than_any_limit_of_reading() -> None:
     uvloop.run(test())
 
 
-def test_connections_above_the_limit_are_told_so_and_later_ones_are_served() -> None:
+def test_where_all_are_being_answered_one_connection_more_is_told_so_and_later_ones_are_served() -> None:
     async def test() -> None:
-        async with serving(limits=Limits(connections=1)) as server:
+        asked, go = asyncio.Event(), asyncio.Event()
+
+        async def slow(request: Request, exchange: Exchange) -> None:
+            asked.set()
+            await go.wait()
+            exchange.send(Response(200))
+
+        async with serving(slow, Limits(connections=1)) as server:
             async with wire(server.port) as first:
                 first.send(GET)
-                await first.answer()
+                await asked.wait()
                 async with wire(server.port) as second:
                     status, headers, _ = await second.answer()
                     assert (status, headers["connection"]) == (503, "close")
                     assert await second.rest() == b""
-            await soon(lambda: not server._connections)
+                go.set()
+                assert (await first.answer())[0] == 200
             async with wire(server.port) as third:
                 third.send(GET)
                 assert (await third.answer())[0] == 200
@@ -826,5 +835,24 @@ def test_a_port_in_use_is_an_os_error() -> None:
         async with serving() as server:
             with pytest.raises(OSError, match="in use"):
                 await HttpServer.start("127.0.0.1", server.port, echo)
+
+    uvloop.run(test())
+
+
+def test_connections_that_ask_for_nothing_make_room_and_those_that_did_stay() -> None:
+    async def test() -> None:
+        async with serving(limits=Limits(connections=4)) as server, wire(server.port) as agent:
+            agent.send(GET)
+            await agent.answer()
+            async with AsyncExitStack() as stack:
+                for _ in range(20):
+                    idle = await stack.enter_async_context(wire(server.port))
+                    idle.send(b"GE")
+                for _ in range(3):
+                    async with wire(server.port) as other:
+                        other.send(GET)
+                        assert (await other.answer())[0] == 200
+                agent.send(GET)
+                assert (await agent.answer())[0] == 200
 
     uvloop.run(test())

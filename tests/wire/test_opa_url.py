@@ -14,7 +14,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,7 @@ from tests.support import ROOT, SIDECAR
 from tests.support.liar import lying
 from tests.support.peer import AS_A_USER, SECONDS, TELEMETRY, Sidecar, denied, kind, stopped, until
 from tests.support.pod_opa import PodOpa, key_pair
+from tests.wire.http.client import Wire
 
 NOBODY = 65534
 POLICY = "tools: {t: {rules: [{conditions: [{path: args.a, op: lt, value: 100}], reason: Too much}]}}\n"
@@ -443,3 +444,13 @@ def test_wrong_usage_ends_with_status_2(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
+
+
+def test_an_opa_that_comes_late_is_fed_though_others_hold_connections_to_its_port(tmp_path: Path, opa: PodOpa) -> None:
+    with Sidecar(tmp_path, POLICY, *opa.options, *TELEMETRY) as sidecar, ExitStack() as stack:
+        for number in range(100):
+            wire = stack.enter_context(Wire(f"http://127.0.0.1:{opa.port}"))
+            wire.send(b"GET /bundles/intercept.tar.gz HTTP/1.1\r\n\r\n"[: number // 2])
+        opa.start()
+        until(lambda: readiness(sidecar) == (200, "ready\n"))
+        assert kind(sidecar.call("t", {"a": 1})) is None

@@ -6,6 +6,7 @@ import re
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ from tests.reading.world import MARKER
 from tests.support.listener import Listener
 from tests.support.peer import TELEMETRY, Sidecar
 from tests.wire.http import running
-from tests.wire.http.client import Agent, Wire
+from tests.wire.http.client import Agent, Answer, Wire
 from tests.wire.http.server import Upstream
 
 PORTS = ("listener", "telemetry", "bundle")
@@ -128,3 +129,42 @@ def test_over_http_a_defect_of_ours_ends_one_request_and_is_answered(
             assert upstream.seen == []
             assert "result" in agent.call("shown")
             assert listener.process.poll() is None
+
+
+def probe(port: int, target: str = "/readyz", host: str = "localhost") -> Answer:
+    """What a probe of the kubelet gets."""
+    with Wire(f"http://127.0.0.1:{port}") as wire:
+        wire.send(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        return wire.answer()
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /readyz HT", b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+def test_no_number_of_connections_keeps_a_probe_from_its_answer(
+    listener: Listener, ports: dict[str, int], said: bytes
+) -> None:
+    with ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(Wire(f"http://127.0.0.1:{ports['telemetry']}")).send(said)
+        for _ in range(3):
+            assert probe(ports["telemetry"]).status == 200
+            assert probe(ports["telemetry"], "/healthz").status == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("localhost", 200), ("localhost:1", 200), ("10.1.2.3", 200), ("10.1.2.3:9464", 200), ("[fd00::1]:9464", 200),
+     ("evil.example", 421), ("evil.example:9464", 421), ("10.1.2.3.evil.example", 421), ("", 421)],
+)  # fmt: skip
+def test_telemetry_answers_to_addresses_and_localhost_and_to_no_name_of_a_page(
+    ports: dict[str, int], host: str, status: int
+) -> None:
+    for target in ("/readyz", "/metrics"):
+        assert probe(ports["telemetry"], target, host).status == status
+
+
+def test_telemetry_answers_to_a_name_that_the_listener_admits(upstream: Upstream, tmp_path: Path) -> None:
+    with running(tmp_path, "--upstream", upstream.url, "--allow-host", "mcp.example") as listener:
+        telemetry = re.search(r"telemetry on http://127.0.0.1:(\d+)", listener.errors)
+        assert telemetry is not None
+        assert probe(int(telemetry[1]), host="mcp.example:9464").status == 200
+        assert probe(int(telemetry[1]), host="other.example").status == 421
