@@ -12,6 +12,7 @@ from sidecar import jsonrpc
 from sidecar.admit.caller import Authenticator
 from sidecar.admit.hosts import Hosts
 from sidecar.admit.refusal import NotYet, Refusal
+from sidecar.http.server import Admission
 from sidecar.http.values import JSON, Headers, Repeated, Response
 from sidecar.jsonrpc import INVALID_REQUEST, Id
 from sidecar.principal import Principal
@@ -29,8 +30,21 @@ class Guard:
         self._authenticator = authenticator
         self._draining = draining
 
-    def admit(self, method: str, target: str, headers: Headers) -> Response | None:
-        """The refusal of a request, told by its head alone, or None."""
+    def admit(self, method: str, target: str, headers: Headers) -> Admission:
+        """The refusal of a request, told by its head alone, or None; to be awaited where keys have to be fetched."""
+        refusal = self._check(method, target, headers)
+        if refusal is not None:
+            return refusal
+        caller = self.caller_at_once(headers)
+        if isinstance(caller, NotYet):
+            return self._refusal_of_caller(headers)
+        return caller if isinstance(caller, Response) else None
+
+    async def _refusal_of_caller(self, headers: Headers) -> Response | None:
+        caller = await self.caller(headers)
+        return caller if isinstance(caller, Response) else None
+
+    def _check(self, method: str, target: str, headers: Headers) -> Response | None:
         try:
             refusal = self._hosts.check(headers.get("host"), headers.get("origin"))
             if refusal is not None:

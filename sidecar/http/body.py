@@ -6,13 +6,14 @@ from sidecar.framing import ENDS_KEPT, TooLong
 
 
 class Body:
-    """Holds no more than `limit` bytes; of a longer body only its two ends."""
+    """Holds no more than `limit` bytes; of a longer body only its two ends. `held` is what it holds now."""
 
-    __slots__ = ("_head", "_limit", "_pieces", "_tail", "held", "size")
+    __slots__ = ("_head", "_limit", "_tail", "_whole", "held", "size")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._pieces: list[bytes] = []
+        # Not a list of pieces: small ones would take many times their size.
+        self._whole = bytearray()
         self._head = self._tail = b""
         self.size = 0
         self.held = 0
@@ -21,14 +22,13 @@ class Body:
         """The next piece."""
         self.size += len(piece)
         if self.size <= self._limit:
-            self._pieces.append(piece)
+            self._whole += piece
             self.held = self.size
             return
-        if self._pieces or not self._head:
-            whole = b"".join(self._pieces)
-            self._head = (whole[:ENDS_KEPT] + piece[:ENDS_KEPT])[:ENDS_KEPT]
-            self._tail = whole[-ENDS_KEPT:]
-            self._pieces.clear()
+        if self._whole or not self._head:
+            self._head = bytes(self._whole[:ENDS_KEPT] + piece[:ENDS_KEPT])[:ENDS_KEPT]
+            self._tail = bytes(self._whole[-ENDS_KEPT:])
+            self._whole = bytearray()
         self._tail = (self._tail + piece[-ENDS_KEPT:])[-ENDS_KEPT:]
         self.held = len(self._head) + len(self._tail)
 
@@ -36,4 +36,4 @@ class Body:
         """What was collected."""
         if self.size > self._limit:
             return TooLong(self._head, self._tail, self._limit)
-        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        return bytes(self._whole)

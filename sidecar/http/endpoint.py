@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from sidecar.http.exchange import Exchange, text
-from sidecar.http.server import Admit, HttpServer, Limits, everyone
+from sidecar.http.server import Admission, Admit, HttpServer, Limits, everyone
 from sidecar.http.values import Headers, Repeated, Request, Response
 
 LIMITS: Final = Limits(connections=32, head=16 << 10, body=0, bodies=0, head_seconds=3, idle_seconds=30)
@@ -30,7 +30,7 @@ async def serve_gets(
             response = text(400, str(error))
         exchange.send(response)
 
-    def only_gets(method: str, target: str, headers: Headers) -> Response | None:
+    def only_gets(method: str, target: str, headers: Headers) -> Admission:
         if method not in _METHODS:
             return Response(405, (("allow", ", ".join(_METHODS)),), b"only GET is allowed\n")
         try:

@@ -54,7 +54,10 @@ class Limits:
 
 Handler: TypeAlias = Callable[[Request, Exchange], Coroutine[Any, Any, None] | None]
 """Has a request answered: at once, or when something calls back; or gives back what has to be awaited, as a task."""
-Admit: TypeAlias = Callable[[str, str, Headers], Response | None]
+Admission: TypeAlias = Response | None | Coroutine[Any, Any, Response | None]
+"""The refusal of a request, or None; or what has to be awaited for that."""
+Admit: TypeAlias = Callable[[str, str, Headers], Admission]
+"""Tells whether a request may come in, by its method, its target and its headers."""
 Failed: TypeAlias = Callable[[Exchange, Exception], None]
 
 
@@ -96,6 +99,7 @@ class HttpServer:
         failed: Failed = report,
     ) -> HttpServer:  # fmt: skip
         """Listen. `admit` is asked when a head has come, before any body is read: its Response refuses the request.
+        While its answer is awaited nothing more is read.
 
         What it admitted once it is not asked about again while the same head comes on the same connection and the
         server does not stop. `failed` hears of what went wrong while a request was answered, and may still answer it.
@@ -218,6 +222,7 @@ class HttpServer:
 
 class _Phase(Enum):
     HEAD = "a head is read, or waited for"
+    ADMISSION = "it is found out whether the request may come in"
     BODY = "a body is read"
     ANSWER = "a request is being answered"
     REFUSED = "the last answer is written, and what still comes is thrown away"
@@ -240,6 +245,9 @@ def _contained(
             connection.broke(error)
 
     return contained
+
+
+_DEAF: Final = (_Phase.REFUSED, _Phase.ENDED)
 
 
 class _Connection(asyncio.Protocol):
@@ -270,6 +278,7 @@ class _Connection(asyncio.Protocol):
         self._waiters: list[asyncio.Future[None]] = []
         self._exchange: Exchange | None = None
         self._number = server.number()
+        self._asking: asyncio.Task[Response | None] | None = None
 
     # What asyncio calls.
 
@@ -291,7 +300,7 @@ class _Connection(asyncio.Protocol):
 
     @_contained
     def data_received(self, data: bytes) -> None:
-        if self._phase is _Phase.HEAD or self._phase is _Phase.BODY or self._phase is _Phase.ANSWER:
+        if self._phase not in _DEAF:
             self._reader.feed(data)
             self._advance()
 
@@ -355,10 +364,38 @@ class _Connection(asyncio.Protocol):
             self._dispatch_held(body)
             return False
         self._head_only = data.startswith(b"HEAD ")
-        self._head, self._length = head, length = read_request_head(self._reader, data)
-        if (refusal := self._asked(head)) is not None:
+        self._head, self._length = read_request_head(self._reader, data)
+        refusal = self._asked(self._head)
+        if refusal is None:
+            return self._admitted(data)
+        if isinstance(refusal, Response):
             self._turn_away(refusal)
             return True
+        self._phase = _Phase.ADMISSION
+        self._deadline.set(self._limits.body_seconds)
+        self._asking = self._loop.create_task(refusal)
+        self._asking.add_done_callback(partial(self._answered, data))
+        return False
+
+    @_contained
+    def _answered(self, data: bytes, asking: asyncio.Task[Response | None]) -> None:
+        """It is known whether the request whose head is `data` may come in."""
+        if self._phase is not _Phase.ADMISSION:
+            return
+        self._phase = _Phase.HEAD
+        try:
+            refusal = asking.result()
+            if refusal is not None:
+                self._turn_away(refusal)
+            else:
+                self._admitted(data)
+        except BadMessage as bad:
+            self._refuse(text(bad.status, str(bad)))
+        self._advance()
+
+    def _admitted(self, data: bytes) -> bool:
+        """The request whose head is `data` may come in: read its body. True when there may be more to do now."""
+        head, length = self._head, self._length
         if length and not self._head_only:
             self._known.keep(data, head)
         if length is not None and length <= min(self._reader.waiting, self._limits.body):
@@ -369,7 +406,7 @@ class _Connection(asyncio.Protocol):
         self._begin_body()
         return True
 
-    def _asked(self, head: RequestHead) -> Response | None:
+    def _asked(self, head: RequestHead) -> Admission:
         try:
             return self._server.admit(head.method, head.target, head.headers)
         except Exception as error:  # noqa: BLE001 - who cannot be admitted is refused, whatever it is
@@ -434,7 +471,7 @@ class _Connection(asyncio.Protocol):
         return exchange
 
     def _pace(self) -> None:
-        busy = self._phase is _Phase.ANSWER or self.full
+        busy = self._phase is _Phase.ANSWER or self._phase is _Phase.ADMISSION or self.full
         if self._paused is not (busy and self._reader.waiting > READ_AHEAD):
             self._paused = not self._paused
             if self._paused:
@@ -539,6 +576,8 @@ class _Connection(asyncio.Protocol):
     def _leave(self, phase: _Phase = _Phase.ENDED) -> None:
         if self._phase is _Phase.BODY:
             self._server.held -= self._body.held
+        elif self._phase is _Phase.ADMISSION and self._asking is not None:
+            self._asking.cancel()
         self._phase = phase
 
     def _watch_writing(self) -> None:
@@ -556,5 +595,7 @@ class _Connection(asyncio.Protocol):
                 self.abort()
         elif self._phase is _Phase.HEAD and not self._begun:
             self._end()
+        elif self._phase is _Phase.ADMISSION:
+            self._refuse(text(503, "nobody could say in time whether this request may come in"))
         else:
             self._refuse(text(408, "the request did not come in time"))

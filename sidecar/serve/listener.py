@@ -28,7 +28,7 @@ from sidecar.errors import SidecarError, StartError
 from sidecar.events import SessionsOpen
 from sidecar.http.client import HttpClient
 from sidecar.http.origin import parse
-from sidecar.http.server import CONNECTIONS, Exchange, HttpServer, Limits
+from sidecar.http.server import CONNECTIONS, Admission, Exchange, HttpServer, Limits
 from sidecar.http.values import Headers, Repeated, Request, Response
 from sidecar.jsonrpc import Message
 from sidecar.pending import Route
@@ -74,8 +74,8 @@ class Front:
     guard: Guard
     backend: Backend
 
-    def admit(self, method: str, target: str, headers: Headers) -> Response | None:
-        """The refusal of a request by its head, or None."""
+    def admit(self, method: str, target: str, headers: Headers) -> Admission:
+        """The refusal of a request by its head, or None; or what has to be awaited for that."""
         return self.guard.admit(method, target, headers)
 
     def handle(self, request: Request, exchange: Exchange) -> Coroutine[Any, Any, None] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Coroutine
 
 import pytest
 
@@ -18,7 +19,9 @@ GOOD = {"host": "127.0.0.1:8080", "content-type": "application/json"}
 
 def admit(method: str, target: str, *fields: tuple[str, str], draining: bool = False) -> Response | None:
     guard = Guard(METHODS, Hosts("127.0.0.1", 8080, (), ()), Authenticator(), lambda: draining)
-    return guard.admit(method, target, Headers(fields))
+    refusal = guard.admit(method, target, Headers(fields))
+    assert not isinstance(refusal, Coroutine)  # nobody's keys have to be fetched here
+    return refusal
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sidecar.http.server import Exchange, Handler, HttpServer, Limits
-from sidecar.http.values import Headers, Request, Response
+from sidecar.http.server import Admit, Exchange, Handler, HttpServer, Limits
+from sidecar.http.values import Request, Response
 
 USUAL = Limits()
 SHORT = Limits(body=1000, head_seconds=0.05, body_seconds=0.05, idle_seconds=0.05, write_seconds=0.05)
@@ -32,7 +32,7 @@ def defects() -> list[dict[str, Any]]:
 async def serving(
     handler: Handler = echo,
     limits: Limits = USUAL,
-    admit: Callable[[str, str, Headers], Response | None] = lambda *_: None,
+    admit: Admit = lambda *_: None,
 ) -> AsyncIterator[HttpServer]:
     """A server; no exception may have got away from it when it is closed."""
     found = defects()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import tracemalloc
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
@@ -854,5 +855,67 @@ def test_connections_that_ask_for_nothing_make_room_and_those_that_did_stay() ->
                         assert (await other.answer())[0] == 200
                 agent.send(GET)
                 assert (await agent.answer())[0] == 200
+
+    uvloop.run(test())
+
+
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize(
+    "body", [b"Content-Length: 5\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"]
+)
+def test_while_it_is_found_out_who_asks_nothing_of_a_body_is_read(body: bytes, refused: bool) -> None:
+    async def test() -> None:
+        asked, go = asyncio.Event(), asyncio.Event()
+
+        async def wait() -> Response | None:
+            asked.set()
+            await go.wait()
+            return Response(401) if refused else None
+
+        async with serving(admit=lambda *_: wait()) as server, wire(server.port) as client:
+            client.send(b"POST / HTTP/1.1\r\nHost: a\r\n" + body + GET)
+            await asked.wait()
+            assert (server.held, server.active) == (0, 0)
+            go.set()
+            status, headers, said = await client.answer()
+            if refused:
+                assert (status, headers["connection"]) == (401, "close")
+            else:
+                assert (status, b"hello" in said, (await client.answer())[0]) == (200, True, 200)
+
+    uvloop.run(test())
+
+
+def test_a_client_that_leaves_while_it_is_found_out_who_it_is_ends_that() -> None:
+    async def test() -> None:
+        asked, ended = asyncio.Event(), asyncio.Event()
+
+        async def wait() -> Response | None:
+            asked.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+            return None
+
+        async with serving(admit=lambda *_: wait()) as server:
+            async with wire(server.port) as client:
+                client.send(GET)
+                await asked.wait()
+            async with asyncio.timeout(5):
+                await ended.wait()
+
+    uvloop.run(test())
+
+
+def test_a_body_in_many_small_chunks_is_held_at_its_size() -> None:
+    async def test() -> None:
+        async with serving() as server, wire(server.port) as client:
+            client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+            tracemalloc.start()
+            client.send(b"2\r\nab\r\n" * 200_000)
+            await soon(lambda: server.held == 400_000)
+            assert tracemalloc.get_traced_memory()[0] < 3_000_000
+            tracemalloc.stop()
 
     uvloop.run(test())

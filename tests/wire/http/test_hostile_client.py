@@ -195,3 +195,23 @@ def test_what_passes_through_is_told_nowhere(upstream: Upstream, tmp_path: Path)
             assert MARKER not in text, where
             assert where.startswith("answer") or agent.session not in text, where
         assert any((header, value) == ("x-key", f"{MARKER}-upstream") for header, value in upstream.seen[0].headers)
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 16000000", "Transfer-Encoding: chunked"])
+def test_who_has_no_token_is_told_so_by_the_head_alone_and_holds_nothing(
+    upstream: Upstream, tmp_path: Path, framing: str
+) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("good\n")
+    with ExitStack() as stack:
+        options = ("--upstream", upstream.url, "--auth-token-file", str(tokens))
+        listener = stack.enter_context(running(tmp_path, *options))
+        for shown in ("", "Authorization: Bearer bad\r\n"):
+            for _ in range(40):
+                wire = stack.enter_context(Wire(listener.url))
+                begun = f"POST /mcp HTTP/1.1\r\nHost: {wire.host}\r\nContent-Type: application/json\r\n"
+                wire.send(f"{begun}{shown}{framing}\r\n\r\n".encode())
+                status, headers = wire.begin()
+                assert (status, headers["connection"]) == (401, "close")
+        agent = Agent.with_session(listener.url, "Authorization: Bearer good")
+        assert "result" in agent.call("shown")
