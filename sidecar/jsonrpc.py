@@ -20,7 +20,7 @@ import msgspec
 
 from sidecar import outline
 from sidecar.errors import InvalidMessage
-from sidecar.framing import TooLong
+from sidecar.framing import ENDS_KEPT, TooLong
 
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
@@ -38,6 +38,9 @@ MAX_ID_LENGTH: Final = 1_024
 """Characters of an id that is a text: ids are remembered."""
 MAX_BATCH: Final = 1_000
 """Messages in one batch."""
+
+MAX_VALUES: Final = 100_000
+"""Values in one message: numbers, texts, lists, objects and the like, at any depth. Reading as many takes some 50 ms."""
 
 Id: TypeAlias = str | int
 
@@ -102,6 +105,9 @@ def joined(messages: Sequence[bytes]) -> bytes:
 
 def read_value(line: bytes) -> tuple[Any, bytes]:
     """The JSON value in `line` and its canonical bytes. Raises `InvalidMessage` as `read` does."""
+    if len(line) > MAX_VALUES and _has_too_many_values(line):
+        text = f"a message may have up to {MAX_VALUES} values"
+        raise unreadable(INVALID_REQUEST, text, line[:ENDS_KEPT], line[-ENDS_KEPT:])
     try:
         value = _decode(line)
         # Encoding back to the very bytes proves: compact, no duplicate key, no odd escape, UTF-8, and every number
@@ -110,7 +116,7 @@ def read_value(line: bytes) -> tuple[Any, bytes]:
         canonical = (
             _encode(value) == line
             and (len(line) < DOUBLE_DIGITS or not _has_long_digits(line))
-            and (line.isascii() or not _LINE_ENDS.search(line))
+            and (line.isascii() or not any(end in line for end in _LINE_ENDS))
         )
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError):
         canonical = False
@@ -128,15 +134,14 @@ def encode(value: Any) -> bytes:
     `readline` and Python's `splitlines` would find a message of its own in what is a part of a text to us.
     """
     data = _encode(value)
-    return data if data.isascii() else _LINE_ENDS.sub(_escaped, data)
-
-
-def _escaped(found: re.Match[bytes]) -> bytes:
-    return b"\\u%04x" % ord(found[0].decode())
+    if not data.isascii():
+        for end, escaped in _LINE_ENDS.items():
+            data = data.replace(end, escaped)
+    return data
 
 
 # Outside of texts JSON has only ASCII, and nothing of a longer character is mistaken for these in UTF-8.
-_LINE_ENDS = re.compile(rb"\xc2\x85|\xe2\x80[\xa8\xa9]")
+_LINE_ENDS = {end.encode(): b"\\u%04x" % ord(end) for end in "\u0085\u2028\u2029"}
 
 
 def error(id: Id | None, code: int, text: str, data: Any = None) -> bytes:  # noqa: A002 - the protocol's word
@@ -254,6 +259,23 @@ def _refuse_variants(value: dict[str, Any], known_id: Id | None) -> None:
             raise InvalidMessage(INVALID_REQUEST, f"write the key {key.casefold()!r} in lower case", known_id)
 
 
+def _has_too_many_values(line: bytes) -> bool:
+    """Told before it is read, by what stands before each value: a comma or an opening bracket outside of any text."""
+    # One look at each byte: to count one mark after the other takes many times as long where they stand densely.
+    if len(line.translate(None, _NO_MARKS)) < MAX_VALUES:
+        return False
+    # Some of them may stand in texts, which are cut out; a quotation mark that is escaped ends none.
+    bare = line.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_MARKS_OR_QUOTES)
+    texts = len(bare.translate(None, _MARKS)) // 2
+    # Each value is one text at the most, and so is its key.
+    return texts > 2 * MAX_VALUES or sum(map(len, bare.split(b'"')[::2])) >= MAX_VALUES
+
+
+_MARKS = b",[{"
+_NO_MARKS = bytes(set(range(256)).difference(_MARKS))
+_NO_MARKS_OR_QUOTES = bytes(set(_NO_MARKS).difference(b'"'))
+
+
 def _has_long_digits(line: bytes) -> bool:
     """True when so many digits follow each other that no double may hold them: the exact reader tells."""
     # Such a run covers one of the bytes that stand one step apart, so only these and their surroundings are looked at.
@@ -304,6 +326,8 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _number(token: str) -> msgspec.Raw:
+    if len(token) <= _SHORT and _SMALLEST < abs(float(token)) < _GREATEST:
+        return msgspec.Raw(token.encode())  # as nearly all: within every bound, and there may be many
     exponent = token.lower().partition("e")[2]
     if len(token) > MAX_NUMBER_LENGTH or (exponent and abs(int(exponent)) > MAX_EXPONENT):
         raise _NotStrict(
@@ -313,6 +337,9 @@ def _number(token: str) -> msgspec.Raw:
         # Servers read it as infinity, which is more than any limit and equal to what other numbers become.
         raise _NotStrict("a number may not be greater than every double")
     return msgspec.Raw(token.encode())
+
+
+_SHORT, _SMALLEST, _GREATEST = 32, 1e-300, 1e300
 
 
 def _integer(digits: str) -> int | msgspec.Raw:
