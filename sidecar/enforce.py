@@ -153,7 +153,7 @@ class Gate:
         """
         entries, seconds = forward.entries, time.perf_counter() - forward.since
         returned = forward.given_back(outcome) if entries else ()
-        self._emit(Settled(self._server, forward.call.tool, outcome, len(entries), len(returned), seconds))
+        self._emit(Settled(self._server, forward.tool, outcome, len(entries), len(returned), seconds))
         if returned:
             self._counting.give_back(returned, done)
         else:
@@ -446,7 +446,8 @@ class Gate:
         self._verdicts.append((trial, Reply(message)))
 
     def _forward(self, trial: Trial, entries: tuple[Entry, ...], refunds: tuple[str, ...]) -> None:
-        self._verdicts.append((trial, Forward(trial.call, entries, refunds, time.perf_counter())))
+        call = trial.call
+        self._verdicts.append((trial, Forward(call.id, call.tool, entries, refunds, time.perf_counter())))
 
     def _ruling(
         self, trial: Trial, answer: Answer | None, violations: tuple[Violation, ...], by: Refusal, *, allowed: bool

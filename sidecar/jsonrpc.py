@@ -40,7 +40,7 @@ MAX_BATCH: Final = 1_000
 """Messages in one batch."""
 
 MAX_VALUES: Final = 100_000
-"""Values in one message: numbers, texts, lists, objects and the like, at any depth. Reading as many takes some 50 ms."""
+"""Values in one message: numbers, texts, lists, objects, at any depth. As many are read within some 50 ms."""
 
 Id: TypeAlias = str | int
 

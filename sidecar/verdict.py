@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from sidecar.caller import Caller
+from sidecar.jsonrpc import Id
 from sidecar.ledger.values import Entry
 from sidecar.policy.bundle import Bundle
 from sidecar.protocol import Outcome, ToolCall
@@ -22,13 +23,14 @@ GIVES_BACK: Final[Mapping[str, tuple[Outcome, ...]]] = {
 
 
 class Forward(msgspec.Struct, frozen=True):
-    """Send the call on. Whoever sends it tells `Gate.settle` how it ended.
+    """Send the call on. Whoever sends it tells `Gate.settle` how it ended, which may be long after: so little is kept.
 
     `refunds` says for each entry of the claim when it is given back, in the words of `GIVES_BACK`. `since` is when it
     may leave, by the performance counter.
     """
 
-    call: ToolCall
+    id: Id
+    tool: str
     entries: tuple[Entry, ...]
     refunds: tuple[str, ...]
     since: float

@@ -56,7 +56,7 @@ def test_a_call_that_could_not_be_told_of_is_refused_and_no_other(remembered: bo
             world.judge(tool)
         await world.gate.finish()
         assert sorted(map(is_refusal, world.verdicts)) == [False, False, True]
-        assert all(verdict.call.tool != "failing" for verdict in world.verdicts if isinstance(verdict, Forward))
+        assert all(verdict.tool != "failing" for verdict in world.verdicts if isinstance(verdict, Forward))
 
     run_broken(test, 1, engine={"decision": decision} if decision else {}, remembered=remembered)
 

@@ -23,7 +23,7 @@ def test_an_allowed_call_is_forwarded_once_and_told_once(remembered: bool) -> No
     async def test(world: World) -> None:
         verdict = await world.verdict()
         assert isinstance(verdict, Forward)
-        assert (verdict.call.tool, verdict.entries) == ("t", ())
+        assert (verdict.tool, verdict.entries) == ("t", ())
         told, by = world.decided, world.ruling
         assert (by.allowed, by.kind, by.remembered, by.engine_id) == (True, "allow", remembered, "engine")
         assert (by.revision, by.serial, told.server, told.caller) == (BUNDLE.revision, 1, "stub", world.caller)

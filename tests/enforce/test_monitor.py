@@ -41,7 +41,7 @@ def test_what_would_be_refused_is_recorded_as_that_and_forwarded(way: Any, kind:
 
     async def test(world: World) -> None:
         forward = await world.forward()
-        assert (forward.call.tool, forward.entries) == ("t", ())
+        assert (forward.tool, forward.entries) == ("t", ())
         by = world.ruling
         assert (by.allowed, by.mode, by.kind) == (False, "monitor", kind)
         assert by.reason

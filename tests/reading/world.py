@@ -46,7 +46,7 @@ class SlowGate(Gate):
             raise InvalidMessage(-32602, "odd", call.id)
         trial = Trial(call, caller, "d-1", BUNDLE, deliver, 0.0)
         if call.tool == "quick":
-            deliver(Forward(call, (), (), 0.0))
+            deliver(Forward(call.id, call.tool, (), (), 0.0))
         else:
             self.trials.append(trial)
         return trial
@@ -57,7 +57,7 @@ class SlowGate(Gate):
     def allow(self) -> None:
         """Allow the call that waits longest."""
         trial = self.trials.pop(0)
-        trial.deliver(Forward(trial.call, (), (), 0.0))
+        trial.deliver(Forward(trial.call.id, trial.call.tool, (), (), 0.0))
 
     def deny(self) -> None:
         """Refuse the call that waits longest."""
@@ -74,7 +74,7 @@ class SlowGate(Gate):
         self.lists.pop(0)[1](frozenset(tools))
 
     def settle(self, forward: Forward, outcome: Outcome, done: Callable[[], None] = lambda: None) -> None:
-        self.settled.append((forward.call.id, outcome))
+        self.settled.append((forward.id, outcome))
         done()
 
 
