@@ -55,7 +55,10 @@ class Jwt:
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """An HTTP listener: where it listens, for whom, and what callers have to show. `idle` is in seconds."""
+    """An HTTP listener: where it listens, for whom, and what callers have to show. `idle` is in seconds.
+
+    There may be `max_sessions`, and `max_each` of one caller.
+    """
 
     transport: Literal["http", "sse"]
     address: Address
@@ -64,6 +67,7 @@ class Listen:
     token_file: Path | None
     jwt: Jwt | None
     max_sessions: int
+    max_each: int
     idle: float
 
 

@@ -30,7 +30,7 @@ _NOT_TO_SET: Final = frozenset(
 
 def listen_on(
     transport: str, bind: str, port: int, hosts: Sequence[str], origins: Sequence[str], token_file: Path | None,
-    jwt: tuple[str | None, str | None, str | None], max_sessions: int, idle: float,
+    jwt: tuple[str | None, str | None, str | None], max_sessions: int, max_each: int | None, idle: float,
 ) -> Listen | None:  # fmt: skip
     """The listener, or None on stdio. Raises `UsageError` for options that do not go together.
 
@@ -56,7 +56,7 @@ def listen_on(
         ownership.check(Path(jwks), "--jwt-jwks")
     return Listen(
         "http" if transport == "http" else "sse", Address(bind, port), tuple(hosts), tuple(origins), token_file, proof,
-        max_sessions, idle,
+        max_sessions, max_each or (max_sessions + 1) // 2, idle,
     )  # fmt: skip
 
 

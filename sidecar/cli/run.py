@@ -129,6 +129,15 @@ def run_command(
             help=f"Sessions of the listener at once. [default: {MAX_SESSIONS}; {MAX_PROGRAMS} in front of a COMMAND]",
         ),
     ] = None,
+    max_sessions_each: Annotated[
+        int | None,
+        typer.Option(
+            envvar="SIDECAR_MAX_SESSIONS_EACH",
+            min=1,
+            show_default=False,
+            help="Sessions of one caller at once, of one address where nobody knows callers. [default: half of all]",
+        ),
+    ] = None,
     session_idle: Annotated[
         str, typer.Option(envvar="SIDECAR_SESSION_IDLE", help="An unused session ends after this time.")
     ] = "30m",
@@ -225,7 +234,7 @@ def run_command(
         raise UsageError("--audit stdout is not possible here: standard output carries the protocol")
     listen = listen_on(
         way, bind, port, allow_host or [], allow_origin or [], auth_token_file, (jwt_jwks, jwt_issuer, jwt_audience),
-        max_sessions or (MAX_PROGRAMS if command else MAX_SESSIONS), duration(session_idle),
+        max_sessions or (MAX_PROGRAMS if command else MAX_SESSIONS), max_sessions_each, duration(session_idle),
     )  # fmt: skip
     headers = headers_given(header)
     remote = upstream_at(

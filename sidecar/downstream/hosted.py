@@ -19,7 +19,7 @@ from sidecar.downstream.answering import write
 from sidecar.downstream.guard import error_response
 from sidecar.downstream.marked import Marked
 from sidecar.downstream.post import RESUME, SESSION, Post, cancelled, first_word, is_stateless
-from sidecar.downstream.sessions import Opened, Sessions, Table
+from sidecar.downstream.sessions import Opened, Sessions, Table, holder
 from sidecar.downstream.shared import Shared
 from sidecar.downstream.stream import Stream
 from sidecar.errors import InvalidMessage, SidecarError
@@ -43,8 +43,9 @@ OpenSession: TypeAlias = Callable[[Principal | None, Route, Callable[[Message], 
 class HostedSession:
     """One client and the server that is its own."""
 
-    def __init__(self, open_session: OpenSession, principal: Principal | None) -> None:
+    def __init__(self, open_session: OpenSession, principal: Principal | None, peer: str) -> None:
         self.id = secrets.token_urlsafe(24)
+        self.holder = holder(principal, peer)
         self.news = Stream("0", self._hold)
         self.session = open_session(principal, Route(self.news.put, self.send), self._announce, "")
         self._link: Link | None = None
@@ -204,7 +205,7 @@ class Hosted:
             return
         named = request.headers.get(SESSION)
         if named is None:
-            await self._hello(HostedSession(self._open_session, caller), request, exchange)
+            await self._hello(HostedSession(self._open_session, caller, request.peer), request, exchange)
             return
         opened = self._sessions.find(named, key_of(caller))
         if opened is None:
@@ -282,10 +283,9 @@ class Hosted:
 
 async def begun(hosted: HostedSession, sessions: Sessions[HostedSession], open_link: OpenLink) -> Opened[HostedSession]:
     """Start the server of a session and open it. Raises `SidecarError`."""
-    if not sessions.has_room():
-        raise SidecarError("too many sessions are open: end one, or try later")
+    sessions.make_room(hosted.holder)
     # Its place is taken before the server starts, which lasts: others may ask for one meanwhile.
-    opened = sessions.open(hosted.id, hosted, key_of(hosted.session.caller.principal))
+    opened = sessions.open(hosted.id, hosted, key_of(hosted.session.caller.principal), hosted.holder)
     with sessions.used(opened):
         try:
             link = await open_link()

@@ -41,7 +41,7 @@ class Legacy:
     async def handle(self, request: Request, exchange: Exchange, caller: Principal | None) -> None:
         """Answer one request."""
         if request.path == STREAM:
-            await self._stream(exchange, caller)
+            await self._stream(request.peer, exchange, caller)
         else:
             await self._message(request, exchange, caller)
 
@@ -61,8 +61,8 @@ class Legacy:
         self._sessions.end_all()
         await self._ending.finish()
 
-    async def _stream(self, exchange: Exchange, caller: Principal | None) -> None:
-        hosted = HostedSession(self._open_session, caller)
+    async def _stream(self, peer: str, exchange: Exchange, caller: Principal | None) -> None:
+        hosted = HostedSession(self._open_session, caller, peer)
         try:
             opened = await begun(hosted, self._sessions, self._open_link)
         except SidecarError as problem:

@@ -25,7 +25,7 @@ class Way(Protocol):
     def ask(self, post: Post, tracked: Tracked, request: Request, asking: Asking) -> None:
         """Send what goes on to the server."""
 
-    def reserve(self) -> None:
+    def reserve(self, tracked: Tracked) -> None:
         """Keep room for a session that the server may open. Raises `SidecarError` where there is none."""
 
     def opened(self, answer: Answer | None, post: Post, tracked: Tracked) -> None:
@@ -104,7 +104,7 @@ class Passage:
             self._exchange.on_gone(self._gone)
         if post.hello:
             try:
-                self._way.reserve()
+                self._way.reserve(self._tracked)
             except SidecarError as problem:
                 send_error(self._exchange, self._tracked.session, post, str(problem), Outcome.NOT_RUN)
                 self._end()

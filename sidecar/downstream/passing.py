@@ -40,6 +40,8 @@ OpenSession: TypeAlias = Callable[["Tracked", Principal | None, str], Session]
 class Tracked:
     """One client at the server: its session, the server's id for it where there is one, and who listens to it.
 
+    A session counts for `holder`.
+
     `tell` sends the server an answer of ours to a request of its own.
     """
 
@@ -47,6 +49,7 @@ class Tracked:
         self, open_session: OpenSession, caller: Principal | None, revision: str, tell: Callable[[Tracked, bytes], None]
     ) -> None:
         self.id = ""
+        self.holder = ""
         self.streams: set[Callable[[bytes], None]] = set()
         self.route = Route(lambda message: None, lambda message: tell(self, message))
         self.session = open_session(self, caller, revision)

@@ -21,7 +21,7 @@ from sidecar.downstream.marked import Marked
 from sidecar.downstream.passage import Passage
 from sidecar.downstream.passing import OpenSession, Passing, Tracked, this_task
 from sidecar.downstream.post import RESUME, SESSION, Post, is_stateless
-from sidecar.downstream.sessions import Opened, Sessions, Table
+from sidecar.downstream.sessions import Opened, Sessions, Table, holder
 from sidecar.endtoend import Fields
 from sidecar.events import Dropped, Emit
 from sidecar.http.client import Answer, Asking, Lost, RequestStart, Unreachable
@@ -128,6 +128,7 @@ class Relay:
     def _post_alone(self, post: Post, request: Request, exchange: Exchange, caller: Principal | None) -> None:
         """A POST outside any session: its ids are its own. It may open one."""
         tracked = Tracked(self._open, caller, post.revision or WITHOUT_HEADER, self._tell)
+        tracked.holder = holder(caller, request.peer)
 
         def over() -> None:
             if not tracked.id:
@@ -142,13 +143,13 @@ class Relay:
         assert post.onward is not None  # otherwise there is nothing to ask
         self._remote.ask(self._head(post, request.headers), post.onward, asking, _whose(tracked, request))
 
-    def reserve(self) -> None:
+    def reserve(self, tracked: Tracked) -> None:
         """Keep room for a session that the server may open. Raises `SidecarError` where there is none."""
-        self._sessions.reserve()
+        self._sessions.reserve(tracked.holder)
 
     def opened(self, answer: Answer | None, post: Post, tracked: Tracked) -> None:
         """The server answered, or did not, where room was kept: it may have opened a session."""
-        self._sessions.release()
+        self._sessions.release(tracked.holder)
         if answer is not None and not post.is_stateless and answer.status < 300:
             self._note_session(answer.headers.all(SESSION), tracked)
 
@@ -158,7 +159,7 @@ class Relay:
             tracked.id = ids[0]
             session = tracked.session
             session.caller = replace(session.caller, session=self._name())
-            self._sessions.open(tracked.id, tracked, key_of(session.caller.principal))
+            self._sessions.open(tracked.id, tracked, key_of(session.caller.principal), tracked.holder)
 
     # GET and DELETE.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from sidecar.errors import SidecarError
+from sidecar.principal import Principal, key_of
 
 MAX_SESSIONS: Final = 10_000
 IDLE: Final = 1800.0
@@ -22,23 +23,36 @@ Item = TypeVar("Item")
 
 @dataclass(slots=True)
 class Opened(Generic[Item]):
-    """A session that is open; `users` are requests that use it now, `used` is when the last one began or ended."""
+    """A session that is open; `users` are requests that use it now, `used` is when the last one began or ended.
+
+    Whoever it counts for is its `holder`.
+    """
 
     id: str
     item: Item
     principal: str
+    holder: str
     used: float
     users: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """How many sessions there may be, and for how many seconds unused; `counted` hears how many there are."""
+    """How many sessions there may be, how many of `each` holder, and for how many seconds unused.
+
+    `counted` hears how many there are.
+    """
 
     clock: Callable[[], float]
     counted: Callable[[int], None]
     limit: int = MAX_SESSIONS
+    each: int = MAX_SESSIONS
     idle: float = IDLE
+
+
+def holder(principal: Principal | None, peer: str) -> str:
+    """Who a session counts for: its caller, or the address that it is opened from where nobody knows callers."""
+    return key_of(principal) if principal is not None else f"address {peer}"
 
 
 class Sessions(Generic[Item]):
@@ -48,39 +62,59 @@ class Sessions(Generic[Item]):
         self._clock = table.clock
         self._ended = ended
         self._limit = table.limit
+        self._each = table.each
         self._idle = table.idle
         self._counted = table.counted
         self._opened: OrderedDict[str, Opened[Item]] = OrderedDict()
         self._opening = 0
+        self._held: Counter[str] = Counter()
+        """How many of each holder are open, or have room kept for them."""
 
     def __iter__(self) -> Iterator[Item]:
         return iter([opened.item for opened in self._opened.values()])
 
-    def has_room(self) -> bool:
-        """True when one more may be opened; for that one that was idle for a while may have to end."""
+    def make_room(self, holder: str) -> None:
+        """See that one more may be opened; for that one that was idle for a while may have to end.
+
+        Nobody ends one of somebody else's by holding too many. Raises `SidecarError` where there is no room.
+        """
+        if self._held[holder] >= self._each:
+            for opened in [one for one in self._unused(SPARE) if one.holder == holder][:1]:
+                self.close(opened.id)
+            if self._held[holder] >= self._each:
+                raise SidecarError(f"{self._each} sessions are yours already: end one, or try later")
         if self._is_full:
             for opened in self._unused(SPARE)[:1]:
                 self.close(opened.id)
-        return not self._is_full
+            if self._is_full:
+                raise SidecarError("too many sessions are open: end one, or try later")
 
-    def reserve(self) -> None:
+    def reserve(self, holder: str) -> None:
         """Keep room for a session without an id yet, until `release`. Raises `SidecarError` where there is none."""
-        if not self.has_room():
-            raise SidecarError("too many sessions are open: end one, or try later")
+        self.make_room(holder)
         self._opening += 1
+        self._held[holder] += 1
 
-    def release(self) -> None:
+    def release(self, holder: str) -> None:
         """Its room is free again, or it is open now."""
         self._opening -= 1
+        self._let_go(holder)
 
     @property
     def _is_full(self) -> bool:
         return len(self._opened) + self._opening >= self._limit
 
-    def open(self, id: str, item: Item, principal: str) -> Opened[Item]:  # noqa: A002 - the protocol's word
+    def open(
+        self,
+        id: str,  # noqa: A002 - the protocol's word
+        item: Item,
+        principal: str,
+        holder: str,
+    ) -> Opened[Item]:
         """Note a session that belongs to the caller `principal`; another one with that id ends."""
         self.close(id)
-        opened = self._opened[id] = Opened(id, item, principal, self._clock())
+        opened = self._opened[id] = Opened(id, item, principal, holder, self._clock())
+        self._held[holder] += 1
         self._counted(len(self._opened))
         return opened
 
@@ -112,6 +146,7 @@ class Sessions(Generic[Item]):
         """End a session, if it is open."""
         opened = self._opened.pop(id, None)
         if opened is not None:
+            self._let_go(opened.holder)
             self._counted(len(self._opened))
             self._ended(opened.item)
 
@@ -124,6 +159,11 @@ class Sessions(Generic[Item]):
         """End every session."""
         for id_ in list(self._opened):
             self.close(id_)
+
+    def _let_go(self, holder: str) -> None:
+        self._held[holder] -= 1
+        if not self._held[holder]:
+            del self._held[holder]
 
     def _unused(self, seconds: float) -> list[Opened[Item]]:
         before = self._clock() - seconds

@@ -459,7 +459,7 @@ class _Connection(asyncio.Protocol):
 
     def _dispatch(self, body: bytes | TooLong) -> None:
         head = self._head
-        request = Request(head.method, head.path, head.query, head.headers, body, self._number)
+        request = Request(head.method, head.path, head.query, head.headers, body, self._number, self._peer)
         self._server.answer(request, self._exchange_for(head))
         self.used = self._server.admitted
 

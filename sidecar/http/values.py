@@ -85,7 +85,8 @@ class Headers:
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A request as it came: `path` still percent-encoded, `query` without its `?`, `connection` says on which it came.
+    """A request as it came: `path` still percent-encoded, `query` without its `?`, `connection` says on which it came,
+    and `peer` from which address.
 
     A Content-Length is not among the headers: it said how the body travelled. Requests that come one after the other
     with the same head share their `headers`.
@@ -97,6 +98,7 @@ class Request(msgspec.Struct, frozen=True):
     headers: Headers
     body: bytes | TooLong
     connection: int
+    peer: str = ""
 
 
 class Response(msgspec.Struct, frozen=True):

@@ -196,7 +196,7 @@ def _backend(parts: Parts, listen: Listen) -> Backend:
             route=tracked.route, announce=tracked.announce, resumable=True, revision=revision,
         )  # fmt: skip
 
-    table = Table(asyncio.get_running_loop().time, counted, listen.max_sessions, listen.idle)
+    table = Table(asyncio.get_running_loop().time, counted, listen.max_sessions, listen.max_each, listen.idle)
     upstream = settings.upstream
     if upstream is not None and listen.transport == "http" and not upstream.legacy:
         credentials = CREDENTIALS if upstream.forward_authorization else frozenset()

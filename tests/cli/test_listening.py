@@ -25,7 +25,7 @@ MARKER = "s3cret"
 def listen(transport: str = "http", **changed: Any) -> Listen | None:
     options: dict[str, Any] = {
         "bind": "127.0.0.1", "port": 8080, "hosts": [], "origins": [], "token_file": None, "jwt": (None, None, None),
-        "max_sessions": 5, "idle": 60.0, **changed,
+        "max_sessions": 5, "max_each": None, "idle": 60.0, **changed,
     }  # fmt: skip
     return listen_on(transport, **options)
 
@@ -47,7 +47,7 @@ def fixed(header: str) -> FixedHeader:
 
 def test_a_listener_has_what_the_options_say() -> None:
     assert listen("http", hosts=["a"], origins=["b"], token_file=Path("t"), jwt=("k", "i", "a")) == Listen(
-        "http", Address("127.0.0.1", 8080), ("a",), ("b",), Path("t"), Jwt("k", "i", "a"), 5, 60.0
+        "http", Address("127.0.0.1", 8080), ("a",), ("b",), Path("t"), Jwt("k", "i", "a"), 5, 3, 60.0
     )
     legacy = listen("sse")
     assert legacy is not None
@@ -208,13 +208,13 @@ def test_every_option_of_a_listener_may_stand_in_the_environment(ran: list[Setti
     env = {
         "TRANSPORT": "http", "BIND": "0.0.0.0", "PORT": "0", "UPSTREAM": URL, "HEADER": "X-Key: a b",
         "AUTH_TOKEN_FILE": "tokens", "JWT_JWKS": "k", "JWT_ISSUER": "i", "JWT_AUDIENCE": "a", "ALLOW_HOST": "h1 h2",
-        "ALLOW_ORIGIN": "http://o", "MAX_SESSIONS": "7", "SESSION_IDLE": "2m", "FORWARD_AUTHORIZATION": "1",
-        "FORWARD_HEADER": "X-One x-two",
+        "ALLOW_ORIGIN": "http://o", "MAX_SESSIONS": "7", "MAX_SESSIONS_EACH": "5", "SESSION_IDLE": "2m",
+        "FORWARD_AUTHORIZATION": "1", "FORWARD_HEADER": "X-One x-two",
     }  # fmt: skip
     invoke(**{f"SIDECAR_{name}": value for name, value in env.items()})
     [settings] = ran
     assert settings.listen == Listen(
-        "http", Address("0.0.0.0", 0), ("h1", "h2"), ("http://o",), Path("tokens"), Jwt("k", "i", "a"), 7, 120.0
+        "http", Address("0.0.0.0", 0), ("h1", "h2"), ("http://o",), Path("tokens"), Jwt("k", "i", "a"), 7, 5, 120.0
     )
     assert settings.upstream == Upstream(URL, False, (FixedHeader("x-key", "a b"),), True, ("x-one", "x-two"))
     assert (settings.server, settings.telemetry) == ("server.example", Address("127.0.0.1", 9464))

@@ -32,7 +32,7 @@ class Way:
             raise self.problem
         self.asked.append(asking)
 
-    def reserve(self) -> None:
+    def reserve(self, tracked: Tracked) -> None:
         """There is room."""
 
     def opened(self, answer: Answer | None, post: Post, tracked: Tracked) -> None:

@@ -21,6 +21,8 @@ from tests.support.listener import Listener, sidecar
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 SESSIONS = 1000
+ALL_OF_ONE = ("--max-sessions-each", str(SESSIONS))
+"""Here all clients have one address."""
 SLOW = 10
 AT_ONCE = 32
 """Calls under way where latency is measured: as many as the bench has."""
@@ -77,7 +79,7 @@ async def world(folder: Path) -> AsyncIterator[World]:
     """Everything started, and ended when left."""
     server = Server(SESSIONS, SLOW)
     async with serve(server) as upstream:
-        command = sidecar(folder, POLICY, "--transport", "http", "--port", "0", "--upstream", upstream)
+        command = sidecar(folder, POLICY, "--transport", "http", "--port", "0", "--upstream", upstream, *ALL_OF_ONE)
         with await asyncio.to_thread(Listener, command, folder) as listener:
             yield World(server, listener)
 

@@ -34,7 +34,8 @@ def test_slow_clients_hold_up_nobody(relay: Listener) -> None:
 
 def test_no_more_sessions_than_may_be_are_opened_however_many_ask_at_once(upstream: Upstream, tmp_path: Path) -> None:
     for name, options in (("relay", ("--upstream", upstream.url)), ("child", ())):
-        with running(tmp_path / name, "--max-sessions", "3", *options) as listener, ThreadPoolExecutor(12) as threads:
+        bounds = ("--max-sessions", "3", "--max-sessions-each", "3")
+        with running(tmp_path / name, *bounds, *options) as listener, ThreadPoolExecutor(12) as threads:
             asked = threads.map(lambda _: Agent(listener.url).post(hello()), range(12))
             answers = list(asked)
             assert sum(SESSION in answer.headers for answer in answers) == 3
@@ -215,3 +216,32 @@ def test_who_has_no_token_is_told_so_by_the_head_alone_and_holds_nothing(
                 assert (status, headers["connection"]) == (401, "close")
         agent = Agent.with_session(listener.url, "Authorization: Bearer good")
         assert "result" in agent.call("shown")
+
+
+def test_one_caller_takes_half_of_the_sessions_at_the_most_and_others_have_the_rest(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys.json"
+    key = ec.generate_private_key(ec.SECP256R1())
+    public = jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    keys.write_text(json.dumps({"keys": [{**public, "alg": "ES256"}]}))
+    proof = ("--jwt-jwks", str(keys), "--jwt-issuer", "https://issuer.example", "--jwt-audience", "us")
+
+    def token(subject: str) -> str:
+        now = int(time.time())
+        said = {"iss": "https://issuer.example", "aud": "us", "sub": subject, "iat": now, "exp": now + 600}
+        return f"Authorization: Bearer {jwt.encode(said, key, 'ES256')}"
+
+    for name, options in (("relay", ("--upstream", upstream.url)), ("child", ())):
+        with running(tmp_path / name, "--max-sessions", "4", *proof, *options) as listener:
+            greedy = [Agent(listener.url, token("greedy")).post(hello()) for _ in range(4)]
+            assert [SESSION in answer.headers for answer in greedy] == [True, True, False, False]
+            assert "2 sessions are yours" in greedy[3].message["error"]["message"]
+            other = [Agent(listener.url, token("other")).post(hello()) for _ in range(3)]
+            assert [SESSION in answer.headers for answer in other] == [True, True, False]
+
+
+def test_where_nobody_knows_callers_an_address_takes_half_of_the_sessions(upstream: Upstream, tmp_path: Path) -> None:
+    with running(tmp_path, "--max-sessions", "4", "--upstream", upstream.url) as listener:
+        answers = [Agent(listener.url).post(hello()) for _ in range(3)]
+        assert [SESSION in answer.headers for answer in answers] == [True, True, False]
