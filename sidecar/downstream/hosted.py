@@ -218,7 +218,7 @@ class Hosted:
                 return
             hosted.session.caller = replace(hosted.session.caller, principal=caller)
             stream, post = _answered(hosted, request, self._shared.marked)
-            hosted.session.from_client(request.body, post.route, post.look)
+            hosted.session.from_client(request.take(), post.route, post.look)
             await post.known()
             await self._answer(hosted, stream, post, exchange)
 
@@ -232,7 +232,7 @@ class Hosted:
                 id_ = message.id if isinstance(message, JsonRequest) else None
                 raise InvalidMessage(INVALID_REQUEST, "this needs a session: initialize first", id_)
 
-        hosted.session.from_client(request.body, post.route, look)
+        hosted.session.from_client(request.take(), post.route, look)
         await post.known()
         if post.onward is None:
             exchange.send(first_word(post))
@@ -257,11 +257,12 @@ class Hosted:
             hosted.expect(stream, post)
             if post.answer is not None:
                 stream.put(post.answer.body)
-            hosted.send(post.onward)
+            hosted.send(post.leave())
+            exchange.let_go()
             await write(stream, exchange, headers, name_events=True)
             return
         if post.onward is not None:
-            hosted.send(post.onward)
+            hosted.send(post.leave())
         exchange.send(first_word(post))
 
     async def _get(self, hosted: HostedSession, request: Request, exchange: Exchange) -> None:

@@ -89,7 +89,7 @@ class Legacy:
                 return
             hosted.session.caller = replace(hosted.session.caller, principal=caller)
             # This transport has no headers that mirror a message: none of them may say anything else.
-            hosted.session.from_client(request.body, None, Post(request.headers).look)
+            hosted.session.from_client(request.take(), None, Post(request.headers).look)
             exchange.send(Response(202))
 
     async def _watch(self, hosted: HostedSession) -> None:

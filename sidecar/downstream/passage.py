@@ -80,7 +80,7 @@ class Passage:
         if post.is_stateless:
             # There the end of the connection is how a client cancels.
             self._exchange.on_gone(self._gone)
-        self._tracked.session.from_client(self._request.body, post.route, post.look)
+        self._tracked.session.from_client(self._request.take(), post.route, post.look)
         post.when_known(self._known)
 
     def failed(self, error: Exception) -> None:
@@ -112,6 +112,7 @@ class Passage:
             self._reserved = True
         self._asking = Asking(self._answered, self._unasked)
         self._way.ask(post, self._tracked, self._request, self._asking)
+        self._exchange.let_go()
 
     @_contained
     def _answered(self, answer: Answer) -> None:

@@ -112,6 +112,12 @@ class Post:
         if self._lists and self.is_stateless:
             self._marked.learn(message)
 
+    def leave(self) -> bytes:
+        """What goes on to the server, once: from now on it is held by whoever sends it."""
+        assert self.onward is not None  # or nothing goes on
+        onward, self.onward = self.onward, b""
+        return onward
+
     def when_known(self, callback: Callable[[], None]) -> None:
         """Call back once the first word is said, at once where it was."""
         if self._is_known:

@@ -140,8 +140,7 @@ class Relay:
 
     def ask(self, post: Post, tracked: Tracked, request: Request, asking: Asking) -> None:
         """Send what goes on to the server."""
-        assert post.onward is not None  # otherwise there is nothing to ask
-        self._remote.ask(self._head(post, request.headers), post.onward, asking, _whose(tracked, request))
+        self._remote.ask(self._head(post, request.headers), post.leave(), asking, _whose(tracked, request))
 
     def reserve(self, tracked: Tracked) -> None:
         """Keep room for a session that the server may open. Raises `SidecarError` where there is none."""

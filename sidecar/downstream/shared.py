@@ -94,13 +94,13 @@ class Shared:
         session = self._open_session(caller, post.route, tell, post.revision)
         exchange.on_gone(task.cancel)
         try:
-            session.from_client(request.body, post.route, look)
+            session.from_client(request.take(), post.route, look)
             await post.known()
             if post.onward is None or not post.requests:
                 # This revision has no notifications of clients over HTTP, so there is nothing to pass on.
                 exchange.send(first_word(post))
                 return
-            await self._ask(post.onward, session, stream, post, exchange)
+            await self._ask(session, stream, post, exchange)
         except asyncio.CancelledError:
             if not exchange.gone:
                 raise
@@ -130,7 +130,7 @@ class Shared:
         if self._watching is not None:
             self._watching.cancel()
 
-    async def _ask(self, onward: bytes, session: Session, stream: Stream, post: Post, exchange: Exchange) -> None:
+    async def _ask(self, session: Session, stream: Stream, post: Post, exchange: Exchange) -> None:
         try:
             link = await self._ready()
         except SidecarError as problem:
@@ -142,7 +142,8 @@ class Shared:
         self._asked[name] = _Asked(session, post.requests[0], post.tokens[0], stream, post.listens)
         self._pace()
         try:
-            link.send(_renamed(onward, name))
+            link.send(_renamed(post.leave(), name))
+            exchange.let_go()
             await write(stream, exchange, (), listens=post.listens)
         finally:
             del self._asked[name]

@@ -27,6 +27,7 @@ from sidecar.http.origin import Origin
 from sidecar.http.reader import BadMessage, MessageReader
 from sidecar.http.remembered import Remembered
 from sidecar.http.values import Headers, Lines, Repeated, field_lines
+from sidecar.room import Room
 from sidecar.text import visible
 
 MAX_HEAD: Final = 32 << 10
@@ -111,15 +112,25 @@ class Answer:
         """The body where all of it has come already, once; of one longer than `limit` only its ends."""
         return self._collected(limit) if self._complete else None
 
-    async def read(self, limit: int) -> bytes | TooLong:
-        """The whole body; of one longer than `limit` only its ends. Raises Lost."""
-        body = Body(limit)
-        while True:
-            for piece in self._take():
-                body.add(piece)
-            if self._complete:
-                return body.whole()
-            await self._more()
+    async def read(self, limit: int, room: Room | None = None) -> bytes | TooLong:
+        """The whole body; of one longer than `limit` only its ends. Raises Lost, also where `room` has none for it."""
+        body, counted = Body(limit), 0
+        try:
+            while True:
+                for piece in self._take():
+                    body.add(piece)
+                if room is not None:
+                    room.taken += body.held - counted
+                    counted = body.held
+                    if not room.has(body.held, 0):
+                        self.abort()
+                        raise Lost("so much is held here that there is no room for the answer")
+                if self._complete:
+                    return body.whole()
+                await self._more()
+        finally:
+            if room is not None:
+                room.taken -= counted
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body piece by piece, as it comes. Raises Lost when it breaks off."""

@@ -10,7 +10,7 @@ from sidecar.http.exchange import Exchange, text
 from sidecar.http.server import Admission, Admit, HttpServer, Limits, everyone
 from sidecar.http.values import Headers, Repeated, Request, Response
 
-LIMITS: Final = Limits(connections=32, head=16 << 10, body=0, bodies=0, head_seconds=3, idle_seconds=30)
+LIMITS: Final = Limits(connections=32, head=16 << 10, body=0, head_seconds=3, idle_seconds=30)
 
 Answer = Callable[[Request], Awaitable[Response]]
 

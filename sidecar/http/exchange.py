@@ -45,6 +45,9 @@ class Outlet(Protocol):
     def failed(self, exchange: Exchange, error: Exception) -> None:
         """Something went wrong while an exchange was answered."""
 
+    def let_go(self, exchange: Exchange) -> None:
+        """Nothing of its request is held any more."""
+
 
 class Exchange:
     """One request's answer: a whole one (`send`), or a streamed one (`start`, `write`, `end`)."""
@@ -125,6 +128,10 @@ class Exchange:
     def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Have the request answered by `work`, which waits for something: a task that ends with the server."""
         return self._outlet.run(self, work)
+
+    def let_go(self) -> None:
+        """What the request said is held nowhere any more, though its answer is waited for."""
+        self._outlet.let_go(self)
 
     @property
     def is_over(self) -> bool:

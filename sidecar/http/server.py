@@ -22,6 +22,7 @@ from sidecar.http.reader import BadMessage, MessageReader
 from sidecar.http.remembered import Remembered
 from sidecar.http.request import RequestHead, read_request_head
 from sidecar.http.values import Headers, Request, Response
+from sidecar.room import WEIGHT, Room
 
 __all__ = ["CONNECTIONS", "Exchange", "Gone", "Handler", "HttpServer", "Limits"]
 
@@ -33,6 +34,9 @@ LINGER: Final = 2.0
 """Seconds for which a refused client may go on sending: closing at once could take our answer from it."""
 THROWN_AWAY: Final = 4
 """A body that is too long is read to its end, unless it is more than this many times as long as may be."""
+ROOM: Final = 256 << 20
+"""Bytes that a server holds where nobody says how many."""
+NO_ROOM: Final = "so much is held here that this has no room now: come back later"
 _JOINED: Final = 64 << 10
 """A body up to this length is written together with its head."""
 
@@ -45,7 +49,6 @@ class Limits:
     head: int = 32 << 10
     fields: int = 128
     body: int = 16 << 20
-    bodies: int = 256 << 20
     head_seconds: float = 10
     body_seconds: float = 60
     idle_seconds: float = 75
@@ -73,13 +76,14 @@ def report(exchange: Exchange, error: Exception) -> None:
 class HttpServer:
     """Serves one handler at one address. `port` is the one in use, also when 0 was asked for."""
 
-    def __init__(self, handler: Handler, limits: Limits, admit: Admit, failed: Failed) -> None:
+    def __init__(self, handler: Handler, limits: Limits, admit: Admit, failed: Failed, room: Room) -> None:
         self.limits = limits
+        self.room = room
         self.admit = admit
         self.port = 0
         self.stopping = False
-        self.held = 0
-        """Bytes of all the bodies that are held."""
+        self.cut_off = 0
+        """Clients that did not take what they asked for, and whose connections ended because others need the room."""
         self.admitted = 0
         """Requests that were admitted."""
         self._handler = handler
@@ -88,7 +92,9 @@ class HttpServer:
         self._connections: dict[_Connection, None] = {}
         """In the order in which they came."""
         self._open: dict[Exchange, int] = {}
-        """Requests that are being answered, and the bytes of their bodies."""
+        """Requests that are being answered, and the room that each takes."""
+        self._slow: dict[_Connection, None] = {}
+        """Connections on which what we wrote waits, that which waits longest first."""
         self._running: dict[Exchange, asyncio.Task[None]] = {}
         self._listening: asyncio.Server | None = None
         self._empty = asyncio.Event()
@@ -96,16 +102,16 @@ class HttpServer:
     @classmethod
     async def start(
         cls, host: str, port: int, handler: Handler, limits: Limits = Limits(), admit: Admit = everyone,
-        failed: Failed = report,
+        failed: Failed = report, room: Room | None = None,
     ) -> HttpServer:  # fmt: skip
         """Listen. `admit` is asked when a head has come, before any body is read: its Response refuses the request.
         While its answer is awaited nothing more is read.
 
         What it admitted once it is not asked about again while the same head comes on the same connection and the
         server does not stop. `failed` hears of what went wrong while a request was answered, and may still answer it.
-        Raises OSError when the address cannot be had.
+        What is held is counted in `room`. Raises OSError when the address cannot be had.
         """
-        server = cls(handler, limits, admit, failed)
+        server = cls(handler, limits, admit, failed, room or Room(ROOM))
         loop = asyncio.get_running_loop()
         server._listening = await loop.create_server(lambda: _Connection(server, loop), host, port, backlog=1024)
         for listening in server._listening.sockets:
@@ -172,7 +178,7 @@ class HttpServer:
     def answer(self, request: Request, exchange: Exchange) -> None:
         """Have a request answered."""
         self.admitted += 1
-        self._open[exchange] = len(request.body) if isinstance(request.body, bytes) else 0
+        self._open[exchange] = WEIGHT * len(request.body) if isinstance(request.body, bytes) else 0
         try:
             work = self._handler(request, exchange)
         except Exception as error:  # noqa: BLE001 - it is told to `failed`, whatever it is
@@ -196,7 +202,46 @@ class HttpServer:
     def left(self, exchange: Exchange) -> None:
         """It has its answer, or nobody waits for one: unless a task is still at work, that is all."""
         if exchange not in self._running:
-            self.held -= self._open.pop(exchange, 0)
+            self.room.taken -= self._open.pop(exchange, 0)
+
+    def let_go(self, exchange: Exchange) -> None:
+        """Nothing of its request is held any more, though it is not answered yet."""
+        if exchange in self._open:
+            self.room.taken -= self._open[exchange]
+            self._open[exchange] = 0
+
+    def make_room(self, connection: _Connection, size: int, more: int) -> None:
+        """See that there is room for something of this size, of which `more` is not counted yet.
+
+        Who asked for something and does not take it has to go first, then who begins to ask and does not go on. Raises
+        `BadMessage`.
+        """
+        if self.room.has(size, more):
+            return
+        slow = [one for one in self._slow if one is not connection]
+        begun = [one for one in self._connections if one.has_begun and one is not connection]
+        for other in (*slow, *begun):
+            self._cut_off(other)
+            if self.room.has(size, more):
+                return
+        raise BadMessage(503, NO_ROOM)
+
+    def waits(self, connection: _Connection) -> None:
+        """What was written to a client waits to be taken. Where there is no room for it, who was slow first ends."""
+        self._slow[connection] = None
+        while self.room.is_exceeded and self._slow:
+            self._cut_off(next(iter(self._slow)))
+
+    def _cut_off(self, connection: _Connection) -> None:
+        self.cut_off += 1
+        connection.abort()
+        connection.let_go_of_all()
+
+    def keeps_up(self, connection: _Connection) -> None:
+        """Nothing that was written to it waits any more."""
+        if connection in self._slow:
+            del self._slow[connection]
+        connection.count_waiting(0)
 
     def _ended(self, exchange: Exchange, task: asyncio.Task[None]) -> None:
         # A task may have handed over to another one before it ended.
@@ -275,6 +320,8 @@ class _Connection(asyncio.Protocol):
         self._head_only = False
         self._paused = False
         self._written = self._taken = 0
+        self._waiting = self._ahead = 0
+        """Bytes that were written and not taken, and that came and were not read, as far as they are counted."""
         self._waiters: list[asyncio.Future[None]] = []
         self._exchange: Exchange | None = None
         self._number = server.number()
@@ -313,6 +360,7 @@ class _Connection(asyncio.Protocol):
     @_contained
     def connection_lost(self, error: Exception | None) -> None:
         self._left()
+        self.let_go_of_all()
         self._deadline.stop()
         self._server.closed(self)
 
@@ -320,10 +368,12 @@ class _Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         self.full = True
         self._watch_writing()
+        self._count_written()
 
     @_contained
     def resume_writing(self) -> None:
         self.full = False
+        self._server.keeps_up(self)
         self._wake()
         if self._phase is _Phase.ANSWER:
             self._deadline.clear()
@@ -345,6 +395,9 @@ class _Connection(asyncio.Protocol):
                         break
                 elif self._phase is not _Phase.BODY or not self._read_body():
                     break
+            if self._reader.waiting != self._ahead:
+                self._count_ahead(self._reader.waiting)
+                self._server.make_room(self, self._ahead, 0)
         except BadMessage as bad:
             self._refuse(text(bad.status, str(bad)))
         self._pace()
@@ -420,9 +473,9 @@ class _Connection(asyncio.Protocol):
         self._exchange_for(self._head).send(refusal)
 
     def _dispatch_held(self, body: bytes) -> None:
-        if self._server.held + len(body) > self._limits.bodies:
-            raise BadMessage(503, "too many bodies are held")
-        self._server.held += len(body)
+        weight = WEIGHT * len(body)
+        self._server.make_room(self, weight, weight)
+        self._server.room.taken += weight
         self._dispatch(body)
 
     def _begin_body(self) -> None:
@@ -444,16 +497,21 @@ class _Connection(asyncio.Protocol):
         body, held = self._body, self._body.held
         for piece in self._reader.body():
             body.add(piece)
-        self._server.held += body.held - held
+        self._server.room.taken += body.held - held
         if body.size > THROWN_AWAY * self._limits.body:
             raise BadMessage(413, "the body is too long")
-        if self._server.held > self._limits.bodies:
-            raise BadMessage(503, "too many bodies are held")
+        self._server.make_room(self, body.held, 0)
         if not self._reader.complete:
             return False
         whole = body.whole()
-        if isinstance(whole, TooLong):
-            self._server.held -= body.held
+        if isinstance(whole, bytes):
+            # From here on it weighs more; where that does not fit, leaving the phase gives back what it weighed so far.
+            more = (WEIGHT - 1) * len(whole)
+            self._server.make_room(self, WEIGHT * len(whole), more)
+            self._server.room.taken += more
+        else:
+            self._server.room.taken -= body.held
+        del self._body
         self._dispatch(whole)
         return False
 
@@ -491,6 +549,8 @@ class _Connection(asyncio.Protocol):
             self._transport.writelines((head, body))
         else:
             self._transport.write(head + body if body else head)
+        if self.full:
+            self._count_written()
 
     async def room(self) -> None:
         waiter = self._loop.create_future()
@@ -522,6 +582,9 @@ class _Connection(asyncio.Protocol):
             # Not from here: a handler is at work, and other connections have their turn.
             self._loop.call_soon(self._advance)
 
+    def let_go(self, exchange: Exchange) -> None:
+        self._server.let_go(exchange)
+
     def soon(self, callback: Callable[[], object]) -> None:
         self._loop.call_soon(callback)
 
@@ -539,6 +602,32 @@ class _Connection(asyncio.Protocol):
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+    # Counting.
+
+    @property
+    def has_begun(self) -> bool:
+        """True while a part of a head has come."""
+        return self._phase is _Phase.HEAD and self._ahead > 0
+
+    def let_go_of_all(self) -> None:
+        """What was written or came does not count any more: the connection ends."""
+        self._server.keeps_up(self)
+        self._count_ahead(0)
+
+    def count_waiting(self, size: int) -> None:
+        """So many bytes were written and not taken."""
+        self._server.room.taken += size - self._waiting
+        self._waiting = size
+
+    def _count_written(self) -> None:
+        self.count_waiting(self._transport.get_write_buffer_size())
+        self._server.waits(self)
+
+    def _count_ahead(self, size: int) -> None:
+        """So many bytes came and were not read."""
+        self._server.room.taken += size - self._ahead
+        self._ahead = size
 
     # Ending.
 
@@ -575,7 +664,8 @@ class _Connection(asyncio.Protocol):
 
     def _leave(self, phase: _Phase = _Phase.ENDED) -> None:
         if self._phase is _Phase.BODY:
-            self._server.held -= self._body.held
+            self._server.room.taken -= self._body.held
+            del self._body
         elif self._phase is _Phase.ADMISSION and self._asking is not None:
             self._asking.cancel()
         self._phase = phase

@@ -84,12 +84,13 @@ class Headers:
         return f"Headers({', '.join(name for name, _ in self._pairs)})"
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct):
     """A request as it came: `path` still percent-encoded, `query` without its `?`, `connection` says on which it came,
     and `peer` from which address.
 
     A Content-Length is not among the headers: it said how the body travelled. Requests that come one after the other
-    with the same head share their `headers`.
+    with the same head share their `headers`. It changes in one way: its body is gone once `take` gave it away, because
+    much refers to a request for as long as its answer is waited for.
     """
 
     method: str
@@ -99,6 +100,11 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes | TooLong
     connection: int
     peer: str = ""
+
+    def take(self) -> bytes | TooLong:
+        """Its body, once."""
+        body, self.body = self.body, b""
+        return body
 
 
 class Response(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from sidecar.errors import StartError
 from sidecar.guardian import Guardian
 from sidecar.http.origin import parse
+from sidecar.room import Room
 from sidecar.settings import Settings, Upstream
 from sidecar.upstream import child
 from sidecar.upstream.bridge import HttpLink
@@ -34,10 +35,10 @@ def links(settings: Settings) -> Callable[[], Awaitable[Link]]:
     return sse if upstream.legacy else http
 
 
-def remote(upstream: Upstream, limit: int) -> Remote:
+def remote(upstream: Upstream, limit: int, room: Room | None = None) -> Remote:
     """The remote server. Raises `StartError`."""
     try:
         origin, target = parse(upstream.url)
     except ValueError as problem:
         raise StartError(f"--upstream {upstream.url}: {problem}") from None
-    return Remote(origin, target, fixed_headers(upstream.headers), limit)
+    return Remote(origin, target, fixed_headers(upstream.headers), limit, room)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import resource
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -34,10 +35,13 @@ from sidecar.jsonrpc import Message
 from sidecar.pending import Route
 from sidecar.policy.bundle import Bundle
 from sidecar.principal import Principal
+from sidecar.room import SHARE, Room, memory
 from sidecar.serve.links import links, remote
 from sidecar.serve.parts import Parts, state
 from sidecar.session import Session
 from sidecar.settings import Jwt, Listen
+
+log = logging.getLogger("sidecar")
 
 ENDPOINT: Final = "/mcp"
 METHODS: Final = {ENDPOINT: ("POST", "GET", "DELETE")}
@@ -113,10 +117,11 @@ async def serve(parts: Parts, who: Authenticator, asked_to_stop: asyncio.Event) 
     listen = parts.settings.listen
     assert listen is not None  # otherwise the client is on stdio
     front = Front()
+    room = _room()
     limits = Limits(connections=_connections(), body=parts.settings.max_message)
     try:
         server = await HttpServer.start(
-            listen.address.host, listen.address.port, front.handle, limits, front.admit, front.failed
+            listen.address.host, listen.address.port, front.handle, limits, front.admit, front.failed, room
         )
     except OSError as error:
         raise StartError(
@@ -125,14 +130,14 @@ async def serve(parts: Parts, who: Authenticator, asked_to_stop: asyncio.Event) 
     hosts = Hosts(listen.address.host, server.port, listen.allow_hosts, listen.allow_origins)
     methods = METHODS if listen.transport == "http" else LEGACY_METHODS
     front.guard = Guard(methods, hosts, who, asked_to_stop.is_set)
-    front.backend = backend = _backend(parts, listen)
+    front.backend = backend = _backend(parts, listen, room)
     try:
         path = ENDPOINT if listen.transport == "http" else STREAM
         host = f"[{listen.address.host}]" if ":" in listen.address.host else listen.address.host
         state.info("listening on http://%s:%d%s", host, server.port, path)
         state.info("ready")
         watching = parts.watch(lambda bundle: check_scopes(bundle, who), backend.tools_changed)
-        sweeping = tasks.lasting(partial(_sweep, backend))
+        sweeping = tasks.lasting(partial(_sweep, backend, server))
         await asked_to_stop.wait()
         sweeping.cancel()
         if watching is not None:
@@ -144,6 +149,14 @@ async def serve(parts: Parts, who: Authenticator, asked_to_stop: asyncio.Event) 
         await server.close(0)
         await backend.close()
     return 0
+
+
+def _room() -> Room:
+    """The room for all that is held at once, which is said."""
+    found = memory()
+    room = Room(int(found.size * SHARE))
+    state.info("messages may take %d MiB at once, of the %d MiB of %s", room.limit >> 20, found.size >> 20, found.whose)
+    return room
 
 
 def _connections() -> int:
@@ -166,7 +179,7 @@ def check_scopes(bundle: Bundle, who: Authenticator) -> None:
         )
 
 
-def _backend(parts: Parts, listen: Listen) -> Backend:
+def _backend(parts: Parts, listen: Listen, room: Room) -> Backend:
     settings, emit = parts.settings, parts.emit
     numbers = itertools.count(1)
 
@@ -201,7 +214,7 @@ def _backend(parts: Parts, listen: Listen) -> Backend:
     if upstream is not None and listen.transport == "http" and not upstream.legacy:
         credentials = CREDENTIALS if upstream.forward_authorization else frozenset()
         return Relay(
-            remote(upstream, settings.max_message), table, tracked_session, name, emit, settings.server,
+            remote(upstream, settings.max_message, room), table, tracked_session, name, emit, settings.server,
             also=credentials.union(upstream.forward_headers), cookies=upstream.forward_authorization,
         )  # fmt: skip
     opener = links(settings)
@@ -211,10 +224,14 @@ def _backend(parts: Parts, listen: Listen) -> Backend:
     return Hosted(opener, table, partial(open_session, alone=False), shared)
 
 
-async def _sweep(backend: Backend) -> None:
+async def _sweep(backend: Backend, server: HttpServer) -> None:
+    said = 0
     while True:
         await asyncio.sleep(SWEEP)
         backend.end_idle()
+        if server.cut_off > said:
+            log.warning("%d clients did not take their answers and were cut off", server.cut_off - said)
+            said = server.cut_off
 
 
 async def _fetch(url: str) -> bytes:

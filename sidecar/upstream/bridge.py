@@ -162,7 +162,7 @@ class HttpLink:
             if kind == EVENTS:
                 await self._follow(answer, request)
             elif kind == JSON:
-                await self._take(await answer.read(self._remote.limit))
+                await self._take(await answer.read(self._remote.limit, self._remote.room))
             if request.id in self._waiting:
                 answer.retire()
             text = f"the MCP server answered status {answer.status} and no message"

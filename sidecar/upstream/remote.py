@@ -17,9 +17,12 @@ from sidecar.http.origin import Origin, parse
 from sidecar.http.sse import Event, EventReader
 from sidecar.http.values import Headers, field_lines
 from sidecar.protocol import Outcome
+from sidecar.room import Room
 
 log = logging.getLogger("sidecar")
 
+ROOM: Final = 256 << 20
+"""Bytes of answers that are held at once where nobody says how many."""
 MAX_REFUSAL: Final = 64 << 10
 """Bytes of an answer with an error status that are looked at."""
 _NOT_RUN: Final = (301, 302, 307, 308, 401, 403, 404, 405, 406, 413, 415, 429)
@@ -41,8 +44,11 @@ MAX_TROUBLES: Final = 100
 class Remote:
     """The server at `target` of `origin`; `fixed` gives the operator's headers, `limit` bounds a message in bytes."""
 
-    def __init__(self, origin: Origin, target: str, fixed: Callable[[], Fields], limit: int) -> None:
+    def __init__(
+        self, origin: Origin, target: str, fixed: Callable[[], Fields], limit: int, room: Room | None = None
+    ) -> None:
         self.limit = limit
+        self.room = room or Room(ROOM)
         self.target = target
         self.fixed = fixed
         self._origin = origin
@@ -51,7 +57,7 @@ class Remote:
 
     def apart(self) -> Remote:
         """The same server by connections that nobody else uses."""
-        return Remote(self._origin, self.target, self.fixed, self.limit)
+        return Remote(self._origin, self.target, self.fixed, self.limit, self.room)
 
     async def send(
         self, method: str, headers: Fields, body: bytes = b"", *, target: str | None = None, whose: Hashable = None

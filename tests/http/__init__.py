@@ -9,6 +9,7 @@ from typing import Any
 
 from sidecar.http.server import Admit, Exchange, Handler, HttpServer, Limits
 from sidecar.http.values import Request, Response
+from sidecar.room import Room
 
 USUAL = Limits()
 SHORT = Limits(body=1000, head_seconds=0.05, body_seconds=0.05, idle_seconds=0.05, write_seconds=0.05)
@@ -33,16 +34,17 @@ async def serving(
     handler: Handler = echo,
     limits: Limits = USUAL,
     admit: Admit = lambda *_: None,
+    room: Room | None = None,
 ) -> AsyncIterator[HttpServer]:
     """A server; no exception may have got away from it when it is closed."""
     found = defects()
-    server = await HttpServer.start("127.0.0.1", 0, handler, limits, admit)
+    server = await HttpServer.start("127.0.0.1", 0, handler, limits, admit, room=room)
     try:
         yield server
     finally:
         await server.close(0)
     assert found == []
-    assert (server.active, server.held) == (0, 0)
+    assert (server.active, server.room.taken) == (0, 0)
 
 
 class Wire:

@@ -21,9 +21,10 @@ from sidecar.http.client import Answer, Asking, HttpClient, RequestStart
 from sidecar.http.remembered import Remembered
 from sidecar.http.server import Exchange, HttpServer, Limits
 from sidecar.http.values import Headers, Request, Response
+from sidecar.room import Room
 from tests.support.fuzzing import examples
 
-LIMITS = Limits(head=2 << 10, body=200, bodies=1000)
+LIMITS = Limits(head=2 << 10, body=200)
 
 
 class Pipe(asyncio.Transport):
@@ -36,7 +37,7 @@ class Pipe(asyncio.Transport):
         self.sock = socket.socket()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return self.sock
+        return ("127.0.0.1", 1) if name == "peername" else self.sock
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += bytes(data)
@@ -109,7 +110,7 @@ def served(pieces: Sequence[bytes], *, remembers: bool) -> tuple[list[Any], byte
         return Response(403) if "no" in headers.all("authorization") else None
 
     with a_loop() as loop:
-        server = HttpServer(handle, LIMITS, admit, servers.report)
+        server = HttpServer(handle, LIMITS, admit, servers.report, Room(1 << 20))
         connection = servers._Connection(server, loop)
         if not remembers:
             connection._known = Forgetful()
@@ -263,7 +264,9 @@ def test_a_known_head_admits_nothing_to_a_server_that_stops() -> None:
         return Response(503) if server.stopping else None
 
     with a_loop() as loop:
-        server = HttpServer(lambda request, exchange: exchange.send(Response(200)), LIMITS, admit, servers.report)
+        server = HttpServer(
+            lambda request, exchange: exchange.send(Response(200)), LIMITS, admit, servers.report, Room(1 << 20)
+        )
         pipe, connection = Pipe(), servers._Connection(server, loop)
         with closing(pipe.sock):
             connection.connection_made(pipe)

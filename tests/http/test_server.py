@@ -15,6 +15,7 @@ import uvloop
 from sidecar.framing import TooLong
 from sidecar.http.server import Exchange, Gone, HttpServer, Limits
 from sidecar.http.values import Headers, Request, Response
+from sidecar.room import WEIGHT, Room
 from tests.engine import soon
 from tests.http import SHORT, defects, echo, serving, wire
 
@@ -245,14 +246,14 @@ def test_a_handler_may_answer_at_once_or_when_something_calls_back() -> None:
             assert [(await client.answer())[2] for _ in range(3)] == [b"now"] * 3
             client.send(post(b"a").replace(b"/ ", b"/later ", 1))
             await soon(lambda: waiting)
-            assert (server.active, server.held) == (1, 1)
+            assert (server.active, server.room.taken) == (1, WEIGHT)
             waiting[0].send(Response(200, (), b"later"))
             assert (await client.answer())[2] == b"later"
-            assert (server.active, server.held) == (0, 0)
+            assert (server.active, server.room.taken) == (0, 0)
             client.send(post(b"a").replace(b"/ ", b"/later ", 1))
             await soon(lambda: len(waiting) == 2)
             client.writer.close()
-            await soon(lambda: server.active == server.held == 0)
+            await soon(lambda: server.active == server.room.taken == 0)
             assert waiting[1].gone
 
     uvloop.run(test())
@@ -337,17 +338,17 @@ def test_a_body_beyond_all_measure_is_not_read_to_its_end(request_: bytes) -> No
 def test_all_bodies_together_are_bounded_and_room_is_given_back() -> None:
     async def test() -> None:
         handler = Handler()
-        async with serving(handler, Limits(body=600, bodies=1000)) as server:
+        async with serving(handler, Limits(body=100_000), room=Room(600_000)) as server:
             async with wire(server.port) as first, wire(server.port) as second:
-                first.send(post(b"x" * 600))
+                first.send(post(b"x" * 100_000))
                 await soon(lambda: handler.requests)
-                second.send(post(b"x" * 600))
+                second.send(post(b"x" * 100_000))
                 status, headers, _ = await second.answer()
                 assert (status, headers["connection"]) == (503, "close")
                 handler.go_on.set()
                 assert (await first.answer())[0] == 200
             async with wire(server.port) as third:
-                third.send(post(b"x" * 600))
+                third.send(post(b"x" * 100_000))
                 assert (await third.answer())[0] == 200
 
     uvloop.run(test())
@@ -358,8 +359,8 @@ def test_a_client_that_leaves_within_its_body_gives_back_the_room() -> None:
         async with serving() as server:
             async with wire(server.port) as client:
                 client.send(post(b"x" * 100)[:-50])
-                await soon(lambda: server.held == 50)
-            await soon(lambda: server.held == 0)
+                await soon(lambda: server.room.taken == 50)
+            await soon(lambda: server.room.taken == 0)
 
     uvloop.run(test())
 
@@ -875,7 +876,7 @@ def test_while_it_is_found_out_who_asks_nothing_of_a_body_is_read(body: bytes, r
         async with serving(admit=lambda *_: wait()) as server, wire(server.port) as client:
             client.send(b"POST / HTTP/1.1\r\nHost: a\r\n" + body + GET)
             await asked.wait()
-            assert (server.held, server.active) == (0, 0)
+            assert (server.room.taken < len(body + GET), server.active) == (True, 0)
             go.set()
             status, headers, said = await client.answer()
             if refused:
@@ -914,7 +915,7 @@ def test_a_body_in_many_small_chunks_is_held_at_its_size() -> None:
             client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
             tracemalloc.start()
             client.send(b"2\r\nab\r\n" * 200_000)
-            await soon(lambda: server.held == 400_000)
+            await soon(lambda: server.room.taken == 400_000)
             assert tracemalloc.get_traced_memory()[0] < 3_000_000
             tracemalloc.stop()
 

@@ -15,6 +15,7 @@ from sidecar.http.sse import Event, EventReader, event_bytes
 from sidecar.http.values import Headers
 from sidecar.jsonrpc import Id
 from sidecar.protocol import Outcome
+from sidecar.room import Room
 from sidecar.upstream.link import Link
 from sidecar.upstream.remote import Remote, failure_of
 from tests.downstream import line
@@ -31,7 +32,7 @@ class FakeAnswer:
         self._pieces = list(pieces)
         self._breaks = breaks
 
-    async def read(self, limit: int) -> bytes | TooLong:
+    async def read(self, limit: int, room: Room | None = None) -> bytes | TooLong:
         return b"".join([piece async for piece in self.chunks()])
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -81,6 +82,7 @@ class FakeRemote:
     own: Fields = field(default_factory=list)
     limit: int = 1 << 20
     said: list[str] = field(default_factory=list)
+    room: Room | None = None
 
     async def send(self, method: str, headers: Fields, body: bytes = b"", *, target: str | None = None) -> FakeAnswer:
         self.sent.append(Sent(method, dict(headers), json.loads(body) if body else None, target))
