@@ -5,6 +5,7 @@ Whoever wants more than there is has to do without. The bound is a share of what
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,18 +21,29 @@ WEIGHT: Final = 4
 
 
 class Room:
-    """Counts the bytes that are held, against `limit`."""
+    """Counts the bytes that are held, against `limit`.
 
-    __slots__ = ("limit", "taken")
+    `relieve` lets go of something that others need the room of; it is False where there is nothing.
+    """
+
+    __slots__ = ("limit", "relieve", "taken")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.taken = 0
+        self.relieve: Callable[[], bool] = lambda: False
 
     def has(self, size: int, more: int | None = None) -> bool:
         """True where something of this size may be held; `more` is what of it is not counted yet, by default all."""
         limit = self.limit if size <= SMALL else self.limit * (1 - KEPT)
         return self.taken + (size if more is None else more) <= limit
+
+    def make(self, size: int, more: int | None = None) -> bool:
+        """See that there is room, whoever has to go for it."""
+        while not self.has(size, more):
+            if not self.relieve():
+                return False
+        return True
 
     @property
     def is_exceeded(self) -> bool:

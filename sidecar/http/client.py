@@ -122,7 +122,7 @@ class Answer:
                 if room is not None:
                     room.taken += body.held - counted
                     counted = body.held
-                    if not room.has(body.held, 0):
+                    if not room.make(body.held, 0):
                         self.abort()
                         raise Lost("so much is held here that there is no room for the answer")
                 if self._complete:

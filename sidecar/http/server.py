@@ -98,6 +98,7 @@ class HttpServer:
         self._running: dict[Exchange, asyncio.Task[None]] = {}
         self._listening: asyncio.Server | None = None
         self._empty = asyncio.Event()
+        room.relieve = self._relieve
 
     @classmethod
     async def start(
@@ -210,32 +211,22 @@ class HttpServer:
             self.room.taken -= self._open[exchange]
             self._open[exchange] = 0
 
-    def make_room(self, connection: _Connection, size: int, more: int) -> None:
-        """See that there is room for something of this size, of which `more` is not counted yet.
-
-        Who asked for something and does not take it has to go first, then who begins to ask and does not go on. Raises
-        `BadMessage`.
-        """
-        if self.room.has(size, more):
-            return
-        slow = [one for one in self._slow if one is not connection]
-        begun = [one for one in self._connections if one.has_begun and one is not connection]
-        for other in (*slow, *begun):
-            self._cut_off(other)
-            if self.room.has(size, more):
-                return
-        raise BadMessage(503, NO_ROOM)
-
     def waits(self, connection: _Connection) -> None:
-        """What was written to a client waits to be taken. Where there is no room for it, who was slow first ends."""
+        """What was written to a client waits to be taken."""
         self._slow[connection] = None
-        while self.room.is_exceeded and self._slow:
-            self._cut_off(next(iter(self._slow)))
+        while self.room.is_exceeded and self._relieve():
+            pass
 
-    def _cut_off(self, connection: _Connection) -> None:
+    def _relieve(self) -> bool:
+        """End the connection of who does not take what was asked for, else of who begins to ask and does not go on."""
+        begun = (one for one in self._connections if one.has_begun)
+        found = next(iter(self._slow), None) or next(begun, None)
+        if found is None:
+            return False
         self.cut_off += 1
-        connection.abort()
-        connection.let_go_of_all()
+        found.abort()
+        found.let_go_of_all()
+        return True
 
     def keeps_up(self, connection: _Connection) -> None:
         """Nothing that was written to it waits any more."""
@@ -397,7 +388,7 @@ class _Connection(asyncio.Protocol):
                     break
             if self._reader.waiting != self._ahead:
                 self._count_ahead(self._reader.waiting)
-                self._server.make_room(self, self._ahead, 0)
+                self._make_room(self._ahead, 0)
         except BadMessage as bad:
             self._refuse(text(bad.status, str(bad)))
         self._pace()
@@ -474,7 +465,7 @@ class _Connection(asyncio.Protocol):
 
     def _dispatch_held(self, body: bytes) -> None:
         weight = WEIGHT * len(body)
-        self._server.make_room(self, weight, weight)
+        self._make_room(weight, weight)
         self._server.room.taken += weight
         self._dispatch(body)
 
@@ -500,14 +491,14 @@ class _Connection(asyncio.Protocol):
         self._server.room.taken += body.held - held
         if body.size > THROWN_AWAY * self._limits.body:
             raise BadMessage(413, "the body is too long")
-        self._server.make_room(self, body.held, 0)
+        self._make_room(body.held, 0)
         if not self._reader.complete:
             return False
         whole = body.whole()
         if isinstance(whole, bytes):
             # From here on it weighs more; where that does not fit, leaving the phase gives back what it weighed so far.
             more = (WEIGHT - 1) * len(whole)
-            self._server.make_room(self, WEIGHT * len(whole), more)
+            self._make_room(WEIGHT * len(whole), more)
             self._server.room.taken += more
         else:
             self._server.room.taken -= body.held
@@ -604,6 +595,11 @@ class _Connection(asyncio.Protocol):
                 waiter.set_result(None)
 
     # Counting.
+
+    def _make_room(self, size: int, more: int) -> None:
+        """See that there is room for something of this size, of which `more` is not counted yet. Raises BadMessage."""
+        if not self._server.room.make(size, more):
+            raise BadMessage(503, NO_ROOM)
 
     @property
     def has_begun(self) -> bool:

@@ -222,10 +222,11 @@ def _read(connection: socket.socket) -> Asked | None:
     first, *lines = start.decode("latin-1").split("\r\n")
     headers = tuple((name, value.strip()) for name, _, value in (line.partition(":") for line in lines))
     length = int(next((value for name, value in headers if name.lower() == "content-length"), 0))
-    while len(body) < length:
+    whole = bytearray(body)
+    while len(whole) < length:
         more = connection.recv(1 << 16)
         if not more:
             return None
-        body += more
+        whole += more
     method, target, _ = first.split(" ")
-    return Asked(method, target, headers, body)
+    return Asked(method, target, headers, bytes(whole))

@@ -1,0 +1,116 @@
+"""What clients and servers send is bounded by what we may use: in a control group of the shipped size we live."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support.cgroup import Group, group
+from tests.support.listener import Listener, sidecar
+from tests.support.peer import until
+from tests.support.pod_opa import BASE, PodOpa
+from tests.wire.http import POLICY
+from tests.wire.http.client import Agent, Wire, call, head
+from tests.wire.http.server import Asked, Upstream, result, text
+
+SIZE = 512 << 20
+"""What the manifests allow."""
+MOST = 16 << 20
+
+
+class Bounded(Listener):
+    """A sidecar in a control group of its own, with an OPA beside it, as in a pod."""
+
+    group: Group | None
+
+    @property
+    def peak(self) -> int:
+        """The most that it ever used, in bytes."""
+        found = re.search(r"^VmHWM:\s+(\d+) kB$", Path(f"/proc/{self.process.pid}/status").read_text(), re.MULTILINE)
+        assert found is not None
+        return int(found[1]) << 10
+
+    def assert_within(self) -> None:
+        """It lives, serves others, and never used more than it may."""
+        assert "result" in Agent.with_session(self.url).call("shown")
+        assert self.process.poll() is None
+        assert self.peak < SIZE
+        assert self.group is None or self.group.kills == 0
+
+
+@pytest.fixture
+def bounded(upstream: Upstream, tmp_path: Path) -> Iterator[Bounded]:
+    with ExitStack() as stack:
+        opa = PodOpa(tmp_path)
+        stack.callback(opa.kill)
+        opa.start()
+        made = stack.enter_context(group(SIZE))
+        where = ("--transport", "http", "--port", "0", "--upstream", upstream.url)
+        command = sidecar(tmp_path / "sidecar", POLICY, *where, *opa.options)
+        listener = Bounded(made.command(command) if made is not None else command, tmp_path, says="ready\n")
+        listener.group = made
+        yield stack.enter_context(listener)
+
+
+def post(url: str, body: bytes) -> int:
+    """The status that a POST of a new connection gets; 0 where the connection ends without one."""
+    with Wire(url) as wire:
+        wire.send(head(wire.host, length=len(body)) + body)
+        try:
+            return wire.answer().status
+        except EOFError:
+            return 0
+
+
+def test_the_size_is_the_one_that_is_shipped() -> None:
+    assert "limits: {memory: 512Mi}" in (BASE / "deployment.yaml").read_text()
+
+
+def test_the_room_is_a_share_of_what_the_control_group_allows_and_is_said(bounded: Bounded) -> None:
+    if bounded.group is not None:
+        assert "messages may take 128 MiB at once, of the 512 MiB of this container" in bounded.errors
+    else:
+        assert re.search(r"messages may take \d+ MiB at once, of the \d+ MiB of this machine", bounded.errors)
+
+
+def test_a_message_of_many_small_values_is_refused_and_costs_next_to_nothing(bounded: Bounded) -> None:
+    body = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"shown","arguments":{"a":[%b]}}}'
+    whole = body % b",".join([b'{"a":1}'] * 1_200_000)
+    assert post(bounded.url, whole) == 400
+    bounded.assert_within()
+
+
+def test_more_large_messages_than_there_is_room_for_are_refused_and_small_ones_go_through(bounded: Bounded) -> None:
+    frame = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"shown","arguments":{"a":"%b"}}}'
+    whole = frame % (b"x" * (MOST - 200))
+    with ThreadPoolExecutor(12) as threads:
+        large = [threads.submit(post, bounded.url, whole) for _ in range(12)]
+        for _ in range(5):
+            assert "result" in Agent.with_session(bounded.url).call("shown")
+        assert {each.result() for each in large} <= {200, 503, 0}
+    bounded.assert_within()
+    until(lambda: post(bounded.url, whole) == 200, what="room for a large one")
+
+
+def test_clients_that_take_nothing_of_large_answers_are_cut_off_and_others_are_served(
+    bounded: Bounded, upstream: Upstream
+) -> None:
+    def large(asked: Asked, connection: socket.socket) -> None:
+        arguments = asked.message["params"].get("arguments") or {}
+        connection.sendall(result(asked, text("x" * (12 << 20)) if arguments.get("large") else text("small")))
+
+    upstream.says["shown"] = large
+    agent = Agent.with_session(bounded.url)
+    with ExitStack() as stack:
+        for number in range(40):
+            stack.enter_context(agent.opened(call("shown", {"large": True}, number + 1)))
+            assert "result" in agent.call("shown", {}, number + 1000)
+        until(lambda: "did not take their answers" in bounded.errors, what="word of those who were cut off")
+        bounded.assert_within()
+    assert "result" in agent.call("shown", {"large": True}, 5000)
