@@ -22,6 +22,8 @@ from sidecar.upstream.remote import GONE, Remote, failure_of, media_type, redire
 
 CONNECT: Final = 10.0
 """Seconds within which the server has to name the address."""
+PATIENCE: Final = 1.0
+"""Seconds for which a message waits until the server took the one before: it may be another client's."""
 MAX_UNDER_WAY: Final = 256
 """Messages on their way to the server before nothing more is read from the client."""
 
@@ -36,10 +38,11 @@ class SseLink:
         self._target = target
         self._unanswered: Unanswered = lambda id_, failure: None
         self._full: Full = lambda now: None
-        self._waiting: asyncio.Queue[Message] = asyncio.Queue()
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._last: asyncio.Task[None] | None = None
         self._going = asyncio.Event()
         self._going.set()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._hearing: asyncio.Task[None] | None = None
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     @classmethod
@@ -63,15 +66,18 @@ class SseLink:
 
     def begin(self, received: Received, full: Full, unanswered: Unanswered) -> None:
         self._full, self._unanswered = full, unanswered
-        self._tasks = [tasks.start(self._hear(received)), tasks.start(self._post())]
+        self._hearing = tasks.start(self._hear(received))
 
     def send(self, message: bytes) -> None:
         read = jsonrpc.read(message)
         # A batch goes message by message, so that each that does not arrive is answered.
         for one in read.elements if isinstance(read, Batch) else (read,):
             assert not isinstance(one, InvalidMessage)  # what is sent was read before
-            self._waiting.put_nowait(one)
-            if self._waiting.qsize() == MAX_UNDER_WAY:
+            before = self._last if self._last in self._under_way else None
+            task = self._last = tasks.start(self._post(one, before))
+            self._under_way.add(task)
+            task.add_done_callback(self._posted)
+            if len(self._under_way) == MAX_UNDER_WAY:
                 self._full(True)
 
     def pause(self, stop: bool) -> None:
@@ -85,7 +91,7 @@ class SseLink:
         return await self.ended()
 
     def close(self) -> None:
-        for task in self._tasks:
+        for task in (*self._under_way, *((self._hearing,) if self._hearing is not None else ())):
             task.cancel()
         self._answer.abort()
         self._end(0)
@@ -111,26 +117,27 @@ class SseLink:
         self._answer.abort()
         self._end(1)
 
-    async def _post(self) -> None:
-        """Send what waits, one after the other: the order is the client's. Answers come on the stream."""
-        headers: Fields = [("content-type", JSON)]
-        while True:
-            message = await self._waiting.get()
-            if self._waiting.qsize() == MAX_UNDER_WAY - 1:
-                self._full(False)
-            failure = None
-            try:
-                answer = await self._remote.send(
-                    "POST", [*headers, *self._remote.fixed()], message.raw, target=self._target
-                )
-                answer.abort()
-                if answer.status >= 300:
-                    failure = refusal(answer.status)
-                    self._remote.say(failure.text)
-            except (Unreachable, Lost) as problem:
-                failure = self._remote.failed(problem)
-            if failure is not None and isinstance(message, Request):
-                self._unanswered(message.id, failure)
+    async def _post(self, message: Message, before: asyncio.Task[None] | None) -> None:
+        """Send one message, in the client's order unless the server holds the one before for long."""
+        if before is not None:
+            await asyncio.wait([before], timeout=PATIENCE)
+        headers: Fields = [("content-type", JSON), *self._remote.fixed()]
+        failure = None
+        try:
+            answer = await self._remote.send("POST", headers, message.raw, target=self._target)
+            answer.abort()
+            if answer.status >= 300:
+                failure = refusal(answer.status)
+                self._remote.say(failure.text)
+        except (Unreachable, Lost) as problem:
+            failure = self._remote.failed(problem)
+        if failure is not None and isinstance(message, Request):
+            self._unanswered(message.id, failure)
+
+    def _posted(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        if len(self._under_way) == MAX_UNDER_WAY - 1:
+            self._full(False)
 
 
 async def _endpoint(remote: Remote, answer: Answer, events: AsyncIterator[Event | TooLong]) -> str:

@@ -7,14 +7,17 @@ import asyncio
 import pytest
 
 from sidecar import jsonrpc
+from sidecar.endtoend import Fields
 from sidecar.errors import StartError
 from sidecar.http.client import Lost, Unreachable
 from sidecar.http.origin import Origin
 from sidecar.http.sse import Event
 from sidecar.protocol import Outcome
+from sidecar.upstream import legacy
 from sidecar.upstream.legacy import SseLink
 from sidecar.upstream.remote import Remote
 from tests.downstream import line, run, turns
+from tests.engine import soon
 from tests.upstream import FakeAnswer, FakeRemote, Heard, as_events, event
 
 ENDPOINT = Event("/messages?s=1", type="endpoint")
@@ -81,6 +84,32 @@ def test_a_request_that_did_not_arrive_is_told_each_of_a_batch_too(
         link.send(jsonrpc.joined([line(id=1, method="b"), line(id=2, method="c")]))
         await turns(30)
         assert heard.outcomes == [(1, outcome)]
+        link.close()
+
+    run(inside())
+
+
+def test_a_post_that_the_server_holds_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(legacy, "PATIENCE", 0.01)
+
+    async def inside() -> None:
+        server, heard = FakeRemote([as_events(ENDPOINT)]), Heard()
+        held = asyncio.Event()
+        send = server.send
+
+        async def slow(method: str, headers: Fields, body: bytes = b"", *, target: str | None = None) -> FakeAnswer:
+            answer = await send(method, headers, body, target=target)
+            if b"held" in body:
+                await held.wait()
+            return answer
+
+        server.send = slow  # type: ignore[method-assign] # the test's own fake
+        link = await SseLink.connect(server.remote)
+        heard.begin(link)
+        for method in ("held", "a", "b", "c"):
+            link.send(line(id=method, method=method))
+        await soon(lambda: len(server.posted) == 4)
+        assert server.posted == ["held", "a", "b", "c"]
         link.close()
 
     run(inside())
