@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 FUZZ_TIMES ?= 100
+SOAK_SECONDS ?= 600
 STAMP := .venv/.stamp
 STAMP1 := .venv-v1/.stamp
 OPA := .tools/bin/opa
@@ -12,7 +13,7 @@ PIP_INSTALL := pip install --disable-pip-version-check --progress-bar off --quie
 PIN := uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-http test rebuild fuzz conformance check lint type rego opa redis nginx node sdk1 bench bench-peers bench-opa profile clean golden pins wheel manifests image pod-test
+.PHONY: help setup demo demo-http test rebuild fuzz soak conformance check lint type rego opa redis nginx node sdk1 bench bench-peers bench-opa profile clean golden pins wheel manifests image pod-test
 
 help: ## list the verbs
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -35,6 +36,9 @@ rebuild: setup ## that another build of OPA gives the very same bytes
 
 fuzz: setup redis ## the properties of every shortcut and reader, tried FUZZ_TIMES (100) times as often as in `make test`
 	FUZZ_TIMES=$(FUZZ_TIMES) $(BIN)/pytest -m fuzz --timeout=0
+
+soak: setup ## ten minutes (SOAK_SECONDS) of mixed load, good and bad: what it takes, how long calls wait, whether it grows
+	@$(BIN)/python -m tests.soak $(SOAK_SECONDS)
 
 conformance: setup node ## the official conformance suite, directly and through the sidecar, side by side
 	@$(BIN)/python -m tests.suite
