@@ -219,7 +219,7 @@ class Session:
                     self._requests.close(call.id)
                     route.to_client(verdict.message)
             except Exception as error:  # noqa: BLE001 - it ends this call, whatever it is, and not those after it
-                self.no_answer(call.id, _told(error), Outcome.UNKNOWN)
+                self.no_answer(call.id, Failure(_told(error), Outcome.UNKNOWN))
 
         self._requests.open(call.id, pending)
         try:
