@@ -40,7 +40,18 @@ from sidecar.policy.model import Mode
 from sidecar.projection import Projection, arguments_read
 from sidecar.protocol import Outcome, ToolCall
 from sidecar.text import quoted, shown, visible
-from sidecar.verdict import CANCELLED, NO_CALLER, NO_STORE, Forward, Refusal, Reply, Trial, Verdict, no_engine
+from sidecar.verdict import (
+    CANCELLED,
+    NO_CALLER,
+    NO_STORE,
+    TOO_LARGE,
+    Forward,
+    Refusal,
+    Reply,
+    Trial,
+    Verdict,
+    no_engine,
+)
 
 NAMED_FROM_OUTSIDE: Final = frozenset({"default_deny", "hidden", "invalid_amount"})
 """Kinds of refusal whose message the engine makes of a name: the tool's, as the client wrote it, or the rule's."""
@@ -48,6 +59,8 @@ MAX_ATTEMPTS: Final = 5
 """How often a call is judged anew because another policy came into force meanwhile."""
 FINISH: Final = 2.0
 """Seconds that the end waits for the engine and the store together."""
+MAX_QUESTION: Final = 2 << 20
+"""Bytes of a question: a pattern goes through so much text within some 30 ms, and others wait for OPA meanwhile."""
 MAX_FORMS: Final = 1_000
 """Tools whose questions are kept half written; a client may name any number."""
 
@@ -296,6 +309,9 @@ class Gate:
             self._ask(trial, asking.form.filled(arguments, totals, trial.caller.document), lasting=False)
 
     def _ask(self, trial: Trial, body: bytes, *, lasting: bool) -> None:
+        if len(body) > MAX_QUESTION:
+            self._refuse(trial, None, TOO_LARGE)
+            return
         asked = time.perf_counter()
 
         def found(finding: Finding) -> None:

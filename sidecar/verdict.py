@@ -65,6 +65,10 @@ CANCELLED: Final = Refusal("cancelled", "", "Cancelled before it was forwarded."
 NO_CALLER: Final = Refusal(
     "invalid_request", "", "A limit counts by caller, and this caller did not authenticate. The call was not forwarded."
 )  # fmt: skip
+TOO_LARGE: Final = Refusal(
+    "invalid_request", "",
+    "What the rules read of this call is more than they may be asked about. The call was not forwarded.",
+)  # fmt: skip
 NO_STORE: Final = Refusal(
     "store_unavailable", "", "The store of counters cannot be used. The call was not forwarded."
 )  # fmt: skip

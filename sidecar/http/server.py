@@ -617,6 +617,8 @@ class _Connection(asyncio.Protocol):
         self._waiting = size
 
     def _count_written(self) -> None:
+        if self._transport.is_closing():
+            return  # it was cut off, and counts no more
         self.count_waiting(self._transport.get_write_buffer_size())
         self._server.waits(self)
 
