@@ -98,6 +98,17 @@ def test_more_large_messages_than_there_is_room_for_are_refused_and_small_ones_g
     until(lambda: post(bounded.url, whole) == 200, what="room for a large one")
 
 
+def test_large_messages_whose_last_byte_never_comes_keep_nobody_out(bounded: Bounded) -> None:
+    body = b"x" * (MOST - 200)
+    with ExitStack() as stack:
+        for _ in range(40):
+            wire = stack.enter_context(Wire(bounded.url))
+            wire.send(head(wire.host, length=len(body)) + body[:-1])
+            assert "result" in Agent.with_session(bounded.url).call("shown")
+        bounded.assert_within()
+
+
+@pytest.mark.slow
 def test_clients_that_take_nothing_of_large_answers_are_cut_off_and_others_are_served(
     bounded: Bounded, upstream: Upstream
 ) -> None:
