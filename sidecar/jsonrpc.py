@@ -20,6 +20,7 @@ import msgspec
 from sidecar import outline
 from sidecar.errors import InvalidMessage
 from sidecar.framing import ENDS_KEPT, TooLong
+from sidecar.text import folded
 
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
@@ -40,6 +41,9 @@ MAX_BATCH: Final = 1_000
 
 MAX_VALUES: Final = 100_000
 """Values in one message: numbers, texts, lists, objects, at any depth. As many are read within some 50 ms."""
+
+NUL: Final = rb"\u0000"
+"""A NUL character as it stands in a canonical text."""
 
 Id: TypeAlias = str | int
 
@@ -123,6 +127,9 @@ def read_value(line: bytes) -> tuple[Any, bytes]:
         value, line = _exact(line)
     if _may_be_deep(line) and _depth(value) > MAX_DEPTH:
         raise _unread(f"nested deeper than {MAX_DEPTH} levels", line)
+    if NUL in line and _has_nul_key(value):
+        # To readers in C a key ends there, so this one is a second spelling of another.
+        raise _unread("a key holds a NUL character", line)
     return value, line
 
 
@@ -254,8 +261,8 @@ def _is_id(value: Any) -> bool:
 def _refuse_variants(value: dict[str, Any], known_id: Id | None) -> None:
     # Servers exist that match keys without regard to case (Go's encoding/json), so "Method" is a second "method".
     for key in value:
-        if key not in _MEMBERS and key.casefold() in _MEMBERS:
-            raise InvalidMessage(INVALID_REQUEST, f"write the key {key.casefold()!r} in lower case", known_id)
+        if key not in _MEMBERS and folded(key) in _MEMBERS:
+            raise InvalidMessage(INVALID_REQUEST, f"write the key {folded(key)!r} in lower case", known_id)
 
 
 def _has_too_many_values(line: bytes) -> bool:
@@ -382,6 +389,13 @@ def _depth(value: Any) -> int:
             if type(item) in _CONTAINERS
         ]
     return depth
+
+
+def _has_nul_key(value: Any) -> bool:
+    """Whether any key does; the value is no deeper than it may be."""
+    if type(value) is dict:
+        return any("\0" in key for key in value) or any(map(_has_nul_key, value.values()))
+    return type(value) is list and any(map(_has_nul_key, value))
 
 
 _CONTAINERS = frozenset({dict, list})

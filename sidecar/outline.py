@@ -12,6 +12,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from sidecar.text import folded
+
 Members: TypeAlias = list[tuple[str, bytes]]
 """Keys in lower case, each with its value as it is written: empty for a list, an object, and what is cut off."""
 
@@ -65,7 +67,7 @@ def _last(tail: bytes) -> Members:
 
 def _key(token: bytes) -> str:
     try:
-        return _TEXT.decode(token).casefold()
+        return folded(_TEXT.decode(token))
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return ""
 
@@ -77,7 +79,8 @@ _STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 _PLAIN = rb"(?P<plain>" + _STRING + rb'|[^\s"{}\[\]:,]+)'
 _KEY = rb"\s*(?P<key>" + _STRING + rb")\s*:\s*"
 _MEMBER = re.compile(_KEY + rb"(?:" + _PLAIN + rb"|(?=[{\[]|" + rb'"|\Z))', re.DOTALL)
-_MARK = re.compile(_STRING + rb"|[{}\[\]]", re.DOTALL)
+# A string that is not closed is one mark too, up to the end: else each quote in it would be looked on from again.
+_MARK = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[{}\[\]]', re.DOTALL)
 _BEGIN = re.compile(rb"\s*\{")
 _NEXT = re.compile(rb"\s*,")
 _CLOSE = re.compile(rb"\s*\}")

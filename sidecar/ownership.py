@@ -20,6 +20,8 @@ from sidecar.errors import StartError
 MAX_LINKS: Final = 40
 """Links on the way to a file, as the kernel allows."""
 
+_ACL: Final = "system.posix_acl_access"
+"""With one, the bits of the group are the most that anybody named in it may do."""
 _CREDENTIALS: Final = struct.Struct("iII")
 _OTHERS_READ, _OTHERS_WRITE, _GROUP_WRITES = stat.S_IROTH, stat.S_IWOTH, stat.S_IWGRP
 
@@ -29,9 +31,9 @@ def check(path: Path, what: str, *, secret: bool = False) -> None:
 
     `what` says in the error what it is. A path that is not there, or not open to us, passes: whoever uses it says so.
     """
+    trusted = _trusted()
     try:
         *before, last = _way(path)
-        trusted = _trusted()
         for step in before:
             _check(step, what, trusted, on_the_way=True)
         _check(last, what, trusted, on_the_way=False)
@@ -91,7 +93,7 @@ def _check(step: Path, what: str, trusted: frozenset[int], *, on_the_way: bool) 
     if stat.S_ISLNK(found.st_mode) or (on_the_way and found.st_mode & stat.S_ISVTX):
         return  # a link has no rights of its own; where the sticky bit is set, nobody replaces what is another's
     open_to = found.st_mode & (_OTHERS_WRITE | _GROUP_WRITES)
-    if open_to == _GROUP_WRITES and _is_private(found):
+    if open_to == _GROUP_WRITES and _is_private(found) and _ACL not in os.listxattr(step):
         return
     # The top of a volume in Kubernetes is open to everybody: there it counts who mounts it.
     is_volume = step.is_mount() and not found.st_mode & stat.S_ISVTX
@@ -104,12 +106,16 @@ def _check(step: Path, what: str, trusted: frozenset[int], *, on_the_way: bool) 
 
 
 def _is_private(found: os.stat_result) -> bool:
-    """True for a group that has its owner's name and nobody else in it, as many systems give to each user."""
+    """True for a group that has its owner's name and nobody else in it, as many systems give to each user.
+
+    Root's own is none: containers exist whose users are any, in group 0.
+    """
     try:
         owner, group = pwd.getpwuid(found.st_uid).pw_name, grp.getgrgid(found.st_gid)
     except KeyError:
         return False
-    return group.gr_name == owner and set(group.gr_mem) <= {owner}
+    others = [user for user in pwd.getpwall() if user.pw_gid == found.st_gid and user.pw_uid != found.st_uid]
+    return found.st_gid != 0 and group.gr_name == owner and set(group.gr_mem) <= {owner} and not others
 
 
 def _trusted() -> frozenset[int]:

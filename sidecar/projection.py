@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sidecar import jsonrpc
 from sidecar.errors import InvalidMessage
 from sidecar.jsonrpc import INVALID_PARAMS
 from sidecar.protocol import ToolCall
-from sidecar.text import shown
+from sidecar.text import folded, shown
 
 
 class Projection:
@@ -26,7 +27,7 @@ class Projection:
             for step in sorted(ways)
         )
         self._read = frozenset(ways)
-        self._folded = frozenset(map(_folded, ways))
+        self._folded = frozenset(map(folded, ways))
         self._has_twins = len(self._folded) < len(self._read)
 
     def of(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,23 +58,33 @@ class Projection:
     def _refuse_look_alikes(self, arguments: Mapping[str, Any]) -> None:
         seen: set[str] = set()
         for key in arguments:
-            folded = _folded(key)
-            if folded not in self._folded:
+            alike = folded(key)
+            if alike not in self._folded:
                 continue
-            if key not in self._read or folded in seen:
-                names = " or ".join(repr(shown(step)) for step in sorted(self._read) if _folded(step) == folded)
+            if key not in self._read or alike in seen:
+                names = " or ".join(repr(shown(step)) for step in sorted(self._read) if folded(step) == alike)
                 raise ValueError(f"the arguments have a key that differs only in case from {names}, which a rule reads")
-            seen.add(folded)
+            seen.add(alike)
 
 
 def arguments_read(call: ToolCall, projection: Projection) -> dict[str, Any]:
-    """What is read of a call's arguments. Raises `InvalidMessage` for look-alike keys (see `Projection.of`)."""
+    """What is read of a call's arguments.
+
+    Raises `InvalidMessage` for look-alike keys (see `Projection.of`), and for a text with a NUL character: to servers
+    in C it ends there.
+    """
     try:
-        return projection.of(call.arguments)
+        kept = projection.of(call.arguments)
     except ValueError as problem:
         raise InvalidMessage(INVALID_PARAMS, str(problem), call.id) from None
+    if jsonrpc.NUL in call.raw and _has_nul(kept):
+        raise InvalidMessage(INVALID_PARAMS, "an argument that a rule reads holds a NUL character", call.id)
+    return kept
 
 
-def _folded(key: str) -> str:
-    # The upper case first: to some servers a dotless i is one of the small letters of I.
-    return key.casefold() if key.isascii() else key.upper().casefold()
+def _has_nul(value: Any) -> bool:
+    if type(value) is str:
+        return "\0" in value
+    if type(value) is dict:
+        return any(map(_has_nul, value.values()))  # no key does: `jsonrpc` refuses that
+    return type(value) is list and any(map(_has_nul, value))

@@ -9,10 +9,11 @@ import enum
 import re
 import unicodedata
 from typing import Any, Final
+from urllib.parse import unquote
 
 import msgspec
 
-from sidecar import __version__, jsonrpc
+from sidecar import __version__, jsonrpc, text
 from sidecar.errors import InvalidMessage
 from sidecar.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, Id, Notification, Request, Response
 from sidecar.text import is_plain, quoted, shown
@@ -131,10 +132,18 @@ def is_odd_method(method: str) -> bool:
 
 
 def folded(method: str) -> str:
-    """What is left of a method where nobody minds case, form, blanks or slashes."""
-    return "".join(_SEPARATORS.split(unicodedata.normalize("NFKC", method).casefold()))
+    """What is left of a method where nobody minds case, form or blanks, and where it is read as a path."""
+    plain = _BEHIND_PATH.split(unicodedata.normalize("NFKC", unquote(method)).casefold())[0]
+    steps: list[str] = []
+    for step in _SEPARATORS.split(plain):
+        if step == "..":
+            del steps[-1:]
+        elif step != ".":
+            steps.append(step)
+    return "".join(steps)
 
 
+_BEHIND_PATH = re.compile(r"[?#;]")
 _SEPARATORS = re.compile(r"[\s/\\]+")
 _FOLDED_METHODS = frozenset(map(folded, METHODS))
 
@@ -145,8 +154,9 @@ def tool_call(request: Request) -> ToolCall:
     if params is None:
         raise InvalidMessage(INVALID_PARAMS, "tools/call needs params with a name", request.id)
     for key in params:
-        if key not in _CALL_MEMBERS and key.casefold() in _FOLDED_CALL_MEMBERS:
-            raise InvalidMessage(INVALID_PARAMS, f"params has a look-alike of the key {key.casefold()!r}", request.id)
+        if key not in _CALL_MEMBERS and text.folded(key) in _FOLDED_CALL_MEMBERS:
+            known = _FOLDED_CALL_MEMBERS[text.folded(key)]
+            raise InvalidMessage(INVALID_PARAMS, f"params has a look-alike of the key {known!r}", request.id)
     tool, arguments, meta = params.get("name"), params.get("arguments"), params.get("_meta")
     if type(tool) is not str or not tool:
         raise InvalidMessage(
@@ -238,7 +248,7 @@ def filtered(reply: Response, hidden: frozenset[str]) -> bytes:
     answer = reply.result
     if type(answer) is not dict or type(answer.get("tools")) is not list:
         raise ValueError("the server's answer holds no list of tools")
-    if any(key != "tools" and key.casefold() == "tools" for key in answer):
+    if any(key != "tools" and text.folded(key) == "tools" for key in answer):
         raise ValueError("the server's answer holds a second list of tools")
     kept = [tool for tool in answer["tools"] if type(tool) is dict and _is_shown(tool, hidden)]
     filtered_answer = answer | {"tools": kept}
@@ -255,7 +265,7 @@ def looks_like_list(reply: Response) -> bool:
         return False
     if answer.keys() <= _OF_CALLS:
         return False  # no more work than that for almost every answer
-    return any(_has_object(value) for key, value in answer.items() if key.casefold() == "tools")
+    return any(_has_object(value) for key, value in answer.items() if text.folded(key) == "tools")
 
 
 def _has_object(value: Any) -> bool:
@@ -264,7 +274,7 @@ def _has_object(value: Any) -> bool:
 
 def _is_shown(tool: dict[str, Any], hidden: frozenset[str]) -> bool:
     name = tool.get("name")
-    if any(key != "name" and key.casefold() == "name" for key in tool):
+    if any(key != "name" and text.folded(key) == "name" for key in tool):
         return False  # which of them it is called by depends on who reads it
     return type(name) is str and name not in hidden
 
@@ -332,7 +342,7 @@ def cancelled_id(message: Notification) -> Id | None:
 
 _CALL_MEMBERS = frozenset({"name", "arguments", "_meta", "task", "inputResponses", "requestState"})
 _OF_CALLS = frozenset({"content", "isError", "structuredContent", "resultType", "_meta"})
-_FOLDED_CALL_MEMBERS = frozenset(key.casefold() for key in _CALL_MEMBERS)
+_FOLDED_CALL_MEMBERS = {text.folded(key): key for key in _CALL_MEMBERS}
 
 _VERSION_META = "io.modelcontextprotocol/protocolVersion"
 _CAPABILITIES_META = "io.modelcontextprotocol/clientCapabilities"

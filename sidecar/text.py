@@ -11,6 +11,12 @@ SHOWN_LENGTH = 128
 """Characters of a name from outside that are shown; more is cut and marked with `…`."""
 
 
+def folded(key: str) -> str:
+    """A key as a reader takes it who does not mind its case."""
+    # The upper case first: to some servers a dotless i is one of the small letters of I, and a dotted I is an i.
+    return key.casefold() if key.isascii() else key.replace("\u0130", "i").upper().casefold()
+
+
 def is_plain(text: str) -> bool:
     """True when every character is visible or a blank, none of them invisible, bidirectional or a control."""
     return (text.isascii() and text.isprintable()) or not any(map(_is_hidden, text))

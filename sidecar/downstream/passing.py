@@ -31,6 +31,7 @@ from sidecar.pending import Route
 from sidecar.principal import Principal, key_of
 from sidecar.protocol import SERVER_GONE, Outcome
 from sidecar.session import Among, Session
+from sidecar.text import folded
 from sidecar.upstream.remote import LOST, MAX_REFUSAL, Remote, media_type, redirected, refusal
 
 OpenSession: TypeAlias = Callable[["Tracked", Principal | None, str], Session]
@@ -365,7 +366,7 @@ def _readable(body: bytes) -> Any:
 
 
 def _is_message(value: dict[str, Any]) -> bool:
-    return any(key.casefold() in ("jsonrpc", "result", "method", "tools") for key in value)
+    return any(folded(key) in ("jsonrpc", "result", "method", "tools") for key in value)
 
 
 _LIKE_JSON = re.compile(rb"[\0\s\xef\xbb\xbf\xfe\xff]*[{\[]")

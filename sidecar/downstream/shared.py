@@ -13,6 +13,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from sidecar import jsonrpc, protocol, tasks
@@ -176,7 +177,7 @@ class Shared:
         self._not_before = now + PAUSE
         link = await self._open_link()
         self._link = link
-        link.begin(self._received, self._server_is_full, self._unanswered)
+        link.begin(partial(self._received, link), self._server_is_full, self._unanswered)
         self._watching = tasks.start(self._watch(link))
         return link
 
@@ -196,7 +197,9 @@ class Shared:
 
     # From the server.
 
-    def _received(self, line: bytes | TooLong) -> None:
+    def _received(self, link: Link, line: bytes | TooLong) -> None:
+        if self._link is not link:
+            return  # it is over; what it left behind may still write
         try:
             if isinstance(line, TooLong):
                 raise jsonrpc.too_long(line)
@@ -217,8 +220,7 @@ class Shared:
                 self._drop("this revision has no batches")
             case _:
                 self._drop("a request to the client, which this revision does not have")
-                assert self._link is not None  # it has just said something
-                self._link.send(jsonrpc.error(message.id, INVALID_REQUEST, "this revision has no requests to clients"))
+                link.send(jsonrpc.error(message.id, INVALID_REQUEST, "this revision has no requests to clients"))
 
     def _notified(self, message: Notification) -> None:
         about = protocol.related(message)

@@ -135,6 +135,8 @@ def test_a_volume_may_be_open_to_whoever_mounts_it(place: Path, monkeypatch: pyt
 
 class _Account(NamedTuple):
     pw_name: str
+    pw_uid: int
+    pw_gid: int
 
 
 class _Group(NamedTuple):
@@ -143,18 +145,24 @@ class _Group(NamedTuple):
 
 
 @pytest.mark.parametrize(
-    ("group", "passes"),
+    ("group", "others", "passes"),
     [
-        (_Group("alice", []), True),
-        (_Group("alice", ["alice"]), True),
-        (_Group("alice", ["alice", "bob"]), False),
-        (_Group("staff", []), False),
+        (_Group("alice", []), [], True),
+        (_Group("alice", ["alice"]), [], True),
+        (_Group("alice", ["alice", "bob"]), [], False),
+        (_Group("alice", []), ["bob, whose group it is"], False),
+        (_Group("staff", []), [], False),
     ],
 )
 def test_a_group_of_ones_own_is_nobody_else(
-    place: Path, group: _Group, passes: bool, monkeypatch: pytest.MonkeyPatch
+    place: Path, group: _Group, others: list[str], passes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pwd, "getpwuid", lambda user: _Account("alice"))
+    number = place.stat().st_gid or 4321
+    os.chown(place, -1, number)  # the group of root is no group of one's own
+    accounts = [_Account("alice", place.stat().st_uid, number)]
+    accounts += [_Account(name, place.stat().st_uid + 1, number) for name in others]
+    monkeypatch.setattr(pwd, "getpwuid", lambda user: accounts[0])
+    monkeypatch.setattr(pwd, "getpwall", lambda: accounts)
     monkeypatch.setattr(grp, "getgrgid", lambda number: group)
     place.chmod(0o660)
     if passes:
@@ -162,6 +170,22 @@ def test_a_group_of_ones_own_is_nobody_else(
     else:
         with pytest.raises(StartError, match="group"):
             check(place, "the file")
+
+
+def test_the_group_of_root_is_somebody_else(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # In containers any user may be in it.
+    monkeypatch.setattr(pwd, "getpwuid", lambda user: _Account("root", 0, 0))
+    monkeypatch.setattr(grp, "getgrgid", lambda number: _Group("root", []))
+    found = os.stat_result((*tuple(place.lstat())[:5], 0, *tuple(place.lstat())[6:]))
+    assert not ownership._is_private(found)
+
+
+def test_a_group_that_bounds_a_list_of_others_is_somebody_else(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "listxattr", lambda path: ["system.posix_acl_access"])
+    monkeypatch.setattr("sidecar.ownership._is_private", lambda found: True)
+    place.chmod(0o660)
+    with pytest.raises(StartError, match="group"):
+        check(place, "the file")
 
 
 def test_a_group_without_a_name_is_somebody_else(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,6 +163,24 @@ def test_a_number_beyond_the_bounds_is_refused_wherever_it_stands(token: bytes) 
         assert problem.code == -32700
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"jsonrpc":"2.0","id":7,"method":"ping","method\\u0000":"tools/call"}',
+        b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"look","name\\u0000":"forbidden"}}',
+        CALL % b'{"amount":1,"amount\\u0000x":1000000}',
+        CALL % b'[ {"a":[{"\\u0000":null}]} ]',
+    ],
+)
+def test_a_key_with_a_nul_character_is_refused_since_to_readers_in_c_it_ends_there(line: bytes) -> None:
+    problem = refusal(line)
+    assert (problem.code, problem.id) == (-32700, 7)
+
+
+def test_a_nul_character_in_a_text_travels_on() -> None:
+    assert raw_of(CALL % b'{"a":"x\\u0000y","\\\\u0000":1}') == CALL % b'{"a":"x\\u0000y","\\\\u0000":1}'
+
+
 # What travels on.
 
 
@@ -186,9 +204,10 @@ class Number:
 
 
 NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,39})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?", fullmatch=True).map(Number)
+KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.text() | NUMBERS | st.integers().map(lambda value: Number(str(value))),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
     max_leaves=12,
 )
 BLANKS = st.sampled_from(["", " ", "\t", "\r", " \r"])
@@ -319,7 +338,7 @@ PIECES = [
     b"1" * 308, b"1" * 309, b"2" * 309, b"1" * 400, b"1" * 401, b"00", b"null", b"true", b"NaN",
     b'"a"', b'"\\u0061"', b'"\\/"', b'"\x7f"', '"é\u2028"'.encode(), b'"\xff"', b'"\\ud800"', b'"\\ud83d\\ude00"',
     '"\U0001f600"'.encode(), b'"\xed\xa0\x80"', b'{"a":1,"a":1}', b'{"a":1,"\\u0061":2}', b"[]", b"{}", b"[ ]",
-    b"[" * 130 + b"]" * 130, b"\r", b" ", b",", b":", b"}", b"]", b'"',
+    b'{"a\\u0000":1}', b'{"a":"\\u0000"}', b"[" * 130 + b"]" * 130, b"\r", b" ", b",", b":", b"}", b"]", b'"',
 ]  # fmt: skip
 
 
@@ -351,6 +370,8 @@ def test_what_is_proved_quickly_is_what_the_exact_reader_reads(line: bytes) -> N
         value, raw = jsonrpc._exact(line)
         if jsonrpc._depth(value) > jsonrpc.MAX_DEPTH:
             raise InvalidMessage(jsonrpc.PARSE_ERROR, "too deep")
+        if jsonrpc._has_nul_key(value):
+            raise InvalidMessage(jsonrpc.PARSE_ERROR, "a key in which readers in C find an end")
         return raw
 
     def outcome(read: Callable[[], bytes]) -> bytes | int:

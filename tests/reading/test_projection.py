@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sidecar.errors import InvalidMessage
 from sidecar.projection import Projection, arguments_read
 from sidecar.protocol import ToolCall
+from tests.engine import tool_call
 from tests.support.fuzzing import examples
 
 Path = tuple[str, ...]
@@ -168,3 +169,12 @@ def test_what_is_read_is_what_stands_at_each_path_or_the_call_is_refused(
     assert not look_alike(arguments, paths)
     for path in paths:
         assert at(kept, path) == at(arguments, path)
+
+
+@pytest.mark.parametrize("value", ['"mallory\\u0000x"', '["a",{"b":"\\u0000"}]'])
+def test_a_text_with_a_nul_character_is_refused_where_a_rule_reads_it(value: str) -> None:
+    # To servers in C it ends there.
+    call = tool_call("t", f'{{"to":{value},"note":"x\\u0000y"}}')
+    with pytest.raises(InvalidMessage):
+        arguments_read(call, Projection([("to",)]))
+    assert arguments_read(call, Projection([("amount",)])) == {}

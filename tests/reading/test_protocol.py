@@ -44,7 +44,8 @@ def test_a_method_that_is_known_or_like_no_known_one_passes(method: str) -> None
         "tools/call\u202e", "Notifications/Cancelled", "tools/list\ufeff", "logging/setlevel", "x\u200by",
         "tools/call\ufe0f", "tools\u034f/call", "/tools/call", "tools/call/", "tools//call", "//tools///call//",
         "tools\\call", "tools\\/call", "toolscall", "/ping", "ping/", "/Tools /Call/", "/notifications/cancelled",
-        "resources//templates/list", "initialize/", "tools/call\u2028", "/ / tools/call",
+        "resources//templates/list", "initialize/", "tools/./call", "tools/x/../call", "tools%2Fcall", "tools/call?x=1",
+        "tools/call#a", "resources/read;v=1", "%2ftools%2fcall", "tools/call\u2028", "/ / tools/call",
         "x" * 257, "x/" + "\u0301\u0323" * 200_000,
     ],
 )  # fmt: skip
