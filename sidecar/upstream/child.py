@@ -48,6 +48,7 @@ class ChildServer(asyncio.SubprocessProtocol):
     def __init__(self, limit: int, guardian: Guardian) -> None:
         loop = asyncio.get_running_loop()
         self._guardian = guardian
+        self._most_unread = _UNREAD * limit
         self._lines = LineReader(limit)
         self._out = LineWriter(loop.call_soon, self._write)
         self._poll = BusyPoll(loop.call_soon)
@@ -168,6 +169,10 @@ class ChildServer(asyncio.SubprocessProtocol):
         if pipe is not None and not pipe.is_closing():
             pipe.write(data)
             self._poll.begin()
+            if pipe.get_write_buffer_size() > self._most_unread:
+                # Clients were told to stop long before: these are our answers to a server that only talks.
+                pipe.abort()
+                self._end("does not read what it is sent")
         else:
             self._give_back(data)
 
@@ -219,6 +224,8 @@ def _cannot_start(command: Sequence[str], error: OSError) -> StartError:
     return StartError(f"cannot start the MCP server {command[0]!r}: {error.strerror}")
 
 
+_UNREAD = 4
+"""So many messages of the greatest length may wait for a server that does not read."""
 _EOF_SECONDS = 0.7
 _TERM_SECONDS = 0.6
 _DRAIN_SECONDS = 0.3

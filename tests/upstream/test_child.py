@@ -66,6 +66,17 @@ def test_what_comes_after_the_end_certainly_did_not_run() -> None:
     run(inside())
 
 
+def test_a_server_that_reads_nothing_of_very_much_is_over() -> None:
+    async def inside() -> None:
+        async with started(sys.executable, "-S", "-E", "-c", "import time; time.sleep(600)") as (server, _):
+            for number in range(2 * child._UNREAD):
+                server.send(line(id=number, method="m", params={"text": "x" * (LIMIT - 100)}))
+                await asyncio.sleep(0)
+            assert await server.ended() > 0
+
+    run(inside())
+
+
 @pytest.mark.parametrize(
     ("program", "why"), [("no-such-program", "No such file or directory"), ("/etc/passwd", "Permission denied")]
 )
