@@ -35,7 +35,7 @@ def load(found: Sequence[Found], opa: Callable[[], Path]) -> tuple[Policy, list[
     `StartError` when there is no engine to judge a pattern.
     """
     read_files, problems = [], []
-    with _no_collections():
+    with no_collections():
         for one in found:
             file, noted = read(text(one), of_system(str(one.path)))
             read_files.append(file)
@@ -48,7 +48,7 @@ def load(found: Sequence[Found], opa: Callable[[], Path]) -> tuple[Policy, list[
 
 
 @contextmanager
-def _no_collections() -> Iterator[None]:
+def no_collections() -> Iterator[None]:
     """A policy is many values and no cycles: collecting among them takes four times as long as reading them."""
     if not gc.isenabled():
         yield

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from sidecar.files import Found
 from sidecar.policy import nodes
 from sidecar.policy.bundle import FACTS, Bundle
-from sidecar.policy.facts import file_name
 
 
 def share(old: Bundle, new: Bundle) -> float:
@@ -20,27 +18,30 @@ def share(old: Bundle, new: Bundle) -> float:
     return len(before - after) / len(before) if before else 0.0
 
 
-def unsaid(found: Sequence[Found], old: Bundle, new: Bundle) -> list[str]:
-    """Which files take every rule away, or say nothing at all, and do not say themselves that this is meant.
+def unsaid(before: Sequence[Found], after: Sequence[Found]) -> list[str]:
+    """Which files take all away that they forbade, or say nothing at all, and do not say themselves that it is meant.
 
-    `found` are the files that `new` was made of.
+    Policies were made of both, and the files stand in the same order: their names may be the same.
     """
-    problems = []
-    for one in found:
-        name = file_name(str(one.path))
-        had, has = _tools_with_rules(old, name), _tools_with_rules(new, name)
-        members = {} if has else _members(_tree(one))
-        if has or _says_so(members.get("tools"), had):
-            continue
-        if had:
-            problems.append(
-                f"{one.path}: takes every rule away: write `tools: {{}}` if that is meant, or `rules: []` for each tool"
-            )
-        elif not any(_says_something(node) for key, node in members.items() if key not in _ABOUT_ITSELF):
-            problems.append(
-                f"{one.path}: says nothing any more: write `tools: {{}}` for a policy that allows everything"
-            )
-    return problems
+    pairs = zip(before, after, strict=True)
+    return [problem for old, new in pairs if not new.holds_as(old) and (problem := _unsaid(old, new))]
+
+
+def _unsaid(old: Found, new: Found) -> str:
+    now = _members(_tree(new))
+    if _tools_with_rules(now):
+        return ""
+    was = _members(_tree(old))
+    had = _tools_with_rules(was)
+    if _says_so(now.get("tools"), had):
+        return ""
+    if had:
+        return f"{new.path}: takes every rule away: write `tools: {{}}` if that is meant, or `rules: []` for each tool"
+    if _limits(was) and not _limits(now):
+        return f"{new.path}: takes away all that it forbade: write `tools: {{}}` if that is meant"
+    if not any(_says_something(node) for key, node in now.items() if key not in _ABOUT_ITSELF):
+        return f"{new.path}: says nothing any more: write `tools: {{}}` for a policy that allows everything"
+    return ""
 
 
 _ABOUT_ITSELF = ("version", "description")
@@ -55,8 +56,21 @@ def _restrictions(bundle: Bundle) -> set[object]:
     return rules | ({"default"} if facts["default"] == "deny" else set())
 
 
-def _tools_with_rules(bundle: Bundle, file: str) -> set[str]:
-    return {rule.tool for rule in bundle.terms.rules if rule.file == file}
+def _tools_with_rules(file: dict[str, nodes.Node]) -> set[str]:
+    tools = _members(file.get("tools"))
+    return {tool for tool, entry in tools.items() if _items(_members(entry).get("rules"))}
+
+
+def _limits(file: dict[str, nodes.Node]) -> bool:
+    """Whether the file forbids something without a rule, or says how approvals are given."""
+    methods = _members(file.get("methods"))
+    return bool(
+        _items(file.get("hide"))
+        or _value(file.get("default")) == "deny"
+        or _value(methods.get("unknown")) == "deny"
+        or _items(methods.get("deny"))
+        or _members(file.get("approvals"))
+    )
 
 
 def _tree(found: Found) -> nodes.Node:
@@ -64,8 +78,16 @@ def _tree(found: Found) -> nodes.Node:
     return nodes.parse(found.content.data.decode(), str(found.path))[0]
 
 
-def _members(node: nodes.Node) -> dict[str, nodes.Node]:
+def _members(node: nodes.Node | None) -> dict[str, nodes.Node]:
     return node.members if isinstance(node, nodes.Mapping) else {}
+
+
+def _items(node: nodes.Node | None) -> tuple[nodes.Node, ...]:
+    return node.items if isinstance(node, nodes.Sequence) else ()
+
+
+def _value(node: nodes.Node | None) -> nodes.Plain:
+    return node.value if isinstance(node, nodes.Scalar) else None
 
 
 def _says_something(node: nodes.Node) -> bool:
@@ -76,9 +98,6 @@ def _says_so(tools: nodes.Node | None, had: set[str]) -> bool:
     """Whether `tools` is an empty object, or every tool that had rules has an empty list of them."""
     if not isinstance(tools, nodes.Mapping):
         return False
-    emptied = {tool for tool, entry in tools.members.items() if _is_list(_members(entry).get("rules"))}
+    lists = {tool: _members(entry).get("rules") for tool, entry in tools.members.items()}
+    emptied = {tool for tool, rules in lists.items() if isinstance(rules, nodes.Sequence)}
     return not tools.members or (bool(had) and had <= emptied)
-
-
-def _is_list(node: Any) -> bool:
-    return isinstance(node, nodes.Sequence)

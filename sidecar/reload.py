@@ -106,7 +106,7 @@ class Reloader:
         """Bring what was found into force, unless it changes meanwhile. Raises what stands in the way."""
         old, found = self.local.engine.bundle, eye.settling.found
         # Reading and compiling take up to seconds for a large policy, and no call waits for them.
-        bundle, warnings, lost = await in_thread(partial(self._prepare, found, old))
+        bundle, warnings, lost = await in_thread(partial(self._prepare, eye.in_force, found, old))
         if bundle.revision == old.revision:
             eye.settling.tried()
             return
@@ -118,14 +118,17 @@ class Reloader:
         while await eye.look() == found:
             if eye.settling.whole(eye.now(), lost):
                 await self.local.adopt(bundle)
+                eye.in_force = found
                 eye.settling.tried()
                 self.emit(Reloaded(self.server, accepted=True, text="; ".join(warnings)))
                 self.changed(old, bundle)
                 return
 
-    def _prepare(self, found: Sequence[Found], old: Bundle) -> tuple[Bundle, list[str], float]:
+    def _prepare(self, before: Sequence[Found], found: Sequence[Found], old: Bundle) -> tuple[Bundle, list[str], float]:
         bundle, warnings = prepare(found, self.opa, old.serial + 1)
-        if problems := losses.unsaid(found, old, bundle):
+        with load.no_collections():
+            problems = losses.unsaid(before, found)
+        if problems:
             raise PolicyError(problems)
         return bundle, warnings, losses.share(old, bundle)
 
@@ -139,6 +142,7 @@ class _Eye:
     def __init__(self, start: Sequence[Found], trouble: Callable[[str], None]) -> None:
         self.now = asyncio.get_running_loop().time
         self.settling = Settling(start, self.now())
+        self.in_force: Sequence[Found] = start
         self._trouble = trouble
         self._read_again = 0.0
         self._said_open = False

@@ -143,6 +143,16 @@ def test_one_of_two_files_must_say_so_as_well(tmp_path: Path) -> None:
         assert denied(sidecar.call("u")) == "old"
 
 
+def test_a_file_with_the_name_of_another_must_say_so_as_well(tmp_path: Path) -> None:
+    other = tmp_path / "other" / "policy.yaml"
+    other.parent.mkdir()
+    other.write_text(saying("old").replace("t:", "u:"))
+    with Sidecar(tmp_path, saying("old"), "-c", str(other)) as sidecar:
+        by_move(other, "null\n")
+        sidecar.wait_for_error(f"{REFUSED}: {other}: takes every rule away")
+        assert denied(sidecar.call("u")) == "old"
+
+
 def test_a_start_waits_for_whoever_writes_the_policy_and_then_gives_up(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     with path.open("w") as file:
