@@ -26,6 +26,9 @@ _LOCAL: Final = frozenset(
 )  # fmt: skip
 """File systems on which every writer is a process of this machine's kernel (`statfs`, `f_type`)."""
 
+_PART: Final = 1 << 18
+"""Bytes that are read at once."""
+
 _KINDS: Final = (
     (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
@@ -93,10 +96,10 @@ def _read(path: Path, limit: int) -> Content:
     _must_be_regular(os.stat(path))  # noqa: PTH116 - before it is opened: a device may do something then
     # A pipe that took its place would hold us up here for ever, but for O_NONBLOCK.
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor
+    try:
         before = os.fstat(fd)
         _must_be_regular(before)
-        data = file.read(limit + 1) if before.st_size <= limit else b""
+        data = _bytes(fd, limit + 1) if before.st_size <= limit else b""
         if before.st_size > limit or len(data) > limit:
             raise Unreadable(f"it is larger than {limit} bytes")
         # Only now: who wrote before and is done, and who has it open from here on, has written nothing in between
@@ -104,9 +107,19 @@ def _read(path: Path, limit: int) -> Content:
         written = _open_for_writing(fd)
         after = os.fstat(fd)
         leads_to = os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 - a name that the kernel made
+    finally:
+        os.close(fd)
     if _stamp(before) != _stamp(after):
         written = True
     return Content(data, _stamp(after), leads_to, written)
+
+
+def _bytes(fd: int, most: int) -> bytes:
+    """The first bytes of a file. Raises `BlockingIOError` for one that has none now, as some of the kernel's do."""
+    data = bytearray()
+    while len(data) < most and (part := os.read(fd, min(most - len(data), _PART))):
+        data += part
+    return bytes(data)
 
 
 def _data(found: Found) -> bytes | None:

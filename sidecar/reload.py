@@ -88,7 +88,7 @@ class Reloader:
             if not (eye.settling.changed and eye.settling.settled(eye.now()) and eye.now() >= again_at):
                 continue
             try:
-                await self._reload(eye)
+                adopted = await self._reload(eye)
             except PolicyError as error:
                 eye.settling.tried()
                 self._refused("; ".join(error.problems))
@@ -101,15 +101,23 @@ class Reloader:
             except Exception as error:  # noqa: BLE001 - whatever is wrong with us, the old policy stays in force
                 eye.settling.tried()
                 self._refused(defects.text(defects.tell("a policy is refused", error)))
+            else:
+                if adopted is not None:
+                    old, bundle, warnings = adopted
+                    self.emit(Reloaded(self.server, accepted=True, text="; ".join(warnings)))
+                    self.changed(old, bundle)
 
-    async def _reload(self, eye: _Eye) -> None:
-        """Bring what was found into force, unless it changes meanwhile. Raises what stands in the way."""
+    async def _reload(self, eye: _Eye) -> tuple[Bundle, Bundle, list[str]] | None:
+        """Bring what was found into force, unless it changes meanwhile. Raises what stands in the way.
+
+        Gives the old and the new bundle, and warnings about it.
+        """
         old, found = self.local.engine.bundle, eye.settling.found
         # Reading and compiling take up to seconds for a large policy, and no call waits for them.
         bundle, warnings, lost = await in_thread(partial(self._prepare, eye.in_force, found, old))
         if bundle.revision == old.revision:
             eye.settling.tried()
-            return
+            return None
         try:
             self.check(bundle)
         except StartError as error:
@@ -120,9 +128,8 @@ class Reloader:
                 await self.local.adopt(bundle)
                 eye.in_force = found
                 eye.settling.tried()
-                self.emit(Reloaded(self.server, accepted=True, text="; ".join(warnings)))
-                self.changed(old, bundle)
-                return
+                return old, bundle, warnings
+        return None
 
     def _prepare(self, before: Sequence[Found], found: Sequence[Found], old: Bundle) -> tuple[Bundle, list[str], float]:
         bundle, warnings = prepare(found, self.opa, old.serial + 1)
@@ -145,11 +152,23 @@ class _Eye:
         self.in_force: Sequence[Found] = start
         self._trouble = trouble
         self._read_again = 0.0
-        self._said_open = False
+        self._said_open = self._said_blind = False
 
     async def look(self) -> tuple[Found, ...]:
-        """The files as they are after a while."""
-        await asyncio.sleep(SETTLED if self.settling.changed else LOOK)
+        """The files as they are after a while, longer where it cannot look at them."""
+        while True:
+            await asyncio.sleep(SETTLED if self.settling.changed else LOOK)
+            try:
+                await self._look()
+            except OSError as error:  # no thread can be had
+                if not self._said_blind:
+                    self._said_blind = True
+                    self._trouble(f"the policy files cannot be looked at: {error.strerror}")
+            else:
+                self._said_blind = False
+                return self.settling.found
+
+    async def _look(self) -> None:
         before = self.settling.found
         started = self.now()
         believe = started < self._read_again
@@ -158,7 +177,6 @@ class _Eye:
             self._read_again = self.now() + SHARE * (self.now() - started)
         self.settling.look(found, self.now())
         self._say_open()
-        return self.settling.found
 
     async def _in_time(self, work: Callable[[], Result]) -> Result:
         looking = asyncio.ensure_future(in_thread(work))

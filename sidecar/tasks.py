@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import errno
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
@@ -30,7 +31,7 @@ def start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 
 
 async def in_thread(work: Callable[[], Result]) -> Result:
-    """What `work` returns or raises, from a thread of its own.
+    """What `work` returns or raises, from a thread of its own. Raises OSError where none can be had now.
 
     Unlike those of `asyncio.to_thread` it holds up nobody's end: what it waits for may never come.
     """
@@ -46,7 +47,12 @@ async def in_thread(work: Callable[[], Result]) -> Result:
             _call(loop, _succeed, result, found)
 
     thread = threading.Thread(target=run, daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:  # a limit of processes, memory: both may pass
+        raise BlockingIOError(
+            errno.EAGAIN, "no thread can be started: processes or memory are at their limit"
+        ) from None
     try:
         return await result
     except asyncio.CancelledError:

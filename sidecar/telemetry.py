@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from sidecar.admit.hosts import Hosts
@@ -15,6 +16,7 @@ from sidecar.http.endpoint import Answer, serve_gets
 from sidecar.http.exchange import text
 from sidecar.http.server import HttpServer
 from sidecar.http.values import Headers, Request, Response
+from sidecar.tasks import in_thread
 
 MAX_SCRAPES: Final = 8
 """Requests for metrics at once; more are told to come back."""
@@ -50,7 +52,9 @@ def telemetry(exposition: Callable[[str], tuple[bytes, str]], not_ready: Callabl
         try:
             async with turn:
                 # In a thread, so that a scrape holds up no call.
-                body, content_type = await asyncio.to_thread(exposition, accept)
+                body, content_type = await in_thread(partial(exposition, accept))
+        except OSError as error:  # no thread can be had
+            return text(503, str(error.strerror))
         finally:
             scrapes -= 1
         return Response(200, (("content-type", content_type),), body)

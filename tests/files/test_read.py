@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import socket
@@ -166,3 +167,13 @@ print("alive")
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
+
+
+def test_a_file_that_has_nothing_to_read_now_gives_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def later(fd: int, most: int) -> bytes:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))  # as /proc/kmsg does, a regular file
+
+    (tmp_path / "f").write_text("x")
+    monkeypatch.setattr(os, "read", later)
+    with pytest.raises(Unreadable, match="temporarily unavailable"):
+        read(tmp_path / "f", 64)

@@ -163,6 +163,84 @@ def test_a_file_system_that_does_not_answer_is_said_and_holds_up_nothing(
     answers.set()
 
 
+def no_threads(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse the next threads, as the kernel does at a limit of processes."""
+    start, refused = threading.Thread.start, iter(range(count))
+
+    def refusing(thread: threading.Thread) -> None:
+        if next(refused, None) is not None:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refusing)
+
+
+def test_where_no_thread_can_be_had_for_a_look_it_is_said_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def inside() -> None:
+        world = World(path)
+        watching = asyncio.create_task(world.reloader.watch())
+        no_threads(5, monkeypatch)
+        await world.until(1)
+        world.replace(saying("new"))
+        await world.until(2)
+        watching.cancel()
+        assert [one.accepted for one in world.said] == [False, True]
+        assert "cannot be looked at: no thread can be started" in world.said[0].text
+
+    run(inside())
+
+
+def test_where_no_thread_can_be_had_for_a_trial_the_policy_comes_into_force_later(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compile_policy = reload.compile_policy
+
+    def at_the_limit(policy: Any) -> Any:
+        monkeypatch.setattr(reload, "compile_policy", compile_policy)
+        no_threads(1, monkeypatch)
+        return compile_policy(policy)
+
+    async def inside() -> None:
+        world = World(path)
+        monkeypatch.setattr(reload, "compile_policy", at_the_limit)
+        watching = asyncio.create_task(world.reloader.watch())
+        world.replace(saying("new"))
+        await world.until(2)
+        watching.cancel()
+        assert [one.accepted for one in world.said] == [False, True]
+        assert "no thread can be started" in world.said[0].text
+
+    run(inside())
+
+
+def test_a_defect_that_one_policy_meets_leaves_the_old_one_in_force_and_ends_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    compile_policy = reload.compile_policy
+
+    def broken(policy: Any) -> Any:
+        if "worse" in str(policy):
+            raise KeyError("a defect")
+        return compile_policy(policy)
+
+    monkeypatch.setattr(reload, "compile_policy", broken)
+
+    async def inside() -> None:
+        world = World(path)
+        watching = asyncio.create_task(world.reloader.watch())
+        world.replace(saying("worse"))
+        await world.until(1)
+        assert "something went wrong here" in world.said[0].text
+        assert "old" in str(world.engine.bundle.files)
+        world.replace(saying("better"))
+        await world.until(2)
+        watching.cancel()
+        assert [one.accepted for one in world.said] == [False, True]
+
+    run(inside())
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
 def test_a_change_that_no_stamp_shows_is_seen(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stamp = files._stamp
 

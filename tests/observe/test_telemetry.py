@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -82,3 +83,13 @@ def test_anything_else_is_not_found(path: str) -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 def test_nothing_can_be_changed(method: str) -> None:
     assert fetch(get("/metrics").replace("GET", method, 1))[0] == 405
+
+
+def test_a_scrape_for_which_no_thread_can_be_had_is_refused_and_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    status, _, body = fetch(get("/metrics"))
+    assert (status, "no thread can be started" in body) == (503, True)
+    assert fetch(get("/healthz"))[0] == 200
