@@ -3,11 +3,15 @@
 Each look reads it. No stamp of a file proves that its content is the same: clocks are set back, and their ticks are
 long. Symlinks are followed at every look, so the way in which Kubernetes replaces mounted Secrets and ConfigMaps is a
 change like any other.
+
+A look is a thread of its own, because a file system may stop to answer. It answers within microseconds as a rule, so
+that is waited for; who asks is held up for a moment only, and once, however long it takes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +22,12 @@ from sidecar.files import Unreadable
 
 LOOK: Final = 0.25
 """Seconds between two looks."""
+AGE: Final = 1.0
+"""Seconds for which the last content holds while a look takes longer. Then there is none."""
+MOMENT: Final = 0.1
+"""Seconds that a look is waited for: it holds up everything else."""
+AT_FIRST: Final = 5.0
+"""The same for the first look, when nothing runs yet."""
 
 
 class WatchedFile:
@@ -27,7 +37,8 @@ class WatchedFile:
         self.path = path
         self._limit = limit
         self._clock = clock
-        self._looked = -LOOK
+        self._looked: float | None = None
+        self._under_way: _Look | None = None
         self._digest: bytes | None = None
         self._problem: str | None = None
 
@@ -37,11 +48,10 @@ class WatchedFile:
         Raises `Unreadable` when there is none, once for each reason until there is one again.
         """
         now = self._clock()
-        if now - self._looked < LOOK:
+        if self._is_younger(LOOK, now):
             return None
-        self._looked = now
         try:
-            content = self._whole()
+            content = self._look(now)
         except Unreadable as error:
             problem = f"{self.path} cannot be read: {error}"
             self._digest = None
@@ -49,6 +59,8 @@ class WatchedFile:
                 return None
             self._problem = problem
             raise Unreadable(problem) from None
+        if content is None:
+            return None
         self._problem = None
         digest = hashlib.sha256(content).digest()  # what it holds may be secret, so it is not kept
         if digest == self._digest:
@@ -56,9 +68,55 @@ class WatchedFile:
         self._digest = digest
         return content
 
+    def _is_younger(self, age: float, now: float) -> bool:
+        return self._looked is not None and now - self._looked < age
+
+    def _look(self, now: float) -> bytes | None:
+        """What the file holds; None while that is not known and the last content still holds."""
+        look = self._under_way
+        if look is None or (look.done.is_set() and now - look.begun >= AGE):
+            look = self._under_way = _Look(now)
+            look.start(self._whole, AT_FIRST if self._looked is None else MOMENT)
+        if not look.done.is_set():
+            if self._is_younger(AGE, now):
+                return None
+            raise Unreadable("its file system does not answer")
+        self._under_way, self._looked = None, look.begun
+        if isinstance(look.found, Unreadable):
+            raise look.found
+        return look.found
+
     def _whole(self) -> bytes:
         content = files.read(self.path, self._limit)
         if content.open_for_writing:
             # Half a token is another, weaker one.
             raise Unreadable("somebody still has it open for writing")
         return content.data
+
+
+class _Look:
+    """One look at a file: when it began, and what it found once it is done."""
+
+    def __init__(self, begun: float) -> None:
+        self.begun = begun
+        self.done = threading.Event()
+        self.found: bytes | Unreadable = b""
+
+    def start(self, read: Callable[[], bytes], seconds: float) -> None:
+        """Begin, and wait for so long at the most."""
+
+        def run() -> None:
+            try:
+                self.found = read()
+            except Unreadable as error:
+                self.found = error
+            except Exception as error:  # noqa: BLE001 - or it would never be done
+                self.found = Unreadable(repr(error))
+            self.done.set()
+
+        try:
+            threading.Thread(target=run, daemon=True).start()
+        except RuntimeError:
+            self.found = Unreadable("no thread can be started: a limit of processes or memory is reached")
+            self.done.set()
+        self.done.wait(seconds)

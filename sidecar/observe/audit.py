@@ -198,9 +198,12 @@ def _principal(caller: Caller) -> str | msgspec.UnsetType:
 
 
 def opened(path: Path) -> IO[bytes]:
-    """The file at `path`, to be written on at its end, where a line begins. Raises OSError."""
+    """The file at `path`, to be written on at its end, where a line begins. Raises OSError.
+
+    A pipe whose reader stands still is like a disk that is full, and one without a reader is refused.
+    """
     # One that somebody made keeps the rights that he gave it, for whoever ships it.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY, 0o600)
     stream = os.fdopen(descriptor, "ab", buffering=0)
     if stat.S_ISREG(os.fstat(stream.fileno()).st_mode) and stream.tell():
         # Whoever wrote it before may have been cut off; who may only write cannot see it.
@@ -209,6 +212,15 @@ def opened(path: Path) -> IO[bytes]:
             if file.read(1) != b"\n":
                 stream.write(b"\n")
     return stream
+
+
+def standard(descriptor: int) -> IO[bytes]:
+    """Standard output or error, to be written to; a pipe there holds up nobody either."""
+    if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        # Opened anew: whoever else has it, our own log too, waits as before.
+        with contextlib.suppress(OSError):
+            return os.fdopen(os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK), "wb", buffering=0)
+    return open(descriptor, "wb", buffering=0, closefd=False)
 
 
 def installation_key(state_dir: Path) -> bytes:

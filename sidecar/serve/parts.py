@@ -24,7 +24,7 @@ from sidecar.errors import StartError, StoreUnavailable
 from sidecar.events import Emit, Listener, fan_out
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Ledger
-from sidecar.observe.audit import Audit, installation_key, opened
+from sidecar.observe.audit import Audit, installation_key, opened, standard
 from sidecar.observe.log import Log
 from sidecar.observe.trouble import Trouble
 from sidecar.policy.bundle import Bundle
@@ -158,8 +158,7 @@ def _audit_stream(audit: str | None, state_dir: Path, instance: str) -> IO[bytes
     if audit == "off":
         return None
     if audit in ("stderr", "stdout"):
-        stream = sys.stderr if audit == "stderr" else sys.stdout
-        return open(stream.fileno(), "wb", buffering=0, closefd=False)
+        return standard((sys.stderr if audit == "stderr" else sys.stdout).fileno())
     path = Path(audit) if audit else state_dir / "events" / f"{instance}.jsonl"
     try:
         return opened(path)

@@ -18,6 +18,7 @@ from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import Event, Reloaded
 from sidecar.files import Content
 from sidecar.policy.bundle import Bundle
+from sidecar.policy.compile import compile_policy
 from sidecar.reload import Reloader, prepare
 from tests.support import OPA
 from tests.support.peer import until
@@ -193,8 +194,6 @@ def test_where_no_thread_can_be_had_for_a_look_it_is_said_once(path: Path, monke
 def test_where_no_thread_can_be_had_for_a_trial_the_policy_comes_into_force_later(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compile_policy = reload.compile_policy
-
     def at_the_limit(policy: Any) -> Any:
         monkeypatch.setattr(reload, "compile_policy", compile_policy)
         no_threads(1, monkeypatch)
@@ -216,8 +215,6 @@ def test_where_no_thread_can_be_had_for_a_trial_the_policy_comes_into_force_late
 def test_a_defect_that_one_policy_meets_leaves_the_old_one_in_force_and_ends_nothing(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    compile_policy = reload.compile_policy
-
     def broken(policy: Any) -> Any:
         if "worse" in str(policy):
             raise KeyError("a defect")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.files import Unreadable, read
-from sidecar.watched import LOOK, WatchedFile
+from sidecar import files, watched
+from sidecar.files import Content, Unreadable, read
+from sidecar.watched import AGE, LOOK, WatchedFile
 from tests.admit import Clock
 from tests.support.fuzzing import examples
 
@@ -99,3 +101,98 @@ def test_what_a_watcher_gives_is_what_reading_anew_gives(deeds: list[tuple[str, 
                 known = None
             assert known == anew(world.path)
         world.let_go()
+
+
+class Hanging:
+    """A file system that stops to answer while it is told to; `asked` is how often it was."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.answers = threading.Event()
+        self.answers.set()
+        self.asked = 0
+        monkeypatch.setattr(files, "read", self.read)
+        monkeypatch.setattr(watched, "MOMENT", 0.01)
+
+    def read(self, path: Path, limit: int) -> Content:
+        self.asked += 1
+        content = read(path, limit)
+        self.answers.wait(30)
+        return content
+
+    def answered(self, file: WatchedFile) -> None:
+        """Let it answer, and wait until it has."""
+        look = file._under_way
+        assert look is not None
+        self.answers.set()
+        assert look.done.wait(30)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "f"
+    path.write_bytes(b"aaa")
+    return path
+
+
+def test_while_the_file_system_does_not_answer_the_content_holds_for_a_bounded_time_and_nobody_waits_twice(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging, clock = Hanging(monkeypatch), Clock()
+    file = WatchedFile(path, LIMIT, clock)
+    assert file.changed() == b"aaa"
+    hanging.answers.clear()
+    clock.now += LOOK
+    assert file.changed() is None
+    monkeypatch.setattr(watched, "MOMENT", 30)  # would be too long to wait for
+    clock.now += AGE - 2 * LOOK
+    assert file.changed() is None
+    clock.now += LOOK
+    with pytest.raises(Unreadable, match="does not answer"):
+        file.changed()
+    clock.now += 3600
+    assert file.changed() is None
+    assert hanging.asked == 2
+    hanging.answered(file)
+    assert file.changed() == b"aaa"  # by a new look
+
+
+def test_an_answer_that_came_long_ago_is_not_believed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging, clock = Hanging(monkeypatch), Clock()
+    file = WatchedFile(path, LIMIT, clock)
+    assert file.changed() == b"aaa"
+    hanging.answers.clear()
+    clock.now += LOOK
+    assert file.changed() is None
+    path.write_bytes(b"bbb")
+    hanging.answered(file)
+    clock.now += AGE
+    assert file.changed() == b"bbb"
+
+
+def test_an_answer_that_comes_late_counts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging, clock = Hanging(monkeypatch), Clock()
+    file = WatchedFile(path, LIMIT, clock)
+    assert file.changed() == b"aaa"
+    hanging.answers.clear()
+    path.write_bytes(b"bbb")
+    clock.now += 3600
+    with pytest.raises(Unreadable, match="does not answer"):
+        file.changed()
+    hanging.answered(file)
+    clock.now += AGE - LOOK
+    assert file.changed() == b"bbb"
+    assert hanging.asked == 2
+
+
+def test_where_no_thread_can_be_had_there_is_no_content(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    clock = Clock()
+    file = WatchedFile(path, LIMIT, clock)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refused)
+        with pytest.raises(Unreadable, match="no thread can be started"):
+            file.changed()
+    clock.now += LOOK
+    assert file.changed() == b"aaa"

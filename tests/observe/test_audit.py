@@ -5,14 +5,15 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import re
 import resource
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 import pytest
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 from sidecar.caller import Caller
 from sidecar.decision import Violation
 from sidecar.events import Decided, Event, Judged, MethodDenied, Passed, Refused, StoreFailed
-from sidecar.observe.audit import Audit, installation_key, opened
+from sidecar.observe.audit import Audit, installation_key, opened, standard
 from sidecar.principal import Principal
 from sidecar.protocol import ToolCall
 from tests.observe import BUNDLE, SECRET, decided, denied, tell
@@ -232,6 +233,40 @@ def caught() -> Iterator[list[Any]]:
         yield said
     finally:
         log.removeHandler(handler)
+
+
+def by_its_path(reading: int, writing: int) -> IO[bytes]:
+    return opened(Path(f"/proc/self/fd/{writing}"))
+
+
+def as_standard_output(reading: int, writing: int) -> IO[bytes]:
+    return standard(writing)
+
+
+@pytest.mark.parametrize("open_pipe", [by_its_path, as_standard_output])
+def test_a_pipe_whose_reader_stands_still_is_like_a_full_disk(
+    open_pipe: Callable[[int, int], IO[bytes]], caplog: pytest.LogCaptureFixture
+) -> None:
+    reading, writing = os.pipe()
+    with open(reading, "rb") as reader, open(writing, "wb") as other, open_pipe(reading, writing) as stream:  # noqa: PTH123
+        audit = Audit(stream, b"k" * 32, "i")
+        sent = 0
+        while len(caplog.records) < 3:
+            sent += 1
+            tell(audit, decided())
+            tell(audit, Judged())
+        assert os.get_blocking(other.fileno())
+        stream.close()
+        other.close()
+        read = [line for line in reader.read().split(b"\n") if line.endswith(b"}")]
+    assert len(read) + len(caplog.records) == sent
+    assert all("cannot write the audit log" in record.getMessage() for record in caplog.records)
+
+
+def test_a_pipe_that_nobody_reads_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "audit")
+    with pytest.raises(OSError, match="No such device"):
+        opened(tmp_path / "audit")
 
 
 def test_a_file_that_ends_amid_a_line_is_gone_on_with_on_a_new_one(tmp_path: Path) -> None:
