@@ -29,6 +29,9 @@ _LOCAL: Final = frozenset(
 _PART: Final = 1 << 18
 """Bytes that are read at once."""
 
+_TRIES: Final = 5
+"""How often a file is read that is replaced while it is."""
+
 _KINDS: Final = (
     (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
@@ -86,10 +89,18 @@ def find(path: Path, limit: int) -> Found:
 
 def read(path: Path, limit: int) -> Content:
     """The content of a regular file of at most `limit` bytes. Raises `Unreadable`."""
-    try:
-        return _read(path, limit)
-    except OSError as error:
-        raise Unreadable(error.strerror or str(error)) from None
+    for _ in range(_TRIES):
+        try:
+            return _read(path, limit)
+        except OSError as error:
+            raise Unreadable(error.strerror or str(error)) from None
+        except _Gone:
+            continue
+    raise Unreadable("it is replaced again and again")
+
+
+class _Gone(Exception):
+    """Another file stands in the place of the one that was read."""
 
 
 def _read(path: Path, limit: int) -> Content:
@@ -105,10 +116,13 @@ def _read(path: Path, limit: int) -> Content:
         # Only now: who wrote before and is done, and who has it open from here on, has written nothing in between
         # if the file still is what it was.
         written = _open_for_writing(fd)
-        after = os.fstat(fd)
         leads_to = os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 - a name that the kernel made
+        after = os.fstat(fd)
     finally:
         os.close(fd)
+    if not after.st_nlink and not os.path.samestat(after, os.stat(path)):  # noqa: PTH116 - as above
+        # Removed meanwhile, and `leads_to` tells that, not where it lay. (A file that is mounted by itself stays.)
+        raise _Gone
     if _stamp(before) != _stamp(after):
         written = True
     return Content(data, _stamp(after), leads_to, written)

@@ -177,3 +177,36 @@ def test_a_file_that_has_nothing_to_read_now_gives_a_reason(tmp_path: Path, monk
     monkeypatch.setattr(os, "read", later)
     with pytest.raises(Unreadable, match="temporarily unavailable"):
         read(tmp_path / "f", 64)
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "f"
+    path.write_text("old")
+    readlink = os.readlink
+
+    def replaced(name: str) -> str:
+        monkeypatch.setattr(os, "readlink", readlink)
+        path.unlink()
+        path.write_text("new")
+        return readlink(name)
+
+    monkeypatch.setattr(os, "readlink", replaced)
+    found = read(path, 64)
+    assert (found.data, found.leads_to) == (b"new", str(path))
+
+
+def test_a_file_that_is_replaced_without_end_gives_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "f"
+    path.write_text("old")
+    readlink = os.readlink
+
+    def replaced(name: str) -> str:
+        path.unlink()
+        path.write_text("new")
+        return readlink(name)
+
+    monkeypatch.setattr(os, "readlink", replaced)
+    with pytest.raises(Unreadable, match="again and again"):
+        read(path, 64)

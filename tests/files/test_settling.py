@@ -133,12 +133,40 @@ def test_the_symlinks_of_a_config_map_are_whole_at_once(owner: bool | None, monk
         assert watch.whole(3 * SETTLED) == b"new"
 
 
+def replace(path: Path, text: bytes) -> None:
+    """Move a file here that was written a tick of the kernel's clock ago, as `mv` does."""
+    draft = path.with_suffix(".draft")
+    draft.write_bytes(text)
+    written = draft.stat().st_mtime_ns
+    os.utime(draft, ns=(written - 10**7, written - 10**7))
+    draft.rename(path)
+
+
+@pytest.mark.parametrize("lost", [0.0, 0.5, 1.0])
+def test_a_file_that_is_removed_and_written_anew_in_turns_waits_for_quiet(lost: float) -> None:
+    with world() as (path, watch):
+        path.rename(path.with_suffix(".old"))  # or the new file might get its inode
+        path.write_bytes(b"a beginning")
+        quiet = IN_PLACE[0] + (IN_PLACE[1] - IN_PLACE[0]) * lost
+        assert watch.whole(quiet - SETTLED, lost) is None
+        with path.open("ab") as file:
+            file.write(b" and an end")
+        assert watch.whole(quiet - SETTLED, lost) is None
+        assert watch.whole(3 * SETTLED, lost) == b"a beginning and an end"
+
+
+def test_a_file_that_is_replaced_within_one_tick_and_takes_nothing_away_is_in_force_within_a_second() -> None:
+    with world() as (path, watch):
+        draft = path.with_suffix(".draft")
+        draft.write_bytes(b"new")
+        draft.rename(path)
+        assert watch.whole(1 - SETTLED, lost=0.0) == b"new"
+
+
 def test_a_file_that_is_replaced_is_whole_at_once_and_one_that_is_then_written_on_is_not() -> None:
     with world() as (path, watch):
         for text in (b"first", b"second"):
-            draft = path.with_suffix(".draft")
-            draft.write_bytes(text)
-            draft.rename(path)
+            replace(path, text)
             assert watch.whole(3 * SETTLED) == text
         path.unlink()
         path.write_bytes(b"made an")
