@@ -8,16 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from sidecar.files import Found
 
 SETTLED: Final = 0.1
 """Seconds for which changed files stay as they are before they are read as a policy."""
+Patience: TypeAlias = tuple[float, float]
+"""Seconds of quiet for a policy that takes nothing away, and for one that takes all."""
+MOVED: Final = (SETTLED, SETTLED)
+NEW: Final = (0.5, 0.5)
+"""After another file stood there that may have been moved, or made there: within a second it is to be in force."""
 IN_PLACE: Final = (0.5, 2.0)
-"""Seconds of quiet after a file was written where it lies: for a policy that takes nothing away, or that takes all."""
+"""After a file was written where it lies."""
 UNTOLD: Final = (1.0, 10.0)
-"""The same where the system does not tell whether somebody still writes."""
+"""After any change where the system does not tell whether somebody still writes."""
 
 
 class Settling:
@@ -27,15 +32,15 @@ class Settling:
         self.found = tuple(tried)
         self._tried = self.found
         self._since = now
-        self._replaced = [False] * len(self.found)
+        self._patience: list[Patience] = [MOVED] * len(self.found)
 
     def look(self, found: Sequence[Found], now: float) -> None:
         """Take a look at the files into account."""
         if self.found == tuple(found):
             return
-        self._replaced = [
-            replaced if before == after else _replaced(before, after)
-            for replaced, before, after in zip(self._replaced, self.found, found, strict=True)
+        self._patience = [
+            patience if before == after else _patience(before, after)
+            for patience, before, after in zip(self._patience, self.found, found, strict=True)
         ]
         self.found = tuple(found)
         self._since = now
@@ -64,32 +69,26 @@ class Settling:
 
     def whole(self, now: float, lost: float) -> bool:
         """Whether they are whole, as far as anybody can tell; `lost` is the share of the policy that they take away."""
-        patience = [
-            _patience(after, replaced=replaced, lost=lost)
-            for before, after, replaced in zip(self._tried, self.found, self._replaced, strict=True)
+        seconds = [
+            least + (most - least) * lost
+            for before, after, (least, most) in zip(self._tried, self.found, self._patience, strict=True)
             if not after.holds_as(before)
         ]
-        return self.settled(now) and self.quiet(now) >= max(patience, default=0.0)
+        return self.settled(now) and self.quiet(now) >= max(seconds, default=0.0)
 
 
-def _replaced(before: Found, after: Found) -> bool:
-    """Whether another file stands in the place of the one that was there, rather than the same one written anew."""
-    if before.content is None or after.content is None:
-        return False
+def _patience(before: Found, after: Found) -> Patience:
+    """How long a file has to be quiet that is not what it was at the look before."""
+    if after.content is None:
+        return MOVED
     old, new = before.content, after.content
+    if old is not None and new.leads_to != old.leads_to:
+        return MOVED  # symlinks are swapped when everything is there (ConfigMaps)
     if new.open_for_writing is None:
-        # A file that is new may still be written; symlinks are swapped when everything is there (ConfigMaps).
-        return new.leads_to != old.leads_to
-    if new.stamp[:2] == old.stamp[:2]:
-        return False
-    # One that was removed and is written anew may be closed between two pieces. To be moved here changes a file after
-    # it was written; where both fall into one tick of the kernel's clock, nobody can tell.
+        return UNTOLD
+    if old is None or new.stamp[:2] == old.stamp[:2]:
+        return IN_PLACE
+    # To be moved here changes a file after it was written; where both fall into one tick of the kernel's clock, it may
+    # as well be one that was removed and is written anew, and closed between two pieces.
     *_, written, changed = new.stamp
-    return changed > written or new.leads_to != old.leads_to
-
-
-def _patience(found: Found, *, replaced: bool, lost: float) -> float:
-    if replaced or found.content is None:
-        return SETTLED
-    least, most = UNTOLD if found.content.open_for_writing is None else IN_PLACE
-    return least + (most - least) * lost
+    return MOVED if changed > written else NEW

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sidecar import files
 from sidecar.files import find
-from sidecar.settling import IN_PLACE, SETTLED, UNTOLD, Settling
+from sidecar.settling import IN_PLACE, NEW, SETTLED, UNTOLD, Settling
 from tests.support.fuzzing import examples
 
 LIMIT = 1 << 20
@@ -147,20 +147,21 @@ def test_a_file_that_is_removed_and_written_anew_in_turns_waits_for_quiet(lost: 
     with world() as (path, watch):
         path.rename(path.with_suffix(".old"))  # or the new file might get its inode
         path.write_bytes(b"a beginning")
-        quiet = IN_PLACE[0] + (IN_PLACE[1] - IN_PLACE[0]) * lost
-        assert watch.whole(quiet - SETTLED, lost) is None
+        assert watch.whole(NEW[0] - SETTLED, lost) is None
         with path.open("ab") as file:
             file.write(b" and an end")
+        quiet = IN_PLACE[0] + (IN_PLACE[1] - IN_PLACE[0]) * lost
         assert watch.whole(quiet - SETTLED, lost) is None
         assert watch.whole(3 * SETTLED, lost) == b"a beginning and an end"
 
 
-def test_a_file_that_is_replaced_within_one_tick_and_takes_nothing_away_is_in_force_within_a_second() -> None:
+@pytest.mark.parametrize("lost", [0.0, 0.5, 1.0])
+def test_a_file_that_is_written_and_moved_within_one_tick_is_in_force_within_a_second(lost: float) -> None:
     with world() as (path, watch):
         draft = path.with_suffix(".draft")
         draft.write_bytes(b"new")
         draft.rename(path)
-        assert watch.whole(1 - SETTLED, lost=0.0) == b"new"
+        assert watch.whole(1 - 2 * SETTLED, lost) == b"new"
 
 
 def test_a_file_that_is_replaced_is_whole_at_once_and_one_that_is_then_written_on_is_not() -> None:
