@@ -11,6 +11,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sidecar import jsonrpc, mirrored, protocol, tasks
@@ -48,6 +49,14 @@ RENEWAL: Final = 10.0
 """Seconds that opening another session may take."""
 
 
+@dataclass(eq=False, slots=True)
+class _Asked:
+    """A request of the client. Its id may be another's once it is answered: what becomes of it goes by this value."""
+
+    request: Request
+    is_answered: bool = False
+
+
 class HttpLink:
     """A connection to the server at `remote`."""
 
@@ -64,8 +73,7 @@ class HttpLink:
         self._stateless = False
         self._marks: dict[str, dict[tuple[str, ...], str]] = {}
         self._under_way: set[asyncio.Task[None]] = set()
-        self._requests: dict[Id, asyncio.Task[None]] = {}
-        self._waiting: set[Id] = set()
+        self._requests: dict[Id, tuple[_Asked, asyncio.Task[None]]] = {}
         self._before: asyncio.Task[None] | None = None
         self._going = asyncio.Event()
         self._going.set()
@@ -87,17 +95,33 @@ class HttpLink:
                 self._stateless = (protocol.stated_revision(read) or "") >= protocol.STATELESS
                 if read.method == protocol.INITIALIZE:
                     self._hello = read
-                self._waiting.add(read.id)
-                self._requests[read.id] = self._spawn(self._request(read, self._before))
+                self._begin(_Asked(read))
             case Notification() if self._stateless:
                 # This revision has no notifications of clients over HTTP: the end of a connection is how to cancel.
                 named = protocol.cancelled_id(read) if read.method == protocol.CANCELLED else None
-                task = self._requests.get(named) if named is not None else None
-                if task is not None:
-                    task.cancel()
+                if named is not None and named in self._requests:
+                    self._requests[named][1].cancel()
             case _:
                 # In their order, and before what comes after them: the server may depend on it.
                 self._before = self._spawn(self._note(read, self._before))
+
+    def _begin(self, asked: _Asked) -> None:
+        task = self._spawn(self._request(asked, self._before))
+        self._requests[asked.request.id] = asked, task
+        # Not by the task itself: one that is cancelled at once does not even begin.
+        task.add_done_callback(lambda _: self._requests.pop(asked.request.id) if self._has_id(asked) else None)
+
+    def _has_id(self, asked: _Asked) -> bool:
+        return self._requests.get(asked.request.id, (None,))[0] is asked
+
+    def _waits(self, asked: _Asked) -> bool:
+        """Whether there is still an answer to come."""
+        return not asked.is_answered and self._has_id(asked)
+
+    def _fail(self, asked: _Asked, failure: Failure) -> None:
+        """No answer will come, unless one came: by then another request may have the id."""
+        if self._waits(asked):
+            self._unanswered(asked.request.id, failure)
 
     def pause(self, stop: bool) -> None:
         (self._going.clear if stop else self._going.set)()
@@ -130,63 +154,64 @@ class HttpLink:
 
     # To the server.
 
-    async def _request(self, request: Request, before: asyncio.Task[None] | None) -> None:
+    async def _request(self, asked: _Asked, before: asyncio.Task[None] | None) -> None:
         try:
             if before is not None:
                 await asyncio.wait([before])
-            await self._ask(request, again=True)
+            await self._ask(asked, again=True)
         except (Unreachable, Lost) as problem:
-            self._unanswered(request.id, self._remote.failed(problem))
+            self._fail(asked, self._remote.failed(problem))
         except ValueError as problem:
-            self._unanswered(request.id, self._remote.failed(Lost(str(problem), "unreadable")))
-        finally:
-            self._waiting.discard(request.id)
-            if self._requests.get(request.id) is asyncio.current_task():
-                del self._requests[request.id]
+            self._fail(asked, self._remote.failed(Lost(str(problem), "unreadable")))
 
-    async def _ask(self, request: Request, *, again: bool) -> None:
+    async def _ask(self, asked: _Asked, *, again: bool) -> None:
         """Put a request; where that is to be, once more when the server refused it before it ran anything."""
-        session = self._session
+        request, session = asked.request, self._session
         answer = await self._remote.send("POST", self._headers(request), request.raw)
         try:
             if answer.status >= 300:
                 body = await answer.read(MAX_REFUSAL)
-                if again and await self._mended(answer.status, body, request, session):
-                    await self._ask(request, again=False)
+                if again and self._waits(asked) and await self._mended(answer.status, body, asked, session):
+                    await self._ask(asked, again=False)
                 else:
-                    await self._refused(answer.status, body, request)
+                    await self._refused(answer.status, body, asked)
                 return
             if request.method == protocol.INITIALIZE:
                 self._session = _session_id(answer)
             kind = media_type(answer.headers)
             if kind == EVENTS:
-                await self._follow(answer, request)
+                await self._follow(answer, asked)
             elif kind == JSON:
-                await self._take(await answer.read(self._remote.limit, self._remote.room))
-            if request.id in self._waiting:
+                await self._take(await answer.read(self._remote.limit, self._remote.room), asked)
+            if self._waits(asked):
                 answer.retire()
             text = f"the MCP server answered status {answer.status} and no message"
-            self._unanswered(request.id, Failure(text, Outcome.UNKNOWN, {"upstream": "unreadable"}))
+            self._fail(asked, Failure(text, Outcome.UNKNOWN, {"upstream": "unreadable"}))
         finally:
             answer.abort()
 
-    async def _refused(self, status: int, body: bytes | TooLong, request: Request) -> None:
+    async def _refused(self, status: int, body: bytes | TooLong, asked: _Asked) -> None:
         """An error status: the server's own error where it is one about this request, else one that we make of it."""
-        if isinstance(body, bytes) and _answers(body, request.id):
-            await self._take(body)
+        if isinstance(body, bytes) and _answers(body, asked.request.id):
+            await self._take(body, asked)
         failure = refusal(status)
         self._remote.say(failure.text)
-        self._unanswered(request.id, failure)
+        self._fail(asked, failure)
 
-    async def _mended(self, status: int, body: bytes | TooLong, request: Request, session: str) -> bool:
-        """True when the server did not run anything for a reason that is mended now."""
+    async def _mended(self, status: int, body: bytes | TooLong, asked: _Asked, session: str) -> bool:
+        """True when the server did not run anything for a reason that is mended now, and it is to be put again."""
+        request = asked.request
         if not isinstance(body, bytes):
             return False
+        is_call = request.method == protocol.TOOLS_CALL
         if session and request.method != protocol.INITIALIZE and _is_about_session(status, body):
             # What answers this very request is about it, and may have come after it ran.
-            return not _answers(body, request.id) and await self._renewed(session)
-        is_call = self._stateless and request.method == protocol.TOOLS_CALL
-        return is_call and await self._learnt_from(status, body, request)
+            if _answers(body, request.id):
+                return False
+            is_mended = await self._renewed(session)
+        else:
+            is_mended = self._stateless and is_call and await self._learnt_from(status, body, asked)
+        return is_mended and self._waits(asked)
 
     # Another session.
 
@@ -230,11 +255,12 @@ class HttpLink:
 
     # Marked arguments.
 
-    async def _learnt_from(self, status: int, body: bytes, request: Request) -> bool:
+    async def _learnt_from(self, status: int, body: bytes, asked: _Asked) -> bool:
         """True when the server missed the headers of marked arguments, and we now know which are marked.
 
         It refused before it ran anything, so the call may be put again.
         """
+        request = asked.request
         if status != 400 or request.params is None or request.params.get("name") in self._marks:
             return False
         if not _is_mismatch(body):
@@ -298,7 +324,7 @@ class HttpLink:
                     answer.abort()
             await asyncio.sleep(delay)
 
-    async def _follow(self, answer: Answer, request: Request) -> None:
+    async def _follow(self, answer: Answer, asked: _Asked) -> None:
         """Hear the answer to a request; where the stream breaks off and can be taken up again, it is."""
         last, delay, silent = "", RECONNECT, 0
         try:
@@ -308,11 +334,11 @@ class HttpLink:
                     async for event in self._remote.events(answer):
                         silent = 0
                         last, delay = _place(event, last, delay)
-                        await self._hear(event)
+                        await self._hear(event, asked)
                 except Lost:
                     if not last:
                         raise
-                if not last or self._stateless or self._ended.done() or request.id not in self._waiting:
+                if not last or self._stateless or self._ended.done() or not self._waits(asked):
                     return
                 await asyncio.sleep(delay)
                 with contextlib.suppress(ConnectionError):
@@ -323,17 +349,21 @@ class HttpLink:
         finally:
             answer.abort()
 
-    async def _hear(self, event: Event | TooLong) -> None:
+    async def _hear(self, event: Event | TooLong, asked: _Asked | None = None) -> None:
         if isinstance(event, TooLong):
-            await self._take(event)
+            await self._take(event, asked)
         elif event.data and event.type == "message":
-            await self._take(event.data.encode())
+            await self._take(event.data.encode(), asked)
 
-    async def _take(self, message: bytes | TooLong) -> None:
+    async def _take(self, message: bytes | TooLong, asked: _Asked | None = None) -> None:
+        """Take a message of the server, which came down the answer to `asked` where it is one."""
         await self._going.wait()
         if isinstance(message, bytes) and (reply := response(message)) is not None:
-            if reply.id is not None:
-                self._waiting.discard(reply.id)
+            if asked is not None and reply.id == asked.request.id and not self._has_id(asked):
+                self._remote.say("the MCP server answers a request twice: what comes after the next one is dropped")
+                return
+            if reply.id is not None and reply.id in self._requests:
+                self._requests[reply.id][0].is_answered = True
             if not self._revision:
                 self._revision = protocol.agreed_revision(reply)
             self._learn(reply)

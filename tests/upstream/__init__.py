@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -48,6 +49,22 @@ class FakeAnswer:
         self.is_retired = True
 
 
+class HeldAnswer(FakeAnswer):
+    """A stream of events that says `last` once it is let go on, and ends."""
+
+    def __init__(self, first: list[Event], last: list[Event]) -> None:
+        super().__init__(200, "text/event-stream", *map(event_bytes, first))
+        self.go_on = asyncio.Event()
+        self._last = last
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        async for piece in super().chunks():
+            yield piece
+        await self.go_on.wait()
+        for event in self._last:
+            yield event_bytes(event)
+
+
 def as_json(status: int = 200, **members: Any) -> FakeAnswer:
     """An answer with one message."""
     return FakeAnswer(status, "application/json", line(**members))
@@ -75,7 +92,7 @@ class Sent:
 
 @dataclass
 class FakeRemote:
-    """Answers each request with the next of `answers`, and then with 202."""
+    """Answers each request with the next of `answers`, and then with 202; for those of a method in `held` it waits."""
 
     answers: list[FakeAnswer | Exception] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
@@ -83,10 +100,22 @@ class FakeRemote:
     limit: int = 1 << 20
     said: list[str] = field(default_factory=list)
     room: Room | None = None
+    held: dict[str, asyncio.Event] = field(default_factory=dict)
+
+    def hold(self, method: str) -> asyncio.Event:
+        """Answer requests of this method once the event is set."""
+        return self.held.setdefault(method, asyncio.Event())
+
+    async def holding(self, body: bytes) -> None:
+        """Wait as long as this message is held."""
+        method = json.loads(body).get("method") if body else None
+        if method in self.held:
+            await self.held[method].wait()
 
     async def send(self, method: str, headers: Fields, body: bytes = b"", *, target: str | None = None) -> FakeAnswer:
         self.sent.append(Sent(method, dict(headers), json.loads(body) if body else None, target))
         answer = self.answers.pop(0) if self.answers else FakeAnswer()
+        await self.holding(body)
         if isinstance(answer, Exception):
             raise answer
         return answer

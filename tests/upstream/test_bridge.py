@@ -10,6 +10,7 @@ import pytest
 
 from sidecar import jsonrpc
 from sidecar.endtoend import Fields
+from sidecar.framing import TooLong
 from sidecar.http.client import Lost, Unreachable
 from sidecar.http.sse import Event
 from sidecar.http.values import Headers
@@ -18,7 +19,7 @@ from sidecar.protocol import Outcome
 from sidecar.upstream import bridge
 from sidecar.upstream.bridge import HttpLink
 from tests.downstream import line, run, turns
-from tests.upstream import FakeAnswer, FakeRemote, Heard, as_events, as_json, event
+from tests.upstream import FakeAnswer, FakeRemote, Heard, HeldAnswer, as_events, as_json, event
 
 META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
 
@@ -225,6 +226,11 @@ class Forgetful(FakeRemote):
     async def send(self, method: str, headers: Fields, body: bytes = b"", *, target: str | None = None) -> FakeAnswer:
         message = json.loads(body or b"{}")
         await turns(3)
+        answer = self._answered(method, headers, message)
+        await self.holding(body)
+        return answer
+
+    def _answered(self, method: str, headers: Fields, message: Any) -> FakeAnswer:
         if message.get("method") == "initialize":
             assert "mcp-session-id" not in dict(headers)
             return self._open(message["id"])
@@ -298,6 +304,85 @@ def test_where_the_server_forgot_the_session_another_is_opened_and_what_did_not_
     assert "the MCP server forgot the session, another one is open" in caplog.text
 
 
+@pytest.mark.parametrize("again", [[], [event(id=7, result={"of": "the first"})]])
+def test_the_end_of_a_stream_ends_no_later_request_with_the_same_id(again: list[Event]) -> None:
+    async def inside() -> None:
+        first = HeldAnswer([event(id=7, result={"of": "the first"})], again)
+        second = HeldAnswer([], [event(id=7, result={"of": "the second"})])
+        world = World(first, second)
+        await world.say(id=7, method="tools/call", params={"name": "t"})
+        await world.say(id=7, method="tools/call", params={"name": "t"})
+        first.go_on.set()
+        await turns(30)
+        assert (len(world.heard.messages), world.heard.unanswered) == (1, [])
+        second.go_on.set()
+        await turns(30)
+        assert [message["result"]["of"] for message in world.heard.messages] == ["the first", "the second"]
+        # The second is answered when its own stream ends.
+        assert second.is_aborted
+        assert not second.is_retired
+
+    run(inside())
+
+
+def test_an_answer_that_cannot_be_read_leaves_nothing_that_ends_a_later_request_with_the_same_id() -> None:
+    async def inside() -> None:
+        first = HeldAnswer([event(id=7, result={"text": "x" * 200})], [])
+        world = World(first, HeldAnswer([], []))
+        world.server.limit = 100
+        await world.say(id=7, method="tools/call", params={"name": "t"})
+        assert [type(message) for message in world.heard.messages] == [TooLong]
+        await world.say(id=7, method="tools/call", params={"name": "t"})
+        first.go_on.set()
+        await turns(30)
+        assert world.heard.unanswered == []
+
+    run(inside())
+
+
+def test_what_another_stream_answers_while_another_session_is_opened_is_not_put_again() -> None:
+    async def inside() -> None:
+        world = World()
+        await world.hello()
+        hears = HeldAnswer([], [event(id=7, result={})])
+        world.server.answers = [FakeAnswer(), hears, FakeAnswer(404)]
+        await world.say(method="notifications/initialized")
+        release = world.server.hold("initialize")
+        result = {"id": "intercept/initialize", "result": {"protocolVersion": "2025-06-18"}}
+        world.server.answers.append(FakeAnswer(200, "application/json", line(**result), mcp_session_id="s-2"))
+        await world.say(id=7, method="tools/call", params={"name": "t"})
+        hears.go_on.set()
+        await turns(30)
+        release.set()
+        await turns(50)
+        assert world.server.posted[-2:] == ["initialize", "notifications/initialized"]
+        assert [message["id"] for message in world.heard.messages] == [0, 7]
+
+    run(inside())
+
+
+def test_a_refusal_of_what_another_stream_answered_ends_nothing_and_puts_nothing_again() -> None:
+    async def inside() -> None:
+        world = World()
+        await world.hello()
+        hears = HeldAnswer([], [event(id=7, result={})])
+        world.server.answers = [FakeAnswer(), hears, FakeAnswer(404), FakeAnswer(405), HeldAnswer([], [])]
+        await world.say(method="notifications/initialized")
+        release = world.server.hold("tools/call")
+        await world.say(id=7, method="tools/call", params={"name": "t"})
+        hears.go_on.set()
+        await turns(30)
+        assert [message["id"] for message in world.heard.messages] == [0, 7]
+        await world.say(id=7, method="tools/call", params={"name": "t"})
+        release.set()
+        await turns(50)
+        assert world.server.posted.count("tools/call") == 2
+        assert world.server.posted.count("initialize") == 1
+        assert world.heard.unanswered == []
+
+    run(inside())
+
+
 @pytest.mark.parametrize(
     "refused",
     [
@@ -311,7 +396,8 @@ def test_a_refusal_that_is_not_about_the_session_opens_no_other(refused: FakeAns
         world = Forgotten(Forgetful(refused))
         await world.hello()
         await world.call(1)
-        assert (world.server.opened, [id_ for id_, _ in world.heard.outcomes][-1:]) == (1, [1])
+        told = [*(id_ for id_, _ in world.failed), *(message["id"] for message in world.heard.messages)]
+        assert (world.server.opened, sorted(told)) == (1, [0, 1])
 
     run(inside())
 
