@@ -208,7 +208,9 @@ class HttpLink:
             # What answers this very request is about it, and may have come after it ran.
             if _answers(body, request.id):
                 return False
-            is_mended = await self._renewed(session)
+            # So may a status 400, whatever it speaks of: a call that may have run is not put again.
+            may_have_run = is_call and status != 404
+            is_mended = await self._renewed(session) and not may_have_run
         else:
             is_mended = self._stateless and is_call and await self._learnt_from(status, body, asked)
         return is_mended and self._waits(asked)

@@ -282,9 +282,7 @@ class Forgotten:
 
 
 @pytest.mark.parametrize("events", [False, True])
-@pytest.mark.parametrize(
-    "refuses", [FakeAnswer(404), FakeAnswer(404, "text/plain", b"x"), FakeAnswer(400, "application/json", NO_SESSION)]
-)
+@pytest.mark.parametrize("refuses", [FakeAnswer(404), FakeAnswer(404, "text/plain", b"x")])
 def test_where_the_server_forgot_the_session_another_is_opened_and_what_did_not_run_is_put_again(
     refuses: FakeAnswer, events: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -302,6 +300,41 @@ def test_where_the_server_forgot_the_session_another_is_opened_and_what_did_not_
 
     run(inside())
     assert "the MCP server forgot the session, another one is open" in caplog.text
+
+
+def test_a_status_400_about_the_session_opens_another_in_which_all_but_calls_are_put_again() -> None:
+    async def inside() -> None:
+        world = Forgotten(Forgetful(FakeAnswer(400, "application/json", NO_SESSION)))
+        await world.hello()
+        world.link.send(line(id=1, method="ping"))
+        await turns(100)
+        assert world.server.ran[-1] == ("s-2", "ping")
+        world.server.forget()
+        await world.call(2)
+        assert world.failed == [(2, Outcome.UNKNOWN)]
+        await world.call(3)
+        assert world.server.ran[-1] == ("s-3", "tools/call")
+
+    run(inside())
+
+
+def test_a_call_that_ran_before_the_server_spoke_of_a_session_runs_only_once() -> None:
+    class Late(Forgetful):
+        def _answered(self, method: str, headers: Fields, message: Any) -> FakeAnswer:
+            answer = super()._answered(method, headers, message)
+            error = {"code": -32602, "message": "output: invalid value for 'session'"}
+            return as_json(400, id=None, error=error) if message.get("method") == "tools/call" else answer
+
+    async def inside() -> None:
+        world = Forgotten(Late(FakeAnswer(404)))
+        await world.hello()
+        world.server.known = "s-1"
+        world.server.ran.clear()
+        await world.call(1)
+        assert [ran for ran in world.server.ran if ran[1] == "tools/call"] == [("s-1", "tools/call")]
+        assert world.failed == [(1, Outcome.UNKNOWN)]
+
+    run(inside())
 
 
 @pytest.mark.parametrize("again", [[], [event(id=7, result={"of": "the first"})]])

@@ -56,13 +56,8 @@ class Forgetting:
         self._upstream._behave(asked, connection)
 
 
-@pytest.mark.parametrize(
-    ("status", "body"), [(404, b""), (400, b'{"error":"Bad Request: No valid session ID provided"}')]
-)
-def test_a_call_in_a_session_that_the_server_forgot_runs_once_in_another(
-    tmp_path: Path, upstream: Upstream, status: int, body: bytes
-) -> None:
-    server = Forgetting(upstream, status, body)
+def test_a_call_in_a_session_that_the_server_forgot_runs_once_in_another(tmp_path: Path, upstream: Upstream) -> None:
+    server = Forgetting(upstream, 404, b"")
     with Bridged(tmp_path, upstream.url) as sidecar:
         sidecar.initialize()
         assert "result" in sidecar.call("t")
@@ -76,6 +71,39 @@ def test_a_call_in_a_session_that_the_server_forgot_runs_once_in_another(
         sidecar.wait_for_error("the MCP server forgot the session, another one is open")
         # Each counted once, though one was put twice.
         assert sidecar.call("t")["result"]["isError"] is True
+
+
+def test_a_call_that_status_400_about_the_session_answers_counts_and_the_next_runs_in_another(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    server = Forgetting(upstream, 400, b'{"error":"Bad Request: No valid session ID provided"}')
+    with Bridged(tmp_path, upstream.url) as sidecar:
+        sidecar.initialize()
+        server.known = "server-session-2"
+        assert sidecar.call("t")["error"]["data"] == {"upstream": "status", "status": 400}
+        assert "result" in sidecar.call("t")
+        assert "result" in sidecar.call("t")
+        assert server.ran == ["server-session-2", "server-session-2"]
+        assert sidecar.call("t")["result"]["isError"] is True
+
+
+def test_a_call_that_ran_before_the_server_spoke_of_a_session_does_not_run_again(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    error = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32602,"message":"output: invalid value for \'session\'"}}'
+    ran: list[Asked] = []
+
+    def run(asked: Asked, connection: socket.socket) -> None:
+        ran.append(asked)
+        connection.sendall(http(400, error))
+
+    upstream.says["t"] = run
+    with Bridged(tmp_path, upstream.url) as sidecar:
+        sidecar.initialize()
+        for _ in range(3):
+            assert sidecar.call("t")["error"]["data"] == {"upstream": "status", "status": 400}
+        assert sidecar.call("t")["result"]["isError"] is True
+        assert len(ran) == 3
 
 
 TROUBLE: dict[str, tuple[bytes, dict[str, Any], str]] = {
