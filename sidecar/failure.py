@@ -13,7 +13,7 @@ class Failure(msgspec.Struct, frozen=True):
     """`text` is for people and models, `data` for programs; neither holds a secret. `outcome`: whether it may have run.
 
     In `data` stands under `upstream` what failed: `dns`, `refused`, `tls`, `timeout`, `network`, `busy`, `lost`,
-    `unreadable`, `ended`, or `status` with the status beside it.
+    `unreadable`, `ended`, `unsent`, or `status` with the status beside it.
     """
 
     text: str

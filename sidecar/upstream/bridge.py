@@ -12,6 +12,7 @@ import logging
 import re
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Final
 
 from sidecar import jsonrpc, mirrored, protocol, tasks
@@ -47,6 +48,13 @@ FAREWELL: Final = 1.0
 """Seconds for telling the server that its session is over."""
 RENEWAL: Final = 10.0
 """Seconds that opening another session may take."""
+PATIENCE: Final = 0.5
+"""Seconds for which a message waits until the server took the notification before it."""
+MAX_AGE: Final = 1.0
+"""Seconds after which a call that waits here is not sent any more: another policy may be in force by then."""
+TOO_LATE: Final = Failure(
+    "the call waited too long and was not sent: ask again", Outcome.NOT_RUN, {"upstream": "unsent"}
+)
 
 
 @dataclass(eq=False, slots=True)
@@ -54,7 +62,12 @@ class _Asked:
     """A request of the client. Its id may be another's once it is answered: what becomes of it goes by this value."""
 
     request: Request
+    since: float
     is_answered: bool = False
+
+    @property
+    def is_late(self) -> bool:
+        return self.request.method == protocol.TOOLS_CALL and monotonic() - self.since > MAX_AGE
 
 
 class HttpLink:
@@ -95,7 +108,7 @@ class HttpLink:
                 self._stateless = (protocol.stated_revision(read) or "") >= protocol.STATELESS
                 if read.method == protocol.INITIALIZE:
                     self._hello = read
-                self._begin(_Asked(read))
+                self._begin(_Asked(read, monotonic()))
             case Notification() if self._stateless:
                 # This revision has no notifications of clients over HTTP: the end of a connection is how to cancel.
                 named = protocol.cancelled_id(read) if read.method == protocol.CANCELLED else None
@@ -157,7 +170,7 @@ class HttpLink:
     async def _request(self, asked: _Asked, before: asyncio.Task[None] | None) -> None:
         try:
             if before is not None:
-                await asyncio.wait([before])
+                await asyncio.wait([before], timeout=PATIENCE)
             await self._ask(asked, again=True)
         except (Unreachable, Lost) as problem:
             self._fail(asked, self._remote.failed(problem))
@@ -166,6 +179,9 @@ class HttpLink:
 
     async def _ask(self, asked: _Asked, *, again: bool) -> None:
         """Put a request; where that is to be, once more when the server refused it before it ran anything."""
+        if asked.is_late:
+            self._fail(asked, TOO_LATE)
+            return
         request, session = asked.request, self._session
         answer = await self._remote.send("POST", self._headers(request), request.raw)
         try:
@@ -252,7 +268,7 @@ class HttpLink:
         self._session = _session_id(answer)
         log.warning("the MCP server forgot the session, another one is open: what was subscribed to is lost")
         if self._initialized is not None:
-            await self._note(self._initialized, None)
+            await asyncio.wait([self._spawn(self._note(self._initialized, None))], timeout=PATIENCE)
         return True
 
     # Marked arguments.
@@ -277,7 +293,7 @@ class HttpLink:
 
     async def _note(self, message: Message, before: asyncio.Task[None] | None) -> None:
         if before is not None:
-            await asyncio.wait([before])
+            await asyncio.wait([before], timeout=PATIENCE)
         try:
             answer = await self._remote.send("POST", self._headers(), message.raw)
         except ConnectionError:

@@ -19,6 +19,7 @@ from sidecar.protocol import Outcome
 from sidecar.upstream import bridge
 from sidecar.upstream.bridge import HttpLink
 from tests.downstream import line, run, turns
+from tests.engine import soon
 from tests.upstream import FakeAnswer, FakeRemote, Heard, HeldAnswer, as_events, as_json, event
 
 META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
@@ -412,6 +413,79 @@ def test_a_refusal_of_what_another_stream_answered_ends_nothing_and_puts_nothing
         assert world.server.posted.count("tools/call") == 2
         assert world.server.posted.count("initialize") == 1
         assert world.heard.unanswered == []
+
+    run(inside())
+
+
+def test_a_notification_that_the_server_holds_does_not_hold_what_comes_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bridge, "PATIENCE", 0.01)
+
+    async def inside() -> None:
+        world = World()
+        world.server.hold("held")
+        for message in ({"method": "held"}, {"method": "a"}, {"id": 1, "method": "b"}):
+            world.link.send(line(**message))
+        await soon(lambda: set(world.server.posted) == {"held", "a", "b"})
+        world.link.close()
+
+    run(inside())
+
+
+def test_a_notification_that_the_server_holds_does_not_hold_another_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bridge, "PATIENCE", 0.01)
+
+    async def inside() -> None:
+        world = Forgotten(Forgetful(FakeAnswer(404)))
+        await world.hello()
+        world.server.hold("notifications/initialized")
+        await world.call(1)
+        await soon(lambda: ("s-2", "tools/call") in world.server.ran)
+        world.link.close()
+
+    run(inside())
+
+
+@pytest.mark.parametrize("seconds", [bridge.MAX_AGE - 0.1, bridge.MAX_AGE + 0.1])
+def test_a_call_that_waited_too_long_for_another_session_is_not_sent(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another policy may be in force by then. What is no call may wait longer."""
+    now = 1000.0
+    monkeypatch.setattr(bridge, "monotonic", lambda: now)
+
+    async def inside() -> None:
+        nonlocal now
+        world = Forgotten(Forgetful(FakeAnswer(404)))
+        await world.hello()
+        release = world.server.hold("initialize")
+        await world.call(1)
+        world.link.send(line(id=2, method="ping"))
+        await turns(30)
+        now += seconds
+        release.set()
+        await turns(100)
+        assert ("s-2", "ping") in world.server.ran
+        assert (("s-2", "tools/call") in world.server.ran) == (seconds < bridge.MAX_AGE)
+        assert world.failed == ([] if seconds < bridge.MAX_AGE else [(1, Outcome.NOT_RUN)])
+
+    run(inside())
+
+
+def test_a_call_that_waited_too_long_for_marked_arguments_is_not_put_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(bridge, "monotonic", lambda: now)
+
+    async def inside() -> None:
+        nonlocal now
+        world = World(as_json(400, id=1, error=MISMATCH), as_json(id="x", result=TOOLS))
+        release = world.server.hold("tools/list")
+        params = {"name": "t", "arguments": {"r": "eu"}, "_meta": META}
+        await world.say(id=1, method="tools/call", params=params)
+        now += bridge.MAX_AGE + 0.1
+        release.set()
+        await turns(50)
+        assert world.server.posted == ["tools/call", "tools/list"]
+        assert world.heard.outcomes == [(1, Outcome.NOT_RUN)]
 
     run(inside())
 
