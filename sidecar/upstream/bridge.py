@@ -28,7 +28,7 @@ from sidecar.protocol import Outcome
 from sidecar.upstream import listing
 from sidecar.upstream.link import Full, Received, Unanswered
 from sidecar.upstream.listing import reply_in, response
-from sidecar.upstream.remote import MAX_REFUSAL, Remote, media_type, refusal
+from sidecar.upstream.remote import GIVEN_UP, MAX_REFUSAL, Remote, media_type, refusal
 
 log = logging.getLogger("sidecar")
 
@@ -63,6 +63,9 @@ class _Asked:
 
     request: Request
     since: float
+    is_there: bool = False
+    """The server may have it, and may have run it."""
+    is_cancelled: bool = False
     is_answered: bool = False
 
     @property
@@ -109,11 +112,8 @@ class HttpLink:
                 if read.method == protocol.INITIALIZE:
                     self._hello = read
                 self._begin(_Asked(read, monotonic()))
-            case Notification() if self._stateless:
-                # This revision has no notifications of clients over HTTP: the end of a connection is how to cancel.
-                named = protocol.cancelled_id(read) if read.method == protocol.CANCELLED else None
-                if named is not None and named in self._requests:
-                    self._requests[named][1].cancel()
+            case Notification() if self._cancel(read) or self._stateless:
+                pass  # the stateless revision has no notifications of clients over HTTP
             case _:
                 # In their order, and before what comes after them: the server may depend on it.
                 self._before = self._spawn(self._note(read, self._before))
@@ -123,6 +123,21 @@ class HttpLink:
         self._requests[asked.request.id] = asked, task
         # Not by the task itself: one that is cancelled at once does not even begin.
         task.add_done_callback(lambda _: self._requests.pop(asked.request.id) if self._has_id(asked) else None)
+
+    def _cancel(self, note: Notification) -> bool:
+        """Take a cancel of a request that is under way; True when the server need not hear of it by a message."""
+        named = protocol.cancelled_id(note) if note.method == protocol.CANCELLED else None
+        if named is None or named not in self._requests:
+            return False
+        asked, task = self._requests[named]
+        asked.is_cancelled = True
+        if asked.is_there and not self._stateless:
+            return False
+        # In the stateless revision the end of a connection is how to cancel.
+        task.cancel()
+        if not asked.is_there:
+            self._fail(asked, GIVEN_UP)
+        return True
 
     def _has_id(self, asked: _Asked) -> bool:
         return self._requests.get(asked.request.id, (None,))[0] is asked
@@ -183,11 +198,12 @@ class HttpLink:
             self._fail(asked, TOO_LATE)
             return
         request, session = asked.request, self._session
+        asked.is_there = True
         answer = await self._remote.send("POST", self._headers(request), request.raw)
         try:
             if answer.status >= 300:
                 body = await answer.read(MAX_REFUSAL)
-                if again and self._waits(asked) and await self._mended(answer.status, body, asked, session):
+                if again and self._is_wanted(asked) and await self._mended(answer.status, body, asked, session):
                     await self._ask(asked, again=False)
                 else:
                     await self._refused(answer.status, body, asked)
@@ -214,6 +230,9 @@ class HttpLink:
         self._remote.say(failure.text)
         self._fail(asked, failure)
 
+    def _is_wanted(self, asked: _Asked) -> bool:
+        return self._waits(asked) and not asked.is_cancelled
+
     async def _mended(self, status: int, body: bytes | TooLong, asked: _Asked, session: str) -> bool:
         """True when the server did not run anything for a reason that is mended now, and it is to be put again."""
         request = asked.request
@@ -225,11 +244,11 @@ class HttpLink:
             if _answers(body, request.id):
                 return False
             # So may a status 400, whatever it speaks of: a call that may have run is not put again.
-            may_have_run = is_call and status != 404
-            is_mended = await self._renewed(session) and not may_have_run
+            asked.is_there = is_call and status != 404
+            is_mended = await self._renewed(session) and not asked.is_there
         else:
             is_mended = self._stateless and is_call and await self._learnt_from(status, body, asked)
-        return is_mended and self._waits(asked)
+        return is_mended and self._is_wanted(asked)
 
     # Another session.
 
@@ -283,6 +302,7 @@ class HttpLink:
             return False
         if not _is_mismatch(body):
             return False
+        asked.is_there = False
 
         async def ask(page: Request) -> Answer:
             return await self._remote.send("POST", self._headers(page), page.raw)

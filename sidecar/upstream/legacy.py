@@ -9,16 +9,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
-from sidecar import jsonrpc, tasks
+from sidecar import jsonrpc, protocol, tasks
 from sidecar.endtoend import Fields
 from sidecar.errors import InvalidMessage, StartError
 from sidecar.framing import TooLong
 from sidecar.http.client import Answer, Lost, Unreachable
 from sidecar.http.sse import Event
 from sidecar.http.values import EVENTS, JSON
-from sidecar.jsonrpc import Batch, Message, Request
+from sidecar.jsonrpc import Batch, Id, Message, Notification, Request
 from sidecar.upstream.link import Full, Received, Unanswered
-from sidecar.upstream.remote import GONE, Remote, failure_of, media_type, redirected, refusal
+from sidecar.upstream.remote import GIVEN_UP, GONE, Remote, failure_of, media_type, redirected, refusal
 
 CONNECT: Final = 10.0
 """Seconds within which the server has to name the address."""
@@ -40,6 +40,7 @@ class SseLink:
         self._full: Full = lambda now: None
         self._under_way: set[asyncio.Task[None]] = set()
         self._last: asyncio.Task[None] | None = None
+        self._unsent: dict[Id, Request] = {}
         self._going = asyncio.Event()
         self._going.set()
         self._hearing: asyncio.Task[None] | None = None
@@ -73,12 +74,24 @@ class SseLink:
         # A batch goes message by message, so that each that does not arrive is answered.
         for one in read.elements if isinstance(read, Batch) else (read,):
             assert not isinstance(one, InvalidMessage)  # what is sent was read before
+            if isinstance(one, Request):
+                self._unsent[one.id] = one
+            elif isinstance(one, Notification) and self._give_up(one):
+                continue
             before = self._last if self._last in self._under_way else None
             task = self._last = tasks.start(self._post(one, before))
             self._under_way.add(task)
             task.add_done_callback(self._posted)
             if len(self._under_way) == MAX_UNDER_WAY:
                 self._full(True)
+
+    def _give_up(self, note: Notification) -> bool:
+        """True for the cancel of a request that was not sent yet: now it never is."""
+        named = protocol.cancelled_id(note) if note.method == protocol.CANCELLED else None
+        if named is None or self._unsent.pop(named, None) is None:
+            return False
+        self._unanswered(named, GIVEN_UP)
+        return True
 
     def pause(self, stop: bool) -> None:
         (self._going.clear if stop else self._going.set)()
@@ -121,6 +134,10 @@ class SseLink:
         """Send one message, in the client's order unless the server holds the one before for long."""
         if before is not None:
             await asyncio.wait([before], timeout=PATIENCE)
+        if isinstance(message, Request):
+            if self._unsent.get(message.id) is not message:
+                return  # it was given up, and another may have its id
+            del self._unsent[message.id]
         headers: Fields = [("content-type", JSON), *self._remote.fixed()]
         failure = None
         try:

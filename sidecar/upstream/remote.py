@@ -34,6 +34,7 @@ TURN: Final = 16
 
 GONE: Final = "the MCP server cannot be reached"
 LOST: Final = "the connection to the MCP server was lost before it answered: the call may have run"
+GIVEN_UP: Final = Failure("the request was cancelled before it was sent", Outcome.NOT_RUN, {"upstream": "unsent"})
 
 AGAIN: Final = 60.0
 """Seconds before the same trouble is said again."""

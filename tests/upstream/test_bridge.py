@@ -338,6 +338,63 @@ def test_a_call_that_ran_before_the_server_spoke_of_a_session_runs_only_once() -
     run(inside())
 
 
+CANCEL = line(method="notifications/cancelled", params={"requestId": 1})
+
+
+@pytest.mark.parametrize("held", ["tools/call", "initialize"])
+def test_what_is_cancelled_before_the_server_had_it_is_not_put_again_and_did_not_run(held: str) -> None:
+    """The call, or the other session that it needs, is under way when the cancel comes."""
+
+    async def inside() -> None:
+        world = Forgotten(Forgetful(FakeAnswer(404)))
+        await world.hello()
+        release = world.server.hold(held)
+        await world.call(1)
+        world.link.send(CANCEL)
+        await turns(30)
+        release.set()
+        await turns(100)
+        assert ("s-2", "tools/call") not in world.server.ran
+        assert world.failed == [(1, Outcome.NOT_RUN)]
+
+    run(inside())
+
+
+@pytest.mark.parametrize("stateless", [False, True])
+def test_what_is_cancelled_while_it_waits_here_is_not_sent(stateless: bool) -> None:
+    async def inside() -> None:
+        world = World()
+        release = world.server.hold("held")
+        await world.say(method="held")
+        params = {"name": "t", **({"_meta": META} if stateless else {})}
+        world.link.send(line(id=1, method="tools/call", params=params))
+        world.link.send(CANCEL)
+        release.set()
+        await turns(50)
+        assert world.server.posted == ["held"]
+        assert world.heard.outcomes == [(1, Outcome.NOT_RUN)]
+        # Nothing of it is left: the next one with its id is another.
+        await world.say(id=1, method="tools/call", params=params)
+        assert world.server.posted == ["held", "tools/call"]
+
+    run(inside())
+
+
+def test_what_is_cancelled_while_marked_arguments_are_learnt_did_not_run() -> None:
+    async def inside() -> None:
+        world = World(as_json(400, id=1, error=MISMATCH), as_json(id="x", result=TOOLS))
+        release = world.server.hold("tools/list")
+        params = {"name": "t", "arguments": {"r": "eu"}, "_meta": META}
+        await world.say(id=1, method="tools/call", params=params)
+        world.link.send(CANCEL)
+        release.set()
+        await turns(50)
+        assert world.server.posted == ["tools/call", "tools/list"]
+        assert world.heard.outcomes == [(1, Outcome.NOT_RUN)]
+
+    run(inside())
+
+
 @pytest.mark.parametrize("again", [[], [event(id=7, result={"of": "the first"})]])
 def test_the_end_of_a_stream_ends_no_later_request_with_the_same_id(again: list[Event]) -> None:
     async def inside() -> None:

@@ -115,6 +115,30 @@ def test_a_post_that_the_server_holds_holds_up_no_other(monkeypatch: pytest.Monk
     run(inside())
 
 
+def test_what_is_cancelled_while_it_waits_here_is_not_sent_and_what_has_its_id_next_is() -> None:
+    async def inside() -> None:
+        server, heard = FakeRemote([as_events(ENDPOINT)]), Heard()
+        link = await SseLink.connect(server.remote)
+        heard.begin(link)
+        release = server.hold("held")
+        for message in (
+            {"method": "held"},
+            {"method": "tools/call", "id": 1, "params": {"name": "t", "arguments": {"n": 1}}},
+            {"method": "notifications/cancelled", "params": {"requestId": 1}},
+            {"method": "tools/call", "id": 1, "params": {"name": "t", "arguments": {"n": 2}}},
+            {"method": "notifications/cancelled", "params": {"requestId": "1"}},
+        ):
+            link.send(line(**message))
+        release.set()
+        await turns(50)
+        assert server.posted == ["held", "tools/call", "notifications/cancelled"]
+        assert server.sent[2].body["params"]["arguments"] == {"n": 2}
+        assert heard.outcomes == [(1, Outcome.NOT_RUN)]
+        link.close()
+
+    run(inside())
+
+
 # Addresses.
 
 
