@@ -488,11 +488,15 @@ class Session:
 
         None when nothing waits under this id.
         """
-        pending = self._requests.get(id)
-        if pending is None or is_here(pending):
+        waiting = self._requests.get(id)
+        if waiting is not None and is_here(waiting):
             return None
-        self._requests.close(id)
+        pending = self._requests.close(id)
+        if pending is None:
+            return None
         self._let_go(pending, outcome)
+        if waiting is None:
+            return None  # it was cancelled: it is settled, and nobody waits for an answer
         return pending.route, jsonrpc.error(id, code, text, data)
 
     def no_answer(self, id: Id, failure: Failure) -> None:  # noqa: A002

@@ -14,6 +14,7 @@ from sidecar.decision import Answer, Decision
 from sidecar.enforce import Gate
 from sidecar.engine.engine import Engine, Finding
 from sidecar.events import Decided, Event, Listed, Passed, Refused
+from sidecar.failure import Failure
 from sidecar.framing import TooLong
 from sidecar.ledger.values import Ledger
 from sidecar.policy.bundle import Bundle
@@ -533,3 +534,14 @@ def test_when_the_server_ends_everything_that_waits_is_answered() -> None:
     assert answers == {(1, -32000), ("2", -32000), (3, -32000)}
     assert sorted(world.gate.settled, key=str) == [("2", Outcome.UNKNOWN), (4, Outcome.UNKNOWN)]
     assert world.gate.trials[0].dropped
+
+
+def test_a_cancelled_call_that_was_not_sent_after_all_gives_back_and_leaves_its_id_free() -> None:
+    world = World()
+    world.call(1, "quick")
+    world.cancel(1)
+    world.session.no_answer(1, Failure("it was cancelled first", Outcome.NOT_RUN))
+    assert world.gate.settled == [(1, Outcome.NOT_RUN)]
+    assert world.client == []
+    world.call(1, "quick")
+    assert len(world.server) == 3
