@@ -6,7 +6,7 @@ At once where the store allows it, else by waiting. What could not be given back
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from sidecar import defects
@@ -15,7 +15,7 @@ from sidecar.decision import Reserve
 from sidecar.errors import StoreUnavailable
 from sidecar.events import Emit, StoreFailed
 from sidecar.ledger import names
-from sidecar.ledger.values import Amount, Counter, Entry, Ledger, Reservation, Taken
+from sidecar.ledger.values import Counter, Entry, Ledger, Reservation, Seen, Taken
 from sidecar.policy.bundle import Bundle, CounterRead
 from sidecar.tasks import Group
 
@@ -46,37 +46,40 @@ class Counting:
             reservations.append(Reservation(key, holder, item.seconds, item.amount, limit, item.exclusive))
         return tuple(reservations)
 
-    def claim(self, wanted: Sequence[tuple[Reservation, ...]], done: Callable[[int, Taken], None]) -> None:
+    def claim(
+        self, wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]],
+        done: Callable[[int, Taken], None],
+    ) -> None:  # fmt: skip
         """Claim for several calls, at once for all, or each waits for the store by itself.
 
-        `done` gets the place of each and what became of it.
+        `seen` says, by its place, what a call was judged by. `done` gets the place of each and what became of it.
         """
         taken: Sequence[Taken] | None
         try:
-            taken = self._ledger.claim_at_once(wanted)
+            taken = self._ledger.claim_at_once(wanted, seen)
         except StoreUnavailable as error:
             taken = [error] * len(wanted)
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing was taken for certain
             taken = [_broken(error)] * len(wanted)
         for place, reservations in enumerate(wanted):
             if taken is None:
-                self.work.start(self._wait(place, reservations, done))
+                self.work.start(self._wait(place, reservations, seen.get(place, ()), done))
             else:
                 done(place, taken[place])
 
-    async def totals(self, reads: Sequence[CounterRead], caller: Caller) -> dict[str, Amount] | None:
-        """Where counters stand, by their names in the question; None where nobody can tell whose they are.
-
-        Raises `StoreUnavailable`.
-        """
+    def read(self, reads: Sequence[CounterRead], caller: Caller) -> tuple[Counter, ...] | None:
+        """The counters that rules read; None where nobody can tell whose they are."""
         counters: list[Counter] = []
         for item in reads:
             holder = caller.holder(item.scope)
             if holder is None:
                 return None
             counters.append(Counter(self._key(item.counter), holder, item.window))
-        totals = await self._ledger.totals(tuple(counters))
-        return {item.name: total for item, total in zip(reads, totals, strict=True)}
+        return tuple(counters)
+
+    async def look_up(self, counters: tuple[Counter, ...]) -> tuple[Seen, ...]:
+        """Where counters stand now. Raises `StoreUnavailable`."""
+        return tuple(map(Seen, counters, await self._ledger.totals(counters)))
 
     def give_back(self, entries: tuple[Entry, ...], done: Callable[[], None] = lambda: None) -> None:
         """Undo what a call took, then call `done`; a store that takes long holds it up for `HELD_UP` at most."""
@@ -94,11 +97,12 @@ class Counting:
             done()
 
     async def _wait(
-        self, place: int, reservations: tuple[Reservation, ...], done: Callable[[int, Taken], None]
-    ) -> None:
+        self, place: int, reservations: tuple[Reservation, ...], seen: tuple[Seen, ...],
+        done: Callable[[int, Taken], None],
+    ) -> None:  # fmt: skip
         taken: Taken
         try:
-            taken = await self._ledger.claim(reservations)
+            taken = await self._ledger.claim(reservations, seen)
         except StoreUnavailable as error:
             taken = error
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing was taken for certain

@@ -34,14 +34,28 @@ from sidecar.events import Decided, Emit, Judged, MethodDenied, Refused, Ruling,
 from sidecar.framing import PORTION
 from sidecar.jsonrpc import INVALID_PARAMS
 from sidecar.known import KnownCalls
-from sidecar.ledger.values import Amount, Claim, Entry, Exhausted, Ledger, Reservation, Taken, subtract
+from sidecar.ledger.values import (
+    Amount,
+    Claim,
+    Counter,
+    Entry,
+    Exhausted,
+    Ledger,
+    Moved,
+    Reservation,
+    Seen,
+    Taken,
+    subtract,
+)
 from sidecar.policy.bundle import Bundle, CounterRead
 from sidecar.policy.model import Mode
 from sidecar.projection import Projection, arguments_read
 from sidecar.protocol import Outcome, ToolCall
 from sidecar.text import quoted, shown, visible
+from sidecar.turns import Turns
 from sidecar.verdict import (
     CANCELLED,
+    CONTENDED,
     NO_CALLER,
     NO_STORE,
     TOO_LARGE,
@@ -57,6 +71,12 @@ NAMED_FROM_OUTSIDE: Final = frozenset({"default_deny", "hidden", "invalid_amount
 """Kinds of refusal whose message the engine makes of a name: the tool's, as the client wrote it, or the rule's."""
 MAX_ATTEMPTS: Final = 5
 """How often a call is judged anew because another policy came into force meanwhile."""
+MAX_MOVES: Final = 100
+"""How often a call is judged anew because a counter that it was judged by has changed meanwhile.
+
+Each time some other call got through; of this process only those that read none of these counters, or others beside
+them, so it takes other sidecars or many calls that only count to come so far.
+"""
 FINISH: Final = 2.0
 """Seconds that the end waits for the engine and the store together."""
 MAX_QUESTION: Final = 2 << 20
@@ -100,6 +120,7 @@ class Gate:
         self._ids = map(f"{instance}-{{:x}}".format, itertools.count(1))
         self._engine = engine
         self._counting = Counting(server, ledger, emit)
+        self._turns: Turns[tuple[Counter, ...]] = Turns()
         self.known = KnownCalls()
         self._emit = emit
         self._mode = mode
@@ -205,6 +226,7 @@ class Gate:
         """A defect of ours in judging one call: it is refused. What it took stays taken."""
         text = defects.text(defects.tell("a call is refused", error))
         self._verdicts.append((trial, Reply(jsonrpc.error(trial.call.id, jsonrpc.INTERNAL_ERROR, text))))
+        self._end_turn(trial)
         self._will_conclude()
 
     def _break_all(self, error: Exception) -> None:
@@ -287,26 +309,40 @@ class Gate:
         return asking
 
     async def _look_up(self, trial: Trial, asking: _Asking, arguments: dict[str, Any]) -> None:
-        """Ask with the totals of the counters that a rule reads; an answer to that does not last."""
+        """Ask with the totals of the counters that a rule reads; an answer to that does not last.
+
+        What was seen goes with the claim. Calls that met there are judged one after the other from then on.
+        """
         try:
             await self._ask_with_totals(trial, asking, arguments)
         except Exception as error:  # noqa: BLE001 - it refuses this call, whatever it is
             self._break(trial, error)
 
     async def _ask_with_totals(self, trial: Trial, asking: _Asking, arguments: dict[str, Any]) -> None:
-        reads = asking.counters
+        counters = self._counting.read(asking.counters, trial.caller)
+        if counters is None:
+            self._refuse(trial, None, NO_CALLER)
+            return
+        if trial.turn != counters and (trial.moves or self._turns.is_taken(counters)):
+            self._end_turn(trial)  # whoever waits has none, so no two wait for each other
+            await self._turns.take(counters)
+            trial.turn = counters
         try:
-            totals = await self._counting.totals(reads, trial.caller)
+            trial.seen = await self._counting.look_up(counters)
         except StoreUnavailable as error:
             self._emit(StoreFailed(self._server, str(error)))
             if not self._fail_open:
                 self._refuse(trial, None, NO_STORE)
                 return
-            totals = {item.name: 0 for item in reads}
-        if totals is None:
-            self._refuse(trial, None, NO_CALLER)
-        else:
-            self._ask(trial, asking.form.filled(arguments, totals, trial.caller.document), lasting=False)
+            # A store that is back by the claim tells where they really stand.
+            trial.seen = tuple(Seen(counter, 0) for counter in counters)
+        totals = {item.name: seen.total for item, seen in zip(asking.counters, trial.seen, strict=True)}
+        self._ask(trial, asking.form.filled(arguments, totals, trial.caller.document), lasting=False)
+
+    def _end_turn(self, trial: Trial) -> None:
+        if trial.turn is not None:
+            self._turns.end(trial.turn)
+            trial.turn = None
 
     def _ask(self, trial: Trial, body: bytes, *, lasting: bool) -> None:
         if len(body) > MAX_QUESTION:
@@ -336,21 +372,37 @@ class Gate:
     def _begin_again(self, trial: Trial) -> None:
         """Judge the call once more, whole, by the policy that is in force now."""
         trial.attempts += 1
-        trial.bundle = self._engine.bundle
         if trial.attempts > MAX_ATTEMPTS:
             self._refuse(trial, None, no_engine(_too_many_policies()))
-            return
+        else:
+            self._judge_anew(trial)
+
+    def _moved(self, trial: Trial) -> None:
+        """Judge the call once more, by the counters as they stand now."""
+        trial.moves += 1
+        if trial.dropped:
+            self._refuse(trial, None, CANCELLED)
+        elif trial.moves > MAX_MOVES:
+            self._refuse(trial, None, CONTENDED)
+        else:
+            self._judge_anew(trial)
+
+    def _judge_anew(self, trial: Trial) -> None:
+        trial.bundle = self._engine.bundle
+        trial.seen = ()
         try:
             self._begin(trial)
         except InvalidMessage as problem:
             self._emit(Refused(trial.decision_id, self._server, trial.caller, problem.code, str(problem)))
             self._verdicts.append((trial, Reply(jsonrpc.error(problem.id, problem.code, str(problem)))))
+            self._end_turn(trial)
             self._will_conclude()
 
     def _work_off(self, confirmed: bool) -> None:
         """What becomes of each answer that is there; what all of them reserve is claimed in one go."""
         counted: list[tuple[Trial, Answer]] = []
         wanted: list[tuple[Reservation, ...]] = []
+        seen: dict[int, tuple[Seen, ...]] = {}
         answers, self._answers = self._answers, []
         for trial, answer in answers:
             decision = answer.decision
@@ -361,17 +413,19 @@ class Gate:
                     self._begin_again(trial)  # the engine was lost since
                 elif decision.action != "allow":
                     self._refuse(trial, answer, Refusal(decision.kind, decision.rule, _reason(decision)))
-                elif not decision.reserve:
+                elif not decision.reserve and not trial.seen:
                     self._allow(trial, answer, _NOTHING)
                 elif (wants := self._counting.wanted(decision.reserve, trial.caller, trial.bundle)) is None:
                     self._refuse(trial, answer, NO_CALLER)
                 else:
+                    if trial.seen:
+                        seen[len(wanted)] = trial.seen
                     counted.append((trial, answer))
                     wanted.append(wants)
             except Exception as error:  # noqa: BLE001 - it refuses this call, whatever it is
                 self._break(trial, error)
         if wanted:
-            self._counting.claim(wanted, lambda place, taken: self._took(*counted[place], taken))
+            self._counting.claim(wanted, seen, lambda place, taken: self._took(*counted[place], taken))
 
     def _answered(self, trial: Trial, answer: Answer) -> None:
         self._answers.append((trial, answer))
@@ -396,6 +450,8 @@ class Gate:
             self._begin_again(trial)
         elif isinstance(taken, StoreUnavailable):
             self._no_store(trial, answer)
+        elif isinstance(taken, Moved):
+            self._moved(trial)
         elif isinstance(taken, Exhausted):
             limit = answer.decision.reserve[taken.position]
             self._refuse(trial, answer, Refusal(limit.kind, limit.rule, limit.reason, taken.seconds))
@@ -481,6 +537,8 @@ class Gate:
         self, trial: Trial, ruling: Ruling, left: tuple[tuple[str, float], ...] = (), *, limited: bool = False
     ) -> None:
         """Tell everybody what was decided."""
+        if trial.turn is not None:
+            self._end_turn(trial)
         self._will_conclude()
         seconds = time.perf_counter() - trial.since
         self._emit(

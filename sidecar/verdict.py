@@ -9,7 +9,7 @@ import msgspec
 
 from sidecar.caller import Caller
 from sidecar.jsonrpc import Id
-from sidecar.ledger.values import Entry
+from sidecar.ledger.values import Counter, Entry, Seen
 from sidecar.policy.bundle import Bundle
 from sidecar.protocol import Outcome, ToolCall
 
@@ -73,6 +73,12 @@ NO_STORE: Final = Refusal(
     "store_unavailable", "", "The store of counters cannot be used. The call was not forwarded."
 )  # fmt: skip
 
+CONTENDED: Final = Refusal(
+    "store_unavailable",
+    "",
+    "The counters that this call is judged by change faster than it can be judged. The call was not forwarded.",
+)
+
 
 def no_engine(error: Exception) -> Refusal:
     """The refusal where the engine gave no usable answer."""
@@ -83,6 +89,8 @@ class Trial(msgspec.Struct):
     """One call on its way through the gate, judged under one bundle. `deliver` gets the verdict, once.
 
     `since` is when it began, by the performance counter; `engine_seconds` how long the engine took, where it was asked.
+    `seen` is where the counters stood that it was judged by, `moves` how often they stood elsewhere at its claim, and
+    `turn` the counters for which others that were judged by them wait until it is done.
     """
 
     call: ToolCall
@@ -93,6 +101,9 @@ class Trial(msgspec.Struct):
     since: float
     engine_seconds: float | None = None
     attempts: int = 0
+    seen: tuple[Seen, ...] = ()
+    moves: int = 0
+    turn: tuple[Counter, ...] | None = None
     dropped: bool = False
 
     def drop(self) -> None:

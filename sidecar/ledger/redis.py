@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from functools import partial
@@ -24,15 +24,18 @@ from redis.exceptions import BusyLoadingError, MasterDownError, NoPermissionErro
 
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger.keys import carry_over, check_prefix, key
-from sidecar.ledger.scripts import GIVE_BACK, LOOK, TAKE
+from sidecar.ledger.scripts import GIVE_BACK, LOOK, MOVED, TAKE
 from sidecar.ledger.values import (
+    NOTHING_SEEN,
     Amount,
     Claim,
     Claimed,
     Counter,
     Entry,
     Exhausted,
+    Moved,
     Reservation,
+    Seen,
     Taken,
     window_start,
 )
@@ -84,6 +87,7 @@ class RedisLedger:
     def __init__(self, dsn: str, prefix: str, clock: Callable[[], float]) -> None:
         check_prefix(prefix)
         self._prefix = prefix
+        self._none = f"{prefix}|none"  # a key that never exists
         self._clock = clock
         self._where, self._pool = _pool(dsn)
         self._redis = Redis.from_pool(self._pool)
@@ -102,16 +106,23 @@ class RedisLedger:
             )
         await self._ask(partial(carry_over, self._redis, self._prefix, server), CARRY_SECONDS)
 
-    def claim_at_once(self, wanted: Sequence[tuple[Reservation, ...]]) -> list[Taken] | None:
+    def claim_at_once(
+        self, wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]] = NOTHING_SEEN
+    ) -> list[Taken] | None:
         """None: a network is always waited for."""
         return None
 
-    async def claim(self, reservations: tuple[Reservation, ...]) -> Claimed:
+    async def claim(self, reservations: tuple[Reservation, ...], seen: tuple[Seen, ...] = ()) -> Claimed:
         now = self._clock()
         entries = tuple(Entry(wanted, window_start(now, wanted.window)) for wanted in reservations)
         keys = [self._key_of(entry) for entry in entries]
         arguments = [text for entry in entries for text in _arguments(entry, now)]
-        answer = await self._ask(partial(self._take, keys, arguments))
+        if seen:
+            keys += [*(self._key_now(one.counter, now) for one in seen), self._none]
+            arguments += [_units(one.total) for one in seen]
+        answer = await self._ask(partial(self._take, keys, [len(entries), *arguments]))
+        if answer == MOVED:
+            return Moved()
         if isinstance(answer, int):
             refused = entries[answer]
             return Exhausted(answer, max(1, round(refused.start + refused.reservation.window - now)))
@@ -119,10 +130,10 @@ class RedisLedger:
 
     async def totals(self, counters: tuple[Counter, ...]) -> tuple[Amount, ...]:
         now = self._clock()
-        keys = [self._key(one.counter, one.holder, one.window, window_start(now, one.window)) for one in counters]
+        keys = [self._key_now(one, now) for one in counters]
         if not keys:
             return ()
-        return tuple(map(_amount, await self._ask(partial(self._look, [f"{self._prefix}|none", *keys]))))
+        return tuple(map(_amount, await self._ask(partial(self._look, [self._none, *keys]))))
 
     def give_back_at_once(self, entries: tuple[Entry, ...]) -> bool:
         """False, unless there is nothing to give back: a network is always waited for."""
@@ -139,6 +150,9 @@ class RedisLedger:
     def _key_of(self, entry: Entry) -> str:
         taken = entry.reservation
         return self._key(taken.counter, taken.holder, taken.window, entry.start)
+
+    def _key_now(self, one: Counter, now: float) -> str:
+        return self._key(one.counter, one.holder, one.window, window_start(now, one.window))
 
     def _key(self, counter: str, holder: str, window: int, start: int) -> str:
         return key(self._prefix, counter, holder, window, start)

@@ -56,22 +56,36 @@ local function total(key)
 end
 """
 
+MOVED: Final = -1
+"""What `TAKE` answers where a counter does not stand where it was seen."""
+
 TAKE: Final = (
     ARITHMETIC
     + """
--- For each key an amount, the most that its total may be (empty: no limit, '-': nothing fits), seconds to keep it.
--- The position that does not fit, from 0, and nothing was taken; or all totals.
+-- First how many counters are taken from. For the key of each an amount, the most that its total may be (empty: no
+-- limit, '-': nothing fits), seconds to keep it. Then, for keys that were looked up before, where each stood; behind
+-- these a key that never exists, which is removed as in a look.
+-- The position that does not fit, from 0, or -1 where a key stands elsewhere, and nothing was taken; or all totals.
+local count = tonumber(ARGV[1])
+if #KEYS > count then
+  redis.call('DEL', KEYS[#KEYS])
+end
+for i = count + 1, #KEYS - 1 do
+  if (total(KEYS[i]) or '0') ~= ARGV[2 * count + i + 1] then
+    return -1
+  end
+end
 local totals, after = {}, {}
-for i, key in ipairs(KEYS) do
-  local amount, most = ARGV[3 * i - 2], ARGV[3 * i - 1]
+for i = 1, count do
+  local key, amount, most = KEYS[i], ARGV[3 * i - 1], ARGV[3 * i]
   totals[key] = add(totals[key] or total(key) or '0', amount)
   if most == '-' or (most ~= '' and not at_most(totals[key], most)) then
     return i - 1
   end
   after[i] = totals[key]
 end
-for i, key in ipairs(KEYS) do
-  redis.call('SET', key, totals[key], 'EX', ARGV[3 * i])
+for i = 1, count do
+  redis.call('SET', KEYS[i], totals[KEYS[i]], 'EX', ARGV[3 * i + 1])
 end
 return after
 """
@@ -81,7 +95,12 @@ LOOK: Final = """
 -- The totals of all keys but the first, which never exists: removing it changes nothing, but a server that is not to be
 -- written to, and may be behind, refuses it.
 redis.call('DEL', KEYS[1])
-return redis.call('MGET', unpack(KEYS, 2))
+-- Not MGET, to which a key that holds no text is one that is not there.
+local found = {}
+for i = 2, #KEYS do
+  found[i - 1] = redis.call('GET', KEYS[i])
+end
+return found
 """
 
 GIVE_BACK: Final = (

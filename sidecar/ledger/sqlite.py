@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -24,13 +24,16 @@ from sidecar.ledger.file import Connection, Place, secure
 from sidecar.ledger.names import carried_over
 from sidecar.ledger.sweep import Sweep
 from sidecar.ledger.values import (
+    NOTHING_SEEN,
     Amount,
     Claim,
     Claimed,
     Counter,
     Entry,
     Exhausted,
+    Moved,
     Reservation,
+    Seen,
     Taken,
     add,
     amount,
@@ -102,9 +105,12 @@ class SqliteLedger:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._left: dict[_Key, Amount] = {}
 
-    def claim_at_once(self, wanted: Sequence[tuple[Reservation, ...]]) -> list[Taken] | None:
+    def claim_at_once(
+        self, wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]] = NOTHING_SEEN
+    ) -> list[Taken] | None:
         def claim() -> _Claims:
-            return self._claim_unseen(wanted) or self._hasty.run(lambda db: self._claim(db, wanted))
+            short = None if seen else self._claim_unseen(wanted)
+            return short or self._hasty.run(lambda db: self._claim(db, wanted, seen))
 
         if (done := self._at_once(claim)) is None:
             return None
@@ -114,8 +120,8 @@ class SqliteLedger:
         self._left.update(changed)
         return claimed
 
-    async def claim(self, reservations: tuple[Reservation, ...]) -> Claimed:
-        (claimed,), _ = await self._wait(lambda db: self._claim(db, (reservations,)))
+    async def claim(self, reservations: tuple[Reservation, ...], seen: tuple[Seen, ...] = ()) -> Claimed:
+        (claimed,), _ = await self._wait(lambda db: self._claim(db, (reservations,), {0: seen}))
         if isinstance(claimed, StoreUnavailable):
             raise claimed
         return claimed
@@ -152,12 +158,14 @@ class SqliteLedger:
         sweep.work(db, self._clock(), self._swept)
         return sweep
 
-    def _claim(self, db: sqlite3.Connection, wanted: Sequence[tuple[Reservation, ...]]) -> _Claims:
+    def _claim(
+        self, db: sqlite3.Connection, wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]]
+    ) -> _Claims:  # fmt: skip
         now, monotonic = self._clock(), self._monotonic()
         if monotonic - self._swept >= SWEEP:
             self._swept = monotonic
             self._sweep.work(db, now, monotonic)
-        claimed, changed = _claim(wanted, now, lambda key: _total(db, key))
+        claimed, changed = _claim(wanted, seen, now, lambda key: _total(db, key))
         for key, total in changed.items():
             db.execute(_STORE, (*key, str(total)))
         return claimed, changed
@@ -174,7 +182,7 @@ class SqliteLedger:
             return supposed[key]
 
         try:
-            claimed, changed = _claim(wanted, now, suppose)
+            claimed, changed = _claim(wanted, NOTHING_SEEN, now, suppose)
         except KeyError:
             return None
         # The statement tells of one counter: whether one that is only looked at stands there still, it does not.
@@ -220,14 +228,20 @@ class SqliteLedger:
             ) from None
 
 
-def _claim(wanted: Sequence[tuple[Reservation, ...]], now: float, look: Callable[[_Key], Amount]) -> _Claims:
+def _claim(
+    wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]], now: float,
+    look: Callable[[_Key], Amount],
+) -> _Claims:  # fmt: skip
     """What becomes of each claim; `look` says where a counter stands."""
     # Many reservations may be on one counter, so each total is looked up once, carried on, and stored once.
     totals: dict[_Key, Amount] = {}
     changed: dict[_Key, Amount] = {}
     claimed: list[Taken] = []
-    for reservations in wanted:
+    for place, reservations in enumerate(wanted):
         try:
+            if place in seen and not _stand(seen[place], now, totals, look):
+                claimed.append(Moved())
+                continue
             one, after = _claim_one(reservations, now, totals, look)
         except StoreUnavailable as error:  # a counter of this call is damaged; the others' are not
             claimed.append(error)
@@ -236,6 +250,17 @@ def _claim(wanted: Sequence[tuple[Reservation, ...]], now: float, look: Callable
         changed.update(after)
         claimed.append(one)
     return claimed, changed
+
+
+def _stand(seen: tuple[Seen, ...], now: float, totals: dict[_Key, Amount], look: Callable[[_Key], Amount]) -> bool:
+    """True when each counter stands where it was seen; `totals` gets what was looked up."""
+    for one in seen:
+        key = _key_of(one.counter, now)
+        if key not in totals:
+            totals[key] = look(key)
+        if totals[key] != one.total:
+            return False
+    return True
 
 
 def _claim_one(
@@ -264,9 +289,12 @@ def _key(entry: Entry) -> _Key:
     return taken.counter, taken.holder, taken.window, entry.start
 
 
+def _key_of(one: Counter, now: float) -> _Key:
+    return one.counter, one.holder, one.window, window_start(now, one.window)
+
+
 def _totals(db: sqlite3.Connection, counters: tuple[Counter, ...], now: float) -> tuple[Amount, ...]:
-    keys = ((one.counter, one.holder, one.window, window_start(now, one.window)) for one in counters)
-    return tuple(_total(db, key) for key in keys)
+    return tuple(_total(db, _key_of(one, now)) for one in counters)
 
 
 def _give_back(db: sqlite3.Connection, entries: tuple[Entry, ...]) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Context, Decimal, InvalidOperation
-from typing import Protocol, TypeAlias
+from types import MappingProxyType
+from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
@@ -42,6 +43,13 @@ class Counter(msgspec.Struct, frozen=True):
     window: int
 
 
+class Seen(msgspec.Struct, frozen=True):
+    """Where a counter stood when a call was judged by it: a claim gives nothing where it stands elsewhere by now."""
+
+    counter: Counter
+    total: Amount
+
+
 class Entry(msgspec.Struct, frozen=True):
     """What was taken from one counter, in the window that began at `start` (Unix seconds)."""
 
@@ -63,22 +71,31 @@ class Exhausted(msgspec.Struct, frozen=True):
     seconds: int
 
 
-Claimed: TypeAlias = Claim | Exhausted
+class Moved(msgspec.Struct, frozen=True):
+    """Nothing was taken: a counter that the call was judged by stands elsewhere now, so it is to be judged anew."""
+
+
+Claimed: TypeAlias = Claim | Exhausted | Moved
 Taken: TypeAlias = Claimed | StoreUnavailable
 """What became of one claim among several."""
+
+NOTHING_SEEN: Final[Mapping[int, tuple[Seen, ...]]] = MappingProxyType({})
 
 
 class Ledger(Protocol):
     """Counters that several processes may share. Raises `StoreUnavailable` when the store cannot be used."""
 
-    def claim_at_once(self, wanted: Sequence[tuple[Reservation, ...]]) -> list[Taken] | None:
+    def claim_at_once(
+        self, wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]] = NOTHING_SEEN
+    ) -> list[Taken] | None:
         """Take for each call, in this order, all or nothing, without waiting.
 
+        `seen` says, by its place, what a call was judged by; what the calls before it take counts for it.
         None when that needs waiting, and nothing was taken for any of them. The error stands where only one failed.
         """
 
-    async def claim(self, reservations: tuple[Reservation, ...]) -> Claimed:
-        """Take all or nothing; the wait for others is bounded."""
+    async def claim(self, reservations: tuple[Reservation, ...], seen: tuple[Seen, ...] = ()) -> Claimed:
+        """Take all or nothing, for a call that was judged by what was `seen`; the wait for others is bounded."""
 
     async def totals(self, counters: tuple[Counter, ...]) -> tuple[Amount, ...]:
         """Where the counters stand now, in one look; 0 for one that nothing was taken from."""

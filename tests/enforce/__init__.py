@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
@@ -16,7 +16,20 @@ from sidecar.enforce import Gate
 from sidecar.engine.engine import Engine, Finding
 from sidecar.errors import EngineUnavailable, StoreUnavailable, Superseded
 from sidecar.events import Decided, Event, Judged, Ruling
-from sidecar.ledger.values import Amount, Claim, Claimed, Counter, Entry, Exhausted, Reservation, Taken
+from sidecar.ledger.values import (
+    NOTHING_SEEN,
+    Amount,
+    Claim,
+    Claimed,
+    Counter,
+    Entry,
+    Exhausted,
+    Moved,
+    Reservation,
+    Seen,
+    Taken,
+    add,
+)
 from sidecar.policy.bundle import Bundle
 from sidecar.verdict import Forward, Reply, Trial, Verdict
 from tests.engine import bundle_of, tool_call
@@ -123,17 +136,20 @@ class FakeEngine:
 class FakeLedger:
     """Claims end with `claimed`, at once or when `go` is set, and leave every counter at `total`.
 
-    What is wanted, looked up and given back is noted.
+    The first `moves` claims of calls that saw a counter find it elsewhere, one further. What is wanted, seen, looked up
+    and given back is noted.
     """
 
     def __init__(
         self, claimed: Exhausted | StoreUnavailable | None = None, *, waits: bool = False, total: Amount = 1,
-        gone: bool = False,
+        gone: bool = False, moves: int = 0,
     ) -> None:  # fmt: skip
         self.claimed = claimed
         self.waits = waits
         self.total = total
         self.gone = gone
+        self.moves = moves
+        self.seen: list[tuple[Seen, ...]] = []
         self.go = asyncio.Event()
         self.go.set()
         self.goes = 0
@@ -142,13 +158,17 @@ class FakeLedger:
         self.returned: list[Entry] = []
         self.unable_to_return = False
 
-    def claim_at_once(self, wanted: Sequence[tuple[Reservation, ...]]) -> list[Taken] | None:
+    def claim_at_once(
+        self, wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]] = NOTHING_SEEN
+    ) -> list[Taken] | None:
         self.goes += 1
-        return None if self.waits else list(map(self._claim, wanted))
+        if self.waits:
+            return None
+        return [self._claim(one, seen.get(place, ())) for place, one in enumerate(wanted)]
 
-    async def claim(self, reservations: tuple[Reservation, ...]) -> Claimed:
+    async def claim(self, reservations: tuple[Reservation, ...], seen: tuple[Seen, ...] = ()) -> Claimed:
         await self.go.wait()
-        return self._claim(reservations)
+        return self._claim(reservations, seen)
 
     async def totals(self, counters: tuple[Counter, ...]) -> tuple[Amount, ...]:
         await self.go.wait()
@@ -174,11 +194,17 @@ class FakeLedger:
             raise StoreUnavailable("the disk is gone")
         self.returned += entries
 
-    def _claim(self, reservations: tuple[Reservation, ...]) -> Claimed:
+    def _claim(self, reservations: tuple[Reservation, ...], seen: tuple[Seen, ...] = ()) -> Claimed:
         if isinstance(self.claimed, StoreUnavailable):
             raise self.claimed
         if self.claimed is not None:
             return self.claimed
+        if seen:
+            self.seen.append(seen)
+            if self.moves:
+                self.moves -= 1
+                self.total = add(self.total, 1)
+                return Moved()
         self.wanted += reservations
         return Claim(tuple(Entry(one, 0) for one in reservations), tuple(self.total for _ in reservations))
 

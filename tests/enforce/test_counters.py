@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from sidecar.decision import Decision
+from sidecar.enforce import MAX_MOVES
 from sidecar.errors import StoreUnavailable
 from sidecar.events import StoreFailed
-from sidecar.ledger.values import Counter
-from tests.enforce import ALLOWED, DENIED, LIMITED, World, run
+from sidecar.ledger.values import Counter, Seen
+from sidecar.verdict import Forward
+from tests.enforce import ALLOWED, BUNDLE, DENIED, LIMITED, World, run
 from tests.engine import bundle_of
 
 READING = bundle_of("""
@@ -104,6 +107,76 @@ def test_a_call_dropped_while_its_counters_are_looked_up_gets_no_verdict_and_tak
         assert (world.ruling.allowed, world.ruling.kind) == (False, "cancelled")
 
     run(test, {"bundle": READING, "decision": LIMITED})
+
+
+# A counter that has changed since.
+
+
+@pytest.mark.parametrize("decision", [ALLOWED, LIMITED])
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_call_is_judged_anew_until_the_counters_stand_where_it_was_judged_by_them(
+    decision: Decision, waits: bool
+) -> None:
+    async def test(world: World) -> None:
+        await world.forward("refund")
+        asked = [question["counters"] for question, _, _ in world.engine.asked]
+        assert asked == [{"state.pay.spent": total, "state.refund.n": total} for total in (1, 2, 3)]
+        assert [set(seen) for seen in world.ledger.seen] == [
+            {Seen(SPENT, total), Seen(MINE, total)} for total in (1, 2, 3)
+        ]
+        assert len(world.ledger.wanted) == len(decision.reserve)
+
+    run(test, {"bundle": READING, "decision": decision}, {"moves": 2, "waits": waits})
+
+
+def test_a_call_whose_rules_read_no_counter_and_that_takes_nothing_does_not_come_to_the_store() -> None:
+    async def test(world: World) -> None:
+        await world.forward("other")
+        assert (world.ledger.goes, world.ledger.looked_up) == (0, [])
+
+    run(test, {"bundle": READING, "decision": ALLOWED})
+
+
+@pytest.mark.parametrize("fail_open", [False, True])
+def test_a_call_whose_counters_never_stand_still_is_refused_in_the_end(fail_open: bool) -> None:
+    async def test(world: World) -> None:
+        refusal = await world.refusal("refund")
+        assert refusal["kind"] == "store_unavailable"
+        assert "change faster than it can be judged" in refusal["text"]
+        assert len(world.engine.asked) == 1 + MAX_MOVES
+
+    run(test, {"bundle": READING}, {"moves": 10**9}, fail_open=fail_open)
+
+
+def test_a_policy_that_reads_no_counter_any_more_is_not_held_to_what_was_seen() -> None:
+    async def test(world: World) -> None:
+        await world.forward("refund")
+        assert world.ledger.seen == []
+
+    run(test, {"bundle": READING, "newer": [BUNDLE], "decision": LIMITED}, {"moves": 10**9})
+
+
+def test_calls_that_met_at_a_counter_take_turns_and_one_that_is_refused_passes_it_on() -> None:
+    async def test(world: World) -> None:
+        for _ in range(4):
+            world.judge("refund")
+        await world.gate.finish()
+        assert [isinstance(verdict, Forward) for verdict in world.verdicts] == [True] * 4
+        assert len(world.engine.asked) == 4 + 3
+        world.ledger.moves = 2
+        world.judge("refund").drop()
+        world.judge("refund")
+        await world.gate.finish()
+        assert len(world.verdicts) == 5
+
+    run(test, {"bundle": READING}, {"moves": 3})
+
+
+def test_a_call_that_takes_nothing_is_refused_where_the_store_is_gone_by_its_claim() -> None:
+    async def test(world: World) -> None:
+        assert (await world.refusal("refund"))["kind"] == "store_unavailable"
+
+    run(test, {"bundle": READING}, {"claimed": StoreUnavailable("disk on fire"), "waits": True})
 
 
 # A store that may fail open.

@@ -20,7 +20,7 @@ from sidecar.engine.engine import Engine, Finding
 from sidecar.engine.remember import Memory
 from sidecar.events import Event
 from sidecar.known import Known, KnownCalls
-from sidecar.ledger.values import Claimed, Reservation
+from sidecar.ledger.values import Claimed, Reservation, Seen
 from sidecar.observe.audit import Audit
 from sidecar.pending import Route
 from sidecar.policy.bundle import Bundle
@@ -82,9 +82,9 @@ def _decision(body: bytes, bundle: Bundle) -> Decision:
 class Rising(FakeLedger):
     """Counters that stand higher after each claim, now below the limit and now above it."""
 
-    def _claim(self, reservations: tuple[Reservation, ...]) -> Claimed:
+    def _claim(self, reservations: tuple[Reservation, ...], seen: tuple[Seen, ...] = ()) -> Claimed:
         self.total = 1 + len(self.wanted) % 5
-        return super()._claim(reservations)
+        return super()._claim(reservations, seen)
 
 
 class NoCache(KnownCalls):

@@ -33,7 +33,7 @@ from sidecar.engine.fed import FedEngine
 from sidecar.engine.local import local_engine
 from sidecar.errors import InvalidMessage
 from sidecar.events import Decided, Event
-from sidecar.ledger.values import Amount, Claim, Claimed, Counter, Reservation
+from sidecar.ledger.values import Amount, Claim, Claimed, Counter, Reservation, Seen
 from sidecar.policy.bundle import STAMP, Bundle, build
 from sidecar.principal import Principal
 from sidecar.protocol import ToolCall
@@ -86,7 +86,7 @@ class Notes(FakeLedger):
     async def totals(self, counters: tuple[Counter, ...]) -> tuple[Amount, ...]:
         return tuple(self.stand.get((one.counter, one.window), 0) for one in counters)
 
-    def _claim(self, reservations: tuple[Reservation, ...]) -> Claimed:
+    def _claim(self, reservations: tuple[Reservation, ...], seen: tuple[Seen, ...] = ()) -> Claimed:
         self.wanted += reservations
         return Claim((), (Decimal("-1e9"),) * len(reservations))  # far from every limit
 

@@ -15,7 +15,7 @@ import redis
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger.redis import PLACES, RedisLedger
 from sidecar.ledger.sqlite import SqliteLedger
-from sidecar.ledger.values import Amount, Claim, Claimed, Exhausted, Ledger, Reservation
+from sidecar.ledger.values import NOTHING_SEEN, Amount, Claim, Claimed, Exhausted, Ledger, Reservation, Seen
 
 DAY = 86400
 NOON = 20_000 * DAY + DAY // 2
@@ -123,11 +123,11 @@ def wants(
     return Reservation(counter, holder, window, amount, limit, exclusive)
 
 
-async def claim(ledger: Ledger, *reservations: Reservation) -> Claimed:
+async def claim(ledger: Ledger, *reservations: Reservation, seen: tuple[Seen, ...] = ()) -> Claimed:
     """Claim as the gate does: at once, or else by waiting."""
-    claimed = ledger.claim_at_once([reservations])
+    claimed = ledger.claim_at_once([reservations], {0: seen} if seen else NOTHING_SEEN)
     if claimed is None:
-        return await ledger.claim(reservations)
+        return await ledger.claim(reservations, seen)
     (one,) = claimed
     if isinstance(one, StoreUnavailable):
         raise one

@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 
-from sidecar.ledger.values import Amount, Claim, Counter, Exhausted, Ledger, window_start
+from sidecar.ledger.values import (
+    Amount,
+    Claim,
+    Counter,
+    Exhausted,
+    Ledger,
+    Moved,
+    Reservation,
+    Seen,
+    window_start,
+)
 from tests.ledger import DAY, EXACT, NOON, Clock, Store, claim, claims, ledger_in, position, wants
 
 
@@ -42,6 +52,38 @@ def test_an_exclusive_limit_is_never_reached(store: Store) -> None:
         assert await position(ledger, wants(amount=1, limit=2, exclusive=True)) == 0
         await claims(ledger, wants(amount=Decimal("0." + "9" * 30), limit=2, exclusive=True))
         assert await position(ledger, wants(amount=tiny, limit=2, exclusive=True)) == 0
+
+    with_ledger(store, test)
+
+
+SEEN = Counter("stub/t.seen", "s", 60)
+
+
+@pytest.mark.parametrize("seen", [0, 1, 3, Decimal("2.1"), Decimal("1e-30"), 10**33])
+@pytest.mark.parametrize("reserved", [(), (wants("stub/t.seen", window=60, holder="s", limit=9),), (wants(),)])
+def test_nothing_is_given_where_a_counter_does_not_stand_where_it_was_seen(
+    store: Store, seen: Amount, reserved: tuple[Reservation, ...]
+) -> None:
+    async def test(ledger: Ledger, _: Clock) -> None:
+        await claims(ledger, wants("stub/t.seen", window=60, holder="s", amount=2))
+        before = store.rows()
+        stands = Seen(Counter("stub/t.none", "", 60), 0)
+        assert await claim(ledger, *reserved, seen=(stands, Seen(SEEN, seen))) == Moved()
+        assert store.rows() == before
+        assert isinstance(await claim(ledger, *reserved, seen=(stands, Seen(SEEN, Decimal("2.0")))), Claim)
+        assert len(store.rows()) == len({"stub/t.seen", *(one.counter for one in reserved)})
+
+    with_ledger(store, test)
+
+
+def test_a_counter_that_fell_or_whose_window_turned_does_not_stand_where_it_was_seen(store: Store) -> None:
+    async def test(ledger: Ledger, clock: Clock) -> None:
+        taken = await claims(ledger, wants("stub/t.seen", window=60, holder="s", amount=2))
+        clock.now += 60
+        assert await claim(ledger, wants(), seen=(Seen(SEEN, 2),)) == Moved()
+        clock.now -= 60
+        await ledger.give_back(taken.entries)
+        assert await claim(ledger, wants(), seen=(Seen(SEEN, 2),)) == Moved()
 
     with_ledger(store, test)
 

@@ -20,12 +20,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from sidecar.ledger.values import Claim, Claimed, Counter, Entry, Exhausted, Reservation, window_start
+from sidecar.ledger.values import Claim, Claimed, Counter, Entry, Exhausted, Moved, Reservation, Seen, window_start
 from tests.ledger import NOON, Clock, Store, claim
 
 AMOUNTS = st.sampled_from([0, 1, 1, 1, 2, 5, Decimal("0.1"), Decimal("2.50"), Decimal("1e-30"), 2**64, 10**33])
 LIMITS = st.sampled_from([None, 0, 1, 2, 3, 10, Decimal("0.3"), Decimal("7.7"), 2**65, 10**34])
 COUNTERS, HOLDERS, WINDOWS = st.sampled_from("ab"), st.sampled_from(["", "s"]), st.sampled_from([7, 60, 3600])
+SEEN = st.builds(Seen, st.builds(Counter, COUNTERS, HOLDERS, WINDOWS), st.sampled_from([0, 0, 1, 2, Decimal("0.1")]))
 RESERVATIONS = st.builds(Reservation, COUNTERS, HOLDERS, WINDOWS, AMOUNTS, LIMITS, st.booleans())
 
 
@@ -62,11 +63,22 @@ class LedgerAndModel(RuleBasedStateMachine):
         self.totals = totals
         return after
 
-    @rule(target=claimed, wanted=st.lists(RESERVATIONS, max_size=4), which=st.integers(0, 1), wait=st.booleans())
-    def claim(self, wanted: list[Reservation], which: int, wait: bool) -> object:
+    def stand(self, seen: list[Seen]) -> bool:
+        """Whether all stand where they were seen."""
+        return all(self.totals[self.key(one.counter)] == Fraction(one.total) for one in seen)
+
+    @rule(
+        target=claimed, wanted=st.lists(RESERVATIONS, max_size=4), seen=st.lists(SEEN, max_size=2),
+        which=st.integers(0, 1), wait=st.booleans(),
+    )  # fmt: skip
+    def claim(self, wanted: list[Reservation], seen: list[Seen], which: int, wait: bool) -> object:
         ledger = self.ledgers[which]
-        result: Claimed = self.runner.run(ledger.claim(tuple(wanted)) if wait else claim(ledger, *wanted))
-        match result, self.expected(wanted):
+        result: Claimed = self.runner.run(
+            ledger.claim(tuple(wanted), tuple(seen)) if wait else claim(ledger, *wanted, seen=tuple(seen))
+        )
+        match result, self.expected(wanted) if self.stand(seen) else None:
+            case Moved(), None:
+                return multiple()
             case Claim(entries, totals), list(expected):
                 assert [Fraction(total) for total in totals] == expected
                 return entries

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger.sqlite import SWEEP, SqliteLedger
-from sidecar.ledger.values import Amount, Claim, Entry, Ledger, Reservation, Taken
+from sidecar.ledger.values import NOTHING_SEEN, Amount, Claim, Counter, Entry, Ledger, Reservation, Seen, Taken
 from tests.ledger import DAY, Clock, wants
 from tests.support.fuzzing import examples
 
@@ -30,7 +30,7 @@ Calls: TypeAlias = list[tuple[Reservation, ...]]
 STEPS = 60
 AMOUNTS: list[Amount] = [0, 1, 1, 2, Decimal("0.10"), Decimal("0.1"), Decimal("1E+1"), Decimal("1.0"), 2**64]
 LIMITS: list[Amount | None] = [None, None, 3, 9, 20, Decimal("1.1"), 2**65]
-KINDS = ["claim"] * 6 + ["again"] * 6 + ["give back"] * 2 + ["write", "remove", "clock", "lived", "open"]
+KINDS = ["claim"] * 6 + ["again"] * 6 + ["seen"] + ["give back"] * 2 + ["write", "remove", "clock", "lived", "open"]
 
 
 def steps_of(chance: random.Random) -> Iterator[tuple[str, Any, Any]]:
@@ -98,6 +98,8 @@ class Both:
             case "claim":
                 self.last = what
                 self.claim(who, what)
+            case "seen":
+                self.claim(who, self.last, {what % len(self.last): (Seen(Counter("a", "", 60), what % 3),)})
             case "again":
                 for _ in range(1 + what % 3):
                     self.claim(who, self.last)
@@ -121,9 +123,9 @@ class Both:
                     side[who] = self.opened(kind, which)
         assert rows(self.paths[0]) == rows(self.paths[1])
 
-    def claim(self, who: int, calls: Calls) -> None:
+    def claim(self, who: int, calls: Calls, seen: Mapping[int, tuple[Seen, ...]] = NOTHING_SEEN) -> None:
         """Claim on both sides."""
-        short, long = (ledger.claim_at_once(calls) for ledger in self.both(who))
+        short, long = (ledger.claim_at_once(calls, seen) for ledger in self.both(who))
         assert short is not None
         assert long is not None
         assert [shown(taken) for taken in short] == [shown(taken) for taken in long]

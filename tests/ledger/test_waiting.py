@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from sidecar.counting import Counting
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger import sqlite
 from sidecar.ledger.sqlite import SqliteLedger
-from sidecar.ledger.values import Amount, Claimed, Counter, Entry, Reservation, Taken
+from sidecar.ledger.values import NOTHING_SEEN, Amount, Claimed, Counter, Entry, Reservation, Seen, Taken
 from tests.ledger import DAY, Clock, SqliteStore, claims, ledger_in, wants
 from tests.ledger.test_sqlite import held
 from tests.support.peer import SECONDS
@@ -78,10 +78,12 @@ class Slow:
         self.may = asyncio.Event()
         self.returned: list[Entry] = []
 
-    def claim_at_once(self, wanted: Sequence[tuple[Reservation, ...]]) -> list[Taken] | None:
+    def claim_at_once(
+        self, wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]] = NOTHING_SEEN
+    ) -> list[Taken] | None:
         raise NotImplementedError
 
-    async def claim(self, reservations: tuple[Reservation, ...]) -> Claimed:
+    async def claim(self, reservations: tuple[Reservation, ...], seen: tuple[Seen, ...] = ()) -> Claimed:
         raise NotImplementedError
 
     async def totals(self, counters: tuple[Counter, ...]) -> tuple[Amount, ...]:
