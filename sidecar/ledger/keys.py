@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Final
 
 from redis.asyncio import Redis
 
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger.names import of_server
+from sidecar.ledger.scripts import CARRY_OVER
 
 _PREFIX: Final = re.compile(r"(?:[^/|]*:)?")
 """Ends with a colon, which no server's name holds before its slash: so nobody can confuse where a prefix ends."""
@@ -30,23 +31,17 @@ def key(prefix: str, counter: str, holder: str, window: int, start: int) -> str:
 async def carry_over(redis: Redis, prefix: str, server: str) -> None:
     """Once: what stands under the names that a server's counters had before its name was encoded, under those of now.
 
-    What stands there already is left as it is, so nothing is forgotten and nothing counted twice.
+    Where something stands there already, which may be another server's of before, the greater of the two stays.
     """
     old, new = f"{server}/", of_server(server)
     done = f"{prefix}|names|{new}"
     if old == new or await redis.exists(done):
         return
     before, after = f"{prefix}{_encoded(old)}", f"{prefix}{_encoded(new)}"
+    copy = redis.register_script(CARRY_OVER)
     async for found in redis.scan_iter(match=re.sub(r"([*?\[\]\\])", r"\\\1", before) + "*", count=1000):
-        await _copy(redis, found, after.encode() + found.removeprefix(before.encode()))
+        await copy([found, after.encode() + found.removeprefix(before.encode())])
     await redis.set(done, 1)
-
-
-async def _copy(redis: Redis, found: bytes, to: bytes) -> None:
-    total: Any = await redis.get(found)
-    milliseconds = await redis.pttl(found)
-    if total is not None and milliseconds > 0:
-        await redis.set(to, total, px=milliseconds, nx=True)
 
 
 def _encoded(counter: str) -> str:

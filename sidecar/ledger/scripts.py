@@ -103,6 +103,25 @@ end
 return found
 """
 
+CARRY_OVER: Final = (
+    ARITHMETIC
+    + """
+-- What stands at the first key, at the second too, where less stands. What is no number is more than any: nobody gets
+-- anything from it.
+local function is_more(one, other)
+  if not other or not string.match(other, '^%d+$') then
+    return not other
+  end
+  return not string.match(one, '^%d+$') or not at_most(plain(one), plain(other))
+end
+
+local stands, left = redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])
+if stands and left > 0 and is_more(stands, redis.call('GET', KEYS[2])) then
+  redis.call('SET', KEYS[2], stands, 'PX', math.max(left, redis.call('PTTL', KEYS[2])))
+end
+"""
+)
+
 GIVE_BACK: Final = (
     ARITHMETIC
     + """

@@ -68,7 +68,7 @@ _STORE = (
     " ON CONFLICT (counter, holder, window, start) DO UPDATE SET total = excluded.total"
 )
 _CHANGE = "UPDATE counters SET total = ? WHERE counter = ? AND holder = ? AND window = ? AND start = ? AND total = ?"
-_CARRY_OVER = "INSERT OR IGNORE INTO counters SELECT ?, holder, window, start, total FROM counters WHERE counter = ?"
+_ALL = "SELECT counter, holder, window, start, total FROM counters"
 
 _Result = TypeVar("_Result")
 _Key: TypeAlias = tuple[str, str, int, int]
@@ -150,8 +150,7 @@ class SqliteLedger:
         """Make the tables where there are none, bring names of counters up to date, and remove what is old."""
         db.execute(_SCHEMA)
         if db.execute("PRAGMA user_version").fetchone() == (0,):
-            for (old,) in db.execute("SELECT DISTINCT counter FROM counters").fetchall():
-                db.executemany(_CARRY_OVER, ((new, old) for new in carried_over(old)))
+            _carry_over(db)
             db.execute(f"PRAGMA user_version = {_LAYOUT}")
         self._swept = self._monotonic()
         sweep = Sweep(db, self._swept)
@@ -310,6 +309,28 @@ def _give_back(db: sqlite3.Connection, entries: tuple[Entry, ...]) -> bool:
 def _total(db: sqlite3.Connection, key: _Key) -> Amount:
     row = db.execute(_TOTAL, key).fetchone()
     return amount(row[0]) if row else 0
+def _carry_over(db: sqlite3.Connection) -> None:
+    """What stands under names from before, under those that they may mean now: the most that stands for any of them."""
+    for old, holder, window, start, total in db.execute(_ALL).fetchall():
+        for new in carried_over(old):
+            key = (new, holder, window, start)
+            row = db.execute(_TOTAL, key).fetchone()
+            if row is None or _is_more(total, row[0]):
+                db.execute(_STORE, (*key, total))
+
+
+def _is_more(one: object, other: object) -> bool:
+    """True for the greater total; one that is damaged, which nobody gets anything from, is more than any."""
+    try:
+        stands = amount(other)
+    except StoreUnavailable:
+        return False
+    try:
+        return amount(one) > stands
+    except StoreUnavailable:
+        return True
+
+
 
 
 def _unavailable(error: sqlite3.Error) -> StoreUnavailable:

@@ -6,6 +6,7 @@ import asyncio
 import re
 import sqlite3
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,8 @@ from sidecar.errors import StoreUnavailable
 from sidecar.ledger.keys import check_prefix, key
 from sidecar.ledger.names import carried_over, of_server
 from sidecar.ledger.redis import RedisLedger
-from sidecar.ledger.values import Exhausted, Reservation
-from tests.ledger import NOON, Clock, RedisStore, SqliteStore, claim, claims, ledger_in, wants
+from sidecar.ledger.values import Amount, Counter, Exhausted, Reservation
+from tests.ledger import DAY, NOON, Clock, RedisStore, SqliteStore, claim, claims, ledger_in, wants
 from tests.support.fuzzing import examples
 from tests.support.redis_server import RedisServer
 
@@ -104,7 +105,84 @@ def test_names_are_carried_over_once(tmp_path: Path) -> None:
     asyncio.run(test())
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "stands"),
+    [
+        ("5", "1", "5"),
+        ("1", "5", "5"),
+        ("10", "9", "10"),
+        ("0.5", "1E+1", "1E+1"),
+        ("many", "1", None),
+        ("1", "-9", None),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(("server", "alike"), [("a%", "a%25"), ("a:b", "a%3Ab")])
+def test_of_two_servers_that_were_called_alike_the_greater_total_stays(
+    tmp_path: Path, server: str, alike: str, one: str, other: str, stands: str | None
+) -> None:
+    path = tmp_path / "counters.db"
+
+    async def totals(of: str) -> tuple[Amount, ...]:
+        async with ledger_in(SqliteStore(path)) as ledger:
+            return await ledger.totals((Counter(of_server(of) + "t.n", "", DAY),))
+
+    old_store(path)
+    with closing(sqlite3.connect(path)) as db, db:
+        for name, total in ((server, one), (alike, other)):
+            db.execute("INSERT INTO counters VALUES (?, '', ?, ?, ?)", (f"{name}/t.n", DAY, NOON - DAY // 2, total))
+    if stands is None:
+        with pytest.raises(StoreUnavailable, match="no number"):
+            asyncio.run(totals(server))
+    else:
+        assert asyncio.run(totals(server)) == (Decimal(stands),)
+        assert asyncio.run(totals(alike)) == (Decimal(other),)
+
+
 # In Redis.
+
+
+@pytest.mark.parametrize(("one", "other"), [(5, 1), (1, 5), (10, 9)])
+@pytest.mark.parametrize(("server", "alike"), [("a%", "a%25"), ("a:b", "a%3Ab")])
+def test_of_two_servers_that_were_called_alike_the_greater_total_stays_in_redis(
+    redis_server: RedisServer, server: str, alike: str, one: int, other: int
+) -> None:
+    store = RedisStore(redis_server.dsn, f"alike{one}{other}{len(server)}:")
+
+    async def test() -> None:
+        for name, least in ((server, max(one, other)), (alike, other)):
+            ledger = store.ledger(Clock())
+            try:
+                await ledger.check(name)
+                (total,) = await ledger.totals((Counter(of_server(name) + "t.n", "", DAY),))
+                assert total >= least
+            finally:
+                await ledger.close()
+
+    with redis_server.client() as client:
+        for name, number in ((server, one), (alike, other)):
+            client.set(key(store.prefix, f"{name}/t.n", "", DAY, NOON - DAY // 2), str(number) + "0" * 63, ex=100)
+        asyncio.run(test())
+
+
+@pytest.mark.parametrize("damaged", [0, 1])
+def test_of_two_totals_in_redis_one_that_is_damaged_stays(redis_server: RedisServer, damaged: int) -> None:
+    store = RedisStore(redis_server.dsn, f"damaged{damaged}:")
+
+    async def test() -> None:
+        ledger = store.ledger(Clock())
+        try:
+            await ledger.check("a%")
+            with pytest.raises(StoreUnavailable, match="no number"):
+                await ledger.totals((Counter(of_server("a%") + "t.n", "", DAY),))
+        finally:
+            await ledger.close()
+
+    with redis_server.client() as client:
+        for place, name in enumerate(("a%", "a%25")):
+            total = "many" if place == damaged else "1"
+            client.set(key(store.prefix, f"{name}/t.n", "", DAY, NOON - DAY // 2), total, ex=100)
+        asyncio.run(test())
+
 
 PLACES = st.tuples(NAMES, NAMES, NAMES, st.integers(1, 12), st.integers(0, 12))
 
