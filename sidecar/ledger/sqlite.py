@@ -97,12 +97,14 @@ class SqliteLedger:
                 opened.callback(self._patient.close)
                 self._patient.wait(PATIENCE)
                 self._sweep = self._patient.run(self._begin)
+                self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+                # It is there from now on: later, when somebody has to wait, there might be none to be had.
+                self._thread.submit(_nothing)
                 opened.pop_all()
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, RuntimeError, StoreUnavailable) as error:
             why = error.strerror if isinstance(error, OSError) else error
             raise StoreUnavailable(f"cannot use {path} as the store of counters: {why}") from None
         self._place = Place(path)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._left: dict[_Key, Amount] = {}
 
     def claim_at_once(
@@ -329,6 +331,13 @@ def _is_more(one: object, other: object) -> bool:
         return amount(one) > stands
     except StoreUnavailable:
         return True
+def _total(db: sqlite3.Connection, key: _Key) -> Amount:
+    row = db.execute(_TOTAL, key).fetchone()
+    return amount(row[0]) if row else 0
+
+
+def _nothing() -> None:
+    pass
 
 
 

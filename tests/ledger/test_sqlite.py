@@ -9,7 +9,9 @@ import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -19,8 +21,8 @@ from hypothesis import strategies as st
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger import sqlite
 from sidecar.ledger.sqlite import SqliteLedger
-from sidecar.ledger.values import Amount, Claim, Counter, Exhausted, Ledger, Reservation
-from tests.ledger import Clock, Row, SqliteStore, claim, claims, ledger_in, position, wants
+from sidecar.ledger.values import Amount, Claim, Counter, Exhausted, Ledger, Reservation, add
+from tests.ledger import DAY, Clock, Row, SqliteStore, claim, claims, ledger_in, position, wants
 
 Test = Callable[[SqliteLedger, Clock], Coroutine[Any, Any, None]]
 
@@ -333,3 +335,40 @@ def test_a_total_that_cannot_be_compared_lets_nothing_through(path: Path, total:
         assert isinstance(claimed, Exhausted)
 
     with_ledger(path, test)
+
+
+def test_whatever_we_write_we_read(path: Path) -> None:
+    amounts: list[Amount] = [0, 1, 10**64, Decimal("1E+30"), Decimal("0E-30"), Decimal("1e-30"), Decimal("9.90")]
+
+    async def test(ledger: SqliteLedger, _: Clock) -> None:
+        total: Amount = 0
+        for one in amounts:
+            total = add(total, one)
+            taken = await ledger.claim((wants(amount=one, limit=None),))
+            assert isinstance(taken, Claim)
+            assert taken.totals == await ledger.totals((Counter("stub/t.n", "", DAY),)) == (total,)
+            await ledger.give_back(taken.entries)
+            assert await ledger.claim((wants(amount=one, limit=None),)) == taken
+
+    with_ledger(path, test)
+
+
+def test_the_thread_that_waits_for_others_is_there_before_anybody_waits(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(ledger: SqliteLedger, _: Clock) -> None:
+        monkeypatch.setattr(Thread, "start", no_more)
+        assert isinstance(await ledger.claim((wants(),)), Claim)
+
+    with_ledger(path, test)
+
+
+def test_a_store_without_a_thread_to_wait_on_is_said_at_the_start(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Thread, "start", no_more)
+    with pytest.raises(StoreUnavailable, match="can't start new thread"):
+        SqliteLedger(path, Clock())
+
+
+def no_more(_: Thread) -> None:
+    """What a thread says where there may be no more of them."""
+    raise RuntimeError("can't start new thread")
