@@ -13,6 +13,7 @@ import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
@@ -30,6 +31,8 @@ class Connection:
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+        # Damaged text is a damaged value for whoever reads it, and no error of all that is done in the transaction.
+        self._db.text_factory = partial(str, encoding="utf-8", errors="replace")
         try:
             self.wait(2.0)  # for whoever makes the file at the same time
             self._db.execute("PRAGMA journal_mode = WAL")

@@ -164,8 +164,8 @@ class SqliteLedger:
     ) -> _Claims:  # fmt: skip
         now, monotonic = self._clock(), self._monotonic()
         if monotonic - self._swept >= SWEEP:
-            self._swept = monotonic
             self._sweep.work(db, now, monotonic)
+            self._swept = monotonic
         claimed, changed = _claim(wanted, seen, now, lambda key: _total(db, key))
         for key, total in changed.items():
             db.execute(_STORE, (*key, str(total)))
@@ -197,7 +197,8 @@ class SqliteLedger:
         try:
             result = work()
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            # Errors of the module's own, as about text that it cannot decode, have no code.
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 return None
             raise _unavailable(error) from None
         except sqlite3.Error as error:
@@ -308,9 +309,6 @@ def _give_back(db: sqlite3.Connection, entries: tuple[Entry, ...]) -> bool:
     return True
 
 
-def _total(db: sqlite3.Connection, key: _Key) -> Amount:
-    row = db.execute(_TOTAL, key).fetchone()
-    return amount(row[0]) if row else 0
 def _carry_over(db: sqlite3.Connection) -> None:
     """What stands under names from before, under those that they may mean now: the most that stands for any of them."""
     for old, holder, window, start, total in db.execute(_ALL).fetchall():
@@ -331,6 +329,8 @@ def _is_more(one: object, other: object) -> bool:
         return amount(one) > stands
     except StoreUnavailable:
         return True
+
+
 def _total(db: sqlite3.Connection, key: _Key) -> Amount:
     row = db.execute(_TOTAL, key).fetchone()
     return amount(row[0]) if row else 0
@@ -338,8 +338,6 @@ def _total(db: sqlite3.Connection, key: _Key) -> Amount:
 
 def _nothing() -> None:
     pass
-
-
 
 
 def _unavailable(error: sqlite3.Error) -> StoreUnavailable:

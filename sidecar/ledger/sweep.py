@@ -10,8 +10,13 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
+from sidecar.errors import StoreUnavailable
+
 KEPT: Final = 2
 """Lengths of its window that a counter is kept after its end, so that a late refund finds it too."""
+
+MAX_LIVED: Final = 2**40
+"""Seconds that no store has lived through."""
 
 SCHEMA: Final = (
     """
@@ -57,4 +62,8 @@ class Sweep:
 
 def _lived(db: sqlite3.Connection) -> int:
     (seconds,) = db.execute(_LIVED).fetchone()
-    return seconds or 0
+    if seconds is None:
+        return 0
+    if not isinstance(seconds, int) or not 0 <= seconds <= MAX_LIVED:
+        raise StoreUnavailable("the table `lived` of the store of counters holds no number of seconds")
+    return seconds

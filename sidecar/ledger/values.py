@@ -110,6 +110,9 @@ class Ledger(Protocol):
         """Let go of the store; what was claimed stays."""
 
 
+MAX_TEXT: Final = 250
+"""Letters of a total and places of its digits: more than any sum of amounts has."""
+
 _EXACT = Context(prec=200)
 """Amounts have up to 34 digits and exponents within ±30, so sums of them fit with room to spare."""
 
@@ -128,15 +131,31 @@ def subtract(one: Amount, other: Amount) -> Amount:
     return _EXACT.subtract(Decimal(one), Decimal(other))
 
 
-def amount(text: str) -> Amount:
-    """An amount out of its decimal text. Raises `StoreUnavailable` when it is none: the store is damaged."""
+def amount(stored: object) -> Amount:
+    """A total out of what a store holds, which is its text letter for letter as `str` writes it.
+
+    Raises `StoreUnavailable` for anything else, a negative number included: the store is damaged.
+    """
+    if not isinstance(stored, str) or len(stored) > MAX_TEXT:
+        raise _damaged()
+    number = _number(stored)
+    if number is None or stored.startswith("-") or str(number) != stored:
+        raise _damaged()
+    return number
+
+
+def _damaged() -> StoreUnavailable:
+    return StoreUnavailable("the store of counters holds a total that is no number that we wrote")
+
+
+def _number(text: str) -> Amount | None:
+    if text.isdecimal():
+        return int(text)
     try:
         number = Decimal(text)
     except InvalidOperation:
-        number = Decimal("NaN")
-    if not number.is_finite():
-        raise StoreUnavailable("the store of counters holds a total that is no number")
-    return int(text) if text.isdecimal() else number
+        return None
+    return number if number.is_finite() and abs(number.adjusted()) < MAX_TEXT else None
 
 
 def window_start(now: float, window: int) -> int:

@@ -17,7 +17,7 @@ from redis import Redis
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger.redis import PLACES, RedisLedger
 from sidecar.ledger.scripts import ARITHMETIC
-from sidecar.ledger.values import Counter
+from sidecar.ledger.values import Counter, Seen
 from tests.ledger import DAY, EXACT, NOON, Clock, RedisStore, claims, ledger_in, position, wants
 from tests.support.peer import SECONDS, stopped, until
 from tests.support.redis_server import RedisServer
@@ -342,3 +342,19 @@ def test_tls_is_spoken_with_a_server_that_can_prove_itself_and_with_no_other(tmp
 
 def test_a_redis_without_tls_is_no_answer_to_tls(redis_server: RedisServer) -> None:
     refusal(f"rediss://127.0.0.1:{redis_server.port}/0")
+
+
+def test_a_key_that_holds_something_else_is_a_store_that_cannot_be_used(store: RedisStore, client: Redis) -> None:
+    async def test(ledger: RedisLedger) -> None:
+        await claims(ledger, wants("b"))
+        (key,) = store.keys(client)
+        client.delete(key)
+        client.rpush(key, "x")
+        with pytest.raises(StoreUnavailable):
+            await ledger.totals((Counter("a", "", DAY), Counter("b", "", DAY)))
+        with pytest.raises(StoreUnavailable):
+            await ledger.claim((), (Seen(Counter("b", "", DAY), 0),))
+        with pytest.raises(StoreUnavailable):
+            await ledger.claim((wants("b"),))
+
+    with_ledger(store, test)

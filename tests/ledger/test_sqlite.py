@@ -183,19 +183,32 @@ def test_a_store_that_breaks_later_raises_and_takes_nothing(path: Path) -> None:
     with_ledger(path, test)
 
 
-def test_a_total_that_is_no_number_is_a_store_that_cannot_be_used_by_whoever_needs_it(path: Path) -> None:
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        "'many'", "''", "'NaN'", "'-100'", "'-0'", "'1_0'", "' 3 '", "'+1'", "'01'", "'1e0'", "'\u0663'", "'Infinity'",
+        "'1E+999999999'", f"'{'9' * 5000}'", "CAST(x'ff35' AS TEXT)", "CAST(x'3100' AS TEXT)", "x'31'",
+    ],
+)  # fmt: skip
+def test_a_total_that_we_did_not_write_is_a_store_that_cannot_be_used_by_whoever_needs_it(
+    path: Path, damaged: str
+) -> None:
     async def test(ledger: SqliteLedger, _: Clock) -> None:
-        await claims(ledger, wants())
+        taken = await claims(ledger, wants())
         await claims(ledger, wants("stub/t.sound"))
         db = sqlite3.connect(path, isolation_level=None)
-        db.execute("UPDATE counters SET total = 'many' WHERE counter = 'stub/t.n'")
+        db.execute(f"UPDATE counters SET total = {damaged} WHERE counter = 'stub/t.n'")
         db.close()
+        with pytest.raises(StoreUnavailable):
+            await ledger.totals((Counter("stub/t.n", "", DAY),))
+        with pytest.raises(StoreUnavailable):
+            ledger.give_back_at_once(taken.entries)
         with pytest.raises(StoreUnavailable):
             await ledger.claim((wants(),))
         claimed = ledger.claim_at_once([(wants(),), (wants("stub/t.sound"),)])
         assert claimed is not None
-        damaged, sound = claimed
-        assert isinstance(damaged, StoreUnavailable)
+        broken, sound = claimed
+        assert isinstance(broken, StoreUnavailable)
         assert isinstance(sound, Claim)
         assert sound.totals == (2,)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.errors import StoreUnavailable
 from sidecar.ledger.sqlite import SWEEP, SqliteLedger
 from sidecar.ledger.sweep import KEPT
 from sidecar.ledger.values import Exhausted, window_start
@@ -200,5 +202,25 @@ def test_whatever_the_clock_did_a_window_that_it_really_is_is_never_forgotten(
                         assert total == taken[key]
         finally:
             await ledger.close()
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize("lived", ["'x'", "CAST(x'ff' AS TEXT)", "x'31'", "1e300", "1.5", "-1", "9223372036854775807"])
+def test_a_life_that_is_no_number_of_seconds_is_a_store_that_cannot_be_used(path: Path, lived: str) -> None:
+    async def test() -> None:
+        time = Time()
+        async with opened(path, time) as ledger:
+            await claims(ledger, wants())
+            with closing(sqlite3.connect(path)) as db, db:
+                db.execute(f"UPDATE lived SET seconds = {lived}")
+            time.pass_(SWEEP)
+            for _ in range(2):
+                with pytest.raises(StoreUnavailable, match="no number of seconds"):
+                    ledger.claim_at_once([(wants(),)])
+                with pytest.raises(StoreUnavailable, match="no number of seconds"):
+                    await ledger.claim((wants(),))
+        with pytest.raises(StoreUnavailable, match=r"counters\.db .*no number of seconds"):
+            SqliteLedger(path, time.clock, time.lived)
 
     asyncio.run(test())

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sqlite3
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -173,6 +175,23 @@ def test_a_store_that_is_removed_refuses_what_is_counted_until_the_next_start(tm
             assert burst(other, 4).count(None) == 3
             assert kind(sidecar.call("t")) == "store_unavailable"
         assert len(sidecar.received) == 1
+
+
+@pytest.mark.parametrize("total", ["CAST(x'ff35' AS TEXT)", "x'35'", "'-100'", "'1_0'"])
+def test_a_damaged_counter_refuses_whoever_needs_it_and_nobody_else(tmp_path: Path, total: str) -> None:
+    policy = (
+        "tools:\n  t: {rules: [{rate_limit: 5/day}]}\n  u: {rules: [{rate_limit: 5/day}]}\n"
+        "  r: {rules: [{conditions: [{path: state.t._rate_day, op: lt, value: 9}]}]}\n"
+    )
+    with Sidecar(tmp_path, policy) as sidecar:
+        assert denied(sidecar.call("t")) is None
+        with closing(sqlite3.connect(sidecar.state / "counters.db")) as db, db:
+            db.execute(f"UPDATE counters SET total = {total}")
+        ids = [sidecar.post("tools/call", {"name": tool, "arguments": {}}) for tool in ("t", "u", "r", "t", "u")]
+        replies = {message["id"]: kind(message) for message in (sidecar.read() for _ in ids)}
+        refused = "store_unavailable"
+        assert [replies[id_] for id_ in ids] == [refused, None, refused, refused, None]
+        assert len(sidecar.received) == 3
 
 
 def test_an_index_that_is_cut_short_lets_nothing_through_and_the_end_is_said(tmp_path: Path) -> None:
