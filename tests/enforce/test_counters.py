@@ -12,7 +12,7 @@ from sidecar.decision import Decision
 from sidecar.enforce import MAX_MOVES
 from sidecar.errors import StoreUnavailable
 from sidecar.events import StoreFailed
-from sidecar.ledger.values import Counter, Seen
+from sidecar.ledger.values import Amount, Counter, Seen
 from sidecar.verdict import Forward
 from tests.enforce import ALLOWED, BUNDLE, DENIED, LIMITED, World, run
 from tests.engine import bundle_of
@@ -168,6 +168,24 @@ def test_calls_that_met_at_a_counter_take_turns_and_one_that_is_refused_passes_i
         world.judge("refund")
         await world.gate.finish()
         assert len(world.verdicts) == 5
+
+    run(test, {"bundle": READING}, {"moves": 3})
+
+
+def test_a_call_that_meets_a_defect_in_its_turn_passes_it_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(world: World) -> None:
+        look_up, looks = world.ledger.totals, iter(range(100))
+
+        async def fail(counters: tuple[Counter, ...]) -> tuple[Amount, ...]:
+            if next(looks) == 3:  # the first that is judged anew
+                raise ZeroDivisionError
+            return await look_up(counters)
+
+        monkeypatch.setattr(world.ledger, "totals", fail)
+        for _ in range(3):
+            world.judge("refund")
+        await world.gate.finish()
+        assert sorted(type(verdict).__name__ for verdict in world.verdicts) == ["Forward", "Forward", "Reply"]
 
     run(test, {"bundle": READING}, {"moves": 3})
 
