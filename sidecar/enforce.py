@@ -443,8 +443,9 @@ class Gate:
     def _claimed(self, trial: Trial, answer: Answer, taken: Taken, confirmed: bool) -> None:
         if isinstance(taken, StoreUnavailable):
             self._emit(StoreFailed(self._server, str(taken)))
-        if answer.remembered and not confirmed and not trial.dropped:
-            # The engine was lost while the call waited for the store.
+        is_stale = trial.bundle is not self._engine.bundle or (answer.remembered and not confirmed)
+        if is_stale and not trial.dropped:
+            # The engine was lost, or another policy came into force, while the call waited for the store.
             if isinstance(taken, Claim):
                 self._counting.give_back(taken.entries)
             self._begin_again(trial)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from sidecar.enforce import MAX_ATTEMPTS
 from sidecar.events import Decided, Refused
 from sidecar.verdict import Reply
 from tests.enforce import ALLOWED, BUNDLE, DENIED, LIMITED, World, reading, run
-from tests.engine import bundle_of
+from tests.engine import bundle_of, soon
 
 READS_B = reading("args.b", 2)
 COUNTS = bundle_of(
@@ -138,3 +140,21 @@ def test_every_call_gets_one_verdict_however_the_policies_change() -> None:
         assert len(world.verdicts) == len(told) == len(set(told)) == 100
 
     run(test, {"newer": [READS_B, COUNTS] * 60})
+
+
+def test_a_call_that_waited_for_the_store_while_another_policy_came_into_force_is_judged_by_that_one() -> None:
+    async def test(world: World) -> None:
+        world.ledger.go.clear()
+        world.judge("t", ARGUMENTS)
+        await soon(lambda: world.engine.asked)
+        for _ in range(3):
+            await asyncio.sleep(0)  # its claim waits for the store now
+        world.engine.bundle, world.engine.decision = READS_B, DENIED
+        world.ledger.go.set()
+        await world.gate.finish()
+        (verdict,) = world.verdicts
+        assert isinstance(verdict, Reply)
+        assert (world.ruling.kind, world.ruling.revision) == ("rule", READS_B.revision)
+        assert [entry.reservation for entry in world.ledger.returned] == world.ledger.wanted
+
+    run(test, {"decision": LIMITED}, {"waits": True})
