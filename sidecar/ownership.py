@@ -125,7 +125,7 @@ def _trusted() -> frozenset[int]:
 
 def _unmapped_root() -> list[int]:
     """In a sandbox that knows no root (bubblewrap), its files seem to be nobody's."""
-    lines = Path("/proc/self/uid_map").read_text().splitlines()
+    lines = Path("/proc/self/uid_map").read_text(encoding="utf-8").splitlines()
     if any(line.split()[0] == "0" for line in lines):
         return []
-    return [int(Path("/proc/sys/kernel/overflowuid").read_text())]
+    return [int(Path("/proc/sys/kernel/overflowuid").read_text(encoding="utf-8"))]

@@ -61,7 +61,7 @@ class Memory:
 
 def memory(root: Path = Path("/")) -> Memory:
     """The least bound of the control groups that we are in, else what the machine has."""
-    total = int((root / "proc/meminfo").read_text().split(maxsplit=2)[1]) << 10
+    total = int((root / "proc/meminfo").read_text(encoding="utf-8").split(maxsplit=2)[1]) << 10
     bounds = [bound for bound in map(_bound, _files(root)) if bound is not None and bound < total]
     return Memory(min(bounds), "this container") if bounds else Memory(total, "this machine")
 
@@ -70,7 +70,7 @@ def _files(root: Path) -> list[Path]:
     """Where the bounds stand: of our group and those above it, in either version of control groups."""
     mounts = root / "sys/fs/cgroup"
     files: list[Path] = []
-    for line in (root / "proc/self/cgroup").read_text().splitlines():
+    for line in (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines():
         number, kinds, path = line.split(":", 2)
         if number == "0":
             top, name = mounts, "memory.max"
@@ -86,7 +86,7 @@ def _files(root: Path) -> list[Path]:
 
 def _bound(file: Path) -> int | None:
     try:
-        text = file.read_text().strip()
+        text = file.read_text(encoding="utf-8").strip()
     except OSError:
         return None
     return int(text) if text.isdecimal() else None
