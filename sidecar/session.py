@@ -376,7 +376,8 @@ class Session:
         """The answer to a request that waits for it: settle that, and pass it on."""
         if type(pending) is Call:
             assert pending.forward is not None  # or it would be here
-            self._gate.settle(pending.forward, protocol.outcome(response), lambda: self._show(response, to_client))
+            show = self._filter if protocol.looks_like_list(response) else _pass_on
+            self._gate.settle(pending.forward, protocol.outcome(response), lambda: show(response, to_client))
             return
         if type(pending) is Listing and response.error is None:
             self._list(response, to_client, first=pending.first)
@@ -410,10 +411,7 @@ class Session:
         What looks like a list of tools is shown as one, whatever was asked: clients exist that do not look at the id
         of what comes down the answer to a request, and a result may be told by another request.
         """
-        if protocol.looks_like_list(response):
-            self._filter(response, to_client)
-        else:
-            to_client(response.raw)
+        (self._filter if protocol.looks_like_list(response) else _pass_on)(response, to_client)
 
     def _filter(self, response: Response, to_client: Send) -> None:
         if self._gate.filters:
@@ -543,6 +541,10 @@ def _unreadable(one: Message | InvalidMessage, text: str) -> InvalidMessage:
         return one
     id_ = None if isinstance(one, Notification) else one.id
     return InvalidMessage(INTERNAL_ERROR, text, id_, is_answer=isinstance(one, Response))
+
+
+def _pass_on(response: Response, to_client: Send) -> None:
+    to_client(response.raw)
 
 
 def _filtered(response: Response, hidden: frozenset[str] | None) -> bytes:

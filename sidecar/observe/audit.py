@@ -29,7 +29,7 @@ log = logging.getLogger("sidecar")
 KEY_FILE: Final = "audit.key"
 
 _ABOUT: Final = "audit"
-_LINE: Final = b'{"time":"%b","event":"decision","decision_id":%b,%b}'
+_LINE: Final = b'{"time":"%b","event":"decision","decision_id":"%b",%b}'
 
 
 class _Violation(msgspec.Struct, frozen=True, gc=False):
@@ -103,7 +103,7 @@ class Audit:
 
     def _decided(self, event: Decided) -> None:
         members = b'%b,"milliseconds":%.3f' % (self._about(event), event.seconds * 1000)
-        self._lines.append(_LINE % (self._now(), encode(event.decision_id), members))
+        self._lines.append(_LINE % (self._now(), event.decision_id.encode(), members))
 
     def _refused(self, event: Refused) -> None:
         caller = event.caller
@@ -111,7 +111,7 @@ class Audit:
             self._instance, event.server, caller.session, _principal(caller), "deny", "invalid_request", event.reason,
             event.code,
         )  # fmt: skip
-        self._lines.append(_LINE % (self._now(), encode(event.decision_id), _members(refused)))
+        self._lines.append(_LINE % (self._now(), event.decision_id.encode(), _members(refused)))
         self._write()
 
     def _method_denied(self, event: MethodDenied) -> None:
@@ -120,7 +120,7 @@ class Audit:
             self._instance, event.server, caller.session, _principal(caller), shown(event.method), "deny", "method",
             event.mode,
         )  # fmt: skip
-        self._lines.append(_LINE % (self._now(), encode(event.decision_id), _members(denied)))
+        self._lines.append(_LINE % (self._now(), event.decision_id.encode(), _members(denied)))
         self._write()
 
     def _judged(self, _: Judged) -> None:

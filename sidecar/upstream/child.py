@@ -49,6 +49,7 @@ class ChildServer(asyncio.SubprocessProtocol):
         loop = asyncio.get_running_loop()
         self._guardian = guardian
         self._most_unread = _UNREAD * limit
+        self._is_full = False
         self._lines = LineReader(limit)
         self._out = LineWriter(loop.call_soon, self._write)
         self._poll = BusyPoll(loop.call_soon)
@@ -169,7 +170,7 @@ class ChildServer(asyncio.SubprocessProtocol):
         if pipe is not None and not pipe.is_closing():
             pipe.write(data)
             self._poll.begin()
-            if pipe.get_write_buffer_size() > self._most_unread:
+            if self._is_full and pipe.get_write_buffer_size() > self._most_unread:
                 # Clients were told to stop long before: these are our answers to a server that only talks.
                 pipe.abort()
                 self._end("does not read what it is sent")
@@ -214,9 +215,11 @@ class ChildServer(asyncio.SubprocessProtocol):
         self._end("ended")
 
     def pause_writing(self) -> None:
+        self._is_full = True
         self._full(True)
 
     def resume_writing(self) -> None:
+        self._is_full = False
         self._full(False)
 
 
