@@ -203,7 +203,7 @@ def test_in_a_sandbox_that_knows_no_root_its_files_are_nobodys(
     known: str, taken: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = {"/proc/self/uid_map": known, "/proc/sys/kernel/overflowuid": f"{NOBODY}\n"}
-    monkeypatch.setattr(Path, "read_text", lambda path: files[str(path)])
+    monkeypatch.setattr(Path, "read_text", lambda path, encoding: files[str(path)])
     assert (NOBODY in trusted()) is taken
     assert {0, os.geteuid()} <= trusted()
 
