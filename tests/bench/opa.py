@@ -88,9 +88,14 @@ class OpaAlone:
     def greet(self) -> None:
         """Wait until it listens."""
         try:
-            until(lambda: self._socket.exists() or self._process.poll() is not None, SECONDS, "opa's socket")
+            until(lambda: self._listens() or self._process.poll() is not None, SECONDS, "opa's socket")
         except TimeoutError as error:
             raise Failed(f"opa did not start: {error}") from None
+
+    def _listens(self) -> bool:
+        # Its socket is there a moment before it listens.
+        with socket.socket(socket.AF_UNIX) as connection:
+            return connection.connect_ex(str(self._socket)) == 0
 
     def one_by_one(self, count: int) -> list[int]:
         """Nanoseconds of each of so many questions, one after the other."""
