@@ -19,8 +19,6 @@ from sidecar.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, Id, Notification, R
 from sidecar.text import is_plain, quoted, shown
 
 INITIALIZE: Final = "initialize"
-PING: Final = "ping"
-DISCOVER: Final = "server/discover"
 TOOLS_CALL: Final = "tools/call"
 TOOLS_LIST: Final = "tools/list"
 LISTEN: Final = "subscriptions/listen"
