@@ -14,12 +14,12 @@ from typing import Any, Final, TypeAlias
 
 import uvloop
 
-from sidecar import defects
 from sidecar.events import Defect, Emit
 from sidecar.policy.bundle import Bundle
 from sidecar.serve import parts, stdio
 from sidecar.serve.links import links
 from sidecar.settings import Listen, Settings
+from sidecar.system import defects
 
 Serve: TypeAlias = Callable[[parts.Parts, asyncio.Event], Coroutine[Any, Any, int]]
 """Serves until the end, or until it is asked to stop; the exit status."""

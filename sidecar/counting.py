@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from sidecar import defects
 from sidecar.caller import Caller
 from sidecar.decision import Reserve
 from sidecar.errors import StoreUnavailable
@@ -17,7 +16,8 @@ from sidecar.events import Emit, StoreFailed
 from sidecar.ledger import names
 from sidecar.ledger.values import Counter, Entry, Ledger, Reservation, Seen, Taken
 from sidecar.policy.bundle import Bundle, CounterRead
-from sidecar.tasks import Group
+from sidecar.system import defects
+from sidecar.system.tasks import Group
 
 HELD_UP: Final = 0.5
 """Seconds that an answer may wait for what its call gives back."""

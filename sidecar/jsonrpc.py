@@ -19,7 +19,7 @@ import msgspec
 
 from sidecar import outline
 from sidecar.errors import InvalidMessage
-from sidecar.framing import ENDS_KEPT, TooLong
+from sidecar.system.lines import ENDS_KEPT, TooLong
 from sidecar.text import folded
 
 PARSE_ERROR: Final = -32700

@@ -13,7 +13,7 @@ import msgspec
 
 from sidecar.jsonrpc import Request
 from sidecar.protocol import ToolCall
-from sidecar.recent import Recent
+from sidecar.system.lru import Recent
 
 MAX_LINE: Final = 4 << 10
 """Bytes of a line that is worth the room."""

@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from sidecar import files
 from sidecar.engine import binary
 from sidecar.errors import PolicyError
-from sidecar.files import Found
 from sidecar.policy.check import check
 from sidecar.policy.merge import merge
 from sidecar.policy.model import Policy
 from sidecar.policy.problem import Place, Problem
 from sidecar.policy.read import read
+from sidecar.system import files
+from sidecar.system.files import Found
 from sidecar.text import of_system
 
 MAX_SIZE: Final = 16 << 20

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from sidecar.files import Found
 from sidecar.policy import nodes
 from sidecar.policy.bundle import FACTS, Bundle
+from sidecar.system.files import Found
 
 
 def share(old: Bundle, new: Bundle) -> float:

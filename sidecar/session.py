@@ -14,14 +14,13 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from sidecar import defects, jsonrpc, protocol
+from sidecar import jsonrpc, protocol
 from sidecar.batch import Joint, Parted
 from sidecar.caller import Caller
 from sidecar.enforce import Gate
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Emit, Listed, Passed, Refused
 from sidecar.failure import Failure
-from sidecar.framing import TooLong
 from sidecar.inflight import Inflight
 from sidecar.jsonrpc import (
     INTERNAL_ERROR,
@@ -51,6 +50,8 @@ from sidecar.pending import (
     unheard,
 )
 from sidecar.protocol import Outcome, ToolCall
+from sidecar.system import defects
+from sidecar.system.lines import TooLong
 from sidecar.text import quoted, shown
 from sidecar.verdict import Forward, Verdict
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from sidecar.files import Found
 from sidecar.policy.model import Mode
+from sidecar.system.files import Found
 
 
 @dataclass(frozen=True, slots=True)

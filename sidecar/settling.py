@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from sidecar.files import Found
+from sidecar.system.files import Found
 
 SETTLED: Final = 0.1
 """Seconds for which changed files stay as they are before they are read as a policy."""

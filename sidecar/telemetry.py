@@ -16,7 +16,7 @@ from sidecar.http.endpoint import Answer, serve_gets
 from sidecar.http.exchange import text
 from sidecar.http.server import HttpServer
 from sidecar.http.values import Headers, Request, Response
-from sidecar.tasks import in_thread
+from sidecar.system.tasks import in_thread
 
 MAX_SCRAPES: Final = 8
 """Requests for metrics at once; more are told to come back."""

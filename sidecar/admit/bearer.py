@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.errors import StartError
-from sidecar.files import Unreadable
 from sidecar.principal import Principal
-from sidecar.watched import WatchedFile
+from sidecar.system.files import Unreadable
+from sidecar.system.watched_file import WatchedFile
 
 MAX_FILE: Final = 64 << 10
 

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
-from sidecar import tasks
 from sidecar.admit.fetch import MAX_BYTES, Fetch
 from sidecar.admit.keys import KeySet, read_keys
 from sidecar.errors import SidecarError, StartError
-from sidecar.files import Unreadable
-from sidecar.watched import WatchedFile
+from sidecar.system import tasks
+from sidecar.system.files import Unreadable
+from sidecar.system.watched_file import WatchedFile
 
 REFRESH: Final = 300.0
 """Seconds after which the URL is asked again."""

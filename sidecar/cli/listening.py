@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from sidecar import endtoend, ownership
+from sidecar import endtoend
 from sidecar.errors import UsageError
 from sidecar.settings import Address, FixedHeader, Jwt, Listen, Upstream
+from sidecar.system import ownership
 
 TRANSPORTS: Final = ("stdio", "http", "sse")
 TELEMETRY: Final = Address("127.0.0.1", 9464)

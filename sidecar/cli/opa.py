@@ -9,10 +9,10 @@ from typing import Annotated, Final, TypeAlias
 
 import typer
 
-from sidecar import files, ownership
 from sidecar.cli.options import address
 from sidecar.errors import StartError, UsageError
 from sidecar.settings import RemoteOpa
+from sidecar.system import files, ownership
 
 BUNDLE_LISTEN: Final = "127.0.0.1:8282"
 MAX_TOKEN_FILE: Final = 8192

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from sidecar import app, ownership, privacy
+from sidecar import app
 from sidecar.cli.listening import (
     MAX_PROGRAMS,
     MAX_SESSIONS,
@@ -30,6 +30,7 @@ from sidecar.errors import UsageError
 from sidecar.policy.model import MODES
 from sidecar.reload import first_look, prepare
 from sidecar.settings import Settings
+from sidecar.system import hardening, ownership
 from sidecar.text import of_system
 
 
@@ -218,7 +219,7 @@ def run_command(
     log_format: Annotated[str, typer.Option(envvar="SIDECAR_LOG_FORMAT", help="text or json.")] = "text",
 ) -> int:
     """Serve MCP clients; judge their tool calls; pass the allowed ones to COMMAND or to the remote server."""
-    privacy.close()
+    hardening.close()
     set_up_logging(log_level, log_format)
     for number in app.STOP_SIGNALS:
         # Until the event loop takes over: leave in good order, so that no temporary folder stays.
@@ -264,7 +265,7 @@ def run_command(
         remote_opa=remote_opa(opa_url, bundle_listen, bundle_token_file, bundle_signing_key),
     )
     # Before anything is started: whom policy and limits bind must not have the passwords.
-    privacy.forget("SIDECAR_STATE_DSN", "SIDECAR_HEADER", *variables_of(headers))
+    hardening.forget("SIDECAR_STATE_DSN", "SIDECAR_HEADER", *variables_of(headers))
     opa = binary.find(opa_bin)
     bundle, warnings = prepare(settings.policies, opa, serial=1)
     for warning in [*warnings, *map(_open_to_all, filter(ownership.is_open, config))]:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
-from sidecar import jsonrpc, protocol, tasks
+from sidecar import jsonrpc, protocol
 from sidecar.downstream.answering import write
 from sidecar.downstream.guard import error_response
 from sidecar.downstream.marked import Marked
@@ -30,6 +30,7 @@ from sidecar.jsonrpc import Request as JsonRequest
 from sidecar.pending import Route
 from sidecar.principal import Principal, key_of
 from sidecar.session import Session
+from sidecar.system import tasks
 from sidecar.upstream.link import Link
 
 KEPT: Final = 16

@@ -10,12 +10,13 @@ import asyncio
 import contextlib
 from typing import Final
 
-from sidecar import mirrored, protocol, tasks
+from sidecar import mirrored, protocol
 from sidecar.downstream.marked import Marked
 from sidecar.endtoend import Fields
 from sidecar.http.client import Answer
 from sidecar.http.values import EVENTS, JSON
 from sidecar.jsonrpc import Request
+from sidecar.system import tasks
 from sidecar.upstream import listing
 from sidecar.upstream.remote import Remote
 

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import parse_qs
 
-from sidecar import tasks
 from sidecar.downstream.answering import write
 from sidecar.downstream.guard import error_response
 from sidecar.downstream.hosted import Ending, HostedSession, OpenLink, OpenSession, begun
@@ -21,6 +20,7 @@ from sidecar.http.server import Exchange
 from sidecar.http.values import Request, Response
 from sidecar.principal import Principal, key_of
 from sidecar.protocol import SERVER_GONE
+from sidecar.system import tasks
 
 STREAM: Final = "/sse"
 MESSAGES: Final = "/messages"

@@ -20,7 +20,6 @@ from sidecar.endtoend import Fields
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Emit
 from sidecar.failure import Failure
-from sidecar.framing import TooLong
 from sidecar.http.client import Answer, Lost, Unreachable
 from sidecar.http.exchange import answer_lines
 from sidecar.http.server import Exchange
@@ -31,6 +30,7 @@ from sidecar.pending import Route
 from sidecar.principal import Principal, key_of
 from sidecar.protocol import SERVER_GONE, Outcome
 from sidecar.session import Among, Session
+from sidecar.system.lines import TooLong
 from sidecar.text import folded
 from sidecar.upstream.remote import LOST, MAX_REFUSAL, Remote, media_type, redirected, refusal
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from sidecar import endtoend, mirrored, tasks
+from sidecar import endtoend, mirrored
 from sidecar.downstream.eventids import EventIds
 from sidecar.downstream.guard import error_response
 from sidecar.downstream.learning import Learning
@@ -29,6 +29,7 @@ from sidecar.http.server import Exchange
 from sidecar.http.values import EVENTS, JSON, Headers, Request
 from sidecar.principal import Principal, key_of
 from sidecar.protocol import SERVER_GONE
+from sidecar.system import tasks
 from sidecar.upstream.remote import Remote
 
 WITHOUT_HEADER: Final = "2025-03-26"

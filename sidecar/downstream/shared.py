@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from sidecar import jsonrpc, protocol, tasks
+from sidecar import jsonrpc, protocol
 from sidecar.downstream.answering import write
 from sidecar.downstream.marked import Marked
 from sidecar.downstream.post import Post, first_word
@@ -24,7 +24,6 @@ from sidecar.downstream.stream import Stream
 from sidecar.errors import InvalidMessage, SidecarError
 from sidecar.events import Dropped, Emit
 from sidecar.failure import Failure
-from sidecar.framing import TooLong
 from sidecar.http.server import Exchange
 from sidecar.http.values import JSON, Response
 from sidecar.http.values import Request as HttpRequest
@@ -34,6 +33,8 @@ from sidecar.pending import Route
 from sidecar.principal import Principal
 from sidecar.protocol import Outcome
 from sidecar.session import Session
+from sidecar.system import tasks
+from sidecar.system.lines import TooLong
 from sidecar.upstream.link import Link
 
 MAX_WAITING: Final = 4 << 20

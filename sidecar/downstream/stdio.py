@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import IO, Any, Final
 
-from sidecar.framing import LineReader, LineWriter, TooLong
+from sidecar.system.lines import LineReader, LineWriter, TooLong
 
 HIGH_WATER: Final = 1 << 20
 """Bytes that may wait for a slow client before nothing more is read from anyone."""

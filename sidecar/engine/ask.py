@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final, TypeAlias, cast
 
-from sidecar import ownership, tasks
 from sidecar.engine.exchange import BadReply, ReplyReader, request
 from sidecar.errors import EngineUnavailable
+from sidecar.system import ownership, tasks
 
 CONNECTIONS: Final = 64
 """Questions in flight at once; more wait for a free connection, within the same bound of time."""

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from sidecar import ownership, scratch
 from sidecar.decision import CANARY_ALLOWED, CANARY_DENIED, question
 from sidecar.engine.environment import passed
 from sidecar.errors import StartError
 from sidecar.policy.bundle import write
+from sidecar.system import ownership, temporary_folders
 
 GOOD_VERSIONS: Final = ("1.22.4", "1.22.2")
 """Newest first. Others are refused: several drop rules, leak, panic, or have a known vulnerability.
@@ -58,7 +58,7 @@ def version_of(path: Path) -> str:
 
 def check(opa: Path, files: dict[str, str]) -> None:
     """Try the files of a bundle with `opa check --strict`. Raises `StartError` with what it finds."""
-    with scratch.folder() as folder:
+    with temporary_folders.folder() as folder:
         write(files, folder)
         done = _run([opa, "check", "--strict", "--bundle", folder])
         if done.returncode:
@@ -90,7 +90,7 @@ def evaluate(opa: Path, query: str, document: str, files: dict[str, str] | None 
     Raises `StartError` when it has none.
     """
     command: list[Path | str] = [opa, "eval", "--format", "raw", "--strict-builtin-errors", "--stdin-input"]
-    with scratch.folder() as folder:
+    with temporary_folders.folder() as folder:
         if files:
             write(files, folder)
             command += ["--bundle", folder]

@@ -9,7 +9,6 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from sidecar import defects
 from sidecar.decision import (
     CANARY_ALLOWED,
     CANARY_DENIED,
@@ -24,6 +23,7 @@ from sidecar.engine.remember import Memory
 from sidecar.errors import EngineUnavailable, Superseded
 from sidecar.events import Emit, EngineFailed, EngineReady
 from sidecar.policy.bundle import Bundle
+from sidecar.system import defects
 
 BEAT: Final = 0.4
 """Seconds between two proofs of life."""

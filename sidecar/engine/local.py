@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from sidecar import ownership, scratch, tasks
 from sidecar.engine.engine import Engine
 from sidecar.engine.fed import FedEngine
 from sidecar.engine.process import OpaProcess
@@ -18,6 +17,7 @@ from sidecar.engine.sign import shared
 from sidecar.errors import StartError
 from sidecar.events import Emit
 from sidecar.policy.bundle import Bundle
+from sidecar.system import ownership, tasks, temporary_folders
 
 START_SECONDS: Final = 30.0
 """How long OPA may take to load the first policy: some seconds for ten thousand rules on a slow machine."""
@@ -34,8 +34,8 @@ async def local_engine(
     token, secret = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     service = BundleService(token, shared(secret))
     service.publish(bundle)
-    scratch.sweep()
-    with scratch.folder() as folder:
+    temporary_folders.sweep()
+    with temporary_folders.folder() as folder:
         ownership.check(folder, "the folder for temporary files (TMPDIR)")
         port = await service.start()
         process = OpaProcess(opa, folder, port, token, secret, said)

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, cast
 
-from sidecar import children, tasks
 from sidecar.engine.environment import passed
 from sidecar.engine.serve import RESOURCE
 from sidecar.engine.sign import KEY_ID, SCOPE
 from sidecar.policy.bundle import rego_folder
+from sidecar.system import children, tasks
 
 FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 5.0

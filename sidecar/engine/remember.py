@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from sidecar.decision import Answer
-from sidecar.recent import Recent
+from sidecar.system.lru import Recent
 
 MAX_BYTES: Final = 8 << 20
 MAX_QUESTION: Final = 8 << 10

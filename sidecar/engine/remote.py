@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from sidecar import tasks
 from sidecar.decision import question_about_engine, read_about_engine
 from sidecar.engine.ask import Greeting
 from sidecar.engine.binary import GOOD_VERSIONS
@@ -23,6 +22,7 @@ from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import Emit
 from sidecar.policy.bundle import Bundle
 from sidecar.settings import RemoteOpa
+from sidecar.system import tasks
 from sidecar.text import shown
 
 PATIENCE: Final = 1.0

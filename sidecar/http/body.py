@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sidecar.framing import ENDS_KEPT, TooLong
+from sidecar.system.lines import ENDS_KEPT, TooLong
 
 
 class Body:

@@ -18,8 +18,6 @@ from typing import Any, Final, NamedTuple, cast
 
 from httptools import HttpResponseParser
 
-from sidecar import tasks
-from sidecar.framing import TooLong
 from sidecar.http.body import Body
 from sidecar.http.deadline import Deadline
 from sidecar.http.keepalive import KEEPALIVE
@@ -27,7 +25,9 @@ from sidecar.http.origin import Origin
 from sidecar.http.reader import BadMessage, MessageReader
 from sidecar.http.remembered import Remembered
 from sidecar.http.values import Headers, Lines, Repeated, field_lines
-from sidecar.room import Room
+from sidecar.system import tasks
+from sidecar.system.lines import TooLong
+from sidecar.system.memory import Room
 from sidecar.text import visible
 
 MAX_HEAD: Final = 32 << 10

@@ -12,8 +12,6 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeAlias, cast
 
 from httptools import HttpRequestParser
 
-from sidecar import defects
-from sidecar.framing import TooLong
 from sidecar.http.body import Body
 from sidecar.http.deadline import Deadline
 from sidecar.http.exchange import Exchange, Gone, answer_bytes, text
@@ -22,7 +20,9 @@ from sidecar.http.reader import BadMessage, MessageReader
 from sidecar.http.remembered import Remembered
 from sidecar.http.request import RequestHead, read_request_head
 from sidecar.http.values import Headers, Request, Response
-from sidecar.room import WEIGHT, Room
+from sidecar.system import defects
+from sidecar.system.lines import TooLong
+from sidecar.system.memory import WEIGHT, Room
 
 __all__ = ["CONNECTIONS", "Exchange", "Gone", "Handler", "HttpServer", "Limits"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sidecar.framing import ENDS_KEPT, TooLong
+from sidecar.system.lines import ENDS_KEPT, TooLong
 
 
 @dataclass(frozen=True, slots=True)

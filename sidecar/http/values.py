@@ -8,7 +8,7 @@ from typing import Any, Final, NewType, TypeVar
 
 import msgspec
 
-from sidecar.framing import TooLong
+from sidecar.system.lines import TooLong
 
 BLANKS = " \t"
 JSON: Final = "application/json"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from sidecar.errors import StartError
-from sidecar.guardian import Guardian
 from sidecar.http.origin import parse
-from sidecar.room import Room
 from sidecar.settings import Settings, Upstream
+from sidecar.system.guardian import Guardian
+from sidecar.system.memory import Room
 from sidecar.upstream import child
 from sidecar.upstream.bridge import HttpLink
 from sidecar.upstream.fixed import fixed_headers

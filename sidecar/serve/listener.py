@@ -10,7 +10,6 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, Protocol
 
-from sidecar import defects, tasks
 from sidecar.admit.caller import Authenticator, authenticator
 from sidecar.admit.fetch import MAX_BYTES
 from sidecar.admit.hosts import Hosts
@@ -35,11 +34,12 @@ from sidecar.jsonrpc import Message
 from sidecar.pending import Route
 from sidecar.policy.bundle import Bundle
 from sidecar.principal import Principal
-from sidecar.room import SHARE, Room, memory
 from sidecar.serve.links import links, remote
 from sidecar.serve.parts import Parts, state
 from sidecar.session import Session
 from sidecar.settings import Jwt, Listen
+from sidecar.system import defects, tasks
+from sidecar.system.memory import SHARE, Room, memory
 
 log = logging.getLogger("sidecar")
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from sidecar import ownership, tasks
 from sidecar.enforce import Gate
 from sidecar.engine import binary
 from sidecar.engine.fed import FedEngine
@@ -30,9 +29,10 @@ from sidecar.observe.trouble import Trouble
 from sidecar.policy.bundle import Bundle
 from sidecar.reload import Reloader
 from sidecar.settings import Settings
+from sidecar.system import ownership, tasks
+from sidecar.system.workload import workload
 from sidecar.telemetry import serve, telemetry
 from sidecar.text import visible
-from sidecar.workload import workload
 
 log = logging.getLogger("sidecar")
 state = logging.getLogger("sidecar.state")

@@ -15,16 +15,17 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final
 
-from sidecar import jsonrpc, mirrored, protocol, tasks
+from sidecar import jsonrpc, mirrored, protocol
 from sidecar.endtoend import Fields
 from sidecar.errors import InvalidMessage
 from sidecar.failure import Failure
-from sidecar.framing import TooLong
 from sidecar.http.client import Answer, Lost, Unreachable
 from sidecar.http.sse import Event
 from sidecar.http.values import EVENTS, JSON
 from sidecar.jsonrpc import Batch, Id, Message, Notification, Request, Response
 from sidecar.protocol import Outcome
+from sidecar.system import tasks
+from sidecar.system.lines import TooLong
 from sidecar.upstream import listing
 from sidecar.upstream.link import Full, Received, Unanswered
 from sidecar.upstream.listing import reply_in, response

@@ -14,13 +14,14 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
-from sidecar import children, jsonrpc, tasks
+from sidecar import jsonrpc
 from sidecar.errors import InvalidMessage, StartError
 from sidecar.failure import Failure
-from sidecar.framing import LineReader, LineWriter
-from sidecar.guardian import Guardian
 from sidecar.jsonrpc import Batch, Request
 from sidecar.protocol import Outcome
+from sidecar.system import children, tasks
+from sidecar.system.guardian import Guardian
+from sidecar.system.lines import LineReader, LineWriter
 from sidecar.upstream.busypoll import BusyPoll
 from sidecar.upstream.link import Full, Received, Unanswered
 

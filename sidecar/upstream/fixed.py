@@ -14,9 +14,9 @@ from typing import Final
 
 from sidecar.endtoend import Fields
 from sidecar.errors import StartError
-from sidecar.files import Unreadable
 from sidecar.settings import FixedHeader
-from sidecar.watched import WatchedFile
+from sidecar.system.files import Unreadable
+from sidecar.system.watched_file import WatchedFile
 
 log = logging.getLogger("sidecar")
 

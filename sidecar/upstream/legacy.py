@@ -9,14 +9,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
-from sidecar import jsonrpc, protocol, tasks
+from sidecar import jsonrpc, protocol
 from sidecar.endtoend import Fields
 from sidecar.errors import InvalidMessage, StartError
-from sidecar.framing import TooLong
 from sidecar.http.client import Answer, Lost, Unreachable
 from sidecar.http.sse import Event
 from sidecar.http.values import EVENTS, JSON
 from sidecar.jsonrpc import Batch, Id, Message, Notification, Request
+from sidecar.system import tasks
+from sidecar.system.lines import TooLong
 from sidecar.upstream.link import Full, Received, Unanswered
 from sidecar.upstream.remote import GIVEN_UP, GONE, Remote, failure_of, media_type, redirected, refusal
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from sidecar.failure import Failure
-from sidecar.framing import TooLong
 from sidecar.jsonrpc import Id
+from sidecar.system.lines import TooLong
 
 Received: TypeAlias = Callable[[bytes | TooLong], None]
 Full: TypeAlias = Callable[[bool], None]

@@ -11,13 +11,13 @@ from urllib.parse import urljoin
 
 from sidecar.endtoend import Fields
 from sidecar.failure import Failure
-from sidecar.framing import TooLong
 from sidecar.http.client import OURS, Answer, Asking, HttpClient, Lost, RequestStart, Unreachable
 from sidecar.http.origin import Origin, parse
 from sidecar.http.sse import Event, EventReader
 from sidecar.http.values import Headers, field_lines
 from sidecar.protocol import Outcome
-from sidecar.room import Room
+from sidecar.system.lines import TooLong
+from sidecar.system.memory import Room
 
 log = logging.getLogger("sidecar")
 

@@ -16,7 +16,7 @@ from sidecar.admit.jwt import MAX_REMEMBERED, JwtVerifier
 from sidecar.admit.refusal import NotYet, Rejected
 from sidecar.errors import StartError, UsageError
 from sidecar.principal import Principal
-from sidecar.watched import LOOK
+from sidecar.system.watched_file import LOOK
 from tests.admit import (
     AUDIENCE,
     EC,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.principal import Principal
-from sidecar.workload import workload
+from sidecar.system.workload import workload
 
 TEXT = st.text(alphabet='a",[]:\\/|1\n', max_size=6)
 

@@ -11,7 +11,7 @@ import pytest
 from sidecar.admit.bearer import TokenFile
 from sidecar.errors import StartError
 from sidecar.principal import Principal
-from sidecar.watched import LOOK
+from sidecar.system.watched_file import LOOK
 from tests.admit import Clock
 
 HOLDER = Principal("token")

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import pytest
 
-from sidecar import ownership
 from sidecar.errors import StartError
-from sidecar.ownership import check, is_ours
+from sidecar.system import ownership
+from sidecar.system.ownership import check, is_ours
 from tests.support import OPA, SIDECAR, STUB
 from tests.support.peer import SECONDS, Sidecar
 
@@ -182,7 +182,7 @@ def test_the_group_of_root_is_somebody_else(place: Path, monkeypatch: pytest.Mon
 
 def test_a_group_that_bounds_a_list_of_others_is_somebody_else(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "listxattr", lambda path: ["system.posix_acl_access"])
-    monkeypatch.setattr("sidecar.ownership._is_private", lambda found: True)
+    monkeypatch.setattr("sidecar.system.ownership._is_private", lambda found: True)
     place.chmod(0o660)
     with pytest.raises(StartError, match="group"):
         check(place, "the file")

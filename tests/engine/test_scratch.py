@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar import scratch
 from sidecar.errors import StartError
+from sidecar.system import temporary_folders
 
 
 @pytest.fixture
@@ -23,39 +23,39 @@ def test_a_socket_has_room_in_it_however_long_the_path_of_the_temporary_folder_i
     monkeypatch: pytest.MonkeyPatch, more: int
 ) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as short:
-        long = Path(short) / ("x" * (scratch.LONGEST + more - len(short) - 1))
+        long = Path(short) / ("x" * (temporary_folders.LONGEST + more - len(short) - 1))
         long.mkdir()
         monkeypatch.setattr(tempfile, "tempdir", str(long))
-        with scratch.folder() as folder, socket.socket(socket.AF_UNIX) as listening:
+        with temporary_folders.folder() as folder, socket.socket(socket.AF_UNIX) as listening:
             assert (folder.parent == long) is (more <= 0)
             listening.bind(str(folder / "longest.sock"))
         assert not folder.exists()
 
 
 def test_where_no_folder_is_short_enough_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scratch, "LONGEST", 3)
-    with pytest.raises(StartError, match="is too long a path for a socket"), scratch.folder():
+    monkeypatch.setattr(temporary_folders, "LONGEST", 3)
+    with pytest.raises(StartError, match="is too long a path for a socket"), temporary_folders.folder():
         pass
 
 
 def test_a_folder_that_is_not_there_is_said(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/no/such")
-    with pytest.raises(StartError, match="cannot make a folder in /no/such"), scratch.folder():
+    with pytest.raises(StartError, match="cannot make a folder in /no/such"), temporary_folders.folder():
         pass
 
 
 def test_sweeping_leaves_what_is_in_use_what_has_another_name_and_what_a_link_leads_to(temporary: Path) -> None:
     linked = temporary / "linked"
-    for path in (temporary / f"{scratch.PREFIX}left", linked):
+    for path in (temporary / f"{temporary_folders.PREFIX}left", linked):
         path.mkdir()
         (path / "file").touch()
-    (temporary / f"{scratch.PREFIX}link").symlink_to(linked)
-    (temporary / f"{scratch.PREFIX}file").touch()
-    with scratch.folder() as used:
-        scratch.sweep()
+    (temporary / f"{temporary_folders.PREFIX}link").symlink_to(linked)
+    (temporary / f"{temporary_folders.PREFIX}file").touch()
+    with temporary_folders.folder() as used:
+        temporary_folders.sweep()
         assert used.exists()
     assert sorted(path.name for path in temporary.iterdir()) == [
-        f"{scratch.PREFIX}file", f"{scratch.PREFIX}link", "linked",
+        f"{temporary_folders.PREFIX}file", f"{temporary_folders.PREFIX}link", "linked",
     ]  # fmt: skip
     assert (linked / "file").exists()
 
@@ -69,9 +69,9 @@ def test_a_folder_that_was_swept_before_it_was_locked_is_not_taken(
     def slow(prefix: str, dir: Path) -> str:  # noqa: A002 - the library's word
         made.append(make(prefix=prefix, dir=dir))
         if len(made) == 1:
-            scratch.sweep()
+            temporary_folders.sweep()
         return made[-1]
 
     monkeypatch.setattr(tempfile, "mkdtemp", slow)
-    with scratch.folder() as folder:
+    with temporary_folders.folder() as folder:
         assert (str(folder), len(made)) == (made[1], 2)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sidecar import losses
-from sidecar.files import Content, Found
+from sidecar.system.files import Content, Found
 
 CUT = ["", "null\n", "---\n", "tools:\n", 'version: "1"\n', "tools:\n  t:\n", "mode: enforce\n", "mode: monitor\n"]
 SAID = "tools: {}\n"

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from sidecar import files
-from sidecar.files import Unreadable, read
+from sidecar.system import files
+from sidecar.system.files import Unreadable, read
 
 NOBODY = 65534
 

@@ -12,14 +12,15 @@ from typing import Any, cast
 
 import pytest
 
-from sidecar import files, load, reload
+from sidecar import load, reload
 from sidecar.engine.fed import FedEngine
 from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import Event, Reloaded
-from sidecar.files import Content
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.compile import compile_policy
 from sidecar.reload import Reloader, prepare
+from sidecar.system import files
+from sidecar.system.files import Content
 from tests.support import OPA
 from tests.support.peer import until
 

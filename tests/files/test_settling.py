@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar import files
-from sidecar.files import find
 from sidecar.settling import IN_PLACE, NEW, SETTLED, UNTOLD, Settling
+from sidecar.system import files
+from sidecar.system.files import find
 from tests.support.fuzzing import examples
 
 LIMIT = 1 << 20

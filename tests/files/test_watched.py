@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar import files, watched
-from sidecar.files import Content, Unreadable, read
-from sidecar.watched import AGE, LOOK, WatchedFile
+from sidecar.system import files, watched_file
+from sidecar.system.files import Content, Unreadable, read
+from sidecar.system.watched_file import AGE, LOOK, WatchedFile
 from tests.admit import Clock
 from tests.support.fuzzing import examples
 
@@ -111,7 +111,7 @@ class Hanging:
         self.answers.set()
         self.asked = 0
         monkeypatch.setattr(files, "read", self.read)
-        monkeypatch.setattr(watched, "MOMENT", 0.01)
+        monkeypatch.setattr(watched_file, "MOMENT", 0.01)
 
     def read(self, path: Path, limit: int) -> Content:
         self.asked += 1
@@ -143,7 +143,7 @@ def test_while_the_file_system_does_not_answer_the_content_holds_for_a_bounded_t
     hanging.answers.clear()
     clock.now += LOOK
     assert file.changed() is None
-    monkeypatch.setattr(watched, "MOMENT", 30)  # would be too long to wait for
+    monkeypatch.setattr(watched_file, "MOMENT", 30)  # would be too long to wait for
     clock.now += AGE - 2 * LOOK
     assert file.changed() is None
     clock.now += LOOK

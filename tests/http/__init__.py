@@ -9,7 +9,7 @@ from typing import Any
 
 from sidecar.http.server import Admit, Exchange, Handler, HttpServer, Limits
 from sidecar.http.values import Request, Response
-from sidecar.room import Room
+from sidecar.system.memory import Room
 
 USUAL = Limits()
 SHORT = Limits(body=1000, head_seconds=0.05, body_seconds=0.05, idle_seconds=0.05, write_seconds=0.05)

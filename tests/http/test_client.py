@@ -20,11 +20,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from sidecar.framing import TooLong
 from sidecar.http.client import OURS, Asking, HttpClient, Lost, Unreachable
 from sidecar.http.origin import Origin, parse
 from sidecar.http.server import Exchange
 from sidecar.http.values import Request, Response, field_lines
+from sidecar.system.lines import TooLong
 from tests.engine import soon
 from tests.http import defects, serving
 

@@ -21,7 +21,7 @@ from sidecar.http.client import Answer, Asking, HttpClient, RequestStart
 from sidecar.http.remembered import Remembered
 from sidecar.http.server import Exchange, HttpServer, Limits
 from sidecar.http.values import Headers, Request, Response
-from sidecar.room import Room
+from sidecar.system.memory import Room
 from tests.support.fuzzing import examples
 
 LIMITS = Limits(head=2 << 10, body=200)

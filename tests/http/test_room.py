@@ -11,7 +11,7 @@ import uvloop
 
 from sidecar.http.server import Exchange, Limits
 from sidecar.http.values import Request, Response
-from sidecar.room import SMALL, Memory, Room, memory
+from sidecar.system.memory import SMALL, Memory, Room, memory
 from tests.engine import soon
 from tests.http import serving, wire
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import uvloop
 
-from sidecar.framing import TooLong
 from sidecar.http.server import Exchange, Gone, HttpServer, Limits
 from sidecar.http.values import Headers, Request, Response
-from sidecar.room import WEIGHT, Room
+from sidecar.system.lines import TooLong
+from sidecar.system.memory import WEIGHT, Room
 from tests.engine import soon
 from tests.http import SHORT, defects, echo, serving, wire
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.framing import TooLong
 from sidecar.http.sse import Event, EventReader, event_bytes
+from sidecar.system.lines import TooLong
 
 LIMIT = 1 << 20
 

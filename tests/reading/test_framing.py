@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.framing import ENDS_KEPT, PORTION, LineReader, LineWriter, TooLong
+from sidecar.system.lines import ENDS_KEPT, PORTION, LineReader, LineWriter, TooLong
 
 
 def lines(data: bytes, limit: int = 100) -> list[bytes | TooLong]:

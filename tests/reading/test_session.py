@@ -15,10 +15,10 @@ from sidecar.enforce import Gate
 from sidecar.engine.engine import Engine, Finding
 from sidecar.events import Decided, Event, Listed, Passed, Refused
 from sidecar.failure import Failure
-from sidecar.framing import TooLong
 from sidecar.ledger.values import Ledger
 from sidecar.policy.bundle import Bundle
 from sidecar.protocol import Outcome
+from sidecar.system.lines import TooLong
 from tests.reading.world import BUNDLE, MARKER, World, encoded
 
 # From the client to the server.

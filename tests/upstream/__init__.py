@@ -10,13 +10,13 @@ from typing import Any, cast
 
 from sidecar.endtoend import Fields
 from sidecar.failure import Failure
-from sidecar.framing import TooLong
 from sidecar.http.client import Lost, Unreachable
 from sidecar.http.sse import Event, EventReader, event_bytes
 from sidecar.http.values import Headers
 from sidecar.jsonrpc import Id
 from sidecar.protocol import Outcome
-from sidecar.room import Room
+from sidecar.system.lines import TooLong
+from sidecar.system.memory import Room
 from sidecar.upstream.link import Link
 from sidecar.upstream.remote import Remote, failure_of
 from tests.downstream import line

@@ -10,12 +10,12 @@ import pytest
 
 from sidecar import jsonrpc
 from sidecar.endtoend import Fields
-from sidecar.framing import TooLong
 from sidecar.http.client import Lost, Unreachable
 from sidecar.http.sse import Event
 from sidecar.http.values import Headers
 from sidecar.jsonrpc import Id
 from sidecar.protocol import Outcome
+from sidecar.system.lines import TooLong
 from sidecar.upstream import bridge
 from sidecar.upstream.bridge import HttpLink
 from tests.downstream import line, run, turns

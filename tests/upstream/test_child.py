@@ -13,8 +13,8 @@ import uvloop
 
 from sidecar import jsonrpc
 from sidecar.errors import StartError
-from sidecar.guardian import Guardian
 from sidecar.protocol import Outcome
+from sidecar.system.guardian import Guardian
 from sidecar.upstream import child
 from sidecar.upstream.child import ChildServer
 from tests.downstream import line

@@ -14,7 +14,7 @@ from sidecar.upstream.fixed import MAX_VALUE, fixed_headers
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("sidecar.watched.LOOK", 0.0)
+    monkeypatch.setattr("sidecar.system.watched_file.LOOK", 0.0)
     return tmp_path / "token"
 
 

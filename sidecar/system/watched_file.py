@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from sidecar import files
-from sidecar.files import Unreadable
+from sidecar.system import files
+from sidecar.system.files import Unreadable
 
 LOOK: Final = 0.25
 """Seconds between two looks."""

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
-from sidecar import defects
+from sidecar.system import defects
 
 LEAVE: Final = 1.0
 """Seconds that our end waits for a thread whose result nobody wants any more, so that it can tidy up."""

@@ -1,0 +1,1 @@
+"""The machine: files, processes, tasks, lines, memory. Knows no protocol and no policy."""
