@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sidecar import jsonrpc
+from sidecar.mcp import jsonrpc
 
 
 class Joint:

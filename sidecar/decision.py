@@ -13,8 +13,8 @@ import msgspec
 
 from sidecar.errors import EngineUnavailable
 from sidecar.ledger.values import Amount
+from sidecar.mcp.protocol import TOOLS_CALL, TOOLS_LIST
 from sidecar.policy.model import NAMED_WINDOWS
-from sidecar.protocol import TOOLS_CALL, TOOLS_LIST
 
 VERSION: Final = 1
 

@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import msgspec
 
-from sidecar import jsonrpc, protocol
 from sidecar.caller import Caller
 from sidecar.counting import Counting
 from sidecar.decision import (
@@ -31,7 +30,6 @@ from sidecar.decision import (
 from sidecar.engine.engine import Engine, Finding
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable, Superseded
 from sidecar.events import Decided, Emit, Judged, MethodDenied, Refused, Ruling, Settled, StoreFailed
-from sidecar.jsonrpc import INVALID_PARAMS
 from sidecar.known import KnownCalls
 from sidecar.ledger.values import (
     Amount,
@@ -46,10 +44,12 @@ from sidecar.ledger.values import (
     Taken,
     subtract,
 )
+from sidecar.mcp import jsonrpc, protocol
+from sidecar.mcp.jsonrpc import INVALID_PARAMS
+from sidecar.mcp.protocol import Outcome, ToolCall
 from sidecar.policy.bundle import Bundle, CounterRead
 from sidecar.policy.model import Mode
 from sidecar.projection import Projection, arguments_read
-from sidecar.protocol import Outcome, ToolCall
 from sidecar.system import defects, tasks
 from sidecar.system.lines import PORTION
 from sidecar.text import quoted, shown, visible

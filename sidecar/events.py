@@ -9,9 +9,9 @@ import msgspec
 
 from sidecar.caller import Caller
 from sidecar.decision import Violation
+from sidecar.mcp.protocol import Outcome, ToolCall
 from sidecar.policy.bundle import Terms
 from sidecar.policy.model import Mode
-from sidecar.protocol import Outcome, ToolCall
 
 ENGINE_ERRORS: Final = (
     "timeout", "connection", "reply", "shape", "undecided", "revision", "canary", "exit", "no_policy", "version",

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from sidecar.protocol import Outcome
+from sidecar.mcp.protocol import Outcome
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ import re
 from collections import OrderedDict
 from typing import Final, Generic, TypeVar
 
-from sidecar.jsonrpc import Id
+from sidecar.mcp.jsonrpc import Id
 
 MAX_OUTSTANDING: Final = 10_000
 """Requests of one session that may wait at once."""

@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
-from sidecar.jsonrpc import Request
-from sidecar.protocol import ToolCall
+from sidecar.mcp.jsonrpc import Request
+from sidecar.mcp.protocol import ToolCall
 from sidecar.system.lru import Recent
 
 MAX_LINE: Final = 4 << 10

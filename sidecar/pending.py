@@ -7,9 +7,9 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from sidecar import protocol
 from sidecar.batch import Parted
-from sidecar.jsonrpc import Id, Request
+from sidecar.mcp import protocol
+from sidecar.mcp.jsonrpc import Id, Request
 from sidecar.verdict import Forward, Trial
 
 Send: TypeAlias = Callable[[bytes], None]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sidecar import jsonrpc
 from sidecar.errors import InvalidMessage
-from sidecar.jsonrpc import INVALID_PARAMS
-from sidecar.protocol import ToolCall
+from sidecar.mcp import jsonrpc
+from sidecar.mcp.jsonrpc import INVALID_PARAMS
+from sidecar.mcp.protocol import ToolCall
 from sidecar.text import folded, shown
 
 

@@ -14,7 +14,6 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from sidecar import jsonrpc, protocol
 from sidecar.batch import Joint, Parted
 from sidecar.caller import Caller
 from sidecar.enforce import Gate
@@ -22,7 +21,8 @@ from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Emit, Listed, Passed, Refused
 from sidecar.failure import Failure
 from sidecar.inflight import Inflight
-from sidecar.jsonrpc import (
+from sidecar.mcp import jsonrpc, protocol
+from sidecar.mcp.jsonrpc import (
     INTERNAL_ERROR,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
@@ -33,6 +33,7 @@ from sidecar.jsonrpc import (
     Request,
     Response,
 )
+from sidecar.mcp.protocol import Outcome, ToolCall
 from sidecar.pending import (
     ASKED,
     Call,
@@ -49,7 +50,6 @@ from sidecar.pending import (
     pending_of,
     unheard,
 )
-from sidecar.protocol import Outcome, ToolCall
 from sidecar.system import defects
 from sidecar.system.lines import TooLong
 from sidecar.text import quoted, shown

@@ -8,10 +8,10 @@ from typing import Final, TypeAlias
 import msgspec
 
 from sidecar.caller import Caller
-from sidecar.jsonrpc import Id
 from sidecar.ledger.values import Counter, Entry, Seen
+from sidecar.mcp.jsonrpc import Id
+from sidecar.mcp.protocol import Outcome, ToolCall
 from sidecar.policy.bundle import Bundle
-from sidecar.protocol import Outcome, ToolCall
 
 GIVES_BACK: Final[Mapping[str, tuple[Outcome, ...]]] = {
     "not_run": (Outcome.NOT_RUN,),

@@ -26,7 +26,7 @@ from sidecar.admit.keys import ALGORITHMS, KeySet
 from sidecar.admit.refusal import NO_KEYS, NotYet, Rejected
 from sidecar.admit.source import FileKeys, KeySource, UrlKeys
 from sidecar.errors import InvalidMessage, UsageError
-from sidecar.jsonrpc import read_value
+from sidecar.mcp.jsonrpc import read_value
 from sidecar.principal import Principal
 
 MAX_TOKEN: Final = 16 << 10

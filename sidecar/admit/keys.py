@@ -15,7 +15,7 @@ from jwt import PyJWK, PyJWTError
 
 from sidecar.admit.fetch import MAX_BYTES
 from sidecar.errors import InvalidMessage
-from sidecar.jsonrpc import read_value
+from sidecar.mcp.jsonrpc import read_value
 
 MAX_KEYS: Final = 100
 MIN_RSA_BITS: Final = 2048

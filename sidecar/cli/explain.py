@@ -13,7 +13,6 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from sidecar import jsonrpc
 from sidecar.cli.options import Config, OpaBin
 from sidecar.decision import Decision, Visible, question, question_about_list
 from sidecar.engine import binary
@@ -22,6 +21,7 @@ from sidecar.ledger.names import of_server
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Amount, Counter, Reservation, add
 from sidecar.load import find, load
+from sidecar.mcp import jsonrpc
 from sidecar.policy.bundle import Bundle, build
 from sidecar.policy.compile import compile_policy
 from sidecar.policy.model import ANY_TOOL, Condition, CounterName, Entry, Policy, Rule, Scope, glob

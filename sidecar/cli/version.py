@@ -6,7 +6,7 @@ from sidecar import __version__
 from sidecar.cli.options import OpaBin
 from sidecar.engine import binary
 from sidecar.errors import StartError
-from sidecar.protocol import REVISIONS
+from sidecar.mcp.protocol import REVISIONS
 
 
 def version_command(opa_bin: OpaBin = None) -> int:

@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
-from sidecar import jsonrpc, protocol
 from sidecar.downstream.answering import write
 from sidecar.downstream.guard import error_response
 from sidecar.downstream.marked import Marked
@@ -25,8 +24,9 @@ from sidecar.downstream.stream import Stream
 from sidecar.errors import InvalidMessage, SidecarError
 from sidecar.http.server import Exchange
 from sidecar.http.values import JSON, Request, Response
-from sidecar.jsonrpc import INVALID_REQUEST, Message, Notification
-from sidecar.jsonrpc import Request as JsonRequest
+from sidecar.mcp import jsonrpc, protocol
+from sidecar.mcp.jsonrpc import INVALID_REQUEST, Message, Notification
+from sidecar.mcp.jsonrpc import Request as JsonRequest
 from sidecar.pending import Route
 from sidecar.principal import Principal, key_of
 from sidecar.session import Session

@@ -10,12 +10,12 @@ import asyncio
 import contextlib
 from typing import Final
 
-from sidecar import mirrored, protocol
 from sidecar.downstream.marked import Marked
 from sidecar.endtoend import Fields
 from sidecar.http.client import Answer
 from sidecar.http.values import EVENTS, JSON
-from sidecar.jsonrpc import Request
+from sidecar.mcp import mirrored_headers, protocol
+from sidecar.mcp.jsonrpc import Request
 from sidecar.system import tasks
 from sidecar.upstream import listing
 from sidecar.upstream.remote import Remote
@@ -55,7 +55,7 @@ class Learning:
         kept = [(name, value) for name, value in fields if name != "accept" and not name.startswith("mcp-")]
 
         async def ask(page: Request) -> Answer:
-            own = [("content-type", JSON), ("accept", f"{JSON}, {EVENTS}"), *mirrored.headers_of(page).items()]
+            own = [("content-type", JSON), ("accept", f"{JSON}, {EVENTS}"), *mirrored_headers.headers_of(page).items()]
             return await self._remote.send("POST", [*own, *kept], page.raw, whose=("list", caller))
 
         with contextlib.suppress(ConnectionError, ValueError, TimeoutError):

@@ -18,8 +18,8 @@ from sidecar.downstream.sessions import Sessions, Table
 from sidecar.errors import SidecarError
 from sidecar.http.server import Exchange
 from sidecar.http.values import Request, Response
+from sidecar.mcp.protocol import SERVER_GONE
 from sidecar.principal import Principal, key_of
-from sidecar.protocol import SERVER_GONE
 from sidecar.system import tasks
 
 STREAM: Final = "/sse"

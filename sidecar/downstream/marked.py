@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from sidecar import mirrored
-from sidecar.mirrored import Marks
+from sidecar.mcp import mirrored_headers
+from sidecar.mcp.mirrored_headers import Marks
 
 MAX_TOOLS: Final = 10_000
 """Tools that are remembered, the ones that were listed last."""
@@ -37,7 +37,7 @@ class Marked:
         for tool in tools:
             name = tool.get("name") if type(tool) is dict else None
             if type(name) is str and len(name) <= MAX_NAME:
-                self._tools[name] = mirrored.marks_of(tool.get("inputSchema")), now
+                self._tools[name] = mirrored_headers.marks_of(tool.get("inputSchema")), now
                 self._tools.move_to_end(name)
         while len(self._tools) > MAX_TOOLS:
             self._tools.popitem(last=False)

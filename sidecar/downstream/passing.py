@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from sidecar import endtoend, jsonrpc
+from sidecar import endtoend
 from sidecar.downstream.eventids import EventIds
 from sidecar.downstream.guard import error_response
 from sidecar.downstream.post import Post
@@ -25,10 +25,11 @@ from sidecar.http.exchange import answer_lines
 from sidecar.http.server import Exchange
 from sidecar.http.sse import Event, event_bytes
 from sidecar.http.values import EVENTS, JSON, Headers, Lines, Response
-from sidecar.jsonrpc import Message
+from sidecar.mcp import jsonrpc
+from sidecar.mcp.jsonrpc import Message
+from sidecar.mcp.protocol import SERVER_GONE, Outcome
 from sidecar.pending import Route
 from sidecar.principal import Principal, key_of
-from sidecar.protocol import SERVER_GONE, Outcome
 from sidecar.session import Among, Session
 from sidecar.system.lines import TooLong
 from sidecar.text import folded

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import msgspec
 
-from sidecar import jsonrpc, mirrored, protocol
 from sidecar.downstream.marked import Marked
 from sidecar.http.values import JSON, Headers, Response
-from sidecar.jsonrpc import (
+from sidecar.mcp import jsonrpc, mirrored_headers, protocol
+from sidecar.mcp.jsonrpc import (
     INVALID_PARAMS,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
@@ -30,7 +30,7 @@ RESUME: Final = "last-event-id"
 CANCELLED: Final = -32800
 """Code of the error that ends the stream of a request that was cancelled."""
 
-_BAD_REQUEST: Final = (PARSE_ERROR, INVALID_REQUEST, INVALID_PARAMS, mirrored.HEADER_MISMATCH)
+_BAD_REQUEST: Final = (PARSE_ERROR, INVALID_REQUEST, INVALID_PARAMS, mirrored_headers.HEADER_MISMATCH)
 
 
 _NOTHING: Final = Marked()
@@ -63,7 +63,7 @@ class Post:
         self.onward: bytes | None = None
         self.answer: Response | None = None
         self._mirrors = headers.once(_mirrors)
-        self._params = headers.once(mirrored.params_of)
+        self._params = headers.once(mirrored_headers.params_of)
         self._marked = marked
         self.is_stateless = headers.once(is_stateless)
         """True for a revision that has no sessions."""
@@ -80,17 +80,20 @@ class Post:
     @property
     def revision(self) -> str:
         """The protocol revision that the headers say; empty where they say none."""
-        return self._mirrors[mirrored.VERSION] or ""
+        return self._mirrors[mirrored_headers.VERSION] or ""
 
     @property
     def wants_marks(self) -> bool:
         """True when headers mirror arguments, and no list that counts says of which."""
-        return bool(self._params) and self._marked.of(mirrored.decoded(self._mirrors[mirrored.NAME] or "")) is None
+        return (
+            bool(self._params)
+            and self._marked.of(mirrored_headers.decoded(self._mirrors[mirrored_headers.NAME] or "")) is None
+        )
 
     def look(self, message: Message) -> None:
         """Note a message. Raises `InvalidMessage` when the headers say something else."""
         if isinstance(message, Request | Notification):
-            mirrored.check(message, self._mirrors)
+            mirrored_headers.check(message, self._mirrors)
             if (self.is_stateless or self._params) and message.method == protocol.TOOLS_CALL:
                 self._check_params(message)
         if isinstance(message, Request):
@@ -102,7 +105,7 @@ class Post:
 
     def _check_params(self, message: Request | Notification) -> None:
         if isinstance(message, Request):
-            mirrored.check_params(message, self._params, self._marked.of((message.params or {}).get("name")))
+            mirrored_headers.check_params(message, self._params, self._marked.of((message.params or {}).get("name")))
 
     def shows(self, message: bytes) -> None:
         """The client is shown an answer: a list of tools says which arguments are mirrored in headers.
@@ -168,7 +171,9 @@ class Post:
 
 
 def _mirrors(headers: Headers) -> Mapping[str, str | None]:
-    return {name: headers.get(name) for name in (mirrored.VERSION, mirrored.METHOD, mirrored.NAME)}
+    return {
+        name: headers.get(name) for name in (mirrored_headers.VERSION, mirrored_headers.METHOD, mirrored_headers.NAME)
+    }
 
 
 class _Code(msgspec.Struct):
@@ -186,7 +191,7 @@ def _requests_in(batch: bytes) -> list[Id]:
 
 def is_stateless(headers: Headers) -> bool:
     """True when the headers say a revision without sessions."""
-    return (headers.get(mirrored.VERSION) or "") >= protocol.STATELESS
+    return (headers.get(mirrored_headers.VERSION) or "") >= protocol.STATELESS
 
 
 def first_word(post: Post) -> Response:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from sidecar import endtoend, mirrored
+from sidecar import endtoend
 from sidecar.downstream.eventids import EventIds
 from sidecar.downstream.guard import error_response
 from sidecar.downstream.learning import Learning
@@ -27,8 +27,9 @@ from sidecar.events import Dropped, Emit
 from sidecar.http.client import Answer, Asking, Lost, RequestStart, Unreachable
 from sidecar.http.server import Exchange
 from sidecar.http.values import EVENTS, JSON, Headers, Request
+from sidecar.mcp import mirrored_headers
+from sidecar.mcp.protocol import SERVER_GONE
 from sidecar.principal import Principal, key_of
-from sidecar.protocol import SERVER_GONE
 from sidecar.system import tasks
 from sidecar.upstream.remote import Remote
 
@@ -224,7 +225,7 @@ class Relay:
     async def _send_told(self, tracked: Tracked, message: bytes) -> None:
         headers = [
             ("content-type", JSON), ("accept", f"{JSON}, {EVENTS}"), (SESSION, tracked.id),
-            (mirrored.VERSION, tracked.session.revision), *self._remote.fixed(),
+            (mirrored_headers.VERSION, tracked.session.revision), *self._remote.fixed(),
         ]  # fmt: skip
         try:
             (await self._remote.send("POST", headers, message, whose=tracked)).abort()

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from sidecar import jsonrpc, protocol
 from sidecar.downstream.answering import write
 from sidecar.downstream.marked import Marked
 from sidecar.downstream.post import Post, first_word
@@ -27,11 +26,12 @@ from sidecar.failure import Failure
 from sidecar.http.server import Exchange
 from sidecar.http.values import JSON, Response
 from sidecar.http.values import Request as HttpRequest
-from sidecar.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, Batch, Message, Notification, Request
-from sidecar.jsonrpc import Response as Answer
+from sidecar.mcp import jsonrpc, protocol
+from sidecar.mcp.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, Batch, Message, Notification, Request
+from sidecar.mcp.jsonrpc import Response as Answer
+from sidecar.mcp.protocol import Outcome
 from sidecar.pending import Route
 from sidecar.principal import Principal
-from sidecar.protocol import Outcome
 from sidecar.session import Session
 from sidecar.system import tasks
 from sidecar.system.lines import TooLong

@@ -28,8 +28,8 @@ from sidecar.events import (
     Settled,
     StoreFailed,
 )
+from sidecar.mcp.protocol import METHODS, TOOLS_CALL
 from sidecar.observe.tally import Count, Counter, Gauge, Histogram, Spread
-from sidecar.protocol import METHODS, TOOLS_CALL
 from sidecar.text import shown
 
 OTHER: Final = "_other"

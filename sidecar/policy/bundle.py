@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sidecar.mcp.protocol import OF_CLIENTS, folded
 from sidecar.policy.model import NAMED_WINDOWS, Methods
-from sidecar.protocol import OF_CLIENTS, folded
 
 ROOT = "intercept"
 STAMP = f"{ROOT}/bundle/data.json"

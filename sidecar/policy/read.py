@@ -9,6 +9,7 @@ from collections.abc import Collection
 from decimal import Decimal
 from typing import TypeGuard, TypeVar
 
+from sidecar.mcp.protocol import OF_CLIENTS, is_odd_method
 from sidecar.policy import nodes
 from sidecar.policy.model import (
     ACTIONS,
@@ -43,7 +44,6 @@ from sidecar.policy.model import (
 )
 from sidecar.policy.nodes import Mapping, Node, Scalar, Sequence
 from sidecar.policy.problem import Place, Problem
-from sidecar.protocol import OF_CLIENTS, is_odd_method
 from sidecar.text import quoted
 
 _FILE_KEYS = ("version", "description", "default", "methods", "mode", "hide", "approvals", "tools")

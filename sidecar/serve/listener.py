@@ -30,7 +30,7 @@ from sidecar.http.client import HttpClient
 from sidecar.http.origin import parse
 from sidecar.http.server import CONNECTIONS, Admission, Exchange, HttpServer, Limits
 from sidecar.http.values import Headers, Repeated, Request, Response
-from sidecar.jsonrpc import Message
+from sidecar.mcp.jsonrpc import Message
 from sidecar.pending import Route
 from sidecar.policy.bundle import Bundle
 from sidecar.principal import Principal

@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final
 
-from sidecar import jsonrpc, mirrored, protocol
 from sidecar.endtoend import Fields
 from sidecar.errors import InvalidMessage
 from sidecar.failure import Failure
 from sidecar.http.client import Answer, Lost, Unreachable
 from sidecar.http.sse import Event
 from sidecar.http.values import EVENTS, JSON
-from sidecar.jsonrpc import Batch, Id, Message, Notification, Request, Response
-from sidecar.protocol import Outcome
+from sidecar.mcp import jsonrpc, mirrored_headers, protocol
+from sidecar.mcp.jsonrpc import Batch, Id, Message, Notification, Request, Response
+from sidecar.mcp.protocol import Outcome
 from sidecar.system import tasks
 from sidecar.system.lines import TooLong
 from sidecar.upstream import listing
@@ -328,12 +328,14 @@ class HttpLink:
         headers = [("content-type", JSON), ("accept", f"{JSON}, {EVENTS}")]
         if request is not None and self._stateless:
             tool = (request.params or {}).get("name")
-            headers += mirrored.headers_of(request, self._marks.get(tool) if type(tool) is str else None).items()
+            headers += mirrored_headers.headers_of(
+                request, self._marks.get(tool) if type(tool) is str else None
+            ).items()
         else:
             if self._session and (request is None or request.method != protocol.INITIALIZE):
                 headers.append(("mcp-session-id", self._session))
             if self._revision >= "2025-06-18":
-                headers.append((mirrored.VERSION, self._revision))
+                headers.append((mirrored_headers.VERSION, self._revision))
         fixed = self._remote.fixed()
         names = {name for name, _ in fixed}
         return [*((name, value) for name, value in headers if name not in names), *fixed]
@@ -413,7 +415,7 @@ class HttpLink:
         tools = reply.result.get("tools") if type(reply.result) is dict else None
         for tool in tools if type(tools) is list else ():
             if type(tool) is dict and type(tool.get("name")) is str and len(self._marks) < MAX_TOOLS:
-                self._marks[tool["name"]] = mirrored.marks_of(tool.get("inputSchema"))
+                self._marks[tool["name"]] = mirrored_headers.marks_of(tool.get("inputSchema"))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = tasks.start(work)
@@ -461,4 +463,4 @@ def _answers(body: bytes, id_: Id) -> bool:
 
 def _is_mismatch(body: bytes) -> bool:
     reply = response(body)
-    return reply is not None and (reply.error or {}).get("code") == mirrored.HEADER_MISMATCH
+    return reply is not None and (reply.error or {}).get("code") == mirrored_headers.HEADER_MISMATCH

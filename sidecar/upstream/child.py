@@ -14,11 +14,11 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
-from sidecar import jsonrpc
 from sidecar.errors import InvalidMessage, StartError
 from sidecar.failure import Failure
-from sidecar.jsonrpc import Batch, Request
-from sidecar.protocol import Outcome
+from sidecar.mcp import jsonrpc
+from sidecar.mcp.jsonrpc import Batch, Request
+from sidecar.mcp.protocol import Outcome
 from sidecar.system import children, tasks
 from sidecar.system.guardian import Guardian
 from sidecar.system.lines import LineReader, LineWriter

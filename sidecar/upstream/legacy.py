@@ -9,13 +9,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
-from sidecar import jsonrpc, protocol
 from sidecar.endtoend import Fields
 from sidecar.errors import InvalidMessage, StartError
 from sidecar.http.client import Answer, Lost, Unreachable
 from sidecar.http.sse import Event
 from sidecar.http.values import EVENTS, JSON
-from sidecar.jsonrpc import Batch, Id, Message, Notification, Request
+from sidecar.mcp import jsonrpc, protocol
+from sidecar.mcp.jsonrpc import Batch, Id, Message, Notification, Request
 from sidecar.system import tasks
 from sidecar.system.lines import TooLong
 from sidecar.upstream.link import Full, Received, Unanswered

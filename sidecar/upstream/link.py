@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from sidecar.failure import Failure
-from sidecar.jsonrpc import Id
+from sidecar.mcp.jsonrpc import Id
 from sidecar.system.lines import TooLong
 
 Received: TypeAlias = Callable[[bytes | TooLong], None]

@@ -6,12 +6,12 @@ import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
-from sidecar import jsonrpc, protocol
 from sidecar.errors import InvalidMessage
 from sidecar.http.client import Answer
 from sidecar.http.sse import Event, EventReader
 from sidecar.http.values import EVENTS
-from sidecar.jsonrpc import Request, Response
+from sidecar.mcp import jsonrpc, protocol
+from sidecar.mcp.jsonrpc import Request, Response
 from sidecar.upstream.remote import media_type
 
 MAX_PAGES: Final = 20

@@ -15,7 +15,7 @@ from sidecar.http.client import OURS, Answer, Asking, HttpClient, Lost, RequestS
 from sidecar.http.origin import Origin, parse
 from sidecar.http.sse import Event, EventReader
 from sidecar.http.values import Headers, field_lines
-from sidecar.protocol import Outcome
+from sidecar.mcp.protocol import Outcome
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import Room
 

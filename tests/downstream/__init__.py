@@ -7,14 +7,14 @@ import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from sidecar import jsonrpc
 from sidecar.caller import Caller
 from sidecar.events import Dropped
 from sidecar.events import Event as EventOf
 from sidecar.http.exchange import Exchange
 from sidecar.http.sse import Event, EventReader
 from sidecar.http.values import Headers, Request
-from sidecar.jsonrpc import Message
+from sidecar.mcp import jsonrpc
+from sidecar.mcp.jsonrpc import Message
 from sidecar.pending import Route
 from sidecar.principal import Principal
 from sidecar.session import Session

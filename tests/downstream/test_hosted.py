@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from sidecar import jsonrpc
 from sidecar.downstream.hosted import Hosted
 from sidecar.downstream.legacy import Legacy
 from sidecar.downstream.sessions import Table
@@ -15,7 +14,8 @@ from sidecar.downstream.shared import Shared
 from sidecar.downstream.stream import HIGH_WATER
 from sidecar.errors import StartError
 from sidecar.http.values import Headers, Request
-from sidecar.protocol import Outcome
+from sidecar.mcp import jsonrpc
+from sidecar.mcp.protocol import Outcome
 from tests.downstream import Client, FakeLink, Opener, Sessions, line, post, run, sent, turns
 
 

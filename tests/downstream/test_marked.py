@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from sidecar import jsonrpc
 from sidecar.downstream import marked
 from sidecar.downstream.marked import Marked
+from sidecar.mcp import jsonrpc
 
 
 def listed(*tools: Any) -> bytes:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from sidecar import jsonrpc
 from sidecar.downstream.post import CANCELLED, Post, first_word
 from sidecar.http.values import Headers, Repeated
+from sidecar.mcp import jsonrpc
 from tests.downstream import line, run, turns
 from tests.reading.world import World
 

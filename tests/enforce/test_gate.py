@@ -12,7 +12,7 @@ from sidecar.decision import Decision
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable
 from sidecar.events import Decided, Settled, StoreFailed
 from sidecar.ledger.values import Exhausted, Reservation
-from sidecar.protocol import Outcome
+from sidecar.mcp.protocol import Outcome
 from sidecar.system.lines import PORTION
 from sidecar.verdict import Forward, Reply, Trial
 from tests.enforce import ALLOWED, ASKING, BUNDLE, DENIED, LIMIT, LIMITED, VIOLATION, World, run

@@ -21,11 +21,11 @@ from sidecar.engine.remember import Memory
 from sidecar.events import Event
 from sidecar.known import Known, KnownCalls
 from sidecar.ledger.values import Claimed, Reservation, Seen
+from sidecar.mcp.protocol import ToolCall
 from sidecar.observe.audit import Audit
 from sidecar.pending import Route
 from sidecar.policy.bundle import Bundle
 from sidecar.principal import Principal
-from sidecar.protocol import ToolCall
 from sidecar.session import Session
 from tests.enforce import DENIED, LIMITED, FakeLedger
 from tests.engine import bundle_of

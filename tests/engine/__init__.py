@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from sidecar import jsonrpc, protocol
 from sidecar.decision import Answer, question
 from sidecar.engine.engine import Engine, Finding
+from sidecar.mcp import jsonrpc, protocol
+from sidecar.mcp.protocol import ToolCall
 from sidecar.policy.bundle import Bundle, Reads, Terms, build
 from sidecar.policy.compile import compile_policy
 from sidecar.policy.merge import merge
 from sidecar.policy.model import Methods
 from sidecar.policy.read import read
 from sidecar.projection import Projection, arguments_read
-from sidecar.protocol import ToolCall
 
 
 def bundle_of(policy: str, serial: int = 1) -> Bundle:

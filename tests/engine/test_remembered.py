@@ -25,7 +25,6 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar import jsonrpc, protocol
 from sidecar.caller import Caller
 from sidecar.decision import Decision, question
 from sidecar.enforce import NAMED_FROM_OUTSIDE, Gate
@@ -34,9 +33,10 @@ from sidecar.engine.local import local_engine
 from sidecar.errors import InvalidMessage
 from sidecar.events import Decided, Event
 from sidecar.ledger.values import Amount, Claim, Claimed, Counter, Reservation, Seen
+from sidecar.mcp import jsonrpc, protocol
+from sidecar.mcp.protocol import ToolCall
 from sidecar.policy.bundle import STAMP, Bundle, build
 from sidecar.principal import Principal
-from sidecar.protocol import ToolCall
 from sidecar.text import visible
 from sidecar.verdict import Forward, Verdict
 from tests.enforce import FakeLedger

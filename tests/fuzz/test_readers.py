@@ -13,12 +13,12 @@ from httptools import HttpRequestParser
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sidecar import jsonrpc
 from sidecar.admit.jwt import JwtVerifier
 from sidecar.admit.refusal import NotYet, Rejected
 from sidecar.http.reader import BadMessage, MessageReader
 from sidecar.http.request import read_request_head
 from sidecar.http.sse import Event, EventReader
+from sidecar.mcp import jsonrpc
 from sidecar.policy import read as policies
 from sidecar.system.lines import LineReader, TooLong
 from tests.admit import AUDIENCE, ISSUER, RSA, Clock, claims, jwk, jwks, segment, signed

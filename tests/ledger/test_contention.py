@@ -20,8 +20,8 @@ from sidecar.caller import Caller
 from sidecar.decision import Answer, Decision, Reserve
 from sidecar.enforce import Gate
 from sidecar.engine.engine import Engine, Finding
+from sidecar.mcp.protocol import Outcome
 from sidecar.policy.bundle import Bundle
-from sidecar.protocol import Outcome
 from sidecar.verdict import Forward, Verdict
 from tests.enforce import ALLOWED, DENIED, FakeEngine
 from tests.engine import bundle_of, tool_call

@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 from sidecar.caller import Caller
 from sidecar.decision import Violation
 from sidecar.events import Decided, Event, Judged, MethodDenied, Passed, Refused, StoreFailed
+from sidecar.mcp.protocol import ToolCall
 from sidecar.observe.audit import Audit, installation_key, opened, standard
 from sidecar.principal import Principal
-from sidecar.protocol import ToolCall
 from tests.observe import BUNDLE, SECRET, decided, denied, tell
 from tests.support.fuzzing import examples
 

@@ -22,8 +22,8 @@ from sidecar.events import (
     Settled,
     StoreFailed,
 )
+from sidecar.mcp.protocol import Outcome
 from sidecar.observe.metrics import MAX_TOOLS, Metrics
-from sidecar.protocol import Outcome
 from tests.engine import bundle_of
 from tests.observe import BUNDLE, READY, SECRET, decided, denied, tell
 

@@ -16,17 +16,17 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from sidecar import jsonrpc
 from sidecar.decision import Decision, Reserve, Visible, question, question_about_list
 from sidecar.engine import binary
 from sidecar.errors import InvalidMessage
+from sidecar.mcp import jsonrpc
+from sidecar.mcp.protocol import ToolCall
 from sidecar.policy.bundle import Bundle, build
 from sidecar.policy.check import check
 from sidecar.policy.compile import compile_policy
 from sidecar.policy.merge import merge
 from sidecar.policy.read import read
 from sidecar.projection import Projection, arguments_read
-from sidecar.protocol import ToolCall
 from sidecar.text import visible
 from tests.policy.evaluator import (
     PATTERNS,

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from sidecar import jsonrpc, protocol
 from sidecar.decision import (
     Decision,
     fragment,
@@ -19,8 +18,9 @@ from sidecar.decision import (
     read_visible,
 )
 from sidecar.errors import EngineUnavailable
+from sidecar.mcp import jsonrpc, protocol
+from sidecar.mcp.protocol import ToolCall
 from sidecar.projection import Projection, arguments_read
-from sidecar.protocol import ToolCall
 
 ALLOW: dict[str, Any] = {
     "version": 1, "action": "allow", "kind": "allow", "rule": "", "reason": "", "violations": [], "reserve": [],

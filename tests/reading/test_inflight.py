@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.inflight import MAX_CANCELLED, MAX_OUTSTANDING, Inflight
-from sidecar.jsonrpc import Id
+from sidecar.mcp.jsonrpc import Id
 from tests.support.fuzzing import examples
 
 

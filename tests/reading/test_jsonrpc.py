@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar import jsonrpc
 from sidecar.errors import InvalidMessage
-from sidecar.jsonrpc import Id, Notification, Request, Response
+from sidecar.mcp import jsonrpc
+from sidecar.mcp.jsonrpc import Id, Notification, Request, Response
 from tests.support.fuzzing import examples
 
 CALL = b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"look","arguments":{"a":%s}}}'

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar import jsonrpc, protocol
 from sidecar.downstream.post import Post
 from sidecar.errors import InvalidMessage
 from sidecar.http.values import Headers
-from sidecar.jsonrpc import Request
 from sidecar.known import MAX_BYTES, MAX_LINE, KnownCalls
-from sidecar.protocol import ToolCall
+from sidecar.mcp import jsonrpc, protocol
+from sidecar.mcp.jsonrpc import Request
+from sidecar.mcp.protocol import ToolCall
 from tests.reading.lines import CLIENT, calls, changed, encoded
 from tests.reading.world import World
 from tests.support.fuzzing import examples

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar import jsonrpc, mirrored
 from sidecar.errors import InvalidMessage
 from sidecar.http.values import field_lines
-from sidecar.jsonrpc import Notification, Request
-from sidecar.mirrored import (
+from sidecar.mcp import jsonrpc, mirrored_headers
+from sidecar.mcp.jsonrpc import Notification, Request
+from sidecar.mcp.mirrored_headers import (
     METHOD,
     NAME,
     VERSION,
@@ -25,7 +25,7 @@ from sidecar.mirrored import (
     marks_of,
     params_of,
 )
-from sidecar.protocol import REVISIONS
+from sidecar.mcp.protocol import REVISIONS
 
 STATELESS = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -86,7 +86,7 @@ def test_any_other_value_of_a_header_is_refused_with_the_id(
     headers[header] = encoded(other)
     with pytest.raises(InvalidMessage) as refused:
         check(message, headers)
-    assert (refused.value.code, refused.value.id) == (mirrored.HEADER_MISMATCH, 7)
+    assert (refused.value.code, refused.value.id) == (mirrored_headers.HEADER_MISMATCH, 7)
     assert "does not say" in str(refused.value)
 
 
@@ -133,8 +133,8 @@ def test_marked_arguments_are_mirrored_also_inside_others() -> None:
     assert marks == {("region",): "Region", ("to", "dry"): "Dry"}
     message = request("tools/call", {"name": "t", "arguments": {"region": "ü", "to": {"dry": True}, "free": "x"}})
     headers = headers_of(message, marks)
-    assert headers[f"{mirrored.PARAM}dry"] == "true"
-    assert decoded(headers[f"{mirrored.PARAM}region"]) == "ü"
+    assert headers[f"{mirrored_headers.PARAM}dry"] == "true"
+    assert decoded(headers[f"{mirrored_headers.PARAM}region"]) == "ü"
     assert len(headers) == 4
 
 
@@ -143,7 +143,7 @@ def test_a_number_is_mirrored_exactly_as_it_was_written(token: str) -> None:
     line = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","arguments":{"n":%b}}}' % token.encode()
     message = jsonrpc.read(line)
     assert isinstance(message, Request)
-    assert headers_of(message, {("n",): "N"})[f"{mirrored.PARAM}n"] == token
+    assert headers_of(message, {("n",): "N"})[f"{mirrored_headers.PARAM}n"] == token
 
 
 @pytest.mark.parametrize("value", [None, [], {}, ["a"]])
@@ -188,18 +188,20 @@ def called(arguments: Any, meta: dict[str, Any] | None = None) -> Request:
     return request("tools/call", {"name": "t", "arguments": arguments, "_meta": STATELESS if meta is None else meta}, 7)
 
 
-def agree(message: Request, *headers: tuple[str, str], marks: mirrored.Marks | None = MARKS) -> bool:
+def agree(message: Request, *headers: tuple[str, str], marks: mirrored_headers.Marks | None = MARKS) -> bool:
     try:
         check_params(message, params_of([(name.lower(), value) for name, value in headers]), marks)
     except InvalidMessage as refused:
-        return (refused.code, refused.id) != (mirrored.HEADER_MISMATCH, 7)
+        return (refused.code, refused.id) != (mirrored_headers.HEADER_MISMATCH, 7)
     return True
 
 
 @given(VALUES, VALUES)
 def test_the_headers_that_we_would_write_agree_and_no_others_do(value: Any, other: Any) -> None:
     message = called({"r": value, "to": {"dry": other}})
-    headers = [(name, said) for name, said in headers_of(message, MARKS).items() if name.startswith(mirrored.PARAM)]
+    headers = [
+        (name, said) for name, said in headers_of(message, MARKS).items() if name.startswith(mirrored_headers.PARAM)
+    ]
     assert agree(message, *headers)
     for at, (name, said) in enumerate(headers):
         rest = headers[:at] + headers[at + 1 :]

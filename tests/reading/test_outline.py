@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar import outline
+from sidecar.mcp import outline
 from tests.support.fuzzing import examples
 
 KEYS = st.sampled_from(["id", "ID", "method", "result", "error", "params", "jsonrpc", 'x"id', "{", "x,", ":", ""])

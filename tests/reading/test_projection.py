@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.errors import InvalidMessage
+from sidecar.mcp.protocol import ToolCall
 from sidecar.projection import Projection, arguments_read
-from sidecar.protocol import ToolCall
 from tests.engine import tool_call
 from tests.support.fuzzing import examples
 

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from sidecar import jsonrpc, protocol
 from sidecar.errors import InvalidMessage
-from sidecar.jsonrpc import Notification, Request, Response
-from sidecar.protocol import METHODS, Outcome, ToolCall
+from sidecar.mcp import jsonrpc, protocol
+from sidecar.mcp.jsonrpc import Notification, Request, Response
+from sidecar.mcp.protocol import METHODS, Outcome, ToolCall
 
 
 def request(params: Any, method: str = "tools/call") -> Request:

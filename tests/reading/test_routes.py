@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.failure import Failure
-from sidecar.jsonrpc import Id
+from sidecar.mcp.jsonrpc import Id
+from sidecar.mcp.protocol import Outcome
 from sidecar.pending import Route
-from sidecar.protocol import Outcome
 from tests.reading.world import World, encoded
 
 

@@ -16,8 +16,8 @@ from sidecar.engine.engine import Engine, Finding
 from sidecar.events import Decided, Event, Listed, Passed, Refused
 from sidecar.failure import Failure
 from sidecar.ledger.values import Ledger
+from sidecar.mcp.protocol import Outcome
 from sidecar.policy.bundle import Bundle
-from sidecar.protocol import Outcome
 from sidecar.system.lines import TooLong
 from tests.reading.world import BUNDLE, MARKER, World, encoded
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar import jsonrpc
 from sidecar.errors import InvalidMessage
-from sidecar.jsonrpc import MAX_VALUES, Request, read
+from sidecar.mcp import jsonrpc
+from sidecar.mcp.jsonrpc import MAX_VALUES, Request, read
 from tests.reading.world import MARKER, World, encoded
 from tests.support.fuzzing import examples
 

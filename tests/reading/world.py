@@ -11,9 +11,9 @@ from sidecar.enforce import Gate
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Event
 from sidecar.known import KnownCalls
+from sidecar.mcp.protocol import Outcome, ToolCall
 from sidecar.pending import Route
 from sidecar.policy.bundle import Bundle
-from sidecar.protocol import Outcome, ToolCall
 from sidecar.session import Session
 from sidecar.verdict import Forward, Reply, Trial, Verdict
 from tests.engine import NOTHING

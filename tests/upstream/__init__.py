@@ -13,8 +13,8 @@ from sidecar.failure import Failure
 from sidecar.http.client import Lost, Unreachable
 from sidecar.http.sse import Event, EventReader, event_bytes
 from sidecar.http.values import Headers
-from sidecar.jsonrpc import Id
-from sidecar.protocol import Outcome
+from sidecar.mcp.jsonrpc import Id
+from sidecar.mcp.protocol import Outcome
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import Room
 from sidecar.upstream.link import Link

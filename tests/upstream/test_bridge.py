@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from sidecar import jsonrpc
 from sidecar.endtoend import Fields
 from sidecar.http.client import Lost, Unreachable
 from sidecar.http.sse import Event
 from sidecar.http.values import Headers
-from sidecar.jsonrpc import Id
-from sidecar.protocol import Outcome
+from sidecar.mcp import jsonrpc
+from sidecar.mcp.jsonrpc import Id
+from sidecar.mcp.protocol import Outcome
 from sidecar.system.lines import TooLong
 from sidecar.upstream import bridge
 from sidecar.upstream.bridge import HttpLink

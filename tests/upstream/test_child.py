@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import uvloop
 
-from sidecar import jsonrpc
 from sidecar.errors import StartError
-from sidecar.protocol import Outcome
+from sidecar.mcp import jsonrpc
+from sidecar.mcp.protocol import Outcome
 from sidecar.system.guardian import Guardian
 from sidecar.upstream import child
 from sidecar.upstream.child import ChildServer

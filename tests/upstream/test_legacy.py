@@ -6,13 +6,13 @@ import asyncio
 
 import pytest
 
-from sidecar import jsonrpc
 from sidecar.endtoend import Fields
 from sidecar.errors import StartError
 from sidecar.http.client import Lost, Unreachable
 from sidecar.http.origin import Origin
 from sidecar.http.sse import Event
-from sidecar.protocol import Outcome
+from sidecar.mcp import jsonrpc
+from sidecar.mcp.protocol import Outcome
 from sidecar.upstream import legacy
 from sidecar.upstream.legacy import SseLink
 from sidecar.upstream.remote import Remote

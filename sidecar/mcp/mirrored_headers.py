@@ -15,9 +15,9 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from sidecar import protocol
 from sidecar.errors import InvalidMessage
-from sidecar.jsonrpc import Notification, Request
+from sidecar.mcp import protocol
+from sidecar.mcp.jsonrpc import Notification, Request
 
 VERSION: Final = "mcp-protocol-version"
 METHOD: Final = "mcp-method"

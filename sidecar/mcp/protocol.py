@@ -13,9 +13,10 @@ from urllib.parse import unquote
 
 import msgspec
 
-from sidecar import __version__, jsonrpc, text
+from sidecar import __version__, text
 from sidecar.errors import InvalidMessage
-from sidecar.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, Id, Notification, Request, Response
+from sidecar.mcp import jsonrpc
+from sidecar.mcp.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, Id, Notification, Request, Response
 from sidecar.text import is_plain, quoted, shown
 
 INITIALIZE: Final = "initialize"

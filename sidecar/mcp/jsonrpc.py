@@ -17,8 +17,8 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from sidecar import outline
 from sidecar.errors import InvalidMessage
+from sidecar.mcp import outline
 from sidecar.system.lines import ENDS_KEPT, TooLong
 from sidecar.text import folded
 

@@ -1,0 +1,1 @@
+"""Messages of MCP as values: JSON-RPC, the shapes that we judge, the headers that mirror them. No I/O."""
