@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from sidecar.caller import Caller
+from sidecar.auth.caller import Caller
 from sidecar.decision import Reserve
 from sidecar.errors import StoreUnavailable
 from sidecar.events import Emit, StoreFailed

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sidecar.caller import Caller
+from sidecar.auth.caller import Caller
 from sidecar.counting import Counting
 from sidecar.decision import (
     RESERVED,

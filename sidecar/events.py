@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias, get_args
 
 import msgspec
 
-from sidecar.caller import Caller
+from sidecar.auth.caller import Caller
 from sidecar.decision import Violation
 from sidecar.mcp.protocol import Outcome, ToolCall
 from sidecar.policy.bundle import Terms

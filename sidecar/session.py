@@ -14,8 +14,8 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from sidecar.auth.caller import Caller
 from sidecar.batch import Joint, Parted
-from sidecar.caller import Caller
 from sidecar.enforce import Gate
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Emit, Listed, Passed, Refused

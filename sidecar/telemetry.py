@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
-from sidecar.admit.hosts import Hosts
+from sidecar.auth.hosts import Hosts
 from sidecar.http.endpoint import Answer, serve_gets
 from sidecar.http.exchange import text
 from sidecar.http.server import HttpServer

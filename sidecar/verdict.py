@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from sidecar.caller import Caller
+from sidecar.auth.caller import Caller
 from sidecar.ledger.values import Counter, Entry, Seen
 from sidecar.mcp.jsonrpc import Id
 from sidecar.mcp.protocol import Outcome, ToolCall

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from sidecar.admit.caller import Authenticator
-from sidecar.admit.hosts import Hosts
-from sidecar.admit.refusal import NotYet, Refusal
+from sidecar.auth.authenticator import Authenticator
+from sidecar.auth.hosts import Hosts
+from sidecar.auth.principal import Principal
+from sidecar.auth.refusal import NotYet, Refusal
 from sidecar.http.server import Admission
 from sidecar.http.values import JSON, Headers, Repeated, Response
 from sidecar.mcp import jsonrpc
 from sidecar.mcp.jsonrpc import INVALID_REQUEST, Id
-from sidecar.principal import Principal
 
 
 class Guard:

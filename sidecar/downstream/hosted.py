@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
+from sidecar.auth.principal import Principal, key_of
 from sidecar.downstream.answering import write
 from sidecar.downstream.guard import error_response
 from sidecar.downstream.marked import Marked
@@ -28,7 +29,6 @@ from sidecar.mcp import jsonrpc, protocol
 from sidecar.mcp.jsonrpc import INVALID_REQUEST, Message, Notification
 from sidecar.mcp.jsonrpc import Request as JsonRequest
 from sidecar.pending import Route
-from sidecar.principal import Principal, key_of
 from sidecar.session import Session
 from sidecar.system import tasks
 from sidecar.upstream.link import Link

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import parse_qs
 
+from sidecar.auth.principal import Principal, key_of
 from sidecar.downstream.answering import write
 from sidecar.downstream.guard import error_response
 from sidecar.downstream.hosted import Ending, HostedSession, OpenLink, OpenSession, begun
@@ -19,7 +20,6 @@ from sidecar.errors import SidecarError
 from sidecar.http.server import Exchange
 from sidecar.http.values import Request, Response
 from sidecar.mcp.protocol import SERVER_GONE
-from sidecar.principal import Principal, key_of
 from sidecar.system import tasks
 
 STREAM: Final = "/sse"

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from sidecar import endtoend
+from sidecar.auth.principal import Principal, key_of
 from sidecar.downstream.eventids import EventIds
 from sidecar.downstream.guard import error_response
 from sidecar.downstream.post import Post
@@ -29,7 +30,6 @@ from sidecar.mcp import jsonrpc
 from sidecar.mcp.jsonrpc import Message
 from sidecar.mcp.protocol import SERVER_GONE, Outcome
 from sidecar.pending import Route
-from sidecar.principal import Principal, key_of
 from sidecar.session import Among, Session
 from sidecar.system.lines import TooLong
 from sidecar.text import folded

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Final
 
 from sidecar import endtoend
+from sidecar.auth.principal import Principal, key_of
 from sidecar.downstream.eventids import EventIds
 from sidecar.downstream.guard import error_response
 from sidecar.downstream.learning import Learning
@@ -29,7 +30,6 @@ from sidecar.http.server import Exchange
 from sidecar.http.values import EVENTS, JSON, Headers, Request
 from sidecar.mcp import mirrored_headers
 from sidecar.mcp.protocol import SERVER_GONE
-from sidecar.principal import Principal, key_of
 from sidecar.system import tasks
 from sidecar.upstream.remote import Remote
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from sidecar.auth.principal import Principal, key_of
 from sidecar.errors import SidecarError
-from sidecar.principal import Principal, key_of
 
 MAX_SESSIONS: Final = 10_000
 IDLE: Final = 1800.0

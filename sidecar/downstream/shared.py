@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias
 
+from sidecar.auth.principal import Principal
 from sidecar.downstream.answering import write
 from sidecar.downstream.marked import Marked
 from sidecar.downstream.post import Post, first_word
@@ -31,7 +32,6 @@ from sidecar.mcp.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUN
 from sidecar.mcp.jsonrpc import Response as Answer
 from sidecar.mcp.protocol import Outcome
 from sidecar.pending import Route
-from sidecar.principal import Principal
 from sidecar.session import Session
 from sidecar.system import tasks
 from sidecar.system.lines import TooLong

@@ -19,7 +19,7 @@ from typing import IO, Final
 
 import msgspec
 
-from sidecar.caller import Caller
+from sidecar.auth.caller import Caller
 from sidecar.events import Decided, Hearing, Judged, MethodDenied, Refused
 from sidecar.mcp.jsonrpc import encode
 from sidecar.text import shown

@@ -10,11 +10,12 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, Protocol
 
-from sidecar.admit.caller import Authenticator, authenticator
-from sidecar.admit.fetch import MAX_BYTES
-from sidecar.admit.hosts import Hosts
-from sidecar.admit.refusal import NotYet
-from sidecar.caller import Caller
+from sidecar.auth.authenticator import Authenticator, authenticator
+from sidecar.auth.caller import Caller
+from sidecar.auth.fetch import MAX_BYTES
+from sidecar.auth.hosts import Hosts
+from sidecar.auth.principal import Principal
+from sidecar.auth.refusal import NotYet
 from sidecar.downstream.guard import Guard, error_response
 from sidecar.downstream.hosted import Hosted
 from sidecar.downstream.legacy import METHODS as LEGACY_METHODS
@@ -33,7 +34,6 @@ from sidecar.http.values import Headers, Repeated, Request, Response
 from sidecar.mcp.jsonrpc import Message
 from sidecar.pending import Route
 from sidecar.policy.bundle import Bundle
-from sidecar.principal import Principal
 from sidecar.serve.links import links, remote
 from sidecar.serve.parts import Parts, state
 from sidecar.session import Session

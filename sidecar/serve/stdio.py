@@ -7,7 +7,7 @@ import contextlib
 import sys
 from typing import Final
 
-from sidecar.caller import Caller
+from sidecar.auth.caller import Caller
 from sidecar.downstream.stdio import StdioClient
 from sidecar.enforce import Gate
 from sidecar.errors import StartError

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.admit.caller import Authenticator, authenticator
-from sidecar.admit.refusal import NO_KEYS, NotYet, Refusal, Rejected
-from sidecar.principal import Principal
+from sidecar.auth.authenticator import Authenticator, authenticator
+from sidecar.auth.principal import Principal
+from sidecar.auth.refusal import NO_KEYS, NotYet, Refusal, Rejected
 from tests.admit import AUDIENCE, ISSUER, RSA, Clock, claims, jwk, jwks, signed
 
 HOLDER = Principal("token")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.admit.hosts import Hosts
+from sidecar.auth.hosts import Hosts
 from sidecar.errors import UsageError
 
 LOCAL = Hosts("127.0.0.1", 8080)

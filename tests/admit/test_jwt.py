@@ -12,10 +12,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from sidecar.admit.jwt import MAX_REMEMBERED, JwtVerifier
-from sidecar.admit.refusal import NotYet, Rejected
+from sidecar.auth.jwt import MAX_REMEMBERED, JwtVerifier
+from sidecar.auth.principal import Principal
+from sidecar.auth.refusal import NotYet, Rejected
 from sidecar.errors import StartError, UsageError
-from sidecar.principal import Principal
 from sidecar.system.watched_file import LOOK
 from tests.admit import (
     AUDIENCE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.principal import Principal
+from sidecar.auth.principal import Principal
 from sidecar.system.workload import workload
 
 TEXT = st.text(alphabet='a",[]:\\/|1\n', max_size=6)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from sidecar.admit.jwt import JwtVerifier
-from sidecar.admit.refusal import NO_KEYS, NotYet, Rejected
-from sidecar.admit.source import MAX_AGE, PAUSE, REFRESH
+from sidecar.auth.jwt import JwtVerifier
+from sidecar.auth.key_source import MAX_AGE, PAUSE, REFRESH
+from sidecar.auth.principal import Principal
+from sidecar.auth.refusal import NO_KEYS, NotYet, Rejected
 from sidecar.errors import StartError
-from sidecar.principal import Principal
 from tests.admit import AUDIENCE, ISSUER, OTHER_RSA, RSA, Clock, claims, jwk, jwks, signed
 
 URL = "https://issuer.example.com/keys"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.admit.bearer import TokenFile
+from sidecar.auth.bearer import TokenFile
+from sidecar.auth.principal import Principal
 from sidecar.errors import StartError
-from sidecar.principal import Principal
 from sidecar.system.watched_file import LOOK
 from tests.admit import Clock
 

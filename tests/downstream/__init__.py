@@ -7,7 +7,8 @@ import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from sidecar.caller import Caller
+from sidecar.auth.caller import Caller
+from sidecar.auth.principal import Principal
 from sidecar.events import Dropped
 from sidecar.events import Event as EventOf
 from sidecar.http.exchange import Exchange
@@ -16,7 +17,6 @@ from sidecar.http.values import Headers, Request
 from sidecar.mcp import jsonrpc
 from sidecar.mcp.jsonrpc import Message
 from sidecar.pending import Route
-from sidecar.principal import Principal
 from sidecar.session import Session
 from sidecar.upstream.link import Full, Received, Unanswered
 from tests.reading.world import SlowGate

@@ -8,8 +8,8 @@ from collections.abc import Coroutine
 
 import pytest
 
-from sidecar.admit.caller import Authenticator
-from sidecar.admit.hosts import Hosts
+from sidecar.auth.authenticator import Authenticator
+from sidecar.auth.hosts import Hosts
 from sidecar.downstream.guard import Guard
 from sidecar.http.values import Headers, Response
 

@@ -6,7 +6,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
-from sidecar.caller import Caller
+from sidecar.auth.caller import Caller
 from sidecar.downstream.passage import Passage
 from sidecar.downstream.passing import Passing, Tracked
 from sidecar.downstream.post import Post

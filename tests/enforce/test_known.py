@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from sidecar.caller import Caller
+from sidecar.auth.caller import Caller
+from sidecar.auth.principal import Principal
 from sidecar.decision import Violation
 from sidecar.events import Decided, Ruling
 from sidecar.mcp import jsonrpc, protocol
 from sidecar.mcp.protocol import ToolCall
-from sidecar.principal import Principal
 from sidecar.verdict import Forward, Verdict
 from tests.enforce import ALLOWED, LIMITED, World, reading, run
 from tests.engine import bundle_of, tool_call

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.caller import Caller
+from sidecar.auth.caller import Caller
+from sidecar.auth.principal import Principal
 from sidecar.decision import Answer, Decision
 from sidecar.enforce import Gate
 from sidecar.engine.engine import Engine, Finding
@@ -25,7 +26,6 @@ from sidecar.mcp.protocol import ToolCall
 from sidecar.observe.audit import Audit
 from sidecar.pending import Route
 from sidecar.policy.bundle import Bundle
-from sidecar.principal import Principal
 from sidecar.session import Session
 from tests.enforce import DENIED, LIMITED, FakeLedger
 from tests.engine import bundle_of

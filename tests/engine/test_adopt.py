@@ -13,7 +13,7 @@ from typing import cast
 import pytest
 import uvloop
 
-from sidecar.caller import Caller
+from sidecar.auth.caller import Caller
 from sidecar.enforce import Gate
 from sidecar.engine.binary import trial
 from sidecar.engine.fed import FedEngine

@@ -25,7 +25,8 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.caller import Caller
+from sidecar.auth.caller import Caller
+from sidecar.auth.principal import Principal
 from sidecar.decision import Decision, question
 from sidecar.enforce import NAMED_FROM_OUTSIDE, Gate
 from sidecar.engine.fed import FedEngine
@@ -36,7 +37,6 @@ from sidecar.ledger.values import Amount, Claim, Claimed, Counter, Reservation, 
 from sidecar.mcp import jsonrpc, protocol
 from sidecar.mcp.protocol import ToolCall
 from sidecar.policy.bundle import STAMP, Bundle, build
-from sidecar.principal import Principal
 from sidecar.text import visible
 from sidecar.verdict import Forward, Verdict
 from tests.enforce import FakeLedger

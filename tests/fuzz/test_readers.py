@@ -13,8 +13,8 @@ from httptools import HttpRequestParser
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sidecar.admit.jwt import JwtVerifier
-from sidecar.admit.refusal import NotYet, Rejected
+from sidecar.auth.jwt import JwtVerifier
+from sidecar.auth.refusal import NotYet, Rejected
 from sidecar.http.reader import BadMessage, MessageReader
 from sidecar.http.request import read_request_head
 from sidecar.http.sse import Event, EventReader

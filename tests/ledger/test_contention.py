@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sidecar.caller import Caller
+from sidecar.auth.caller import Caller
 from sidecar.decision import Answer, Decision, Reserve
 from sidecar.enforce import Gate
 from sidecar.engine.engine import Engine, Finding

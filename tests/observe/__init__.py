@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from sidecar.caller import Caller
+from sidecar.auth.caller import Caller
 from sidecar.events import Decided, EngineReady, Event, Listener, Ruling, fan_out
 from tests.engine import bundle_of, tool_call
 

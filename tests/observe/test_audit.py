@@ -20,12 +20,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.caller import Caller
+from sidecar.auth.caller import Caller
+from sidecar.auth.principal import Principal
 from sidecar.decision import Violation
 from sidecar.events import Decided, Event, Judged, MethodDenied, Passed, Refused, StoreFailed
 from sidecar.mcp.protocol import ToolCall
 from sidecar.observe.audit import Audit, installation_key, opened, standard
-from sidecar.principal import Principal
 from tests.observe import BUNDLE, SECRET, decided, denied, tell
 from tests.support.fuzzing import examples
 

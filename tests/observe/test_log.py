@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidecar.caller import Caller
+from sidecar.auth.caller import Caller
 from sidecar.events import Dropped, EngineFailed, Event, Listed, Passed, Refused, Reloaded, StoreFailed
 from sidecar.observe.log import MOST, PERIOD, JsonFormatter, Log
 from tests.observe import READY, SECRET, decided, denied, tell

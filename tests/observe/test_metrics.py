@@ -7,7 +7,7 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
-from sidecar.caller import Caller
+from sidecar.auth.caller import Caller
 from sidecar.events import (
     ENGINE_ERRORS,
     Dropped,

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from sidecar.caller import Caller
+from sidecar.auth.caller import Caller
 from sidecar.decision import Answer, Decision
 from sidecar.enforce import Gate
 from sidecar.engine.engine import Engine, Finding

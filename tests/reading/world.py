@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from sidecar.caller import Caller
+from sidecar.auth.caller import Caller
 from sidecar.enforce import Gate
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Event

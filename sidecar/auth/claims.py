@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sidecar.admit.refusal import Rejected
+from sidecar.auth.refusal import Rejected
 
 LEEWAY: Final = 30.0
 """Seconds by which clocks may differ."""

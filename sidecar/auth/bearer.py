@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from sidecar.auth.principal import Principal
 from sidecar.errors import StartError
-from sidecar.principal import Principal
 from sidecar.system.files import Unreadable
 from sidecar.system.watched_file import WatchedFile
 

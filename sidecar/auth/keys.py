@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from jwt import PyJWK, PyJWTError
 
-from sidecar.admit.fetch import MAX_BYTES
+from sidecar.auth.fetch import MAX_BYTES
 from sidecar.errors import InvalidMessage
 from sidecar.mcp.jsonrpc import read_value
 

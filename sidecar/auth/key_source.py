@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
-from sidecar.admit.fetch import MAX_BYTES, Fetch
-from sidecar.admit.keys import KeySet, read_keys
+from sidecar.auth.fetch import MAX_BYTES, Fetch
+from sidecar.auth.keys import KeySet, read_keys
 from sidecar.errors import SidecarError, StartError
 from sidecar.system import tasks
 from sidecar.system.files import Unreadable

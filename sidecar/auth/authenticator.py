@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from sidecar.admit.bearer import TOKEN, TokenFile
-from sidecar.admit.fetch import Fetch
-from sidecar.admit.refusal import NO_KEYS, NotYet, Refusal, Rejected
-from sidecar.principal import Principal
+from sidecar.auth.bearer import TOKEN, TokenFile
+from sidecar.auth.fetch import Fetch
+from sidecar.auth.principal import Principal
+from sidecar.auth.refusal import NO_KEYS, NotYet, Refusal, Rejected
 
 MAX_HEADER: Final = 64 << 10
 
@@ -117,7 +117,7 @@ def authenticator(
     if jwks is None:
         return Authenticator(tokens)
     # Costs start-up time that only who verifies JWTs pays.
-    from sidecar.admit.jwt import JwtVerifier  # noqa: PLC0415
+    from sidecar.auth.jwt import JwtVerifier  # noqa: PLC0415
 
     return Authenticator(tokens, JwtVerifier(jwks, issuer, audience, fetch))
 

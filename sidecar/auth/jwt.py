@@ -19,15 +19,15 @@ from urllib.parse import urlsplit
 
 from jwt import PyJWS, PyJWTError
 
-from sidecar.admit.claims import Expected
-from sidecar.admit.fetch import Fetch
-from sidecar.admit.hosts import is_loopback
-from sidecar.admit.keys import ALGORITHMS, KeySet
-from sidecar.admit.refusal import NO_KEYS, NotYet, Rejected
-from sidecar.admit.source import FileKeys, KeySource, UrlKeys
+from sidecar.auth.claims import Expected
+from sidecar.auth.fetch import Fetch
+from sidecar.auth.hosts import is_loopback
+from sidecar.auth.key_source import FileKeys, KeySource, UrlKeys
+from sidecar.auth.keys import ALGORITHMS, KeySet
+from sidecar.auth.principal import Principal
+from sidecar.auth.refusal import NO_KEYS, NotYet, Rejected
 from sidecar.errors import InvalidMessage, UsageError
 from sidecar.mcp.jsonrpc import read_value
-from sidecar.principal import Principal
 
 MAX_TOKEN: Final = 16 << 10
 MAX_REMEMBERED: Final = 1_000

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
 
-from sidecar.admit.refusal import Refusal
+from sidecar.auth.refusal import Refusal
 from sidecar.errors import UsageError
 from sidecar.text import quoted, shown
 

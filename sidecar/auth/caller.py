@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sidecar.principal import Principal
+from sidecar.auth.principal import Principal
 
 
 @dataclass(frozen=True, slots=True)
