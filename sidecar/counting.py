@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from sidecar.auth.caller import Caller
-from sidecar.decision import Reserve
+from sidecar.decision.decision import Reserve
 from sidecar.errors import StoreUnavailable
 from sidecar.events import Emit, StoreFailed
 from sidecar.ledger import names

@@ -18,15 +18,8 @@ import msgspec
 
 from sidecar.auth.caller import Caller
 from sidecar.counting import Counting
-from sidecar.decision import (
-    RESERVED,
-    Answer,
-    Decision,
-    Form,
-    Violation,
-    fragment,
-    question_about_list,
-)
+from sidecar.decision.arguments import Projection, arguments_read
+from sidecar.decision.decision import RESERVED, Answer, Decision, Form, Violation, fragment, question_about_list
 from sidecar.engine.engine import Engine, Finding
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable, Superseded
 from sidecar.events import Decided, Emit, Judged, MethodDenied, Refused, Ruling, Settled, StoreFailed
@@ -49,7 +42,6 @@ from sidecar.mcp.jsonrpc import INVALID_PARAMS
 from sidecar.mcp.protocol import Outcome, ToolCall
 from sidecar.policy.bundle import Bundle, CounterRead
 from sidecar.policy.model import Mode
-from sidecar.projection import Projection, arguments_read
 from sidecar.system import defects, tasks
 from sidecar.system.lines import PORTION
 from sidecar.text import quoted, shown, visible

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias, get_args
 import msgspec
 
 from sidecar.auth.caller import Caller
-from sidecar.decision import Violation
+from sidecar.decision.decision import Violation
 from sidecar.mcp.protocol import Outcome, ToolCall
 from sidecar.policy.bundle import Terms
 from sidecar.policy.model import Mode

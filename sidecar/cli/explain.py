@@ -14,7 +14,8 @@ import msgspec
 import typer
 
 from sidecar.cli.options import Config, OpaBin
-from sidecar.decision import Decision, Visible, question, question_about_list
+from sidecar.decision.arguments import Projection
+from sidecar.decision.decision import Decision, Visible, question, question_about_list
 from sidecar.engine import binary
 from sidecar.errors import InvalidMessage, StartError, StoreUnavailable, UsageError
 from sidecar.ledger.names import of_server
@@ -26,7 +27,6 @@ from sidecar.policy.bundle import Bundle, build
 from sidecar.policy.compile import compile_policy
 from sidecar.policy.model import ANY_TOOL, Condition, CounterName, Entry, Policy, Rule, Scope, glob
 from sidecar.policy.rego import plain_number
-from sidecar.projection import Projection
 from sidecar.text import of_system
 
 

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from sidecar.decision import (
+from sidecar.decision.decision import (
     CANARY_ALLOWED,
     CANARY_DENIED,
     Answer,

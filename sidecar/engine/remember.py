@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from sidecar.decision import Answer
+from sidecar.decision.decision import Answer
 from sidecar.system.lru import Recent
 
 MAX_BYTES: Final = 8 << 20

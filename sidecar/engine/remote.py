@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from sidecar.decision import question_about_engine, read_about_engine
+from sidecar.decision.decision import question_about_engine, read_about_engine
 from sidecar.engine.ask import Greeting
 from sidecar.engine.binary import GOOD_VERSIONS
 from sidecar.engine.engine import Engine

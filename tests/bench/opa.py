@@ -18,7 +18,7 @@ from pathlib import Path
 from time import perf_counter_ns
 from typing import Final
 
-from sidecar.decision import question, read_answer
+from sidecar.decision.decision import question, read_answer
 from sidecar.engine.exchange import BadReply, ReplyReader, request
 from sidecar.engine.process import TUNING
 from sidecar.errors import EngineUnavailable

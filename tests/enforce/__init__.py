@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 
 from sidecar.auth.caller import Caller
-from sidecar.decision import Answer, Approval, Decision, Reserve, Violation, Visible
+from sidecar.decision.decision import Answer, Approval, Decision, Reserve, Violation, Visible
 from sidecar.enforce import Gate
 from sidecar.engine.engine import Engine, Finding
 from sidecar.errors import EngineUnavailable, StoreUnavailable, Superseded

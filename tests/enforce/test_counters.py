@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.decision import Decision
+from sidecar.decision.decision import Decision
 from sidecar.enforce import MAX_MOVES
 from sidecar.errors import StoreUnavailable
 from sidecar.events import StoreFailed

@@ -8,7 +8,7 @@ import json
 import msgspec
 import pytest
 
-from sidecar.decision import Decision
+from sidecar.decision.decision import Decision
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable
 from sidecar.events import Decided, Settled, StoreFailed
 from sidecar.ledger.values import Exhausted, Reservation

@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
-from sidecar.decision import Violation
+from sidecar.decision.decision import Violation
 from sidecar.events import Decided, Ruling
 from sidecar.mcp import jsonrpc, protocol
 from sidecar.mcp.protocol import ToolCall

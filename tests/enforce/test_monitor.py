@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from sidecar.decision import Violation
+from sidecar.decision.decision import Violation
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable
 from sidecar.events import Decided
 from sidecar.ledger.values import Exhausted

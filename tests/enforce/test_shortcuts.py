@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
-from sidecar.decision import Answer, Decision
+from sidecar.decision.decision import Answer, Decision
 from sidecar.enforce import Gate
 from sidecar.engine.engine import Engine, Finding
 from sidecar.engine.remember import Memory

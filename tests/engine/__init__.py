@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from sidecar.decision import Answer, question
+from sidecar.decision.arguments import Projection, arguments_read
+from sidecar.decision.decision import Answer, question
 from sidecar.engine.engine import Engine, Finding
 from sidecar.mcp import jsonrpc, protocol
 from sidecar.mcp.protocol import ToolCall
@@ -14,7 +15,6 @@ from sidecar.policy.compile import compile_policy
 from sidecar.policy.merge import merge
 from sidecar.policy.model import Methods
 from sidecar.policy.read import read
-from sidecar.projection import Projection, arguments_read
 
 
 def bundle_of(policy: str, serial: int = 1) -> Bundle:

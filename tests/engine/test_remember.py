@@ -7,7 +7,7 @@ from itertools import combinations
 import msgspec
 import pytest
 
-from sidecar.decision import Answer, Decision
+from sidecar.decision.decision import Answer, Decision
 from sidecar.engine.remember import MAX_BYTES, MAX_QUESTION, Memory
 from tests.engine import body_of, bundle_of
 

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
-from sidecar.decision import Decision, question
+from sidecar.decision.decision import Decision, question
 from sidecar.enforce import NAMED_FROM_OUTSIDE, Gate
 from sidecar.engine.fed import FedEngine
 from sidecar.engine.local import local_engine

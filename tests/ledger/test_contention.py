@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sidecar.auth.caller import Caller
-from sidecar.decision import Answer, Decision, Reserve
+from sidecar.decision.decision import Answer, Decision, Reserve
 from sidecar.enforce import Gate
 from sidecar.engine.engine import Engine, Finding
 from sidecar.mcp.protocol import Outcome

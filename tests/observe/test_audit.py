@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
-from sidecar.decision import Violation
+from sidecar.decision.decision import Violation
 from sidecar.events import Decided, Event, Judged, MethodDenied, Passed, Refused, StoreFailed
 from sidecar.mcp.protocol import ToolCall
 from sidecar.observe.audit import Audit, installation_key, opened, standard

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from sidecar.decision import Decision, Reserve, Visible, question, question_about_list
+from sidecar.decision.arguments import Projection, arguments_read
+from sidecar.decision.decision import Decision, Reserve, Visible, question, question_about_list
 from sidecar.engine import binary
 from sidecar.errors import InvalidMessage
 from sidecar.mcp import jsonrpc
@@ -26,7 +27,6 @@ from sidecar.policy.check import check
 from sidecar.policy.compile import compile_policy
 from sidecar.policy.merge import merge
 from sidecar.policy.read import read
-from sidecar.projection import Projection, arguments_read
 from sidecar.text import visible
 from tests.policy.evaluator import (
     PATTERNS,

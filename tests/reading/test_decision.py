@@ -9,18 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from sidecar.decision import (
-    Decision,
-    fragment,
-    question,
-    question_about_list,
-    read_answer,
-    read_visible,
-)
+from sidecar.decision.arguments import Projection, arguments_read
+from sidecar.decision.decision import Decision, fragment, question, question_about_list, read_answer, read_visible
 from sidecar.errors import EngineUnavailable
 from sidecar.mcp import jsonrpc, protocol
 from sidecar.mcp.protocol import ToolCall
-from sidecar.projection import Projection, arguments_read
 
 ALLOW: dict[str, Any] = {
     "version": 1, "action": "allow", "kind": "allow", "rule": "", "reason": "", "violations": [], "reserve": [],

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.decision.arguments import Projection, arguments_read
 from sidecar.errors import InvalidMessage
 from sidecar.mcp.protocol import ToolCall
-from sidecar.projection import Projection, arguments_read
 from tests.engine import tool_call
 from tests.support.fuzzing import examples
 

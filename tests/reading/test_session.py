@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from sidecar.auth.caller import Caller
-from sidecar.decision import Answer, Decision
+from sidecar.decision.decision import Answer, Decision
 from sidecar.enforce import Gate
 from sidecar.engine.engine import Engine, Finding
 from sidecar.events import Decided, Event, Listed, Passed, Refused
