@@ -8,9 +8,9 @@ from typing import Final, TypeAlias
 import msgspec
 
 from sidecar.batch import Parted
+from sidecar.enforce.verdict import Forward, Trial
 from sidecar.mcp import protocol
 from sidecar.mcp.jsonrpc import Id, Request
-from sidecar.verdict import Forward, Trial
 
 Send: TypeAlias = Callable[[bytes], None]
 

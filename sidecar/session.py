@@ -16,7 +16,8 @@ import msgspec
 
 from sidecar.auth.caller import Caller
 from sidecar.batch import Joint, Parted
-from sidecar.enforce import Gate
+from sidecar.enforce.gate import Gate
+from sidecar.enforce.verdict import Forward, Verdict
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Emit, Listed, Passed, Refused
 from sidecar.failure import Failure
@@ -53,7 +54,6 @@ from sidecar.pending import (
 from sidecar.system import defects
 from sidecar.system.lines import TooLong
 from sidecar.text import quoted, shown
-from sidecar.verdict import Forward, Verdict
 
 MAX_ANSWERED: Final = 1_000
 """Answers of one session that may be seen again, because a stream that broke is replayed."""

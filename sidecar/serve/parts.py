@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from sidecar.enforce import Gate
+from sidecar.enforce.gate import Gate
 from sidecar.engine import binary
 from sidecar.engine.fed import FedEngine
 from sidecar.engine.local import local_engine

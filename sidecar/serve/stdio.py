@@ -9,7 +9,7 @@ from typing import Final
 
 from sidecar.auth.caller import Caller
 from sidecar.downstream.stdio import StdioClient
-from sidecar.enforce import Gate
+from sidecar.enforce.gate import Gate
 from sidecar.errors import StartError
 from sidecar.pending import Route
 from sidecar.policy.bundle import Bundle

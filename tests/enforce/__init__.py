@@ -12,7 +12,8 @@ import msgspec
 
 from sidecar.auth.caller import Caller
 from sidecar.decision.decision import Answer, Approval, Decision, Reserve, Violation, Visible
-from sidecar.enforce import Gate
+from sidecar.enforce.gate import Gate
+from sidecar.enforce.verdict import Forward, Reply, Trial, Verdict
 from sidecar.engine.engine import Engine, Finding
 from sidecar.errors import EngineUnavailable, StoreUnavailable, Superseded
 from sidecar.events import Decided, Event, Judged, Ruling
@@ -31,7 +32,6 @@ from sidecar.ledger.values import (
     add,
 )
 from sidecar.policy.bundle import Bundle
-from sidecar.verdict import Forward, Reply, Trial, Verdict
 from tests.engine import bundle_of, tool_call
 
 BUNDLE = bundle_of("""

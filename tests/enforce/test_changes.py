@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from sidecar.enforce import MAX_ATTEMPTS
+from sidecar.enforce.gate import MAX_ATTEMPTS
+from sidecar.enforce.verdict import Reply
 from sidecar.events import Decided, Refused
-from sidecar.verdict import Reply
 from tests.enforce import ALLOWED, BUNDLE, DENIED, LIMITED, World, reading, run
 from tests.engine import bundle_of, soon
 

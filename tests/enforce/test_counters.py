@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from sidecar.decision.decision import Decision
-from sidecar.enforce import MAX_MOVES
+from sidecar.enforce.gate import MAX_MOVES
+from sidecar.enforce.verdict import Forward
 from sidecar.errors import StoreUnavailable
 from sidecar.events import StoreFailed
 from sidecar.ledger.values import Amount, Counter, Seen
-from sidecar.verdict import Forward
 from tests.enforce import ALLOWED, BUNDLE, DENIED, LIMITED, World, run
 from tests.engine import bundle_of
 

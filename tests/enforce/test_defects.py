@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from sidecar.enforce.verdict import Forward, Reply, Verdict
 from sidecar.events import Decided, Event, Judged
-from sidecar.verdict import Forward, Reply, Verdict
 from tests.enforce import LIMITED, World, run
 from tests.http import defects
 

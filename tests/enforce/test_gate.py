@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from sidecar.decision.decision import Decision
+from sidecar.enforce.verdict import Forward, Reply, Trial
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable
 from sidecar.events import Decided, Settled, StoreFailed
 from sidecar.ledger.values import Exhausted, Reservation
 from sidecar.mcp.protocol import Outcome
 from sidecar.system.lines import PORTION
-from sidecar.verdict import Forward, Reply, Trial
 from tests.enforce import ALLOWED, ASKING, BUNDLE, DENIED, LIMIT, LIMITED, VIOLATION, World, run
 
 

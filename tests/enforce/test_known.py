@@ -10,10 +10,10 @@ import pytest
 from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
 from sidecar.decision.decision import Violation
+from sidecar.enforce.verdict import Forward, Verdict
 from sidecar.events import Decided, Ruling
 from sidecar.mcp import jsonrpc, protocol
 from sidecar.mcp.protocol import ToolCall
-from sidecar.verdict import Forward, Verdict
 from tests.enforce import ALLOWED, LIMITED, World, reading, run
 from tests.engine import bundle_of, tool_call
 

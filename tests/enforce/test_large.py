@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.enforce import MAX_QUESTION
-from sidecar.verdict import Forward
+from sidecar.enforce.gate import MAX_QUESTION
+from sidecar.enforce.verdict import Forward
 from tests.enforce import World, reading, run
 
 

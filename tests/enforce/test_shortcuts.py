@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
 from sidecar.decision.decision import Answer, Decision
-from sidecar.enforce import Gate
+from sidecar.enforce.call_cache import Known, KnownCalls
+from sidecar.enforce.gate import Gate
 from sidecar.engine.engine import Engine, Finding
 from sidecar.engine.remember import Memory
 from sidecar.events import Event
-from sidecar.known import Known, KnownCalls
 from sidecar.ledger.values import Claimed, Reservation, Seen
 from sidecar.mcp.protocol import ToolCall
 from sidecar.observe.audit import Audit

@@ -14,7 +14,8 @@ import pytest
 import uvloop
 
 from sidecar.auth.caller import Caller
-from sidecar.enforce import Gate
+from sidecar.enforce.gate import Gate
+from sidecar.enforce.verdict import Verdict
 from sidecar.engine.binary import trial
 from sidecar.engine.fed import FedEngine
 from sidecar.engine.local import local_engine
@@ -22,7 +23,6 @@ from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import Decided, EngineFailed, EngineReady, Event
 from sidecar.ledger.values import Ledger
 from sidecar.policy.bundle import Bundle
-from sidecar.verdict import Verdict
 from tests.engine import asked, body_of, bundle_of, soon, tool_call
 from tests.support import OPA
 from tests.support.peer import child_pids, command_line

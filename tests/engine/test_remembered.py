@@ -28,7 +28,8 @@ from hypothesis import strategies as st
 from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
 from sidecar.decision.decision import Decision, question
-from sidecar.enforce import NAMED_FROM_OUTSIDE, Gate
+from sidecar.enforce.gate import NAMED_FROM_OUTSIDE, Gate
+from sidecar.enforce.verdict import Forward, Verdict
 from sidecar.engine.fed import FedEngine
 from sidecar.engine.local import local_engine
 from sidecar.errors import InvalidMessage
@@ -38,7 +39,6 @@ from sidecar.mcp import jsonrpc, protocol
 from sidecar.mcp.protocol import ToolCall
 from sidecar.policy.bundle import STAMP, Bundle, build
 from sidecar.text import visible
-from sidecar.verdict import Forward, Verdict
 from tests.enforce import FakeLedger
 from tests.policy.evaluator import PATTERNS, Json
 from tests.policy.test_agreement import (

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from sidecar.auth.caller import Caller
 from sidecar.decision.decision import Answer, Decision, Reserve
-from sidecar.enforce import Gate
+from sidecar.enforce.gate import Gate
+from sidecar.enforce.verdict import Forward, Verdict
 from sidecar.engine.engine import Engine, Finding
 from sidecar.mcp.protocol import Outcome
 from sidecar.policy.bundle import Bundle
-from sidecar.verdict import Forward, Verdict
 from tests.enforce import ALLOWED, DENIED, FakeEngine
 from tests.engine import bundle_of, tool_call
 from tests.ledger import Clock, Store, ledger_in

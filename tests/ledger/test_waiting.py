@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar import counting
-from sidecar.counting import Counting
+from sidecar.enforce import limits
+from sidecar.enforce.limits import Counting
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger import sqlite
 from sidecar.ledger.sqlite import SqliteLedger
@@ -103,7 +103,7 @@ class Slow:
 def test_what_is_given_back_slowly_holds_up_no_answer_and_is_given_back_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(counting, "HELD_UP", 0.01)
+    monkeypatch.setattr(limits, "HELD_UP", 0.01)
 
     async def test() -> None:
         ledger, told = Slow(), asyncio.Event()

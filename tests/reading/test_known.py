@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.downstream.post import Post
+from sidecar.enforce.call_cache import MAX_BYTES, MAX_LINE, KnownCalls
 from sidecar.errors import InvalidMessage
 from sidecar.http.values import Headers
-from sidecar.known import MAX_BYTES, MAX_LINE, KnownCalls
 from sidecar.mcp import jsonrpc, protocol
 from sidecar.mcp.jsonrpc import Request
 from sidecar.mcp.protocol import ToolCall

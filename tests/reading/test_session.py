@@ -11,7 +11,7 @@ import pytest
 
 from sidecar.auth.caller import Caller
 from sidecar.decision.decision import Answer, Decision
-from sidecar.enforce import Gate
+from sidecar.enforce.gate import Gate
 from sidecar.engine.engine import Engine, Finding
 from sidecar.events import Decided, Event, Listed, Passed, Refused
 from sidecar.failure import Failure

@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from sidecar.auth.caller import Caller
-from sidecar.enforce import Gate
+from sidecar.enforce.call_cache import KnownCalls
+from sidecar.enforce.gate import Gate
+from sidecar.enforce.verdict import Forward, Reply, Trial, Verdict
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Event
-from sidecar.known import KnownCalls
 from sidecar.mcp.protocol import Outcome, ToolCall
 from sidecar.pending import Route
 from sidecar.policy.bundle import Bundle
 from sidecar.session import Session
-from sidecar.verdict import Forward, Reply, Trial, Verdict
 from tests.engine import NOTHING
 
 BUNDLE = Bundle("abc", 1, {}, NOTHING)

@@ -17,13 +17,27 @@ from typing import Any, Final
 import msgspec
 
 from sidecar.auth.caller import Caller
-from sidecar.counting import Counting
 from sidecar.decision.arguments import Projection, arguments_read
 from sidecar.decision.decision import RESERVED, Answer, Decision, Form, Violation, fragment, question_about_list
+from sidecar.enforce.call_cache import KnownCalls
+from sidecar.enforce.limits import Counting
+from sidecar.enforce.turns import Turns
+from sidecar.enforce.verdict import (
+    CANCELLED,
+    CONTENDED,
+    NO_CALLER,
+    NO_STORE,
+    TOO_LARGE,
+    Forward,
+    Refusal,
+    Reply,
+    Trial,
+    Verdict,
+    no_engine,
+)
 from sidecar.engine.engine import Engine, Finding
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable, Superseded
 from sidecar.events import Decided, Emit, Judged, MethodDenied, Refused, Ruling, Settled, StoreFailed
-from sidecar.known import KnownCalls
 from sidecar.ledger.values import (
     Amount,
     Claim,
@@ -45,20 +59,6 @@ from sidecar.policy.model import Mode
 from sidecar.system import defects, tasks
 from sidecar.system.lines import PORTION
 from sidecar.text import quoted, shown, visible
-from sidecar.turns import Turns
-from sidecar.verdict import (
-    CANCELLED,
-    CONTENDED,
-    NO_CALLER,
-    NO_STORE,
-    TOO_LARGE,
-    Forward,
-    Refusal,
-    Reply,
-    Trial,
-    Verdict,
-    no_engine,
-)
 
 NAMED_FROM_OUTSIDE: Final = frozenset({"default_deny", "hidden", "invalid_amount"})
 """Kinds of refusal whose message the engine makes of a name: the tool's, as the client wrote it, or the rule's."""
