@@ -28,8 +28,8 @@ from sidecar.http.values import JSON, Request, Response
 from sidecar.mcp import jsonrpc, protocol
 from sidecar.mcp.jsonrpc import INVALID_REQUEST, Message, Notification
 from sidecar.mcp.jsonrpc import Request as JsonRequest
-from sidecar.pending import Route
-from sidecar.session import Session
+from sidecar.session.pending import Route
+from sidecar.session.session import Session
 from sidecar.system import tasks
 from sidecar.upstream.link import Link
 

@@ -29,8 +29,8 @@ from sidecar.http.values import EVENTS, JSON, Headers, Lines, Response
 from sidecar.mcp import jsonrpc
 from sidecar.mcp.jsonrpc import Message
 from sidecar.mcp.protocol import SERVER_GONE, Outcome
-from sidecar.pending import Route
-from sidecar.session import Among, Session
+from sidecar.session.pending import Route
+from sidecar.session.session import Among, Session
 from sidecar.system.lines import TooLong
 from sidecar.text import folded
 from sidecar.upstream.remote import LOST, MAX_REFUSAL, Remote, media_type, redirected, refusal

@@ -22,7 +22,7 @@ from sidecar.mcp.jsonrpc import (
     Notification,
     Request,
 )
-from sidecar.pending import Route
+from sidecar.session.pending import Route
 
 SESSION: Final = "mcp-session-id"
 RESUME: Final = "last-event-id"

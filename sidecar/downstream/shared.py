@@ -31,8 +31,8 @@ from sidecar.mcp import jsonrpc, protocol
 from sidecar.mcp.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, Batch, Message, Notification, Request
 from sidecar.mcp.jsonrpc import Response as Answer
 from sidecar.mcp.protocol import Outcome
-from sidecar.pending import Route
-from sidecar.session import Session
+from sidecar.session.pending import Route
+from sidecar.session.session import Session
 from sidecar.system import tasks
 from sidecar.system.lines import TooLong
 from sidecar.upstream.link import Link

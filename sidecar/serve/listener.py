@@ -32,11 +32,11 @@ from sidecar.http.origin import parse
 from sidecar.http.server import CONNECTIONS, Admission, Exchange, HttpServer, Limits
 from sidecar.http.values import Headers, Repeated, Request, Response
 from sidecar.mcp.jsonrpc import Message
-from sidecar.pending import Route
 from sidecar.policy.bundle import Bundle
 from sidecar.serve.links import links, remote
 from sidecar.serve.parts import Parts, state
-from sidecar.session import Session
+from sidecar.session.pending import Route
+from sidecar.session.session import Session
 from sidecar.settings import Jwt, Listen
 from sidecar.system import defects, tasks
 from sidecar.system.memory import SHARE, Room, memory

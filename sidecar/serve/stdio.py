@@ -11,10 +11,10 @@ from sidecar.auth.caller import Caller
 from sidecar.downstream.stdio import StdioClient
 from sidecar.enforce.gate import Gate
 from sidecar.errors import StartError
-from sidecar.pending import Route
 from sidecar.policy.bundle import Bundle
 from sidecar.serve.parts import Parts, state
-from sidecar.session import Session
+from sidecar.session.pending import Route
+from sidecar.session.session import Session
 from sidecar.upstream.link import Link
 
 JUDGE_SECONDS: Final = 0.3

@@ -16,8 +16,8 @@ from sidecar.http.sse import Event, EventReader
 from sidecar.http.values import Headers, Request
 from sidecar.mcp import jsonrpc
 from sidecar.mcp.jsonrpc import Message
-from sidecar.pending import Route
-from sidecar.session import Session
+from sidecar.session.pending import Route
+from sidecar.session.session import Session
 from sidecar.upstream.link import Full, Received, Unanswered
 from tests.reading.world import SlowGate
 

@@ -13,7 +13,7 @@ from sidecar.downstream.post import Post
 from sidecar.http.client import Answer, Asking, Unreachable
 from sidecar.http.server import Exchange
 from sidecar.http.values import Request
-from sidecar.session import Session
+from sidecar.session.session import Session
 from sidecar.upstream.remote import failure_of
 from tests.downstream import Client, post, run, turns
 from tests.reading.world import SlowGate

@@ -24,9 +24,9 @@ from sidecar.events import Event
 from sidecar.ledger.values import Claimed, Reservation, Seen
 from sidecar.mcp.protocol import ToolCall
 from sidecar.observe.audit import Audit
-from sidecar.pending import Route
 from sidecar.policy.bundle import Bundle
-from sidecar.session import Session
+from sidecar.session.pending import Route
+from sidecar.session.session import Session
 from tests.enforce import DENIED, LIMITED, FakeLedger
 from tests.engine import bundle_of
 from tests.reading.lines import calls, changed, encoded

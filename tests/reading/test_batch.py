@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.batch import Joint, Parted
+from sidecar.session.batches import Joint, Parted
 
 
 def test_what_goes_on_is_one_batch_when_it_is_known_of_all() -> None:

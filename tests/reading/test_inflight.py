@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.inflight import MAX_CANCELLED, MAX_OUTSTANDING, Inflight
 from sidecar.mcp.jsonrpc import Id
+from sidecar.session.requests import MAX_CANCELLED, MAX_OUTSTANDING, Inflight
 from tests.support.fuzzing import examples
 
 

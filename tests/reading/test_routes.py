@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sidecar.failure import Failure
 from sidecar.mcp.jsonrpc import Id
 from sidecar.mcp.protocol import Outcome
-from sidecar.pending import Route
+from sidecar.session.pending import Route
 from tests.reading.world import World, encoded
 
 

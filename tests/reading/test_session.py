@@ -103,7 +103,7 @@ def test_an_id_may_be_used_again_once_it_was_answered_or_denied() -> None:
 
 
 def test_requests_beyond_the_bound_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sidecar.inflight.MAX_OUTSTANDING", 2)
+    monkeypatch.setattr("sidecar.session.requests.MAX_OUTSTANDING", 2)
     world = World()
     world.ask(1)
     world.call(2, "look")

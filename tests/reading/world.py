@@ -13,9 +13,9 @@ from sidecar.enforce.verdict import Forward, Reply, Trial, Verdict
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Event
 from sidecar.mcp.protocol import Outcome, ToolCall
-from sidecar.pending import Route
 from sidecar.policy.bundle import Bundle
-from sidecar.session import Session
+from sidecar.session.pending import Route
+from sidecar.session.session import Session
 from tests.engine import NOTHING
 
 BUNDLE = Bundle("abc", 1, {}, NOTHING)

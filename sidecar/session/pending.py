@@ -7,10 +7,10 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from sidecar.batch import Parted
 from sidecar.enforce.verdict import Forward, Trial
 from sidecar.mcp import protocol
 from sidecar.mcp.jsonrpc import Id, Request
+from sidecar.session.batches import Parted
 
 Send: TypeAlias = Callable[[bytes], None]
 

@@ -15,13 +15,11 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from sidecar.auth.caller import Caller
-from sidecar.batch import Joint, Parted
 from sidecar.enforce.gate import Gate
 from sidecar.enforce.verdict import Forward, Verdict
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Emit, Listed, Passed, Refused
 from sidecar.failure import Failure
-from sidecar.inflight import Inflight
 from sidecar.mcp import jsonrpc, protocol
 from sidecar.mcp.jsonrpc import (
     INTERNAL_ERROR,
@@ -35,7 +33,8 @@ from sidecar.mcp.jsonrpc import (
     Response,
 )
 from sidecar.mcp.protocol import Outcome, ToolCall
-from sidecar.pending import (
+from sidecar.session.batches import Joint, Parted
+from sidecar.session.pending import (
     ASKED,
     Call,
     Hello,
@@ -51,6 +50,7 @@ from sidecar.pending import (
     pending_of,
     unheard,
 )
+from sidecar.session.requests import Inflight
 from sidecar.system import defects
 from sidecar.system.lines import TooLong
 from sidecar.text import quoted, shown
