@@ -11,9 +11,9 @@ import typer
 from sidecar.cli.options import Config, OpaBin
 from sidecar.engine import binary
 from sidecar.errors import StartError
-from sidecar.load import find, load
 from sidecar.policy.bundle import Bundle, build, write
 from sidecar.policy.compile import compile_policy
+from sidecar.repository.load import find, load
 
 
 def compile_command(

@@ -21,12 +21,12 @@ from sidecar.errors import InvalidMessage, StartError, StoreUnavailable, UsageEr
 from sidecar.ledger.names import of_server
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Amount, Counter, Reservation, add
-from sidecar.load import find, load
 from sidecar.mcp import jsonrpc
 from sidecar.policy.bundle import Bundle, build
 from sidecar.policy.compile import compile_policy
 from sidecar.policy.model import ANY_TOOL, Condition, CounterName, Entry, Policy, Rule, Scope, glob
 from sidecar.policy.rego import plain_number
+from sidecar.repository.load import find, load
 from sidecar.text import of_system
 
 

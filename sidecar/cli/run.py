@@ -28,7 +28,7 @@ from sidecar.cli.options import Config, OpaBin, address, duration, one_of, set_u
 from sidecar.engine import binary
 from sidecar.errors import UsageError
 from sidecar.policy.model import MODES
-from sidecar.reload import first_look, prepare
+from sidecar.repository.reload import first_look, prepare
 from sidecar.settings import Settings
 from sidecar.system import hardening, ownership
 from sidecar.text import of_system

@@ -6,7 +6,7 @@ import sys
 
 from sidecar.cli.options import Config, OpaBin
 from sidecar.engine import binary
-from sidecar.load import find, load
+from sidecar.repository.load import find, load
 
 
 def validate_command(config: Config, opa_bin: OpaBin = None) -> int:

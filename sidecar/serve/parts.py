@@ -27,7 +27,7 @@ from sidecar.observe.audit import Audit, installation_key, opened, standard
 from sidecar.observe.log import Log
 from sidecar.observe.trouble import Trouble
 from sidecar.policy.bundle import Bundle
-from sidecar.reload import Reloader
+from sidecar.repository.reload import Reloader
 from sidecar.settings import Settings
 from sidecar.system import ownership, tasks
 from sidecar.system.workload import workload

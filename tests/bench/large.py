@@ -6,9 +6,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final
 
-from sidecar.load import find, load
 from sidecar.policy.bundle import build
 from sidecar.policy.compile import compile_policy
+from sidecar.repository.load import find, load
 from tests.support import OPA
 
 RULES: Final = 10

@@ -22,9 +22,9 @@ from sidecar.decision.decision import question, read_answer
 from sidecar.engine.exchange import BadReply, ReplyReader, request
 from sidecar.engine.process import TUNING
 from sidecar.errors import EngineUnavailable
-from sidecar.load import find, load
 from sidecar.policy.bundle import build, rego_folder, write
 from sidecar.policy.compile import compile_policy
+from sidecar.repository.load import find, load
 from tests.bench.client import IN_FLIGHT, SECONDS
 from tests.bench.contenders import Contender
 from tests.bench.errors import Failed

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar import losses
+from sidecar.repository import losses
 from sidecar.system.files import Content, Found
 
 CUT = ["", "null\n", "---\n", "tools:\n", 'version: "1"\n', "tools:\n  t:\n", "mode: enforce\n", "mode: monitor\n"]

@@ -12,13 +12,13 @@ from typing import Any, cast
 
 import pytest
 
-from sidecar import load, reload
 from sidecar.engine.fed import FedEngine
 from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import Event, Reloaded
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.compile import compile_policy
-from sidecar.reload import Reloader, prepare
+from sidecar.repository import load, reload
+from sidecar.repository.reload import Reloader, prepare
 from sidecar.system import files
 from sidecar.system.files import Content
 from tests.support import OPA

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.settling import IN_PLACE, NEW, SETTLED, UNTOLD, Settling
+from sidecar.repository.settling import IN_PLACE, NEW, SETTLED, UNTOLD, Settling
 from sidecar.system import files
 from sidecar.system.files import find
 from tests.support.fuzzing import examples

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.errors import PolicyError
-from sidecar.load import find, load
+from sidecar.repository.load import find, load
 from tests.support import OPA, ROOT
 
 FILES = sorted((ROOT / "tests" / "conformance" / "invalid").glob("*.yaml"))

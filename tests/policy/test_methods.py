@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.losses import share
 from sidecar.mcp.protocol import METHODS, OF_CLIENTS
 from sidecar.policy.bundle import Terms, build
 from sidecar.policy.check import check
@@ -16,6 +15,7 @@ from sidecar.policy.compile import compile_policy
 from sidecar.policy.merge import merge
 from sidecar.policy.model import ALWAYS_OPEN
 from sidecar.policy.read import read
+from sidecar.repository.losses import share
 from tests.engine import bundle_of
 from tests.support.fuzzing import examples
 

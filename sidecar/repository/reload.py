@@ -14,14 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from sidecar import load, losses
 from sidecar.engine import binary
 from sidecar.engine.fed import FedEngine
 from sidecar.errors import PolicyError, SidecarError, StartError
 from sidecar.events import Emit, Reloaded
 from sidecar.policy.bundle import Bundle, build
 from sidecar.policy.compile import compile_policy
-from sidecar.settling import SETTLED, Settling
+from sidecar.repository import load, losses
+from sidecar.repository.settling import SETTLED, Settling
 from sidecar.system import defects, files
 from sidecar.system.files import Found
 from sidecar.system.tasks import in_thread
