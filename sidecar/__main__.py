@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from sidecar import health
+from sidecar import probe
 
 
 def main() -> None:
     """Run the command line. A probe is answered before anything else is imported: the rest takes ten times as long."""
     match sys.argv[1:]:
         case ["health"]:
-            sys.exit(health.main(None))
+            sys.exit(probe.main(None))
         case ["health", "--url", url]:
-            sys.exit(health.main(url))
+            sys.exit(probe.main(url))
     from sidecar import cli  # noqa: PLC0415
 
     cli.main()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sidecar import health
+from sidecar import probe
 
 
 def health_command(
@@ -15,9 +15,9 @@ def health_command(
         typer.Option(
             envvar="SIDECAR_URL",
             show_default=False,
-            help=f"What to ask. [default: /readyz at SIDECAR_TELEMETRY, else at {health.DEFAULT}]",
+            help=f"What to ask. [default: /readyz at SIDECAR_TELEMETRY, else at {probe.DEFAULT}]",
         ),
     ] = None,
 ) -> int:
     """Exit with 0 when a running sidecar is ready, else with 1 and say why."""
-    return health.main(url)
+    return probe.main(url)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from sidecar import endtoend
 from sidecar.errors import UsageError
+from sidecar.http import hop_by_hop
 from sidecar.settings import Address, FixedHeader, Jwt, Listen, Upstream
 from sidecar.system import ownership
 
@@ -101,9 +101,9 @@ def _forwarded(text: str) -> str:
     name = text.lower()
     if not _NAME.fullmatch(name):
         raise UsageError(f"--forward-header {text!r} is no name of a header: write it alone, as X-Tenant")
-    if name in endtoend.CREDENTIALS:
+    if name in hop_by_hop.CREDENTIALS:
         raise UsageError(f"--forward-header {name}: credentials of the client go along with --forward-authorization")
-    if name in endtoend.HOP_BY_HOP | endtoend.OURS:
+    if name in hop_by_hop.HOP_BY_HOP | hop_by_hop.OURS:
         raise UsageError(f"--forward-header {name}: this one is ours to send")
     return name
 

@@ -11,8 +11,8 @@ import contextlib
 from typing import Final
 
 from sidecar.downstream.marked import Marked
-from sidecar.endtoend import Fields
 from sidecar.http.client import Answer
+from sidecar.http.hop_by_hop import Fields
 from sidecar.http.values import EVENTS, JSON
 from sidecar.mcp import mirrored_headers, protocol
 from sidecar.mcp.jsonrpc import Request

@@ -12,17 +12,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from sidecar import endtoend
 from sidecar.auth.principal import Principal, key_of
 from sidecar.downstream.eventids import EventIds
 from sidecar.downstream.guard import error_response
 from sidecar.downstream.post import Post
-from sidecar.endtoend import Fields
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Emit
 from sidecar.failure import Failure
+from sidecar.http import hop_by_hop
 from sidecar.http.client import Answer, Lost, Unreachable
 from sidecar.http.exchange import answer_lines
+from sidecar.http.hop_by_hop import Fields
 from sidecar.http.server import Exchange
 from sidecar.http.sse import Event, event_bytes
 from sidecar.http.values import EVENTS, JSON, Headers, Lines, Response
@@ -266,13 +266,13 @@ class Passing:
         await exchange.write(event_bytes(event))
 
     def _back(self, answer: Answer) -> Fields:
-        return endtoend.back(answer.headers, cookies=self._cookies)
+        return hop_by_hop.back(answer.headers, cookies=self._cookies)
 
     def _make_lines(self, headers: Headers) -> Lines:
-        return answer_lines(endtoend.back(headers, cookies=self._cookies))
+        return answer_lines(hop_by_hop.back(headers, cookies=self._cookies))
 
     def _make_json_lines(self, headers: Headers) -> Lines:
-        return answer_lines([("content-type", JSON), *endtoend.back(headers, cookies=self._cookies)])
+        return answer_lines([("content-type", JSON), *hop_by_hop.back(headers, cookies=self._cookies)])
 
 
 def this_task() -> asyncio.Task[Any]:

@@ -13,7 +13,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from sidecar import endtoend
 from sidecar.auth.principal import Principal, key_of
 from sidecar.downstream.eventids import EventIds
 from sidecar.downstream.guard import error_response
@@ -23,9 +22,10 @@ from sidecar.downstream.passage import Passage
 from sidecar.downstream.passing import OpenSession, Passing, Tracked, this_task
 from sidecar.downstream.post import RESUME, SESSION, Post, is_stateless
 from sidecar.downstream.sessions import Opened, Sessions, Table, holder
-from sidecar.endtoend import Fields
 from sidecar.events import Dropped, Emit
+from sidecar.http import hop_by_hop
 from sidecar.http.client import Answer, Asking, Lost, RequestStart, Unreachable
+from sidecar.http.hop_by_hop import Fields
 from sidecar.http.server import Exchange
 from sidecar.http.values import EVENTS, JSON, Headers, Request
 from sidecar.mcp import mirrored_headers
@@ -242,7 +242,7 @@ class Relay:
         return opened
 
     def _onward(self, headers: Headers) -> Fields:
-        return endtoend.onward(headers, self._remote.fixed(), also=self._also)
+        return hop_by_hop.onward(headers, self._remote.fixed(), also=self._also)
 
     def _head(self, post: Post, headers: Headers) -> RequestStart:
         """What the request for a POST begins with: the same while its head is, and the operator's headers are."""
@@ -252,7 +252,7 @@ class Relay:
         return kept.head
 
     def _head_with(self, fixed: Fields, headers: Headers) -> RequestStart:
-        fields = [("content-type", JSON), *endtoend.onward(headers, fixed, also=self._also)]
+        fields = [("content-type", JSON), *hop_by_hop.onward(headers, fixed, also=self._also)]
         if is_stateless(headers):
             # Nobody looked whose session that is, and there are none in this revision.
             fields = [(name, value) for name, value in fields if name != SESSION]

@@ -18,8 +18,8 @@ from sidecar.decision.decision import (
     read_answer,
     read_visible,
 )
-from sidecar.engine.ask import Asker, Greeting, Reply
-from sidecar.engine.remember import Memory
+from sidecar.engine.client import Asker, Greeting, Reply
+from sidecar.engine.decision_cache import Memory
 from sidecar.errors import EngineUnavailable, Superseded
 from sidecar.events import Emit, EngineFailed, EngineReady
 from sidecar.policy.bundle import Bundle

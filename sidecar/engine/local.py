@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from sidecar.engine.bundle_server import BundleService
 from sidecar.engine.engine import Engine
-from sidecar.engine.fed import FedEngine
+from sidecar.engine.managed import FedEngine
 from sidecar.engine.process import OpaProcess
-from sidecar.engine.serve import BundleService
 from sidecar.engine.sign import shared
 from sidecar.errors import StartError
 from sidecar.events import Emit

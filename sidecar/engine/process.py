@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, cast
 
+from sidecar.engine.bundle_server import RESOURCE
 from sidecar.engine.environment import passed
-from sidecar.engine.serve import RESOURCE
 from sidecar.engine.sign import KEY_ID, SCOPE
 from sidecar.policy.bundle import rego_folder
 from sidecar.system import children, tasks

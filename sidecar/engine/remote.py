@@ -12,11 +12,11 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from sidecar.decision.decision import question_about_engine, read_about_engine
-from sidecar.engine.ask import Greeting
 from sidecar.engine.binary import GOOD_VERSIONS
+from sidecar.engine.bundle_server import BundleService
+from sidecar.engine.client import Greeting
 from sidecar.engine.engine import Engine
-from sidecar.engine.fed import FedEngine
-from sidecar.engine.serve import BundleService
+from sidecar.engine.managed import FedEngine
 from sidecar.engine.sign import private
 from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import Emit

@@ -20,10 +20,10 @@ from httptools import HttpResponseParser
 
 from sidecar.http.body import Body
 from sidecar.http.deadline import Deadline
+from sidecar.http.head_cache import Remembered
 from sidecar.http.keepalive import KEEPALIVE
 from sidecar.http.origin import Origin
 from sidecar.http.reader import BadMessage, MessageReader
-from sidecar.http.remembered import Remembered
 from sidecar.http.values import Headers, Lines, Repeated, field_lines
 from sidecar.system import tasks
 from sidecar.system.lines import TooLong

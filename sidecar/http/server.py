@@ -15,9 +15,9 @@ from httptools import HttpRequestParser
 from sidecar.http.body import Body
 from sidecar.http.deadline import Deadline
 from sidecar.http.exchange import Exchange, Gone, answer_bytes, text
+from sidecar.http.head_cache import Remembered
 from sidecar.http.keepalive import KEEPALIVE
 from sidecar.http.reader import BadMessage, MessageReader
-from sidecar.http.remembered import Remembered
 from sidecar.http.request import RequestHead, read_request_head
 from sidecar.http.values import Headers, Request, Response
 from sidecar.system import defects

@@ -29,7 +29,7 @@ from sidecar.events import (
     StoreFailed,
 )
 from sidecar.mcp.protocol import METHODS, TOOLS_CALL
-from sidecar.observe.tally import Count, Counter, Gauge, Histogram, Spread
+from sidecar.observe.instruments import Count, Counter, Gauge, Histogram, Spread
 from sidecar.text import shown
 
 OTHER: Final = "_other"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from sidecar.engine import binary
-from sidecar.engine.fed import FedEngine
+from sidecar.engine.managed import FedEngine
 from sidecar.errors import PolicyError, SidecarError, StartError
 from sidecar.events import Emit, Reloaded
 from sidecar.policy.bundle import Bundle, build

@@ -24,10 +24,10 @@ from sidecar.downstream.passing import Tracked
 from sidecar.downstream.relay import Relay
 from sidecar.downstream.sessions import Table
 from sidecar.downstream.shared import Shared
-from sidecar.endtoend import CREDENTIALS
 from sidecar.errors import SidecarError, StartError
 from sidecar.events import SessionsOpen
 from sidecar.http.client import HttpClient
+from sidecar.http.hop_by_hop import CREDENTIALS
 from sidecar.http.origin import parse
 from sidecar.http.server import CONNECTIONS, Admission, Exchange, HttpServer, Limits
 from sidecar.http.values import Headers, Repeated, Request, Response

@@ -16,22 +16,22 @@ from typing import IO, Any
 
 from sidecar.enforce.gate import Gate
 from sidecar.engine import binary
-from sidecar.engine.fed import FedEngine
 from sidecar.engine.local import local_engine
+from sidecar.engine.managed import FedEngine
 from sidecar.engine.remote import remote_engine
 from sidecar.errors import StartError, StoreUnavailable
 from sidecar.events import Emit, Listener, fan_out
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Ledger
 from sidecar.observe.audit import Audit, installation_key, opened, standard
+from sidecar.observe.endpoint import serve, telemetry
 from sidecar.observe.log import Log
-from sidecar.observe.trouble import Trouble
+from sidecar.observe.readiness import Trouble
 from sidecar.policy.bundle import Bundle
 from sidecar.repository.reload import Reloader
 from sidecar.settings import Settings
 from sidecar.system import ownership, tasks
 from sidecar.system.workload import workload
-from sidecar.telemetry import serve, telemetry
 from sidecar.text import visible
 
 log = logging.getLogger("sidecar")

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final
 
-from sidecar.endtoend import Fields
 from sidecar.errors import InvalidMessage
 from sidecar.failure import Failure
 from sidecar.http.client import Answer, Lost, Unreachable
+from sidecar.http.hop_by_hop import Fields
 from sidecar.http.sse import Event
 from sidecar.http.values import EVENTS, JSON
 from sidecar.mcp import jsonrpc, mirrored_headers, protocol

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from sidecar.endtoend import Fields
 from sidecar.errors import StartError
+from sidecar.http.hop_by_hop import Fields
 from sidecar.settings import FixedHeader
 from sidecar.system.files import Unreadable
 from sidecar.system.watched_file import WatchedFile

@@ -9,9 +9,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
-from sidecar.endtoend import Fields
 from sidecar.errors import InvalidMessage, StartError
 from sidecar.http.client import Answer, Lost, Unreachable
+from sidecar.http.hop_by_hop import Fields
 from sidecar.http.sse import Event
 from sidecar.http.values import EVENTS, JSON
 from sidecar.mcp import jsonrpc, protocol

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Callable, Hashable
 from typing import Final
 from urllib.parse import urljoin
 
-from sidecar.endtoend import Fields
 from sidecar.failure import Failure
 from sidecar.http.client import OURS, Answer, Asking, HttpClient, Lost, RequestStart, Unreachable
+from sidecar.http.hop_by_hop import Fields
 from sidecar.http.origin import Origin, parse
 from sidecar.http.sse import Event, EventReader
 from sidecar.http.values import Headers, field_lines

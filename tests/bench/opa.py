@@ -19,8 +19,8 @@ from time import perf_counter_ns
 from typing import Final
 
 from sidecar.decision.decision import question, read_answer
-from sidecar.engine.exchange import BadReply, ReplyReader, request
 from sidecar.engine.process import TUNING
+from sidecar.engine.wire import BadReply, ReplyReader, request
 from sidecar.errors import EngineUnavailable
 from sidecar.policy.bundle import build, rego_folder, write
 from sidecar.policy.compile import compile_policy

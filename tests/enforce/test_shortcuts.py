@@ -18,8 +18,8 @@ from sidecar.auth.principal import Principal
 from sidecar.decision.decision import Answer, Decision
 from sidecar.enforce.call_cache import Known, KnownCalls
 from sidecar.enforce.gate import Gate
+from sidecar.engine.decision_cache import Memory
 from sidecar.engine.engine import Engine, Finding
-from sidecar.engine.remember import Memory
 from sidecar.events import Event
 from sidecar.ledger.values import Claimed, Reservation, Seen
 from sidecar.mcp.protocol import ToolCall

@@ -17,8 +17,8 @@ from sidecar.auth.caller import Caller
 from sidecar.enforce.gate import Gate
 from sidecar.enforce.verdict import Verdict
 from sidecar.engine.binary import trial
-from sidecar.engine.fed import FedEngine
 from sidecar.engine.local import local_engine
+from sidecar.engine.managed import FedEngine
 from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import Decided, EngineFailed, EngineReady, Event
 from sidecar.ledger.values import Ledger
@@ -102,7 +102,7 @@ def test_an_engine_that_starts_again_still_has_the_adopted_policy() -> None:
 
 
 def test_a_policy_that_opa_cannot_load_leaves_the_old_one_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sidecar.engine.fed.ADOPT_SECONDS", 0.5)
+    monkeypatch.setattr("sidecar.engine.managed.ADOPT_SECONDS", 0.5)
     more = {"intercept/more.rego": "package intercept\n\nallowed if unknown_thing\n"}
     unloadable = dataclasses.replace(FIRST, files=FIRST.files | more)
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from sidecar.engine import ask
-from sidecar.engine.ask import CONNECTIONS, Asker, Greeting
-from sidecar.engine.exchange import ReplyReader
+from sidecar.engine import client
+from sidecar.engine.client import CONNECTIONS, Asker, Greeting
+from sidecar.engine.wire import ReplyReader
 from sidecar.errors import EngineUnavailable
 from tests.engine import soon
 from tests.support.peer import until
@@ -250,8 +250,8 @@ def test_what_came_unasked_is_never_taken_for_an_answer_though_the_loop_has_not_
                 ends[0].send(reply(b"unasked"))
             return body
 
-    monkeypatch.setattr(ask, "ReplyReader", Followed)
-    monkeypatch.setattr(ask, "CONNECTIONS", 1)
+    monkeypatch.setattr(client, "ReplyReader", Followed)
+    monkeypatch.setattr(client, "CONNECTIONS", 1)
 
     async def test() -> None:
         async with asking(tmp_path, answer) as (asker, opa, losses):

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from sidecar.decision.decision import Answer, question
 from sidecar.engine import engine as engine_module
 from sidecar.engine.engine import Engine
-from sidecar.engine.fed import FedEngine
 from sidecar.engine.local import local_engine
+from sidecar.engine.managed import FedEngine
 from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import EngineFailed, EngineReady, Event
 from sidecar.mcp.jsonrpc import encode

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.engine.exchange import MAX_BODY, MAX_HEAD, BadReply, ReplyReader, request
+from sidecar.engine.wire import MAX_BODY, MAX_HEAD, BadReply, ReplyReader, request
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"

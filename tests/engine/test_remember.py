@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from sidecar.decision.decision import Answer, Decision
-from sidecar.engine.remember import MAX_BYTES, MAX_QUESTION, Memory
+from sidecar.engine.decision_cache import MAX_BYTES, MAX_QUESTION, Memory
 from tests.engine import body_of, bundle_of
 
 DECISION = Decision(1, "allow", "allow", "", "", (), (), None, "r", 1)

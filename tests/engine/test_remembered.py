@@ -30,8 +30,8 @@ from sidecar.auth.principal import Principal
 from sidecar.decision.decision import Decision, question
 from sidecar.enforce.gate import NAMED_FROM_OUTSIDE, Gate
 from sidecar.enforce.verdict import Forward, Verdict
-from sidecar.engine.fed import FedEngine
 from sidecar.engine.local import local_engine
+from sidecar.engine.managed import FedEngine
 from sidecar.errors import InvalidMessage
 from sidecar.events import Decided, Event
 from sidecar.ledger.values import Amount, Claim, Claimed, Counter, Reservation, Seen

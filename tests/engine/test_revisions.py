@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from sidecar.decision.decision import CANARY_ALLOWED, Answer
-from sidecar.engine.ask import Asker, Reply
+from sidecar.engine.client import Asker, Reply
 from sidecar.engine.engine import Engine
 from sidecar.errors import EngineUnavailable, Superseded
 from sidecar.events import EngineFailed, EngineReady, Event

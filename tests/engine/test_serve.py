@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 import pytest
 import uvloop
 
-from sidecar.engine.serve import RESOURCE, BundleService
+from sidecar.engine.bundle_server import RESOURCE, BundleService
 from sidecar.engine.sign import shared
 from tests.engine import bundle_of, get, http
 

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.engine.serve import BundleService
+from sidecar.engine.bundle_server import BundleService
 from sidecar.engine.sign import SIGNATURES, private, shared, signed
 from sidecar.errors import StartError
 from sidecar.policy.bundle import STAMP, archive

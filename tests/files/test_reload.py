@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from sidecar.engine.fed import FedEngine
+from sidecar.engine.managed import FedEngine
 from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import Event, Reloaded
 from sidecar.policy.bundle import Bundle

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from sidecar.http import client as clients
 from sidecar.http import server as servers
 from sidecar.http.client import Answer, Asking, HttpClient, RequestStart
-from sidecar.http.remembered import Remembered
+from sidecar.http.head_cache import Remembered
 from sidecar.http.server import Exchange, HttpServer, Limits
 from sidecar.http.values import Headers, Request, Response
 from sidecar.system.memory import Room

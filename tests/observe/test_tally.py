@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 
-from sidecar.observe import tally
+from sidecar.observe import instruments
 
 BOUNDS = (5e-05, 0.001, 0.25, 1, 10)
 label_values = st.sampled_from(["a", "b", 'with "quotes"\n', ""])
@@ -32,8 +32,11 @@ def test_what_is_counted_is_shown_as_the_library_would(
     counts: list[tuple[str, int]], observed: list[tuple[str, float]], levels: list[tuple[str, float]]
 ) -> None:
     ours, theirs = CollectorRegistry(), CollectorRegistry()
-    our_counter, our_histogram = tally.Counter("c_total", "Text", ("x",)), tally.Histogram("h", "Text", ("x",), BOUNDS)
-    our_gauge = tally.Gauge("g", "Text", ("x",))
+    our_counter, our_histogram = (
+        instruments.Counter("c_total", "Text", ("x",)),
+        instruments.Histogram("h", "Text", ("x",), BOUNDS),
+    )
+    our_gauge = instruments.Gauge("g", "Text", ("x",))
     for ours_too in (our_counter, our_histogram, our_gauge):
         ours.register(ours_too)
     their_counter = prometheus_client.Counter("c_total", "Text", ("x",), registry=theirs)
@@ -52,7 +55,7 @@ def test_what_is_counted_is_shown_as_the_library_would(
 
 
 def test_what_a_part_counts_is_counted_in_every_whole() -> None:
-    counter, part, other = tally.Counter("c_total", "Text", ("x",)), tally.Count(), tally.Count()
+    counter, part, other = instruments.Counter("c_total", "Text", ("x",)), instruments.Count(), instruments.Count()
     counter.labels("a").parts.append(part)
     counter.labels("b").parts += [part, other]
     counter.labels("b").inc(0.5)
@@ -66,9 +69,9 @@ def test_what_a_part_counts_is_counted_in_every_whole() -> None:
 @pytest.mark.parametrize(
     "metric",
     [
-        tally.Counter("c", "Text", ("x",)),
-        tally.Gauge("g", "Text", ("x",)),
-        tally.Histogram("h", "Text", ("x",), BOUNDS),
+        instruments.Counter("c", "Text", ("x",)),
+        instruments.Gauge("g", "Text", ("x",)),
+        instruments.Histogram("h", "Text", ("x",), BOUNDS),
     ],
 )
 def test_what_begins_to_be_counted_while_another_thread_shows_it_does_not_disturb(metric: Any) -> None:

@@ -11,8 +11,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from sidecar.http.endpoint import serve_gets
+from sidecar.observe.endpoint import telemetry
 from sidecar.observe.metrics import Metrics
-from sidecar.telemetry import telemetry
 from tests.engine import get, http
 from tests.observe import READY, SECRET, decided, tell
 

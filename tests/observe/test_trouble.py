@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sidecar.events import Passed, StoreFailed
-from sidecar.observe.trouble import LASTS, Trouble
+from sidecar.observe.readiness import LASTS, Trouble
 from tests.observe import decided, tell
 
 FAILED = StoreFailed("stub", "the store of counters cannot be used: database or disk is full")

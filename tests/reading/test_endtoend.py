@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.endtoend import CREDENTIALS, HOP_BY_HOP, OURS, back, onward
+from sidecar.http.hop_by_hop import CREDENTIALS, HOP_BY_HOP, OURS, back, onward
 
 TRAVEL = [
     "accept", "accept-language", "user-agent", "traceparent", "mcp-session-id", "mcp-protocol-version", "mcp-method",

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from sidecar.endtoend import Fields
 from sidecar.failure import Failure
 from sidecar.http.client import Lost, Unreachable
+from sidecar.http.hop_by_hop import Fields
 from sidecar.http.sse import Event, EventReader, event_bytes
 from sidecar.http.values import Headers
 from sidecar.mcp.jsonrpc import Id

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.endtoend import Fields
 from sidecar.http.client import Lost, Unreachable
+from sidecar.http.hop_by_hop import Fields
 from sidecar.http.sse import Event
 from sidecar.http.values import Headers
 from sidecar.mcp import jsonrpc

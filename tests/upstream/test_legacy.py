@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from sidecar.endtoend import Fields
 from sidecar.errors import StartError
 from sidecar.http.client import Lost, Unreachable
+from sidecar.http.hop_by_hop import Fields
 from sidecar.http.origin import Origin
 from sidecar.http.sse import Event
 from sidecar.mcp import jsonrpc

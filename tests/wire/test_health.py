@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar import health
+from sidecar import probe
 from tests.support import SIDECAR
 from tests.support.peer import SECONDS, TELEMETRY, Sidecar, stopped
 from tests.support.pod_opa import PodOpa, free_port
@@ -22,7 +22,7 @@ from tests.support.pod_opa import PodOpa, free_port
 POLICY = "default: allow\n"
 
 
-def probe(*options: str, **env: str) -> tuple[int, str, str]:
+def asked(*options: str, **env: str) -> tuple[int, str, str]:
     """Exit status, output, errors."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SIDECAR_")}
     done = subprocess.run(
@@ -70,30 +70,30 @@ def answering(reply: bytes, *, close: bool = True) -> Iterator[str]:
 def test_a_sidecar_that_is_ready_is_said_to_be(tmp_path: Path) -> None:
     with Sidecar(tmp_path, POLICY, *TELEMETRY) as sidecar:
         where = telemetry(sidecar)
-        assert probe("--url", f"http://{where}/readyz") == (0, "ready\n", "")
-        assert probe(SIDECAR_TELEMETRY=where) == (0, "ready\n", "")
-        assert probe(SIDECAR_TELEMETRY=f"0.0.0.0:{where.partition(':')[2]}") == (0, "ready\n", "")
-        assert probe(f"--url=http://{where}/readyz") == (0, "ready\n", "")
-        assert probe("--url", f"http://{where}/healthz")[0] == 0
+        assert asked("--url", f"http://{where}/readyz") == (0, "ready\n", "")
+        assert asked(SIDECAR_TELEMETRY=where) == (0, "ready\n", "")
+        assert asked(SIDECAR_TELEMETRY=f"0.0.0.0:{where.partition(':')[2]}") == (0, "ready\n", "")
+        assert asked(f"--url=http://{where}/readyz") == (0, "ready\n", "")
+        assert asked("--url", f"http://{where}/healthz")[0] == 0
 
 
 def test_a_sidecar_without_its_engine_is_not_ready_and_lives(tmp_path: Path) -> None:
     opa = PodOpa(tmp_path)
     with Sidecar(tmp_path, POLICY, *opa.options, *TELEMETRY) as sidecar:
         where = telemetry(sidecar)
-        assert probe(SIDECAR_TELEMETRY=where) == (1, "", "sidecar: not ready: the policy engine cannot be reached\n")
-        assert probe("--url", f"http://{where}/healthz")[0] == 0
+        assert asked(SIDECAR_TELEMETRY=where) == (1, "", "sidecar: not ready: the policy engine cannot be reached\n")
+        assert asked("--url", f"http://{where}/healthz")[0] == 0
 
 
 def test_a_sidecar_that_hangs_is_not_ready(tmp_path: Path) -> None:
     with Sidecar(tmp_path, POLICY, *TELEMETRY) as sidecar, stopped(sidecar.process.pid):
-        status, _, errors = probe(SIDECAR_TELEMETRY=telemetry(sidecar))
+        status, _, errors = asked(SIDECAR_TELEMETRY=telemetry(sidecar))
         assert (status, errors.count("\n")) == (1, 1)
 
 
 def test_where_nobody_listens_nobody_is_ready() -> None:
     port = free_port()
-    status, out, errors = probe(SIDECAR_TELEMETRY=f"127.0.0.1:{port}")
+    status, out, errors = asked(SIDECAR_TELEMETRY=f"127.0.0.1:{port}")
     assert (status, out) == (1, "")
     assert errors == f"sidecar: not ready: 127.0.0.1 port {port}: Connection refused\n"
 
@@ -102,7 +102,7 @@ def test_a_redirect_is_not_followed() -> None:
     with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as ready:
         reply = f"HTTP/1.1 302 Found\r\nLocation: {ready}\r\nContent-Length: 0\r\n\r\n"
         with answering(reply.encode()) as url:
-            assert "answers with status 302" in (health.trouble(url) or "")
+            assert "answers with status 302" in (probe.trouble(url) or "")
 
 
 @pytest.mark.parametrize(
@@ -115,20 +115,20 @@ def test_a_redirect_is_not_followed() -> None:
 )  # fmt: skip
 def test_only_the_status_200_is_ready(reply: bytes) -> None:
     with answering(reply) as url:
-        assert health.trouble(url) is not None
+        assert probe.trouble(url) is not None
 
 
 def test_what_a_server_says_is_one_line_that_fools_no_terminal() -> None:
     reply = "HTTP/1.1 503 No\r\n\r\nwait\x1b[2J\u202e for it\nsecond line\n".encode()
     with answering(reply) as url:
-        assert health.trouble(url) == "wait?[2J??? for it"
+        assert probe.trouble(url) == "wait?[2J??? for it"
 
 
 @pytest.mark.parametrize("reply", [b"", b"HTTP/1.1 200 OK\r\n"])
 def test_an_answer_that_does_not_end_is_not_waited_for(reply: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "SECONDS", 0.2)
+    monkeypatch.setattr(probe, "SECONDS", 0.2)
     with answering(reply, close=False) as url:
-        said = health.trouble(url)
+        said = probe.trouble(url)
         assert said is not None
         assert "time" in said or "no answer within 0.2 s" in said
 
@@ -141,12 +141,12 @@ def test_an_answer_that_does_not_end_is_not_waited_for(reply: bytes, monkeypatch
     ],
 )  # fmt: skip
 def test_what_cannot_be_asked_is_not_ready(url: str) -> None:
-    assert "is no URL that can be asked" in (health.trouble(url) or "")
+    assert "is no URL that can be asked" in (probe.trouble(url) or "")
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "99999"])
 def test_a_port_that_does_not_exist_is_not_ready(port: str) -> None:
-    assert health.trouble(f"http://127.0.0.1:{port}/readyz") is not None
+    assert probe.trouble(f"http://127.0.0.1:{port}/readyz") is not None
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_the_sidecar_of_the_same_environment_is_asked(
 ) -> None:
     monkeypatch.delenv("SIDECAR_URL", raising=False)
     monkeypatch.setenv("SIDECAR_TELEMETRY", telemetry)
-    assert health.default_url() == url
+    assert probe.default_url() == url
 
 
 def test_a_probe_imports_nothing_that_takes_long() -> None:
@@ -174,7 +174,7 @@ def test_a_probe_imports_nothing_that_takes_long() -> None:
     )
     done = subprocess.run(
         [sys.executable, "-S", "-c", program], capture_output=True, text=True, timeout=SECONDS, check=True,
-        env={"PYTHONPATH": str(Path(health.__file__).parent.parent)},
+        env={"PYTHONPATH": str(Path(probe.__file__).parent.parent)},
     )  # fmt: skip
     heavy = {"typer", "click", "asyncio", "http", "email", "urllib", "ssl", "msgspec", "uvloop", "json", "typing"}
     assert heavy.isdisjoint(done.stdout.split())

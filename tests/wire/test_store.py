@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar import health
+from sidecar import probe
 from tests.support import SIDECAR
 from tests.support.peer import SECONDS, TELEMETRY, Sidecar, denied, kind, stopped, until
 from tests.support.redis_server import RedisServer
@@ -121,15 +121,15 @@ def test_a_sidecar_whose_store_is_gone_is_not_ready_and_says_why(tmp_path: Path,
     with Sidecar(tmp_path, limited(3), *TELEMETRY, store=options(server)) as sidecar:
         found = re.search(r"http://[^/]+", sidecar.errors)
         assert found is not None
-        probe = f"{found[0]}/readyz"
+        url = f"{found[0]}/readyz"
         assert denied(sidecar.call("t")) is None
-        assert health.trouble(probe) is None
+        assert probe.trouble(url) is None
         server.kill()
         assert denied(sidecar.call("t")) == REFUSED
-        assert "store" in (health.trouble(probe) or "")
+        assert "store" in (probe.trouble(url) or "")
         assert server.start()
         assert denied(sidecar.call("t")) is None
-        assert health.trouble(probe) is None
+        assert probe.trouble(url) is None
 
 
 def test_a_store_that_may_fail_open_lets_calls_pass_and_says_so(tmp_path: Path, server: RedisServer) -> None:

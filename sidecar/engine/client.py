@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final, TypeAlias, cast
 
-from sidecar.engine.exchange import BadReply, ReplyReader, request
+from sidecar.engine.wire import BadReply, ReplyReader, request
 from sidecar.errors import EngineUnavailable
 from sidecar.system import ownership, tasks
 

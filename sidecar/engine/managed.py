@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
+from sidecar.engine.bundle_server import BundleService
 from sidecar.engine.engine import Engine
-from sidecar.engine.serve import BundleService
 from sidecar.errors import EngineUnavailable
 from sidecar.policy.bundle import Bundle
 
