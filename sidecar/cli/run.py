@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 
-from sidecar import app
 from sidecar.cli.listening import (
     MAX_PROGRAMS,
     MAX_SESSIONS,
@@ -29,6 +28,7 @@ from sidecar.engine import binary
 from sidecar.errors import UsageError
 from sidecar.policy.model import MODES
 from sidecar.repository.reload import first_look, prepare
+from sidecar.serve import app
 from sidecar.settings import Settings
 from sidecar.system import hardening, ownership
 from sidecar.text import of_system

@@ -17,13 +17,13 @@ from sidecar.auth.hosts import Hosts
 from sidecar.auth.principal import Principal
 from sidecar.auth.refusal import NotYet
 from sidecar.downstream.guard import Guard, error_response
-from sidecar.downstream.hosted import Hosted
-from sidecar.downstream.legacy import METHODS as LEGACY_METHODS
-from sidecar.downstream.legacy import STREAM, Legacy
-from sidecar.downstream.passing import Tracked
-from sidecar.downstream.relay import Relay
+from sidecar.downstream.hosted.multiplexed import Shared
+from sidecar.downstream.hosted.per_session import Hosted
+from sidecar.downstream.http_sse import METHODS as LEGACY_METHODS
+from sidecar.downstream.http_sse import STREAM, Legacy
+from sidecar.downstream.relay.relay import Relay
+from sidecar.downstream.relay.response import Tracked
 from sidecar.downstream.sessions import Table
-from sidecar.downstream.shared import Shared
 from sidecar.errors import SidecarError, StartError
 from sidecar.events import SessionsOpen
 from sidecar.http.client import HttpClient
@@ -33,13 +33,13 @@ from sidecar.http.server import CONNECTIONS, Admission, Exchange, HttpServer, Li
 from sidecar.http.values import Headers, Repeated, Request, Response
 from sidecar.mcp.jsonrpc import Message
 from sidecar.policy.bundle import Bundle
-from sidecar.serve.links import links, remote
-from sidecar.serve.parts import Parts, state
+from sidecar.serve.runtime import Parts, state
 from sidecar.session.pending import Route
 from sidecar.session.session import Session
 from sidecar.settings import Jwt, Listen
 from sidecar.system import defects, tasks
 from sidecar.system.memory import SHARE, Room, memory
+from sidecar.upstream.connect import links, remote
 
 log = logging.getLogger("sidecar")
 

@@ -12,7 +12,7 @@ from sidecar.downstream.stdio import StdioClient
 from sidecar.enforce.gate import Gate
 from sidecar.errors import StartError
 from sidecar.policy.bundle import Bundle
-from sidecar.serve.parts import Parts, state
+from sidecar.serve.runtime import Parts, state
 from sidecar.session.pending import Route
 from sidecar.session.session import Session
 from sidecar.upstream.link import Link

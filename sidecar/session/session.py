@@ -19,7 +19,6 @@ from sidecar.enforce.gate import Gate
 from sidecar.enforce.verdict import Forward, Verdict
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Emit, Listed, Passed, Refused
-from sidecar.failure import Failure
 from sidecar.mcp import jsonrpc, protocol
 from sidecar.mcp.jsonrpc import (
     INTERNAL_ERROR,
@@ -54,6 +53,7 @@ from sidecar.session.requests import Inflight
 from sidecar.system import defects
 from sidecar.system.lines import TooLong
 from sidecar.text import quoted, shown
+from sidecar.upstream.failure import Failure
 
 MAX_ANSWERED: Final = 1_000
 """Answers of one session that may be seen again, because a stream that broke is replayed."""

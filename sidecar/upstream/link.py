@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
-from sidecar.failure import Failure
 from sidecar.mcp.jsonrpc import Id
 from sidecar.system.lines import TooLong
+from sidecar.upstream.failure import Failure
 
 Received: TypeAlias = Callable[[bytes | TooLong], None]
 Full: TypeAlias = Callable[[bool], None]

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Hashable
 from typing import Final
 from urllib.parse import urljoin
 
-from sidecar.failure import Failure
 from sidecar.http.client import OURS, Answer, Asking, HttpClient, Lost, RequestStart, Unreachable
 from sidecar.http.hop_by_hop import Fields
 from sidecar.http.origin import Origin, parse
@@ -18,6 +17,7 @@ from sidecar.http.values import Headers, field_lines
 from sidecar.mcp.protocol import Outcome
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import Room
+from sidecar.upstream.failure import Failure
 
 log = logging.getLogger("sidecar")
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from sidecar import app as running
 from sidecar.cli import app
 from sidecar.cli import run as run_module
 from sidecar.cli.listening import headers_given, host_of, listen_on, upstream_at
 from sidecar.engine import binary
 from sidecar.errors import UsageError
+from sidecar.serve import app as running
 from sidecar.settings import Address, FixedHeader, Jwt, Listen, Settings, Upstream
 
 URL = "http://server.example/mcp"

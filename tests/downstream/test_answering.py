@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from sidecar.downstream import answering
-from sidecar.downstream.answering import write
-from sidecar.downstream.stream import Stream
+from sidecar.downstream.hosted import writer
+from sidecar.downstream.hosted.replay_buffer import Stream
+from sidecar.downstream.hosted.writer import write
 from sidecar.http.exchange import Gone
 from tests.downstream import Client, run, turns
 
@@ -76,7 +76,7 @@ def test_the_address_for_messages_comes_before_all_else() -> None:
 
 
 def test_a_stream_that_is_silent_says_that_it_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answering, "BEAT", 0.001)
+    monkeypatch.setattr(writer, "BEAT", 0.001)
 
     async def inside() -> None:
         stream, client = stream_of(ended=False), Client()

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from sidecar.downstream.hosted import Hosted
-from sidecar.downstream.legacy import Legacy
+from sidecar.downstream.hosted.multiplexed import Shared
+from sidecar.downstream.hosted.per_session import Hosted
+from sidecar.downstream.hosted.replay_buffer import HIGH_WATER
+from sidecar.downstream.http_sse import Legacy
 from sidecar.downstream.sessions import Table
-from sidecar.downstream.shared import Shared
-from sidecar.downstream.stream import HIGH_WATER
 from sidecar.errors import StartError
 from sidecar.http.values import Headers, Request
 from sidecar.mcp import jsonrpc

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from sidecar.auth.caller import Caller
-from sidecar.downstream.passage import Passage
-from sidecar.downstream.passing import Passing, Tracked
 from sidecar.downstream.post import Post
+from sidecar.downstream.relay.request import Passage
+from sidecar.downstream.relay.response import Passing, Tracked
 from sidecar.http.client import Answer, Asking, Unreachable
 from sidecar.http.server import Exchange
 from sidecar.http.values import Request

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.downstream.shared import Shared
+from sidecar.downstream.hosted.multiplexed import Shared
 from sidecar.errors import StartError
 from sidecar.http.values import Request
 from sidecar.mcp.jsonrpc import encode

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.downstream.stream import HIGH_WATER, KEPT, Stream
+from sidecar.downstream.hosted.replay_buffer import HIGH_WATER, KEPT, Stream
 from tests.downstream import run, turns
 
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.failure import Failure
 from sidecar.mcp.jsonrpc import Id
 from sidecar.mcp.protocol import Outcome
 from sidecar.session.pending import Route
+from sidecar.upstream.failure import Failure
 from tests.reading.world import World, encoded
 
 

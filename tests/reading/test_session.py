@@ -14,11 +14,11 @@ from sidecar.decision.decision import Answer, Decision
 from sidecar.enforce.gate import Gate
 from sidecar.engine.engine import Engine, Finding
 from sidecar.events import Decided, Event, Listed, Passed, Refused
-from sidecar.failure import Failure
 from sidecar.ledger.values import Ledger
 from sidecar.mcp.protocol import Outcome
 from sidecar.policy.bundle import Bundle
 from sidecar.system.lines import TooLong
+from sidecar.upstream.failure import Failure
 from tests.reading.world import BUNDLE, MARKER, World, encoded
 
 # From the client to the server.

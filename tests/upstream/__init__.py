@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from sidecar.failure import Failure
 from sidecar.http.client import Lost, Unreachable
 from sidecar.http.hop_by_hop import Fields
 from sidecar.http.sse import Event, EventReader, event_bytes
@@ -17,6 +16,7 @@ from sidecar.mcp.jsonrpc import Id
 from sidecar.mcp.protocol import Outcome
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import Room
+from sidecar.upstream.failure import Failure
 from sidecar.upstream.link import Link
 from sidecar.upstream.remote import Remote, failure_of
 from tests.downstream import line

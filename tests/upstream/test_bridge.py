@@ -16,8 +16,8 @@ from sidecar.mcp import jsonrpc
 from sidecar.mcp.jsonrpc import Id
 from sidecar.mcp.protocol import Outcome
 from sidecar.system.lines import TooLong
-from sidecar.upstream import bridge
-from sidecar.upstream.bridge import HttpLink
+from sidecar.upstream import streamable_http
+from sidecar.upstream.streamable_http import HttpLink
 from tests.downstream import line, run, turns
 from tests.engine import soon
 from tests.upstream import FakeAnswer, FakeRemote, Heard, HeldAnswer, as_events, as_json, event
@@ -49,8 +49,8 @@ class World:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bridge, "RECONNECT", 0.0)
-    monkeypatch.setattr(bridge, "MIN_RECONNECT", 0.0)
+    monkeypatch.setattr(streamable_http, "RECONNECT", 0.0)
+    monkeypatch.setattr(streamable_http, "MIN_RECONNECT", 0.0)
 
 
 def test_the_session_and_the_revision_go_with_everything_after_initialize() -> None:
@@ -149,7 +149,7 @@ def test_a_stream_that_ends_before_the_answer_is_taken_up_where_it_was(breaks: b
 
 def test_a_server_that_lets_itself_be_asked_again_and_again_is_asked_as_long_as_it_says_something() -> None:
     async def inside() -> None:
-        polls = [as_events(Event("", id=f"e{number}", retry=0)) for number in range(3 * bridge.ATTEMPTS)]
+        polls = [as_events(Event("", id=f"e{number}", retry=0)) for number in range(3 * streamable_http.ATTEMPTS)]
         world = World(*polls, as_events(event(id=1, result={})))
         await world.say(id=1, method="ping")
         await turns(200)
@@ -164,7 +164,7 @@ def test_a_stream_that_stays_silent_is_given_up_after_some_attempts() -> None:
         await world.say(id=1, method="ping")
         await turns(200)
         assert world.heard.outcomes[0] == (1, Outcome.UNKNOWN)
-        assert len(world.server.sent) <= bridge.ATTEMPTS + 2
+        assert len(world.server.sent) <= streamable_http.ATTEMPTS + 2
 
     run(inside())
 
@@ -475,7 +475,7 @@ def test_a_refusal_of_what_another_stream_answered_ends_nothing_and_puts_nothing
 
 
 def test_a_notification_that_the_server_holds_does_not_hold_what_comes_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bridge, "PATIENCE", 0.01)
+    monkeypatch.setattr(streamable_http, "PATIENCE", 0.01)
 
     async def inside() -> None:
         world = World()
@@ -489,7 +489,7 @@ def test_a_notification_that_the_server_holds_does_not_hold_what_comes_after(mon
 
 
 def test_a_notification_that_the_server_holds_does_not_hold_another_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bridge, "PATIENCE", 0.01)
+    monkeypatch.setattr(streamable_http, "PATIENCE", 0.01)
 
     async def inside() -> None:
         world = Forgotten(Forgetful(FakeAnswer(404)))
@@ -502,13 +502,13 @@ def test_a_notification_that_the_server_holds_does_not_hold_another_session(monk
     run(inside())
 
 
-@pytest.mark.parametrize("seconds", [bridge.MAX_AGE - 0.1, bridge.MAX_AGE + 0.1])
+@pytest.mark.parametrize("seconds", [streamable_http.MAX_AGE - 0.1, streamable_http.MAX_AGE + 0.1])
 def test_a_call_that_waited_too_long_for_another_session_is_not_sent(
     seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another policy may be in force by then. What is no call may wait longer."""
     now = 1000.0
-    monkeypatch.setattr(bridge, "monotonic", lambda: now)
+    monkeypatch.setattr(streamable_http, "monotonic", lambda: now)
 
     async def inside() -> None:
         nonlocal now
@@ -522,15 +522,15 @@ def test_a_call_that_waited_too_long_for_another_session_is_not_sent(
         release.set()
         await turns(100)
         assert ("s-2", "ping") in world.server.ran
-        assert (("s-2", "tools/call") in world.server.ran) == (seconds < bridge.MAX_AGE)
-        assert world.failed == ([] if seconds < bridge.MAX_AGE else [(1, Outcome.NOT_RUN)])
+        assert (("s-2", "tools/call") in world.server.ran) == (seconds < streamable_http.MAX_AGE)
+        assert world.failed == ([] if seconds < streamable_http.MAX_AGE else [(1, Outcome.NOT_RUN)])
 
     run(inside())
 
 
 def test_a_call_that_waited_too_long_for_marked_arguments_is_not_put_again(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr(bridge, "monotonic", lambda: now)
+    monkeypatch.setattr(streamable_http, "monotonic", lambda: now)
 
     async def inside() -> None:
         nonlocal now
@@ -538,7 +538,7 @@ def test_a_call_that_waited_too_long_for_marked_arguments_is_not_put_again(monke
         release = world.server.hold("tools/list")
         params = {"name": "t", "arguments": {"r": "eu"}, "_meta": META}
         await world.say(id=1, method="tools/call", params=params)
-        now += bridge.MAX_AGE + 0.1
+        now += streamable_http.MAX_AGE + 0.1
         release.set()
         await turns(50)
         assert world.server.posted == ["tools/call", "tools/list"]

@@ -15,8 +15,8 @@ from sidecar.errors import StartError
 from sidecar.mcp import jsonrpc
 from sidecar.mcp.protocol import Outcome
 from sidecar.system.guardian import Guardian
-from sidecar.upstream import child
-from sidecar.upstream.child import ChildServer
+from sidecar.upstream import stdio
+from sidecar.upstream.stdio import ChildServer
 from tests.downstream import line
 from tests.upstream import Heard
 
@@ -69,7 +69,7 @@ def test_what_comes_after_the_end_certainly_did_not_run() -> None:
 def test_a_server_that_reads_nothing_of_very_much_is_over() -> None:
     async def inside() -> None:
         async with started(sys.executable, "-S", "-E", "-c", "import time; time.sleep(600)") as (server, _):
-            for number in range(2 * child._UNREAD):
+            for number in range(2 * stdio._UNREAD):
                 server.send(line(id=number, method="m", params={"text": "x" * (LIMIT - 100)}))
                 await asyncio.sleep(0)
             assert await server.ended() > 0
@@ -82,4 +82,4 @@ def test_a_server_that_reads_nothing_of_very_much_is_over() -> None:
 )
 def test_a_program_that_cannot_be_started_is_known_before_it_is_tried(program: str, why: str) -> None:
     with pytest.raises(StartError, match=f"cannot start the MCP server '{program}': {why}"):
-        child.check([program])
+        stdio.check([program])

@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.errors import StartError
 from sidecar.settings import FixedHeader
-from sidecar.upstream.fixed import MAX_VALUE, fixed_headers
+from sidecar.upstream.static_headers import MAX_VALUE, fixed_headers
 
 
 @pytest.fixture

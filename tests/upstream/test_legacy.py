@@ -13,8 +13,8 @@ from sidecar.http.origin import Origin
 from sidecar.http.sse import Event
 from sidecar.mcp import jsonrpc
 from sidecar.mcp.protocol import Outcome
-from sidecar.upstream import legacy
-from sidecar.upstream.legacy import SseLink
+from sidecar.upstream import http_sse
+from sidecar.upstream.http_sse import SseLink
 from sidecar.upstream.remote import Remote
 from tests.downstream import line, run, turns
 from tests.engine import soon
@@ -90,7 +90,7 @@ def test_a_request_that_did_not_arrive_is_told_each_of_a_batch_too(
 
 
 def test_a_post_that_the_server_holds_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(legacy, "PATIENCE", 0.01)
+    monkeypatch.setattr(http_sse, "PATIENCE", 0.01)
 
     async def inside() -> None:
         server, heard = FakeRemote([as_events(ENDPOINT)]), Heard()

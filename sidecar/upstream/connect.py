@@ -9,21 +9,21 @@ from sidecar.http.origin import parse
 from sidecar.settings import Settings, Upstream
 from sidecar.system.guardian import Guardian
 from sidecar.system.memory import Room
-from sidecar.upstream import child
-from sidecar.upstream.bridge import HttpLink
-from sidecar.upstream.fixed import fixed_headers
-from sidecar.upstream.legacy import SseLink
+from sidecar.upstream import stdio
+from sidecar.upstream.http_sse import SseLink
 from sidecar.upstream.link import Link
 from sidecar.upstream.remote import Remote
+from sidecar.upstream.static_headers import fixed_headers
+from sidecar.upstream.streamable_http import HttpLink
 
 
 def links(settings: Settings) -> Callable[[], Awaitable[Link]]:
     """What opens a connection to the server: a child, or a remote one. Raises `StartError` for what cannot work."""
     upstream = settings.upstream
     if upstream is None:
-        child.check(settings.command)
+        stdio.check(settings.command)
         guardian = Guardian()
-        return lambda: child.ChildServer.start(settings.command, settings.max_message, guardian)
+        return lambda: stdio.ChildServer.start(settings.command, settings.max_message, guardian)
     there = remote(upstream, settings.max_message)
 
     async def http() -> Link:

@@ -16,7 +16,6 @@ from time import monotonic
 from typing import Any, Final
 
 from sidecar.errors import InvalidMessage
-from sidecar.failure import Failure
 from sidecar.http.client import Answer, Lost, Unreachable
 from sidecar.http.hop_by_hop import Fields
 from sidecar.http.sse import Event
@@ -27,6 +26,7 @@ from sidecar.mcp.protocol import Outcome
 from sidecar.system import tasks
 from sidecar.system.lines import TooLong
 from sidecar.upstream import listing
+from sidecar.upstream.failure import Failure
 from sidecar.upstream.link import Full, Received, Unanswered
 from sidecar.upstream.listing import reply_in, response
 from sidecar.upstream.remote import GIVEN_UP, MAX_REFUSAL, Remote, media_type, refusal

@@ -18,9 +18,9 @@ from sidecar.downstream.eventids import EventIds
 from sidecar.downstream.guard import error_response
 from sidecar.downstream.learning import Learning
 from sidecar.downstream.marked import Marked
-from sidecar.downstream.passage import Passage
-from sidecar.downstream.passing import OpenSession, Passing, Tracked, this_task
 from sidecar.downstream.post import RESUME, SESSION, Post, is_stateless
+from sidecar.downstream.relay.request import Passage
+from sidecar.downstream.relay.response import OpenSession, Passing, Tracked, this_task
 from sidecar.downstream.sessions import Opened, Sessions, Table, holder
 from sidecar.events import Dropped, Emit
 from sidecar.http import hop_by_hop

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from typing import Any, Final, cast
 
 from sidecar.errors import InvalidMessage, StartError
-from sidecar.failure import Failure
 from sidecar.mcp import jsonrpc
 from sidecar.mcp.jsonrpc import Batch, Request
 from sidecar.mcp.protocol import Outcome
@@ -23,6 +22,7 @@ from sidecar.system import children, tasks
 from sidecar.system.guardian import Guardian
 from sidecar.system.lines import LineReader, LineWriter
 from sidecar.upstream.busypoll import BusyPoll
+from sidecar.upstream.failure import Failure
 from sidecar.upstream.link import Full, Received, Unanswered
 
 log = logging.getLogger("sidecar")

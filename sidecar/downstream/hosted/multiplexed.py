@@ -17,13 +17,12 @@ from functools import partial
 from typing import Any, Final, TypeAlias
 
 from sidecar.auth.principal import Principal
-from sidecar.downstream.answering import write
+from sidecar.downstream.hosted.replay_buffer import Stream
+from sidecar.downstream.hosted.writer import write
 from sidecar.downstream.marked import Marked
 from sidecar.downstream.post import Post, first_word
-from sidecar.downstream.stream import Stream
 from sidecar.errors import InvalidMessage, SidecarError
 from sidecar.events import Dropped, Emit
-from sidecar.failure import Failure
 from sidecar.http.server import Exchange
 from sidecar.http.values import JSON, Response
 from sidecar.http.values import Request as HttpRequest
@@ -35,6 +34,7 @@ from sidecar.session.pending import Route
 from sidecar.session.session import Session
 from sidecar.system import tasks
 from sidecar.system.lines import TooLong
+from sidecar.upstream.failure import Failure
 from sidecar.upstream.link import Link
 
 MAX_WAITING: Final = 4 << 20

@@ -11,9 +11,9 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from sidecar.auth.principal import Principal, key_of
-from sidecar.downstream.answering import write
 from sidecar.downstream.guard import error_response
-from sidecar.downstream.hosted import Ending, HostedSession, OpenLink, OpenSession, begun
+from sidecar.downstream.hosted.per_session import Ending, HostedSession, OpenLink, OpenSession, begun
+from sidecar.downstream.hosted.writer import write
 from sidecar.downstream.post import Post
 from sidecar.downstream.sessions import Sessions, Table
 from sidecar.errors import SidecarError

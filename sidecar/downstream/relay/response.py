@@ -18,7 +18,6 @@ from sidecar.downstream.guard import error_response
 from sidecar.downstream.post import Post
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Emit
-from sidecar.failure import Failure
 from sidecar.http import hop_by_hop
 from sidecar.http.client import Answer, Lost, Unreachable
 from sidecar.http.exchange import answer_lines
@@ -33,6 +32,7 @@ from sidecar.session.pending import Route
 from sidecar.session.session import Among, Session
 from sidecar.system.lines import TooLong
 from sidecar.text import folded
+from sidecar.upstream.failure import Failure
 from sidecar.upstream.remote import LOST, MAX_REFUSAL, Remote, media_type, redirected, refusal
 
 OpenSession: TypeAlias = Callable[["Tracked", Principal | None, str], Session]

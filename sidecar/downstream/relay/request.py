@@ -7,8 +7,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, Protocol
 
-from sidecar.downstream.passing import Passing, Tracked, send_error, send_failure, unanswered
 from sidecar.downstream.post import Post, first_word
+from sidecar.downstream.relay.response import Passing, Tracked, send_error, send_failure, unanswered
 from sidecar.errors import SidecarError
 from sidecar.http.client import Answer, Asking, Lost, Unreachable
 from sidecar.http.server import Exchange

@@ -15,13 +15,13 @@ from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from sidecar.auth.principal import Principal, key_of
-from sidecar.downstream.answering import write
 from sidecar.downstream.guard import error_response
+from sidecar.downstream.hosted.multiplexed import Shared
+from sidecar.downstream.hosted.replay_buffer import Stream
+from sidecar.downstream.hosted.writer import write
 from sidecar.downstream.marked import Marked
 from sidecar.downstream.post import RESUME, SESSION, Post, cancelled, first_word, is_stateless
 from sidecar.downstream.sessions import Opened, Sessions, Table, holder
-from sidecar.downstream.shared import Shared
-from sidecar.downstream.stream import Stream
 from sidecar.errors import InvalidMessage, SidecarError
 from sidecar.http.server import Exchange
 from sidecar.http.values import JSON, Request, Response
