@@ -20,7 +20,7 @@ CALLS = 50
 def test_a_call_goes_through_the_gate_once(tmp_path: Path, name: str) -> None:
     found = profile(WAYS[name], CALLS, tmp_path / "way", in_flight=name.startswith("http"))
     (judge,) = [function for function in found.functions if function.name.endswith(" Gate.judge")]
-    assert judge.name.startswith("sidecar/enforce.py:")
+    assert judge.name.startswith("sidecar/enforce/gate.py:")
     assert judge.calls == 1
     assert found.plain > 0
     assert not [function for function in found.functions if "profiled.py" in function.name]
