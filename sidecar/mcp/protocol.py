@@ -1,6 +1,6 @@
 """The few facts of the Model Context Protocol that judging a call needs: methods, tool calls, denials, outcomes.
 
-Sources: the schema of revision 2026-07-28 and of those before it; JSON-RPC messages are `sidecar.jsonrpc`'s.
+Sources: the schema of revision 2026-07-28 and of those before it; JSON-RPC messages are `sidecar.mcp.jsonrpc`'s.
 """
 
 from __future__ import annotations

@@ -130,5 +130,5 @@ def test_a_failure_of_ours_is_not_told_as_a_wrong_token() -> None:
 
 
 def test_without_jwts_nothing_of_cryptography_is_loaded() -> None:
-    program = "import sys, sidecar.admit.caller; sys.exit('jwt' in sys.modules or 'cryptography' in sys.modules)"
+    program = "import sys, sidecar.auth.authenticator; sys.exit('jwt' in sys.modules or 'cryptography' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0

@@ -315,7 +315,7 @@ def test_a_remembered_token_ends_with_the_keys_that_verified_it(world: World) ->
 
 
 def test_a_bounded_number_of_tokens_is_remembered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sidecar.admit.jwt.MAX_REMEMBERED", 3)
+    monkeypatch.setattr("sidecar.auth.jwt.MAX_REMEMBERED", 3)
     for number in range(10):
         assert world.accepts(signed(world.claims(jti=str(number)), EC, "ES256", kid="e"))
     assert len(world.verifier._remembered._verified) == 3

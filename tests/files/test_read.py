@@ -150,7 +150,7 @@ def test_who_opens_a_file_for_writing_while_it_is_looked_at_does_not_end_us(tmp_
     program = f"""
 import fcntl, os, signal, sys, threading
 from pathlib import Path
-from sidecar.files import read
+from sidecar.system.files import read
 path = Path({str(path)!r})
 tell = fcntl.fcntl
 written = threading.Thread(target=lambda: path.open("ab").close())

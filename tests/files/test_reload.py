@@ -296,7 +296,7 @@ def test_what_a_policy_held_is_not_shown() -> None:
 def test_the_end_does_not_wait_for_a_thread_that_waits_for_ever() -> None:
     program = """
 import asyncio, threading
-from sidecar.tasks import in_thread
+from sidecar.system.tasks import in_thread
 async def main():
     try:
         async with asyncio.timeout(0.01):
