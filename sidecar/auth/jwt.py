@@ -26,8 +26,8 @@ from sidecar.auth.key_source import FileKeys, KeySource, UrlKeys
 from sidecar.auth.keys import ALGORITHMS, KeySet
 from sidecar.auth.principal import Principal
 from sidecar.auth.refusal import NO_KEYS, NotYet, Rejected
-from sidecar.errors import InvalidMessage, UsageError
-from sidecar.mcp.jsonrpc import read_value
+from sidecar.errors import UsageError
+from sidecar.mcp.strict_json import NotStrict, read_value
 
 MAX_TOKEN: Final = 16 << 10
 MAX_REMEMBERED: Final = 1_000
@@ -171,7 +171,7 @@ def _object(content: bytes) -> dict[str, Any] | None:
     """The JSON object in `content`, if it has one meaning only."""
     try:
         value, _ = read_value(content)
-    except InvalidMessage:
+    except NotStrict:
         return None
     return value if type(value) is dict else None
 

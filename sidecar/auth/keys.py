@@ -14,8 +14,7 @@ from typing import Any, Final
 from jwt import PyJWK, PyJWTError
 
 from sidecar.auth.fetch import MAX_BYTES
-from sidecar.errors import InvalidMessage
-from sidecar.mcp.jsonrpc import read_value
+from sidecar.mcp.strict_json import NotStrict, read_value
 
 MAX_KEYS: Final = 100
 MIN_RSA_BITS: Final = 2048
@@ -62,7 +61,7 @@ def read_keys(content: bytes) -> KeySet:
         raise ValueError(f"is larger than {MAX_BYTES} bytes")
     try:
         document, _ = read_value(content)
-    except InvalidMessage as problem:
+    except NotStrict as problem:
         raise ValueError(f"is no JSON that has one meaning: {problem}") from None
     listed = document.get("keys") if type(document) is dict else None
     if type(listed) is not list:

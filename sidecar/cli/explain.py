@@ -17,11 +17,11 @@ from sidecar.cli.options import Config, OpaBin
 from sidecar.decision.arguments import Projection
 from sidecar.decision.decision import Decision, Visible, question, question_about_list
 from sidecar.engine import binary
-from sidecar.errors import InvalidMessage, StartError, StoreUnavailable, UsageError
+from sidecar.errors import StartError, StoreUnavailable, UsageError
 from sidecar.ledger.names import of_server
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Amount, Counter, Reservation, add
-from sidecar.mcp import jsonrpc
+from sidecar.mcp import strict_json
 from sidecar.policy.bundle import Bundle, build
 from sidecar.policy.compile import compile_policy
 from sidecar.policy.model import ANY_TOOL, Condition, CounterName, Entry, Policy, Rule, Scope, glob
@@ -163,8 +163,8 @@ def _ask(
 
 def _arguments(text: str) -> dict[str, Any]:
     try:
-        value, _ = jsonrpc.read_value(text.encode())
-    except InvalidMessage as problem:
+        value, _ = strict_json.read_value(text.encode())
+    except strict_json.NotStrict as problem:
         raise UsageError(f"--args: {problem}") from None
     if type(value) is not dict:
         raise UsageError("--args must be a JSON object, as '{\"sz\": 1}'")
@@ -204,4 +204,4 @@ def _found(condition: Condition, arguments: dict[str, Any], totals: dict[str, Am
         if type(value) is not dict or step not in value:
             return "nothing there"
         value = value[step]
-    return jsonrpc.encode(value).decode()
+    return strict_json.encode(value).decode()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sidecar.errors import InvalidMessage
-from sidecar.mcp import jsonrpc
+from sidecar.mcp import strict_json
 from sidecar.mcp.jsonrpc import INVALID_PARAMS
 from sidecar.mcp.protocol import ToolCall
 from sidecar.text import folded, shown
@@ -77,7 +77,7 @@ def arguments_read(call: ToolCall, projection: Projection) -> dict[str, Any]:
         kept = projection.of(call.arguments)
     except ValueError as problem:
         raise InvalidMessage(INVALID_PARAMS, str(problem), call.id) from None
-    if jsonrpc.NUL in call.raw and _has_nul(kept):
+    if strict_json.NUL in call.raw and _has_nul(kept):
         raise InvalidMessage(INVALID_PARAMS, "an argument that a rule reads holds a NUL character", call.id)
     return kept
 

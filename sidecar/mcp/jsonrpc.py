@@ -1,17 +1,12 @@
-"""JSON-RPC 2.0 messages: bytes to values and back, strictly. No MCP, no policy, no I/O.
+"""JSON-RPC 2.0 messages as values: no MCP, no policy, no I/O.
 
-One line becomes one message or one refusal. A message carries `raw`, the canonical bytes of what was read: compact,
-keys in the order they came, number tokens exactly as they were written. `raw` is what travels on, never the line, so
-no other parser can find a second message in it or read it differently.
-
-Numbers that binary floats or 64-bit integers would change are kept as `msgspec.Raw` tokens; everything else is plain
-Python (`dict`, `list`, `str`, `int`, `float`, `bool`, `None`). `encode` writes either back as it came.
+One line becomes one message or one refusal. A message carries `raw`, the canonical bytes of what was read
+(`sidecar.mcp.strict_json`). `raw` is what travels on, never the line: so no other parser can find a second message in
+it or read it differently.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Collection, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -19,6 +14,7 @@ import msgspec
 
 from sidecar.errors import InvalidMessage
 from sidecar.mcp import outline
+from sidecar.mcp.strict_json import NotJson, NotStrict, TooManyValues, encode, read_value
 from sidecar.system.lines import ENDS_KEPT, TooLong
 from sidecar.text import folded
 
@@ -28,27 +24,13 @@ METHOD_NOT_FOUND: Final = -32601
 INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
 
-MAX_DEPTH: Final = 128
-MAX_NUMBER_LENGTH: Final = 400
-MAX_EXPONENT: Final = 400
-DOUBLE_DIGITS: Final = 309
-"""Digits of the greatest integers that a double holds."""
 MAX_ID: Final = 2**53 - 1
 MAX_ID_LENGTH: Final = 1_024
 """Characters of an id that is a text: ids are remembered."""
 MAX_BATCH: Final = 1_000
 """Messages in one batch."""
 
-MAX_VALUES: Final = 100_000
-"""Values in one message: numbers, texts, lists, objects, at any depth. As many are read within some 50 ms."""
-
-NUL: Final = rb"\u0000"
-"""A NUL character as it stands in a canonical text."""
-
 Id: TypeAlias = str | int
-
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
@@ -91,7 +73,10 @@ def read(line: bytes) -> Message | Batch:
 
     Raises `InvalidMessage`, with the id where it can be read beyond doubt.
     """
-    value, raw = read_value(line)
+    try:
+        value, raw = read_value(line)
+    except NotStrict as problem:
+        raise _unread(problem, line) from None
     if type(value) is dict:
         return _message(value, raw)
     if type(value) is not list:
@@ -104,50 +89,6 @@ def read(line: bytes) -> Message | Batch:
 def joined(messages: Sequence[bytes]) -> bytes:
     """The batch that some messages make."""
     return b"[%b]" % b",".join(messages)
-
-
-def read_value(line: bytes) -> tuple[Any, bytes]:
-    """The JSON value in `line` and its canonical bytes. Raises `InvalidMessage` as `read` does."""
-    if len(line) > MAX_VALUES and _has_too_many_values(line):
-        text = f"a message may have up to {MAX_VALUES} values"
-        raise unreadable(INVALID_REQUEST, text, line[:ENDS_KEPT], line[-ENDS_KEPT:])
-    try:
-        value = _decode(line)
-        # Encoding back to the very bytes proves: compact, no duplicate key, no odd escape, UTF-8, and every number
-        # written as it would be written again. It does not prove the depth, nor that an integer is not too large.
-        # No part of it may be a line by itself, to whoever cuts lines at more than LF.
-        canonical = (
-            _encode(value) == line
-            and (len(line) < DOUBLE_DIGITS or not _has_long_digits(line))
-            and (line.isascii() or not any(end in line for end in _LINE_ENDS))
-        )
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError):
-        canonical = False
-    if not canonical:
-        value, line = _exact(line)
-    if _may_be_deep(line) and _depth(value) > MAX_DEPTH:
-        raise _unread(f"nested deeper than {MAX_DEPTH} levels", line)
-    if NUL in line and _has_nul_key(value):
-        # To readers in C a key ends there, so this one is a second spelling of another.
-        raise _unread("a key holds a NUL character", line)
-    return value, line
-
-
-def encode(value: Any) -> bytes:
-    """JSON bytes of a value, compact; `msgspec.Raw` is written as it stands.
-
-    What ends a line to some readers, though not to JSON's (U+0085, U+2028, U+2029), is written as an escape: Node's
-    `readline` and Python's `splitlines` would find a message of its own in what is a part of a text to us.
-    """
-    data = _encode(value)
-    if not data.isascii():
-        for end, escaped in _LINE_ENDS.items():
-            data = data.replace(end, escaped)
-    return data
-
-
-# Outside of texts JSON has only ASCII, and nothing of a longer character is mistaken for these in UTF-8.
-_LINE_ENDS = {end.encode(): b"\\u%04x" % ord(end) for end in "\u0085\u2028\u2029"}
 
 
 def error(id: Id | None, code: int, text: str, data: Any = None) -> bytes:  # noqa: A002 - the protocol's word
@@ -174,6 +115,16 @@ def unreadable(code: int, text: str, head: bytes, tail: bytes) -> InvalidMessage
     return InvalidMessage(code, text, id_, is_answer=_is_answer({key for key, _ in members}))
 
 
+def _unread(problem: NotStrict, line: bytes) -> InvalidMessage:
+    if isinstance(problem, TooManyValues):
+        return unreadable(INVALID_REQUEST, str(problem), line[:ENDS_KEPT], line[-ENDS_KEPT:])
+    refusal = unreadable(PARSE_ERROR, str(problem), line, line)
+    if isinstance(problem, NotJson) and not refusal.is_answer:
+        # An id in it counts only where somebody would wait for this answer for ever.
+        return InvalidMessage(PARSE_ERROR, str(problem))
+    return refusal
+
+
 def too_long(line: TooLong) -> InvalidMessage:
     """The refusal of a message that was longer than it may be."""
     return unreadable(INVALID_REQUEST, f"a message may have up to {line.limit} bytes", line.head, line.tail)
@@ -181,7 +132,7 @@ def too_long(line: TooLong) -> InvalidMessage:
 
 def _id_in(token: bytes) -> Id | None:
     try:
-        value = _decode(token)
+        value = msgspec.json.decode(token)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
     return value if _is_id(value) else None
@@ -263,139 +214,3 @@ def _refuse_variants(value: dict[str, Any], known_id: Id | None) -> None:
     for key in value:
         if key not in _MEMBERS and folded(key) in _MEMBERS:
             raise InvalidMessage(INVALID_REQUEST, f"write the key {folded(key)!r} in lower case", known_id)
-
-
-def _has_too_many_values(line: bytes) -> bool:
-    """Told before it is read, by what stands before each value: a comma or an opening bracket outside of any text."""
-    # One look at each byte: to count one mark after the other takes many times as long where they stand densely.
-    if len(line.translate(None, _NO_MARKS)) < MAX_VALUES:
-        return False
-    # Some of them may stand in texts, which are cut out; a quotation mark that is escaped ends none.
-    bare = line.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_MARKS_OR_QUOTES)
-    texts = len(bare.translate(None, _MARKS)) // 2
-    # Each value is one text at the most, and so is its key.
-    return texts > 2 * MAX_VALUES or sum(map(len, bare.split(b'"')[::2])) >= MAX_VALUES
-
-
-_MARKS = b",[{"
-_NO_MARKS = bytes(set(range(256)).difference(_MARKS))
-_NO_MARKS_OR_QUOTES = bytes(set(_NO_MARKS).difference(b'"'))
-
-
-def _has_long_digits(line: bytes) -> bool:
-    """True when so many digits follow each other that no double may hold them: the exact reader tells."""
-    # Such a run covers one of the bytes that stand one step apart, so only these and their surroundings are looked at.
-    step = DOUBLE_DIGITS
-    for at in range(step - 1, len(line), step):
-        if line[at] in _DIGITS:
-            before, after = line[max(0, at - step) : at], line[at : at + step]
-            run = len(before) - len(before.rstrip(_DIGITS)) + len(after) - len(after.lstrip(_DIGITS))
-            if run >= DOUBLE_DIGITS:
-                return True
-    return False
-
-
-_DIGITS = b"0123456789"
-
-
-class _NotStrict(ValueError):
-    """Valid to some JSON parsers, not to all, or not in the same way."""
-
-
-def _exact(line: bytes) -> tuple[Any, bytes]:
-    try:
-        value = _EXACT.decode(line.decode())
-        return value, encode(value)
-    except _NotStrict as problem:
-        raise _unread(str(problem), line) from None
-    except RecursionError:
-        raise _unread(f"nested deeper than {MAX_DEPTH} levels", line) from None
-    except UnicodeDecodeError:
-        raise _unread("not UTF-8", line) from None
-    except UnicodeEncodeError:
-        raise _unread("a lone surrogate is no character", line) from None
-    except json.JSONDecodeError:
-        refusal = _unread("not JSON", line)
-        # An id in it counts only where somebody would wait for this answer for ever.
-        raise refusal if refusal.is_answer else InvalidMessage(PARSE_ERROR, "not JSON") from None
-
-
-def _unread(text: str, line: bytes) -> InvalidMessage:
-    return unreadable(PARSE_ERROR, text, line, line)
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise _NotStrict("a key stands twice in one object")
-    return members
-
-
-def _number(token: str) -> msgspec.Raw:
-    if len(token) <= _SHORT and _SMALLEST < abs(float(token)) < _GREATEST:
-        return msgspec.Raw(token.encode())  # as nearly all: within every bound, and there may be many
-    exponent = token.lower().partition("e")[2]
-    if len(token) > MAX_NUMBER_LENGTH or (exponent and abs(int(exponent)) > MAX_EXPONENT):
-        raise _NotStrict(
-            f"a number may have up to {MAX_NUMBER_LENGTH} characters and an exponent within ±{MAX_EXPONENT}"
-        )
-    if math.isinf(float(token)):
-        # Servers read it as infinity, which is more than any limit and equal to what other numbers become.
-        raise _NotStrict("a number may not be greater than every double")
-    return msgspec.Raw(token.encode())
-
-
-_SHORT, _SMALLEST, _GREATEST = 32, 1e-300, 1e300
-
-
-def _integer(digits: str) -> int | msgspec.Raw:
-    # Short ones are exact as they are; "-0" would lose its sign.
-    return int(digits) if len(digits) <= 18 and digits != "-0" else _number(digits)
-
-
-def _constant(name: str) -> Any:
-    raise _NotStrict(f"{name} is not JSON")
-
-
-_EXACT = json.JSONDecoder(
-    object_pairs_hook=_members, parse_float=_number, parse_int=_integer, parse_constant=_constant, strict=True
-)
-
-
-def _may_be_deep(line: bytes) -> bool:
-    """False when it has not brackets enough, told without counting all of them."""
-    return len(line) > 2 * MAX_DEPTH and _brackets(line, b"[") + _brackets(line, b"{") > MAX_DEPTH
-
-
-def _brackets(line: bytes, bracket: bytes) -> int:
-    """How many there are, or one more than the depth that is allowed."""
-    at = line.find(bracket)
-    found = 0
-    while at >= 0 and found <= MAX_DEPTH:
-        found += 1
-        at = line.find(bracket, at + 1)
-    return found
-
-
-def _depth(value: Any) -> int:
-    """Levels of nesting, counted without recursion, and no further than one beyond `MAX_DEPTH`."""
-    level, depth = ([value] if type(value) in _CONTAINERS else []), 0
-    while level and depth <= MAX_DEPTH:
-        depth += 1
-        level = [
-            item
-            for parent in level
-            for item in (parent.values() if type(parent) is dict else parent)
-            if type(item) in _CONTAINERS
-        ]
-    return depth
-
-
-def _has_nul_key(value: Any) -> bool:
-    """Whether any key does; the value is no deeper than it may be."""
-    if type(value) is dict:
-        return any("\0" in key for key in value) or any(map(_has_nul_key, value.values()))
-    return type(value) is list and any(map(_has_nul_key, value))
-
-
-_CONTAINERS = frozenset({dict, list})

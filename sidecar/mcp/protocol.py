@@ -15,7 +15,7 @@ import msgspec
 
 from sidecar import __version__, text
 from sidecar.errors import InvalidMessage
-from sidecar.mcp import jsonrpc
+from sidecar.mcp import jsonrpc, strict_json
 from sidecar.mcp.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, Id, Notification, Request, Response
 from sidecar.text import is_plain, quoted, shown
 
@@ -302,7 +302,7 @@ def tools_changed(subscription: Id | None = None) -> Notification:
     """The news that the list of tools changed, for whoever listens or for one subscription."""
     params = {"_meta": {_SUBSCRIPTION_META: subscription}} if subscription is not None else None
     body: dict[str, Any] = {"jsonrpc": "2.0", "method": TOOLS_LIST_CHANGED}
-    raw = jsonrpc.encode(body | {"params": params} if params else body)
+    raw = strict_json.encode(body | {"params": params} if params else body)
     return Notification(TOOLS_LIST_CHANGED, params, raw)
 
 

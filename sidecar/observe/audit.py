@@ -21,7 +21,7 @@ import msgspec
 
 from sidecar.auth.caller import Caller
 from sidecar.events import Decided, Hearing, Judged, MethodDenied, Refused
-from sidecar.mcp.jsonrpc import encode
+from sidecar.mcp.strict_json import encode
 from sidecar.text import shown
 
 log = logging.getLogger("sidecar")

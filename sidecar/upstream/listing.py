@@ -10,7 +10,7 @@ from sidecar.errors import InvalidMessage
 from sidecar.http.client import Answer
 from sidecar.http.sse import Event, EventReader
 from sidecar.http.values import EVENTS
-from sidecar.mcp import jsonrpc, protocol
+from sidecar.mcp import jsonrpc, protocol, strict_json
 from sidecar.mcp.jsonrpc import Request, Response
 from sidecar.upstream.remote import media_type
 
@@ -27,7 +27,7 @@ async def pages(ask: Callable[[Request], Awaitable[Answer]], meta: Any, limit: i
     cursor: dict[str, Any] = {}
     for _ in range(MAX_PAGES):
         id_, params = f"intercept/list/{next(_NUMBERS)}", {"_meta": meta, **cursor}
-        raw = jsonrpc.encode({"jsonrpc": "2.0", "id": id_, "method": protocol.TOOLS_LIST, "params": params})
+        raw = strict_json.encode({"jsonrpc": "2.0", "id": id_, "method": protocol.TOOLS_LIST, "params": params})
         reply = await reply_in(await ask(Request(id_, protocol.TOOLS_LIST, params, raw)), limit)
         if reply is None:
             return

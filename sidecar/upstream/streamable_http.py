@@ -20,7 +20,7 @@ from sidecar.http.client import Answer, Lost, Unreachable
 from sidecar.http.hop_by_hop import Fields
 from sidecar.http.sse import Event
 from sidecar.http.values import EVENTS, JSON
-from sidecar.mcp import jsonrpc, mirrored_headers, protocol
+from sidecar.mcp import jsonrpc, mirrored_headers, protocol, strict_json
 from sidecar.mcp.jsonrpc import Batch, Id, Message, Notification, Request, Response
 from sidecar.mcp.protocol import Outcome
 from sidecar.system import tasks
@@ -270,7 +270,7 @@ class HttpLink:
                 # Under an id that the client cannot have used.
                 id_, params = "intercept/initialize", self._hello.params
                 body = {"jsonrpc": "2.0", "id": id_, "method": protocol.INITIALIZE, "params": params}
-                hello = Request(id_, protocol.INITIALIZE, params, jsonrpc.encode(body))
+                hello = Request(id_, protocol.INITIALIZE, params, strict_json.encode(body))
                 answer = await self._remote.send("POST", self._headers(hello), hello.raw)
                 reply = await reply_in(answer, self._remote.limit)
         except (Unreachable, Lost) as problem:

@@ -14,7 +14,7 @@ from sidecar.events import Event as EventOf
 from sidecar.http.exchange import Exchange
 from sidecar.http.sse import Event, EventReader
 from sidecar.http.values import Headers, Request
-from sidecar.mcp import jsonrpc
+from sidecar.mcp import strict_json
 from sidecar.mcp.jsonrpc import Message
 from sidecar.session.pending import Route
 from sidecar.session.session import Session
@@ -40,7 +40,7 @@ async def turns(count: int = 10) -> None:
 
 def line(**members: Any) -> bytes:
     """A message."""
-    return jsonrpc.encode({"jsonrpc": "2.0", **members})
+    return strict_json.encode({"jsonrpc": "2.0", **members})
 
 
 def post(headers: dict[str, str] | None = None, **members: Any) -> Request:

@@ -35,7 +35,7 @@ from sidecar.engine.managed import FedEngine
 from sidecar.errors import InvalidMessage
 from sidecar.events import Decided, Event
 from sidecar.ledger.values import Amount, Claim, Claimed, Counter, Reservation, Seen
-from sidecar.mcp import jsonrpc, protocol
+from sidecar.mcp import jsonrpc, protocol, strict_json
 from sidecar.mcp.protocol import ToolCall
 from sidecar.policy.bundle import STAMP, Bundle, build
 from sidecar.text import visible
@@ -144,7 +144,7 @@ class World:
         """The call as a session has it: read, or known again by its line."""
         known = self._gate.known
         params = {"name": call.tool, "arguments": arguments_of(call)}
-        line = jsonrpc.encode({"jsonrpc": "2.0", "id": next(IDS), "method": "tools/call", "params": params})
+        line = strict_json.encode({"jsonrpc": "2.0", "id": next(IDS), "method": "tools/call", "params": params})
         if (found := known.find(line)) is not None:
             self.tally["known"] += 1
             return found[0]

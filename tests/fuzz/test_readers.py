@@ -18,7 +18,7 @@ from sidecar.auth.refusal import NotYet, Rejected
 from sidecar.http.reader import BadMessage, MessageReader
 from sidecar.http.request import read_request_head
 from sidecar.http.sse import Event, EventReader
-from sidecar.mcp import jsonrpc
+from sidecar.mcp import strict_json
 from sidecar.policy import read as policies
 from sidecar.system.lines import LineReader, TooLong
 from tests.admit import AUDIENCE, ISSUER, RSA, Clock, claims, jwk, jwks, segment, signed
@@ -74,7 +74,7 @@ def test_whatever_a_message_is_it_is_read_or_refused_and_what_goes_on_reads_back
     world = World()
     (world.session.from_client if is_client else world.session.from_server)(data)
     for message in world.server if is_client else world.client:
-        assert jsonrpc.read_value(message)[1] == message
+        assert strict_json.read_value(message)[1] == message
 
 
 _HTTP = [

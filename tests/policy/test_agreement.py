@@ -20,7 +20,7 @@ from sidecar.decision.arguments import Projection, arguments_read
 from sidecar.decision.decision import Decision, Reserve, Visible, question, question_about_list
 from sidecar.engine import binary
 from sidecar.errors import InvalidMessage
-from sidecar.mcp import jsonrpc
+from sidecar.mcp import strict_json
 from sidecar.mcp.protocol import ToolCall
 from sidecar.policy.bundle import Bundle, build
 from sidecar.policy.check import check
@@ -379,7 +379,7 @@ _json = msgspec.json.Encoder(decimal_format="number").encode
 
 def arguments_of(call: Call) -> dict[str, Any]:
     """The arguments as the sidecar has them once it has read the client's line."""
-    value, _ = jsonrpc.read_value(_json(call.arguments))
+    value, _ = strict_json.read_value(_json(call.arguments))
     assert isinstance(value, dict)
     return value
 

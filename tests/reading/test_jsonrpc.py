@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.errors import InvalidMessage
-from sidecar.mcp import jsonrpc
+from sidecar.mcp import jsonrpc, strict_json
 from sidecar.mcp.jsonrpc import Id, Notification, Request, Response
+from sidecar.mcp.strict_json import NotStrict
 from tests.support.fuzzing import examples
 
 CALL = b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"look","arguments":{"a":%s}}}'
@@ -367,29 +368,29 @@ def lines_to_prove(draw: st.DrawFn) -> bytes:
 @given(lines_to_prove())
 def test_what_is_proved_quickly_is_what_the_exact_reader_reads(line: bytes) -> None:
     def exactly() -> bytes:
-        value, raw = jsonrpc._exact(line)
-        if jsonrpc._depth(value) > jsonrpc.MAX_DEPTH:
-            raise InvalidMessage(jsonrpc.PARSE_ERROR, "too deep")
-        if jsonrpc._has_nul_key(value):
-            raise InvalidMessage(jsonrpc.PARSE_ERROR, "a key in which readers in C find an end")
+        value, raw = strict_json._exact(line)
+        if strict_json._depth(value) > strict_json.MAX_DEPTH:
+            raise NotStrict("too deep")
+        if strict_json._has_nul_key(value):
+            raise NotStrict("a key in which readers in C find an end")
         return raw
 
-    def outcome(read: Callable[[], bytes]) -> bytes | int:
+    def outcome(read: Callable[[], bytes]) -> bytes | None:
         try:
             return read()
-        except InvalidMessage as problem:
-            return problem.code
+        except NotStrict:
+            return None
 
     value = None
 
     def quickly() -> bytes:
         nonlocal value
-        value, raw = jsonrpc.read_value(line)
+        value, raw = strict_json.read_value(line)
         return raw
 
     raw = outcome(quickly)
     assert raw == outcome(exactly)
     if isinstance(raw, bytes):
-        assert jsonrpc.encode(value) == raw
+        assert strict_json.encode(value) == raw
         # And to a reader that is not ours it is the same as the line.
         assert json.loads(raw, parse_float=str, parse_int=str) == json.loads(line, parse_float=str, parse_int=str)

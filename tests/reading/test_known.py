@@ -13,7 +13,7 @@ from sidecar.downstream.post import Post
 from sidecar.enforce.call_cache import MAX_BYTES, MAX_LINE, KnownCalls
 from sidecar.errors import InvalidMessage
 from sidecar.http.values import Headers
-from sidecar.mcp import jsonrpc, protocol
+from sidecar.mcp import jsonrpc, protocol, strict_json
 from sidecar.mcp.jsonrpc import Request
 from sidecar.mcp.protocol import ToolCall
 from tests.reading.lines import CLIENT, calls, changed, encoded
@@ -49,7 +49,7 @@ def found_as_read(known: KnownCalls, line: bytes) -> bool:
     request, call, client = read(line)
     assert found[0] == call
     assert (found[0].raw, found[0].id) == (line, request.id)
-    assert jsonrpc.encode(found[0].arguments) == jsonrpc.encode(call.arguments)  # 1 is not 1.0, nor true
+    assert strict_json.encode(found[0].arguments) == strict_json.encode(call.arguments)  # 1 is not 1.0, nor true
     assert (found[1].request.params, found[1].client) == (request.params, client)
     assert request.raw == line
     return True

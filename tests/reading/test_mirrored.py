@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sidecar.errors import InvalidMessage
 from sidecar.http.values import field_lines
-from sidecar.mcp import jsonrpc, mirrored_headers
+from sidecar.mcp import jsonrpc, mirrored_headers, strict_json
 from sidecar.mcp.jsonrpc import Notification, Request
 from sidecar.mcp.mirrored_headers import (
     METHOD,
@@ -33,7 +33,7 @@ NAMING = [("tools/call", "name"), ("prompts/get", "name"), ("resources/read", "u
 
 
 def request(method: str, params: dict[str, Any] | None, id_: int = 1) -> Request:
-    read = jsonrpc.read(jsonrpc.encode({"jsonrpc": "2.0", "id": id_, "method": method, "params": params}))
+    read = jsonrpc.read(strict_json.encode({"jsonrpc": "2.0", "id": id_, "method": method, "params": params}))
     assert isinstance(read, Request)
     return read
 

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.errors import InvalidMessage
-from sidecar.mcp import jsonrpc
-from sidecar.mcp.jsonrpc import MAX_VALUES, Request, read
+from sidecar.mcp import strict_json
+from sidecar.mcp.jsonrpc import Request, read
+from sidecar.mcp.strict_json import MAX_VALUES
 from tests.reading.world import MARKER, World, encoded
 from tests.support.fuzzing import examples
 
@@ -37,7 +38,7 @@ def test_what_stands_in_a_text_is_no_value(text: str) -> None:
 
 @pytest.mark.fuzz
 def test_values_are_counted_as_reading_every_character_would(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jsonrpc, "MAX_VALUES", 6)
+    monkeypatch.setattr(strict_json, "MAX_VALUES", 6)
     texts = st.text(alphabet='",[{\\ x]}é', max_size=4)
     values: st.SearchStrategy[Any] = st.recursive(
         st.none() | st.integers(0, 9) | texts,
@@ -49,7 +50,7 @@ def test_values_are_counted_as_reading_every_character_would(monkeypatch: pytest
     @given(values, st.sampled_from([None, (", ", ": ")]), st.booleans())
     def compare(value: Any, separators: tuple[str, str] | None, escaped: bool) -> None:
         line = json.dumps(value, separators=separators or (",", ":"), ensure_ascii=escaped).encode()
-        assert jsonrpc._has_too_many_values(line) is (_marks(line) >= 6)
+        assert strict_json._has_too_many_values(line) is (_marks(line) >= 6)
 
     compare()
 

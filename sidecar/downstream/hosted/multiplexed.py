@@ -26,7 +26,7 @@ from sidecar.events import Dropped, Emit
 from sidecar.http.server import Exchange
 from sidecar.http.values import JSON, Response
 from sidecar.http.values import Request as HttpRequest
-from sidecar.mcp import jsonrpc, protocol
+from sidecar.mcp import jsonrpc, protocol, strict_json
 from sidecar.mcp.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, Batch, Message, Notification, Request
 from sidecar.mcp.jsonrpc import Response as Answer
 from sidecar.mcp.protocol import Outcome
@@ -152,7 +152,7 @@ class Shared:
             self._pace()
             if not stream.ended and self._link is link:
                 body = {"jsonrpc": "2.0", "method": protocol.CANCELLED, "params": {"requestId": name}}
-                link.send(jsonrpc.encode(body))
+                link.send(strict_json.encode(body))
 
     async def _ready(self) -> Link:
         """The server, when it takes more."""
@@ -279,19 +279,19 @@ def _check_revision(message: Message) -> None:
 
 def _renamed(onward: bytes, name: str) -> bytes:
     """A request with our name for its id, and for its progress where that was asked for."""
-    value, _ = jsonrpc.read_value(onward)
+    value, _ = strict_json.read_value(onward)
     value["id"] = name
     meta = (value.get("params") or {}).get("_meta")
     if type(meta) is dict and meta.get("progressToken") is not None:
         meta["progressToken"] = name
-    return jsonrpc.encode(value)
+    return strict_json.encode(value)
 
 
 def _with(raw: bytes, path: tuple[str, ...], name: Any) -> bytes:
     """A message with another value at a path that it has."""
-    value, _ = jsonrpc.read_value(raw)
+    value, _ = strict_json.read_value(raw)
     inner = value
     for step in path[:-1]:
         inner = inner[step]
     inner[path[-1]] = name
-    return jsonrpc.encode(value)
+    return strict_json.encode(value)

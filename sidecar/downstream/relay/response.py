@@ -16,7 +16,6 @@ from sidecar.auth.principal import Principal, key_of
 from sidecar.downstream.eventids import EventIds
 from sidecar.downstream.guard import error_response
 from sidecar.downstream.post import Post
-from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Emit
 from sidecar.http import hop_by_hop
 from sidecar.http.client import Answer, Lost, Unreachable
@@ -25,7 +24,7 @@ from sidecar.http.hop_by_hop import Fields
 from sidecar.http.server import Exchange
 from sidecar.http.sse import Event, event_bytes
 from sidecar.http.values import EVENTS, JSON, Headers, Lines, Response
-from sidecar.mcp import jsonrpc
+from sidecar.mcp import jsonrpc, strict_json
 from sidecar.mcp.jsonrpc import Message
 from sidecar.mcp.protocol import SERVER_GONE, Outcome
 from sidecar.session.pending import Route
@@ -130,7 +129,7 @@ class Passing:
             return
         body = await answer.read(MAX_REFUSAL) if answer.status >= 400 else b""
         value = _readable(body) if isinstance(body, bytes) and media_type(answer.headers) == JSON else None
-        message = jsonrpc.encode(value) if value is not None and "error" in value else b""
+        message = strict_json.encode(value) if value is not None and "error" in value else b""
         headers = ((("content-type", JSON),) if message else ()) + tuple(self._back(answer))
         exchange.send(Response(answer.status, headers, message))
 
@@ -347,21 +346,21 @@ async def _shown(session: Session, body: bytes, kind: str, among: Among) -> byte
     """
     problem = _readable(body)
     if problem is not None:
-        return await _judged(session, body, among) if _is_message(problem) else jsonrpc.encode(problem)
+        return await _judged(session, body, among) if _is_message(problem) else strict_json.encode(problem)
     return None if kind in (JSON, EVENTS) or _LIKE_JSON.match(body) else body
 
 
 def _elements(message: bytes) -> list[bytes]:
     """The messages of a batch, or the one message."""
-    value, raw = jsonrpc.read_value(message)
-    return [jsonrpc.encode(element) for element in value] if type(value) is list else [raw]
+    value, raw = strict_json.read_value(message)
+    return [strict_json.encode(element) for element in value] if type(value) is list else [raw]
 
 
 def _readable(body: bytes) -> Any:
     """The JSON object of a body, or None where it is none that everybody reads alike."""
     try:
-        value, _ = jsonrpc.read_value(body)
-    except InvalidMessage:
+        value, _ = strict_json.read_value(body)
+    except strict_json.NotStrict:
         return None
     return value if type(value) is dict else None
 

@@ -1,0 +1,211 @@
+"""JSON that every parser reads alike: bytes to values and back. No JSON-RPC, no MCP, no I/O.
+
+What is read comes with its canonical bytes: compact, keys in the order they came, number tokens exactly as they were
+written. Numbers that binary floats or 64-bit integers would change are kept as `msgspec.Raw` tokens; everything else is
+plain Python (`dict`, `list`, `str`, `int`, `float`, `bool`, `None`). `encode` writes either back as it came.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Final
+
+import msgspec
+
+MAX_DEPTH: Final = 128
+MAX_NUMBER_LENGTH: Final = 400
+MAX_EXPONENT: Final = 400
+DOUBLE_DIGITS: Final = 309
+"""Digits of the greatest integers that a double holds."""
+
+MAX_VALUES: Final = 100_000
+"""Values in one message: numbers, texts, lists, objects, at any depth. As many are read within some 50 ms."""
+
+NUL: Final = rb"\u0000"
+"""A NUL character as it stands in a canonical text."""
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+class NotStrict(ValueError):
+    """Valid to some JSON parsers, not to all, or not in the same way; or more than we read."""
+
+
+class NotJson(NotStrict):
+    """No parser reads it."""
+
+
+class TooManyValues(NotStrict):
+    """It has more than `MAX_VALUES`."""
+
+
+def read_value(line: bytes) -> tuple[Any, bytes]:
+    """The JSON value in `line` and its canonical bytes. Raises `NotStrict`."""
+    if len(line) > MAX_VALUES and _has_too_many_values(line):
+        raise TooManyValues(f"a message may have up to {MAX_VALUES} values")
+    try:
+        value = _decode(line)
+        # Encoding back to the very bytes proves: compact, no duplicate key, no odd escape, UTF-8, and every number
+        # written as it would be written again. It does not prove the depth, nor that an integer is not too large.
+        # No part of it may be a line by itself, to whoever cuts lines at more than LF.
+        canonical = (
+            _encode(value) == line
+            and (len(line) < DOUBLE_DIGITS or not _has_long_digits(line))
+            and (line.isascii() or not any(end in line for end in _LINE_ENDS))
+        )
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError):
+        canonical = False
+    if not canonical:
+        value, line = _exact(line)
+    if _may_be_deep(line) and _depth(value) > MAX_DEPTH:
+        raise NotStrict(_TOO_DEEP)
+    if NUL in line and _has_nul_key(value):
+        # To readers in C a key ends there, so this one is a second spelling of another.
+        raise NotStrict("a key holds a NUL character")
+    return value, line
+
+
+def encode(value: Any) -> bytes:
+    """JSON bytes of a value, compact; `msgspec.Raw` is written as it stands.
+
+    What ends a line to some readers, though not to JSON's (U+0085, U+2028, U+2029), is written as an escape: Node's
+    `readline` and Python's `splitlines` would find a message of its own in what is a part of a text to us.
+    """
+    data = _encode(value)
+    if not data.isascii():
+        for end, escaped in _LINE_ENDS.items():
+            data = data.replace(end, escaped)
+    return data
+
+
+# Outside of texts JSON has only ASCII, and nothing of a longer character is mistaken for these in UTF-8.
+_LINE_ENDS = {end.encode(): b"\\u%04x" % ord(end) for end in "\u0085\u2028\u2029"}
+
+
+def _has_too_many_values(line: bytes) -> bool:
+    """Told before it is read, by what stands before each value: a comma or an opening bracket outside of any text."""
+    # One look at each byte: to count one mark after the other takes many times as long where they stand densely.
+    if len(line.translate(None, _NO_MARKS)) < MAX_VALUES:
+        return False
+    # Some of them may stand in texts, which are cut out; a quotation mark that is escaped ends none.
+    bare = line.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_MARKS_OR_QUOTES)
+    texts = len(bare.translate(None, _MARKS)) // 2
+    # Each value is one text at the most, and so is its key.
+    return texts > 2 * MAX_VALUES or sum(map(len, bare.split(b'"')[::2])) >= MAX_VALUES
+
+
+_MARKS = b",[{"
+_NO_MARKS = bytes(set(range(256)).difference(_MARKS))
+_NO_MARKS_OR_QUOTES = bytes(set(_NO_MARKS).difference(b'"'))
+
+
+def _has_long_digits(line: bytes) -> bool:
+    """True when so many digits follow each other that no double may hold them: the exact reader tells."""
+    # Such a run covers one of the bytes that stand one step apart, so only these and their surroundings are looked at.
+    step = DOUBLE_DIGITS
+    for at in range(step - 1, len(line), step):
+        if line[at] in _DIGITS:
+            before, after = line[max(0, at - step) : at], line[at : at + step]
+            run = len(before) - len(before.rstrip(_DIGITS)) + len(after) - len(after.lstrip(_DIGITS))
+            if run >= DOUBLE_DIGITS:
+                return True
+    return False
+
+
+_DIGITS = b"0123456789"
+
+
+def _exact(line: bytes) -> tuple[Any, bytes]:
+    try:
+        value = _EXACT.decode(line.decode())
+        return value, encode(value)
+    except RecursionError:
+        raise NotStrict(_TOO_DEEP) from None
+    except UnicodeDecodeError:
+        raise NotStrict("not UTF-8") from None
+    except UnicodeEncodeError:
+        raise NotStrict("a lone surrogate is no character") from None
+    except json.JSONDecodeError:
+        raise NotJson("not JSON") from None
+
+
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise NotStrict("a key stands twice in one object")
+    return members
+
+
+def _number(token: str) -> msgspec.Raw:
+    if len(token) <= _SHORT and _SMALLEST < abs(float(token)) < _GREATEST:
+        return msgspec.Raw(token.encode())  # as nearly all: within every bound, and there may be many
+    exponent = token.lower().partition("e")[2]
+    if len(token) > MAX_NUMBER_LENGTH or (exponent and abs(int(exponent)) > MAX_EXPONENT):
+        raise NotStrict(
+            f"a number may have up to {MAX_NUMBER_LENGTH} characters and an exponent within ±{MAX_EXPONENT}"
+        )
+    if math.isinf(float(token)):
+        # Servers read it as infinity, which is more than any limit and equal to what other numbers become.
+        raise NotStrict("a number may not be greater than every double")
+    return msgspec.Raw(token.encode())
+
+
+_SHORT, _SMALLEST, _GREATEST = 32, 1e-300, 1e300
+
+
+def _integer(digits: str) -> int | msgspec.Raw:
+    # Short ones are exact as they are; "-0" would lose its sign.
+    return int(digits) if len(digits) <= 18 and digits != "-0" else _number(digits)
+
+
+def _constant(name: str) -> Any:
+    raise NotStrict(f"{name} is not JSON")
+
+
+_EXACT = json.JSONDecoder(
+    object_pairs_hook=_members, parse_float=_number, parse_int=_integer, parse_constant=_constant, strict=True
+)
+
+
+def _may_be_deep(line: bytes) -> bool:
+    """False when it has not brackets enough, told without counting all of them."""
+    return len(line) > 2 * MAX_DEPTH and _brackets(line, b"[") + _brackets(line, b"{") > MAX_DEPTH
+
+
+def _brackets(line: bytes, bracket: bytes) -> int:
+    """How many there are, or one more than the depth that is allowed."""
+    at = line.find(bracket)
+    found = 0
+    while at >= 0 and found <= MAX_DEPTH:
+        found += 1
+        at = line.find(bracket, at + 1)
+    return found
+
+
+def _depth(value: Any) -> int:
+    """Levels of nesting, counted without recursion, and no further than one beyond `MAX_DEPTH`."""
+    level, depth = ([value] if type(value) in _CONTAINERS else []), 0
+    while level and depth <= MAX_DEPTH:
+        depth += 1
+        level = [
+            item
+            for parent in level
+            for item in (parent.values() if type(parent) is dict else parent)
+            if type(item) in _CONTAINERS
+        ]
+    return depth
+
+
+def _has_nul_key(value: Any) -> bool:
+    """Whether any key does; the value is no deeper than it may be."""
+    if type(value) is dict:
+        return any("\0" in key for key in value) or any(map(_has_nul_key, value.values()))
+    return type(value) is list and any(map(_has_nul_key, value))
+
+
+_CONTAINERS = frozenset({dict, list})
