@@ -9,7 +9,7 @@ import msgspec
 
 from sidecar.auth.caller import Caller
 from sidecar.decision.decision import Violation
-from sidecar.mcp.protocol import Outcome, ToolCall
+from sidecar.mcp.tool_call import Outcome, ToolCall
 from sidecar.policy.bundle import Terms
 from sidecar.policy.model import Mode
 

@@ -8,7 +8,7 @@ from typing import Any
 from sidecar.errors import InvalidMessage
 from sidecar.mcp import strict_json
 from sidecar.mcp.jsonrpc import INVALID_PARAMS
-from sidecar.mcp.protocol import ToolCall
+from sidecar.mcp.tool_call import ToolCall
 from sidecar.text import folded, shown
 
 

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from sidecar.mcp.jsonrpc import Request
-from sidecar.mcp.protocol import ToolCall
+from sidecar.mcp.tool_call import ToolCall
 from sidecar.system.lru import Recent
 
 MAX_LINE: Final = 4 << 10

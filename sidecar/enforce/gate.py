@@ -51,9 +51,9 @@ from sidecar.ledger.values import (
     Taken,
     subtract,
 )
-from sidecar.mcp import jsonrpc, protocol
+from sidecar.mcp import jsonrpc, tool_call
 from sidecar.mcp.jsonrpc import INVALID_PARAMS
-from sidecar.mcp.protocol import Outcome, ToolCall
+from sidecar.mcp.tool_call import Outcome, ToolCall
 from sidecar.policy.bundle import Bundle, CounterRead
 from sidecar.policy.model import Mode
 from sidecar.system import defects, tasks
@@ -506,9 +506,9 @@ class Gate:
             meta["retry_after_seconds"] = refusal.retry_after
         if answer is not None and answer.decision.approval is not None:
             meta["timeout_seconds"] = answer.decision.approval.timeout
-            message = protocol.approval_required(trial.call, refusal.reason, meta)
+            message = tool_call.approval_required(trial.call, refusal.reason, meta)
         else:
-            message = protocol.denial(trial.call, refusal.reason, meta)
+            message = tool_call.denial(trial.call, refusal.reason, meta)
         self._verdicts.append((trial, Reply(message)))
 
     def _forward(self, trial: Trial, entries: tuple[Entry, ...], refunds: tuple[str, ...]) -> None:
@@ -547,7 +547,7 @@ class Gate:
 
 
 def _check_name(call: ToolCall, bundle: Bundle) -> None:
-    odd = protocol.is_odd_name(call.tool) and call.tool not in bundle.terms.tools
+    odd = tool_call.is_odd_name(call.tool) and call.tool not in bundle.terms.tools
     if odd or call.tool.startswith(RESERVED):
         raise InvalidMessage(INVALID_PARAMS, f"no tool can be called {quoted(shown(call.tool))}", call.id)
 

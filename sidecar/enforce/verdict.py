@@ -10,7 +10,7 @@ import msgspec
 from sidecar.auth.caller import Caller
 from sidecar.ledger.values import Counter, Entry, Seen
 from sidecar.mcp.jsonrpc import Id
-from sidecar.mcp.protocol import Outcome, ToolCall
+from sidecar.mcp.tool_call import Outcome, ToolCall
 from sidecar.policy.bundle import Bundle
 
 GIVES_BACK: Final[Mapping[str, tuple[Outcome, ...]]] = {

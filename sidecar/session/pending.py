@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from sidecar.enforce.verdict import Forward, Trial
-from sidecar.mcp import protocol
+from sidecar.mcp import protocol, tool_list
 from sidecar.mcp.jsonrpc import Id, Request
 from sidecar.session.batches import Parted
 
@@ -122,6 +122,6 @@ def pending_of(request: Request, route: Route) -> Plain:
         case protocol.INITIALIZE:
             return Hello(route)
         case protocol.LISTEN:
-            return Subscription(route, protocol.listens_for_tools(request))
+            return Subscription(route, tool_list.listens_for_tools(request))
         case _:
             return Plain(route)

@@ -19,7 +19,7 @@ from sidecar.enforce.gate import Gate
 from sidecar.enforce.verdict import Forward, Verdict
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Emit, Listed, Passed, Refused
-from sidecar.mcp import jsonrpc, protocol
+from sidecar.mcp import jsonrpc, protocol, tool_call, tool_list
 from sidecar.mcp.jsonrpc import (
     INTERNAL_ERROR,
     INVALID_REQUEST,
@@ -31,7 +31,7 @@ from sidecar.mcp.jsonrpc import (
     Request,
     Response,
 )
-from sidecar.mcp.protocol import Outcome, ToolCall
+from sidecar.mcp.tool_call import Outcome, ToolCall
 from sidecar.session.batches import Joint, Parted
 from sidecar.session.pending import (
     ASKED,
@@ -181,7 +181,7 @@ class Session:
         client = protocol.client_name(request)
         self._admit(request.id, client)
         if request.method == protocol.TOOLS_CALL:
-            call = protocol.tool_call(request)
+            call = tool_call.read_call(request)
             self._gate.known.keep(request, call, client)
             self._call(call, route)
             return
@@ -377,14 +377,14 @@ class Session:
         """The answer to a request that waits for it: settle that, and pass it on."""
         if type(pending) is Call:
             assert pending.forward is not None  # or it would be here
-            show = self._filter if protocol.looks_like_list(response) else _pass_on
-            self._gate.settle(pending.forward, protocol.outcome(response), lambda: show(response, to_client))
+            show = self._filter if tool_list.looks_like_list(response) else _pass_on
+            self._gate.settle(pending.forward, tool_call.outcome(response), lambda: show(response, to_client))
             return
         if type(pending) is Listing and response.error is None:
             self._list(response, to_client, first=pending.first)
             return
         if type(pending) is Hello:
-            self._announces = protocol.can_announce_tools(response)
+            self._announces = tool_list.can_announce_tools(response)
             self.revision = protocol.agreed_revision(response)
         self._show(response, to_client)
 
@@ -400,7 +400,7 @@ class Session:
 
     def _list(self, response: Response, to_client: Send, *, first: bool) -> None:
         """The answer to a request for tools: note them, and show the client what it may see."""
-        tools = protocol.listed_tools(response)
+        tools = tool_list.listed_tools(response)
         answer = response.result if type(response.result) is dict else {}
         whole = first and answer.get("nextCursor") is None
         self._emit(Listed(self._server, tools, whole))
@@ -412,11 +412,11 @@ class Session:
         What looks like a list of tools is shown as one, whatever was asked: clients exist that do not look at the id
         of what comes down the answer to a request, and a result may be told by another request.
         """
-        (self._filter if protocol.looks_like_list(response) else _pass_on)(response, to_client)
+        (self._filter if tool_list.looks_like_list(response) else _pass_on)(response, to_client)
 
     def _filter(self, response: Response, to_client: Send) -> None:
         if self._gate.filters:
-            tools = protocol.listed_tools(response)
+            tools = tool_list.listed_tools(response)
             self._gate.filter(tools, self.caller, lambda hidden: to_client(_filtered(response, hidden)))
         else:
             to_client(response.raw)
@@ -424,10 +424,10 @@ class Session:
     def tools_changed(self) -> None:
         """Another policy is in force: a client that listens for it is told to list the tools again."""
         if self._announces:
-            self._announce(protocol.tools_changed())
+            self._announce(tool_list.tools_changed())
         for id_, pending in self._requests.waiting():
             if isinstance(pending, Subscription) and pending.tools:
-                self._announce(protocol.tools_changed(id_))
+                self._announce(tool_list.tools_changed(id_))
 
     def _server_request(self, request: Request, deliver: Deliver | None, replayed: bool) -> None:
         if self._asked_of_client.is_taken(request.id):
@@ -552,6 +552,6 @@ def _filtered(response: Response, hidden: frozenset[str] | None) -> bytes:
     if hidden is None:
         return jsonrpc.error(response.id, INTERNAL_ERROR, "the list of tools could not be filtered")
     try:
-        return protocol.filtered(response, hidden)
+        return tool_list.filtered(response, hidden)
     except ValueError as problem:
         return jsonrpc.error(response.id, INTERNAL_ERROR, str(problem))

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from sidecar.mcp.protocol import Outcome
+from sidecar.mcp.tool_call import Outcome
 
 
 class Failure(msgspec.Struct, frozen=True):

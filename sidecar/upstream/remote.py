@@ -14,7 +14,7 @@ from sidecar.http.hop_by_hop import Fields
 from sidecar.http.origin import Origin, parse
 from sidecar.http.sse import Event, EventReader
 from sidecar.http.values import Headers, field_lines
-from sidecar.mcp.protocol import Outcome
+from sidecar.mcp.tool_call import Outcome
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import Room
 from sidecar.upstream.failure import Failure

@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 from sidecar.errors import InvalidMessage, StartError
 from sidecar.mcp import jsonrpc
 from sidecar.mcp.jsonrpc import Batch, Request
-from sidecar.mcp.protocol import Outcome
+from sidecar.mcp.tool_call import Outcome
 from sidecar.system import children, tasks
 from sidecar.system.guardian import Guardian
 from sidecar.system.lines import LineReader, LineWriter

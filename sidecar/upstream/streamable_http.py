@@ -22,7 +22,7 @@ from sidecar.http.sse import Event
 from sidecar.http.values import EVENTS, JSON
 from sidecar.mcp import jsonrpc, mirrored_headers, protocol, strict_json
 from sidecar.mcp.jsonrpc import Batch, Id, Message, Notification, Request, Response
-from sidecar.mcp.protocol import Outcome
+from sidecar.mcp.tool_call import Outcome
 from sidecar.system import tasks
 from sidecar.system.lines import TooLong
 from sidecar.upstream import listing

@@ -13,7 +13,7 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp_types import CallToolResult, TextContent
 
-from sidecar.mcp.protocol import DECISION_META, DENIED
+from sidecar.mcp.tool_call import DECISION_META, DENIED
 from tests.demo.script import Call, Step
 from tests.support import ROOT, SIDECAR
 

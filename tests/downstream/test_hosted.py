@@ -15,7 +15,7 @@ from sidecar.downstream.sessions import Table
 from sidecar.errors import StartError
 from sidecar.http.values import Headers, Request
 from sidecar.mcp import jsonrpc
-from sidecar.mcp.protocol import Outcome
+from sidecar.mcp.tool_call import Outcome
 from tests.downstream import Client, FakeLink, Opener, Sessions, line, post, run, sent, turns
 
 

@@ -11,8 +11,9 @@ import pytest
 from sidecar.downstream.hosted.multiplexed import Shared
 from sidecar.errors import StartError
 from sidecar.http.values import Request
-from sidecar.mcp.protocol import OF_STATELESS_CLIENTS, Outcome
+from sidecar.mcp.protocol import OF_STATELESS_CLIENTS
 from sidecar.mcp.strict_json import encode
+from sidecar.mcp.tool_call import Outcome
 from tests.downstream import Client, FakeLink, Opener, Sessions, line, post, run, sent, turns
 
 STATELESS = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}

@@ -13,7 +13,7 @@ from sidecar.enforce.verdict import Forward, Reply, Trial
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable
 from sidecar.events import Decided, Settled, StoreFailed
 from sidecar.ledger.values import Exhausted, Reservation
-from sidecar.mcp.protocol import Outcome
+from sidecar.mcp.tool_call import Outcome
 from sidecar.system.lines import PORTION
 from tests.enforce import ALLOWED, ASKING, BUNDLE, DENIED, LIMIT, LIMITED, VIOLATION, World, run
 

@@ -12,8 +12,8 @@ from sidecar.auth.principal import Principal
 from sidecar.decision.decision import Violation
 from sidecar.enforce.verdict import Forward, Verdict
 from sidecar.events import Decided, Ruling
-from sidecar.mcp import jsonrpc, protocol
-from sidecar.mcp.protocol import ToolCall
+from sidecar.mcp import jsonrpc
+from sidecar.mcp.tool_call import ToolCall, read_call
 from tests.enforce import ALLOWED, LIMITED, World, reading, run
 from tests.engine import bundle_of, tool_call
 
@@ -96,7 +96,7 @@ def test_calls_that_are_known_do_not_outlive_the_policy() -> None:
         request = jsonrpc.read(line % 1)
         assert isinstance(request, jsonrpc.Request)
         for _ in range(2):
-            world.gate.known.keep(request, protocol.tool_call(request), None)
+            world.gate.known.keep(request, read_call(request), None)
         assert world.gate.known.find(line % 2) is not None
         world.engine.bundle = reading("args.a", 2)
         await judged(world, FIRST, world.caller)

@@ -22,7 +22,7 @@ from sidecar.engine.decision_cache import Memory
 from sidecar.engine.engine import Engine, Finding
 from sidecar.events import Event
 from sidecar.ledger.values import Claimed, Reservation, Seen
-from sidecar.mcp.protocol import ToolCall
+from sidecar.mcp.tool_call import ToolCall
 from sidecar.observe.audit import Audit
 from sidecar.policy.bundle import Bundle
 from sidecar.session.pending import Route

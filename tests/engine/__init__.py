@@ -8,8 +8,8 @@ from collections.abc import Callable
 from sidecar.decision.arguments import Projection, arguments_read
 from sidecar.decision.decision import Answer, question
 from sidecar.engine.engine import Engine, Finding
-from sidecar.mcp import jsonrpc, protocol
-from sidecar.mcp.protocol import ToolCall
+from sidecar.mcp import jsonrpc
+from sidecar.mcp.tool_call import ToolCall, read_call
 from sidecar.policy.bundle import Bundle, Reads, Terms, build
 from sidecar.policy.compile import compile_policy
 from sidecar.policy.merge import merge
@@ -37,7 +37,7 @@ def tool_call(tool: str, arguments: str) -> ToolCall:
     line = f'{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}}}}}'
     request = jsonrpc.read(line.encode())
     assert isinstance(request, jsonrpc.Request)
-    return protocol.tool_call(request)
+    return read_call(request)
 
 
 def body_of(bundle: Bundle, tool: str, arguments: str) -> bytes:

@@ -35,8 +35,8 @@ from sidecar.engine.managed import FedEngine
 from sidecar.errors import InvalidMessage
 from sidecar.events import Decided, Event
 from sidecar.ledger.values import Amount, Claim, Claimed, Counter, Reservation, Seen
-from sidecar.mcp import jsonrpc, protocol, strict_json
-from sidecar.mcp.protocol import ToolCall
+from sidecar.mcp import jsonrpc, strict_json
+from sidecar.mcp.tool_call import ToolCall, read_call
 from sidecar.policy.bundle import STAMP, Bundle, build
 from sidecar.text import visible
 from tests.enforce import FakeLedger
@@ -150,7 +150,7 @@ class World:
             return found[0]
         request = jsonrpc.read(line)
         assert isinstance(request, jsonrpc.Request)
-        tool_call = protocol.tool_call(request)
+        tool_call = read_call(request)
         known.keep(request, tool_call, None)
         return tool_call
 

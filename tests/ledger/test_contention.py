@@ -21,7 +21,7 @@ from sidecar.decision.decision import Answer, Decision, Reserve
 from sidecar.enforce.gate import Gate
 from sidecar.enforce.verdict import Forward, Verdict
 from sidecar.engine.engine import Engine, Finding
-from sidecar.mcp.protocol import Outcome
+from sidecar.mcp.tool_call import Outcome
 from sidecar.policy.bundle import Bundle
 from tests.enforce import ALLOWED, DENIED, FakeEngine
 from tests.engine import bundle_of, tool_call

@@ -24,7 +24,7 @@ from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
 from sidecar.decision.decision import Violation
 from sidecar.events import Decided, Event, Judged, MethodDenied, Passed, Refused, StoreFailed
-from sidecar.mcp.protocol import ToolCall
+from sidecar.mcp.tool_call import ToolCall
 from sidecar.observe.audit import Audit, installation_key, opened, standard
 from tests.observe import BUNDLE, SECRET, decided, denied, tell
 from tests.support.fuzzing import examples

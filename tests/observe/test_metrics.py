@@ -22,7 +22,7 @@ from sidecar.events import (
     Settled,
     StoreFailed,
 )
-from sidecar.mcp.protocol import Outcome
+from sidecar.mcp.tool_call import Outcome
 from sidecar.observe.metrics import MAX_TOOLS, Metrics
 from tests.engine import bundle_of
 from tests.observe import BUNDLE, READY, SECRET, decided, denied, tell

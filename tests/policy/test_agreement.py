@@ -21,7 +21,7 @@ from sidecar.decision.decision import Decision, Reserve, Visible, question, ques
 from sidecar.engine import binary
 from sidecar.errors import InvalidMessage
 from sidecar.mcp import strict_json
-from sidecar.mcp.protocol import ToolCall
+from sidecar.mcp.tool_call import ToolCall
 from sidecar.policy.bundle import Bundle, build
 from sidecar.policy.check import check
 from sidecar.policy.compile import compile_policy

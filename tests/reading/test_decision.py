@@ -12,8 +12,8 @@ import pytest
 from sidecar.decision.arguments import Projection, arguments_read
 from sidecar.decision.decision import Decision, fragment, question, question_about_list, read_answer, read_visible
 from sidecar.errors import EngineUnavailable
-from sidecar.mcp import jsonrpc, protocol
-from sidecar.mcp.protocol import ToolCall
+from sidecar.mcp import jsonrpc
+from sidecar.mcp.tool_call import ToolCall, read_call
 
 ALLOW: dict[str, Any] = {
     "version": 1, "action": "allow", "kind": "allow", "rule": "", "reason": "", "violations": [], "reserve": [],
@@ -35,7 +35,7 @@ def pay(arguments: str) -> ToolCall:
     line = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"pay","arguments":%s}}'
     request = jsonrpc.read((line % arguments).encode())
     assert isinstance(request, jsonrpc.Request)
-    return protocol.tool_call(request)
+    return read_call(request)
 
 
 def replied(result: Any, **more: Any) -> bytes:

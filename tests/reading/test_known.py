@@ -15,7 +15,7 @@ from sidecar.errors import InvalidMessage
 from sidecar.http.values import Headers
 from sidecar.mcp import jsonrpc, protocol, strict_json
 from sidecar.mcp.jsonrpc import Request
-from sidecar.mcp.protocol import ToolCall
+from sidecar.mcp.tool_call import ToolCall, read_call
 from tests.reading.lines import CLIENT, calls, changed, encoded
 from tests.reading.world import World
 from tests.support.fuzzing import examples
@@ -30,7 +30,7 @@ def read(line: bytes) -> Read:
     request = jsonrpc.read(line)
     if not isinstance(request, Request) or request.method != protocol.TOOLS_CALL:
         raise InvalidMessage(jsonrpc.INVALID_REQUEST, "no call")
-    return request, protocol.tool_call(request), protocol.client_name(request)
+    return request, read_call(request), protocol.client_name(request)
 
 
 def knowing(*lines: bytes) -> KnownCalls:

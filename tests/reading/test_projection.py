@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sidecar.decision.arguments import Projection, arguments_read
 from sidecar.errors import InvalidMessage
-from sidecar.mcp.protocol import ToolCall
+from sidecar.mcp.tool_call import ToolCall
 from tests.engine import tool_call
 from tests.support.fuzzing import examples
 

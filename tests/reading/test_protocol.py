@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 from sidecar.errors import InvalidMessage
-from sidecar.mcp import jsonrpc, protocol
+from sidecar.mcp import jsonrpc, protocol, tool_call, tool_list
 from sidecar.mcp.jsonrpc import Notification, Request, Response
-from sidecar.mcp.protocol import METHODS, Outcome, ToolCall
+from sidecar.mcp.protocol import METHODS
+from sidecar.mcp.tool_call import Outcome, ToolCall, read_call
 
 
 def request(params: Any, method: str = "tools/call") -> Request:
@@ -63,12 +64,12 @@ def test_a_method_that_looks_like_a_known_one_is_refused(method: str) -> None:
 
 def test_a_tool_call_is_its_name_its_arguments_and_the_bytes_to_send() -> None:
     message = request({"name": "look", "arguments": {"a": 1}, "_meta": {"progressToken": 1}, "future": [1]})
-    assert protocol.tool_call(message) == ToolCall(7, "look", {"a": 1}, False, message.raw)
+    assert read_call(message) == ToolCall(7, "look", {"a": 1}, False, message.raw)
 
 
 @pytest.mark.parametrize("params", [{"name": "look"}, {"name": "look", "arguments": None}])
 def test_no_arguments_and_null_are_an_empty_object_and_sent_as_they_came(params: dict[str, Any]) -> None:
-    call = protocol.tool_call(request(params))
+    call = read_call(request(params))
     assert call.arguments == {}
     assert json.loads(call.raw)["params"] == params
 
@@ -85,7 +86,7 @@ def test_no_arguments_and_null_are_an_empty_object_and_sent_as_they_came(params:
 )  # fmt: skip
 def test_a_call_of_any_other_shape_is_refused_with_its_id(params: Any) -> None:
     with pytest.raises(InvalidMessage) as caught:
-        protocol.tool_call(request(params))
+        read_call(request(params))
     assert (caught.value.code, caught.value.id) == (-32602, 7)
 
 
@@ -95,12 +96,12 @@ def test_a_call_of_any_other_shape_is_refused_with_its_id(params: Any) -> None:
 )
 def test_a_call_is_stateless_when_it_says_so_itself(version: Any, stateless: bool) -> None:
     meta = {"io.modelcontextprotocol/protocolVersion": version}
-    assert protocol.tool_call(request({"name": "look", "_meta": meta})).stateless is stateless
+    assert read_call(request({"name": "look", "_meta": meta})).stateless is stateless
 
 
 @pytest.mark.parametrize("tool", ["look", "place_order", "a.b-c/d", "a b", "naïve", "注文", "заказ", "x" * 500])
 def test_a_tool_name_that_nobody_folds_is_not_odd(tool: str) -> None:
-    assert not protocol.is_odd_name(tool)
+    assert not tool_call.is_odd_name(tool)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ def test_a_tool_name_that_nobody_folds_is_not_odd(tool: str) -> None:
     ],
 )  # fmt: skip
 def test_a_tool_name_that_servers_may_fold_onto_another_is_odd(tool: str) -> None:
-    assert protocol.is_odd_name(tool)
+    assert tool_call.is_odd_name(tool)
 
 
 # Answers.
@@ -129,7 +130,7 @@ def test_a_denial_is_a_tool_result_that_a_model_can_read(stateless: bool) -> Non
     }
     if stateless:
         expected["resultType"] = "complete"
-    reply = json.loads(protocol.denial(call, "Ask a person", {"id": "d-1"}))
+    reply = json.loads(tool_call.denial(call, "Ask a person", {"id": "d-1"}))
     assert reply == {"jsonrpc": "2.0", "id": "a", "result": expected}
 
 
@@ -157,7 +158,7 @@ MAY_HAVE_RUN: list[dict[str, Any]] = [
     ],
 )
 def test_an_answer_says_how_the_call_ended(reply: Response, expected: Outcome) -> None:
-    assert protocol.outcome(reply) is expected
+    assert tool_call.outcome(reply) is expected
 
 
 CLIENT = "io.modelcontextprotocol/clientInfo"
@@ -181,12 +182,12 @@ def test_a_client_is_called_what_it_says_where_it_may_say_it(message: Request, n
 
 def test_the_tools_of_a_list_are_those_that_have_a_name() -> None:
     tools = [{"name": "a"}, {"name": 7}, {}, None, {"name": "b"}]
-    assert protocol.listed_tools(response(result={"tools": tools})) == ["a", "b"]
+    assert tool_list.listed_tools(response(result={"tools": tools})) == ["a", "b"]
 
 
 @pytest.mark.parametrize("result", [None, [], {}, {"tools": None}, {"tools": {"name": "a"}}])
 def test_an_answer_that_is_no_list_of_tools_names_none(result: Any) -> None:
-    assert protocol.listed_tools(response(result=result)) == []
+    assert tool_list.listed_tools(response(result=result)) == []
 
 
 # Filtered lists.
@@ -198,14 +199,14 @@ def tools(*names: str, **more: Any) -> dict[str, Any]:
 
 def test_a_filtered_list_keeps_everything_but_the_hidden_tools() -> None:
     reply = response(result=tools("a", "b", "c", "b", "a", nextCursor="n", _meta={"k": [1]}, future=True))
-    assert json.loads(protocol.filtered(reply, frozenset({"b"}))) == {
+    assert json.loads(tool_list.filtered(reply, frozenset({"b"}))) == {
         "jsonrpc": "2.0", "id": 7, "result": tools("a", "c", "a", nextCursor="n", _meta={"k": [1]}, future=True)
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(("scope", "kept"), [("public", "private"), ("private", "private"), ("other", "other")])
 def test_a_filtered_list_is_nobody_elses(scope: str, kept: str) -> None:
-    reply = json.loads(protocol.filtered(response(result=tools("a", cacheScope=scope)), frozenset()))
+    reply = json.loads(tool_list.filtered(response(result=tools("a", cacheScope=scope)), frozenset()))
     assert reply["result"]["cacheScope"] == kept
 
 
@@ -215,18 +216,18 @@ def test_a_filtered_list_is_nobody_elses(scope: str, kept: str) -> None:
 )
 def test_what_is_no_list_cannot_be_filtered(result: Any) -> None:
     with pytest.raises(ValueError, match="list of tools"):
-        protocol.filtered(response(result=result), frozenset({"b"}))
+        tool_list.filtered(response(result=result), frozenset({"b"}))
 
 
 @pytest.mark.parametrize("entry", [None, "b", ["b"], {"name": ["b"]}, {"name": {"b": 1}}, {"name": 7}, {}], ids=str)
 def test_what_has_no_name_is_in_no_filtered_list(entry: Any) -> None:
     reply = response(result={"tools": [entry, {"name": "a"}]})
-    assert json.loads(protocol.filtered(reply, frozenset({"b"})))["result"] == {"tools": [{"name": "a"}]}
+    assert json.loads(tool_list.filtered(reply, frozenset({"b"})))["result"] == {"tools": [{"name": "a"}]}
 
 
 def test_an_answer_that_asks_for_approval_is_an_error_with_the_facts() -> None:
     call = ToolCall("a", "look", {}, False, b"")
-    assert json.loads(protocol.approval_required(call, "Ask a person", {"id": "d-1"})) == {
+    assert json.loads(tool_call.approval_required(call, "Ask a person", {"id": "d-1"})) == {
         "jsonrpc": "2.0", "id": "a",
         "error": {"code": -32003, "message": "[INTERCEPT APPROVAL REQUIRED] Ask a person", "data": {"id": "d-1"}},
     }  # fmt: skip

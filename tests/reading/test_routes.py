@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.mcp.jsonrpc import Id
-from sidecar.mcp.protocol import Outcome
+from sidecar.mcp.tool_call import Outcome
 from sidecar.session.pending import Route
 from sidecar.upstream.failure import Failure
 from tests.reading.world import World, encoded

@@ -15,7 +15,7 @@ from sidecar.enforce.gate import Gate
 from sidecar.engine.engine import Engine, Finding
 from sidecar.events import Decided, Event, Listed, Passed, Refused
 from sidecar.ledger.values import Ledger
-from sidecar.mcp.protocol import Outcome
+from sidecar.mcp.tool_call import Outcome
 from sidecar.policy.bundle import Bundle
 from sidecar.system.lines import TooLong
 from sidecar.upstream.failure import Failure

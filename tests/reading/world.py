@@ -12,7 +12,7 @@ from sidecar.enforce.gate import Gate
 from sidecar.enforce.verdict import Forward, Reply, Trial, Verdict
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Event
-from sidecar.mcp.protocol import Outcome, ToolCall
+from sidecar.mcp.tool_call import Outcome, ToolCall
 from sidecar.policy.bundle import Bundle
 from sidecar.session.pending import Route
 from sidecar.session.session import Session

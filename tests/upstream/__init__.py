@@ -13,7 +13,7 @@ from sidecar.http.hop_by_hop import Fields
 from sidecar.http.sse import Event, EventReader, event_bytes
 from sidecar.http.values import Headers
 from sidecar.mcp.jsonrpc import Id
-from sidecar.mcp.protocol import Outcome
+from sidecar.mcp.tool_call import Outcome
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import Room
 from sidecar.upstream.failure import Failure

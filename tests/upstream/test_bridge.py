@@ -14,7 +14,7 @@ from sidecar.http.sse import Event
 from sidecar.http.values import Headers
 from sidecar.mcp import jsonrpc
 from sidecar.mcp.jsonrpc import Id
-from sidecar.mcp.protocol import Outcome
+from sidecar.mcp.tool_call import Outcome
 from sidecar.system.lines import TooLong
 from sidecar.upstream import streamable_http
 from sidecar.upstream.streamable_http import HttpLink

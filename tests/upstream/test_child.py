@@ -13,7 +13,7 @@ import uvloop
 
 from sidecar.errors import StartError
 from sidecar.mcp import jsonrpc
-from sidecar.mcp.protocol import Outcome
+from sidecar.mcp.tool_call import Outcome
 from sidecar.system.guardian import Guardian
 from sidecar.upstream import stdio
 from sidecar.upstream.stdio import ChildServer

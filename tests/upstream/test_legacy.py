@@ -12,7 +12,7 @@ from sidecar.http.hop_by_hop import Fields
 from sidecar.http.origin import Origin
 from sidecar.http.sse import Event
 from sidecar.mcp import jsonrpc
-from sidecar.mcp.protocol import Outcome
+from sidecar.mcp.tool_call import Outcome
 from sidecar.upstream import http_sse
 from sidecar.upstream.http_sse import SseLink
 from sidecar.upstream.remote import Remote

@@ -29,7 +29,7 @@ from sidecar.http.values import Request as HttpRequest
 from sidecar.mcp import jsonrpc, protocol, strict_json
 from sidecar.mcp.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, Batch, Message, Notification, Request
 from sidecar.mcp.jsonrpc import Response as Answer
-from sidecar.mcp.protocol import Outcome
+from sidecar.mcp.tool_call import Outcome
 from sidecar.session.pending import Route
 from sidecar.session.session import Session
 from sidecar.system import tasks

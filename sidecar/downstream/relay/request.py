@@ -13,7 +13,7 @@ from sidecar.errors import SidecarError
 from sidecar.http.client import Answer, Asking, Lost, Unreachable
 from sidecar.http.server import Exchange
 from sidecar.http.values import Request
-from sidecar.mcp.protocol import Outcome
+from sidecar.mcp.tool_call import Outcome
 from sidecar.upstream.remote import LOST
 
 

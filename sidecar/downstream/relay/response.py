@@ -26,7 +26,8 @@ from sidecar.http.sse import Event, event_bytes
 from sidecar.http.values import EVENTS, JSON, Headers, Lines, Response
 from sidecar.mcp import jsonrpc, strict_json
 from sidecar.mcp.jsonrpc import Message
-from sidecar.mcp.protocol import SERVER_GONE, Outcome
+from sidecar.mcp.protocol import SERVER_GONE
+from sidecar.mcp.tool_call import Outcome
 from sidecar.session.pending import Route
 from sidecar.session.session import Among, Session
 from sidecar.system.lines import TooLong

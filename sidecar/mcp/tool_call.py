@@ -1,0 +1,137 @@
+"""A `tools/call`: read from a request, refused by an answer of ours, and how it ended by the server's answer."""
+
+from __future__ import annotations
+
+import enum
+import unicodedata
+from typing import Any, Final
+
+import msgspec
+
+from sidecar import text
+from sidecar.errors import InvalidMessage
+from sidecar.mcp import jsonrpc
+from sidecar.mcp.jsonrpc import INVALID_PARAMS, Id, Request, Response
+from sidecar.mcp.protocol import STATELESS, stated_revision
+from sidecar.text import is_plain
+
+DENIED: Final = "[INTERCEPT POLICY DENIED]"
+APPROVAL: Final = "[INTERCEPT APPROVAL REQUIRED]"
+APPROVAL_REQUIRED: Final = -32003
+DECISION_META: Final = "intercept/decision"
+
+SAYING_NOT_RUN: Final = frozenset({-32700, -32601, -32020, -32021, -32022})
+"""Codes of errors that a server answers before anything ran: not readable, no such method, headers that say something
+else, a capability or a revision that is missing. Not -32602: SDKs answer it after the tool, for an output that does
+not fit its schema."""
+MAX_TOOL_NAME: Final = 1_024
+"""Characters of a name that is looked at: what Unicode's forms cost grows with their square."""
+
+
+class _NoMemo(dict[str, tuple[Any, ...]]):
+    """Takes everything and keeps nothing."""
+
+    def __setitem__(self, key: str, value: tuple[Any, ...]) -> None:
+        pass
+
+
+_NO_MEMO: Final = _NoMemo()
+
+
+class ToolCall(msgspec.Struct, frozen=True, gc=False):
+    """One `tools/call` as it will be judged and, if allowed, sent. `arguments` is `{}` when absent or null.
+
+    `memo` is where others keep what they work out of `tool` and `arguments`, each under a key of his own, beside
+    whatever else it depends on. Calls that are known to come again share one; the others' keeps nothing.
+    """
+
+    id: Id
+    tool: str
+    arguments: dict[str, Any]
+    stateless: bool
+    raw: bytes
+    memo: dict[str, tuple[Any, ...]] = msgspec.field(default_factory=lambda: _NO_MEMO)
+
+
+class Outcome(enum.Enum):
+    """How a forwarded call ended, as far as what it reserved is concerned."""
+
+    SUCCEEDED = "success"
+    FAILED = "failure"
+    """A result with `isError: true`: it may have run."""
+    NOT_RUN = "not_run"
+    """It certainly did not run: it never arrived, or the answer says so."""
+    ERROR = "error"
+    """Any other JSON-RPC error: SDKs answer an exception with one, after whatever the tool did before it."""
+    UNKNOWN = "unknown"
+    """Cancelled, timed out, connection lost: it may have run."""
+
+
+def read_call(request: Request) -> ToolCall:
+    """The call in a `tools/call` request. Raises `InvalidMessage` unless every part has its exact shape."""
+    params = request.params
+    if params is None:
+        raise InvalidMessage(INVALID_PARAMS, "tools/call needs params with a name", request.id)
+    for key in params:
+        if key not in _CALL_MEMBERS and text.folded(key) in _FOLDED_CALL_MEMBERS:
+            known = _FOLDED_CALL_MEMBERS[text.folded(key)]
+            raise InvalidMessage(INVALID_PARAMS, f"params has a look-alike of the key {known!r}", request.id)
+    tool, arguments = params.get("name"), params.get("arguments")
+    if type(tool) is not str or not tool:
+        raise InvalidMessage(
+            INVALID_PARAMS, "tools/call needs the name of a tool, a text that is not empty", request.id
+        )
+    if arguments is not None and type(arguments) is not dict:
+        raise InvalidMessage(INVALID_PARAMS, "arguments must be an object", request.id)
+    return ToolCall(request.id, tool, arguments or {}, "_meta" in params and _is_stateless(request), request.raw)
+
+
+def is_odd_name(tool: str) -> bool:
+    """True for a tool name that servers exist to fold onto another, or that is too long.
+
+    They fold invisible characters, outer blanks, and what Unicode writes in several ways.
+    """
+    if len(tool) > MAX_TOOL_NAME:
+        return True
+    if tool.isascii():
+        return not tool.isprintable() or tool != tool.strip()
+    return not is_plain(tool) or tool != tool.strip() or tool != unicodedata.normalize("NFKC", tool)
+
+
+def denial(call: ToolCall, text: str, decision: dict[str, Any]) -> bytes:
+    """The answer to a call that policy refuses: a tool result that a model can read, not a protocol error."""
+    body: dict[str, Any] = {
+        "content": [{"type": "text", "text": f"{DENIED} {text}"}],
+        "isError": True,
+        "_meta": {DECISION_META: decision},
+    }
+    if call.stateless:
+        body["resultType"] = "complete"
+    return jsonrpc.result(call.id, body)
+
+
+def approval_required(call: ToolCall, text: str, decision: dict[str, Any]) -> bytes:
+    """The answer to a call that a person has to agree to first: a JSON-RPC error, nothing was forwarded."""
+    return jsonrpc.error(call.id, APPROVAL_REQUIRED, f"{APPROVAL} {text}", decision)
+
+
+def outcome(reply: Response) -> Outcome:
+    """What the server's answer says about a call."""
+    if reply.error is not None:
+        code = reply.error.get("code")
+        return Outcome.NOT_RUN if type(code) is int and code in SAYING_NOT_RUN else Outcome.ERROR
+    answer = reply.result
+    if type(answer) is not dict:
+        return Outcome.SUCCEEDED
+    if answer.get("resultType") == "input_required":
+        return Outcome.NOT_RUN
+    return Outcome.FAILED if answer.get("isError") is True else Outcome.SUCCEEDED
+
+
+_CALL_MEMBERS = frozenset({"name", "arguments", "_meta", "task", "inputResponses", "requestState"})
+_FOLDED_CALL_MEMBERS = {text.folded(key): key for key in _CALL_MEMBERS}
+
+
+def _is_stateless(request: Request) -> bool:
+    """True when the request itself says a revision from 2026-07-28 on: there a result needs its `resultType`."""
+    return (stated_revision(request) or "") >= STATELESS
