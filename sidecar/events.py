@@ -10,8 +10,8 @@ import msgspec
 from sidecar.auth.caller import Caller
 from sidecar.decision.decision import Violation
 from sidecar.mcp.tool_call import Outcome, ToolCall
-from sidecar.policy.bundle import Terms
 from sidecar.policy.model import Mode
+from sidecar.policy.terms import Terms
 
 ENGINE_ERRORS: Final = (
     "timeout", "connection", "reply", "shape", "undecided", "revision", "canary", "exit", "no_policy", "version",

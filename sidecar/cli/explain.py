@@ -15,7 +15,8 @@ import typer
 
 from sidecar.cli.options import Config, OpaBin
 from sidecar.decision.arguments import Projection
-from sidecar.decision.decision import Decision, Visible, question, question_about_list
+from sidecar.decision.decision import Decision, Visible
+from sidecar.decision.question import question, question_about_list
 from sidecar.engine import binary
 from sidecar.errors import StartError, StoreUnavailable, UsageError
 from sidecar.ledger.names import of_server

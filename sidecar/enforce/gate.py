@@ -18,7 +18,8 @@ import msgspec
 
 from sidecar.auth.caller import Caller
 from sidecar.decision.arguments import Projection, arguments_read
-from sidecar.decision.decision import RESERVED, Answer, Decision, Form, Violation, fragment, question_about_list
+from sidecar.decision.decision import Answer, Decision, Violation
+from sidecar.decision.question import RESERVED, Form, fragment, question_about_list
 from sidecar.enforce.call_cache import KnownCalls
 from sidecar.enforce.limits import Counting
 from sidecar.enforce.turns import Turns
@@ -54,8 +55,9 @@ from sidecar.ledger.values import (
 from sidecar.mcp import jsonrpc, tool_call
 from sidecar.mcp.jsonrpc import INVALID_PARAMS
 from sidecar.mcp.tool_call import Outcome, ToolCall
-from sidecar.policy.bundle import Bundle, CounterRead
+from sidecar.policy.bundle import Bundle
 from sidecar.policy.model import Mode
+from sidecar.policy.terms import CounterRead
 from sidecar.system import defects, tasks
 from sidecar.system.lines import PORTION
 from sidecar.text import quoted, shown, visible

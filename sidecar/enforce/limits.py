@@ -15,7 +15,8 @@ from sidecar.errors import StoreUnavailable
 from sidecar.events import Emit, StoreFailed
 from sidecar.ledger import names
 from sidecar.ledger.values import Counter, Entry, Ledger, Reservation, Seen, Taken
-from sidecar.policy.bundle import Bundle, CounterRead
+from sidecar.policy.bundle import Bundle
+from sidecar.policy.terms import CounterRead
 from sidecar.system import defects
 from sidecar.system.tasks import Group
 

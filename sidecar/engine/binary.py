@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from sidecar.decision.decision import CANARY_ALLOWED, CANARY_DENIED, question
+from sidecar.decision.question import CANARY_ALLOWED, CANARY_DENIED, question
 from sidecar.engine.environment import passed
 from sidecar.errors import StartError
 from sidecar.policy.bundle import write

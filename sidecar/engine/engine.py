@@ -9,15 +9,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from sidecar.decision.decision import (
-    CANARY_ALLOWED,
-    CANARY_DENIED,
-    Answer,
-    Visible,
-    question,
-    read_answer,
-    read_visible,
-)
+from sidecar.decision.decision import Answer, Visible, read_answer, read_visible
+from sidecar.decision.question import CANARY_ALLOWED, CANARY_DENIED, question
 from sidecar.engine.client import Asker, Greeting, Reply
 from sidecar.engine.decision_cache import Memory
 from sidecar.errors import EngineUnavailable, Superseded

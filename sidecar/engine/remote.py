@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from sidecar.decision.decision import question_about_engine, read_about_engine
+from sidecar.decision.decision import read_about_engine
+from sidecar.decision.question import question_about_engine
 from sidecar.engine.binary import GOOD_VERSIONS
 from sidecar.engine.bundle_server import BundleService
 from sidecar.engine.client import Greeting

@@ -9,93 +9,16 @@ import gzip
 import hashlib
 import io
 import json
-import re
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sidecar.mcp.protocol import OF_CLIENTS, folded
-from sidecar.policy.model import NAMED_WINDOWS, Methods
+from sidecar.policy.terms import Terms, read_terms
 
 ROOT = "intercept"
 STAMP = f"{ROOT}/bundle/data.json"
 FACTS = f"{ROOT}/facts/data.json"
-
-
-@dataclass(frozen=True, slots=True)
-class RuleInfo:
-    """What there is to say of a rule without judging: for metrics and explanations."""
-
-    tool: str
-    rule: str
-    kind: str
-    file: str
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class CounterRead:
-    """A counter whose total a rule reads: its name in the question, and how it is kept; `window` in seconds."""
-
-    name: str
-    counter: str
-    window: int
-    scope: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reads:
-    """All that the rules of a tool read of a call beside its name: ways into its arguments, and counters."""
-
-    paths: tuple[tuple[str, ...], ...] = ()
-    counters: tuple[CounterRead, ...] = ()
-
-    def __add__(self, other: Reads) -> Reads:
-        # A path stands even where a shorter one contains it: none of its steps may have a look-alike.
-        return Reads(
-            tuple(sorted({*self.paths, *other.paths})), tuple(dict.fromkeys((*self.counters, *other.counters)))
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What the sidecar itself needs to know of a policy; everything comes out of the bundle.
-
-    `refunds` says for each counter when what a call took is given back: `not_run`, `on_error`, `on_failure`, `never`;
-    `monitored` are the counters of rules that only report; `scopes` are all that its counters have;
-    `hidden` are the names and patterns that no list may show; `methods` says which ones of a client pass.
-    """
-
-    tools: frozenset[str]
-    patterns: tuple[tuple[re.Pattern[str], Reads], ...]
-    reads: dict[str, Reads]
-    reads_any: Reads
-    refunds: dict[str, str]
-    monitored: frozenset[str]
-    monitor: bool
-    hidden: tuple[str, ...]
-    scopes: frozenset[str]
-    rules: tuple[RuleInfo, ...]
-    methods: Methods
-
-    def reads_of(self, tool: str) -> Reads:
-        """What the rules that apply to `tool` read."""
-        reads = self.reads.get(tool, self.reads_any)
-        for pattern, more in self.patterns:
-            if pattern.search(tool):
-                reads += more
-        return reads
-
-    def permits(self, method: str) -> bool:
-        """True for a method that a client may use."""
-        methods = self.methods
-        if method in methods.deny:
-            return False
-        if method in OF_CLIENTS or method in methods.allow:
-            return True
-        # A server that takes it for a known one does so for one that is closed here too.
-        return methods.unknown == "allow" and folded(method) not in map(folded, methods.deny)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +41,7 @@ def build(compiled: dict[str, str], serial: int) -> Bundle:
     stamp = {"revision": revision, "serial": serial}
     manifest = {"revision": revision, "roots": [ROOT], "rego_version": 1, "metadata": {"serial": serial}}
     files = {".manifest": _json(manifest), STAMP: _json(stamp), **content}
-    return Bundle(revision, serial, files, _terms(json.loads(content[FACTS])))
+    return Bundle(revision, serial, files, read_terms(json.loads(content[FACTS])))
 
 
 def archive(files: dict[str, str]) -> bytes:
@@ -156,46 +79,6 @@ def rego_folder() -> Path:
     package = Path(__file__).parent.parent
     installed = package / "_rego"
     return installed if installed.is_dir() else package.parent / "rego"
-
-
-def _terms(facts: dict[str, Any]) -> Terms:
-    entries = [*facts["tools"].items(), *((item["name"], item["rules"]) for item in facts["patterns"])]
-    rules = [(tool, rule) for tool, rules in [*entries, ("*", facts["any_tool"])] for rule in rules]
-    limits = [(rule, rule["limit"]) for _, rule in rules if "limit" in rule]
-    reads = facts["reads"]
-    reads_any = sum(map(_reads, reads["any_tool"]), Reads())
-    counters = [read for of_tool in _every_read(reads) for read in of_tool.counters]
-    return Terms(
-        tools=frozenset({*facts["tools"], *facts["hide"]["tools"]}),
-        patterns=tuple(
-            # Python reads these patterns as RE2 does: they hold literals, `.` and `.*` only.
-            (re.compile(item["pattern"].removesuffix("$") + r"\Z"), _reads(read))
-            for item, read in zip(facts["patterns"], reads["patterns"], strict=True)
-        ),
-        reads={tool: _reads(read) + reads_any for tool, read in reads["tools"].items()},
-        reads_any=reads_any,
-        refunds={limit["counter"]: rule["refund"] for rule, limit in limits},
-        monitored=frozenset(limit["counter"] for rule, limit in limits if rule["monitor"]),
-        monitor=facts["mode"] == "monitor",
-        hidden=(*facts["hide"]["tools"], *facts["hide"]["patterns"]),
-        scopes=frozenset({limit["scope"] for _, limit in limits} | {read.scope for read in counters}),
-        methods=Methods(
-            facts["methods"]["unknown"], frozenset(facts["methods"]["allow"]), frozenset(facts["methods"]["deny"])
-        ),
-        rules=tuple(RuleInfo(tool, rule["name"], rule["kind"], rule["file"], rule["line"]) for tool, rule in rules),
-    )
-
-
-def _every_read(reads: dict[str, Any]) -> list[Reads]:
-    return [_reads(read) for read in (*reads["tools"].values(), *reads["patterns"], *reads["any_tool"])]
-
-
-def _reads(read: dict[str, Any]) -> Reads:
-    counters = tuple(
-        CounterRead(item["name"], item["counter"], NAMED_WINDOWS.get(item["window"], item["window"]), item["scope"])
-        for item in read["counters"]
-    )
-    return Reads(tuple(tuple(path) for path in read["paths"]), counters)
 
 
 def _json(value: Any) -> str:

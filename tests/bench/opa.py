@@ -18,7 +18,8 @@ from pathlib import Path
 from time import perf_counter_ns
 from typing import Final
 
-from sidecar.decision.decision import question, read_answer
+from sidecar.decision.decision import read_answer
+from sidecar.decision.question import question
 from sidecar.engine.process import TUNING
 from sidecar.engine.wire import BadReply, ReplyReader, request
 from sidecar.errors import EngineUnavailable

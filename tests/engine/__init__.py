@@ -6,15 +6,17 @@ import asyncio
 from collections.abc import Callable
 
 from sidecar.decision.arguments import Projection, arguments_read
-from sidecar.decision.decision import Answer, question
+from sidecar.decision.decision import Answer
+from sidecar.decision.question import question
 from sidecar.engine.engine import Engine, Finding
 from sidecar.mcp import jsonrpc
 from sidecar.mcp.tool_call import ToolCall, read_call
-from sidecar.policy.bundle import Bundle, Reads, Terms, build
+from sidecar.policy.bundle import Bundle, build
 from sidecar.policy.compile import compile_policy
 from sidecar.policy.merge import merge
 from sidecar.policy.model import Methods
 from sidecar.policy.read import read
+from sidecar.policy.terms import Reads, Terms
 
 
 def bundle_of(policy: str, serial: int = 1) -> Bundle:

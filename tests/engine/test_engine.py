@@ -18,7 +18,8 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.decision.decision import Answer, question
+from sidecar.decision.decision import Answer
+from sidecar.decision.question import question
 from sidecar.engine import engine as engine_module
 from sidecar.engine.engine import Engine
 from sidecar.engine.local import local_engine

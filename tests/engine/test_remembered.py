@@ -27,7 +27,8 @@ from hypothesis import strategies as st
 
 from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
-from sidecar.decision.decision import Decision, question
+from sidecar.decision.decision import Decision
+from sidecar.decision.question import question
 from sidecar.enforce.gate import NAMED_FROM_OUTSIDE, Gate
 from sidecar.enforce.verdict import Forward, Verdict
 from sidecar.engine.local import local_engine

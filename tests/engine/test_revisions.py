@@ -10,7 +10,8 @@ from typing import Any, cast
 
 import pytest
 
-from sidecar.decision.decision import CANARY_ALLOWED, Answer
+from sidecar.decision.decision import Answer
+from sidecar.decision.question import CANARY_ALLOWED
 from sidecar.engine.client import Asker, Reply
 from sidecar.engine.engine import Engine
 from sidecar.errors import EngineUnavailable, Superseded

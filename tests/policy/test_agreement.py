@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from sidecar.decision.arguments import Projection, arguments_read
-from sidecar.decision.decision import Decision, Reserve, Visible, question, question_about_list
+from sidecar.decision.decision import Decision, Reserve, Visible
+from sidecar.decision.question import question, question_about_list
 from sidecar.engine import binary
 from sidecar.errors import InvalidMessage
 from sidecar.mcp import strict_json

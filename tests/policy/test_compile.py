@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.decision.decision import Decision, question
+from sidecar.decision.decision import Decision
+from sidecar.decision.question import question
 from sidecar.policy.bundle import Bundle, archive, build, write
 from sidecar.policy.check import check
 from sidecar.policy.compile import MAX_FILES, compile_policy

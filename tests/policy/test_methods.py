@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.mcp.protocol import METHODS, OF_CLIENTS
-from sidecar.policy.bundle import Terms, build
+from sidecar.policy.bundle import build
 from sidecar.policy.check import check
 from sidecar.policy.compile import compile_policy
 from sidecar.policy.merge import merge
 from sidecar.policy.model import ALWAYS_OPEN
 from sidecar.policy.read import read
+from sidecar.policy.terms import Terms
 from sidecar.repository.losses import share
 from tests.engine import bundle_of
 from tests.support.fuzzing import examples

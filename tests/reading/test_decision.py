@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from sidecar.decision.arguments import Projection, arguments_read
-from sidecar.decision.decision import Decision, fragment, question, question_about_list, read_answer, read_visible
+from sidecar.decision.decision import Decision, read_answer, read_visible
+from sidecar.decision.question import fragment, question, question_about_list
 from sidecar.errors import EngineUnavailable
 from sidecar.mcp import jsonrpc
 from sidecar.mcp.tool_call import ToolCall, read_call
