@@ -7,10 +7,8 @@ import re
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
+from sidecar.cli import run_options
 from sidecar.cli.listening import (
     MAX_PROGRAMS,
     MAX_SESSIONS,
@@ -36,187 +34,42 @@ from sidecar.text import of_system
 
 def run_command(
     config: Config,
-    command: Annotated[list[str] | None, typer.Argument(metavar="-- COMMAND...", show_default=False)] = None,
-    transport: Annotated[
-        str,
-        typer.Option(
-            envvar="SIDECAR_TRANSPORT", metavar="stdio|http|sse", help="How clients come: see also --bind, --port."
-        ),
-    ] = "stdio",
-    bind: Annotated[
-        str, typer.Option(envvar="SIDECAR_BIND", metavar="ADDRESS", help="Where the listener listens.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(envvar="SIDECAR_PORT", min=0, max=65535, help="Its port; 0 is any.")] = 8080,
-    upstream: Annotated[
-        str | None,
-        typer.Option(
-            envvar="SIDECAR_UPSTREAM",
-            metavar="URL",
-            show_default=False,
-            help="A remote MCP server instead of COMMAND. A path that ends in /sse is legacy HTTP+SSE.",
-        ),
-    ] = None,
-    header: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="'K: V'",
-            show_default=False,
-            help="A header for the remote server; V may be env:NAME or file:PATH."
-            " [env var: SIDECAR_HEADER, one a line]",
-        ),
-    ] = None,
-    forward_authorization: Annotated[
-        bool,
-        typer.Option(
-            "--forward-authorization",
-            envvar="SIDECAR_FORWARD_AUTHORIZATION",
-            help="Send the client's own credentials on to the remote server.",
-        ),
-    ] = False,
-    forward_header: Annotated[
-        list[str] | None,
-        typer.Option(
-            envvar="SIDECAR_FORWARD_HEADER",
-            metavar="NAME",
-            show_default=False,
-            help="A header of the client that the remote server gets too. [default: those of the protocol]",
-        ),
-    ] = None,
-    auth_token_file: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="SIDECAR_AUTH_TOKEN_FILE", show_default=False, help="Bearer tokens that admit callers, one a line."
-        ),
-    ] = None,
-    jwt_jwks: Annotated[
-        str | None,
-        typer.Option(
-            envvar="SIDECAR_JWT_JWKS",
-            metavar="PATH|URL",
-            show_default=False,
-            help="Keys of the issuer whose JWTs admit callers; needs --jwt-issuer and --jwt-audience.",
-        ),
-    ] = None,
-    jwt_issuer: Annotated[
-        str | None, typer.Option(envvar="SIDECAR_JWT_ISSUER", help="Their `iss`.", show_default=False)
-    ] = None,
-    jwt_audience: Annotated[
-        str | None, typer.Option(envvar="SIDECAR_JWT_AUDIENCE", help="Their `aud`.", show_default=False)
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(
-            envvar="SIDECAR_ALLOW_HOST",
-            metavar="HOST[:PORT]",
-            show_default=False,
-            help="One more Host that the listener serves. [default: loopback names]",
-        ),
-    ] = None,
-    allow_origin: Annotated[
-        list[str] | None,
-        typer.Option(
-            envvar="SIDECAR_ALLOW_ORIGIN",
-            metavar="ORIGIN",
-            show_default=False,
-            help="One more Origin that the listener serves. [default: loopback names]",
-        ),
-    ] = None,
-    max_sessions: Annotated[
-        int | None,
-        typer.Option(
-            envvar="SIDECAR_MAX_SESSIONS",
-            min=1,
-            show_default=False,
-            help=f"Sessions of the listener at once. [default: {MAX_SESSIONS}; {MAX_PROGRAMS} in front of a COMMAND]",
-        ),
-    ] = None,
-    max_sessions_each: Annotated[
-        int | None,
-        typer.Option(
-            envvar="SIDECAR_MAX_SESSIONS_EACH",
-            min=1,
-            show_default=False,
-            help="Sessions of one caller at once, of one address where nobody knows callers. [default: half of all]",
-        ),
-    ] = None,
-    session_idle: Annotated[
-        str, typer.Option(envvar="SIDECAR_SESSION_IDLE", help="An unused session ends after this time.")
-    ] = "30m",
-    server: Annotated[
-        str | None,
-        typer.Option(
-            envvar="SIDECAR_SERVER", help="Name of the server in metrics and counters. [default: the command]"
-        ),
-    ] = None,
-    mode: Annotated[
-        str | None,
-        typer.Option(
-            envvar="SIDECAR_MODE", metavar="enforce|monitor", help="Wins over the policy's. [default: from the file]"
-        ),
-    ] = None,
+    command: run_options.Command = None,
+    transport: run_options.Transport = "stdio",
+    bind: run_options.Bind = "127.0.0.1",
+    port: run_options.Port = 8080,
+    upstream: run_options.Upstream = None,
+    header: run_options.Header = None,
+    forward_authorization: run_options.ForwardAuthorization = False,
+    forward_header: run_options.ForwardHeader = None,
+    auth_token_file: run_options.AuthTokenFile = None,
+    jwt_jwks: run_options.JwtJwks = None,
+    jwt_issuer: run_options.JwtIssuer = None,
+    jwt_audience: run_options.JwtAudience = None,
+    allow_host: run_options.AllowHost = None,
+    allow_origin: run_options.AllowOrigin = None,
+    max_sessions: run_options.MaxSessions = None,
+    max_sessions_each: run_options.MaxSessionsEach = None,
+    session_idle: run_options.SessionIdle = "30m",
+    server: run_options.Server = None,
+    mode: run_options.Mode = None,
     opa_bin: OpaBin = None,
     opa_url: OpaUrl = None,
     bundle_listen: BundleListen = None,
     bundle_token_file: BundleTokenFile = None,
     bundle_signing_key: BundleSigningKey = None,
-    opa_timeout: Annotated[
-        str, typer.Option(envvar="SIDECAR_OPA_TIMEOUT", help="Time for one decision; then the answer is no.")
-    ] = "250ms",
-    no_remember: Annotated[
-        bool, typer.Option("--no-remember", envvar="SIDECAR_NO_REMEMBER", help="Ask the engine every time.")
-    ] = False,
-    state_dir: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="SIDECAR_STATE_DIR",
-            help="Folder for counters and the audit log. [default: $XDG_STATE_HOME/intercept-sidecar]",
-        ),
-    ] = None,
-    state_dsn: Annotated[
-        str | None,
-        typer.Option(
-            envvar="SIDECAR_STATE_DSN",
-            metavar="redis://…",
-            help="Redis or Valkey for counters, instead of the folder; needs --server.",
-        ),
-    ] = None,
-    state_prefix: Annotated[
-        str,
-        typer.Option(envvar="SIDECAR_STATE_PREFIX", help="What keys in that store begin with.", show_default=False),
-    ] = "",
-    state_fail_mode: Annotated[
-        str,
-        typer.Option(
-            envvar="SIDECAR_STATE_FAIL_MODE",
-            metavar="closed|open",
-            help="What becomes of calls that cannot be counted.",
-        ),
-    ] = "closed",
-    no_watch: Annotated[
-        bool, typer.Option("--no-watch", envvar="SIDECAR_NO_WATCH", help="Do not reload when a policy file changes.")
-    ] = False,
-    telemetry: Annotated[
-        str | None,
-        typer.Option(
-            envvar="SIDECAR_TELEMETRY",
-            metavar="HOST:PORT",
-            show_default=False,
-            help="Serve /metrics, /healthz, /readyz there. [default: none on stdio, else 127.0.0.1:9464]",
-        ),
-    ] = None,
-    audit: Annotated[
-        str | None,
-        typer.Option(
-            envvar="SIDECAR_AUDIT",
-            metavar="PATH|stderr|stdout|off",
-            help="One JSON line per decision. [default: in the state folder]",
-        ),
-    ] = None,
-    max_message: Annotated[
-        str, typer.Option(envvar="SIDECAR_MAX_MESSAGE", help="Larger messages are refused, in both directions.")
-    ] = "16MiB",
-    log_level: Annotated[str, typer.Option(envvar="SIDECAR_LOG_LEVEL", help="debug, info, warning or error.")] = "info",
-    log_format: Annotated[str, typer.Option(envvar="SIDECAR_LOG_FORMAT", help="text or json.")] = "text",
+    opa_timeout: run_options.OpaTimeout = "250ms",
+    no_remember: run_options.NoRemember = False,
+    state_dir: run_options.StateDir = None,
+    state_dsn: run_options.StateDsn = None,
+    state_prefix: run_options.StatePrefix = "",
+    state_fail_mode: run_options.StateFailMode = "closed",
+    no_watch: run_options.NoWatch = False,
+    telemetry: run_options.Telemetry = None,
+    audit: run_options.Audit = None,
+    max_message: run_options.MaxMessage = "16MiB",
+    log_level: run_options.LogLevel = "info",
+    log_format: run_options.LogFormat = "text",
 ) -> int:
     """Serve MCP clients; judge their tool calls; pass the allowed ones to COMMAND or to the remote server."""
     hardening.close()
@@ -225,12 +78,7 @@ def run_command(
         # Until the event loop takes over: leave in good order, so that no temporary folder stays.
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     way = one_of("--transport", transport, TRANSPORTS)
-    if not command and upstream is None:
-        raise UsageError(
-            "no MCP server: write its command after --, as `sidecar run -c policy.yaml -- mcp-okx`, or give --upstream"
-        )
-    if command and upstream is not None:
-        raise UsageError("two MCP servers: write a command after --, or give --upstream")
+    _check_server(command, upstream)
     if audit == "stdout" and way == "stdio":
         raise UsageError("--audit stdout is not possible here: standard output carries the protocol")
     listen = listen_on(
@@ -266,6 +114,10 @@ def run_command(
     )
     # Before anything is started: whom policy and limits bind must not have the passwords.
     hardening.forget("SIDECAR_STATE_DSN", "SIDECAR_HEADER", *variables_of(headers))
+    return _serve(settings, config, opa_bin)
+
+
+def _serve(settings: Settings, config: list[Path], opa_bin: Path | None) -> int:
     opa = binary.find(opa_bin)
     bundle, warnings = prepare(settings.policies, opa, serial=1)
     for warning in [*warnings, *map(_open_to_all, filter(ownership.is_open, config))]:
@@ -276,6 +128,16 @@ def run_command(
 def _open_to_all(policy: Path) -> str:
     """Only a warning: a policy may come from a folder that is shared on purpose."""
     return f"{policy}: everybody may write this policy and so decide what passes: `chmod o-w {policy}`"
+
+
+def _check_server(command: list[str] | None, upstream: str | None) -> None:
+    """Whether one server is named, and no second. Raises `UsageError`."""
+    if not command and upstream is None:
+        raise UsageError(
+            "no MCP server: write its command after --, as `sidecar run -c policy.yaml -- mcp-okx`, or give --upstream"
+        )
+    if command and upstream is not None:
+        raise UsageError("two MCP servers: write a command after --, or give --upstream")
 
 
 def _check_store(server: str | None, state_dir: Path | None) -> None:

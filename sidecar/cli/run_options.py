@@ -1,0 +1,181 @@
+"""The options of `sidecar run` that no other command has: names, environment variables, help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from sidecar.cli.listening import MAX_PROGRAMS, MAX_SESSIONS
+
+Command: TypeAlias = Annotated[list[str] | None, typer.Argument(metavar="-- COMMAND...", show_default=False)]
+Transport: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        envvar="SIDECAR_TRANSPORT", metavar="stdio|http|sse", help="How clients come: see also --bind, --port."
+    ),
+]
+Bind: TypeAlias = Annotated[
+    str, typer.Option(envvar="SIDECAR_BIND", metavar="ADDRESS", help="Where the listener listens.")
+]
+Port: TypeAlias = Annotated[int, typer.Option(envvar="SIDECAR_PORT", min=0, max=65535, help="Its port; 0 is any.")]
+Upstream: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        envvar="SIDECAR_UPSTREAM",
+        metavar="URL",
+        show_default=False,
+        help="A remote MCP server instead of COMMAND. A path that ends in /sse is legacy HTTP+SSE.",
+    ),
+]
+Header: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="'K: V'",
+        show_default=False,
+        help="A header for the remote server; V may be env:NAME or file:PATH. [env var: SIDECAR_HEADER, one a line]",
+    ),
+]
+ForwardAuthorization: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--forward-authorization",
+        envvar="SIDECAR_FORWARD_AUTHORIZATION",
+        help="Send the client's own credentials on to the remote server.",
+    ),
+]
+ForwardHeader: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        envvar="SIDECAR_FORWARD_HEADER",
+        metavar="NAME",
+        show_default=False,
+        help="A header of the client that the remote server gets too. [default: those of the protocol]",
+    ),
+]
+AuthTokenFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="SIDECAR_AUTH_TOKEN_FILE", show_default=False, help="Bearer tokens that admit callers, one a line."
+    ),
+]
+JwtJwks: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        envvar="SIDECAR_JWT_JWKS",
+        metavar="PATH|URL",
+        show_default=False,
+        help="Keys of the issuer whose JWTs admit callers; needs --jwt-issuer and --jwt-audience.",
+    ),
+]
+JwtIssuer: TypeAlias = Annotated[
+    str | None, typer.Option(envvar="SIDECAR_JWT_ISSUER", help="Their `iss`.", show_default=False)
+]
+JwtAudience: TypeAlias = Annotated[
+    str | None, typer.Option(envvar="SIDECAR_JWT_AUDIENCE", help="Their `aud`.", show_default=False)
+]
+AllowHost: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        envvar="SIDECAR_ALLOW_HOST",
+        metavar="HOST[:PORT]",
+        show_default=False,
+        help="One more Host that the listener serves. [default: loopback names]",
+    ),
+]
+AllowOrigin: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        envvar="SIDECAR_ALLOW_ORIGIN",
+        metavar="ORIGIN",
+        show_default=False,
+        help="One more Origin that the listener serves. [default: loopback names]",
+    ),
+]
+MaxSessions: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        envvar="SIDECAR_MAX_SESSIONS",
+        min=1,
+        show_default=False,
+        help=f"Sessions of the listener at once. [default: {MAX_SESSIONS}; {MAX_PROGRAMS} in front of a COMMAND]",
+    ),
+]
+MaxSessionsEach: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        envvar="SIDECAR_MAX_SESSIONS_EACH",
+        min=1,
+        show_default=False,
+        help="Sessions of one caller at once, of one address where nobody knows callers. [default: half of all]",
+    ),
+]
+SessionIdle: TypeAlias = Annotated[
+    str, typer.Option(envvar="SIDECAR_SESSION_IDLE", help="An unused session ends after this time.")
+]
+Server: TypeAlias = Annotated[
+    str | None,
+    typer.Option(envvar="SIDECAR_SERVER", help="Name of the server in metrics and counters. [default: the command]"),
+]
+Mode: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        envvar="SIDECAR_MODE", metavar="enforce|monitor", help="Wins over the policy's. [default: from the file]"
+    ),
+]
+OpaTimeout: TypeAlias = Annotated[
+    str, typer.Option(envvar="SIDECAR_OPA_TIMEOUT", help="Time for one decision; then the answer is no.")
+]
+NoRemember: TypeAlias = Annotated[
+    bool, typer.Option("--no-remember", envvar="SIDECAR_NO_REMEMBER", help="Ask the engine every time.")
+]
+StateDir: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="SIDECAR_STATE_DIR",
+        help="Folder for counters and the audit log. [default: $XDG_STATE_HOME/intercept-sidecar]",
+    ),
+]
+StateDsn: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        envvar="SIDECAR_STATE_DSN",
+        metavar="redis://…",
+        help="Redis or Valkey for counters, instead of the folder; needs --server.",
+    ),
+]
+StatePrefix: TypeAlias = Annotated[
+    str, typer.Option(envvar="SIDECAR_STATE_PREFIX", help="What keys in that store begin with.", show_default=False)
+]
+StateFailMode: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        envvar="SIDECAR_STATE_FAIL_MODE", metavar="closed|open", help="What becomes of calls that cannot be counted."
+    ),
+]
+NoWatch: TypeAlias = Annotated[
+    bool, typer.Option("--no-watch", envvar="SIDECAR_NO_WATCH", help="Do not reload when a policy file changes.")
+]
+Telemetry: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        envvar="SIDECAR_TELEMETRY",
+        metavar="HOST:PORT",
+        show_default=False,
+        help="Serve /metrics, /healthz, /readyz there. [default: none on stdio, else 127.0.0.1:9464]",
+    ),
+]
+Audit: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        envvar="SIDECAR_AUDIT",
+        metavar="PATH|stderr|stdout|off",
+        help="One JSON line per decision. [default: in the state folder]",
+    ),
+]
+MaxMessage: TypeAlias = Annotated[
+    str, typer.Option(envvar="SIDECAR_MAX_MESSAGE", help="Larger messages are refused, in both directions.")
+]
+LogLevel: TypeAlias = Annotated[str, typer.Option(envvar="SIDECAR_LOG_LEVEL", help="debug, info, warning or error.")]
+LogFormat: TypeAlias = Annotated[str, typer.Option(envvar="SIDECAR_LOG_FORMAT", help="text or json.")]
