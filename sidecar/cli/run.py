@@ -25,7 +25,8 @@ from sidecar.cli.options import Config, OpaBin, address, duration, one_of, set_u
 from sidecar.engine import binary
 from sidecar.errors import UsageError
 from sidecar.policy.model import MODES
-from sidecar.repository.reload import first_look, prepare
+from sidecar.repository.prepare import prepare
+from sidecar.repository.reload import first_look
 from sidecar.serve import app
 from sidecar.settings import Settings
 from sidecar.system import hardening, ownership

@@ -18,9 +18,9 @@ from sidecar.engine import binary
 from sidecar.engine.managed import FedEngine
 from sidecar.errors import PolicyError, SidecarError, StartError
 from sidecar.events import Emit, Reloaded
-from sidecar.policy.bundle import Bundle, build
-from sidecar.policy.compile import compile_policy
+from sidecar.policy.bundle import Bundle
 from sidecar.repository import load, losses
+from sidecar.repository.prepare import prepare
 from sidecar.repository.settling import SETTLED, Settling
 from sidecar.system import defects, files
 from sidecar.system.files import Found
@@ -50,17 +50,6 @@ def first_look(paths: Sequence[Path]) -> tuple[Found, ...]:
         if time.monotonic() > deadline:
             raise PolicyError([_open(path) for path in settling.open_for_writing])
         time.sleep(SETTLED)
-
-
-def prepare(found: Sequence[Found], opa: Path, serial: int) -> tuple[Bundle, list[str]]:
-    """The bundle of the files, tried on the engine's own programs, and warnings to show.
-
-    Raises `PolicyError` with every problem, `StartError` when the engine does not accept what was compiled.
-    """
-    policy, warnings = load.load(found, lambda: opa)
-    bundle = build(compile_policy(policy), serial)
-    binary.check(opa, bundle.files)
-    return bundle, [str(warning) for warning in warnings]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from sidecar.policy.bundle import Bundle
 from sidecar.serve import runtime, stdio
 from sidecar.settings import Listen, Settings
 from sidecar.system import defects
-from sidecar.upstream.connect import links
+from sidecar.upstream.connect import connector
 
 Serve: TypeAlias = Callable[[runtime.Parts, asyncio.Event], Coroutine[Any, Any, int]]
 """Serves until the end, or until it is asked to stop; the exit status."""
@@ -67,7 +67,7 @@ async def _run(settings: Settings, bundle: Bundle, opa: Path, stopped_by: list[i
 
 def _on_stdio(settings: Settings, bundle: Bundle) -> Begin:
     stdio.check_scopes(bundle)
-    open_link = links(settings)
+    open_link = connector(settings)
 
     async def begin(stack: AsyncExitStack) -> Serve:
         server = await open_link()
@@ -83,7 +83,7 @@ def _listening(listen: Listen, settings: Settings, bundle: Bundle) -> Begin:
 
     who = listener.who_calls(listen)
     listener.check_scopes(bundle, who)
-    links(settings)  # says what cannot work before anything is started
+    connector(settings)  # says what cannot work before anything is started
 
     async def begin(stack: AsyncExitStack) -> Serve:
         await who.start()

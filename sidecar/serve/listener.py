@@ -39,7 +39,7 @@ from sidecar.session.session import Session
 from sidecar.settings import Jwt, Listen
 from sidecar.system import defects, tasks
 from sidecar.system.memory import SHARE, Room, memory
-from sidecar.upstream.connect import links, remote
+from sidecar.upstream.connect import connector, remote
 
 log = logging.getLogger("sidecar")
 
@@ -217,7 +217,7 @@ def _backend(parts: Parts, listen: Listen, room: Room) -> Backend:
             remote(upstream, settings.max_message, room), table, tracked_session, name, emit, settings.server,
             also=credentials.union(upstream.forward_headers), cookies=upstream.forward_authorization,
         )  # fmt: skip
-    opener = links(settings)
+    opener = connector(settings)
     if listen.transport == "sse":
         return Legacy(opener, table, partial(open_session, alone=False))
     shared = Shared(opener, partial(open_session, alone=True), emit, settings.server)

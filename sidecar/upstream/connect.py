@@ -17,7 +17,7 @@ from sidecar.upstream.static_headers import fixed_headers
 from sidecar.upstream.streamable_http import HttpLink
 
 
-def links(settings: Settings) -> Callable[[], Awaitable[Link]]:
+def connector(settings: Settings) -> Callable[[], Awaitable[Link]]:
     """What opens a connection to the server: a child, or a remote one. Raises `StartError` for what cannot work."""
     upstream = settings.upstream
     if upstream is None:

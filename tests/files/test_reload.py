@@ -17,8 +17,8 @@ from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import Event, Reloaded
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.compile import compile_policy
-from sidecar.repository import load, reload
-from sidecar.repository.reload import Reloader, prepare
+from sidecar.repository import load, prepare, reload
+from sidecar.repository.reload import Reloader
 from sidecar.system import files
 from sidecar.system.files import Content
 from tests.support import OPA
@@ -53,7 +53,7 @@ class World:
         self.path = path
         path.write_text(saying("old"))
         start = reload.first_look([path])
-        bundle, _ = prepare(start, OPA, 1)
+        bundle, _ = prepare.prepare(start, OPA, 1)
         self.engine = Engine(bundle)
         self.said: list[Reloaded] = []
         self.told = asyncio.Event()
@@ -196,13 +196,13 @@ def test_where_no_thread_can_be_had_for_a_trial_the_policy_comes_into_force_late
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def at_the_limit(policy: Any) -> Any:
-        monkeypatch.setattr(reload, "compile_policy", compile_policy)
+        monkeypatch.setattr(prepare, "compile_policy", compile_policy)
         no_threads(1, monkeypatch)
         return compile_policy(policy)
 
     async def inside() -> None:
         world = World(path)
-        monkeypatch.setattr(reload, "compile_policy", at_the_limit)
+        monkeypatch.setattr(prepare, "compile_policy", at_the_limit)
         watching = asyncio.create_task(world.reloader.watch())
         world.replace(saying("new"))
         await world.until(2)
@@ -221,7 +221,7 @@ def test_a_defect_that_one_policy_meets_leaves_the_old_one_in_force_and_ends_not
             raise KeyError("a defect")
         return compile_policy(policy)
 
-    monkeypatch.setattr(reload, "compile_policy", broken)
+    monkeypatch.setattr(prepare, "compile_policy", broken)
 
     async def inside() -> None:
         world = World(path)

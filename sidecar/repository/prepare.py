@@ -1,0 +1,23 @@
+"""Policy files to a bundle that the engine accepts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sidecar.engine import binary
+from sidecar.policy.bundle import Bundle, build
+from sidecar.policy.compile import compile_policy
+from sidecar.repository import load
+from sidecar.system.files import Found
+
+
+def prepare(found: Sequence[Found], opa: Path, serial: int) -> tuple[Bundle, list[str]]:
+    """The bundle of the files, tried on the engine's own programs, and warnings to show.
+
+    Raises `PolicyError` with every problem, `StartError` when the engine does not accept what was compiled.
+    """
+    policy, warnings = load.load(found, lambda: opa)
+    bundle = build(compile_policy(policy), serial)
+    binary.check(opa, bundle.files)
+    return bundle, [str(warning) for warning in warnings]
