@@ -13,7 +13,7 @@ import msgspec
 
 from sidecar.mcp.jsonrpc import Request
 from sidecar.mcp.tool_call import ToolCall
-from sidecar.system.lru import Recent
+from sidecar.system.lru import LRU
 
 MAX_LINE: Final = 4 << 10
 """Bytes of a line that is worth the room."""
@@ -47,7 +47,7 @@ class KnownCalls:
     """The calls of all sessions: what they say depends on their bytes alone."""
 
     def __init__(self) -> None:
-        self._calls: Recent[Known] = Recent(MAX_BYTES, _OVERHEAD)
+        self._calls: LRU[Known] = LRU(MAX_BYTES, _OVERHEAD)
         self._seen: set[int] = set()
 
     def find(self, line: bytes) -> tuple[ToolCall, Known] | None:

@@ -26,7 +26,7 @@ MAX_WAIT: Final = 60
 _BUNDLE_TYPE = "application/vnd.openpolicyagent.bundles"
 
 
-class BundleService:
+class BundleServer:
     """Holds the bundle in force, signed with `key`, and hands it to whoever shows the token."""
 
     def __init__(self, token: str, key: SigningKey) -> None:

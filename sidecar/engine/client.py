@@ -28,7 +28,7 @@ _HUNG_UP: Final = select.POLLRDHUP
 
 _FOREIGN: Final = "the program at {} runs as another user: what decides must run as we do, or as root"
 
-Reply: TypeAlias = bytes | EngineUnavailable
+EngineReply: TypeAlias = bytes | EngineUnavailable
 """The body of OPA's reply, or why there is none."""
 
 
@@ -45,20 +45,20 @@ class _Question:
 
     __slots__ = ("_done", "connection", "data", "deadline", "is_open")
 
-    def __init__(self, data: bytes, deadline: float, done: Callable[[Reply], None]) -> None:
+    def __init__(self, data: bytes, deadline: float, done: Callable[[EngineReply], None]) -> None:
         self.data = data
         self.deadline = deadline
         self.connection: _Connection | None = None
         self.is_open = True
         self._done = done
 
-    def end(self, reply: Reply) -> None:
+    def end(self, reply: EngineReply) -> None:
         if self.is_open:
             self.is_open = False
             self._done(reply)
 
 
-class Asker:
+class EngineClient:
     """Asks the OPA at a socket. `lost` is called when OPA ends a connection: it may have died.
 
     `timeout` is in seconds. With a `greeting` nothing else is asked on a connection that did not answer it well.
@@ -85,7 +85,7 @@ class Asker:
         """False once OPA ended a connection, by the kernel's word, though the event loop may not have read it yet."""
         return not self._hung_up.poll(0)
 
-    def put(self, body: bytes, decision_id: str, done: Callable[[Reply], None]) -> None:
+    def put(self, body: bytes, decision_id: str, done: Callable[[EngineReply], None]) -> None:
         """Put a question; `done` gets the reply, or within the time-out the reason why there is none, once."""
         question = _Question(request(body, decision_id), monotonic() + self._timeout, done)
         while self._questions and not self._questions[0].is_open:
@@ -149,7 +149,7 @@ class Asker:
             connection.is_ready = True
             self._free(connection)
 
-    def _greet(self, done: Callable[[Reply], None]) -> _Question:
+    def _greet(self, done: Callable[[EngineReply], None]) -> _Question:
         assert self._greeting is not None  # or nobody would greet
         return _Question(request(self._greeting.question, "greeting"), monotonic() + self._timeout, done)
 
@@ -205,9 +205,9 @@ class Asker:
             self._timer = asyncio.get_running_loop().call_later(left, self._give_up_late_ones)
 
 
-async def _wait(put: Callable[[Callable[[Reply], None]], None]) -> bytes:
+async def _wait(put: Callable[[Callable[[EngineReply], None]], None]) -> bytes:
     """What a question that is put so gets. Raises `EngineUnavailable`."""
-    future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    future: asyncio.Future[EngineReply] = asyncio.get_running_loop().create_future()
     put(lambda reply: None if future.done() else future.set_result(reply))
     reply = await future
     if isinstance(reply, EngineUnavailable):

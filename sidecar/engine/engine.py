@@ -11,8 +11,8 @@ import msgspec
 
 from sidecar.decision.decision import Answer, Visible, read_answer, read_visible
 from sidecar.decision.question import CANARY_ALLOWED, CANARY_DENIED, question
-from sidecar.engine.client import Asker, Greeting, Reply
-from sidecar.engine.decision_cache import Memory
+from sidecar.engine.client import EngineClient, EngineReply, Greeting
+from sidecar.engine.decision_cache import DecisionCache
 from sidecar.errors import EngineUnavailable, Superseded
 from sidecar.events import Emit, EngineFailed, EngineReady
 from sidecar.policy.bundle import Bundle
@@ -43,8 +43,8 @@ class Engine:
         self.bundle = bundle
         self._server = server
         self._emit = emit
-        self._asker = Asker(socket, timeout, self.lost, greeting)
-        self._memory = Memory() if remember else None
+        self._asker = EngineClient(socket, timeout, self.lost, greeting)
+        self._cache = DecisionCache() if remember else None
         self._canaries = {"allow": question("", CANARY_ALLOWED, {}), "deny": question("", CANARY_DENIED, {})}
         self._under_way: dict[tuple[str, int, bytes], list[Callable[[Finding], None]]] = {}
         self._next: Bundle | None = None
@@ -66,9 +66,9 @@ class Engine:
 
     def recall(self, body: bytes) -> Answer | None:
         """The answer to a question that was asked before, while it may still be used."""
-        if self._memory is None or not self.ready:
+        if self._cache is None or not self.ready:
             return None
-        return self._memory.recall(body)
+        return self._cache.get(body)
 
     def confirm(self) -> bool:
         """True while what was recalled before still counts.
@@ -88,13 +88,13 @@ class Engine:
         its answer is everybody's, and marked as remembered for all but the first.
         """
         key = (bundle.revision, bundle.serial, body)
-        if lasting and self._memory is not None:
+        if lasting and self._cache is not None:
             if (same := self._under_way.get(key)) is not None:
                 same.append(done)
                 return
             self._under_way[key] = []
 
-        def replied(reply: Reply) -> None:
+        def replied(reply: EngineReply) -> None:
             finding = self._found(body, bundle, reply, lasting)
             others = self._under_way.pop(key, []) if lasting else []
             done(finding)
@@ -105,7 +105,7 @@ class Engine:
 
         self._asker.put(body, decision_id, replied)
 
-    def _found(self, body: bytes, bundle: Bundle, reply: Reply, lasting: bool) -> Finding:
+    def _found(self, body: bytes, bundle: Bundle, reply: EngineReply, lasting: bool) -> Finding:
         try:
             if isinstance(reply, EngineUnavailable):
                 raise reply
@@ -118,8 +118,8 @@ class Engine:
             return superseded
         except Exception as error:  # noqa: BLE001 - whatever it is, there is no answer that could be used
             return EngineUnavailable("reply", defects.text(defects.tell("an answer of the engine is not used", error)))
-        if lasting and self._memory is not None and self.ready and self._next is None and bundle is self.bundle:
-            self._memory.keep(body, answer)
+        if lasting and self._cache is not None and self.ready and self._next is None and bundle is self.bundle:
+            self._cache.keep(body, answer)
         return answer
 
     async def ask_visible(self, body: bytes, tools: Sequence[str], bundle: Bundle, decision_id: str) -> Visible:
@@ -219,8 +219,8 @@ class Engine:
         return True
 
     def _forget(self) -> None:
-        if self._memory is not None:
-            self._memory.forget()
+        if self._cache is not None:
+            self._cache.clear()
 
     def _failed(self, kind: str, text: str) -> None:
         self._failing = True

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from sidecar.engine.bundle_server import BundleService
+from sidecar.engine.bundle_server import BundleServer
 from sidecar.engine.engine import Engine
-from sidecar.engine.managed import FedEngine
+from sidecar.engine.managed import ManagedEngine
 from sidecar.engine.process import OpaProcess
 from sidecar.engine.sign import shared
 from sidecar.errors import StartError
@@ -26,13 +26,13 @@ START_SECONDS: Final = 30.0
 @asynccontextmanager
 async def local_engine(
     opa: Path, bundle: Bundle, *, server: str, timeout: float, remember: bool, emit: Emit, said: Callable[[str], None]
-) -> AsyncIterator[FedEngine]:
+) -> AsyncIterator[ManagedEngine]:
     """An engine that decides by `bundle`, for the length of a `with`; `said` gets what OPA writes.
 
     Raises `StartError` when it does not come up.
     """
     token, secret = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-    service = BundleService(token, shared(secret))
+    service = BundleServer(token, shared(secret))
     service.publish(bundle)
     temporary_folders.sweep()
     with temporary_folders.folder() as folder:
@@ -44,7 +44,7 @@ async def local_engine(
         try:
             await _start(opa, process, engine)
             heart = tasks.lasting(engine.beat)
-            yield FedEngine(engine, service)
+            yield ManagedEngine(engine, service)
         finally:
             if heart is not None:
                 heart.cancel()

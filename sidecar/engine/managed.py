@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.engine.bundle_server import BundleService
+from sidecar.engine.bundle_server import BundleServer
 from sidecar.engine.engine import Engine
 from sidecar.errors import EngineUnavailable
 from sidecar.policy.bundle import Bundle
@@ -16,11 +16,11 @@ ADOPT_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class FedEngine:
+class ManagedEngine:
     """An engine on this machine, whoever started it, and the service of ours that feeds it."""
 
     engine: Engine
-    service: BundleService
+    service: BundleServer
 
     async def adopt(self, bundle: Bundle) -> None:
         """Bring another bundle into force. Raises `EngineUnavailable` when OPA does not take it: the old one stays."""

@@ -14,10 +14,10 @@ from typing import Final
 from sidecar.decision.decision import read_about_engine
 from sidecar.decision.question import question_about_engine
 from sidecar.engine.binary import GOOD_VERSIONS
-from sidecar.engine.bundle_server import BundleService
+from sidecar.engine.bundle_server import BundleServer
 from sidecar.engine.client import Greeting
 from sidecar.engine.engine import Engine
-from sidecar.engine.managed import FedEngine
+from sidecar.engine.managed import ManagedEngine
 from sidecar.engine.sign import private
 from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import Emit
@@ -33,12 +33,12 @@ PATIENCE: Final = 1.0
 @asynccontextmanager
 async def remote_engine(
     remote: RemoteOpa, bundle: Bundle, *, server: str, timeout: float, remember: bool, emit: Emit
-) -> AsyncIterator[FedEngine]:
+) -> AsyncIterator[ManagedEngine]:
     """An engine that decides by `bundle`, for the length of a `with`. It need not be there yet.
 
     Raises `StartError` when the key is no good or the bundle service cannot listen.
     """
-    service = BundleService(remote.token, private(remote.signing_key))
+    service = BundleServer(remote.token, private(remote.signing_key))
     service.publish(bundle)
     engine = Engine(
         remote.socket, bundle, server=server, timeout=timeout, remember=remember, emit=emit,
@@ -56,7 +56,7 @@ async def remote_engine(
                 await engine.until_ready()
         engine.complain()
         heart = tasks.lasting(engine.beat)
-        yield FedEngine(engine, service)
+        yield ManagedEngine(engine, service)
     finally:
         if heart is not None:
             heart.cancel()

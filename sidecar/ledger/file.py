@@ -73,7 +73,7 @@ class Connection:
         return result
 
 
-class Place:
+class OpenedFiles:
     """Where the files of a store stand, and whether they are still those that we opened.
 
     One that was removed or replaced is open to us still, and anybody who starts now counts in another.

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
 from sidecar.errors import StoreUnavailable
-from sidecar.ledger.file import Connection, Place, secure
+from sidecar.ledger.file import Connection, OpenedFiles, secure
 from sidecar.ledger.names import carried_over
 from sidecar.ledger.sweep import Sweep
 from sidecar.ledger.values import (
@@ -104,7 +104,7 @@ class SqliteLedger:
         except (sqlite3.Error, OSError, RuntimeError, StoreUnavailable) as error:
             why = error.strerror if isinstance(error, OSError) else error
             raise StoreUnavailable(f"cannot use {path} as the store of counters: {why}") from None
-        self._place = Place(path)
+        self._place = OpenedFiles(path)
         self._left: dict[_Key, Amount] = {}
 
     def claim_at_once(

@@ -75,13 +75,13 @@ class _Numbers(Collector, Generic[Number]):
         yield family
 
 
-class Counter(_Numbers[Count]):
+class CounterMetric(_Numbers[Count]):
     """The counter `name`."""
 
     _number, _family = Count, CounterMetricFamily
 
 
-class Gauge(_Numbers[Level]):
+class GaugeMetric(_Numbers[Level]):
     """The gauge `name`."""
 
     _number, _family = Level, GaugeMetricFamily
@@ -107,7 +107,7 @@ class Spread:
         self.total += value
 
 
-class Histogram(Collector):
+class HistogramMetric(Collector):
     """The histogram `name`, one spread for each combination of label values."""
 
     def __init__(self, name: str, text: str, labels: Sequence[str], bounds: Sequence[float]) -> None:

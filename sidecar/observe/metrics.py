@@ -29,7 +29,7 @@ from sidecar.events import (
     StoreFailed,
 )
 from sidecar.mcp.protocol import METHODS, TOOLS_CALL
-from sidecar.observe.instruments import Count, Counter, Gauge, Histogram, Spread
+from sidecar.observe.instruments import Count, CounterMetric, GaugeMetric, HistogramMetric, Spread
 from sidecar.text import shown
 
 OTHER: Final = "_other"
@@ -60,20 +60,20 @@ class Metrics:
         self._clients: set[str] = set()
         self._children: dict[tuple[Any, ...], Any] = {}
         self._counted: dict[tuple[Any, ...], _Counted] = {}
-        self._info: list[tuple[Gauge, tuple[str, ...]]] = []
+        self._info: list[tuple[GaugeMetric, tuple[str, ...]]] = []
 
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            made = Counter(f"mcp_policy_{name}", text, ("server", *labels))
+        def counter(name: str, text: str, *labels: str) -> CounterMetric:
+            made = CounterMetric(f"mcp_policy_{name}", text, ("server", *labels))
             registry.register(made)
             return made
 
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            made = Gauge(f"mcp_policy_{name}", text, ("server", *labels))
+        def gauge(name: str, text: str, *labels: str) -> GaugeMetric:
+            made = GaugeMetric(f"mcp_policy_{name}", text, ("server", *labels))
             registry.register(made)
             return made
 
-        def histogram(name: str, text: str, bounds: tuple[float, ...], *labels: str) -> Histogram:
-            made = Histogram(f"mcp_policy_{name}", text, ("server", *labels), bounds)
+        def histogram(name: str, text: str, bounds: tuple[float, ...], *labels: str) -> HistogramMetric:
+            made = HistogramMetric(f"mcp_policy_{name}", text, ("server", *labels), bounds)
             registry.register(made)
             return made
 

@@ -1,4 +1,4 @@
-"""What keeps calls from being served though the engine answers: heard from events, told by the readiness probe."""
+"""What keeps calls from being served though the engine answers: heard from events, shown by the readiness probe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LASTS: Final = 10.0
 """Seconds for which a failure of the store counts, unless something was counted since."""
 
 
-class Trouble:
+class Readiness:
     """Remembers the last failure of the store; `clock` gives seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -20,7 +20,7 @@ class Trouble:
         self._until = 0.0
         self.hears: Hearing = {StoreFailed: self._failed, Decided: self._decided}
 
-    def now(self) -> str | None:
+    def trouble(self) -> str | None:
         """What is wrong, in words for a person, or None."""
         return self._text if self._text and self._clock() < self._until else None
 

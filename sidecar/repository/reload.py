@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from sidecar.engine import binary
-from sidecar.engine.managed import FedEngine
+from sidecar.engine.managed import ManagedEngine
 from sidecar.errors import PolicyError, SidecarError, StartError
 from sidecar.events import Emit, Reloaded
 from sidecar.policy.bundle import Bundle
@@ -62,7 +62,7 @@ class Reloader:
     start: Sequence[Found]
     opa: Path
     server: str
-    local: FedEngine
+    local: ManagedEngine
     emit: Emit
     check: Callable[[Bundle], None]
     changed: Callable[[Bundle, Bundle], None]

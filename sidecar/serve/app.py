@@ -21,7 +21,7 @@ from sidecar.settings import Listen, Settings
 from sidecar.system import defects
 from sidecar.upstream.connect import connector
 
-Serve: TypeAlias = Callable[[runtime.Parts, asyncio.Event], Coroutine[Any, Any, int]]
+Serve: TypeAlias = Callable[[runtime.Runtime, asyncio.Event], Coroutine[Any, Any, int]]
 """Serves until the end, or until it is asked to stop; the exit status."""
 Begin: TypeAlias = Callable[[AsyncExitStack], Coroutine[Any, Any, Serve]]
 """Starts what serving needs beside the engine. What it leaves on the stack is undone at the end."""
@@ -51,12 +51,12 @@ async def _run(settings: Settings, bundle: Bundle, opa: Path, stopped_by: list[i
     _stop_while_starting(stopped_by)
     begin = _on_stdio(settings, bundle) if settings.listen is None else _listening(settings.listen, settings, bundle)
     async with AsyncExitStack() as stack:
-        told = runtime.told(settings, opa, stack)
-        _contain_defects(asyncio.get_running_loop(), settings.server, told.emit)
-        ledger = await runtime.ledger(settings, told.state_dir, stack)
+        observers = runtime.observers(settings, opa, stack)
+        _contain_defects(asyncio.get_running_loop(), settings.server, observers.emit)
+        ledger = await runtime.ledger(settings, observers.state_dir, stack)
         # Before the engine, so that both begin at once.
         serve = await begin(stack)
-        built = await runtime.parts(settings, bundle, opa, told, ledger, stack)
+        built = await runtime.start(settings, bundle, opa, observers, ledger, stack)
         asked_to_stop = _asked_to_stop()
         # What was made until now stays: looking through it again and again would hold up calls.
         gc.freeze()

@@ -33,7 +33,7 @@ from sidecar.http.server import CONNECTIONS, Admission, Exchange, HttpServer, Li
 from sidecar.http.values import Headers, Repeated, Request, Response
 from sidecar.mcp.jsonrpc import Message
 from sidecar.policy.bundle import Bundle
-from sidecar.serve.runtime import Parts, state
+from sidecar.serve.runtime import Runtime, state
 from sidecar.session.pending import Route
 from sidecar.session.session import Session
 from sidecar.settings import Jwt, Listen
@@ -112,13 +112,13 @@ class Front:
         return self.backend.handle(request, exchange, caller)
 
 
-async def serve(parts: Parts, who: Authenticator, asked_to_stop: asyncio.Event) -> int:
+async def serve(runtime: Runtime, who: Authenticator, asked_to_stop: asyncio.Event) -> int:
     """Serve clients until we are asked to stop, then let calls in flight finish. Returns the exit status."""
-    listen = parts.settings.listen
+    listen = runtime.settings.listen
     assert listen is not None  # otherwise the client is on stdio
     front = Front()
     room = _room()
-    limits = Limits(connections=_connections(), body=parts.settings.max_message)
+    limits = Limits(connections=_connections(), body=runtime.settings.max_message)
     try:
         server = await HttpServer.start(
             listen.address.host, listen.address.port, front.handle, limits, front.admit, front.failed, room
@@ -130,13 +130,13 @@ async def serve(parts: Parts, who: Authenticator, asked_to_stop: asyncio.Event) 
     hosts = Hosts(listen.address.host, server.port, listen.allow_hosts, listen.allow_origins)
     methods = METHODS if listen.transport == "http" else LEGACY_METHODS
     front.guard = Guard(methods, hosts, who, asked_to_stop.is_set)
-    front.backend = backend = _backend(parts, listen, room)
+    front.backend = backend = _backend(runtime, listen, room)
     try:
         path = ENDPOINT if listen.transport == "http" else STREAM
         host = f"[{listen.address.host}]" if ":" in listen.address.host else listen.address.host
         state.info("listening on http://%s:%d%s", host, server.port, path)
         state.info("ready")
-        watching = parts.watch(lambda bundle: check_scopes(bundle, who), backend.tools_changed)
+        watching = runtime.watch(lambda bundle: check_scopes(bundle, who), backend.tools_changed)
         sweeping = tasks.lasting(partial(_sweep, backend, server))
         await asked_to_stop.wait()
         sweeping.cancel()
@@ -179,17 +179,17 @@ def check_scopes(bundle: Bundle, who: Authenticator) -> None:
         )
 
 
-def _backend(parts: Parts, listen: Listen, room: Room) -> Backend:
-    settings, emit = parts.settings, parts.emit
+def _backend(runtime: Runtime, listen: Listen, room: Room) -> Backend:
+    settings, emit = runtime.settings, runtime.emit
     numbers = itertools.count(1)
 
     def name() -> str:
-        return f"{parts.instance}.{next(numbers)}"
+        return f"{runtime.instance}.{next(numbers)}"
 
     def caller(principal: Principal | None, *, alone: bool) -> Caller:
         # A client without a session is counted as who it is, else as whoever shares this sidecar.
         if alone:
-            return Caller(principal.key if principal is not None else parts.instance, principal=principal)
+            return Caller(principal.key if principal is not None else runtime.instance, principal=principal)
         return Caller(name(), principal=principal)
 
     def counted(count: int) -> None:
@@ -199,13 +199,13 @@ def _backend(parts: Parts, listen: Listen, room: Room) -> Backend:
         principal: Principal | None, route: Route, announce: Callable[[Message], None], revision: str, *, alone: bool
     ) -> Session:  # fmt: skip
         return Session(
-            server=settings.server, caller=caller(principal, alone=alone), gate=parts.gate, emit=emit, route=route,
+            server=settings.server, caller=caller(principal, alone=alone), gate=runtime.gate, emit=emit, route=route,
             announce=announce, revision=revision,
         )  # fmt: skip
 
     def tracked_session(tracked: Tracked, principal: Principal | None, revision: str) -> Session:
         return Session(
-            server=settings.server, caller=caller(principal, alone=True), gate=parts.gate, emit=emit,
+            server=settings.server, caller=caller(principal, alone=True), gate=runtime.gate, emit=emit,
             route=tracked.route, announce=tracked.announce, resumable=True, revision=revision,
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What every way to serve needs, built from the settings: where things are told, counted and decided."""
+"""The runtime that every way to serve needs, built from the settings: observers, the store, the engine, the gate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import IO, Any
 from sidecar.enforce.gate import Gate
 from sidecar.engine import binary
 from sidecar.engine.local import local_engine
-from sidecar.engine.managed import FedEngine
+from sidecar.engine.managed import ManagedEngine
 from sidecar.engine.remote import remote_engine
 from sidecar.errors import StartError, StoreUnavailable
 from sidecar.events import Emit, Listener, fan_out
@@ -26,7 +26,7 @@ from sidecar.ledger.values import Ledger
 from sidecar.observe.audit import Audit, installation_key, opened, standard
 from sidecar.observe.endpoint import serve, telemetry
 from sidecar.observe.log import Log
-from sidecar.observe.readiness import Trouble
+from sidecar.observe.readiness import Readiness
 from sidecar.policy.bundle import Bundle
 from sidecar.repository.reload import Reloader
 from sidecar.settings import Settings
@@ -39,14 +39,14 @@ state = logging.getLogger("sidecar.state")
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Runtime:
     """A running engine and a gate in front of it; `instance` is our own name among all sidecars."""
 
     settings: Settings
     opa: Path
     instance: str
     emit: Emit
-    local: FedEngine
+    local: ManagedEngine
     gate: Gate
 
     def watch(self, check: Callable[[Bundle], None], tools_changed: Callable[[], None]) -> asyncio.Task[None] | None:
@@ -64,8 +64,8 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """Everybody who is told what happens, and under which name of ours."""
+class Observers:
+    """Everybody who hears of events (`emit`), and our own name among all sidecars."""
 
     instance: str
     state_dir: Path
@@ -74,7 +74,7 @@ class Told:
     trouble: Callable[[], str | None]
 
 
-def told(settings: Settings, opa: Path, stack: AsyncExitStack) -> Told:
+def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers:
     """Open the log, the audit log and the metrics. Raises `StartError`."""
     instance = secrets.token_hex(4)
     state_dir = _state_dir(settings.state_dir)
@@ -84,11 +84,11 @@ def told(settings: Settings, opa: Path, stack: AsyncExitStack) -> Told:
         stack.callback(stream.close)
         listeners.append(Audit(stream, _key(state_dir), instance))
     metrics = _metrics(settings, opa)
-    trouble = Trouble(time.monotonic)
+    readiness = Readiness(time.monotonic)
     if metrics is not None:
-        listeners += [metrics, trouble]
+        listeners += [metrics, readiness]
     exposition = metrics.exposition if metrics is not None else None
-    return Told(instance, state_dir, fan_out(listeners), exposition, trouble.now)
+    return Observers(instance, state_dir, fan_out(listeners), exposition, readiness.trouble)
 
 
 async def ledger(settings: Settings, state_dir: Path, stack: AsyncExitStack) -> Ledger:
@@ -98,26 +98,26 @@ async def ledger(settings: Settings, state_dir: Path, stack: AsyncExitStack) -> 
     return opened
 
 
-async def parts(
-    settings: Settings, bundle: Bundle, opa: Path, told: Told, ledger: Ledger, stack: AsyncExitStack
-) -> Parts:  # fmt: skip
+async def start(
+    settings: Settings, bundle: Bundle, opa: Path, observers: Observers, ledger: Ledger, stack: AsyncExitStack
+) -> Runtime:  # fmt: skip
     """Start the engine and build the gate in front of it. Raises `StartError`."""
-    local = await stack.enter_async_context(_engine(settings, opa, bundle, told.emit))
-    if told.exposition is not None:
+    local = await stack.enter_async_context(_engine(settings, opa, bundle, observers.emit))
+    if observers.exposition is not None:
         await stack.enter_async_context(
-            _telemetry(settings, told.exposition, lambda: local.engine.trouble or told.trouble())
+            _telemetry(settings, observers.exposition, lambda: local.engine.trouble or observers.trouble())
         )
     gate = Gate(
-        server=settings.server, instance=told.instance, engine=local.engine, ledger=ledger, emit=told.emit,
+        server=settings.server, instance=observers.instance, engine=local.engine, ledger=ledger, emit=observers.emit,
         mode=settings.mode, fail_open=settings.fail_open, workload=workload(os.environ),
     )  # fmt: skip
     _say_mode(settings, bundle)
     if settings.fail_open:
         log.warning("--state-fail-mode open: calls pass uncounted while the store cannot be used")
-    return Parts(settings, opa, told.instance, told.emit, local, gate)
+    return Runtime(settings, opa, observers.instance, observers.emit, local, gate)
 
 
-def _engine(settings: Settings, opa: Path, bundle: Bundle, emit: Emit) -> AbstractAsyncContextManager[FedEngine]:
+def _engine(settings: Settings, opa: Path, bundle: Bundle, emit: Emit) -> AbstractAsyncContextManager[ManagedEngine]:
     """The engine that decides: an OPA of our own, or the one that somebody else started."""
     if settings.remote_opa is not None:
         return remote_engine(

@@ -12,7 +12,7 @@ from sidecar.downstream.stdio import StdioClient
 from sidecar.enforce.gate import Gate
 from sidecar.errors import StartError
 from sidecar.policy.bundle import Bundle
-from sidecar.serve.runtime import Parts, state
+from sidecar.serve.runtime import Runtime, state
 from sidecar.session.pending import Route
 from sidecar.session.session import Session
 from sidecar.upstream.link import Link
@@ -26,12 +26,12 @@ FLUSH_SECONDS: Final = 0.5
 """How long what waits for the client may take to be written at the end."""
 
 
-async def serve(parts: Parts, server: Link, asked_to_stop: asyncio.Event) -> int:
+async def serve(runtime: Runtime, server: Link, asked_to_stop: asyncio.Event) -> int:
     """Pass messages until the client goes, the server ends, or we are asked to stop; then end all in good order.
 
     Returns the exit status.
     """
-    settings, gate, loop = parts.settings, parts.gate, asyncio.get_running_loop()
+    settings, gate, loop = runtime.settings, runtime.gate, asyncio.get_running_loop()
     client_gone = asyncio.Event()
 
     # Whoever cannot keep up stops the other, so nothing is heaped up here; our refusals fill the client's pipe too.
@@ -48,13 +48,13 @@ async def serve(parts: Parts, server: Link, asked_to_stop: asyncio.Event) -> int
 
     client = StdioClient(settings.max_message, full=client_is_full, gone=client_gone.set)
     session = Session(
-        server=settings.server, caller=Caller(parts.instance), gate=gate, emit=parts.emit,
+        server=settings.server, caller=Caller(runtime.instance), gate=gate, emit=runtime.emit,
         route=Route(client.send, server.send),
     )  # fmt: skip
     server.begin(session.from_server, server_is_full, session.no_answer)
     await client.open(sys.stdin.buffer, sys.stdout.buffer, session.from_client)
     state.info("ready")
-    watching = parts.watch(check_scopes, session.tools_changed)
+    watching = runtime.watch(check_scopes, session.tools_changed)
     ended = asyncio.create_task(server.ended())
     waits = [ended, *(asyncio.create_task(event.wait()) for event in (asked_to_stop, client_gone))]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

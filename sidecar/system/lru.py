@@ -1,4 +1,4 @@
-"""What was worked out for some bytes, kept while there is room: the least recently used is forgotten first."""
+"""A cache of bounded size: the least recently used entry is evicted first."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 
-class Recent(Generic[Value]):
-    """A map from bytes to values of about `max_bytes`, where each value takes `overhead` beside its key."""
+class LRU(Generic[Value]):
+    """A map from bytes to values that takes about `max_bytes`; each value takes `overhead` beside its key."""
 
     def __init__(self, max_bytes: int, overhead: int) -> None:
-        self._kept: OrderedDict[bytes, Value] = OrderedDict()
+        self._values: OrderedDict[bytes, Value] = OrderedDict()
         self._bytes = 0
         self._max_bytes = max_bytes
         self._overhead = overhead
 
     def get(self, key: bytes) -> Value | None:
-        """What is kept for these very bytes."""
-        value = self._kept.get(key)
+        """The value of these very bytes, or None."""
+        value = self._values.get(key)
         if value is not None:
-            self._kept.move_to_end(key)
+            self._values.move_to_end(key)
         return value
 
     def keep(self, key: bytes, value: Value) -> None:
         """Keep a value, unless there is one for these bytes."""
-        if key in self._kept:
+        if key in self._values:
             return
-        self._kept[key] = value
+        self._values[key] = value
         self._bytes += len(key) + self._overhead
         while self._bytes > self._max_bytes:
-            forgotten, _ = self._kept.popitem(last=False)
-            self._bytes -= len(forgotten) + self._overhead
+            evicted, _ = self._values.popitem(last=False)
+            self._bytes -= len(evicted) + self._overhead
 
     def clear(self) -> None:
-        """Forget everything."""
-        self._kept.clear()
+        """Evict everything."""
+        self._values.clear()
         self._bytes = 0

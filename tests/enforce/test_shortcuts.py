@@ -18,7 +18,7 @@ from sidecar.auth.principal import Principal
 from sidecar.decision.decision import Answer, Decision
 from sidecar.enforce.call_cache import Known, KnownCalls
 from sidecar.enforce.gate import Gate
-from sidecar.engine.decision_cache import Memory
+from sidecar.engine.decision_cache import DecisionCache
 from sidecar.engine.engine import Engine, Finding
 from sidecar.events import Event
 from sidecar.ledger.values import Claimed, Reservation, Seen
@@ -47,14 +47,14 @@ Step = tuple[int, bytes]
 class ByTheQuestion:
     """An engine that decides by the bytes of a question, and notes them; `cache` where it keeps answers."""
 
-    def __init__(self, cache: Memory | None) -> None:
+    def __init__(self, cache: DecisionCache | None) -> None:
         self.bundle = POLICIES[0]
         self.cache = cache
         self.asked: list[bytes] = []
 
     def recall(self, body: bytes) -> Answer | None:
         self.asked.append(body)
-        return self.cache.recall(body) if self.cache is not None else None
+        return self.cache.get(body) if self.cache is not None else None
 
     def confirm(self) -> bool:
         return True
@@ -62,7 +62,7 @@ class ByTheQuestion:
     def adopt(self, bundle: Bundle) -> None:
         self.bundle = bundle
         if self.cache is not None:
-            self.cache.forget()
+            self.cache.clear()
 
     def put(
         self, body: bytes, bundle: Bundle, decision_id: str, done: Callable[[Finding], None], *, lasting: bool
@@ -100,7 +100,7 @@ def _note(out: list[tuple[int, str, bytes]], place: int, side: str, message: byt
 
 async def _told(steps: list[Step], *, caches: bool) -> Any:
     """Everything that came of it: questions, messages to the server and to each client, claims, and the audit."""
-    engine, ledger, written = ByTheQuestion(Memory() if caches else None), Rising(), io.BytesIO()
+    engine, ledger, written = ByTheQuestion(DecisionCache() if caches else None), Rising(), io.BytesIO()
     audit = Audit(written, b"k", "i")
 
     def emit(event: Event) -> None:

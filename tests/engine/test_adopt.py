@@ -18,7 +18,7 @@ from sidecar.enforce.gate import Gate
 from sidecar.enforce.verdict import Verdict
 from sidecar.engine.binary import trial
 from sidecar.engine.local import local_engine
-from sidecar.engine.managed import FedEngine
+from sidecar.engine.managed import ManagedEngine
 from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import Decided, EngineFailed, EngineReady, Event
 from sidecar.ledger.values import Ledger
@@ -38,7 +38,7 @@ BODY = body_of(OPEN, "t", "{}")
 
 
 @asynccontextmanager
-async def local(events: list[Event], *, remember: bool = True) -> AsyncIterator[FedEngine]:
+async def local(events: list[Event], *, remember: bool = True) -> AsyncIterator[ManagedEngine]:
     """An engine that decides by `OPEN` at first."""
     async with local_engine(
         OPA, OPEN, server="stub", timeout=5.0, remember=remember, emit=events.append, said=lambda _: None
@@ -52,7 +52,7 @@ def opa_pid() -> int:
     return pid
 
 
-async def answer(running: FedEngine) -> str:
+async def answer(running: ManagedEngine) -> str:
     """The revision that answers a question now, remembered or not."""
     engine = running.engine
     found = engine.recall(BODY) or await asked(engine, BODY, engine.bundle)

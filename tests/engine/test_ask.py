@@ -17,7 +17,7 @@ import pytest
 import uvloop
 
 from sidecar.engine import client
-from sidecar.engine.client import CONNECTIONS, Asker, Greeting
+from sidecar.engine.client import CONNECTIONS, EngineClient, Greeting
 from sidecar.engine.wire import ReplyReader
 from sidecar.errors import EngineUnavailable
 from tests.engine import soon
@@ -60,12 +60,12 @@ class FakeOpa:
 @asynccontextmanager
 async def asking(
     folder: Path, behave: Behaviour, timeout: float = 5.0, greeting: Greeting | None = None
-) -> AsyncIterator[tuple[Asker, FakeOpa, list[str]]]:
+) -> AsyncIterator[tuple[EngineClient, FakeOpa, list[str]]]:
     """An asker, the server that it asks, and a list that grows whenever the asker says it lost a connection."""
     losses: list[str] = []
     opa = FakeOpa(behave)
     server = await asyncio.start_unix_server(opa.connected, str(folder / "opa.sock"), backlog=1000)
-    asker = Asker(str(folder / "opa.sock"), timeout, lambda: losses.append("lost"), greeting)
+    asker = EngineClient(str(folder / "opa.sock"), timeout, lambda: losses.append("lost"), greeting)
     try:
         yield asker, opa, losses
     finally:
@@ -74,7 +74,7 @@ async def asking(
         await soon(lambda: opa.made == opa.ended)
 
 
-async def kind_of_failure(asker: Asker, question: bytes = b"q") -> str:
+async def kind_of_failure(asker: EngineClient, question: bytes = b"q") -> str:
     with pytest.raises(EngineUnavailable) as failure:
         await asker.ask(question, "id")
     return failure.value.kind
@@ -145,7 +145,7 @@ def test_an_answer_that_came_while_this_process_was_held_up_is_taken(tmp_path: P
             answered.wait(5)
             until(lambda: time.monotonic() > too_late)
 
-        loop, asker = asyncio.get_running_loop(), Asker(str(tmp_path / "opa.sock"), 1.0, lambda: None)
+        loop, asker = asyncio.get_running_loop(), EngineClient(str(tmp_path / "opa.sock"), 1.0, lambda: None)
         waiting = asyncio.ensure_future(asker.ask(b"q", "id"))
         await soon(asked.is_set)
         # As a client's message does: what is read runs right before what is due.
@@ -414,7 +414,7 @@ def test_closing_is_no_loss_and_leaves_what_is_in_flight_without_an_answer(tmp_p
 
 def test_no_socket_is_no_answer(tmp_path: Path) -> None:
     async def test() -> None:
-        assert await kind_of_failure(Asker(str(tmp_path / "none.sock"), 1.0, lambda: None)) == "connection"
+        assert await kind_of_failure(EngineClient(str(tmp_path / "none.sock"), 1.0, lambda: None)) == "connection"
 
     uvloop.run(test())
 

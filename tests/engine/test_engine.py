@@ -23,7 +23,7 @@ from sidecar.decision.question import question
 from sidecar.engine import engine as engine_module
 from sidecar.engine.engine import Engine
 from sidecar.engine.local import local_engine
-from sidecar.engine.managed import FedEngine
+from sidecar.engine.managed import ManagedEngine
 from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import EngineFailed, EngineReady, Event
 from sidecar.mcp.strict_json import encode
@@ -49,7 +49,7 @@ REFUSED = body_of(BUNDLE, "t", '{"a":6,"b":{"c":2},"d":"abc","e":1}')
 class Running:
     """An engine with everything that it said and did."""
 
-    def __init__(self, local: FedEngine, events: list[Event], said: list[str]) -> None:
+    def __init__(self, local: ManagedEngine, events: list[Event], said: list[str]) -> None:
         self.local = local
         self.events = events
         self.said = said

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from sidecar.decision.decision import Answer, Decision
-from sidecar.engine.decision_cache import MAX_BYTES, MAX_QUESTION, Memory
+from sidecar.engine.decision_cache import MAX_BYTES, MAX_QUESTION, DecisionCache
 from tests.engine import body_of, bundle_of
 
 DECISION = Decision(1, "allow", "allow", "", "", (), (), None, "r", 1)
@@ -21,62 +21,62 @@ def about(number: int, size: int = 100) -> bytes:
 
 
 def test_an_answer_is_remembered_as_it_was_but_for_the_mark() -> None:
-    memory = Memory()
-    assert memory.recall(b"question") is None
-    memory.keep(b"question", ANSWER)
-    assert memory.recall(b"question") == msgspec.structs.replace(ANSWER, remembered=True)
+    cache = DecisionCache()
+    assert cache.get(b"question") is None
+    cache.keep(b"question", ANSWER)
+    assert cache.get(b"question") == msgspec.structs.replace(ANSWER, remembered=True)
     assert not ANSWER.remembered
 
 
 def test_the_first_answer_to_a_question_stays() -> None:
-    memory = Memory()
-    memory.keep(b"question", ANSWER)
-    memory.keep(b"question", Answer(DECISION, "other"))
-    found = memory.recall(b"question")
+    cache = DecisionCache()
+    cache.keep(b"question", ANSWER)
+    cache.keep(b"question", Answer(DECISION, "other"))
+    found = cache.get(b"question")
     assert found is not None
     assert found.engine_id == "engine-id"
 
 
 def test_forgetting_leaves_nothing_and_all_the_room() -> None:
-    memory = Memory(max_bytes=7_000)
+    cache = DecisionCache(max_bytes=7_000)
     for _ in range(3):
         for number in range(10):
-            memory.keep(about(number), ANSWER)
-        assert all(memory.recall(about(number)) for number in range(10))
-        memory.forget()
-        assert not any(memory.recall(about(number)) for number in range(10))
+            cache.keep(about(number), ANSWER)
+        assert all(cache.get(about(number)) for number in range(10))
+        cache.clear()
+        assert not any(cache.get(about(number)) for number in range(10))
 
 
 def test_what_is_remembered_stays_below_the_bound() -> None:
-    memory = Memory(max_bytes=70_000)
+    cache = DecisionCache(max_bytes=70_000)
     for number in range(1_000):
-        memory.keep(about(number), ANSWER)
-    kept = [number for number in range(1_000) if memory.recall(about(number))]
+        cache.keep(about(number), ANSWER)
+    kept = [number for number in range(1_000) if cache.get(about(number))]
     assert kept == list(range(900, 1_000))
 
 
 def test_larger_questions_take_more_of_the_room() -> None:
-    memory = Memory(max_bytes=70_000)
+    cache = DecisionCache(max_bytes=70_000)
     for number in range(1_000):
-        memory.keep(about(number, size=6_400), ANSWER)
-    assert [number for number in range(1_000) if memory.recall(about(number, size=6_400))] == list(range(990, 1_000))
+        cache.keep(about(number, size=6_400), ANSWER)
+    assert [number for number in range(1_000) if cache.get(about(number, size=6_400))] == list(range(990, 1_000))
 
 
 def test_what_was_used_longest_ago_is_forgotten_first() -> None:
-    memory = Memory(max_bytes=7_000)
+    cache = DecisionCache(max_bytes=7_000)
     for number in range(10):
-        memory.keep(about(number), ANSWER)
-    memory.recall(about(0))
-    memory.keep(about(10), ANSWER)
-    assert [number for number in range(11) if memory.recall(about(number))] == [0, *range(2, 11)]
+        cache.keep(about(number), ANSWER)
+    cache.get(about(0))
+    cache.keep(about(10), ANSWER)
+    assert [number for number in range(11) if cache.get(about(number))] == [0, *range(2, 11)]
 
 
 def test_a_question_too_large_to_be_worth_it_is_not_remembered() -> None:
-    memory = Memory()
-    memory.keep(b"x" * MAX_QUESTION, ANSWER)
-    memory.keep(b"x" * (MAX_QUESTION + 1), ANSWER)
-    assert memory.recall(b"x" * MAX_QUESTION) is not None
-    assert memory.recall(b"x" * (MAX_QUESTION + 1)) is None
+    cache = DecisionCache()
+    cache.keep(b"x" * MAX_QUESTION, ANSWER)
+    cache.keep(b"x" * (MAX_QUESTION + 1), ANSWER)
+    assert cache.get(b"x" * MAX_QUESTION) is not None
+    assert cache.get(b"x" * (MAX_QUESTION + 1)) is None
 
 
 def test_one_large_question_cannot_push_out_much() -> None:
@@ -92,10 +92,10 @@ VALUES = [
 
 @pytest.mark.parametrize(("one", "other"), list(combinations(VALUES, 2)))
 def test_values_of_another_type_or_spelling_are_different_questions(one: str, other: str) -> None:
-    memory = Memory()
-    memory.keep(body_of(READS_ALL, "t", f'{{"a":{one}}}'), ANSWER)
-    assert memory.recall(body_of(READS_ALL, "t", f'{{"a":{one}}}')) is not None
-    assert memory.recall(body_of(READS_ALL, "t", f'{{"a":{other}}}')) is None
+    cache = DecisionCache()
+    cache.keep(body_of(READS_ALL, "t", f'{{"a":{one}}}'), ANSWER)
+    assert cache.get(body_of(READS_ALL, "t", f'{{"a":{one}}}')) is not None
+    assert cache.get(body_of(READS_ALL, "t", f'{{"a":{other}}}')) is None
 
 
 @pytest.mark.parametrize("value", VALUES)

@@ -32,7 +32,7 @@ from sidecar.decision.question import question
 from sidecar.enforce.gate import NAMED_FROM_OUTSIDE, Gate
 from sidecar.enforce.verdict import Forward, Verdict
 from sidecar.engine.local import local_engine
-from sidecar.engine.managed import FedEngine
+from sidecar.engine.managed import ManagedEngine
 from sidecar.errors import InvalidMessage
 from sidecar.events import Decided, Event
 from sidecar.ledger.values import Amount, Claim, Claimed, Counter, Reservation, Seen
@@ -95,7 +95,7 @@ class Notes(FakeLedger):
 class World:
     """A gate that remembers, in front of a running OPA, and that OPA itself. `tally` counts what was seen."""
 
-    def __init__(self, runner: asyncio.Runner, fed: FedEngine, events: list[Event]) -> None:
+    def __init__(self, runner: asyncio.Runner, fed: ManagedEngine, events: list[Event]) -> None:
         self.tally: Tally[str] = Tally()
         self._runner = runner
         self._fed = fed

@@ -12,7 +12,7 @@ import pytest
 
 from sidecar.decision.decision import Answer
 from sidecar.decision.question import CANARY_ALLOWED
-from sidecar.engine.client import Asker, Reply
+from sidecar.engine.client import EngineClient, EngineReply
 from sidecar.engine.engine import Engine
 from sidecar.errors import EngineUnavailable, Superseded
 from sidecar.events import EngineFailed, EngineReady, Event
@@ -35,7 +35,7 @@ class FakeAsker:
         self.by: tuple[str, int] = (OLD.revision, OLD.serial)
         self.decision: dict[str, Any] = ALLOWANCE
 
-    def put(self, body: bytes, decision_id: str, done: Callable[[Reply], None]) -> None:
+    def put(self, body: bytes, decision_id: str, done: Callable[[EngineReply], None]) -> None:
         done(self._reply(body, decision_id))
 
     async def ask(self, body: bytes, decision_id: str) -> bytes:
@@ -62,7 +62,7 @@ class World:
         self.opa = FakeAsker()
         self.events: list[Event] = []
         self.engine = Engine("", OLD, server="stub", timeout=1, remember=True, emit=self.events.append)
-        self.engine._asker = cast("Asker", self.opa)
+        self.engine._asker = cast("EngineClient", self.opa)
 
     async def ask(self, bundle: Bundle = OLD, *, lasting: bool = True) -> Answer:
         return await asked(self.engine, BODY, bundle, lasting=lasting)

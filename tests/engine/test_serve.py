@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 import pytest
 import uvloop
 
-from sidecar.engine.bundle_server import RESOURCE, BundleService
+from sidecar.engine.bundle_server import RESOURCE, BundleServer
 from sidecar.engine.sign import shared
 from tests.engine import bundle_of, get, http
 
@@ -24,8 +24,8 @@ LONG_POLL = "modes=snapshot,delta;wait=30"
 
 
 @asynccontextmanager
-async def serving(*, published: bool = True) -> AsyncIterator[tuple[BundleService, int]]:
-    service = BundleService("secret-token", shared("secret-key"))
+async def serving(*, published: bool = True) -> AsyncIterator[tuple[BundleServer, int]]:
+    service = BundleServer("secret-token", shared("secret-key"))
     if published:
         service.publish(FIRST)
     port = await service.start()

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.engine.bundle_server import BundleService
+from sidecar.engine.bundle_server import BundleServer
 from sidecar.engine.sign import SIGNATURES, private, shared, signed
 from sidecar.errors import StartError
 from sidecar.policy.bundle import STAMP, archive
@@ -109,7 +109,7 @@ def test_a_whole_bundle_has_the_hashes_that_opa_makes_of_it() -> None:
 # What comes into force.
 
 
-def publish(service: BundleService, files: Files) -> None:
+def publish(service: BundleServer, files: Files) -> None:
     """Serve files as somebody would who has the port and the token, but not the key."""
     service._archive, service._etag = archive(files), '"another"'
     service._published.set()

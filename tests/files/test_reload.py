@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from sidecar.engine.managed import FedEngine
+from sidecar.engine.managed import ManagedEngine
 from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import Event, Reloaded
 from sidecar.policy.bundle import Bundle
@@ -59,7 +59,7 @@ class World:
         self.told = asyncio.Event()
         self.wrong: list[str] = []
         self.reloader = Reloader(
-            start, OPA, "stub", cast("FedEngine", self.engine), self.emit, self.check, lambda old, new: None
+            start, OPA, "stub", cast("ManagedEngine", self.engine), self.emit, self.check, lambda old, new: None
         )
 
     def emit(self, event: Event) -> None:

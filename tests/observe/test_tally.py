@@ -33,10 +33,10 @@ def test_what_is_counted_is_shown_as_the_library_would(
 ) -> None:
     ours, theirs = CollectorRegistry(), CollectorRegistry()
     our_counter, our_histogram = (
-        instruments.Counter("c_total", "Text", ("x",)),
-        instruments.Histogram("h", "Text", ("x",), BOUNDS),
+        instruments.CounterMetric("c_total", "Text", ("x",)),
+        instruments.HistogramMetric("h", "Text", ("x",), BOUNDS),
     )
-    our_gauge = instruments.Gauge("g", "Text", ("x",))
+    our_gauge = instruments.GaugeMetric("g", "Text", ("x",))
     for ours_too in (our_counter, our_histogram, our_gauge):
         ours.register(ours_too)
     their_counter = prometheus_client.Counter("c_total", "Text", ("x",), registry=theirs)
@@ -55,7 +55,11 @@ def test_what_is_counted_is_shown_as_the_library_would(
 
 
 def test_what_a_part_counts_is_counted_in_every_whole() -> None:
-    counter, part, other = instruments.Counter("c_total", "Text", ("x",)), instruments.Count(), instruments.Count()
+    counter, part, other = (
+        instruments.CounterMetric("c_total", "Text", ("x",)),
+        instruments.Count(),
+        instruments.Count(),
+    )
     counter.labels("a").parts.append(part)
     counter.labels("b").parts += [part, other]
     counter.labels("b").inc(0.5)
@@ -69,9 +73,9 @@ def test_what_a_part_counts_is_counted_in_every_whole() -> None:
 @pytest.mark.parametrize(
     "metric",
     [
-        instruments.Counter("c", "Text", ("x",)),
-        instruments.Gauge("g", "Text", ("x",)),
-        instruments.Histogram("h", "Text", ("x",), BOUNDS),
+        instruments.CounterMetric("c", "Text", ("x",)),
+        instruments.GaugeMetric("g", "Text", ("x",)),
+        instruments.HistogramMetric("h", "Text", ("x",), BOUNDS),
     ],
 )
 def test_what_begins_to_be_counted_while_another_thread_shows_it_does_not_disturb(metric: Any) -> None:

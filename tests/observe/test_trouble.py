@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sidecar.events import Passed, StoreFailed
-from sidecar.observe.readiness import LASTS, Trouble
+from sidecar.observe.readiness import LASTS, Readiness
 from tests.observe import decided, tell
 
 FAILED = StoreFailed("stub", "the store of counters cannot be used: database or disk is full")
@@ -20,19 +20,19 @@ class Clock:
 
 
 def test_a_store_that_fails_is_said_until_something_is_counted() -> None:
-    trouble = Trouble(Clock())
-    assert trouble.now() is None
-    tell(trouble, FAILED)
-    tell(trouble, decided())
-    tell(trouble, Passed("stub", "ping"))
-    assert trouble.now() == FAILED.text
-    tell(trouble, decided(left=(("per day", 2.0),)))
-    assert trouble.now() is None
+    readiness = Readiness(Clock())
+    assert readiness.trouble() is None
+    tell(readiness, FAILED)
+    tell(readiness, decided())
+    tell(readiness, Passed("stub", "ping"))
+    assert readiness.trouble() == FAILED.text
+    tell(readiness, decided(left=(("per day", 2.0),)))
+    assert readiness.trouble() is None
 
 
 def test_a_failure_counts_only_for_a_while_or_no_call_would_come_that_could_end_it() -> None:
     clock = Clock()
-    trouble = Trouble(clock)
-    tell(trouble, FAILED)
+    readiness = Readiness(clock)
+    tell(readiness, FAILED)
     clock.now += LASTS
-    assert trouble.now() is None
+    assert readiness.trouble() is None
