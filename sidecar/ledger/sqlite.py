@@ -4,8 +4,8 @@ One transaction a claim: what is committed survives the death of every process (
 wait for the disk; after a power cut the last claims may be gone). Totals are decimal text, summed in Python: exact,
 whatever their size.
 
-Most claims are on one counter that nobody else has changed since we did. Those are one statement, which changes it on
-condition that it stands where we left it; where it does not, the claim looks, and begins anew.
+Most claims are on one counter that no other process has changed since we did. Such a claim is optimistic: one UPDATE
+that succeeds only if the total is still the one that we last wrote. If it is not, the claim runs as a transaction.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ PATIENCE: Final = 2.0
 GRACE: Final = 0.5
 """Seconds beyond that for a thread that the disk holds up."""
 
-MAX_LEFT: Final = 1_000
-"""With so many counters that we remember where we left, all are forgotten."""
+MAX_LAST_TOTALS: Final = 1_000
+"""Cached totals; the cache is cleared when it reaches this size."""
 
 SWEEP: Final = 600.0
-"""Seconds after which a claim looks for windows long gone: most holders, as sessions, never come back."""
+"""Seconds between two sweeps of windows long over: most holders, as sessions, never come back."""
 
 _LAYOUT: Final = 1
-"""What names of counters are like, kept as the file's `user_version`; 0 is from before servers' names were encoded."""
+"""The layout of counters' names, kept as the file's `user_version`; 0 is from before servers' names were encoded."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS counters (
@@ -73,14 +73,14 @@ _ALL = "SELECT counter, holder, window, start, total FROM counters"
 _Result = TypeVar("_Result")
 _Key: TypeAlias = tuple[str, str, int, int]
 _Claims: TypeAlias = tuple[list[Taken], dict[_Key, Amount]]
-"""What became of each claim, and where the counters that changed stand now."""
+"""What became of each claim, and the new totals of the counters that changed."""
 
 
 class SqliteLedger:
     """Counters in the file `path`; `clock` gives Unix seconds, `monotonic` those that nobody sets.
 
-    A claim is tried at once on the caller's thread; when another process holds the file, a thread of our own waits
-    for it, so that nobody else does.
+    A claim is tried at once on the caller's thread. If another process holds the file, a thread of our own waits for
+    it: the event loop never does.
     """
 
     def __init__(
@@ -98,28 +98,28 @@ class SqliteLedger:
                 self._patient.wait(PATIENCE)
                 self._sweep = self._patient.run(self._begin)
                 self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
-                # It is there from now on: later, when somebody has to wait, there might be none to be had.
+                # Started now: later, when somebody has to wait, the system might give us no thread.
                 self._thread.submit(_nothing)
                 opened.pop_all()
         except (sqlite3.Error, OSError, RuntimeError, StoreUnavailable) as error:
             why = error.strerror if isinstance(error, OSError) else error
             raise StoreUnavailable(f"cannot use {path} as the store of counters: {why}") from None
-        self._place = OpenedFiles(path)
-        self._left: dict[_Key, Amount] = {}
+        self._files = OpenedFiles(path)
+        self._last_totals: dict[_Key, Amount] = {}
 
     def claim_at_once(
         self, wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]] = NOTHING_SEEN
     ) -> list[Taken] | None:
         def claim() -> _Claims:
-            short = None if seen else self._claim_unseen(wanted)
-            return short or self._hasty.run(lambda db: self._claim(db, wanted, seen))
+            optimistic = None if seen else self._claim_optimistically(wanted)
+            return optimistic or self._hasty.run(lambda db: self._claim(db, wanted, seen))
 
         if (done := self._at_once(claim)) is None:
             return None
         claimed, changed = done
-        if len(self._left) >= MAX_LEFT:
-            self._left.clear()
-        self._left.update(changed)
+        if len(self._last_totals) >= MAX_LAST_TOTALS:
+            self._last_totals.clear()
+        self._last_totals.update(changed)
         return claimed
 
     async def claim(self, reservations: tuple[Reservation, ...], seen: tuple[Seen, ...] = ()) -> Claimed:
@@ -149,7 +149,7 @@ class SqliteLedger:
         self._hasty.close()
 
     def _begin(self, db: sqlite3.Connection) -> Sweep:
-        """Make the tables where there are none, bring names of counters up to date, and remove what is old."""
+        """Make the table if there is none, bring counters' names up to date, and remove old windows."""
         db.execute(_SCHEMA)
         if db.execute("PRAGMA user_version").fetchone() == (0,):
             _carry_over(db)
@@ -171,25 +171,28 @@ class SqliteLedger:
             db.execute(_STORE, (*key, str(total)))
         return claimed, changed
 
-    def _claim_unseen(self, wanted: Sequence[tuple[Reservation, ...]]) -> _Claims | None:
-        """Claim on one counter, without a look at it, where it stands as we left it; None where that is not so."""
+    def _claim_optimistically(self, wanted: Sequence[tuple[Reservation, ...]]) -> _Claims | None:
+        """Claim on one counter by one UPDATE, which succeeds only if the total is still the one that we last wrote.
+
+        None means that the claim has to run as a transaction.
+        """
         now = self._clock()
         if self._monotonic() - self._swept >= SWEEP:
             return None
-        supposed: dict[_Key, Amount] = {}
+        assumed: dict[_Key, Amount] = {}
 
-        def suppose(key: _Key) -> Amount:
-            supposed[key] = self._left[key]
-            return supposed[key]
+        def assume(key: _Key) -> Amount:
+            assumed[key] = self._last_totals[key]
+            return assumed[key]
 
         try:
-            claimed, changed = _claim(wanted, NOTHING_SEEN, now, suppose)
+            claimed, changed = _claim(wanted, NOTHING_SEEN, now, assume)
         except KeyError:
             return None
-        # The statement tells of one counter: whether one that is only looked at stands there still, it does not.
-        if len(supposed) != 1 or not changed:
+        # The UPDATE checks a single counter. A claim that reads a second one cannot be verified this way.
+        if len(assumed) != 1 or not changed:
             return None
-        ((key, before),) = supposed.items()
+        ((key, before),) = assumed.items()
         held = self._hasty.changes(_CHANGE, (str(changed[key]), *key, str(before)))
         return (claimed, changed) if held else None
 
@@ -197,14 +200,14 @@ class SqliteLedger:
         try:
             result = work()
         except sqlite3.OperationalError as error:
-            # Errors of the module's own, as about text that it cannot decode, have no code.
+            # Errors that the module raises itself, as for text that it cannot decode, have no code.
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 return None
             raise _unavailable(error) from None
         except sqlite3.Error as error:
             raise _unavailable(error) from None
-        # Afterwards: what was done in a file that had been removed before counts for nothing.
-        self._place.check()
+        # Afterwards: what was done in a file that had been removed does not count.
+        self._files.check()
         return result
 
     async def _wait(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
@@ -216,7 +219,7 @@ class SqliteLedger:
                 raise TimeoutError
             self._patient.wait(left)
             result = self._patient.run(work)
-            self._place.check()
+            self._files.check()
             return result
 
         try:
@@ -234,8 +237,8 @@ def _claim(
     wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]], now: float,
     look: Callable[[_Key], Amount],
 ) -> _Claims:  # fmt: skip
-    """What becomes of each claim; `look` says where a counter stands."""
-    # Many reservations may be on one counter, so each total is looked up once, carried on, and stored once.
+    """What becomes of each claim; `look` gives the total of a counter."""
+    # Many reservations may be on one counter: each total is looked up once and stored once.
     totals: dict[_Key, Amount] = {}
     changed: dict[_Key, Amount] = {}
     claimed: list[Taken] = []
@@ -255,7 +258,7 @@ def _claim(
 
 
 def _stand(seen: tuple[Seen, ...], now: float, totals: dict[_Key, Amount], look: Callable[[_Key], Amount]) -> bool:
-    """True when each counter stands where it was seen; `totals` gets what was looked up."""
+    """True when each counter still has the total that was seen; `totals` gets what was looked up."""
     for one in seen:
         key = _key_of(one.counter, now)
         if key not in totals:
@@ -268,7 +271,7 @@ def _stand(seen: tuple[Seen, ...], now: float, totals: dict[_Key, Amount], look:
 def _claim_one(
     reservations: tuple[Reservation, ...], now: float, totals: dict[_Key, Amount], look: Callable[[_Key], Amount]
 ) -> tuple[Claimed, dict[_Key, Amount]]:
-    """What one call takes, all or nothing, and where its counters stand then; `totals` gets what was looked up."""
+    """What one call takes, all or nothing, and the totals then; `totals` gets what was looked up."""
     entries: list[Entry] = []
     after: dict[_Key, Amount] = {}
     left: list[Amount] = []
@@ -302,7 +305,7 @@ def _totals(db: sqlite3.Connection, counters: tuple[Counter, ...], now: float) -
 def _give_back(db: sqlite3.Connection, entries: tuple[Entry, ...]) -> bool:
     for entry in entries:
         key = _key(entry)
-        # A window that is gone needs nothing back, and no other window may get it.
+        # A window that was swept needs nothing back, and no other window may get it.
         total = _total(db, key)
         if total:
             db.execute(_STORE, (*key, str(max(0, subtract(total, entry.reservation.amount)))))
@@ -310,7 +313,7 @@ def _give_back(db: sqlite3.Connection, entries: tuple[Entry, ...]) -> bool:
 
 
 def _carry_over(db: sqlite3.Connection) -> None:
-    """What stands under names from before, under those that they may mean now: the most that stands for any of them."""
+    """Copy totals under old names to every name that they may mean now; where several do, the greatest total stays."""
     for old, holder, window, start, total in db.execute(_ALL).fetchall():
         for new in carried_over(old):
             key = (new, holder, window, start)
@@ -320,7 +323,7 @@ def _carry_over(db: sqlite3.Connection) -> None:
 
 
 def _is_more(one: object, other: object) -> bool:
-    """True for the greater total; one that is damaged, which nobody gets anything from, is more than any."""
+    """True for the greater total; a damaged one, from which nobody gets anything, is greater than any."""
     try:
         stands = amount(other)
     except StoreUnavailable:

@@ -69,7 +69,7 @@ def steps_of(chance: random.Random) -> Iterator[tuple[str, Any, Any]]:
 class Looks(SqliteLedger):
     """One that takes no short way."""
 
-    def _claim_unseen(self, wanted: Sequence[tuple[Reservation, ...]]) -> None:
+    def _claim_optimistically(self, wanted: Sequence[tuple[Reservation, ...]]) -> None:
         return None
 
 
@@ -184,8 +184,8 @@ def test_the_property_looks_at_claims_that_take_the_short_way(tmp_path: Path) ->
         sides = Both(tmp_path)
         try:
             await sides.do("claim", 0, [(wants("a", limit=9),)])
-            assert sides.short[0]._claim_unseen([(wants("a", limit=9),)]) is not None
-            assert sides.long[0]._claim_unseen([(wants("a", limit=9),)]) is None
+            assert sides.short[0]._claim_optimistically([(wants("a", limit=9),)]) is not None
+            assert sides.long[0]._claim_optimistically([(wants("a", limit=9),)]) is None
         finally:
             await sides.close()
 

@@ -299,10 +299,10 @@ def test_what_was_given_back_can_be_taken_again(path: Path) -> None:
 
 def test_only_so_many_counters_are_remembered(path: Path) -> None:
     async def test(ledger: SqliteLedger, _: Clock) -> None:
-        for number in range(sqlite.MAX_LEFT + 500):
+        for number in range(sqlite.MAX_LAST_TOTALS + 500):
             ledger.claim_at_once([(wants(holder=f"session-{number}"),)])
-            assert len(ledger._left) <= sqlite.MAX_LEFT
-        assert len(ledger._left) == 500
+            assert len(ledger._last_totals) <= sqlite.MAX_LAST_TOTALS
+        assert len(ledger._last_totals) == 500
 
     with_ledger(path, test)
 
