@@ -15,7 +15,7 @@ from sidecar.text import folded, shown
 class Projection:
     """Some ways into the arguments, as a tree that is made once and serves many calls."""
 
-    __slots__ = ("_folded", "_has_twins", "_read", "_steps")
+    __slots__ = ("_folded", "_has_twins", "_longest", "_read", "_steps")
 
     def __init__(self, paths: Iterable[tuple[str, ...]]) -> None:
         ways: dict[str, set[tuple[str, ...]]] = {}
@@ -28,6 +28,7 @@ class Projection:
         )
         self._read = frozenset(ways)
         self._folded = frozenset(map(folded, ways))
+        self._longest = max(map(len, self._folded), default=0)
         self._has_twins = len(self._folded) < len(self._read)
 
     def of(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,6 +59,8 @@ class Projection:
     def _refuse_look_alikes(self, arguments: Mapping[str, Any]) -> None:
         seen: set[str] = set()
         for key in arguments:
+            if len(key) > self._longest:
+                continue  # no key gets shorter where nobody minds its case
             alike = folded(key)
             if alike not in self._folded:
                 continue
@@ -80,6 +83,22 @@ def arguments_read(call: ToolCall, projection: Projection) -> dict[str, Any]:
     if strict_json.NUL in call.raw and _has_nul(kept):
         raise InvalidMessage(INVALID_PARAMS, "an argument that a rule reads holds a NUL character", call.id)
     return kept
+
+
+def is_longer(value: Any, limit: int) -> bool:
+    """True when a value certainly takes more bytes than `limit` as JSON, told without writing it down."""
+    left, waiting = limit, [value]
+    while waiting and left >= 0:
+        one = waiting.pop()
+        left -= 1
+        if type(one) is str:
+            left -= len(one)
+        elif type(one) is dict:
+            left -= sum(map(len, one))
+            waiting += one.values()
+        elif type(one) is list:
+            waiting += one
+    return left < 0
 
 
 def _has_nul(value: Any) -> bool:

@@ -90,6 +90,8 @@ class Legacy:
             hosted.session.caller = replace(hosted.session.caller, principal=caller)
             # This transport has no headers that mirror a message: none of them may say anything else.
             hosted.session.from_client(request.take(), None, Post(request.headers).look)
+            # Who may send the next message before this one is read could send any number.
+            await hosted.session.taken()
             exchange.send(Response(202))
 
     async def _watch(self, hosted: HostedSession) -> None:

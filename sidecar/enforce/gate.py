@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from sidecar.auth.caller import Caller
-from sidecar.decision.arguments import Projection, arguments_read
+from sidecar.decision.arguments import Projection, arguments_read, is_longer
 from sidecar.decision.decision import Answer, Decision, Violation
 from sidecar.decision.question import RESERVED, Form, fragment, question_about_list
 from sidecar.enforce.call_cache import KnownCalls
@@ -277,6 +277,9 @@ class Gate:
         else:
             asking = self._asking(call, bundle)
             arguments = arguments_read(call, asking.projection)
+            if len(call.raw) > MAX_QUESTION and is_longer(arguments, MAX_QUESTION):
+                self._refuse(trial, None, TOO_LARGE)
+                return
             if asking.counters:
                 self._counting.work.start(self._look_up(trial, asking, arguments))
                 return

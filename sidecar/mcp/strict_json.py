@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +22,9 @@ DOUBLE_DIGITS: Final = 309
 
 MAX_VALUES: Final = 100_000
 """Values in one message: numbers, texts, lists, objects, at any depth. As many are read within some 50 ms."""
+
+_PIECE: Final = 1 << 20
+"""Bytes in which characters are replaced in one go."""
 
 NUL: Final = rb"\u0000"
 """A NUL character as it stands in a canonical text."""
@@ -74,14 +78,31 @@ def encode(value: Any) -> bytes:
     `readline` and Python's `splitlines` would find a message of its own in what is a part of a text to us.
     """
     data = _encode(value)
-    if not data.isascii():
-        for end, escaped in _LINE_ENDS.items():
-            data = data.replace(end, escaped)
-    return data
+    if data.isascii():
+        return data
+    # In pieces, so that another thread has its turn between two of them.
+    return _escaped(data) if len(data) <= _PIECE else b"".join(map(_escaped, _pieces(data)))
 
 
 # Outside of texts JSON has only ASCII, and nothing of a longer character is mistaken for these in UTF-8.
 _LINE_ENDS = {end.encode(): b"\\u%04x" % ord(end) for end in "\u0085\u2028\u2029"}
+
+
+def _escaped(data: bytes) -> bytes:
+    for end, escaped in _LINE_ENDS.items():
+        data = data.replace(end, escaped)
+    return data
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    """The bytes of a text in pieces, none of which begins within a character."""
+    begin = 0
+    while begin < len(data):
+        end = begin + _PIECE
+        while end < len(data) and data[end] & 0xC0 == 0x80:
+            end += 1
+        yield data[begin:end]
+        begin = end
 
 
 def _has_too_many_values(line: bytes) -> bool:

@@ -53,6 +53,12 @@ class ToolCall(msgspec.Struct, frozen=True, gc=False):
     memo: dict[str, tuple[Any, ...]] = msgspec.field(default_factory=lambda: _NO_MEMO)
 
 
+class Prepared(Request, frozen=True, gc=False, kw_only=True):
+    """A request of which something was worked out beforehand, in the `memo` that its call will have."""
+
+    memo: dict[str, tuple[Any, ...]]
+
+
 class Outcome(enum.Enum):
     """How a forwarded call ended, as far as what it reserved is concerned."""
 
@@ -83,7 +89,9 @@ def read_call(request: Request) -> ToolCall:
         )
     if arguments is not None and type(arguments) is not dict:
         raise InvalidMessage(INVALID_PARAMS, "arguments must be an object", request.id)
-    return ToolCall(request.id, tool, arguments or {}, "_meta" in params and _is_stateless(request), request.raw)
+    stateless = "_meta" in params and _is_stateless(request)
+    memo = request.memo if type(request) is Prepared else _NO_MEMO
+    return ToolCall(request.id, tool, arguments or {}, stateless, request.raw, memo)
 
 
 def is_odd_name(tool: str) -> bool:

@@ -44,7 +44,7 @@ def looks_like_list(reply: Response) -> bool:
         return False
     if answer.keys() <= _OF_CALLS:
         return False  # no more work than that for almost every answer
-    return any(_has_object(value) for key, value in answer.items() if text.folded(key) == "tools")
+    return any(_has_object(value) and text.folded(key) == "tools" for key, value in answer.items())
 
 
 def _has_object(value: Any) -> bool:

@@ -15,13 +15,15 @@ import secrets
 import stat
 import time
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import msgspec
 
 from sidecar.auth.caller import Caller
 from sidecar.events import Decided, Hearing, Judged, MethodDenied, Refused
+from sidecar.mcp.protocol import TOOLS_CALL
 from sidecar.mcp.strict_json import encode
+from sidecar.mcp.tool_call import Prepared
 from sidecar.text import shown
 
 log = logging.getLogger("sidecar")
@@ -29,6 +31,7 @@ log = logging.getLogger("sidecar")
 KEY_FILE: Final = "audit.key"
 
 _ABOUT: Final = "audit"
+_HASH: Final = "arguments_hash"
 _LINE: Final = b'{"time":"%b","event":"decision","decision_id":"%b",%b}'
 
 
@@ -101,6 +104,17 @@ class Audit:
             Decided: self._decided, Judged: self._judged, Refused: self._refused, MethodDenied: self._method_denied,
         }  # fmt: skip
 
+    def prepare(self, request: Prepared) -> None:
+        """Work out what takes long for a large call, on whatever thread it is read."""
+        arguments = (request.params or {}).get("arguments")
+        if request.method == TOOLS_CALL and type(arguments) is dict:
+            request.memo[_HASH] = (self._hashed(arguments),)
+
+    def _hashed(self, arguments: dict[str, Any]) -> str:
+        hashed = self._keyed.copy()
+        hashed.update(encode(arguments))
+        return hashed.hexdigest()
+
     def _decided(self, event: Decided) -> None:
         members = b'%b,"milliseconds":%.3f' % (self._about(event), event.seconds * 1000)
         self._lines.append(_LINE % (self._now(), event.decision_id.encode(), members))
@@ -139,14 +153,14 @@ class Audit:
 
     def _document(self, event: Decided) -> _Decided:
         caller, call, ruling = event.caller, event.call, event.ruling
-        hashed = self._keyed.copy()
-        hashed.update(encode(call.arguments))
+        kept = call.memo.get(_HASH)
+        hashed: str = kept[0] if kept is not None else self._hashed(call.arguments)
         # By position: of so many fields names would cost more than all else here.
         return _Decided(
             self._instance, event.server, caller.session, _principal(caller), shown(call.tool),
             "allow" if ruling.allowed else "deny", ruling.kind, ruling.rule, ruling.reason,
             [_Violation(item.rule, item.kind, item.monitor) for item in ruling.violations], ruling.mode, caller.client,
-            hashed.hexdigest(), ruling.revision, ruling.serial, ruling.engine_id, ruling.remembered,
+            hashed, ruling.revision, ruling.serial, ruling.engine_id, ruling.remembered,
         )  # fmt: skip
 
     def _now(self) -> bytes:

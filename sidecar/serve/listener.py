@@ -117,7 +117,7 @@ async def serve(runtime: Runtime, who: Authenticator, asked_to_stop: asyncio.Eve
     listen = runtime.settings.listen
     assert listen is not None  # otherwise the client is on stdio
     front = Front()
-    room = _room()
+    room = runtime.reader.room = _room()
     limits = Limits(connections=_connections(), body=runtime.settings.max_message)
     try:
         server = await HttpServer.start(
@@ -200,13 +200,14 @@ def _backend(runtime: Runtime, listen: Listen, room: Room) -> Backend:
     ) -> Session:  # fmt: skip
         return Session(
             server=settings.server, caller=caller(principal, alone=alone), gate=runtime.gate, emit=emit, route=route,
-            announce=announce, revision=revision,
+            announce=announce, revision=revision, reader=runtime.reader,
         )  # fmt: skip
 
     def tracked_session(tracked: Tracked, principal: Principal | None, revision: str) -> Session:
         return Session(
             server=settings.server, caller=caller(principal, alone=True), gate=runtime.gate, emit=emit,
             route=tracked.route, announce=tracked.announce, resumable=True, revision=revision,
+            reader=runtime.reader,
         )  # fmt: skip
 
     table = Table(asyncio.get_running_loop().time, counted, listen.max_sessions, listen.max_each, listen.idle)

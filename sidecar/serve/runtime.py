@@ -29,6 +29,7 @@ from sidecar.observe.log import Log
 from sidecar.observe.readiness import Readiness
 from sidecar.policy.bundle import Bundle
 from sidecar.repository.reload import Reloader
+from sidecar.session.reading import Reader
 from sidecar.settings import Settings
 from sidecar.system import ownership, tasks
 from sidecar.system.workload import workload
@@ -48,6 +49,7 @@ class Runtime:
     emit: Emit
     local: ManagedEngine
     gate: Gate
+    reader: Reader
 
     def watch(self, check: Callable[[Bundle], None], tools_changed: Callable[[], None]) -> asyncio.Task[None] | None:
         """Take changed policy files into force, unless that is not wanted; `tools_changed` hears of other lists."""
@@ -70,6 +72,7 @@ class Observers:
     instance: str
     state_dir: Path
     emit: Emit
+    reader: Reader
     exposition: Callable[[str], tuple[bytes, str]] | None
     trouble: Callable[[], str | None]
 
@@ -79,16 +82,19 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
     instance = secrets.token_hex(4)
     state_dir = _state_dir(settings.state_dir)
     listeners: list[Listener] = [Log()]
+    reader = Reader()
     stream = _audit_stream(settings.audit, state_dir, instance)
     if stream is not None:
         stack.callback(stream.close)
-        listeners.append(Audit(stream, _key(state_dir), instance))
+        audit = Audit(stream, _key(state_dir), instance)
+        listeners.append(audit)
+        reader = Reader(audit.prepare)
     metrics = _metrics(settings, opa)
     readiness = Readiness(time.monotonic)
     if metrics is not None:
         listeners += [metrics, readiness]
     exposition = metrics.exposition if metrics is not None else None
-    return Observers(instance, state_dir, fan_out(listeners), exposition, readiness.trouble)
+    return Observers(instance, state_dir, fan_out(listeners), reader, exposition, readiness.trouble)
 
 
 async def ledger(settings: Settings, state_dir: Path, stack: AsyncExitStack) -> Ledger:
@@ -114,7 +120,7 @@ async def start(
     _say_mode(settings, bundle)
     if settings.fail_open:
         log.warning("--state-fail-mode open: calls pass uncounted while the store cannot be used")
-    return Runtime(settings, opa, observers.instance, observers.emit, local, gate)
+    return Runtime(settings, opa, observers.instance, observers.emit, local, gate, observers.reader)
 
 
 def _engine(settings: Settings, opa: Path, bundle: Bundle, emit: Emit) -> AbstractAsyncContextManager[ManagedEngine]:

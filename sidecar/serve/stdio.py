@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from sidecar.auth.caller import Caller
@@ -35,23 +37,19 @@ async def serve(runtime: Runtime, server: Link, asked_to_stop: asyncio.Event) ->
     client_gone = asyncio.Event()
 
     # Whoever cannot keep up stops the other, so nothing is heaped up here; our refusals fill the client's pipe too.
-    full: set[str] = set()
-
+    # So does a large message while it is read: what comes after it on its side stays in the pipe.
     def client_is_full(now: bool) -> None:
-        (full.add if now else full.discard)("client")
-        server.pause(now)
-        client.pause(bool(full))
-
-    def server_is_full(now: bool) -> None:
-        (full.add if now else full.discard)("server")
-        client.pause(bool(full))
+        server_waits.set("client", now)
+        client_waits.set("client", now)
 
     client = StdioClient(settings.max_message, full=client_is_full, gone=client_gone.set)
+    client_waits, server_waits = _Pause(client.pause), _Pause(server.pause)
     session = Session(
         server=settings.server, caller=Caller(runtime.instance), gate=gate, emit=runtime.emit,
-        route=Route(client.send, server.send),
+        route=Route(client.send, server.send), reader=runtime.reader,
     )  # fmt: skip
-    server.begin(session.from_server, server_is_full, session.no_answer)
+    session.holds(partial(client_waits.set, "reading"), partial(server_waits.set, "reading"))
+    server.begin(session.from_server, partial(client_waits.set, "server"), session.no_answer)
     await client.open(sys.stdin.buffer, sys.stdout.buffer, session.from_client)
     state.info("ready")
     watching = runtime.watch(check_scopes, session.tools_changed)
@@ -60,6 +58,7 @@ async def serve(runtime: Runtime, server: Link, asked_to_stop: asyncio.Event) ->
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     if client_gone.is_set() and not asked_to_stop.is_set():
         # What came before the end of the input is judged, and forwarded or answered.
+        await session.caught_up()
         await _judged(gate)
         # Whoever pipes requests in and reads on waits for what comes of them.
         until = loop.time() + ANSWER_SECONDS
@@ -70,13 +69,27 @@ async def serve(runtime: Runtime, server: Link, asked_to_stop: asyncio.Event) ->
         task.cancel()
     if not asked_to_stop.is_set():
         # A server that ended at once must not leave unanswered what came before we looked.
-        server_is_full(False)
+        client_waits.set("server", now=False)
         await client.catch_up(JUDGE_SECONDS)
+        await session.caught_up()
         await _judged(gate)
     session.server_ended()
     await _judged(gate)  # lists that are being filtered, refusals that are being made
     await client.close(FLUSH_SECONDS)
     return status
+
+
+class _Pause:
+    """Stops one side for as long as anybody has a reason to."""
+
+    def __init__(self, pause: Callable[[bool], None]) -> None:
+        self._pause = pause
+        self._reasons: set[str] = set()
+
+    def set(self, reason: str, now: bool) -> None:
+        """There is this reason now, or no longer."""
+        (self._reasons.add if now else self._reasons.discard)(reason)
+        self._pause(bool(self._reasons))
 
 
 async def _judged(gate: Gate) -> None:

@@ -49,8 +49,9 @@ from sidecar.session.pending import (
     pending_of,
     unheard,
 )
+from sidecar.session.reading import LARGE, Lane, Line, Read, Reader
 from sidecar.session.requests import Inflight
-from sidecar.system import defects
+from sidecar.system import defects, tasks
 from sidecar.system.lines import TooLong
 from sidecar.text import quoted, shown
 from sidecar.upstream.failure import Failure
@@ -70,12 +71,14 @@ class Session:
 
     `route` is taken by messages of the client that come without one of their own, and by our answers to the server;
     `announce` gets what the server says unasked, by default on that route. `resumable` where the server may replay a
-    stream. `revision` is the protocol revision, where it is known before the server says it.
+    stream. `revision` is the protocol revision, where it is known before the server says it. Large messages are read
+    by `reader`, and what comes after one from the same side waits behind it.
     """
 
     def __init__(
         self, *, server: str, caller: Caller, gate: Gate, emit: Emit, route: Route,
         announce: Callable[[Message], None] | None = None, resumable: bool = False, revision: str = "",
+        reader: Reader | None = None,
     ) -> None:  # fmt: skip
         self.caller = caller
         self.revision = revision
@@ -89,15 +92,38 @@ class Session:
         # Whether each was a list once, where answers may come again.
         self._answered: OrderedDict[Id, bool] | None = OrderedDict() if resumable else None
         self._announces = False
+        self._reader = reader or Reader()
+        self._client_lane, self._server_lane = Lane(self._reader), Lane(self._reader)
+        self._filtering = tasks.Group()
+
+    def holds(self, client: Callable[[bool], None], server: Callable[[bool], None]) -> None:
+        """Tell `client` or `server` with True when that side should wait, and with False when it may go on."""
+        self._client_lane.hold, self._server_lane.hold = client, server
+
+    async def taken(self) -> None:
+        """Wait until what the client sent is read."""
+        await self._client_lane.caught_up()
+
+    async def caught_up(self) -> None:
+        """Wait until everything that came is read."""
+        await self._client_lane.caught_up()
+        await self._server_lane.caught_up()
+        await self._filtering.wait()
 
     # From the client.
 
-    def from_client(self, line: bytes | TooLong, route: Route | None = None, look: Look | None = None) -> None:
+    def from_client(
+        self, line: Line, route: Route | None = None, look: Look | None = None, *, read: Read | None = None
+    ) -> None:  # fmt: skip
         """Take one message of the client, or a batch: forward it, judge it, or refuse it.
 
-        `look` sees each message first; it raises `InvalidMessage` for one that does not fit how it came.
+        `look` sees each message first; it raises `InvalidMessage` for one that does not fit how it came. `read` gives
+        what was read of it, when its turn in the lane has come.
         """
         route = route or self._route
+        if read is None and len(line) > self._client_lane.at_once:
+            self._client_lane.put(line, self._taking(line, route, look), route.nothing)
+            return
         try:
             if isinstance(line, TooLong):
                 raise jsonrpc.too_long(line)
@@ -109,7 +135,7 @@ class Session:
                 self._admit(call.id, known.client)
                 self._call(call, route)
                 return
-            message = jsonrpc.read(line)
+            message = jsonrpc.read(line) if read is None else read()
             if isinstance(message, Batch):
                 self._batch(message, route, look)
             else:
@@ -119,6 +145,17 @@ class Session:
         except Exception as error:  # noqa: BLE001 - it is told, and the message goes no further, whatever it is
             head, tail = (line.head, line.tail) if isinstance(line, TooLong) else (line, line)
             self._answer_refused(jsonrpc.unreadable(INTERNAL_ERROR, _told(error), head, tail), route)
+
+    def _taking(self, line: Line, route: Route, look: Look | None) -> Callable[[Read], None]:
+        """Takes a message once it is read, as of whoever calls now."""
+        principal = self.caller.principal
+
+        def take(read: Read) -> None:
+            if self.caller.principal is not principal:
+                self.caller = replace(self.caller, principal=principal)
+            self.from_client(line, route, look, read=read)
+
+        return take
 
     def refuse(self, problem: InvalidMessage, route: Route | None = None) -> None:
         """Answer a message of the client that cannot be taken."""
@@ -287,18 +324,26 @@ class Session:
     # From the server.
 
     def from_server(
-        self, line: bytes | TooLong, deliver: Deliver | None = None, *, among: Among = None, replayed: bool = False
+        self, line: Line, deliver: Deliver | None = None, *, among: Among = None, replayed: bool = False,
+        read: Read | None = None,
     ) -> None:  # fmt: skip
         """Take one message of the server, or a batch: forward it, or drop it.
 
         `deliver` gets what becomes of it, where the stream that it came on is not the way of its request; `among` are
         the requests that this stream may answer, where not any; `replayed` says that it brings again what may have
-        come before.
+        come before. `read` gives what was read of it, when its turn in the lane has come.
         """
+        if read is None and len(line) > self._server_lane.at_once:
+
+            def take(read: Read) -> None:
+                self.from_server(line, deliver, among=among, replayed=replayed, read=read)
+
+            self._server_lane.put(line, take, lambda: deliver(None) if deliver is not None else None)
+            return
         try:
             if isinstance(line, TooLong):
                 raise jsonrpc.too_long(line)
-            message = jsonrpc.read(line)
+            message = jsonrpc.read(line) if read is None else read()
             if isinstance(message, Batch):
                 self._server_batch(message, deliver, among, replayed)
             else:
@@ -417,9 +462,18 @@ class Session:
     def _filter(self, response: Response, to_client: Send) -> None:
         if self._gate.filters:
             tools = tool_list.listed_tools(response)
-            self._gate.filter(tools, self.caller, lambda hidden: to_client(_filtered(response, hidden)))
+            self._gate.filter(tools, self.caller, lambda hidden: self._show_filtered(response, hidden, to_client))
         else:
             to_client(response.raw)
+
+    def _show_filtered(self, response: Response, hidden: frozenset[str] | None, to_client: Send) -> None:
+        async def show() -> None:
+            to_client(await self._reader.run(lambda: _filtered(response, hidden)))
+
+        if len(response.raw) > LARGE:
+            self._filtering.start(show())
+        else:
+            to_client(_filtered(response, hidden))
 
     def tools_changed(self) -> None:
         """Another policy is in force: a client that listens for it is told to list the tools again."""
@@ -506,6 +560,8 @@ class Session:
 
     def close(self) -> None:
         """Nobody waits for anything any more: settle it."""
+        self._client_lane.close()
+        self._server_lane.close()
         self._end(lambda pending, error: pending.route.nothing() if is_here(pending) else None)
 
     def server_ended(self) -> None:

@@ -23,6 +23,10 @@ class TooLong:
     tail: bytes
     limit: int
 
+    def __len__(self) -> int:
+        """Bytes that are left of it."""
+        return len(self.head) + len(self.tail)
+
 
 class LineReader:
     """Cuts what is fed to it into lines, without their ends; blank lines are left out.

@@ -60,6 +60,7 @@ class HostedSession:
     def begin(self, link: Link) -> None:
         """The server is there."""
         self._link = link
+        self.session.holds(client=lambda now: None, server=self._hold)
         link.begin(self.session.from_server, self._server_is_full, self.session.no_answer)
 
     def send(self, message: bytes) -> None:
@@ -99,6 +100,7 @@ class HostedSession:
         """Wait for the end of the server, and answer then what waits for it."""
         assert self._link is not None  # it has begun
         await self._link.ended()
+        await self.session.caught_up()
         self.session.server_ended()
 
     async def end(self) -> None:

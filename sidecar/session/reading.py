@@ -1,0 +1,150 @@
+"""Messages that are read: small ones at once, large ones on a thread, each in its turn.
+
+Python hands the interpreter over between two steps of a thread, so a large message holds the event loop for no longer
+than the longest single call into C takes. Either way one function reads, `jsonrpc.read`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Final, TypeAlias, TypeVar
+
+from sidecar.errors import InvalidMessage
+from sidecar.mcp import jsonrpc
+from sidecar.mcp.jsonrpc import Batch, Message, Request
+from sidecar.mcp.tool_call import Prepared
+from sidecar.system import defects, tasks
+from sidecar.system.lines import TooLong
+from sidecar.system.memory import Room
+
+LARGE: Final = 256 << 10
+"""Bytes of a message that is still read at once: the worst one takes some 50 ms."""
+READ_SECONDS: Final = 5.0
+"""How long what came before an end may take to be read: large messages, on a machine that is busy."""
+_NOTHING: Final = -1
+"""No message is so short."""
+
+Line: TypeAlias = bytes | TooLong
+Read: TypeAlias = Callable[[], Message | Batch]
+"""Gives what a message says, or raises what reading it raised."""
+Prepare: TypeAlias = Callable[[Prepared], None]
+"""Works out of a large request what others will want of it, into its memo."""
+
+Result = TypeVar("Result")
+One = TypeVar("One", bound=Message | InvalidMessage)
+
+
+def _prepare_nothing(request: Prepared) -> None:
+    """Nobody wants anything."""
+
+
+class Reader:
+    """Reads the large messages of all sessions, one at a time, in the order they came.
+
+    With more threads than one the event loop would wait for all of them, and each needs memory for what it makes.
+    `room` counts the messages that wait.
+    """
+
+    def __init__(self, prepare: Prepare = _prepare_nothing, room: Room | None = None) -> None:
+        self.room = room or Room(0)
+        self._prepare = prepare
+        self._turn = asyncio.Lock()
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """What `work` returns or raises, which would hold the event loop for too long."""
+        async with self._turn:
+            try:
+                return await tasks.in_thread(work)
+            except BlockingIOError:  # no thread is to be had: better late than never
+                return work()
+
+    async def read(self, line: Line) -> Read:
+        """Read a message, on a thread where it is large."""
+        if isinstance(line, TooLong) or len(line) <= LARGE:
+            return partial(_read_small, line)
+        return await self.run(partial(self._read, line))
+
+    def _read(self, line: bytes) -> Read:
+        try:
+            message = jsonrpc.read(line)
+            if isinstance(message, Batch):
+                batch = Batch(tuple(map(self._prepared, message.elements)))
+                return lambda: batch
+            prepared = self._prepared(message)
+        except Exception as problem:  # noqa: BLE001 - whoever takes the message hears of it
+            return partial(_fail, problem)
+        return lambda: prepared
+
+    def _prepared(self, message: One) -> One | Prepared:
+        if not isinstance(message, Request):
+            return message
+        prepared = Prepared(message.id, message.method, message.params, message.raw, memo={})
+        self._prepare(prepared)
+        return prepared
+
+
+class Lane:
+    """The messages of one side of a session, each taken in its turn: while a large one is read, others wait behind it.
+
+    A message longer than `at_once` has to be `put` here. `hold` is called with True when nothing more should come, and
+    with False when it may again.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self.at_once = LARGE
+        self.hold: Callable[[bool], None] = lambda now: None
+        self._reader = reader
+        self._waiting: deque[tuple[Line, Callable[[Read], None], Callable[[], None]]] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._is_closed = False
+
+    def put(self, line: Line, take: Callable[[Read], None], drop: Callable[[], None]) -> None:
+        """Have a message read in its turn; then `take` is called, or `drop` where the session is over before."""
+        self._reader.room.taken += len(line)
+        self._waiting.append((line, take, drop))
+        if self._task is None:
+            self.at_once = _NOTHING
+            self.hold(True)
+            self._task = tasks.start(self._work_off())
+
+    def close(self) -> None:
+        """The session is over: what was not read yet never will be."""
+        self._is_closed = True
+
+    async def caught_up(self) -> None:
+        """Wait until everything that came is read, for `READ_SECONDS` at the most."""
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=READ_SECONDS)
+
+    async def _work_off(self) -> None:
+        try:
+            while self._waiting:
+                await self._next(*self._waiting.popleft())
+        finally:
+            self.at_once, self._task = LARGE, None
+            self.hold(False)
+
+    async def _next(self, line: Line, take: Callable[[Read], None], drop: Callable[[], None]) -> None:
+        try:
+            read = None if self._is_closed else await self._reader.read(line)
+            if read is None or self._is_closed:
+                drop()
+            else:
+                take(read)
+        except Exception as error:  # noqa: BLE001 - it ends this message, and not those behind it
+            defects.tell("one message is dropped", error)
+        finally:
+            self._reader.room.taken -= len(line)
+
+
+def _read_small(line: Line) -> Message | Batch:
+    if isinstance(line, TooLong):
+        raise jsonrpc.too_long(line)
+    return jsonrpc.read(line)
+
+
+def _fail(problem: Exception) -> Message | Batch:
+    raise problem
