@@ -24,7 +24,7 @@ from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
 from sidecar.decision.decision import Violation
 from sidecar.events import Decided, Event, Judged, MethodDenied, Passed, Refused, StoreFailed
-from sidecar.mcp.tool_call import ToolCall
+from sidecar.mcp.tool_call import Prepared, ToolCall
 from sidecar.observe.audit import Audit, installation_key, opened, standard
 from tests.observe import BUNDLE, SECRET, decided, denied, tell
 from tests.support.fuzzing import examples
@@ -325,3 +325,13 @@ def test_sidecars_that_start_at_once_use_one_key(tmp_path: Path, monkeypatch: py
     with ThreadPoolExecutor(16) as threads:
         keys = set(threads.map(lambda _: installation_key(tmp_path), range(64)))
     assert len(keys) == 1
+
+
+def test_what_was_worked_out_beforehand_of_a_large_call_gives_the_same_line() -> None:
+    event = decided()
+    request = Prepared(1, "tools/call", {"name": "t", "arguments": event.call.arguments}, event.call.raw, memo={})
+    Audit(io.BytesIO(), b"k" * 32, "i").prepare(request)
+    assert request.memo
+    prepared = msgspec.structs.replace(event, call=msgspec.structs.replace(event.call, memo=request.memo))
+    (one,), (other,) = lines(event), lines(prepared)
+    assert one["arguments_hash"] == other["arguments_hash"]
