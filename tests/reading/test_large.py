@@ -201,7 +201,7 @@ def test_what_waits_to_be_read_counts_in_the_room(held: Held, monkeypatch: pytes
     async def test() -> None:
         room = Room(1 << 30)
         lane = reading.Lane(reading.Reader(room=room))
-        lines = [large(1), TooLong(b"{", b"}", 5), large(2)]
+        lines: list[reading.Line] = [large(1), TooLong(b"{", b"}", 5), large(2)]
         taken: list[reading.Read] = []
         for line in lines:
             lane.put(line, taken.append, lambda: None)
@@ -218,7 +218,8 @@ def test_a_defect_with_one_message_ends_none_behind_it(held: Held) -> None:
     async def test() -> None:
         told: list[Any] = []
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
-        lane, taken = reading.Lane(reading.Reader()), []
+        lane = reading.Lane(reading.Reader())
+        taken: list[reading.Read] = []
 
         def fail(read: reading.Read) -> None:
             raise ValueError("a defect")
