@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sidecar.auth.principal import Principal
 from sidecar.decision.arguments import is_longer
-from sidecar.mcp import jsonrpc
+from sidecar.mcp import jsonrpc, strict_json
 from sidecar.mcp.jsonrpc import Batch, Message
 from sidecar.session import reading
 from sidecar.session.pending import Route
@@ -278,10 +278,10 @@ def test_what_is_read_aside_is_what_is_read_at_once(lines: list[bytes], from_cli
 @examples(200)
 @given(st.text(alphabet="a\u00e9\u0085\u2028\u2029\U0001f600\\", max_size=60), st.integers(1, 9))
 def test_line_ends_are_escaped_alike_in_pieces_of_any_size(text: str, size: int) -> None:
-    whole = jsonrpc.encode({"a": text})
+    whole = strict_json.encode({"a": text})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jsonrpc, "_PIECE", size)
-        assert jsonrpc.encode({"a": text}) == whole
+        patch.setattr(strict_json, "_PIECE", size)
+        assert strict_json.encode({"a": text}) == whole
 
 
 json_values = st.recursive(
@@ -295,4 +295,4 @@ json_values = st.recursive(
 @given(json_values, st.integers(0, 60))
 def test_what_is_told_to_be_longer_is_longer(value: Any, limit: int) -> None:
     if is_longer(value, limit):
-        assert len(jsonrpc.encode(value)) > limit
+        assert len(strict_json.encode(value)) > limit

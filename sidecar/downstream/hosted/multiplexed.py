@@ -71,7 +71,7 @@ class Shared:
         self._opening: asyncio.Future[Link] | None = None
         self._not_before = 0.0
         self._watching: asyncio.Task[None] | None = None
-        self._full = 0
+        self._full = self._reading = 0
         self._room = asyncio.Event()
         self._room.set()
 
@@ -94,6 +94,7 @@ class Shared:
 
         post = Post(request.headers, later=stream.answer, marked=self.marked)
         session = self._open_session(caller, post.route, tell, post.revision)
+        session.holds(client=lambda now: None, server=self._reads)
         exchange.on_gone(task.cancel)
         try:
             session.from_client(request.take(), post.route, look)
@@ -194,6 +195,7 @@ class Shared:
             link.close()
             self._room.set()
         for asked in list(self._asked.values()):
+            await asked.session.caught_up()
             asked.session.server_ended()
 
     # From the server.
@@ -256,10 +258,18 @@ class Shared:
         self._full += 1 if now else -1
         self._pace()
 
+    def _reads(self, now: bool) -> None:
+        """A large message of the server is read for one of the clients, or no longer."""
+        self._reading += 1 if now else -1
+        self._pace()
+
     def _pace(self) -> None:
-        """Take nothing from the server while nobody keeps up; one who does not must not stop the others."""
+        """Take nothing from the server while nobody keeps up; one who does not must not stop the others.
+
+        Nor while a large message of its is read, however many more it has.
+        """
         if self._link is not None:
-            self._link.pause(0 < len(self._asked) <= self._full)
+            self._link.pause(self._reading > 0 or 0 < len(self._asked) <= self._full)
 
     def _server_is_full(self, now: bool) -> None:
         (self._room.clear if now else self._room.set)()
