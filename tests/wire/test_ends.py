@@ -14,6 +14,7 @@ from tests.support import SIDECAR
 from tests.support.peer import Sidecar, child_pids, command_line, is_alive, until
 
 ALLOW = "default: allow\n"
+MEBIBYTE = 1 << 20
 FOR_EVER = "while True: time.sleep(600)"
 
 
@@ -201,3 +202,17 @@ def test_a_last_line_of_the_server_without_an_end_counts(tmp_path: Path) -> None
     line = '{"jsonrpc":"2.0","id":1,"result":{}}'
     with Sidecar(tmp_path, ALLOW, server=server(f"sys.stdin.readline(); sys.stdout.write({line!r})")) as sidecar:
         assert sidecar.request("ping")["result"] == {}
+
+
+def test_a_large_message_that_is_read_when_the_input_ends_is_answered(tmp_path: Path) -> None:
+    with Sidecar(tmp_path, ALLOW) as sidecar:
+        id_ = sidecar.post("ping", {"pad": "\u2028" * MEBIBYTE})
+        sidecar.close()
+        assert sidecar.reply(id_)["result"] == {}
+
+
+def test_a_large_last_message_of_the_server_counts(tmp_path: Path) -> None:
+    line = '{"jsonrpc":"2.0","id":1,"result":{"pad":"%s"}}'
+    script = f"sys.stdin.readline(); sys.stdout.write({line!r} % ('x' * {MEBIBYTE}))"
+    with Sidecar(tmp_path, ALLOW, server=server(script)) as sidecar:
+        assert sidecar.request("ping")["result"] == {"pad": "x" * MEBIBYTE}
