@@ -58,7 +58,8 @@ matches(document, path, pattern) if operator.matches(found(document, path), patt
 
 matches(document, path, _) if {
 	value := found(document, path)
-	not type_name(value) in ["string", "null"]
+	value != null
+	not operator.searchable(value)
 }
 
 matches(document, path, _) if blocked(document, path)

@@ -108,3 +108,9 @@ is_true("holds", arguments, path) if doubt.holds(arguments, path, operands.holds
 is_true("present", arguments, path) if doubt.present(arguments, path)
 
 is_true("absent", arguments, path) if doubt.absent(arguments, path)
+
+test_a_text_that_is_too_long_for_a_pattern_counts_as_matching if {
+	longest := sprintf("%065536d", [0])
+	not doubt.matches({"x": longest}, ["x"], "1")
+	doubt.matches({"x": concat("", [longest, "0"])}, ["x"], "1")
+}

@@ -98,8 +98,17 @@ at_least(value, bound) if {
 # title: regex
 # description: True for a text in which the pattern (RE2) matches anywhere.
 matches(value, pattern) if {
-	is_string(value)
+	searchable(value)
 	regex.match(pattern, value)
+}
+
+# METADATA
+# description: |
+#   True for a text that a pattern is tried on: one of up to 65,536 characters. A pattern may go through a longer one for
+#   seconds, and nothing ends that: other calls would wait for it.
+searchable(value) if {
+	is_string(value)
+	count(value) <= 65536
 }
 
 # METADATA

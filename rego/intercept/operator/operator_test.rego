@@ -120,6 +120,13 @@ test_matches_is_true_for_a_text_in_which_the_pattern_is_found_anywhere if {
 	matches("null|true") == ["true", "null"]
 }
 
+test_matches_is_true_for_no_text_of_more_than_65536_characters if {
+	longest := sprintf("%065536d", [0])
+	operator.matches(longest, "^0")
+	not operator.matches(concat("", [longest, "0"]), "^0")
+	operator.matches(replace(longest, "0", "\u00e9"), "^\u00e9")
+}
+
 test_holds_finds_a_text_in_a_text_and_an_element_in_a_list if {
 	holds(["b"]) == ["abc", "b", "Abc", ["a", "b"]]
 	holds(["abc"]) == ["abc", ["abc"]]
