@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 from sidecar.auth.principal import Principal, key_of
 from sidecar.downstream.guard import error_response
 from sidecar.downstream.hosted.per_session import Ending, HostedSession, OpenLink, OpenSession, begun
+from sidecar.downstream.hosted.replay_buffer import Unread
 from sidecar.downstream.hosted.writer import write
 from sidecar.downstream.post import Post
 from sidecar.downstream.sessions import Sessions, Table
@@ -21,6 +22,7 @@ from sidecar.http.server import Exchange
 from sidecar.http.values import Request, Response
 from sidecar.mcp.protocol import SERVER_GONE
 from sidecar.system import tasks
+from sidecar.system.memory import ROOM, Room
 
 STREAM: Final = "/sse"
 MESSAGES: Final = "/messages"
@@ -31,9 +33,10 @@ class Legacy:
     """Serves requests that were admitted; `open_link` starts a server."""
 
     def __init__(
-        self, open_link: OpenLink, table: Table, open_session: OpenSession
+        self, open_link: OpenLink, table: Table, open_session: OpenSession, unread: Unread | None = None
     ) -> None:  # fmt: skip
         self._open_link = open_link
+        self._unread = unread or Unread(Room(ROOM))
         self._ending = Ending()
         self._sessions: Sessions[HostedSession] = Sessions(table, self._ending.end)
         self._open_session = open_session
@@ -62,7 +65,7 @@ class Legacy:
         await self._ending.finish()
 
     async def _stream(self, peer: str, exchange: Exchange, caller: Principal | None) -> None:
-        hosted = HostedSession(self._open_session, caller, peer)
+        hosted = HostedSession(self._open_session, caller, peer, self._unread)
         try:
             opened = await begun(hosted, self._sessions, self._open_link)
         except SidecarError as problem:

@@ -51,6 +51,11 @@ class StdioClient:
         """Write one message."""
         self._lines.send(message)
 
+    @property
+    def unread(self) -> int:
+        """Bytes that wait for the client."""
+        return self._out.get_write_buffer_size() if self._out is not None and not self._out.is_closing() else 0
+
     def pause(self, stop: bool) -> None:
         """Read nothing more from the client, or go on."""
         if self._in is not None and not self._in.is_closing():

@@ -27,13 +27,15 @@ from sidecar.http.reader import BadMessage, MessageReader
 from sidecar.http.values import Headers, Lines, Repeated, field_lines
 from sidecar.system import tasks
 from sidecar.system.lines import TooLong
-from sidecar.system.memory import Room
+from sidecar.system.memory import ROOM, Room, Share
 from sidecar.text import visible
 
 MAX_HEAD: Final = 32 << 10
 MAX_FIELDS: Final = 256
 MAX_WAITING: Final = 256 << 10
 """Bytes of a body that wait for whoever reads it; while there are more, nothing is read from the server."""
+COUNTED: Final = 16 << 10
+"""Bytes of a body from which on they are counted while they wait: nearly every answer is taken as it comes."""
 MAX_INTERIM: Final = 8
 """Interim answers (1xx) before the one that counts."""
 SPARE: Final = 512
@@ -96,7 +98,7 @@ class Answer:
     Its body is to be read (`whole`, `read` or `chunks`), or `abort` to be called.
     """
 
-    __slots__ = ("_complete", "_connection", "_error", "_pieces", "_waiter", "_waiting", "headers", "status")
+    __slots__ = ("_complete", "_connection", "_error", "_pieces", "_share", "_waiter", "_waiting", "headers", "status")
 
     def __init__(self, status: int, headers: Headers, connection: _Connection) -> None:
         self.status = status
@@ -104,6 +106,8 @@ class Answer:
         self._connection = connection
         self._pieces: list[bytes] = []
         self._waiting = 0
+        self._share: Share | None = None
+        """What waits, as far as it is counted."""
         self._complete = False
         self._error: str | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -112,25 +116,23 @@ class Answer:
         """The body where all of it has come already, once; of one longer than `limit` only its ends."""
         return self._collected(limit) if self._complete else None
 
-    async def read(self, limit: int, room: Room | None = None) -> bytes | TooLong:
-        """The whole body; of one longer than `limit` only its ends. Raises Lost, also where `room` has none for it."""
-        body, counted = Body(limit), 0
+    async def read(self, limit: int) -> bytes | TooLong:
+        """The whole body; of one longer than `limit` only its ends. Raises Lost, also where there is no room for it."""
+        body, room = Body(limit), self._connection.room
+        share = Share(room)
         try:
             while True:
                 for piece in self._take():
                     body.add(piece)
-                if room is not None:
-                    room.taken += body.held - counted
-                    counted = body.held
-                    if not room.make(body.held, 0):
-                        self.abort()
-                        raise Lost("so much is held here that there is no room for the answer")
+                share.hold(body.held)
+                if not room.make(body.held, 0):
+                    self.abort()
+                    raise Lost("so much is held here that there is no room for the answer")
                 if self._complete:
                     return body.whole()
                 await self._more()
         finally:
-            if room is not None:
-                room.taken -= counted
+            share.hold(0)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body piece by piece, as it comes. Raises Lost when it breaks off."""
@@ -151,6 +153,8 @@ class Answer:
         """Not interested any more: unless the body was complete, the connection is dropped."""
         if not self._complete:
             self._connection.drop("the answer was given up")
+        self._pieces.clear()
+        self._count(0)
 
     def retire(self) -> None:
         """It was no answer to what was asked: what comes next on its connection may be none either."""
@@ -162,6 +166,8 @@ class Answer:
         """More of the body; False when too much waits already."""
         self._pieces += pieces
         self._waiting += sum(map(len, pieces))
+        if self._waiting > COUNTED:
+            self._count(self._waiting)
         self._wake()
         return self._waiting <= MAX_WAITING
 
@@ -187,9 +193,16 @@ class Answer:
     def _take(self) -> list[bytes]:
         pieces, self._pieces = self._pieces, []
         self._waiting = 0
+        self._count(0)
         if not self._complete:
             self._connection.taken()
         return pieces
+
+    def _count(self, size: int) -> None:
+        if self._share is not None:
+            self._share.hold(size)
+        elif size:
+            self._share = Share(self._connection.room, size)
 
     async def _more(self) -> None:
         if self._error is not None:
@@ -226,7 +239,9 @@ class HttpClient:
         idle_seconds: float = 2.0,
         connections: int = 4096,
         ssl_context: ssl.SSLContext | None = None,
+        room: Room | None = None,
     ) -> None:
+        self.room = room or Room(ROOM)
         self.idle_seconds = idle_seconds
         self._origin = origin
         self._connect_seconds = connect_seconds
@@ -405,6 +420,9 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self, client: HttpClient, loop: asyncio.AbstractEventLoop, whose: Hashable) -> None:
         self.whose = whose
+        self.room = client.room
+        self._unsent = Share(client.room)
+        """What the server has not taken of a request, where that is much."""
         self._client = client
         self._loop = loop
         self._reader = MessageReader(HttpResponseParser, MAX_HEAD, MAX_FIELDS)
@@ -473,6 +491,7 @@ class _Connection(asyncio.Protocol):
             self._deadline.stop()
             self._client.ended(self)
             self._transport.abort()
+            self._unsent.hold(0)
             self._fail(why, kind)
 
     # What asyncio calls.
@@ -483,6 +502,13 @@ class _Connection(asyncio.Protocol):
         for level, option, value in KEEPALIVE:
             sock.setsockopt(level, option, value)
         self._unread.register(sock.fileno(), select.POLLIN)
+
+    def pause_writing(self) -> None:
+        if self._open:
+            self._unsent.hold(self._transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        self._unsent.hold(0)
 
     def data_received(self, data: bytes) -> None:
         if not self._open:

@@ -22,7 +22,7 @@ from sidecar.http.request import RequestHead, read_request_head
 from sidecar.http.values import Headers, Request, Response
 from sidecar.system import defects
 from sidecar.system.lines import TooLong
-from sidecar.system.memory import WEIGHT, Room
+from sidecar.system.memory import ROOM, WEIGHT, Room
 
 __all__ = ["CONNECTIONS", "Exchange", "Gone", "Handler", "HttpServer", "Limits"]
 
@@ -34,8 +34,6 @@ LINGER: Final = 2.0
 """Seconds for which a refused client may go on sending: closing at once could take our answer from it."""
 THROWN_AWAY: Final = 4
 """A body that is too long is read to its end, unless it is more than this many times as long as may be."""
-ROOM: Final = 256 << 20
-"""Bytes that a server holds where nobody says how many."""
 NO_ROOM: Final = "so much is held here that this has no room now: come back later"
 _JOINED: Final = 64 << 10
 """A body up to this length is written together with its head."""
@@ -98,7 +96,7 @@ class HttpServer:
         self._running: dict[Exchange, asyncio.Task[None]] = {}
         self._listening: asyncio.Server | None = None
         self._empty = asyncio.Event()
-        room.relieve = self._relieve
+        room.relieve.append(self._relieve)
 
     @classmethod
     async def start(
@@ -214,8 +212,7 @@ class HttpServer:
     def waits(self, connection: _Connection) -> None:
         """What was written to a client waits to be taken."""
         self._slow[connection] = None
-        while self.room.is_exceeded and self._relieve():
-            pass
+        self.room.make(0)
 
     def _relieve(self) -> bool:
         """End the connection of who does not take what was asked for, else of who begins to ask and does not go on."""

@@ -35,6 +35,19 @@ class EventReader:
         self._after_cr = False
         self._first = True
         self._broken = False
+        self._is_given_up = False
+
+    @property
+    def held(self) -> int:
+        """Bytes that are held of an event that has not ended."""
+        return len(self._block)
+
+    def give_up(self) -> int:
+        """Throw away the event that has not ended, with what still comes of it, but for its ends: these are held."""
+        if self._size:
+            self._is_given_up = True
+            self._hold(b"")
+        return self.held
 
     def feed(self, data: bytes) -> list[Event | TooLong]:
         """The events that `data` completes. Raises ValueError for what is not UTF-8; the stream must end then."""
@@ -68,6 +81,7 @@ class EventReader:
             self._size = 0
             start = end
             event = self._event(block, size)
+            self._is_given_up = False
             if event is not None:
                 events.append(event)
         self._hold(data[start:])
@@ -82,15 +96,16 @@ class EventReader:
     def _hold(self, part: bytes) -> None:
         self._block += part
         self._size += len(part)
-        if self._size > self._limit:
+        if self._size > self._limit or self._is_given_up:
             del self._block[ENDS_KEPT : max(ENDS_KEPT, len(self._block) - ENDS_KEPT)]
 
     def _event(self, block: bytes, size: int) -> Event | TooLong | None:
         if self._first:
             self._first = False
             block = block.removeprefix(b"\xef\xbb\xbf")
-        if size > self._limit:
-            return TooLong(_without_fields(block[:ENDS_KEPT]), _data_at_end(block[-ENDS_KEPT:]), self._limit)
+        if size > self._limit or self._is_given_up:
+            head, tail = _without_fields(block[:ENDS_KEPT]), _data_at_end(block[-ENDS_KEPT:])
+            return TooLong(head, tail, self._limit, no_room=size <= self._limit)
         return _event(block.decode())
 
 

@@ -126,8 +126,11 @@ def _unread(problem: NotStrict, line: bytes) -> InvalidMessage:
 
 
 def too_long(line: TooLong) -> InvalidMessage:
-    """The refusal of a message that was longer than it may be."""
-    return unreadable(INVALID_REQUEST, f"a message may have up to {line.limit} bytes", line.head, line.tail)
+    """The refusal of a message that was longer than it may be, or than there was room for."""
+    text = f"a message may have up to {line.limit} bytes"
+    if line.no_room:
+        text = "so much is held here that there was no room for it"
+    return unreadable(INVALID_REQUEST, text, line.head, line.tail)
 
 
 def _id_in(token: bytes) -> Id | None:

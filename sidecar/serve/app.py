@@ -19,6 +19,7 @@ from sidecar.policy.bundle import Bundle
 from sidecar.serve import runtime, stdio
 from sidecar.settings import Listen, Settings
 from sidecar.system import defects
+from sidecar.system.memory import memory, room_for
 from sidecar.upstream.connect import connector
 
 Serve: TypeAlias = Callable[[runtime.Runtime, asyncio.Event], Coroutine[Any, Any, int]]
@@ -67,12 +68,13 @@ async def _run(settings: Settings, bundle: Bundle, opa: Path, stopped_by: list[i
 
 def _on_stdio(settings: Settings, bundle: Bundle) -> Begin:
     stdio.check_scopes(bundle)
-    open_link = connector(settings)
+    room = room_for(settings.max_message, memory())
+    open_link = connector(settings, room)
 
     async def begin(stack: AsyncExitStack) -> Serve:
         server = await open_link()
         stack.callback(server.close)
-        return lambda built, asked_to_stop: stdio.serve(built, server, asked_to_stop)
+        return lambda built, asked_to_stop: stdio.serve(built, server, room, asked_to_stop)
 
     return begin
 

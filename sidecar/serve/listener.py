@@ -19,6 +19,7 @@ from sidecar.auth.refusal import NotYet
 from sidecar.downstream.guard import Guard, error_response
 from sidecar.downstream.hosted.multiplexed import Shared
 from sidecar.downstream.hosted.per_session import Hosted
+from sidecar.downstream.hosted.replay_buffer import Unread
 from sidecar.downstream.http_sse import METHODS as LEGACY_METHODS
 from sidecar.downstream.http_sse import STREAM, Legacy
 from sidecar.downstream.relay.relay import Relay
@@ -38,7 +39,7 @@ from sidecar.session.pending import Route
 from sidecar.session.session import Session
 from sidecar.settings import Jwt, Listen
 from sidecar.system import defects, tasks
-from sidecar.system.memory import SHARE, Room, memory
+from sidecar.system.memory import Room, memory, room_for
 from sidecar.upstream.connect import connector, remote
 
 log = logging.getLogger("sidecar")
@@ -117,7 +118,7 @@ async def serve(runtime: Runtime, who: Authenticator, asked_to_stop: asyncio.Eve
     listen = runtime.settings.listen
     assert listen is not None  # otherwise the client is on stdio
     front = Front()
-    room = runtime.reader.room = _room()
+    room = runtime.reader.room = _room(runtime.settings.max_message)
     limits = Limits(connections=_connections(), body=runtime.settings.max_message)
     try:
         server = await HttpServer.start(
@@ -151,10 +152,10 @@ async def serve(runtime: Runtime, who: Authenticator, asked_to_stop: asyncio.Eve
     return 0
 
 
-def _room() -> Room:
-    """The room for all that is held at once, which is said."""
+def _room(limit: int) -> Room:
+    """The room for all that is held at once, which is said. Raises `StartError` where there is too little."""
     found = memory()
-    room = Room(int(found.size * SHARE))
+    room = room_for(limit, found)
     state.info("messages may take %d MiB at once, of the %d MiB of %s", room.limit >> 20, found.size >> 20, found.whose)
     return room
 
@@ -218,11 +219,11 @@ def _backend(runtime: Runtime, listen: Listen, room: Room) -> Backend:
             remote(upstream, settings.max_message, room), table, tracked_session, name, emit, settings.server,
             also=credentials.union(upstream.forward_headers), cookies=upstream.forward_authorization,
         )  # fmt: skip
-    opener = connector(settings)
+    opener, unread = connector(settings, room), Unread(room)
     if listen.transport == "sse":
-        return Legacy(opener, table, partial(open_session, alone=False))
-    shared = Shared(opener, partial(open_session, alone=True), emit, settings.server)
-    return Hosted(opener, table, partial(open_session, alone=False), shared)
+        return Legacy(opener, table, partial(open_session, alone=False), unread)
+    shared = Shared(opener, partial(open_session, alone=True), emit, settings.server, unread)
+    return Hosted(opener, table, partial(open_session, alone=False), shared, unread)
 
 
 async def _sweep(backend: Backend, server: HttpServer) -> None:

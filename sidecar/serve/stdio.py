@@ -17,6 +17,8 @@ from sidecar.policy.bundle import Bundle
 from sidecar.serve.runtime import Runtime, state
 from sidecar.session.pending import Route
 from sidecar.session.session import Session
+from sidecar.system.lines import TooLong
+from sidecar.system.memory import WEIGHT, Room, Share
 from sidecar.upstream.link import Link
 
 JUDGE_SECONDS: Final = 0.3
@@ -24,11 +26,13 @@ JUDGE_SECONDS: Final = 0.3
 ANSWER_SECONDS: Final = 10.0
 """How long calls that the server has when the client's input ends may still take, while the client reads."""
 LOOK_SECONDS: Final = 0.02
+COUNTED: Final = 16 << 10
+"""Bytes of a message from which on it is counted: so many may be judged at once that smaller ones do not matter."""
 FLUSH_SECONDS: Final = 0.5
 """How long what waits for the client may take to be written at the end."""
 
 
-async def serve(runtime: Runtime, server: Link, asked_to_stop: asyncio.Event) -> int:
+async def serve(runtime: Runtime, server: Link, room: Room, asked_to_stop: asyncio.Event) -> int:
     """Pass messages until the client goes, the server ends, or we are asked to stop; then end all in good order.
 
     Returns the exit status.
@@ -38,7 +42,10 @@ async def serve(runtime: Runtime, server: Link, asked_to_stop: asyncio.Event) ->
 
     # Whoever cannot keep up stops the other, so nothing is heaped up here; our refusals fill the client's pipe too.
     # So does a large message while it is read: what comes after it on its side stays in the pipe.
+    unread = Share(room)
+
     def client_is_full(now: bool) -> None:
+        unread.hold(client.unread)
         server_waits.set("client", now)
         client_waits.set("client", now)
 
@@ -49,8 +56,9 @@ async def serve(runtime: Runtime, server: Link, asked_to_stop: asyncio.Event) ->
         route=Route(client.send, server.send), reader=runtime.reader,
     )  # fmt: skip
     session.holds(partial(client_waits.set, "reading"), partial(server_waits.set, "reading"))
+    inbox = Inbox(session, Route(client.send, server.send), room, partial(client_waits.set, "room"))
     server.begin(session.from_server, partial(client_waits.set, "server"), session.no_answer)
-    await client.open(sys.stdin.buffer, sys.stdout.buffer, session.from_client)
+    await client.open(sys.stdin.buffer, sys.stdout.buffer, inbox.take)
     state.info("ready")
     watching = runtime.watch(check_scopes, session.tools_changed)
     ended = asyncio.create_task(server.ended())
@@ -90,6 +98,52 @@ class _Pause:
         """There is this reason now, or no longer."""
         (self._reasons.add if now else self._reasons.discard)(reason)
         self._pause(bool(self._reasons))
+
+
+class Inbox:
+    """Counts what a client asks while it is judged, and stops the client while there is no room for more.
+
+    `stop` is called with True when nothing more is to be read of the client, and with False when it is again.
+    """
+
+    def __init__(self, session: Session, route: Route, room: Room, stop: Callable[[bool], None]) -> None:
+        self._session = session
+        self._route = route
+        self._room = room
+        self._stop = stop
+        self._is_short = False
+
+    def take(self, line: bytes | TooLong) -> None:
+        """Take one message."""
+        if isinstance(line, TooLong) or len(line) <= COUNTED:
+            self._session.from_client(line)
+            return
+        share = Share(self._room, WEIGHT * len(line))
+        self._session.from_client(line, _counted(self._route, share))
+        if not self._room.make(0) and not self._is_short:
+            self._is_short = True
+            self._room.waiting[self._woken] = None
+            self._stop(True)
+
+    def _woken(self) -> None:
+        if self._is_short and self._room.has(0):
+            self._is_short = False
+            self._room.waiting.pop(self._woken, None)
+            self._stop(False)
+
+
+def _counted(route: Route, share: Share) -> Route:
+    """The same way, on which nothing is held any more once it is known what becomes of a message."""
+
+    def to_client(message: bytes) -> None:
+        share.hold(0)
+        route.to_client(message)
+
+    def to_server(message: bytes) -> None:
+        route.to_server(message)
+        share.hold(0)
+
+    return Route(to_client, to_server, nothing=lambda: share.hold(0))
 
 
 async def _judged(gate: Gate) -> None:

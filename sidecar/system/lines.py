@@ -17,11 +17,15 @@ PORTION: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class TooLong:
-    """A line that was longer than `limit` bytes and was thrown away but for its two ends."""
+    """A line that was longer than `limit` bytes and was thrown away but for its two ends.
+
+    `no_room` where it was thrown away because others hold so much.
+    """
 
     head: bytes
     tail: bytes
     limit: int
+    no_room: bool = False
 
     def __len__(self) -> int:
         """Bytes that are left of it."""
@@ -38,6 +42,19 @@ class LineReader:
         self._limit = limit
         self._line = bytearray()
         self._size = 0
+        self._is_given_up = False
+
+    @property
+    def held(self) -> int:
+        """Bytes that are held of a line that has not ended."""
+        return len(self._line)
+
+    def give_up(self) -> int:
+        """Throw away the line that has not ended, with what still comes of it, but for its ends: these are held."""
+        if self._size:
+            self._is_given_up = True
+            self._add(b"")
+        return self.held
 
     def feed(self, data: bytes) -> list[bytes | TooLong]:
         """The lines that `data` completes."""
@@ -60,19 +77,19 @@ class LineReader:
     def _add(self, part: bytes) -> None:
         self._line += part
         self._size += len(part)
-        if self._size > self._limit:
+        if self._size > self._limit or self._is_given_up:
             # Only the head, and a tail that is cut again and again.
             del self._line[ENDS_KEPT : max(ENDS_KEPT, len(self._line) - ENDS_KEPT)]
 
     def _joined(self, end: bytes) -> bytes | TooLong:
         """The line that began before and ends with this."""
         self._add(end)
-        line, size = bytes(self._line), self._size
-        self._line, self._size = bytearray(), 0
-        return line if size <= self._limit else self._shortened(line)
+        line, is_whole, is_given_up = bytes(self._line), self._size <= self._limit, self._is_given_up
+        self._line, self._size, self._is_given_up = bytearray(), 0, False
+        return line if is_whole and not is_given_up else self._shortened(line, no_room=is_whole)
 
-    def _shortened(self, line: bytes) -> TooLong:
-        return TooLong(line[:ENDS_KEPT], line[-ENDS_KEPT:], self._limit)
+    def _shortened(self, line: bytes, *, no_room: bool) -> TooLong:
+        return TooLong(line[:ENDS_KEPT], line[-ENDS_KEPT:], self._limit, no_room)
 
 
 def _shorn(line: bytes | TooLong) -> bytes | TooLong:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
+
+from sidecar.errors import StartError
 
 SMALL: Final = 256 << 10
 """What takes no more is let in also when larger things leave no room for more of them: as nearly every message."""
@@ -16,22 +18,49 @@ KEPT: Final = 1 / 4
 """Of the room, for what is small."""
 SHARE: Final = 1 / 4
 """Of the memory: as much again is for one message that is read just now, the rest for the program and its allocator."""
+ROOM: Final = 256 << 20
+"""Bytes that are held where nobody says how many."""
 WEIGHT: Final = 4
 """A message takes so many times its bytes while it is judged: as it came, as it was read, as it is asked about."""
+
+
+Wake: TypeAlias = Callable[[], object]
 
 
 class Room:
     """Counts the bytes that are held, against `limit`.
 
-    `relieve` lets go of something that others need the room of; it is False where there is nothing.
+    Each of `relieve` lets go of something that others need the room of; it is False where there is nothing. Each of
+    `spare` does so, too, with what is only kept in case that somebody asks for it. Each of `waiting` hears when
+    something was given back.
     """
 
-    __slots__ = ("limit", "relieve", "taken")
+    __slots__ = ("_taken", "limit", "relieve", "spare", "waiting")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.taken = 0
-        self.relieve: Callable[[], bool] = lambda: False
+        self.spare: list[Callable[[], bool]] = []
+        self.relieve: list[Callable[[], bool]] = []
+        self.waiting: dict[Wake, None] = {}
+        self._taken = 0
+
+    @property
+    def taken(self) -> int:
+        """The bytes that are held."""
+        return self._taken
+
+    @taken.setter
+    def taken(self, size: int) -> None:
+        is_less = size < self._taken
+        self._taken = size
+        if is_less and self.waiting:
+            for wake in list(self.waiting):
+                wake()
+
+    @property
+    def largest(self) -> int:
+        """The most that one message may take."""
+        return int(self.limit * (1 - KEPT))
 
     def has(self, size: int, more: int | None = None) -> bool:
         """True where something of this size may be held; `more` is what of it is not counted yet, by default all."""
@@ -40,15 +69,38 @@ class Room:
 
     def make(self, size: int, more: int | None = None) -> bool:
         """See that there is room, whoever has to go for it."""
-        while not self.has(size, more):
-            if not self.relieve():
+        while not self.clear(size, more):
+            if not any(relieve() for relieve in self.relieve):
                 return False
         return True
 
-    @property
-    def is_exceeded(self) -> bool:
-        """True while more is held than may be."""
-        return self.taken > self.limit
+    def clear(self, size: int, more: int | None = None) -> bool:
+        """See that there is room, where nobody has to go for it who is still there."""
+        while not self.has(size, more):
+            if not any(relieve() for relieve in self.spare):
+                return False
+        return True
+
+
+class Share:
+    """What one holder has of the room: `size` bytes. It is given back with the holder at the latest."""
+
+    __slots__ = ("_room", "size")
+
+    def __init__(self, room: Room, size: int = 0) -> None:
+        self._room = room
+        self.size = 0
+        self.hold(size)
+
+    def hold(self, size: int) -> None:
+        """So many bytes are held now."""
+        more, self.size = size - self.size, size
+        if more:
+            self._room.taken += more
+
+    def __del__(self) -> None:
+        # Whatever way its holder ends, what it held is free by then.
+        self.hold(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +109,18 @@ class Memory:
 
     size: int
     whose: str
+
+
+def room_for(limit: int, found: Memory) -> Room:
+    """The room for all that is held at once. Raises `StartError` where no message of up to `limit` bytes had any."""
+    room = Room(int(found.size * SHARE))
+    if room.largest < WEIGHT * limit:
+        raise StartError(
+            f"--max-message: one of {limit >> 20} MiB takes {WEIGHT * limit >> 20} MiB while it is judged, and of the "
+            f"{found.size >> 20} MiB of {found.whose} one message may take {room.largest >> 20}: give at most "
+            f"{room.largest // WEIGHT >> 10}KiB"
+        )
+    return room
 
 
 def memory(root: Path = Path("/")) -> Memory:

@@ -17,14 +17,14 @@ from sidecar.upstream.static_headers import fixed_headers
 from sidecar.upstream.streamable_http import HttpLink
 
 
-def connector(settings: Settings) -> Callable[[], Awaitable[Link]]:
+def connector(settings: Settings, room: Room | None = None) -> Callable[[], Awaitable[Link]]:
     """What opens a connection to the server: a child, or a remote one. Raises `StartError` for what cannot work."""
     upstream = settings.upstream
     if upstream is None:
         stdio.check(settings.command)
         guardian = Guardian()
-        return lambda: stdio.ChildServer.start(settings.command, settings.max_message, guardian)
-    there = remote(upstream, settings.max_message)
+        return lambda: stdio.ChildServer.start(settings.command, settings.max_message, guardian, room)
+    there = remote(upstream, settings.max_message, room)
 
     async def http() -> Link:
         return HttpLink(there.apart())

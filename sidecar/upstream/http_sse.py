@@ -6,7 +6,7 @@ One stream brings everything that the server says, its first event names the add
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
 from sidecar.errors import InvalidMessage, StartError
@@ -18,6 +18,7 @@ from sidecar.mcp import jsonrpc, protocol
 from sidecar.mcp.jsonrpc import Batch, Id, Message, Notification, Request
 from sidecar.system import tasks
 from sidecar.system.lines import TooLong
+from sidecar.system.memory import WEIGHT, Share
 from sidecar.upstream.link import Full, Received, Unanswered
 from sidecar.upstream.remote import GIVEN_UP, GONE, Remote, failure_of, media_type, redirected, refusal
 
@@ -32,14 +33,15 @@ MAX_UNDER_WAY: Final = 256
 class SseLink:
     """A connection that `connect` opened: the stream `answer`, with `events` of it, and where to post messages."""
 
-    def __init__(self, remote: Remote, answer: Answer, events: AsyncIterator[Event | TooLong], target: str) -> None:
+    def __init__(self, remote: Remote, answer: Answer, events: AsyncGenerator[Event | TooLong], target: str) -> None:
         self._remote = remote
         self._answer = answer
         self._events = events
         self._target = target
         self._unanswered: Unanswered = lambda id_, failure: None
         self._full: Full = lambda now: None
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], Share] = {}
+        """What sends each message, and what that holds."""
         self._last: asyncio.Task[None] | None = None
         self._unsent: dict[Id, Request] = {}
         self._going = asyncio.Event()
@@ -81,7 +83,7 @@ class SseLink:
                 continue
             before = self._last if self._last in self._under_way else None
             task = self._last = tasks.start(self._post(one, before))
-            self._under_way.add(task)
+            self._under_way[task] = Share(self._remote.room, WEIGHT * len(one.raw))
             task.add_done_callback(self._posted)
             if len(self._under_way) == MAX_UNDER_WAY:
                 self._full(True)
@@ -127,6 +129,8 @@ class SseLink:
             why = failure_of(problem).text
         except ValueError as problem:
             why = f"the stream of the MCP server cannot be read: {problem}"
+        finally:
+            await self._events.aclose()  # or what came would count for as long as this link is known
         self._remote.say(why)
         self._answer.abort()
         self._end(1)
@@ -153,7 +157,7 @@ class SseLink:
             self._unanswered(message.id, failure)
 
     def _posted(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
+        self._under_way.pop(task).hold(0)
         if len(self._under_way) == MAX_UNDER_WAY - 1:
             self._full(False)
 

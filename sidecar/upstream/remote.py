@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncGenerator, Callable, Hashable
 from typing import Final
 from urllib.parse import urljoin
 
@@ -15,14 +15,13 @@ from sidecar.http.origin import Origin, parse
 from sidecar.http.sse import Event, EventReader
 from sidecar.http.values import Headers, field_lines
 from sidecar.mcp.tool_call import Outcome
+from sidecar.system.intake import Intake
 from sidecar.system.lines import TooLong
-from sidecar.system.memory import Room
+from sidecar.system.memory import ROOM, Room
 from sidecar.upstream.failure import Failure
 
 log = logging.getLogger("sidecar")
 
-ROOM: Final = 256 << 20
-"""Bytes of answers that are held at once where nobody says how many."""
 MAX_REFUSAL: Final = 64 << 10
 """Bytes of an answer with an error status that are looked at."""
 _NOT_RUN: Final = (301, 302, 307, 308, 401, 403, 404, 405, 406, 413, 415, 429)
@@ -53,7 +52,7 @@ class Remote:
         self.target = target
         self.fixed = fixed
         self._origin = origin
-        self._client = HttpClient(origin)
+        self._client = HttpClient(origin, room=self.room)
         self._said: dict[str, float] = {}
 
     def apart(self) -> Remote:
@@ -77,15 +76,33 @@ class Remote:
         """Make a request without waiting for its answer."""
         self._client.ask(head, body, asking, whose)
 
-    async def events(self, answer: Answer) -> AsyncIterator[Event | TooLong]:
+    async def events(self, answer: Answer) -> AsyncGenerator[Event | TooLong]:
         """The events of a stream, as they come. Raises `Lost`, and ValueError for what is not UTF-8."""
-        reader, count = EventReader(self.limit), 0
-        async for chunk in answer.chunks():
-            for event in reader.feed(chunk):
-                yield event
-                count += 1
-                if count % TURN == 0:
-                    await asyncio.sleep(0)
+        reader, count, at_work = EventReader(self.limit), 0, 0
+        has_room = asyncio.Event()
+        has_room.set()
+
+        def pause(stop: bool) -> None:
+            (has_room.clear if stop else has_room.set)()
+
+        def give_up() -> int:
+            return reader.give_up() + at_work
+
+        intake = Intake(self.room, self.limit, pause, give_up)
+        try:
+            async for chunk in answer.chunks():
+                at_work = reader.held + len(chunk)
+                intake.holds(at_work)
+                for event in reader.feed(chunk):
+                    yield event
+                    count += 1
+                    if count % TURN == 0:
+                        await asyncio.sleep(0)
+                at_work = 0
+                intake.holds(reader.held)
+                await has_room.wait()
+        finally:
+            intake.close()
 
     def within(self, address: str) -> str:
         """The target of an address that the server names. Raises ValueError when that is not on the server itself."""

@@ -20,14 +20,16 @@ from sidecar.mcp.jsonrpc import Batch, Request
 from sidecar.mcp.tool_call import Outcome
 from sidecar.system import children, tasks
 from sidecar.system.guardian import Guardian
+from sidecar.system.intake import Intake
 from sidecar.system.lines import LineReader, LineWriter
+from sidecar.system.memory import ROOM, Room, Share
 from sidecar.upstream.busypoll import BusyPoll
 from sidecar.upstream.failure import Failure
 from sidecar.upstream.link import Full, Received, Unanswered
 
 log = logging.getLogger("sidecar")
 
-HIGH_WATER: Final = 1 << 20
+HIGH_WATER: Final = 256 << 10
 """Bytes that may wait for a slow server before nothing more is read from the client."""
 ENDED: Final = Failure("the MCP server ended before it got this", Outcome.NOT_RUN, {"upstream": "ended"})
 
@@ -46,12 +48,16 @@ class ChildServer(asyncio.SubprocessProtocol):
     `send` never waits; `full` is called with True when the server does not keep up, and with False when it does again.
     """
 
-    def __init__(self, limit: int, guardian: Guardian) -> None:
+    def __init__(self, limit: int, guardian: Guardian, room: Room) -> None:
         loop = asyncio.get_running_loop()
         self._guardian = guardian
+        self._is_stopped = True
+        """Whoever gets what it says does not keep up."""
+        self._unwritten = Share(room)
         self._most_unread = _UNREAD * limit
         self._is_full = False
         self._lines = LineReader(limit)
+        self._intake = Intake(room, limit, self._pace, self._lines.give_up)
         self._out = LineWriter(loop.call_soon, self._write)
         self._poll = BusyPoll(loop.call_soon)
         self._received: Received = _nobody
@@ -65,9 +71,11 @@ class ChildServer(asyncio.SubprocessProtocol):
     _transport: asyncio.SubprocessTransport
 
     @classmethod
-    async def start(cls, command: Sequence[str], limit: int, guardian: Guardian) -> ChildServer:
+    async def start(
+        cls, command: Sequence[str], limit: int, guardian: Guardian, room: Room | None = None
+    ) -> ChildServer:  # fmt: skip
         """Start the program, of which `guardian` hears. Raises `StartError` when that fails."""
-        server = cls(limit, guardian)
+        server = cls(limit, guardian, room or Room(ROOM))
         try:
             await children.start(lambda: server, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None)
         except OSError as error:
@@ -88,9 +96,8 @@ class ChildServer(asyncio.SubprocessProtocol):
 
     def pause(self, stop: bool) -> None:
         """Read nothing more from the server, or go on."""
-        pipe = self._pipe(1)
-        if pipe is not None and not pipe.is_closing():
-            (pipe.pause_reading if stop else pipe.resume_reading)()
+        self._is_stopped = stop
+        self._pace()
 
     async def ended(self) -> int:
         """Wait for the end of all of it, and for the last of what it wrote; its exit status as a shell shows it."""
@@ -112,6 +119,7 @@ class ChildServer(asyncio.SubprocessProtocol):
         if self._ending is not None:
             self._ending.cancel()
         self._transport.close()
+        self._intake.close()
         self._over(children.exit_status(-signal.SIGKILL))
 
     # Its end.
@@ -144,6 +152,7 @@ class ChildServer(asyncio.SubprocessProtocol):
                 await self._drained.wait()
         for line in self._lines.finish():
             self._received(line)
+        self._intake.close()
         log.log(
             logging.WARNING if how or was_killed else logging.DEBUG, "the MCP server %s%s",
             children.how_it_ended(returncode), ": it did not heed SIGTERM" if was_killed else "",
@@ -166,11 +175,25 @@ class ChildServer(asyncio.SubprocessProtocol):
                 return False
             await asyncio.sleep(_LOOK_SECONDS)
 
+    def _pace(self, _: bool = False) -> None:
+        pipe = self._pipe(1)
+        if pipe is not None and not pipe.is_closing():
+            # Once it is ending, what it wrote is read to the end: that is bounded in time, and nobody waits for it.
+            stops = self._is_stopped or (self._intake.waits and self._ending is None)
+            (pipe.pause_reading if stops else pipe.resume_reading)()
+
+    def _count_unwritten(self) -> None:
+        pipe = self._pipe(0)
+        is_over = pipe is None or pipe.is_closing()
+        self._unwritten.hold(pipe.get_write_buffer_size() if self._is_full and not is_over else 0)
+
     def _write(self, data: bytes) -> None:
         pipe = self._pipe(0)
         if pipe is not None and not pipe.is_closing():
             pipe.write(data)
             self._poll.begin()
+            if self._is_full:
+                self._count_unwritten()
             if self._is_full and pipe.get_write_buffer_size() > self._most_unread:
                 # Clients were told to stop long before: these are our answers to a server that only talks.
                 pipe.abort()
@@ -204,10 +227,13 @@ class ChildServer(asyncio.SubprocessProtocol):
         self._poll.end()
         for line in self._lines.feed(data):
             self._received(line)
+        self._intake.holds(self._lines.held)
 
     def pipe_connection_lost(self, fd: int, error: Exception | None) -> None:
         if fd == 1:
             self._drained.set()
+        else:
+            self._unwritten.hold(0)
         self._end("closed its output" if fd == 1 else "closed its input")
 
     def process_exited(self) -> None:
@@ -217,10 +243,12 @@ class ChildServer(asyncio.SubprocessProtocol):
 
     def pause_writing(self) -> None:
         self._is_full = True
+        self._count_unwritten()
         self._full(True)
 
     def resume_writing(self) -> None:
         self._is_full = False
+        self._count_unwritten()
         self._full(False)
 
 

@@ -25,6 +25,7 @@ from sidecar.mcp.jsonrpc import Batch, Id, Message, Notification, Request, Respo
 from sidecar.mcp.tool_call import Outcome
 from sidecar.system import tasks
 from sidecar.system.lines import TooLong
+from sidecar.system.memory import WEIGHT, Share
 from sidecar.upstream import listing
 from sidecar.upstream.failure import Failure
 from sidecar.upstream.link import Full, Received, Unanswered
@@ -89,7 +90,8 @@ class HttpLink:
         self._renewal: asyncio.Task[bool] | None = None
         self._stateless = False
         self._marks: dict[str, dict[tuple[str, ...], str]] = {}
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], Share] = {}
+        """What is at work about each message, and what that holds."""
         self._requests: dict[Id, tuple[_Asked, asyncio.Task[None]]] = {}
         self._before: asyncio.Task[None] | None = None
         self._going = asyncio.Event()
@@ -117,10 +119,10 @@ class HttpLink:
                 pass  # the stateless revision has no notifications of clients over HTTP
             case _:
                 # In their order, and before what comes after them: the server may depend on it.
-                self._before = self._spawn(self._note(read, self._before))
+                self._before = self._spawn(self._note(read, self._before), len(read.raw))
 
     def _begin(self, asked: _Asked) -> None:
-        task = self._spawn(self._request(asked, self._before))
+        task = self._spawn(self._request(asked, self._before), len(asked.request.raw))
         self._requests[asked.request.id] = asked, task
         # Not by the task itself: one that is cancelled at once does not even begin.
         task.add_done_callback(lambda _: self._requests.pop(asked.request.id) if self._has_id(asked) else None)
@@ -215,7 +217,12 @@ class HttpLink:
             if kind == EVENTS:
                 await self._follow(answer, asked)
             elif kind == JSON:
-                await self._take(await answer.read(self._remote.limit, self._remote.room), asked)
+                message = await answer.read(self._remote.limit)
+                share = Share(self._remote.room, len(message) if isinstance(message, bytes) else 0)
+                try:
+                    await self._take(message, asked)
+                finally:
+                    share.hold(0)
             if self._waits(asked):
                 answer.retire()
             text = f"the MCP server answered status {answer.status} and no message"
@@ -288,7 +295,7 @@ class HttpLink:
         self._session = _session_id(answer)
         log.warning("the MCP server forgot the session, another one is open: what was subscribed to is lost")
         if self._initialized is not None:
-            await asyncio.wait([self._spawn(self._note(self._initialized, None))], timeout=PATIENCE)
+            await asyncio.wait([self._spawn(self._note(self._initialized, None), 0)], timeout=PATIENCE)
         return True
 
     # Marked arguments.
@@ -322,7 +329,7 @@ class HttpLink:
         answer.abort()
         if isinstance(message, Notification) and message.method == INITIALIZED and answer.status < 300:
             self._initialized = message
-            self._spawn(self._listen())
+            self._spawn(self._listen(), 0)
 
     def _headers(self, request: Request | None = None) -> Fields:
         headers = [("content-type", JSON), ("accept", f"{JSON}, {EVENTS}")]
@@ -417,16 +424,17 @@ class HttpLink:
             if type(tool) is dict and type(tool.get("name")) is str and len(self._marks) < MAX_TOOLS:
                 self._marks[tool["name"]] = mirrored_headers.marks_of(tool.get("inputSchema"))
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _spawn(self, work: Coroutine[Any, Any, None], size: int) -> asyncio.Task[None]:
+        """Have something done about a message of so many bytes."""
         task = tasks.start(work)
-        self._under_way.add(task)
+        self._under_way[task] = Share(self._remote.room, WEIGHT * size)
         if len(self._under_way) == MAX_UNDER_WAY:
             self._full(True)
         task.add_done_callback(self._over)
         return task
 
     def _over(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
+        self._under_way.pop(task).hold(0)
         if len(self._under_way) == MAX_UNDER_WAY - 1:
             self._full(False)
 

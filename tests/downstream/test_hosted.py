@@ -336,7 +336,7 @@ def test_two_slow_streams_of_one_session_stop_its_server_until_both_keep_up() ->
         (hosted,) = world.hosted._sessions
         streams = [hosted.answering(), hosted.answering()]
         for stream in streams:
-            stream.reading = True
+            stream.read()
             stream.put(b"x" * (HIGH_WATER + 1))
         for stream in streams:
             stream.left()

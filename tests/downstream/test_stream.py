@@ -30,7 +30,7 @@ def test_everything_behind_a_position_comes_in_order_however_reading_and_putting
 
     async def inside() -> None:
         stream = Stream("s")
-        stream.reading = True
+        stream.read()
         reading = asyncio.create_task(rest(stream, after))
         for message, pause in zip(messages, breaks, strict=True):
             stream.put(message)
@@ -71,7 +71,7 @@ def test_without_a_reader_the_oldest_are_lost_and_the_rest_is_bounded() -> None:
 def test_what_a_reader_has_not_taken_is_never_lost() -> None:
     async def inside() -> None:
         stream = Stream("s")
-        stream.reading = True
+        stream.read()
         for number in range(10):
             stream.put(b"%d" % number + b"x" * (KEPT // 4))
         stream.end()
@@ -94,7 +94,7 @@ def test_a_slow_reader_is_told_of_once_and_again_when_it_has_caught_up_or_left()
     async def inside() -> None:
         told: list[bool] = []
         stream = Stream("s", told.append)
-        stream.reading = True
+        stream.read()
         for _ in range(4):
             stream.put(b"x" * (HIGH_WATER // 2))
         assert told == [True]

@@ -318,6 +318,7 @@ class Pool:
 
     closed = False
     idle_seconds = 2.0
+    room = Room(1 << 20)
 
     def __init__(self) -> None:
         self.freed = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -33,7 +33,7 @@ class FakeAnswer:
         self._pieces = list(pieces)
         self._breaks = breaks
 
-    async def read(self, limit: int, room: Room | None = None) -> bytes | TooLong:
+    async def read(self, limit: int) -> bytes | TooLong:
         return b"".join([piece async for piece in self.chunks()])
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -99,7 +99,7 @@ class FakeRemote:
     own: Fields = field(default_factory=list)
     limit: int = 1 << 20
     said: list[str] = field(default_factory=list)
-    room: Room | None = None
+    room: Room = field(default_factory=lambda: Room(1 << 28))
     held: dict[str, asyncio.Event] = field(default_factory=dict)
 
     def hold(self, method: str) -> asyncio.Event:
@@ -123,7 +123,7 @@ class FakeRemote:
     def fixed(self) -> Fields:
         return self.own
 
-    async def events(self, answer: FakeAnswer) -> AsyncIterator[Event | TooLong]:
+    async def events(self, answer: FakeAnswer) -> AsyncGenerator[Event | TooLong]:
         reader = EventReader(self.limit)
         async for chunk in answer.chunks():
             for event in reader.feed(chunk):

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Final, TypeAlias
 
 from sidecar.auth.principal import Principal
-from sidecar.downstream.hosted.replay_buffer import Stream
+from sidecar.downstream.hosted.replay_buffer import Stream, Unread
 from sidecar.downstream.hosted.writer import write
 from sidecar.downstream.marked import Marked
 from sidecar.downstream.post import Post, first_word
@@ -34,6 +34,7 @@ from sidecar.session.pending import Route
 from sidecar.session.session import Session
 from sidecar.system import tasks
 from sidecar.system.lines import TooLong
+from sidecar.system.memory import ROOM, Room
 from sidecar.upstream.failure import Failure
 from sidecar.upstream.link import Link
 
@@ -60,7 +61,10 @@ class _Asked:
 class Shared:
     """Clients without sessions in front of the one server that `open_link` starts when the first of them comes."""
 
-    def __init__(self, open_link: OpenLink, open_session: OpenSession, emit: Emit, server: str) -> None:
+    def __init__(
+        self, open_link: OpenLink, open_session: OpenSession, emit: Emit, server: str, unread: Unread | None = None
+    ) -> None:  # fmt: skip
+        self._unread = unread or Unread(Room(ROOM))
         self._open_link = open_link
         self._open_session = open_session
         self._emit = emit
@@ -77,7 +81,7 @@ class Shared:
 
     async def post(self, request: HttpRequest, exchange: Exchange, caller: Principal | None) -> None:
         """Answer one POST."""
-        stream = Stream("", self._hold)
+        stream = Stream("", self._hold, self._unread)
         stream.expect(1)
         task = asyncio.current_task()
         assert task is not None
@@ -109,6 +113,7 @@ class Shared:
                 raise
         finally:
             session.close()
+            stream.drop()
 
     def tools_changed(self) -> None:
         """Another policy is in force: tell whoever subscribed to that."""

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 from sidecar.auth.principal import Principal, key_of
 from sidecar.downstream.guard import error_response
 from sidecar.downstream.hosted.multiplexed import Shared
-from sidecar.downstream.hosted.replay_buffer import Stream
+from sidecar.downstream.hosted.replay_buffer import Stream, Unread
 from sidecar.downstream.hosted.writer import write
 from sidecar.downstream.marked import Marked
 from sidecar.downstream.post import RESUME, SESSION, Post, cancelled, first_word, is_stateless
@@ -31,6 +31,7 @@ from sidecar.mcp.jsonrpc import Request as JsonRequest
 from sidecar.session.pending import Route
 from sidecar.session.session import Session
 from sidecar.system import tasks
+from sidecar.system.memory import ROOM, Room
 from sidecar.upstream.link import Link
 
 KEPT: Final = 16
@@ -44,10 +45,13 @@ OpenSession: TypeAlias = Callable[[Principal | None, Route, Callable[[Message], 
 class HostedSession:
     """One client and the server that is its own."""
 
-    def __init__(self, open_session: OpenSession, principal: Principal | None, peer: str) -> None:
+    def __init__(
+        self, open_session: OpenSession, principal: Principal | None, peer: str, unread: Unread
+    ) -> None:  # fmt: skip
         self.id = secrets.token_urlsafe(24)
         self.holder = holder(principal, peer)
-        self.news = Stream("0", self._hold)
+        self._unread = unread
+        self.news = Stream("0", self._hold, unread)
         self.session = open_session(principal, Route(self.news.put, self.send), self._announce, "")
         self._link: Link | None = None
         self._names = map(str, itertools.count(1))
@@ -78,7 +82,7 @@ class HostedSession:
 
     def answering(self) -> Stream:
         """A new stream for the answers to a POST."""
-        return Stream(next(self._names), self._hold)
+        return Stream(next(self._names), self._hold, self._unread)
 
     def expect(self, stream: Stream, post: Post) -> None:
         """The answers to a POST, and what is told of their progress, belong to its stream: from now on it is kept."""
@@ -93,6 +97,7 @@ class HostedSession:
 
     def _drop(self, name: str) -> None:
         stream = self._streams.pop(name)
+        stream.drop()
         for token in [token for token, kept in self._tokens.items() if kept is stream]:
             del self._tokens[token]
 
@@ -109,6 +114,7 @@ class HostedSession:
         self._room.set()
         for stream in self._streams.values():
             stream.end()
+            stream.drop()
         if self._link is not None:
             await self._link.stop(ask=False)
             self._link.close()
@@ -156,9 +162,10 @@ class Hosted:
     """Serves requests that were admitted; `open_link` starts a server."""
 
     def __init__(
-        self, open_link: OpenLink, table: Table, open_session: OpenSession, shared: Shared
+        self, open_link: OpenLink, table: Table, open_session: OpenSession, shared: Shared, unread: Unread | None = None
     ) -> None:  # fmt: skip
         self._open_link = open_link
+        self._unread = unread or Unread(Room(ROOM))
         self._ending = Ending()
         self._sessions: Sessions[HostedSession] = Sessions(table, self._ending.end)
         self._open_session = open_session
@@ -208,7 +215,7 @@ class Hosted:
             return
         named = request.headers.get(SESSION)
         if named is None:
-            await self._hello(HostedSession(self._open_session, caller, request.peer), request, exchange)
+            await self._hello(HostedSession(self._open_session, caller, request.peer, self._unread), request, exchange)
             return
         opened = self._sessions.find(named, key_of(caller))
         if opened is None:

@@ -29,7 +29,7 @@ async def write(
     task = asyncio.current_task()
     assert task is not None
     exchange.on_gone(task.cancel)
-    stream.reading = True
+    stream.read()
     try:
         await _write(stream, exchange, headers, after, name_events, listens, endpoint)
     except asyncio.CancelledError:

@@ -140,7 +140,7 @@ class Passing:
 
     async def _read_json(self, answer: Answer, post: Post, session: Session, exchange: Exchange) -> None:
         try:
-            body = await answer.read(self._remote.limit, self._remote.room)
+            body = await answer.read(self._remote.limit)
         except Lost as problem:
             send_failure(exchange, session, post, self._remote.failed(problem))
             return
