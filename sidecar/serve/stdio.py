@@ -38,6 +38,7 @@ async def serve(runtime: Runtime, server: Link, room: Room, asked_to_stop: async
     Returns the exit status.
     """
     settings, gate, loop = runtime.settings, runtime.gate, asyncio.get_running_loop()
+    runtime.reader.room = room
     client_gone = asyncio.Event()
 
     # Whoever cannot keep up stops the other, so nothing is heaped up here; our refusals fill the client's pipe too.
