@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sidecar.http.hop_by_hop import CREDENTIALS, HOP_BY_HOP, OURS, back, onward
 
 TRAVEL = [
-    "accept", "accept-language", "user-agent", "traceparent", "mcp-session-id", "mcp-protocol-version", "mcp-method",
-    "mcp-name", "mcp-param-region",
+    "accept", "accept-language", "cache-control", "user-agent", "traceparent", "tracestate", "baggage",
+    "mcp-session-id", "mcp-protocol-version", "mcp-method", "mcp-name", "mcp-param-region",
 ]  # fmt: skip
 BELIEVED = [
     "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-user", "x-forwarded-email",
