@@ -7,6 +7,8 @@ SOAK_SECONDS ?= 600
 STAMP := .venv/.stamp
 STAMP1 := .venv-v1/.stamp
 OPA := .tools/bin/opa
+# What the compiler writes of a bundle; the rest of it is the library in rego.
+GENERATED := intercept/policy intercept/facts
 NODE_MODULES := tests/node/node_modules
 NODE_STAMP := $(NODE_MODULES)/.stamp
 PIP_INSTALL := pip install --disable-pip-version-check --progress-bar off --quiet --no-deps
@@ -59,8 +61,11 @@ rego: $(STAMP) opa
 	$(OPA) check --strict rego
 	@for policy in policies/*.yaml; do \
 		name=$$(basename $$policy .yaml); \
-		$(BIN)/sidecar compile -c $$policy -o tests/golden/$$name --check && \
-		$(OPA) check --strict --bundle tests/golden/$$name || exit 1; \
+		$(BIN)/sidecar compile -c $$policy -o build/compiled/$$name && \
+		$(OPA) check --strict --bundle build/compiled/$$name && \
+		for part in $(GENERATED); do \
+			diff -r tests/golden/$$name/$$part build/compiled/$$name/$$part || { echo "run make golden" >&2; exit 1; }; \
+		done || exit 1; \
 	done
 
 opa: ## the pinned OPA in .tools/bin
@@ -110,8 +115,12 @@ pod-test: manifests image ## a pod of the manifests, played by podman: calls, wh
 	$(BIN)/pytest -m pod
 
 golden: setup ## write the compiled example policies again
+	@rm -rf tests/golden
 	@for policy in policies/*.yaml; do \
-		$(BIN)/sidecar compile -c $$policy -o tests/golden/$$(basename $$policy .yaml); \
+		name=$$(basename $$policy .yaml); \
+		$(BIN)/sidecar compile -c $$policy -o build/compiled/$$name && \
+		mkdir -p tests/golden/$$name/intercept && \
+		for part in $(GENERATED); do cp -r build/compiled/$$name/$$part tests/golden/$$name/$$part; done || exit 1; \
 	done
 
 pins: $(STAMP) ## pin every dependency again, to the newest that fits

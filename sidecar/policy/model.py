@@ -141,11 +141,11 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule of an entry. `position` counts from 1; `reason` is None where the default message holds."""
+    """One rule of an entry. `position` counts from 1; `given_name` and `reason` are None where the file says none."""
 
     entry: str
     position: int
-    name: str
+    given_name: str | None
     action: Action
     conditions: tuple[Condition, ...]
     rate_limit: RateLimit | None
@@ -158,9 +158,18 @@ class Rule:
     place: Place
 
     @property
+    def name(self) -> str:
+        """What people are shown: the name that the file gives, else the place in the entry."""
+        return self.given_name or f"{self.entry}#{self.position}"
+
+    @property
     def id(self) -> str:
-        """Unique in the policy, the same in Rego, data and explanations."""
-        return f"{self.entry}#{self.position}"
+        """The key of the proof, another one for every rule of a policy; a rule with a name keeps it where it moves.
+
+        The first slash or number sign is ours, and ends the entry's name: there both are percent-encoded.
+        """
+        entry = self.entry.translate(_ENCODED)
+        return f"{entry}/{self.given_name}" if self.given_name else f"{entry}#{self.position}"
 
     @property
     def counter(self) -> str | None:
@@ -238,6 +247,9 @@ class Rule:
         if self.rate_limit and self.rate_limit.short:
             return f"Rate limit of {self.rate_limit.max} per {self.rate_limit.window.name} reached. Try again later."
         return f"Rate limit exceeded for {self.name}"
+
+
+_ENCODED: Final = str.maketrans({"%": "%25", "/": "%2F", "#": "%23"})
 
 
 @dataclass(frozen=True, slots=True)

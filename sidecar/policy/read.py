@@ -203,7 +203,7 @@ class _Reader:
         return Rule(
             entry=tool,
             position=position,
-            name=name or f"{tool}#{position}",
+            given_name=name or None,
             action=action,
             conditions=conditions,
             rate_limit=self.rate_limit(members["rate_limit"], f"{where}.rate_limit") if "rate_limit" in keys else None,

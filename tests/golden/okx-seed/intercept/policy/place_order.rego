@@ -8,4 +8,4 @@ package intercept.policy
 # custom:
 #   file: okx-seed.yaml
 #   line: 11
-passes contains "place_order#1" if input.tool == "place_order"
+passes contains "place_order/order rate" if input.tool == "place_order"

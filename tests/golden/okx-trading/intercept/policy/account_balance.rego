@@ -8,4 +8,4 @@ package intercept.policy
 # custom:
 #   file: okx-trading.yaml
 #   line: 94
-passes contains "account_balance#1" if input.tool == "account_balance"
+passes contains "account_balance/balance rate" if input.tool == "account_balance"

@@ -8,4 +8,4 @@ package intercept.policy
 # custom:
 #   file: okx-trading.yaml
 #   line: 142
-passes contains "*#1"
+passes contains "*/all calls"

@@ -10,7 +10,7 @@ import data.intercept.operator
 # custom:
 #   file: okx-trading.yaml
 #   line: 78
-passes contains "cancel_order#1" if {
+passes contains "cancel_order/own instruments" if {
 	input.tool == "cancel_order"
 	operator.matches(input.arguments.instId, `^SOL-(USDT|USDC)$`)
 }
@@ -21,4 +21,4 @@ passes contains "cancel_order#1" if {
 # custom:
 #   file: okx-trading.yaml
 #   line: 82
-passes contains "cancel_order#2" if input.tool == "cancel_order"
+passes contains "cancel_order/cancel rate" if input.tool == "cancel_order"

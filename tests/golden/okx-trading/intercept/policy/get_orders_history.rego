@@ -10,7 +10,7 @@ import data.intercept.operator
 # custom:
 #   file: okx-trading.yaml
 #   line: 112
-passes contains "get_orders_history#1" if {
+passes contains "get_orders_history/page size" if {
 	input.tool == "get_orders_history"
 	operator.at_least(input.arguments.limit, 1)
 	operator.at_most(input.arguments.limit, 100)
@@ -22,6 +22,6 @@ passes contains "get_orders_history#1" if {
 # custom:
 #   file: okx-trading.yaml
 #   line: 117
-passes contains "get_orders_history#2" if input.tool == "get_orders_history"
+passes contains "get_orders_history/history rows" if input.tool == "get_orders_history"
 
-amounts["get_orders_history#2"] := operator.amount(input.arguments.limit) if input.tool == "get_orders_history"
+amounts["get_orders_history/history rows"] := operator.amount(input.arguments.limit) if input.tool == "get_orders_history"

@@ -8,4 +8,4 @@ package intercept.policy
 # custom:
 #   file: okx-trading.yaml
 #   line: 100
-passes contains "get_trade_order#1" if input.tool == "get_trade_order"
+passes contains "get_trade_order/order lookup rate" if input.tool == "get_trade_order"

@@ -8,4 +8,4 @@ package intercept.policy
 # custom:
 #   file: okx-trading.yaml
 #   line: 88
-passes contains "market_tickers#1" if input.tool == "market_tickers"
+passes contains "market_tickers/ticker rate" if input.tool == "market_tickers"

@@ -10,7 +10,7 @@ import data.intercept.operator
 # custom:
 #   file: okx-trading.yaml
 #   line: 17
-passes contains "place_order#1" if {
+passes contains "place_order/instruments" if {
 	input.tool == "place_order"
 	operator.matches(input.arguments.instId, `^SOL-(USDT|USDC)$`)
 }
@@ -21,7 +21,7 @@ passes contains "place_order#1" if {
 # custom:
 #   file: okx-trading.yaml
 #   line: 22
-passes contains "place_order#2" if {
+passes contains "place_order/spot only" if {
 	input.tool == "place_order"
 	operator.one_of(input.arguments.tdMode, ["cash"])
 }
@@ -32,7 +32,7 @@ passes contains "place_order#2" if {
 # custom:
 #   file: okx-trading.yaml
 #   line: 27
-passes contains "place_order#3" if {
+passes contains "place_order/orders with a price" if {
 	input.tool == "place_order"
 	operator.one_of(input.arguments.ordType, ["limit", "post_only", "fok", "ioc"])
 }
@@ -43,7 +43,7 @@ passes contains "place_order#3" if {
 # custom:
 #   file: okx-trading.yaml
 #   line: 33
-passes contains "place_order#4" if {
+passes contains "place_order/order size" if {
 	input.tool == "place_order"
 	operator.matches(input.arguments.sz, `^(0\.[0-9]{1,8}|1(\.[0-9]{1,8})?|2(\.0{1,8})?)$`)
 }
@@ -54,7 +54,7 @@ passes contains "place_order#4" if {
 # custom:
 #   file: okx-trading.yaml
 #   line: 40
-passes contains "place_order#5" if {
+passes contains "place_order/price band" if {
 	input.tool == "place_order"
 	operator.matches(input.arguments.px, `^([1-4][0-9]{2}(\.[0-9]{1,2})?|500(\.0{1,2})?)$`)
 }
@@ -65,7 +65,7 @@ passes contains "place_order#5" if {
 # custom:
 #   file: okx-trading.yaml
 #   line: 47
-passes contains "place_order#6" if {
+passes contains "place_order/nothing attached" if {
 	input.tool == "place_order"
 	operator.absent(input.arguments, ["attachAlgoOrds"])
 	operator.absent(input.arguments, ["tgtCcy"])
@@ -80,7 +80,7 @@ passes contains "place_order#6" if {
 # custom:
 #   file: okx-trading.yaml
 #   line: 56
-passes contains "place_order#7" if input.tool == "place_order"
+passes contains "place_order/order rate" if input.tool == "place_order"
 
 # METADATA
 # title: daily volume
@@ -88,4 +88,4 @@ passes contains "place_order#7" if input.tool == "place_order"
 # custom:
 #   file: okx-trading.yaml
 #   line: 63
-passes contains "place_order#8" if input.tool == "place_order"
+passes contains "place_order/daily volume" if input.tool == "place_order"

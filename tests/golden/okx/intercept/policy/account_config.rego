@@ -8,4 +8,4 @@ package intercept.policy
 # custom:
 #   file: okx.yaml
 #   line: 37
-passes contains "account_config#1" if input.tool == "account_config"
+passes contains "account_config/settings rate" if input.tool == "account_config"

@@ -8,4 +8,4 @@ package intercept.policy
 # custom:
 #   file: okx.yaml
 #   line: 55
-passes contains "account_position_risk#1" if input.tool == "account_position_risk"
+passes contains "account_position_risk/risk rate" if input.tool == "account_position_risk"

@@ -8,4 +8,4 @@ package intercept.policy
 # custom:
 #   file: okx.yaml
 #   line: 49
-passes contains "account_positions#1" if input.tool == "account_positions"
+passes contains "account_positions/position rate" if input.tool == "account_positions"

@@ -8,4 +8,4 @@ package intercept.policy
 # custom:
 #   file: okx.yaml
 #   line: 89
-passes contains "*#1"
+passes contains "*/all calls"

@@ -8,4 +8,4 @@ package intercept.policy
 # custom:
 #   file: okx.yaml
 #   line: 67
-passes contains "get_order_list#1" if input.tool == "get_order_list"
+passes contains "get_order_list/order list rate" if input.tool == "get_order_list"

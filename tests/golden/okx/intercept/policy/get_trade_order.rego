@@ -8,4 +8,4 @@ package intercept.policy
 # custom:
 #   file: okx.yaml
 #   line: 61
-passes contains "get_trade_order#1" if input.tool == "get_trade_order"
+passes contains "get_trade_order/order rate" if input.tool == "get_trade_order"

@@ -8,4 +8,4 @@ package intercept.policy
 # custom:
 #   file: okx.yaml
 #   line: 31
-passes contains "market_tickers#1" if input.tool == "market_tickers"
+passes contains "market_tickers/ticker rate" if input.tool == "market_tickers"
