@@ -58,11 +58,11 @@ type: $(STAMP)
 
 rego: $(STAMP) opa
 	$(OPA) fmt --diff --fail rego tests/golden
-	$(OPA) check --strict rego
+	$(OPA) check --strict --schema rego/schemas rego
 	@for policy in policies/*.yaml; do \
 		name=$$(basename $$policy .yaml); \
 		$(BIN)/sidecar compile -c $$policy -o build/compiled/$$name && \
-		$(OPA) check --strict --bundle build/compiled/$$name && \
+		$(OPA) check --strict --schema rego/schemas --bundle build/compiled/$$name && \
 		for part in $(GENERATED); do \
 			diff -r tests/golden/$$name/$$part build/compiled/$$name/$$part || { echo "run make golden" >&2; exit 1; }; \
 		done || exit 1; \
@@ -97,7 +97,7 @@ wheel: setup ## wheels for Linux on x86_64 and arm64 that carry OPA, into dist
 
 manifests: setup ## the Kubernetes manifests, built into build/manifests and checked for two versions of Kubernetes
 	@.ci/build-kustomize
-	@cp rego/system/authz.rego rego/system/mask.rego deploy/base
+	@cp rego/system/authz/authz.rego rego/system/log/mask.rego deploy/base
 	@mkdir -p build/manifests && cp deploy/quickstart.yaml build/manifests
 	@for folder in base overlays/beside-server overlays/beside-agent overlays/shared; do \
 		.tools/bin/kustomize build deploy/$$folder -o build/manifests/$$(basename $$folder).yaml || exit 1; \

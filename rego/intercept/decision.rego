@@ -4,6 +4,15 @@
 #   One question, one answer. A call is allowed only by proof: every rule that applies to its tool must stand in
 #   data.intercept.policy.passes. What the rules are called and say stands in data.intercept.facts, what they ask in
 #   the generated package intercept.policy. The answer names the revision and the serial of the bundle it comes from.
+# scope: package
+
+# METADATA
+# description: What questions and data look like; `opa check --schema` finds a path that is in neither.
+# scope: subpackages
+# schemas:
+#   - input: schema.input
+#   - data.intercept.facts: schema.intercept.facts.data
+#   - data.intercept.bundle: schema.intercept.bundle.data
 package intercept
 
 # What holds when nothing could be proved either way. It carries no revision, so whoever asks takes it for no answer.
@@ -26,21 +35,21 @@ default decision := {
 #   The answer to the question in input: on a call exactly these ten keys, on a list the visible tools and why each
 #   other is hidden, on the engine its version.
 # entrypoint: true
-decision := answer("deny", refusals[0], []) if {
-	asked
-	count(refusals) > 0
+decision := answer("deny", refusals[0], violations, []) if {
+	answerable
+	refusals != []
 }
 
-decision := answer("require_approval", requests[0], reservations) if {
-	asked
+decision := answer("require_approval", approvals[0], violations, reservations) if {
+	answerable
 	allowed
-	count(requests) > 0
+	approvals != []
 }
 
-decision := answer("allow", {"rule": "", "reason": "", "kind": "allow"}, reservations) if {
-	asked
+decision := answer("allow", {"rule": "", "reason": "", "kind": "allow"}, violations, reservations) if {
+	answerable
 	allowed
-	count(requests) == 0
+	approvals == []
 }
 
 decision := {
@@ -85,7 +94,7 @@ verifies if {
 
 # METADATA
 # description: True for a question about a call that this library can answer.
-asked if {
+answerable if {
 	input.version == 1
 	input.method == "tools/call"
 	is_string(input.tool)
@@ -95,7 +104,7 @@ asked if {
 # METADATA
 # description: True when the tool may be called, and every rule that applies to it is proved to be met.
 allowed if {
-	count(refusals) == 0
+	refusals == []
 	callable
 	every rule in rules {
 		met(rule)
@@ -105,14 +114,18 @@ allowed if {
 # METADATA
 # description: True when the tool may be called at all, whatever it is called with.
 callable if {
-	not hidden(input.tool)
+	not tool_hidden
 	permitted
 }
 
 callable if input.tool == "intercept/canary-allowed"
 
 # METADATA
-# description: True when the policy hides the tool.
+# description: True when the policy hides the tool that is called; a rule, so that it is worked out once.
+tool_hidden if hidden(input.tool)
+
+# METADATA
+# description: True when the policy hides a tool.
 hidden(tool) if tool in data.intercept.facts.hide.tools
 
 hidden(tool) if {
@@ -136,15 +149,18 @@ permitted if {
 
 # METADATA
 # description: The rules that apply to the tool, in the order that counts; none to a canary.
-rules := array.concat(
-	array.concat(object.get(data.intercept.facts.tools, input.tool, []), rules_of_patterns),
+rules := array.flatten([
+	object.get(data.intercept.facts.tools, input.tool, []),
+	rules_of_patterns,
 	data.intercept.facts.any_tool,
-) if {
+]) if {
 	not canary
 }
 
 rules := [] if canary
 
+# METADATA
+# description: The rules of each entry whose pattern matches the tool.
 rules_of_patterns := [rule |
 	some entry in data.intercept.facts.patterns
 	regex.match(entry.pattern, input.tool)
@@ -195,7 +211,7 @@ violations := [{
 	"monitor": false,
 }] if {
 	not canary
-	hidden(input.tool)
+	tool_hidden
 }
 
 violations := [{
@@ -205,7 +221,7 @@ violations := [{
 	"monitor": false,
 }] if {
 	not canary
-	not hidden(input.tool)
+	not tool_hidden
 	not permitted
 }
 
@@ -217,12 +233,14 @@ violations := [violation |
 	callable
 }
 
+# METADATA
+# description: What one rule has to say against the call; nothing when it is met.
 violations_of(rule) := [violation |
 	not proven(rule)
 	violation := {"rule": rule.name, "reason": rule.reason, "kind": rule.kind, "monitor": rule.monitor}
 ] if {
 	countable(rule)
-	not watched_request(rule)
+	not would_ask(rule)
 }
 
 violations_of(rule) := [{
@@ -232,7 +250,7 @@ violations_of(rule) := [{
 	"monitor": true,
 }] if {
 	countable(rule)
-	watched_request(rule)
+	would_ask(rule)
 }
 
 violations_of(rule) := [{
@@ -245,8 +263,8 @@ violations_of(rule) := [{
 }
 
 # METADATA
-# description: True for a rule that would ask for an approval and only monitors.
-watched_request(rule) if {
+# description: True when the call needs an approval by a rule that only monitors.
+would_ask(rule) if {
 	rule.monitor
 	proven(rule)
 	asks(rule)
@@ -258,7 +276,7 @@ refusals := [violation | some violation in violations; not violation.monitor]
 
 # METADATA
 # description: The rules by which a person has to agree, the first that counts in front.
-requests := [{"rule": rule.name, "reason": rule.reason, "kind": "approval_required", "approval": rule.approval} |
+approvals := [{"rule": rule.name, "reason": rule.reason, "kind": "approval_required", "approval": rule.approval} |
 	some rule in rules
 	asks(rule)
 	not rule.monitor
@@ -271,6 +289,8 @@ reservations := [object.union(rule.limit, {"amount": amount_of(rule), "rule": ru
 	rule.limit
 ]
 
+# METADATA
+# description: What a call takes from the counter of a rule; either the rule says it or the call.
 amount_of(rule) := rule.increment
 
 amount_of(rule) := data.intercept.policy.amounts[rule.id] if rule.amount
@@ -286,13 +306,13 @@ quoted(name) := strings.replace_n(
 
 # METADATA
 # description: The whole answer on a call; there is no other place that makes one.
-answer(action, why, reserve) := {
+answer(action, why, found, reserve) := {
 	"version": 1,
 	"action": action,
 	"kind": why.kind,
 	"rule": why.rule,
 	"reason": why.reason,
-	"violations": violations,
+	"violations": found,
 	"reserve": reserve,
 	"approval": object.get(why, "approval", null),
 	"revision": data.intercept.bundle.revision,

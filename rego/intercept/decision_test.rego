@@ -315,6 +315,15 @@ test_where_the_rules_are_not_known_nothing_is_decided if {
 	}
 }
 
+test_where_rules_stand_in_no_list_nothing_is_allowed if {
+	proven := {"free#1", "*#1"}
+	every damaged in [null, false, "*#1", 1, {}, {"*#1": true}] {
+		every known in [{"any_tool": damaged}, {"tools": {"free": damaged}}] {
+			decide(question("free"), object.union(object.remove(facts, ["tools"]), known), proven).action == "deny"
+		}
+	}
+}
+
 test_with_empty_facts_no_tool_is_permitted if {
 	every tool in ["free", "checked", "other"] {
 		decide(question(tool), {}, {"*#1"}) == denied([not_permitted(sprintf("\"%s\"", [tool]))])

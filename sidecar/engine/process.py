@@ -51,7 +51,7 @@ class OpaProcess:
             str(opa), "run", "--server", "--addr", f"unix://{self.socket}", "--unix-socket-perm", "600",
             "--authorization", "basic", "--skip-version-check", "--log-level", "error", "--log-format", "json",
             "--config-file", str(folder / "opa.json"),
-            *(str(rego_folder() / "system" / name) for name in ("authz.rego", "mask.rego")),
+            *(str(rego_folder() / "system" / name) for name in ("authz/authz.rego", "log/mask.rego")),
         ]  # fmt: skip
 
     async def start(self, ended: Callable[[str], None]) -> None:

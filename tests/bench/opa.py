@@ -67,7 +67,7 @@ class OpaAlone:
         write(self._bundle.files, bundle)
         if setting.optimize:
             bundle = _optimized(bundle, folder / "optimized.tar.gz")
-        authz = (rego_folder() / "system" / "authz.rego").read_text()
+        authz = (rego_folder() / "system" / "authz" / "authz.rego").read_text()
         write({".manifest": '{"roots": ["system"]}', "authz.rego": authz}, folder / "system")
         self._errors = folder / "errors.txt"
         self._last = 0

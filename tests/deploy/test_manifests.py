@@ -241,8 +241,8 @@ def test_the_network_lets_nothing_through_that_is_not_named(name: str) -> None:
 @pytest.mark.parametrize("name", TOPOLOGIES)
 def test_opa_runs_under_the_rules_of_this_version_and_takes_policy_from_the_sidecar_only(name: str) -> None:
     (given,) = [item["data"] for item in of_kind(name, "ConfigMap") if "opa.yaml" in item["data"]]
-    for file in ("authz.rego", "mask.rego"):
-        assert given[file] == (ROOT / "rego" / "system" / file).read_text(), "run `make manifests`"
+    for file in ("authz/authz.rego", "log/mask.rego"):
+        assert given[Path(file).name] == (ROOT / "rego" / "system" / file).read_text(), "run `make manifests`"
     assert yaml.safe_load(given["opa.yaml"]) == configuration(
         8282, Path("/run/intercept/token"), {"algorithm": "ES256"}
     )

@@ -173,4 +173,4 @@ def test_a_build_from_the_sdist_carries_no_opa(tmp_path: Path) -> None:
     assert wheel.name.endswith("-py3-none-any.whl")
     with zipfile.ZipFile(wheel) as archive:
         assert not [name for name in archive.namelist() if "/bin/" in name]
-        assert "sidecar/_rego/system/authz.rego" in archive.namelist()
+        assert "sidecar/_rego/system/authz/authz.rego" in archive.namelist()

@@ -112,6 +112,8 @@ blocked(document, path) if {
 	not type_name(value) in ["object", "null"]
 }
 
+# METADATA
+# description: True when what stands there is neither a number nor null, or something is in the way.
 no_number(document, path) if {
 	value := found(document, path)
 	not type_name(value) in ["number", "null"]

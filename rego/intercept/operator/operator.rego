@@ -45,6 +45,8 @@ read_as_one_of(value, spellings) if {
 #   takes a number with a dot or an exponent for a double; a whole one it prints as it is.
 double(number) := to_number(sprintf("%v", [not_whole(number)]))
 
+# METADATA
+# description: The same number, with an exponent where it has neither dot nor exponent.
 not_whole(number) := number if regex.match(`[.eE]`, json.marshal(number))
 
 not_whole(number) := to_number(concat("", [written, "e0"])) if {
@@ -56,6 +58,8 @@ not_whole(number) := to_number(concat("", [written, "e0"])) if {
 # description: A list or an object as the set of what stands where in it, numbers as doubles.
 with_doubles(value) := {[path, shape(leaf)] | walk(value, [path, leaf])}
 
+# METADATA
+# description: A list or an object as its type, a number as its double, anything else as it is.
 shape(leaf) := type_name(leaf) if type_name(leaf) in ["array", "object"]
 
 shape(leaf) := [double(leaf)] if is_number(leaf)
@@ -149,7 +153,9 @@ amount(value) := value if {
 	count(trim_right(digits, "0")) <= 34
 }
 
-in_range(value) if value == 0
+# METADATA
+# description: True for zero, and for a number that a counter can hold exactly.
+in_range(0)
 
 in_range(value) if {
 	value >= 1e-30
