@@ -94,26 +94,37 @@ def _libraries(rule: Rule) -> Iterator[str]:
 def _blocks(rule: Rule, entry: Entry) -> list[str]:
     """The Rego of one rule: what a call needs to pass it, when it asks for an approval, and what amount it counts."""
     there = [] if entry.tool == ANY_TOOL else [_about(entry)]
-    conditions = [_condition(condition, _library(rule)) for condition in rule.asked]
-    at_once = []
-    if rule.spend_limit and rule.spend_limit.per_call is not None:
-        at_once = [f"operator.at_most({_argument(rule.spend_limit.path)}, {literal(rule.spend_limit.per_call)})"]
     blocks = []
     if _denies(rule):
-        place = f"{comment(file_name(rule.place.file))}, line {rule.place.line}"
-        text = f"Denies: no rule here proves {string(rule.id)}, so no call passes it."
-        blocks.append(f"{_RULE}{comment(rule.name)}, {place}. {text}\n")
-    elif rule.action == "require_approval":
-        passing = "A call passes when every line holds" if at_once else "Every call passes"
-        metadata = _metadata(rule, f"{passing}; some ask for an approval.")
-        blocks += [metadata + _set("passes", rule, there, at_once), _set("asks", rule, there, conditions)]
+        blocks.append(_no_proof(rule))
     else:
-        blocks.append(_metadata(rule, _description(rule)) + _set("passes", rule, there, conditions + at_once))
+        blocks.append(_metadata(rule, _description(rule)) + _set("passes", rule, there, _proof(rule)))
+    if rule.action == "require_approval" and not _denies(rule):
+        blocks.append(_set("asks", rule, there, _conditions(rule)))
     if rule.amount_path:
         value = f"operator.amount({_argument(rule.amount_path)})"
         body = f" if {there[0]}" if there else ""
         blocks.append(f"amounts[{string(rule.id)}] := {value}{body}\n")
     return blocks
+
+
+def _proof(rule: Rule) -> list[str]:
+    """What proves that a call passes the rule, line by line; the conditions of one that asks only say when it does."""
+    lines = [] if rule.action == "require_approval" else _conditions(rule)
+    limit = rule.spend_limit
+    if limit and limit.per_call is not None:
+        lines.append(f"operator.at_most({_argument(limit.path)}, {literal(limit.per_call)})")
+    return lines
+
+
+def _conditions(rule: Rule) -> list[str]:
+    return [_condition(condition, _library(rule)) for condition in rule.asked]
+
+
+def _no_proof(rule: Rule) -> str:
+    place = f"{comment(file_name(rule.place.file))}, line {rule.place.line}"
+    text = f"Denies: no rule here proves {string(rule.id)}, so no call passes it."
+    return f"{_RULE}{comment(rule.name)}, {place}. {text}\n"
 
 
 def _set(name: str, rule: Rule, there: list[str], conditions: list[str]) -> str:
@@ -141,7 +152,9 @@ def _metadata(rule: Rule, description: str) -> str:
 
 
 def _description(rule: Rule) -> str:
-    proof = "A call passes when every line holds" if rule.asked or rule.spend_limit else "Every call passes"
+    proof = "A call passes when every line holds" if _proof(rule) else "Every call passes"
+    if rule.action == "require_approval":
+        return f"{proof}; some ask for an approval."
     if rule.counter is None:
         return f"{proof}."
     bound = rule.bound
