@@ -1,4 +1,4 @@
-"""The part of a call's arguments that a policy reads: all that a decision can depend on, and all that OPA gets."""
+"""The part of a call's arguments that a policy reads. A decision depends on nothing else, and OPA gets nothing else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sidecar.text import folded, shown
 
 
 class Projection:
-    """Some ways into the arguments, as a tree that is made once and serves many calls."""
+    """The paths into the arguments that a policy reads, as a tree that is built once and applied to many calls."""
 
     __slots__ = ("_folded", "_has_twins", "_longest", "_read", "_steps")
 
@@ -21,7 +21,7 @@ class Projection:
         ways: dict[str, set[tuple[str, ...]]] = {}
         for first, *rest in paths:
             ways.setdefault(first, set()).add(tuple(rest))
-        # Of each step: what is read below it, and whether it is read itself, as a whole.
+        # For each step: what is read below it, and whether the value itself is read, as a whole.
         self._steps = tuple(
             (step, Projection(below) if (below := ways[step] - {()}) else None, () in ways[step])
             for step in sorted(ways)
@@ -32,11 +32,11 @@ class Projection:
         self._has_twins = len(self._folded) < len(self._read)
 
     def of(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """What lies on the ways, in an order that is the same for every call.
+        """The values on the paths, in an order that is the same for every call.
 
-        Where a way leads into something that is no object and not null, `[]` stands for it: that something is there
-        can matter, what it is cannot. Raises ValueError for a key that differs only in case from one that is read here,
-        unless that very spelling is read too: servers exist that take the one for the other.
+        If a path leads into a value that is neither an object nor null, `[]` stands for that value: that one is there
+        can matter, which one cannot. Raises ValueError for a key that differs only in case from one that is read here,
+        unless that very spelling is read too: some servers match keys whatever their case.
         """
         kept: dict[str, Any] = {}
         there = 0
@@ -71,10 +71,10 @@ class Projection:
 
 
 def arguments_read(call: ToolCall, projection: Projection) -> dict[str, Any]:
-    """What is read of a call's arguments.
+    """The part of a call's arguments that is read.
 
-    Raises `InvalidMessage` for look-alike keys (see `Projection.of`), and for a text with a NUL character: to servers
-    in C it ends there.
+    Raises `InvalidMessage` for look-alike keys (see `Projection.of`), and for a text with a NUL character, at which a
+    server in C ends it.
     """
     try:
         kept = projection.of(call.arguments)
@@ -105,5 +105,5 @@ def _has_nul(value: Any) -> bool:
     if type(value) is str:
         return "\0" in value
     if type(value) is dict:
-        return any(map(_has_nul, value.values()))  # no key does: `jsonrpc` refuses that
+        return any(map(_has_nul, value.values()))  # no key has one: `strict_json` refuses that
     return type(value) is list and any(map(_has_nul, value))

@@ -17,9 +17,9 @@ from sidecar.policy.model import NAMED_WINDOWS
 
 
 class Reserve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a call that passes takes from one counter; `window` is in seconds or one of the named ones.
+    """What an allowed call takes from one counter; `window` is in seconds, or a named one.
 
-    `limit` is None where the rule only counts; `exclusive` is true where the total must stay below it.
+    `limit` is None if the rule only counts; `exclusive` means that the total must stay below the limit.
     """
 
     counter: str
@@ -39,7 +39,7 @@ class Reserve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Violation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One reason to refuse; `monitor` is true where the rule only reports."""
+    """One reason to refuse; `monitor` means that the rule only reports."""
 
     rule: str
     reason: str
@@ -56,7 +56,7 @@ class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The engine's answer about one call, complete: every field must be there and no other."""
+    """The engine's answer about one call: every field must be there, and no other."""
 
     version: Literal[1]
     action: Literal["allow", "deny", "require_approval"]
@@ -71,7 +71,7 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Visible(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The engine's answer about a list: the tools to show, and the rule by which each other is hidden."""
+    """The engine's answer about a list: the tools to show, and for each hidden one the rule that hides it."""
 
     version: Literal[1]
     visible: tuple[str, ...]
@@ -91,7 +91,7 @@ class AboutEngine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A decision, the engine's own id for it where its decision log gives one, and whether it was remembered."""
+    """A decision, the engine's id for it if its decision log gives one, and whether it came from the decision cache."""
 
     decision: Decision
     engine_id: str | None
@@ -130,7 +130,7 @@ def read_visible(body: bytes, asked: Sequence[str]) -> Visible:
 
 
 def read_about_engine(body: bytes) -> AboutEngine:
-    """What the engine says of itself. Raises `EngineUnavailable` when it says nothing."""
+    """The engine's answer about itself. Raises `EngineUnavailable` if it has not loaded our policy."""
     try:
         result = _decode_engine(body).result
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -15,16 +15,16 @@ VERSION: Final = 1
 CANARY_ALLOWED: Final = "intercept/canary-allowed"
 CANARY_DENIED: Final = "intercept/canary-denied"
 RESERVED: Final = "intercept/"
-"""No real tool is asked about under such a name: the library answers for the canaries whatever the policy says."""
+"""Reserved for canaries, about which the library answers whatever the policy says: no real tool has such a name."""
 
 Document: TypeAlias = Mapping[str, Any] | msgspec.Raw
-"""A JSON object in a question, encoded already where it stands in many (`fragment`)."""
+"""A JSON object in a question; one that many questions share is encoded in advance (`fragment`)."""
 
 
 class Form:
-    """The question about the calls of one tool, encoded but for what differs from call to call.
+    """The question about calls of one tool, encoded in advance except for what differs from call to call.
 
-    `workload` is the document of where we run; what is not known is left out.
+    `workload` describes where we run; what is not known is left out.
     """
 
     __slots__ = ("_head", "_workload")
@@ -38,9 +38,9 @@ class Form:
         self, arguments: Mapping[str, Any], counters: Mapping[str, Amount] | None = None,
         principal: Document | None = None,
     ) -> bytes:  # fmt: skip
-        """The body of the request that asks about one call; `arguments` is what `Projection.of` left of them.
+        """The body of the request that asks about one call; `arguments` are those that `Projection.of` gives.
 
-        `principal` is the document of who calls.
+        `principal` describes who calls.
         """
         who = b',"principal":' + _encode(principal) if principal else b""
         counted = b',"counters":' + _encode(counters) if counters else b""
@@ -68,14 +68,14 @@ def question_about_list(
 
 
 def fragment(document: Mapping[str, Any]) -> msgspec.Raw | None:
-    """A document that stands in many questions, encoded once; None for an empty one."""
+    """A document that many questions share, encoded once; None for an empty one."""
     return msgspec.Raw(_encode(document)) if document else None
 
 
 def question_about_engine() -> bytes:
-    """The body of the request that asks which OPA answers."""
+    """The body of the request that asks which version of OPA answers, and under which policy."""
     return _encode({"input": {"version": VERSION, "method": "intercept/engine"}})
 
 
-# Numbers stay numbers, also the decimals among the totals of counters.
+# As numbers, not as texts: totals of counters may be decimals.
 _encode = msgspec.json.Encoder(decimal_format="number").encode

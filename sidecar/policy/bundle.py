@@ -1,6 +1,6 @@
-"""A bundle: the compiled policy and the library that decides by it, as files, as an archive, as what we need of it.
+"""A bundle: the compiled policy and the Rego library that decides by it, as files and as an archive.
 
-The revision is a hash of the content; with the serial it stands in every answer of the engine.
+The revision is a hash of the content. Every answer of the engine names the revision and the serial.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FACTS = f"{ROOT}/facts/data.json"
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """One policy, ready for the engine. `files` maps paths to text; all of them are in the revision but the stamp."""
+    """One policy, ready for the engine. `files` maps paths to text; the revision is over all of them but the stamp."""
 
     revision: str
     serial: int

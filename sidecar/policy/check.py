@@ -1,4 +1,4 @@
-"""What can be wrong between the items of a policy that are each right by themselves."""
+"""Checks across a policy: items that are each right by themselves and wrong together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sidecar.policy.problem import Place, Problem
 
 
 def check(policy: Policy) -> list[Problem]:
-    """Every problem of the policy as a whole; a regular expression is the engine's to judge (`engine.binary`)."""
+    """Every problem of the policy as a whole. Regular expressions are checked by the engine (`engine.binary`)."""
     counted = policy.counters()
     return [problem for entry in policy.entries for problem in _of_entry(entry, counted)]
 
@@ -53,7 +53,7 @@ def _unreachable(entry: Entry) -> Iterator[Problem]:
         if denied:
             text = f"can never be reached, nor what follows: line {denied.line} denies every call before it"
             yield Problem(rule.place, _where(rule), text, warning=True)
-            return  # and so for all that follow
+            return  # the same holds for all that follow
         if rule.action == "deny" and not rule.monitor:
             denied = rule.place
 

@@ -1,7 +1,8 @@
-"""A `Policy` to Rego text and data: as little as possible, in a stable order, in the form that `opa fmt` leaves alone.
+"""Compiles a `Policy` to Rego text and data: as little as possible, in a stable order, formatted as `opa fmt` does.
 
-Every rule that a call can pass becomes one Rego rule that proves it; a rule that denies becomes none, so nothing can
-prove it. Names, messages and limits are data (`facts`), which the hand-written library (`rego/intercept`) reads.
+Every rule that a call can pass becomes one Rego rule that proves that the call passes. A rule that denies becomes no
+Rego, so nothing can prove it. Names, messages and limits are data (`facts`), which the hand-written library
+(`rego/intercept`) reads.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ MAX_FILES: Final = 64
 def compile_policy(policy: Policy) -> dict[str, str]:
     """Path in the bundle to text: `.rego` files, and `data.json` with the facts.
 
-    Each entry with rules has a file of its own; where these would be too many, entries that follow each other share.
+    Each entry with rules has a file of its own. If that would make too many files, neighbouring entries share one.
     """
     entries = [entry for entry in policy.entries if entry.rules]
     shared = max(1, -(-len(entries) // MAX_FILES))
@@ -80,7 +81,7 @@ def _denies(rule: Rule) -> bool:
 
 
 def _library(rule: Rule) -> str:
-    """Where the operators of a rule's conditions are: what asks a person must not be stepped around."""
+    """The package with the operators of a rule's conditions: a rule that asks a person must ask in doubt too."""
     return "doubt" if rule.action == "require_approval" else "operator"
 
 
@@ -171,7 +172,8 @@ def _condition(condition: Condition, library: str) -> str:
     inside = "input.counters" if isinstance(condition.subject, CounterName) else "input.arguments"
     steps = (str(condition.subject),) if isinstance(condition.subject, CounterName) else condition.subject
     function, *operand = _operation(condition, library)
-    # What is undefined leaves an operator of `operator` undefined; the others have to know how far the way leads.
+    # An undefined argument makes an operator of `operator` undefined, which is what we want there. The operators of
+    # `doubt` must hold in that case, so they are told which steps of the path exist.
     way = f"{inside}, {array(steps)}" if library == "doubt" or function == "absent" else inside + _reference(steps)
     return f"{library}.{function}({', '.join((way, *operand))})"
 
@@ -179,7 +181,7 @@ def _condition(condition: Condition, library: str) -> str:
 def _operation(condition: Condition, library: str) -> tuple[str, ...]:
     """The function of the library that stands for the operator, and its operand where it has one."""
     value = condition.value
-    # In each library the side that works for safety holds for doubles too.
+    # In each library the operators on the safe side also compare the doubles that servers may read.
     negated = condition.op in ("neq", "not_in")
     equal = readings if negated is (library == "operator") else spellings
     match condition.op:
@@ -210,7 +212,7 @@ def _argument(path: Path) -> str:
 
 
 def _file_name(tool: str, taken: Iterable[str]) -> str:
-    """A file name that says the tool, unique on every file system, and no test's to `opa test`."""
+    """A file name that shows the tool, unique on every file system, and not one that `opa test` takes for a test."""
     name = "any_tool" if tool == ANY_TOOL else tool
     lower = {path.casefold() for path in taken}
     plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name) and not name.endswith("_test")

@@ -1,4 +1,4 @@
-"""What the library in the bundle and the sidecar have to know of a policy beside its Rego: `intercept/facts`."""
+"""The facts of a policy beside its Rego (`intercept/facts`), for the library in the bundle and for the sidecar."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sidecar.policy.model import ANY_TOOL, Approvals, CounterName, Entry, Policy
 
 
 def facts(policy: Policy) -> dict[str, Any]:
-    """Settings, the rules by tool in the order that counts, and what they read; numbers are exact."""
+    """Settings, the rules by tool in order of precedence, and what they read; numbers are exact."""
     exact = [entry for entry in policy.entries if entry.tool != ANY_TOOL and not entry.is_pattern]
     patterns = [entry for entry in policy.entries if entry.is_pattern]
     any_tool = [entry for entry in policy.entries if entry.tool == ANY_TOOL]
@@ -49,7 +49,7 @@ def facts(policy: Policy) -> dict[str, Any]:
 
 
 def _fact(policy: Policy, rule: Rule, entry: Entry) -> dict[str, Any]:
-    """What the library and the sidecar have to know of a rule."""
+    """The facts of one rule."""
     fact: dict[str, Any] = {
         "id": rule.id,
         "name": rule.name,
@@ -76,7 +76,7 @@ def _counted(rule: Rule, entry: Entry) -> dict[str, Any]:
     bound = rule.bound
     limit: dict[str, Any] = {
         "counter": f"{entry.counters}.{rule.counter}",
-        "limit": bound.value if bound and not bound.impossible else None,  # the rule itself refuses every call then
+        "limit": bound.value if bound and not bound.impossible else None,  # then the rule itself refuses every call
         "window": rule.window.label,
         "scope": rule.scope,
         "reason": rule.limit_message,
@@ -102,7 +102,7 @@ def _approvals(approvals: Approvals) -> dict[str, Any]:
 
 
 def _reads(entry: Entry, counted: Mapping[CounterName, tuple[Entry, Rule]]) -> dict[str, Any]:
-    """What an entry's rules read: ways into the arguments, and counters with where they are kept."""
+    """What an entry's rules read: paths into the arguments, and counters with their windows and scopes."""
     paths = {item.subject for rule in entry.rules for item in rule.asked if isinstance(item.subject, tuple)}
     paths |= {rule.amount_path for rule in entry.rules if rule.amount_path}
     names = {item.subject for rule in entry.rules for item in rule.asked if isinstance(item.subject, CounterName)}
@@ -119,5 +119,5 @@ def _reads(entry: Entry, counted: Mapping[CounterName, tuple[Entry, Rule]]) -> d
 
 
 def file_name(source: str) -> str:
-    """A policy file without its folder: the same policy is the same bundle, wherever it lies."""
+    """The name of a policy file without its folder, so that the same policy makes the same bundle in every folder."""
     return PurePath(source).name

@@ -1,4 +1,4 @@
-"""Several policy files to one policy. None loosens what another wants: of two the stricter holds, or they clash."""
+"""Merges several policy files into one policy. No file loosens another: the stricter one holds, or they clash."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sidecar.policy.problem import Place, Problem
 
 
 def merge(files: Sequence[PolicyFile]) -> tuple[Policy, list[Problem]]:
-    """The policy that the files make together, and every clash; a warning where what a file says has no effect."""
+    """The merged policy, every clash, and a warning for each setting of a file that has no effect."""
     policy = Policy(
         sources=tuple(file.source for file in files),
         default="deny" if any(file.default == "deny" for file in files) else "allow",

@@ -13,7 +13,7 @@ from sidecar.text import quoted
 ANY_TOOL: Final = "*"
 """The entry that applies to every tool, and the hide entry that hides every tool."""
 GLOBAL: Final = "_global"
-"""What the entry for every tool is called in the path of a counter."""
+"""The name of the entry for every tool in the path of a counter."""
 
 OPERATORS: Final = ("eq", "neq", "in", "not_in", "lt", "lte", "gt", "gte", "regex", "contains", "exists")
 Default: TypeAlias = Literal["allow", "deny"]
@@ -35,7 +35,7 @@ Value: TypeAlias = "None | bool | Decimal | str | tuple[Value, ...] | Mapping[st
 """A JSON value with exact numbers."""
 
 Path: TypeAlias = tuple[str, ...]
-"""The way into the arguments, without `args`."""
+"""The path into the arguments, without `args`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class SpendLimit:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A counter: each call adds `increment`, or what stands at `increment_from`."""
+    """A counter: each call adds `increment`, or the value at `increment_from`."""
 
     counter: str
     window: Window
@@ -120,7 +120,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """What a rule says about the approvals it asks for; `timeout` in seconds, None where the file's holds."""
+    """What a rule says about the approvals it asks for; `timeout` in seconds, or None to use the file's."""
 
     timeout: int | None
     approvers: int
@@ -189,13 +189,13 @@ class Rule:
 
     @property
     def scope(self) -> Scope:
-        """Whose counter it is; only a rule with a counter has one."""
+        """The scope of the counter; only a rule with a counter has one."""
         counting = self.rate_limit or self.spend_limit or self.state
         return counting.scope if counting else "global"
 
     @property
     def amount_path(self) -> Path | None:
-        """Where the amount stands that every call must have."""
+        """The path of the amount that every call must have."""
         if self.spend_limit:
             return self.spend_limit.path
         return self.state.increment_from if self.state else None
@@ -225,7 +225,7 @@ class Rule:
 
     @property
     def kind(self) -> str:
-        """What a refusal by the rule itself counts as."""
+        """The kind of a refusal by the rule itself, as metrics and the audit log name it."""
         if self.rate_limit:
             return "rate_limit"
         return "spend_limit" if self.spend_limit else "rule"
@@ -267,14 +267,14 @@ class Entry:
 
     @property
     def permits(self) -> bool:
-        """True when `default: deny` lets the entry's tools by: it says which they are, by more than wildcards."""
+        """True when `default: deny` does not apply to the entry's tools: its name is more than wildcards."""
         return bool(self.tool.strip("*?"))
 
     @property
     def counters(self) -> str:
         """The name before the last dot in the names of this entry's counters, unique in the policy.
 
-        A tool that is really called `_global` has its own, and a quote at the beginning is nobody else's.
+        A tool that is really called `_global` is quoted, and so is a name that begins with a quote: no two share one.
         """
         if self.tool == ANY_TOOL:
             return GLOBAL
@@ -291,7 +291,7 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Approvals:
-    """How approvals work; times in seconds, `mask` are paths whose values approvers do not see."""
+    """How approvals work. Times are in seconds; approvers do not see the values at the paths in `mask`."""
 
     timeout: int = 1800
     use_within: int = 600
@@ -311,7 +311,7 @@ class Hidden:
 
 @dataclass(frozen=True, slots=True)
 class Methods:
-    """Which methods of a client pass: those in `deny` never, others if they are known, in `allow`, or by `unknown`."""
+    """Which methods of a client pass: none in `deny`; others if known, in `allow`, or if `unknown` is `allow`."""
 
     unknown: Default
     allow: frozenset[str] = frozenset()
@@ -328,7 +328,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class PolicyFile:
-    """What one file says; None where it says nothing, so that files can be merged. Places are those of the keys."""
+    """What one file says. None stands for what it does not say, so that files can be merged. Places are of the keys."""
 
     source: Source
     keys: Mapping[str, Place]
@@ -356,7 +356,7 @@ class Policy:
     def counters(self) -> dict[CounterName, tuple[Entry, Rule]]:
         """Every counter that a condition may read, with the entry and the rule that count on it.
 
-        `state._global` is the entry `*`; where that has no such counter, a tool that is really called `_global`.
+        `state._global` is the entry `*`. If that has no such counter, it is a tool that is really called `_global`.
         """
         found: dict[CounterName, tuple[Entry, Rule]] = {}
         for entry in sorted(self.entries, key=lambda entry: entry.tool != ANY_TOOL):

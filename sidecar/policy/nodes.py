@@ -18,7 +18,7 @@ import yaml
 from sidecar.policy.problem import Place, Problem
 
 MAX_NODES: Final = 500_000
-"""Nodes in one file, each counted as often as an alias repeats it."""
+"""Nodes in one file; a node that aliases repeat counts each time."""
 MAX_DEPTH: Final = 64
 MAX_NUMBER_LENGTH: Final = 400
 MAX_EXPONENT: Final = 400
@@ -28,7 +28,7 @@ Plain: TypeAlias = None | bool | Decimal | str
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A value without parts. `text` is what stands in the file."""
+    """A value without parts. `text` is its spelling in the file."""
 
     value: Plain
     text: str
@@ -58,7 +58,7 @@ Node: TypeAlias = Scalar | Sequence | Mapping
 def parse(text: str, file: str) -> tuple[Node, list[Problem]]:
     """The tree of the one document in `text`, and every problem found on the way.
 
-    `file` is the name to show. What could not be read is an empty scalar in the tree; an empty file is one, too.
+    `file` is the name to show. An empty scalar stands for whatever could not be read, and for an empty file.
     """
     top = Place(file, 1, 1)
     try:
@@ -93,7 +93,7 @@ def _tokens(text: str) -> Iterator[yaml.Token]:
 
 
 class _TooLarge(Exception):
-    """The document is too deep or too long once its aliases are written out; the problem is noted."""
+    """The document is too deep or too long with its aliases written out; the problem is noted already."""
 
 
 class _Tree:

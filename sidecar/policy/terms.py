@@ -12,7 +12,7 @@ from sidecar.policy.model import NAMED_WINDOWS, Methods
 
 @dataclass(frozen=True, slots=True)
 class RuleInfo:
-    """What there is to say of a rule without judging: for metrics and explanations."""
+    """A rule as metrics and explanations name it."""
 
     tool: str
     rule: str
@@ -23,7 +23,7 @@ class RuleInfo:
 
 @dataclass(frozen=True, slots=True)
 class CounterRead:
-    """A counter whose total a rule reads: its name in the question, and how it is kept; `window` in seconds."""
+    """A counter whose total a rule reads. `name` is its name in the question; `window` is in seconds."""
 
     name: str
     counter: str
@@ -33,13 +33,13 @@ class CounterRead:
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """All that the rules of a tool read of a call beside its name: ways into its arguments, and counters."""
+    """All that a tool's rules read of a call beside the tool's name: paths into the arguments, and counters."""
 
     paths: tuple[tuple[str, ...], ...] = ()
     counters: tuple[CounterRead, ...] = ()
 
     def __add__(self, other: Reads) -> Reads:
-        # A path stands even where a shorter one contains it: none of its steps may have a look-alike.
+        # A path stays even if a shorter one contains it: none of its steps may have a look-alike.
         return Reads(
             tuple(sorted({*self.paths, *other.paths})), tuple(dict.fromkeys((*self.counters, *other.counters)))
         )
@@ -47,11 +47,11 @@ class Reads:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the sidecar itself needs to know of a policy; everything comes out of the bundle.
+    """What the sidecar itself needs to know of a policy; all of it is read from the bundle.
 
     `refunds` says for each counter when what a call took is given back: `not_run`, `on_error`, `on_failure`, `never`;
-    `monitored` are the counters of rules that only report; `scopes` are all that its counters have;
-    `hidden` are the names and patterns that no list may show; `methods` says which ones of a client pass.
+    `monitored` are the counters of rules that only report; `scopes` are the scopes of all counters;
+    `hidden` are the names and patterns that no list may show; `methods` says which methods of a client pass.
     """
 
     tools: frozenset[str]
@@ -81,12 +81,12 @@ class Terms:
             return False
         if method in OF_CLIENTS or method in methods.allow:
             return True
-        # A server that takes it for a known one does so for one that is closed here too.
+        # A server may take an odd spelling for the method that it resembles: if that one is denied, so is this one.
         return methods.unknown == "allow" and folded(method) not in map(folded, methods.deny)
 
 
 def read_terms(facts: dict[str, Any]) -> Terms:
-    """What `policy/facts` wrote into the bundle."""
+    """The terms in what `policy/facts` wrote into the bundle."""
     entries = [*facts["tools"].items(), *((item["name"], item["rules"]) for item in facts["patterns"])]
     rules = [(tool, rule) for tool, rules in [*entries, ("*", facts["any_tool"])] for rule in rules]
     limits = [(rule, rule["limit"]) for _, rule in rules if "limit" in rule]

@@ -1,4 +1,4 @@
-"""Policy files to a policy that is known to be good: read, checked, and its patterns tried on the engine."""
+"""Loads policy files: they are read, merged and checked, and their patterns are tried on the engine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def find(paths: Sequence[Path]) -> tuple[Found, ...]:
 def load(found: Sequence[Found], opa: Callable[[], Path]) -> tuple[Policy, list[Problem]]:
     """The policy that the files make together, and warnings about it.
 
-    `opa` finds the engine; it is called only when one is needed. Raises `PolicyError` with every problem, or
+    `opa` finds the engine; it is called only if there are patterns. Raises `PolicyError` with every problem, or
     `StartError` when there is no engine to judge a pattern.
     """
     read_files, problems = [], []
@@ -49,7 +49,7 @@ def load(found: Sequence[Found], opa: Callable[[], Path]) -> tuple[Policy, list[
 
 @contextmanager
 def no_collections() -> Iterator[None]:
-    """A policy is many values and no cycles: collecting among them takes four times as long as reading them."""
+    """Pause garbage collection: a policy has many values and no cycles, and collecting takes four times as long."""
     if not gc.isenabled():
         yield
         return

@@ -1,4 +1,4 @@
-"""What a changed policy takes away from the one in force, and whether its files say so."""
+"""What a changed policy loses of the one in force, and whether its files declare that this is meant."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sidecar.system.files import Found
 
 
 def share(old: Bundle, new: Bundle) -> float:
-    """Which share of the old policy is not there any more: 0 for nothing, 1 for all of it."""
+    """The share of the old policy's restrictions that the new one lost, from 0 to 1."""
     before, after = _restrictions(old), _restrictions(new)
     if "default" in before - after:
         return 1.0
@@ -19,9 +19,9 @@ def share(old: Bundle, new: Bundle) -> float:
 
 
 def unsaid(before: Sequence[Found], after: Sequence[Found]) -> list[str]:
-    """Which files take all away that they forbade, or say nothing at all, and do not say themselves that it is meant.
+    """A problem for each file that lost all its restrictions, or all content, without declaring that it is meant.
 
-    Policies were made of both, and the files stand in the same order: their names may be the same.
+    Both are files of valid policies in the same order; their names cannot tell them apart.
     """
     pairs = zip(before, after, strict=True)
     return [problem for old, new in pairs if not new.holds_as(old) and (problem := _unsaid(old, new))]
@@ -62,7 +62,7 @@ def _tools_with_rules(file: dict[str, nodes.Node]) -> set[str]:
 
 
 def _limits(file: dict[str, nodes.Node]) -> bool:
-    """Whether the file forbids something without a rule, or says how approvals are given."""
+    """True for a file that forbids something without a rule, or configures approvals."""
     methods = _members(file.get("methods"))
     return bool(
         _items(file.get("hide"))
@@ -95,7 +95,7 @@ def _says_something(node: nodes.Node) -> bool:
 
 
 def _says_so(tools: nodes.Node | None, had: set[str]) -> bool:
-    """Whether `tools` is an empty object, or every tool that had rules has an empty list of them."""
+    """True if `tools` is an empty object, or if every tool that had rules now has an empty list of them."""
     if not isinstance(tools, nodes.Mapping):
         return False
     lists = {tool: _members(entry).get("rules") for tool, entry in tools.members.items()}

@@ -1,7 +1,7 @@
-"""Policy files that change while the sidecar runs: a good policy takes effect soon, a bad or half-written one never.
+"""Reloads policy files that change: a good policy takes effect soon, a bad or half-written one never.
 
-Files are looked at, not subscribed to: a look costs microseconds, and it works for every way in which files are
-replaced (editors that write in steps, `mv`, the symlinks of a Kubernetes ConfigMap, network file systems).
+Files are polled, because a look costs microseconds and works for every way of replacing files: editors that write in
+steps, `mv`, the symlinks of a Kubernetes ConfigMap, network file systems.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from sidecar.system.tasks import in_thread
 LOOK: Final = 0.2
 """Seconds between two looks at the files."""
 SHARE: Final = 100
-"""How many times as long as it took to read them the files are believed by their stamps: large ones cost no more."""
+"""Files are trusted by their stamps for this many times as long as reading them took, so large files cost no more."""
 ANSWER: Final = 5.0
-"""Seconds after which it is said that a file system does not answer."""
+"""Seconds after which a file system that does not answer is reported."""
 WRITTEN: Final = 2.0
-"""Seconds after which it is said that a changed file is not closed."""
+"""Seconds after which a changed file that a writer still has open is reported."""
 AGAIN: Final = (5.0, 300.0)
-"""Seconds before another try after a failure that may pass: at first, and at most."""
+"""Seconds before another try after a failure that may be temporary: the first pause, and the longest."""
 
 Result = TypeVar("Result")
 
 
 def first_look(paths: Sequence[Path]) -> tuple[Found, ...]:
-    """The policy files to start with, when nobody writes them any more. Raises `PolicyError` when somebody does."""
+    """The policy files to start with. Raises `PolicyError` if a writer keeps one open."""
     deadline = time.monotonic() + WRITTEN
     while True:
         settling = Settling(load.find(paths), 0.0)
@@ -54,7 +54,7 @@ def first_look(paths: Sequence[Path]) -> tuple[Found, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Reloader:
-    """Brings what changes in files into force; `changed` is told the old and the new bundle when it is.
+    """Puts changed files in force and then calls `changed` with the old and the new bundle.
 
     `start` are the files that the policy in force was read from.
     """
@@ -68,7 +68,7 @@ class Reloader:
     changed: Callable[[Bundle, Bundle], None]
 
     async def watch(self) -> None:
-        """Look at the files, again and again, without end."""
+        """Poll the files without end."""
         eye = _Eye(self.start, self._refused)
         failed, said, pause, again_at = eye.settling.found, "", AGAIN[0], 0.0
         while True:
@@ -83,7 +83,7 @@ class Reloader:
                 eye.settling.tried()
                 self._refused("; ".join(error.problems))
             except (SidecarError, OSError) as error:
-                # Nothing is wrong with the files, as far as can be seen.
+                # The files may be right: try again later.
                 if str(error) != said:
                     said = str(error)
                     self._refused(said)
@@ -98,12 +98,12 @@ class Reloader:
                     self.changed(old, bundle)
 
     async def _reload(self, eye: _Eye) -> tuple[Bundle, Bundle, list[str]] | None:
-        """Bring what was found into force, unless it changes meanwhile. Raises what stands in the way.
+        """Put what was found in force: the old and the new bundle, and warnings; None if the files changed meanwhile.
 
-        Gives the old and the new bundle, and warnings about it.
+        Raises whatever prevents it.
         """
         old, found = self.local.engine.bundle, eye.settling.found
-        # Reading and compiling take up to seconds for a large policy, and no call waits for them.
+        # In a thread: reading and compiling a large policy takes seconds, and no call may wait for that.
         bundle, warnings, lost = await in_thread(partial(self._prepare, eye.in_force, found, old))
         if bundle.revision == old.revision:
             eye.settling.tried()
@@ -134,7 +134,7 @@ class Reloader:
 
 
 class _Eye:
-    """Looks at files off the event loop; `trouble` is told, once each time, of what keeps it from seeing them."""
+    """Looks at files off the event loop; `trouble` is called once for each time that they cannot be seen."""
 
     def __init__(self, start: Sequence[Found], trouble: Callable[[str], None]) -> None:
         self.now = asyncio.get_running_loop().time
@@ -145,7 +145,7 @@ class _Eye:
         self._said_open = self._said_blind = False
 
     async def look(self) -> tuple[Found, ...]:
-        """The files as they are after a while, longer where it cannot look at them."""
+        """The files as they are after a pause; looks that fail are repeated."""
         while True:
             await asyncio.sleep(SETTLED if self.settling.changed else LOOK)
             try:

@@ -1,7 +1,7 @@
-"""Policy files that changed: which of them are whole, and since when. Looks and times come in; no I/O, no policy.
+"""When changed policy files are complete. It gets looks at files, and times; no I/O, no policy.
 
-A file is whole when it was replaced at once, or nobody has it open for writing. Where the system does not tell, or
-somebody writes it in several turns, only quiet shows that it is.
+A file is complete when it was replaced at once, or when nobody has it open for writing. If the system does not tell who
+has it open, or a writer opens it several times, only a time without changes shows that it is complete.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Final, TypeAlias
 from sidecar.system.files import Found
 
 SETTLED: Final = 0.1
-"""Seconds for which changed files stay as they are before they are read as a policy."""
+"""Seconds without a change after which changed files are read as a policy."""
 Patience: TypeAlias = tuple[float, float]
-"""Seconds of quiet for a policy that takes nothing away, and for one that takes all."""
+"""Seconds without a change that are asked of a policy that loses no restriction, and of one that loses all."""
 MOVED: Final = (SETTLED, SETTLED)
 NEW: Final = (0.5, 0.5)
-"""After another file stood there that may have been moved, or made there: within a second it is to be in force."""
+"""For another file at the path, which was moved there or created there. It is to be in force within a second."""
 IN_PLACE: Final = (0.5, 2.0)
-"""After a file was written where it lies."""
+"""For a file that was written in place."""
 UNTOLD: Final = (1.0, 10.0)
-"""After any change where the system does not tell whether somebody still writes."""
+"""For any change if the system does not tell whether a writer has the file open."""
 
 
 class Settling:
-    """The files at the last look, and what was seen of their way there. `tried` is what was made of them last."""
+    """The files at the last look, and how they changed. `tried` are the files that were last read as a policy."""
 
     def __init__(self, tried: Sequence[Found], now: float) -> None:
         self.found = tuple(tried)
@@ -35,7 +35,7 @@ class Settling:
         self._patience: list[Patience] = [MOVED] * len(self.found)
 
     def look(self, found: Sequence[Found], now: float) -> None:
-        """Take a look at the files into account."""
+        """Note the files at one look."""
         if self.found == tuple(found):
             return
         self._patience = [
@@ -46,29 +46,29 @@ class Settling:
         self._since = now
 
     def tried(self) -> None:
-        """What there is now was made into a policy, or into a refusal: only another content is news."""
+        """The files were read as a policy, which is in force or was refused: only other content is a change now."""
         self._tried = self.found
 
     @property
     def changed(self) -> bool:
-        """Whether there is something to try."""
+        """True if the files hold other content than was last tried."""
         return any(not now.holds_as(before) for now, before in zip(self.found, self._tried, strict=True))
 
     @property
     def open_for_writing(self) -> list[Path]:
-        """The files that somebody has open for writing."""
+        """The files that a writer has open."""
         return [one.path for one in self.found if one.content is not None and one.content.open_for_writing]
 
     def quiet(self, now: float) -> float:
-        """Seconds for which the files have stayed as they are."""
+        """Seconds since the last change."""
         return now - self._since
 
     def settled(self, now: float) -> bool:
-        """Whether it is worth while to read them as a policy."""
+        """True if they may be complete, so that it is worth reading them as a policy."""
         return not self.open_for_writing and self.quiet(now) >= SETTLED
 
     def whole(self, now: float, lost: float) -> bool:
-        """Whether they are whole, as far as anybody can tell; `lost` is the share of the policy that they take away."""
+        """True if they are complete as far as can be told; `lost` is the share of restrictions that they lose."""
         seconds = [
             least + (most - least) * lost
             for before, after, (least, most) in zip(self._tried, self.found, self._patience, strict=True)
@@ -78,7 +78,7 @@ class Settling:
 
 
 def _patience(before: Found, after: Found) -> Patience:
-    """How long a file has to be quiet that is not what it was at the look before."""
+    """How long a file that changed since the last look has to stay as it is."""
     if after.content is None:
         return MOVED
     old, new = before.content, after.content
@@ -88,7 +88,7 @@ def _patience(before: Found, after: Found) -> Patience:
         return UNTOLD
     if old is None or new.stamp[:2] == old.stamp[:2]:
         return IN_PLACE
-    # To be moved here changes a file after it was written; where both fall into one tick of the kernel's clock, it may
-    # as well be one that was removed and is written anew, and closed between two pieces.
+    # A move changes a file's ctime after its last write, so a later ctime shows that it was moved here complete. Equal
+    # times leave it open: it may be a new file that is being written, and was closed between two pieces.
     *_, written, changed = new.stamp
     return MOVED if changed > written else NEW
