@@ -1,4 +1,4 @@
-"""Who makes a request, by its Authorization header (RFC 6750). A token anywhere else is not looked at."""
+"""Authenticates requests by their Authorization header (RFC 6750). A token anywhere else is ignored."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _UNKNOWN_TOKEN: Final = Rejected("the token is not one that is accepted here")
 
 
 class Verifier(Protocol):
-    """Tells who a JWT proves its bearer to be."""
+    """Verifies JWTs: who the bearer of one is."""
 
     def verify_at_once(self, token: str) -> Principal | Rejected | NotYet:
-        """The answer, where it needs no waiting."""
+        """The principal or the rejection; `NotYet` if that needs waiting."""
 
     async def verify(self, token: str) -> Principal | Rejected:
-        """The answer."""
+        """The principal or the rejection."""
 
     async def start(self) -> None:
-        """Get what tokens are verified by. Raises `StartError`."""
+        """Get the keys. Raises `StartError`."""
 
     async def close(self) -> None:
         """End what is under way."""
@@ -49,9 +49,9 @@ class Verifier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Authenticator:
-    """What callers have to show: a token of the file, or a JWT, whichever of the two there are; nothing without either.
+    """Admits callers by a token of the token file or by a JWT, as configured; everybody if neither is configured.
 
-    `None` in an answer means that nobody has to authenticate, and so nobody has.
+    `None` in an answer means that no authentication is configured, so the caller is not known.
     """
 
     tokens: TokenFile | None = None
@@ -59,7 +59,7 @@ class Authenticator:
 
     @property
     def knows_callers(self) -> bool:
-        """True when every request that goes on has a principal: what `scope: principal` needs."""
+        """True if every admitted request has a principal, as `scope: principal` needs."""
         return self.tokens is not None or self.verifier is not None
 
     async def start(self) -> None:
@@ -73,7 +73,7 @@ class Authenticator:
             await self.verifier.close()
 
     def authenticate_at_once(self, authorization: Sequence[str]) -> Principal | None | Refusal | NotYet:
-        """The answer of `authenticate`, or `NotYet` where that has to wait for keys."""
+        """The answer of `authenticate`, or `NotYet` if that has to wait for keys."""
         token = self._token(authorization)
         if not isinstance(token, str):
             return token
@@ -84,7 +84,7 @@ class Authenticator:
         return _refusal(found) if isinstance(found, Rejected) else found
 
     async def authenticate(self, authorization: Sequence[str]) -> Principal | None | Refusal:
-        """Who makes a request with these values of the Authorization header, all that it has."""
+        """Who makes a request; `authorization` are all values of its Authorization header."""
         found = self.authenticate_at_once(authorization)
         if not isinstance(found, NotYet):
             return found
@@ -95,7 +95,7 @@ class Authenticator:
         return _refusal(verified) if isinstance(verified, Rejected) else verified
 
     def _token(self, authorization: Sequence[str]) -> str | None | Refusal:
-        """The bearer token; None where none is needed."""
+        """The bearer token; None if none is needed."""
         if not self.knows_callers:
             return None
         if len(authorization) > 1:
@@ -112,11 +112,14 @@ class Authenticator:
 def authenticator(
     token_file: Path | None, jwks: str | None, issuer: str, audience: str, fetch: Fetch
 ) -> Authenticator:  # fmt: skip
-    """What the options ask for. Raises `StartError` and `UsageError`; the keys come with `Authenticator.start`."""
+    """The authenticator that the options ask for. `Authenticator.start` gets the keys.
+
+    Raises `StartError` and `UsageError`.
+    """
     tokens = None if token_file is None else TokenFile(token_file)
     if jwks is None:
         return Authenticator(tokens)
-    # Costs start-up time that only who verifies JWTs pays.
+    # Imported only here: it costs start-up time, which only those who use JWTs should pay.
     from sidecar.auth.jwt import JwtVerifier  # noqa: PLC0415
 
     return Authenticator(tokens, JwtVerifier(jwks, issuer, audience, fetch))

@@ -1,4 +1,4 @@
-"""Static bearer tokens from a file. Only their digests are kept, and nothing here ever says a token."""
+"""Static bearer tokens from a file. Only their digests are kept, and no message here ever holds a token."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from sidecar.system.watched_file import WatchedFile
 MAX_FILE: Final = 64 << 10
 
 TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
-"""What a bearer token can look like (RFC 6750, section 2.1)."""
+"""The syntax of a bearer token (RFC 6750, section 2.1)."""
 
 HOLDER: Final = Principal("token")
-"""Whoever shows a static token: nobody can say which of its holders it is."""
+"""The principal of every static token: which of its holders shows it, nobody can say."""
 
 log = logging.getLogger("sidecar")
 
 
 class TokenFile:
-    """The tokens in a file, one a line; several while one is replaced. Blank lines and `#` lines say nothing.
+    """The tokens in a file, one a line; there are several while one is replaced. Blank and `#` lines are ignored.
 
-    A file without a usable token stops the start with `StartError`; later it means that no token is valid until it
+    A file without a usable token is a `StartError` at the start. Later it means that no token is valid until the file
     holds one again.
     """
 
@@ -51,7 +51,7 @@ class TokenFile:
             self._digests, self._failing = (), True
             log.error("--auth-token-file: %s; no token is valid until it can be used again", problem)
         given = _digest(token)
-        # Every one is compared, so the time tells neither which token it is nor how much of one was right.
+        # All are compared, so the time reveals neither which token it is nor how much of one was right.
         matches = [hmac.compare_digest(given, known) for known in self._digests]
         return HOLDER if any(matches) else None
 

@@ -1,4 +1,4 @@
-"""Whose call it is, as far as anybody knows: the session, what the client calls itself, who authenticated."""
+"""Whose call it is: the session, the name that the client gives itself, and who authenticated."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from sidecar.auth.principal import Principal
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """One caller, as it is counted and told of.
+    """One caller, for counters, metrics and the audit log.
 
     `session` is our own name of a session that we or the server opened, never an id that a client made up or could
-    use; it holds the counters with `scope: session`. `client` is what the client calls itself, fit to show.
+    use; counters with `scope: session` belong to it. `client` is the name that the client gives itself, safe to show.
     """
 
     session: str
@@ -22,11 +22,11 @@ class Caller:
 
     @property
     def document(self) -> dict[str, Any] | None:
-        """The principal as it stands in the engine's input, or None."""
+        """The principal as a document for the engine's input, or None."""
         return self.principal.document if self.principal is not None else None
 
     def holder(self, scope: str) -> str | None:
-        """Whose counter a call of this caller takes from; None where nobody can tell."""
+        """The holder of the counters that this caller's calls take from; None if it is not known."""
         match scope:
             case "session":
                 return self.session

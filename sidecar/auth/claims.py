@@ -1,4 +1,4 @@
-"""What a verified JWT says, and whether it says it to us, of a caller, and now (RFC 7519, section 4; RFC 8725)."""
+"""The claims of a verified JWT: whether it is for us, about a caller, and valid now (RFC 7519, section 4; RFC 8725)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import msgspec
 from sidecar.auth.refusal import Rejected
 
 LEEWAY: Final = 30.0
-"""Seconds by which clocks may differ."""
+"""Seconds by which the issuer's clock may differ from ours."""
 MAX_SUBJECT: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a token has to say to be for us."""
+    """The issuer and the audience that a token for us names."""
 
     issuer: str
     audience: str
 
     def check(self, claims: Mapping[str, Any], now: float) -> Rejected | None:
-        """None for claims that hold; all of `exp`, `iat`, `iss`, `aud` and `sub` have to be there."""
+        """None for valid claims; `exp`, `iat`, `iss`, `aud` and `sub` are all required."""
         if claims.get("iss") != self.issuer:
             return Rejected("the token is from another issuer")
         if self.audience not in _audiences(claims.get("aud")):
@@ -36,7 +36,7 @@ class Expected:
 
 
 def _audiences(aud: Any) -> list[str]:
-    """The audiences; none where one of them is no text."""
+    """The audiences; an empty list if one of them is no text."""
     listed = aud if type(aud) is list else [aud]
     return listed if all(type(one) is str for one in listed) else []
 
@@ -56,7 +56,7 @@ def _in_time(claims: Mapping[str, Any], now: float) -> Rejected | None:
 
 
 def seconds(date: Any) -> float | None:
-    """Seconds since the epoch in a NumericDate; None for anything else. `Raw` is a number as it was written."""
+    """The seconds since the epoch of a NumericDate; None for anything else. `Raw` is a number as it was written."""
     if type(date) is msgspec.Raw:
         date = float(bytes(date))
     if type(date) not in (int, float):

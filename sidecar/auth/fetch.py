@@ -1,4 +1,4 @@
-"""What asking an issuer for its keys must do: the contract of the function that is handed in."""
+"""The contract of the function that fetches an issuer's keys."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MAX_BYTES: Final = 1 << 20
 """Bytes of a key set; more are not read."""
 
 Fetch: TypeAlias = Callable[[str], Awaitable[bytes]]
-"""Gives what a URL answers with status 200, at most `MAX_BYTES`; verifies TLS, follows no redirect.
+"""Returns the body of a URL's answer with status 200, at most `MAX_BYTES`; verifies TLS and follows no redirect.
 
-Raises OSError, which TimeoutError is, or `SidecarError` when there is no such answer.
+Raises OSError (TimeoutError is one) or `SidecarError` if there is no such answer.
 """

@@ -1,6 +1,6 @@
 """Which Host and Origin values a listener admits: the defence against DNS rebinding.
 
-A page in a browser can have its own name resolve to 127.0.0.1 and so reach a listener on loopback; it cannot keep its
+A page in a browser can let its own name resolve to 127.0.0.1, and so reach a listener on loopback. It cannot keep that
 name out of Host and Origin. The answers are those of the official SDK (`mcp/server/transport_security.py`): 421 for a
 host, 403 for an origin.
 """
@@ -22,8 +22,8 @@ _MISDIRECTED: Final = Refusal(
 )
 _FOREIGN: Final = Refusal(403, "requests of pages from that Origin are not admitted")
 
-_MAX_REMEMBERED: Final = 100
-"""Pairs of headers that were admitted and are not read again."""
+_MAX_CACHED: Final = 100
+"""Pairs of admitted headers in the cache."""
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _ADDRESS = r"(?:\[(?P<six>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+))"
@@ -35,7 +35,7 @@ _ORIGIN = re.compile(rf"(?P<scheme>[a-z][a-z0-9+.-]*)://{_ADDRESS}(?::{_PORT})?"
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A host in one spelling, and its port where one is named."""
+    """A host in one canonical spelling, and its port if one is named."""
 
     name: str
     port: int | None
@@ -53,10 +53,10 @@ class _Origin:
 
 
 class Hosts:
-    """What a listener on `bind` and `port` admits; `port` is the one that was bound in the end, never 0.
+    """The hosts and origins that a listener on `bind` and `port` admits; `port` is the port that was bound, never 0.
 
-    With `addresses` it may be called by any IP address, and by localhost, whatever the port: the name of a page is
-    neither, and probes come by address.
+    With `addresses` it admits any IP address, and localhost, with any port: the name of a page is neither, and probes
+    come by address.
 
     Raises `UsageError` for a value of `--allow-host` or `--allow-origin` that could never match.
     """
@@ -75,14 +75,14 @@ class Hosts:
         self._admitted: set[tuple[str | None, str | None]] = set()
 
     def check(self, host: str | None, origin: str | None) -> Refusal | None:
-        """None for a request that may go on; each header as it came, None where there is none."""
-        if (host, origin) in self._admitted:  # every request of a client says the same
+        """None for a request that is admitted; each header as it came, None for one that is missing."""
+        if (host, origin) in self._admitted:  # every request of a client has the same two
             return None
         if host is None or not self._admits_host(host):
             return _MISDIRECTED
         if origin is not None and not self._admits_origin(origin):
             return _FOREIGN
-        if len(self._admitted) < _MAX_REMEMBERED:
+        if len(self._admitted) < _MAX_CACHED:
             self._admitted.add((host, origin))
         return None
 
@@ -94,7 +94,7 @@ class Hosts:
             return True
         if self._addresses and (place.is_loopback or _is_address(place.name)):
             return True
-        # A client leaves out the port that its scheme implies, and TLS may end in front of us.
+        # Clients leave out the default port of their scheme, and TLS may end in front of us.
         ports = _DEFAULT_PORTS.values() if place.port is None else (place.port,)
         if place.name == self._bound and self._port in ports:
             return True
@@ -110,7 +110,7 @@ class Hosts:
 
 
 def is_loopback(name: str) -> bool:
-    """True for a host name or an address, without brackets, that can only mean this machine."""
+    """True for a host name or an address (without brackets) that can only mean this machine."""
     if name in ("localhost", "::1"):
         return True
     try:
@@ -129,7 +129,7 @@ def _is_address(name: str) -> bool:
 
 
 def _read(found: re.Match[str] | None) -> _Place | None:
-    """The place that matched, in the one spelling that is compared; None where it is none."""
+    """The host and port that matched, in the spelling that is compared; None if it is none."""
     if found is None:
         return None
     port = int(found["port"]) if found["port"] else None
@@ -147,7 +147,7 @@ def _six(address: str) -> str:
 
 
 def _read_origin(text: str) -> _Origin | str | None:
-    """An origin; `null` stands for itself, None for what is no origin."""
+    """An origin; the text `null` for that origin, and None for what is no origin."""
     if text == "null":
         return text
     found = _ORIGIN.fullmatch(text)
@@ -159,7 +159,7 @@ def _read_origin(text: str) -> _Origin | str | None:
 
 
 def _bound_name(bind: str) -> str:
-    """The name by which the bind address may be called; empty for a wildcard, which is no name."""
+    """The host name of the bind address; empty for a wildcard, which is no name."""
     try:
         address: IPv4Address | IPv6Address = IPv6Address(bind) if ":" in bind else IPv4Address(bind)
     except AddressValueError:

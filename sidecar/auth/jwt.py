@@ -1,7 +1,7 @@
 """Bearer JWTs (RFC 7519) as the proof of who calls: signed by an issuer that is trusted, for us, and still valid.
 
-PyJWT checks the signature. Header and claims are read here, because it takes the last of two equal keys, and texts for
-times. Keys come from the configured place only: nothing in a token can name, bring or add one.
+PyJWT checks the signature. Header and claims are read here, because PyJWT takes the last of two equal members, and
+accepts texts as times. Keys come from the configured place only: nothing in a token can name, bring or add one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MALFORMED: Final = Rejected("the token is no JWT that has one meaning")
 
 _COMPACT: Final = re.compile(r"(?P<header>[A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
 _TYPES: Final = frozenset({"jwt", "at+jwt", "application/at+jwt"})
-"""Other kinds of JWT that the same issuer signs (logout tokens, DPoP proofs, events) are no proof of who calls."""
+"""The types accepted. Other JWTs of the same issuer (logout tokens, DPoP proofs, events) do not prove who calls."""
 
 
 Verified: TypeAlias = Principal | Rejected
@@ -46,7 +46,7 @@ Verified: TypeAlias = Principal | Rejected
 class JwtVerifier:
     """Verifies the tokens of one issuer for one audience, by the keys at `jwks`: a path or a URL.
 
-    `clock` tells the time of day, `ticks` only how much of it went by. Raises `UsageError` for a URL that is not safe.
+    `clock` gives Unix seconds, `ticks` monotonic ones. Raises `UsageError` for a URL that is not safe.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class JwtVerifier:
             UrlKeys(_checked_url(jwks), fetch, ticks) if "://" in jwks else FileKeys(Path(jwks), ticks)
         )
         self._signatures = PyJWS(sorted(ALGORITHMS))
-        self._remembered = _Memory()
+        self._cache = _TokenCache()
 
     async def start(self) -> None:
         """Get the keys. Raises `StartError` when there are none."""
@@ -72,17 +72,17 @@ class JwtVerifier:
         await self._keys.close()
 
     def verify_at_once(self, token: str) -> Verified | NotYet:
-        """Who the token proves its bearer to be; `NotYet` where newer keys may tell."""
+        """Who the bearer of the token is; `NotYet` if newer keys may tell."""
         found = self._verify(token)
         if found in (UNKNOWN_KEY, NO_KEYS) and self._keys.renewal() is not None:
             return NotYet.NOT_YET
         return found
 
     async def verify(self, token: str) -> Verified:
-        """The same, waiting for newer keys where they may tell."""
+        """The same, after waiting for newer keys if they may tell."""
         found = self._verify(token)
         if found in (UNKNOWN_KEY, NO_KEYS) and (renewal := self._keys.renewal()) is not None:
-            # Not awaited itself: a caller that goes away must not end what others wait for.
+            # Not awaited directly: a caller that goes away must not cancel what others wait for.
             await asyncio.wait({renewal})
             found = self._verify(token)
         return found
@@ -93,17 +93,17 @@ class JwtVerifier:
             return NO_KEYS
         if len(token) > MAX_TOKEN:
             return Rejected(f"the token is longer than {MAX_TOKEN} characters")
-        remembered = self._remembered.recall(token, keys)
-        claims = remembered.claims if remembered is not None else self._claims(token, keys)
+        cached = self._cache.get(token, keys)
+        claims = cached.claims if cached is not None else self._claims(token, keys)
         if isinstance(claims, Rejected):
             return claims
         rejected = self._expected.check(claims, now)
         if rejected is not None:
             return rejected
-        if remembered is not None:
-            return remembered
+        if cached is not None:
+            return cached
         principal = Principal(claims["sub"], claims["iss"], claims)
-        self._remembered.keep(token, keys, principal)
+        self._cache.keep(token, keys, principal)
         return principal
 
     def _claims(self, token: str, keys: KeySet) -> dict[str, Any] | Rejected:
@@ -126,18 +126,18 @@ class JwtVerifier:
         return _object(payload) or _MALFORMED
 
 
-class _Memory:
-    """Tokens with a good signature, by their digests, under one set of keys; the least recently used forgotten first.
+class _TokenCache:
+    """A cache of tokens with a valid signature, by their digests, under one set of keys; the least recently used go.
 
-    Only what a token and the keys say is remembered. Whether it holds now is looked at each time.
+    Only what depends on the token and the keys alone is cached. Whether the token is valid now is checked each time.
     """
 
     def __init__(self) -> None:
         self._keys: KeySet | None = None
         self._verified: OrderedDict[bytes, Principal] = OrderedDict()
 
-    def recall(self, token: str, keys: KeySet) -> Principal | None:
-        """Whom a token named, unless the keys have changed since."""
+    def get(self, token: str, keys: KeySet) -> Principal | None:
+        """The principal of a token, unless the keys have changed since."""
         if keys is not self._keys:
             self._verified.clear()
             self._keys = keys
@@ -148,15 +148,15 @@ class _Memory:
         return found
 
     def keep(self, token: str, keys: KeySet, principal: Principal) -> None:
-        """Keep whom a token names, as found by the same keys as the last `recall`."""
-        assert keys is self._keys  # recall comes first, and nothing is waited for between the two
+        """Keep the principal of a token, which was verified by the same keys as in the last `get`."""
+        assert keys is self._keys  # `get` comes first, and nothing is awaited between the two
         self._verified[_digest(token)] = principal
         if len(self._verified) > MAX_REMEMBERED:
             self._verified.popitem(last=False)
 
 
 def _check_header(header: Mapping[str, Any]) -> Rejected | None:
-    """None for a header that names an algorithm and perhaps a key, and asks for nothing that we do not do."""
+    """None for a header with an accepted algorithm and type that asks for no extension."""
     algorithm, kid, kind = header.get("alg"), header.get("kid"), header.get("typ", "JWT")
     if "crit" in header or "b64" in header:
         return Rejected("the token needs an extension that is not supported")
@@ -168,7 +168,7 @@ def _check_header(header: Mapping[str, Any]) -> Rejected | None:
 
 
 def _object(content: bytes) -> dict[str, Any] | None:
-    """The JSON object in `content`, if it has one meaning only."""
+    """The JSON object in `content`, or None if parsers could read it differently."""
     try:
         value, _ = read_value(content)
     except NotStrict:

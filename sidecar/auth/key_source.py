@@ -1,6 +1,6 @@
-"""Where the keys of an issuer come from: a file that may change, or a URL that is asked now and then.
+"""The source of an issuer's keys: a file that may change, or a URL that is fetched now and then.
 
-A caller can make up key ids, and cannot make us ask the URL more often than it may be asked anyway.
+A caller can make up key ids, but cannot make us fetch the URL more often than its limit allows.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from sidecar.system.files import Unreadable
 from sidecar.system.watched_file import WatchedFile
 
 REFRESH: Final = 300.0
-"""Seconds after which the URL is asked again."""
+"""Seconds after which the URL is fetched again."""
 PAUSE: Final = 10.0
-"""Seconds between two requests to the URL, whatever happens."""
+"""Least seconds between two requests to the URL."""
 MAX_AGE: Final = 3600.0
 """Seconds for which keys stay valid while the URL does not answer."""
 FETCH_TIMEOUT: Final = 10.0
@@ -31,23 +31,23 @@ log = logging.getLogger("sidecar")
 
 
 class KeySource(Protocol):
-    """The keys as they stand now, and the way to newer ones."""
+    """The current keys, and the way to newer ones."""
 
     async def start(self) -> None:
         """Get the keys for the first time. Raises `StartError`."""
 
     def current(self) -> KeySet | None:
-        """The keys; None where there are none that may be used."""
+        """The keys; None if there are none that may be used."""
 
     def renewal(self) -> asyncio.Task[None] | None:
-        """What to wait for before keys that were not there may be; None where nothing newer can be had now."""
+        """What to await for newer keys; None if there can be none now."""
 
     async def close(self) -> None:
         """End what is under way."""
 
 
 class FileKeys:
-    """Keys from a JWK set in a file. While the file cannot be used there are none."""
+    """Keys from a JWK set in a file; none while the file cannot be used."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._file = WatchedFile(path, MAX_BYTES, clock)
@@ -62,7 +62,7 @@ class FileKeys:
             raise StartError(f"--jwt-jwks: {problem}") from None
 
     def current(self) -> KeySet | None:
-        """The keys that the file holds now."""
+        """The keys in the file now."""
         try:
             self._read()
         except Unreadable as problem:
@@ -71,7 +71,7 @@ class FileKeys:
         return self._keys
 
     def renewal(self) -> None:
-        """Nothing: the file has been looked at."""
+        """None: `current` reads the file each time."""
 
     async def close(self) -> None:
         """Nothing is under way."""
@@ -90,7 +90,7 @@ class FileKeys:
 
 
 class UrlKeys:
-    """Keys that a URL gives. It is asked in the background, and nobody waits but who has no key to go on with."""
+    """Keys from a URL, which is fetched in the background. Only a request that fits no key waits for that."""
 
     def __init__(self, url: str, fetch: Fetch, clock: Callable[[], float] = time.monotonic) -> None:
         self._url = url
@@ -102,20 +102,20 @@ class UrlKeys:
         self._problem = ""
 
     async def start(self) -> None:
-        """Ask the URL for the first time."""
+        """Fetch the URL for the first time."""
         await self._renew()
         if self._keys is None:
             raise StartError(f"--jwt-jwks: {self._problem}")
 
     def current(self) -> KeySet | None:
-        """The keys, unless they are too old; ones that are old are renewed meanwhile."""
+        """The keys, unless they are too old to use; a renewal is started when they are due for one."""
         age = self._clock() - self._renewed
         if age >= REFRESH:
             self.renewal()
         return self._keys if age < MAX_AGE else None
 
     def renewal(self) -> asyncio.Task[None] | None:
-        """The request to the URL that is under way, or begins now because the last one is long enough ago."""
+        """The request to the URL that is under way, or a new one if the last one is long enough ago."""
         if self._under_way is not None and not self._under_way.done():
             return self._under_way
         if self._clock() - self._attempted < PAUSE:
@@ -143,7 +143,7 @@ class UrlKeys:
         else:
             if self._problem:
                 log.warning("--jwt-jwks: the URL gives keys again")
-            if self._keys is None or keys.digest != self._keys.digest:  # what was verified by the same keys stays so
+            if self._keys is None or keys.digest != self._keys.digest:  # the same keys: what was verified stays so
                 self._keys = keys
             self._renewed, self._problem = self._clock(), ""
 

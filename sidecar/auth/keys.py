@@ -1,7 +1,6 @@
 """The keys by which JWTs are verified (RFC 7517): public ones, each for the algorithms that it may be used with.
 
-PyJWT turns them into what `cryptography` verifies with. Importing either costs start-up time, so only who verifies
-JWTs imports this module.
+Importing PyJWT and `cryptography` costs start-up time, so this module is imported only where JWTs are verified.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _BY_CURVE: Final = {
     ("OKP", "Ed25519"): "EdDSA", ("OKP", "Ed448"): "EdDSA",
 }  # fmt: skip
 _PUBLIC: Final = ("kty", "crv", "x", "y", "n", "e")
-"""The members that make a public key: of a private one that somebody published, nothing else is read."""
+"""The members of a public key. If somebody published a private one, the rest of it is not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +43,19 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """The keys of an issuer at one time, and the digest of what they were read from."""
+    """The keys of an issuer at one time, and the digest of the document that they were read from."""
 
     keys: tuple[Key, ...]
     digest: bytes
 
     def find(self, kid: str | None, algorithm: str) -> Key | None:
-        """The one key that fits; None where there is none, or more than one, so that nobody could tell which."""
+        """The one key that fits; None if there is none, or more than one."""
         fitting = [key for key in self.keys if algorithm in key.algorithms and (kid is None or key.kid == kid)]
         return fitting[0] if len(fitting) == 1 else None
 
 
 def read_keys(content: bytes) -> KeySet:
-    """The usable keys of a JWK set; others are left out, as the RFC wants. Raises ValueError when there is none."""
+    """The usable keys of a JWK set; others are left out, as the RFC asks. Raises ValueError if there are none."""
     if len(content) > MAX_BYTES:
         raise ValueError(f"is larger than {MAX_BYTES} bytes")
     try:
@@ -86,14 +85,14 @@ def _key(jwk: Any) -> Key | None:
     try:
         material = PyJWK(public, min(algorithms)).key
     except (PyJWTError, KeyError, TypeError, ValueError, AttributeError):
-        return None  # members that are missing, of another type or no point on the curve
+        return None  # members are missing, of another type, or no point on the curve
     if jwk["kty"] == "RSA" and material.key_size < MIN_RSA_BITS:
         return None
     return Key(kid, algorithms, material)
 
 
 def _algorithms(jwk: Mapping[str, Any]) -> frozenset[str]:
-    """What the key can be used with, and only with its own `alg` where it names one."""
+    """The algorithms that the key can be used with: only its own `alg` if it names one."""
     kty, curve, own = jwk.get("kty"), jwk.get("crv"), jwk.get("alg")
     if type(kty) is not str or not (curve is None or type(curve) is str):
         return frozenset()

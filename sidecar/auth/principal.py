@@ -1,6 +1,6 @@
-"""Who calls: a subject, who vouches for it, and what else is said of it. No tokens, no HTTP.
+"""Who calls: a subject, its issuer, and its claims. No tokens, no HTTP.
 
-Nobody authenticated is None, never a principal without a name.
+A caller that did not authenticate is None, never a principal without a name.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 CHANGING_CLAIMS: Final = frozenset({"exp", "iat", "nbf", "jti", "auth_time", "at_hash", "nonce"})
-"""Claims that change with every token; whoever made the principal has checked those that matter."""
+"""Claims that change with every token; those that matter were checked when the token was verified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +25,19 @@ class Principal:
 
     @property
     def key(self) -> str:
-        """Issuer and subject as one text, another one for every other pair: the holder of what is counted."""
+        """Issuer and subject as one text, unique for each pair: the holder of counters with `scope: principal`."""
         return msgspec.json.encode((self.issuer, self.subject)).decode()
 
     @property
     def document(self) -> dict[str, Any]:
-        """What the engine is told: the same for every token of this caller that says the same of it.
+        """The principal in the engine's input, the same for all tokens with the same claims about this caller.
 
-        The engine's answers are remembered by the question, so a claim that changes with every token would defeat that.
+        Answers are cached by the question, so a claim that changes with every token would defeat the cache.
         """
         claims = {name: value for name, value in self.claims.items() if name not in CHANGING_CLAIMS}
         return {"subject": self.subject, "issuer": self.issuer, "claims": claims}
 
 
 def key_of(principal: Principal | None) -> str:
-    """The key of who calls; empty for nobody."""
+    """The key of a principal; empty for None."""
     return principal.key if principal is not None else ""

@@ -1,4 +1,4 @@
-"""What admission answers besides a principal: a refused request, a rejected token, and nothing yet."""
+"""The answers of authentication besides a principal: a refused request, a rejected token, and nothing yet."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The answer to a request that is not admitted; `text` may be shown to anyone. Policy never answers like this."""
+    """The HTTP answer to a request that is not admitted; `text` may be shown to anyone. Policy never answers so."""
 
     status: int
     text: str
@@ -17,13 +17,13 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A token that proves nothing. `reason` is one of our own sentences: nothing of the token stands in it."""
+    """A token that is not accepted. `reason` is a sentence of ours and holds nothing of the token."""
 
     reason: str
 
 
 NO_KEYS = Rejected("the keys to verify tokens by cannot be had")
-"""Not the token's fault: nobody can tell what it proves."""
+"""The token may be good: there are no keys to tell by."""
 
 
 class NotYet(enum.Enum):

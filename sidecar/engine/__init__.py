@@ -1,1 +1,1 @@
-"""The policy engine: an Open Policy Agent that we start, feed, watch and ask. If it cannot answer, the answer is no."""
+"""The policy engine: an Open Policy Agent that we start, feed, watch and ask. Without its answer the answer is no."""

@@ -1,4 +1,4 @@
-"""Finding the `opa` binary, making sure of its version, and asking it about things before anything runs."""
+"""The `opa` binary: finds it, checks its version, and runs its commands on policies before they are in force."""
 
 from __future__ import annotations
 
@@ -19,21 +19,20 @@ from sidecar.system import ownership, temporary_folders
 GOOD_VERSIONS: Final = ("1.22.4", "1.22.2")
 """Newest first. Others are refused: several drop rules, leak, panic, or have a known vulnerability.
 
-Before 1.21.3 a bundle's signature can be stepped around, before 1.22.0 our authorization too; 1.21.0 to 1.22.0 overlook
-`x in {…}`.
+Before 1.21.3 the check of a bundle's signature can be bypassed, before 1.22.0 our authorization too; 1.21.0 to 1.22.0
+ignore `x in {…}`.
 """
 
 _PACKAGE = Path(__file__).parent.parent
 _SECONDS = 20
 _POLICY_SECONDS = 60
-"""The largest policy that can be read takes OPA some 13 s of a processor; the rest is for a busy machine."""
+"""The largest policy that we read takes OPA some 13 s of processor time; the rest is for a busy machine."""
 
 
 def find(given: Path | None) -> Path:
     """The OPA to use: as given, else beside our package, in the project's tools folder, on the `$PATH`.
 
-    Raises `StartError` when there is none, one that somebody else could change, or one of a version that is not known
-    to be good.
+    Raises `StartError` if there is none, if somebody else could change it, or if its version is not known to be good.
     """
     path = _find(given)
     ownership.check(path, f"the opa binary {path}")
@@ -45,7 +44,7 @@ def find(given: Path | None) -> Path:
 
 
 def version_of(path: Path) -> str:
-    """The version that an OPA binary says it is. Raises `StartError` when it cannot be run or says none."""
+    """The version that an OPA binary reports. Raises `StartError` if it cannot be run or reports none."""
     try:
         done = subprocess.run([path, "version"], capture_output=True, timeout=_SECONDS, check=False, env=passed())
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -67,7 +66,7 @@ def check(opa: Path, files: dict[str, str]) -> None:
 
 
 def trial(opa: Path, files: dict[str, str]) -> None:
-    """Put the canaries to a bundle in an OPA that serves nobody. Raises `StartError` unless both answers are right."""
+    """Evaluate the canaries on a bundle in an OPA of its own. Raises `StartError` unless both answers are right."""
     for action, tool in (("allow", CANARY_ALLOWED), ("deny", CANARY_DENIED)):
         body = json.loads(question("", tool, {}))
         answer = json.loads(evaluate(opa, "data.intercept.decision", json.dumps(body["input"]), files))
@@ -76,7 +75,7 @@ def trial(opa: Path, files: dict[str, str]) -> None:
 
 
 def bad_patterns(opa: Path, patterns: Iterable[str]) -> dict[str, str]:
-    """Which of these regular expressions the engine cannot use, and its reason."""
+    """The regular expressions that the engine refuses, each with its reason."""
     every = sorted(set(patterns))
     if not every:
         return {}
@@ -85,9 +84,9 @@ def bad_patterns(opa: Path, patterns: Iterable[str]) -> dict[str, str]:
 
 
 def evaluate(opa: Path, query: str, document: str, files: dict[str, str] | None = None) -> str:
-    """The JSON of a query's value with the JSON `document` as input, over the files of a bundle.
+    """The value of a query, as JSON, with the JSON `document` as input, over the files of a bundle.
 
-    Raises `StartError` when it has none.
+    Raises `StartError` if it is undefined.
     """
     command: list[Path | str] = [opa, "eval", "--format", "raw", "--strict-builtin-errors", "--stdin-input"]
     with temporary_folders.folder() as folder:

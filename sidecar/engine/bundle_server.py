@@ -1,7 +1,7 @@
-"""Our bundle service: the one place that OPA gets policy from.
+"""Our bundle server: the one place that OPA gets policy from.
 
-A loopback port, a bearer token made at start, an ETag, and long polling (OPA's bundle API): a bundle that is published
-is in force some milliseconds later. The token says who may read a bundle; its signature says that it is ours.
+It has a loopback port, a bearer token made at start, an ETag and long polling (OPA's bundle API): a published bundle is
+in force some milliseconds later. The token says who may read a bundle; the signature proves that a bundle is ours.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from sidecar.policy.bundle import Bundle, archive
 
 RESOURCE: Final = "/bundles/intercept.tar.gz"
 MAX_WAIT: Final = 60
-"""Seconds for which a long poll is held at the most."""
+"""The most seconds that a long poll is held."""
 
-# OPA takes this content type as the sign that long polling is understood.
+# By this content type OPA sees that the server supports long polling.
 _BUNDLE_TYPE = "application/vnd.openpolicyagent.bundles"
 
 
@@ -43,7 +43,7 @@ class BundleServer:
         return self._server.port
 
     def publish(self, bundle: Bundle) -> None:
-        """From now on this is the bundle; whoever waits for one gets it."""
+        """Make this the bundle in force; long polls that wait get it now."""
         self._archive, self._etag = archive(signed(bundle.files, self._key)), f'"{bundle.revision}.{bundle.serial}"'
         self._published.set()
         self._published = asyncio.Event()
@@ -51,11 +51,11 @@ class BundleServer:
     async def close(self) -> None:
         """Stop serving."""
         if self._server is not None:
-            # Without waiting: OPA always has a long poll open.
+            # Without a grace period: OPA always has a long poll open.
             await self._server.close(0)
 
     def _admit(self, method: str, target: str, headers: Headers) -> Response | None:
-        # By the head alone, so that nobody else can hold what OPA needs.
+        # Checked on the head alone, so that nobody without the token can take up a connection that OPA needs.
         shown = (headers.get("authorization") or "").encode()
         return None if hmac.compare_digest(shown, self._authorization) else text(401, "a bearer token is needed")
 

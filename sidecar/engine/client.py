@@ -1,6 +1,6 @@
-"""Questions to OPA over its unix socket: pooled connections, one question in flight on each, a bound on every wait.
+"""The client of OPA's unix socket: pooled connections, one question in flight on each, a bound on every wait.
 
-No task and no timer for each question: answers come by callback, and one timer looks for whoever waits too long.
+A question has no task and no timer of its own: its answer comes by callback, and one timer finds all late questions.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ CONNECTIONS: Final = 64
 """Questions in flight at once; more wait for a free connection, within the same bound of time."""
 
 _LOOK_AGAIN: Final = 0.001
-"""Seconds between two looks at a late question. A wait of zero would end before the event loop reads anything."""
+"""Seconds between the two looks at a late question. With zero the event loop would read nothing in between."""
 
 _HUNG_UP: Final = select.POLLRDHUP
-"""What is asked of the kernel about a connection: whether OPA ended it, or its half of it. Errors it tells unasked."""
+"""The event that the kernel is polled for: OPA closed the connection, or its half. Errors are reported in any case."""
 
 _FOREIGN: Final = "the program at {} runs as another user: what decides must run as we do, or as root"
 
@@ -34,14 +34,14 @@ EngineReply: TypeAlias = bytes | EngineUnavailable
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """The first question on a connection; `check` raises `EngineUnavailable` when the answer is no good."""
+    """The first question on each connection; `check` raises `EngineUnavailable` if the answer is not acceptable."""
 
     question: bytes
     check: Callable[[bytes], None]
 
 
 class _Question:
-    """A question as it is written. `done` gets the reply, once; whatever comes after that is nobody's."""
+    """A question as it is written. `done` gets the reply, once; anything that comes later is dropped."""
 
     __slots__ = ("_done", "connection", "data", "deadline", "is_open")
 
@@ -61,7 +61,7 @@ class _Question:
 class EngineClient:
     """Asks the OPA at a socket. `lost` is called when OPA ends a connection: it may have died.
 
-    `timeout` is in seconds. With a `greeting` nothing else is asked on a connection that did not answer it well.
+    `timeout` is in seconds. With a `greeting`, a connection is used only after it answered that acceptably.
     """
 
     def __init__(
@@ -82,11 +82,11 @@ class EngineClient:
         self._looked = 0.0  # when last for whoever waits too long, on the monotonic clock
 
     def is_whole(self) -> bool:
-        """False once OPA ended a connection, by the kernel's word, though the event loop may not have read it yet."""
+        """False once OPA closed a connection. The kernel is asked: the event loop may not have read the end yet."""
         return not self._hung_up.poll(0)
 
     def put(self, body: bytes, decision_id: str, done: Callable[[EngineReply], None]) -> None:
-        """Put a question; `done` gets the reply, or within the time-out the reason why there is none, once."""
+        """Put a question; `done` is called once, with the reply, or with an error when the time-out is over."""
         question = _Question(request(body, decision_id), monotonic() + self._timeout, done)
         while self._questions and not self._questions[0].is_open:
             self._questions.popleft()
@@ -102,11 +102,11 @@ class EngineClient:
         self._connect_one()
 
     async def ask(self, body: bytes, decision_id: str) -> bytes:
-        """The body of OPA's reply. Raises `EngineUnavailable` when there is none within the time-out."""
+        """The body of OPA's reply. Raises `EngineUnavailable` if there is none within the time-out."""
         return await _wait(lambda done: self.put(body, decision_id, done))
 
     def close(self) -> None:
-        """Drop every connection; what is in flight gets no answer."""
+        """Drop every connection; questions in flight get no answer."""
         if self._timer is not None:
             self._timer.cancel()
         for task in self._connecting:
@@ -186,10 +186,10 @@ class EngineClient:
             self._connect_one()
 
     def _give_up_late_ones(self) -> None:
-        """Give up every question that was too old at the last look too; look again when the oldest that is left is.
+        """Give up every question that was late at the last look already, and look again when the next one is late.
 
-        Two looks, since the event loop runs what is due before it reads again: if this process was held up, OPA's
-        answers may have come long ago, and are read between the two.
+        It takes two looks, because the event loop runs timers before it reads: if this process was held up, OPA's
+        answers may have arrived long ago, and are read between the two looks.
         """
         before, self._looked = self._looked, monotonic()
         self._timer = None
@@ -206,7 +206,7 @@ class EngineClient:
 
 
 async def _wait(put: Callable[[Callable[[EngineReply], None]], None]) -> bytes:
-    """What a question that is put so gets. Raises `EngineUnavailable`."""
+    """Await the reply to a question that `put` puts. Raises `EngineUnavailable`."""
     future: asyncio.Future[EngineReply] = asyncio.get_running_loop().create_future()
     put(lambda reply: None if future.done() else future.set_result(reply))
     reply = await future
@@ -216,9 +216,9 @@ async def _wait(put: Callable[[Callable[[EngineReply], None]], None]) -> bytes:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection. A question that is given up drops it, so that a late answer can never be taken for the next.
+    """One connection. A question that is given up drops it, so that a late answer is never taken for the next one.
 
-    It `is_ours` when OPA runs as we do. Once it `is_ready`, each answer frees it for another question.
+    It `is_ours` if OPA runs as our user or as root. Once it `is_ready`, each answer frees it for another question.
     """
 
     def __init__(self, free: Callable[[_Connection], None], gone: Callable[[_Connection], None]) -> None:
@@ -233,9 +233,9 @@ class _Connection(asyncio.Protocol):
         self.is_ours = self.is_ready = False
 
     def is_silent(self) -> bool:
-        """False when something waits to be read though nothing was asked: an answer too many, or the end.
+        """False if there is something to read although nothing was asked: an answer too many, or the end.
 
-        Such a connection is left to the event loop, which reads what it is.
+        Such a connection is not used: the event loop will read what it is.
         """
         return not self._unread.poll(0)
 
@@ -262,7 +262,7 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         question = self._question
         if question is None or not question.is_open:
-            self.drop()  # OPA does not speak unasked, and nobody waits for what is late
+            self.drop()  # OPA does not speak unasked, and nobody waits for a late answer
             return
         try:
             body = self._reader.feed(data)
@@ -277,7 +277,7 @@ class _Connection(asyncio.Protocol):
             question.end(body)
 
     def eof_received(self) -> None:
-        self._end()  # connection_lost comes some passes of the event loop later; calls are judged meanwhile
+        self._end()  # connection_lost comes some passes of the event loop later, and calls are judged in between
 
     def connection_lost(self, error: Exception | None) -> None:
         self._end()

@@ -1,4 +1,4 @@
-"""The engine as the rest of the sidecar sees it: a bundle in force, questions, and a heartbeat that proves it alive."""
+"""The engine as the rest of the sidecar sees it: the bundle in force, questions, and a heartbeat."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from sidecar.policy.bundle import Bundle
 from sidecar.system import defects
 
 BEAT: Final = 0.4
-"""Seconds between two proofs of life."""
+"""Seconds between two heartbeats."""
 ALIVE: Final = 1.0
-"""Seconds for which a proof of life holds; after it nothing remembered is used."""
+"""Seconds for which a heartbeat proves the engine alive; after that the decision cache is not used."""
 RETRY: Final = 0.01
-"""Seconds between two looks at an engine that is not ready."""
+"""Seconds between two canaries while the engine is not ready."""
 
 
 Finding: TypeAlias = Answer | EngineUnavailable | Superseded
@@ -33,7 +33,7 @@ Finding: TypeAlias = Answer | EngineUnavailable | Superseded
 class Engine:
     """The OPA at `socket`, deciding by `bundle`; `timeout` is in seconds for one question.
 
-    Every connection begins with the `greeting`, where there is one.
+    Every connection begins with the `greeting`, if there is one.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Engine:
         self.bundle = bundle
         self._server = server
         self._emit = emit
-        self._asker = EngineClient(socket, timeout, self.lost, greeting)
+        self._client = EngineClient(socket, timeout, self.lost, greeting)
         self._cache = DecisionCache() if remember else None
         self._canaries = {"allow": question("", CANARY_ALLOWED, {}), "deny": question("", CANARY_DENIED, {})}
         self._under_way: dict[tuple[str, int, bytes], list[Callable[[Finding], None]]] = {}
@@ -56,36 +56,36 @@ class Engine:
 
     @property
     def ready(self) -> bool:
-        """True while the engine was seen alive, with the policy in force, within the last second."""
+        """True if the engine was seen alive, with the policy in force, within the last second."""
         return monotonic() < self._alive_until
 
     @property
     def trouble(self) -> str | None:
-        """Why it is not ready, in words for a person; None while it is."""
+        """Why it is not ready, in words for a person; None if it is."""
         return None if self.ready else self._trouble
 
     def recall(self, body: bytes) -> Answer | None:
-        """The answer to a question that was asked before, while it may still be used."""
+        """The cached answer to a question, if there is one that may still be used."""
         if self._cache is None or not self.ready:
             return None
         return self._cache.get(body)
 
     def confirm(self) -> bool:
-        """True while what was recalled before still counts.
+        """True if answers that were recalled in this pass of the event loop may still be used.
 
-        OPA may have ended a connection whose loss has not been told yet: it is lost from now on.
+        OPA may have closed a connection, and the event loop not have read that yet: then it is lost from now on.
         """
-        if not self._asker.is_whole():
+        if not self._client.is_whole():
             self.lost()
         return self.ready
 
     def put(
         self, body: bytes, bundle: Bundle, decision_id: str, done: Callable[[Finding], None], *, lasting: bool
     ) -> None:
-        """Put a question under `bundle`; `done` gets OPA's answer, or why there is none that counts, once.
+        """Put a question under `bundle`; `done` is called once, with OPA's answer or with why there is none to use.
 
-        An answer that is `lasting` may be remembered. While the same lasting question is under way it is not put again:
-        its answer is everybody's, and marked as remembered for all but the first.
+        A `lasting` answer may be cached. While the same lasting question is in flight it is not put again: all who
+        asked get its answer, and for all but the first it is marked as remembered.
         """
         key = (bundle.revision, bundle.serial, body)
         if lasting and self._cache is not None:
@@ -103,7 +103,7 @@ class Engine:
                 for other in others:
                     other(again)
 
-        self._asker.put(body, decision_id, replied)
+        self._client.put(body, decision_id, replied)
 
     def _found(self, body: bytes, bundle: Bundle, reply: EngineReply, lasting: bool) -> Finding:
         try:
@@ -125,10 +125,10 @@ class Engine:
     async def ask_visible(self, body: bytes, tools: Sequence[str], bundle: Bundle, decision_id: str) -> Visible:
         """OPA's answer about a list of tools.
 
-        Raises `EngineUnavailable` when there is no usable one, `Superseded` when it comes from a newer policy.
+        Raises `EngineUnavailable` if there is no usable one, `Superseded` if it comes from a newer policy.
         """
         try:
-            visible = read_visible(await self._asker.ask(body, decision_id), tools)
+            visible = read_visible(await self._client.ask(body, decision_id), tools)
             self._check_revision(visible.revision, visible.serial, bundle)
         except EngineUnavailable as error:
             self._emit(EngineFailed(self._server, error.kind, str(error)))
@@ -136,9 +136,9 @@ class Engine:
         return visible
 
     def expect(self, bundle: Bundle) -> None:
-        """A newer bundle was published: from the first answer that comes from it, it is the one in force.
+        """Note that a newer bundle was published; the first answer that comes from it puts it in force.
 
-        Nothing is remembered until then.
+        Nothing is cached until then.
         """
         self._next = bundle
         self._forget()
@@ -154,7 +154,7 @@ class Engine:
             await asyncio.sleep(RETRY)
 
     def _check_revision(self, revision: str, serial: int, bundle: Bundle) -> None:
-        """Only an answer by the policy that the question was put under counts."""
+        """Raise unless the answer is by the policy that the question was put under."""
         newer = self._next
         if newer is not None and (revision, serial) == (newer.revision, newer.serial):
             self.bundle, self._next = newer, None
@@ -173,17 +173,17 @@ class Engine:
             await asyncio.sleep(RETRY)
 
     async def beat(self) -> None:
-        """Prove the engine alive, again and again, without end."""
+        """Ask the canaries without end: the heartbeat."""
         while True:
             await asyncio.sleep(BEAT)
             await self.until_ready()
 
     def complain(self) -> None:
-        """From now on a failure is said. Until it was ready once it is not: an engine takes a moment to start."""
+        """Report failures from now on. Before, an engine that is not ready yet is no failure: it takes a moment."""
         self._quiet = False
 
     def lost(self) -> None:
-        """Its connection broke or its process ended: what is remembered may not be its word any more."""
+        """Its connection broke or its process ended: cached answers may not be its answers any more."""
         self._alive_until = 0.0
         self._trouble = "the policy engine closed its connection"
         self._forget()
@@ -195,12 +195,12 @@ class Engine:
 
     def close(self) -> None:
         """Drop its connections; questions in flight get no answer."""
-        self._asker.close()
+        self._client.close()
 
     async def _canary(self) -> bool:
         try:
             for action, body in self._canaries.items():
-                answer = read_answer(await self._asker.ask(body, "canary"))
+                answer = read_answer(await self._client.ask(body, "canary"))
                 self._check_revision(answer.decision.revision, answer.decision.serial, self.bundle)
                 if answer.decision.action != action:
                     raise EngineUnavailable("canary", f"the canary that must get {action} got another answer")
@@ -230,5 +230,5 @@ class Engine:
 
 
 def _remembered(finding: Finding) -> Finding:
-    """The same, for whoever did not ask it first."""
+    """The same, marked as remembered, for those who did not ask first."""
     return msgspec.structs.replace(finding, remembered=True) if isinstance(finding, Answer) else finding

@@ -1,4 +1,4 @@
-"""What an OPA that we start sees of our environment: what it and Go read, and no secret, since Rego can ask for all."""
+"""The environment of an OPA that we start: what OPA and Go read, and no secret, because Rego can read all of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from typing import Final
 
 PASSED: Final = ("PATH", "HOME", "TMPDIR", "GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG", "GOTRACEBACK")
-"""No proxy, since it speaks to loopback only; no certificates for the same reason."""
+"""No proxy and no certificates, because OPA connects to loopback only."""
 
 
 def passed() -> dict[str, str]:

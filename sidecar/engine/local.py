@@ -1,4 +1,4 @@
-"""An engine of our own: OPA as our child, fed by our bundle service, with its socket in a folder nobody else enters."""
+"""An engine of our own: OPA as our child, fed by our bundle server, with its socket in a folder that is ours alone."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from sidecar.policy.bundle import Bundle
 from sidecar.system import ownership, tasks, temporary_folders
 
 START_SECONDS: Final = 30.0
-"""How long OPA may take to load the first policy: some seconds for ten thousand rules on a slow machine."""
+"""Seconds that OPA may take to load the first policy; ten thousand rules take some on a slow machine."""
 
 
 @asynccontextmanager
 async def local_engine(
     opa: Path, bundle: Bundle, *, server: str, timeout: float, remember: bool, emit: Emit, said: Callable[[str], None]
 ) -> AsyncIterator[ManagedEngine]:
-    """An engine that decides by `bundle`, for the length of a `with`; `said` gets what OPA writes.
+    """An engine that decides by `bundle`, for the length of a `with`; `said` gets the errors that OPA logs.
 
-    Raises `StartError` when it does not come up.
+    Raises `StartError` if it does not become ready.
     """
     token, secret = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     service = BundleServer(token, shared(secret))

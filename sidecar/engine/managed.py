@@ -1,4 +1,4 @@
-"""An engine and the service of ours that it gets its policy from, whoever started it."""
+"""A managed engine: an OPA, whoever started it, and the bundle server of ours that it gets its policy from."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from sidecar.errors import EngineUnavailable
 from sidecar.policy.bundle import Bundle
 
 ADOPT_SECONDS: Final = 30.0
-"""How long a published bundle may take to come into force: milliseconds are usual, seconds for ten thousand rules."""
+"""Seconds that a published bundle may take to come into force: usually milliseconds, some for ten thousand rules."""
 
 
 @dataclass(frozen=True, slots=True)
 class ManagedEngine:
-    """An engine on this machine, whoever started it, and the service of ours that feeds it."""
+    """An engine on this machine, and the bundle server of ours that feeds it."""
 
     engine: Engine
     service: BundleServer
 
     async def adopt(self, bundle: Bundle) -> None:
-        """Bring another bundle into force. Raises `EngineUnavailable` when OPA does not take it: the old one stays."""
+        """Put another bundle in force. Raises `EngineUnavailable` if OPA does not take it; the old one stays then."""
         old = self.engine.bundle
         self.engine.expect(bundle)
         self.service.publish(bundle)

@@ -19,22 +19,22 @@ from sidecar.system import children, tasks
 
 FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 5.0
-"""Seconds before another start; doubled after each that did not last."""
+"""The longest pause before OPA is started again, in seconds; the pause doubles after each start that did not last."""
 LASTED: Final = 10.0
 STOP_SECONDS: Final = 1.0
 
 TUNING: Final = {"GOMAXPROCS": str(max(1, len(os.sched_getaffinity(0)) // 2)), "GOGC": "200"}
-"""What the Go runtime of OPA is told, unless our own environment says otherwise: docs/performance.md has the figures.
+"""Settings of OPA's Go runtime, unless our own environment has others; docs/performance.md has the figures.
 
-Half of the processors: where there are few, OPA's threads would wake each other on those that we and the server need.
+OPA gets half of the processors: with more, its threads would take those that we and the server need.
 """
 
 
 class OpaProcess:
     """OPA with its socket, configuration and token in `folder`, which nobody else may enter (0700).
 
-    It shows the bundle service `token`, and takes what is signed with `secret`. `said` gets the errors that it reports,
-    a line each.
+    It shows `token` to the bundle server, and accepts bundles that are signed with `secret`. `said` gets the errors
+    that it logs, one line each.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class OpaProcess:
         ]  # fmt: skip
 
     async def start(self, ended: Callable[[str], None]) -> None:
-        """Start it and keep it running; `ended` is told how whenever it ends. Raises OSError when it cannot start."""
+        """Start it and keep it running; `ended` hears how each time that it ends. Raises OSError if it cannot start."""
         self._process = await self._start()
         self._watch = tasks.lasting(lambda: self._keep_running(ended))
 
@@ -64,7 +64,7 @@ class OpaProcess:
         if self._watch is not None:
             self._watch.cancel()
         if self._process is not None:
-            # It holds nothing that would have to be written.
+            # Killed at once: it has nothing to write.
             self._process.kill()
             await asyncio.wait([self._process.ended], timeout=STOP_SECONDS)
             self._process.close()
@@ -101,13 +101,13 @@ class OpaProcess:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file that is ours alone. In the process list everybody could read what stands in it."""
+    """Write a file that is ours alone: an argument would show in the process list, which everybody can read."""
     path.touch(mode=0o600)
     path.write_text(text, encoding="utf-8")
 
 
 def configuration(bundle_port: int, token: Path, key: dict[str, str]) -> dict[str, object]:
-    """OPA's configuration: one service, one bundle, and the key with which everything that it takes is signed."""
+    """OPA's configuration: one service, one bundle, and the key by which the bundle's signature is verified."""
     return {
         "keys": {KEY_ID: key},
         "services": {
@@ -128,7 +128,7 @@ def configuration(bundle_port: int, token: Path, key: dict[str, str]) -> dict[st
 
 
 def _error_in(line: bytes) -> str | None:
-    """What a line of OPA's log says, if it is an error; advice (about running as root) is not passed on."""
+    """The message of a line of OPA's log if it is an error; advice (about running as root) is left out."""
     try:
         entry = json.loads(line)
     except ValueError:

@@ -1,6 +1,6 @@
-"""An engine that somebody else started, in a container of its own, fed by our bundle service all the same.
+"""An engine that somebody else started, in a container of its own, and that our bundle server feeds all the same.
 
-It may come late, go, and come back; until both canaries are right every call is refused.
+It may come late, go, and come back. Until it answers both canaries rightly every call is refused.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sidecar.system import tasks
 from sidecar.text import shown
 
 PATIENCE: Final = 1.0
-"""Seconds that it may take to fetch its first bundle before its absence is said."""
+"""Seconds that it may take to fetch its first bundle before its absence is logged."""
 
 
 @asynccontextmanager
@@ -36,13 +36,13 @@ async def remote_engine(
 ) -> AsyncIterator[ManagedEngine]:
     """An engine that decides by `bundle`, for the length of a `with`. It need not be there yet.
 
-    Raises `StartError` when the key is no good or the bundle service cannot listen.
+    Raises `StartError` if the key is no good or the bundle server cannot listen.
     """
     service = BundleServer(remote.token, private(remote.signing_key))
     service.publish(bundle)
     engine = Engine(
         remote.socket, bundle, server=server, timeout=timeout, remember=remember, emit=emit,
-        # Whoever starts it may start another one tomorrow: each connection asks.
+        # On each connection, because whoever starts OPA may replace it by another version at any time.
         greeting=Greeting(question_about_engine(), _check),
     )  # fmt: skip
     try:
@@ -65,7 +65,7 @@ async def remote_engine(
 
 
 def _check(answer: bytes) -> None:
-    """Whether the engine may decide: it is of a good version, and takes nothing that is not signed."""
+    """Raise `EngineUnavailable` unless the engine has a good version and accepts only signed bundles."""
     about = read_about_engine(answer)
     if about.engine not in GOOD_VERSIONS:
         good = " or ".join(GOOD_VERSIONS)

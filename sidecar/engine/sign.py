@@ -1,8 +1,8 @@
-"""Bundles that OPA can tell from others: `.signatures.json`, a JWT over the hash of every file (OPA's bundle signing).
+"""Signs bundles: `.signatures.json` is a JWT over the hash of every file (OPA's bundle signing).
 
-Whoever serves a bundle, and whatever token OPA showed him, only what was signed here comes into force. There are two
-kinds of key: a secret that an OPA of our own shares with us, and a private key, of which somebody else's has the public
-half. OPA accepts an older bundle of ours; that one is refused by what its answers say (`Engine`).
+Whoever serves a bundle, only one that was signed here comes into force. There are two kinds of key: a secret that an
+OPA of our own shares with us, and a private key, of which an OPA of somebody else's has the public half. OPA also
+accepts an older bundle of ours; `Engine` refuses its answers by the serial in them.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from sidecar.errors import StartError
 
 KEY_ID: Final = "intercept"
 SCOPE: Final = "intercept"
-"""What OPA's configuration calls the key, and what the signature is for."""
+"""The scope of the signature, which OPA's configuration names with the key."""
 SIGNATURES: Final = ".signatures.json"
 
 _STRUCTURED: Final = frozenset({".manifest", "data.json"})
-"""Files of which OPA hashes the value, not the text."""
+"""Files of which OPA hashes the JSON value, not the text."""
 
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """What signs: the algorithm as JSON Web Algorithms call it, and the signature of some bytes."""
+    """A key to sign with: its algorithm by its name in RFC 7518, and the function that signs bytes."""
 
     algorithm: str
     sign: Callable[[bytes], bytes] = field(repr=False)
 
 
 def shared(secret: str) -> SigningKey:
-    """A secret that OPA has too. Whoever can read it can sign."""
+    """A key from a secret that OPA has too. Whoever can read it can sign."""
     return SigningKey("HS256", lambda data: hmac.digest(secret.encode(), data, "sha256"))
 
 
 def private(pem: str) -> SigningKey:
-    """A private key, on the curve P-256. Raises `StartError` when the text is none."""
-    # Only here: the library takes 30 ms to import and 10 MiB, and an OPA of our own needs none of it.
+    """A key from a private key in PEM, on the curve P-256. Raises `StartError` if the text is none."""
+    # Imported only here: the library takes 30 ms and 10 MiB, and an OPA of our own does not need it.
     from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
     from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric import ec, utils  # noqa: PLC0415
@@ -68,7 +68,7 @@ def private(pem: str) -> SigningKey:
 
 
 def signed(files: Mapping[str, str], key: SigningKey) -> dict[str, str]:
-    """The files of a bundle, and beside them the signature of all of them."""
+    """The files of a bundle, with `.signatures.json` added."""
     hashes = [
         {"name": path, "hash": hashlib.sha256(_hashed(path, text)).hexdigest(), "algorithm": "SHA-256"}
         for path, text in sorted(files.items())
@@ -80,11 +80,11 @@ def signed(files: Mapping[str, str], key: SigningKey) -> dict[str, str]:
 
 
 def _hashed(path: str, text: str) -> bytes:
-    """The bytes that OPA hashes of a file: a structured one without blanks, its keys sorted, its numbers untouched."""
+    """The bytes of a file that OPA hashes: of JSON without blanks, keys sorted, numbers untouched; of others as is."""
     if path.rpartition("/")[2] not in _STRUCTURED:
         return text.encode()
     found = _sorted(json.loads(text, parse_int=_token, parse_float=_token))
-    # Go writes these two line ends escaped; everything else it writes as msgspec does.
+    # Go escapes these two line ends; everything else it writes as msgspec does.
     return found.replace("\u2028".encode(), rb"\u2028").replace("\u2029".encode(), rb"\u2029")
 
 

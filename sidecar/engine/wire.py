@@ -1,6 +1,6 @@
-"""One HTTP/1.1 exchange with OPA as bytes: the request to write, and a strict reader of the reply. No I/O.
+"""The wire format of OPA's HTTP/1.1 API: the request as bytes, and a strict reader of the reply. No I/O.
 
-Only what OPA sends is understood: `200`, and a body with a length or in chunks. Anything else is no answer.
+Only what OPA sends is read: `200`, and a body with a length or in chunks. Anything else is no answer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ MAX_HEAD: Final = 16 << 10
 
 
 class BadReply(Exception):
-    """The bytes are not a reply that counts. The text says which part was wrong and is safe to show."""
+    """The bytes are no reply that can be used. The text says which part is wrong, and is safe to show."""
 
 
 def request(body: bytes, decision_id: str) -> bytes:
@@ -31,7 +31,7 @@ _HEAD: Final = (
 
 
 class ReplyReader:
-    """Collects the bytes of one reply. `feed` returns the body when it is whole, None before."""
+    """Collects the bytes of one reply. `feed` returns the body once it is complete, and None before."""
 
     __slots__ = ("_buffer",)
 

@@ -1,8 +1,8 @@
-"""The file of an SQLite store: ours alone, used in transactions, and still the one that stands at its path.
+"""The file of an SQLite store: it is ours alone, used in transactions, and checked to be still the one at its path.
 
-In WAL mode, so that one claim costs two writes and no wait for the disk; measured, a rollback journal takes twice as
-long. The price is an index in shared memory, `-shm`: whoever may write it can end us with SIGBUS, so it is nobody's but
-the owner's, and the fault handler has the last word (`app`).
+In WAL mode one claim costs two writes and no wait for the disk; a rollback journal takes twice as long, measured. The
+price is an index in shared memory, `-shm`: whoever can write it can end us with SIGBUS. So only its owner may, and the
+fault handler reports such an end (`serve/app`).
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from typing import Final, TypeAlias, TypeVar
 from sidecar.errors import StoreUnavailable
 
 QUIET: Final = 1.0
-"""Seconds after which a change of a folder cannot have the time of another one: kernels tick every 10 ms at least."""
+"""Seconds after which a new change of a folder certainly gets another ctime: kernels tick every 10 ms at least."""
 
 _Result = TypeVar("_Result")
 _Identity: TypeAlias = tuple[int, int] | None
 
 
 class Connection:
-    """One connection, used by one thread at a time; it does not wait for other processes unless it is told to."""
+    """One connection, used by one thread at a time; it waits for other processes only after `wait`."""
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-        # Damaged text is a damaged value for whoever reads it, and no error of all that is done in the transaction.
+        # Damaged text must be one damaged value, not an error that fails the whole transaction.
         self._db.text_factory = partial(str, encoding="utf-8", errors="replace")
         try:
-            self.wait(2.0)  # for whoever makes the file at the same time
+            self.wait(2.0)  # another process may be creating the file
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self.wait(0)
@@ -43,19 +43,19 @@ class Connection:
             raise
 
     def wait(self, seconds: float) -> None:
-        """Wait so long for other processes from now on, in each transaction."""
+        """From now on each transaction waits for other processes for up to `seconds`."""
         self._db.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
 
     def run(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
-        """Do `work` in one transaction: all of it, or nothing."""
+        """Run `work` in one write transaction: all of it is done, or nothing."""
         return self._transaction("BEGIN IMMEDIATE", work)
 
     def read(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
-        """Do `work`, which only looks, at one state of the file; nobody who writes is in its way."""
+        """Run `work`, which only reads, on one consistent state of the file; it does not wait for writers."""
         return self._transaction("BEGIN", work)
 
     def changes(self, statement: str, values: tuple[object, ...]) -> bool:
-        """Run one statement, which is a transaction of its own; True when it changed something."""
+        """Run one statement, which is a transaction of its own; True if it changed a row."""
         return self._db.execute(statement, values).rowcount > 0
 
     def close(self) -> None:
@@ -74,13 +74,13 @@ class Connection:
 
 
 class OpenedFiles:
-    """Where the files of a store stand, and whether they are still those that we opened.
+    """The files of a store as we opened them, to see whether they are still at their paths.
 
-    One that was removed or replaced is open to us still, and anybody who starts now counts in another.
+    A file that was removed or replaced stays open to us, while every process that starts now counts in another one.
     """
 
     def __init__(self, path: Path) -> None:
-        """Note the files as they are; the store is open."""
+        """Note the identities of the files; the store is open."""
         self._path = path
         self._folder = str(path.parent)
         self._opened = self._identities()
@@ -89,8 +89,8 @@ class OpenedFiles:
     def check(self) -> None:
         """Raise `StoreUnavailable` unless the files are those that we opened.
 
-        The kernel notes when an entry of a folder was last made, removed or renamed. While that is what it was when the
-        files were looked at, they need no look; but a time that is still young could be that of a later change too.
+        The ctime of a folder changes whenever an entry in it is made, removed or renamed. While it is the same as at
+        the last comparison, none is needed. A ctime that is younger than `QUIET` could be that of a later change too.
         """
         try:
             folder = os.stat(self._folder)  # noqa: PTH116 - a microsecond of every call that is counted
@@ -114,12 +114,12 @@ class OpenedFiles:
 
 
 def secure(path: Path) -> None:
-    """Make the file where there is none, and keep it and what SQLite puts beside it to ourselves. Raises OSError."""
+    """Create the file if there is none; only we may read it and what SQLite puts beside it. Raises OSError."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     if not stat.S_ISREG(path.lstat().st_mode):
         raise OSError(0, "it is no plain file")
-    # SQLite gives what it makes the rights of the file itself.
+    # SQLite gives the files that it creates the mode of the main one.
     for file in _files(path):
         with suppress(FileNotFoundError):
             if stat.S_IMODE(file.stat().st_mode) != 0o600:

@@ -1,4 +1,4 @@
-"""The keys of counters in Redis: another one for every other prefix, counter, holder, window and start."""
+"""The keys of counters in Redis: unique for each prefix, counter, holder, window and start."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sidecar.ledger.names import of_server
 from sidecar.ledger.scripts import CARRY_OVER
 
 _PREFIX: Final = re.compile(r"(?:[^/|]*:)?")
-"""Ends with a colon, which no server's name holds before its slash: so nobody can confuse where a prefix ends."""
+"""A prefix ends with a colon. No server's name has one before its slash, so the end of a prefix is unambiguous."""
 
 
 def check_prefix(prefix: str) -> None:
@@ -24,14 +24,14 @@ def check_prefix(prefix: str) -> None:
 
 
 def key(prefix: str, counter: str, holder: str, window: int, start: int) -> str:
-    """Where a counter stands. A holder may hold any character: the first bar and the last two are ours."""
+    """The key of a counter. A holder may have any character: the first bar and the last two are the separators."""
     return f"{prefix}{_encoded(counter)}|{holder}|{window}|{start}"
 
 
 async def carry_over(redis: Redis, prefix: str, server: str) -> None:
-    """Once: what stands under the names that a server's counters had before its name was encoded, under those of now.
+    """Copy, once, the totals under a server's old counter names, from before names were encoded, to the new ones.
 
-    Where something stands there already, which may be another server's of before, the greater of the two stays.
+    If there is a total already, which may be another server's old one, the greater of the two stays.
     """
     old, new = f"{server}/", of_server(server)
     done = f"{prefix}|names|{new}"

@@ -1,6 +1,6 @@
-"""What counters are called in a store: the server's name and the counter's own, another text for every other pair.
+"""The names of counters in a store: the server's name and the counter's own, unique for each pair.
 
-The first slash is ours: what a server's name could confuse with it, or with the end of a prefix, is percent-encoded.
+The first slash separates them. In a server's name, a slash and a colon (the end of a prefix) are percent-encoded.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ _ENCODED: Final = str.maketrans({"%": "%25", "/": "%2F", ":": "%3A"})
 
 
 def of_server(server: str) -> str:
-    """What the names of all counters of a server begin with."""
+    """The beginning of the names of all counters of a server."""
     return server.translate(_ENCODED) + "/"
 
 
 def carried_over(old: str) -> Iterator[str]:
-    """The names that a counter may have now which was called `old` when a server's name stood as it is.
+    """The names that a counter may have now that was called `old` before servers' names were encoded.
 
-    Where it held several slashes nobody knows which one ended the server's name, so it is carried over to all that it
-    may have meant: a limit may be tighter by that for the rest of its window, never looser.
+    If the old name has several slashes, any of them may have ended the server's name. The total is then carried over to
+    all names that it may have meant: that can make a limit tighter for the rest of its window, never looser.
     """
     for at, letter in enumerate(old):
         if letter == "/" and (new := of_server(old[:at]) + old[at + 1 :]) != old:

@@ -1,11 +1,11 @@
 """The ledger in Redis or Valkey (6 or newer), shared by any number of machines.
 
-One call of a script takes all that a tool call takes, or nothing. Each window of a counter is a key of its own that
-expires some windows after its end, so a late refund finds its own window or none. Not for a Redis Cluster, where the
-keys of one claim would lie on several machines.
+One call of a script takes all that a tool call takes, or nothing. Each window of a counter is a key of its own, which
+expires some windows after its end, so a late refund finds its own window or none. A Redis Cluster cannot be used: the
+keys of one claim would be on several machines.
 
-A server that refuses a script because another one is to be written to now, as after a failover behind one address, has
-changed nothing: its connections are dropped, and the script is put once more on a new one.
+After a failover behind one address, the old primary refuses a script and changes nothing. Its connections are dropped
+then, and the script runs once more on a new one.
 """
 
 from __future__ import annotations
@@ -44,24 +44,24 @@ from sidecar.text import shown
 CONNECT_SECONDS: Final = 1.0
 ANSWER_SECONDS: Final = 1.0
 PATIENCE: Final = 2.0
-"""Seconds that anything may take in all, the wait for a connection included."""
+"""Seconds that an operation may take in all, including the wait for a connection."""
 
 CARRY_SECONDS: Final = 60.0
-"""Seconds that a start may look through all keys, where names of counters have changed."""
+"""Seconds that a start may scan all keys for counters under old names."""
 
 CONNECTIONS: Final = 8
 KEPT: Final = 2
-"""Windows that a total outlives its own at least, so that a late refund still finds it."""
+"""Windows that a total is kept after the end of its own, so that a late refund still finds it."""
 KEPT_SHORT: Final = 168
 KEPT_SECONDS: Final = 7 * 86400
-"""And so many of short ones, a week at most: a clock of Redis' own that is ahead for a moment makes keys expire."""
+"""Short windows are kept for this many of them, up to a week: if Redis' clock is ahead for a moment, keys expire."""
 
 PLACES: Final = 63
 """Totals are whole numbers of 10^-63: the last digit of an amount of 34 digits that begins at 10^-30."""
 
 UNITS: Final[int] = 10**PLACES
 MAX_DIGITS: Final = 1000
-"""More than any sum of amounts has; what is longer was not written by us."""
+"""More digits than any sum of amounts has; a longer total was not written by us."""
 
 _EXACT: Final = Context(prec=1000, Emin=-9999, Emax=9999)
 
@@ -71,8 +71,8 @@ _DSN: Final = re.compile(
         (?: \? (?:db|ssl_[a-z_]+)=[^@&#]* (?:&(?:db|ssl_[a-z_]+)=[^@&#]*)* )?""",
     re.VERBOSE,
 )
-"""Narrower than what the library reads: no `@` but the one after the password, so that no part of a password that
-is not percent-encoded is taken for a host; no option that would repeat a claim or outwait a time-out."""
+"""Narrower than what the library accepts. There is no `@` but the one after the password, so that no part of a password
+is taken for a host if it is not percent-encoded; and no option that would repeat a claim or outlast a time-out."""
 
 _Result = TypeVar("_Result")
 
@@ -80,8 +80,8 @@ _Result = TypeVar("_Result")
 class RedisLedger:
     """Counters in the database that `dsn` names, under keys that begin with `prefix`; `clock` gives Unix seconds.
 
-    A claim whose answer is lost on the way is not put again: it may have been taken, which only makes a limit
-    tighter. Raises `StoreUnavailable` for a DSN that makes no sense; `check` tells whether it works.
+    A claim whose answer is lost is not repeated: it may have been taken, which only makes a limit tighter. Raises
+    `StoreUnavailable` for a malformed DSN; `check` tells whether it works.
     """
 
     def __init__(self, dsn: str, prefix: str, clock: Callable[[], float]) -> None:
@@ -96,7 +96,7 @@ class RedisLedger:
         self._look = self._redis.register_script(LOOK)
 
     async def check(self, server: str) -> None:
-        """Connect, log in, load the scripts and find the counters of `server`. Raises `StoreUnavailable`."""
+        """Connect, log in, load the scripts and carry over old counters of `server`. Raises `StoreUnavailable`."""
         for script in (TAKE, GIVE_BACK, LOOK):
             await self._ask(partial(self._redis.script_load, script))
         if await self._ask(self._is_cluster):
@@ -109,7 +109,7 @@ class RedisLedger:
     def claim_at_once(
         self, wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]] = NOTHING_SEEN
     ) -> list[Taken] | None:
-        """None: a network is always waited for."""
+        """None: the network always needs waiting."""
         return None
 
     async def claim(self, reservations: tuple[Reservation, ...], seen: tuple[Seen, ...] = ()) -> Claimed:
@@ -136,7 +136,7 @@ class RedisLedger:
         return tuple(map(_amount, await self._ask(partial(self._look, [self._none, *keys]))))
 
     def give_back_at_once(self, entries: tuple[Entry, ...]) -> bool:
-        """False, unless there is nothing to give back: a network is always waited for."""
+        """False, unless there is nothing to give back: the network always needs waiting."""
         return not entries
 
     async def give_back(self, entries: tuple[Entry, ...]) -> None:
@@ -144,7 +144,7 @@ class RedisLedger:
         await self._ask(partial(self._return, keys, [_units(entry.reservation.amount) for entry in entries]))
 
     async def close(self) -> None:
-        with suppress(RedisError, OSError):  # nothing hangs on a good-bye
+        with suppress(RedisError, OSError):  # closing may fail: nothing depends on it
             await self._redis.aclose()
 
     def _key_of(self, entry: Entry) -> str:
@@ -158,7 +158,7 @@ class RedisLedger:
         return key(self._prefix, counter, holder, window, start)
 
     async def _is_cluster(self) -> bool:
-        with suppress(NoPermissionError):  # then it is refused later, with the first call that has two limits
+        with suppress(NoPermissionError):  # then a cluster refuses the first call with two limits
             said: Any = await self._redis.info("cluster")
             return bool(said.get("cluster_enabled"))
         return False
@@ -182,21 +182,21 @@ class _Pool(BlockingConnectionPool):
     """Connections to one address."""
 
     async def drop_idle(self) -> None:
-        """End every connection that nobody uses, without waiting for it: so nobody takes one up meanwhile."""
+        """Close all idle connections without waiting, so that nobody can take one meanwhile."""
         for connection in self._available_connections:
             await connection.disconnect(nowait=True)
 
 
 def _is_elsewhere(error: RedisError) -> bool:
-    """True for a refusal, which changed nothing, by a server that is not the one to write to: not now, or no more."""
+    """True for a refusal, which changed nothing, by a server that is not the primary at the moment."""
     return isinstance(error, ReadOnlyError | BusyLoadingError | MasterDownError) or any(
         word in str(error)
-        for word in ("NOREPLICAS", "READONLY")  # scripts of Redis 6 wrap what their commands were told
+        for word in ("NOREPLICAS", "READONLY")  # scripts of Redis 6 wrap the errors of their commands
     )
 
 
 def _pool(dsn: str) -> tuple[str, _Pool]:
-    """Where the store is, in words that hold no secret, and connections to it, of which there is none yet."""
+    """The address of the store without its secrets, and a pool of connections to it, empty so far."""
     wrong = StoreUnavailable(
         "the address of the store is wrong: write redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS"
         " (with ?ssl_ca_certs=FILE for a CA of your own), or unix:///PATH; percent-encode what is special in a password"
@@ -228,12 +228,12 @@ def _arguments(entry: Entry, now: float) -> tuple[str, str, int]:
 
 
 def _units(amount: Amount) -> str:
-    """An amount in whole units; one that is finer than them, which no decision holds, is rounded up."""
+    """An amount in whole units. No decision holds a finer one; it would be rounded up."""
     return str(_whole(amount, ROUND_CEILING))
 
 
 def _most(wanted: Reservation) -> str:
-    """The most units that the counter may stand at; empty without a limit, `-` when that is less than none."""
+    """The most units that the total may be; empty without a limit, `-` for a limit below 0."""
     if wanted.limit is None:
         return ""
     most = _whole(wanted.limit, ROUND_CEILING) - 1 if wanted.exclusive else _whole(wanted.limit, ROUND_FLOOR)
@@ -247,7 +247,7 @@ def _whole(number: Amount, rounding: str) -> int:
 
 
 def _amount(units: Any) -> Amount:
-    """The amount in what the store holds, or holds not. Raises `StoreUnavailable` when that is no number."""
+    """The amount that the store holds, 0 for none. Raises `StoreUnavailable` if it is no number."""
     if units is None:
         return 0
     if not isinstance(units, bytes) or not units.isdigit() or len(units) > MAX_DIGITS:

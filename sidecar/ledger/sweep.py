@@ -1,8 +1,8 @@
-"""How counters of windows long gone leave an SQLite store, without belief in any clock.
+"""Removes counters of windows long over from an SQLite store, without trusting any wall clock.
 
 A clock that is days ahead for a moment must not make us forget the limits of today. So a window that is over by the
-clock is only marked; it is removed when the sidecars of this store have since lived through the window's length
-`KEPT` times, by monotonic clocks. What was marked had begun before, so by then it is over whatever any clock says.
+clock is only marked. It is removed once the sidecars of this store have since run for `KEPT` times its length, by
+monotonic clocks. A marked window had begun before, so by then it is over whatever any clock says.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Final
 from sidecar.errors import StoreUnavailable
 
 KEPT: Final = 2
-"""Lengths of its window that a counter is kept after its end, so that a late refund finds it too."""
+"""A counter is kept for this many times its window after the end, so that a late refund still finds it."""
 
 MAX_LIVED: Final = 2**40
-"""Seconds that no store has lived through."""
+"""More seconds than any store has been in use."""
 
 SCHEMA: Final = (
     """

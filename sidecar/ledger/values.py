@@ -1,4 +1,4 @@
-"""The values that go into a ledger and come out of it, and the protocol of one. No store, no clock."""
+"""The values that go into a ledger and come out of it, and the ledger's protocol. No store, no clock."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Amount: TypeAlias = int | Decimal
 
 
 class Reservation(msgspec.Struct, frozen=True):
-    """What one rule takes from a counter: `total + amount` must stay within `limit`, below it where `exclusive`.
+    """What one rule takes from a counter: `total + amount` must not exceed `limit`, nor reach it if `exclusive`.
 
-    Without a limit it only counts. `holder` is whose counter it is: empty for everybody's, else a session or a
-    principal. `window` is in seconds.
+    Without a limit it only counts. `holder` is the session or the principal that the counter belongs to, or empty for
+    a counter of everybody. `window` is in seconds.
     """
 
     counter: str
@@ -29,7 +29,7 @@ class Reservation(msgspec.Struct, frozen=True):
     exclusive: bool = False
 
     def admits(self, total: Amount) -> bool:
-        """True when the counter may stand at `total`."""
+        """True if `total` is within the limit."""
         if self.limit is None:
             return True
         return total < self.limit if self.exclusive else total <= self.limit
@@ -44,7 +44,7 @@ class Counter(msgspec.Struct, frozen=True):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """Where a counter stood when a call was judged by it: a claim gives nothing where it stands elsewhere by now."""
+    """The total of a counter that a call was judged by: a claim takes nothing if the total has changed since."""
 
     counter: Counter
     total: Amount
@@ -58,7 +58,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """All that one call took, to be kept or given back; `totals` is where each counter stands now."""
+    """All that one call took, to be kept or given back; `totals` are the counters' totals now."""
 
     entries: tuple[Entry, ...]
     totals: tuple[Amount, ...]
@@ -72,7 +72,7 @@ class Exhausted(msgspec.Struct, frozen=True):
 
 
 class Moved(msgspec.Struct, frozen=True):
-    """Nothing was taken: a counter that the call was judged by stands elsewhere now, so it is to be judged anew."""
+    """Nothing was taken: the total of a counter that the call was judged by has changed, so it is judged anew."""
 
 
 Claimed: TypeAlias = Claim | Exhausted | Moved
@@ -90,28 +90,29 @@ class Ledger(Protocol):
     ) -> list[Taken] | None:
         """Take for each call, in this order, all or nothing, without waiting.
 
-        `seen` says, by its place, what a call was judged by; what the calls before it take counts for it.
-        None when that needs waiting, and nothing was taken for any of them. The error stands where only one failed.
+        `seen` has, by a call's position, the totals that it was judged by; what the calls before it take counts too.
+        None means that it needs waiting, and nothing was taken for any of them. If one claim fails, its error is in its
+        place.
         """
 
     async def claim(self, reservations: tuple[Reservation, ...], seen: tuple[Seen, ...] = ()) -> Claimed:
-        """Take all or nothing, for a call that was judged by what was `seen`; the wait for others is bounded."""
+        """Take all or nothing, for a call that was judged by the totals `seen`; the wait for others is bounded."""
 
     async def totals(self, counters: tuple[Counter, ...]) -> tuple[Amount, ...]:
-        """Where the counters stand now, in one look; 0 for one that nothing was taken from."""
+        """The totals of the counters at one moment; 0 for one that nothing was taken from."""
 
     def give_back_at_once(self, entries: tuple[Entry, ...]) -> bool:
-        """Undo entries of a claim, in the windows that they were taken from, at once; False when that needs waiting."""
+        """Undo entries of a claim in the windows that they were taken from, without waiting; False if it needs that."""
 
     async def give_back(self, entries: tuple[Entry, ...]) -> None:
         """Undo entries of a claim; the wait for others is bounded."""
 
     async def close(self) -> None:
-        """Let go of the store; what was claimed stays."""
+        """Close the store; what was claimed stays."""
 
 
 MAX_TEXT: Final = 250
-"""Letters of a total and places of its digits: more than any sum of amounts has."""
+"""Characters of a total, and the greatest exponent: more than any sum of amounts has."""
 
 _EXACT = Context(prec=200)
 """Amounts have up to 34 digits and exponents within ±30, so sums of them fit with room to spare."""
@@ -132,9 +133,9 @@ def subtract(one: Amount, other: Amount) -> Amount:
 
 
 def amount(stored: object) -> Amount:
-    """A total out of what a store holds, which is its text letter for letter as `str` writes it.
+    """The total in a store's text, which must be exactly as `str` writes it.
 
-    Raises `StoreUnavailable` for anything else, a negative number included: the store is damaged.
+    Raises `StoreUnavailable` for anything else, a negative number included: then the store is damaged.
     """
     if not isinstance(stored, str) or len(stored) > MAX_TEXT:
         raise _damaged()

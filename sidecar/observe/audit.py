@@ -1,7 +1,7 @@
-"""Events as an audit trail: one JSON line for each decision, with no argument value in it.
+"""The audit log: one JSON line for each decision, with no argument value in it.
 
-`arguments_hash` lets two lines about the same arguments be found; it is keyed with a secret of this installation,
-because the bare hash of a PIN or a card number can be reversed.
+By `arguments_hash` lines about the same arguments can be found. It is keyed with a secret of this installation, because
+the bare hash of a PIN or a card number can be reversed by trying all of them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Violation(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Caller(msgspec.Struct, frozen=True, gc=False):
-    """Whose message it was. `principal` is there where somebody authenticated."""
+    """Whose message it was. `principal` is there if the caller authenticated."""
 
     instance: str
     server: str
@@ -164,7 +164,7 @@ class Audit:
         )  # fmt: skip
 
     def _now(self) -> bytes:
-        """The time in UTC, to the millisecond; the same text for all of one millisecond."""
+        """The time in UTC, to the millisecond; the text is cached for that millisecond."""
         moment = int(time.time() * 1000)
         if moment != self._moment:
             second, rest = divmod(moment, 1000)
@@ -175,27 +175,27 @@ class Audit:
     def _write(self) -> None:
         if not self._lines:
             return
-        # A line that could not be written whole must not take this one with it.
+        # A line that was cut must not make this one unreadable.
         data = b"\n".join((*([b""] if self._is_torn else []), *self._lines, b""))
         self._lines.clear()
         taken = 0
         try:
             while taken < len(data):
-                # A pipe or a disk that is nearly full may take a part.
+                # A nearly full pipe or disk may take only a part.
                 taken += self._written(data[taken:] if taken else data)
         except OSError as error:
             if taken:
                 self._is_torn = data[taken - 1 : taken] != b"\n"
-            # The line that was cut is told whole, unless it lacks nothing but its end.
+            # A line that was cut goes to the log as a whole, unless only its line end is missing.
             begin = data.rfind(b"\n", 0, taken + 1) + 1
-            # A full disk must not lose a decision: the operator's log gets it until the file takes lines again.
+            # A full disk must not lose a decision: the operator's log gets it until the file accepts lines again.
             for line in filter(None, data[begin:].decode(errors="replace").split("\n")):
                 log.error("cannot write the audit log: %s; the line is %s", error.strerror, line)
         else:
             self._is_torn = False
 
     def _written(self, data: bytes) -> int:
-        """How much of it was written. Raises OSError when that is nothing."""
+        """The number of bytes written. Raises OSError if that is none."""
         written = self._stream.write(data)
         if not written:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
@@ -203,7 +203,7 @@ class Audit:
 
 
 def _members(document: msgspec.Struct) -> bytes:
-    """The members of an object as they stand between its braces."""
+    """The encoded members of an object, without its braces."""
     return encode(document)[1:-1]
 
 
@@ -212,15 +212,15 @@ def _principal(caller: Caller) -> str | msgspec.UnsetType:
 
 
 def opened(path: Path) -> IO[bytes]:
-    """The file at `path`, to be written on at its end, where a line begins. Raises OSError.
+    """The file at `path`, open for appending at the beginning of a line. Raises OSError.
 
-    A pipe whose reader stands still is like a disk that is full, and one without a reader is refused.
+    A pipe whose reader is stuck counts as a full disk; one without a reader is refused.
     """
-    # One that somebody made keeps the rights that he gave it, for whoever ships it.
+    # A file that an operator made keeps its mode, so that a log shipper can read it.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY, 0o600)
     stream = os.fdopen(descriptor, "ab", buffering=0)
     if stat.S_ISREG(os.fstat(stream.fileno()).st_mode) and stream.tell():
-        # Whoever wrote it before may have been cut off; who may only write cannot see it.
+        # The last writer may have been cut off; without the right to read we cannot see that.
         with contextlib.suppress(OSError), path.open("rb") as file:
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
@@ -229,19 +229,19 @@ def opened(path: Path) -> IO[bytes]:
 
 
 def standard(descriptor: int) -> IO[bytes]:
-    """Standard output or error, to be written to; a pipe there holds up nobody either."""
+    """Standard output or error, open for writing without blocking."""
     if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
-        # Opened anew: whoever else has it, our own log too, waits as before.
+        # Opened anew, so that it stays blocking for everybody else who has it, our own log included.
         with contextlib.suppress(OSError):
             return os.fdopen(os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK), "wb", buffering=0)
     return open(descriptor, "wb", buffering=0, closefd=False)
 
 
 def installation_key(state_dir: Path) -> bytes:
-    """The secret of this installation, made when first needed. Raises OSError when it cannot be kept."""
+    """The secret of this installation, made when it is first needed. Raises OSError if it cannot be stored."""
     path = state_dir / KEY_FILE
     if not path.exists():
-        # Under another name first, then linked: of two sidecars that start at once, both use the key of the faster.
+        # Written under another name and then linked: if two sidecars start at once, both use the key of the faster one.
         draft = path.with_suffix(f".{os.getpid()}")
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(secrets.token_bytes(32))

@@ -1,7 +1,7 @@
 """The telemetry endpoint: `/metrics`, `/healthz`, `/readyz` and nothing else. It holds nothing secret.
 
-Probes decide whether we live, so whoever else comes leaves room for them: metrics are made for one after the other, few
-wait for them, and a connection that is not being answered ends when another one needs its place.
+Orchestrators restart us by the probes, so other requests must leave room for them: metrics are rendered one at a time,
+few requests may wait for them, and an idle connection is closed when a new one needs its place.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from sidecar.http.values import Headers, Request, Response
 from sidecar.system.tasks import in_thread
 
 MAX_SCRAPES: Final = 8
-"""Requests for metrics at once; more are told to come back."""
+"""Requests for metrics at once; more are answered with 503."""
 
 
 async def serve(host: str, port: int, answer: Answer, allow_hosts: Iterable[str] = ()) -> HttpServer:
-    """Listen, for whoever calls us by an address, by localhost, or by one of `allow_hosts`. Raises OSError."""
-    # The port does not matter: who comes by an address need not be told by it.
+    """Listen, for requests whose Host is an address, localhost, or one of `allow_hosts`. Raises OSError."""
+    # `port` may still be 0 here, which does not matter: addresses are admitted with any port.
     hosts = Hosts(host, port, allow_hosts, addresses=True)
 
     def admit(method: str, target: str, headers: Headers) -> Response | None:
@@ -35,9 +35,9 @@ async def serve(host: str, port: int, answer: Answer, allow_hosts: Iterable[str]
 
 
 def telemetry(exposition: Callable[[str], tuple[bytes, str]], not_ready: Callable[[], str | None]) -> Answer:
-    """What answers the requests.
+    """The handler of the requests.
 
-    `exposition` turns an Accept header into metrics and their content type; it may take milliseconds.
+    `exposition` renders metrics and their content type for an Accept header; it may take milliseconds.
     `not_ready` says why the sidecar cannot serve, or None when it can.
     """
 
@@ -51,7 +51,7 @@ def telemetry(exposition: Callable[[str], tuple[bytes, str]], not_ready: Callabl
         scrapes += 1
         try:
             async with turn:
-                # In a thread, so that a scrape holds up no call.
+                # In a thread, so that a scrape delays no call.
                 body, content_type = await in_thread(partial(exposition, accept))
         except OSError as error:  # no thread can be had
             return text(503, str(error.strerror))

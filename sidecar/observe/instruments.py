@@ -1,8 +1,8 @@
-"""Counters, gauges and histograms that cost little to count with; the Prometheus client shows them.
+"""Counters, gauges and histograms that are cheap to update; the Prometheus client exposes them.
 
-The client's own lock each number, for threads. Here the event loop's thread alone counts, so plain numbers do: some
-3 µs less for each call. Another thread may show them meanwhile: of what may grow it takes a copy first, which is one
-step to the interpreter.
+The client's own take a lock for each update. Here only the event loop's thread updates, so plain numbers are enough:
+that saves some 3 µs for each call. Another thread may expose them at the same time: it first copies what can grow,
+which is atomic in the interpreter.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from prometheus_client.utils import floatToGoString
 
 
 class Count:
-    """One number that only grows. What one of its `parts` counts is counted here too."""
+    """A number that only grows. It includes the numbers of its `parts`."""
 
     __slots__ = ("_own", "parts")
 
@@ -32,12 +32,12 @@ class Count:
 
     @property
     def value(self) -> float:
-        """The whole number."""
+        """The number, its parts included."""
         return self._own + sum([part.value for part in self.parts])
 
 
 class Level:
-    """One number that is what it was set to last."""
+    """A number that is set."""
 
     __slots__ = ("value",)
 
@@ -63,7 +63,7 @@ class _Numbers(Collector, Generic[Number]):
         self._numbers: dict[tuple[str, ...], Number] = {}
 
     def labels(self, *values: str) -> Number:
-        """The number of one combination."""
+        """The number of one combination of label values."""
         return self._numbers.setdefault(values, self._number())
 
     def collect(self) -> Iterator[Metric]:
@@ -87,12 +87,12 @@ class GaugeMetric(_Numbers[Level]):
     _number, _family = Level, GaugeMetricFamily
 
     def remove(self, *values: str) -> None:
-        """Show nothing more for one combination."""
+        """Expose one combination of label values no more."""
         self._numbers.pop(values, None)
 
 
 class Spread:
-    """How often each bucket was hit; `bounds` are the greatest values of all buckets but the last."""
+    """The hits of each bucket; `bounds` are the greatest values of all buckets but the last."""
 
     __slots__ = ("_bounds", "hits", "total")
 
@@ -116,11 +116,11 @@ class HistogramMetric(Collector):
         self._spreads: dict[tuple[str, ...], Spread] = {}
 
     def labels(self, *values: str) -> Spread:
-        """The spread of one combination."""
+        """The spread of one combination of label values."""
         return self._spreads.setdefault(values, Spread(self._bounds))
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
-        """What the client shows: buckets hold all that is not above their bound."""
+        """What the client exposes. Buckets are cumulative: each counts all values up to its bound."""
         name, text, labels = self._about
         family = HistogramMetricFamily(name, text, labels=labels)
         for values, spread in self._spreads.copy().items():

@@ -1,4 +1,4 @@
-"""Events as lines for the operator, on the error stream: denials and failures, nothing else."""
+"""The log for the operator, on the error stream: denials and failures, nothing else."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ log = logging.getLogger("sidecar")
 
 
 PERIOD: Final = 60.0
-"""Seconds in which so many dropped messages and defects are said one by one; all are counted as a metric."""
+"""Seconds of one period, in which only a few dropped messages and defects are logged; metrics count all of them."""
 MOST: Final = 50
 MOST_DEFECTS: Final = 10
 
 
 class _Sparing:
-    """Counts what happens in each period: whoever causes it must not fill a disk with it."""
+    """Counts what happens in each period, so that whoever causes it cannot fill a disk with log lines."""
 
     def __init__(self, most: int, clock: Callable[[], float]) -> None:
         self.most = most
@@ -43,7 +43,7 @@ class _Sparing:
         self._count = 0
 
     def count(self) -> tuple[int, int]:
-        """The number of what happens now in its period, and how many of the last one were not said."""
+        """The position of this occurrence in its period, and how many of the last period were not logged."""
         now, unsaid = self._clock(), 0
         if now - self._period >= PERIOD:
             unsaid = max(0, self._count - self.most)
@@ -53,7 +53,7 @@ class _Sparing:
 
 
 class Log:
-    """Says what happened; a state that lasts is said when it begins and when it ends. `clock` gives seconds."""
+    """Logs events; a lasting state is logged when it begins and when it ends. `clock` gives seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._dropped = _Sparing(MOST, clock)
@@ -108,7 +108,7 @@ class Log:
             log.error("the changed policy is refused, the old one stays in force: %s", event.text)
 
     def _listed(self, event: Listed) -> None:
-        """Say once which tools a policy names that the server has not: most are misspelt."""
+        """Warn once about tools that the policy names and the server does not list: most are misspelt."""
         if not event.whole:
             return
         missing = self._policy_tools.difference(event.tools)
@@ -135,12 +135,12 @@ class Log:
             log.critical("more internal errors; mcp_policy_internal_errors_total counts them")
 
     def _is_news(self, kind: str) -> bool:
-        """True for what an operator has to mend, whatever was said before: waiting does not help."""
+        """True for a failure that has to be logged again after others, because only the operator can mend it."""
         return kind in ("version", "no_policy") and kind not in self._said
 
 
 def _place(error: BaseException | None) -> str:
-    """Where in the program an error was raised, and its kind. Not its text: that may hold what a caller sent."""
+    """The kind of an error, and where in the program it was raised. Its text may hold what a caller sent."""
     if error is None:
         return ""
     return f": {type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}".rstrip()

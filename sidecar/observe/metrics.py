@@ -1,4 +1,4 @@
-"""Events as Prometheus metrics. Label values are bounded: what nobody vouches for is counted as `_other`."""
+"""Prometheus metrics of events. Label values are bounded: those beyond a bound are counted as `_other`."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ OTHER: Final = "_other"
 MAX_TOOLS: Final = 500
 """Tools with series of their own, from the policy and from the server's lists."""
 MAX_CLIENTS: Final = 100
-"""Clients with series of their own; a client may call itself anything, in every request."""
+"""Clients with series of their own; a client can give itself another name in each request."""
 
 _JUDGING_BUCKETS = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 1)
 _SERVER_BUCKETS = (1e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
 class _Counted(NamedTuple):
-    """What one decision is counted by. `calls` is a part of requests, decisions and those of the client alike."""
+    """What one decision is counted by. `calls` is a part of the counts of requests, decisions and the client."""
 
     calls: Count
     judging: Spread
@@ -131,7 +131,7 @@ class Metrics:
         try:
             encode, content_type = choose_encoder(accept)
         except (TypeError, ValueError):
-            # The library compares versions that are no numbers.
+            # The library compares versions in the header, which may be no numbers.
             encode, content_type = choose_encoder("")
         return encode(self.registry), content_type
 
@@ -235,7 +235,7 @@ class Metrics:
         return self._tools.get(name, OTHER)
 
     def _child(self, metric: Any, *labels: str) -> Any:
-        # labels() of the library takes longer than all the rest of an update.
+        # Cached: labels() of the library takes longer than all the rest of an update.
         key = (metric, *labels)
         child = self._children.get(key)
         if child is None:

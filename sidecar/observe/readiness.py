@@ -1,4 +1,4 @@
-"""What keeps calls from being served though the engine answers: heard from events, shown by the readiness probe."""
+"""Readiness beyond the engine's: a store that fails. It is heard from events and shown by the readiness probe."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final
 from sidecar.events import Decided, Hearing, StoreFailed
 
 LASTS: Final = 10.0
-"""Seconds for which a failure of the store counts, unless something was counted since."""
+"""Seconds for which a failure of the store counts, unless a call was counted since."""
 
 
 class Readiness:
-    """Remembers the last failure of the store; `clock` gives seconds."""
+    """Keeps the last failure of the store; `clock` gives seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -29,4 +29,4 @@ class Readiness:
 
     def _decided(self, event: Decided) -> None:
         if event.left:
-            self._text = ""  # something was counted
+            self._text = ""  # a call was counted

@@ -172,8 +172,8 @@ def _condition(condition: Condition, library: str) -> str:
     inside = "input.counters" if isinstance(condition.subject, CounterName) else "input.arguments"
     steps = (str(condition.subject),) if isinstance(condition.subject, CounterName) else condition.subject
     function, *operand = _operation(condition, library)
-    # An undefined argument makes an operator of `operator` undefined, which is what we want there. The operators of
-    # `doubt` must hold in that case, so they are told which steps of the path exist.
+    # An undefined argument leaves an operator of `operator` undefined, as it should. `absent` and the operators of
+    # `doubt` have to hold then: they get the path as steps, and look themselves how far it leads.
     way = f"{inside}, {array(steps)}" if library == "doubt" or function == "absent" else inside + _reference(steps)
     return f"{library}.{function}({', '.join((way, *operand))})"
 

@@ -21,7 +21,7 @@ def share(old: Bundle, new: Bundle) -> float:
 def unsaid(before: Sequence[Found], after: Sequence[Found]) -> list[str]:
     """A problem for each file that lost all its restrictions, or all content, without declaring that it is meant.
 
-    Both are files of valid policies in the same order; their names cannot tell them apart.
+    Both are files of valid policies. They are paired by their order, because two may have the same name.
     """
     pairs = zip(before, after, strict=True)
     return [problem for old, new in pairs if not new.holds_as(old) and (problem := _unsaid(old, new))]

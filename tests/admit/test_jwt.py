@@ -318,7 +318,7 @@ def test_a_bounded_number_of_tokens_is_remembered(world: World, monkeypatch: pyt
     monkeypatch.setattr("sidecar.auth.jwt.MAX_REMEMBERED", 3)
     for number in range(10):
         assert world.accepts(signed(world.claims(jti=str(number)), EC, "ES256", kid="e"))
-    assert len(world.verifier._remembered._verified) == 3
+    assert len(world.verifier._cache._verified) == 3
     assert MAX_REMEMBERED <= 10_000
 
 

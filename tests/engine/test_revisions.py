@@ -62,7 +62,7 @@ class World:
         self.opa = FakeAsker()
         self.events: list[Event] = []
         self.engine = Engine("", OLD, server="stub", timeout=1, remember=True, emit=self.events.append)
-        self.engine._asker = cast("EngineClient", self.opa)
+        self.engine._client = cast("EngineClient", self.opa)
 
     async def ask(self, bundle: Bundle = OLD, *, lasting: bool = True) -> Answer:
         return await asked(self.engine, BODY, bundle, lasting=lasting)
