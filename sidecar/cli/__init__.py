@@ -34,7 +34,7 @@ app.command("version")(version_command)
 def main() -> None:
     """Run the command line: 0 for success, 1 for a wrong policy or a failed start, 2 for wrong usage."""
     for stream in (sys.stdout, sys.stderr):
-        # Whatever the locale: a policy may hold any letter, and our words may be about what no encoding has.
+        # Whatever the locale: our output quotes policies, which may hold any character.
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     sys.exit(_main())

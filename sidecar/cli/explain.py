@@ -83,7 +83,7 @@ def explain_command(
 
 
 def _outcome(decision: Decision, present: dict[tuple[str, int, Scope], Amount | None]) -> str:
-    """The first line: what becomes of the call, its limits included."""
+    """The first line: the decision on the call, limits included."""
     for item in decision.reserve:
         total = present.get((item.counter, item.seconds, item.scope)) or 0
         wanted = Reservation(item.counter, "", item.seconds, item.amount, item.limit, item.exclusive)
@@ -99,7 +99,7 @@ def _is_hidden(opa: Path, bundle: Bundle, tool: str) -> bool:
 
 
 def _applying(policy: Policy, tool: str) -> list[Entry]:
-    """The entries about a tool, in the order that counts."""
+    """The entries about a tool, in order of precedence."""
     exact = [entry for entry in policy.entries if entry.tool == tool]
     patterns = [
         entry for entry in policy.entries if entry.is_pattern and re.fullmatch(glob(entry.tool).removesuffix("$"), tool)
@@ -116,7 +116,7 @@ class _Explained(msgspec.Struct):
 
 
 class _Store:
-    """The counters as they stand, or all at 0 where there is no `path`."""
+    """The counters in the store at `path`; all are 0 without one."""
 
     def __init__(self, path: Path | None, server: str) -> None:
         if path is not None and not path.is_file():
@@ -125,7 +125,7 @@ class _Store:
         self._server = server
 
     def totals(self, counters: Sequence[tuple[str, int, str]]) -> list[Amount | None]:
-        """Where counters stand, each given by name, window in seconds and scope; None for a session's, which ends."""
+        """Totals of counters given by name, window in seconds and scope; None for a session's, which ends with it."""
         shared = [
             Counter(of_server(self._server) + name, "", window) for name, window, scope in counters if scope == "global"
         ]

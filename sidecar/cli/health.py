@@ -1,4 +1,4 @@
-"""`sidecar health`: whether a running sidecar is ready, for `exec` probes and for people."""
+"""`sidecar health`: tells whether a running sidecar is ready, for `exec` probes and for people."""
 
 from __future__ import annotations
 

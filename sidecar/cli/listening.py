@@ -16,11 +16,11 @@ from sidecar.system import ownership
 
 TRANSPORTS: Final = ("stdio", "http", "sse")
 TELEMETRY: Final = Address("127.0.0.1", 9464)
-"""Where a listener's telemetry is, unless it is said where."""
+"""The default address of a listener's telemetry."""
 
 MAX_SESSIONS: Final = 1000
 MAX_PROGRAMS: Final = 100
-"""Sessions at once where each is a program of its own."""
+"""Sessions at once if each has a server process of its own."""
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER = re.compile(rf"(?P<name>{_NAME.pattern}):[ \t]*(?P<value>.*\S)[ \t]*")
@@ -62,12 +62,12 @@ def listen_on(
 
 
 def headers_given(options: Sequence[str] | None) -> list[str]:
-    """What `--header` was given, else the environment's: one a line, where typer would part a list at every blank."""
+    """The values of `--header`, else those of the environment, one a line: typer would split a list at every blank."""
     return list(options or [line for line in os.environ.get("SIDECAR_HEADER", "").splitlines() if line.strip()])
 
 
 def variables_of(headers: Sequence[str]) -> list[str]:
-    """The variables of the environment that headers take their values from."""
+    """The environment variables that headers take their values from."""
     values = [found["value"] for text in headers if (found := _HEADER.fullmatch(text))]
     return [value.removeprefix("env:") for value in values if value.startswith("env:")]
 
@@ -93,7 +93,7 @@ def upstream_at(
 
 
 def host_of(url: str) -> str:
-    """What a remote server is called when nobody says: its host."""
+    """The default name of a remote server: its host."""
     return urlsplit(url).hostname or url
 
 

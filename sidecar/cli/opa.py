@@ -16,9 +16,9 @@ from sidecar.system import files, ownership
 
 BUNDLE_LISTEN: Final = "127.0.0.1:8282"
 MAX_TOKEN_FILE: Final = 8192
-"""Bytes of the file with the token of the bundle."""
+"""Bytes of the file with the token that OPA shows to the bundle server."""
 MAX_KEY_FILE: Final = 8192
-"""Bytes of the file with the key that signs it."""
+"""Bytes of the file with the key that signs the bundle."""
 
 OpaUrl: TypeAlias = Annotated[
     str | None,
@@ -52,7 +52,7 @@ BundleSigningKey: TypeAlias = Annotated[
 def remote_opa(
     url: str | None, listen: str | None, token_file: Path | None, signing_key: Path | None
 ) -> RemoteOpa | None:  # fmt: skip
-    """The OPA that the options name, or None. Raises `UsageError`, or `StartError` when a file is no good."""
+    """The OPA that the options name, or None. Raises `UsageError`, or `StartError` for a file that cannot be used."""
     if url is None:
         if listen is not None or token_file is not None or signing_key is not None:
             raise UsageError("--bundle-listen, --bundle-token-file and --bundle-signing-key are about --opa-url's OPA")

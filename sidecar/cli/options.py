@@ -60,7 +60,7 @@ def address(text: str) -> Address:
 
 
 def one_of(option: str, text: str, choices: tuple[Choice, ...]) -> Choice:
-    """The choice that was made. Raises `UsageError` when it is none of them."""
+    """The choice that `text` names. Raises `UsageError` if it is none of them."""
     for choice in choices:
         if choice == text:
             return choice
@@ -74,5 +74,5 @@ def set_up_logging(level: str, form: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else logging.Formatter("%(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler])
-    # Whoever starts us waits for these lines, whatever else is wanted.
+    # At any level: programs that start us wait for these lines.
     logging.getLogger("sidecar.state").setLevel(logging.INFO)

@@ -76,7 +76,7 @@ def run_command(
     hardening.close()
     set_up_logging(log_level, log_format)
     for number in app.STOP_SIGNALS:
-        # Until the event loop takes over: leave in good order, so that no temporary folder stays.
+        # Until the event loop takes over: exit in good order, so that temporary folders are removed.
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     way = one_of("--transport", transport, TRANSPORTS)
     _check_server(command, upstream)
@@ -113,7 +113,7 @@ def run_command(
         max_message=size(max_message),
         remote_opa=remote_opa(opa_url, bundle_listen, bundle_token_file, bundle_signing_key),
     )
-    # Before anything is started: whom policy and limits bind must not have the passwords.
+    # Before any process is started: the server, which policy and limits bind, must not get the passwords.
     hardening.forget("SIDECAR_STATE_DSN", "SIDECAR_HEADER", *variables_of(headers))
     return _serve(settings, config, opa_bin)
 
@@ -127,12 +127,12 @@ def _serve(settings: Settings, config: list[Path], opa_bin: Path | None) -> int:
 
 
 def _open_to_all(policy: Path) -> str:
-    """Only a warning: a policy may come from a folder that is shared on purpose."""
+    """The text of a warning, and no error: a folder of policies may be shared on purpose."""
     return f"{policy}: everybody may write this policy and so decide what passes: `chmod o-w {policy}`"
 
 
 def _check_server(command: list[str] | None, upstream: str | None) -> None:
-    """Whether one server is named, and no second. Raises `UsageError`."""
+    """Raise `UsageError` unless exactly one server is named."""
     if not command and upstream is None:
         raise UsageError(
             "no MCP server: write its command after --, as `sidecar run -c policy.yaml -- mcp-okx`, or give --upstream"
@@ -142,16 +142,16 @@ def _check_server(command: list[str] | None, upstream: str | None) -> None:
 
 
 def _check_store(server: str | None, state_dir: Path | None) -> None:
-    """Whether a store that is shared may be used. Raises `UsageError`."""
+    """Raise `UsageError` for options that do not go with a shared store."""
     if state_dir is not None:
         raise UsageError("counters are kept in one place: give --state-dir or --state-dsn")
     if not server:
-        # Machines with different launchers would count apart what is one server.
+        # The default comes from the command: machines with different launchers would count one server apart.
         raise UsageError("--state-dsn needs --server NAME: what counts together must be called the same everywhere")
 
 
 def server_name(command: list[str]) -> str:
-    """What a server is called when nobody says: its program, or what a launcher such as npx or python is given."""
+    """The default name of a server: its program, or the one that a launcher such as npx or python starts."""
     words = list(command)
     name = _base(words.pop(0))
     while _LAUNCHER.fullmatch(name) and words:

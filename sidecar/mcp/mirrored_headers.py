@@ -1,7 +1,7 @@
-"""The HTTP headers that mirror a message, so that others can route it unread: what they must say, and whether they do.
+"""The HTTP headers that mirror a message, by which others route it without reading it: makes and checks them.
 
 Source: revision 2026-07-28, streamable HTTP: `MCP-Protocol-Version`, `Mcp-Method`, `Mcp-Name`, and `Mcp-Param-*` for
-the arguments that a tool's schema marks with `x-mcp-header`. The body is what counts; headers are only compared.
+the arguments that a tool's schema marks with `x-mcp-header`. The body decides; headers are only compared with it.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ NAME: Final = "mcp-name"
 PARAM: Final = "mcp-param-"
 
 HEADER_MISMATCH: Final = -32020
-"""Code of the error for headers and a body that disagree; it goes with status 400."""
+"""Code of the error for headers that disagree with the body; its HTTP status is 400."""
 
 Marks: TypeAlias = Mapping[tuple[str, ...], str]
-"""Which argument of a tool, by its path, is mirrored in which `Mcp-Param-*` header."""
+"""The arguments of a tool that are mirrored: the path of each, and its `Mcp-Param-*` header."""
 
 Params: TypeAlias = Mapping[str, Sequence[str]]
-"""The `Mcp-Param-*` headers of a request: their values by their names as `_folded` gives them."""
+"""The `Mcp-Param-*` headers of a request: their values by folded names (`_folded`)."""
 
 _NAMING: Final = {
     "tools/call": "name", "prompts/get": "name", "resources/read": "uri",
@@ -56,30 +56,30 @@ def headers_of(message: Request | Notification, marks: Marks | None = None) -> d
 
 
 def check(message: Request | Notification, headers: Mapping[str, str | None]) -> None:
-    """Compare the headers that came (`VERSION`, `METHOD`, `NAME`; None for one that did not) with their message.
+    """Compare the headers `VERSION`, `METHOD` and `NAME` (None for one that is missing) with their message.
 
-    In a stateless revision all must be there and agree. In others nobody has to send them and servers do not look at
-    them; but what is there must not lie, because something on the way may believe it. Raises `InvalidMessage`.
+    In a stateless revision all must be there and agree. In others they are optional and servers ignore them, but one
+    that is there must not lie, because something on the way may believe it. Raises `InvalidMessage`.
     """
     stated = protocol.stated_revision(message)
     if stated is None and headers[METHOD] is None and headers[NAME] is None:
-        return  # nothing is said twice
+        return  # no header has to be there
     header = headers[VERSION]
     stateless = stated is not None and max(stated, header or "") >= protocol.STATELESS
     if stateless and header != stated:
         raise _mismatch(message, "MCP-Protocol-Version", "the revision in params._meta")
-    # A request of a stateless revision that does not state it is no use to a server, which says what is missing.
+    # A request of a stateless revision that does not state it passes: the server answers what is missing.
     for key, shown, value in ((METHOD, "Mcp-Method", message.method), (NAME, "Mcp-Name", _name(message))):
         said = headers[key]
         missing = said is None and stateless and value is not None and isinstance(message, Request)
-        # A name may be in Base64, a method may not: whoever looks for `tools/call` there does not decode it.
+        # A name may be in Base64, a method may not: those who look for `tools/call` in the header do not decode it.
         lies = said is not None and value is not None and (decoded(said) if key == NAME else said) != value
         if missing or lies:
             raise _mismatch(message, shown, "the method" if key == METHOD else f"params.{_NAMING[message.method]}")
 
 
 def params_of(headers: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """The `Mcp-Param-*` headers among others, whose names are in lower case."""
+    """The `Mcp-Param-*` headers among `headers`, whose names are in lower case."""
     found: dict[str, list[str]] = {}
     for name, value in headers:
         if name.startswith(PARAM):
@@ -88,10 +88,10 @@ def params_of(headers: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def check_params(message: Request, params: Params, marks: Marks | None) -> None:
-    """Compare the `Mcp-Param-*` headers of a `tools/call` with its arguments; `marks` are its tool's, where known.
+    """Compare the `Mcp-Param-*` headers of a `tools/call` with its arguments; `marks` are its tool's, if known.
 
-    In a stateless revision each marked argument must have its header. In any, a header that a mark names must say what
-    the argument says; others say nothing, and pass. Raises `InvalidMessage`.
+    In a stateless revision each marked argument must have its header. In any revision a header that a mark names must
+    have the argument's value; other headers mean nothing, and pass. Raises `InvalidMessage`.
     """
     if marks is None and params:
         problem = "no list of tools says here which arguments the Mcp-Param-… headers mirror: list the tools first"
@@ -118,16 +118,16 @@ def marks_of(schema: Any) -> dict[tuple[str, ...], str]:
 
 
 def encoded(value: str) -> str:
-    """A value as a header carries it: as it is, or in Base64 where a header could not carry it unchanged."""
+    """A value for a header: as it is, or in Base64 if a header could not carry it unchanged."""
     if _SAFE.fullmatch(value) and value == value.strip() and not _SENTINEL.fullmatch(value):
         return value
     return f"=?base64?{base64.b64encode(value.encode()).decode()}?="
 
 
 def decoded(value: str) -> str | None:
-    """What a header's value stands for; None for one that stands for nothing.
+    """The value that a header's text encodes, or None if it encodes none.
 
-    Beyond ASCII it stands for nothing: some read Latin-1 there, some UTF-8.
+    Text beyond ASCII encodes none: some read it as Latin-1, some as UTF-8.
     """
     found = _SENTINEL.fullmatch(value)
     if found is None:
@@ -167,7 +167,7 @@ def _marked(schema: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
 
 
 def _folded(name: str) -> str:
-    """The name of a header as servers exist to read it: in one case, and with hyphens for underscores."""
+    """The name of a header as the most lenient servers read it: in any case, with underscores as hyphens."""
     return name.lower().replace("_", "-")
 
 
@@ -179,7 +179,7 @@ def _at(path: tuple[str, ...], arguments: Any) -> Any:
 
 
 def _says(said: str | None, value: Any, text: str) -> bool:
-    """True when a header says what an argument says: the same text, or the same number."""
+    """True if a header has an argument's value: the same text, or the same number."""
     if said is None or type(value) in (str, bool) or not _NUMBER.fullmatch(said) or not _NUMBER.fullmatch(text):
         return said == text
     return Decimal(said) == Decimal(text)

@@ -1,7 +1,7 @@
-"""What stands at the top level of a message that cannot be read, as far as its two ends show it. Knows no protocol.
+"""The top-level members of an unreadable message, as far as its two ends show them. Knows no protocol.
 
-What is nested never counts: the beginning is gone through member by member, and of the end only members with plain
-values are taken, which follow each other up to the last brace.
+Nested members never count. The beginning is read member by member. Of the end only those members count that have plain
+values and follow each other up to the last brace.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import msgspec
 from sidecar.text import folded
 
 Members: TypeAlias = list[tuple[str, bytes]]
-"""Keys in lower case, each with its value as it is written: empty for a list, an object, and what is cut off."""
+"""Keys in lower case, each with the text of its value: empty for a list, an object, or a value that is cut off."""
 
 HEAD: Final = 16 << 10
 TAIL: Final = 1 << 10
-"""Bytes of the beginning and of the end that are looked at: whoever sends what cannot be read must not keep us busy."""
+"""Bytes that are read of the beginning and of the end: unreadable messages must not cost much time."""
 
 
 def members(head: bytes, tail: bytes) -> Members:
-    """The members that can be seen of one object of which the beginning and the end are there.
+    """The members that can be seen of one object, of which the beginning and the end are given.
 
-    `head` and `tail` are the same where nothing is missing between them.
+    `head` and `tail` are the same if nothing is missing between them.
     """
     if not _BEGIN.match(head) or not _END.search(tail):
         return []
@@ -43,7 +43,7 @@ def _first(head: bytes) -> Iterator[tuple[str, bytes]]:
             return
         if member["plain"]:
             begin = _NEXT.match(head, member.end())
-            # What the cut went through may be longer.
+            # The value may go on behind the cut.
             value = member["plain"] if begin or _CLOSE.match(head, member.end()) else b""
         else:
             value, begin = b"", _NEXT.match(head, _behind(head, member.end()))
@@ -51,7 +51,7 @@ def _first(head: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _behind(head: bytes, start: int) -> int:
-    """Where the list or object that begins at `start` is over; the end of `head` where that is not seen."""
+    """The position after the list or object that begins at `start`; the end of `head` if it does not end there."""
     depth = 0
     for mark in _MARK.finditer(head, start):
         depth += _STEP.get(mark[0], 0)
@@ -79,13 +79,13 @@ _STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 _PLAIN = rb"(?P<plain>" + _STRING + rb'|[^\s"{}\[\]:,]+)'
 _KEY = rb"\s*(?P<key>" + _STRING + rb")\s*:\s*"
 _MEMBER = re.compile(_KEY + rb"(?:" + _PLAIN + rb"|(?=[{\[]|" + rb'"|\Z))', re.DOTALL)
-# A string that is not closed is one mark too, up to the end: else each quote in it would be looked on from again.
+# An unclosed string is one mark up to the end: otherwise the search would start again at each quote in it.
 _MARK = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[{}\[\]]', re.DOTALL)
 _BEGIN = re.compile(rb"\s*\{")
 _NEXT = re.compile(rb"\s*,")
 _CLOSE = re.compile(rb"\s*\}")
 _END = re.compile(rb"\}\s*\Z")
-# Strings hold no bare quote and what stands between them no backslash, so such a run cannot begin inside a string.
+# A string has no bare quote, and between strings there is no backslash: so such a run cannot begin inside a string.
 _RUN = re.compile(
     rb"[{,](?:" + _KEY.replace(b"?P<key>", b"?:") + _PLAIN.replace(b"?P<plain>", b"?:") + rb"\s*[,}])+\s*\Z", re.DOTALL
 )

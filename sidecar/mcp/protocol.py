@@ -29,9 +29,9 @@ REVISIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "202
 WITH_BATCHES: Final = ("2025-03-26",)
 """The revisions that have JSON-RPC batches."""
 STATELESS: Final = "2026-07-28"
-"""The first revision without sessions: each request says by itself all that it needs."""
+"""The first revision without sessions: each request carries all that it needs."""
 SERVER_GONE: Final = -32000
-"""Code of the error that answers what was outstanding when the server ended (implementation-defined range)."""
+"""Code of the error for requests that were outstanding when the server ended (implementation-defined range)."""
 SUBSCRIPTION_META: Final = "io.modelcontextprotocol/subscriptionId"
 """The key in `_meta` of a notification that belongs to one `subscriptions/listen`."""
 
@@ -54,7 +54,7 @@ METHODS: Final = OF_CLIENTS | {
     "notifications/tools/list_changed", "notifications/prompts/list_changed",
     "notifications/resources/list_changed", "notifications/resources/updated", "notifications/elicitation/complete",
 }  # fmt: skip
-"""Every method of any revision, of either side. Whether others pass is policy's; a look-alike of one of these never."""
+"""Every method of any revision, of either side. Policy decides on other methods; a look-alike of these never passes."""
 
 MAX_METHOD: Final = 256
 
@@ -70,14 +70,14 @@ def check_method(message: Request | Notification) -> None:
 
 
 def is_odd_method(method: str) -> bool:
-    """True for a method that is none, and that servers exist to take for one; and for one that is too long."""
+    """True for a method that is unknown but that some server may take for a known one, or that is too long."""
     if method in METHODS:
         return False
     return len(method) > MAX_METHOD or not is_plain(method) or folded(method) in _FOLDED_METHODS
 
 
 def folded(method: str) -> str:
-    """What is left of a method where nobody minds case, form or blanks, and where it is read as a path."""
+    """A method as the most lenient server reads it: without regard to case, Unicode form or blanks, and as a path."""
     plain = _BEHIND_PATH.split(unicodedata.normalize("NFKC", unquote(method)).casefold())[0]
     steps: list[str] = []
     for step in _SEPARATORS.split(plain):
@@ -94,7 +94,7 @@ _FOLDED_METHODS = frozenset(map(folded, METHODS))
 
 
 def client_name(request: Request) -> str | None:
-    """What the client calls itself, where this request says it: in `initialize`, or in the `_meta` of any other."""
+    """The client's name for itself, if this request has it: in `initialize`, or in the `_meta` of any other."""
     params = request.params or {}
     meta = params.get("_meta")
     about = params.get("clientInfo") if request.method == INITIALIZE else None
@@ -105,32 +105,32 @@ def client_name(request: Request) -> str | None:
 
 
 def stated_revision(message: Request | Notification) -> str | None:
-    """The protocol revision that a message says by itself, as those of stateless revisions do, or None."""
+    """The protocol revision that a message states in `_meta`, as those of stateless revisions do, or None."""
     meta = (message.params or {}).get("_meta")
     version = meta.get(_VERSION_META) if type(meta) is dict else None
     return version if type(version) is str else None
 
 
 def own_meta(revision: str) -> dict[str, Any]:
-    """What stands in `_meta` of a request of our own in a stateless revision."""
+    """The `_meta` of a request of our own in a stateless revision."""
     about = {"name": "intercept-sidecar", "version": __version__}
     return {_VERSION_META: revision, _CAPABILITIES_META: {}, _CLIENT_META: about}
 
 
 def agreed_revision(reply: Response) -> str:
-    """The protocol revision that an answer to `initialize` settles on; empty where it says none."""
+    """The protocol revision that an answer to `initialize` settles on; empty if it names none."""
     agreed = reply.result.get("protocolVersion") if type(reply.result) is dict else None
     return agreed if type(agreed) is str else ""
 
 
 def progress_token(message: Request) -> Any:
-    """What the server is to tell the progress of a request under; None where nobody asks."""
+    """The token under which the server is to report the progress of a request; None if nobody asks for that."""
     meta = (message.params or {}).get("_meta")
     return meta.get("progressToken") if type(meta) is dict else None
 
 
 class Related(msgspec.Struct, frozen=True):
-    """What a notification is about: a request, named by its id or by the token of its progress at `path`."""
+    """The request that a notification is about, named at `path` by its id or by its progress token."""
 
     by_token: bool
     name: Any
@@ -138,7 +138,7 @@ class Related(msgspec.Struct, frozen=True):
 
 
 def related(message: Notification) -> Related | None:
-    """What a notification says that it is about, or None."""
+    """The request that a notification names, or None."""
     params = message.params or {}
     if message.method == PROGRESS:
         return Related(True, params.get("progressToken"), ("params", "progressToken"))

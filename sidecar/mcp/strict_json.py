@@ -34,7 +34,7 @@ _decode = msgspec.json.Decoder().decode
 
 
 class NotStrict(ValueError):
-    """Valid to some JSON parsers, not to all, or not in the same way; or more than we read."""
+    """JSON that not every parser accepts, or that parsers read differently; or more than we read."""
 
 
 class NotJson(NotStrict):
@@ -51,9 +51,9 @@ def read_value(line: bytes) -> tuple[Any, bytes]:
         raise TooManyValues(f"a message may have up to {MAX_VALUES} values")
     try:
         value = _decode(line)
-        # Encoding back to the very bytes proves: compact, no duplicate key, no odd escape, UTF-8, and every number
-        # written as it would be written again. It does not prove the depth, nor that an integer is not too large.
-        # No part of it may be a line by itself, to whoever cuts lines at more than LF.
+        # Encoding the value back to the same bytes proves that they are canonical: compact, no duplicate key, no odd
+        # escape, UTF-8, and every number as we would write it. It proves neither the depth nor that integers are small
+        # enough. And no part may be a line by itself to a reader that splits lines at more than LF.
         canonical = (
             _encode(value) == line
             and (len(line) < DOUBLE_DIGITS or not _has_long_digits(line))
@@ -66,7 +66,7 @@ def read_value(line: bytes) -> tuple[Any, bytes]:
     if _may_be_deep(line) and _depth(value) > MAX_DEPTH:
         raise NotStrict(_TOO_DEEP)
     if NUL in line and _has_nul_key(value):
-        # To readers in C a key ends there, so this one is a second spelling of another.
+        # A reader in C ends the key there, so it may take it for another key.
         raise NotStrict("a key holds a NUL character")
     return value, line
 
@@ -74,8 +74,8 @@ def read_value(line: bytes) -> tuple[Any, bytes]:
 def encode(value: Any) -> bytes:
     """JSON bytes of a value, compact; `msgspec.Raw` is written as it stands.
 
-    What ends a line to some readers, though not to JSON's (U+0085, U+2028, U+2029), is written as an escape: Node's
-    `readline` and Python's `splitlines` would find a message of its own in what is a part of a text to us.
+    U+0085, U+2028 and U+2029 are written as escapes. They end a line to some readers (Node's `readline`, Python's
+    `splitlines`), which would find a message of its own in a part of a text.
     """
     data = _encode(value)
     if data.isascii():
@@ -84,7 +84,7 @@ def encode(value: Any) -> bytes:
     return _escaped(data) if len(data) <= _PIECE else b"".join(map(_escaped, _pieces(data)))
 
 
-# Outside of texts JSON has only ASCII, and nothing of a longer character is mistaken for these in UTF-8.
+# Replacing bytes is safe: outside of texts JSON is ASCII, and UTF-8 has no character within another one.
 _LINE_ENDS = {end.encode(): b"\\u%04x" % ord(end) for end in "\u0085\u2028\u2029"}
 
 
@@ -106,14 +106,14 @@ def _pieces(data: bytes) -> Iterator[bytes]:
 
 
 def _has_too_many_values(line: bytes) -> bool:
-    """Told before it is read, by what stands before each value: a comma or an opening bracket outside of any text."""
-    # One look at each byte: to count one mark after the other takes many times as long where they stand densely.
+    """Counted before the line is parsed: each value follows a comma or an opening bracket outside of texts."""
+    # `translate` takes the same time for each byte; counting mark by mark takes many times as long if they are dense.
     if len(line.translate(None, _NO_MARKS)) < MAX_VALUES:
         return False
-    # Some of them may stand in texts, which are cut out; a quotation mark that is escaped ends none.
+    # Marks in texts do not count, so texts are cut out. An escaped quotation mark does not end a text.
     bare = line.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_MARKS_OR_QUOTES)
     texts = len(bare.translate(None, _MARKS)) // 2
-    # Each value is one text at the most, and so is its key.
+    # A value has at most two texts: itself, and its key.
     return texts > 2 * MAX_VALUES or sum(map(len, bare.split(b'"')[::2])) >= MAX_VALUES
 
 
@@ -123,8 +123,8 @@ _NO_MARKS_OR_QUOTES = bytes(set(_NO_MARKS).difference(b'"'))
 
 
 def _has_long_digits(line: bytes) -> bool:
-    """True when so many digits follow each other that no double may hold them: the exact reader tells."""
-    # Such a run covers one of the bytes that stand one step apart, so only these and their surroundings are looked at.
+    """True if there is a run of digits so long that no double may hold it: then the exact reader decides."""
+    # Any run of `step` digits contains a byte at a multiple of `step`: sample those bytes, measure the run around each.
     step = DOUBLE_DIGITS
     for at in range(step - 1, len(line), step):
         if line[at] in _DIGITS:
@@ -164,14 +164,14 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _number(token: str) -> msgspec.Raw:
     if len(token) <= _SHORT and _SMALLEST < abs(float(token)) < _GREATEST:
-        return msgspec.Raw(token.encode())  # as nearly all: within every bound, and there may be many
+        return msgspec.Raw(token.encode())  # fast path: within every bound, as nearly all numbers are
     exponent = token.lower().partition("e")[2]
     if len(token) > MAX_NUMBER_LENGTH or (exponent and abs(int(exponent)) > MAX_EXPONENT):
         raise NotStrict(
             f"a number may have up to {MAX_NUMBER_LENGTH} characters and an exponent within ±{MAX_EXPONENT}"
         )
     if math.isinf(float(token)):
-        # Servers read it as infinity, which is more than any limit and equal to what other numbers become.
+        # Servers read it as infinity, which exceeds every limit and equals every other such number.
         raise NotStrict("a number may not be greater than every double")
     return msgspec.Raw(token.encode())
 
@@ -180,7 +180,7 @@ _SHORT, _SMALLEST, _GREATEST = 32, 1e-300, 1e300
 
 
 def _integer(digits: str) -> int | msgspec.Raw:
-    # Short ones are exact as they are; "-0" would lose its sign.
+    # Short integers are exact; "-0" would lose its sign.
     return int(digits) if len(digits) <= 18 and digits != "-0" else _number(digits)
 
 
@@ -194,12 +194,12 @@ _EXACT = json.JSONDecoder(
 
 
 def _may_be_deep(line: bytes) -> bool:
-    """False when it has not brackets enough, told without counting all of them."""
+    """False if there are too few brackets for that; counting stops early."""
     return len(line) > 2 * MAX_DEPTH and _brackets(line, b"[") + _brackets(line, b"{") > MAX_DEPTH
 
 
 def _brackets(line: bytes, bracket: bytes) -> int:
-    """How many there are, or one more than the depth that is allowed."""
+    """The number of brackets, counted up to one more than the allowed depth."""
     at = line.find(bracket)
     found = 0
     while at >= 0 and found <= MAX_DEPTH:
@@ -209,7 +209,7 @@ def _brackets(line: bytes, bracket: bytes) -> int:
 
 
 def _depth(value: Any) -> int:
-    """Levels of nesting, counted without recursion, and no further than one beyond `MAX_DEPTH`."""
+    """Levels of nesting, counted without recursion and up to one more than `MAX_DEPTH`."""
     level, depth = ([value] if type(value) in _CONTAINERS else []), 0
     while level and depth <= MAX_DEPTH:
         depth += 1
@@ -223,7 +223,7 @@ def _depth(value: Any) -> int:
 
 
 def _has_nul_key(value: Any) -> bool:
-    """Whether any key does; the value is no deeper than it may be."""
+    """True if any key has a NUL character; recursion is safe, since the depth is checked before."""
     if type(value) is dict:
         return any("\0" in key for key in value) or any(map(_has_nul_key, value.values()))
     return type(value) is list and any(map(_has_nul_key, value))

@@ -1,4 +1,4 @@
-"""A `tools/call`: read from a request, refused by an answer of ours, and how it ended by the server's answer."""
+"""A `tools/call`: read from a request; our answers that refuse it; and its outcome by the server's answer."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ APPROVAL_REQUIRED: Final = -32003
 DECISION_META: Final = "intercept/decision"
 
 SAYING_NOT_RUN: Final = frozenset({-32700, -32601, -32020, -32021, -32022})
-"""Codes of errors that a server answers before anything ran: not readable, no such method, headers that say something
-else, a capability or a revision that is missing. Not -32602: SDKs answer it after the tool, for an output that does
-not fit its schema."""
+"""Error codes that a server answers before anything ran: unreadable, no such method, headers that disagree, a missing
+capability or revision. Not -32602: SDKs also answer it after the tool ran, if the output does not fit its schema."""
 MAX_TOOL_NAME: Final = 1_024
-"""Characters of a name that is looked at: what Unicode's forms cost grows with their square."""
+"""Characters of a tool's name; a longer one is odd. Unicode normalisation takes time that grows with the square."""
 
 
 class _NoMemo(dict[str, tuple[Any, ...]]):
@@ -60,15 +59,15 @@ class Prepared(Request, frozen=True, gc=False, kw_only=True):
 
 
 class Outcome(enum.Enum):
-    """How a forwarded call ended, as far as what it reserved is concerned."""
+    """How a forwarded call ended, which decides whether its reservations are given back."""
 
     SUCCEEDED = "success"
     FAILED = "failure"
     """A result with `isError: true`: it may have run."""
     NOT_RUN = "not_run"
-    """It certainly did not run: it never arrived, or the answer says so."""
+    """It certainly did not run: it did not arrive, or the answer says so."""
     ERROR = "error"
-    """Any other JSON-RPC error: SDKs answer an exception with one, after whatever the tool did before it."""
+    """Any other JSON-RPC error: SDKs answer it for an exception too, whatever the tool did before."""
     UNKNOWN = "unknown"
     """Cancelled, timed out, connection lost: it may have run."""
 
@@ -95,9 +94,9 @@ def read_call(request: Request) -> ToolCall:
 
 
 def is_odd_name(tool: str) -> bool:
-    """True for a tool name that servers exist to fold onto another, or that is too long.
+    """True for a tool name that some server may take for another one, or that is too long.
 
-    They fold invisible characters, outer blanks, and what Unicode writes in several ways.
+    Such servers ignore invisible characters or outer blanks, or normalise Unicode.
     """
     if len(tool) > MAX_TOOL_NAME:
         return True
@@ -107,7 +106,7 @@ def is_odd_name(tool: str) -> bool:
 
 
 def denial(call: ToolCall, text: str, decision: dict[str, Any]) -> bytes:
-    """The answer to a call that policy refuses: a tool result that a model can read, not a protocol error."""
+    """The answer to a denied call: a tool result, which the model can read, not a protocol error."""
     body: dict[str, Any] = {
         "content": [{"type": "text", "text": f"{DENIED} {text}"}],
         "isError": True,
@@ -119,12 +118,12 @@ def denial(call: ToolCall, text: str, decision: dict[str, Any]) -> bytes:
 
 
 def approval_required(call: ToolCall, text: str, decision: dict[str, Any]) -> bytes:
-    """The answer to a call that a person has to agree to first: a JSON-RPC error, nothing was forwarded."""
+    """The answer to a call that a person has to approve first: a JSON-RPC error; nothing was forwarded."""
     return jsonrpc.error(call.id, APPROVAL_REQUIRED, f"{APPROVAL} {text}", decision)
 
 
 def outcome(reply: Response) -> Outcome:
-    """What the server's answer says about a call."""
+    """The outcome of a call by the server's answer."""
     if reply.error is not None:
         code = reply.error.get("code")
         return Outcome.NOT_RUN if type(code) is int and code in SAYING_NOT_RUN else Outcome.ERROR
@@ -141,5 +140,5 @@ _FOLDED_CALL_MEMBERS = {text.folded(key): key for key in _CALL_MEMBERS}
 
 
 def _is_stateless(request: Request) -> bool:
-    """True when the request itself says a revision from 2026-07-28 on: there a result needs its `resultType`."""
+    """True if the request itself states a revision from 2026-07-28 on, in which a result needs a `resultType`."""
     return (stated_revision(request) or "") >= STATELESS

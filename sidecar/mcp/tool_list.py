@@ -1,4 +1,4 @@
-"""Lists of tools: what an answer to `tools/list` names, the same without what is hidden, and news that one changed."""
+"""Lists of tools: the names in an answer to `tools/list`, the answer without hidden tools, and changes of the list."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def listed_tools(reply: Response) -> list[str]:
 
 
 def filtered(reply: Response, hidden: frozenset[str]) -> bytes:
-    """An answer to `tools/list` without the hidden tools; everything else in it stays as it is.
+    """An answer to `tools/list` without the hidden tools, and unchanged otherwise.
 
-    Raises ValueError when it is no list that could be filtered.
+    Raises ValueError if it is no list that can be filtered.
     """
     answer = reply.result
     if type(answer) is not dict or type(answer.get("tools")) is not list:
@@ -32,13 +32,13 @@ def filtered(reply: Response, hidden: frozenset[str]) -> bytes:
     kept = [tool for tool in answer["tools"] if type(tool) is dict and _is_shown(tool, hidden)]
     filtered_answer = answer | {"tools": kept}
     if answer.get("cacheScope") == "public":
-        filtered_answer["cacheScope"] = "private"  # who may see it depends on the policy here
+        filtered_answer["cacheScope"] = "private"  # who may see it depends on our policy
     assert reply.id is not None  # it answers a request
     return jsonrpc.result(reply.id, filtered_answer)
 
 
 def looks_like_list(reply: Response) -> bool:
-    """True for a result with a list of objects under `tools`, in whatever case, which somebody could take for tools."""
+    """True for a result that somebody could take for a list of tools: a list of objects under `tools`, in any case."""
     answer = reply.result
     if type(answer) is not dict:
         return False
@@ -54,12 +54,12 @@ def _has_object(value: Any) -> bool:
 def _is_shown(tool: dict[str, Any], hidden: frozenset[str]) -> bool:
     name = tool.get("name")
     if any(key != "name" and text.folded(key) == "name" for key in tool):
-        return False  # which of them it is called by depends on who reads it
+        return False  # readers could differ on which of them is its name
     return type(name) is str and name not in hidden
 
 
 def can_announce_tools(reply: Response) -> bool:
-    """True when an answer to `initialize` says that the list of tools may change: then a client listens for it."""
+    """True if an answer to `initialize` announces changes of the list of tools: then clients wait for news of them."""
     answer = reply.result if type(reply.result) is dict else {}
     capabilities = answer.get("capabilities")
     tools = capabilities.get("tools") if type(capabilities) is dict else None
@@ -67,13 +67,13 @@ def can_announce_tools(reply: Response) -> bool:
 
 
 def listens_for_tools(request: Request) -> bool:
-    """True when a `subscriptions/listen` asks for changes of the list of tools."""
+    """True if a `subscriptions/listen` asks for changes of the list of tools."""
     wanted = (request.params or {}).get("notifications")
     return type(wanted) is dict and wanted.get("toolsListChanged") is True
 
 
 def tools_changed(subscription: Id | None = None) -> Notification:
-    """The news that the list of tools changed, for whoever listens or for one subscription."""
+    """The notification that the list of tools changed, for everybody or for one subscription."""
     params = {"_meta": {SUBSCRIPTION_META: subscription}} if subscription is not None else None
     body: dict[str, Any] = {"jsonrpc": "2.0", "method": TOOLS_LIST_CHANGED}
     raw = strict_json.encode(body | {"params": params} if params else body)

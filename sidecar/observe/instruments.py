@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
+from prometheus_client.registry import Collector, CollectorRegistry
 from prometheus_client.utils import floatToGoString
 
 
@@ -50,6 +50,7 @@ class Level:
 
 
 Number = TypeVar("Number", Count, Level)
+Made = TypeVar("Made", bound=Collector)
 
 
 class _Numbers(Collector, Generic[Number]):
@@ -131,3 +132,28 @@ class HistogramMetric(Collector):
                 buckets.append((bound, up_to))
             family.add_metric(values, buckets, spread.total)
         yield family
+
+
+class Instruments:
+    """Makes metrics of one `registry`. Their names begin with `prefix`, and their labels with `labels`."""
+
+    def __init__(self, registry: CollectorRegistry, prefix: str, labels: Sequence[str]) -> None:
+        self._registry = registry
+        self._prefix = prefix
+        self._labels = tuple(labels)
+
+    def counter(self, name: str, text: str, *labels: str) -> CounterMetric:
+        """A counter."""
+        return self._registered(CounterMetric(self._prefix + name, text, self._labels + labels))
+
+    def gauge(self, name: str, text: str, *labels: str) -> GaugeMetric:
+        """A gauge."""
+        return self._registered(GaugeMetric(self._prefix + name, text, self._labels + labels))
+
+    def histogram(self, name: str, text: str, bounds: Sequence[float], *labels: str) -> HistogramMetric:
+        """A histogram with buckets up to each of the `bounds`, and one for all values beyond."""
+        return self._registered(HistogramMetric(self._prefix + name, text, self._labels + labels, bounds))
+
+    def _registered(self, made: Made) -> Made:
+        self._registry.register(made)
+        return made

@@ -29,7 +29,7 @@ from sidecar.events import (
     StoreFailed,
 )
 from sidecar.mcp.protocol import METHODS, TOOLS_CALL
-from sidecar.observe.instruments import Count, CounterMetric, GaugeMetric, HistogramMetric, Spread
+from sidecar.observe.instruments import Count, GaugeMetric, Instruments, Spread
 from sidecar.text import shown
 
 OTHER: Final = "_other"
@@ -62,21 +62,8 @@ class Metrics:
         self._counted: dict[tuple[Any, ...], _Counted] = {}
         self._info: list[tuple[GaugeMetric, tuple[str, ...]]] = []
 
-        def counter(name: str, text: str, *labels: str) -> CounterMetric:
-            made = CounterMetric(f"mcp_policy_{name}", text, ("server", *labels))
-            registry.register(made)
-            return made
-
-        def gauge(name: str, text: str, *labels: str) -> GaugeMetric:
-            made = GaugeMetric(f"mcp_policy_{name}", text, ("server", *labels))
-            registry.register(made)
-            return made
-
-        def histogram(name: str, text: str, bounds: tuple[float, ...], *labels: str) -> HistogramMetric:
-            made = HistogramMetric(f"mcp_policy_{name}", text, ("server", *labels), bounds)
-            registry.register(made)
-            return made
-
+        made = Instruments(registry, "mcp_policy_", ("server",))
+        counter, gauge, histogram = made.counter, made.gauge, made.histogram
         self._decisions = counter(
             "decisions_total", "Decisions on tool calls.", "tool", "decision", "kind", "rule", "mode", "cache"
         )
@@ -105,7 +92,18 @@ class Metrics:
         self._sessions.labels(server).set(1)
         build = Info("mcp_policy_build", "What is running.", registry=registry)
         build.info({"version": __version__, "opa": opa_version})
-        # From the start at 0, so that increase() sees the first of each.
+        self._begin_at_zero()
+        self._revision = ""
+        self.hears: Hearing = {
+            Decided: self._decided, Passed: self._passed, Settled: self._settled, Refused: self._refused,
+            MethodDenied: self._method_denied,
+            EngineFailed: self._engine_failed, Dropped: self._dropped_one, StoreFailed: self._store_failed,
+            Reloaded: self._reloaded, Listed: self._listed, EngineReady: self._activate,
+            SessionsOpen: self._sessions_open, Defect: self._defect,
+        }  # fmt: skip
+
+    def _begin_at_zero(self) -> None:
+        """Expose these series from the start, so that `increase()` sees the first occurrence of each."""
         for metric, values in (
             (self._reservations, ("reserved", "refused", "returned")),
             (self._engine_errors, ENGINE_ERRORS),
@@ -116,14 +114,6 @@ class Metrics:
                 self._child(metric, value)
         self._child(self._store_errors)
         self._child(self._defects)
-        self._revision = ""
-        self.hears: Hearing = {
-            Decided: self._decided, Passed: self._passed, Settled: self._settled, Refused: self._refused,
-            MethodDenied: self._method_denied,
-            EngineFailed: self._engine_failed, Dropped: self._dropped_one, StoreFailed: self._store_failed,
-            Reloaded: self._reloaded, Listed: self._listed, EngineReady: self._activate,
-            SessionsOpen: self._sessions_open, Defect: self._defect,
-        }  # fmt: skip
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """All metrics in the format that an Accept header asks for, and its content type."""

@@ -1,1 +1,1 @@
-"""The machine: files, processes, tasks, lines, memory. Knows no protocol and no policy."""
+"""What the machine gives: files, processes, tasks, lines, memory. Knows no protocol and no policy."""

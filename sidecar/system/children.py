@@ -1,7 +1,7 @@
-"""Child processes that never outlive us: the kernel ends them when we die.
+"""Child processes that never outlive us: the kernel kills them when we die.
 
-Each leads a session and a process group of its own. So the terminal's Ctrl-C reaches us alone, and we end them in good
-order; and what a child started can be ended with it.
+Each leads a session and a process group of its own. So a Ctrl-C of the terminal reaches us alone, and we can end the
+children in good order, together with all that they started.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ async def start(
 ) -> asyncio.SubprocessTransport:
     """Start a program; `options` are `stdin`, `stdout`, `stderr` and `env` as for `loop.subprocess_exec`.
 
-    Raises OSError when it cannot be started.
+    Raises OSError if it cannot be started.
     """
     loop = asyncio.get_running_loop()
     transport, _ = await loop.subprocess_exec(
@@ -36,20 +36,20 @@ async def start(
 
 
 def find(program: str) -> None:
-    """Look whether a program could be started. Raises OSError when it certainly could not."""
+    """Raise OSError for a program that certainly cannot be started."""
     if shutil.which(program) is None:
         number = errno.EACCES if "/" in program and os.path.exists(program) else errno.ENOENT  # noqa: PTH110
         raise OSError(number, os.strerror(number))
 
 
 def _dies_with(parent: int) -> Callable[[], None]:
-    """What the child runs before the program: bind its life to ours. Only system calls, so threads do no harm."""
+    """What the child runs before the program, so that it dies with us. Only system calls, which are safe after fork."""
 
     def bind() -> None:
         _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)  # we died before the line above
-        # The event loop leaves a second copy of each stream open in the child: its end would never be heard of.
+        # The event loop leaves a second copy of each stream open in the child: with it nobody would see the stream end.
         for fd in _inheritable() - _INHERITED:
             os.set_inheritable(fd, False)
 
@@ -57,7 +57,7 @@ def _dies_with(parent: int) -> Callable[[], None]:
 
 
 def _inheritable() -> frozenset[int]:
-    """What a child gets beside its three streams."""
+    """The descriptors that a child gets beside its three streams."""
     found = set()
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - also between fork and exec
         with contextlib.suppress(OSError):  # it was the folder itself
@@ -67,19 +67,19 @@ def _inheritable() -> frozenset[int]:
 
 
 _INHERITED: Final = _inheritable()
-"""What we were given is the server's too: `sidecar run -- server <(secret)`."""
+"""Descriptors that we were started with are passed on to the server: `sidecar run -- server <(secret)`."""
 
 
 def signal_group(group: int, number: int) -> None:
-    """Send a signal to whoever is left of a group."""
-    # Of a program that runs with the rights of somebody else we can end nothing.
+    """Send a signal to the processes that are left of a group."""
+    # PermissionError: a program that runs as another user cannot be ended by us.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
 
 
 def is_gone(group: int) -> bool:
-    """True when nobody is left of the group of a child whose own end was heard of."""
-    # Where we are the first process of a container, what others leave behind is ours to bury.
+    """True if no process is left of the group of a child that has ended."""
+    # As the first process of a container we also have to reap the children that others left behind.
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-group, os.WNOHANG)[0]:
             pass
@@ -93,12 +93,12 @@ def is_gone(group: int) -> bool:
 
 
 def exit_status(returncode: int) -> int:
-    """The exit status that a shell would show: 128 and the signal for a child that one ended."""
+    """The exit status that a shell would show: 128 plus the signal, for a child that a signal ended."""
     return returncode if returncode >= 0 else 128 - returncode
 
 
 def how_it_ended(returncode: int) -> str:
-    """Words for the way in which a child ended."""
+    """How a child ended, in words."""
     if returncode >= 0:
         return f"ended with status {returncode}"
     try:

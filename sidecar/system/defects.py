@@ -1,4 +1,4 @@
-"""Defects of ours, told in one place: each ends the message or connection that met it, and nothing else."""
+"""Defects of ours, reported in one way. Each ends the message or connection that met it, and nothing else."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import secrets
 from typing import Final
 
 TRACE: Final = "trace"
-"""Under this key the event loop's exception handler finds the id of a defect that was told here."""
+"""The key under which the event loop's exception handler finds the id of a defect that was reported here."""
 
 
 def tell(what: str, error: BaseException) -> str:
-    """Tell the event loop's exception handler of `what` failed and how; the id by which the log knows it."""
+    """Report `what` failed, and why, to the event loop's exception handler; the id of the defect in the log."""
     trace = secrets.token_hex(6)
     context = {"message": what, "exception": error, TRACE: trace}
     asyncio.get_running_loop().call_exception_handler(context)
@@ -19,5 +19,5 @@ def tell(what: str, error: BaseException) -> str:
 
 
 def text(trace: str) -> str:
-    """What somebody is told whose message met a defect: nothing but where to look for it."""
+    """The text for whoever's message met a defect: only the id to look for in the log."""
     return f"something went wrong here: the sidecar's log has it as {trace}"

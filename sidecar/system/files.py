@@ -1,6 +1,6 @@
-"""Files that others write and we read: regular ones only, bounded, and with what there is to know of writers.
+"""Files that others write and we read: regular ones only, of bounded size, and whether a writer has them open.
 
-No call here waits for somebody who writes: what is no regular file is not opened.
+No call here waits for a writer: only regular files are opened.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 Stamp: TypeAlias = tuple[int, ...]
-"""Device, inode, size, and the times of the last write and of the last change: another one means another content."""
+"""Device, inode, size, mtime and ctime: if it differs, the content may differ."""
 
 _LOCAL: Final = frozenset(
     {
@@ -24,13 +24,13 @@ _LOCAL: Final = frozenset(
         0x01021994, 0x858458F6, 0x794C7630,  # tmpfs, ramfs, overlay
     }
 )  # fmt: skip
-"""File systems on which every writer is a process of this machine's kernel (`statfs`, `f_type`)."""
+"""File systems that only processes on this machine write to (`statfs`, `f_type`)."""
 
 _PART: Final = 1 << 18
-"""Bytes that are read at once."""
+"""Bytes of one read."""
 
 _TRIES: Final = 5
-"""How often a file is read that is replaced while it is."""
+"""How often a file is read again that is replaced during the reading."""
 
 _KINDS: Final = (
     (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"),
@@ -41,14 +41,14 @@ _fstatfs = ctypes.CDLL(None, use_errno=True).fstatfs
 
 
 class Unreadable(Exception):
-    """The file gives no content. The text says why, and holds none of it."""
+    """The file cannot be read. The text says why, and holds none of the content."""
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a file held at one moment. `leads_to` is where its symlinks lead.
+    """The content of a file at one moment. `leads_to` is where its symlinks lead.
 
-    `open_for_writing` says whether somebody could still write it; None where the system does not tell.
+    `open_for_writing` says whether a writer has it open; None if the system does not tell.
     """
 
     data: bytes = field(repr=False)
@@ -59,19 +59,19 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file at one look: its content, or the `problem` in the place of one."""
+    """A file at one look: its content, or else the `problem`."""
 
     path: Path
     content: Content | None
     problem: str = ""
 
     def holds_as(self, other: Found) -> bool:
-        """Whether there is no other content than there was, and none for no other reason."""
+        """True for the same content as in the other, or the same problem."""
         return _data(self) == _data(other) and self.problem == other.problem
 
 
 def stamp(path: Path) -> Stamp | None:
-    """What changes when the file does; None when it is not there."""
+    """The stamp of the file; None if it is not there."""
     try:
         found = os.stat(path)  # noqa: PTH116 - half the cost of pathlib's
     except OSError:
@@ -100,12 +100,12 @@ def read(path: Path, limit: int) -> Content:
 
 
 class _Gone(Exception):
-    """Another file stands in the place of the one that was read."""
+    """The file was replaced while it was read."""
 
 
 def _read(path: Path, limit: int) -> Content:
-    _must_be_regular(os.stat(path))  # noqa: PTH116 - before it is opened: a device may do something then
-    # A pipe that took its place would hold us up here for ever, but for O_NONBLOCK.
+    _must_be_regular(os.stat(path))  # noqa: PTH116 - before it is opened: opening a device may have effects
+    # O_NONBLOCK: opening a pipe that took its place would block for ever.
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         before = os.fstat(fd)
@@ -113,15 +113,16 @@ def _read(path: Path, limit: int) -> Content:
         data = _bytes(fd, limit + 1) if before.st_size <= limit else b""
         if before.st_size > limit or len(data) > limit:
             raise Unreadable(f"it is larger than {limit} bytes")
-        # Only now: who wrote before and is done, and who has it open from here on, has written nothing in between
-        # if the file still is what it was.
+        # Only after the reading: a writer who closed it before, or opens it later, has written nothing in between if
+        # the stamp is still the same.
         written = _open_for_writing(fd)
         leads_to = os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 - a name that the kernel made
         after = os.fstat(fd)
     finally:
         os.close(fd)
     if not after.st_nlink and not os.path.samestat(after, os.stat(path)):  # noqa: PTH116 - as above
-        # Removed meanwhile, and `leads_to` tells that, not where it lay. (A file that is mounted by itself stays.)
+        # It was removed meanwhile, and `leads_to` does not say where it was. (A file that is a mount point may have no
+        # link and still be there.)
         raise _Gone
     if _stamp(before) != _stamp(after):
         written = True
@@ -129,7 +130,7 @@ def _read(path: Path, limit: int) -> Content:
 
 
 def _bytes(fd: int, most: int) -> bytes:
-    """The first bytes of a file. Raises `BlockingIOError` for one that has none now, as some of the kernel's do."""
+    """The first bytes of a file. Raises `BlockingIOError` for one without data now, as some of the kernel's files."""
     data = bytearray()
     while len(data) < most and (part := os.read(fd, min(most - len(data), _PART))):
         data += part
@@ -151,10 +152,10 @@ def _must_be_regular(found: os.stat_result) -> None:
 
 
 def _open_for_writing(fd: int) -> bool | None:
-    """Whether anybody has the file open for writing: the kernel gives a read lease only when nobody has.
+    """Whether a writer has the file open: the kernel grants a read lease only if none has.
 
-    The lease ends at once. Whoever opens the file in between waits for that, and we get a signal that says nothing
-    unless somebody asks for it, in place of SIGIO, which would end us.
+    The lease is given back at once. A writer who opens the file in between waits for that, and the kernel signals us:
+    by SIGURG, which is ignored by default, and not by SIGIO, which would end us.
     """
     if not _is_local(fd):
         return None
@@ -163,14 +164,14 @@ def _open_for_writing(fd: int) -> bool | None:
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except BlockingIOError:
         return True
-    except OSError:  # the file of another user; a kernel or a file system without leases
+    except OSError:  # another user's file, or a kernel or file system without leases
         return None
     fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     return False
 
 
 def _is_local(fd: int) -> bool:
-    # Others refuse a lease for reasons of their own, or give one while somebody writes on another machine.
+    # Other file systems refuse a lease for other reasons, or grant one while another machine writes.
     found = ctypes.create_string_buffer(256)
     if _fstatfs(fd, found) != 0:
         return False

@@ -1,6 +1,6 @@
-"""A guard over process groups: a small shell that ends them when we are killed, because then nobody else can.
+"""A guardian of process groups: a small shell that ends them if we are killed, because then we cannot.
 
-It holds nothing but the end of a pipe from us, over which it hears which groups there are. The pipe's end is ours.
+It has nothing but a pipe from us, on which it reads the groups. The pipe ends when we do.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 log = logging.getLogger("sidecar")
 
 SHELL: Final = "/bin/sh"
-# Each line names all groups that there are. One that we could not finish writing counts for nothing.
+# Each line names all groups. A line that was cut when we died is ignored.
 _SCRIPT: Final = """\
 trap '' HUP INT QUIT TERM
 while read -r line; do groups=$line; done
@@ -23,12 +23,12 @@ for group in $groups; do kill -s KILL -- -"$group"; done
 
 
 class Guardian:
-    """Ends the groups that it watches when this process is gone: SIGTERM, and SIGKILL after two seconds."""
+    """Ends the groups that it watches once this process is gone: SIGTERM, then SIGKILL after two seconds."""
 
     def __init__(self) -> None:
         self._groups: set[int] = set()
         self._pipe: int | None = None
-        self._is_missing = False  # it is then said once
+        self._is_missing = False  # logged once
 
     def watch(self, group: int) -> None:
         """End this group too."""
@@ -36,7 +36,7 @@ class Guardian:
         self._tell()
 
     def release(self, group: int) -> None:
-        """This group is no more: its number may soon be another's."""
+        """Watch this group no more: it has ended, and its number may be used again."""
         if group in self._groups:
             self._groups.discard(group)
             self._tell()
@@ -49,7 +49,7 @@ class Guardian:
             try:
                 os.write(self._started(), line)
             except BrokenPipeError:
-                # Somebody ended it.
+                # The shell was ended by somebody.
                 os.close(self._started())
                 self._pipe = None
                 os.write(self._started(), line)
@@ -64,7 +64,8 @@ class Guardian:
         if self._pipe is None:
             reading, self._pipe = os.pipe()
             try:
-                # Not of our group, which may be killed as a whole, and without our streams, whose end is ours.
+                # In a group of its own, because ours may be killed as a whole; and without our streams, which have to
+                # end with us.
                 os.posix_spawn(
                     SHELL, [SHELL, "-c", _SCRIPT, "intercept-guardian"], {"PATH": os.environ.get("PATH", os.defpath)},
                     setpgroup=0, file_actions=[

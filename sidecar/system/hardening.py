@@ -1,4 +1,4 @@
-"""What other processes of our user can see of us: no memory, and no secret that came with the environment."""
+"""Hides our memory, and secrets in our environment, from other processes of our user."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def close() -> None:
-    """Let nobody but root read our memory or trace us, and leave no core dump: our server runs as the same user.
+    """Let only root read our memory or trace us, and leave no core dump: the server runs as the same user.
 
-    Raises `StartError` when the kernel does not do it.
+    Raises `StartError` if the kernel refuses.
     """
     if _libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0):
         raise StartError(f"cannot close our memory to other processes: {os.strerror(ctypes.get_errno())}")
 
 
 def forget(*names: str) -> None:
-    """Take variables out of our environment, and their values out of what the kernel goes on to show of it.
+    """Remove variables from our environment, and overwrite their values in the memory that the kernel shows of it.
 
-    `/proc/PID/environ` is the memory in which the environment was handed to us, whatever becomes of it later; root,
-    and so a server that runs as root, may read it at any time.
+    `/proc/PID/environ` shows the memory in which the environment was passed to us, whatever is unset later. Root can
+    read it at any time, and so can a server that runs as root.
     """
     wanted = tuple(f"{name}=".encode() for name in names)
     entries = ctypes.POINTER(ctypes.c_void_p).in_dll(_libc, "environ")

@@ -1,6 +1,6 @@
-"""Whose a file or a socket is. What we decide by must be ours or root's, and nobody else may put another in its place.
+"""Checks owners of files and sockets. What decides must be ours or root's, and nobody else may be able to replace it.
 
-It looks at owners and rights only, as ssh does with its keys; what is in a file is read elsewhere.
+Only owners and modes are checked, as ssh does with its keys; content is read elsewhere.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from typing import Final
 from sidecar.errors import StartError
 
 MAX_LINKS: Final = 40
-"""Links on the way to a file, as the kernel allows."""
+"""Symlinks on the way to a file, as many as the kernel follows."""
 
 _ACL: Final = "system.posix_acl_access"
-"""With one, the bits of the group are the most that anybody named in it may do."""
+"""With an ACL, the group bits of the mode are the most that anybody named in it may do."""
 _CREDENTIALS: Final = struct.Struct("iII")
 _OTHERS_READ, _OTHERS_WRITE, _GROUP_WRITES = stat.S_IROTH, stat.S_IWOTH, stat.S_IWGRP
 
 
 def check(path: Path, what: str, *, secret: bool = False) -> None:
-    """Raise `StartError` when somebody else could change or replace `path`, or read it where it is `secret`.
+    """Raise `StartError` if somebody else could change or replace `path`, or read it if it is `secret`.
 
-    `what` says in the error what it is. A path that is not there, or not open to us, passes: whoever uses it says so.
+    `what` names it in the error. A path that does not exist, or that we may not read, passes: its use will fail.
     """
     trusted = _trusted()
     try:
@@ -52,7 +52,7 @@ def is_open(path: Path) -> bool:
 
 
 def is_ours(connection: socket.socket) -> bool:
-    """True when the other end of a unix socket is a process of ours or of root's: the kernel says who listens."""
+    """True if the other end of a unix socket is a process of our user or of root, as the kernel tells."""
     _, user, _ = _CREDENTIALS.unpack(
         connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     )  # fmt: skip
@@ -60,7 +60,7 @@ def is_ours(connection: socket.socket) -> bool:
 
 
 def _way(path: Path) -> Iterator[Path]:
-    """Every folder and link that a path goes through, and at the end what it names. Raises OSError."""
+    """Every folder and symlink that a path goes through, and at last the file itself. Raises OSError."""
     at, links = Path("/"), 0
     yield at
     names = list(reversed(path.absolute().parts[1:]))
@@ -91,11 +91,11 @@ def _check(step: Path, what: str, trusted: frozenset[int], *, on_the_way: bool) 
             f"ours (user {os.geteuid()}) or root's"
         )
     if stat.S_ISLNK(found.st_mode) or (on_the_way and found.st_mode & stat.S_ISVTX):
-        return  # a link has no rights of its own; where the sticky bit is set, nobody replaces what is another's
+        return  # a symlink has no mode of its own; in a sticky folder nobody can replace what is another's
     open_to = found.st_mode & (_OTHERS_WRITE | _GROUP_WRITES)
     if open_to == _GROUP_WRITES and _is_private(found) and _ACL not in os.listxattr(step):
         return
-    # The top of a volume in Kubernetes is open to everybody: there it counts who mounts it.
+    # The root of a Kubernetes volume is writable for everybody: what protects it is who mounts it.
     is_volume = step.is_mount() and not found.st_mode & stat.S_ISVTX
     if open_to and not is_volume:
         who = "everybody" if open_to & _OTHERS_WRITE else f"group {found.st_gid}"
@@ -106,9 +106,9 @@ def _check(step: Path, what: str, trusted: frozenset[int], *, on_the_way: bool) 
 
 
 def _is_private(found: os.stat_result) -> bool:
-    """True for a group that has its owner's name and nobody else in it, as many systems give to each user.
+    """True for a group with its owner's name and no other member, as many systems make for each user.
 
-    Root's own is none: containers exist whose users are any, in group 0.
+    Root's group is never private: some containers run any user in group 0.
     """
     try:
         owner, group = pwd.getpwuid(found.st_uid).pw_name, grp.getgrgid(found.st_gid)
@@ -119,12 +119,12 @@ def _is_private(found: os.stat_result) -> bool:
 
 
 def _trusted() -> frozenset[int]:
-    """Who may own what we decide by: we, root, and whoever installed this file, who could change it anyway."""
+    """The users who may own what decides: we, root, and the owner of this program, who could change it anyway."""
     return frozenset({os.geteuid(), 0, Path(__file__).stat().st_uid, *_unmapped_root()})
 
 
 def _unmapped_root() -> list[int]:
-    """In a sandbox that knows no root (bubblewrap), its files seem to be nobody's."""
+    """The user that root's files seem to have in a sandbox without root (bubblewrap)."""
     lines = Path("/proc/self/uid_map").read_text(encoding="utf-8").splitlines()
     if any(line.split()[0] == "0" for line in lines):
         return []

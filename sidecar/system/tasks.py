@@ -1,4 +1,4 @@
-"""Tasks in the background whose defects are not lost."""
+"""Background tasks whose exceptions reach the event loop's exception handler."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any, Final, TypeVar
 from sidecar.system import defects
 
 LEAVE: Final = 1.0
-"""Seconds that our end waits for a thread whose result nobody wants any more, so that it can tidy up."""
+"""Seconds that our exit waits for a thread whose result nobody wants any more, so that it can clean up."""
 PAUSE: Final = 1.0
-"""Seconds before what has to last begins again."""
+"""Seconds before a lasting task is started again after a defect."""
 
 Result = TypeVar("Result")
 
@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 def start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     """Run `work` as a task; what it raises reaches the event loop's exception handler at once.
 
-    The caller keeps the task: nothing else does.
+    The caller has to keep a reference to the task: nothing else does.
     """
     task = asyncio.get_running_loop().create_task(work)
     task.add_done_callback(_ended)
@@ -31,9 +31,9 @@ def start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 
 
 async def in_thread(work: Callable[[], Result]) -> Result:
-    """What `work` returns or raises, from a thread of its own. Raises OSError where none can be had now.
+    """What `work` returns or raises, run in a thread of its own. Raises OSError if no thread can be started.
 
-    Unlike those of `asyncio.to_thread` it holds up nobody's end: what it waits for may never come.
+    Unlike a thread of `asyncio.to_thread` it does not delay our exit: it may wait for something that never comes.
     """
     loop = asyncio.get_running_loop()
     result: asyncio.Future[Result] = loop.create_future()
@@ -41,7 +41,7 @@ async def in_thread(work: Callable[[], Result]) -> Result:
     def run() -> None:
         try:
             found = work()
-        except Exception as error:  # noqa: BLE001 - whoever waits for it hears of it
+        except Exception as error:  # noqa: BLE001 - it is raised where the result is awaited
             _call(loop, _fail, result, error)
         else:
             _call(loop, _succeed, result, found)
@@ -49,7 +49,7 @@ async def in_thread(work: Callable[[], Result]) -> Result:
     thread = threading.Thread(target=run, daemon=True)
     try:
         thread.start()
-    except RuntimeError:  # a limit of processes, memory: both may pass
+    except RuntimeError:  # a limit on processes or memory, which may be temporary
         raise BlockingIOError(
             errno.EAGAIN, "no thread can be started: processes or memory are at their limit"
         ) from None
@@ -61,12 +61,12 @@ async def in_thread(work: Callable[[], Result]) -> Result:
 
 
 def lasting(work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
-    """Run as a task what serves everybody: where a defect ends it that is told, and it begins again after a while."""
+    """Run as a task what has to last: a defect that ends it is reported, and it starts again after a pause."""
     return start(_again_and_again(work))
 
 
 class Group:
-    """Work in the background that somebody waits for in the end."""
+    """Background tasks that are awaited together in the end."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
@@ -81,7 +81,7 @@ class Group:
         task.add_done_callback(self._tasks.discard)
 
     async def wait(self) -> None:
-        """Wait for what is under way now."""
+        """Wait for the tasks that run now."""
         if self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -90,7 +90,7 @@ async def _again_and_again(work: Callable[[], Coroutine[Any, Any, None]]) -> Non
     while True:
         try:
             await work()
-        except Exception as error:  # noqa: BLE001 - it is told, whatever it is
+        except Exception as error:  # noqa: BLE001 - it is reported, whatever it is
             defects.tell("a part that serves everybody ended, and begins again", error)
             await asyncio.sleep(PAUSE)
         else:

@@ -1,4 +1,4 @@
-"""Folders for what lives as long as we do: only we may enter, and what a process that was killed left is removed."""
+"""Temporary folders that only we may enter. Those that a killed process left behind are removed later."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from sidecar.errors import StartError
 
 PREFIX: Final = "intercept-run-"
 LONGEST: Final = 107 - len(f"/{PREFIX}12345678/longest.sock")
-"""Bytes of the path of a folder that ours may lie in, so that a socket has room in that: Linux takes no longer path."""
+"""The longest path (in bytes) of a folder to make ours in: Linux bounds the path of a socket, which must fit below."""
 
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """A new folder, in which a socket may lie, for the length of a `with`. Raises `StartError` when there is none."""
+    """A new folder, with a path short enough for a socket in it, for the length of a `with`. Raises `StartError`."""
     where = _place()
     try:
         path, lock = _locked(where)
@@ -35,7 +35,7 @@ def folder() -> Iterator[Path]:
 
 
 def sweep() -> None:
-    """Remove the folders that nobody uses any more: their process was killed."""
+    """Remove the folders whose process was killed."""
     with contextlib.suppress(OSError), os.scandir(_place()) as found:
         for entry in found:
             if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False):
@@ -58,7 +58,7 @@ def _locked(where: Path) -> tuple[Path, int]:
     while True:
         path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=where))
         lock = _try_lock(path)
-        # Whoever sweeps may have been faster: then it is theirs to remove.
+        # Another process that sweeps may have been faster, and removes it.
         if lock is not None and path.is_dir():
             return path, lock
         if lock is not None:
@@ -76,7 +76,7 @@ def _remove_unused(entry: os.DirEntry[str]) -> None:
 
 
 def _try_lock(path: str | Path) -> int | None:
-    """A lock on a folder, which ends with its descriptor and so with us; None when somebody has it, or had."""
+    """A lock on a folder, which lasts as long as its descriptor; None if somebody has it, or the folder is gone."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except FileNotFoundError:

@@ -1,11 +1,10 @@
-"""A small file that is used again and again and changes seldom: read when it is used, a few times a second at most.
+"""A small file that is used often and changes seldom. It is read when it is used, at most a few times a second.
 
-Each look reads it. No stamp of a file proves that its content is the same: clocks are set back, and their ticks are
-long. Symlinks are followed at every look, so the way in which Kubernetes replaces mounted Secrets and ConfigMaps is a
-change like any other.
+Each look reads the content. A stamp does not prove that it is the same: clocks are set back, and their ticks are long.
+Symlinks are followed at every look, so it sees when Kubernetes replaces a mounted Secret or ConfigMap.
 
-A look is a thread of its own, because a file system may stop to answer. It answers within microseconds as a rule, so
-that is waited for; who asks is held up for a moment only, and once, however long it takes.
+Each look runs in a thread, because a file system may stop answering. Usually it takes microseconds, so the caller waits
+for it: for a moment, and only once, however long the look takes.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ from sidecar.system.files import Unreadable
 LOOK: Final = 0.25
 """Seconds between two looks."""
 AGE: Final = 1.0
-"""Seconds for which the last content holds while a look takes longer. Then there is none."""
+"""Seconds for which the last content is used while a look takes longer. After that there is none."""
 MOMENT: Final = 0.1
-"""Seconds that a look is waited for: it holds up everything else."""
+"""Seconds that the caller waits for a look: everything else waits too."""
 AT_FIRST: Final = 5.0
 """The same for the first look, when nothing runs yet."""
 
 
 class WatchedFile:
-    """The content of `path`, at most `limit` bytes, whenever it is another than before."""
+    """Tells the content of `path`, at most `limit` bytes, whenever it changed."""
 
     def __init__(self, path: Path, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.path = path
@@ -43,9 +42,9 @@ class WatchedFile:
         self._problem: str | None = None
 
     def changed(self) -> bytes | None:
-        """The content, if it is another than at the last call; None if it is the same or it is too early to look.
+        """The content if it changed since the last call; None if it did not, or if it is too early to look again.
 
-        Raises `Unreadable` when there is none, once for each reason until there is one again.
+        Raises `Unreadable` if there is none, once for each reason until there is one again.
         """
         now = self._clock()
         if self._is_younger(LOOK, now):
@@ -62,7 +61,7 @@ class WatchedFile:
         if content is None:
             return None
         self._problem = None
-        digest = hashlib.sha256(content).digest()  # what it holds may be secret, so it is not kept
+        digest = hashlib.sha256(content).digest()  # only the digest is kept: the content may be secret
         if digest == self._digest:
             return None
         self._digest = digest
@@ -72,7 +71,7 @@ class WatchedFile:
         return self._looked is not None and now - self._looked < age
 
     def _look(self, now: float) -> bytes | None:
-        """What the file holds; None while that is not known and the last content still holds."""
+        """The content of the file; None while a look takes long and the last content is still used."""
         look = self._under_way
         if look is None or (look.done.is_set() and now - look.begun >= AGE):
             look = self._under_way = _Look(now)
@@ -89,7 +88,7 @@ class WatchedFile:
     def _whole(self) -> bytes:
         content = files.read(self.path, self._limit)
         if content.open_for_writing:
-            # Half a token is another, weaker one.
+            # A file may be half written, and half a token is another, weaker one.
             raise Unreadable("somebody still has it open for writing")
         return content.data
 
@@ -103,14 +102,14 @@ class _Look:
         self.found: bytes | Unreadable = b""
 
     def start(self, read: Callable[[], bytes], seconds: float) -> None:
-        """Begin, and wait for so long at the most."""
+        """Begin the look, and wait for it for up to `seconds`."""
 
         def run() -> None:
             try:
                 self.found = read()
             except Unreadable as error:
                 self.found = error
-            except Exception as error:  # noqa: BLE001 - or it would never be done
+            except Exception as error:  # noqa: BLE001 - otherwise the look would never be done
                 self.found = Unreadable(repr(error))
             self.done.set()
 
