@@ -12,7 +12,7 @@ class SidecarError(Exception):
 
 
 class StartError(SidecarError):
-    """The operator's surroundings do not allow a start: a missing program, an unwritable folder. Exit status 1."""
+    """The environment does not allow a start: a missing program, an unwritable folder. Exit status 1."""
 
 
 class UsageError(SidecarError):
@@ -28,10 +28,10 @@ class PolicyError(SidecarError):
 
 
 class InvalidMessage(SidecarError):
-    """A peer sent what cannot be read strictly, so it goes no further.
+    """A peer sent a message that cannot be read strictly, so it is not forwarded.
 
-    `code` is the JSON-RPC error code; `id` is the message's id where it could be read, else None. `is_answer` says
-    whether the message was to be an answer, whose id belongs to the other side; None where that cannot be seen.
+    `code` is the JSON-RPC error code; `id` is the message's id if it could be read, else None. `is_answer` says whether
+    it was meant as an answer, whose id belongs to the other side; None if that cannot be seen.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class EngineUnavailable(SidecarError):
 
 
 class Superseded(SidecarError):
-    """The engine answered by a newer policy than the one that the question was put under: put it again."""
+    """The engine answered by a newer policy than the one that the question was put under: the question is put again."""
 
 
 class StoreUnavailable(SidecarError):

@@ -1,4 +1,4 @@
-"""What happened, as values. Whoever is interested listens; nothing here decides or stores."""
+"""What happened, as values, for observers. Nothing here decides or stores."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ ENGINE_ERRORS: Final = (
 
 
 class Ruling(msgspec.Struct, frozen=True, gc=False):
-    """What was decided. `kind` is `allow`, or the kind of refusal; `remembered` says that the engine did before.
+    """What was decided. `kind` is `allow`, or the kind of refusal; `remembered` means by a cached answer of the engine.
 
-    In mode `monitor` the call was forwarded whatever `allowed` says.
+    In mode `monitor` the call was forwarded even if it was not `allowed`.
     """
 
     allowed: bool
@@ -39,9 +39,9 @@ class Ruling(msgspec.Struct, frozen=True, gc=False):
 
 
 class Decided(msgspec.Struct, frozen=True, gc=False):
-    """A call was judged. `seconds` is the time that it took.
+    """A call was judged, which took `seconds`.
 
-    `engine_seconds` is the part of it that the engine took, None where it was not asked. Calls that say the same may
+    `engine_seconds` is the part of it that the engine took, or None if it was not asked. Calls that say the same may
     share a ruling.
     """
 
@@ -59,11 +59,11 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
 
 
 class Judged(msgspec.Struct, frozen=True, gc=False):
-    """Every call judged in this pass of the event loop was told of. What passed is forwarded next."""
+    """End of a batch: all its decisions were emitted; allowed calls are forwarded after this event."""
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):
-    """A message from the client could not be read strictly and went no further."""
+    """A message of the client could not be read strictly, and was refused."""
 
     decision_id: str
     server: str
@@ -73,7 +73,7 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
 
 
 class MethodDenied(msgspec.Struct, frozen=True, gc=False):
-    """Policy does not permit a method that a client used. In mode `monitor` the message was forwarded all the same."""
+    """Policy does not permit the method of a client's message. In mode `monitor` it was forwarded all the same."""
 
     decision_id: str
     server: str
@@ -83,7 +83,7 @@ class MethodDenied(msgspec.Struct, frozen=True, gc=False):
 
 
 class Dropped(msgspec.Struct, frozen=True, gc=False):
-    """A message of either side went nowhere; `reason` says why, without its content."""
+    """A message of either side was dropped; `reason` says why, without its content."""
 
     server: str
     sender: Literal["client", "server"]
@@ -98,7 +98,7 @@ class Passed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Listed(msgspec.Struct, frozen=True, gc=False):
-    """The server named tools that it has; `whole` when these are all of them."""
+    """The server listed tools; `whole` means that these are all of its tools."""
 
     server: str
     tools: list[str]
@@ -106,7 +106,7 @@ class Listed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Settled(msgspec.Struct, frozen=True, gc=False):
-    """A forwarded call ended, `seconds` after it was sent on: how many reservations it had and how many were undone."""
+    """A forwarded call ended, `seconds` after it was sent; how many reservations it had, and how many were undone."""
 
     server: str
     tool: str
@@ -142,7 +142,7 @@ class Reloaded(msgspec.Struct, frozen=True, gc=False):
 
 
 class StoreFailed(msgspec.Struct, frozen=True, gc=False):
-    """The store of counters could not be used; `lost` is what did not happen because of it."""
+    """The store of counters could not be used; `lost` says what did not happen because of that."""
 
     server: str
     text: str
@@ -156,7 +156,7 @@ class SessionsOpen(msgspec.Struct, frozen=True, gc=False):
 
 
 class Defect(msgspec.Struct, frozen=True, gc=False):
-    """We did something wrong, and it ended one message or connection: `what` failed; the log knows it by `trace`."""
+    """A defect of ours ended one message or connection: `what` failed; `trace` is its id in the log."""
 
     server: str
     trace: str
@@ -183,22 +183,23 @@ Event: TypeAlias = (
 Emit: TypeAlias = Callable[[Event], None]
 
 
-Hearing: TypeAlias = Mapping[type[Event], Callable[[Any], None]]
-"""What somebody does on an event, by its kind."""
+Handlers: TypeAlias = Mapping[type[Event], Callable[[Any], None]]
+"""The handlers of an observer, by kind of event."""
 
 
-class Listener(Protocol):
-    """Somebody who is interested in some kinds of events."""
+class Observer(Protocol):
+    """Hears of some kinds of events."""
 
     @property
-    def hears(self) -> Hearing:
-        """What it does on which kind of event; of all others it is not told."""
+    def handlers(self) -> Handlers:
+        """Its handlers by kind of event; it hears of no other kind."""
 
 
-def fan_out(listeners: Sequence[Listener]) -> Emit:
-    """One function that tells every listener what it hears of."""
+def fan_out(observers: Sequence[Observer]) -> Emit:
+    """One function that passes each event to every observer with a handler for it."""
     heard: dict[type[Event], list[Callable[[Any], None]]] = {
-        kind: [listener.hears[kind] for listener in listeners if kind in listener.hears] for kind in get_args(Event)
+        kind: [observer.handlers[kind] for observer in observers if kind in observer.handlers]
+        for kind in get_args(Event)
     }
 
     def emit(event: Event) -> None:

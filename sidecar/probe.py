@@ -1,4 +1,4 @@
-"""Whether a running sidecar is ready, asked over HTTP. Probes run it every few seconds: it imports next to nothing."""
+"""Asks a running sidecar over HTTP whether it is ready. It runs every few seconds, so it imports next to nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import threading
 
 SECONDS = 3.0
-"""How long all of it may take."""
+"""Seconds that the probe may take in all."""
 DEFAULT = "127.0.0.1:9464"
 MAX_REPLY = 64 << 10
 
@@ -18,29 +18,29 @@ _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r]")
 
 
 def main(url: str | None) -> int:
-    """Say `ready`, or why not on the error stream; the exit status."""
+    """Print `ready`, or why not on the error stream; the exit status."""
     why = trouble(url or default_url())
     print(f"sidecar: not ready: {why}" if why else "ready", file=sys.stderr if why else sys.stdout)
     return 1 if why else 0
 
 
 def default_url() -> str:
-    """Where a sidecar that was started with this environment says whether it is ready."""
+    """The readiness URL of a sidecar that was started with this environment."""
     url = os.environ.get("SIDECAR_URL")
     address = os.environ.get("SIDECAR_TELEMETRY") or DEFAULT
-    # Every address of this machine is also its own.
+    # A wildcard address listens on loopback too.
     address = re.sub(r"^0\.0\.0\.0:", "127.0.0.1:", re.sub(r"^\[::\]:", "[::1]:", address))
     return url or f"http://{address}/readyz"
 
 
 def trouble(url: str) -> str | None:
-    """Why the sidecar that answers at `url` is not ready, in one line; None when it is."""
+    """Why the sidecar that answers at `url` is not ready, in one line; None if it is."""
     found = _URL.fullmatch(url)
     if found is None:
         return f"{_plain(url)} is no URL that can be asked: write http://HOST:PORT/readyz"
     six, host, port, path = found.groups()
     answers: list[str | None] = []
-    # In a thread, so that nothing takes longer than it may: neither looking up a name, nor an answer that drips.
+    # In a thread, which bounds everything in time: looking up the name, and an answer that comes byte by byte.
     asking = threading.Thread(
         target=lambda: answers.append(_ask(six or host, int(port or 80), path or "/")), daemon=True
     )

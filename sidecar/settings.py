@@ -23,7 +23,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class FixedHeader:
-    """A header of our own on every request to a remote server: its name in lower case, its value or a file of it."""
+    """A header that we add to every request to a remote server: its name in lower case, its value or a file with it."""
 
     name: str
     value: str | None = field(repr=False)
@@ -32,9 +32,9 @@ class FixedHeader:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A remote server: its URL, whether it speaks the legacy HTTP+SSE transport, and the headers that it gets of us.
+    """A remote server: its URL, whether it speaks the legacy HTTP+SSE transport, and the headers that we add.
 
-    `forward_headers` are names, in lower case, of the client's headers that it gets beside those of the protocol.
+    `forward_headers` are the names, in lower case, of headers of the client that are forwarded beside the protocol's.
     """
 
     url: str
@@ -46,7 +46,7 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Jwt:
-    """How callers prove who they are: by a token of `issuer` for `audience`, signed with a key of `jwks`."""
+    """JWTs that authenticate callers: tokens of `issuer` for `audience`, signed with a key of `jwks`."""
 
     jwks: str
     issuer: str
@@ -55,9 +55,9 @@ class Jwt:
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """An HTTP listener: where it listens, for whom, and what callers have to show. `idle` is in seconds.
+    """An HTTP listener: its address, whom it admits, and how callers authenticate. `idle` is in seconds.
 
-    There may be `max_sessions`, and `max_each` of one caller.
+    It has at most `max_sessions` sessions, and `max_each` of one caller.
     """
 
     transport: Literal["http", "sse"]
@@ -73,7 +73,7 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class RemoteOpa:
-    """An OPA that somebody else started: its unix socket, and where it fetches our bundle, showing the token.
+    """An OPA that somebody else started: its unix socket, and the address and the token by which it fetches our bundle.
 
     The bundle is signed with `signing_key`, a private key in PEM.
     """
@@ -86,14 +86,14 @@ class RemoteOpa:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What `sidecar run` was told; the options' own documentation is the command line's.
+    """The settings of `sidecar run`; the help of the options documents them for users.
 
-    `policies` are the policy files as the start found them. The server is `command`, or remote (`upstream`); the client
-    is on standard input and output, or comes to `listen`.
-    `opa_timeout` is in seconds, `max_message` in bytes; `mode` wins over the policy's where it is given; `fail_open`
-    lets calls pass uncounted while the store cannot be used; `audit` is `stderr`, `stdout`, `off`, a path, or None for
-    a file in the state folder. `state_dsn`, which may hold a password, names a store of counters other than the file in
-    `state_dir`; its keys begin with `state_prefix`. A telemetry port that is taken stops the start only where
+    `policies` are the policy files as they were at the start. The server is `command`, or remote (`upstream`). The
+    client is on standard input and output, or comes to `listen`.
+    `opa_timeout` is in seconds, `max_message` in bytes. `mode`, if given, wins over the policy's. `fail_open` lets
+    calls pass uncounted while the store cannot be used. `audit` is `stderr`, `stdout`, `off`, a path, or None for a
+    file in the state folder. `state_dsn`, which may hold a password, names a store of counters other than the file in
+    `state_dir`; its keys begin with `state_prefix`. A telemetry port that is in use stops the start only if
     `telemetry_must`. Without `remote_opa` we start an OPA of our own.
     """
 

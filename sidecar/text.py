@@ -1,4 +1,4 @@
-"""Text from outside, made fit to show: capped, with nothing in it that a terminal or a reader could be fooled by."""
+"""Text from outside, made safe to show: of bounded length, without characters that fool a terminal or a reader."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import re
 import unicodedata
 
 SHOWN_LENGTH = 128
-"""Characters of a name from outside that are shown; more is cut and marked with `…`."""
+"""Characters of a name from outside that are shown; the rest is cut and marked with `…`."""
 
 
 def folded(key: str) -> str:
-    """A key as a reader takes it who does not mind its case."""
-    # The upper case first: to some servers a dotless i is one of the small letters of I, and a dotted I is an i.
+    """A key as a reader without regard to case takes it."""
+    # Upper case first: some servers take a dotless i for a small I, and a dotted I for an i.
     return key.casefold() if key.isascii() else key.replace("\u0130", "i").upper().casefold()
 
 
 def is_plain(text: str) -> bool:
-    """True when every character is visible or a blank, none of them invisible, bidirectional or a control."""
+    """True if every character is visible or a blank: none is invisible, bidirectional or a control."""
     return (text.isascii() and text.isprintable()) or not any(map(_is_hidden, text))
 
 
@@ -30,19 +30,19 @@ def visible(text: str) -> str:
 
 
 def shown(name: str) -> str:
-    """A name from outside as it may stand in a log line, a metric label or an error text."""
+    """A name from outside, safe in a log line, a metric label or an error text."""
     if len(name) > SHOWN_LENGTH:
         return f"{visible(name[:SHOWN_LENGTH])}…"
     return name if name.isascii() and name.isprintable() else visible(name)
 
 
 def quoted(name: str) -> str:
-    """A name between double quotes, escaped as in a JSON string; other letters stand as they are."""
+    """A name in double quotes, escaped as in a JSON string; letters beyond ASCII stay as they are."""
     return visible(json.dumps(name, ensure_ascii=False))
 
 
 def of_system(name: str) -> str:
-    """A name that the system gave (an argument, a path) as text: UTF-8 whatever the locale, other bytes escaped."""
+    """A name from the system (an argument, a path) as text: read as UTF-8 whatever the locale, other bytes escaped."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
@@ -57,5 +57,5 @@ _IGNORABLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe0
 
 
 def _escape(char: str) -> str:
-    # json leaves DEL as it is, so that one is written by hand.
+    # json does not escape DEL.
     return "\\u007f" if char == "\x7f" else json.dumps(char)[1:-1]

@@ -1,1 +1,1 @@
-"""Listeners to events: metrics, audit and log. They hear what happened and change nothing."""
+"""Observers of events: metrics, audit log and log. They hear what happened and change nothing."""

@@ -20,7 +20,7 @@ from typing import IO, Any, Final
 import msgspec
 
 from sidecar.auth.caller import Caller
-from sidecar.events import Decided, Hearing, Judged, MethodDenied, Refused
+from sidecar.events import Decided, Handlers, Judged, MethodDenied, Refused
 from sidecar.mcp.protocol import TOOLS_CALL
 from sidecar.mcp.strict_json import encode
 from sidecar.mcp.tool_call import Prepared
@@ -100,7 +100,7 @@ class Audit:
         self._stamp = b""
         self._lines: list[bytes] = []
         self._is_torn = False
-        self.hears: Hearing = {
+        self.handlers: Handlers = {
             Decided: self._decided, Judged: self._judged, Refused: self._refused, MethodDenied: self._method_denied,
         }  # fmt: skip
 

@@ -15,7 +15,7 @@ from sidecar.events import (
     Dropped,
     EngineFailed,
     EngineReady,
-    Hearing,
+    Handlers,
     Listed,
     MethodDenied,
     Refused,
@@ -62,7 +62,7 @@ class Log:
         self._said: set[str] = set()
         self._policy_tools: frozenset[str] = frozenset()
         self._compared: frozenset[str] = frozenset()
-        self.hears: Hearing = {
+        self.handlers: Handlers = {
             Decided: self._decided, Refused: self._refused, Dropped: self._dropped_one, StoreFailed: self._store_failed,
             EngineFailed: self._engine_failed, EngineReady: self._engine_ready, Reloaded: self._reloaded,
             Listed: self._listed, MethodDenied: self._method_denied, Defect: self._defect,

@@ -17,7 +17,7 @@ from sidecar.events import (
     Dropped,
     EngineFailed,
     EngineReady,
-    Hearing,
+    Handlers,
     Listed,
     MethodDenied,
     Passed,
@@ -94,7 +94,7 @@ class Metrics:
         build.info({"version": __version__, "opa": opa_version})
         self._begin_at_zero()
         self._revision = ""
-        self.hears: Hearing = {
+        self.handlers: Handlers = {
             Decided: self._decided, Passed: self._passed, Settled: self._settled, Refused: self._refused,
             MethodDenied: self._method_denied,
             EngineFailed: self._engine_failed, Dropped: self._dropped_one, StoreFailed: self._store_failed,

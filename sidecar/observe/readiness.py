@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from sidecar.events import Decided, Hearing, StoreFailed
+from sidecar.events import Decided, Handlers, StoreFailed
 
 LASTS: Final = 10.0
 """Seconds for which a failure of the store counts, unless a call was counted since."""
@@ -18,7 +18,7 @@ class Readiness:
         self._clock = clock
         self._text = ""
         self._until = 0.0
-        self.hears: Hearing = {StoreFailed: self._failed, Decided: self._decided}
+        self.handlers: Handlers = {StoreFailed: self._failed, Decided: self._decided}
 
     def trouble(self) -> str | None:
         """What is wrong, in words for a person, or None."""

@@ -20,7 +20,7 @@ from sidecar.engine.local import local_engine
 from sidecar.engine.managed import ManagedEngine
 from sidecar.engine.remote import remote_engine
 from sidecar.errors import StartError, StoreUnavailable
-from sidecar.events import Emit, Listener, fan_out
+from sidecar.events import Emit, Observer, fan_out
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Ledger
 from sidecar.observe.audit import Audit, installation_key, opened, standard
@@ -81,20 +81,20 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
     """Open the log, the audit log and the metrics. Raises `StartError`."""
     instance = secrets.token_hex(4)
     state_dir = _state_dir(settings.state_dir)
-    listeners: list[Listener] = [Log()]
+    heard_by: list[Observer] = [Log()]
     reader = Reader()
     stream = _audit_stream(settings.audit, state_dir, instance)
     if stream is not None:
         stack.callback(stream.close)
         audit = Audit(stream, _key(state_dir), instance)
-        listeners.append(audit)
+        heard_by.append(audit)
         reader = Reader(audit.prepare)
     metrics = _metrics(settings, opa)
     readiness = Readiness(time.monotonic)
     if metrics is not None:
-        listeners += [metrics, readiness]
+        heard_by += [metrics, readiness]
     exposition = metrics.exposition if metrics is not None else None
-    return Observers(instance, state_dir, fan_out(listeners), reader, exposition, readiness.trouble)
+    return Observers(instance, state_dir, fan_out(heard_by), reader, exposition, readiness.trouble)
 
 
 async def ledger(settings: Settings, state_dir: Path, stack: AsyncExitStack) -> Ledger:

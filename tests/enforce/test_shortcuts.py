@@ -104,7 +104,7 @@ async def _told(steps: list[Step], *, caches: bool) -> Any:
     audit = Audit(written, b"k", "i")
 
     def emit(event: Event) -> None:
-        if (listener := audit.hears.get(type(event))) is not None:
+        if (listener := audit.handlers.get(type(event))) is not None:
             listener(event)
 
     gate = Gate(server="stub", instance="i", engine=cast("Engine", engine), ledger=ledger, emit=emit)

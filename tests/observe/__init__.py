@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from sidecar.auth.caller import Caller
-from sidecar.events import Decided, EngineReady, Event, Listener, Ruling, fan_out
+from sidecar.events import Decided, EngineReady, Event, Observer, Ruling, fan_out
 from tests.engine import bundle_of, tool_call
 
 BUNDLE = bundle_of("""
@@ -19,7 +19,7 @@ READY = EngineReady("stub", BUNDLE.revision, BUNDLE.serial, BUNDLE.terms)
 SECRET = "4929-secret-value"
 
 
-def tell(listener: Listener, event: Event) -> None:
+def tell(listener: Observer, event: Event) -> None:
     """Tell one listener of an event, if he hears of such."""
     fan_out([listener])(event)
 
