@@ -1,4 +1,4 @@
-"""YAML nodes to the values of a policy file, with every problem noted and none skipped."""
+"""Reads the values of a policy file from its YAML nodes, and notes every problem on the way."""
 
 from __future__ import annotations
 
@@ -60,20 +60,20 @@ _STATE_KEYS = ("counter", "window", "increment", "increment_from", "scope")
 _APPROVALS_KEYS = ("timeout", "use_within", "hold", "four_eyes", "mask", "notify")
 
 MAX_WINDOW = 366 * 86400
-"""Longest window or time-out, in seconds."""
+"""The longest window or time-out, in seconds."""
 
 Choice = TypeVar("Choice", bound=str)
 
 
 def read(text: str, file: str) -> tuple[PolicyFile, list[Problem]]:
-    """What the policy in `text` says and every problem with it; `file` is the name to show."""
+    """The values of the policy in `text`, and every problem with it; `file` is the name to show."""
     root, problems = nodes.parse(text, file)
     reader = _Reader(problems)
     return reader.file(root, Source(file, hashlib.sha256(text.encode()).hexdigest())), problems
 
 
 class _Reader:
-    """One method an item of the language. Each notes its problems and returns what could be made of it."""
+    """One method for each item of the language. It notes its problems and returns what could be read."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
@@ -219,7 +219,7 @@ class _Reader:
         )
 
     def combination(self, rule: Mapping, where: str, action: Action) -> None:
-        """What may not stand together in one rule."""
+        """Note the parts of a rule that exclude each other."""
         keys = rule.keys
         limits = [key for key in ("rate_limit", "spend_limit") if key in keys]
         counting = [*limits, *(["state"] if "state" in keys else [])]
@@ -276,7 +276,7 @@ class _Reader:
         )  # fmt: skip
 
     def operand(self, op: str, node: Node, where: str) -> None:
-        """The kind of value that an operator compares with."""
+        """Note a value of a kind that the operator cannot compare with."""
         value = node.value if isinstance(node, Scalar) else node
         match op:
             case "in" | "not_in" if not isinstance(node, Sequence):
@@ -403,7 +403,7 @@ class _Reader:
         *,
         zero: bool = False,
     ) -> int | None:
-        """A time in whole seconds; None when nothing stands there, or nothing that is one."""
+        """A time in whole seconds; None if there is nothing, or something else."""
         if node is None:
             return None
         text = node.text if isinstance(node, Scalar) else ""
@@ -415,10 +415,10 @@ class _Reader:
             return None
         return seconds
 
-    # What any item is made of.
+    # The parts of any item.
 
     def mapping(self, node: Node | None, where: str, known: Collection[str] | None = None) -> Mapping:
-        """The mapping at a node; an empty one when nothing stands there. `known` are the keys it may have."""
+        """The mapping at a node, or an empty one if there is none. `known` are the keys that it may have."""
         match node:
             case Mapping():
                 for key in node.keys:
@@ -434,7 +434,7 @@ class _Reader:
     def members(
         self, node: Node, where: str, known: Collection[str], needed: Collection[str]
     ) -> dict[str, Node]:  # fmt: skip
-        """The members of a block that must have some of them."""
+        """The members of a block; the `needed` ones must be there."""
         members = self.mapping(node, where, known).members
         for key in needed:
             if key not in members or _is_null(members[key]):
@@ -454,7 +454,7 @@ class _Reader:
         return ()
 
     def text(self, node: Node | None, where: str) -> str | None:
-        """The text at a node; None when nothing stands there."""
+        """The text at a node; None if there is nothing."""
         match node:
             case None | Scalar(value=None):
                 return None
@@ -467,7 +467,7 @@ class _Reader:
         return None
 
     def choice(self, node: Node | None, where: str, choices: tuple[Choice, ...]) -> Choice | None:
-        """One of `choices`; None when nothing stands there, or none of them."""
+        """One of `choices`; None if there is nothing, or something else."""
         if node is None:
             return None
         text = node.value if isinstance(node, Scalar) else None
@@ -498,7 +498,7 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def _is_null(node: Node | None) -> TypeGuard[Scalar]:
-    """True where something stands that says nothing."""
+    """True for a null value that is written out or left empty."""
     return isinstance(node, Scalar) and node.value is None
 
 

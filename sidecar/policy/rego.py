@@ -1,4 +1,4 @@
-"""Values and texts as they stand in Rego, safe whatever they hold. Knows no policy."""
+"""Writes values and texts as Rego, safely whatever they hold. Knows no policy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def spellings(value: Value) -> list[Value]:
 
 
 def readings(value: Value) -> list[Value]:
-    """The spellings of a value, and the double that a server may take its number for where that is another number."""
+    """The spellings of a value, and the double that a server may read for its number, if that differs."""
     found = spellings(value)
     for number in [item for item in found if isinstance(item, Decimal)]:
         double = Decimal(repr(float(number)))
@@ -37,7 +37,7 @@ def readings(value: Value) -> list[Value]:
 
 
 def plain_number(number: Decimal) -> str:
-    """The one text that equals a number: plain decimal, no exponent, no sign of zero, no trailing zeros."""
+    """The canonical text of a number: plain decimal, no exponent, no sign of zero, no trailing zeros."""
     if not number:
         return "0"
     text = f"{number:f}"
@@ -48,7 +48,7 @@ _PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]*[1-9])?")
 
 
 def literal(value: Value) -> str:
-    """A value as Rego; a number in full up to 40 characters."""
+    """A value as Rego; a number is written in full up to 40 characters."""
     match value:
         case None:
             return "null"
@@ -66,7 +66,7 @@ def literal(value: Value) -> str:
 
 
 def _long_number(number: Decimal) -> str:
-    """Whole digits and an exponent. Of two numbers with a dot and a zero at the end OPA compares the doubles."""
+    """Whole digits and an exponent: OPA would compare numbers with a dot and a final zero as doubles."""
     sign, digits, exponent = number.as_tuple()
     return f"{'-' if sign else ''}{''.join(map(str, digits))}E{exponent:+}"
 
@@ -77,12 +77,12 @@ def array(values: Iterable[Value]) -> str:
 
 
 def string(text: str) -> str:
-    """A string, escaped where a reader could be fooled."""
+    """A string, with characters escaped that could fool a reader."""
     return json.dumps(text, ensure_ascii=not is_plain(text))
 
 
 def raw_string(pattern: str) -> str:
-    """A regular expression, without escapes where that can be."""
+    """A regular expression as a raw string, if it can be one."""
     raw = is_plain(pattern) and "`" not in pattern
     return f"`{pattern}`" if raw else string(pattern)
 
@@ -98,7 +98,7 @@ _DOTTED = re.compile(
 
 
 def comment(text: str) -> str:
-    """Text that cannot end the comment it stands in."""
+    """Text for a comment, which it cannot end."""
     return text if is_plain(text) else json.dumps(text)[1:-1]
 
 
@@ -106,7 +106,7 @@ def yaml_scalar(text: str) -> str:
     """A YAML scalar on one line."""
     if _SIMPLE.fullmatch(text):
         return text
-    # YAML's escapes are JSON's but for characters beyond 16 bits, which it does not write as surrogates.
+    # YAML has JSON's escapes, except that it has no surrogates for characters beyond 16 bits.
     return '"' + "".join(map(_yaml_escape, json.dumps(text, ensure_ascii=False)[1:-1])) + '"'
 
 
