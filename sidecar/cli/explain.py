@@ -25,7 +25,7 @@ from sidecar.ledger.values import Amount, Counter, Reservation, add
 from sidecar.mcp import strict_json
 from sidecar.policy.bundle import Bundle, build
 from sidecar.policy.compile import compile_policy
-from sidecar.policy.model import ANY_TOOL, Condition, CounterName, Entry, Policy, Rule, Scope, glob
+from sidecar.policy.model import ANY_TOOL, Condition, CounterName, Policy, PolicyEntry, Rule, Scope, glob
 from sidecar.policy.rego import plain_number
 from sidecar.repository.load import find, load
 from sidecar.text import of_system
@@ -98,7 +98,7 @@ def _is_hidden(opa: Path, bundle: Bundle, tool: str) -> bool:
     return tool in msgspec.json.decode(found, type=Visible).hidden
 
 
-def _applying(policy: Policy, tool: str) -> list[Entry]:
+def _applying(policy: Policy, tool: str) -> list[PolicyEntry]:
     """The entries about a tool, in order of precedence."""
     exact = [entry for entry in policy.entries if entry.tool == tool]
     patterns = [

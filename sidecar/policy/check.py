@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from sidecar.policy.model import ANY_TOOL, GLOBAL, NAMED_WINDOWS, CounterName, Entry, Policy, Rule
+from sidecar.policy.model import ANY_TOOL, GLOBAL, NAMED_WINDOWS, CounterName, Policy, PolicyEntry, Rule
 from sidecar.policy.problem import Place, Problem
 
 
@@ -14,7 +14,7 @@ def check(policy: Policy) -> list[Problem]:
     return [problem for entry in policy.entries for problem in _of_entry(entry, counted)]
 
 
-def _of_entry(entry: Entry, counted: Collection[CounterName]) -> Iterator[Problem]:
+def _of_entry(entry: PolicyEntry, counted: Collection[CounterName]) -> Iterator[Problem]:
     yield from _names(entry)
     yield from _counters(entry)
     yield from _unreachable(entry)
@@ -22,7 +22,7 @@ def _of_entry(entry: Entry, counted: Collection[CounterName]) -> Iterator[Proble
     yield from _hints(entry)
 
 
-def _names(entry: Entry) -> Iterator[Problem]:
+def _names(entry: PolicyEntry) -> Iterator[Problem]:
     names: dict[str, Place] = {}
     for rule in entry.rules:
         if rule.name in names:
@@ -32,7 +32,7 @@ def _names(entry: Entry) -> Iterator[Problem]:
         names.setdefault(rule.name, rule.place)
 
 
-def _counters(entry: Entry) -> Iterator[Problem]:
+def _counters(entry: PolicyEntry) -> Iterator[Problem]:
     counters: dict[str, Place] = {}
     for rule in entry.rules:
         if rule.counter is None:
@@ -47,7 +47,7 @@ def _counters(entry: Entry) -> Iterator[Problem]:
         counters.setdefault(rule.counter, rule.place)
 
 
-def _unreachable(entry: Entry) -> Iterator[Problem]:
+def _unreachable(entry: PolicyEntry) -> Iterator[Problem]:
     denied: Place | None = None
     for rule in entry.rules:
         if denied:
@@ -58,7 +58,7 @@ def _unreachable(entry: Entry) -> Iterator[Problem]:
             denied = rule.place
 
 
-def _reads(entry: Entry, counted: Collection[CounterName]) -> Iterator[Problem]:
+def _reads(entry: PolicyEntry, counted: Collection[CounterName]) -> Iterator[Problem]:
     for rule in entry.rules:
         for at, condition in enumerate(rule.conditions, 1):
             name = condition.subject
@@ -78,7 +78,7 @@ def _counting(counter: str) -> str:
     )
 
 
-def _hints(entry: Entry) -> Iterator[Problem]:
+def _hints(entry: PolicyEntry) -> Iterator[Problem]:
     for rule in entry.rules:
         bound = rule.bound
         if bound is None:

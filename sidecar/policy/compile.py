@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from sidecar.policy.facts import facts, file_name
-from sidecar.policy.model import ANY_TOOL, Condition, CounterName, Entry, Path, Policy, Rule, glob
+from sidecar.policy.model import ANY_TOOL, Condition, CounterName, Path, Policy, PolicyEntry, Rule, glob
 from sidecar.policy.rego import (
     array,
     comment,
@@ -53,7 +53,7 @@ def compile_policy(policy: Policy) -> dict[str, str]:
     return files
 
 
-def _file(policy: Policy, entries: Sequence[Entry]) -> str:
+def _file(policy: Policy, entries: Sequence[PolicyEntry]) -> str:
     rules = [(rule, entry) for entry in entries for rule in entry.rules]
     used = sorted({library for rule, _ in rules for library in _libraries(rule)})
     blocks = [_header(policy)]
@@ -92,7 +92,7 @@ def _libraries(rule: Rule) -> Iterator[str]:
         yield "operator"
 
 
-def _blocks(rule: Rule, entry: Entry) -> list[str]:
+def _blocks(rule: Rule, entry: PolicyEntry) -> list[str]:
     """The Rego of one rule: what a call needs to pass it, when it asks for an approval, and what amount it counts."""
     there = [] if entry.tool == ANY_TOOL else [_about(entry)]
     blocks = []
@@ -139,7 +139,7 @@ def _set(name: str, rule: Rule, there: list[str], conditions: list[str]) -> str:
             return f"{head} if {{\n" + "".join(f"\t{line}\n" for line in body) + "}\n"
 
 
-def _about(entry: Entry) -> str:
+def _about(entry: PolicyEntry) -> str:
     if entry.is_pattern:
         return f"regex.match({raw_string(glob(entry.tool))}, input.tool)"
     return f"input.tool == {string(entry.tool)}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from sidecar.policy.model import ANY_TOOL, Approvals, CounterName, Entry, Policy, Rule, glob, is_pattern
+from sidecar.policy.model import ANY_TOOL, Approvals, CounterName, Policy, PolicyEntry, Rule, glob, is_pattern
 
 
 def facts(policy: Policy) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def facts(policy: Policy) -> dict[str, Any]:
     }
 
 
-def _fact(policy: Policy, rule: Rule, entry: Entry) -> dict[str, Any]:
+def _fact(policy: Policy, rule: Rule, entry: PolicyEntry) -> dict[str, Any]:
     """The facts of one rule."""
     fact: dict[str, Any] = {
         "id": rule.id,
@@ -72,7 +72,7 @@ def _fact(policy: Policy, rule: Rule, entry: Entry) -> dict[str, Any]:
     return fact
 
 
-def _counted(rule: Rule, entry: Entry) -> dict[str, Any]:
+def _counted(rule: Rule, entry: PolicyEntry) -> dict[str, Any]:
     bound = rule.bound
     limit: dict[str, Any] = {
         "counter": f"{entry.counters}.{rule.counter}",
@@ -101,7 +101,7 @@ def _approvals(approvals: Approvals) -> dict[str, Any]:
     }
 
 
-def _reads(entry: Entry, counted: Mapping[CounterName, tuple[Entry, Rule]]) -> dict[str, Any]:
+def _reads(entry: PolicyEntry, counted: Mapping[CounterName, tuple[PolicyEntry, Rule]]) -> dict[str, Any]:
     """What an entry's rules read: paths into the arguments, and counters with their windows and scopes."""
     paths = {item.subject for rule in entry.rules for item in rule.asked if isinstance(item.subject, tuple)}
     paths |= {rule.amount_path for rule in entry.rules if rule.amount_path}

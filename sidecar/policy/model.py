@@ -253,7 +253,7 @@ _ENCODED: Final = str.maketrans({"%": "%25", "/": "%2F", "#": "%23"})
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class PolicyEntry:
     """The rules under one name: a tool's, a pattern with `*` or `?`, or `*` for every tool."""
 
     tool: str
@@ -338,7 +338,7 @@ class PolicyFile:
     mode: Mode | None
     hide: tuple[Hidden, ...]
     approvals: Approvals | None
-    entries: tuple[Entry, ...]
+    entries: tuple[PolicyEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,14 +351,14 @@ class Policy:
     mode: Mode
     hide: tuple[Hidden, ...]
     approvals: Approvals
-    entries: tuple[Entry, ...]
+    entries: tuple[PolicyEntry, ...]
 
-    def counters(self) -> dict[CounterName, tuple[Entry, Rule]]:
+    def counters(self) -> dict[CounterName, tuple[PolicyEntry, Rule]]:
         """Every counter that a condition may read, with the entry and the rule that count on it.
 
         `state._global` is the entry `*`. If that has no such counter, it is a tool that is really called `_global`.
         """
-        found: dict[CounterName, tuple[Entry, Rule]] = {}
+        found: dict[CounterName, tuple[PolicyEntry, Rule]] = {}
         for entry in sorted(self.entries, key=lambda entry: entry.tool != ANY_TOOL):
             tool = GLOBAL if entry.tool == ANY_TOOL else entry.tool
             for rule in entry.rules:

@@ -28,10 +28,10 @@ from sidecar.policy.model import (
     Condition,
     CounterName,
     Default,
-    Entry,
     Hidden,
     Methods,
     Path,
+    PolicyEntry,
     PolicyFile,
     RateLimit,
     Rule,
@@ -179,14 +179,14 @@ class _Reader:
             self.problem(hook.place, "approvals.notify.webhook", "a webhook needs a url that begins with https://")
         return Webhook(url or "", self.text(members.get("secret_env"), "approvals.notify.webhook.secret_env"))
 
-    def entry(self, tool: str, node: Node, place: Place) -> Entry:
+    def entry(self, tool: str, node: Node, place: Place) -> PolicyEntry:
         where = f"tools.{tool}"
         if not tool:
             self.problem(place, "tools", "a tool's name must not be empty")
         members = self.mapping(node, where, _ENTRY_KEYS).members
         rules = self.sequence(members.get("rules"), f"{where}.rules")
         made = [self.rule(tool, at, item, f"{where}.rules[{at}]") for at, item in enumerate(rules, 1)]
-        return Entry(tool, tuple(made), place)
+        return PolicyEntry(tool, tuple(made), place)
 
     def rule(self, tool: str, position: int, node: Node, where: str) -> Rule:
         mapping = self.mapping(node, where, _RULE_KEYS)
