@@ -106,7 +106,7 @@ def is_odd_name(tool: str) -> bool:
 
 
 def denial(call: ToolCall, text: str, decision: dict[str, Any]) -> bytes:
-    """The answer to a denied call: a tool result, which the model can read, not a protocol error."""
+    """The answer to a call that policy refuses: a tool result that a model can read, not a protocol error."""
     body: dict[str, Any] = {
         "content": [{"type": "text", "text": f"{DENIED} {text}"}],
         "isError": True,
@@ -118,7 +118,7 @@ def denial(call: ToolCall, text: str, decision: dict[str, Any]) -> bytes:
 
 
 def approval_required(call: ToolCall, text: str, decision: dict[str, Any]) -> bytes:
-    """The answer to a call that a person has to approve first: a JSON-RPC error; nothing was forwarded."""
+    """The answer to a call that a person has to agree to first: a JSON-RPC error, nothing was forwarded."""
     return jsonrpc.error(call.id, APPROVAL_REQUIRED, f"{APPROVAL} {text}", decision)
 
 

@@ -20,7 +20,7 @@ def listed_tools(reply: Response) -> list[str]:
 
 
 def filtered(reply: Response, hidden: frozenset[str]) -> bytes:
-    """An answer to `tools/list` without the hidden tools, and unchanged otherwise.
+    """An answer to `tools/list` without the hidden tools; everything else in it stays as it is.
 
     Raises ValueError if it is no list that can be filtered.
     """

@@ -23,8 +23,8 @@ MAX_SCRAPES: Final = 8
 
 
 async def serve(host: str, port: int, answer: Answer, allow_hosts: Iterable[str] = ()) -> HttpServer:
-    """Listen, for requests whose Host is an address, localhost, or one of `allow_hosts`. Raises OSError."""
-    # `port` may still be 0 here, which does not matter: addresses are admitted with any port.
+    """Listen, for whoever calls us by an address, by localhost, or by one of `allow_hosts`. Raises OSError."""
+    # The port does not matter: who comes by an address need not be told by it.
     hosts = Hosts(host, port, allow_hosts, addresses=True)
 
     def admit(method: str, target: str, headers: Headers) -> Response | None:
@@ -35,7 +35,7 @@ async def serve(host: str, port: int, answer: Answer, allow_hosts: Iterable[str]
 
 
 def telemetry(exposition: Callable[[str], tuple[bytes, str]], not_ready: Callable[[], str | None]) -> Answer:
-    """The handler of the requests.
+    """What answers the requests.
 
     `exposition` renders metrics and their content type for an Accept header; it may take milliseconds.
     `not_ready` says why the sidecar cannot serve, or None when it can.
