@@ -1,6 +1,6 @@
-"""Room: one bound for all that is held at once, bytes that came, what was made of them, and bytes that wait to go out.
+"""The memory budget: one bound on all that is held at once: bytes received, what was read of them, bytes to be sent.
 
-Whoever wants more than there is has to do without. The bound is a share of what this process may use.
+What does not fit is refused or has to wait. The bound is a share of the memory that this process may use.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Final, TypeAlias
 from sidecar.errors import StartError
 
 SMALL: Final = 256 << 10
-"""What takes no more is let in also when larger things leave no room for more of them: as nearly every message."""
+"""Bytes of what is small, as nearly every message is: a part of the budget is kept free for that."""
 KEPT: Final = 1 / 4
-"""Of the room, for what is small."""
+"""The share of the budget that only small things may use."""
 SHARE: Final = 1 / 4
-"""Of the memory: as much again is for one message that is read just now, the rest for the program and its allocator."""
+"""The budget's share of the memory. As much again is for the message that is being read, the rest for the program."""
 ROOM: Final = 256 << 20
-"""Bytes that are held where nobody says how many."""
+"""The budget, in bytes, where none is given."""
 WEIGHT: Final = 4
-"""A message takes so many times its bytes while it is judged: as it came, as it was read, as it is asked about."""
+"""While it is judged a message takes this many times its bytes: as it came, as it was read, and in the question."""
 
 
 Wake: TypeAlias = Callable[[], object]
