@@ -11,7 +11,7 @@ import contextlib
 from typing import Final
 
 from sidecar.downstream.marked import Marked
-from sidecar.http.client import Answer
+from sidecar.http.client import ClientResponse
 from sidecar.http.hop_by_hop import Fields
 from sidecar.http.values import EVENTS, JSON
 from sidecar.mcp import mirrored_headers, protocol
@@ -54,7 +54,7 @@ class Learning:
     async def _list(self, caller: str, fields: Fields, revision: str) -> None:
         kept = [(name, value) for name, value in fields if name != "accept" and not name.startswith("mcp-")]
 
-        async def ask(page: Request) -> Answer:
+        async def ask(page: Request) -> ClientResponse:
             own = [("content-type", JSON), ("accept", f"{JSON}, {EVENTS}"), *mirrored_headers.headers_of(page).items()]
             return await self._remote.send("POST", [*own, *kept], page.raw, whose=("list", caller))
 

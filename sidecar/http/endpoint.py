@@ -12,11 +12,11 @@ from sidecar.http.values import Headers, Repeated, Request, Response
 
 LIMITS: Final = Limits(connections=32, head=16 << 10, body=0, head_seconds=3, idle_seconds=30)
 
-Answer = Callable[[Request], Awaitable[Response]]
+GetHandler = Callable[[Request], Awaitable[Response]]
 
 
 async def serve_gets(
-    host: str, port: int, answer: Answer, limits: Limits = LIMITS, admit: Admit = everyone
+    host: str, port: int, answer: GetHandler, limits: Limits = LIMITS, admit: Admit = everyone
 ) -> HttpServer:  # fmt: skip
     """Listen. `admit` may refuse a GET by its head. Raises OSError when the address cannot be had."""
 

@@ -11,7 +11,7 @@ LONGEST: Final = 8 << 10
 Read = TypeVar("Read")
 
 
-class Remembered(Generic[Read]):
+class HeadCache(Generic[Read]):
     """Knows a head again by its bytes: all but the digits of its Content-Length have to be the very same."""
 
     __slots__ = ("_after", "_before", "_last", "_said")

@@ -15,7 +15,7 @@ from httptools import HttpRequestParser
 from sidecar.http.body import Body
 from sidecar.http.deadline import Deadline
 from sidecar.http.exchange import Exchange, Gone, answer_bytes, text
-from sidecar.http.head_cache import Remembered
+from sidecar.http.head_cache import HeadCache
 from sidecar.http.keepalive import KEEPALIVE
 from sidecar.http.reader import BadMessage, MessageReader
 from sidecar.http.request import RequestHead, read_request_head
@@ -297,7 +297,7 @@ class _Connection(asyncio.Protocol):
         self._limits = server.limits
         self._loop = loop
         self._reader = MessageReader(HttpRequestParser, server.limits.head, server.limits.fields)
-        self._known: Remembered[RequestHead] = Remembered()
+        self._known: HeadCache[RequestHead] = HeadCache()
         self._deadline = Deadline(loop, self._too_late)
         self._peer = ""
         self._phase = _Phase.HEAD

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final
 
 from sidecar.auth.hosts import Hosts
-from sidecar.http.endpoint import Answer, serve_gets
+from sidecar.http.endpoint import GetHandler, serve_gets
 from sidecar.http.exchange import text
 from sidecar.http.server import HttpServer
 from sidecar.http.values import Headers, Request, Response
@@ -22,7 +22,7 @@ MAX_SCRAPES: Final = 8
 """Requests for metrics at once; more are answered with 503."""
 
 
-async def serve(host: str, port: int, answer: Answer, allow_hosts: Iterable[str] = ()) -> HttpServer:
+async def serve(host: str, port: int, answer: GetHandler, allow_hosts: Iterable[str] = ()) -> HttpServer:
     """Listen, for whoever calls us by an address, by localhost, or by one of `allow_hosts`. Raises OSError."""
     # The port does not matter: who comes by an address need not be told by it.
     hosts = Hosts(host, port, allow_hosts, addresses=True)
@@ -34,7 +34,7 @@ async def serve(host: str, port: int, answer: Answer, allow_hosts: Iterable[str]
     return await serve_gets(host, port, answer, admit=admit)
 
 
-def telemetry(exposition: Callable[[str], tuple[bytes, str]], not_ready: Callable[[], str | None]) -> Answer:
+def telemetry(exposition: Callable[[str], tuple[bytes, str]], not_ready: Callable[[], str | None]) -> GetHandler:
     """What answers the requests.
 
     `exposition` renders metrics and their content type for an Accept header; it may take milliseconds.

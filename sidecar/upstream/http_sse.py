@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
 from sidecar.errors import InvalidMessage, StartError
-from sidecar.http.client import Answer, Lost, Unreachable
+from sidecar.http.client import ClientResponse, Lost, Unreachable
 from sidecar.http.hop_by_hop import Fields
 from sidecar.http.sse import Event
 from sidecar.http.values import EVENTS, JSON
@@ -33,7 +33,9 @@ MAX_UNDER_WAY: Final = 256
 class SseLink:
     """A connection that `connect` opened: the stream `answer`, with `events` of it, and where to post messages."""
 
-    def __init__(self, remote: Remote, answer: Answer, events: AsyncGenerator[Event | TooLong], target: str) -> None:
+    def __init__(
+        self, remote: Remote, answer: ClientResponse, events: AsyncGenerator[Event | TooLong], target: str
+    ) -> None:
         self._remote = remote
         self._answer = answer
         self._events = events
@@ -162,7 +164,7 @@ class SseLink:
             self._full(False)
 
 
-async def _endpoint(remote: Remote, answer: Answer, events: AsyncIterator[Event | TooLong]) -> str:
+async def _endpoint(remote: Remote, answer: ClientResponse, events: AsyncIterator[Event | TooLong]) -> str:
     """Where messages are to be posted. Raises `StartError` where the stream does not say it."""
     if answer.status != 200 or media_type(answer.headers) != EVENTS:
         raise StartError(redirected(answer.status) or f"the MCP server answered status {answer.status} and no stream")

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 from sidecar.errors import InvalidMessage
-from sidecar.http.client import Answer
+from sidecar.http.client import ClientResponse
 from sidecar.http.sse import Event, EventReader
 from sidecar.http.values import EVENTS
 from sidecar.mcp import jsonrpc, protocol, strict_json
@@ -19,7 +19,7 @@ MAX_PAGES: Final = 20
 _NUMBERS = itertools.count(1)
 
 
-async def pages(ask: Callable[[Request], Awaitable[Answer]], meta: Any, limit: int) -> AsyncIterator[Response]:
+async def pages(ask: Callable[[Request], Awaitable[ClientResponse]], meta: Any, limit: int) -> AsyncIterator[Response]:
     """The pages of the list, each as the answer that it came in, as far as the server gives any.
 
     `ask` sends a request, `meta` stands in each, `limit` bounds a page in bytes. Raises what `ask` raises, and `Lost`.
@@ -38,7 +38,7 @@ async def pages(ask: Callable[[Request], Awaitable[Answer]], meta: Any, limit: i
         cursor = {"cursor": following}
 
 
-async def reply_in(answer: Answer, limit: int) -> Response | None:
+async def reply_in(answer: ClientResponse, limit: int) -> Response | None:
     """The first response that an answer holds, plainly or in events. Raises `Lost`, ValueError for what is no UTF-8."""
     try:
         if media_type(answer.headers) != EVENTS:

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Hashable
 from typing import Final
 from urllib.parse import urljoin
 
-from sidecar.http.client import OURS, Answer, Asking, HttpClient, Lost, RequestStart, Unreachable
+from sidecar.http.client import OURS, ClientResponse, HttpClient, Lost, PendingRequest, RequestStart, Unreachable
 from sidecar.http.hop_by_hop import Fields
 from sidecar.http.origin import Origin, parse
 from sidecar.http.sse import Event, EventReader
@@ -61,7 +61,7 @@ class Remote:
 
     async def send(
         self, method: str, headers: Fields, body: bytes = b"", *, target: str | None = None, whose: Hashable = None
-    ) -> Answer:  # fmt: skip
+    ) -> ClientResponse:  # fmt: skip
         """Make a request. Raises `Unreachable` when it certainly did not arrive, `Lost` when it may have.
 
         Connections are shared by requests of one client, which `whose` names.
@@ -72,11 +72,11 @@ class Remote:
         """What requests with these headers begin with. Raises ValueError for what cannot be sent."""
         return self._client.head(method, self.target, field_lines(headers, OURS))
 
-    def ask(self, head: RequestStart, body: bytes, asking: Asking, whose: Hashable) -> None:
+    def ask(self, head: RequestStart, body: bytes, asking: PendingRequest, whose: Hashable) -> None:
         """Make a request without waiting for its answer."""
         self._client.ask(head, body, asking, whose)
 
-    async def events(self, answer: Answer) -> AsyncGenerator[Event | TooLong]:
+    async def events(self, answer: ClientResponse) -> AsyncGenerator[Event | TooLong]:
         """The events of a stream, as they come. Raises `Lost`, and ValueError for what is not UTF-8."""
         reader, count, at_work = EventReader(self.limit), 0, 0
         has_room = asyncio.Event()

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any, Final
 
 from sidecar.errors import InvalidMessage
-from sidecar.http.client import Answer, Lost, Unreachable
+from sidecar.http.client import ClientResponse, Lost, Unreachable
 from sidecar.http.hop_by_hop import Fields
 from sidecar.http.sse import Event
 from sidecar.http.values import EVENTS, JSON
@@ -312,7 +312,7 @@ class HttpLink:
             return False
         asked.is_there = False
 
-        async def ask(page: Request) -> Answer:
+        async def ask(page: Request) -> ClientResponse:
             return await self._remote.send("POST", self._headers(page), page.raw)
 
         async for reply in listing.pages(ask, request.params.get("_meta"), self._remote.limit):
@@ -372,7 +372,7 @@ class HttpLink:
                     answer.abort()
             await asyncio.sleep(delay)
 
-    async def _follow(self, answer: Answer, asked: _Asked) -> None:
+    async def _follow(self, answer: ClientResponse, asked: _Asked) -> None:
         """Hear the answer to a request; where the stream breaks off and can be taken up again, it is."""
         last, delay, silent = "", RECONNECT, 0
         try:
@@ -451,7 +451,7 @@ def _resume(last: str) -> Fields:
     return [("last-event-id", last)] if last else []
 
 
-def _session_id(answer: Answer) -> str:
+def _session_id(answer: ClientResponse) -> str:
     return (answer.headers.all("mcp-session-id") or [""])[0]
 
 

@@ -10,7 +10,7 @@ from sidecar.auth.caller import Caller
 from sidecar.downstream.post import Post
 from sidecar.downstream.relay.request import Passage
 from sidecar.downstream.relay.response import Passing, Tracked
-from sidecar.http.client import Answer, Asking, Unreachable
+from sidecar.http.client import ClientResponse, PendingRequest, Unreachable
 from sidecar.http.server import Exchange
 from sidecar.http.values import Request
 from sidecar.session.session import Session
@@ -24,10 +24,10 @@ class Way:
 
     def __init__(self, problem: Exception | None = None) -> None:
         self.problem = problem
-        self.asked: list[Asking] = []
+        self.asked: list[PendingRequest] = []
         self.passing = cast("Passing", SimpleNamespace(failed=failure_of))
 
-    def ask(self, post: Post, tracked: Tracked, request: Request, asking: Asking) -> None:
+    def ask(self, post: Post, tracked: Tracked, request: Request, asking: PendingRequest) -> None:
         if self.problem is not None:
             raise self.problem
         self.asked.append(asking)
@@ -35,7 +35,7 @@ class Way:
     def reserve(self, tracked: Tracked) -> None:
         """There is room."""
 
-    def opened(self, answer: Answer | None, post: Post, tracked: Tracked) -> None:
+    def opened(self, answer: ClientResponse | None, post: Post, tracked: Tracked) -> None:
         """Nothing is opened."""
 
 

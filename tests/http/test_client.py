@@ -20,7 +20,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from sidecar.http.client import OURS, Asking, HttpClient, Lost, Unreachable
+from sidecar.http.client import OURS, HttpClient, Lost, PendingRequest, Unreachable
+from sidecar.http.client_connection import Phase
 from sidecar.http.origin import Origin, parse
 from sidecar.http.server import Exchange
 from sidecar.http.values import Request, Response, field_lines
@@ -397,7 +398,7 @@ def test_what_nobody_reads_stays_with_the_server() -> None:
         async with scripted(HEAD + b"Content-Length: 30000000\r\n\r\n" + b"x" * 30_000_000) as (_, client):
             answer = await client.send("GET", "/", [])
             (connection,) = client._every
-            await soon(lambda: connection._paused)
+            await soon(lambda: connection._phase is Phase.PAUSED)
             for _ in range(20):
                 await asyncio.sleep(0)
             assert answer._waiting < 1_000_000
@@ -456,8 +457,8 @@ class Heard:
         self.bodies: list[object] = []
         self.problems: list[Exception] = []
 
-    def asking(self) -> Asking:
-        return Asking(lambda answer: self.bodies.append(answer.whole(10)), self.problems.append)
+    def asking(self) -> PendingRequest:
+        return PendingRequest(lambda answer: self.bodies.append(answer.whole(10)), self.problems.append)
 
 
 def test_who_does_not_wait_is_called_back_with_the_answer() -> None:

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 import uvloop
 
-from sidecar.http.endpoint import LIMITS, Answer, serve_gets
+from sidecar.http.endpoint import LIMITS, GetHandler, serve_gets
 from sidecar.http.server import HttpServer
 from sidecar.http.values import Request, Response
 from tests.engine import get, http, soon
@@ -24,7 +24,7 @@ async def path_and_mark(request: Request) -> Response:
 
 
 @asynccontextmanager
-async def listening(answer: Answer = path_and_mark) -> AsyncIterator[HttpServer]:
+async def listening(answer: GetHandler = path_and_mark) -> AsyncIterator[HttpServer]:
     """An endpoint; no exception may have got away from it when it is closed."""
     found = defects()
     server = await serve_gets("127.0.0.1", 0, answer)

@@ -9,16 +9,16 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.http import client as clients
 from sidecar.http import server as servers
-from sidecar.http.client import Answer, Asking, HttpClient, RequestStart
-from sidecar.http.head_cache import Remembered
+from sidecar.http.client import ClientResponse, PendingRequest, RequestStart
+from sidecar.http.client_connection import ClientConnection
+from sidecar.http.head_cache import HeadCache
 from sidecar.http.server import Exchange, HttpServer, Limits
 from sidecar.http.values import Headers, Request, Response
 from sidecar.system.memory import Room
@@ -66,7 +66,7 @@ class Pipe(asyncio.Transport):
         pass
 
 
-class Forgetful(Remembered[Any]):
+class Forgetful(HeadCache[Any]):
     """Remembers nothing."""
 
     def recall(self, head: bytes) -> None:
@@ -290,9 +290,9 @@ def heard(said: Sequence[Sequence[bytes]], *, remembers: bool) -> list[Any]:
     found: list[Any] = []
     with a_loop() as loop:
         pool = Pool()
-        connection = clients._Connection(cast("HttpClient", pool), loop, None)
+        connection = ClientConnection(pool, loop, None)
         if not remembers:
-            connection._known = Forgetful()
+            connection._heads = Forgetful()
         pipe = Pipe()
         with closing(pipe.sock):
             connection.connection_made(pipe)
@@ -301,7 +301,9 @@ def heard(said: Sequence[Sequence[bytes]], *, remembers: bool) -> list[Any]:
                     break
                 outcome: list[Any] = []
                 take = answered(outcome)
-                connection.begin(RequestStart("POST", b"POST / HTTP/1.1\r\n"), b"x", Asking(take, outcome.append), None)
+                connection.begin(
+                    RequestStart("POST", b"POST / HTTP/1.1\r\n"), b"x", PendingRequest(take, outcome.append), None
+                )
                 for piece in answer:
                     connection.data_received(piece)
                 found.append([shown(one) for one in outcome])
@@ -330,12 +332,12 @@ class Pool:
         pass
 
 
-def answered(outcome: list[Any]) -> Callable[[Answer], None]:
+def answered(outcome: list[Any]) -> Callable[[ClientResponse], None]:
     return outcome.append
 
 
 def shown(one: Any) -> Any:
-    if not isinstance(one, Answer):
+    if not isinstance(one, ClientResponse):
         return str(one)
     assert one.headers.once(fields) == fields(one.headers)
     return one.status, fields(one.headers), one.whole(1000)

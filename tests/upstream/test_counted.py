@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from sidecar.http.client import Asking, HttpClient
+from sidecar.http.client import HttpClient, PendingRequest
 from sidecar.http.origin import Origin
 from sidecar.http.values import Lines
 from sidecar.system.guardian import Guardian
@@ -110,7 +110,7 @@ def test_what_an_http_server_does_not_take_or_nobody_reads_of_it_counts_until_it
         room, is_over = Room(1 << 30), asyncio.Event()
         server = await asyncio.start_server(answer, "127.0.0.1", 0, limit=1 << 10)
         client = HttpClient(Origin(False, "127.0.0.1", server.sockets[0].getsockname()[1]), room=room)
-        asking = Asking(lambda _: None, lambda _: None)
+        asking = PendingRequest(lambda _: None, lambda _: None)
         client.ask(client.head("POST", "/", Lines(b"")), LARGE.encode() * 8, asking, None)
         await soon(lambda: room.taken > 16 << 20)
         asking.give_up()

@@ -24,7 +24,7 @@ from sidecar.downstream.relay.response import OpenSession, Passing, Tracked, thi
 from sidecar.downstream.sessions import Opened, Sessions, Table, holder
 from sidecar.events import Dropped, Emit
 from sidecar.http import hop_by_hop
-from sidecar.http.client import Answer, Asking, Lost, RequestStart, Unreachable
+from sidecar.http.client import ClientResponse, Lost, PendingRequest, RequestStart, Unreachable
 from sidecar.http.hop_by_hop import Fields
 from sidecar.http.server import Exchange
 from sidecar.http.values import EVENTS, JSON, Headers, Request
@@ -140,7 +140,7 @@ class Relay:
 
     # What a passage asks for.
 
-    def ask(self, post: Post, tracked: Tracked, request: Request, asking: Asking) -> None:
+    def ask(self, post: Post, tracked: Tracked, request: Request, asking: PendingRequest) -> None:
         """Send what goes on to the server."""
         self._remote.ask(self._head(post, request.headers), post.leave(), asking, _whose(tracked, request))
 
@@ -148,7 +148,7 @@ class Relay:
         """Keep room for a session that the server may open. Raises `SidecarError` where there is none."""
         self._sessions.reserve(tracked.holder)
 
-    def opened(self, answer: Answer | None, post: Post, tracked: Tracked) -> None:
+    def opened(self, answer: ClientResponse | None, post: Post, tracked: Tracked) -> None:
         """The server answered, or did not, where room was kept: it may have opened a session."""
         self._sessions.release(tracked.holder)
         if answer is not None and not post.is_stateless and answer.status < 300:

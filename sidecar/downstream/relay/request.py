@@ -10,7 +10,7 @@ from typing import Concatenate, ParamSpec, Protocol
 from sidecar.downstream.post import Post, first_word
 from sidecar.downstream.relay.response import Passing, Tracked, send_error, send_failure, unanswered
 from sidecar.errors import SidecarError
-from sidecar.http.client import Answer, Asking, Lost, Unreachable
+from sidecar.http.client import ClientResponse, Lost, PendingRequest, Unreachable
 from sidecar.http.server import Exchange
 from sidecar.http.values import Request
 from sidecar.mcp.tool_call import Outcome
@@ -22,13 +22,13 @@ class Way(Protocol):
 
     passing: Passing
 
-    def ask(self, post: Post, tracked: Tracked, request: Request, asking: Asking) -> None:
+    def ask(self, post: Post, tracked: Tracked, request: Request, asking: PendingRequest) -> None:
         """Send what goes on to the server."""
 
     def reserve(self, tracked: Tracked) -> None:
         """Keep room for a session that the server may open. Raises `SidecarError` where there is none."""
 
-    def opened(self, answer: Answer | None, post: Post, tracked: Tracked) -> None:
+    def opened(self, answer: ClientResponse | None, post: Post, tracked: Tracked) -> None:
         """The server answered, or did not, where room was kept: it may have opened a session."""
 
 
@@ -67,8 +67,8 @@ class Passage:
         self._request = request
         self._exchange = exchange
         self._over = over
-        self._asking: Asking | None = None
-        self._answer: Answer | None = None
+        self._asking: PendingRequest | None = None
+        self._answer: ClientResponse | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_over = self._reserved = False
 
@@ -110,12 +110,12 @@ class Passage:
                 self._end()
                 return
             self._reserved = True
-        self._asking = Asking(self._answered, self._unasked)
+        self._asking = PendingRequest(self._answered, self._unasked)
         self._way.ask(post, self._tracked, self._request, self._asking)
         self._exchange.let_go()
 
     @_contained
-    def _answered(self, answer: Answer) -> None:
+    def _answered(self, answer: ClientResponse) -> None:
         self._answer, self._asking = answer, None
         self._opened(answer)
         work = self._way.passing.answer(answer, self._post, self._tracked, self._exchange)
@@ -154,7 +154,7 @@ class Passage:
             self._task.cancel()
         self._end()
 
-    def _opened(self, answer: Answer | None) -> None:
+    def _opened(self, answer: ClientResponse | None) -> None:
         if self._reserved:
             self._reserved = False
             self._way.opened(answer, self._post, self._tracked)

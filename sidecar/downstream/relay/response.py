@@ -18,7 +18,7 @@ from sidecar.downstream.guard import error_response
 from sidecar.downstream.post import Post
 from sidecar.events import Dropped, Emit
 from sidecar.http import hop_by_hop
-from sidecar.http.client import Answer, Lost, Unreachable
+from sidecar.http.client import ClientResponse, Lost, Unreachable
 from sidecar.http.exchange import answer_lines
 from sidecar.http.hop_by_hop import Fields
 from sidecar.http.server import Exchange
@@ -86,7 +86,7 @@ class Passing:
         self._lines, self._json_lines = self._make_lines, self._make_json_lines
 
     def answer(
-        self, answer: Answer, post: Post, tracked: Tracked, exchange: Exchange
+        self, answer: ClientResponse, post: Post, tracked: Tracked, exchange: Exchange
     ) -> Coroutine[Any, Any, None] | None:  # fmt: skip
         """Pass the answer to a POST on, or give back what has to be awaited for that."""
         session = tracked.session
@@ -112,7 +112,7 @@ class Passing:
             send_error(exchange, session, post, f"the MCP server answered status {status} and no message")
         return None
 
-    async def stream(self, answer: Answer, tracked: Tracked, exchange: Exchange, *, replayed: bool) -> None:
+    async def stream(self, answer: ClientResponse, tracked: Tracked, exchange: Exchange, *, replayed: bool) -> None:
         """The answer to a GET: a stream of what the server says unasked, or says again where `replayed`."""
         if answer.status >= 300 or media_type(answer.headers) != EVENTS:
             await self.status(answer, exchange)
@@ -123,7 +123,7 @@ class Passing:
                 await self._pass_event(event, tracked, exchange, replayed=replayed)
         exchange.end()
 
-    async def status(self, answer: Answer, exchange: Exchange) -> None:
+    async def status(self, answer: ClientResponse, exchange: Exchange) -> None:
         """An answer without a message: its status, and its words where it refuses."""
         if (text := redirected(answer.status)) is not None:
             exchange.send(error_response(502, text, code=SERVER_GONE))
@@ -138,7 +138,7 @@ class Passing:
         """What to tell of a request that got no answer."""
         return self._remote.failed(problem)
 
-    async def _read_json(self, answer: Answer, post: Post, session: Session, exchange: Exchange) -> None:
+    async def _read_json(self, answer: ClientResponse, post: Post, session: Session, exchange: Exchange) -> None:
         try:
             body = await answer.read(self._remote.limit)
         except Lost as problem:
@@ -149,7 +149,7 @@ class Passing:
             await work
 
     def _pass_json(
-        self, body: bytes | TooLong, answer: Answer, post: Post, session: Session, exchange: Exchange
+        self, body: bytes | TooLong, answer: ClientResponse, post: Post, session: Session, exchange: Exchange
     ) -> Coroutine[Any, Any, None] | None:  # fmt: skip
         if not body:
             answer.retire()
@@ -163,12 +163,12 @@ class Passing:
         return None
 
     async def _wait_for_json(
-        self, once: _Once, answer: Answer, post: Post, session: Session, exchange: Exchange
+        self, once: _Once, answer: ClientResponse, post: Post, session: Session, exchange: Exchange
     ) -> None:  # fmt: skip
         self._send_json(await once.awaited(), answer, post, session, exchange)
 
     def _send_json(
-        self, message: bytes | None, answer: Answer, post: Post, session: Session, exchange: Exchange
+        self, message: bytes | None, answer: ClientResponse, post: Post, session: Session, exchange: Exchange
     ) -> None:  # fmt: skip
         if message is None:
             answer.retire()
@@ -180,7 +180,7 @@ class Passing:
             message = jsonrpc.joined([*_elements(post.answer.body), *_elements(message)])
         exchange.send(Response(answer.status, answer.headers.once(self._json_lines), message))
 
-    async def _pass_refusal(self, answer: Answer, post: Post, session: Session, exchange: Exchange) -> None:
+    async def _pass_refusal(self, answer: ClientResponse, post: Post, session: Session, exchange: Exchange) -> None:
         """An error status: the server's own words go along where they are an error and nothing else."""
         try:
             body = await answer.read(MAX_REFUSAL)
@@ -196,7 +196,7 @@ class Passing:
         headers = (*(("content-type", type_) for type_ in types), *self._back(answer))
         exchange.send(Response(answer.status, headers, message or b""))
 
-    async def _pass_events(self, answer: Answer, post: Post, tracked: Tracked, exchange: Exchange) -> None:
+    async def _pass_events(self, answer: ClientResponse, post: Post, tracked: Tracked, exchange: Exchange) -> None:
         exchange.start(answer.status, [("content-type", EVENTS), *self._back(answer)])
         if post.answer is not None:
             await exchange.write(event_bytes(Event(post.answer.body.decode())))
@@ -265,7 +265,7 @@ class Passing:
             event = replace(event, id=self._event_ids.shown(event.id, tracked.client))
         await exchange.write(event_bytes(event))
 
-    def _back(self, answer: Answer) -> Fields:
+    def _back(self, answer: ClientResponse) -> Fields:
         return hop_by_hop.back(answer.headers, cookies=self._cookies)
 
     def _make_lines(self, headers: Headers) -> Lines:
