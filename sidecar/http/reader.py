@@ -64,6 +64,10 @@ class MessageReader:
         """More bytes have come."""
         self._buffer = self._buffer + data if self._buffer else data
 
+    def discard(self) -> None:
+        """Let go of what has come: nothing more is read."""
+        self._buffer = b""
+
     @property
     def waiting(self) -> int:
         """Bytes that have come and were not read."""

@@ -20,6 +20,7 @@ from sidecar.http.client import ClientResponse, PendingRequest, RequestStart
 from sidecar.http.client_connection import ClientConnection
 from sidecar.http.head_cache import HeadCache
 from sidecar.http.server import Exchange, HttpServer, Limits
+from sidecar.http.server_connection import ServerConnection
 from sidecar.http.values import Headers, Request, Response
 from sidecar.system.memory import Room
 from tests.support.fuzzing import examples
@@ -111,9 +112,9 @@ def served(pieces: Sequence[bytes], *, remembers: bool) -> tuple[list[Any], byte
 
     with a_loop() as loop:
         server = HttpServer(handle, LIMITS, admit, servers.report, Room(1 << 20))
-        connection = servers._Connection(server, loop)
+        connection = ServerConnection(server, loop)
         if not remembers:
-            connection._known = Forgetful()
+            connection._heads = Forgetful()
         pipe = Pipe()
         with closing(pipe.sock):
             connection.connection_made(pipe)
@@ -267,7 +268,7 @@ def test_a_known_head_admits_nothing_to_a_server_that_stops() -> None:
         server = HttpServer(
             lambda request, exchange: exchange.send(Response(200)), LIMITS, admit, servers.report, Room(1 << 20)
         )
-        pipe, connection = Pipe(), servers._Connection(server, loop)
+        pipe, connection = Pipe(), ServerConnection(server, loop)
         with closing(pipe.sock):
             connection.connection_made(pipe)
             for _ in range(3):
