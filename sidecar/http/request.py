@@ -84,7 +84,10 @@ _LENGTH = re.compile(r"[0-9]{1,15}")
 def _length(headers: Headers, version_10: bool) -> int | None:
     coding, length = headers.get("transfer-encoding"), headers.get(LENGTH)
     if coding is not None:
-        if length is not None or coding != "chunked" or version_10:
+        if version_10:
+            raise BadMessage(400, "HTTP/1.0 has no Transfer-Encoding")
+        # Names of codings have no case (RFC 9112, 7), and the parser reads them so.
+        if length is not None or coding.lower() != "chunked":
             raise BadMessage(400, "only chunked, alone, is understood as Transfer-Encoding")
         return None
     if length is None:

@@ -10,7 +10,7 @@ from sidecar.system.lines import ENDS_KEPT, TooLong
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event. `data` is None where no data line stood, which says something else than an empty one.
+    """One event. `data` is None without a data line; that differs from an empty data line.
 
     A block of nothing but comments is `Event(None, comment=True)`.
     """

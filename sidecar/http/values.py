@@ -118,7 +118,7 @@ class Response(msgspec.Struct, frozen=True):
 def field_lines(headers: Sequence[tuple[str, str]], not_these: frozenset[str]) -> Lines:
     """The lines of a head. Raises ValueError for what would break it, and for any of the names in `not_these`."""
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
-    # A line break that makes two good lines out of one shows in the count; a colon in a name below.
+    # A smuggled CRLF changes the line count (checked here); a colon in a name is checked below.
     if lines.count("\n") != len(headers) or not _LINES.fullmatch(lines):
         raise ValueError("a header has characters that cannot be sent")
     for name, _ in headers:

@@ -224,6 +224,8 @@ def test_an_answer_to_head_has_no_body_and_its_connection_is_used_again() -> Non
 
 ONCE = {
     "it says so": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
+    "it says so in another case": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: Close\r\n\r\nok",
+    "Keep-Alive: Timeout=0": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nKeep-Alive: Timeout=0\r\n\r\nok",
     "HTTP/1.0": b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
     "more follows": OK + b"x",
     "another answer follows": OK + OK,

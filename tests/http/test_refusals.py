@@ -36,7 +36,6 @@ REFUSED: dict[str, tuple[int, bytes]] = {
     "chunked twice": (400, post(CHUNKED, CHUNKED, body=CHUNKS)),
     "identity": (400, post(b"Transfer-Encoding: identity\r\n", body=b"hello")),
     "identity and chunked": (400, post(b"Transfer-Encoding: identity\r\n", CHUNKED, body=CHUNKS)),
-    "Chunked": (400, post(b"Transfer-Encoding: Chunked\r\n", body=CHUNKS)),
     "chunked with a parameter": (400, post(b"Transfer-Encoding: chunked;q=1\r\n", body=CHUNKS)),
     "chunked with a vertical tab": (400, post(b"Transfer-Encoding: \x0bchunked\r\n", body=CHUNKS)),
     "an empty Transfer-Encoding": (400, post(b"Transfer-Encoding:\r\n", body=CHUNKS)),
@@ -148,6 +147,45 @@ def test_what_concerns_the_connection_may_be_named_there(value: bytes) -> None:
         async with serving() as server, wire(server.port) as client:
             client.send(post(b"Connection: " + value + b"\r\n"))
             assert (await client.answer())[0] == 200
+
+    uvloop.run(test())
+
+
+@pytest.mark.parametrize("coding", [b"chunked", b"Chunked", b"CHUNKED", b"cHuNkEd"])
+def test_a_coding_is_read_whatever_its_case(coding: bytes) -> None:
+    async def test() -> None:
+        async with serving() as server, wire(server.port) as client:
+            client.send(post(b"Transfer-Encoding: %b\r\n" % coding, body=CHUNKS) * 2)
+            for _ in range(2):
+                status, _, body = await client.answer()
+                assert (status, body.splitlines()[-1]) == (200, b"b'hello'")
+
+    uvloop.run(test())
+
+
+@pytest.mark.parametrize("wish", [b"close", b"Close", b"CLOSE", b"keep-alive, Close"])
+def test_a_client_ends_its_connection_whatever_the_case_it_says_so_in(wish: bytes) -> None:
+    async def test() -> None:
+        async with serving() as server, wire(server.port) as client:
+            client.send(post(b"Connection: %b\r\n" % wish))
+            status, headers, _ = await client.answer()
+            assert (status, headers["connection"], await client.rest()) == (200, "close", b"")
+
+    uvloop.run(test())
+
+
+TRUE_REASONS = {
+    "gzip, chunked": b"only chunked, alone, is understood as Transfer-Encoding\n",
+    "chunks on HTTP/1.0": b"HTTP/1.0 has no Transfer-Encoding\n",
+}
+
+
+@pytest.mark.parametrize("case", TRUE_REASONS)
+def test_the_reason_why_a_coding_is_refused_is_true(case: str) -> None:
+    async def test() -> None:
+        async with serving() as server, wire(server.port) as client:
+            client.send(REFUSED[case][1])
+            assert (await client.answer())[2] == TRUE_REASONS[case]
 
     uvloop.run(test())
 
