@@ -73,12 +73,15 @@ class Phase(StrEnum):
     CLOSED = "closed"
 
 
+# Bound once: looking a member up in its class takes longer than a transition.
+IDLE, WAITING, BODY, PAUSED, CLOSED = Phase
+
 _MAY_FOLLOW: Final = {
-    Phase.IDLE: (Phase.WAITING, Phase.CLOSED),
-    Phase.WAITING: (Phase.BODY, Phase.CLOSED),
-    Phase.BODY: (Phase.IDLE, Phase.PAUSED, Phase.CLOSED),
-    Phase.PAUSED: (Phase.BODY, Phase.CLOSED),
-    Phase.CLOSED: (),
+    IDLE: (WAITING, CLOSED),
+    WAITING: (BODY, CLOSED),
+    BODY: (IDLE, PAUSED, CLOSED),
+    PAUSED: (BODY, CLOSED),
+    CLOSED: (),
 }
 
 
@@ -116,8 +119,8 @@ class ClientConnection(asyncio.Protocol):
         self._unread = select.poll()
         self._idle_seconds = pool.idle_seconds
         self._fresh_until = 0.0
-        self._phase = Phase.IDLE
-        self._then = Phase.IDLE
+        self._phase = IDLE
+        self._then = IDLE
         """The phase that follows the response: IDLE, or CLOSED once it is known to be the last one."""
         self._requests = 0
         self._method = ""
@@ -133,7 +136,7 @@ class ClientConnection(asyncio.Protocol):
     # What the client asks for.
 
     def is_open(self) -> bool:
-        return self._phase is not Phase.CLOSED and not self._pool.closed and not self._transport.is_closing()
+        return self._phase is not CLOSED and not self._pool.closed and not self._transport.is_closing()
 
     def is_fresh(self) -> bool:
         """Whether the server still has it open and said nothing unasked, as far as can be known."""
@@ -142,7 +145,7 @@ class ClientConnection(asyncio.Protocol):
 
     def begin(self, start: RequestStart, body: bytes, pending: PendingRequest, seconds: float | None) -> None:
         """Send a request, whose response is to begin within `seconds`."""
-        self._enter(Phase.WAITING)
+        self._enter(WAITING)
         method, lines = start
         self._requests += 1
         self._method = method
@@ -169,20 +172,20 @@ class ClientConnection(asyncio.Protocol):
 
     def retire(self) -> None:
         """Carry nothing beyond what it carries now."""
-        self._then = Phase.CLOSED
-        if self._phase is Phase.IDLE:
+        self._then = CLOSED
+        if self._phase is IDLE:
             self.drop("its answers are not in step with what is asked")
 
     def taken(self) -> None:
         """What waited was taken."""
-        if self._phase is Phase.PAUSED:
-            self._enter(Phase.BODY)
+        if self._phase is PAUSED:
+            self._enter(BODY)
             self._transport.resume_reading()
 
     def drop(self, why: str, kind: str = "lost") -> None:
         """End the connection, and with it what it carries."""
-        if self._phase is not Phase.CLOSED:
-            self._enter(Phase.CLOSED)
+        if self._phase is not CLOSED:
+            self._enter(CLOSED)
             self._deadline.stop()
             self._pool.ended(self)
             self._transport.abort()
@@ -280,10 +283,10 @@ class ClientConnection(asyncio.Protocol):
 
     def _respond(self, head: _Head) -> ClientResponse:
         """The head that counts has come."""
-        self._enter(Phase.BODY)
+        self._enter(BODY)
         self._head = head
         if not head.lives_on:
-            self._then = Phase.CLOSED
+            self._then = CLOSED
         self._deadline.clear()
         response = self._response = ClientResponse(head.status, head.headers, self)
         pending, self._pending = self._pending, None
@@ -293,8 +296,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _read_body(self, response: ClientResponse) -> None:
         pieces = self._reader.body()
-        if pieces and not response.came(pieces) and self._phase is Phase.BODY and not self._reader.complete:
-            self._enter(Phase.PAUSED)
+        if pieces and not response.came(pieces) and self._phase is BODY and not self._reader.complete:
+            self._enter(PAUSED)
             self._transport.pause_reading()
         if self._reader.complete:
             self._complete(response)
@@ -310,9 +313,9 @@ class ClientConnection(asyncio.Protocol):
         self._response = None
         response.completed()
         # Bytes that follow the answer, or a request that was answered before it was all written: not to be used again.
-        if self._then is Phase.IDLE and not self._reader.waiting and not self._transport.get_write_buffer_size():
+        if self._then is IDLE and not self._reader.waiting and not self._transport.get_write_buffer_size():
             self.taken()
-            self._enter(Phase.IDLE)
+            self._enter(IDLE)
             self._deadline.set(self._idle_seconds)
             self._fresh_until = self._loop.time() + self._idle_seconds
             self._pool.free(self)
@@ -326,7 +329,7 @@ class ClientConnection(asyncio.Protocol):
             self._idle_seconds = min(self._pool.idle_seconds, int(found[1]) / 2)
 
     def _too_late(self) -> None:
-        if self._phase is Phase.WAITING:
+        if self._phase is WAITING:
             self.drop("no answer came in time", "timeout")
         else:
             self.drop("it was idle for too long")

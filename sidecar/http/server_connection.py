@@ -100,17 +100,20 @@ class Phase(StrEnum):
     """Nothing is read any more."""
 
 
+# Bound once: looking a member up in its class takes longer than a transition.
+IDLE, HEAD, ADMISSION, BODY, ANSWER, REFUSED, ENDED = Phase
+
 _MAY_FOLLOW: Final = {
-    Phase.IDLE: (Phase.ANSWER, Phase.HEAD, Phase.ADMISSION, Phase.BODY, Phase.REFUSED, Phase.ENDED),
-    Phase.HEAD: (Phase.ANSWER, Phase.ADMISSION, Phase.BODY, Phase.REFUSED, Phase.ENDED),
-    Phase.ADMISSION: (Phase.ANSWER, Phase.BODY, Phase.REFUSED, Phase.ENDED),
-    Phase.BODY: (Phase.ANSWER, Phase.REFUSED, Phase.ENDED),
-    Phase.ANSWER: (Phase.IDLE, Phase.ENDED),
-    Phase.REFUSED: (Phase.ENDED,),
-    Phase.ENDED: (),
+    IDLE: (ANSWER, HEAD, ADMISSION, BODY, REFUSED, ENDED),
+    HEAD: (ANSWER, ADMISSION, BODY, REFUSED, ENDED),
+    ADMISSION: (ANSWER, BODY, REFUSED, ENDED),
+    BODY: (ANSWER, REFUSED, ENDED),
+    ANSWER: (IDLE, ENDED),
+    REFUSED: (ENDED,),
+    ENDED: (),
 }
-_BEFORE_A_BODY: Final = (Phase.IDLE, Phase.HEAD)
-_DEAF: Final = (Phase.REFUSED, Phase.ENDED)
+_BEFORE_A_BODY: Final = (IDLE, HEAD)
+_DEAF: Final = (REFUSED, ENDED)
 
 
 class Server(Protocol):
@@ -190,7 +193,7 @@ class ServerConnection(asyncio.Protocol):
         self._heads: HeadCache[RequestHead] = HeadCache()
         self._deadline = Deadline(loop, self._too_late)
         self._peer = ""
-        self._phase = Phase.IDLE
+        self._phase = IDLE
         self.used = 0
         """The number of the last request on it that was admitted, among all; 0 before the first."""
         self._head_only = False
@@ -256,13 +259,13 @@ class ServerConnection(asyncio.Protocol):
         self.full = False
         self._server.keeps_up(self)
         self._wake()
-        if self._phase is Phase.ANSWER:
+        if self._phase is ANSWER:
             self._deadline.clear()
-        elif self._phase is Phase.BODY:
+        elif self._phase is BODY:
             self._deadline.set(self._limits.body_seconds)
             self._advance()
         elif self._phase in _BEFORE_A_BODY:
-            idle = self._phase is Phase.IDLE
+            idle = self._phase is IDLE
             self._deadline.set(self._limits.idle_seconds if idle else self._limits.head_seconds)
             self._advance()
 
@@ -274,7 +277,7 @@ class ServerConnection(asyncio.Protocol):
         try:
             # While our answers are not taken, no further request is.
             while not self.full:
-                if self._phase is Phase.BODY:
+                if self._phase is BODY:
                     self._read_body()
                     break
                 if self._phase not in _BEFORE_A_BODY or not self._read_head():
@@ -289,8 +292,8 @@ class ServerConnection(asyncio.Protocol):
         """Read the next head, and have it answered where that is all; False when there is nothing more to do now."""
         data = self._reader.next_head()
         if data is None:
-            if self._reader.waiting and self._phase is Phase.IDLE:
-                self._enter(Phase.HEAD)
+            if self._reader.waiting and self._phase is IDLE:
+                self._enter(HEAD)
                 self._deadline.set(self._limits.head_seconds)
             return False
         known = None if self._server.stopping else self._heads.recall(data)
@@ -306,7 +309,7 @@ class ServerConnection(asyncio.Protocol):
         if isinstance(refusal, Response):
             self._turn_away(refusal)
             return True
-        self._enter(Phase.ADMISSION)
+        self._enter(ADMISSION)
         self._deadline.set(self._limits.body_seconds)
         self._admission = self._loop.create_task(refusal)
         self._admission.add_done_callback(partial(self._found_out, data))
@@ -315,7 +318,7 @@ class ServerConnection(asyncio.Protocol):
     @_contained
     def _found_out(self, data: bytes, admission: asyncio.Task[Response | None]) -> None:
         """It is known whether the request whose head is `data` may come in."""
-        if self._phase is not Phase.ADMISSION:
+        if self._phase is not ADMISSION:
             return
         self._admission = None
         try:
@@ -369,7 +372,7 @@ class ServerConnection(asyncio.Protocol):
         else:
             self._reader.set_length(length)
         self._body = Body(self._limits.body)
-        self._enter(Phase.BODY)
+        self._enter(BODY)
         if self._head.wants_continue and not self._reader.waiting:
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._deadline.set(self._limits.body_seconds)
@@ -403,7 +406,7 @@ class ServerConnection(asyncio.Protocol):
         self.used = self._server.admitted
 
     def _exchange_for(self, head: RequestHead) -> Exchange:
-        self._enter(Phase.ANSWER)
+        self._enter(ANSWER)
         if not self.full:
             # Else it bounds how long the client takes nothing of what was written before.
             self._deadline.clear()
@@ -412,7 +415,7 @@ class ServerConnection(asyncio.Protocol):
         return exchange
 
     def _pace(self) -> None:
-        busy = self._phase is Phase.ANSWER or self._phase is Phase.ADMISSION or self.full
+        busy = self._phase is ANSWER or self._phase is ADMISSION or self.full
         if self._paused is not (busy and self._reader.waiting > READ_AHEAD):
             self._paused = not self._paused
             if self._paused:
@@ -453,12 +456,12 @@ class ServerConnection(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             self._server.left(exchange)
-        if self._phase is not Phase.ANSWER:
+        if self._phase is not ANSWER:
             return
         if closes or self._server.stopping:
             self._end()
             return
-        self._enter(Phase.IDLE)
+        self._enter(IDLE)
         if not self.full:
             self._deadline.set(self._limits.idle_seconds)
         if self._reader.waiting:
@@ -495,7 +498,7 @@ class ServerConnection(asyncio.Protocol):
             return
         # Who is here to ask must not go as one who does not go on.
         self._count_ahead(0)
-        if not room.make(size, more) or self._phase is Phase.ENDED:
+        if not room.make(size, more) or self._phase is ENDED:
             raise BadMessage(503, NO_ROOM)
 
     def _count_unread(self) -> None:
@@ -506,7 +509,7 @@ class ServerConnection(asyncio.Protocol):
         self._count_ahead(waiting)
         if self._server.room.make(waiting, 0):
             return
-        if self._phase is Phase.ANSWER:
+        if self._phase is ANSWER:
             self.abort()  # a refusal would be taken for the answer that is on its way
         else:
             raise BadMessage(503, NO_ROOM)
@@ -546,18 +549,18 @@ class ServerConnection(asyncio.Protocol):
     @property
     def is_spare(self) -> bool:
         """True while nothing is being read or answered that was admitted."""
-        return self._phase is not Phase.ANSWER and self._phase is not Phase.BODY
+        return self._phase is not ANSWER and self._phase is not BODY
 
     def end_if_idle(self) -> None:
         """End, unless a request has begun."""
-        if self._phase is Phase.IDLE and not self._reader.waiting:
+        if self._phase is IDLE and not self._reader.waiting:
             self._end()
 
     def _refuse(self, response: Response) -> None:
         """The last answer, after which nothing more is read."""
-        if self._phase is Phase.ENDED:
+        if self._phase is ENDED:
             return  # it had to go for others
-        self._leave(Phase.REFUSED)
+        self._leave(REFUSED)
         self.write(*answer_bytes(response, closes=True, head_only=self._head_only))
         self._transport.write_eof()
         self._deadline.set(LINGER)
@@ -576,14 +579,14 @@ class ServerConnection(asyncio.Protocol):
         self._leave()
         self._wake()
 
-    def _leave(self, phase: Phase = Phase.ENDED) -> None:
-        if self._phase is Phase.BODY:
+    def _leave(self, phase: Phase = ENDED) -> None:
+        if self._phase is BODY:
             self._server.room.taken -= self._body.held
             del self._body
         elif self._admission is not None:
             self._admission.cancel()
             self._admission = None
-        if self._phase is not Phase.ENDED:
+        if self._phase is not ENDED:
             self._enter(phase)
             self._reader.discard()
             self._count_ahead(0)
@@ -594,16 +597,16 @@ class ServerConnection(asyncio.Protocol):
 
     @_contained
     def _too_late(self) -> None:
-        if self._phase is Phase.REFUSED:
+        if self._phase is REFUSED:
             self.abort()
-        elif self.full or self._phase is Phase.ENDED:
+        elif self.full or self._phase is ENDED:
             if self._written - self._transport.get_write_buffer_size() > self._taken:
                 self._watch_writing()
             else:
                 self.abort()
-        elif self._phase is Phase.IDLE:
+        elif self._phase is IDLE:
             self._end()
-        elif self._phase is Phase.ADMISSION:
+        elif self._phase is ADMISSION:
             self._refuse(text(503, "nobody could say in time whether this request may come in"))
         else:
             self._refuse(text(408, "the request did not come in time"))
