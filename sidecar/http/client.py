@@ -170,10 +170,10 @@ class HttpClient:
             raise _unreachable(error) from None
         finally:
             self._in_the_making -= 1
-        self._every.add(connection)
         if not connection.is_open():
             connection.drop("it ended at once")
             raise Unreachable("the connection ended at once")
+        self._every.add(connection)
         return connection
 
 

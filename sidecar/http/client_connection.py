@@ -295,11 +295,13 @@ class ClientConnection(asyncio.Protocol):
         return response
 
     def _read_body(self, response: ClientResponse) -> None:
-        pieces = self._reader.body()
-        if pieces and not response.came(pieces) and self._phase is BODY and not self._reader.complete:
-            self._enter(PAUSED)
-            self._transport.pause_reading()
-        if self._reader.complete:
+        reader = self._reader
+        if not reader.complete:
+            pieces = reader.body()
+            if pieces and not response.came(pieces) and self._phase is BODY and not reader.complete:
+                self._enter(PAUSED)
+                self._transport.pause_reading()
+        if reader.complete:
             self._complete(response)
 
     # Moving on.

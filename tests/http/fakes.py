@@ -52,7 +52,7 @@ class PlayedTransport(asyncio.Transport):
         self.buffered = 0
         """Bytes that were written and are not taken."""
         self.paused = self.closing = self.ended = self.over = False
-        loop.do(lambda: protocol.connection_made(self))
+        protocol.connection_made(self)
 
     def comes(self, data: bytes) -> None:
         """The other side says something."""

@@ -114,12 +114,7 @@ class ClientPhases(RuleBasedStateMachine):
         if self.refuses:
             raise ConnectionRefusedError
         connection = make()
-        # The loop runs already: the transport must not have it do something.
-        do, self.loop.do = self.loop.do, lambda step=lambda: None: step()  # type: ignore[method-assign,misc]
-        try:
-            self.wires.append(wire := Wire(self, connection))
-        finally:
-            self.loop.do = do  # type: ignore[method-assign]
+        self.wires.append(wire := Wire(self, connection))
         return wire, connection
 
     # Requests.
@@ -142,7 +137,15 @@ class ClientPhases(RuleBasedStateMachine):
     def ask(self, whose: str, method: str, again: bool) -> None:
         self.loop.do(lambda: self._ask(whose, method, again=again))
 
-    @rule(refuses=st.booleans())
+    @rule(whose=st.sampled_from("ab"), kind=st.sampled_from(list(KINDS)), more=st.sampled_from([b"", b"", b"x"]))
+    def ask_and_respond_at_once(self, whose: str, kind: str, more: bytes) -> None:
+        number = len(self.asked)
+        self.ask(whose, "POST", again=False)
+        for at, wire in enumerate([wire for wire in self.wires if not wire.closing]):
+            if wire.carries is not None and wire.carries.number == number:
+                self.respond(at, kind, 5, [], more)
+
+    @rule(refuses=st.sampled_from([False, False, False, True]))
     def listens_or_not(self, refuses: bool) -> None:
         self.refuses = refuses
 
@@ -272,3 +275,19 @@ class ClientPhases(RuleBasedStateMachine):
 @pytest.mark.fuzz
 def test_a_connection_to_a_server_has_a_phase_that_fits_whatever_happens() -> None:
     run_state_machine_as_test(ClientPhases, settings=examples(60))
+
+
+def test_a_connection_that_ends_as_it_is_made_is_forgotten() -> None:
+    world = ClientPhases()
+
+    async def ended(make: Callable[[], ClientConnection], *_: Any, **__: Any) -> tuple[Any, ClientConnection]:
+        connection = make()
+        wire = Wire(world, connection)
+        connection.data_received(b"HTTP/1.1 503 too many\r\n\r\n")
+        return wire, connection
+
+    world.loop.create_connection = ended  # type: ignore[method-assign,assignment] # no network
+    world.ask("a", "GET", again=False)
+    assert [str(problem) for problem in world.asked[0].heard] == ["the connection ended at once"]
+    assert world.client._every == set()
+    world.teardown()

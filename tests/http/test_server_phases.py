@@ -119,7 +119,7 @@ class ServerPhases(RuleBasedStateMachine):
     @precondition(lambda self: len(self.clients) < 8)
     @rule()
     def connect(self) -> None:
-        self.clients.append(Client(self.loop, ServerConnection(self.server, self.loop)))
+        self.loop.do(lambda: self.clients.append(Client(self.loop, ServerConnection(self.server, self.loop))))
 
     def _client(self, which: int) -> Client | None:
         there = [client for client in self.clients if not client.over]
@@ -237,3 +237,57 @@ class ServerPhases(RuleBasedStateMachine):
 @pytest.mark.fuzz
 def test_a_clients_connection_has_a_phase_that_fits_whatever_happens() -> None:
     run_state_machine_as_test(ServerPhases, settings=examples(60))
+
+
+# What the machine seldom meets.
+
+
+def test_a_request_that_does_not_fit_while_another_is_answered_is_no_answer_to_that_one() -> None:
+    world = ServerPhases()
+    world.connect()
+    (client,) = world.clients
+    client.comes(ASKS["get"] % 1)
+    world.server.room.limit = 0
+    client.comes(ASKS["get"] % 2)
+    assert (client.written, client.over, world.left) == (b"", True, [1])
+    world.teardown()
+
+
+def test_a_connection_that_had_to_go_for_its_own_request_does_not_have_it_answered() -> None:
+    world = ServerPhases()
+    world.connect()
+    (client,) = world.clients
+    client.comes(ASKS["waits with a body"] % 1)
+    # What was written before is not taken yet, and that is what has to go.
+    client.is_stuck(1000)
+    world.server.room.limit = 0
+    world.find_out(admitted=True)
+    assert (world.handed_on, client.over) == ([], True)
+    world.teardown()
+
+
+def test_a_request_is_not_itself_what_has_to_go_for_it() -> None:
+    world = ServerPhases()
+    world.connect()
+    (client,) = world.clients
+    head, body = ASKS["post"] % 1, b"GET"
+    client.comes(head[:10])
+    # There is room for the request, but not beside the part of it that came first.
+    world.server.room.limit = 25
+    client.comes(head[10:] + body)
+    assert (world.handed_on, world.server.cut_off) == ([1], 0)
+    world.teardown()
+
+
+def test_a_client_that_takes_nothing_is_not_waited_for_without_end_though_its_request_is_answered() -> None:
+    world = ServerPhases()
+    world.connect()
+    (client,) = world.clients
+    client.comes(ASKS["waits"] % 1)
+    client.is_stuck(1000)
+    world.find_out(admitted=True)
+    assert world.handed_on == [1]
+    world.every_phase_fits()
+    world.wait(LIMITS.write_seconds)
+    assert (client.over, world.left) == (True, [1])
+    world.teardown()
