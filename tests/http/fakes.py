@@ -89,6 +89,7 @@ class PlayedTransport(asyncio.Transport):
         self.write(b"".join(list_of_data))
 
     def write_eof(self) -> None:
+        assert not self.closing, "ended after it was closed"
         self.ended = True
 
     def get_write_buffer_size(self) -> int:

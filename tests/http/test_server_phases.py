@@ -260,7 +260,7 @@ def test_a_connection_that_had_to_go_for_its_own_request_does_not_have_it_answer
     client.comes(ASKS["waits with a body"] % 1)
     # What was written before is not taken yet, and that is what has to go.
     client.is_stuck(1000)
-    world.server.room.limit = 0
+    world.server.room.limit = 1010
     world.find_out(admitted=True)
     assert (world.handed_on, client.over) == ([], True)
     world.teardown()
