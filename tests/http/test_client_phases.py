@@ -145,6 +145,17 @@ class ClientPhases(RuleBasedStateMachine):
             if wire.carries is not None and wire.carries.number == number:
                 self.respond(at, kind, 5, [], more)
 
+    @rule(whose=st.sampled_from("ab"), what=st.sampled_from(["retire", "speak"]))
+    def spoil_what_is_idle_and_ask(self, whose: str, what: str) -> None:
+        for at, wire in enumerate([wire for wire in self.wires if not wire.closing]):
+            if wire.connection._phase is Phase.IDLE and wire.connection.whose == whose:
+                if what == "retire":
+                    wire.dirty = "it was retired"
+                    self.loop.do(wire.connection.retire)
+                else:
+                    self.speak_and_not_be_heard_yet(at)
+        self.ask(whose, "POST", again=False)
+
     @rule(refuses=st.sampled_from([False, False, False, True]))
     def listens_or_not(self, refuses: bool) -> None:
         self.refuses = refuses
