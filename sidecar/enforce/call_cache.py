@@ -1,7 +1,8 @@
 """Calls that came before. An agent that asks again sends the same line with another id: that is not read again.
 
 What was read of a line holds for every line that differs from it in nothing but the digits of its id. It decides
-nothing: a call that is known is judged as any other. `_place` says why its digits are those of the id.
+nothing: a call that is known is judged as any other. `_place` says why its digits are those of the id. What others
+work out about such calls stands in their `Memo`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,13 @@ from typing import Final
 
 import msgspec
 
+from sidecar.auth.caller import Caller
+from sidecar.auth.principal import Principal
+from sidecar.decision.decision import Answer, Violation
+from sidecar.events import Ruling
 from sidecar.mcp.jsonrpc import Request
 from sidecar.mcp.tool_call import ToolCall
+from sidecar.policy.bundle import Bundle
 from sidecar.system.lru import LRU
 
 MAX_LINE: Final = 4 << 10
@@ -31,6 +37,47 @@ _TAIL: Final = 80
 """Bytes at the end of a line in which all of `_AT_TAIL` stands."""
 
 
+class KnownQuestion(msgspec.Struct, frozen=True, gc=False):
+    """The question about a call, by a bundle and for a principal."""
+
+    bundle: Bundle
+    principal: Principal | None
+    body: bytes
+
+
+class KnownRuling(msgspec.Struct, frozen=True, gc=False):
+    """The ruling that a call may pass, by an answer and with these violations."""
+
+    answer: Answer
+    violations: tuple[Violation, ...]
+    ruling: Ruling
+
+
+class KnownLine(msgspec.Struct, frozen=True, gc=False):
+    """What the audit log says of a call, by a ruling and for a caller."""
+
+    ruling: Ruling
+    caller: Caller
+    line: bytes
+
+
+class Memo(msgspec.Struct):
+    """What was worked out about calls that say the same, so that it is not worked out again.
+
+    Each part holds what it depends on beside the call, and counts only while that is the very same object.
+    """
+
+    question: KnownQuestion | None = None
+    ruling: KnownRuling | None = None
+    line: KnownLine | None = None
+
+
+class KnownCall(ToolCall, frozen=True, gc=False):
+    """A call that came before. Calls that say the same share a `memo`."""
+
+    memo: Memo
+
+
 class Known(msgspec.Struct, frozen=True, gc=False):
     """A `tools/call` as it was read first, with the digits of its id at `at`.
 
@@ -41,6 +88,7 @@ class Known(msgspec.Struct, frozen=True, gc=False):
     request: Request
     call: ToolCall
     client: str | None
+    memo: Memo
 
 
 class KnownCalls:
@@ -50,7 +98,7 @@ class KnownCalls:
         self._calls: LRU[Known] = LRU(MAX_BYTES, _OVERHEAD)
         self._seen: set[int] = set()
 
-    def find(self, line: bytes) -> tuple[ToolCall, Known] | None:
+    def find(self, line: bytes) -> tuple[KnownCall, Known] | None:
         """The call in a line, which reading it would give too, and how it came before with another id; else None."""
         place = _place(line)
         if place is None:
@@ -60,7 +108,7 @@ class KnownCalls:
         if known is None or known.at != at:
             return None
         call = known.call
-        return ToolCall(int(line[at:end]), call.tool, call.arguments, call.stateless, line, call.memo), known
+        return KnownCall(int(line[at:end]), call.tool, call.arguments, call.stateless, line, known.memo), known
 
     def keep(self, request: Request, call: ToolCall, client: str | None) -> None:
         """Keep a call that was read and found good, once its line came before."""
@@ -71,7 +119,7 @@ class KnownCalls:
         at, end = place
         rest = line[:at] + line[end:]
         if (seen := hash(rest)) in self._seen:
-            self._calls.keep(rest, Known(at, request, msgspec.structs.replace(call, memo={}), client))
+            self._calls.keep(rest, Known(at, request, call, client, Memo()))
             return
         if len(self._seen) >= _MAX_SEEN:
             self._seen.clear()

@@ -24,7 +24,7 @@ HELD_UP: Final = 0.5
 """Seconds that an answer may wait for what its call gives back."""
 
 
-class Counting:
+class Counters:
     """The counters of one server in a ledger. `work` holds what waits for the store."""
 
     def __init__(self, server: str, ledger: Ledger, emit: Emit) -> None:

@@ -1,17 +1,18 @@
-"""What becomes of one call, as values: the trial that it goes through, why it is refused, and the verdict."""
+"""What becomes of a call, as values: the verdict, and the grounds of a ruling.
+
+A verdict is one of a few types, and whoever gets one matches them all: another kind of verdict is another case.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final, TypeAlias
 
 import msgspec
 
-from sidecar.auth.caller import Caller
-from sidecar.ledger.values import Counter, Entry, Seen
+from sidecar.ledger.values import Entry
 from sidecar.mcp.jsonrpc import Id
-from sidecar.mcp.tool_call import Outcome, ToolCall
-from sidecar.policy.bundle import Bundle
+from sidecar.mcp.tool_call import Outcome
 
 GIVES_BACK: Final[Mapping[str, tuple[Outcome, ...]]] = {
     "not_run": (Outcome.NOT_RUN,),
@@ -52,8 +53,8 @@ class Reply(msgspec.Struct, frozen=True):
 Verdict: TypeAlias = Forward | Reply
 
 
-class Refusal(msgspec.Struct, frozen=True):
-    """Why a call is not forwarded; `retry_after` is in seconds, for a limit that is exhausted."""
+class Grounds(msgspec.Struct, frozen=True):
+    """Why a call is ruled on as it is; `retry_after` is in seconds, for a limit that is exhausted."""
 
     kind: str
     rule: str
@@ -61,51 +62,23 @@ class Refusal(msgspec.Struct, frozen=True):
     retry_after: int | None = None
 
 
-CANCELLED: Final = Refusal("cancelled", "", "Cancelled before it was forwarded.")
-NO_CALLER: Final = Refusal(
+CANCELLED: Final = Grounds("cancelled", "", "Cancelled before it was forwarded.")
+NO_CALLER: Final = Grounds(
     "invalid_request", "", "A limit counts by caller, and this caller did not authenticate. The call was not forwarded."
 )  # fmt: skip
-TOO_LARGE: Final = Refusal(
+TOO_LARGE: Final = Grounds(
     "invalid_request", "",
     "What the rules read of this call is more than they may be asked about. The call was not forwarded.",
 )  # fmt: skip
-NO_STORE: Final = Refusal(
+NO_STORE: Final = Grounds(
     "store_unavailable", "", "The store of counters cannot be used. The call was not forwarded."
 )  # fmt: skip
-
-CONTENDED: Final = Refusal(
-    "store_unavailable",
-    "",
+CONTENDED: Final = Grounds(
+    "store_unavailable", "",
     "The counters that this call is judged by change faster than it can be judged. The call was not forwarded.",
-)
+)  # fmt: skip
 
 
-def no_engine(error: Exception) -> Refusal:
-    """The refusal where the engine gave no usable answer."""
-    return Refusal("engine_unavailable", "", f"{error}. The call was not forwarded.")
-
-
-class Trial(msgspec.Struct):
-    """One call on its way through the gate, judged under one bundle. `deliver` gets the verdict, once.
-
-    `since` is when it began, by the performance counter; `engine_seconds` how long the engine took, where it was asked.
-    `seen` is where the counters stood that it was judged by, `moves` how often they stood elsewhere at its claim, and
-    `turn` the counters for which others that were judged by them wait until it is done.
-    """
-
-    call: ToolCall
-    caller: Caller
-    decision_id: str
-    bundle: Bundle
-    deliver: Callable[[Verdict], None]
-    since: float
-    engine_seconds: float | None = None
-    attempts: int = 0
-    seen: tuple[Seen, ...] = ()
-    moves: int = 0
-    turn: tuple[Counter, ...] | None = None
-    dropped: bool = False
-
-    def drop(self) -> None:
-        """The client gave the call up: it will neither be forwarded nor answered."""
-        self.dropped = True
+def no_engine(error: Exception) -> Grounds:
+    """The grounds of a denial where the engine gave no usable answer."""
+    return Grounds("engine_unavailable", "", f"{error}. The call was not forwarded.")

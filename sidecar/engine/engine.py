@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Final, TypeAlias
+from typing import Final
 
 import msgspec
 
+from sidecar.decision.decider import Finding
 from sidecar.decision.decision import Answer, Visible, read_answer, read_visible
 from sidecar.decision.question import CANARY_ALLOWED, CANARY_DENIED, question
 from sidecar.engine.client import EngineClient, EngineReply, Greeting
@@ -24,10 +25,6 @@ ALIVE: Final = 1.0
 """Seconds for which a heartbeat proves the engine alive; after that the decision cache is not used."""
 RETRY: Final = 0.01
 """Seconds between two canaries while the engine is not ready."""
-
-
-Finding: TypeAlias = Answer | EngineUnavailable | Superseded
-"""What becomes of a question: OPA's answer; why there is none; that it comes from a newer policy."""
 
 
 class Engine:

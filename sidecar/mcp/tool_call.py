@@ -27,35 +27,26 @@ MAX_TOOL_NAME: Final = 1_024
 """Characters of a tool's name; a longer one is odd. Unicode normalisation takes time that grows with the square."""
 
 
-class _NoMemo(dict[str, tuple[Any, ...]]):
-    """Takes everything and keeps nothing."""
-
-    def __setitem__(self, key: str, value: tuple[Any, ...]) -> None:
-        pass
-
-
-_NO_MEMO: Final = _NoMemo()
-
-
 class ToolCall(msgspec.Struct, frozen=True, gc=False):
-    """One `tools/call` as it will be judged and, if allowed, sent. `arguments` is `{}` when absent or null.
-
-    `memo` is where others keep what they work out of `tool` and `arguments`, each under a key of his own, beside
-    whatever else it depends on. Calls that are known to come again share one; the others' keeps nothing.
-    """
+    """One `tools/call` as it will be judged and, if allowed, sent. `arguments` is `{}` when absent or null."""
 
     id: Id
     tool: str
     arguments: dict[str, Any]
     stateless: bool
     raw: bytes
-    memo: dict[str, tuple[Any, ...]] = msgspec.field(default_factory=lambda: _NO_MEMO)
+
+
+class PreparedCall(ToolCall, frozen=True, gc=False):
+    """A large call, with the hash of its arguments for the audit log, which was worked out beforehand."""
+
+    arguments_hash: str
 
 
 class Prepared(Request, frozen=True, gc=False, kw_only=True):
-    """A request of which something was worked out beforehand, in the `memo` that its call will have."""
+    """The request of a `PreparedCall`."""
 
-    memo: dict[str, tuple[Any, ...]]
+    arguments_hash: str
 
 
 class Outcome(enum.Enum):
@@ -89,8 +80,9 @@ def read_call(request: Request) -> ToolCall:
     if arguments is not None and type(arguments) is not dict:
         raise InvalidMessage(INVALID_PARAMS, "arguments must be an object", request.id)
     stateless = "_meta" in params and _is_stateless(request)
-    memo = request.memo if type(request) is Prepared else _NO_MEMO
-    return ToolCall(request.id, tool, arguments or {}, stateless, request.raw, memo)
+    if type(request) is Prepared:
+        return PreparedCall(request.id, tool, arguments or {}, stateless, request.raw, request.arguments_hash)
+    return ToolCall(request.id, tool, arguments or {}, stateless, request.raw)
 
 
 def is_odd_name(tool: str) -> bool:

@@ -20,18 +20,18 @@ from typing import IO, Any, Final
 import msgspec
 
 from sidecar.auth.caller import Caller
+from sidecar.enforce.call_cache import KnownCall, KnownLine
 from sidecar.events import Decided, Handlers, Judged, MethodDenied, Refused
+from sidecar.mcp.jsonrpc import Request
 from sidecar.mcp.protocol import TOOLS_CALL
 from sidecar.mcp.strict_json import encode
-from sidecar.mcp.tool_call import Prepared
+from sidecar.mcp.tool_call import Prepared, PreparedCall
 from sidecar.text import shown
 
 log = logging.getLogger("sidecar")
 
 KEY_FILE: Final = "audit.key"
 
-_ABOUT: Final = "audit"
-_HASH: Final = "arguments_hash"
 _LINE: Final = b'{"time":"%b","event":"decision","decision_id":"%b",%b}'
 
 
@@ -104,11 +104,14 @@ class Audit:
             Decided: self._decided, Judged: self._judged, Refused: self._refused, MethodDenied: self._method_denied,
         }  # fmt: skip
 
-    def prepare(self, request: Prepared) -> None:
-        """Work out what takes long for a large call, on whatever thread it is read."""
+    def prepare(self, request: Request) -> Request:
+        """The same request, with what takes long for a large call worked out on whatever thread it is read."""
         arguments = (request.params or {}).get("arguments")
-        if request.method == TOOLS_CALL and type(arguments) is dict:
-            request.memo[_HASH] = (self._hashed(arguments),)
+        if request.method != TOOLS_CALL or type(arguments) is not dict:
+            return request
+        return Prepared(
+            request.id, request.method, request.params, request.raw, arguments_hash=self._hashed(arguments)
+        )  # fmt: skip
 
     def _hashed(self, arguments: dict[str, Any]) -> str:
         hashed = self._keyed.copy()
@@ -142,19 +145,17 @@ class Audit:
 
     def _about(self, event: Decided) -> bytes:
         """All that is the same for calls that say the same, of one caller and with one ruling."""
-        ruling, caller, memo = event.ruling, event.caller, event.call.memo
-        kept = memo.get(_ABOUT)
-        if kept is not None and kept[0] is ruling and kept[1] is caller:
-            about: bytes = kept[2]
-            return about
-        about = _members(self._document(event))
-        memo[_ABOUT] = (ruling, caller, about)
-        return about
+        ruling, caller, call = event.ruling, event.caller, event.call
+        if type(call) is not KnownCall:
+            return _members(self._document(event))
+        kept = call.memo.line
+        if kept is None or kept.ruling is not ruling or kept.caller is not caller:
+            kept = call.memo.line = KnownLine(ruling, caller, _members(self._document(event)))
+        return kept.line
 
     def _document(self, event: Decided) -> _Decided:
         caller, call, ruling = event.caller, event.call, event.ruling
-        kept = call.memo.get(_HASH)
-        hashed: str = kept[0] if kept is not None else self._hashed(call.arguments)
+        hashed = call.arguments_hash if type(call) is PreparedCall else self._hashed(call.arguments)
         # By position: of so many fields names would cost more than all else here.
         return _Decided(
             self._instance, event.server, caller.session, _principal(caller), shown(call.tool),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sidecar.enforce.gate import Gate
+from sidecar.enforce.rulings import mode_of
 from sidecar.engine import binary
 from sidecar.engine.local import local_engine
 from sidecar.engine.managed import ManagedEngine
@@ -114,7 +115,7 @@ async def start(
             _telemetry(settings, observers.exposition, lambda: local.engine.trouble or observers.trouble())
         )
     gate = Gate(
-        server=settings.server, instance=observers.instance, engine=local.engine, ledger=ledger, emit=observers.emit,
+        server=settings.server, instance=observers.instance, decider=local.engine, ledger=ledger, emit=observers.emit,
         mode=settings.mode, fail_open=settings.fail_open, workload=workload(os.environ),
     )  # fmt: skip
     _say_mode(settings, bundle)
@@ -137,7 +138,7 @@ def _engine(settings: Settings, opa: Path, bundle: Bundle, emit: Emit) -> Abstra
 
 
 def _say_mode(settings: Settings, bundle: Bundle) -> None:
-    if (settings.mode or ("monitor" if bundle.terms.monitor else "enforce")) == "monitor":
+    if mode_of(bundle, settings.mode) == "monitor":
         log.warning("monitor mode: every call is forwarded, whatever policy says of it")
 
 

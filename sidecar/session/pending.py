@@ -7,10 +7,11 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from sidecar.enforce.verdict import Forward, Trial
+from sidecar.enforce.verdict import Forward
 from sidecar.mcp import protocol, tool_list
 from sidecar.mcp.jsonrpc import Id, Request
 from sidecar.session.batches import Parted
+from sidecar.session.judge import Judgement
 
 Send: TypeAlias = Callable[[bytes], None]
 
@@ -68,7 +69,7 @@ class Call(msgspec.Struct):
     """A call: it is being judged in `trial` until there is a `forward`; from then on the server has it."""
 
     route: Route
-    trial: Trial | None = None
+    trial: Judgement | None = None
     forward: Forward | None = None
 
 

@@ -15,7 +15,6 @@ from typing import Final, TypeAlias, TypeVar
 from sidecar.errors import InvalidMessage
 from sidecar.mcp import jsonrpc
 from sidecar.mcp.jsonrpc import Batch, Message, Request
-from sidecar.mcp.tool_call import Prepared
 from sidecar.system import defects, tasks
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import Room
@@ -30,15 +29,16 @@ _NOTHING: Final = -1
 Line: TypeAlias = bytes | TooLong
 Read: TypeAlias = Callable[[], Message | Batch]
 """Gives what a message says, or raises what reading it raised."""
-Prepare: TypeAlias = Callable[[Prepared], None]
-"""Works out of a large request what others will want of it, into its memo."""
+Prepare: TypeAlias = Callable[[Request], Request]
+"""Gives a large request back, with what others will want of it worked out."""
 
 Result = TypeVar("Result")
 One = TypeVar("One", bound=Message | InvalidMessage)
 
 
-def _prepare_nothing(request: Prepared) -> None:
+def _prepare_nothing(request: Request) -> Request:
     """Nobody wants anything."""
+    return request
 
 
 class Reader:
@@ -78,12 +78,8 @@ class Reader:
             return partial(_fail, problem)
         return lambda: prepared
 
-    def _prepared(self, message: One) -> One | Prepared:
-        if not isinstance(message, Request):
-            return message
-        prepared = Prepared(message.id, message.method, message.params, message.raw, memo={})
-        self._prepare(prepared)
-        return prepared
+    def _prepared(self, message: One) -> One | Request:
+        return self._prepare(message) if isinstance(message, Request) else message
 
 
 class Lane:

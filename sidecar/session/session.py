@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, assert_never
 
 import msgspec
 
 from sidecar.auth.caller import Caller
-from sidecar.enforce.gate import Gate
-from sidecar.enforce.verdict import Forward, Verdict
+from sidecar.enforce.verdict import Forward, Reply, Verdict
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Emit, Listed, Passed, Refused
 from sidecar.mcp import jsonrpc, protocol, tool_call, tool_list
@@ -33,6 +32,7 @@ from sidecar.mcp.jsonrpc import (
 )
 from sidecar.mcp.tool_call import Outcome, ToolCall
 from sidecar.session.batches import Joint, Parted
+from sidecar.session.judge import Judge
 from sidecar.session.pending import (
     ASKED,
     Call,
@@ -76,7 +76,7 @@ class Session:
     """
 
     def __init__(
-        self, *, server: str, caller: Caller, gate: Gate, emit: Emit, route: Route,
+        self, *, server: str, caller: Caller, gate: Judge, emit: Emit, route: Route,
         announce: Callable[[Message], None] | None = None, resumable: bool = False, revision: str = "",
         reader: Reader | None = None,
     ) -> None:  # fmt: skip
@@ -250,12 +250,15 @@ class Session:
         def deliver(verdict: Verdict) -> None:
             pending.trial = None  # or the two would hold each other
             try:
-                if isinstance(verdict, Forward):
-                    pending.forward = verdict
-                    route.to_server(call.raw)
-                else:
-                    self._requests.close(call.id)
-                    route.to_client(verdict.message)
+                match verdict:
+                    case Forward():
+                        pending.forward = verdict
+                        route.to_server(call.raw)
+                    case Reply():
+                        self._requests.close(call.id)
+                        route.to_client(verdict.message)
+                    case _:
+                        assert_never(verdict)
             except Exception as error:  # noqa: BLE001 - it ends this call, whatever it is, and not those after it
                 self.no_answer(call.id, Failure(_told(error), Outcome.UNKNOWN))
 

@@ -6,15 +6,16 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from sidecar.auth.caller import Caller
+from sidecar.decision.decider import Finding
 from sidecar.decision.decision import Answer, Approval, Decision, Reserve, Violation, Visible
 from sidecar.enforce.gate import Gate
-from sidecar.enforce.verdict import Forward, Reply, Trial, Verdict
-from sidecar.engine.engine import Engine, Finding
+from sidecar.enforce.trial import Trial
+from sidecar.enforce.verdict import Forward, Reply, Verdict
 from sidecar.errors import EngineUnavailable, StoreUnavailable, Superseded
 from sidecar.events import Decided, Event, Judged, Ruling
 from sidecar.ledger.values import (
@@ -219,12 +220,13 @@ class World:
         self.events: list[Event] = []
         self.ended_passes = 0
         self.deliver: Callable[[Verdict], None] = self.verdicts.append
-        self.gate = Gate(
-            server="stub", instance="i", engine=cast("Engine", engine), ledger=ledger,
-            emit=self._hear, **options,
-        )  # fmt: skip
+        self.hear: Callable[[Event], None] = self.note
+        self.gate = Gate(server="stub", instance="i", decider=engine, ledger=ledger, emit=self._emit, **options)
 
-    def _hear(self, event: Event) -> None:
+    def _emit(self, event: Event) -> None:
+        self.hear(event)
+
+    def note(self, event: Event) -> None:
         if isinstance(event, Judged):
             self.ended_passes += 1
         else:

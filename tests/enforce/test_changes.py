@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from sidecar.enforce.gate import MAX_ATTEMPTS
+from sidecar.enforce.trial import MAX_ATTEMPTS
 from sidecar.enforce.verdict import Reply
 from sidecar.events import Decided, Refused
 from tests.enforce import ALLOWED, BUNDLE, DENIED, LIMITED, World, reading, run
@@ -142,11 +142,14 @@ def test_every_call_gets_one_verdict_however_the_policies_change() -> None:
     run(test, {"newer": [READS_B, COUNTS] * 60})
 
 
-def test_a_call_that_waited_for_the_store_while_another_policy_came_into_force_is_judged_by_that_one() -> None:
+@pytest.mark.parametrize("remembered", [False, True])
+def test_a_call_that_waited_for_the_store_while_another_policy_came_into_force_is_judged_by_that_one(
+    remembered: bool,
+) -> None:
     async def test(world: World) -> None:
         world.ledger.go.clear()
         world.judge("t", ARGUMENTS)
-        await soon(lambda: world.engine.asked)
+        await soon(lambda: remembered or world.engine.asked)
         for _ in range(3):
             await asyncio.sleep(0)  # its claim waits for the store now
         world.engine.bundle, world.engine.decision = READS_B, DENIED
@@ -157,4 +160,4 @@ def test_a_call_that_waited_for_the_store_while_another_policy_came_into_force_i
         assert (world.ruling.kind, world.ruling.revision) == ("rule", READS_B.revision)
         assert [entry.reservation for entry in world.ledger.returned] == world.ledger.wanted
 
-    run(test, {"decision": LIMITED}, {"waits": True})
+    run(test, {"decision": LIMITED}, {"waits": True}, remembered=remembered)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sidecar.decision.decision import Decision
-from sidecar.enforce.gate import MAX_MOVES
+from sidecar.enforce.trial import MAX_MOVES
 from sidecar.enforce.verdict import Forward
 from sidecar.errors import StoreUnavailable
 from sidecar.events import StoreFailed

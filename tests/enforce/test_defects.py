@@ -26,14 +26,13 @@ def is_refusal(verdict: Verdict) -> bool:
 
 def breaking(world: World, kind: type[Event], tool: str) -> None:
     """Whoever is told of an event of this kind, about this tool where it is about one, fails."""
-    hear = world._hear
 
     def emit(event: Event) -> None:
         if type(event) is kind and (not isinstance(event, Decided) or event.call.tool == tool):
             raise Broken(tool)
-        hear(event)
+        world.note(event)
 
-    world.gate._emit = world.gate._counting._emit = emit
+    world.hear = emit
 
 
 def run_broken(test: Callable[[World], Coroutine[Any, Any, None]], count: int, **options: Any) -> None:
@@ -102,13 +101,13 @@ def test_a_store_that_fails_in_a_way_that_nobody_foresaw_is_one_that_cannot_be_u
 
 def test_a_call_that_fails_while_it_is_put_is_never_forwarded_later() -> None:
     async def test(world: World) -> None:
-        put = world.gate._engine.put
+        put = world.engine.put
 
         def broken(*given: Any, **named: Any) -> None:
             put(*given, **named)
             raise Broken
 
-        world.gate._engine.put = broken  # type: ignore[method-assign] # the test's own fake
+        world.engine.put = broken  # type: ignore[method-assign] # the test's own fake
         with pytest.raises(Broken):
             world.judge()
         await asyncio.gather(*world.engine.tasks)

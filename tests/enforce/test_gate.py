@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from sidecar.decision.decision import Decision
-from sidecar.enforce.verdict import Forward, Reply, Trial
+from sidecar.enforce.trial import Trial
+from sidecar.enforce.verdict import Forward, Reply
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable
 from sidecar.events import Decided, Settled, StoreFailed
 from sidecar.ledger.values import Exhausted, Reservation
@@ -384,3 +385,11 @@ def test_a_call_that_needs_approval_is_answered_with_an_error_and_not_forwarded(
         assert world.ledger.wanted == []
 
     run(test, {"decision": msgspec.structs.replace(ASKING, reserve=(LIMIT,))})
+
+
+def test_a_call_that_needs_an_approval_of_which_nothing_is_said_is_denied() -> None:
+    async def test(world: World) -> None:
+        assert (await world.refusal())["kind"] == "approval_required"
+        assert world.ledger.wanted == []
+
+    run(test, {"decision": msgspec.structs.replace(ASKING, reserve=(LIMIT,), approval=None)})

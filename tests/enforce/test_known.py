@@ -10,6 +10,7 @@ import pytest
 from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
 from sidecar.decision.decision import Violation
+from sidecar.enforce.call_cache import KnownCall, Memo
 from sidecar.enforce.verdict import Forward, Verdict
 from sidecar.events import Decided, Ruling
 from sidecar.mcp import jsonrpc
@@ -18,13 +19,15 @@ from tests.enforce import ALLOWED, LIMITED, World, reading, run
 from tests.engine import bundle_of, tool_call
 
 REPORTING = bundle_of("tools: {t: {rules: [{name: per day, rate_limit: 3/day, mode: monitor}]}}")
-FIRST = msgspec.structs.replace(tool_call("t", '{"a":1,"b":2}'), memo={})
-AGAIN = ToolCall(2, FIRST.tool, FIRST.arguments, FIRST.stateless, b"", FIRST.memo)
+READ = tool_call("t", '{"a":1,"b":2}')
+FIRST = KnownCall(1, READ.tool, READ.arguments, READ.stateless, READ.raw, Memo())
+AGAIN = KnownCall(2, READ.tool, READ.arguments, READ.stateless, b"", FIRST.memo)
 
 
 @pytest.fixture(autouse=True)
 def nothing_worked_out() -> None:
-    FIRST.memo.clear()
+    memo = FIRST.memo
+    memo.question = memo.ruling = memo.line = None
 
 
 async def judged(world: World, call: ToolCall, caller: Caller) -> tuple[Verdict, Ruling]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.enforce.gate import MAX_QUESTION
+from sidecar.enforce.questions import MAX_QUESTION
 from sidecar.enforce.verdict import Forward
 from tests.enforce import World, reading, run
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.enforce.gate import MAX_ATTEMPTS
+from sidecar.enforce.trial import MAX_ATTEMPTS
 from sidecar.errors import EngineUnavailable
 from tests.enforce import BUNDLE, World, run
 from tests.engine import bundle_of

@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,19 +15,18 @@ from hypothesis import strategies as st
 
 from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
+from sidecar.decision.decider import Finding
 from sidecar.decision.decision import Answer, Decision
-from sidecar.enforce.call_cache import Known, KnownCalls
+from sidecar.enforce.call_cache import Known, KnownCall, KnownCalls
 from sidecar.enforce.gate import Gate
 from sidecar.engine.decision_cache import DecisionCache
-from sidecar.engine.engine import Engine, Finding
 from sidecar.events import Event
 from sidecar.ledger.values import Claimed, Reservation, Seen
-from sidecar.mcp.tool_call import ToolCall
 from sidecar.observe.audit import Audit
 from sidecar.policy.bundle import Bundle
 from sidecar.session.pending import Route
 from sidecar.session.session import Session
-from tests.enforce import DENIED, LIMITED, FakeLedger
+from tests.enforce import DENIED, LIMITED, FakeEngine, FakeLedger
 from tests.engine import bundle_of
 from tests.reading.lines import calls, changed, encoded
 from tests.support.fuzzing import examples
@@ -44,20 +43,17 @@ Step = tuple[int, bytes]
 """Which session says a line; a number beyond the sessions brings another policy into force."""
 
 
-class ByTheQuestion:
+class ByTheQuestion(FakeEngine):
     """An engine that decides by the bytes of a question, and notes them; `cache` where it keeps answers."""
 
     def __init__(self, cache: DecisionCache | None) -> None:
-        self.bundle = POLICIES[0]
+        super().__init__(bundle=POLICIES[0])
         self.cache = cache
-        self.asked: list[bytes] = []
+        self.bodies: list[bytes] = []
 
     def recall(self, body: bytes) -> Answer | None:
-        self.asked.append(body)
+        self.bodies.append(body)
         return self.cache.get(body) if self.cache is not None else None
-
-    def confirm(self) -> bool:
-        return True
 
     def adopt(self, bundle: Bundle) -> None:
         self.bundle = bundle
@@ -90,7 +86,7 @@ class Rising(FakeLedger):
 class NoCache(KnownCalls):
     """Knows nothing."""
 
-    def find(self, line: bytes) -> tuple[ToolCall, Known] | None:
+    def find(self, line: bytes) -> tuple[KnownCall, Known] | None:
         return None
 
 
@@ -107,7 +103,7 @@ async def _told(steps: list[Step], *, caches: bool) -> Any:
         if (listener := audit.handlers.get(type(event))) is not None:
             listener(event)
 
-    gate = Gate(server="stub", instance="i", engine=cast("Engine", engine), ledger=ledger, emit=emit)
+    gate = Gate(server="stub", instance="i", decider=engine, ledger=ledger, emit=emit)
     if not caches:
         gate.known = NoCache()
     out: list[tuple[int, str, bytes]] = []
@@ -134,7 +130,7 @@ async def _told(steps: list[Step], *, caches: bool) -> Any:
     for line in lines:
         for changes in ("time", "milliseconds", "remembered"):
             line.pop(changes, None)
-    return engine.asked, out, ledger.wanted, lines
+    return engine.bodies, out, ledger.wanted, lines
 
 
 @st.composite

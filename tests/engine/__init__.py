@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable
 
 from sidecar.decision.arguments import Projection, arguments_read
+from sidecar.decision.decider import Finding
 from sidecar.decision.decision import Answer
 from sidecar.decision.question import question
-from sidecar.engine.engine import Engine, Finding
+from sidecar.engine.engine import Engine
 from sidecar.mcp import jsonrpc
 from sidecar.mcp.tool_call import ToolCall, read_call
 from sidecar.policy.bundle import Bundle, build

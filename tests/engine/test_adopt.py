@@ -147,7 +147,7 @@ def test_calls_in_flight_while_policies_change_are_all_judged_and_each_by_one_po
     async def test() -> Agent:
         async with local(events, remember=False) as running:
             gate = Gate(
-                server="stub", instance="i", engine=running.engine, ledger=cast("Ledger", None),
+                server="stub", instance="i", decider=running.engine, ledger=cast("Ledger", None),
                 emit=events.append,
             )  # fmt: skip
             caller = Agent(gate)

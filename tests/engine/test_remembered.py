@@ -29,7 +29,8 @@ from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
 from sidecar.decision.decision import Decision
 from sidecar.decision.question import question
-from sidecar.enforce.gate import NAMED_FROM_OUTSIDE, Gate
+from sidecar.enforce.gate import Gate
+from sidecar.enforce.rulings import NAMED_FROM_OUTSIDE
 from sidecar.enforce.verdict import Forward, Verdict
 from sidecar.engine.local import local_engine
 from sidecar.engine.managed import ManagedEngine
@@ -108,7 +109,7 @@ class World:
 
     async def _built(self) -> Gate:
         return Gate(
-            server="server", instance="i", engine=self._fed.engine, ledger=self._notes, emit=self._events.append
+            server="server", instance="i", decider=self._fed.engine, ledger=self._notes, emit=self._events.append
         )
 
     def adopt(self, bundle: Bundle) -> Bundle:

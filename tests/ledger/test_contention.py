@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from typing import cast
 
 import msgspec
 import pytest
@@ -17,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sidecar.auth.caller import Caller
+from sidecar.decision.decider import Finding
 from sidecar.decision.decision import Answer, Decision, Reserve
 from sidecar.enforce.gate import Gate
 from sidecar.enforce.verdict import Forward, Verdict
-from sidecar.engine.engine import Engine, Finding
 from sidecar.mcp.tool_call import Outcome
 from sidecar.policy.bundle import Bundle
 from tests.enforce import ALLOWED, DENIED, FakeEngine
@@ -93,7 +92,7 @@ async def contend(store: Store, seed: int, limit: int, fails: float) -> Server:
     async with ledger_in(store, Clock()) as one, ledger_in(store, Clock()) as other:
         server.gates = [
             Gate(
-                server="stub", instance=name, engine=cast("Engine", Below(limit, chance)), ledger=ledger,
+                server="stub", instance=name, decider=Below(limit, chance), ledger=ledger,
                 emit=lambda _: None,
             )
             for name, ledger in (("one", one), ("other", other))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.enforce import limits
-from sidecar.enforce.limits import Counting
+from sidecar.enforce.limits import Counters
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger import sqlite
 from sidecar.ledger.sqlite import SqliteLedger
@@ -107,7 +107,7 @@ def test_what_is_given_back_slowly_holds_up_no_answer_and_is_given_back_all_the_
 
     async def test() -> None:
         ledger, told = Slow(), asyncio.Event()
-        counters = Counting("stub", ledger, lambda _: None)
+        counters = Counters("stub", ledger, lambda _: None)
         entry = Entry(wants(), 0)
         counters.give_back((entry,), told.set)
         async with asyncio.timeout(SECONDS):

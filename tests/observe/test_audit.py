@@ -23,8 +23,10 @@ from hypothesis import strategies as st
 from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
 from sidecar.decision.decision import Violation
-from sidecar.events import Decided, Event, Judged, MethodDenied, Passed, Refused, StoreFailed
-from sidecar.mcp.tool_call import Prepared, ToolCall
+from sidecar.enforce.call_cache import KnownCall, Memo
+from sidecar.events import Event, Judged, MethodDenied, Passed, Refused, StoreFailed
+from sidecar.mcp.jsonrpc import Request
+from sidecar.mcp.tool_call import PreparedCall, ToolCall, read_call
 from sidecar.observe.audit import Audit, installation_key, opened, standard
 from tests.observe import BUNDLE, SECRET, decided, denied, tell
 from tests.support.fuzzing import examples
@@ -111,24 +113,23 @@ class Halting(io.BytesIO):
 
 def test_calls_that_say_the_same_have_a_line_each_with_their_own_id_caller_and_ruling() -> None:
     first = decided(remembered=True)
-    first = msgspec.structs.replace(first, call=msgspec.structs.replace(first.call, memo={}))
+    first = msgspec.structs.replace(first, call=known(first.call))
     changes: list[dict[str, Any]] = [
         {}, {"decision_id": "i-2", "seconds": 0.5}, {"caller": Caller("s2", "other", Principal("me"))},
         {"ruling": msgspec.structs.replace(first.ruling, allowed=False, rule="r")}, {},
     ]  # fmt: skip
     events = [msgspec.structs.replace(first, **change) for change in changes]
-    assert len({id(event.call.memo) for event in events}) == 1
     written = lines(*events)
-    alone = [lines(msgspec.structs.replace(event, call=fresh(event)))[0] for event in events]
+    alone = [lines(msgspec.structs.replace(event, call=known(event.call)))[0] for event in events]
     for line in (*written, *alone):
         del line["time"]
     assert written == alone
     assert [line["decision_id"] for line in written] == ["i-1", "i-2", "i-1", "i-1", "i-1"]
 
 
-def fresh(event: Decided) -> ToolCall:
-    """The call of an event, without what was worked out about it."""
-    return msgspec.structs.replace(event.call, memo={})
+def known(call: ToolCall) -> KnownCall:
+    """The same call as one that came before, about which nothing is worked out yet."""
+    return KnownCall(call.id, call.tool, call.arguments, call.stateless, call.raw, Memo())
 
 
 def test_decisions_that_are_made_together_are_written_together() -> None:
@@ -329,9 +330,9 @@ def test_sidecars_that_start_at_once_use_one_key(tmp_path: Path, monkeypatch: py
 
 def test_what_was_worked_out_beforehand_of_a_large_call_gives_the_same_line() -> None:
     event = decided()
-    request = Prepared(1, "tools/call", {"name": "t", "arguments": event.call.arguments}, event.call.raw, memo={})
-    Audit(io.BytesIO(), b"k" * 32, "i").prepare(request)
-    assert request.memo
-    prepared = msgspec.structs.replace(event, call=msgspec.structs.replace(event.call, memo=request.memo))
+    request = Request(1, "tools/call", {"name": "t", "arguments": event.call.arguments}, event.call.raw)
+    call = read_call(Audit(io.BytesIO(), b"k" * 32, "i").prepare(request))
+    assert isinstance(call, PreparedCall)
+    prepared = msgspec.structs.replace(event, call=call)
     (one,), (other,) = lines(event), lines(prepared)
     assert one["arguments_hash"] == other["arguments_hash"]

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from sidecar.auth.caller import Caller
-from sidecar.decision.decision import Answer, Decision
 from sidecar.enforce.gate import Gate
-from sidecar.engine.engine import Engine, Finding
 from sidecar.events import Decided, Event, Listed, Passed, Refused
-from sidecar.ledger.values import Ledger
 from sidecar.mcp.tool_call import Outcome
-from sidecar.policy.bundle import Bundle
 from sidecar.system.lines import TooLong
 from sidecar.upstream.failure import Failure
-from tests.reading.world import BUNDLE, MARKER, World, encoded
+from tests.enforce import FakeEngine, FakeLedger
+from tests.reading.world import MARKER, World, encoded
 
 # From the client to the server.
 
@@ -153,37 +149,15 @@ def test_a_cancel_of_nothing_is_passed_on() -> None:
     assert [world.cancel(1)] == world.server
 
 
-class SlowEngine:
-    """An engine that answers nothing until it is told to, and then that everything is allowed."""
-
-    bundle = BUNDLE
-
-    def __init__(self) -> None:
-        self.asked: list[Callable[[Finding], None]] = []
-
-    def recall(self, body: bytes) -> None:
-        return None
-
-    def confirm(self) -> bool:
-        return True
-
-    def put(
-        self, body: bytes, bundle: Bundle, decision_id: str, done: Callable[[Finding], None], *, lasting: bool
-    ) -> None:
-        self.asked.append(done)
-
-
 async def _cancel_while_the_engine_thinks() -> World:
-    engine, events = SlowEngine(), list[Event]()
-    gate = Gate(
-        server="stub", instance="i", engine=cast("Engine", engine), ledger=cast("Ledger", None),
-        emit=events.append,
-    )  # fmt: skip
+    engine, events = FakeEngine(), list[Event]()
+    engine.go.clear()
+    gate = Gate(server="stub", instance="i", decider=engine, ledger=FakeLedger(), emit=events.append)
     world = World(gate)
     world.call(1, "look")
     world.cancel(1)
-    (answer,) = engine.asked
-    answer(Answer(Decision(1, "allow", "allow", "", "", (), (), None, "abc", 1), None))
+    assert len(engine.asked) == 1
+    engine.go.set()
     await gate.finish()
     world.events += events
     return world

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from sidecar.auth.caller import Caller
 from sidecar.enforce.call_cache import KnownCalls
-from sidecar.enforce.gate import Gate
-from sidecar.enforce.verdict import Forward, Reply, Trial, Verdict
+from sidecar.enforce.verdict import Forward, Reply, Verdict
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Event
 from sidecar.mcp.tool_call import Outcome, ToolCall
 from sidecar.policy.bundle import Bundle
+from sidecar.session.judge import Judge
 from sidecar.session.pending import Route
 from sidecar.session.session import Session
 from tests.engine import NOTHING
@@ -22,12 +23,25 @@ BUNDLE = Bundle("abc", 1, {}, NOTHING)
 MARKER = "s3cret"
 
 
-class SlowGate(Gate):
+@dataclass(slots=True)
+class SlowTrial:
+    """A call that waits for its verdict."""
+
+    call: ToolCall
+    caller: Caller
+    deliver: Callable[[Verdict], None]
+    dropped: bool = False
+
+    def drop(self) -> None:
+        self.dropped = True
+
+
+class SlowGate:
     """Judges a call when told to; a call of the tool `quick` is allowed at once, one of `odd` cannot be asked about."""
 
     def __init__(self) -> None:
         self.known = KnownCalls()
-        self.trials: list[Trial] = []
+        self.trials: list[SlowTrial] = []
         self.settled: list[tuple[Any, Outcome]] = []
         self.lists: list[tuple[list[str], Callable[[frozenset[str] | None], None]]] = []
 
@@ -41,10 +55,10 @@ class SlowGate(Gate):
     def permits(self, method: str, caller: Caller) -> bool:
         return method != "denied/method"
 
-    def judge(self, call: ToolCall, caller: Caller, deliver: Callable[[Verdict], None]) -> Trial:
+    def judge(self, call: ToolCall, caller: Caller, deliver: Callable[[Verdict], None]) -> SlowTrial:
         if call.tool == "odd":
             raise InvalidMessage(-32602, "odd", call.id)
-        trial = Trial(call, caller, "d-1", BUNDLE, deliver, 0.0)
+        trial = SlowTrial(call, caller, deliver)
         if call.tool == "quick":
             deliver(Forward(call.id, call.tool, (), (), 0.0))
         else:
@@ -81,7 +95,7 @@ class SlowGate(Gate):
 class World:
     """A session, and what came out of it at either side."""
 
-    def __init__(self, gate: Gate | None = None, *, resumable: bool = False, revision: str = "") -> None:
+    def __init__(self, gate: Judge | None = None, *, resumable: bool = False, revision: str = "") -> None:
         self.gate = SlowGate()
         self.client: list[bytes] = []
         self.server: list[bytes] = []

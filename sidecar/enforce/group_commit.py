@@ -1,0 +1,253 @@
+"""Group commit: calls whose answers came are concluded in portions, as a database commits transactions together.
+
+A portion shares what costs most: one transaction of the store claims what all its calls reserve, and one write of the
+audit log tells of all of them, before any of them is forwarded. A portion is closed at the end of the pass of the event
+loop in which its answers came, or once `PORTION` of them wait; no call waits for a timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, assert_never
+
+from sidecar.decision.decider import Decider
+from sidecar.decision.decision import Answer
+from sidecar.enforce.limits import Counters
+from sidecar.enforce.questions import Questions, Result
+from sidecar.enforce.rulings import Rulings
+from sidecar.enforce.trial import MAX_ATTEMPTS, MAX_MOVES, Trial
+from sidecar.enforce.verdict import (
+    CANCELLED,
+    CONTENDED,
+    NO_CALLER,
+    NO_STORE,
+    Forward,
+    Grounds,
+    Reply,
+    Verdict,
+    no_engine,
+)
+from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable, Superseded
+from sidecar.events import Emit, Judged, Refused, StoreFailed
+from sidecar.ledger.values import Claim, Exhausted, Moved, Reservation, Seen, Taken
+from sidecar.mcp import jsonrpc
+from sidecar.system import defects
+
+_NOTHING: Final = Claim((), ())
+
+
+class GroupCommit:
+    """The calls of one server that have an answer, a claim or a verdict, and are concluded next.
+
+    `answers` are those that came. Once a portion of them waits, whoever has another call concludes them before.
+    """
+
+    def __init__(
+        self, *, server: str, decider: Decider, questions: Questions, counters: Counters, rulings: Rulings, emit: Emit,
+        fail_open: bool,
+    ) -> None:  # fmt: skip
+        self.answers: list[tuple[Trial, Answer]] = []
+        self.is_due = False
+        self._server = server
+        self._decider = decider
+        self._questions = questions
+        self._counters = counters
+        self._rulings = rulings
+        self._emit = emit
+        self._fail_open = fail_open
+        self._later = asyncio.get_running_loop().call_soon
+        self._claims: list[tuple[Trial, Answer, Taken]] = []
+        self._verdicts: list[tuple[Trial, Verdict]] = []
+
+    def found(self, trial: Trial, result: Result) -> None:
+        """What became of the question about a call."""
+        match result:
+            case Answer():
+                self.answers.append((trial, result))
+                if not self.is_due:
+                    self._will_conclude()
+            case Superseded():
+                self._begin_again(trial)
+            case Grounds():
+                self._give(trial, self._rulings.deny(trial, None, result))
+            case _:
+                self._break(trial, result)
+
+    def conclude(self) -> None:
+        """Conclude every call that has its answer: claim, tell what was decided, and then deliver the verdicts."""
+        if not self.is_due:
+            return
+        try:
+            confirmed = self._decider.confirm()
+            self._claim(confirmed)
+            claims, self._claims = self._claims, []
+            for trial, answer, taken in claims:
+                try:
+                    self._claimed(trial, answer, taken, confirmed)
+                except Exception as error:  # noqa: BLE001 - it denies this call, whatever it is
+                    self._break(trial, error)
+            self._emit(Judged())
+        except Exception as error:  # noqa: BLE001 - nothing of this was told for certain, so nothing passes
+            self._break_all(error)
+        verdicts, self._verdicts, self.is_due = self._verdicts, [], False
+        if self.answers:
+            self._will_conclude()  # a call was judged anew, by an answer that was remembered
+        self._deliver(verdicts)
+
+    def _deliver(self, verdicts: list[tuple[Trial, Verdict]]) -> None:
+        for trial, verdict in verdicts:
+            try:
+                if trial.dropped:
+                    self._withdraw(verdict)
+                else:
+                    trial.deliver(verdict)
+            except Exception as error:  # noqa: BLE001 - others have their verdicts after this one
+                defects.tell("a verdict is not delivered", error)
+
+    def _withdraw(self, verdict: Verdict) -> None:
+        """Nobody waits for a verdict any more."""
+        match verdict:
+            case Forward():
+                self._counters.give_back(verdict.entries)
+            case Reply():
+                pass
+            case _:
+                assert_never(verdict)
+
+    # From answers to claims.
+
+    def _claim(self, confirmed: bool) -> None:
+        """Claim in one go what all the calls reserve that have an answer; those that need no claim have a verdict."""
+        counted: list[tuple[Trial, Answer]] = []
+        wanted: list[tuple[Reservation, ...]] = []
+        seen: dict[int, tuple[Seen, ...]] = {}
+        answers, self.answers = self.answers, []
+        for trial, answer in answers:
+            try:
+                wants = self._wanted(trial, answer, confirmed)
+            except Exception as error:  # noqa: BLE001 - it denies this call, whatever it is
+                self._break(trial, error)
+                continue
+            if wants is not None:
+                if trial.seen:
+                    seen[len(wanted)] = trial.seen
+                counted.append((trial, answer))
+                wanted.append(wants)
+        if wanted:
+            self._counters.claim(wanted, seen, lambda place, taken: self._took(*counted[place], taken))
+
+    def _wanted(self, trial: Trial, answer: Answer, confirmed: bool) -> tuple[Reservation, ...] | None:
+        """What a call has to claim before it may pass; None where it has its verdict, or is judged anew."""
+        decision, rulings = answer.decision, self._rulings
+        if trial.dropped:
+            self._give(trial, rulings.deny(trial, answer, CANCELLED))
+        elif answer.remembered and not confirmed:
+            self._begin_again(trial)  # the engine was lost since
+        elif decision.action != "allow":
+            self._give(trial, rulings.follow(trial, answer))
+        elif not decision.reserve and not trial.seen:
+            self._give(trial, rulings.allow(trial, answer, _NOTHING))
+        elif (wants := self._counters.wanted(decision.reserve, trial.caller, trial.bundle)) is None:
+            self._give(trial, rulings.deny(trial, answer, NO_CALLER))
+        else:
+            return wants
+        return None
+
+    def _took(self, trial: Trial, answer: Answer, taken: Taken) -> None:
+        self._claims.append((trial, answer, taken))
+        if not self.is_due:
+            self._will_conclude()
+
+    # From claims to verdicts.
+
+    def _claimed(self, trial: Trial, answer: Answer, taken: Taken, confirmed: bool) -> None:
+        if isinstance(taken, StoreUnavailable):
+            self._emit(StoreFailed(self._server, str(taken)))
+        is_stale = trial.bundle is not self._decider.bundle or (answer.remembered and not confirmed)
+        if is_stale and not trial.dropped:
+            # The engine was lost, or another policy came into force, while the call waited for the store.
+            if isinstance(taken, Claim):
+                self._counters.give_back(taken.entries)
+            self._begin_again(trial)
+            return
+        match taken:
+            case Claim() if trial.dropped:
+                self._give(trial, self._rulings.deny(trial, answer, CANCELLED))
+                self._counters.give_back(taken.entries)
+            case Claim():
+                self._give(trial, self._rulings.allow(trial, answer, taken))
+            case Exhausted():
+                limit = answer.decision.reserve[taken.position]
+                grounds = Grounds(limit.kind, limit.rule, limit.reason, taken.seconds)
+                self._give(trial, self._rulings.deny(trial, answer, grounds))
+            case Moved():
+                self._judge_by_moved(trial)
+            case StoreUnavailable():
+                self._give(trial, self._without_store(trial, answer))
+            case _:
+                assert_never(taken)
+
+    def _without_store(self, trial: Trial, answer: Answer) -> Verdict:
+        if trial.dropped:
+            return self._rulings.deny(trial, answer, CANCELLED)
+        if self._fail_open:
+            return self._rulings.allow_uncounted(trial, answer)
+        return self._rulings.deny(trial, answer, NO_STORE)
+
+    # Once more.
+
+    def _begin_again(self, trial: Trial) -> None:
+        """Judge the call once more, whole, by the policy that is in force now."""
+        trial.attempts += 1
+        if trial.attempts > MAX_ATTEMPTS:
+            error = EngineUnavailable("revision", "the policy changes faster than calls can be judged")
+            self._give(trial, self._rulings.deny(trial, None, no_engine(error)))
+        else:
+            self._judge_anew(trial)
+
+    def _judge_by_moved(self, trial: Trial) -> None:
+        """Judge the call once more, by the counters as they stand now."""
+        trial.moves += 1
+        if trial.dropped:
+            self._give(trial, self._rulings.deny(trial, None, CANCELLED))
+        elif trial.moves > MAX_MOVES:
+            self._give(trial, self._rulings.deny(trial, None, CONTENDED))
+        else:
+            self._judge_anew(trial)
+
+    def _judge_anew(self, trial: Trial) -> None:
+        trial.bundle = self._decider.bundle
+        trial.seen = ()
+        try:
+            self._questions.put(trial, self.found)
+        except InvalidMessage as problem:
+            self._emit(Refused(trial.decision_id, self._server, trial.caller, problem.code, str(problem)))
+            self._give(trial, Reply(jsonrpc.error(problem.id, problem.code, str(problem))))
+
+    # The end of each.
+
+    def _give(self, trial: Trial, verdict: Verdict) -> None:
+        """The call has its verdict, which is delivered once its portion was told."""
+        self._verdicts.append((trial, verdict))
+        if trial.turn is not None:
+            self._questions.end_turn(trial)
+        if not self.is_due:
+            self._will_conclude()
+
+    def _will_conclude(self) -> None:
+        self.is_due = True
+        self._later(self.conclude)
+
+    def _break(self, trial: Trial, error: Exception) -> None:
+        """A defect of ours in judging one call: it is denied. What it took stays taken."""
+        text = defects.text(defects.tell("a call is refused", error))
+        self._give(trial, Reply(jsonrpc.error(trial.call.id, jsonrpc.INTERNAL_ERROR, text)))
+
+    def _break_all(self, error: Exception) -> None:
+        """A defect of ours in what calls share: all that are here are denied."""
+        trials = (
+            [one[0] for one in self.answers] + [one[0] for one in self._claims] + [one[0] for one in self._verdicts]
+        )
+        self.answers, self._claims, self._verdicts = [], [], []
+        for trial in trials:
+            self._break(trial, error)

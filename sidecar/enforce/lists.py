@@ -1,0 +1,62 @@
+"""Lists of tools: which of them the caller may not see. When nobody can tell, none is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from sidecar.auth.caller import Caller
+from sidecar.decision.decider import Decider
+from sidecar.decision.question import Document, question_about_list
+from sidecar.enforce.rulings import mode_of
+from sidecar.enforce.trial import MAX_ATTEMPTS
+from sidecar.errors import EngineUnavailable, Superseded
+from sidecar.policy.bundle import Bundle
+from sidecar.policy.model import Mode
+from sidecar.system import defects
+from sidecar.system.tasks import Group
+
+DeliverHidden: TypeAlias = Callable[[frozenset[str] | None], None]
+"""Gets the tools that the caller may not see, or None when nobody can tell."""
+
+
+class Lists:
+    """Asks which tools of a list to hide. `work` holds the lists that are being filtered."""
+
+    def __init__(
+        self, *, server: str, workload: Document | None, decider: Decider, mode: Mode | None, next_id: Callable[[], str]
+    ) -> None:  # fmt: skip
+        self.work = Group()
+        self._server = server
+        self._workload = workload
+        self._decider = decider
+        self._mode = mode
+        self._next_id = next_id
+
+    def hidden_by(self, bundle: Bundle) -> tuple[str, ...]:
+        """The names and patterns that a bundle hides."""
+        return () if mode_of(bundle, self._mode) == "monitor" else bundle.terms.hidden
+
+    def filter(self, tools: Sequence[str], caller: Caller, deliver: DeliverHidden) -> None:
+        """Deliver which of the listed tools the caller may not see, once."""
+        self.work.start(self._filter(tools, caller, deliver))
+
+    async def _filter(self, tools: Sequence[str], caller: Caller, deliver: DeliverHidden) -> None:
+        try:
+            hidden = await self._hidden(tools, caller)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody can tell what may be seen
+            defects.tell("a list of tools is refused", error)
+            hidden = None
+        deliver(hidden)
+
+    async def _hidden(self, tools: Sequence[str], caller: Caller) -> frozenset[str] | None:
+        body = question_about_list(self._server, tools, principal=caller.document, workload=self._workload)
+        for _ in range(MAX_ATTEMPTS):
+            try:
+                answer = await self._decider.ask_visible(body, tools, self._decider.bundle, self._next_id())
+            except Superseded:
+                continue
+            except EngineUnavailable:
+                break
+            return frozenset(answer.hidden)
+        return None

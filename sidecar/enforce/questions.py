@@ -1,0 +1,196 @@
+"""The question about each call: what is read of it, which counters it is judged by, and how the decider is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from sidecar.decision.arguments import Projection, arguments_read, is_longer
+from sidecar.decision.decider import Decider, Finding
+from sidecar.decision.decision import Answer
+from sidecar.decision.question import RESERVED, Document, Form
+from sidecar.enforce.call_cache import KnownCall, KnownCalls, KnownQuestion
+from sidecar.enforce.limits import Counters
+from sidecar.enforce.trial import Trial
+from sidecar.enforce.turns import Turns
+from sidecar.enforce.verdict import NO_CALLER, NO_STORE, TOO_LARGE, Grounds, no_engine
+from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable, Superseded
+from sidecar.events import Emit, StoreFailed
+from sidecar.ledger.values import Counter, Seen
+from sidecar.mcp import tool_call
+from sidecar.mcp.jsonrpc import INVALID_PARAMS
+from sidecar.mcp.tool_call import ToolCall
+from sidecar.policy.bundle import Bundle
+from sidecar.policy.terms import CounterRead
+from sidecar.text import quoted, shown
+
+MAX_QUESTION: Final = 2 << 20
+"""Bytes of a question: a pattern goes through so much text within some 30 ms, and others wait for OPA meanwhile."""
+MAX_FORMS: Final = 1_000
+"""Tools whose questions are kept half written; a client may name any number."""
+
+Result: TypeAlias = Answer | Superseded | Grounds | Exception
+"""What becomes of the question about a call.
+
+The answer; that the policy changed meanwhile; why the call is denied without an answer; or a defect of ours.
+"""
+Found: TypeAlias = Callable[[Trial, Result], None]
+
+
+class ToolQuestion(msgspec.Struct, frozen=True):
+    """How the calls of one tool are asked about under one bundle: what is read of a call, and the form to fill."""
+
+    projection: Projection
+    counters: tuple[CounterRead, ...]
+    form: Form
+
+
+class Questions:
+    """Puts the questions about the calls of one server.
+
+    A question is a function of bundle, principal and call, and a known call keeps it. With the totals of counters in
+    it, it is made anew each time, and its answer is not to be recalled.
+    """
+
+    def __init__(
+        self, *, server: str, workload: Document | None, decider: Decider, counters: Counters, known: KnownCalls,
+        emit: Emit, fail_open: bool,
+    ) -> None:  # fmt: skip
+        self._server = server
+        self._workload = workload
+        self._decider = decider
+        self._counters = counters
+        self._known = known
+        self._emit = emit
+        self._fail_open = fail_open
+        self._turns: Turns[tuple[Counter, ...]] = Turns()
+        self._bundle = decider.bundle
+        self._by_tool: dict[str, ToolQuestion] = {}
+        self._open = 0
+        self._none_open = asyncio.Event()
+
+    @property
+    def are_open(self) -> bool:
+        """True while the decider has questions that it has not answered."""
+        return self._open > 0
+
+    async def answered(self) -> None:
+        """Wait until no question is open."""
+        if self._open:
+            await self._none_open.wait()
+
+    def put(self, trial: Trial, found: Found) -> None:
+        """Put the question about a call; `found` gets what becomes of it, at once where the answer is remembered.
+
+        Raises `InvalidMessage` for a call that cannot be put as a question.
+        """
+        call, bundle, principal = trial.call, trial.bundle, trial.caller.principal
+        memo = call.memo if type(call) is KnownCall else None
+        if (
+            memo is not None
+            and (kept := memo.question) is not None
+            and kept.bundle is bundle
+            and kept.principal is principal
+        ):
+            body = kept.body
+        else:
+            asking = self._asking(call, bundle)
+            arguments = arguments_read(call, asking.projection)
+            if len(call.raw) > MAX_QUESTION and is_longer(arguments, MAX_QUESTION):
+                found(trial, TOO_LARGE)
+                return
+            if asking.counters:
+                self._counters.work.start(self._look_up(trial, asking, arguments, found))
+                return
+            body = asking.form.filled(arguments, None, trial.caller.document)
+            if memo is not None:
+                memo.question = KnownQuestion(bundle, principal, body)
+        answer = self._decider.recall(body)
+        if answer is None:
+            self._ask(trial, body, found, lasting=True)
+        else:
+            found(trial, answer)
+
+    def end_turn(self, trial: Trial) -> None:
+        """The call is done with the counters that it was judged by: the next that waits for them is judged."""
+        if trial.turn is not None:
+            self._turns.end(trial.turn)
+            trial.turn = None
+
+    def _asking(self, call: ToolCall, bundle: Bundle) -> ToolQuestion:
+        """How this call is asked about. Raises `InvalidMessage` where no tool can have its name."""
+        if bundle is not self._bundle:
+            self._bundle, self._by_tool = bundle, {}
+            self._known.forget()  # or it would hold on to the old bundle
+        asking = self._by_tool.get(call.tool)
+        if asking is None:
+            _check_name(call, bundle)
+            if len(self._by_tool) >= MAX_FORMS:
+                self._by_tool.clear()
+            form = Form(self._server, call.tool, self._workload)
+            reads = bundle.terms.reads_of(call.tool)
+            asking = self._by_tool[call.tool] = ToolQuestion(Projection(reads.paths), reads.counters, form)
+        return asking
+
+    async def _look_up(self, trial: Trial, asking: ToolQuestion, arguments: Mapping[str, Any], found: Found) -> None:
+        """Ask with the totals of the counters that a rule reads; an answer to that does not last.
+
+        What was seen goes with the claim. Calls that met there are judged one after the other from then on.
+        """
+        try:
+            await self._ask_with_totals(trial, asking, arguments, found)
+        except Exception as error:  # noqa: BLE001 - it denies this call, whatever it is
+            found(trial, error)
+
+    async def _ask_with_totals(
+        self, trial: Trial, asking: ToolQuestion, arguments: Mapping[str, Any], found: Found
+    ) -> None:
+        counters = self._counters.read(asking.counters, trial.caller)
+        if counters is None:
+            found(trial, NO_CALLER)
+            return
+        if trial.turn != counters and (trial.moves or self._turns.is_taken(counters)):
+            self.end_turn(trial)  # whoever waits has none, so no two wait for each other
+            await self._turns.take(counters)
+            trial.turn = counters
+        try:
+            trial.seen = await self._counters.look_up(counters)
+        except StoreUnavailable as error:
+            self._emit(StoreFailed(self._server, str(error)))
+            if not self._fail_open:
+                found(trial, NO_STORE)
+                return
+            # A store that is back by the claim tells where they really stand.
+            trial.seen = tuple(Seen(counter, 0) for counter in counters)
+        totals = {item.name: seen.total for item, seen in zip(asking.counters, trial.seen, strict=True)}
+        self._ask(trial, asking.form.filled(arguments, totals, trial.caller.document), found, lasting=False)
+
+    def _ask(self, trial: Trial, body: bytes, found: Found, *, lasting: bool) -> None:
+        if len(body) > MAX_QUESTION:
+            found(trial, TOO_LARGE)
+            return
+        asked = time.perf_counter()
+
+        def done(finding: Finding) -> None:
+            self._open -= 1
+            trial.engine_seconds = time.perf_counter() - asked
+            try:
+                found(trial, no_engine(finding) if isinstance(finding, EngineUnavailable) else finding)
+            except Exception as error:  # noqa: BLE001 - it denies this call, and not those that ask the same
+                found(trial, error)
+            if not self._open:
+                self._none_open.set()
+
+        self._open += 1
+        self._none_open.clear()
+        self._decider.put(body, trial.bundle, trial.decision_id, done, lasting=lasting)
+
+
+def _check_name(call: ToolCall, bundle: Bundle) -> None:
+    odd = tool_call.is_odd_name(call.tool) and call.tool not in bundle.terms.tools
+    if odd or call.tool.startswith(RESERVED):
+        raise InvalidMessage(INVALID_PARAMS, f"no tool can be called {quoted(shown(call.tool))}", call.id)

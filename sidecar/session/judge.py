@@ -1,0 +1,53 @@
+"""Whoever judges, as a session needs them. The gate is one; nothing here says how a verdict comes about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from sidecar.auth.caller import Caller
+from sidecar.enforce.call_cache import KnownCalls
+from sidecar.enforce.verdict import Forward, Verdict
+from sidecar.mcp.tool_call import Outcome, ToolCall
+
+
+class Judgement(Protocol):
+    """A call that is being judged."""
+
+    def drop(self) -> None:
+        """The client gave the call up: it will neither be forwarded nor answered."""
+
+
+class Judge(Protocol):
+    """Gives one verdict on each call, and says what else of a session's messages may pass."""
+
+    @property
+    def known(self) -> KnownCalls:
+        """The calls that came before, which need not be read again."""
+
+    def next_id(self) -> str:
+        """An id for the next decision or refusal."""
+
+    def judge(self, call: ToolCall, caller: Caller, deliver: Callable[[Verdict], None]) -> Judgement:
+        """Judge one call and deliver the verdict, once and after this returned, unless the judgement is dropped before.
+
+        Raises `InvalidMessage` for a call that cannot be judged.
+        """
+
+    def conclude(self) -> None:
+        """Deliver the verdicts that are ready: what came after those calls is passed on next."""
+
+    def settle(self, forward: Forward, outcome: Outcome, done: Callable[[], None] = ...) -> None:
+        """A forwarded call ended with this outcome. `done` is called when all that follows from it took place."""
+
+    def permits(self, method: str, caller: Caller) -> bool:
+        """True when a message with this method, which is no call, may go on."""
+
+    @property
+    def filters(self) -> bool:
+        """True when lists of tools have to be filtered."""
+
+    def filter(
+        self, tools: Sequence[str], caller: Caller, deliver: Callable[[frozenset[str] | None], None]
+    ) -> None:  # fmt: skip
+        """Deliver which of the listed tools the caller may not see; None when nobody can tell."""
