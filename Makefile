@@ -88,7 +88,7 @@ bench-opa: setup ## what each setting of OPA costs, side by side
 	@$(BIN)/python -m tests.bench.opa_settings
 
 bench-peers: ## how to put another proxy beside us in `make bench`
-	@sed -n '/^## Another proxy beside us/,/^## Figures/{/^## /!p}' docs/performance.md
+	@sed -n '/^## Comparing with another proxy/,/^## Results/{/^## /!p}' docs/performance.md
 profile: setup ## the sidecar's time by function, for each kind of call; python -m tests.profile --help has options
 	@$(BIN)/python -m tests.profile
 
