@@ -81,7 +81,7 @@ def error_response(
     code: int = INVALID_REQUEST,
 ) -> Response:
     """An HTTP status with a JSON-RPC error that says why."""
-    return Response(status, (("content-type", JSON), *headers), jsonrpc.error(id, code, text))
+    return Response(status, (("content-type", JSON), *headers), jsonrpc.error(id, code, text).raw)
 
 
 def _authorization(headers: Headers) -> list[str]:

@@ -61,4 +61,4 @@ class Learning:
         with contextlib.suppress(ConnectionError, ValueError, TimeoutError):
             async with asyncio.timeout(SECONDS):
                 async for reply in listing.pages(ask, protocol.own_meta(revision), self._remote.limit):
-                    self._marked.learn(reply.raw)
+                    self._marked.learn(reply)

@@ -8,9 +8,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final
 
-import msgspec
-
 from sidecar.mcp import mirrored_headers
+from sidecar.mcp.jsonrpc import Response
 from sidecar.mcp.mirrored_headers import Marks
 
 MAX_TOOLS: Final = 10_000
@@ -27,14 +26,11 @@ class Marked:
         self._clock = clock
         self._tools: OrderedDict[str, tuple[Marks, float]] = OrderedDict()
 
-    def learn(self, reply: bytes) -> None:
+    def learn(self, reply: Response) -> None:
         """Note what the answer to `tools/list` says; nothing where it is no list."""
-        try:
-            tools = msgspec.json.decode(reply, type=_Reply).result.tools
-        except msgspec.DecodeError:
-            return
+        tools = reply.result.get("tools") if type(reply.result) is dict else None
         now = self._clock()
-        for tool in tools:
+        for tool in tools if type(tools) is list else ():
             name = tool.get("name") if type(tool) is dict else None
             if type(name) is str and len(name) <= MAX_NAME:
                 self._tools[name] = mirrored_headers.marks_of(tool.get("inputSchema")), now
@@ -46,11 +42,3 @@ class Marked:
         """The marks of a tool; None where no list that counts names it."""
         found = self._tools.get(tool) if type(tool) is str else None
         return found[0] if found is not None and self._clock() - found[1] <= self._lasting else None
-
-
-class _List(msgspec.Struct):
-    tools: list[Any]
-
-
-class _Reply(msgspec.Struct):
-    result: _List

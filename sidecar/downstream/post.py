@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import msgspec
-
 from sidecar.downstream.marked import Marked
 from sidecar.http.values import JSON, Headers, Response
 from sidecar.mcp import jsonrpc, mirrored_headers, protocol
@@ -16,13 +14,14 @@ from sidecar.mcp.jsonrpc import (
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
     PARSE_ERROR,
-    Batch,
     Id,
     Message,
     Notification,
+    Outgoing,
     Request,
+    messages_of,
 )
-from sidecar.session.pending import Route
+from sidecar.session.route import Route, Send
 
 SESSION: Final = "mcp-session-id"
 RESUME: Final = "last-event-id"
@@ -41,16 +40,17 @@ def _nobody(_: Any) -> None:
 
 
 class Post:
-    """What a POST carried, and the first word on it: `onward` to the server, or `answer` to the client, or neither.
+    """What a POST carried, and the outcome of judging it: forward it (`goes_on`), reply (`reply`), or neither.
 
     `requests` are the ids of its requests, `sent` those of them that go on, and `tokens` what their progress is told
     under; `hello` is true when the client wants a session, `resumable` when it can come back for the answer. What is
-    said after the first word goes to `later`. `marked` has the tools whose arguments are mirrored in headers. Raises
-    `Repeated` for a header that may not stand twice.
+    said once it was forwarded goes to `later`, and `cancelled` hears of a request that its client gave up then.
+    `marked` has the tools whose arguments are mirrored in headers. Raises `Repeated` for a header that may not stand
+    twice.
     """
 
     def __init__(
-        self, headers: Headers, later: Callable[[bytes], None] = _nobody, given_up: Callable[[Id], None] | None = None,
+        self, headers: Headers, later: Send = _nobody, cancelled: Callable[[Id], None] | None = None,
         *, marked: Marked = _NOTHING,
     ) -> None:  # fmt: skip
         self.requests: list[Id] = []
@@ -60,22 +60,25 @@ class Post:
         self.listens = False
         self._lists = False
         self.resumable = False
-        self.onward: bytes | None = None
-        self.answer: Response | None = None
+        self.goes_on = False
+        """True once something goes on to the server, whether that was taken since or not."""
+        self._onward: Outgoing | None = None
+        self.reply: Outgoing | None = None
+        self._status = 200
         self._mirrors = headers.once(_mirrors)
         self._params = headers.once(mirrored_headers.params_of)
         self._marked = marked
         self.is_stateless = headers.once(is_stateless)
         """True for a revision that has no sessions."""
-        self._is_known = False
-        self._when_known: Callable[[], None] | None = None
+        self._is_settled = False
+        self._when_settled: Callable[[], None] | None = None
         self._later = later
-        self._given_up = given_up
+        self._cancelled = cancelled
 
     @property
     def route(self) -> Route:
         """The way of its messages. Not kept here: it holds this, and the two would hold each other."""
-        return Route(self._reply, self._go_on, self._settle, self._refuse, self._given_up)
+        return Route(self._answer, self._forward, self._settle, self._refuse, self._cancelled)
 
     @property
     def revision(self) -> str:
@@ -107,65 +110,74 @@ class Post:
         if isinstance(message, Request):
             mirrored_headers.check_params(message, self._params, self._marked.of((message.params or {}).get("name")))
 
-    def shows(self, message: bytes) -> None:
+    def shows(self, message: Outgoing) -> None:
         """The client is shown an answer: a list of tools says which arguments are mirrored in headers.
 
         Servers exist that leave that out for clients of the revisions before, so only the stateless one's counts.
         """
-        if self._lists and self.is_stateless:
+        if self._lists and self.is_stateless and isinstance(message, jsonrpc.Response):
             self._marked.learn(message)
 
-    def leave(self) -> bytes:
+    def take(self) -> Outgoing:
         """What goes on to the server, once: from now on it is held by whoever sends it."""
-        assert self.onward is not None  # or nothing goes on
-        onward, self.onward = self.onward, b""
+        onward, self._onward = self._onward, None
+        assert onward is not None  # or nothing goes on
         return onward
 
-    def when_known(self, callback: Callable[[], None]) -> None:
-        """Call back once the first word is said, at once where it was."""
-        if self._is_known:
+    def when_settled(self, callback: Callable[[], None]) -> None:
+        """Call back once the outcome is settled, at once where it is."""
+        if self._is_settled:
             callback()
         else:
-            self._when_known = callback
+            self._when_settled = callback
 
-    async def known(self) -> None:
-        """Wait for the first word."""
-        said = asyncio.get_running_loop().create_future()
-        self.when_known(lambda: None if said.done() else said.set_result(None))
-        await said
+    async def settled(self) -> None:
+        """Wait until the outcome is settled."""
+        done = asyncio.get_running_loop().create_future()
+        self.when_settled(lambda: None if done.done() else done.set_result(None))
+        await done
 
-    def _reply(self, message: bytes) -> None:
+    def outcome(self) -> Response:
+        """What the client gets where nothing that has an answer goes on to the server."""
+        if self.reply is not None:
+            return Response(self._status, (("content-type", JSON),), self.reply.raw)
+        if not self.requests:
+            return Response(202)
+        return Response(200, (("content-type", JSON),), cancelled(self.requests[0]).raw)
+
+    def _answer(self, message: Outgoing) -> None:
         self.shows(message)
-        if self.onward is not None:
+        if self.goes_on:
             self._later(message)
         else:
-            self._answered(Response(200, (("content-type", JSON),), message))
+            self._replied(message, 200)
 
-    def _refuse(self, message: bytes) -> None:
-        code = msgspec.json.decode(message, type=_Refusal).error.code
+    def _refuse(self, message: Outgoing) -> None:
+        error = message.error if isinstance(message, jsonrpc.Response) else None
+        code = (error or {}).get("code")
         status = 400 if code in _BAD_REQUEST else 200
         if code == METHOD_NOT_FOUND and self.is_stateless:
             status = 404  # elsewhere it would say that the session is over
-        self._answered(Response(status, (("content-type", JSON),), message))
+        self._replied(message, status)
 
-    def _answered(self, answer: Response) -> None:
-        self.answer = answer
-        self._is_known = True
-        if self._when_known is not None:
+    def _replied(self, message: Outgoing, status: int) -> None:
+        self.reply, self._status = message, status
+        self._is_settled = True
+        if self._when_settled is not None:
             # Of a batch a part may go on: that is said right after this.
             asyncio.get_running_loop().call_soon(self._tell)
 
-    def _go_on(self, message: bytes) -> None:
-        self.onward = message
-        self.sent = _requests_in(message) if message.startswith(b"[") else self.requests
+    def _forward(self, message: Outgoing) -> None:
+        self.goes_on, self._onward = True, message
+        self.sent = [one.id for one in messages_of(message) if isinstance(one, Request)]
         self._settle()
 
     def _settle(self) -> None:
-        self._is_known = True
+        self._is_settled = True
         self._tell()
 
     def _tell(self) -> None:
-        callback, self._when_known = self._when_known, None
+        callback, self._when_settled = self._when_settled, None
         if callback is not None:
             callback()
 
@@ -176,33 +188,11 @@ def _mirrors(headers: Headers) -> Mapping[str, str | None]:
     }
 
 
-class _Code(msgspec.Struct):
-    code: int
-
-
-class _Refusal(msgspec.Struct):
-    error: _Code
-
-
-def _requests_in(batch: bytes) -> list[Id]:
-    read = jsonrpc.read(batch)
-    return [one.id for one in read.elements if isinstance(one, Request)] if isinstance(read, Batch) else []
-
-
 def is_stateless(headers: Headers) -> bool:
     """True when the headers say a revision without sessions."""
     return (headers.get(mirrored_headers.VERSION) or "") >= protocol.STATELESS
 
 
-def first_word(post: Post) -> Response:
-    """What a client gets for a POST of which nothing goes on to the server."""
-    if post.answer is not None:
-        return post.answer
-    if not post.requests:
-        return Response(202)
-    return Response(200, (("content-type", JSON),), cancelled(post.requests[0]))
-
-
-def cancelled(id: Id) -> bytes:  # noqa: A002 - the protocol's word
+def cancelled(id: Id) -> jsonrpc.Response:  # noqa: A002 - the protocol's word
     """The answer to a request that its client gave up."""
     return jsonrpc.error(id, CANCELLED, "cancelled")

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import IO, Any, Final
 
+from sidecar.system import flow
 from sidecar.system.lines import LineReader, LineWriter, TooLong
 
 HIGH_WATER: Final = 1 << 20
@@ -58,8 +59,7 @@ class StdioClient:
 
     def pause(self, stop: bool) -> None:
         """Read nothing more from the client, or go on."""
-        if self._in is not None and not self._in.is_closing():
-            (self._in.pause_reading if stop else self._in.resume_reading)()
+        flow.pause(self._in, stop)
 
     async def catch_up(self, seconds: float) -> None:
         """Read what the client has written so far, for that long at the most."""

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from sidecar.ledger.values import Entry
-from sidecar.mcp.jsonrpc import Id
+from sidecar.mcp.jsonrpc import Id, Response
 from sidecar.mcp.tool_call import Outcome
 
 GIVES_BACK: Final[Mapping[str, tuple[Outcome, ...]]] = {
@@ -45,9 +45,9 @@ class Forward(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """Do not send the call; answer the client with these bytes."""
+    """Do not send the call; answer the client with this."""
 
-    message: bytes
+    message: Response
 
 
 Verdict: TypeAlias = Forward | Reply

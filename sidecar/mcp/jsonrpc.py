@@ -2,12 +2,13 @@
 
 One line becomes one message or one refusal. A message carries `raw`, the canonical bytes of what was read
 (`sidecar.mcp.strict_json`). `raw` is what travels on, never the line: so no other parser can find a second message in
-it or read it differently.
+it or read it differently. `members` are what was read, in the order they came, those that nobody here knows included:
+a message with other values is made of them (`changed`), and not read again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -40,6 +41,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     method: str
     params: dict[str, Any] | None
     raw: bytes
+    members: dict[str, Any]
 
 
 class Notification(msgspec.Struct, frozen=True, gc=False):
@@ -48,6 +50,7 @@ class Notification(msgspec.Struct, frozen=True, gc=False):
     method: str
     params: dict[str, Any] | None
     raw: bytes
+    members: dict[str, Any]
 
 
 class Response(msgspec.Struct, frozen=True, gc=False):
@@ -57,6 +60,7 @@ class Response(msgspec.Struct, frozen=True, gc=False):
     result: Any
     error: dict[str, Any] | None
     raw: bytes
+    members: dict[str, Any]
 
 
 Message: TypeAlias = Request | Notification | Response
@@ -66,6 +70,21 @@ class Batch(msgspec.Struct, frozen=True):
     """Several messages in one array (revision 2025-03-26), each read by itself or refused by itself."""
 
     elements: tuple[Message | InvalidMessage, ...]
+
+
+class Joined(msgspec.Struct, frozen=True):
+    """Several messages that travel on as one batch."""
+
+    messages: tuple[Message, ...]
+
+    @property
+    def raw(self) -> bytes:
+        """The bytes of the batch."""
+        return b"[%b]" % b",".join([message.raw for message in self.messages])
+
+
+Outgoing: TypeAlias = Message | Joined
+"""What is sent to either side."""
 
 
 def read(line: bytes) -> Message | Batch:
@@ -78,7 +97,7 @@ def read(line: bytes) -> Message | Batch:
     except NotStrict as problem:
         raise _unread(problem, line) from None
     if type(value) is dict:
-        return _message(value, raw)
+        return message(value, raw)
     if type(value) is not list:
         raise InvalidMessage(INVALID_REQUEST, "a message must be a JSON object")
     if not 0 < len(value) <= MAX_BATCH:
@@ -86,22 +105,57 @@ def read(line: bytes) -> Message | Batch:
     return Batch(tuple(map(_element, value)))
 
 
-def joined(messages: Sequence[bytes]) -> bytes:
-    """The batch that some messages make."""
-    return b"[%b]" % b",".join(messages)
+def messages_of(sent: Outgoing) -> tuple[Message, ...]:
+    """The messages that travel as one, or the one message."""
+    return sent.messages if isinstance(sent, Joined) else (sent,)
 
 
-def error(id: Id | None, code: int, text: str, data: Any = None) -> bytes:  # noqa: A002 - the protocol's word
-    """The bytes of an error response."""
+def request(id: Id, method: str, params: dict[str, Any] | None) -> Request:  # noqa: A002 - the protocol's word
+    """A request of our own."""
+    members = {"jsonrpc": "2.0", "id": id, "method": method, "params": params}
+    return Request(id, method, params, encode(members), members)
+
+
+def notification(method: str, params: dict[str, Any] | None = None) -> Notification:
+    """A notification of our own."""
+    members: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
+    if params is not None:
+        members["params"] = params
+    return Notification(method, params, encode(members), members)
+
+
+def error(id: Id | None, code: int, text: str, data: Any = None) -> Response:  # noqa: A002
+    """An error response."""
     body: dict[str, Any] = {"code": code, "message": text}
     if data is not None:
         body["data"] = data
-    return encode({"jsonrpc": "2.0", "id": id, "error": body})
+    members = {"jsonrpc": "2.0", "id": id, "error": body}
+    return Response(id, None, body, encode(members), members)
 
 
-def result(id: Id, value: Any) -> bytes:  # noqa: A002 - the protocol's word
-    """The bytes of a result response."""
-    return encode({"jsonrpc": "2.0", "id": id, "result": value})
+def result(id: Id, value: Any) -> Response:  # noqa: A002
+    """A result response."""
+    members = {"jsonrpc": "2.0", "id": id, "result": value}
+    return Response(id, value, None, encode(members), members)
+
+
+def again(original: Request, id: Id, raw: bytes) -> Request:  # noqa: A002
+    """The same request under another id, of which these are the canonical bytes."""
+    return Request(id, original.method, original.params, raw, original.members)
+
+
+def changed(original: Message, changes: Mapping[tuple[str, ...], Any]) -> Message:
+    """The same message with other values at some paths, each of which it has."""
+    # Of a request that came before under another id, its members have that one.
+    members = {**original.members, "id": original.id} if isinstance(original, Request) else original.members
+    for path, value in changes.items():
+        members = _with(members, path, value)
+    return message(members, encode(members))
+
+
+def _with(members: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    key, *inner = path
+    return {**members, key: _with(members[key], tuple(inner), value) if inner else value}
 
 
 def unreadable(code: int, text: str, head: bytes, tail: bytes) -> InvalidMessage:
@@ -154,12 +208,13 @@ def _element(value: Any) -> Message | InvalidMessage:
     if type(value) is not dict:
         return InvalidMessage(INVALID_REQUEST, "a message must be a JSON object")
     try:
-        return _message(value, encode(value))
+        return message(value, encode(value))
     except InvalidMessage as problem:
         return problem
 
 
-def _message(value: dict[str, Any], raw: bytes) -> Message:
+def message(value: dict[str, Any], raw: bytes) -> Message:
+    """The message that an object is, with its canonical bytes. Raises `InvalidMessage` as `read` does."""
     id_ = value.get("id")
     known_id = id_ if _is_id(id_) else None
     try:
@@ -182,7 +237,7 @@ def _response(value: dict[str, Any], raw: bytes, known_id: Id | None) -> Respons
         raise InvalidMessage(INVALID_REQUEST, "an error must be an object", known_id)
     if known_id is None and (has_result or value.get("id") is not None):
         raise InvalidMessage(INVALID_REQUEST, _BAD_ID)
-    return Response(known_id, value.get("result"), error, raw)
+    return Response(known_id, value.get("result"), error, raw, value)
 
 
 def _call(value: dict[str, Any], raw: bytes, known_id: Id | None) -> Request | Notification:
@@ -195,10 +250,10 @@ def _call(value: dict[str, Any], raw: bytes, known_id: Id | None) -> Request | N
     if params is not None and type(params) is not dict:
         raise InvalidMessage(INVALID_PARAMS, "params must be an object", known_id)
     if "id" not in value:
-        return Notification(method, params, raw)
+        return Notification(method, params, raw, value)
     if known_id is None:
         raise InvalidMessage(INVALID_REQUEST, _BAD_ID)
-    return Request(known_id, method, params, raw)
+    return Request(known_id, method, params, raw, value)
 
 
 _MEMBERS = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})

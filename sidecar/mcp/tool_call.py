@@ -97,7 +97,7 @@ def is_odd_name(tool: str) -> bool:
     return not is_plain(tool) or tool != tool.strip() or tool != unicodedata.normalize("NFKC", tool)
 
 
-def denial(call: ToolCall, text: str, decision: dict[str, Any]) -> bytes:
+def denial(call: ToolCall, text: str, decision: dict[str, Any]) -> Response:
     """The answer to a call that policy refuses: a tool result that a model can read, not a protocol error."""
     body: dict[str, Any] = {
         "content": [{"type": "text", "text": f"{DENIED} {text}"}],
@@ -109,7 +109,7 @@ def denial(call: ToolCall, text: str, decision: dict[str, Any]) -> bytes:
     return jsonrpc.result(call.id, body)
 
 
-def approval_required(call: ToolCall, text: str, decision: dict[str, Any]) -> bytes:
+def approval_required(call: ToolCall, text: str, decision: dict[str, Any]) -> Response:
     """The answer to a call that a person has to agree to first: a JSON-RPC error, nothing was forwarded."""
     return jsonrpc.error(call.id, APPROVAL_REQUIRED, f"{APPROVAL} {text}", decision)
 

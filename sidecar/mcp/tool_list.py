@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sidecar import text
-from sidecar.mcp import jsonrpc, strict_json
+from sidecar.mcp import jsonrpc
 from sidecar.mcp.jsonrpc import Id, Notification, Request, Response
 from sidecar.mcp.protocol import SUBSCRIPTION_META
 
@@ -19,7 +19,7 @@ def listed_tools(reply: Response) -> list[str]:
     return [name for name in named if type(name) is str]
 
 
-def filtered(reply: Response, hidden: frozenset[str]) -> bytes:
+def filtered(reply: Response, hidden: frozenset[str]) -> Response:
     """An answer to `tools/list` without the hidden tools; everything else in it stays as it is.
 
     Raises ValueError if it is no list that can be filtered.
@@ -75,9 +75,7 @@ def listens_for_tools(request: Request) -> bool:
 def tools_changed(subscription: Id | None = None) -> Notification:
     """The notification that the list of tools changed, for everybody or for one subscription."""
     params = {"_meta": {SUBSCRIPTION_META: subscription}} if subscription is not None else None
-    body: dict[str, Any] = {"jsonrpc": "2.0", "method": TOOLS_LIST_CHANGED}
-    raw = strict_json.encode(body | {"params": params} if params else body)
-    return Notification(TOOLS_LIST_CHANGED, params, raw)
+    return jsonrpc.notification(TOOLS_LIST_CHANGED, params)
 
 
 _OF_CALLS = frozenset({"content", "isError", "structuredContent", "resultType", "_meta"})

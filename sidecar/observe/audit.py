@@ -110,7 +110,8 @@ class Audit:
         if request.method != TOOLS_CALL or type(arguments) is not dict:
             return request
         return Prepared(
-            request.id, request.method, request.params, request.raw, arguments_hash=self._hashed(arguments)
+            request.id, request.method, request.params, request.raw, request.members,
+            arguments_hash=self._hashed(arguments),
         )  # fmt: skip
 
     def _hashed(self, arguments: dict[str, Any]) -> str:

@@ -22,8 +22,8 @@ from sidecar.downstream.hosted.per_session import Hosted
 from sidecar.downstream.hosted.replay_buffer import Unread
 from sidecar.downstream.http_sse import METHODS as LEGACY_METHODS
 from sidecar.downstream.http_sse import STREAM, Legacy
+from sidecar.downstream.relay.client import Tracked
 from sidecar.downstream.relay.relay import Relay
-from sidecar.downstream.relay.response import Tracked
 from sidecar.downstream.sessions import Table
 from sidecar.errors import SidecarError, StartError
 from sidecar.events import SessionsOpen
@@ -35,7 +35,7 @@ from sidecar.http.values import Headers, Repeated, Request, Response
 from sidecar.mcp.jsonrpc import Message
 from sidecar.policy.bundle import Bundle
 from sidecar.serve.runtime import Runtime, state
-from sidecar.session.pending import Route
+from sidecar.session.route import Route
 from sidecar.session.session import Session
 from sidecar.settings import Jwt, Listen
 from sidecar.system import defects, tasks
@@ -222,7 +222,7 @@ def _backend(runtime: Runtime, listen: Listen, room: Room) -> Backend:
     opener, unread = connector(settings, room), Unread(room)
     if listen.transport == "sse":
         return Legacy(opener, table, partial(open_session, alone=False), unread)
-    shared = Shared(opener, partial(open_session, alone=True), emit, settings.server, unread)
+    shared = Shared(opener, partial(open_session, alone=True), emit, settings.server, unread, runtime.reader)
     return Hosted(opener, table, partial(open_session, alone=False), shared, unread)
 
 

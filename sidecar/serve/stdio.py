@@ -13,10 +13,12 @@ from sidecar.auth.caller import Caller
 from sidecar.downstream.stdio import StdioClient
 from sidecar.enforce.gate import Gate
 from sidecar.errors import StartError
+from sidecar.mcp.jsonrpc import Outgoing
 from sidecar.policy.bundle import Bundle
 from sidecar.serve.runtime import Runtime, state
-from sidecar.session.pending import Route
+from sidecar.session.route import Route
 from sidecar.session.session import Session
+from sidecar.system.flow import Pause
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import WEIGHT, Room, Share
 from sidecar.upstream.link import Link
@@ -51,13 +53,14 @@ async def serve(runtime: Runtime, server: Link, room: Room, asked_to_stop: async
         client_waits.set("client", now)
 
     client = StdioClient(settings.max_message, full=client_is_full, gone=client_gone.set)
-    client_waits, server_waits = _Pause(client.pause), _Pause(server.pause)
+    client_waits, server_waits = Pause(client.pause), Pause(server.pause)
+    route = Route(lambda message: client.send(message.raw), server.send)
     session = Session(
-        server=settings.server, caller=Caller(runtime.instance), gate=gate, emit=runtime.emit,
-        route=Route(client.send, server.send), reader=runtime.reader,
+        server=settings.server, caller=Caller(runtime.instance), gate=gate, emit=runtime.emit, route=route,
+        reader=runtime.reader,
     )  # fmt: skip
     session.holds(partial(client_waits.set, "reading"), partial(server_waits.set, "reading"))
-    inbox = Inbox(session, Route(client.send, server.send), room, partial(client_waits.set, "room"))
+    inbox = Inbox(session, route, room, partial(client_waits.set, "room"))
     server.begin(session.from_server, partial(client_waits.set, "server"), session.no_answer)
     await client.open(sys.stdin.buffer, sys.stdout.buffer, inbox.take)
     state.info("ready")
@@ -86,19 +89,6 @@ async def serve(runtime: Runtime, server: Link, room: Room, asked_to_stop: async
     await _judged(gate)  # lists that are being filtered, refusals that are being made
     await client.close(FLUSH_SECONDS)
     return status
-
-
-class _Pause:
-    """Stops one side for as long as anybody has a reason to."""
-
-    def __init__(self, pause: Callable[[bool], None]) -> None:
-        self._pause = pause
-        self._reasons: set[str] = set()
-
-    def set(self, reason: str, now: bool) -> None:
-        """There is this reason now, or no longer."""
-        (self._reasons.add if now else self._reasons.discard)(reason)
-        self._pause(bool(self._reasons))
 
 
 class Inbox:
@@ -136,15 +126,15 @@ class Inbox:
 def _counted(route: Route, share: Share) -> Route:
     """The same way, on which nothing is held any more once it is known what becomes of a message."""
 
-    def to_client(message: bytes) -> None:
+    def to_client(message: Outgoing) -> None:
         share.hold(0)
         route.to_client(message)
 
-    def to_server(message: bytes) -> None:
+    def to_server(message: Outgoing) -> None:
         route.to_server(message)
         share.hold(0)
 
-    return Route(to_client, to_server, nothing=lambda: share.hold(0))
+    return Route(to_client, to_server, dropped=lambda: share.hold(0))
 
 
 async def _judged(gate: Gate) -> None:

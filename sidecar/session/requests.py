@@ -1,103 +1,121 @@
-"""The requests of one session that wait for an answer: which ids are taken, and what each answer settles.
-
-Ids are compared by type and value when an answer comes; a new request is refused already when its id looks like an
-outstanding one (`7` and `"7"`), because clients and servers exist that take one for the other.
-"""
+"""The requests of one client that wait for an answer, and what becomes of those that the server does not answer."""
 
 from __future__ import annotations
 
-import re
-from collections import OrderedDict
-from typing import Final, Generic, TypeVar
+from collections.abc import Callable
+from typing import Any
 
-from sidecar.mcp.jsonrpc import Id
+from sidecar.mcp import jsonrpc, protocol
+from sidecar.mcp.jsonrpc import INTERNAL_ERROR, Id, Response
+from sidecar.mcp.tool_call import Outcome
+from sidecar.session.judge import Judge
+from sidecar.session.outstanding import (
+    Call,
+    Outstanding,
+    OutstandingRequests,
+    Subscription,
+    is_here,
+    is_judged,
+    unheard,
+)
+from sidecar.session.route import Route
+from sidecar.upstream.failure import Failure
 
-MAX_OUTSTANDING: Final = 10_000
-"""Requests of one session that may wait at once."""
-MAX_CANCELLED: Final = 1_000
-"""Cancelled requests that are remembered for an answer that may still come."""
 
-Pending = TypeVar("Pending")
+class ClientRequests(OutstandingRequests[Outstanding]):
+    """Settles by `gate` each call that leaves the table without an answer of the server."""
 
-
-class Inflight(Generic[Pending]):
-    """Outstanding requests by id, each with what its answer settles."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[Id, Pending] = {}
-        self._cancelled: OrderedDict[Id, Pending] = OrderedDict()
-        # Ids that look the same are of two types, and most clients use one; `object` once there were both.
-        self._type: type | None = None
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def is_taken(self, id: Id) -> bool:  # noqa: A002 - the protocol's word
-        """True when an outstanding request has this id, or one that looks the same."""
-        if id in self._waiting or id in self._cancelled:
-            return True
-        if type(id) is self._type:
-            return False
-        twin = _twin(id)
-        return twin in self._waiting or twin in self._cancelled
+    def __init__(self, gate: Judge) -> None:
+        super().__init__()
+        self._gate = gate
 
     @property
-    def is_full(self) -> bool:
-        """True when no more requests may wait."""
-        return len(self._waiting) >= MAX_OUTSTANDING
+    def is_waiting(self) -> bool:
+        """True while the client may expect an answer; not to what stays open by its nature."""
+        return any(not isinstance(one, Subscription) for _, one in self.waiting())
 
-    def open(self, id: Id, pending: Pending) -> None:  # noqa: A002
-        """Note an outstanding request."""
-        if type(id) is not self._type:
-            self._type = type(id) if self._type is None else object
-        self._waiting[id] = pending
+    def give_up(self, named: Id) -> bool:
+        """End what the client cancels; True when the server need not know, because it never got the request."""
+        found = self.resembling(named)
+        if found is None:
+            return False
+        id_, one = found
+        if is_here(one):
+            # By a twin of its id too: a server that reads "7" as 7 would run the call after this cancel came first.
+            self.close(id_)
+            self._let_go(one)
+            one.route.dropped()
+            return True
+        if self.get(named) is None:
+            return False  # a twin of its id: whether that ends it is the server's to say
+        cancelled = one.route.cancelled
+        oldest = self.cancel(named, one if cancelled is None else unheard(one))
+        if oldest is not None:
+            self._let_go(oldest)
+        if cancelled is not None:
+            cancelled(id_)
+        return False
 
-    def get(self, id: Id) -> Pending | None:  # noqa: A002
-        """What waits under exactly this id."""
-        return self._waiting.get(id)
+    def unanswered(
+        self,
+        id: Id,  # noqa: A002 - the protocol's word
+        text: str,
+        code: int = protocol.SERVER_GONE,
+        outcome: Outcome = Outcome.UNKNOWN,
+        data: Any = None,
+    ) -> tuple[Route, Response] | None:
+        """A request that was sent on will get no answer: settle it, and give back its route and the error for it.
 
-    def resembling(self, id: Id) -> tuple[Id, Pending] | None:  # noqa: A002
-        """The id and what waits under it, where the id is this one or looks the same."""
-        for known in (id, _twin(id)):
-            if known in self._waiting:
-                return known, self._waiting[known]
-        return None
-
-    def waiting(self) -> list[tuple[Id, Pending]]:
-        """Every outstanding request that was not cancelled."""
-        return list(self._waiting.items())
-
-    def close(self, id: Id) -> Pending | None:  # noqa: A002
-        """Take out what waited for the answer with exactly this id; None when nothing did: the answer is foreign."""
-        pending = self._waiting.pop(id, None)
-        return pending if pending is not None else self._cancelled.pop(id, None)
-
-    def cancel(self, id: Id, late: Pending) -> Pending | None:  # noqa: A002
-        """The request was cancelled: its answer, which settles `late`, may come or not.
-
-        Returns the oldest such one that is given up.
+        None when nothing waits under this id.
         """
-        if self._waiting.pop(id, None) is not None:
-            self._cancelled[id] = late
-        if len(self._cancelled) > MAX_CANCELLED:
-            return self._cancelled.popitem(last=False)[1]
-        return None
+        waiting = self.get(id)
+        if waiting is not None and is_here(waiting):
+            return None
+        one = self.close(id)
+        if one is None:
+            return None
+        self._let_go(one, outcome)
+        if waiting is None:
+            return None  # it was cancelled: it is settled, and nobody waits for an answer
+        return one.route, jsonrpc.error(id, code, text, data)
 
-    def drain(self) -> list[tuple[Id, Pending, bool]]:
-        """Take out everything: id, what waited, and whether an answer is still expected."""
-        everything = [(id_, pending, True) for id_, pending in self._waiting.items()]
-        everything += [(id_, pending, False) for id_, pending in self._cancelled.items()]
-        self._waiting.clear()
-        self._cancelled.clear()
-        return everything
+    def no_answer(self, id: Id, failure: Failure) -> None:  # noqa: A002
+        """A request that was sent on will get no answer: its client gets an error that says why."""
+        found = self.unanswered(id, failure.text, outcome=failure.outcome, data=failure.data)
+        if found is not None:
+            found[0].to_client(found[1])
 
+    def lost(self, id: Id, text: str) -> tuple[Route, Response] | None:  # noqa: A002
+        """The one answer to a request came, be it a cancelled one, and is lost: its route and the error for it."""
+        one = self.close(id)
+        if one is None:
+            return None
+        if is_here(one):
+            self.open(id, one)
+            return None
+        self._let_go(one)
+        return one.route, jsonrpc.error(id, INTERNAL_ERROR, text)
 
-def _twin(id_: Id) -> Id | None:
-    """The id of the other type that is written the same way; None where there is none."""
-    if type(id_) is int:
-        return str(id_)
-    return int(id_) if _INTEGER.fullmatch(str(id_)) else None
+    def drop_all(self) -> None:
+        """Nobody waits for anything any more: settle it."""
+        self._end(lambda one, error: one.route.dropped() if is_here(one) else None)
 
+    def server_ended(self) -> None:
+        """The server is gone: answer everything that waits for it."""
+        self._end(lambda one, error: one.route.to_client(error))
 
-# Only what `str` makes of an integer; longer ones are no ids.
-_INTEGER: Final = re.compile("0|-?[1-9][0-9]{0,15}")
+    def _end(self, answer: Callable[[Outstanding, Response], None]) -> None:
+        text = "the MCP server ended before it answered"
+        # What is being judged comes last: once that is over its batch leaves, with whatever is still in it.
+        for id_, one, is_expected in sorted(self.drain(), key=lambda each: is_judged(each[1])):
+            self._let_go(one)
+            if is_expected:
+                answer(one, jsonrpc.error(id_, protocol.SERVER_GONE, text))
+
+    def _let_go(self, one: Outstanding, outcome: Outcome = Outcome.UNKNOWN) -> None:
+        """No answer will come to a request: settle it, by `outcome` where the server got it."""
+        if isinstance(one, Call):
+            if one.forward is not None:
+                self._gate.settle(one.forward, Outcome.NOT_RUN if is_here(one) else outcome)
+            elif one.trial is not None:
+                one.trial.drop()

@@ -9,14 +9,15 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
-from sidecar.errors import InvalidMessage, StartError
+from sidecar.errors import StartError
 from sidecar.http.client import ClientResponse, Lost, Unreachable
 from sidecar.http.hop_by_hop import Fields
 from sidecar.http.sse import Event
 from sidecar.http.values import EVENTS, JSON
-from sidecar.mcp import jsonrpc, protocol
-from sidecar.mcp.jsonrpc import Batch, Id, Message, Notification, Request
+from sidecar.mcp import protocol
+from sidecar.mcp.jsonrpc import Id, Message, Notification, Outgoing, Request, messages_of
 from sidecar.system import tasks
+from sidecar.system.flow import Valve
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import WEIGHT, Share
 from sidecar.upstream.link import Full, Received, Unanswered
@@ -46,8 +47,7 @@ class SseLink:
         """What sends each message, and what that holds."""
         self._last: asyncio.Task[None] | None = None
         self._unsent: dict[Id, Request] = {}
-        self._going = asyncio.Event()
-        self._going.set()
+        self._valve = Valve()
         self._hearing: asyncio.Task[None] | None = None
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
@@ -74,11 +74,9 @@ class SseLink:
         self._full, self._unanswered = full, unanswered
         self._hearing = tasks.start(self._hear(received))
 
-    def send(self, message: bytes) -> None:
-        read = jsonrpc.read(message)
+    def send(self, message: Outgoing) -> None:
         # A batch goes message by message, so that each that does not arrive is answered.
-        for one in read.elements if isinstance(read, Batch) else (read,):
-            assert not isinstance(one, InvalidMessage)  # what is sent was read before
+        for one in messages_of(message):
             if isinstance(one, Request):
                 self._unsent[one.id] = one
             elif isinstance(one, Notification) and self._give_up(one):
@@ -99,7 +97,7 @@ class SseLink:
         return True
 
     def pause(self, stop: bool) -> None:
-        (self._going.clear if stop else self._going.set)()
+        self._valve.close(stop)
 
     async def ended(self) -> int:
         return await asyncio.shield(self._ended)
@@ -122,7 +120,7 @@ class SseLink:
         why = "the MCP server ended its stream"
         try:
             async for event in self._events:
-                await self._going.wait()
+                await self._valve.passed()
                 if isinstance(event, TooLong):
                     received(event)
                 elif event.data and event.type == "message":

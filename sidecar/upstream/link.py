@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
-from sidecar.mcp.jsonrpc import Id
+from sidecar.errors import InvalidMessage
+from sidecar.mcp import jsonrpc
+from sidecar.mcp.jsonrpc import Batch, Id, Message, Outgoing
 from sidecar.system.lines import TooLong
 from sidecar.upstream.failure import Failure
 
-Received: TypeAlias = Callable[[bytes | TooLong], None]
+Said: TypeAlias = bytes | TooLong | Message | Batch | InvalidMessage
+"""What a server said: a line that nobody had to look at yet, else what was read of it, or why it cannot be read."""
+Received: TypeAlias = Callable[[Said], None]
 Full: TypeAlias = Callable[[bool], None]
 Unanswered: TypeAlias = Callable[[Id, Failure], None]
 """Hears of a request that will get no answer."""
@@ -21,7 +25,7 @@ class Link(Protocol):
     def begin(self, received: Received, full: Full, unanswered: Unanswered) -> None:
         """Begin: each message of the server goes to `received`; `full` tells whether it does not keep up."""
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: Outgoing) -> None:
         """Send one message, without waiting."""
 
     def pause(self, stop: bool) -> None:
@@ -35,3 +39,22 @@ class Link(Protocol):
 
     def close(self) -> None:
         """Let go of it, whatever it does."""
+
+
+def read(said: Said) -> Message | Batch:
+    """The message that a server said, or the batch of them, read unless it was. Raises `InvalidMessage`."""
+    if isinstance(said, bytes):
+        return jsonrpc.read(said)
+    if isinstance(said, TooLong):
+        raise jsonrpc.too_long(said)
+    if isinstance(said, InvalidMessage):
+        raise said
+    return said
+
+
+def understood(said: Said) -> Message | Batch | InvalidMessage:
+    """The same, with the refusal of what cannot be read as a value: for a link that passes on what it looked at."""
+    try:
+        return read(said)
+    except InvalidMessage as problem:
+        return problem

@@ -10,7 +10,7 @@ from sidecar.errors import InvalidMessage
 from sidecar.http.client import ClientResponse
 from sidecar.http.sse import Event, EventReader
 from sidecar.http.values import EVENTS
-from sidecar.mcp import jsonrpc, protocol, strict_json
+from sidecar.mcp import jsonrpc, protocol
 from sidecar.mcp.jsonrpc import Request, Response
 from sidecar.upstream.remote import media_type
 
@@ -27,8 +27,7 @@ async def pages(ask: Callable[[Request], Awaitable[ClientResponse]], meta: Any, 
     cursor: dict[str, Any] = {}
     for _ in range(MAX_PAGES):
         id_, params = f"intercept/list/{next(_NUMBERS)}", {"_meta": meta, **cursor}
-        raw = strict_json.encode({"jsonrpc": "2.0", "id": id_, "method": protocol.TOOLS_LIST, "params": params})
-        reply = await reply_in(await ask(Request(id_, protocol.TOOLS_LIST, params, raw)), limit)
+        reply = await reply_in(await ask(jsonrpc.request(id_, protocol.TOOLS_LIST, params)), limit)
         if reply is None:
             return
         yield reply

@@ -15,6 +15,7 @@ from sidecar.http.origin import Origin, parse
 from sidecar.http.sse import Event, EventReader
 from sidecar.http.values import Headers, field_lines
 from sidecar.mcp.tool_call import Outcome
+from sidecar.system.flow import Valve
 from sidecar.system.intake import Intake
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import ROOM, Room
@@ -79,16 +80,12 @@ class Remote:
     async def events(self, answer: ClientResponse) -> AsyncGenerator[Event | TooLong]:
         """The events of a stream, as they come. Raises `Lost`, and ValueError for what is not UTF-8."""
         reader, count, at_work = EventReader(self.limit), 0, 0
-        has_room = asyncio.Event()
-        has_room.set()
-
-        def pause(stop: bool) -> None:
-            (has_room.clear if stop else has_room.set)()
+        valve = Valve()
 
         def give_up() -> int:
             return reader.give_up() + at_work
 
-        intake = Intake(self.room, self.limit, pause, give_up)
+        intake = Intake(self.room, self.limit, valve.close, give_up)
         try:
             async for chunk in answer.chunks():
                 at_work = reader.held + len(chunk)
@@ -100,7 +97,7 @@ class Remote:
                         await asyncio.sleep(0)
                 at_work = 0
                 intake.holds(reader.held)
-                await has_room.wait()
+                await valve.passed()
         finally:
             intake.close()
 

@@ -16,9 +16,9 @@ from typing import Any, Final, cast
 
 from sidecar.errors import InvalidMessage, StartError
 from sidecar.mcp import jsonrpc
-from sidecar.mcp.jsonrpc import Batch, Request
+from sidecar.mcp.jsonrpc import Batch, Outgoing, Request
 from sidecar.mcp.tool_call import Outcome
-from sidecar.system import children, tasks
+from sidecar.system import children, flow, tasks
 from sidecar.system.guardian import Guardian
 from sidecar.system.intake import Intake
 from sidecar.system.lines import LineReader, LineWriter
@@ -90,9 +90,9 @@ class ChildServer(asyncio.SubprocessProtocol):
         self._received, self._full, self._unanswered = received, full, unanswered
         self.pause(False)
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: Outgoing) -> None:
         """Write one message."""
-        self._out.send(message)
+        self._out.send(message.raw)
 
     def pause(self, stop: bool) -> None:
         """Read nothing more from the server, or go on."""
@@ -176,11 +176,8 @@ class ChildServer(asyncio.SubprocessProtocol):
             await asyncio.sleep(_LOOK_SECONDS)
 
     def _pace(self, _: bool = False) -> None:
-        pipe = self._pipe(1)
-        if pipe is not None and not pipe.is_closing():
-            # Once it is ending, what it wrote is read to the end: that is bounded in time, and nobody waits for it.
-            stops = self._is_stopped or (self._intake.waits and self._ending is None)
-            (pipe.pause_reading if stops else pipe.resume_reading)()
+        # Once it is ending, what it wrote is read to the end: that is bounded in time, and nobody waits for it.
+        flow.pause(self._pipe(1), self._is_stopped or (self._intake.waits and self._ending is None))
 
     def _count_unwritten(self) -> None:
         pipe = self._pipe(0)

@@ -15,20 +15,20 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final
 
-from sidecar.errors import InvalidMessage
 from sidecar.http.client import ClientResponse, Lost, Unreachable
 from sidecar.http.hop_by_hop import Fields
 from sidecar.http.sse import Event
 from sidecar.http.values import EVENTS, JSON
-from sidecar.mcp import jsonrpc, mirrored_headers, protocol, strict_json
-from sidecar.mcp.jsonrpc import Batch, Id, Message, Notification, Request, Response
+from sidecar.mcp import jsonrpc, mirrored_headers, protocol
+from sidecar.mcp.jsonrpc import Id, Message, Notification, Outgoing, Request, Response, messages_of
 from sidecar.mcp.tool_call import Outcome
 from sidecar.system import tasks
+from sidecar.system.flow import Valve
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import WEIGHT, Share
 from sidecar.upstream import listing
 from sidecar.upstream.failure import Failure
-from sidecar.upstream.link import Full, Received, Unanswered
+from sidecar.upstream.link import Full, Received, Said, Unanswered, understood
 from sidecar.upstream.listing import reply_in, response
 from sidecar.upstream.remote import GIVEN_UP, MAX_REFUSAL, Remote, media_type, refusal
 
@@ -75,6 +75,33 @@ class _Asked:
         return self.request.method == protocol.TOOLS_CALL and monotonic() - self.since > MAX_AGE
 
 
+@dataclass(frozen=True, slots=True)
+class _ErrorStatus:
+    """An answer with an error status, and the response in it where there is one."""
+
+    status: int
+    body: bytes | TooLong
+    reply: Response | None
+
+    def answers(self, id_: Id) -> bool:
+        """True when it is an error about exactly this request."""
+        reply = self.reply
+        return reply is not None and reply.error is not None and type(reply.id) is type(id_) and reply.id == id_
+
+    @property
+    def is_about_session(self) -> bool:
+        """True when the server does not know the session: 404, or 400 where it says so in words."""
+        if isinstance(self.body, TooLong):
+            return False
+        return self.status == 404 or (self.status == 400 and _SESSION.search(self.body) is not None)
+
+    @property
+    def is_mismatch(self) -> bool:
+        """True when headers say something else than the message, to the server."""
+        error = self.reply.error if self.reply is not None else None
+        return self.status == 400 and (error or {}).get("code") == mirrored_headers.HEADER_MISMATCH
+
+
 class HttpLink:
     """A connection to the server at `remote`."""
 
@@ -94,32 +121,29 @@ class HttpLink:
         """What is at work about each message, and what that holds."""
         self._requests: dict[Id, tuple[_Asked, asyncio.Task[None]]] = {}
         self._before: asyncio.Task[None] | None = None
-        self._going = asyncio.Event()
-        self._going.set()
+        self._valve = Valve()
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def begin(self, received: Received, full: Full, unanswered: Unanswered) -> None:
         self._received, self._full, self._unanswered = received, full, unanswered
 
-    def send(self, message: bytes) -> None:
-        read = jsonrpc.read(message)
+    def send(self, message: Outgoing) -> None:
         # A batch goes message by message: each request has an answer, and a stream, of its own.
-        for one in read.elements if isinstance(read, Batch) else (read,):
-            assert not isinstance(one, InvalidMessage)  # what is sent was read before
+        for one in messages_of(message):
             self._send(one)
 
-    def _send(self, read: Message) -> None:
-        match read:
+    def _send(self, message: Message) -> None:
+        match message:
             case Request():
-                self._stateless = (protocol.stated_revision(read) or "") >= protocol.STATELESS
-                if read.method == protocol.INITIALIZE:
-                    self._hello = read
-                self._begin(_Asked(read, monotonic()))
-            case Notification() if self._cancel(read) or self._stateless:
+                self._stateless = (protocol.stated_revision(message) or "") >= protocol.STATELESS
+                if message.method == protocol.INITIALIZE:
+                    self._hello = message
+                self._begin(_Asked(message, monotonic()))
+            case Notification() if self._cancel(message) or self._stateless:
                 pass  # the stateless revision has no notifications of clients over HTTP
             case _:
                 # In their order, and before what comes after them: the server may depend on it.
-                self._before = self._spawn(self._note(read, self._before), len(read.raw))
+                self._before = self._spawn(self._note(message, self._before), len(message.raw))
 
     def _begin(self, asked: _Asked) -> None:
         task = self._spawn(self._request(asked, self._before), len(asked.request.raw))
@@ -155,7 +179,7 @@ class HttpLink:
             self._unanswered(asked.request.id, failure)
 
     def pause(self, stop: bool) -> None:
-        (self._going.clear if stop else self._going.set)()
+        self._valve.close(stop)
 
     async def ended(self) -> int:
         return await asyncio.shield(self._ended)
@@ -205,11 +229,11 @@ class HttpLink:
         answer = await self._remote.send("POST", self._headers(request), request.raw)
         try:
             if answer.status >= 300:
-                body = await answer.read(MAX_REFUSAL)
-                if again and self._is_wanted(asked) and await self._mended(answer.status, body, asked, session):
+                refused = await _read_refusal(answer)
+                if again and self._is_wanted(asked) and await self._mended(refused, asked, session):
                     await self._ask(asked, again=False)
                 else:
-                    await self._refused(answer.status, body, asked)
+                    await self._refused(refused, asked)
                 return
             if request.method == protocol.INITIALIZE:
                 self._session = _session_id(answer)
@@ -230,32 +254,32 @@ class HttpLink:
         finally:
             answer.abort()
 
-    async def _refused(self, status: int, body: bytes | TooLong, asked: _Asked) -> None:
+    async def _refused(self, refused: _ErrorStatus, asked: _Asked) -> None:
         """An error status: the server's own error where it is one about this request, else one that we make of it."""
-        if isinstance(body, bytes) and _answers(body, asked.request.id):
-            await self._take(body, asked)
-        failure = refusal(status)
+        if refused.reply is not None and refused.answers(asked.request.id):
+            await self._take(refused.reply, asked)
+        failure = refusal(refused.status)
         self._remote.say(failure.text)
         self._fail(asked, failure)
 
     def _is_wanted(self, asked: _Asked) -> bool:
         return self._waits(asked) and not asked.is_cancelled
 
-    async def _mended(self, status: int, body: bytes | TooLong, asked: _Asked, session: str) -> bool:
+    async def _mended(self, refused: _ErrorStatus, asked: _Asked, session: str) -> bool:
         """True when the server did not run anything for a reason that is mended now, and it is to be put again."""
         request = asked.request
-        if not isinstance(body, bytes):
+        if isinstance(refused.body, TooLong):
             return False
         is_call = request.method == protocol.TOOLS_CALL
-        if session and request.method != protocol.INITIALIZE and _is_about_session(status, body):
+        if session and request.method != protocol.INITIALIZE and refused.is_about_session:
             # What answers this very request is about it, and may have come after it ran.
-            if _answers(body, request.id):
+            if refused.answers(request.id):
                 return False
             # So may a status 400, whatever it speaks of: a call that may have run is not put again.
-            asked.is_there = is_call and status != 404
+            asked.is_there = is_call and refused.status != 404
             is_mended = await self._renewed(session) and not asked.is_there
         else:
-            is_mended = self._stateless and is_call and await self._learnt_from(status, body, asked)
+            is_mended = self._stateless and is_call and await self._learnt_from(refused, asked)
         return is_mended and self._is_wanted(asked)
 
     # Another session.
@@ -275,9 +299,7 @@ class HttpLink:
         try:
             async with asyncio.timeout(RENEWAL):
                 # Under an id that the client cannot have used.
-                id_, params = "intercept/initialize", self._hello.params
-                body = {"jsonrpc": "2.0", "id": id_, "method": protocol.INITIALIZE, "params": params}
-                hello = Request(id_, protocol.INITIALIZE, params, strict_json.encode(body))
+                hello = jsonrpc.request("intercept/initialize", protocol.INITIALIZE, self._hello.params)
                 answer = await self._remote.send("POST", self._headers(hello), hello.raw)
                 reply = await reply_in(answer, self._remote.limit)
         except (Unreachable, Lost) as problem:
@@ -300,15 +322,13 @@ class HttpLink:
 
     # Marked arguments.
 
-    async def _learnt_from(self, status: int, body: bytes, asked: _Asked) -> bool:
+    async def _learnt_from(self, refused: _ErrorStatus, asked: _Asked) -> bool:
         """True when the server missed the headers of marked arguments, and we now know which are marked.
 
         It refused before it ran anything, so the call may be put again.
         """
         request = asked.request
-        if status != 400 or request.params is None or request.params.get("name") in self._marks:
-            return False
-        if not _is_mismatch(body):
+        if request.params is None or request.params.get("name") in self._marks or not refused.is_mismatch:
             return False
         asked.is_there = False
 
@@ -358,10 +378,8 @@ class HttpLink:
                 answer = await self._remote.send("GET", [*self._headers(), *_resume(last)])
                 try:
                     if answer.status != 200 or media_type(answer.headers) != EVENTS:
-                        if was_heard and session:
-                            body = await answer.read(MAX_REFUSAL)
-                            if isinstance(body, bytes) and _is_about_session(answer.status, body):
-                                await self._renewed(session)  # which listens anew
+                        if was_heard and session and (await _read_refusal(answer)).is_about_session:
+                            await self._renewed(session)  # which listens anew
                         return
                     was_heard = True
                     async for event in self._remote.events(answer):
@@ -403,18 +421,19 @@ class HttpLink:
         elif event.data and event.type == "message":
             await self._take(event.data.encode(), asked)
 
-    async def _take(self, message: bytes | TooLong, asked: _Asked | None = None) -> None:
+    async def _take(self, said: Said, asked: _Asked | None = None) -> None:
         """Take a message of the server, which came down the answer to `asked` where it is one."""
-        await self._going.wait()
-        if isinstance(message, bytes) and (reply := response(message)) is not None:
-            if asked is not None and reply.id == asked.request.id and not self._has_id(asked):
+        await self._valve.passed()
+        message = understood(said)
+        if isinstance(message, Response):
+            if asked is not None and message.id == asked.request.id and not self._has_id(asked):
                 self._remote.say("the MCP server answers a request twice: what comes after the next one is dropped")
                 return
-            if reply.id is not None and reply.id in self._requests:
-                self._requests[reply.id][0].is_answered = True
+            if message.id is not None and message.id in self._requests:
+                self._requests[message.id][0].is_answered = True
             if not self._revision:
-                self._revision = protocol.agreed_revision(reply)
-            self._learn(reply)
+                self._revision = protocol.agreed_revision(message)
+            self._learn(message)
         self._received(message)
 
     def _learn(self, reply: Response) -> None:
@@ -455,20 +474,9 @@ def _session_id(answer: ClientResponse) -> str:
     return (answer.headers.all("mcp-session-id") or [""])[0]
 
 
-def _is_about_session(status: int, body: bytes) -> bool:
-    """True when a server refuses because it does not know the session: 404, or 400 where it says so in words."""
-    return status == 404 or (status == 400 and _SESSION.search(body) is not None)
+async def _read_refusal(answer: ClientResponse) -> _ErrorStatus:
+    body = await answer.read(MAX_REFUSAL)
+    return _ErrorStatus(answer.status, body, response(body) if isinstance(body, bytes) else None)
 
 
 _SESSION = re.compile(rb"\bsession\b", re.IGNORECASE)
-
-
-def _answers(body: bytes, id_: Id) -> bool:
-    """True when a body is an error about exactly this request."""
-    reply = response(body)
-    return reply is not None and reply.error is not None and type(reply.id) is type(id_) and reply.id == id_
-
-
-def _is_mismatch(body: bytes) -> bool:
-    reply = response(body)
-    return reply is not None and (reply.error or {}).get("code") == mirrored_headers.HEADER_MISMATCH

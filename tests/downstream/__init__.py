@@ -15,8 +15,8 @@ from sidecar.http.exchange import Exchange
 from sidecar.http.sse import Event, EventReader
 from sidecar.http.values import Headers, Request
 from sidecar.mcp import strict_json
-from sidecar.mcp.jsonrpc import Message
-from sidecar.session.pending import Route
+from sidecar.mcp.jsonrpc import Message, Outgoing
+from sidecar.session.route import Route
 from sidecar.session.session import Session
 from sidecar.upstream.link import Full, Received, Unanswered
 from tests.reading.world import SlowGate
@@ -135,8 +135,8 @@ class FakeLink:
     def begin(self, received: Received, full: Full, unanswered: Unanswered) -> None:
         self.say, self.full, self.unanswered = received, full, unanswered
 
-    def send(self, message: bytes) -> None:
-        self.sent.append(message)
+    def send(self, message: Outgoing) -> None:
+        self.sent.append(message.raw)
 
     def pause(self, stop: bool) -> None:
         self.paused.append(stop)

@@ -14,9 +14,9 @@ from sidecar.downstream.http_sse import Legacy
 from sidecar.downstream.sessions import Table
 from sidecar.errors import StartError
 from sidecar.http.values import Headers, Request
-from sidecar.mcp import jsonrpc
 from sidecar.mcp.tool_call import Outcome
 from tests.downstream import Client, FakeLink, Opener, Sessions, line, post, run, sent, turns
+from tests.reading.world import batch
 
 
 class World:
@@ -58,7 +58,7 @@ class World:
 
     async def ask(self, *messages: dict[str, Any]) -> Client:
         lines = [line(**message) for message in messages]
-        body = lines[0] if len(lines) == 1 else jsonrpc.joined(lines)
+        body = lines[0] if len(lines) == 1 else batch(*lines)
         return await self.put(sent(body, {"mcp-session-id": self.id}))
 
     async def get(self, method: str = "GET", **headers: str) -> Client:

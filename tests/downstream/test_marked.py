@@ -9,9 +9,10 @@ import pytest
 from sidecar.downstream import marked
 from sidecar.downstream.marked import Marked
 from sidecar.mcp import jsonrpc
+from sidecar.mcp.jsonrpc import Response
 
 
-def listed(*tools: Any) -> bytes:
+def listed(*tools: Any) -> Response:
     return jsonrpc.result(1, {"tools": list(tools), "nextCursor": "x"})
 
 
@@ -40,11 +41,12 @@ def test_only_the_very_name_is_a_tools(name: Any) -> None:
 @pytest.mark.parametrize(
     "reply",
     [
-        b"[]", b"null", b"{}", jsonrpc.error(1, 1, "no"), jsonrpc.result(1, {}), jsonrpc.result(1, {"tools": {}}),
+        jsonrpc.result(1, []), jsonrpc.result(1, None),
+        jsonrpc.error(1, 1, "no"), jsonrpc.result(1, {}), jsonrpc.result(1, {"tools": {}}),
         listed(None), listed([]), listed({"inputSchema": {}}), listed({"name": 1}), listed(tool("n" * 1001)),
     ],
 )  # fmt: skip
-def test_what_is_no_list_says_nothing(reply: bytes) -> None:
+def test_what_is_no_list_says_nothing(reply: Response) -> None:
     tools = Marked()
     tools.learn(listed(tool("a", "One")))
     tools.learn(reply)

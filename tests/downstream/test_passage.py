@@ -8,8 +8,9 @@ from typing import Any, cast
 
 from sidecar.auth.caller import Caller
 from sidecar.downstream.post import Post
+from sidecar.downstream.relay.client import Tracked
 from sidecar.downstream.relay.request import Passage
-from sidecar.downstream.relay.response import Passing, Tracked
+from sidecar.downstream.relay.response import Passing
 from sidecar.http.client import ClientResponse, PendingRequest, Unreachable
 from sidecar.http.server import Exchange
 from sidecar.http.values import Request

@@ -1,4 +1,4 @@
-"""One POST: what it carried, the first word on it, and the status of that."""
+"""One POST: what it carried, the outcome on it, and the status of that."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from typing import Any
 
 import pytest
 
-from sidecar.downstream.post import CANCELLED, Post, first_word
+from sidecar.downstream.post import CANCELLED, Post
 from sidecar.http.values import Headers, Repeated
-from sidecar.mcp import jsonrpc
 from tests.downstream import line, run, turns
-from tests.reading.world import World
+from tests.reading.world import World, batch
 
 
 def posted(*messages: dict[str, Any], revision: str = "", headers: dict[str, str] | None = None) -> tuple[World, Post]:
     world, post = World(revision=revision), Post(Headers((headers or {}).items()))
     lines = [line(**message) for message in messages]
-    world.session.from_client(lines[0] if len(lines) == 1 else jsonrpc.joined(lines), post.route, post.look)
+    world.session.from_client(lines[0] if len(lines) == 1 else batch(*lines), post.route, post.look)
     return world, post
 
 
@@ -38,23 +37,23 @@ NOTE = {"method": "notifications/initialized"}
 )  # fmt: skip
 def test_what_does_not_go_on_has_its_status(message: dict[str, Any], status: int) -> None:
     _, post = posted(message)
-    run(post.known())
-    assert first_word(post).status == status
+    run(post.settled())
+    assert post.outcome().status == status
 
 
 def test_headers_that_lie_are_refused_with_400_and_the_server_hears_nothing() -> None:
     world, post = posted(call(1, "quick"), headers={"mcp-name": "harmless"})
-    assert (first_word(post).status, post.onward, world.server) == (400, None, [])
-    assert json.loads(first_word(post).body)["error"]["code"] == -32020
+    assert (post.outcome().status, post.goes_on, world.server) == (400, False, [])
+    assert json.loads(post.outcome().body)["error"]["code"] == -32020
 
 
 def test_a_call_that_policy_refuses_is_200_and_one_that_is_given_up_is_an_error_with_its_id() -> None:
     world, post = posted(call(1, "look"))
     world.gate.deny()
-    assert first_word(post).status == 200
+    assert post.outcome().status == 200
     world, post = posted(call(1, "look"))
     world.cancel(1)
-    error = json.loads(first_word(post).body)
+    error = json.loads(post.outcome().body)
     assert (error["id"], error["error"]["code"]) == (1, CANCELLED)
 
 
@@ -70,16 +69,16 @@ def test_what_was_carried_is_noted() -> None:
 def test_only_requests_that_go_on_are_sent_whatever_else_had_their_id() -> None:
     _, post = posted(call(1, "quick"), call(1, "quick"), call(2, "odd"), NOTE, revision="2025-03-26")
     assert (post.requests, post.sent) == ([1, 1, 2], [1])
-    assert post.answer is not None
+    assert post.reply is not None
     _, post = posted(call(2, "odd"), NOTE, revision="2025-03-26")
-    assert (post.sent, post.onward is not None) == ([], True)
+    assert (post.sent, post.goes_on) == ([], True)
 
 
-def test_the_answer_to_a_part_of_a_batch_and_the_part_that_goes_on_are_one_first_word() -> None:
+def test_the_answer_to_a_part_of_a_batch_and_the_part_that_goes_on_are_one_outcome() -> None:
     async def test() -> None:
         told: list[tuple[bool, bool]] = []
         world, post = posted(call(1, "look"), call(2, "look"), revision="2025-03-26")
-        post.when_known(lambda: told.append((post.answer is not None, post.onward is not None)))
+        post.when_settled(lambda: told.append((post.reply is not None, post.goes_on)))
         world.gate.deny()
         assert told == []
         world.gate.allow()
@@ -89,12 +88,12 @@ def test_the_answer_to_a_part_of_a_batch_and_the_part_that_goes_on_are_one_first
     run(test())
 
 
-def test_what_is_said_after_the_first_word_goes_its_own_way() -> None:
+def test_what_is_said_after_the_outcome_goes_its_own_way() -> None:
     later: list[bytes] = []
-    world, post = World(), Post(Headers(), later.append)
+    world, post = World(), Post(Headers(), lambda message: later.append(message.raw))
     world.session.from_client(line(**call(1, "quick")), post.route, post.look)
     reply = world.answer(1)
-    assert (post.answer, later) == (None, [reply])
+    assert (post.reply, later) == (None, [reply])
 
 
 @pytest.mark.parametrize("name", ["mcp-method", "mcp-name", "mcp-protocol-version"])

@@ -14,6 +14,7 @@ from sidecar.http.values import Request
 from sidecar.mcp.protocol import OF_STATELESS_CLIENTS
 from sidecar.mcp.strict_json import encode
 from sidecar.mcp.tool_call import Outcome
+from sidecar.session.reading import LARGE
 from tests.downstream import Client, FakeLink, Opener, Sessions, line, post, run, sent, turns
 
 STATELESS = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
@@ -429,6 +430,36 @@ def test_changed_tools_are_told_to_subscriptions_for_them() -> None:
         await turns()
         assert json.loads(client.events[0].data or "")["method"] == "notifications/tools/list_changed"
         assert other.head == b""
+        await world.end()
+
+    run(inside())
+
+
+def test_while_a_large_answer_is_read_nothing_more_is_taken_from_the_server_and_all_come_in_their_order() -> None:
+    async def inside() -> None:
+        world = World()
+        one, other = await world.ask(1), await world.ask(2)
+        pad = "x" * (LARGE + 1)
+        world.say(id=world.name(0), result={"pad": pad})
+        world.say(id=world.name(1), result={})
+        assert (one.is_complete, other.is_complete) == (False, False)
+        while_reading = world.link.paused[-1]
+        await asyncio.wait(world.tasks)
+        assert (one.json["result"], other.json["result"]) == ({"pad": pad}, {})
+        assert (while_reading, world.link.paused[-1]) == (True, False)
+        await world.end()
+
+    run(inside())
+
+
+def test_a_large_answer_that_is_read_when_the_shared_server_ends_is_passed_on() -> None:
+    async def inside() -> None:
+        world = World()
+        client = await world.ask(1)
+        world.say(id=world.name(), result={"pad": "x" * (LARGE + 1)})
+        world.link.die()
+        await asyncio.wait(world.tasks)
+        assert "result" in client.json
         await world.end()
 
     run(inside())

@@ -252,7 +252,7 @@ class World:
         """The message and the facts of the one refusal."""
         verdict = await self.verdict(tool, arguments)
         assert isinstance(verdict, Reply)
-        answer = json.loads(verdict.message)
+        answer = json.loads(verdict.message.raw)
         assert (answer["id"], answer["result"]["isError"]) == (1, True)
         return {"text": answer["result"]["content"][0]["text"], **answer["result"]["_meta"]["intercept/decision"]}
 

@@ -102,7 +102,7 @@ def test_a_call_that_the_newer_policy_cannot_be_asked_about_is_refused_once(allo
     async def test(world: World) -> None:
         verdict = await world.verdict("t", '{"a":1,"A":2}')
         assert isinstance(verdict, Reply)
-        assert b"differs only in case from 'a'" in verdict.message
+        assert b"differs only in case from 'a'" in verdict.message.raw
         assert [type(event) for event in world.events] == [Refused]
 
     run(test, {"decision": ALLOWED if allowed_before else DENIED, "newer": [reading_a]})

@@ -21,7 +21,7 @@ class Broken(Exception):
 
 def is_refusal(verdict: Verdict) -> bool:
     """True for an answer that says nothing but that something went wrong."""
-    return isinstance(verdict, Reply) and json.loads(verdict.message)["error"]["code"] == -32603
+    return isinstance(verdict, Reply) and json.loads(verdict.message.raw)["error"]["code"] == -32603
 
 
 def breaking(world: World, kind: type[Event], tool: str) -> None:

@@ -371,7 +371,7 @@ def test_a_call_that_needs_approval_is_answered_with_an_error_and_not_forwarded(
     async def test(world: World) -> None:
         verdict = await world.verdict()
         assert isinstance(verdict, Reply)
-        assert json.loads(verdict.message) == {
+        assert json.loads(verdict.message.raw) == {
             "jsonrpc": "2.0", "id": 1,
             "error": {
                 "code": -32003, "message": "[INTERCEPT APPROVAL REQUIRED] Ask a person",

@@ -24,7 +24,7 @@ from sidecar.events import Event
 from sidecar.ledger.values import Claimed, Reservation, Seen
 from sidecar.observe.audit import Audit
 from sidecar.policy.bundle import Bundle
-from sidecar.session.pending import Route
+from sidecar.session.route import Route
 from sidecar.session.session import Session
 from tests.enforce import DENIED, LIMITED, FakeEngine, FakeLedger
 from tests.engine import bundle_of
@@ -110,8 +110,8 @@ async def _told(steps: list[Step], *, caches: bool) -> Any:
 
     def session_of(place: int, caller: Caller) -> Session:
         route = Route(
-            lambda message: out.append((place, "client", message)),
-            lambda message: out.append((place, "server", message)),
+            lambda message: out.append((place, "client", message.raw)),
+            lambda message: out.append((place, "server", message.raw)),
         )
         return Session(server="stub", caller=caller, gate=gate, emit=emit, route=route)
 

@@ -330,7 +330,7 @@ def test_sidecars_that_start_at_once_use_one_key(tmp_path: Path, monkeypatch: py
 
 def test_what_was_worked_out_beforehand_of_a_large_call_gives_the_same_line() -> None:
     event = decided()
-    request = Request(1, "tools/call", {"name": "t", "arguments": event.call.arguments}, event.call.raw)
+    request = Request(1, "tools/call", {"name": "t", "arguments": event.call.arguments}, event.call.raw, {})
     call = read_call(Audit(io.BytesIO(), b"k" * 32, "i").prepare(request))
     assert isinstance(call, PreparedCall)
     prepared = msgspec.structs.replace(event, call=call)

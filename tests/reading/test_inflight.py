@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.mcp.jsonrpc import Id
-from sidecar.session.requests import MAX_CANCELLED, MAX_OUTSTANDING, Inflight
+from sidecar.session.outstanding import MAX_CANCELLED, MAX_OUTSTANDING, OutstandingRequests
 from tests.support.fuzzing import examples
 
 
-def waiting(*ids: Id) -> Inflight[str]:
+def waiting(*ids: Id) -> OutstandingRequests[str]:
     """What waits under each id is called after it."""
-    requests: Inflight[str] = Inflight()
+    requests: OutstandingRequests[str] = OutstandingRequests()
     for id_ in ids:
         requests.open(id_, f"what waits for {id_!r}")
     return requests
@@ -90,7 +90,7 @@ IDS: list[Id] = [0, 1, -1, 10**15, "0", "1", "-1", "01", " 1", "-0", "1.0", str(
 @given(st.lists(st.tuples(st.sampled_from(["open", "close", "cancel"]), st.sampled_from(IDS)), max_size=30))
 def test_an_id_is_found_taken_as_by_a_look_at_every_id_that_is_outstanding(steps: list[tuple[str, Id]]) -> None:
     # Most clients use ids of one type, and then only that type is looked for: here they use both in any order.
-    requests: Inflight[str] = Inflight()
+    requests: OutstandingRequests[str] = OutstandingRequests()
     outstanding: set[tuple[type, Id]] = set()
     for step, id_ in steps:
         if step == "open" and not requests.is_taken(id_):

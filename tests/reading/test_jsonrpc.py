@@ -39,12 +39,12 @@ def refusal(line: bytes) -> InvalidMessage:
 
 def test_a_message_with_a_method_and_an_id_is_a_request() -> None:
     line = b'{"jsonrpc":"2.0","id":7,"method":"ping","params":{"a":1}}'
-    assert jsonrpc.read(line) == Request(7, "ping", {"a": 1}, line)
+    assert jsonrpc.read(line) == Request(7, "ping", {"a": 1}, line, json.loads(line))
 
 
 def test_a_message_with_a_method_and_no_id_is_a_notification() -> None:
     line = b'{"jsonrpc":"2.0","method":"notifications/progress","params":null}'
-    assert jsonrpc.read(line) == Notification("notifications/progress", None, line)
+    assert jsonrpc.read(line) == Notification("notifications/progress", None, line, json.loads(line))
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_message_with_a_method_and_no_id_is_a_notification() -> None:
 def test_a_message_with_a_result_or_an_error_is_a_response(
     line: bytes, expected: tuple[Id | None, Any, dict[str, Any] | None]
 ) -> None:
-    assert jsonrpc.read(line) == Response(*expected, raw=line)
+    assert jsonrpc.read(line) == Response(*expected, raw=line, members=json.loads(line))
 
 
 @pytest.mark.parametrize("id_", [0, -1, 2**53 - 1, -(2**53) + 1, "", "7", "é", " 7 "])
@@ -270,7 +270,7 @@ def test_what_ends_a_line_to_some_readers_travels_as_an_escape(end: str) -> None
     assert len(raw.decode().splitlines()) == 1
     assert json.loads(raw) == json.loads(line)
     assert raw_of(raw) == raw
-    assert jsonrpc.result(1, end) == b'{"jsonrpc":"2.0","id":1,"result":"\\u%04x"}' % ord(end)
+    assert jsonrpc.result(1, end).raw == b'{"jsonrpc":"2.0","id":1,"result":"\\u%04x"}' % ord(end)
 
 
 VALID = [CALL % b'{"b":[1.10,"\\u00e9",-0]}', b'{"jsonrpc":"2.0","id":"x","result":{"a":[null,true]}}']
@@ -325,10 +325,10 @@ def test_an_id_is_read_from_the_ends_only_where_it_cannot_be_nested(head: bytes,
 
 
 def test_an_error_says_its_code_and_its_data() -> None:
-    assert jsonrpc.error("a", -1, "no", {"b": 1}) == (
+    assert jsonrpc.error("a", -1, "no", {"b": 1}).raw == (
         b'{"jsonrpc":"2.0","id":"a","error":{"code":-1,"message":"no","data":{"b":1}}}'
     )
-    assert jsonrpc.error(None, -1, "no") == b'{"jsonrpc":"2.0","id":null,"error":{"code":-1,"message":"no"}}'
+    assert jsonrpc.error(None, -1, "no").raw == b'{"jsonrpc":"2.0","id":null,"error":{"code":-1,"message":"no"}}'
 
 
 # The quick proof that a line is canonical, against the exact reader.
@@ -394,3 +394,22 @@ def test_what_is_proved_quickly_is_what_the_exact_reader_reads(line: bytes) -> N
         assert strict_json.encode(value) == raw
         # And to a reader that is not ours it is the same as the line.
         assert json.loads(raw, parse_float=str, parse_int=str) == json.loads(line, parse_float=str, parse_int=str)
+
+
+# Messages that are made of others.
+
+
+def test_a_message_with_other_values_keeps_the_order_of_its_members_and_what_nobody_here_knows() -> None:
+    read = jsonrpc.read(b'{"x":1,"params":{"b":1,"a":{"t":2,"n":1.10}},"method":"m","id":7,"jsonrpc":"2.0"}')
+    assert isinstance(read, Request)
+    other = jsonrpc.changed(read, {("id",): "a", ("params", "a", "t"): 3})
+    assert other.raw == b'{"x":1,"params":{"b":1,"a":{"t":3,"n":1.10}},"method":"m","id":"a","jsonrpc":"2.0"}'
+    assert other == jsonrpc.read(other.raw)
+    assert read == jsonrpc.read(read.raw)
+
+
+def test_a_request_that_came_again_under_another_id_has_that_id_in_whatever_is_made_of_it() -> None:
+    first = jsonrpc.read(b'{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":1}}')
+    assert isinstance(first, Request)
+    again = jsonrpc.again(first, 2, first.raw.replace(b'"id":1', b'"id":2'))
+    assert jsonrpc.changed(again, {("params", "a"): 3}).raw == b'{"jsonrpc":"2.0","id":2,"method":"m","params":{"a":3}}'

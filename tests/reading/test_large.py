@@ -17,7 +17,7 @@ from sidecar.decision.arguments import is_longer
 from sidecar.mcp import jsonrpc, strict_json
 from sidecar.mcp.jsonrpc import Batch, Message
 from sidecar.session import reading
-from sidecar.session.pending import Route
+from sidecar.session.route import Route
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import Room
 from tests.reading.lines import calls
@@ -166,7 +166,10 @@ def test_a_session_that_ends_meanwhile_sends_nothing_and_lets_everybody_go(held:
     async def test() -> None:
         world = World()
         over: list[Any] = []
-        route = Route(world.client.append, world.server.append, lambda: over.append("client"))
+        route = Route(
+            lambda message: world.client.append(message.raw), lambda message: world.server.append(message.raw),
+            lambda: over.append("client"),
+        )  # fmt: skip
         for number in (1, 2):
             world.session.from_client(large(number), route)
         world.session.from_server(encoded(id=1, result={"pad": PAD}), over.append)

@@ -114,7 +114,7 @@ def test_a_request_cannot_be_of_two_revisions(stated: str, header: str) -> None:
 
 def test_a_notification_that_lies_is_refused_without_an_id() -> None:
     with pytest.raises(InvalidMessage) as refused:
-        check(Notification("notifications/cancelled", None, b""), came({METHOD: "ping"}))
+        check(Notification("notifications/cancelled", None, b"", {}), came({METHOD: "ping"}))
     assert refused.value.id is None
 
 

@@ -33,8 +33,8 @@ def response(**members: Any) -> Response:
 
 @pytest.mark.parametrize("method", [*sorted(METHODS), "x", "tools/callback", "vendor/tools/call", "tools", "call", ""])
 def test_a_method_that_is_known_or_like_no_known_one_passes(method: str) -> None:
-    protocol.check_method(Request(7, method, None, b""))
-    protocol.check_method(Notification(method, None, b""))
+    protocol.check_method(Request(7, method, None, b"", {}))
+    protocol.check_method(Notification(method, None, b"", {}))
 
 
 @pytest.mark.parametrize(
@@ -52,10 +52,10 @@ def test_a_method_that_is_known_or_like_no_known_one_passes(method: str) -> None
 )  # fmt: skip
 def test_a_method_that_looks_like_a_known_one_is_refused(method: str) -> None:
     with pytest.raises(InvalidMessage) as caught:
-        protocol.check_method(Request(7, method, None, b""))
+        protocol.check_method(Request(7, method, None, b"", {}))
     assert (caught.value.code, caught.value.id) == (-32600, 7)
     with pytest.raises(InvalidMessage) as caught:
-        protocol.check_method(Notification(method, None, b""))
+        protocol.check_method(Notification(method, None, b"", {}))
     assert (caught.value.code, caught.value.id) == (-32600, None)
 
 
@@ -130,7 +130,7 @@ def test_a_denial_is_a_tool_result_that_a_model_can_read(stateless: bool) -> Non
     }
     if stateless:
         expected["resultType"] = "complete"
-    reply = json.loads(tool_call.denial(call, "Ask a person", {"id": "d-1"}))
+    reply = json.loads(tool_call.denial(call, "Ask a person", {"id": "d-1"}).raw)
     assert reply == {"jsonrpc": "2.0", "id": "a", "result": expected}
 
 
@@ -199,14 +199,14 @@ def tools(*names: str, **more: Any) -> dict[str, Any]:
 
 def test_a_filtered_list_keeps_everything_but_the_hidden_tools() -> None:
     reply = response(result=tools("a", "b", "c", "b", "a", nextCursor="n", _meta={"k": [1]}, future=True))
-    assert json.loads(tool_list.filtered(reply, frozenset({"b"}))) == {
+    assert json.loads(tool_list.filtered(reply, frozenset({"b"})).raw) == {
         "jsonrpc": "2.0", "id": 7, "result": tools("a", "c", "a", nextCursor="n", _meta={"k": [1]}, future=True)
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(("scope", "kept"), [("public", "private"), ("private", "private"), ("other", "other")])
 def test_a_filtered_list_is_nobody_elses(scope: str, kept: str) -> None:
-    reply = json.loads(tool_list.filtered(response(result=tools("a", cacheScope=scope)), frozenset()))
+    reply = json.loads(tool_list.filtered(response(result=tools("a", cacheScope=scope)), frozenset()).raw)
     assert reply["result"]["cacheScope"] == kept
 
 
@@ -222,12 +222,12 @@ def test_what_is_no_list_cannot_be_filtered(result: Any) -> None:
 @pytest.mark.parametrize("entry", [None, "b", ["b"], {"name": ["b"]}, {"name": {"b": 1}}, {"name": 7}, {}], ids=str)
 def test_what_has_no_name_is_in_no_filtered_list(entry: Any) -> None:
     reply = response(result={"tools": [entry, {"name": "a"}]})
-    assert json.loads(tool_list.filtered(reply, frozenset({"b"})))["result"] == {"tools": [{"name": "a"}]}
+    assert json.loads(tool_list.filtered(reply, frozenset({"b"})).raw)["result"] == {"tools": [{"name": "a"}]}
 
 
 def test_an_answer_that_asks_for_approval_is_an_error_with_the_facts() -> None:
     call = ToolCall("a", "look", {}, False, b"")
-    assert json.loads(tool_call.approval_required(call, "Ask a person", {"id": "d-1"})) == {
+    assert json.loads(tool_call.approval_required(call, "Ask a person", {"id": "d-1"}).raw) == {
         "jsonrpc": "2.0", "id": "a",
         "error": {"code": -32003, "message": "[INTERCEPT APPROVAL REQUIRED] Ask a person", "data": {"id": "d-1"}},
     }  # fmt: skip
@@ -241,5 +241,5 @@ def test_an_answer_that_asks_for_approval_is_an_error_with_the_facts() -> None:
     ],
 )  # fmt: skip
 def test_a_cancel_names_a_text_or_an_integer(params: dict[str, Any] | None, id_: Any) -> None:
-    named = protocol.cancelled_id(Notification("notifications/cancelled", params, b""))
+    named = protocol.cancelled_id(Notification("notifications/cancelled", params, b"", {}))
     assert (type(named), named) == (type(id_), id_)

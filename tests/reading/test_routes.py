@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.mcp.jsonrpc import Id
+from sidecar.mcp.jsonrpc import Id, Outgoing
 from sidecar.mcp.tool_call import Outcome
-from sidecar.session.pending import Route
+from sidecar.session.route import Route
 from sidecar.upstream.failure import Failure
-from tests.reading.world import World, encoded
+from tests.reading.world import Came, World, encoded
 
 
 class Way:
@@ -30,17 +30,17 @@ class Way:
             self.given_up.append if hears else None,
         )  # fmt: skip
 
-    def _answer(self, message: bytes) -> None:
+    def _answer(self, message: Outgoing) -> None:
         self.words.append("to_client")
-        self.answers.append(json.loads(message))
+        self.answers.append(json.loads(message.raw))
 
-    def _refuse(self, message: bytes) -> None:
+    def _refuse(self, message: Outgoing) -> None:
         self.words.append("refuse")
-        self.answers.append(json.loads(message))
+        self.answers.append(json.loads(message.raw))
 
-    def _send(self, message: bytes) -> None:
+    def _send(self, message: Outgoing) -> None:
         self.words.append("to_server")
-        self._world.server.append(message)
+        self._world.server.append(message.raw)
 
 
 def posted(world: World, *messages: dict[str, Any], hears: bool = True) -> Way:
@@ -241,10 +241,10 @@ def test_a_call_of_a_batch_that_was_sent_and_is_given_up_is_told() -> None:
 
 
 def test_a_batch_of_the_server_reaches_the_stream_that_it_came_on_as_one() -> None:
-    world, came = batching(), list[bytes | None]()
+    world, came = batching(), Came()
     world.ask(50)
     lines = [encoded(id=50, result={}), encoded(id=51, result={}), encoded(**NOTE)]
-    world.session.from_server(b"[%b,%b,%b]" % tuple(lines), came.append)
+    world.session.from_server(b"[%b,%b,%b]" % tuple(lines), came.deliver)
     assert came == [b"[%b,%b]" % (lines[0], lines[2])]
     assert world.dropped == ["server"]
 
@@ -253,21 +253,21 @@ def test_a_batch_of_the_server_reaches_the_stream_that_it_came_on_as_one() -> No
 
 
 def test_an_answer_that_is_replayed_is_shown_again_and_settles_nothing() -> None:
-    world, came = World(resumable=True), list[bytes | None]()
+    world, came = World(resumable=True), Came()
     world.call(1, "quick")
     reply = world.answer(1)
-    world.session.from_server(reply, came.append, replayed=True)
-    world.session.from_server(reply, came.append)
+    world.session.from_server(reply, came.deliver, replayed=True)
+    world.session.from_server(reply, came.deliver)
     assert came == [reply, None]
     assert len(world.gate.settled) == 1
 
 
 def test_a_list_that_is_replayed_is_filtered_again() -> None:
-    world, came = World(resumable=True), list[bytes | None]()
+    world, came = World(resumable=True), Came()
     world.ask(1, "tools/list")
     reply = world.answer(1, result={"tools": [{"name": "a"}, {"name": "b"}]})
     world.gate.hide("b")
-    world.session.from_server(reply, came.append, replayed=True)
+    world.session.from_server(reply, came.deliver, replayed=True)
     assert came == []
     world.gate.hide("a")
     assert [json.loads(one or b"")["result"]["tools"] for one in came] == [[{"name": "b"}]]
@@ -284,26 +284,26 @@ HIDDEN_LISTS = [
 def test_what_was_a_list_is_filtered_whenever_it_comes_again_whatever_its_id_was_used_for(
     later: str | None, result: dict[str, Any]
 ) -> None:
-    world, came = World(resumable=True), list[bytes | None]()
+    world, came = World(resumable=True), Came()
     world.ask(1, "tools/list")
     reply = world.answer(1, result=result)
     world.gate.hide("b")
     if later is not None:
         world.ask(1, later)
         world.answer(1)
-    world.session.from_server(reply, came.append, replayed=True)
+    world.session.from_server(reply, came.deliver, replayed=True)
     assert came == []
     world.gate.hide("b")
     assert b'"b"' not in (came[0] or b"")
 
 
 def test_an_empty_result_under_an_id_that_was_a_list_once_is_no_list_to_show() -> None:
-    world, came = World(resumable=True), list[bytes | None]()
+    world, came = World(resumable=True), Came()
     for method in ("tools/list", "ping"):
         world.ask(1, method)
         reply = world.answer(1)
     world.gate.hide()
-    world.session.from_server(reply, came.append, replayed=True)
+    world.session.from_server(reply, came.deliver, replayed=True)
     world.gate.hide()
     assert "error" in json.loads(came[0] or b"")
 
@@ -339,29 +339,29 @@ def test_what_nobody_takes_for_a_list_passes_as_it_is(result: dict[str, Any]) ->
 
 
 def test_an_answer_to_another_request_than_the_stream_is_for_goes_nowhere_and_settles_nothing() -> None:
-    world, came = World(), list[bytes | None]()
+    world, came = World(), Came()
     world.call(1, "quick")
     world.ask(2, "tools/list")
     for line in (encoded(id=1, result={}), b'{"jsonrpc":"2.0","id":1,"result":NaN}', encoded(id="2", result={})):
-        world.session.from_server(line, came.append, among=[2])
+        world.session.from_server(line, came.deliver, among=[2])
     assert (came, world.gate.settled, world.dropped) == ([None] * 3, [], ["server"] * 3)
     reply = encoded(id=1, result={})
-    world.session.from_server(reply, came.append, among=[1])
+    world.session.from_server(reply, came.deliver, among=[1])
     assert came[-1] == reply
 
 
 @pytest.mark.parametrize("resumable", [False, True])
 def test_a_replayed_answer_that_nobody_waited_for_goes_nowhere(resumable: bool) -> None:
-    world, came = World(resumable=resumable), list[bytes | None]()
-    world.session.from_server(encoded(id=1, result={"tools": []}), came.append, replayed=True)
+    world, came = World(resumable=resumable), Came()
+    world.session.from_server(encoded(id=1, result={"tools": []}), came.deliver, replayed=True)
     assert (came, world.dropped) == ([None], ["server"])
 
 
 def test_a_request_of_the_server_that_is_replayed_is_shown_again_and_answered_once() -> None:
-    world, came = World(resumable=True), list[bytes | None]()
+    world, came = World(resumable=True), Came()
     line = encoded(id=1, method="roots/list")
     for replayed in (False, True, False):
-        world.session.from_server(line, came.append, replayed=replayed)
+        world.session.from_server(line, came.deliver, replayed=replayed)
     assert came == [line, line, None]
     words = [posted(world, {"id": 1, "result": {}}).words for _ in range(2)]
     assert words == [["to_server"], ["nothing"]]

@@ -64,7 +64,7 @@ def test_a_denied_call_is_answered_and_never_sent() -> None:
     world.call(1, "look")
     world.gate.deny()
     assert world.server == []
-    assert world.last_to_client == {"id": 1, "result": "denied"}
+    assert world.last_to_client == {"jsonrpc": "2.0", "id": 1, "result": "denied"}
 
 
 def test_a_call_that_cannot_be_judged_is_refused() -> None:
@@ -99,7 +99,7 @@ def test_an_id_may_be_used_again_once_it_was_answered_or_denied() -> None:
 
 
 def test_requests_beyond_the_bound_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sidecar.session.requests.MAX_OUTSTANDING", 2)
+    monkeypatch.setattr("sidecar.session.outstanding.MAX_OUTSTANDING", 2)
     world = World()
     world.ask(1)
     world.call(2, "look")
@@ -213,7 +213,7 @@ def test_an_answer_to_a_denied_call_is_dropped() -> None:
     world.call(1, "look")
     world.gate.deny()
     world.answer(1)
-    assert [json.loads(line) for line in world.client] == [{"id": 1, "result": "denied"}]
+    assert [json.loads(line) for line in world.client] == [{"jsonrpc": "2.0", "id": 1, "result": "denied"}]
     assert world.dropped == ["server"]
 
 

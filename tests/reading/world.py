@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from sidecar.auth.caller import Caller
 from sidecar.enforce.call_cache import KnownCalls
 from sidecar.enforce.verdict import Forward, Reply, Verdict
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Event
+from sidecar.mcp import jsonrpc
+from sidecar.mcp.jsonrpc import Batch, Joined, Outgoing
 from sidecar.mcp.tool_call import Outcome, ToolCall
 from sidecar.policy.bundle import Bundle
 from sidecar.session.judge import Judge
-from sidecar.session.pending import Route
+from sidecar.session.route import Route
 from sidecar.session.session import Session
 from tests.engine import NOTHING
 
@@ -76,7 +78,7 @@ class SlowGate:
     def deny(self) -> None:
         """Refuse the call that waits longest."""
         trial = self.trials.pop(0)
-        trial.deliver(Reply(b'{"id":%d,"result":"denied"}' % cast("int", trial.call.id)))
+        trial.deliver(Reply(jsonrpc.result(trial.call.id, "denied")))
 
     def filter(
         self, tools: Sequence[str], caller: Caller, deliver: Callable[[frozenset[str] | None], None]
@@ -102,7 +104,10 @@ class World:
         self.events: list[Event] = []
         self.session = Session(
             server="stub", caller=Caller("s"), gate=gate or self.gate, emit=self.events.append,
-            route=Route(self.client.append, self.server.append), resumable=resumable, revision=revision,
+            resumable=resumable, revision=revision,
+            route=Route(
+                lambda message: self.client.append(message.raw), lambda message: self.server.append(message.raw)
+            ),
         )  # fmt: skip
 
     def ask(self, id_: int | str, method: str = "ping", **params: Any) -> bytes:
@@ -137,3 +142,23 @@ class World:
 
 def encoded(**members: Any) -> bytes:
     return json.dumps({"jsonrpc": "2.0", **members}, separators=(",", ":")).encode()
+
+
+def outgoing(line: bytes) -> Outgoing:
+    """What a line is sent on as, where all of it is."""
+    read = jsonrpc.read(line)
+    if not isinstance(read, Batch):
+        return read
+    return Joined(tuple(one for one in read.elements if not isinstance(one, InvalidMessage)))
+
+
+def batch(*lines: bytes) -> bytes:
+    """The line of a batch."""
+    return b"[%b]" % b",".join(lines)
+
+
+class Came(list[bytes | None]):
+    """What was delivered, as bytes."""
+
+    def deliver(self, message: Outgoing | None) -> None:
+        self.append(message.raw if message is not None else None)

@@ -8,16 +8,17 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from sidecar.errors import InvalidMessage
 from sidecar.http.client import Lost, Unreachable
 from sidecar.http.hop_by_hop import Fields
 from sidecar.http.sse import Event, EventReader, event_bytes
 from sidecar.http.values import Headers
-from sidecar.mcp.jsonrpc import Id
+from sidecar.mcp.jsonrpc import Batch, Id
 from sidecar.mcp.tool_call import Outcome
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import Room
 from sidecar.upstream.failure import Failure
-from sidecar.upstream.link import Link
+from sidecar.upstream.link import Link, Said, understood
 from sidecar.upstream.remote import Remote, failure_of
 from tests.downstream import line
 
@@ -159,8 +160,10 @@ class Heard:
     def begin(self, link: Link) -> None:
         link.begin(self._received, self.full.append, lambda *told: self.unanswered.append(told))
 
-    def _received(self, message: bytes | TooLong) -> None:
-        self.messages.append(message if isinstance(message, TooLong) else json.loads(message))
+    def _received(self, said: Said) -> None:
+        message = understood(said)
+        assert not isinstance(message, Batch)
+        self.messages.append(message if isinstance(message, InvalidMessage) else json.loads(message.raw))
 
     @property
     def outcomes(self) -> list[tuple[Id, Outcome]]:

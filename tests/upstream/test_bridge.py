@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
+from sidecar.errors import InvalidMessage
 from sidecar.http.client import Lost, Unreachable
 from sidecar.http.hop_by_hop import Fields
 from sidecar.http.sse import Event
 from sidecar.http.values import Headers
-from sidecar.mcp import jsonrpc
 from sidecar.mcp.jsonrpc import Id
 from sidecar.mcp.tool_call import Outcome
-from sidecar.system.lines import TooLong
 from sidecar.upstream import streamable_http
 from sidecar.upstream.streamable_http import HttpLink
 from tests.downstream import line, run, turns
 from tests.engine import soon
+from tests.reading.world import batch, outgoing
 from tests.upstream import FakeAnswer, FakeRemote, Heard, HeldAnswer, as_events, as_json, event
 
 META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
@@ -35,7 +35,7 @@ class World:
         self.heard.begin(self.link)
 
     async def say(self, **members: Any) -> None:
-        self.link.send(line(**members))
+        self.link.send(outgoing(line(**members)))
         await turns(30)
 
     async def hello(self) -> None:
@@ -81,7 +81,7 @@ def test_notifications_and_answers_go_in_their_order_and_before_what_comes_after
     async def inside() -> None:
         world = World()
         for message in ({"method": "a"}, {"method": "b"}, {"id": 1, "method": "c"}, {"method": "d"}):
-            world.link.send(line(**message))
+            world.link.send(outgoing(line(**message)))
         await turns(40)
         posted = world.server.posted
         assert posted.index("a") < posted.index("b") < posted.index("c")
@@ -94,7 +94,7 @@ def test_a_batch_goes_message_by_message_and_each_request_is_answered() -> None:
     async def inside() -> None:
         world = World(FakeAnswer(), as_json(id=1, result={}), as_json(id=2, result={}))
         messages = [line(method="a"), line(id=1, method="b"), line(id=2, method="c")]
-        world.link.send(jsonrpc.joined(messages))
+        world.link.send(outgoing(batch(*messages)))
         await turns(40)
         assert world.server.posted == ["a", "b", "c"]
         assert [message["id"] for message in world.heard.messages] == [1, 2]
@@ -269,16 +269,16 @@ class Forgotten:
         return [(id_, outcome) for id_, outcome in self.heard.outcomes if id_ not in answered]
 
     async def hello(self) -> None:
-        self.link.send(line(id=0, method="initialize"))
+        self.link.send(outgoing(line(id=0, method="initialize")))
         await turns(30)
-        self.link.send(line(method="notifications/initialized"))
+        self.link.send(outgoing(line(method="notifications/initialized")))
         await turns(30)
         self.server.forget()
         self.server.ran.clear()
 
     async def call(self, *ids: Id) -> None:
         for id_ in ids:
-            self.link.send(line(id=id_, method="tools/call", params={"name": "t"}))
+            self.link.send(outgoing(line(id=id_, method="tools/call", params={"name": "t"})))
         await turns(100)
 
 
@@ -307,7 +307,7 @@ def test_a_status_400_about_the_session_opens_another_in_which_all_but_calls_are
     async def inside() -> None:
         world = Forgotten(Forgetful(FakeAnswer(400, "application/json", NO_SESSION)))
         await world.hello()
-        world.link.send(line(id=1, method="ping"))
+        world.link.send(outgoing(line(id=1, method="ping")))
         await turns(100)
         assert world.server.ran[-1] == ("s-2", "ping")
         world.server.forget()
@@ -350,7 +350,7 @@ def test_what_is_cancelled_before_the_server_had_it_is_not_put_again_and_did_not
         await world.hello()
         release = world.server.hold(held)
         await world.call(1)
-        world.link.send(CANCEL)
+        world.link.send(outgoing(CANCEL))
         await turns(30)
         release.set()
         await turns(100)
@@ -367,8 +367,8 @@ def test_what_is_cancelled_while_it_waits_here_is_not_sent(stateless: bool) -> N
         release = world.server.hold("held")
         await world.say(method="held")
         params = {"name": "t", **({"_meta": META} if stateless else {})}
-        world.link.send(line(id=1, method="tools/call", params=params))
-        world.link.send(CANCEL)
+        world.link.send(outgoing(line(id=1, method="tools/call", params=params)))
+        world.link.send(outgoing(CANCEL))
         release.set()
         await turns(50)
         assert world.server.posted == ["held"]
@@ -386,7 +386,7 @@ def test_what_is_cancelled_while_marked_arguments_are_learnt_did_not_run() -> No
         release = world.server.hold("tools/list")
         params = {"name": "t", "arguments": {"r": "eu"}, "_meta": META}
         await world.say(id=1, method="tools/call", params=params)
-        world.link.send(CANCEL)
+        world.link.send(outgoing(CANCEL))
         release.set()
         await turns(50)
         assert world.server.posted == ["tools/call", "tools/list"]
@@ -422,7 +422,7 @@ def test_an_answer_that_cannot_be_read_leaves_nothing_that_ends_a_later_request_
         world = World(first, HeldAnswer([], []))
         world.server.limit = 100
         await world.say(id=7, method="tools/call", params={"name": "t"})
-        assert [type(message) for message in world.heard.messages] == [TooLong]
+        assert [type(message) for message in world.heard.messages] == [InvalidMessage]
         await world.say(id=7, method="tools/call", params={"name": "t"})
         first.go_on.set()
         await turns(30)
@@ -481,7 +481,7 @@ def test_a_notification_that_the_server_holds_does_not_hold_what_comes_after(mon
         world = World()
         world.server.hold("held")
         for message in ({"method": "held"}, {"method": "a"}, {"id": 1, "method": "b"}):
-            world.link.send(line(**message))
+            world.link.send(outgoing(line(**message)))
         await soon(lambda: set(world.server.posted) == {"held", "a", "b"})
         world.link.close()
 
@@ -516,7 +516,7 @@ def test_a_call_that_waited_too_long_for_another_session_is_not_sent(
         await world.hello()
         release = world.server.hold("initialize")
         await world.call(1)
-        world.link.send(line(id=2, method="ping"))
+        world.link.send(outgoing(line(id=2, method="ping")))
         await turns(30)
         now += seconds
         release.set()

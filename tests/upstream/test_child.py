@@ -12,12 +12,12 @@ import pytest
 import uvloop
 
 from sidecar.errors import StartError
-from sidecar.mcp import jsonrpc
 from sidecar.mcp.tool_call import Outcome
 from sidecar.system.guardian import Guardian
 from sidecar.upstream import stdio
 from sidecar.upstream.stdio import ChildServer
 from tests.downstream import line
+from tests.reading.world import batch, outgoing
 from tests.upstream import Heard
 
 LIMIT = 1 << 20
@@ -46,7 +46,7 @@ def test_a_program_that_ends_at_once_is_a_server_that_ended() -> None:
     async def inside() -> None:
         for _ in range(30):
             async with started("/bin/false") as (server, heard):
-                server.send(line(id=1, method="ping"))
+                server.send(outgoing(line(id=1, method="ping")))
                 assert await server.ended() == 1
                 assert heard.messages == []
 
@@ -58,8 +58,8 @@ def test_what_comes_after_the_end_certainly_did_not_run() -> None:
         script = "import os, time; os.close(0); time.sleep(600)"
         async with started(sys.executable, "-S", "-E", "-c", script) as (server, heard):
             await server.ended()
-            server.send(line(id=1, method="tools/call"))
-            server.send(jsonrpc.joined([line(id="a", method="tools/call"), line(method="b")]))
+            server.send(outgoing(line(id=1, method="tools/call")))
+            server.send(outgoing(batch(line(id="a", method="tools/call"), line(method="b"))))
             await asyncio.sleep(0)
             assert heard.outcomes == [(1, Outcome.NOT_RUN), ("a", Outcome.NOT_RUN)]
 
@@ -70,7 +70,7 @@ def test_a_server_that_reads_nothing_of_very_much_is_over() -> None:
     async def inside() -> None:
         async with started(sys.executable, "-S", "-E", "-c", "import time; time.sleep(600)") as (server, _):
             for number in range(2 * stdio._UNREAD):
-                server.send(line(id=number, method="m", params={"text": "x" * (LIMIT - 100)}))
+                server.send(outgoing(line(id=number, method="m", params={"text": "x" * (LIMIT - 100)})))
                 await asyncio.sleep(0)
             assert await server.ended() > 0
 

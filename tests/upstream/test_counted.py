@@ -14,6 +14,7 @@ from sidecar.upstream.stdio import ChildServer
 from sidecar.upstream.streamable_http import HttpLink
 from tests.downstream import line, run, turns
 from tests.engine import soon
+from tests.reading.world import outgoing
 from tests.upstream import FakeRemote, Heard, as_json
 
 LARGE = "x" * (4 << 20)
@@ -26,7 +27,7 @@ def test_a_message_on_its_way_to_a_remote_server_counts_until_it_is_answered() -
         link = HttpLink(server.remote)
         heard.begin(link)
         message = line(id=1, method="tools/call", params={"text": LARGE})
-        link.send(message)
+        link.send(outgoing(message))
         await turns(30)
         assert server.room.taken == WEIGHT * len(message)
         go_on.set()
@@ -42,7 +43,7 @@ def test_a_message_on_its_way_to_a_remote_server_counts_no_more_once_the_link_is
         server.hold("tools/call")
         link = HttpLink(server.remote)
         heard.begin(link)
-        link.send(line(id=1, method="tools/call", params={"text": LARGE}))
+        link.send(outgoing(line(id=1, method="tools/call", params={"text": LARGE})))
         await turns(30)
         link.close()
         await soon(lambda: server.room.taken == 0)
@@ -58,7 +59,7 @@ def test_an_answer_that_waits_for_a_client_that_does_not_keep_up_counts() -> Non
         heard.begin(link)
         link.pause(True)
         message = line(id=1, method="tools/call")
-        link.send(message)
+        link.send(outgoing(message))
         await turns(30)
         assert server.room.taken == WEIGHT * len(message) + len(answer)
         link.pause(False)
@@ -75,7 +76,7 @@ def test_what_a_child_does_not_read_counts_until_the_child_ends() -> None:
         command = [sys.executable, "-S", "-E", "-c", "import time; time.sleep(600)"]
         server = await ChildServer.start(command, 16 << 20, Guardian(), room)
         heard.begin(server)
-        server.send(line(id=1, method="tools/call", params={"text": LARGE}))
+        server.send(outgoing(line(id=1, method="tools/call", params={"text": LARGE})))
         await soon(lambda: room.taken > len(LARGE) // 2)
         server.close()
         await server._exited

@@ -11,13 +11,13 @@ from sidecar.http.client import Lost, Unreachable
 from sidecar.http.hop_by_hop import Fields
 from sidecar.http.origin import Origin
 from sidecar.http.sse import Event
-from sidecar.mcp import jsonrpc
 from sidecar.mcp.tool_call import Outcome
 from sidecar.upstream import http_sse
 from sidecar.upstream.http_sse import SseLink
 from sidecar.upstream.remote import Remote
 from tests.downstream import line, run, turns
 from tests.engine import soon
+from tests.reading.world import batch, outgoing
 from tests.upstream import FakeAnswer, FakeRemote, Heard, as_events, event
 
 ENDPOINT = Event("/messages?s=1", type="endpoint")
@@ -54,8 +54,8 @@ def test_messages_are_posted_where_the_server_said_in_their_order_a_batch_one_by
         server, heard = FakeRemote([as_events(ENDPOINT, event(id=1, result={}))]), Heard()
         link = await SseLink.connect(server.remote)
         heard.begin(link)
-        link.send(line(method="a"))
-        link.send(jsonrpc.joined([line(id=1, method="b"), line(method="c")]))
+        link.send(outgoing(line(method="a")))
+        link.send(outgoing(batch(line(id=1, method="b"), line(method="c"))))
         await turns(30)
         assert server.posted == ["a", "b", "c"]
         assert {one.target for one in server.sent[1:]} == {"/messages?s=1"}
@@ -81,7 +81,7 @@ def test_a_request_that_did_not_arrive_is_told_each_of_a_batch_too(
         server, heard = FakeRemote([as_events(ENDPOINT), answer, FakeAnswer(202)]), Heard()
         link = await SseLink.connect(server.remote)
         heard.begin(link)
-        link.send(jsonrpc.joined([line(id=1, method="b"), line(id=2, method="c")]))
+        link.send(outgoing(batch(line(id=1, method="b"), line(id=2, method="c"))))
         await turns(30)
         assert heard.outcomes == [(1, outcome)]
         link.close()
@@ -107,7 +107,7 @@ def test_a_post_that_the_server_holds_holds_up_no_other(monkeypatch: pytest.Monk
         link = await SseLink.connect(server.remote)
         heard.begin(link)
         for method in ("held", "a", "b", "c"):
-            link.send(line(id=method, method=method))
+            link.send(outgoing(line(id=method, method=method)))
         await soon(lambda: len(server.posted) == 4)
         assert server.posted == ["held", "a", "b", "c"]
         link.close()
@@ -128,7 +128,7 @@ def test_what_is_cancelled_while_it_waits_here_is_not_sent_and_what_has_its_id_n
             {"method": "tools/call", "id": 1, "params": {"name": "t", "arguments": {"n": 2}}},
             {"method": "notifications/cancelled", "params": {"requestId": "1"}},
         ):
-            link.send(line(**message))
+            link.send(outgoing(line(**message)))
         release.set()
         await turns(50)
         assert server.posted == ["held", "tools/call", "notifications/cancelled"]

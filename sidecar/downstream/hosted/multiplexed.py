@@ -20,23 +20,33 @@ from sidecar.auth.principal import Principal
 from sidecar.downstream.hosted.replay_buffer import Stream, Unread
 from sidecar.downstream.hosted.writer import write
 from sidecar.downstream.marked import Marked
-from sidecar.downstream.post import Post, first_word
+from sidecar.downstream.post import Post
 from sidecar.errors import InvalidMessage, SidecarError
 from sidecar.events import Dropped, Emit
 from sidecar.http.server import Exchange
 from sidecar.http.values import JSON, Response
 from sidecar.http.values import Request as HttpRequest
-from sidecar.mcp import jsonrpc, protocol, strict_json
-from sidecar.mcp.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, Batch, Message, Notification, Request
-from sidecar.mcp.jsonrpc import Response as Answer
+from sidecar.mcp import jsonrpc, protocol
+from sidecar.mcp.jsonrpc import (
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    Batch,
+    Message,
+    Notification,
+    Outgoing,
+    Request,
+)
 from sidecar.mcp.tool_call import Outcome
-from sidecar.session.pending import Route
+from sidecar.session.reading import Lane, Read, Reader
+from sidecar.session.route import Route
 from sidecar.session.session import Session
 from sidecar.system import tasks
+from sidecar.system.flow import Valve
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import ROOM, Room
 from sidecar.upstream.failure import Failure
-from sidecar.upstream.link import Link
+from sidecar.upstream.link import Link, Said, understood
 
 MAX_WAITING: Final = 4 << 20
 """Bytes of news that may wait for one client while there are others; then it is given up: all share a server."""
@@ -59,12 +69,18 @@ class _Asked:
 
 
 class Shared:
-    """Clients without sessions in front of the one server that `open_link` starts when the first of them comes."""
+    """Clients without sessions in front of the one server that `open_link` starts when the first of them comes.
+
+    What it says is read here, once, by `reader` where it is large.
+    """
 
     def __init__(
-        self, open_link: OpenLink, open_session: OpenSession, emit: Emit, server: str, unread: Unread | None = None
+        self, open_link: OpenLink, open_session: OpenSession, emit: Emit, server: str, unread: Unread | None = None,
+        reader: Reader | None = None,
     ) -> None:  # fmt: skip
         self._unread = unread or Unread(Room(ROOM))
+        self._lane = Lane(reader or Reader())
+        self._lane.hold = self._reads
         self._open_link = open_link
         self._open_session = open_session
         self._emit = emit
@@ -75,9 +91,9 @@ class Shared:
         self._opening: asyncio.Future[Link] | None = None
         self._not_before = 0.0
         self._watching: asyncio.Task[None] | None = None
-        self._full = self._reading = 0
-        self._room = asyncio.Event()
-        self._room.set()
+        self._full = 0
+        self._is_reading = False
+        self._to_server = Valve()
 
     async def post(self, request: HttpRequest, exchange: Exchange, caller: Principal | None) -> None:
         """Answer one POST."""
@@ -96,16 +112,15 @@ class Shared:
             post.look(message)
             _check_revision(message)
 
-        post = Post(request.headers, later=stream.answer, marked=self.marked)
+        post = Post(request.headers, lambda message: stream.answer(message.raw), marked=self.marked)
         session = self._open_session(caller, post.route, tell, post.revision)
-        session.holds(client=lambda now: None, server=self._reads)
         exchange.on_gone(task.cancel)
         try:
             session.from_client(request.take(), post.route, look)
-            await post.known()
-            if post.onward is None or not post.requests:
+            await post.settled()
+            if not post.goes_on or not post.requests:
                 # This revision has no notifications of clients over HTTP, so there is nothing to pass on.
-                exchange.send(first_word(post))
+                exchange.send(post.outcome())
                 return
             await self._ask(session, stream, post, exchange)
         except asyncio.CancelledError:
@@ -144,27 +159,26 @@ class Shared:
         except SidecarError as problem:
             unanswered = session.unanswered(post.requests[0], str(problem), outcome=Outcome.NOT_RUN)
             assert unanswered is not None  # it was sent on just now
-            exchange.send(Response(200, (("content-type", JSON),), unanswered[1]))
+            exchange.send(Response(200, (("content-type", JSON),), unanswered[1].raw))
             return
         name = secrets.token_urlsafe(16)
         self._asked[name] = _Asked(session, post.requests[0], post.tokens[0], stream, post.listens)
         self._pace()
         try:
-            link.send(_renamed(post.leave(), name))
+            link.send(_renamed(post.take(), name))
             exchange.let_go()
             await write(stream, exchange, (), listens=post.listens)
         finally:
             del self._asked[name]
             self._pace()
             if not stream.ended and self._link is link:
-                body = {"jsonrpc": "2.0", "method": protocol.CANCELLED, "params": {"requestId": name}}
-                link.send(strict_json.encode(body))
+                link.send(jsonrpc.notification(protocol.CANCELLED, {"requestId": name}))
 
     async def _ready(self) -> Link:
         """The server, when it takes more."""
         while True:
             link = await self._opened()
-            await self._room.wait()
+            await self._to_server.passed()
             if self._link is link:
                 return link
 
@@ -184,7 +198,7 @@ class Shared:
         self._not_before = now + PAUSE
         link = await self._open_link()
         self._link = link
-        link.begin(partial(self._received, link), self._server_is_full, self._unanswered)
+        link.begin(partial(self._received, link), self._to_server.close, self._unanswered)
         self._watching = tasks.start(self._watch(link))
         return link
 
@@ -195,33 +209,42 @@ class Shared:
 
     async def _watch(self, link: Link) -> None:
         await link.ended()
+        await self._lane.caught_up()
         if self._link is link:
             self._link = None
             link.close()
-            self._room.set()
+            self._to_server.close(False)
         for asked in list(self._asked.values()):
             await asked.session.caught_up()
             asked.session.server_ended()
 
     # From the server.
 
-    def _received(self, link: Link, line: bytes | TooLong) -> None:
+    def _received(self, link: Link, said: Said) -> None:
+        def take(read: Read) -> None:
+            try:
+                message: Message | Batch | InvalidMessage = read()
+            except InvalidMessage as problem:
+                message = problem
+            self._take(link, message)
+
+        if isinstance(said, bytes | TooLong) and len(said) > self._lane.at_once:
+            self._lane.put(said, take, lambda: None)
+        else:
+            self._take(link, understood(said))
+
+    def _take(self, link: Link, message: Message | Batch | InvalidMessage) -> None:
         if self._link is not link:
             return  # it is over; what it left behind may still write
-        try:
-            if isinstance(line, TooLong):
-                raise jsonrpc.too_long(line)
-            message = jsonrpc.read(line)
-        except InvalidMessage as problem:
-            self._unreadable(problem)
-            return
         match message:
-            case Answer():
+            case InvalidMessage():
+                self._unreadable(message)
+            case jsonrpc.Response():
                 asked = self._asked.get(message.id) if message.id is not None else None
                 if asked is None:
                     self._drop("an answer that no request waits for")
                 else:
-                    asked.session.from_server(_with(message.raw, ("id",), asked.id))
+                    asked.session.from_server(jsonrpc.changed(message, {("id",): asked.id}))
             case Notification():
                 self._notified(message)
             case Batch():
@@ -237,7 +260,8 @@ class Shared:
             # It may be about another client's request, also one that is over, and hold what that one said.
             self._drop("news that name no request")
             return
-        named.session.from_server(_with(message.raw, about.path, named.token if about.by_token else named.id))
+        own = named.token if about.by_token else named.id
+        named.session.from_server(jsonrpc.changed(message, {about.path: own}))
 
     def _unanswered(self, name: jsonrpc.Id, failure: Failure) -> None:
         asked = self._asked.get(name)
@@ -264,8 +288,8 @@ class Shared:
         self._pace()
 
     def _reads(self, now: bool) -> None:
-        """A large message of the server is read for one of the clients, or no longer."""
-        self._reading += 1 if now else -1
+        """A large message of the server is read, or no longer."""
+        self._is_reading = now
         self._pace()
 
     def _pace(self) -> None:
@@ -274,10 +298,7 @@ class Shared:
         Nor while a large message of its is read, however many more it has.
         """
         if self._link is not None:
-            self._link.pause(self._reading > 0 or 0 < len(self._asked) <= self._full)
-
-    def _server_is_full(self, now: bool) -> None:
-        (self._room.clear if now else self._room.set)()
+            self._link.pause(self._is_reading or 0 < len(self._asked) <= self._full)
 
 
 def _check_revision(message: Message) -> None:
@@ -292,21 +313,10 @@ def _check_revision(message: Message) -> None:
         raise InvalidMessage(INVALID_PARAMS, text, message.id)
 
 
-def _renamed(onward: bytes, name: str) -> bytes:
+def _renamed(onward: Outgoing, name: str) -> Message:
     """A request with our name for its id, and for its progress where that was asked for."""
-    value, _ = strict_json.read_value(onward)
-    value["id"] = name
-    meta = (value.get("params") or {}).get("_meta")
-    if type(meta) is dict and meta.get("progressToken") is not None:
-        meta["progressToken"] = name
-    return strict_json.encode(value)
-
-
-def _with(raw: bytes, path: tuple[str, ...], name: Any) -> bytes:
-    """A message with another value at a path that it has."""
-    value, _ = strict_json.read_value(raw)
-    inner = value
-    for step in path[:-1]:
-        inner = inner[step]
-    inner[path[-1]] = name
-    return strict_json.encode(value)
+    assert isinstance(onward, Request)  # this revision has no batches, and nothing else is passed on
+    changes: dict[tuple[str, ...], str] = {("id",): name}
+    if protocol.progress_token(onward) is not None:
+        changes["params", "_meta", "progressToken"] = name
+    return jsonrpc.changed(onward, changes)

@@ -20,17 +20,18 @@ from sidecar.downstream.hosted.multiplexed import Shared
 from sidecar.downstream.hosted.replay_buffer import Stream, Unread
 from sidecar.downstream.hosted.writer import write
 from sidecar.downstream.marked import Marked
-from sidecar.downstream.post import RESUME, SESSION, Post, cancelled, first_word, is_stateless
+from sidecar.downstream.post import RESUME, SESSION, Post, cancelled, is_stateless
 from sidecar.downstream.sessions import Opened, Sessions, Table, holder
 from sidecar.errors import InvalidMessage, SidecarError
 from sidecar.http.server import Exchange
 from sidecar.http.values import JSON, Request, Response
 from sidecar.mcp import jsonrpc, protocol
-from sidecar.mcp.jsonrpc import INVALID_REQUEST, Message, Notification
+from sidecar.mcp.jsonrpc import INVALID_REQUEST, Message, Notification, Outgoing
 from sidecar.mcp.jsonrpc import Request as JsonRequest
-from sidecar.session.pending import Route
+from sidecar.session.route import Route
 from sidecar.session.session import Session
 from sidecar.system import tasks
+from sidecar.system.flow import Valve
 from sidecar.system.memory import ROOM, Room
 from sidecar.upstream.link import Link
 
@@ -52,29 +53,28 @@ class HostedSession:
         self.holder = holder(principal, peer)
         self._unread = unread
         self.news = Stream("0", self._hold, unread)
-        self.session = open_session(principal, Route(self.news.put, self.send), self._announce, "")
+        self.session = open_session(principal, Route(self._say, self.send), self._announce, "")
         self._link: Link | None = None
         self._names = map(str, itertools.count(1))
         self._streams: OrderedDict[str, Stream] = OrderedDict({"0": self.news})
         self._tokens: dict[Any, Stream] = {}
         self._full = 0
-        self._room = asyncio.Event()
-        self._room.set()
+        self._to_server = Valve()
 
     def begin(self, link: Link) -> None:
         """The server is there."""
         self._link = link
         self.session.holds(client=lambda now: None, server=self._hold)
-        link.begin(self.session.from_server, self._server_is_full, self.session.no_answer)
+        link.begin(self.session.from_server, self._to_server.close, self.session.no_answer)
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: Outgoing) -> None:
         """Send the server a message."""
         if self._link is not None:
             self._link.send(message)
 
     async def room(self) -> None:
         """Wait until the server takes more."""
-        await self._room.wait()
+        await self._to_server.passed()
 
     def stream(self, name: str) -> Stream | None:
         """The stream of this name, while it is kept."""
@@ -111,13 +111,16 @@ class HostedSession:
     async def end(self) -> None:
         """The session is over: its server too."""
         self.session.close()
-        self._room.set()
+        self._to_server.close(False)
         for stream in self._streams.values():
             stream.end()
             stream.drop()
         if self._link is not None:
             await self._link.stop(ask=False)
             self._link.close()
+
+    def _say(self, message: Outgoing) -> None:
+        self.news.put(message.raw)
 
     def _announce(self, message: Message) -> None:
         """What the server says unasked goes down the answer that it belongs to, as far as anybody can tell."""
@@ -135,9 +138,6 @@ class HostedSession:
         self._full += 1 if stop else -1
         if self._link is not None:
             self._link.pause(self._full > 0)
-
-    def _server_is_full(self, now: bool) -> None:
-        (self._room.clear if now else self._room.set)()
 
 
 class Ending:
@@ -229,7 +229,7 @@ class Hosted:
             hosted.session.caller = replace(hosted.session.caller, principal=caller)
             stream, post = _answered(hosted, request, self._shared.marked)
             hosted.session.from_client(request.take(), post.route, post.look)
-            await post.known()
+            await post.settled()
             await self._answer(hosted, stream, post, exchange)
 
     async def _hello(self, hosted: HostedSession, request: Request, exchange: Exchange) -> None:
@@ -243,15 +243,15 @@ class Hosted:
                 raise InvalidMessage(INVALID_REQUEST, "this needs a session: initialize first", id_)
 
         hosted.session.from_client(request.take(), post.route, look)
-        await post.known()
-        if post.onward is None:
-            exchange.send(first_word(post))
+        await post.settled()
+        if not post.goes_on:
+            exchange.send(post.outcome())
             return
         try:
             opened = await begun(hosted, self._sessions, self._open_link)
         except SidecarError as problem:
-            text = jsonrpc.error(post.requests[0], protocol.SERVER_GONE, str(problem))
-            exchange.send(Response(200, (("content-type", JSON),), text))
+            error = jsonrpc.error(post.requests[0], protocol.SERVER_GONE, str(problem))
+            exchange.send(Response(200, (("content-type", JSON),), error.raw))
             return
         watching = tasks.start(self._watch(hosted))
         self._watching.add(watching)
@@ -263,17 +263,17 @@ class Hosted:
         self, hosted: HostedSession, stream: Stream, post: Post, exchange: Exchange, *headers: tuple[str, str]
     ) -> None:  # fmt: skip
         """Send on what passed, and answer with what comes of it."""
-        if post.onward is not None and post.sent:
+        if post.goes_on and post.sent:
             hosted.expect(stream, post)
-            if post.answer is not None:
-                stream.put(post.answer.body)
-            hosted.send(post.leave())
+            if post.reply is not None:
+                stream.put(post.reply.raw)
+            hosted.send(post.take())
             exchange.let_go()
             await write(stream, exchange, headers, name_events=True)
             return
-        if post.onward is not None:
-            hosted.send(post.leave())
-        exchange.send(first_word(post))
+        if post.goes_on:
+            hosted.send(post.take())
+        exchange.send(post.outcome())
 
     async def _get(self, hosted: HostedSession, request: Request, exchange: Exchange) -> None:
         name, _, position = (request.headers.get(RESUME) or "").partition(".")
@@ -313,7 +313,11 @@ async def begun(hosted: HostedSession, sessions: Sessions[HostedSession], open_l
 def _answered(hosted: HostedSession, request: Request, marked: Marked) -> tuple[Stream, Post]:
     """A stream for the answers to a POST, and the POST that they go to."""
     stream = hosted.answering()
-    post = Post(request.headers, stream.answer, lambda id_: stream.answer(cancelled(id_)), marked=marked)
+
+    def answer(message: Outgoing) -> None:
+        stream.answer(message.raw)
+
+    post = Post(request.headers, answer, lambda id_: answer(cancelled(id_)), marked=marked)
     return stream, post
 
 

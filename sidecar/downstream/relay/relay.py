@@ -19,8 +19,9 @@ from sidecar.downstream.guard import error_response
 from sidecar.downstream.learning import Learning
 from sidecar.downstream.marked import Marked
 from sidecar.downstream.post import RESUME, SESSION, Post, is_stateless
+from sidecar.downstream.relay.client import OpenSession, Tracked
 from sidecar.downstream.relay.request import Passage
-from sidecar.downstream.relay.response import OpenSession, Passing, Tracked, this_task
+from sidecar.downstream.relay.response import Passing, this_task
 from sidecar.downstream.sessions import Opened, Sessions, Table, holder
 from sidecar.events import Dropped, Emit
 from sidecar.http import hop_by_hop
@@ -29,6 +30,7 @@ from sidecar.http.hop_by_hop import Fields
 from sidecar.http.server import Exchange
 from sidecar.http.values import EVENTS, JSON, Headers, Request
 from sidecar.mcp import mirrored_headers
+from sidecar.mcp.jsonrpc import Outgoing
 from sidecar.mcp.protocol import SERVER_GONE
 from sidecar.system import tasks
 from sidecar.upstream.remote import Remote
@@ -142,7 +144,7 @@ class Relay:
 
     def ask(self, post: Post, tracked: Tracked, request: Request, asking: PendingRequest) -> None:
         """Send what goes on to the server."""
-        self._remote.ask(self._head(post, request.headers), post.leave(), asking, _whose(tracked, request))
+        self._remote.ask(self._head(post, request.headers), post.take().raw, asking, _whose(tracked, request))
 
     def reserve(self, tracked: Tracked) -> None:
         """Keep room for a session that the server may open. Raises `SidecarError` where there is none."""
@@ -215,20 +217,20 @@ class Relay:
 
     # To the server, unasked.
 
-    def _tell(self, tracked: Tracked, message: bytes) -> None:
+    def _tell(self, tracked: Tracked, message: Outgoing) -> None:
         """Answer a request of the server that the client never got."""
         if tracked.id:
             task = tasks.start(self._send_told(tracked, message))
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
 
-    async def _send_told(self, tracked: Tracked, message: bytes) -> None:
+    async def _send_told(self, tracked: Tracked, message: Outgoing) -> None:
         headers = [
             ("content-type", JSON), ("accept", f"{JSON}, {EVENTS}"), (SESSION, tracked.id),
             (mirrored_headers.VERSION, tracked.session.revision), *self._remote.fixed(),
         ]  # fmt: skip
         try:
-            (await self._remote.send("POST", headers, message, whose=tracked)).abort()
+            (await self._remote.send("POST", headers, message.raw, whose=tracked)).abort()
         except ConnectionError:
             self._emit(Dropped(self._server, "client", "our answer to a request of the server did not reach it"))
 

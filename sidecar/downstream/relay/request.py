@@ -7,8 +7,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, Protocol
 
-from sidecar.downstream.post import Post, first_word
-from sidecar.downstream.relay.response import Passing, Tracked, send_error, send_failure, unanswered
+from sidecar.downstream.post import Post
+from sidecar.downstream.relay.client import Tracked
+from sidecar.downstream.relay.response import Passing, send_error, send_failure, unanswered
 from sidecar.errors import SidecarError
 from sidecar.http.client import ClientResponse, Lost, PendingRequest, Unreachable
 from sidecar.http.server import Exchange
@@ -81,7 +82,7 @@ class Passage:
             # There the end of the connection is how a client cancels.
             self._exchange.on_gone(self._gone)
         self._tracked.session.from_client(self._request.take(), post.route, post.look)
-        post.when_known(self._known)
+        post.when_settled(self._settled)
 
     def failed(self, error: Exception) -> None:
         """A defect of ours: give everything up."""
@@ -91,12 +92,12 @@ class Passage:
     # What is called back.
 
     @_contained
-    def _known(self) -> None:
+    def _settled(self) -> None:
         if self._is_over:
             return
         post = self._post
-        if post.onward is None:
-            self._exchange.send(first_word(post))
+        if not post.goes_on:
+            self._exchange.send(post.outcome())
             self._end()
             return
         if not post.is_stateless:
@@ -166,7 +167,7 @@ class Passage:
         self._opened(None)
         if self._answer is not None:
             self._answer.abort()
-        if self._post.onward is not None and not self._post.resumable:
+        if self._post.goes_on and not self._post.resumable:
             # Nobody can come back for what has not been answered.
             unanswered(self._tracked.session, self._post, LOST)
         self._over()

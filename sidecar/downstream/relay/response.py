@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any
 
-from sidecar.auth.principal import Principal, key_of
 from sidecar.downstream.eventids import EventIds
 from sidecar.downstream.guard import error_response
 from sidecar.downstream.post import Post
+from sidecar.downstream.relay.client import Tracked
+from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Emit
 from sidecar.http import hop_by_hop
 from sidecar.http.client import ClientResponse, Lost, Unreachable
@@ -25,46 +26,16 @@ from sidecar.http.server import Exchange
 from sidecar.http.sse import Event, event_bytes
 from sidecar.http.values import EVENTS, JSON, Headers, Lines, Response
 from sidecar.mcp import jsonrpc, strict_json
-from sidecar.mcp.jsonrpc import Message
+from sidecar.mcp.jsonrpc import Joined, Message, Outgoing, messages_of
 from sidecar.mcp.protocol import SERVER_GONE
 from sidecar.mcp.tool_call import Outcome
-from sidecar.session.pending import Route
-from sidecar.session.session import Among, Session
+from sidecar.session.from_server import Among
+from sidecar.session.session import Session
 from sidecar.system.lines import TooLong
 from sidecar.text import folded
 from sidecar.upstream.failure import Failure
+from sidecar.upstream.link import Said
 from sidecar.upstream.remote import LOST, MAX_REFUSAL, Remote, media_type, redirected, refusal
-
-OpenSession: TypeAlias = Callable[["Tracked", Principal | None, str], Session]
-"""Makes the session of a tracked client: with its caller, and the revision where it is known."""
-
-
-class Tracked:
-    """One client at the server: its session, the server's id for it where there is one, and who listens to it.
-
-    A session counts for `holder`.
-
-    `tell` sends the server an answer of ours to a request of its own.
-    """
-
-    def __init__(
-        self, open_session: OpenSession, caller: Principal | None, revision: str, tell: Callable[[Tracked, bytes], None]
-    ) -> None:
-        self.id = ""
-        self.holder = ""
-        self.streams: set[Callable[[bytes], None]] = set()
-        self.route = Route(lambda message: None, lambda message: tell(self, message))
-        self.session = open_session(self, caller, revision)
-
-    @property
-    def client(self) -> tuple[str, str]:
-        """Who this is: the session, and the principal whose it is; where there is none, either is empty."""
-        return self.id, key_of(self.session.caller.principal)
-
-    def announce(self, message: Message) -> None:
-        """Tell the client something that the server did not say, where anybody listens."""
-        for write in list(self.streams):
-            write(message.raw)
 
 
 class Passing:
@@ -83,6 +54,7 @@ class Passing:
         self._server = server
         self._event_ids = event_ids
         self._cookies = cookies
+        # Bound once: `Headers.once` remembers what a function made by the function, and finds the same object fastest.
         self._lines, self._json_lines = self._make_lines, self._make_json_lines
 
     def answer(
@@ -129,8 +101,8 @@ class Passing:
             exchange.send(error_response(502, text, code=SERVER_GONE))
             return
         body = await answer.read(MAX_REFUSAL) if answer.status >= 400 else b""
-        value = _readable(body) if isinstance(body, bytes) and media_type(answer.headers) == JSON else None
-        message = strict_json.encode(value) if value is not None and "error" in value else b""
+        found = _readable(body) if isinstance(body, bytes) and media_type(answer.headers) == JSON else None
+        message = found[1] if found is not None and "error" in found[0] else b""
         headers = ((("content-type", JSON),) if message else ()) + tuple(self._back(answer))
         exchange.send(Response(answer.status, headers, message))
 
@@ -168,17 +140,17 @@ class Passing:
         self._send_json(await once.awaited(), answer, post, session, exchange)
 
     def _send_json(
-        self, message: bytes | None, answer: ClientResponse, post: Post, session: Session, exchange: Exchange
+        self, message: Outgoing | None, answer: ClientResponse, post: Post, session: Session, exchange: Exchange
     ) -> None:  # fmt: skip
         if message is None:
             answer.retire()
             send_error(exchange, session, post, "the MCP server's answer is no answer to this")
             return
         post.shows(message)
-        if post.answer is not None:
+        if post.reply is not None:
             # A part of the batch was refused by us: both parts are one answer.
-            message = jsonrpc.joined([*_elements(post.answer.body), *_elements(message)])
-        exchange.send(Response(answer.status, answer.headers.once(self._json_lines), message))
+            message = Joined((*messages_of(post.reply), *messages_of(message)))
+        exchange.send(Response(answer.status, answer.headers.once(self._json_lines), message.raw))
 
     async def _pass_refusal(self, answer: ClientResponse, post: Post, session: Session, exchange: Exchange) -> None:
         """An error status: the server's own words go along where they are an error and nothing else."""
@@ -198,8 +170,8 @@ class Passing:
 
     async def _pass_events(self, answer: ClientResponse, post: Post, tracked: Tracked, exchange: Exchange) -> None:
         exchange.start(answer.status, [("content-type", EVENTS), *self._back(answer)])
-        if post.answer is not None:
-            await exchange.write(event_bytes(Event(post.answer.body.decode())))
+        if post.reply is not None:
+            await exchange.write(_event(post.reply))
         broken = False
         with self._told(tracked, exchange, listens=post.listens):
             try:
@@ -213,7 +185,7 @@ class Passing:
             # Nobody can come back for the answer: the client must not wait for it.
             for message in unanswered(tracked.session, post, LOST):
                 answer.retire()
-                await exchange.write(event_bytes(Event(message.decode())))
+                await exchange.write(_event(message))
         if broken and post.resumable:
             exchange.abort()
         else:
@@ -223,9 +195,9 @@ class Passing:
     def _told(self, tracked: Tracked, exchange: Exchange, *, listens: bool) -> Iterator[None]:
         """While this lasts, a client that listens on this answer is told of changes."""
 
-        def tell(message: bytes) -> None:
+        def tell(message: Message) -> None:
             if not exchange.gone:
-                exchange.write_now(event_bytes(Event(message.decode())))
+                exchange.write_now(_event(message))
 
         task = this_task()
         if listens:
@@ -249,7 +221,7 @@ class Passing:
         if isinstance(event, TooLong):
             message = await _judged(tracked.session, event, among, replayed=replayed)
             if message is not None:
-                await exchange.write(event_bytes(Event(message.decode())))
+                await exchange.write(_event(message))
             return
         if event.data:
             if event.type != "message":
@@ -260,7 +232,7 @@ class Passing:
                 return
             if post is not None:
                 post.shows(message)
-            event = replace(event, data=message.decode())
+            event = replace(event, data=message.raw.decode())
         if event.id is not None:
             event = replace(event, id=self._event_ids.shown(event.id, tracked.client))
         await exchange.write(event_bytes(event))
@@ -286,14 +258,14 @@ def send_error(
     exchange: Exchange, session: Session, post: Post, text: str, outcome: Outcome = Outcome.UNKNOWN, data: Any = None
 ) -> None:  # fmt: skip
     """Answer a POST whose messages get no answer of the server."""
-    errors = unanswered(session, post, text, outcome, data)
-    if post.answer is not None:
-        errors.append(post.answer.body)
-    if not errors:
+    answers: list[Outgoing] = [*unanswered(session, post, text, outcome, data)]
+    if post.reply is not None:
+        answers.append(post.reply)
+    if not answers:
         exchange.send(error_response(502, text, code=SERVER_GONE))
-    else:
-        body = errors[0] if len(errors) == 1 else jsonrpc.joined(errors)
-        exchange.send(Response(200, (("content-type", JSON),), body))
+        return
+    whole = answers[0] if len(answers) == 1 else Joined(tuple(one for each in answers for one in messages_of(each)))
+    exchange.send(Response(200, (("content-type", JSON),), whole.raw))
 
 
 def send_failure(exchange: Exchange, session: Session, post: Post, failure: Failure) -> None:
@@ -303,7 +275,7 @@ def send_failure(exchange: Exchange, session: Session, post: Post, failure: Fail
 
 def unanswered(
     session: Session, post: Post, text: str, outcome: Outcome = Outcome.UNKNOWN, data: Any = None
-) -> list[bytes]:  # fmt: skip
+) -> list[jsonrpc.Response]:  # fmt: skip
     """The errors that answer what a POST still waits for."""
     found = [session.unanswered(id_, text, outcome=outcome, data=data) for id_ in post.sent]
     return [one[1] for one in found if one is not None]
@@ -316,15 +288,15 @@ class _Once:
 
     def __init__(self) -> None:
         self.is_there = False
-        self.message: bytes | None = None
+        self.message: Outgoing | None = None
         self._future: asyncio.Future[None] | None = None
 
-    def deliver(self, message: bytes | None) -> None:
+    def deliver(self, message: Outgoing | None) -> None:
         self.is_there, self.message = True, message
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
 
-    async def awaited(self) -> bytes | None:
+    async def awaited(self) -> Outgoing | None:
         if not self.is_there:
             self._future = asyncio.get_running_loop().create_future()
             await self._future
@@ -332,11 +304,11 @@ class _Once:
 
 
 async def _judged(
-    session: Session, message: bytes | TooLong, among: Among = None, *, replayed: bool = False
-) -> bytes | None:  # fmt: skip
+    session: Session, said: Said, among: Among = None, *, replayed: bool = False
+) -> Outgoing | None:  # fmt: skip
     """What the client may see of a message of the server, or None."""
     once = _Once()
-    session.from_server(message, once.deliver, among=among, replayed=replayed)
+    session.from_server(said, once.deliver, among=among, replayed=replayed)
     return await once.awaited()
 
 
@@ -345,25 +317,34 @@ async def _shown(session: Session, body: bytes, kind: str, among: Among) -> byte
 
     Whatever type it says, because clients exist that do not look at it.
     """
-    problem = _readable(body)
-    if problem is not None:
-        return await _judged(session, body, among) if _is_message(problem) else strict_json.encode(problem)
-    return None if kind in (JSON, EVENTS) or _LIKE_JSON.match(body) else body
+    found = _readable(body)
+    if found is None:
+        return None if kind in (JSON, EVENTS) or _LIKE_JSON.match(body) else body
+    value, raw = found
+    if not _is_message(value):
+        return raw
+    message = await _judged(session, _message(value, raw), among)
+    return message.raw if message is not None else None
 
 
-def _elements(message: bytes) -> list[bytes]:
-    """The messages of a batch, or the one message."""
-    value, raw = strict_json.read_value(message)
-    return [strict_json.encode(element) for element in value] if type(value) is list else [raw]
-
-
-def _readable(body: bytes) -> Any:
-    """The JSON object of a body, or None where it is none that everybody reads alike."""
+def _message(value: dict[str, Any], raw: bytes) -> Said:
     try:
-        value, _ = strict_json.read_value(body)
+        return jsonrpc.message(value, raw)
+    except InvalidMessage as problem:
+        return problem
+
+
+def _event(message: Outgoing) -> bytes:
+    return event_bytes(Event(message.raw.decode()))
+
+
+def _readable(body: bytes) -> tuple[dict[str, Any], bytes] | None:
+    """The JSON object of a body, with its canonical bytes, or None where it is none that everybody reads alike."""
+    try:
+        value, raw = strict_json.read_value(body)
     except strict_json.NotStrict:
         return None
-    return value if type(value) is dict else None
+    return (value, raw) if type(value) is dict else None
 
 
 def _is_message(value: dict[str, Any]) -> bool:

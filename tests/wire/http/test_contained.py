@@ -76,19 +76,19 @@ def test_metrics_are_told_whatever_format_is_asked_for(ports: dict[str, int], ac
 
 
 BROKEN = """
-from sidecar import protocol
+from sidecar.mcp import tool_call
 
-def tool_call(message, _whole=protocol.tool_call):
+def read_call(message, _whole=tool_call.read_call):
     if message.params["name"] == "broken":
         raise RuntimeError(str(message.params))
     return _whole(message)
 
-def outcome(response, _whole=protocol.outcome):
+def outcome(response, _whole=tool_call.outcome):
     if "out of order" in str(response.result):
         raise RuntimeError(str(response.result))
     return _whole(response)
 
-protocol.tool_call, protocol.outcome = tool_call, outcome
+tool_call.read_call, tool_call.outcome = read_call, outcome
 """
 """Put into the sidecar: a call of one tool, and an answer with some words in it, meet a defect of ours."""
 

@@ -1,0 +1,269 @@
+"""What a server says, on its way to the client: requests, notifications, and answers, which settle what waits for them.
+
+Lists of tools are shown without what the client may not see, whatever they come as.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+from typing import Final, TypeAlias
+
+from sidecar.errors import InvalidMessage
+from sidecar.events import Dropped, Listed
+from sidecar.mcp import jsonrpc, protocol, tool_call, tool_list
+from sidecar.mcp.jsonrpc import INTERNAL_ERROR, INVALID_REQUEST, Batch, Id, Message, Outgoing, Request, Response
+from sidecar.session.batches import Joint
+from sidecar.session.outstanding import (
+    ASKED,
+    Call,
+    Hello,
+    Listing,
+    Outstanding,
+    Subscription,
+    is_answer,
+    is_here,
+)
+from sidecar.session.reading import LARGE, Read, Reader
+from sidecar.session.route import Send
+from sidecar.session.state import State
+from sidecar.system import defects, tasks
+from sidecar.upstream.link import Said, read
+
+MAX_ANSWERED: Final = 1_000
+"""Answers of one session that may be seen again, because a stream that broke is replayed."""
+
+Among: TypeAlias = Collection[Id] | None
+"""The requests that a stream may answer; None where it may answer any."""
+Deliver: TypeAlias = Callable[[Outgoing | None], None]
+"""Gets what becomes of one message of the server, once: what the client is sent, or None when it goes no further."""
+Announce: TypeAlias = Callable[[Message], None]
+"""Gets what the server says unasked."""
+
+
+class FromServer:
+    """One direction of a session: from the server to the client. `resumable` where a stream may be replayed.
+
+    `reader` also filters large lists.
+    """
+
+    def __init__(self, state: State, announce: Announce, reader: Reader, *, resumable: bool) -> None:
+        self._state = state
+        self._requests = state.requests
+        self._gate = state.gate
+        self._announce = announce
+        self._reader = reader
+        self._filtering = tasks.Group()
+        # Whether each was a list once, where answers may come again.
+        self._answered: OrderedDict[Id, bool] | None = OrderedDict() if resumable else None
+        self._announces_tools = False
+
+    def take(
+        self, said: Said | Read, deliver: Deliver | None = None, *, among: Among = None, replayed: bool = False
+    ) -> None:  # fmt: skip
+        """Forward one message of the server, or a batch, or drop it.
+
+        `deliver` gets what becomes of it, where the stream that it came on is not the way of its request; `among` are
+        the requests that this stream may answer, where not any; `replayed` says that it brings again what may have
+        come before.
+        """
+        try:
+            message = said() if callable(said) else read(said)
+            if isinstance(message, Batch):
+                self._batch(message, deliver, among, replayed)
+            else:
+                self._one(message, deliver, among, replayed)
+        except InvalidMessage as problem:
+            self._unreadable(problem, deliver, among)
+        except Exception as error:  # noqa: BLE001 - it ends this message, whatever it is
+            defects.tell("a message of the server is dropped", error)
+            if deliver is not None:
+                deliver(None)
+
+    async def caught_up(self) -> None:
+        """Wait until every list that came is filtered."""
+        await self._filtering.wait()
+
+    def tools_changed(self) -> None:
+        """Another policy is in force: a client that listens for it is told to list the tools again."""
+        if self._announces_tools:
+            self._announce(tool_list.tools_changed())
+        for id_, one in self._requests.waiting():
+            if isinstance(one, Subscription) and one.tools:
+                self._announce(tool_list.tools_changed(id_))
+
+    def _batch(self, batch: Batch, deliver: Deliver | None, among: Among, replayed: bool) -> None:
+        if self._state.revision not in protocol.WITH_BATCHES:
+            raise InvalidMessage(INVALID_REQUEST, "this revision has no batches")
+        add = Joint(len(batch.elements), deliver).add if deliver is not None else None
+        for one in batch.elements:
+            try:
+                if isinstance(one, InvalidMessage):
+                    raise one
+                self._one(one, add, among, replayed)
+            except InvalidMessage as problem:
+                self._unreadable(problem, add, among)
+
+    def _one(self, message: Message, deliver: Deliver | None, among: Among, replayed: bool) -> None:
+        if isinstance(message, Response):
+            self._response(message, deliver, among, replayed)
+        elif isinstance(message, Request):
+            self._request(message, deliver, replayed)
+        else:
+            self._say(message, deliver)
+
+    def _say(self, message: Message, deliver: Deliver | None) -> None:
+        if deliver is not None:
+            deliver(message)
+        else:
+            self._announce(message)
+
+    def _drop(self, reason: str, deliver: Deliver | None) -> None:
+        self._state.emit(Dropped(self._state.server, "server", reason))
+        if deliver is not None:
+            deliver(None)
+
+    def _request(self, request: Request, deliver: Deliver | None, replayed: bool) -> None:
+        asked = self._state.asked_of_client
+        if asked.is_taken(request.id):
+            if not replayed:
+                self._drop("a request whose id is taken", deliver)
+                return
+        elif asked.is_full:
+            self._drop("one request too many", deliver)
+            return
+        else:
+            asked.open(request.id, ASKED)
+        self._say(request, deliver)
+
+    # Answers.
+
+    def _response(self, response: Response, deliver: Deliver | None, among: Among, replayed: bool) -> None:
+        if response.id is None:
+            # An error about a message that the server could not read: it answers no request of ours.
+            self._say(response, deliver)
+            return
+        if among is not None and response.id not in among:
+            # Clients exist that take whatever comes down the answer to a request for the answer to it.
+            self._drop("an answer to another request than the one that it came down the answer of", deliver)
+            return
+        waiting = self._requests.close(response.id)
+        if waiting is None:
+            self._stray(response, deliver, replayed)
+            return
+        if is_here(waiting):
+            self._requests.open(response.id, waiting)
+            self._drop("an answer to a call that it did not get", deliver)
+            return
+        if self._answered is not None:
+            self._remember(response.id, self._answered, is_list=type(waiting) is Listing)
+        to_client = deliver or waiting.route.to_client
+        try:
+            self._answer(waiting, response, to_client)
+        except Exception as error:  # noqa: BLE001 - the client must not wait for ever, whatever it is
+            text = defects.text(defects.tell("one message is refused", error))
+            to_client(jsonrpc.error(response.id, INTERNAL_ERROR, text))
+
+    def _answer(self, waiting: Outstanding, response: Response, to_client: Send) -> None:
+        """The answer to a request that waits for it: settle that, and pass it on."""
+        if type(waiting) is Call:
+            assert waiting.forward is not None  # or it would be here
+            show = self._filter if tool_list.looks_like_list(response) else _pass_on
+            self._gate.settle(waiting.forward, tool_call.outcome(response), lambda: show(response, to_client))
+            return
+        if type(waiting) is Listing and response.error is None:
+            self._list(response, to_client, first=waiting.first)
+            return
+        if type(waiting) is Hello:
+            self._announces_tools = tool_list.can_announce_tools(response)
+            self._state.revision = protocol.agreed_revision(response)
+        self._show(response, to_client)
+
+    def _stray(self, response: Response, deliver: Deliver | None, replayed: bool) -> None:
+        """An answer that nothing waits for: dropped, unless it was settled before and is replayed."""
+        if not replayed or self._answered is None:
+            self._drop("an answer that no request waits for", deliver)
+            return
+        was_list = self._answered.get(response.id) if response.id is not None else None
+        to_client = deliver or self._state.route.to_client
+        if was_list is None:
+            self._drop("an answer that no request waited for", deliver)
+        elif was_list and response.error is None:
+            self._list(response, to_client, first=False)
+        else:
+            self._show(response, to_client)
+
+    @staticmethod
+    def _remember(id_: Id, answered: OrderedDict[Id, bool], *, is_list: bool) -> None:
+        # The same id may be used again, and either answer may come again: what was a list stays one.
+        answered[id_] = answered.pop(id_, False) or is_list
+        if len(answered) > MAX_ANSWERED:
+            answered.popitem(last=False)
+
+    # What the client may see of them.
+
+    def _list(self, response: Response, to_client: Send, *, first: bool) -> None:
+        """The answer to a request for tools: note them, and show the client what it may see."""
+        tools = tool_list.listed_tools(response)
+        answer = response.result if type(response.result) is dict else {}
+        whole = first and answer.get("nextCursor") is None
+        self._state.emit(Listed(self._state.server, tools, whole))
+        self._filter(response, to_client)
+
+    def _show(self, response: Response, to_client: Send) -> None:
+        """Give the client an answer to anything else.
+
+        What looks like a list of tools is shown as one, whatever was asked: clients exist that do not look at the id
+        of what comes down the answer to a request, and a result may be told by another request.
+        """
+        (self._filter if tool_list.looks_like_list(response) else _pass_on)(response, to_client)
+
+    def _filter(self, response: Response, to_client: Send) -> None:
+        if self._gate.filters:
+            tools = tool_list.listed_tools(response)
+            self._gate.filter(
+                tools, self._state.caller, lambda hidden: self._show_filtered(response, hidden, to_client)
+            )
+        else:
+            to_client(response)
+
+    def _show_filtered(self, response: Response, hidden: frozenset[str] | None, to_client: Send) -> None:
+        async def show() -> None:
+            to_client(await self._reader.run(lambda: _filtered(response, hidden)))
+
+        if len(response.raw) > LARGE:
+            self._filtering.start(show())
+        else:
+            to_client(_filtered(response, hidden))
+
+    # What cannot be read.
+
+    def _unreadable(self, problem: InvalidMessage, deliver: Deliver | None, among: Among) -> None:
+        state = self._state
+        state.emit(Dropped(state.server, "server", str(problem)))
+        reply = None
+        if problem.id is not None:
+            if is_answer(problem, self._requests):
+                # Its answer came and cannot be passed on: the client must not wait for another.
+                if among is None or problem.id in among:
+                    reply = self._requests.lost(problem.id, f"the server's answer cannot be passed on: {problem}")
+            elif not state.asked_of_client.is_taken(problem.id):
+                # A request of the server, with an id of its own: nobody else will answer it.
+                state.route.to_server(jsonrpc.error(problem.id, problem.code, str(problem)))
+        if deliver is not None:
+            deliver(reply[1] if reply else None)
+        elif reply is not None:
+            reply[0].to_client(reply[1])
+
+
+def _pass_on(response: Response, to_client: Send) -> None:
+    to_client(response)
+
+
+def _filtered(response: Response, hidden: frozenset[str] | None) -> Response:
+    if hidden is None:
+        return jsonrpc.error(response.id, INTERNAL_ERROR, "the list of tools could not be filtered")
+    try:
+        return tool_list.filtered(response, hidden)
+    except ValueError as problem:
+        return jsonrpc.error(response.id, INTERNAL_ERROR, str(problem))

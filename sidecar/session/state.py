@@ -1,0 +1,30 @@
+"""What the two directions of a session share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sidecar.auth.caller import Caller
+from sidecar.events import Emit
+from sidecar.session.judge import Judge
+from sidecar.session.outstanding import OutstandingRequests, Plain
+from sidecar.session.requests import ClientRequests
+from sidecar.session.route import Route
+
+
+@dataclass(slots=True)
+class State:
+    """The two ends of a session, and what each still waits for.
+
+    `route` is taken by messages of the client that come without one of their own, and by our answers to the server.
+    `revision` is empty until it is agreed on.
+    """
+
+    server: str
+    gate: Judge
+    emit: Emit
+    route: Route
+    caller: Caller
+    revision: str
+    requests: ClientRequests
+    asked_of_client: OutstandingRequests[Plain] = field(default_factory=OutstandingRequests)
