@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 FUZZ_TIMES ?= 100
+FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 600
 STAMP := .venv/.stamp
 STAMP1 := .venv-v1/.stamp
@@ -11,11 +12,12 @@ OPA := .tools/bin/opa
 GENERATED := intercept/policy intercept/facts
 NODE_MODULES := tests/node/node_modules
 NODE_STAMP := $(NODE_MODULES)/.stamp
+FUZZ_A_WHILE := FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/pytest -q -m fuzz --timeout=0 -p no:cacheprovider tests/fuzz
 PIP_INSTALL := pip install --disable-pip-version-check --progress-bar off --quiet --no-deps
 PIN := uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-http test rebuild fuzz soak conformance check lint type rego opa redis nginx node sdk1 bench bench-peers bench-opa profile clean golden pins wheel manifests image pod-test
+.PHONY: help setup demo demo-http test rebuild fuzz fuzz-minute soak conformance check lint type rego opa redis nginx node sdk1 bench bench-peers bench-opa profile clean golden pins wheel manifests image pod-test
 
 help: ## list the verbs
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -38,6 +40,10 @@ rebuild: setup ## that another build of OPA gives the very same bytes
 
 fuzz: setup redis ## the properties of every shortcut and reader, tried FUZZ_TIMES (100) times as often as in `make test`
 	FUZZ_TIMES=$(FUZZ_TIMES) $(BIN)/pytest -m fuzz --timeout=0
+
+fuzz-minute: setup ## each reader given anything for FUZZ_SECONDS (60), with new examples each time; two at a time
+	@FUZZ_SHARE=1/2 $(FUZZ_A_WHILE) & first=$$!; trap 'kill $$first 2>/dev/null' EXIT; trap 'exit 130' INT TERM; \
+	FUZZ_SHARE=2/2 $(FUZZ_A_WHILE); second=$$?; wait $$first && exit $$second
 
 soak: setup ## ten minutes (SOAK_SECONDS) of mixed load, good and bad: what it takes, how long calls wait, whether it grows
 	@$(BIN)/python -m tests.soak $(SOAK_SECONDS)

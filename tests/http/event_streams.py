@@ -1,0 +1,50 @@
+"""Streams of server-sent events, each with the events that stand in it."""
+
+from __future__ import annotations
+
+from sidecar.http.sse import Event
+
+ONE_STREAM = {
+    "one line": (b"data: a\n\n", [Event("a")]),
+    "CRLF": (b"data: a\r\n\r\n", [Event("a")]),
+    "CR": (b"data: a\r\r", [Event("a")]),
+    "mixed ends": (b"data: a\r\ndata: b\rdata: c\n\r\ndata: d\n\r", [Event("a\nb\nc"), Event("d")]),
+    "a CR and then a CRLF end a line and an event": (b"data: a\r\r\ndata: b\n\n", [Event("a"), Event("b")]),
+    "LF and CR end two lines": (b"data: a\n\rdata: b\n\n", [Event("a"), Event("b")]),
+    "no blank after the colon": (b"data:a\n\n", [Event("a")]),
+    "only one blank is left out": (b"data:  a \n\n", [Event(" a ")]),
+    "a tab stays": (b"data:\ta\n\n", [Event("\ta")]),
+    "several lines": (b"data: a\ndata\ndata:\ndata: b\n\n", [Event("a\n\n\nb")]),
+    "empty data": (b"data:\n\n", [Event("")]),
+    "data without a colon": (b"data\n\n", [Event("")]),
+    "everything": (b"id: 1\nevent: x\nretry: 5\ndata: a\n\n", [Event("a", "x", "1", 5)]),
+    "another order": (b"data: a\nretry: 5\nevent: x\nid: 1\n\n", [Event("a", "x", "1", 5)]),
+    "only an id": (b"id: 1\n\n", [Event(None, id="1")]),
+    "only a retry": (b"retry: 100\n\n", [Event(None, retry=100)]),
+    "priming": (b"id: 1\ndata: \n\n", [Event("", id="1")]),
+    "an empty id": (b"id\ndata: a\n\n", [Event("a", id="")]),
+    "an id with NUL": (b"id: a\0b\ndata: a\n\n", [Event("a")]),
+    "an id that is two lines to somebody": ("id: a\u2028data: b\ndata: a\n\n".encode(), [Event("a")]),
+    "an empty type": (b"event:\ndata: a\n\n", [Event("a")]),
+    "the last type counts": (b"event: x\nevent: y\ndata: a\n\n", [Event("a", "y")]),
+    "a retry with a sign": (b"retry: -5\ndata: a\n\n", [Event("a")]),
+    "a retry with other digits": ("retry: ٥\ndata: a\n\n".encode(), [Event("a")]),
+    "a retry without end": (b"retry: " + b"9" * 5000 + b"\ndata: a\n\n", [Event("a")]),
+    "a comment": (b": hello\n\n", [Event(None, comment=True)]),
+    "two comments": (b":\n:\n\n", [Event(None, comment=True)]),
+    "a comment within": (b": x\ndata: a\n\n", [Event("a")]),
+    "an unknown field": (b"foo: bar\n\ndata: a\n\n", [Event("a")]),
+    "fields are case-sensitive": (b"Data: a\n\n", []),
+    "a blank before the name": (b" data: a\n\n", []),
+    "blank lines": (b"\n\n\r\n\rdata: a\n\n\n\n\ndata: b\n\n", [Event("a"), Event("b")]),
+    "a BOM": (b"\xef\xbb\xbfdata: a\n\n", [Event("a")]),
+    "a BOM only at the beginning": (b"data: a\n\n\xef\xbb\xbfdata: b\n\n", [Event("a")]),
+    "only one BOM": (b"\xef\xbb\xbf\xef\xbb\xbfdata: a\n\n", []),
+    "a BOM after a blank line": (b"\n\xef\xbb\xbfdata: a\n\n", []),
+    "no end": (b"data: a\n\ndata: b\n", [Event("a")]),
+    "no end at all": (b"data: a", []),
+    "ends that only Python's splitlines knows": (
+        "data: a\x0bb\x0cc\x1cd\x1de\x1ef\x85g\u2028h\u2029i\n\n".encode(),
+        [Event("a\x0bb\x0cc\x1cd\x1de\x1ef\x85g\u2028h\u2029i")],
+    ),
+}
