@@ -25,10 +25,10 @@ help: ## list the verbs
 setup: $(STAMP) opa ## the environment in .venv and OPA in .tools
 
 demo: setup ## an agent, the real OKX server, and the sidecar between them
-	@$(BIN)/python -m tests.demo
+	@$(BIN)/python -m programs.demo
 
 demo-http: setup ## the same over HTTP, with a token that the agent does not have
-	@$(BIN)/python -m tests.demo --http
+	@$(BIN)/python -m programs.demo --http
 
 test: setup redis nginx node sdk1 manifests ## every test, the Rego ones included; the slow ones last
 	$(OPA) test --fail-on-empty rego
@@ -46,10 +46,10 @@ fuzz-minute: setup ## each reader given anything for FUZZ_SECONDS (60), with new
 	FUZZ_SHARE=2/2 $(FUZZ_A_WHILE); second=$$?; wait $$first && exit $$second
 
 soak: setup ## ten minutes (SOAK_SECONDS) of mixed load, good and bad: what it takes, how long calls wait, whether it grows
-	@$(BIN)/python -m tests.soak $(SOAK_SECONDS)
+	@$(BIN)/python -m programs.soak $(SOAK_SECONDS)
 
 conformance: setup node ## the official conformance suite, directly and through the sidecar, side by side
-	@$(BIN)/python -m tests.suite
+	@$(BIN)/python -m programs.conformance
 
 check: setup lint type rego ## everything but the tests: style, types, imports, Rego, generated files
 
@@ -88,15 +88,15 @@ node: $(NODE_STAMP) ## the Node packages that tests use, in tests/node/node_modu
 sdk1: $(STAMP1) ## the line 1.x of the Python SDK, in .venv-v1
 
 bench: setup ## latency, throughput, memory, start: direct, through us, through BENCH_PEERS, against the targets
-	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m programs.bench
 
 bench-opa: setup ## what each setting of OPA costs, side by side
-	@$(BIN)/python -m tests.bench.opa_settings
+	@$(BIN)/python -m programs.bench.opa_settings
 
 bench-peers: ## how to put another proxy beside us in `make bench`
 	@sed -n '/^## Comparing with another proxy/,/^## Results/{/^## /!p}' docs/performance.md
-profile: setup ## the sidecar's time by function, for each kind of call; python -m tests.profile --help has options
-	@$(BIN)/python -m tests.profile
+profile: setup ## the sidecar's time by function, for each kind of call; python -m programs.profile --help has options
+	@$(BIN)/python -m programs.profile
 
 wheel: setup ## wheels for Linux on x86_64 and arm64 that carry OPA, into dist
 	@deploy/wheel/build

@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.system import flow
 from sidecar.system.flow import Pause, Valve
-from tests.downstream import run, turns
+from tests.downstream.fakes import run, turns
 
 
 class Pipe:

@@ -9,8 +9,8 @@ import pytest
 
 from sidecar.downstream.post import CANCELLED, Post
 from sidecar.http.values import Headers, Repeated
-from tests.downstream import line, run, turns
-from tests.reading.world import World, batch
+from tests.downstream.fakes import line, run, turns
+from tests.session.fakes import World, batch
 
 
 def posted(*messages: dict[str, Any], revision: str = "", headers: dict[str, str] | None = None) -> tuple[World, Post]:

@@ -18,9 +18,9 @@ from sidecar.mcp.strict_json import read_value
 from sidecar.session.route import Route
 from sidecar.session.session import Session
 from sidecar.upstream.streamable_http import HttpLink
-from tests.downstream import Client, Opener, Sessions, line, post, run, turns
-from tests.reading.world import SlowGate, World, batch
-from tests.upstream import FakeAnswer, FakeRemote
+from tests.downstream.fakes import Client, Opener, Sessions, line, post, run, turns
+from tests.session.fakes import SlowGate, World, batch
+from tests.upstream.fakes import FakeAnswer, FakeRemote
 
 CALL = {"method": "tools/call", "params": {"name": "quick", "arguments": {}}}
 STATELESS = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}

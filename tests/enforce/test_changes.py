@@ -9,8 +9,8 @@ import pytest
 from sidecar.enforce.trial import MAX_ATTEMPTS
 from sidecar.enforce.verdict import Reply
 from sidecar.events import Decided, Refused
-from tests.enforce import ALLOWED, BUNDLE, DENIED, LIMITED, World, reading, run
-from tests.engine import bundle_of, soon
+from tests.enforce.fakes import ALLOWED, BUNDLE, DENIED, LIMITED, World, reading, run
+from tests.engine.asking import bundle_of, soon
 
 READS_B = reading("args.b", 2)
 COUNTS = bundle_of(

@@ -14,8 +14,8 @@ from sidecar.enforce.verdict import Forward
 from sidecar.errors import StoreUnavailable
 from sidecar.events import StoreFailed
 from sidecar.ledger.values import Amount, Counter, Seen
-from tests.enforce import ALLOWED, BUNDLE, DENIED, LIMITED, World, run
-from tests.engine import bundle_of
+from tests.enforce.fakes import ALLOWED, BUNDLE, DENIED, LIMITED, World, run
+from tests.engine.asking import bundle_of
 
 READING = bundle_of("""
 tools:

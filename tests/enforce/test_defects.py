@@ -11,8 +11,8 @@ import pytest
 
 from sidecar.enforce.verdict import Forward, Reply, Verdict
 from sidecar.events import Decided, Event, Judged
-from tests.enforce import LIMITED, World, run
-from tests.http import defects
+from tests.enforce.fakes import LIMITED, World, run
+from tests.http.serving import defects
 
 
 class Broken(Exception):

@@ -16,7 +16,7 @@ from sidecar.events import Decided, Settled, StoreFailed
 from sidecar.ledger.values import Exhausted, Reservation
 from sidecar.mcp.tool_call import Outcome
 from sidecar.system.lines import PORTION
-from tests.enforce import ALLOWED, ASKING, BUNDLE, DENIED, LIMIT, LIMITED, VIOLATION, World, run
+from tests.enforce.fakes import ALLOWED, ASKING, BUNDLE, DENIED, LIMIT, LIMITED, VIOLATION, World, run
 
 
 @pytest.mark.parametrize("remembered", [False, True])

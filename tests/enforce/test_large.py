@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.enforce.questions import MAX_QUESTION
 from sidecar.enforce.verdict import Forward
-from tests.enforce import World, reading, run
+from tests.enforce.fakes import World, reading, run
 
 
 @pytest.mark.parametrize("monitors", [False, True])

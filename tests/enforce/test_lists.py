@@ -8,8 +8,8 @@ import pytest
 
 from sidecar.enforce.trial import MAX_ATTEMPTS
 from sidecar.errors import EngineUnavailable
-from tests.enforce import BUNDLE, World, run
-from tests.engine import bundle_of
+from tests.enforce.fakes import BUNDLE, World, run
+from tests.engine.asking import bundle_of
 
 HIDING = bundle_of("{hide: [b], tools: {}}")
 NEWER = [bundle_of("{hide: [c], tools: {}}", serial) for serial in range(2, 9)]

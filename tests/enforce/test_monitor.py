@@ -11,8 +11,8 @@ from sidecar.decision.decision import Violation
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable
 from sidecar.events import Decided
 from sidecar.ledger.values import Exhausted
-from tests.enforce import ALLOWED, ASKING, BUNDLE, DENIED, LIMIT, LIMITED, World, run
-from tests.engine import bundle_of, tool_call
+from tests.enforce.fakes import ALLOWED, ASKING, BUNDLE, DENIED, LIMIT, LIMITED, World, run
+from tests.engine.asking import bundle_of, tool_call
 
 MONITORING = bundle_of("{mode: monitor, tools: {t: {rules: [{name: per day, rate_limit: 3/day}]}}}")
 REPORTING = bundle_of("tools: {t: {rules: [{name: per day, mode: monitor, rate_limit: 3/day}]}}")

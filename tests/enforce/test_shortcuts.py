@@ -26,9 +26,9 @@ from sidecar.observe.audit import Audit
 from sidecar.policy.bundle import Bundle
 from sidecar.session.route import Route
 from sidecar.session.session import Session
-from tests.enforce import DENIED, LIMITED, FakeEngine, FakeLedger
-from tests.engine import bundle_of
-from tests.reading.lines import calls, changed, encoded
+from tests.enforce.fakes import DENIED, LIMITED, FakeEngine, FakeLedger
+from tests.engine.asking import bundle_of
+from tests.mcp.calls import calls, changed, encoded
 from tests.support.fuzzing import examples
 
 CALLERS = [

@@ -23,7 +23,7 @@ from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import Decided, EngineFailed, EngineReady, Event
 from sidecar.ledger.values import Ledger
 from sidecar.policy.bundle import Bundle
-from tests.engine import asked, body_of, bundle_of, soon, tool_call
+from tests.engine.asking import asked, body_of, bundle_of, soon, tool_call
 from tests.support import OPA
 from tests.support.peer import child_pids, command_line
 

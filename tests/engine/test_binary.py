@@ -10,7 +10,7 @@ import pytest
 from sidecar.engine import binary
 from sidecar.engine.binary import GOOD_VERSIONS, bad_patterns, check, evaluate, find, version_of
 from sidecar.errors import StartError
-from tests.engine import bundle_of
+from tests.engine.asking import bundle_of
 from tests.support import OPA
 
 PLACES = ("given/opa", "sidecar/bin/opa", ".tools/bin/opa", "path/opa")

@@ -27,7 +27,7 @@ from sidecar.engine.managed import ManagedEngine
 from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import EngineFailed, EngineReady, Event
 from sidecar.mcp.strict_json import encode
-from tests.engine import asked, body_of, bundle_of, soon
+from tests.engine.asking import asked, body_of, bundle_of, soon
 from tests.support import OPA
 from tests.support.peer import child_pids, command_line, is_alive, kill, stopped
 

@@ -17,7 +17,7 @@ from sidecar.engine.engine import Engine
 from sidecar.errors import EngineUnavailable, Superseded
 from sidecar.events import EngineFailed, EngineReady, Event
 from sidecar.policy.bundle import Bundle
-from tests.engine import NOTHING, asked
+from tests.engine.asking import NOTHING, asked
 
 OLD, NEW = (Bundle(f"revision-{serial}", serial, {}, NOTHING) for serial in (7, 8))
 BODY = b'{"input":{"tool":"t"}}'

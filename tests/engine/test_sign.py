@@ -28,7 +28,7 @@ from sidecar.engine.bundle_server import BundleServer
 from sidecar.engine.sign import SIGNATURES, private, shared, signed
 from sidecar.errors import StartError
 from sidecar.policy.bundle import STAMP, archive
-from tests.engine import bundle_of, soon
+from tests.engine.asking import bundle_of, soon
 from tests.engine.test_engine import ALLOWED, BUNDLE, REFUSED, running
 from tests.support import OPA
 from tests.support.fuzzing import examples

@@ -25,12 +25,12 @@ from sidecar.http.sse import Event, EventReader
 from sidecar.mcp import strict_json
 from sidecar.policy import read as policies
 from sidecar.system.lines import LineReader, TooLong
-from tests.admit import AUDIENCE, ISSUER, RSA, Clock, by_hand, claims, jwk, jwks, segment, signed, with_secret
+from tests.auth.tokens import AUDIENCE, ISSUER, RSA, Clock, by_hand, claims, jwk, jwks, segment, signed, with_secret
 from tests.fuzz.strategies import CUTS, cut, mixed, mixed_text
 from tests.http.chunked_bodies import BODIES
 from tests.http.event_streams import ONE_STREAM
 from tests.http.unclear_requests import CHUNKED, FIVE, REFUSED, post
-from tests.reading.world import World
+from tests.session.fakes import World
 from tests.support import ROOT
 from tests.support.fuzzing import target
 

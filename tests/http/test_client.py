@@ -26,8 +26,8 @@ from sidecar.http.origin import Origin, parse
 from sidecar.http.server import Exchange
 from sidecar.http.values import Request, Response, field_lines
 from sidecar.system.lines import TooLong
-from tests.engine import soon
-from tests.http import defects, serving
+from tests.engine.asking import soon
+from tests.http.serving import defects, serving
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

@@ -12,8 +12,8 @@ import uvloop
 from sidecar.http.endpoint import LIMITS, GetHandler, serve_gets
 from sidecar.http.server import HttpServer
 from sidecar.http.values import Request, Response
-from tests.engine import get, http, soon
-from tests.http import defects, wire
+from tests.engine.asking import get, http, soon
+from tests.http.serving import defects, wire
 
 KEPT_OPEN = b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n"
 

@@ -8,7 +8,7 @@ import pytest
 import uvloop
 
 from sidecar.http.server import Limits
-from tests.http import serving, wire
+from tests.http.serving import serving, wire
 from tests.http.unclear_requests import CHUNKS, FIVE, REFUSED, post
 
 

@@ -16,8 +16,8 @@ from sidecar.http.server import Exchange, Gone, HttpServer, Limits
 from sidecar.http.values import Headers, Request, Response
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import WEIGHT, Room
-from tests.engine import soon
-from tests.http import SHORT, defects, echo, serving, wire
+from tests.engine.asking import soon
+from tests.http.serving import SHORT, defects, echo, serving, wire
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 LAST = b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"

@@ -12,7 +12,7 @@ import sys
 
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger.values import Claim
-from tests.ledger import NOON, Clock, claim, ledger_in, store_of, wants
+from tests.ledger.stores import NOON, Clock, claim, ledger_in, store_of, wants
 
 
 async def main(limit: int, store: list[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ledger import RedisStore, SqliteStore, Store
+from tests.ledger.stores import RedisStore, SqliteStore, Store
 from tests.support.redis_server import RedisServer
 
 NUMBERS = itertools.count()

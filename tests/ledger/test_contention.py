@@ -22,9 +22,9 @@ from sidecar.enforce.gate import Gate
 from sidecar.enforce.verdict import Forward, Verdict
 from sidecar.mcp.tool_call import Outcome
 from sidecar.policy.bundle import Bundle
-from tests.enforce import ALLOWED, DENIED, FakeEngine
-from tests.engine import bundle_of, tool_call
-from tests.ledger import Clock, Store, ledger_in
+from tests.enforce.fakes import ALLOWED, DENIED, FakeEngine
+from tests.engine.asking import bundle_of, tool_call
+from tests.ledger.stores import Clock, Store, ledger_in
 from tests.support.fuzzing import examples
 
 CALLS = 12

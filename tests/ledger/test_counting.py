@@ -20,7 +20,7 @@ from sidecar.ledger.values import (
     Seen,
     window_start,
 )
-from tests.ledger import DAY, EXACT, NOON, Clock, Store, claim, claims, ledger_in, position, wants
+from tests.ledger.stores import DAY, EXACT, NOON, Clock, Store, claim, claims, ledger_in, position, wants
 
 
 def with_ledger(store: Store, test: Callable[[Ledger, Clock], Coroutine[Any, Any, None]]) -> None:

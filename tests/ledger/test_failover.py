@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger.redis import RedisLedger
 from sidecar.ledger.values import Counter
-from tests.ledger import DAY, Clock, RedisStore, claims, wants
+from tests.ledger.stores import DAY, Clock, RedisStore, claims, wants
 from tests.support.peer import SECONDS, until
 from tests.support.redis_server import RedisServer
 

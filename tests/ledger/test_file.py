@@ -16,7 +16,7 @@ from sidecar.errors import StoreUnavailable
 from sidecar.ledger import file
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Counter, Ledger
-from tests.ledger import DAY, Clock, SqliteStore, claim, claims, ledger_in, wants
+from tests.ledger.stores import DAY, Clock, SqliteStore, claim, claims, ledger_in, wants
 from tests.support.peer import until
 
 

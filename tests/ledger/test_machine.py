@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 )
 
 from sidecar.ledger.values import Claim, Claimed, Counter, Entry, Exhausted, Moved, Reservation, Seen, window_start
-from tests.ledger import NOON, Clock, Store, claim
+from tests.ledger.stores import NOON, Clock, Store, claim
 
 AMOUNTS = st.sampled_from([0, 1, 1, 1, 2, 5, Decimal("0.1"), Decimal("2.50"), Decimal("1e-30"), 2**64, 10**33])
 LIMITS = st.sampled_from([None, 0, 1, 2, 3, 10, Decimal("0.3"), Decimal("7.7"), 2**65, 10**34])

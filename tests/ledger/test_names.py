@@ -18,7 +18,7 @@ from sidecar.ledger.keys import check_prefix, key
 from sidecar.ledger.names import carried_over, of_server
 from sidecar.ledger.redis import RedisLedger
 from sidecar.ledger.values import Amount, Counter, Exhausted, Reservation
-from tests.ledger import DAY, NOON, Clock, RedisStore, SqliteStore, claim, claims, ledger_in, wants
+from tests.ledger.stores import DAY, NOON, Clock, RedisStore, SqliteStore, claim, claims, ledger_in, wants
 from tests.support.fuzzing import examples
 from tests.support.redis_server import RedisServer
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ledger import Store
+from tests.ledger.stores import Store
 from tests.support import ROOT
 from tests.support.peer import SECONDS, until
 

@@ -18,7 +18,7 @@ from sidecar.errors import StoreUnavailable
 from sidecar.ledger.redis import PLACES, RedisLedger
 from sidecar.ledger.scripts import ARITHMETIC
 from sidecar.ledger.values import Counter, Seen
-from tests.ledger import DAY, EXACT, NOON, Clock, RedisStore, claims, ledger_in, position, wants
+from tests.ledger.stores import DAY, EXACT, NOON, Clock, RedisStore, claims, ledger_in, position, wants
 from tests.support.peer import SECONDS, stopped, until
 from tests.support.redis_server import RedisServer
 

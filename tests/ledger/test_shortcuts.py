@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger.sqlite import SWEEP, SqliteLedger
 from sidecar.ledger.values import NOTHING_SEEN, Amount, Claim, Counter, Entry, Ledger, Reservation, Seen, Taken
-from tests.ledger import DAY, Clock, wants
+from tests.ledger.stores import DAY, Clock, wants
 from tests.support.fuzzing import examples
 
 Calls: TypeAlias = list[tuple[Reservation, ...]]

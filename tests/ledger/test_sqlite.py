@@ -22,7 +22,7 @@ from sidecar.errors import StoreUnavailable
 from sidecar.ledger import sqlite
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Amount, Claim, Counter, Exhausted, Ledger, Reservation, add
-from tests.ledger import DAY, Clock, Row, SqliteStore, claim, claims, ledger_in, position, wants
+from tests.ledger.stores import DAY, Clock, Row, SqliteStore, claim, claims, ledger_in, position, wants
 
 Test = Callable[[SqliteLedger, Clock], Coroutine[Any, Any, None]]
 

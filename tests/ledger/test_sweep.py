@@ -16,7 +16,7 @@ from sidecar.errors import StoreUnavailable
 from sidecar.ledger.sqlite import SWEEP, SqliteLedger
 from sidecar.ledger.sweep import KEPT
 from sidecar.ledger.values import Exhausted, window_start
-from tests.ledger import DAY, NOON, Clock, SqliteStore, claim, claims, wants
+from tests.ledger.stores import DAY, NOON, Clock, SqliteStore, claim, claims, wants
 from tests.support.fuzzing import examples
 
 

@@ -15,7 +15,7 @@ from sidecar.errors import StoreUnavailable
 from sidecar.ledger import sqlite
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import NOTHING_SEEN, Amount, Claimed, Counter, Entry, Reservation, Seen, Taken
-from tests.ledger import DAY, Clock, SqliteStore, claims, ledger_in, wants
+from tests.ledger.stores import DAY, Clock, SqliteStore, claims, ledger_in, wants
 from tests.ledger.test_sqlite import held
 from tests.support.peer import SECONDS
 

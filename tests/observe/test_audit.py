@@ -28,7 +28,7 @@ from sidecar.events import Event, Judged, MethodDenied, Passed, Refused, StoreFa
 from sidecar.mcp.jsonrpc import Request
 from sidecar.mcp.tool_call import PreparedCall, ToolCall, read_call
 from sidecar.observe.audit import Audit, installation_key, opened, standard
-from tests.observe import BUNDLE, SECRET, decided, denied, tell
+from tests.observe.decided import BUNDLE, SECRET, decided, denied, tell
 from tests.support.fuzzing import examples
 
 

@@ -11,7 +11,7 @@ import pytest
 from sidecar.auth.caller import Caller
 from sidecar.events import Dropped, EngineFailed, Event, Listed, Passed, Refused, Reloaded, StoreFailed
 from sidecar.observe.log import MOST, PERIOD, JsonFormatter, Log
-from tests.observe import READY, SECRET, decided, denied, tell
+from tests.observe.decided import READY, SECRET, decided, denied, tell
 
 FAILED = EngineFailed("stub", "timeout", "the policy engine did not answer in 250 ms")
 ENDED = EngineFailed("stub", "exit", "opa ended with status 137")

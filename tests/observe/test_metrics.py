@@ -24,8 +24,8 @@ from sidecar.events import (
 )
 from sidecar.mcp.tool_call import Outcome
 from sidecar.observe.metrics import MAX_TOOLS, Metrics
-from tests.engine import bundle_of
-from tests.observe import BUNDLE, READY, SECRET, decided, denied, tell
+from tests.engine.asking import bundle_of
+from tests.observe.decided import BUNDLE, READY, SECRET, decided, denied, tell
 
 DOCUMENTED = {
     "decisions_total": {"server", "tool", "decision", "kind", "rule", "mode", "cache"},

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from tests.demo import exchange
-from tests.demo.agent import free_port
+from programs.demo import exchange
+from programs.demo.agent import free_port
 from tests.support.listener import LISTENING
 from tests.support.node import FOLDER, NODE, package
 

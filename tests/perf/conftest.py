@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from tests.bench.contenders import SERVER
+from programs.bench.contenders import SERVER
 from tests.support.opa_tap import OpaTap
 from tests.support.straight import PATHS, Straight, over
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.bench.contenders import SERVER
+from programs.bench.contenders import SERVER
 from tests.perf.conftest import POLICY
 from tests.perf.counting import round_trips, transactions
 from tests.support.opa_tap import OpaTap

@@ -1,0 +1,1 @@
+"""From YAML to a policy, and to the bundle that OPA decides by."""

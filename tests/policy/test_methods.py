@@ -17,7 +17,7 @@ from sidecar.policy.model import ALWAYS_OPEN
 from sidecar.policy.read import read
 from sidecar.policy.terms import Terms
 from sidecar.repository.losses import share
-from tests.engine import bundle_of
+from tests.engine.asking import bundle_of
 from tests.support.fuzzing import examples
 
 UNKNOWN = ("tasks/call", "x/tools/call", "notifications/x", "roots/list", "sampling/createMessage")

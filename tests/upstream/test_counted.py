@@ -12,10 +12,10 @@ from sidecar.system.guardian import Guardian
 from sidecar.system.memory import WEIGHT, Room
 from sidecar.upstream.stdio import ChildServer
 from sidecar.upstream.streamable_http import HttpLink
-from tests.downstream import line, run, turns
-from tests.engine import soon
-from tests.reading.world import outgoing
-from tests.upstream import FakeRemote, Heard, as_json
+from tests.downstream.fakes import line, run, turns
+from tests.engine.asking import soon
+from tests.session.fakes import outgoing
+from tests.upstream.fakes import FakeRemote, Heard, as_json
 
 LARGE = "x" * (4 << 20)
 

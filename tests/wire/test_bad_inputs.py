@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.peer import Sidecar, until
-from tests.wire import MARKER, POLICY, Tapped, encoded, tool_call
+from tests.wire.tapped import MARKER, POLICY, Tapped, encoded, tool_call
 
 LIMIT = 64 << 10
 

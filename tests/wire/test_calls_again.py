@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.support.peer import Sidecar, kind
-from tests.wire.http import received, running
 from tests.wire.http.client import Agent, first_message
+from tests.wire.http.running import received, running
 
 POLICY = """
 tools:

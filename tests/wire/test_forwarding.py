@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.peer import denied, stopped, until
-from tests.wire import MARKER, Tapped, encoded, tool_call
+from tests.wire.tapped import MARKER, Tapped, encoded, tool_call
 
 
 @pytest.fixture(scope="module")

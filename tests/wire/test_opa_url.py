@@ -24,7 +24,7 @@ from sidecar.cli.opa import remote_opa
 from sidecar.errors import StartError, UsageError
 from sidecar.policy.bundle import archive
 from sidecar.settings import Address, RemoteOpa
-from tests.engine import bundle_of
+from tests.engine.asking import bundle_of
 from tests.support import ROOT, SIDECAR
 from tests.support.liar import lying
 from tests.support.peer import AS_A_USER, SECONDS, TELEMETRY, Sidecar, denied, kind, stopped, until

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.peer import Sidecar, until
-from tests.wire import encoded, tool_call
+from tests.wire.tapped import encoded, tool_call
 
 LIMIT = 64 << 10
 LONG, DEEP = b"x" * LIMIT, b"[" * 9_000 + b"]" * 9_000

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.listener import Listener
-from tests.wire.http import running
+from tests.wire.http.running import running
 from tests.wire.http.server import Upstream
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.listener import Listener
 from tests.support.peer import child_pids, command_line, denied, stopped, until
-from tests.wire.http import received, resuming, running
 from tests.wire.http.client import Agent, Wire, call, first_message, mirrors, stateless
+from tests.wire.http.running import received, resuming, running
 from tests.wire.http.server import GONE, Asked, Upstream, event, http, raw, reply, stream, text
 
 

@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.reading.world import MARKER
+from tests.session.fakes import MARKER
 from tests.support.listener import Listener
 from tests.support.peer import TELEMETRY, Sidecar
-from tests.wire.http import running
 from tests.wire.http.client import Agent, Answer, Wire
+from tests.wire.http.running import running
 from tests.wire.http.server import Upstream
 
 PORTS = ("listener", "telemetry", "bundle")

@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.listener import Listener
 from tests.support.peer import SECONDS
-from tests.wire.http import resuming
 from tests.wire.http.client import Agent, Answer, call, first_message, listing, mirrors, stateless
+from tests.wire.http.running import resuming
 from tests.wire.http.server import HIDDEN, Asked, Upstream, chunk, event, http, reply, stream, tools
 
 LIST: dict[str, Any] = {"tools": tools("shown", HIDDEN), "cacheScope": "public"}

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.support.listener import Listener
 from tests.support.peer import denied, until
-from tests.wire.http import running
 from tests.wire.http.client import SESSION, Agent, Wire, call, first_message, head, hello
+from tests.wire.http.running import running
 from tests.wire.http.server import Upstream, raw
 
 SCOPED = "tools: {shown: {rules: [{name: each, rate_limit: {max: 2, window: day, scope: principal}}]}}\n"

@@ -15,8 +15,8 @@ import pytest
 
 from tests.support.listener import Listener
 from tests.support.peer import SECONDS, until
-from tests.wire.http import running
 from tests.wire.http.client import Agent, call, first_message, listing
+from tests.wire.http.running import running
 from tests.wire.http.server import Asked, Upstream, chunk, event, http, raw, reply, stream, text
 
 LIMIT = 64 << 10

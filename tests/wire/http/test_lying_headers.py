@@ -13,7 +13,6 @@ import pytest
 
 from tests.support.listener import Listener
 from tests.support.peer import denied
-from tests.wire.http import received, running
 from tests.wire.http.client import (
     STATELESS,
     Agent,
@@ -26,6 +25,7 @@ from tests.wire.http.client import (
     mirrors,
     stateless,
 )
+from tests.wire.http.running import received, running
 from tests.wire.http.server import Asked, Upstream, http, raw, result
 
 CALL = call("careful", {"amount": 1})

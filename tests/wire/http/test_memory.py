@@ -19,8 +19,8 @@ from tests.support.cgroup import Group, group
 from tests.support.listener import Listener, sidecar
 from tests.support.peer import until
 from tests.support.pod_opa import BASE, PodOpa
-from tests.wire.http import POLICY
 from tests.wire.http.client import Agent, Wire, call, head
+from tests.wire.http.running import POLICY
 from tests.wire.http.server import Asked, Upstream, chunk, event, reply, result, stream, text
 
 SIZE = 512 << 20

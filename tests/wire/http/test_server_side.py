@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.listener import Listener, sidecar
 from tests.support.peer import Peer, child_pids, command_line, denied, kind, until
-from tests.wire.http import POLICY, running
 from tests.wire.http.client import Agent, call, first_message, listing, mirrors, stateless
+from tests.wire.http.running import POLICY, running
 from tests.wire.http.server import GONE, HIDDEN, Asked, Upstream, result, stream
 
 LISTEN = {

@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.listener import Listener
 from tests.support.peer import denied
-from tests.wire.http import received
 from tests.wire.http.client import STATELESS, Agent, Wire, call, first_message, head, hello, mirrors, stateless
+from tests.wire.http.running import received
 from tests.wire.http.server import Upstream, http, reply, text
 
 FORBIDDEN = call("forbidden", {"amount": 1})

@@ -1,0 +1,77 @@
+"""Whether the demo went as it must: compares what was played, received and counted with the script. Prints nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from programs.demo.exchange import BALANCE, CANCEL_ORDER, PLACE_ORDER, TICKERS, Received
+from programs.demo.metrics import Change
+from programs.demo.script import READS, WRITES, Call
+
+REQUESTS: Final = {("GET", TICKERS): 1, ("GET", BALANCE): 1, ("POST", PLACE_ORDER): 10, ("POST", CANCEL_ORDER): 0}
+"""How often the exchange must have been asked what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All that the demo saw."""
+
+    tools: tuple[str, ...]
+    calls: tuple[Call, ...]
+    received: tuple[Received, ...]
+    shown: tuple[Change, ...]
+    also: tuple[Change, ...]
+
+
+def differences(outcome: Outcome) -> list[str]:
+    """What is not as it must be, a sentence each."""
+    return [
+        *_tools(outcome.tools),
+        *_calls(outcome.calls),
+        *_requests(outcome.received),
+        *_metrics(outcome.shown + outcome.also),
+    ]
+
+
+def requests(received: Iterable[Received]) -> dict[tuple[str, str], int]:
+    """How often each endpoint was asked; the expected ones first, be it never."""
+    return dict.fromkeys(REQUESTS, 0) | Counter((request.method, request.path) for request in received)
+
+
+def _tools(tools: Sequence[str]) -> Iterator[str]:
+    for tool in dict.fromkeys(step.tool for step in READS + WRITES):
+        if tool not in tools:
+            yield f"the list of tools lacks {tool}"
+
+
+def _calls(calls: Sequence[Call]) -> Iterator[str]:
+    script = READS + WRITES
+    if tuple(call.step for call in calls) != script:
+        yield f"{len(calls)} calls were made, not the {len(script)} of the script"
+    for number, call in enumerate(calls, 1):
+        step = call.step
+        expected = _words("refused", step.rule, step.reason) if step.rule else "allowed"
+        seen = call.verdict if call.verdict == "allowed" else _words(call.verdict, call.rule, call.message)
+        if seen != expected:
+            yield f"call {number}, {step.tool}, was {seen}; it must be {expected}"
+
+
+def _words(verdict: str, rule: str, message: str) -> str:
+    by = f" by {rule!r}" if rule else ""
+    return f"{verdict}{by} ({message})"
+
+
+def _requests(received: Iterable[Received]) -> Iterator[str]:
+    for (method, path), times in requests(received).items():
+        expected = REQUESTS.get((method, path), 0)
+        if times != expected:
+            yield f"the exchange received {times} x {method} {path}, not {expected}"
+
+
+def _metrics(changes: Iterable[Change]) -> Iterator[str]:
+    for change in changes:
+        if change.after - change.before != change.expected:
+            yield f"{change.line} went from {change.before:g} to {change.after:g}, not up by {change.expected:g}"

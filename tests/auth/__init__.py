@@ -1,0 +1,1 @@
+"""Who calls: hosts, origins, tokens."""

@@ -1,0 +1,1 @@
+"""What the engine is asked, and the one shape of answer that counts."""

@@ -1,0 +1,1 @@
+"""Clients over HTTP in front of an HTTP server."""

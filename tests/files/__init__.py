@@ -1,1 +1,0 @@
-"""Files that others write and we read: regular, bounded, whole, and as they are now."""

@@ -1,0 +1,1 @@
+"""Messages of MCP as values. No process is started here."""

@@ -1,0 +1,1 @@
+"""The programs in `programs/`: what they measure and print, and how they end."""

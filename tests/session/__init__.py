@@ -1,0 +1,1 @@
+"""What happens to each message between one client and one server, without processes."""

@@ -1,0 +1,1 @@
+"""The machine: files, processes, lines, memory."""
