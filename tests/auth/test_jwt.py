@@ -42,7 +42,7 @@ async def never(url: str) -> bytes:
     raise AssertionError(f"{url} was asked")
 
 
-class World:
+class VerifierOfFile:
     """A verifier with keys in a file, and the clock that both of its clocks are."""
 
     def __init__(self, folder: Path, keys: bytes = KEYS) -> None:
@@ -62,23 +62,25 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+def world(tmp_path: Path) -> VerifierOfFile:
+    return VerifierOfFile(tmp_path)
 
 
-def test_a_good_token_names_its_bearer(world: World) -> None:
+def test_a_good_token_names_its_bearer(world: VerifierOfFile) -> None:
     said = world.claims(groups=["ops"])
     assert world.verify(signed(said)) == Principal("alice", ISSUER, said)
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"])
-def test_rsa_keys_verify_every_rsa_algorithm(world: World, algorithm: str) -> None:
+def test_rsa_keys_verify_every_rsa_algorithm(world: VerifierOfFile, algorithm: str) -> None:
     assert world.accepts(signed(world.claims(), RSA, algorithm))
 
 
 def test_elliptic_and_edwards_keys_verify(tmp_path: Path) -> None:
     curves = {"ES384": ec.generate_private_key(ec.SECP384R1()), "ES512": ec.generate_private_key(ec.SECP521R1())}
-    world = World(tmp_path, jwks(jwk(EC, "e"), jwk(ED, "d"), *(jwk(key, name) for name, key in curves.items())))
+    world = VerifierOfFile(
+        tmp_path, jwks(jwk(EC, "e"), jwk(ED, "d"), *(jwk(key, name) for name, key in curves.items()))
+    )
     assert world.accepts(signed(world.claims(), EC, "ES256", kid="e"))
     assert world.accepts(signed(world.claims(), ED, "EdDSA", kid="d"))
     for name, key in curves.items():
@@ -88,18 +90,18 @@ def test_elliptic_and_edwards_keys_verify(tmp_path: Path) -> None:
 # Signatures.
 
 
-def test_a_token_of_another_key_with_the_same_name_is_rejected(world: World) -> None:
+def test_a_token_of_another_key_with_the_same_name_is_rejected(world: VerifierOfFile) -> None:
     assert world.verify(signed(world.claims(), OTHER_RSA)) == Rejected("the token's signature is wrong")
 
 
-def test_a_changed_payload_is_rejected(world: World) -> None:
+def test_a_changed_payload_is_rejected(world: VerifierOfFile) -> None:
     header, _, signature = signed(world.claims()).split(".")
     payload = segment(json.dumps(world.claims(sub="root")).encode())
     assert not world.accepts(f"{header}.{payload}.{signature}")
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "nOnE", ""])
-def test_a_token_without_a_signature_is_rejected(world: World, algorithm: str) -> None:
+def test_a_token_without_a_signature_is_rejected(world: VerifierOfFile, algorithm: str) -> None:
     header = segment(json.dumps({"alg": algorithm, "kid": "r"}).encode())
     payload = segment(json.dumps(world.claims()).encode())
     good = signed(world.claims()).split(".")[2]
@@ -108,7 +110,7 @@ def test_a_token_without_a_signature_is_rejected(world: World, algorithm: str) -
     assert not world.accepts(f"{header}.{payload}")
 
 
-def test_the_public_key_is_no_secret_to_sign_with(world: World) -> None:
+def test_the_public_key_is_no_secret_to_sign_with(world: VerifierOfFile) -> None:
     public = RSA.public_key()
     encodings = [
         public.public_bytes(serialization.Encoding.PEM, form)
@@ -121,7 +123,9 @@ def test_the_public_key_is_no_secret_to_sign_with(world: World) -> None:
 
 def test_a_shared_secret_among_the_keys_is_not_used(tmp_path: Path) -> None:
     secret = b"x" * 32
-    world = World(tmp_path, jwks({"kty": "oct", "k": segment(secret), "kid": "s", "alg": "HS256"}, jwk(RSA, "r")))
+    world = VerifierOfFile(
+        tmp_path, jwks({"kty": "oct", "k": segment(secret), "kid": "s", "alg": "HS256"}, jwk(RSA, "r"))
+    )
     assert not world.accepts(with_secret({"alg": "HS256", "kid": "s"}, world.claims(), secret))
 
 
@@ -132,7 +136,7 @@ def test_a_key_is_used_only_as_it_says(tmp_path: Path) -> None:
         jwk(RSA, "sign", key_ops=["sign"]),
         jwk(RSA, "all", alg="RS256", use="sig", key_ops=["verify"]),
     ]
-    world = World(tmp_path, jwks(*keys))
+    world = VerifierOfFile(tmp_path, jwks(*keys))
     assert world.accepts(signed(world.claims(), RSA, "RS512", kid="alg"))
     assert world.accepts(signed(world.claims(), kid="all"))
     for kid in ("alg", "enc", "sign"):
@@ -142,21 +146,21 @@ def test_a_key_is_used_only_as_it_says(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::jwt.InsecureKeyLengthWarning")
 def test_a_short_rsa_key_is_not_used(tmp_path: Path) -> None:
     short = rsa.generate_private_key(65537, 1024)
-    world = World(tmp_path, jwks(jwk(short, "short"), jwk(RSA, "r")))
+    world = VerifierOfFile(tmp_path, jwks(jwk(short, "short"), jwk(RSA, "r")))
     assert not world.accepts(signed(world.claims(), short, kid="short"))
 
 
 def test_a_key_of_another_kind_under_the_same_name_is_not_confused(tmp_path: Path) -> None:
-    world = World(tmp_path, jwks(jwk(RSA, "same"), jwk(EC, "same")))
+    world = VerifierOfFile(tmp_path, jwks(jwk(RSA, "same"), jwk(EC, "same")))
     assert world.accepts(signed(world.claims(), RSA, "RS256", kid="same"))
     assert world.accepts(signed(world.claims(), EC, "ES256", kid="same"))
 
 
 def test_without_a_key_id_there_must_be_only_one_key_that_fits(tmp_path: Path) -> None:
-    world = World(tmp_path, jwks(jwk(RSA, "r"), jwk(OTHER_RSA, "o"), jwk(EC, "e")))
+    world = VerifierOfFile(tmp_path, jwks(jwk(RSA, "r"), jwk(OTHER_RSA, "o"), jwk(EC, "e")))
     assert not world.accepts(jwt.encode(world.claims(), RSA, "RS256"))
     assert world.accepts(jwt.encode(world.claims(), EC, "ES256"))
-    twice = World(tmp_path, jwks(jwk(RSA, "r"), jwk(OTHER_RSA, "r")))
+    twice = VerifierOfFile(tmp_path, jwks(jwk(RSA, "r"), jwk(OTHER_RSA, "r")))
     assert not twice.accepts(signed(twice.claims()))
 
 
@@ -165,7 +169,7 @@ def test_without_a_key_id_there_must_be_only_one_key_that_fits(tmp_path: Path) -
 
 @pytest.mark.parametrize("place", ["jwk", "jku", "x5u", "x5c"])
 @pytest.mark.parametrize("kid", ["r", "mine"])
-def test_a_key_that_a_token_brings_or_names_is_never_used(world: World, place: str, kid: str) -> None:
+def test_a_key_that_a_token_brings_or_names_is_never_used(world: VerifierOfFile, place: str, kid: str) -> None:
     brought: Any = {"jwk": jwk(OTHER_RSA, kid), "x5c": ["MIIB"]}.get(place, "http://127.0.0.1:1/jwks.json")
     assert not world.accepts(signed(world.claims(), OTHER_RSA, kid=kid, **{place: brought}))
 
@@ -189,17 +193,17 @@ def test_a_key_that_a_token_brings_or_names_is_never_used(world: World, place: s
         {"alg": "ES256K"},
     ],
 )
-def test_a_header_that_asks_for_anything_else_is_rejected(world: World, header: dict[str, Any]) -> None:
+def test_a_header_that_asks_for_anything_else_is_rejected(world: VerifierOfFile, header: dict[str, Any]) -> None:
     content = json.dumps({"alg": "RS256", "kid": "r"} | header).encode()
     assert not world.accepts(by_hand(content, json.dumps(world.claims()).encode()))
 
 
-def test_a_token_made_by_hand_with_a_plain_header_is_accepted(world: World) -> None:
+def test_a_token_made_by_hand_with_a_plain_header_is_accepted(world: VerifierOfFile) -> None:
     assert world.accepts(by_hand(HEADER, json.dumps(world.claims()).encode()))
     assert world.accepts(signed(world.claims(), typ="at+jwt"))
 
 
-def test_keys_that_stand_twice_are_rejected_in_header_and_payload(world: World) -> None:
+def test_keys_that_stand_twice_are_rejected_in_header_and_payload(world: VerifierOfFile) -> None:
     said = json.dumps(world.claims())
     for header in (b'{"alg":"none","alg":"RS256","kid":"r"}', b'{"alg":"RS256","kid":"x","kid":"r"}'):
         assert not world.accepts(by_hand(header, said.encode()))
@@ -208,18 +212,18 @@ def test_keys_that_stand_twice_are_rejected_in_header_and_payload(world: World) 
 
 
 @pytest.mark.parametrize("payload", [b"", b"[]", b"null", b'"x"', b"{", b"\xff", b'{"a":NaN}', b"[" * 5_000])
-def test_a_payload_that_is_no_object_is_rejected(world: World, payload: bytes) -> None:
+def test_a_payload_that_is_no_object_is_rejected(world: VerifierOfFile, payload: bytes) -> None:
     assert not world.accepts(by_hand(HEADER, payload))
 
 
 @pytest.mark.parametrize(
     "token", ["", ".", "..", "a.b.c", "a.b", "a.b.c.d", "é.b.c", "a.b.c=", " a.b.c", "eyJ9.e30.AA"]
 )
-def test_what_is_no_token_is_rejected(world: World, token: str) -> None:
+def test_what_is_no_token_is_rejected(world: VerifierOfFile, token: str) -> None:
     assert not world.accepts(token)
 
 
-def test_spellings_that_base64_readers_overlook_are_rejected(world: World) -> None:
+def test_spellings_that_base64_readers_overlook_are_rejected(world: VerifierOfFile) -> None:
     token = signed(world.claims())
     header, payload, signature = token.split(".")
     for other in (
@@ -231,7 +235,7 @@ def test_spellings_that_base64_readers_overlook_are_rejected(world: World) -> No
         assert not world.accepts(other)
 
 
-def test_a_token_above_the_bound_is_rejected(world: World) -> None:
+def test_a_token_above_the_bound_is_rejected(world: VerifierOfFile) -> None:
     assert not world.accepts(signed(world.claims(filler="x" * (16 << 10))))
 
 
@@ -249,7 +253,7 @@ def test_a_token_above_the_bound_is_rejected(world: World) -> None:
         ("iat", None), ("iat", "1"), ("iat", {}), ("nbf", "1"), ("nbf", False),
     ],
 )  # fmt: skip
-def test_a_claim_that_is_missing_or_wrong_is_rejected(world: World, claim: str, value: Any) -> None:
+def test_a_claim_that_is_missing_or_wrong_is_rejected(world: VerifierOfFile, claim: str, value: Any) -> None:
     said = world.claims() | {claim: value}
     if value is None:
         del said[claim]
@@ -257,11 +261,11 @@ def test_a_claim_that_is_missing_or_wrong_is_rejected(world: World, claim: str, 
     assert not world.accepts(by_hand(HEADER, json.dumps(said).encode()))
 
 
-def test_one_of_several_audiences_may_be_ours(world: World) -> None:
+def test_one_of_several_audiences_may_be_ours(world: VerifierOfFile) -> None:
     assert world.accepts(signed(world.claims(aud=["other", AUDIENCE])))
 
 
-def test_a_token_that_expired_or_is_not_valid_yet_is_rejected_but_for_the_leeway(world: World) -> None:
+def test_a_token_that_expired_or_is_not_valid_yet_is_rejected_but_for_the_leeway(world: VerifierOfFile) -> None:
     now = int(world.clock.now)
     world.clock.now = float(now)
     good: list[dict[str, Any]] = [
@@ -276,7 +280,7 @@ def test_a_token_that_expired_or_is_not_valid_yet_is_rejected_but_for_the_leeway
     assert [world.accepts(signed(world.claims(**said))) for said in bad] == [False] * len(bad)
 
 
-def test_times_beyond_every_number_are_rejected(world: World) -> None:
+def test_times_beyond_every_number_are_rejected(world: VerifierOfFile) -> None:
     said = json.dumps(world.claims(exp=None))[:-1]
     for exp in ("1e400", "1e399", "-1e399", "9" * 399):
         assert not world.accepts(by_hand(HEADER, f'{said},"exp":{exp}}}'.encode()))
@@ -286,7 +290,7 @@ def test_times_beyond_every_number_are_rejected(world: World) -> None:
 
 
 def test_the_signature_of_a_token_is_verified_once_and_its_times_at_every_look(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: VerifierOfFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verified: list[str] = []
     real = jwt.PyJWS.decode_complete
@@ -305,7 +309,7 @@ def test_the_signature_of_a_token_is_verified_once_and_its_times_at_every_look(
     assert len(verified) == 1
 
 
-def test_a_remembered_token_ends_with_the_keys_that_verified_it(world: World) -> None:
+def test_a_remembered_token_ends_with_the_keys_that_verified_it(world: VerifierOfFile) -> None:
     token = signed(world.claims())
     assert world.accepts(token)
     world.file.write_bytes(jwks(jwk(OTHER_RSA, "r")))
@@ -314,7 +318,7 @@ def test_a_remembered_token_ends_with_the_keys_that_verified_it(world: World) ->
     assert world.accepts(signed(world.claims(), OTHER_RSA))
 
 
-def test_a_bounded_number_of_tokens_is_remembered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bounded_number_of_tokens_is_remembered(world: VerifierOfFile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sidecar.auth.jwt.MAX_REMEMBERED", 3)
     for number in range(10):
         assert world.accepts(signed(world.claims(jti=str(number)), EC, "ES256", kid="e"))
@@ -336,16 +340,16 @@ def test_a_bounded_number_of_tokens_is_remembered(world: World, monkeypatch: pyt
 )  # fmt: skip
 def test_a_file_without_usable_keys_stops_the_start(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(StartError, match="--jwt-jwks: "):
-        asyncio.run(World(tmp_path, content).verifier.start())
+        asyncio.run(VerifierOfFile(tmp_path, content).verifier.start())
 
 
-def test_a_good_file_starts(world: World) -> None:
+def test_a_good_file_starts(world: VerifierOfFile) -> None:
     asyncio.run(world.verifier.start())
     assert world.accepts(signed(world.claims()))
 
 
 def test_without_a_usable_file_no_token_is_valid_and_it_is_said_once(
-    world: World, caplog: pytest.LogCaptureFixture
+    world: VerifierOfFile, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = signed(world.claims())
     assert world.accepts(token)
@@ -364,7 +368,7 @@ def test_without_a_usable_file_no_token_is_valid_and_it_is_said_once(
 def test_a_published_private_key_verifies_by_its_public_part(tmp_path: Path) -> None:
     private = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(RSA)) | {"kid": "r"}
     private.pop("key_ops")
-    world = World(tmp_path, jwks(private))
+    world = VerifierOfFile(tmp_path, jwks(private))
     assert world.accepts(signed(world.claims()))
 
 

@@ -36,7 +36,7 @@ class Issuer:
         return self.answer
 
 
-class World:
+class StartedVerifier:
     """A verifier that has started, its issuer, and the clock."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 def test_a_token_is_verified_by_the_keys_of_the_url() -> None:
     async def inside() -> None:
-        world = World()
+        world = StartedVerifier()
         await world.verifier.start()
         assert isinstance(world.verifier.verify_at_once(world.token()), Principal)
         assert isinstance(await world.verifier.verify(world.token()), Principal)
@@ -76,7 +76,7 @@ def test_a_token_is_verified_by_the_keys_of_the_url() -> None:
 @pytest.mark.parametrize("answer", [OSError("refused"), TimeoutError(), b"", b"<html>", jwks(), b" " * (1 << 21)])
 def test_a_url_that_gives_no_keys_stops_the_start(answer: bytes | Exception) -> None:
     async def inside() -> None:
-        world = World()
+        world = StartedVerifier()
         world.issuer.answer = answer
         with pytest.raises(StartError, match="--jwt-jwks: "):
             await world.verifier.start()
@@ -86,7 +86,7 @@ def test_a_url_that_gives_no_keys_stops_the_start(answer: bytes | Exception) -> 
 
 def test_a_flood_of_unknown_keys_is_one_request() -> None:
     async def inside() -> None:
-        world = World()
+        world = StartedVerifier()
         await world.verifier.start()
         assert isinstance(world.verifier.verify_at_once(world.token(kid="x")), Rejected)  # just asked
         world.clock.now += PAUSE
@@ -106,7 +106,7 @@ def test_a_flood_of_unknown_keys_is_one_request() -> None:
 
 def test_a_new_key_of_the_issuer_is_found_when_a_token_names_it() -> None:
     async def inside() -> None:
-        world = World()
+        world = StartedVerifier()
         await world.verifier.start()
         world.clock.now += PAUSE
         world.issuer.answer = jwks(jwk(RSA, "r"), jwk(OTHER_RSA, "new"))
@@ -121,7 +121,7 @@ def test_a_new_key_of_the_issuer_is_found_when_a_token_names_it() -> None:
 
 def test_a_caller_that_goes_away_does_not_end_what_others_wait_for() -> None:
     async def inside() -> None:
-        world = World()
+        world = StartedVerifier()
         await world.verifier.start()
         world.clock.now += PAUSE
         world.issuer.answer = jwks(jwk(OTHER_RSA, "new"))
@@ -139,7 +139,7 @@ def test_a_caller_that_goes_away_does_not_end_what_others_wait_for() -> None:
 
 def test_keys_are_renewed_in_the_background_and_one_that_was_taken_back_is_not_valid_any_more() -> None:
     async def inside() -> None:
-        world = World()
+        world = StartedVerifier()
         await world.verifier.start()
         token = world.token()
         world.issuer.answer = jwks(jwk(OTHER_RSA, "new"))
@@ -157,7 +157,7 @@ def test_keys_are_renewed_in_the_background_and_one_that_was_taken_back_is_not_v
 
 def test_while_the_url_fails_keys_stay_valid_for_an_hour_and_no_longer(caplog: pytest.LogCaptureFixture) -> None:
     async def inside() -> None:
-        world = World()
+        world = StartedVerifier()
         await world.verifier.start()
         token = world.token()
         world.issuer.answer = OSError("refused")
@@ -181,7 +181,7 @@ def test_while_the_url_fails_keys_stay_valid_for_an_hour_and_no_longer(caplog: p
 
 def test_closing_ends_the_request_that_is_under_way() -> None:
     async def inside() -> None:
-        world = World()
+        world = StartedVerifier()
         await world.verifier.start()
         world.clock.now += REFRESH
         world.issuer.open.clear()

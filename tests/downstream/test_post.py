@@ -10,11 +10,13 @@ import pytest
 from sidecar.downstream.post import CANCELLED, Post
 from sidecar.http.values import Headers, Repeated
 from tests.downstream.fakes import line, run, turns
-from tests.session.fakes import World, batch
+from tests.session.fakes import ObservedSession, batch
 
 
-def posted(*messages: dict[str, Any], revision: str = "", headers: dict[str, str] | None = None) -> tuple[World, Post]:
-    world, post = World(revision=revision), Post(Headers((headers or {}).items()))
+def posted(
+    *messages: dict[str, Any], revision: str = "", headers: dict[str, str] | None = None
+) -> tuple[ObservedSession, Post]:
+    world, post = ObservedSession(revision=revision), Post(Headers((headers or {}).items()))
     lines = [line(**message) for message in messages]
     world.session.from_client(lines[0] if len(lines) == 1 else batch(*lines), post.route, post.look)
     return world, post
@@ -90,7 +92,7 @@ def test_the_answer_to_a_part_of_a_batch_and_the_part_that_goes_on_are_one_outco
 
 def test_what_is_said_after_the_outcome_goes_its_own_way() -> None:
     later: list[bytes] = []
-    world, post = World(), Post(Headers(), lambda message: later.append(message.raw))
+    world, post = ObservedSession(), Post(Headers(), lambda message: later.append(message.raw))
     world.session.from_client(line(**call(1, "quick")), post.route, post.look)
     reply = world.answer(1)
     assert (post.reply, later) == (None, [reply])

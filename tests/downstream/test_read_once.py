@@ -19,7 +19,7 @@ from sidecar.session.route import Route
 from sidecar.session.session import Session
 from sidecar.upstream.streamable_http import HttpLink
 from tests.downstream.fakes import Client, Opener, Sessions, line, post, run, turns
-from tests.session.fakes import SlowGate, World, batch
+from tests.session.fakes import ObservedSession, SlowGate, batch
 from tests.upstream.fakes import FakeAnswer, FakeRemote
 
 CALL = {"method": "tools/call", "params": {"name": "quick", "arguments": {}}}
@@ -77,7 +77,7 @@ def test_a_call_to_a_server_over_http_and_its_answer_are_read_once_each(read: li
 
 
 def test_a_batch_that_is_posted_is_read_once_whatever_becomes_of_its_messages(read: list[bytes]) -> None:
-    world, posted = World(revision="2025-03-26"), Post(Headers())
+    world, posted = ObservedSession(revision="2025-03-26"), Post(Headers())
     lines = batch(line(id=1, **CALL), line(id=2, method="tools/call", params={"name": "odd"}))
     world.session.from_client(lines, posted.route, posted.look)
     assert (posted.sent, len(read)) == ([1], 1)
@@ -85,7 +85,7 @@ def test_a_batch_that_is_posted_is_read_once_whatever_becomes_of_its_messages(re
 
 def test_what_answers_a_batch_is_one_batch_though_we_refused_a_part_and_the_rest_has_no_answer() -> None:
     async def inside() -> None:
-        world, posted, client = World(revision="2025-03-26"), Post(Headers()), Client()
+        world, posted, client = ObservedSession(revision="2025-03-26"), Post(Headers()), Client()
         lines = batch(line(id=1, **CALL), line(id=2, method="tools/call", params={"name": "odd"}))
         world.session.from_client(lines, posted.route, posted.look)
         send_error(client.exchange, world.session, posted, "gone")

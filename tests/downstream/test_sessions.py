@@ -6,7 +6,7 @@ from sidecar.downstream.sessions import SPARE, Sessions, Table
 from sidecar.errors import SidecarError
 
 
-class World:
+class TimedTable:
     """A table for three sessions with a clock that stands until it is set."""
 
     def __init__(self, each: int = 3) -> None:
@@ -30,7 +30,7 @@ class World:
 
 
 def test_a_session_is_found_by_its_own_caller_only() -> None:
-    world = World()
+    world = TimedTable()
     world.open("a")
     found = world.sessions.find("a", "alice")
     assert found is not None
@@ -41,7 +41,7 @@ def test_a_session_is_found_by_its_own_caller_only() -> None:
 
 
 def test_how_many_there_are_is_told_and_who_ends_hears_of_it_once() -> None:
-    world = World()
+    world = TimedTable()
     world.open("a", "b")
     world.sessions.close("a")
     world.sessions.close("a")
@@ -50,14 +50,14 @@ def test_how_many_there_are_is_told_and_who_ends_hears_of_it_once() -> None:
 
 
 def test_another_session_under_the_same_id_ends_the_first() -> None:
-    world = World()
+    world = TimedTable()
     world.open("a")
     world.sessions.open("a", "second", "mallory", "mallory")
     assert (world.ended, list(world.sessions)) == (["a"], ["second"])
 
 
 def test_what_nobody_used_for_long_ends_and_what_is_used_does_not() -> None:
-    world = World()
+    world = TimedTable()
     world.open("a", "b", "c")
     opened = world.sessions.find("b", "alice")
     assert opened is not None
@@ -77,7 +77,7 @@ def test_what_nobody_used_for_long_ends_and_what_is_used_does_not() -> None:
 
 
 def test_when_there_are_too_many_only_the_one_that_was_idle_longest_makes_room() -> None:
-    world = World()
+    world = TimedTable()
     world.open("a", "b", "c")
     assert not world.has_room()
     opened = world.sessions.find("a", "alice")
@@ -89,7 +89,7 @@ def test_when_there_are_too_many_only_the_one_that_was_idle_longest_makes_room()
 
 
 def test_a_session_in_use_never_makes_room() -> None:
-    world = World()
+    world = TimedTable()
     world.open("a", "b", "c")
     users = [
         world.sessions.used(opened) for name in "abc" if (opened := world.sessions.find(name, "alice")) is not None
@@ -102,7 +102,7 @@ def test_a_session_in_use_never_makes_room() -> None:
 
 
 def test_a_session_that_ends_while_it_is_used_stays_ended() -> None:
-    world = World()
+    world = TimedTable()
     world.open("a")
     opened = world.sessions.find("a", "alice")
     assert opened is not None
@@ -112,7 +112,7 @@ def test_a_session_that_ends_while_it_is_used_stays_ended() -> None:
 
 
 def test_who_has_as_many_as_one_may_have_gets_no_more_and_others_do() -> None:
-    world = World(each=2)
+    world = TimedTable(each=2)
     world.open("a", "b")
     assert not world.has_room("alice")
     assert world.has_room("mallory")
@@ -121,7 +121,7 @@ def test_who_has_as_many_as_one_may_have_gets_no_more_and_others_do() -> None:
 
 
 def test_room_that_is_kept_counts_for_whom_it_is_kept() -> None:
-    world = World(each=2)
+    world = TimedTable(each=2)
     world.sessions.reserve("alice")
     world.open("a")
     assert not world.has_room("alice")
@@ -132,7 +132,7 @@ def test_room_that_is_kept_counts_for_whom_it_is_kept() -> None:
 
 
 def test_who_holds_too_many_makes_room_among_their_own_only() -> None:
-    world = World(each=1)
+    world = TimedTable(each=1)
     world.sessions.open("m", "m", "mallory", "mallory")
     world.now += SPARE
     world.open("a")

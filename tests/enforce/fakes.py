@@ -210,7 +210,7 @@ class FakeLedger:
         return Claim(tuple(Entry(one, 0) for one in reservations), tuple(self.total for _ in reservations))
 
 
-class World:
+class GateBetweenFakes:
     """A gate between the fakes, with everything that it delivered and told."""
 
     def __init__(self, engine: FakeEngine, ledger: FakeLedger, **options: Any) -> None:
@@ -269,13 +269,13 @@ class World:
 
 
 def run(
-    test: Callable[[World], Coroutine[Any, Any, None]], engine: dict[str, Any] | None = None,
+    test: Callable[[GateBetweenFakes], Coroutine[Any, Any, None]], engine: dict[str, Any] | None = None,
     ledger: dict[str, Any] | None = None, remembered: bool = False, **options: Any,
 ) -> None:  # fmt: skip
     """Run a test in a world; `options` are the gate's."""
 
     async def inside() -> None:
-        world = World(FakeEngine(**(engine or {})), FakeLedger(**(ledger or {})), **options)
+        world = GateBetweenFakes(FakeEngine(**(engine or {})), FakeLedger(**(ledger or {})), **options)
         world.engine.remembers = remembered
         await test(world)
         await world.gate.finish()

@@ -18,7 +18,7 @@ from sidecar.mcp import jsonrpc, protocol, strict_json
 from sidecar.mcp.jsonrpc import Request
 from sidecar.mcp.tool_call import ToolCall, read_call
 from tests.mcp.calls import CLIENT, calls, changed, encoded
-from tests.session.fakes import BUNDLE, World
+from tests.session.fakes import BUNDLE, ObservedSession
 from tests.support.fuzzing import examples
 
 Read = tuple[Request, ToolCall, str | None]
@@ -205,7 +205,7 @@ pool = [
 @given(st.lists(st.sampled_from(pool), max_size=40), st.sampled_from(["", "harmless", "quick"]))
 def test_a_session_does_the_same_whether_it_knows_calls_or_not(steps: list[tuple[str, bytes]], name: str) -> None:
     def seen(known: KnownCalls) -> Any:
-        world = World()
+        world = ObservedSession()
         world.gate.known = known
         callers = []
         for who, line in steps:

@@ -9,7 +9,7 @@ import pytest
 from sidecar.enforce.trial import MAX_ATTEMPTS
 from sidecar.enforce.verdict import Reply
 from sidecar.events import Decided, Refused
-from tests.enforce.fakes import ALLOWED, BUNDLE, DENIED, LIMITED, World, reading, run
+from tests.enforce.fakes import ALLOWED, BUNDLE, DENIED, LIMITED, GateBetweenFakes, reading, run
 from tests.engine.asking import bundle_of, soon
 
 READS_B = reading("args.b", 2)
@@ -27,7 +27,7 @@ ARGUMENTS = '{"a":1,"b":2,"c":3}'
 
 
 def test_a_superseded_question_is_put_anew_with_what_the_newer_policy_reads() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         await world.forward("t", ARGUMENTS)
         assert [(asked["arguments"], bundle) for asked, bundle, _ in world.engine.asked] == [
             ({"a": 1}, reading_a),
@@ -41,7 +41,7 @@ def test_a_superseded_question_is_put_anew_with_what_the_newer_policy_reads() ->
 
 
 def test_the_counters_that_only_the_newer_policy_reads_are_looked_up() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         await world.forward("t", ARGUMENTS)
         (_, _, first_lasts), (asked, bundle, lasts) = world.engine.asked
         assert (asked["counters"], asked["arguments"], bundle) == ({"state.t.n": 1}, {"c": 3}, COUNTS)
@@ -54,7 +54,7 @@ def test_the_counters_that_only_the_newer_policy_reads_are_looked_up() -> None:
 
 
 def test_the_counters_of_the_older_policy_are_not_in_the_question_to_the_newer() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         await world.forward("t", ARGUMENTS)
         assert "counters" not in world.engine.asked[1][0]
         assert world.engine.asked[1][2]
@@ -65,14 +65,14 @@ def test_the_counters_of_the_older_policy_are_not_in_the_question_to_the_newer()
 def test_what_is_taken_comes_back_as_the_policy_that_judged_says() -> None:
     never = bundle_of("tools: {t: {rules: [{name: per day, rate_limit: 3/day, refund: never}]}}", 2)
 
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         assert (await world.forward()).refunds == ("never",)
 
     run(test, {"bundle": BUNDLE, "decision": LIMITED, "newer": [never]})
 
 
 def test_a_refusal_names_the_revision_of_the_policy_that_judged() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         assert (await world.refusal("t", ARGUMENTS))["revision"] == READS_B.revision
         assert world.ruling.revision == READS_B.revision
 
@@ -83,7 +83,7 @@ def test_a_refusal_names_the_revision_of_the_policy_that_judged() -> None:
 def test_a_policy_that_changes_faster_than_calls_can_be_judged_ends_in_one_refusal(changes: int, judged: bool) -> None:
     newer = [reading("args.a", serial) for serial in range(2, changes + 2)]
 
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         verdict = await world.verdict()
         assert isinstance(verdict, Reply) is not judged
         assert (world.ruling.allowed, world.ruling.kind) == (judged, "allow" if judged else "engine_unavailable")
@@ -99,7 +99,7 @@ def test_a_policy_that_changes_faster_than_calls_can_be_judged_ends_in_one_refus
 def test_a_call_that_the_newer_policy_cannot_be_asked_about_is_refused_once(allowed_before: bool) -> None:
     reading_a = reading("args.a", 2)
 
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         verdict = await world.verdict("t", '{"a":1,"A":2}')
         assert isinstance(verdict, Reply)
         assert b"differs only in case from 'a'" in verdict.message.raw
@@ -109,7 +109,7 @@ def test_a_call_that_the_newer_policy_cannot_be_asked_about_is_refused_once(allo
 
 
 def test_a_call_dropped_while_the_policy_changes_gets_no_verdict_and_takes_nothing() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         world.judge().drop()
         await world.gate.finish()
         assert (world.verdicts, world.ledger.wanted) == ([], [])
@@ -122,7 +122,7 @@ def test_a_call_dropped_while_the_policy_changes_gets_no_verdict_and_takes_nothi
 def test_the_mode_is_that_of_the_policy_that_judged(first: str, then: str) -> None:
     modes = [bundle_of(f"{{mode: {mode}, tools: {{}}}}", serial) for serial, mode in enumerate((first, then), 1)]
 
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         assert isinstance(await world.verdict(), Reply) is (then == "enforce")
         assert world.ruling.mode == then
 
@@ -130,7 +130,7 @@ def test_the_mode_is_that_of_the_policy_that_judged(first: str, then: str) -> No
 
 
 def test_every_call_gets_one_verdict_however_the_policies_change() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         world.engine.go.clear()
         for _ in range(100):
             world.judge("t", ARGUMENTS)
@@ -146,7 +146,7 @@ def test_every_call_gets_one_verdict_however_the_policies_change() -> None:
 def test_a_call_that_waited_for_the_store_while_another_policy_came_into_force_is_judged_by_that_one(
     remembered: bool,
 ) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         world.ledger.go.clear()
         world.judge("t", ARGUMENTS)
         await soon(lambda: remembered or world.engine.asked)

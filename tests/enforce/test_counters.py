@@ -14,7 +14,7 @@ from sidecar.enforce.verdict import Forward
 from sidecar.errors import StoreUnavailable
 from sidecar.events import StoreFailed
 from sidecar.ledger.values import Amount, Counter, Seen
-from tests.enforce.fakes import ALLOWED, BUNDLE, DENIED, LIMITED, World, run
+from tests.enforce.fakes import ALLOWED, BUNDLE, DENIED, LIMITED, GateBetweenFakes, run
 from tests.engine.asking import bundle_of
 
 READING = bundle_of("""
@@ -39,7 +39,7 @@ MINE = Counter("stub/refund.n", "s1", 90)
 
 
 def test_a_counter_that_a_rule_reads_is_looked_up_with_its_holder_and_window() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         await world.forward("refund", '{"order":"x","secret":1}')
         (looked_up,) = world.ledger.looked_up
         assert set(looked_up) == {SPENT, MINE}
@@ -49,7 +49,7 @@ def test_a_counter_that_a_rule_reads_is_looked_up_with_its_holder_and_window() -
 
 @pytest.mark.parametrize("total", [0, 7, 10**30, Decimal("1.10"), Decimal("100.00000000000000000001")])
 def test_the_question_holds_the_totals_exactly_and_only_what_is_read(total: Any) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         await world.forward("refund", '{"order":"x","secret":1}')
         ((asked, bundle, _),) = world.engine.asked
         assert asked["counters"] == {"state.pay.spent": total, "state.refund.n": total}
@@ -61,7 +61,7 @@ def test_the_question_holds_the_totals_exactly_and_only_what_is_read(total: Any)
 
 @pytest.mark.parametrize(("tool", "lasting"), [("refund", False), ("other", True), ("unlisted", True)])
 def test_an_answer_to_a_question_with_totals_is_never_remembered(tool: str, lasting: bool) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         await world.forward(tool, '{"order":"x"}')
         assert [item[2] for item in world.engine.asked] == [lasting]
         assert len(world.ledger.looked_up) == (0 if lasting else 1)
@@ -70,7 +70,7 @@ def test_an_answer_to_a_question_with_totals_is_never_remembered(tool: str, last
 
 
 def test_a_question_with_totals_is_put_even_if_an_answer_is_remembered() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         await world.forward("refund", '{"order":"x"}')
         assert len(world.engine.asked) == 1
         assert not world.ruling.remembered
@@ -79,7 +79,7 @@ def test_a_question_with_totals_is_put_even_if_an_answer_is_remembered() -> None
 
 
 def test_without_a_store_to_look_in_the_call_is_refused_and_the_engine_not_asked() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         refusal = await world.refusal("refund")
         assert refusal["kind"] == "store_unavailable"
         assert "disk on fire" not in refusal["text"]
@@ -90,14 +90,14 @@ def test_without_a_store_to_look_in_the_call_is_refused_and_the_engine_not_asked
 
 
 def test_without_a_store_a_tool_whose_rules_read_no_counter_is_judged_as_ever() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         await world.forward("other")
 
     run(test, {"bundle": READING}, {"gone": True})
 
 
 def test_a_call_dropped_while_its_counters_are_looked_up_gets_no_verdict_and_takes_nothing() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         world.ledger.go.clear()
         trial = world.judge("refund")
         trial.drop()
@@ -117,7 +117,7 @@ def test_a_call_dropped_while_its_counters_are_looked_up_gets_no_verdict_and_tak
 def test_a_call_is_judged_anew_until_the_counters_stand_where_it_was_judged_by_them(
     decision: Decision, waits: bool
 ) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         await world.forward("refund")
         asked = [question["counters"] for question, _, _ in world.engine.asked]
         assert asked == [{"state.pay.spent": total, "state.refund.n": total} for total in (1, 2, 3)]
@@ -130,7 +130,7 @@ def test_a_call_is_judged_anew_until_the_counters_stand_where_it_was_judged_by_t
 
 
 def test_a_call_whose_rules_read_no_counter_and_that_takes_nothing_does_not_come_to_the_store() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         await world.forward("other")
         assert (world.ledger.goes, world.ledger.looked_up) == (0, [])
 
@@ -139,7 +139,7 @@ def test_a_call_whose_rules_read_no_counter_and_that_takes_nothing_does_not_come
 
 @pytest.mark.parametrize("fail_open", [False, True])
 def test_a_call_whose_counters_never_stand_still_is_refused_in_the_end(fail_open: bool) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         refusal = await world.refusal("refund")
         assert refusal["kind"] == "store_unavailable"
         assert "change faster than it can be judged" in refusal["text"]
@@ -149,7 +149,7 @@ def test_a_call_whose_counters_never_stand_still_is_refused_in_the_end(fail_open
 
 
 def test_a_policy_that_reads_no_counter_any_more_is_not_held_to_what_was_seen() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         await world.forward("refund")
         assert world.ledger.seen == []
 
@@ -157,7 +157,7 @@ def test_a_policy_that_reads_no_counter_any_more_is_not_held_to_what_was_seen() 
 
 
 def test_calls_that_met_at_a_counter_take_turns_and_one_that_is_refused_passes_it_on() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         for _ in range(4):
             world.judge("refund")
         await world.gate.finish()
@@ -173,7 +173,7 @@ def test_calls_that_met_at_a_counter_take_turns_and_one_that_is_refused_passes_i
 
 
 def test_a_call_that_meets_a_defect_in_its_turn_passes_it_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         look_up, looks = world.ledger.totals, iter(range(100))
 
         async def fail(counters: tuple[Counter, ...]) -> tuple[Amount, ...]:
@@ -191,7 +191,7 @@ def test_a_call_that_meets_a_defect_in_its_turn_passes_it_on(monkeypatch: pytest
 
 
 def test_a_call_that_takes_nothing_is_refused_where_the_store_is_gone_by_its_claim() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         assert (await world.refusal("refund"))["kind"] == "store_unavailable"
 
     run(test, {"bundle": READING}, {"claimed": StoreUnavailable("disk on fire"), "waits": True})
@@ -202,7 +202,7 @@ def test_a_call_that_takes_nothing_is_refused_where_the_store_is_gone_by_its_cla
 
 @pytest.mark.parametrize("waits", [False, True])
 def test_a_store_that_may_fail_open_lets_the_call_pass_uncounted_and_says_so(waits: bool) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         assert (await world.forward()).entries == ()
         by = world.ruling
         assert (by.allowed, by.kind, by.reason) == (True, "store_unavailable", "Passed uncounted.")
@@ -214,7 +214,7 @@ def test_a_store_that_may_fail_open_lets_the_call_pass_uncounted_and_says_so(wai
 
 
 def test_a_call_dropped_while_it_waits_for_a_store_that_fails_open_is_not_forwarded() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         world.ledger.go.clear()
         trial = world.judge()
         for _ in range(5):  # until the store is waited for
@@ -230,7 +230,7 @@ def test_a_call_dropped_while_it_waits_for_a_store_that_fails_open_is_not_forwar
 
 
 def test_where_the_store_may_fail_open_the_engine_is_asked_with_totals_of_0() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         await world.forward("refund")
         ((asked, _, lasting),) = world.engine.asked
         assert (asked["counters"], lasting) == ({"state.pay.spent": 0, "state.refund.n": 0}, False)
@@ -241,7 +241,7 @@ def test_where_the_store_may_fail_open_the_engine_is_asked_with_totals_of_0() ->
 
 @pytest.mark.parametrize("tool", ["refund", "other"])
 def test_where_the_store_may_fail_open_a_rule_that_refuses_still_does(tool: str) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         assert (await world.refusal(tool))["kind"] == "rule"
 
     run(test, {"bundle": READING, "decision": DENIED}, {"gone": True}, fail_open=True)

@@ -11,7 +11,7 @@ import pytest
 
 from sidecar.enforce.verdict import Forward, Reply, Verdict
 from sidecar.events import Decided, Event, Judged
-from tests.enforce.fakes import LIMITED, World, run
+from tests.enforce.fakes import LIMITED, GateBetweenFakes, run
 from tests.http.serving import defects
 
 
@@ -24,7 +24,7 @@ def is_refusal(verdict: Verdict) -> bool:
     return isinstance(verdict, Reply) and json.loads(verdict.message.raw)["error"]["code"] == -32603
 
 
-def breaking(world: World, kind: type[Event], tool: str) -> None:
+def breaking(world: GateBetweenFakes, kind: type[Event], tool: str) -> None:
     """Whoever is told of an event of this kind, about this tool where it is about one, fails."""
 
     def emit(event: Event) -> None:
@@ -35,10 +35,10 @@ def breaking(world: World, kind: type[Event], tool: str) -> None:
     world.hear = emit
 
 
-def run_broken(test: Callable[[World], Coroutine[Any, Any, None]], count: int, **options: Any) -> None:
+def run_broken(test: Callable[[GateBetweenFakes], Coroutine[Any, Any, None]], count: int, **options: Any) -> None:
     """Run a test in which so many defects are told."""
 
-    async def watched(world: World) -> None:
+    async def watched(world: GateBetweenFakes) -> None:
         told = defects()
         await test(world)
         assert [type(one["exception"]) for one in told] == [Broken] * count
@@ -49,7 +49,7 @@ def run_broken(test: Callable[[World], Coroutine[Any, Any, None]], count: int, *
 @pytest.mark.parametrize("remembered", [False, True])
 @pytest.mark.parametrize("decision", [None, LIMITED])
 def test_a_call_that_could_not_be_told_of_is_refused_and_no_other(remembered: bool, decision: Any) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         breaking(world, Decided, "failing")
         for tool in ("t", "failing", "never"):
             world.judge(tool)
@@ -61,7 +61,7 @@ def test_a_call_that_could_not_be_told_of_is_refused_and_no_other(remembered: bo
 
 
 def test_nothing_passes_of_what_may_not_have_been_written_down() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         breaking(world, Judged, "")
         world.judge()
         world.judge("never")
@@ -72,7 +72,7 @@ def test_nothing_passes_of_what_may_not_have_been_written_down() -> None:
 
 
 def test_a_verdict_that_cannot_be_delivered_keeps_no_other_call_from_its_own() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         def deliver(verdict: Verdict) -> None:
             world.verdicts.append(verdict)
             if len(world.verdicts) == 1:
@@ -89,7 +89,7 @@ def test_a_verdict_that_cannot_be_delivered_keeps_no_other_call_from_its_own() -
 
 @pytest.mark.parametrize("waits", [False, True])
 def test_a_store_that_fails_in_a_way_that_nobody_foresaw_is_one_that_cannot_be_used(waits: bool) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         def broken(*_: Any) -> Any:
             raise Broken
 
@@ -100,7 +100,7 @@ def test_a_store_that_fails_in_a_way_that_nobody_foresaw_is_one_that_cannot_be_u
 
 
 def test_a_call_that_fails_while_it_is_put_is_never_forwarded_later() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         put = world.engine.put
 
         def broken(*given: Any, **named: Any) -> None:

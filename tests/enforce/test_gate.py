@@ -16,12 +16,12 @@ from sidecar.events import Decided, Settled, StoreFailed
 from sidecar.ledger.values import Exhausted, Reservation
 from sidecar.mcp.tool_call import Outcome
 from sidecar.system.lines import PORTION
-from tests.enforce.fakes import ALLOWED, ASKING, BUNDLE, DENIED, LIMIT, LIMITED, VIOLATION, World, run
+from tests.enforce.fakes import ALLOWED, ASKING, BUNDLE, DENIED, LIMIT, LIMITED, VIOLATION, GateBetweenFakes, run
 
 
 @pytest.mark.parametrize("remembered", [False, True])
 def test_an_allowed_call_is_forwarded_once_and_told_once(remembered: bool) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         verdict = await world.verdict()
         assert isinstance(verdict, Forward)
         assert (verdict.tool, verdict.entries) == ("t", ())
@@ -33,7 +33,7 @@ def test_an_allowed_call_is_forwarded_once_and_told_once(remembered: bool) -> No
 
 
 def test_remembered_answers_give_their_verdicts_in_the_next_pass_of_the_loop() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         for _ in range(3):
             world.judge()
         assert world.verdicts == []
@@ -45,7 +45,7 @@ def test_remembered_answers_give_their_verdicts_in_the_next_pass_of_the_loop() -
 
 @pytest.mark.parametrize("decision", [ALLOWED, LIMITED, DENIED])
 def test_every_decision_of_a_pass_is_told_before_any_call_is_forwarded(decision: Decision) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         told: list[int] = []
         world.deliver = lambda verdict: told.append(world.ended_passes)
         for _ in range(3):
@@ -58,7 +58,7 @@ def test_every_decision_of_a_pass_is_told_before_any_call_is_forwarded(decision:
 
 
 def test_calls_of_one_pass_claim_in_one_go() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         for _ in range(3):
             world.judge()
         await asyncio.sleep(0)
@@ -69,7 +69,7 @@ def test_calls_of_one_pass_claim_in_one_go() -> None:
 
 @pytest.mark.parametrize("decision", [ALLOWED, LIMITED, DENIED])
 def test_a_portion_of_calls_waits_for_no_more_to_come(decision: Decision) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         told: list[int] = []
         world.deliver = lambda verdict: told.append(world.ended_passes)
         for number in range(2 * PORTION + 1):
@@ -84,7 +84,7 @@ def test_a_portion_of_calls_waits_for_no_more_to_come(decision: Decision) -> Non
 
 
 def test_no_portion_is_passed_on_what_an_engine_said_that_was_lost_since() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         for _ in range(PORTION):
             world.judge()
         world.engine.lose()
@@ -103,7 +103,7 @@ def test_no_portion_is_passed_on_what_an_engine_said_that_was_lost_since() -> No
 def test_a_call_that_waited_for_the_store_does_not_pass_on_what_an_engine_said_that_was_lost_since(
     claimed: StoreUnavailable | None, fail_open: bool
 ) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         world.ledger.go.clear()
         world.judge()
         await asyncio.sleep(0)
@@ -119,7 +119,7 @@ def test_a_call_that_waited_for_the_store_does_not_pass_on_what_an_engine_said_t
 
 
 def test_a_call_dropped_in_the_pass_in_which_it_was_judged_takes_nothing_and_leaves_the_others_alone() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         trials = [world.judge() for _ in range(3)]
         trials[1].drop()
         await asyncio.sleep(0)
@@ -131,7 +131,7 @@ def test_a_call_dropped_in_the_pass_in_which_it_was_judged_takes_nothing_and_lea
 
 
 def test_a_call_dropped_by_the_verdict_of_another_gives_back_what_it_took() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         trials: list[Trial] = []
         world.deliver = lambda verdict: trials[1].drop()
         trials += [world.judge(), world.judge()]
@@ -144,7 +144,7 @@ def test_a_call_dropped_by_the_verdict_of_another_gives_back_what_it_took() -> N
 
 @pytest.mark.parametrize("remembered", [False, True])
 def test_a_denied_call_is_answered_with_rule_kind_and_reason(remembered: bool) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         assert await world.refusal() == {
             "text": "[INTERCEPT POLICY DENIED] Not this", "id": "i-1", "rule": "no", "kind": "rule",
             "revision": BUNDLE.revision,
@@ -157,7 +157,7 @@ def test_a_denied_call_is_answered_with_rule_kind_and_reason(remembered: bool) -
 
 @pytest.mark.parametrize("waits", [False, True])
 def test_a_limited_call_is_forwarded_with_what_it_took(waits: bool) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         verdict = await world.verdict()
         assert isinstance(verdict, Forward)
         assert [entry.reservation for entry in verdict.entries] == [Reservation("stub/t._rate_day", "", 86400, 1, 3)]
@@ -167,7 +167,7 @@ def test_a_limited_call_is_forwarded_with_what_it_took(waits: bool) -> None:
 
 
 def test_a_limit_of_a_session_is_held_by_the_session() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         await world.verdict()
         assert [one.holder for one in world.ledger.wanted] == ["s1"]
 
@@ -178,7 +178,7 @@ def test_a_limit_of_a_session_is_held_by_the_session() -> None:
 
 @pytest.mark.parametrize("waits", [False, True])
 def test_an_exhausted_limit_refuses_and_says_when_to_try_again(waits: bool) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         refusal = await world.refusal()
         assert refusal["text"] == "[INTERCEPT POLICY DENIED] Three a day"
         assert (refusal["rule"], refusal["kind"], refusal["retry_after_seconds"]) == ("per day", "rate_limit", 77)
@@ -189,7 +189,7 @@ def test_an_exhausted_limit_refuses_and_says_when_to_try_again(waits: bool) -> N
 
 @pytest.mark.parametrize("kind", ["timeout", "connection", "reply", "shape", "undecided", "revision"])
 def test_an_engine_without_a_usable_answer_is_a_refusal(kind: str) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         refusal = await world.refusal()
         assert refusal["text"] == "[INTERCEPT POLICY DENIED] no answer. The call was not forwarded."
         assert (refusal["kind"], refusal["rule"]) == ("engine_unavailable", "")
@@ -200,7 +200,7 @@ def test_an_engine_without_a_usable_answer_is_a_refusal(kind: str) -> None:
 
 @pytest.mark.parametrize("waits", [False, True])
 def test_a_store_that_cannot_be_used_is_a_refusal(waits: bool) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         refusal = await world.refusal()
         assert refusal["kind"] == "store_unavailable"
         assert "disk on fire" not in refusal["text"]
@@ -212,7 +212,7 @@ def test_a_store_that_cannot_be_used_is_a_refusal(waits: bool) -> None:
 
 @pytest.mark.parametrize("decision", [ALLOWED, LIMITED, DENIED])
 def test_a_call_dropped_while_the_engine_is_asked_gets_no_verdict_and_takes_nothing(decision: Decision) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         world.engine.go.clear()
         trial = world.judge()
         await asyncio.sleep(0)
@@ -227,7 +227,7 @@ def test_a_call_dropped_while_the_engine_is_asked_gets_no_verdict_and_takes_noth
 
 
 def test_a_call_dropped_while_it_waits_for_the_store_gives_back_what_it_took() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         world.ledger.go.clear()
         trial = world.judge()
         await asyncio.sleep(0)
@@ -242,7 +242,7 @@ def test_a_call_dropped_while_it_waits_for_the_store_gives_back_what_it_took() -
 
 
 def test_a_call_dropped_while_the_engine_fails_gets_no_verdict() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         world.judge().drop()
         await world.gate.finish()
         assert world.verdicts == []
@@ -267,7 +267,7 @@ def test_what_a_call_took_comes_back_as_its_rule_says(refund: str, outcome: Outc
     returned = int(outcome in REFUNDS[refund])
     limit = msgspec.structs.replace(LIMIT, counter=f"{tool}._rate_day")
 
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         verdict = await world.verdict(tool)
         assert isinstance(verdict, Forward)
         world.gate.settle(verdict, outcome)
@@ -282,7 +282,7 @@ def test_what_a_call_took_comes_back_as_its_rule_says(refund: str, outcome: Outc
 def test_of_several_limits_only_those_that_say_so_come_back() -> None:
     limits = tuple(msgspec.structs.replace(LIMIT, counter=f"{tool}._rate_day") for tool in ("t", "never", "failing"))
 
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         verdict = await world.verdict()
         assert isinstance(verdict, Forward)
         world.gate.settle(verdict, Outcome.NOT_RUN)
@@ -300,7 +300,7 @@ def test_of_several_limits_only_those_that_say_so_come_back() -> None:
 def test_whoever_waits_for_the_settlement_is_told_once_and_finds_everything_given_back(
     outcome: Outcome, waits: bool
 ) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         verdict = await world.verdict()
         assert isinstance(verdict, Forward)
         returned_when_told: list[int] = []
@@ -313,7 +313,7 @@ def test_whoever_waits_for_the_settlement_is_told_once_and_finds_everything_give
 
 @pytest.mark.parametrize("waits", [False, True])
 def test_what_cannot_be_given_back_is_told_and_holds_up_nobody(waits: bool) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         world.ledger.unable_to_return = True
         verdict = await world.verdict()
         assert isinstance(verdict, Forward)
@@ -327,7 +327,7 @@ def test_what_cannot_be_given_back_is_told_and_holds_up_nobody(waits: bool) -> N
 
 
 def test_every_decision_has_an_id_of_its_own_and_every_call_one_verdict() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         for number in range(300):
             world.engine.decision = (ALLOWED, DENIED, LIMITED)[number % 3]
             world.engine.remembers = number % 2 == 0
@@ -342,7 +342,7 @@ def test_every_decision_has_an_id_of_its_own_and_every_call_one_verdict() -> Non
 
 @pytest.mark.parametrize("tool", ["intercept/canary-allowed", "intercept/x", "t\\u200b", " t", "t\\n", "\\uff54"])
 def test_a_name_that_no_tool_can_have_is_refused_before_anything_is_asked(tool: str) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         with pytest.raises(InvalidMessage, match="no tool can be called"):
             world.judge(tool)
         assert (world.verdicts, world.events) == ([], [])
@@ -353,14 +353,14 @@ def test_a_name_that_no_tool_can_have_is_refused_before_anything_is_asked(tool: 
 def test_the_name_of_an_unlisted_tool_hides_nothing_in_the_message() -> None:
     hidden = msgspec.structs.replace(DENIED, kind="default_deny", reason="Tool \u202e is not permitted by policy")
 
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         assert (await world.refusal())["text"].endswith("Tool \\u202e is not permitted by policy")
 
     run(test, {"decision": hidden})
 
 
 def test_every_decision_names_the_caller() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         await world.verdict()
         assert world.decided.caller is world.caller
 
@@ -368,7 +368,7 @@ def test_every_decision_names_the_caller() -> None:
 
 
 def test_a_call_that_needs_approval_is_answered_with_an_error_and_not_forwarded() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         verdict = await world.verdict()
         assert isinstance(verdict, Reply)
         assert json.loads(verdict.message.raw) == {
@@ -388,7 +388,7 @@ def test_a_call_that_needs_approval_is_answered_with_an_error_and_not_forwarded(
 
 
 def test_a_call_that_needs_an_approval_of_which_nothing_is_said_is_denied() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         assert (await world.refusal())["kind"] == "approval_required"
         assert world.ledger.wanted == []
 

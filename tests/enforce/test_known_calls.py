@@ -15,7 +15,7 @@ from sidecar.enforce.verdict import Forward, Verdict
 from sidecar.events import Decided, Ruling
 from sidecar.mcp import jsonrpc
 from sidecar.mcp.tool_call import ToolCall, read_call
-from tests.enforce.fakes import ALLOWED, LIMITED, World, reading, run
+from tests.enforce.fakes import ALLOWED, LIMITED, GateBetweenFakes, reading, run
 from tests.engine.asking import bundle_of, tool_call
 
 REPORTING = bundle_of("tools: {t: {rules: [{name: per day, rate_limit: 3/day, mode: monitor}]}}")
@@ -30,7 +30,7 @@ def nothing_worked_out() -> None:
     memo.question = memo.ruling = memo.line = None
 
 
-async def judged(world: World, call: ToolCall, caller: Caller) -> tuple[Verdict, Ruling]:
+async def judged(world: GateBetweenFakes, call: ToolCall, caller: Caller) -> tuple[Verdict, Ruling]:
     """The verdict on a call, and what was decided."""
     world.verdicts.clear()
     world.events.clear()
@@ -45,7 +45,7 @@ async def judged(world: World, call: ToolCall, caller: Caller) -> tuple[Verdict,
 def test_the_engine_is_asked_for_each_caller() -> None:
     callers = [Caller("s", principal=Principal(name)) for name in ("one", "other")] + [Caller("s")]
 
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         for call, caller in ((FIRST, callers[0]), (AGAIN, callers[1]), (AGAIN, callers[2]), (FIRST, callers[0])):
             await judged(world, call, caller)
         assert [asked.get("principal", {}).get("subject") for asked, _, _ in world.engine.asked] == [
@@ -56,7 +56,7 @@ def test_the_engine_is_asked_for_each_caller() -> None:
 
 
 def test_each_policy_is_asked_about_what_it_reads() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         for bundle in (reading("args.a", 1), reading("args.b", 2), reading("args.a", 3)):
             world.engine.bundle = bundle
             _, ruling = await judged(world, AGAIN, world.caller)
@@ -68,7 +68,7 @@ def test_each_policy_is_asked_about_what_it_reads() -> None:
 
 @pytest.mark.parametrize("remembered", [False, True])
 def test_a_call_that_was_allowed_is_refused_when_the_engine_says_so(remembered: bool) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         verdict, ruling = await judged(world, FIRST, world.caller)
         assert (type(verdict), ruling.allowed) == (Forward, True)
         world.engine.decision = denied
@@ -82,7 +82,7 @@ def test_a_call_that_was_allowed_is_refused_when_the_engine_says_so(remembered: 
 
 
 def test_each_is_counted_and_what_its_count_exceeds_is_told_of_it_alone() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         seen = []
         for total, call in ((3, FIRST), (4, AGAIN), (2, FIRST)):
             world.ledger.total = total
@@ -94,7 +94,7 @@ def test_each_is_counted_and_what_its_count_exceeds_is_told_of_it_alone() -> Non
 
 
 def test_calls_that_are_known_do_not_outlive_the_policy() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         line = b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"t"}}'
         request = jsonrpc.read(line % 1)
         assert isinstance(request, jsonrpc.Request)

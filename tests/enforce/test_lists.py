@@ -8,14 +8,14 @@ import pytest
 
 from sidecar.enforce.trial import MAX_ATTEMPTS
 from sidecar.errors import EngineUnavailable
-from tests.enforce.fakes import BUNDLE, World, run
+from tests.enforce.fakes import BUNDLE, GateBetweenFakes, run
 from tests.engine.asking import bundle_of
 
 HIDING = bundle_of("{hide: [b], tools: {}}")
 NEWER = [bundle_of("{hide: [c], tools: {}}", serial) for serial in range(2, 9)]
 
 
-async def hidden(world: World, *tools: str) -> frozenset[str] | None:
+async def hidden(world: GateBetweenFakes, *tools: str) -> frozenset[str] | None:
     """What is delivered, once, about a list."""
     delivered: list[frozenset[str] | None] = []
     world.gate.filter(tools, world.caller, delivered.append)
@@ -25,7 +25,7 @@ async def hidden(world: World, *tools: str) -> frozenset[str] | None:
 
 
 def test_the_engine_says_which_of_the_listed_tools_are_hidden() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         assert await hidden(world, "a", "b", "a") == frozenset({"b"})
         ((asked, bundle, _),) = world.engine.asked
         assert (asked["method"], asked["tools"], asked["server"]) == ("tools/list", ["a", "b", "a"], "stub")
@@ -42,14 +42,14 @@ def test_the_engine_says_which_of_the_listed_tools_are_hidden() -> None:
 def test_a_list_needs_no_filter_where_nothing_is_hidden_or_all_is_monitored(
     bundle: Any, options: dict[str, Any]
 ) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         assert not world.gate.filters
 
     run(test, {"bundle": bundle, "hidden": ["b"]}, **options)
 
 
 def test_the_option_enforce_filters_whatever_the_policy_says() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         assert world.gate.filters
         assert await hidden(world, "a", "b") == frozenset({"b"})
 
@@ -58,14 +58,14 @@ def test_the_option_enforce_filters_whatever_the_policy_says() -> None:
 
 @pytest.mark.parametrize("kind", ["timeout", "connection", "shape", "revision"])
 def test_without_a_usable_answer_nobody_can_tell(kind: str) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         assert await hidden(world, "a") is None
 
     run(test, {"bundle": HIDING, "error": EngineUnavailable(kind, "no answer")})
 
 
 def test_a_superseded_question_is_put_anew_under_the_newer_policy() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         assert await hidden(world, "b", "c") == frozenset({"c"})
         assert [bundle for _, bundle, _ in world.engine.asked] == [HIDING, NEWER[0]]
 
@@ -73,7 +73,7 @@ def test_a_superseded_question_is_put_anew_under_the_newer_policy() -> None:
 
 
 def test_when_the_policy_changes_too_often_nobody_can_tell() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         assert await hidden(world, "a") is None
         assert len(world.engine.asked) == MAX_ATTEMPTS
 

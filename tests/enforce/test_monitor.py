@@ -11,7 +11,7 @@ from sidecar.decision.decision import Violation
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable
 from sidecar.events import Decided
 from sidecar.ledger.values import Exhausted
-from tests.enforce.fakes import ALLOWED, ASKING, BUNDLE, DENIED, LIMIT, LIMITED, World, run
+from tests.enforce.fakes import ALLOWED, ASKING, BUNDLE, DENIED, LIMIT, LIMITED, GateBetweenFakes, run
 from tests.engine.asking import bundle_of, tool_call
 
 MONITORING = bundle_of("{mode: monitor, tools: {t: {rules: [{name: per day, rate_limit: 3/day}]}}}")
@@ -39,7 +39,7 @@ WOULD_REFUSE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 def test_what_would_be_refused_is_recorded_as_that_and_forwarded(way: Any, kind: str, waits: bool) -> None:
     (engine, options), (engine_too, ledger) = way, WOULD_REFUSE[kind]
 
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         forward = await world.forward()
         assert (forward.tool, forward.entries) == ("t", ())
         by = world.ruling
@@ -51,7 +51,7 @@ def test_what_would_be_refused_is_recorded_as_that_and_forwarded(way: Any, kind:
 
 @pytest.mark.parametrize("way", WAYS, ids=["policy", "option"])
 def test_a_call_that_would_need_approval_is_forwarded_and_recorded(way: Any) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         await world.forward()
         assert (world.ruling.allowed, world.ruling.mode, world.ruling.rule) == (False, "monitor", "ask")
 
@@ -60,7 +60,7 @@ def test_a_call_that_would_need_approval_is_forwarded_and_recorded(way: Any) -> 
 
 @pytest.mark.parametrize("way", WAYS, ids=["policy", "option"])
 def test_a_call_that_is_allowed_is_counted_as_ever(way: Any) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         forward = await world.forward()
         assert [entry.reservation for entry in forward.entries] == world.ledger.wanted != []
         assert (world.ruling.allowed, world.ruling.mode, world.decided.left) == (
@@ -74,7 +74,7 @@ def test_a_call_that_is_allowed_is_counted_as_ever(way: Any) -> None:
 
 @pytest.mark.parametrize("bundle", [MONITORING, BUNDLE])
 def test_the_option_enforce_wins_over_the_policy(bundle: Any) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         assert (await world.refusal())["kind"] == "rule"
         assert world.ruling.mode == "enforce"
 
@@ -82,7 +82,7 @@ def test_the_option_enforce_wins_over_the_policy(bundle: Any) -> None:
 
 
 def test_a_store_that_is_gone_before_the_question_is_recorded_and_the_call_forwarded() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         await world.forward()
         assert (world.ruling.kind, world.ruling.mode) == ("store_unavailable", "monitor")
         assert world.engine.asked == []
@@ -96,7 +96,7 @@ def test_a_store_that_is_gone_before_the_question_is_recorded_and_the_call_forwa
 def test_a_call_that_cannot_be_put_as_a_question_is_refused_all_the_same(tool: str, arguments: str) -> None:
     reading = bundle_of("{mode: monitor, tools: {t: {rules: [{conditions: [{path: args.a, op: lt, value: 1}]}]}}}")
 
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         with pytest.raises(InvalidMessage):
             world.gate.judge(tool_call(tool, arguments), world.caller, world.verdicts.append)
         assert (world.verdicts, world.engine.asked) == ([], [])
@@ -108,7 +108,7 @@ def test_a_call_that_cannot_be_put_as_a_question_is_refused_all_the_same(tool: s
 def test_a_call_that_was_dropped_is_not_forwarded(kind: str) -> None:
     engine, ledger = WOULD_REFUSE[kind]
 
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         world.judge().drop()
         await world.gate.finish()
         assert world.verdicts == []
@@ -125,7 +125,7 @@ def test_a_call_that_was_dropped_is_not_forwarded(kind: str) -> None:
 def test_a_limit_that_only_monitors_counts_and_reports_and_refuses_nothing(
     total: int, exceeded: bool, waits: bool
 ) -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         forward = await world.forward()
         assert [(entry.reservation.amount, entry.reservation.limit) for entry in forward.entries] == [(1, None)]
         by = world.ruling
@@ -139,7 +139,7 @@ def test_a_limit_that_only_monitors_counts_and_reports_and_refuses_nothing(
 def test_a_total_that_must_stay_below_the_limit_and_reached_it_is_reported() -> None:
     below = msgspec.structs.replace(LIMITED, reserve=(msgspec.structs.replace(LIMIT, exclusive=True),))
 
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         await world.forward()
         assert [item.rule for item in world.ruling.violations] == ["per day"]
 
@@ -147,7 +147,7 @@ def test_a_total_that_must_stay_below_the_limit_and_reached_it_is_reported() -> 
 
 
 def test_of_a_policy_with_a_rule_that_only_monitors_the_others_are_enforced() -> None:
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         assert (await world.refusal())["kind"] == "rule"
 
     run(test, {"bundle": REPORTING, "decision": DENIED})
@@ -156,7 +156,7 @@ def test_of_a_policy_with_a_rule_that_only_monitors_the_others_are_enforced() ->
 def test_a_report_without_a_refusal_stands_in_the_record_of_the_call() -> None:
     reported = msgspec.structs.replace(ALLOWED, violations=(Violation("no", "Not this", "rule", True),))
 
-    async def test(world: World) -> None:
+    async def test(world: GateBetweenFakes) -> None:
         await world.forward()
         assert (world.ruling.allowed, [item.monitor for item in world.ruling.violations]) == (True, [True])
 

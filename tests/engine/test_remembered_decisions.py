@@ -93,7 +93,7 @@ class Notes(FakeLedger):
         return Claim((), (Decimal("-1e9"),) * len(reservations))  # far from every limit
 
 
-class World:
+class RememberingGate:
     """A gate that remembers, in front of a running OPA, and that OPA itself. `tally` counts what was seen."""
 
     def __init__(self, runner: asyncio.Runner, fed: ManagedEngine, events: list[Event]) -> None:
@@ -200,7 +200,7 @@ def _outcome(decision: Decision, bundle: Bundle) -> Outcome:
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[World]:
+def world() -> Iterator[RememberingGate]:
     """One OPA for all examples."""
     events = list[Event]()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -210,7 +210,7 @@ def world() -> Iterator[World]:
         )  # fmt: skip
         fed = runner.run(running.__aenter__())
         try:
-            yield World(runner, fed, events)
+            yield RememberingGate(runner, fed, events)
         finally:
             runner.run(running.__aexit__(None, None, None))
 
@@ -287,7 +287,7 @@ def stories(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[Call]]:
 @settings(EXACT, max_examples=20 * TIMES)
 @given(story=stories())
 def test_a_remembered_decision_is_the_one_that_would_be_made_now(
-    world: World, story: tuple[list[dict[str, Any]], list[Call]]
+    world: RememberingGate, story: tuple[list[dict[str, Any]], list[Call]]
 ) -> None:
     (one, other), calls = story
     for policy in (one, other, one):
@@ -300,7 +300,7 @@ def test_a_remembered_decision_is_the_one_that_would_be_made_now(
                 raise
 
 
-def test_no_value_is_taken_for_another_that_looks_like_it(world: World) -> None:
+def test_no_value_is_taken_for_another_that_looks_like_it(world: RememberingGate) -> None:
     # A rule for each value, so that a decision tells which value it is about.
     known: list[Json] = [*TEXTS, *NUMBERS[:24], True, False, None, [], {}, [None], {"a": None}]
     pairs: list[tuple[str, Json]] = [("eq", value) for value in known] + [("regex", text) for text in PATTERNS]
@@ -312,7 +312,7 @@ def test_no_value_is_taken_for_another_that_looks_like_it(world: World) -> None:
         world.check(bundle, call)
 
 
-def test_a_call_that_comes_again_is_remembered_in_this_world(world: World) -> None:
+def test_a_call_that_comes_again_is_remembered_in_this_world(world: RememberingGate) -> None:
     call = Call("t", {"a": Decimal(1)})
     bundle = world.adopt(bundle_of({"default": "allow", "tools": {}}))
     before = world.tally.copy()

@@ -55,7 +55,7 @@ class FakeAsker:
         self.by = (bundle.revision, bundle.serial)
 
 
-class World:
+class ProvedEngine:
     """An engine that was proved alive, in front of the fake."""
 
     def __init__(self) -> None:
@@ -74,9 +74,9 @@ class World:
         return caught.value.kind
 
 
-def run(test: Callable[[World], Coroutine[Any, Any, None]]) -> None:
+def run(test: Callable[[ProvedEngine], Coroutine[Any, Any, None]]) -> None:
     async def inside() -> None:
-        world = World()
+        world = ProvedEngine()
         await world.engine.until_ready()
         await test(world)
 
@@ -92,7 +92,7 @@ OTHERS = [
 @pytest.mark.parametrize("by", OTHERS, ids=str)
 @pytest.mark.parametrize("decision", [ALLOWANCE, DENIAL], ids=["allow", "deny"])
 def test_an_answer_by_another_policy_is_no_answer_and_not_remembered(by: tuple[str, int], decision: Any) -> None:
-    async def test(world: World) -> None:
+    async def test(world: ProvedEngine) -> None:
         world.opa.by, world.opa.decision = by, decision
         assert await world.asks() == "revision"
         assert world.engine.bundle is OLD
@@ -106,7 +106,7 @@ def test_an_answer_by_another_policy_is_no_answer_and_not_remembered(by: tuple[s
 
 @pytest.mark.parametrize("by", [item for item in OTHERS if item != (NEW.revision, NEW.serial)], ids=str)
 def test_while_a_newer_policy_is_expected_only_exactly_that_one_comes_into_force(by: tuple[str, int]) -> None:
-    async def test(world: World) -> None:
+    async def test(world: ProvedEngine) -> None:
         world.engine.expect(NEW)
         world.opa.by = by
         assert await world.asks() == "revision"
@@ -116,7 +116,7 @@ def test_while_a_newer_policy_is_expected_only_exactly_that_one_comes_into_force
 
 
 def test_until_the_newer_policy_answers_the_older_one_decides() -> None:
-    async def test(world: World) -> None:
+    async def test(world: ProvedEngine) -> None:
         world.engine.expect(NEW)
         assert (await world.ask()).decision.revision == OLD.revision
         assert world.engine.bundle is OLD
@@ -125,7 +125,7 @@ def test_until_the_newer_policy_answers_the_older_one_decides() -> None:
 
 
 def test_the_first_answer_of_the_newer_policy_brings_it_into_force_and_supersedes_the_question() -> None:
-    async def test(world: World) -> None:
+    async def test(world: ProvedEngine) -> None:
         await world.ask()
         assert world.engine.recall(BODY) is not None
         world.engine.expect(NEW)
@@ -142,7 +142,7 @@ def test_the_first_answer_of_the_newer_policy_brings_it_into_force_and_supersede
 
 
 def test_the_first_answer_about_a_list_brings_the_newer_policy_into_force_too() -> None:
-    async def test(world: World) -> None:
+    async def test(world: ProvedEngine) -> None:
         world.engine.expect(NEW)
         world.opa.answer_by(NEW)
         body, tools = b'{"input":{"tools":["a"]}}', ["a"]
@@ -154,7 +154,7 @@ def test_the_first_answer_about_a_list_brings_the_newer_policy_into_force_too() 
 
 
 def test_a_late_answer_of_the_older_policy_is_superseded_and_not_remembered() -> None:
-    async def test(world: World) -> None:
+    async def test(world: ProvedEngine) -> None:
         world.engine.expect(NEW)
         world.opa.answer_by(NEW)
         await world.engine.until_in_force(NEW)
@@ -168,7 +168,7 @@ def test_a_late_answer_of_the_older_policy_is_superseded_and_not_remembered() ->
 
 
 def test_a_policy_that_was_given_up_does_not_come_into_force_any_more() -> None:
-    async def test(world: World) -> None:
+    async def test(world: ProvedEngine) -> None:
         world.engine.expect(NEW)
         world.engine.give_up()
         world.opa.answer_by(NEW)
@@ -181,7 +181,7 @@ def test_a_policy_that_was_given_up_does_not_come_into_force_any_more() -> None:
 
 
 def test_the_same_content_under_a_higher_serial_is_another_policy() -> None:
-    async def test(world: World) -> None:
+    async def test(world: ProvedEngine) -> None:
         again = dataclasses.replace(OLD, serial=9)
         world.engine.expect(again)
         world.opa.answer_by(again)
@@ -194,7 +194,7 @@ def test_the_same_content_under_a_higher_serial_is_another_policy() -> None:
 
 @pytest.mark.parametrize("lasting", [True, False])
 def test_only_an_answer_that_lasts_is_remembered(lasting: bool) -> None:
-    async def test(world: World) -> None:
+    async def test(world: ProvedEngine) -> None:
         await world.ask(lasting=lasting)
         assert (world.engine.recall(BODY) is not None) is lasting
 

@@ -30,7 +30,7 @@ from tests.fuzz.strategies import CUTS, cut, mixed, mixed_text
 from tests.http.chunked_bodies import BODIES
 from tests.http.event_streams import ONE_STREAM
 from tests.http.unclear_requests import CHUNKED, FIVE, REFUSED, post
-from tests.session.fakes import World
+from tests.session.fakes import ObservedSession
 from tests.support import ROOT
 from tests.support.fuzzing import target
 
@@ -82,7 +82,7 @@ _MESSAGES = [
 @example(b"[" * 5000, True)
 @example(b'{"jsonrpc":"2.0","id":1e999999,"result":{}}', False)
 def test_whatever_a_message_is_it_is_read_or_refused_and_what_goes_on_reads_back(data: bytes, is_client: bool) -> None:
-    world = World()
+    world = ObservedSession()
     (world.session.from_client if is_client else world.session.from_server)(data)
     for message in world.server if is_client else world.client:
         assert strict_json.read_value(message)[1] == message

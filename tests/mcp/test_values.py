@@ -14,7 +14,7 @@ from sidecar.errors import InvalidMessage
 from sidecar.mcp import strict_json
 from sidecar.mcp.jsonrpc import Request, read
 from sidecar.mcp.strict_json import MAX_VALUES
-from tests.session.fakes import MARKER, World, encoded
+from tests.session.fakes import MARKER, ObservedSession, encoded
 from tests.support.fuzzing import examples
 
 
@@ -70,7 +70,7 @@ def _marks(line: bytes) -> int:
 
 
 def test_a_call_that_was_sent_on_holds_nothing_of_what_it_said() -> None:
-    world = World()
+    world = ObservedSession()
     world.session.from_client(
         encoded(id=1, method="tools/call", params={"name": "quick", "arguments": {"pin": MARKER}})
     )

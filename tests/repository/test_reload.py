@@ -46,7 +46,7 @@ def saying(reason: str) -> str:
     return f"tools: {{t: {{rules: [{{action: deny, reason: {reason}}}]}}}}\n"
 
 
-class World:
+class ReloaderOfFile:
     """A reloader of one file in front of an engine; `said` is all that it told."""
 
     def __init__(self, path: Path) -> None:
@@ -104,7 +104,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 def test_what_the_engine_did_not_take_is_tried_again_by_itself_and_said_once(path: Path) -> None:
     async def inside() -> None:
-        world = World(path)
+        world = ReloaderOfFile(path)
         world.engine.refuses = 3
         watching = asyncio.create_task(world.reloader.watch())
         world.replace(saying("new"))
@@ -119,7 +119,7 @@ def test_what_the_engine_did_not_take_is_tried_again_by_itself_and_said_once(pat
 
 def test_what_is_wrong_with_the_policy_is_not_tried_again(path: Path) -> None:
     async def inside() -> None:
-        world = World(path)
+        world = ReloaderOfFile(path)
         world.wrong = ["nobody to count for"]
         watching = asyncio.create_task(world.reloader.watch())
         world.replace(saying("new"))
@@ -145,7 +145,7 @@ def test_a_file_system_that_does_not_answer_is_said_and_holds_up_nothing(
         return find(paths)
 
     async def inside() -> None:
-        world = World(path)
+        world = ReloaderOfFile(path)
         monkeypatch.setattr(load, "find", hanging)
         watching = asyncio.create_task(world.reloader.watch())
         await world.until(1)
@@ -179,7 +179,7 @@ def no_threads(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_where_no_thread_can_be_had_for_a_look_it_is_said_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def inside() -> None:
-        world = World(path)
+        world = ReloaderOfFile(path)
         watching = asyncio.create_task(world.reloader.watch())
         no_threads(5, monkeypatch)
         await world.until(1)
@@ -201,7 +201,7 @@ def test_where_no_thread_can_be_had_for_a_trial_the_policy_comes_into_force_late
         return compile_policy(policy)
 
     async def inside() -> None:
-        world = World(path)
+        world = ReloaderOfFile(path)
         monkeypatch.setattr(prepare, "compile_policy", at_the_limit)
         watching = asyncio.create_task(world.reloader.watch())
         world.replace(saying("new"))
@@ -224,7 +224,7 @@ def test_a_defect_that_one_policy_meets_leaves_the_old_one_in_force_and_ends_not
     monkeypatch.setattr(prepare, "compile_policy", broken)
 
     async def inside() -> None:
-        world = World(path)
+        world = ReloaderOfFile(path)
         watching = asyncio.create_task(world.reloader.watch())
         world.replace(saying("worse"))
         await world.until(1)
@@ -248,7 +248,7 @@ def test_a_change_that_no_stamp_shows_is_seen(path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(files, "_stamp", standing_still)
 
     async def inside() -> None:
-        world = World(path)
+        world = ReloaderOfFile(path)
         watching = asyncio.create_task(world.reloader.watch())
         world.write(saying("new"))
         await world.until(1)
@@ -275,7 +275,7 @@ def test_a_large_file_that_has_its_stamp_still_is_not_read_at_every_look(
         return stamp(path)
 
     async def inside() -> None:
-        world = World(path)
+        world = ReloaderOfFile(path)
         monkeypatch.setattr(load, "find", noted)
         monkeypatch.setattr(files, "stamp", looked)
         watching = asyncio.create_task(world.reloader.watch())

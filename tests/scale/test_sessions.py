@@ -47,7 +47,7 @@ tools:
 T = TypeVar("T")
 
 
-class World:
+class SidecarUnderTest:
     """A sidecar in front of the server."""
 
     def __init__(self, server: Server, listener: Listener) -> None:
@@ -75,13 +75,13 @@ class World:
 
 
 @asynccontextmanager
-async def world(folder: Path) -> AsyncIterator[World]:
+async def world(folder: Path) -> AsyncIterator[SidecarUnderTest]:
     """Everything started, and ended when left."""
     server = Server(SESSIONS, SLOW)
     async with serve(server) as upstream:
         command = sidecar(folder, POLICY, "--transport", "http", "--port", "0", "--upstream", upstream, *ALL_OF_ONE)
         with await asyncio.to_thread(Listener, command, folder) as listener:
-            yield World(server, listener)
+            yield SidecarUnderTest(server, listener)
 
 
 async def some_at_once(work: Iterable[Any]) -> list[Any]:

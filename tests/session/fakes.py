@@ -94,7 +94,7 @@ class SlowGate:
         done()
 
 
-class World:
+class ObservedSession:
     """A session, and what came out of it at either side."""
 
     def __init__(self, gate: Judge | None = None, *, resumable: bool = False, revision: str = "") -> None:

@@ -21,7 +21,7 @@ from sidecar.session.route import Route
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import Room
 from tests.mcp.calls import calls
-from tests.session.fakes import World, encoded
+from tests.session.fakes import ObservedSession, encoded
 from tests.support.fuzzing import examples
 
 SECONDS = 10
@@ -72,7 +72,7 @@ async def passes(count: int = 20) -> None:
 
 def test_the_loop_goes_round_and_others_are_served_while_a_large_message_is_read(held: Held) -> None:
     async def test() -> None:
-        one, other = World(), World()
+        one, other = ObservedSession(), ObservedSession()
         line = large(1)
         one.session.from_client(line)
         await passes()
@@ -87,7 +87,7 @@ def test_the_loop_goes_round_and_others_are_served_while_a_large_message_is_read
 
 def test_what_comes_after_a_large_message_from_the_same_side_waits_behind_it(held: Held) -> None:
     async def test() -> None:
-        world = World()
+        world = ObservedSession()
         lines = [large(1), encoded(id=2, method="ping", params={}), large(3), encoded(method="notifications/progress")]
         for line in lines:
             world.session.from_client(line)
@@ -103,7 +103,7 @@ def test_what_comes_after_a_large_message_from_the_same_side_waits_behind_it(hel
 
 def test_a_cancel_finds_the_large_call_that_came_before_it(held: Held) -> None:
     async def test() -> None:
-        world = World()
+        world = ObservedSession()
         world.session.from_client(large(1, "tools/call", name="look"))
         world.cancel(1)
         held.go.set()
@@ -117,7 +117,7 @@ def test_a_cancel_finds_the_large_call_that_came_before_it(held: Held) -> None:
 
 def test_answers_keep_their_order_and_the_other_direction_goes_on(held: Held) -> None:
     async def test() -> None:
-        world = World()
+        world = ObservedSession()
         world.ask(1)
         world.ask(2)
         answers = [encoded(id=1, result={"pad": PAD}), encoded(id=2, result={})]
@@ -149,7 +149,7 @@ def test_one_large_message_is_read_at_a_time(held: Held) -> None:
 
 def test_nothing_more_is_wanted_of_a_side_while_its_message_is_read(held: Held) -> None:
     async def test() -> None:
-        world = World()
+        world = ObservedSession()
         told: list[tuple[str, bool]] = []
         world.session.holds(lambda now: told.append(("client", now)), lambda now: told.append(("server", now)))
         world.session.from_client(large(1))
@@ -164,7 +164,7 @@ def test_nothing_more_is_wanted_of_a_side_while_its_message_is_read(held: Held) 
 
 def test_a_session_that_ends_meanwhile_sends_nothing_and_lets_everybody_go(held: Held) -> None:
     async def test() -> None:
-        world = World()
+        world = ObservedSession()
         over: list[Any] = []
         route = Route(
             lambda message: world.client.append(message.raw), lambda message: world.server.append(message.raw),
@@ -184,7 +184,7 @@ def test_a_session_that_ends_meanwhile_sends_nothing_and_lets_everybody_go(held:
 
 def test_a_message_is_judged_as_of_whoever_sent_it(held: Held) -> None:
     async def test() -> None:
-        world = World()
+        world = ObservedSession()
         first, second = Principal("a", "i", {}), Principal("b", "i", {})
         for principal, line in ((first, large(1, "tools/call", name="look")), (second, world_call(2))):
             world.session.caller = replace(world.session.caller, principal=principal)
@@ -241,7 +241,7 @@ def test_without_a_thread_it_is_read_all_the_same(monkeypatch: pytest.MonkeyPatc
         raise RuntimeError("can't start new thread")
 
     async def test() -> None:
-        world = World()
+        world = ObservedSession()
         line = large(1)
         monkeypatch.setattr(threading.Thread, "start", refuse)
         world.session.from_client(line)
@@ -259,23 +259,23 @@ odd_lines = (
 @examples(150)
 @given(st.lists(odd_lines, max_size=4), st.booleans())
 def test_what_is_read_aside_is_what_is_read_at_once(lines: list[bytes], from_client: bool) -> None:
-    def of(world: World) -> tuple[Any, ...]:
+    def of(world: ObservedSession) -> tuple[Any, ...]:
         calls_judged = [(trial.call.id, trial.call.arguments, trial.call.raw) for trial in world.gate.trials]
         return world.server, world.client, world.events, calls_judged
 
-    def give(world: World) -> World:
+    def give(world: ObservedSession) -> ObservedSession:
         for line in lines:
             (world.session.from_client if from_client else world.session.from_server)(line)
         return world
 
-    async def aside() -> World:
+    async def aside() -> ObservedSession:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(reading, "LARGE", 0)
-            world = give(World(revision="2025-03-26"))
+            world = give(ObservedSession(revision="2025-03-26"))
             await world.session.caught_up()
         return world
 
-    assert of(asyncio.run(aside())) == of(give(World(revision="2025-03-26")))
+    assert of(asyncio.run(aside())) == of(give(ObservedSession(revision="2025-03-26")))
 
 
 @examples(200)

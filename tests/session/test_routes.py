@@ -14,13 +14,13 @@ from sidecar.mcp.jsonrpc import Id, Outgoing
 from sidecar.mcp.tool_call import Outcome
 from sidecar.session.route import Route
 from sidecar.upstream.failure import Failure
-from tests.session.fakes import Came, World, encoded
+from tests.session.fakes import Came, ObservedSession, encoded
 
 
 class Way:
     """A route that notes what is called."""
 
-    def __init__(self, world: World, *, hears: bool = True) -> None:
+    def __init__(self, world: ObservedSession, *, hears: bool = True) -> None:
         self.words: list[str] = []
         self.answers: list[Any] = []
         self.given_up: list[Id] = []
@@ -43,7 +43,7 @@ class Way:
         self._world.server.append(message.raw)
 
 
-def posted(world: World, *messages: dict[str, Any], hears: bool = True) -> Way:
+def posted(world: ObservedSession, *messages: dict[str, Any], hears: bool = True) -> Way:
     """One message, or a batch of several, on a way of its own."""
     way = Way(world, hears=hears)
     lines = [encoded(**message) for message in messages]
@@ -72,18 +72,18 @@ NOTE = {"method": "notifications/initialized"}
     ],
 )  # fmt: skip
 def test_there_is_one_word_on_each_message(message: dict[str, Any], word: str) -> None:
-    assert posted(World(), message).words == [word]
+    assert posted(ObservedSession(), message).words == [word]
 
 
 def test_a_call_that_is_given_up_while_it_is_judged_gets_its_word_and_so_does_the_cancel() -> None:
-    world = World()
+    world = ObservedSession()
     way = posted(world, call(1))
     assert posted(world, cancel(1)).words == way.words == ["nothing"]
     assert (world.server, way.given_up) == ([], [])
 
 
 def test_whoever_hears_that_a_request_is_given_up_gets_no_late_answer_and_the_call_is_settled_by_it() -> None:
-    world = World()
+    world = ObservedSession()
     way = posted(world, call(1, "quick"))
     posted(world, cancel(1))
     assert way.given_up == [1]
@@ -93,7 +93,7 @@ def test_whoever_hears_that_a_request_is_given_up_gets_no_late_answer_and_the_ca
 
 
 def test_a_cancel_by_a_twin_of_the_id_is_passed_on_and_the_answer_still_comes() -> None:
-    world = World()
+    world = ObservedSession()
     way = posted(world, call(1, "quick"))
     assert posted(world, cancel("1")).words == ["to_server"]
     world.answer(1)
@@ -119,7 +119,7 @@ STEPS = st.lists(
 def test_whatever_happens_each_message_has_one_word_each_call_one_verdict_and_one_settlement(
     steps: list[tuple[str, int]], end: str
 ) -> None:
-    world, ways, allowed = World(), list[Way](), Counter[int]()
+    world, ways, allowed = ObservedSession(), list[Way](), Counter[int]()
     for step, id_ in steps:
         match step:
             case "look" | "quick":
@@ -158,13 +158,13 @@ def test_whatever_happens_each_message_has_one_word_each_call_one_verdict_and_on
 # Batches of the client.
 
 
-def batching() -> World:
-    return World(revision="2025-03-26")
+def batching() -> ObservedSession:
+    return ObservedSession(revision="2025-03-26")
 
 
 @pytest.mark.parametrize("revision", ["", "2024-11-05", "2025-06-18", "2025-11-25", "2026-07-28"])
 def test_a_revision_without_batches_has_none_in_either_direction(revision: str) -> None:
-    world = World(revision=revision)
+    world = ObservedSession(revision=revision)
     way = posted(world, PING, call(1, "quick"))
     assert (way.words, way.answers[0]["error"]["code"], world.server) == (["refuse"], -32600, [])
     world.session.from_server(b"[%b]" % encoded(**NOTE))
@@ -253,7 +253,7 @@ def test_a_batch_of_the_server_reaches_the_stream_that_it_came_on_as_one() -> No
 
 
 def test_an_answer_that_is_replayed_is_shown_again_and_settles_nothing() -> None:
-    world, came = World(resumable=True), Came()
+    world, came = ObservedSession(resumable=True), Came()
     world.call(1, "quick")
     reply = world.answer(1)
     world.session.from_server(reply, came.deliver, replayed=True)
@@ -263,7 +263,7 @@ def test_an_answer_that_is_replayed_is_shown_again_and_settles_nothing() -> None
 
 
 def test_a_list_that_is_replayed_is_filtered_again() -> None:
-    world, came = World(resumable=True), Came()
+    world, came = ObservedSession(resumable=True), Came()
     world.ask(1, "tools/list")
     reply = world.answer(1, result={"tools": [{"name": "a"}, {"name": "b"}]})
     world.gate.hide("b")
@@ -284,7 +284,7 @@ HIDDEN_LISTS = [
 def test_what_was_a_list_is_filtered_whenever_it_comes_again_whatever_its_id_was_used_for(
     later: str | None, result: dict[str, Any]
 ) -> None:
-    world, came = World(resumable=True), Came()
+    world, came = ObservedSession(resumable=True), Came()
     world.ask(1, "tools/list")
     reply = world.answer(1, result=result)
     world.gate.hide("b")
@@ -298,7 +298,7 @@ def test_what_was_a_list_is_filtered_whenever_it_comes_again_whatever_its_id_was
 
 
 def test_an_empty_result_under_an_id_that_was_a_list_once_is_no_list_to_show() -> None:
-    world, came = World(resumable=True), Came()
+    world, came = ObservedSession(resumable=True), Came()
     for method in ("tools/list", "ping"):
         world.ask(1, method)
         reply = world.answer(1)
@@ -313,7 +313,7 @@ def test_an_empty_result_under_an_id_that_was_a_list_once_is_no_list_to_show() -
 def test_a_result_that_looks_like_a_list_of_tools_is_shown_as_one_whatever_was_asked(
     method: str, result: dict[str, Any]
 ) -> None:
-    world = World()
+    world = ObservedSession()
     world.ask(1, method, name="quick")
     world.answer(1, result=result)
     assert world.client == []
@@ -329,7 +329,7 @@ def test_a_result_that_looks_like_a_list_of_tools_is_shown_as_one_whatever_was_a
     ],
 )  # fmt: skip
 def test_what_nobody_takes_for_a_list_passes_as_it_is(result: dict[str, Any]) -> None:
-    world = World()
+    world = ObservedSession()
     world.call(1, "quick")
     reply = world.answer(1, result=result)
     assert world.client == [reply]
@@ -339,7 +339,7 @@ def test_what_nobody_takes_for_a_list_passes_as_it_is(result: dict[str, Any]) ->
 
 
 def test_an_answer_to_another_request_than_the_stream_is_for_goes_nowhere_and_settles_nothing() -> None:
-    world, came = World(), Came()
+    world, came = ObservedSession(), Came()
     world.call(1, "quick")
     world.ask(2, "tools/list")
     for line in (encoded(id=1, result={}), b'{"jsonrpc":"2.0","id":1,"result":NaN}', encoded(id="2", result={})):
@@ -352,13 +352,13 @@ def test_an_answer_to_another_request_than_the_stream_is_for_goes_nowhere_and_se
 
 @pytest.mark.parametrize("resumable", [False, True])
 def test_a_replayed_answer_that_nobody_waited_for_goes_nowhere(resumable: bool) -> None:
-    world, came = World(resumable=resumable), Came()
+    world, came = ObservedSession(resumable=resumable), Came()
     world.session.from_server(encoded(id=1, result={"tools": []}), came.deliver, replayed=True)
     assert (came, world.dropped) == ([None], ["server"])
 
 
 def test_a_request_of_the_server_that_is_replayed_is_shown_again_and_answered_once() -> None:
-    world, came = World(resumable=True), Came()
+    world, came = ObservedSession(resumable=True), Came()
     line = encoded(id=1, method="roots/list")
     for replayed in (False, True, False):
         world.session.from_server(line, came.deliver, replayed=replayed)
@@ -372,7 +372,7 @@ def test_a_request_of_the_server_that_is_replayed_is_shown_again_and_answered_on
 
 @pytest.mark.parametrize("outcome", [Outcome.NOT_RUN, Outcome.UNKNOWN])
 def test_a_request_without_an_answer_is_settled_and_answered_once(outcome: Outcome) -> None:
-    world = World()
+    world = ObservedSession()
     way = posted(world, call(1, "quick"))
     for _ in range(2):
         world.session.no_answer(1, Failure("gone", outcome, {"upstream": "dns"}))
@@ -383,7 +383,7 @@ def test_a_request_without_an_answer_is_settled_and_answered_once(outcome: Outco
 
 
 def test_a_call_that_is_judged_cannot_be_left_without_an_answer() -> None:
-    world = World()
+    world = ObservedSession()
     way = posted(world, call(1))
     world.session.no_answer(1, Failure("gone", Outcome.NOT_RUN))
     world.gate.allow()
@@ -411,14 +411,14 @@ def test_a_session_that_is_closed_settles_everything_and_has_a_word_for_whoever_
     [({"protocolVersion": "2025-03-26"}, "2025-03-26"), ({"protocolVersion": 1}, ""), ({}, ""), ([], "")],
 )
 def test_the_revision_is_learnt_from_the_answer_to_initialize(answer: Any, revision: str) -> None:
-    world = World(revision="2025-06-18")
+    world = ObservedSession(revision="2025-06-18")
     world.ask(1, "initialize")
     world.answer(1, result=answer)
     assert world.session.revision == revision
 
 
 def test_only_subscriptions_for_it_hear_of_changed_tools_each_under_its_id() -> None:
-    world = World()
+    world = ObservedSession()
     world.ask("a", "subscriptions/listen", notifications={"toolsListChanged": True})
     world.ask("b", "subscriptions/listen", notifications={"resourcesListChanged": True})
     world.ask("c", "subscriptions/listen", notifications={"toolsListChanged": True})

@@ -15,13 +15,13 @@ from sidecar.mcp.tool_call import Outcome
 from sidecar.system.lines import TooLong
 from sidecar.upstream.failure import Failure
 from tests.enforce.fakes import FakeEngine, FakeLedger
-from tests.session.fakes import MARKER, World, encoded
+from tests.session.fakes import MARKER, ObservedSession, encoded
 
 # From the client to the server.
 
 
 def test_what_is_no_tool_call_is_sent_on_at_once_in_canonical_form() -> None:
-    world = World()
+    world = ObservedSession()
     world.session.from_client(b' {"jsonrpc" : "2.0", "id": 1,\r"method":"vendor/x", "params": {"a": 1.10}} ')
     world.session.from_client(b'{"jsonrpc":"2.0","method":"notifications/initialized"}')
     assert world.server == [
@@ -32,7 +32,7 @@ def test_what_is_no_tool_call_is_sent_on_at_once_in_canonical_form() -> None:
 
 
 def test_a_call_is_sent_on_when_it_is_allowed_and_not_before() -> None:
-    world = World()
+    world = ObservedSession()
     line = world.call(1, "look")
     assert world.server == []
     world.gate.allow()
@@ -40,7 +40,7 @@ def test_a_call_is_sent_on_when_it_is_allowed_and_not_before() -> None:
 
 
 def test_a_call_that_is_judged_holds_up_no_other_message() -> None:
-    world = World()
+    world = ObservedSession()
     world.call(1, "look")
     after = [world.ask(2), world.call(3, "quick"), encoded(method="notifications/progress")]
     world.session.from_client(after[2])
@@ -50,7 +50,7 @@ def test_a_call_that_is_judged_holds_up_no_other_message() -> None:
 
 
 def test_a_method_that_policy_denies_is_answered_and_never_sent_and_its_id_is_free() -> None:
-    world = World()
+    world = ObservedSession()
     world.ask(1, "denied/method")
     world.session.from_client(encoded(method="denied/method"))
     assert world.server == []
@@ -60,7 +60,7 @@ def test_a_method_that_policy_denies_is_answered_and_never_sent_and_its_id_is_fr
 
 
 def test_a_denied_call_is_answered_and_never_sent() -> None:
-    world = World()
+    world = ObservedSession()
     world.call(1, "look")
     world.gate.deny()
     assert world.server == []
@@ -68,7 +68,7 @@ def test_a_denied_call_is_answered_and_never_sent() -> None:
 
 
 def test_a_call_that_cannot_be_judged_is_refused() -> None:
-    world = World()
+    world = ObservedSession()
     world.call(1, "odd")
     assert world.server == []
     assert world.last_to_client["error"]["code"] == -32602
@@ -78,7 +78,7 @@ def test_a_call_that_cannot_be_judged_is_refused() -> None:
 @pytest.mark.parametrize(("first", "second"), [(7, 7), (7, "7"), ("7", 7)])
 @pytest.mark.parametrize("state", ["judged", "forwarded", "cancelled", "no call"])
 def test_an_id_that_waits_for_an_answer_cannot_be_used_again(first: int | str, second: int | str, state: str) -> None:
-    world = World()
+    world = ObservedSession()
     world.ask(first) if state == "no call" else world.call(first, "look" if state == "judged" else "quick")
     if state == "cancelled":
         world.cancel(first)
@@ -89,7 +89,7 @@ def test_an_id_that_waits_for_an_answer_cannot_be_used_again(first: int | str, s
 
 
 def test_an_id_may_be_used_again_once_it_was_answered_or_denied() -> None:
-    world = World()
+    world = ObservedSession()
     world.call(1, "quick")
     world.answer(1)
     world.call(1, "look")
@@ -100,7 +100,7 @@ def test_an_id_may_be_used_again_once_it_was_answered_or_denied() -> None:
 
 def test_requests_beyond_the_bound_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sidecar.session.outstanding.MAX_OUTSTANDING", 2)
-    world = World()
+    world = ObservedSession()
     world.ask(1)
     world.call(2, "look")
     world.call(3, "quick")
@@ -111,7 +111,7 @@ def test_requests_beyond_the_bound_are_refused(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_the_client_calls_itself_is_told_to_the_gate_fit_to_show_and_capped() -> None:
-    world = World()
+    world = ObservedSession()
     world.ask(1, "initialize", clientInfo={"name": "agent\n" + "x" * 1000})
     world.call(2, "look")
     (trial,) = world.gate.trials
@@ -125,7 +125,7 @@ def test_what_the_client_calls_itself_is_told_to_the_gate_fit_to_show_and_capped
 @pytest.mark.parametrize("named", [1, "1"], ids=["its id", "the text of its id"])
 def test_a_cancel_ends_a_call_that_is_judged_and_the_server_hears_nothing(named: int | str) -> None:
     # Servers take "1" for 1 and ignore a cancel that comes before its call: passed on, it would not stop the call.
-    world = World()
+    world = ObservedSession()
     world.call(1, "look")
     world.cancel(named)
     assert world.gate.trials[0].dropped
@@ -135,7 +135,7 @@ def test_a_cancel_ends_a_call_that_is_judged_and_the_server_hears_nothing(named:
 
 
 def test_a_cancel_of_a_forwarded_call_is_passed_on_and_its_answer_may_still_come() -> None:
-    world = World()
+    world = ObservedSession()
     line = world.call(1, "quick")
     cancel = world.cancel(1)
     assert world.server == [line, cancel]
@@ -145,15 +145,15 @@ def test_a_cancel_of_a_forwarded_call_is_passed_on_and_its_answer_may_still_come
 
 
 def test_a_cancel_of_nothing_is_passed_on() -> None:
-    world = World()
+    world = ObservedSession()
     assert [world.cancel(1)] == world.server
 
 
-async def _cancel_while_the_engine_thinks() -> World:
+async def _cancel_while_the_engine_thinks() -> ObservedSession:
     engine, events = FakeEngine(), list[Event]()
     engine.go.clear()
     gate = Gate(server="stub", instance="i", decider=engine, ledger=FakeLedger(), emit=events.append)
-    world = World(gate)
+    world = ObservedSession(gate)
     world.call(1, "look")
     world.cancel(1)
     assert len(engine.asked) == 1
@@ -175,7 +175,7 @@ def test_a_call_that_was_cancelled_is_not_sent_when_the_engine_allows_it_later()
 
 
 def test_an_answer_reaches_the_client_once_and_settles_its_call() -> None:
-    world = World()
+    world = ObservedSession()
     world.call(1, "quick")
     reply = world.answer(1, result={"isError": True})
     world.answer(1)
@@ -186,7 +186,7 @@ def test_an_answer_reaches_the_client_once_and_settles_its_call() -> None:
 
 @pytest.mark.parametrize("id_", ["2", " 2 ", "+2", "٢", 2.0, 3, True])
 def test_an_answer_with_a_foreign_id_is_dropped(id_: Any) -> None:
-    world = World()
+    world = ObservedSession()
     world.call(2, "quick")
     world.answer(id_)
     assert world.client == []
@@ -196,7 +196,7 @@ def test_an_answer_with_a_foreign_id_is_dropped(id_: Any) -> None:
 
 
 def test_an_answer_to_a_call_that_is_judged_is_dropped_and_the_judgement_goes_on() -> None:
-    world = World()
+    world = ObservedSession()
     line = world.call(1, "look")
     world.answer(1, result={})
     world.answer(1, error={"code": 1, "message": ""})
@@ -209,7 +209,7 @@ def test_an_answer_to_a_call_that_is_judged_is_dropped_and_the_judgement_goes_on
 
 
 def test_an_answer_to_a_denied_call_is_dropped() -> None:
-    world = World()
+    world = ObservedSession()
     world.call(1, "look")
     world.gate.deny()
     world.answer(1)
@@ -218,7 +218,7 @@ def test_an_answer_to_a_denied_call_is_dropped() -> None:
 
 
 def test_notifications_and_errors_that_name_no_request_pass() -> None:
-    world = World()
+    world = ObservedSession()
     lines = [
         encoded(method="notifications/message", params={"data": 1}),
         encoded(id=None, error={"code": -32700, "message": ""}),
@@ -243,14 +243,14 @@ def listed(*names: str, **more: Any) -> dict[str, Any]:
     ],
 )  # fmt: skip
 def test_the_tools_that_the_server_lists_are_noted(params: dict[str, Any], result: Any, whole: bool) -> None:
-    world = World()
+    world = ObservedSession()
     world.ask(1, "tools/list", **params)
     world.answer(1, result=result)
     assert world.events[-1] == Listed("stub", ["a"], whole)
 
 
 def test_a_list_reaches_the_client_filtered_and_not_before_the_gate_said_how() -> None:
-    world = World()
+    world = ObservedSession()
     world.ask(1, "tools/list")
     world.answer(1, result=listed("a", "b", "a", "c", nextCursor="n", more=1))
     assert (world.client, world.gate.lists[0][0]) == ([], ["a", "b", "a", "c"])
@@ -261,7 +261,7 @@ def test_a_list_reaches_the_client_filtered_and_not_before_the_gate_said_how() -
 
 
 def test_a_list_that_nobody_can_filter_is_an_error() -> None:
-    world = World()
+    world = ObservedSession()
     world.ask(1, "tools/list")
     world.answer(1, result=listed("a"))
     world.gate.lists[0][1](None)
@@ -270,7 +270,7 @@ def test_a_list_that_nobody_can_filter_is_an_error() -> None:
 
 
 def test_an_error_instead_of_a_list_passes() -> None:
-    world = World()
+    world = ObservedSession()
     world.ask(1, "tools/list")
     assert [world.answer(1, error={"code": 1, "message": ""})] == world.client
     assert world.gate.lists == []
@@ -278,7 +278,7 @@ def test_an_error_instead_of_a_list_passes() -> None:
 
 @pytest.mark.parametrize("cancelled", [False, True])
 def test_an_answer_to_a_list_is_filtered_also_after_the_list_was_cancelled(cancelled: bool) -> None:
-    world = World()
+    world = ObservedSession()
     world.ask(1, "tools/list")
     if cancelled:
         world.cancel(1)
@@ -289,7 +289,7 @@ def test_an_answer_to_a_list_is_filtered_also_after_the_list_was_cancelled(cance
 
 @pytest.mark.parametrize("id_", ["1", 1.0, 2, None, "one"])
 def test_a_list_under_a_foreign_id_never_passes(id_: Any) -> None:
-    world = World()
+    world = ObservedSession()
     world.ask(1, "tools/list")
     world.answer(id_, result=listed("secret"))
     assert (world.client, world.gate.lists) == ([], [])
@@ -297,7 +297,7 @@ def test_a_list_under_a_foreign_id_never_passes(id_: Any) -> None:
 
 
 def test_a_second_answer_to_one_list_never_passes() -> None:
-    world = World()
+    world = ObservedSession()
     world.ask(1, "tools/list")
     world.answer(1, result=listed("a", "b"))
     world.answer(1, result=listed("a", "b"))
@@ -319,7 +319,7 @@ CAN = {"capabilities": {"tools": {"listChanged": True}}}
 def test_the_client_hears_of_changed_tools_only_if_the_server_announced_that_it_may(
     method: str, result: Any, told: bool
 ) -> None:
-    world = World()
+    world = ObservedSession()
     world.ask(1, method)
     world.answer(1, result=result)
     del world.client[:]
@@ -363,7 +363,7 @@ BAD_ANSWERS = [
 
 @pytest.mark.parametrize("answer", BAD_ANSWERS)
 def test_an_answer_that_cannot_be_passed_on_becomes_an_error_with_its_id(answer: bytes | TooLong) -> None:
-    world = World()
+    world = ObservedSession()
     world.call(1, "quick")
     world.session.from_server(answer)
     assert (world.last_to_client["id"], world.last_to_client["error"]["code"]) == (1, -32603)
@@ -386,7 +386,7 @@ def test_an_answer_that_cannot_be_passed_on_becomes_an_error_with_its_id(answer:
 )
 def test_a_request_of_the_server_that_cannot_be_read_ends_no_call_of_the_client(line: bytes | TooLong) -> None:
     # The two sides number their requests independently, and both begin at 1.
-    world = World()
+    world = ObservedSession()
     world.call(1, "quick")
     world.session.from_server(line)
     assert world.client == []
@@ -397,7 +397,7 @@ def test_a_request_of_the_server_that_cannot_be_read_ends_no_call_of_the_client(
 
 @pytest.mark.parametrize("answered", [False, True])
 def test_what_the_server_sends_under_an_id_of_its_own_that_waits_ends_no_request_of_its_own(answered: bool) -> None:
-    world = World()
+    world = ObservedSession()
     world.session.from_server(SAMPLING)
     if answered:
         world.session.from_client(encoded(id=1, result={}))
@@ -407,7 +407,7 @@ def test_what_the_server_sends_under_an_id_of_its_own_that_waits_ends_no_request
 
 
 def test_an_answer_to_a_cancelled_request_that_cannot_be_passed_on_gives_its_id_back() -> None:
-    world = World()
+    world = ObservedSession()
     world.ask(1)
     world.cancel(1)
     world.session.from_server(b'{"jsonrpc":"2.0","id":1,"result":NaN}')
@@ -423,7 +423,7 @@ SAMPLING = encoded(id=1, method="sampling/createMessage", params={})
 
 
 def test_a_request_of_the_server_passes_and_so_does_one_answer() -> None:
-    world = World()
+    world = ObservedSession()
     world.session.from_server(SAMPLING)
     assert world.client == [SAMPLING]
     answer = encoded(id=1, result={"role": "user"})
@@ -434,7 +434,7 @@ def test_a_request_of_the_server_passes_and_so_does_one_answer() -> None:
 
 
 def test_the_two_sides_number_their_requests_independently() -> None:
-    world = World()
+    world = ObservedSession()
     call = world.call(1, "quick")
     world.session.from_server(SAMPLING)
     answer = encoded(id=1, result={"role": "user"})
@@ -444,7 +444,7 @@ def test_the_two_sides_number_their_requests_independently() -> None:
 
 
 def test_a_request_of_the_server_with_an_id_that_waits_already_is_dropped() -> None:
-    world = World()
+    world = ObservedSession()
     world.session.from_server(SAMPLING)
     world.session.from_server(SAMPLING.replace(b'"id":1', b'"id":"1"'))
     assert world.client == [SAMPLING]
@@ -472,7 +472,7 @@ def test_a_request_of_the_server_with_an_id_that_waits_already_is_dropped() -> N
 )
 def test_an_answer_of_the_client_that_cannot_be_read_answers_no_call_of_its_own(line: bytes | TooLong) -> None:
     # An error with this id would end the client's call 1, during which the server asked.
-    world = World()
+    world = ObservedSession()
     call = world.call(1, "quick")
     world.session.from_server(SAMPLING)
     world.session.from_client(line)
@@ -485,7 +485,7 @@ def test_an_answer_of_the_client_that_cannot_be_read_answers_no_call_of_its_own(
 def test_what_a_client_sends_under_the_id_of_a_call_that_runs_is_refused_under_none_where_it_does_not_show_itself() -> (
     None
 ):
-    world = World()
+    world = ObservedSession()
     world.call(1, "quick")
     world.session.from_client(TooLong(b'{"x":"', b'","id":1,"jsonrpc":"2.0"}', 10))
     assert world.last_to_client["id"] is None
@@ -497,7 +497,7 @@ def test_what_a_client_sends_under_the_id_of_a_call_that_runs_is_refused_under_n
 
 
 def test_when_the_server_ends_everything_that_waits_is_answered() -> None:
-    world = World()
+    world = ObservedSession()
     world.ask(1)
     world.call("2", "quick")
     world.call(3, "look")
@@ -511,7 +511,7 @@ def test_when_the_server_ends_everything_that_waits_is_answered() -> None:
 
 
 def test_a_cancelled_call_that_was_not_sent_after_all_gives_back_and_leaves_its_id_free() -> None:
-    world = World()
+    world = ObservedSession()
     world.call(1, "quick")
     world.cancel(1)
     world.session.no_answer(1, Failure("it was cancelled first", Outcome.NOT_RUN))

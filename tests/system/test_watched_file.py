@@ -29,7 +29,7 @@ DEEDS = st.tuples(
 )
 
 
-class World:
+class ChangingFolder:
     """A folder with a watched path, and somebody who does things to it."""
 
     def __init__(self, folder: Path) -> None:
@@ -87,7 +87,7 @@ def anew(path: Path) -> bytes | None:
 @given(st.lists(DEEDS, max_size=12))
 def test_what_a_watcher_gives_is_what_reading_anew_gives(deeds: list[tuple[str, bytes, int | None]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        world, clock = World(Path(folder)), Clock()
+        world, clock = ChangingFolder(Path(folder)), Clock()
         file = WatchedFile(world.path, LIMIT, clock)
         known: bytes | None = None
         for deed, content, when in [*deeds, ("look", b"", None)]:

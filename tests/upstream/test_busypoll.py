@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sidecar.upstream.busypoll import MOMENT, QUICK, BusyPoll
 
 
-class World:
+class LoopByHand:
     """An event loop whose passes are made by hand, and a clock that is set."""
 
     def __init__(self) -> None:
@@ -49,15 +49,15 @@ class World:
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def world() -> LoopByHand:
+    return LoopByHand()
 
 
-def test_the_loop_sleeps_until_an_answer_came_quickly(world: World) -> None:
+def test_the_loop_sleeps_until_an_answer_came_quickly(world: LoopByHand) -> None:
     world.sleeps_until_an_answer_is_quick()
 
 
-def test_it_is_awake_until_the_answer_comes(world: World) -> None:
+def test_it_is_awake_until_the_answer_comes(world: LoopByHand) -> None:
     world.answered(QUICK / 2)
     world.poll.begin()
     for _ in range(5):
@@ -68,7 +68,7 @@ def test_it_is_awake_until_the_answer_comes(world: World) -> None:
     assert not world.is_awake
 
 
-def test_it_is_awake_for_no_longer_than_a_moment(world: World) -> None:
+def test_it_is_awake_for_no_longer_than_a_moment(world: LoopByHand) -> None:
     world.answered(QUICK / 2)
     world.poll.begin()
     world.turn(MOMENT * 0.9)
@@ -77,13 +77,13 @@ def test_it_is_awake_for_no_longer_than_a_moment(world: World) -> None:
     assert not world.is_awake
 
 
-def test_after_a_slow_answer_it_sleeps_until_one_is_quick_again(world: World) -> None:
+def test_after_a_slow_answer_it_sleeps_until_one_is_quick_again(world: LoopByHand) -> None:
     world.answered(QUICK / 2)
     world.answered(QUICK * 2)
     world.sleeps_until_an_answer_is_quick()
 
 
-def test_a_moment_in_vain_is_the_last_until_something_comes_quickly(world: World) -> None:
+def test_a_moment_in_vain_is_the_last_until_something_comes_quickly(world: LoopByHand) -> None:
     world.answered(QUICK / 2)
     for _ in range(3):  # more is sent, and nothing comes
         world.poll.begin()
@@ -92,7 +92,7 @@ def test_a_moment_in_vain_is_the_last_until_something_comes_quickly(world: World
     world.sleeps_until_an_answer_is_quick()
 
 
-def test_what_comes_unasked_says_nothing_about_answers(world: World) -> None:
+def test_what_comes_unasked_says_nothing_about_answers(world: LoopByHand) -> None:
     world.answered(QUICK * 2)
     world.now += 5
     world.poll.end()
@@ -100,7 +100,9 @@ def test_what_comes_unasked_says_nothing_about_answers(world: World) -> None:
     assert not world.is_awake
 
 
-def test_whoever_else_wants_the_processor_gets_it_in_every_pass(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_else_wants_the_processor_gets_it_in_every_pass(
+    world: LoopByHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     yields: list[float] = []
     world.answered(QUICK / 2)
     monkeypatch.setattr(os, "sched_yield", lambda: yields.append(world.now))
@@ -113,7 +115,7 @@ def test_whoever_else_wants_the_processor_gets_it_in_every_pass(world: World, mo
 
 @given(st.lists(st.sampled_from(["begin", "end", "turn"]) | st.floats(0, 3 * MOMENT), max_size=60))
 def test_it_is_never_awake_without_need_and_never_twice(steps: list[str | float]) -> None:
-    world, begun = World(), -1.0
+    world, begun = LoopByHand(), -1.0
     for step in steps:
         if step == "begin":
             world.poll.begin()

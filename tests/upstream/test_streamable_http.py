@@ -25,7 +25,7 @@ from tests.upstream.fakes import FakeAnswer, FakeRemote, Heard, HeldAnswer, as_e
 META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
 
 
-class World:
+class BegunLink:
     """A link that has begun."""
 
     def __init__(self, *answers: FakeAnswer | Exception) -> None:
@@ -55,7 +55,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_session_and_the_revision_go_with_everything_after_initialize() -> None:
     async def inside() -> None:
-        world = World()
+        world = BegunLink()
         await world.hello()
         await world.say(id=1, method="ping")
         first, second = world.server.sent
@@ -69,7 +69,7 @@ def test_the_session_and_the_revision_go_with_everything_after_initialize() -> N
 
 def test_the_operators_headers_win() -> None:
     async def inside() -> None:
-        world = World()
+        world = BegunLink()
         world.server.own = [("accept", "x"), ("authorization", "y")]
         await world.say(id=1, method="ping")
         assert (world.server.sent[0].headers["accept"], world.server.sent[0].headers["authorization"]) == ("x", "y")
@@ -79,7 +79,7 @@ def test_the_operators_headers_win() -> None:
 
 def test_notifications_and_answers_go_in_their_order_and_before_what_comes_after() -> None:
     async def inside() -> None:
-        world = World()
+        world = BegunLink()
         for message in ({"method": "a"}, {"method": "b"}, {"id": 1, "method": "c"}, {"method": "d"}):
             world.link.send(outgoing(line(**message)))
         await turns(40)
@@ -92,7 +92,7 @@ def test_notifications_and_answers_go_in_their_order_and_before_what_comes_after
 
 def test_a_batch_goes_message_by_message_and_each_request_is_answered() -> None:
     async def inside() -> None:
-        world = World(FakeAnswer(), as_json(id=1, result={}), as_json(id=2, result={}))
+        world = BegunLink(FakeAnswer(), as_json(id=1, result={}), as_json(id=2, result={}))
         messages = [line(method="a"), line(id=1, method="b"), line(id=2, method="c")]
         world.link.send(outgoing(batch(*messages)))
         await turns(40)
@@ -104,7 +104,7 @@ def test_a_batch_goes_message_by_message_and_each_request_is_answered() -> None:
 
 def test_it_listens_after_initialized_where_the_server_offers_that() -> None:
     async def inside() -> None:
-        world = World()
+        world = BegunLink()
         await world.hello()
         world.server.answers += [FakeAnswer(), as_events(event(method="notifications/message")), FakeAnswer(405)]
         await world.say(method="notifications/initialized")
@@ -116,7 +116,7 @@ def test_it_listens_after_initialized_where_the_server_offers_that() -> None:
 
 def test_a_cancel_is_a_message_before_the_stateless_revision_and_the_end_of_the_request_from_it_on() -> None:
     async def inside() -> None:
-        world = World(as_json(id=1, result={}))
+        world = BegunLink(as_json(id=1, result={}))
         await world.say(id=1, method="ping")
         await world.say(method="notifications/cancelled", params={"requestId": 1})
         assert world.server.posted[-1] == "notifications/cancelled"
@@ -135,7 +135,7 @@ def test_a_cancel_is_a_message_before_the_stateless_revision_and_the_end_of_the_
 @pytest.mark.parametrize("breaks", [False, True])
 def test_a_stream_that_ends_before_the_answer_is_taken_up_where_it_was(breaks: bool) -> None:
     async def inside() -> None:
-        world = World(
+        world = BegunLink(
             as_events(Event("", id="e1", retry=0), breaks=breaks),
             Lost("again"),
             as_events(event("e2", id=1, result={})),
@@ -150,7 +150,7 @@ def test_a_stream_that_ends_before_the_answer_is_taken_up_where_it_was(breaks: b
 def test_a_server_that_lets_itself_be_asked_again_and_again_is_asked_as_long_as_it_says_something() -> None:
     async def inside() -> None:
         polls = [as_events(Event("", id=f"e{number}", retry=0)) for number in range(3 * streamable_http.ATTEMPTS)]
-        world = World(*polls, as_events(event(id=1, result={})))
+        world = BegunLink(*polls, as_events(event(id=1, result={})))
         await world.say(id=1, method="ping")
         await turns(200)
         assert [message["id"] for message in world.heard.messages] == [1]
@@ -160,7 +160,7 @@ def test_a_server_that_lets_itself_be_asked_again_and_again_is_asked_as_long_as_
 
 def test_a_stream_that_stays_silent_is_given_up_after_some_attempts() -> None:
     async def inside() -> None:
-        world = World(as_events(Event("", id="e1", retry=0)), *(as_events() for _ in range(50)))
+        world = BegunLink(as_events(Event("", id="e1", retry=0)), *(as_events() for _ in range(50)))
         await world.say(id=1, method="ping")
         await turns(200)
         assert world.heard.outcomes[0] == (1, Outcome.UNKNOWN)
@@ -183,7 +183,7 @@ def test_each_way_of_getting_no_answer_says_whether_the_call_may_have_run(
     answer: FakeAnswer | Exception, outcome: Outcome
 ) -> None:
     async def inside() -> None:
-        world = World(answer)
+        world = BegunLink(answer)
         await world.say(id=1, method="tools/call", params={"name": "t"})
         assert world.heard.outcomes == [(1, outcome)]
         assert world.heard.messages == []
@@ -194,7 +194,7 @@ def test_each_way_of_getting_no_answer_says_whether_the_call_may_have_run(
 def test_the_servers_own_error_about_a_request_goes_to_the_client_and_one_about_another_does_not() -> None:
     async def inside() -> None:
         error = {"code": -32600, "message": "no"}
-        world = World(as_json(400, id=1, error=error), as_json(400, id="2", error=error))
+        world = BegunLink(as_json(400, id=1, error=error), as_json(400, id="2", error=error))
         await world.say(id=1, method="ping")
         await world.say(id=2, method="ping")
         assert [message["id"] for message in world.heard.messages] == [1]
@@ -363,7 +363,7 @@ def test_what_is_cancelled_before_the_server_had_it_is_not_put_again_and_did_not
 @pytest.mark.parametrize("stateless", [False, True])
 def test_what_is_cancelled_while_it_waits_here_is_not_sent(stateless: bool) -> None:
     async def inside() -> None:
-        world = World()
+        world = BegunLink()
         release = world.server.hold("held")
         await world.say(method="held")
         params = {"name": "t", **({"_meta": META} if stateless else {})}
@@ -382,7 +382,7 @@ def test_what_is_cancelled_while_it_waits_here_is_not_sent(stateless: bool) -> N
 
 def test_what_is_cancelled_while_marked_arguments_are_learnt_did_not_run() -> None:
     async def inside() -> None:
-        world = World(as_json(400, id=1, error=MISMATCH), as_json(id="x", result=TOOLS))
+        world = BegunLink(as_json(400, id=1, error=MISMATCH), as_json(id="x", result=TOOLS))
         release = world.server.hold("tools/list")
         params = {"name": "t", "arguments": {"r": "eu"}, "_meta": META}
         await world.say(id=1, method="tools/call", params=params)
@@ -400,7 +400,7 @@ def test_the_end_of_a_stream_ends_no_later_request_with_the_same_id(again: list[
     async def inside() -> None:
         first = HeldAnswer([event(id=7, result={"of": "the first"})], again)
         second = HeldAnswer([], [event(id=7, result={"of": "the second"})])
-        world = World(first, second)
+        world = BegunLink(first, second)
         await world.say(id=7, method="tools/call", params={"name": "t"})
         await world.say(id=7, method="tools/call", params={"name": "t"})
         first.go_on.set()
@@ -419,7 +419,7 @@ def test_the_end_of_a_stream_ends_no_later_request_with_the_same_id(again: list[
 def test_an_answer_that_cannot_be_read_leaves_nothing_that_ends_a_later_request_with_the_same_id() -> None:
     async def inside() -> None:
         first = HeldAnswer([event(id=7, result={"text": "x" * 200})], [])
-        world = World(first, HeldAnswer([], []))
+        world = BegunLink(first, HeldAnswer([], []))
         world.server.limit = 100
         await world.say(id=7, method="tools/call", params={"name": "t"})
         assert [type(message) for message in world.heard.messages] == [InvalidMessage]
@@ -433,7 +433,7 @@ def test_an_answer_that_cannot_be_read_leaves_nothing_that_ends_a_later_request_
 
 def test_what_another_stream_answers_while_another_session_is_opened_is_not_put_again() -> None:
     async def inside() -> None:
-        world = World()
+        world = BegunLink()
         await world.hello()
         hears = HeldAnswer([], [event(id=7, result={})])
         world.server.answers = [FakeAnswer(), hears, FakeAnswer(404)]
@@ -454,7 +454,7 @@ def test_what_another_stream_answers_while_another_session_is_opened_is_not_put_
 
 def test_a_refusal_of_what_another_stream_answered_ends_nothing_and_puts_nothing_again() -> None:
     async def inside() -> None:
-        world = World()
+        world = BegunLink()
         await world.hello()
         hears = HeldAnswer([], [event(id=7, result={})])
         world.server.answers = [FakeAnswer(), hears, FakeAnswer(404), FakeAnswer(405), HeldAnswer([], [])]
@@ -478,7 +478,7 @@ def test_a_notification_that_the_server_holds_does_not_hold_what_comes_after(mon
     monkeypatch.setattr(streamable_http, "PATIENCE", 0.01)
 
     async def inside() -> None:
-        world = World()
+        world = BegunLink()
         world.server.hold("held")
         for message in ({"method": "held"}, {"method": "a"}, {"id": 1, "method": "b"}):
             world.link.send(outgoing(line(**message)))
@@ -534,7 +534,7 @@ def test_a_call_that_waited_too_long_for_marked_arguments_is_not_put_again(monke
 
     async def inside() -> None:
         nonlocal now
-        world = World(as_json(400, id=1, error=MISMATCH), as_json(id="x", result=TOOLS))
+        world = BegunLink(as_json(400, id=1, error=MISMATCH), as_json(id="x", result=TOOLS))
         release = world.server.hold("tools/list")
         params = {"name": "t", "arguments": {"r": "eu"}, "_meta": META}
         await world.say(id=1, method="tools/call", params=params)
@@ -620,7 +620,7 @@ TOOLS = {"tools": [{"name": "t", "inputSchema": {"properties": {"r": {"type": "s
 def test_a_server_that_misses_marked_arguments_makes_us_learn_them_and_ask_once_more(kind: str) -> None:
     async def inside() -> None:
         listing = as_json(id="x", result=TOOLS) if kind == "json" else as_events(event(id="x", result=TOOLS))
-        world = World(as_json(400, id=1, error=MISMATCH), listing, as_json(id=1, result={}))
+        world = BegunLink(as_json(400, id=1, error=MISMATCH), listing, as_json(id=1, result={}))
         params = {"name": "t", "arguments": {"r": "eu"}, "_meta": META}
         await world.say(id=1, method="tools/call", params=params)
         assert world.server.posted == ["tools/call", "tools/list", "tools/call"]
@@ -632,7 +632,7 @@ def test_a_server_that_misses_marked_arguments_makes_us_learn_them_and_ask_once_
 
 def test_a_call_is_put_again_only_once() -> None:
     async def inside() -> None:
-        world = World(
+        world = BegunLink(
             as_json(400, id=1, error=MISMATCH), as_json(id="x", result=TOOLS), as_json(400, id=1, error=MISMATCH)
         )
         params = {"name": "t", "arguments": {"r": "eu"}, "_meta": META}

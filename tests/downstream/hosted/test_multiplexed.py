@@ -20,7 +20,7 @@ from tests.downstream.fakes import Client, FakeLink, Opener, Sessions, line, pos
 STATELESS = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
 
 
-class World:
+class SharedServer:
     """Clients of a shared server."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ def stateless(method: str, params: dict[str, Any]) -> dict[str, str]:
 
 def test_two_clients_with_one_id_each_get_their_own_answer_with_it() -> None:
     async def inside() -> None:
-        world = World()
+        world = SharedServer()
         one, other = await world.ask(7, a=1), await world.ask("7", a=2)
         numbers = [message["id"] for message in world.link.got]
         assert (len(set(numbers)), world.opener.asked) == (2, 1)
@@ -83,7 +83,7 @@ def test_two_clients_with_one_id_each_get_their_own_answer_with_it() -> None:
 
 def test_numbers_stay_as_they_were_written_in_both_directions() -> None:
     async def inside() -> None:
-        world = World()
+        world = SharedServer()
         body = (
             b'{"jsonrpc":"2.0","id":"x","method":"vendor/m","params":{"n":1.10,"big":123456789012345678901234567890,'
             b'"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}'
@@ -105,7 +105,7 @@ FOREIGN = ["initialize", "ping", "logging/setLevel", "resources/subscribe", "res
 @pytest.mark.parametrize("method", [*FOREIGN, "tasks/result", "sampling/createMessage", "notifications/initialized"])
 def test_a_method_that_the_revision_does_not_have_reaches_no_server_that_others_share(method: str) -> None:
     async def inside() -> None:
-        world = World()
+        world = SharedServer()
         client = await world.ask(5, method, protocolVersion="2025-11-25")
         assert (client.status, client.json["id"], client.json["error"]["code"]) == (404, 5, -32601)
         assert world.opener.asked == 0
@@ -117,7 +117,7 @@ def test_a_method_that_the_revision_does_not_have_reaches_no_server_that_others_
 @pytest.mark.parametrize("method", [*sorted(OF_STATELESS_CLIENTS - {"notifications/cancelled"}), "vendor/x"])
 def test_every_method_that_it_has_and_those_of_nobody_reach_it(method: str) -> None:
     async def inside() -> None:
-        world = World()
+        world = SharedServer()
         params = {"name": "quick"} if method in ("tools/call", "prompts/get") else {}
         await world.ask(5, method, **params)
         assert [message["method"] for message in world.link.got] == [method]
@@ -136,7 +136,7 @@ def test_a_request_that_does_not_say_its_revision_itself_reaches_no_server_that_
     """The reference server would speak the old revision with everybody from then on."""
 
     async def inside() -> None:
-        world = World()
+        world = SharedServer()
         body = f'{{"jsonrpc":"2.0","id":5,"method":"{method}","params":{params}}}'.encode()
         client = await world.put(sent(body, {"mcp-protocol-version": "2026-07-28"}))
         assert (client.status, client.json["id"], client.json["error"]["code"]) == (400, 5, -32602)
@@ -148,7 +148,7 @@ def test_a_request_that_does_not_say_its_revision_itself_reaches_no_server_that_
 
 def test_what_requests_are_called_at_the_server_cannot_be_guessed() -> None:
     async def inside() -> None:
-        world = World()
+        world = SharedServer()
         for _ in range(20):
             await world.ask(1, _meta={"progressToken": 1})
         names = [world.name(place) for place in range(20)]
@@ -173,7 +173,7 @@ def test_what_requests_are_called_at_the_server_cannot_be_guessed() -> None:
 )
 def test_a_tool_that_sends_what_it_is_told_to_reaches_no_request_of_another_client(news: dict[str, Any]) -> None:
     async def inside() -> None:
-        world = World()
+        world = SharedServer()
         mine = await world.ask(1, _meta={"progressToken": 1})
         await world.ask(2, "tools/call", name="quick", _meta={"progressToken": 2})
         world.say(**news)
@@ -187,7 +187,7 @@ def test_a_tool_that_sends_what_it_is_told_to_reaches_no_request_of_another_clie
 
 def test_progress_is_told_under_the_clients_own_token_and_only_to_whom_asked() -> None:
     async def inside() -> None:
-        world = World()
+        world = SharedServer()
         one, other = await world.ask(1, _meta={"progressToken": "mine"}), await world.ask(1)
         first, second = (message["id"] for message in world.link.got)
         assert world.link.got[0]["params"]["_meta"]["progressToken"] == first
@@ -207,7 +207,7 @@ def test_progress_is_told_under_the_clients_own_token_and_only_to_whom_asked() -
 
 def test_news_of_a_subscription_comes_under_the_clients_own_id() -> None:
     async def inside() -> None:
-        world = World()
+        world = SharedServer()
         client = await world.ask("sub", "subscriptions/listen", notifications={})
         await world.ask(2)
         key = "io.modelcontextprotocol/subscriptionId"
@@ -224,7 +224,7 @@ def test_news_that_name_no_request_reach_nobody_though_only_one_asks() -> None:
     """They may be late, and about the call of another client."""
 
     async def inside() -> None:
-        world = World()
+        world = SharedServer()
         one = await world.ask(1, "tools/call", name="quick")
         world.say(id=world.name(), result={})
         await turns()
@@ -242,7 +242,7 @@ def test_news_that_name_no_request_reach_nobody_though_only_one_asks() -> None:
 @pytest.mark.parametrize("members", [{"id": 99, "result": {}}, {"id": "1", "result": {}}, {"id": 1.0, "result": {}}])
 def test_an_answer_to_no_request_goes_nowhere(members: dict[str, Any]) -> None:
     async def inside() -> None:
-        world = World()
+        world = SharedServer()
         client = await world.ask(1)
         world.say(**members)
         await turns()
@@ -254,7 +254,7 @@ def test_an_answer_to_no_request_goes_nowhere(members: dict[str, Any]) -> None:
 
 def test_a_request_of_the_server_is_answered_by_us_because_this_revision_has_none() -> None:
     async def inside() -> None:
-        world = World()
+        world = SharedServer()
         await world.ask(1)
         world.say(id="s", method="sampling/createMessage")
         assert (world.link.got[-1]["id"], world.link.got[-1]["error"]["code"]) == ("s", -32600)
@@ -272,7 +272,7 @@ def test_a_request_of_the_server_is_answered_by_us_because_this_revision_has_non
 )  # fmt: skip
 def test_an_answer_that_cannot_be_read_is_an_error_for_its_client(broken: bytes) -> None:
     async def inside() -> None:
-        world = World()
+        world = SharedServer()
         client = await world.ask("mine")
         world.link.say(broken % encode(world.name()))
         await turns()
@@ -284,7 +284,7 @@ def test_an_answer_that_cannot_be_read_is_an_error_for_its_client(broken: bytes)
 
 def test_a_client_that_leaves_cancels_its_own_call_once_and_settles_it() -> None:
     async def inside() -> None:
-        world = World()
+        world = SharedServer()
         client = await world.ask("mine", "tools/call", name="quick")
         await world.ask("mine")
         client.leave()
@@ -301,7 +301,7 @@ def test_a_client_that_leaves_cancels_its_own_call_once_and_settles_it() -> None
 
 def test_a_client_that_leaves_while_its_call_is_judged_leaves_nothing_at_the_server() -> None:
     async def inside() -> None:
-        world = World()
+        world = SharedServer()
         client = await world.ask(1, "tools/call", name="look")
         client.leave()
         await turns()
@@ -314,7 +314,7 @@ def test_a_client_that_leaves_while_its_call_is_judged_leaves_nothing_at_the_ser
 
 def test_a_client_whose_answer_came_cancels_nothing_when_it_leaves() -> None:
     async def inside() -> None:
-        world = World()
+        world = SharedServer()
         client = await world.ask(1)
         world.say(id=world.name(), result={})
         await turns()
@@ -330,7 +330,7 @@ def test_when_the_server_ends_everybody_is_answered_and_a_new_one_starts_after_a
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def inside() -> None:
-        world = World()
+        world = SharedServer()
         clients = [await world.ask(1), await world.ask(2)]
         world.link.die()
         await turns()
@@ -347,7 +347,7 @@ def test_when_the_server_ends_everybody_is_answered_and_a_new_one_starts_after_a
 
 def test_a_client_that_leaves_while_the_server_starts_takes_it_from_nobody() -> None:
     async def inside() -> None:
-        world = World()
+        world = SharedServer()
         world.opener.may.clear()
         first, second = await world.ask(1), await world.ask(2)
         first.leave()
@@ -365,7 +365,7 @@ def test_a_client_that_leaves_while_the_server_starts_takes_it_from_nobody() -> 
 
 def test_a_server_that_does_not_start_is_an_error_for_each_who_waits() -> None:
     async def inside() -> None:
-        world = World()
+        world = SharedServer()
 
         async def fails() -> FakeLink:
             raise StartError("no such command")
@@ -381,7 +381,7 @@ def test_a_server_that_does_not_start_is_an_error_for_each_who_waits() -> None:
 
 def test_a_request_that_waits_for_room_at_a_server_that_ends_goes_to_no_dead_server() -> None:
     async def inside() -> None:
-        world = World()
+        world = SharedServer()
         await world.ask(1)
         world.link.full(True)
         waiting = await world.ask(2)
@@ -397,7 +397,7 @@ def test_a_request_that_waits_for_room_at_a_server_that_ends_goes_to_no_dead_ser
 
 def test_a_notification_goes_nowhere_and_is_accepted() -> None:
     async def inside() -> None:
-        world = World()
+        world = SharedServer()
         client = await world.put(post(method="notifications/initialized"))
         assert (client.status, world.opener.asked) == (202, 0)
         await world.end()
@@ -407,7 +407,7 @@ def test_a_notification_goes_nowhere_and_is_accepted() -> None:
 
 def test_the_server_is_stopped_only_while_no_client_keeps_up() -> None:
     async def inside() -> None:
-        world = World()
+        world = SharedServer()
         await world.ask(1)
         await world.ask(2)
         before = len(world.link.paused)
@@ -423,7 +423,7 @@ def test_the_server_is_stopped_only_while_no_client_keeps_up() -> None:
 
 def test_changed_tools_are_told_to_subscriptions_for_them() -> None:
     async def inside() -> None:
-        world = World()
+        world = SharedServer()
         client = await world.ask("sub", "subscriptions/listen", notifications={"toolsListChanged": True})
         other = await world.ask(1)
         world.shared.tools_changed()
@@ -437,7 +437,7 @@ def test_changed_tools_are_told_to_subscriptions_for_them() -> None:
 
 def test_while_a_large_answer_is_read_nothing_more_is_taken_from_the_server_and_all_come_in_their_order() -> None:
     async def inside() -> None:
-        world = World()
+        world = SharedServer()
         one, other = await world.ask(1), await world.ask(2)
         pad = "x" * (LARGE + 1)
         world.say(id=world.name(0), result={"pad": pad})
@@ -454,7 +454,7 @@ def test_while_a_large_answer_is_read_nothing_more_is_taken_from_the_server_and_
 
 def test_a_large_answer_that_is_read_when_the_shared_server_ends_is_passed_on() -> None:
     async def inside() -> None:
-        world = World()
+        world = SharedServer()
         client = await world.ask(1)
         world.say(id=world.name(), result={"pad": "x" * (LARGE + 1)})
         world.link.die()

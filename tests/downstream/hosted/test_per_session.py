@@ -19,7 +19,7 @@ from tests.downstream.fakes import Client, FakeLink, Opener, Sessions, line, pos
 from tests.session.fakes import batch
 
 
-class World:
+class HostedListener:
     """A listener in front of servers of the test's own, with room for two sessions."""
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ def cancel(id_: int) -> dict[str, Any]:
 
 def test_initialize_starts_a_server_and_its_answer_names_the_session() -> None:
     async def inside() -> None:
-        world = World()
+        world = HostedListener()
         client = await world.hello()
         assert (client.json["id"], len(world.id) > 30, world.opener.asked) == (0, True, 1)
         answer = await world.ask({"id": 1, "method": "ping"})
@@ -100,7 +100,7 @@ def test_initialize_starts_a_server_and_its_answer_names_the_session() -> None:
 )
 def test_what_names_no_session_of_ours_is_refused(headers: dict[str, str], status: int) -> None:
     async def inside() -> None:
-        world = World()
+        world = HostedListener()
         assert (await world.put(post(headers, id=1, method="ping"))).status == status
         assert (await world.put(Request("GET", "/mcp", "", Headers(headers.items()), b"", 1))).status == status
         assert world.opener.asked == 0
@@ -111,7 +111,7 @@ def test_what_names_no_session_of_ours_is_refused(headers: dict[str, str], statu
 
 def test_no_more_sessions_are_opened_than_there_may_be_also_while_servers_start() -> None:
     async def inside() -> None:
-        world = World()
+        world = HostedListener()
         world.opener.may.clear()
         clients = [await world.put(post(id=0, method="initialize")) for _ in range(5)]
         world.opener.may.set()
@@ -126,7 +126,7 @@ def test_no_more_sessions_are_opened_than_there_may_be_also_while_servers_start(
 
 def test_a_server_that_does_not_start_leaves_no_session() -> None:
     async def inside() -> None:
-        world = World()
+        world = HostedListener()
 
         async def fails() -> FakeLink:
             raise StartError("no such command")
@@ -142,7 +142,7 @@ def test_a_server_that_does_not_start_leaves_no_session() -> None:
 
 def test_a_server_that_is_there_only_when_all_has_ended_is_ended_too() -> None:
     async def inside() -> None:
-        world = World()
+        world = HostedListener()
         world.opener.may.clear()
         await world.put(post(id=0, method="initialize"))
         await world.hosted.close()
@@ -157,7 +157,7 @@ def test_a_server_that_is_there_only_when_all_has_ended_is_ended_too() -> None:
 @pytest.mark.parametrize("how", ["DELETE", "the server"])
 def test_a_call_that_is_judged_when_its_session_ends_is_answered_and_never_sent(how: str) -> None:
     async def inside() -> None:
-        world = World()
+        world = HostedListener()
         await world.hello()
         client = await world.ask(call(1))
         if how == "DELETE":
@@ -176,7 +176,7 @@ def test_a_call_that_is_judged_when_its_session_ends_is_answered_and_never_sent(
 
 def test_a_call_that_waits_for_an_answer_when_the_server_ends_gets_an_error_and_is_settled() -> None:
     async def inside() -> None:
-        world = World()
+        world = HostedListener()
         await world.hello()
         client = await world.ask(call(1, "quick"))
         world.link.die()
@@ -190,7 +190,7 @@ def test_a_call_that_waits_for_an_answer_when_the_server_ends_gets_an_error_and_
 
 def test_a_post_that_waits_for_room_when_its_session_ends_is_told_so() -> None:
     async def inside() -> None:
-        world = World()
+        world = HostedListener()
         await world.hello()
         world.link.full(True)
         client = await world.ask(call(1, "quick"))
@@ -205,7 +205,7 @@ def test_a_post_that_waits_for_room_when_its_session_ends_is_told_so() -> None:
 
 def test_what_the_server_asks_while_a_call_is_judged_is_not_lost_when_the_call_is_refused() -> None:
     async def inside() -> None:
-        world = World()
+        world = HostedListener()
         await world.hello()
         await world.ask(call(1))
         world.say(id=1, method="roots/list")
@@ -219,7 +219,7 @@ def test_what_the_server_asks_while_a_call_is_judged_is_not_lost_when_the_call_i
 
 def test_what_the_server_says_goes_down_the_answer_that_it_belongs_to() -> None:
     async def inside() -> None:
-        world = World()
+        world = HostedListener()
         await world.hello()
         first = await world.ask({"id": 1, "method": "ping", "params": {"_meta": {"progressToken": "t"}}})
         last = await world.ask({"id": 2, "method": "ping"})
@@ -235,7 +235,7 @@ def test_what_the_server_says_goes_down_the_answer_that_it_belongs_to() -> None:
 
 def test_a_request_that_is_given_up_ends_its_answer_and_the_server_hears_of_it() -> None:
     async def inside() -> None:
-        world = World()
+        world = HostedListener()
         await world.hello()
         client = await world.ask(call(1, "quick"))
         assert (await world.ask(cancel(1))).status == 202
@@ -248,7 +248,7 @@ def test_a_request_that_is_given_up_ends_its_answer_and_the_server_hears_of_it()
 
 def test_a_late_answer_to_what_was_given_up_is_not_taken_for_that_of_its_fellow() -> None:
     async def inside() -> None:
-        world = World()
+        world = HostedListener()
         await world.hello("2025-03-26")
         client = await world.ask(call(1, "quick"), call(2, "quick"))
         await world.ask(cancel(1))
@@ -264,7 +264,7 @@ def test_a_late_answer_to_what_was_given_up_is_not_taken_for_that_of_its_fellow(
 
 def test_a_batch_of_refusals_and_notifications_is_answered_at_once() -> None:
     async def inside() -> None:
-        world = World()
+        world = HostedListener()
         await world.hello("2025-03-26")
         client = await world.ask(call(1, "odd"), {"method": "notifications/initialized"})
         assert [answer["id"] for answer in client.json] == [1]
@@ -276,7 +276,7 @@ def test_a_batch_of_refusals_and_notifications_is_answered_at_once() -> None:
 
 def test_an_id_that_waits_elsewhere_is_refused_in_a_batch_which_ends_all_the_same() -> None:
     async def inside() -> None:
-        world = World()
+        world = HostedListener()
         await world.hello("2025-03-26")
         await world.ask({"id": 1, "method": "ping"})
         client = await world.ask({"id": 1, "method": "ping"}, {"id": 2, "method": "ping"})
@@ -290,7 +290,7 @@ def test_an_id_that_waits_elsewhere_is_refused_in_a_batch_which_ends_all_the_sam
 
 def test_an_answer_that_broke_off_is_taken_up_where_the_client_was() -> None:
     async def inside() -> None:
-        world = World()
+        world = HostedListener()
         await world.hello()
         client = await world.ask({"id": 1, "method": "ping"})
         world.say(method="notifications/message", params={"n": 1})
@@ -308,7 +308,7 @@ def test_an_answer_that_broke_off_is_taken_up_where_the_client_was() -> None:
 
 def test_a_stream_has_one_reader() -> None:
     async def inside() -> None:
-        world = World()
+        world = HostedListener()
         await world.hello()
         await world.get()
         assert (await world.get()).status == 409
@@ -319,7 +319,7 @@ def test_a_stream_has_one_reader() -> None:
 
 def test_a_position_that_nobody_was_told_is_no_way_to_skip_news() -> None:
     async def inside() -> None:
-        world = World()
+        world = HostedListener()
         await world.hello()
         world.say(method="notifications/message", params={})
         listening = await world.get(last_event_id="0.999999")
@@ -331,7 +331,7 @@ def test_a_position_that_nobody_was_told_is_no_way_to_skip_news() -> None:
 
 def test_two_slow_streams_of_one_session_stop_its_server_until_both_keep_up() -> None:
     async def inside() -> None:
-        world = World()
+        world = HostedListener()
         await world.hello()
         (hosted,) = world.hosted._sessions
         streams = [hosted.answering(), hosted.answering()]
@@ -349,7 +349,7 @@ def test_two_slow_streams_of_one_session_stop_its_server_until_both_keep_up() ->
 # Legacy HTTP+SSE.
 
 
-async def _opened(world: World) -> tuple[Client, Request]:
+async def _opened(world: HostedListener) -> tuple[Client, Request]:
     client = await world.put(Request("GET", "/sse", "", Headers(), b"", 1), world.legacy)
     endpoint = client.events[0]
     assert endpoint.type == "endpoint"
@@ -359,7 +359,7 @@ async def _opened(world: World) -> tuple[Client, Request]:
 
 def test_a_legacy_stream_is_a_session_that_ends_with_it() -> None:
     async def inside() -> None:
-        world = World()
+        world = HostedListener()
         client, message = await _opened(world)
         assert (await world.put(message, world.legacy)).status == 202
         world.say(id=1, result={})
@@ -376,7 +376,7 @@ def test_a_legacy_stream_is_a_session_that_ends_with_it() -> None:
 
 def test_a_legacy_stream_ends_when_its_server_does() -> None:
     async def inside() -> None:
-        world = World()
+        world = HostedListener()
         client, message = await _opened(world)
         await world.put(message, world.legacy)
         world.link.die()
@@ -389,7 +389,7 @@ def test_a_legacy_stream_ends_when_its_server_does() -> None:
 
 def test_legacy_sessions_are_bounded_and_a_server_that_does_not_start_is_503() -> None:
     async def inside() -> None:
-        world = World()
+        world = HostedListener()
         for _ in range(2):
             await _opened(world)
         refused = await world.put(Request("GET", "/sse", "", Headers(), b"", 1), world.legacy)

@@ -52,7 +52,7 @@ class Failing(Client):
         exchange.abort()
 
 
-class World:
+class RelayedRequest:
     """One request for the list of prompts, which needs no judgement."""
 
     def __init__(self, way: Way) -> None:
@@ -79,7 +79,7 @@ class World:
 def test_a_client_that_leaves_has_its_request_given_up_and_nothing_is_left() -> None:
     async def test() -> None:
         way = Way()
-        world = World(way)
+        world = RelayedRequest(way)
         carrier = asyncio.create_task(asyncio.Event().wait())
         way.asked[0].carried_by(cast("Any", carrier))
         world.client.leave()
@@ -92,7 +92,7 @@ def test_a_client_that_leaves_has_its_request_given_up_and_nothing_is_left() -> 
 def test_a_server_that_is_not_reached_is_told_of_once() -> None:
     async def test() -> None:
         way = Way()
-        world = World(way)
+        world = RelayedRequest(way)
         way.asked[0].failed(Unreachable("nobody"))
         world.client.leave()
         await turns()
@@ -104,7 +104,7 @@ def test_a_server_that_is_not_reached_is_told_of_once() -> None:
 
 def test_a_defect_ends_the_one_request_and_leaves_nothing_behind() -> None:
     async def test() -> None:
-        world = World(Way(LookupError("a defect")))
+        world = RelayedRequest(Way(LookupError("a defect")))
         assert [type(error) for error in world.client.defects] == [LookupError]
         assert (world.client.exchange.gone, world.over, world.waits) == (True, ["over"], False)
 
