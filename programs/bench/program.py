@@ -18,7 +18,7 @@ from programs.bench.contenders import HTTP_SERVER, SERVER, Contender, expand
 from programs.bench.errors import Failed
 from programs.bench.http_client import HttpClient, wait_for_listener
 from programs.bench.processes import cpu_nanoseconds
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 
 _END_SECONDS: Final = 5.0
 

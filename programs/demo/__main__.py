@@ -23,12 +23,13 @@ from typing import Final
 from mcp import Client, MCPError
 
 from programs.demo import metrics, report
-from programs.demo.agent import POLICY, agent, free_port, play
+from programs.demo.agent import POLICY, agent, play
 from programs.demo.exchange import Exchange, serve
 from programs.demo.outcome import Outcome, differences
 from programs.demo.remote import remote_agent
 from programs.demo.report import Paint
 from programs.demo.script import READS, WRITES, Call, Step, seconds_to_wait
+from tests.support.ports import free_port
 
 LONGEST: Final = 90.0
 """Seconds that starting and playing may take, the wait for the next minute included."""

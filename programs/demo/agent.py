@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -80,11 +79,3 @@ def in_short(tool: str, data: list[dict[str, Any]]) -> str:
             return ", ".join(f"{holding['availBal']} {holding['ccy']}" for holding in data[0]["details"])
         case _:
             return f"order {data[0]['ordId']}"
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 
 from mcp import Client
 
-from programs.demo.agent import MCP_OKX, POLICY, SECONDS, free_port, okx_environment
+from programs.demo.agent import MCP_OKX, POLICY, SECONDS, okx_environment
 from tests.support import ROOT, SIDECAR
 from tests.support.listener import LISTENING
+from tests.support.ports import free_port
 
 _UVICORN: Final = r"Uvicorn running on (http://\S+)"
 

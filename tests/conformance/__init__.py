@@ -1,0 +1,1 @@
+"""Cuts across: recorded cases of policies and calls, through `sidecar run`, and policies that must be rejected."""

@@ -1,1 +1,1 @@
-"""What is shipped: the wheel, the manifests, the image; and the documentation that says how to use them."""
+"""Cuts across: what is shipped (wheel, manifests, image), and the documentation that says how to use them."""

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from programs.demo import exchange
-from programs.demo.agent import free_port
 from tests.support.listener import LISTENING
 from tests.support.node import FOLDER, NODE, package
+from tests.support.ports import free_port
 
 Arguments: TypeAlias = Mapping[str, Any]
 

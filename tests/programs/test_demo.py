@@ -24,6 +24,7 @@ from programs.demo.report import Paint
 from programs.demo.script import READS, WRITES, Call, Step, seconds_to_wait
 from tests.support import ROOT
 from tests.support.peer import until
+from tests.support.signals import with_default_signals
 
 PLAIN = Paint(on=False)
 COUNTER = Line("calls_total", (("tool", "a"),))
@@ -130,7 +131,7 @@ WAYS = pytest.mark.parametrize("options", [(), ("--http",)], ids=["stdio", "http
 def start(home: Path, *options: str) -> subprocess.Popen[str]:
     """Start the demo as `make demo` does; whatever it starts has `home` in its environment."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home)}
-    command = [sys.executable, "-m", "programs.demo", *options]
+    command = with_default_signals([sys.executable, "-m", "programs.demo", *options])
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

@@ -1,1 +1,1 @@
-"""Many sessions on one listener, many sidecars behind one address."""
+"""Cuts across: many sessions on one listener, many sidecars behind one address."""

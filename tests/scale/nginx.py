@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from tests.support import ROOT
 from tests.support.peer import Peer, until
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 
 AROUND = """\
 daemon off;

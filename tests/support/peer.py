@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from tests.support import OPA, SIDECAR, STUB
+from tests.support.signals import with_default_signals
 
 SECONDS = 15.0
 """Longest wait for anything that should come at once; only a failing test waits it out."""
@@ -42,7 +43,7 @@ class Peer:
         self.errors_path = folder / f"stderr-{time.monotonic_ns()}.txt"
         with self.errors_path.open("wb") as errors:
             self.process = subprocess.Popen(
-                [str(word) for word in command],
+                with_default_signals(command),
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
                 env={**os.environ, "HOME": str(folder), **(env or {})},
             )  # fmt: skip

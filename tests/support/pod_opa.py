@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from tests.support import OPA, ROOT
+from tests.support.ports import free_port
 
 BASE = ROOT / "deploy" / "base"
 
@@ -79,10 +79,3 @@ def container(name: str) -> dict[str, Any]:
     pod = yaml.safe_load((BASE / "deployment.yaml").read_text())["spec"]["template"]["spec"]
     (found,) = [item for item in (*pod["initContainers"], *pod["containers"]) if item["name"] == name]
     return dict(found)
-
-
-def free_port() -> int:
-    """A loopback port that was free a moment ago."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])

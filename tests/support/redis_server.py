@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from tests.support.peer import SECONDS, until
+from tests.support.ports import free_port
 
 ATTEMPTS = 5
 """How often another port is tried, when somebody else was quicker to take one."""
@@ -102,14 +102,6 @@ class RedisServer:
                 return bool(client.ping())
             except RedisError:
                 return False
-
-
-def free_port() -> int:
-    """A TCP port on the loopback that nobody listens on."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The same tests directly and through the sidecar, over every pair of transports: nobody on either side sees it.
+"""Cuts across: the same tests directly and through the sidecar, over every pair of transports.
 
-What a client gets on a way is compared with what a server in the client's own process answers.
+Nobody on either side sees it: what a client gets on a way is compared with what a server in its own process answers.
 """

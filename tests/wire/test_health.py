@@ -17,7 +17,8 @@ import pytest
 from sidecar import probe
 from tests.support import SIDECAR
 from tests.support.peer import SECONDS, TELEMETRY, Sidecar, stopped
-from tests.support.pod_opa import PodOpa, free_port
+from tests.support.pod_opa import PodOpa
+from tests.support.ports import free_port
 
 POLICY = "default: allow\n"
 

@@ -21,7 +21,7 @@ from tests.support import ROOT
 from tests.support.listener import ALLOW_ALL, Listener, sidecar
 from tests.support.peer import SECONDS
 from tests.support.plain_http import OldSession, stateless_call
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 
 TOKEN = secrets.token_urlsafe()
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
