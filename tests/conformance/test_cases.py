@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +23,6 @@ import yaml
 from tests.support.peer import Sidecar, denied
 
 HERE = Path(__file__).parent
-STUB = HERE / "stub_server.py"
 Case: TypeAlias = dict[str, Any]
 Outcome: TypeAlias = dict[str, Any]
 
@@ -41,8 +39,9 @@ def run(case: Case, folder: Path) -> list[Outcome]:
     """What each step of a case led to."""
     assert "revision" not in case, "no case needs another revision yet"
     wait_for_the_next_window(case["policy"])
-    listed = case.get("tools") or list(dict.fromkeys(step["call"] for step in case["steps"] if "call" in step))
-    (folder / "tools.json").write_text(json.dumps(listed))
+    names = case.get("tools") or list(dict.fromkeys(step["call"] for step in case["steps"] if "call" in step))
+    tools = [{"name": name, "description": name, "inputSchema": {"type": "object"}} for name in names]
+    (folder / "list.json").write_text(json.dumps({"tools": tools, "_meta": {"stub": "kept"}}))
     outcomes = []
     sidecar = start(case, folder)
     try:
@@ -58,8 +57,7 @@ def run(case: Case, folder: Path) -> list[Outcome]:
 
 
 def start(case: Case, folder: Path) -> Sidecar:
-    server = [sys.executable, "-S", "-E", str(STUB), "--log", str(folder / "received.jsonl")]
-    sidecar = Sidecar(folder, case["policy"], server=[*server, "--tools", str(folder / "tools.json")])
+    sidecar = Sidecar(folder, case["policy"], stub=["--list", str(folder / "list.json")])
     sidecar.initialize()
     return sidecar
 
