@@ -52,7 +52,7 @@ class Child:
         self.is_paused = stop
 
 
-class World:
+class SharedRoom:
     """A room, servers that speak, and streams that clients read."""
 
     def __init__(self, loop: Clock) -> None:
@@ -115,13 +115,13 @@ class World:
         self.others.hold(0)
 
 
-def run(test: Callable[[World], Coroutine[Any, Any, None]]) -> None:
+def run(test: Callable[[SharedRoom], Coroutine[Any, Any, None]]) -> None:
     """Run a test in a world of its own."""
 
     async def inside() -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, Clock)
-        await test(World(loop))
+        await test(SharedRoom(loop))
 
     with asyncio.Runner(loop_factory=Clock) as runner:
         runner.run(inside())
@@ -135,7 +135,7 @@ EVENTS = st.sampled_from(
 @settings(deadline=None, max_examples=150)
 @given(st.lists(st.tuples(EVENTS, st.integers(0, PLACES - 1), st.integers(1, SMALL)), max_size=60))
 def test_whatever_happens_what_is_held_is_counted_and_given_back(events: list[tuple[str, int, int]]) -> None:
-    async def test(world: World) -> None:
+    async def test(world: SharedRoom) -> None:
         for event in events:
             await world.do(*event)
             held = sum(child.lines.held for child in world.children)
@@ -151,7 +151,7 @@ def test_whatever_happens_what_is_held_is_counted_and_given_back(events: list[tu
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.tuples(EVENTS, st.integers(0, PLACES - 1), st.integers(1, SMALL)), max_size=40))
 def test_whatever_happened_nobody_waits_for_ever(events: list[tuple[str, int, int]]) -> None:
-    async def test(world: World) -> None:
+    async def test(world: SharedRoom) -> None:
         for event in events:
             await world.do(*event)
         for _ in range(3):
@@ -163,7 +163,7 @@ def test_whatever_happened_nobody_waits_for_ever(events: list[tuple[str, int, in
 
 
 def test_a_line_for_which_there_is_no_room_is_read_on_once_there_is() -> None:
-    async def test(world: World) -> None:
+    async def test(world: SharedRoom) -> None:
         for number in range(4):
             world.begin(number)
         assert [child.is_paused for child in world.children[:4]] == [False, False, False, True]
@@ -178,7 +178,7 @@ def test_a_line_for_which_there_is_no_room_is_read_on_once_there_is() -> None:
 
 
 def test_what_is_small_is_read_while_larger_lines_wait() -> None:
-    async def test(world: World) -> None:
+    async def test(world: SharedRoom) -> None:
         for number in range(4):
             world.begin(number)
         assert world.children[4].says(b"x" * PIECE)
@@ -189,7 +189,7 @@ def test_what_is_small_is_read_while_larger_lines_wait() -> None:
 
 
 def test_a_line_that_waits_for_too_long_is_given_up_with_the_reason() -> None:
-    async def test(world: World) -> None:
+    async def test(world: SharedRoom) -> None:
         for number in range(4):
             world.begin(number)
         await world.passes(PATIENCE)
@@ -209,7 +209,7 @@ def test_a_line_that_waits_for_too_long_is_given_up_with_the_reason() -> None:
 
 
 def test_a_line_that_never_ends_is_given_up_where_another_waits_for_its_room() -> None:
-    async def test(world: World) -> None:
+    async def test(world: SharedRoom) -> None:
         for number in range(3):
             world.begin(number)
         await world.passes(SLOWEST - 1)
@@ -225,7 +225,7 @@ def test_a_line_that_never_ends_is_given_up_where_another_waits_for_its_room() -
 
 
 def test_a_line_that_comes_slowly_is_read_to_its_end_where_nobody_needs_its_room() -> None:
-    async def test(world: World) -> None:
+    async def test(world: SharedRoom) -> None:
         world.begin(0)
         await world.passes(SLOWEST)
         assert world.children[0].says(b"\n")
@@ -236,7 +236,7 @@ def test_a_line_that_comes_slowly_is_read_to_its_end_where_nobody_needs_its_room
 
 
 def test_what_is_kept_for_clients_that_may_come_back_goes_before_others_are_refused() -> None:
-    async def test(world: World) -> None:
+    async def test(world: SharedRoom) -> None:
         for stream in world.streams[:4]:
             stream.put(b"x" * LONGEST_LINE)
         assert world.room.make(LONGEST_LINE)
@@ -250,7 +250,7 @@ def test_what_is_kept_for_clients_that_may_come_back_goes_before_others_are_refu
 
 
 def test_a_client_that_comes_back_for_what_is_lost_waits_for_what_comes() -> None:
-    async def test(world: World) -> None:
+    async def test(world: SharedRoom) -> None:
         stream = world.streams[0]
         stream.put(b"lost")
         stream.forget()
