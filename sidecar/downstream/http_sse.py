@@ -22,7 +22,7 @@ from sidecar.http.server import Exchange
 from sidecar.http.values import Request, Response
 from sidecar.mcp.protocol import SERVER_GONE
 from sidecar.system import tasks
-from sidecar.system.memory import ROOM, Room
+from sidecar.system.memory import DEFAULT_BUDGET, MemoryBudget
 
 STREAM: Final = "/sse"
 MESSAGES: Final = "/messages"
@@ -36,7 +36,7 @@ class Legacy:
         self, open_link: OpenLink, table: Table, open_session: OpenSession, unread: Unread | None = None
     ) -> None:  # fmt: skip
         self._open_link = open_link
-        self._unread = unread or Unread(Room(ROOM))
+        self._unread = unread or Unread(MemoryBudget(DEFAULT_BUDGET))
         self._ending = Ending()
         self._sessions: Sessions[HostedSession] = Sessions(table, self._ending.end)
         self._open_session = open_session

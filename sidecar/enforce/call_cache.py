@@ -37,7 +37,7 @@ _TAIL: Final = 80
 """Bytes at the end of a line in which all of `_AT_TAIL` stands."""
 
 
-class KnownQuestion(msgspec.Struct, frozen=True, gc=False):
+class CachedQuestion(msgspec.Struct, frozen=True, gc=False):
     """The question about a call, by a bundle and for a principal."""
 
     bundle: Bundle
@@ -45,7 +45,7 @@ class KnownQuestion(msgspec.Struct, frozen=True, gc=False):
     body: bytes
 
 
-class KnownRuling(msgspec.Struct, frozen=True, gc=False):
+class CachedRuling(msgspec.Struct, frozen=True, gc=False):
     """The ruling that a call may pass, by an answer and with these violations."""
 
     answer: Answer
@@ -53,7 +53,7 @@ class KnownRuling(msgspec.Struct, frozen=True, gc=False):
     ruling: Ruling
 
 
-class KnownLine(msgspec.Struct, frozen=True, gc=False):
+class CachedLine(msgspec.Struct, frozen=True, gc=False):
     """What the audit log says of a call, by a ruling and for a caller."""
 
     ruling: Ruling
@@ -67,18 +67,18 @@ class Memo(msgspec.Struct):
     Each part holds what it depends on beside the call, and counts only while that is the very same object.
     """
 
-    question: KnownQuestion | None = None
-    ruling: KnownRuling | None = None
-    line: KnownLine | None = None
+    question: CachedQuestion | None = None
+    ruling: CachedRuling | None = None
+    line: CachedLine | None = None
 
 
-class KnownCall(ToolCall, frozen=True, gc=False):
+class CachedCall(ToolCall, frozen=True, gc=False):
     """A call that came before. Calls that say the same share a `memo`."""
 
     memo: Memo
 
 
-class Known(msgspec.Struct, frozen=True, gc=False):
+class FirstRead(msgspec.Struct, frozen=True, gc=False):
     """A `tools/call` as it was read first, with the digits of its id at `at`.
 
     `client` is what the client calls itself in it, or None.
@@ -91,14 +91,14 @@ class Known(msgspec.Struct, frozen=True, gc=False):
     memo: Memo
 
 
-class KnownCalls:
+class CallCache:
     """The calls of all sessions: what they say depends on their bytes alone."""
 
     def __init__(self) -> None:
-        self._calls: LRU[Known] = LRU(MAX_BYTES, _OVERHEAD)
+        self._calls: LRU[FirstRead] = LRU(MAX_BYTES, _OVERHEAD)
         self._seen: set[int] = set()
 
-    def find(self, line: bytes) -> tuple[KnownCall, Known] | None:
+    def find(self, line: bytes) -> tuple[CachedCall, FirstRead] | None:
         """The call in a line, which reading it would give too, and how it came before with another id; else None."""
         place = _place(line)
         if place is None:
@@ -108,7 +108,7 @@ class KnownCalls:
         if known is None or known.at != at:
             return None
         call = known.call
-        return KnownCall(int(line[at:end]), call.tool, call.arguments, call.stateless, line, known.memo), known
+        return CachedCall(int(line[at:end]), call.tool, call.arguments, call.stateless, line, known.memo), known
 
     def keep(self, request: Request, call: ToolCall, client: str | None) -> None:
         """Keep a call that was read and found good, once its line came before."""
@@ -119,7 +119,7 @@ class KnownCalls:
         at, end = place
         rest = line[:at] + line[end:]
         if (seen := hash(rest)) in self._seen:
-            self._calls.keep(rest, Known(at, request, call, client, Memo()))
+            self._calls.keep(rest, FirstRead(at, request, call, client, Memo()))
             return
         if len(self._seen) >= _MAX_SEEN:
             self._seen.clear()

@@ -36,7 +36,7 @@ from typing import Final
 from sidecar.auth.caller import Caller
 from sidecar.decision.decider import Decider
 from sidecar.decision.question import fragment
-from sidecar.enforce.call_cache import KnownCalls
+from sidecar.enforce.call_cache import CallCache
 from sidecar.enforce.group_commit import GroupCommit
 from sidecar.enforce.limits import Counters
 from sidecar.enforce.lists import DeliverHidden, Lists
@@ -66,7 +66,7 @@ class Gate:
         self, *, server: str, instance: str, decider: Decider, ledger: Ledger, emit: Emit,
         mode: Mode | None = None, fail_open: bool = False, workload: Mapping[str, str] = MappingProxyType({}),
     ) -> None:  # fmt: skip
-        self.known = KnownCalls()
+        self.known = CallCache()
         self._server = server
         self._decider = decider
         self._emit = emit

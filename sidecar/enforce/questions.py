@@ -13,7 +13,7 @@ from sidecar.decision.arguments import Projection, arguments_read, is_longer
 from sidecar.decision.decider import Decider, Finding
 from sidecar.decision.decision import Answer
 from sidecar.decision.question import RESERVED, Document, Form
-from sidecar.enforce.call_cache import KnownCall, KnownCalls, KnownQuestion
+from sidecar.enforce.call_cache import CachedCall, CachedQuestion, CallCache
 from sidecar.enforce.limits import Counters
 from sidecar.enforce.trial import Trial
 from sidecar.enforce.turns import Turns
@@ -57,7 +57,7 @@ class Questions:
     """
 
     def __init__(
-        self, *, server: str, workload: Document | None, decider: Decider, counters: Counters, known: KnownCalls,
+        self, *, server: str, workload: Document | None, decider: Decider, counters: Counters, known: CallCache,
         emit: Emit, fail_open: bool,
     ) -> None:  # fmt: skip
         self._server = server
@@ -89,7 +89,7 @@ class Questions:
         Raises `InvalidMessage` for a call that cannot be put as a question.
         """
         call, bundle, principal = trial.call, trial.bundle, trial.caller.principal
-        memo = call.memo if type(call) is KnownCall else None
+        memo = call.memo if type(call) is CachedCall else None
         if (
             memo is not None
             and (kept := memo.question) is not None
@@ -108,7 +108,7 @@ class Questions:
                 return
             body = asking.form.filled(arguments, None, trial.caller.document)
             if memo is not None:
-                memo.question = KnownQuestion(bundle, principal, body)
+                memo.question = CachedQuestion(bundle, principal, body)
         answer = self._decider.recall(body)
         if answer is None:
             self._ask(trial, body, found, lasting=True)

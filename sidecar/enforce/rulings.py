@@ -10,7 +10,7 @@ import time
 from typing import Any, Final
 
 from sidecar.decision.decision import Answer, Approval, Decision, Violation
-from sidecar.enforce.call_cache import KnownCall, KnownRuling
+from sidecar.enforce.call_cache import CachedCall, CachedRuling
 from sidecar.enforce.trial import Trial
 from sidecar.enforce.verdict import Forward, Grounds, Reply, Verdict
 from sidecar.events import Decided, Emit, Ruling
@@ -95,12 +95,12 @@ class Rulings:
     def _permission(self, trial: Trial, answer: Answer, violations: tuple[Violation, ...]) -> Ruling:
         """The ruling that a call may pass: the same one for the same answer, if nothing was added to its violations."""
         call = trial.call
-        if type(call) is not KnownCall:
+        if type(call) is not CachedCall:
             return self._ruling(trial, answer, violations, _ALLOWED, allowed=True)
         kept = call.memo.ruling
         if kept is None or kept.answer is not answer or kept.violations is not violations:
             ruling = self._ruling(trial, answer, violations, _ALLOWED, allowed=True)
-            kept = call.memo.ruling = KnownRuling(answer, violations, ruling)
+            kept = call.memo.ruling = CachedRuling(answer, violations, ruling)
         return kept.ruling
 
     def _ruling(

@@ -20,7 +20,7 @@ from sidecar.http.client_response import ClientResponse, Lost, PendingRequest, U
 from sidecar.http.origin import Origin
 from sidecar.http.values import Lines, field_lines
 from sidecar.system import tasks
-from sidecar.system.memory import ROOM, Room
+from sidecar.system.memory import DEFAULT_BUDGET, MemoryBudget
 from sidecar.text import visible
 
 __all__ = ["OURS", "ClientResponse", "HttpClient", "Lost", "PendingRequest", "RequestStart", "Unreachable"]
@@ -40,9 +40,9 @@ class HttpClient:
         idle_seconds: float = 2.0,
         connections: int = 4096,
         ssl_context: ssl.SSLContext | None = None,
-        room: Room | None = None,
+        room: MemoryBudget | None = None,
     ) -> None:
-        self.room = room or Room(ROOM)
+        self.room = room or MemoryBudget(DEFAULT_BUDGET)
         self.idle_seconds = idle_seconds
         self._origin = origin
         self._connect_seconds = connect_seconds

@@ -42,7 +42,7 @@ from sidecar.http.head_cache import HeadCache
 from sidecar.http.keepalive import KEEPALIVE
 from sidecar.http.reader import BadMessage, MessageReader
 from sidecar.http.values import Headers, Repeated
-from sidecar.system.memory import Room, Share
+from sidecar.system.memory import MemoryBudget, Share
 
 MAX_HEAD: Final = 32 << 10
 MAX_FIELDS: Final = 256
@@ -90,7 +90,7 @@ class Pool(Protocol):
 
     idle_seconds: float
     closed: bool
-    room: Room
+    room: MemoryBudget
 
     def free(self, connection: ClientConnection) -> None:
         """It can be used again."""

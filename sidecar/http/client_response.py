@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from sidecar.http.body import Body
 from sidecar.http.values import Headers
 from sidecar.system.lines import TooLong
-from sidecar.system.memory import Room, Share
+from sidecar.system.memory import MemoryBudget, Share
 
 MAX_WAITING: Final = 256 << 10
 """Bytes of a body that wait for whoever reads it; while there are more, nothing is read from the server."""
@@ -79,7 +79,7 @@ class PendingRequest:
 class Source(Protocol):
     """What a response needs of the connection that it comes on."""
 
-    room: Room
+    room: MemoryBudget
 
     def taken(self) -> None:
         """What waited was taken."""

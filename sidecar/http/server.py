@@ -18,7 +18,7 @@ from sidecar.http.keepalive import KEEPALIVE
 from sidecar.http.server_connection import CONNECTIONS, Admission, Admit, Limits, ServerConnection
 from sidecar.http.values import Headers, Request
 from sidecar.system import defects
-from sidecar.system.memory import ROOM, WEIGHT, Room
+from sidecar.system.memory import DEFAULT_BUDGET, WEIGHT, MemoryBudget
 
 __all__ = ["CONNECTIONS", "Admission", "Admit", "Exchange", "Gone", "Handler", "HttpServer", "Limits"]
 
@@ -41,7 +41,7 @@ def report(exchange: Exchange, error: Exception) -> None:
 class HttpServer:
     """Serves one handler at one address. `port` is the one in use, also when 0 was asked for."""
 
-    def __init__(self, handler: Handler, limits: Limits, admit: Admit, failed: Failed, room: Room) -> None:
+    def __init__(self, handler: Handler, limits: Limits, admit: Admit, failed: Failed, room: MemoryBudget) -> None:
         self.limits = limits
         self.room = room
         self.admit = admit
@@ -68,7 +68,7 @@ class HttpServer:
     @classmethod
     async def start(
         cls, host: str, port: int, handler: Handler, limits: Limits = _USUAL, admit: Admit = everyone,
-        failed: Failed = report, room: Room | None = None,
+        failed: Failed = report, room: MemoryBudget | None = None,
     ) -> HttpServer:  # fmt: skip
         """Listen. `admit` is asked when a head has come, before any body is read: its Response refuses the request.
         While its answer is awaited nothing more is read.
@@ -77,7 +77,7 @@ class HttpServer:
         server does not stop. `failed` hears of what went wrong while a request was answered, and may still answer it.
         What is held is counted in `room`. Raises OSError when the address cannot be had.
         """
-        server = cls(handler, limits, admit, failed, room or Room(ROOM))
+        server = cls(handler, limits, admit, failed, room or MemoryBudget(DEFAULT_BUDGET))
         loop = asyncio.get_running_loop()
         server._listening = await loop.create_server(lambda: ServerConnection(server, loop), host, port, backlog=1024)
         for listening in server._listening.sockets:

@@ -49,7 +49,7 @@ from sidecar.http.request import RequestHead, read_request_head
 from sidecar.http.values import Headers, Request, Response
 from sidecar.system import defects
 from sidecar.system.lines import TooLong
-from sidecar.system.memory import WEIGHT, Room
+from sidecar.system.memory import WEIGHT, MemoryBudget
 
 CONNECTIONS: Final = 4096
 """Clients that may be connected, unless fewer are to be."""
@@ -120,7 +120,7 @@ class Server(Protocol):
     """What a connection needs of its server."""
 
     limits: Limits
-    room: Room
+    room: MemoryBudget
     admit: Admit
     stopping: bool
     admitted: int

@@ -20,7 +20,7 @@ from typing import IO, Any, Final
 import msgspec
 
 from sidecar.auth.caller import Caller
-from sidecar.enforce.call_cache import KnownCall, KnownLine
+from sidecar.enforce.call_cache import CachedCall, CachedLine
 from sidecar.events import Decided, Handlers, Judged, MethodDenied, Refused
 from sidecar.mcp.jsonrpc import Request
 from sidecar.mcp.protocol import TOOLS_CALL
@@ -147,11 +147,11 @@ class Audit:
     def _about(self, event: Decided) -> bytes:
         """All that is the same for calls that say the same, of one caller and with one ruling."""
         ruling, caller, call = event.ruling, event.caller, event.call
-        if type(call) is not KnownCall:
+        if type(call) is not CachedCall:
             return _members(self._document(event))
         kept = call.memo.line
         if kept is None or kept.ruling is not ruling or kept.caller is not caller:
-            kept = call.memo.line = KnownLine(ruling, caller, _members(self._document(event)))
+            kept = call.memo.line = CachedLine(ruling, caller, _members(self._document(event)))
         return kept.line
 
     def _document(self, event: Decided) -> _Decided:

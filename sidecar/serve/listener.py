@@ -39,7 +39,7 @@ from sidecar.session.route import Route
 from sidecar.session.session import Session
 from sidecar.settings import Jwt, Listen
 from sidecar.system import defects, tasks
-from sidecar.system.memory import Room, memory, room_for
+from sidecar.system.memory import MemoryBudget, memory, room_for
 from sidecar.upstream.connect import connector, remote
 
 log = logging.getLogger("sidecar")
@@ -152,7 +152,7 @@ async def serve(runtime: Runtime, who: Authenticator, asked_to_stop: asyncio.Eve
     return 0
 
 
-def _room(limit: int) -> Room:
+def _room(limit: int) -> MemoryBudget:
     """The room for all that is held at once, which is said. Raises `StartError` where there is too little."""
     found = memory()
     room = room_for(limit, found)
@@ -180,7 +180,7 @@ def check_scopes(bundle: Bundle, who: Authenticator) -> None:
         )
 
 
-def _backend(runtime: Runtime, listen: Listen, room: Room) -> Backend:
+def _backend(runtime: Runtime, listen: Listen, room: MemoryBudget) -> Backend:
     settings, emit = runtime.settings, runtime.emit
     numbers = itertools.count(1)
 

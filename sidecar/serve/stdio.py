@@ -20,7 +20,7 @@ from sidecar.session.route import Route
 from sidecar.session.session import Session
 from sidecar.system.flow import Pause
 from sidecar.system.lines import TooLong
-from sidecar.system.memory import WEIGHT, Room, Share
+from sidecar.system.memory import WEIGHT, MemoryBudget, Share
 from sidecar.upstream.link import Link
 
 JUDGE_SECONDS: Final = 0.3
@@ -34,7 +34,7 @@ FLUSH_SECONDS: Final = 0.5
 """How long what waits for the client may take to be written at the end."""
 
 
-async def serve(runtime: Runtime, server: Link, room: Room, asked_to_stop: asyncio.Event) -> int:
+async def serve(runtime: Runtime, server: Link, room: MemoryBudget, asked_to_stop: asyncio.Event) -> int:
     """Pass messages until the client goes, the server ends, or we are asked to stop; then end all in good order.
 
     Returns the exit status.
@@ -97,7 +97,7 @@ class Inbox:
     `stop` is called with True when nothing more is to be read of the client, and with False when it is again.
     """
 
-    def __init__(self, session: Session, route: Route, room: Room, stop: Callable[[bool], None]) -> None:
+    def __init__(self, session: Session, route: Route, room: MemoryBudget, stop: Callable[[bool], None]) -> None:
         self._session = session
         self._route = route
         self._room = room

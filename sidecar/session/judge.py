@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from sidecar.auth.caller import Caller
-from sidecar.enforce.call_cache import KnownCalls
+from sidecar.enforce.call_cache import CallCache
 from sidecar.enforce.verdict import Forward, Verdict
 from sidecar.mcp.tool_call import Outcome, ToolCall
 
@@ -22,7 +22,7 @@ class Judge(Protocol):
     """Gives one verdict on each call, and says what else of a session's messages may pass."""
 
     @property
-    def known(self) -> KnownCalls:
+    def known(self) -> CallCache:
         """The calls that came before, which need not be read again."""
 
     def next_id(self) -> str:

@@ -17,7 +17,7 @@ from sidecar.mcp import jsonrpc
 from sidecar.mcp.jsonrpc import Batch, Message, Request
 from sidecar.system import defects, tasks
 from sidecar.system.lines import TooLong
-from sidecar.system.memory import Room
+from sidecar.system.memory import MemoryBudget
 
 LARGE: Final = 256 << 10
 """Bytes of a message that is still read at once: the worst one takes some 50 ms."""
@@ -48,8 +48,8 @@ class Reader:
     `room` counts the messages that wait.
     """
 
-    def __init__(self, prepare: Prepare = _prepare_nothing, room: Room | None = None) -> None:
-        self.room = room or Room(0)
+    def __init__(self, prepare: Prepare = _prepare_nothing, room: MemoryBudget | None = None) -> None:
+        self.room = room or MemoryBudget(0)
         self._prepare = prepare
         self._turn = asyncio.Lock()
 

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from sidecar.system.memory import SMALL, Room, Share
+from sidecar.system.memory import SMALL, MemoryBudget, Share
 
 TINY: Final = 4 << 10
 """What takes no more waits for nothing: as the ends of a message that was given up."""
@@ -30,7 +30,7 @@ class Intake:
     """
 
     def __init__(
-        self, room: Room, limit: int, pause: Callable[[bool], object], give_up: Callable[[], int]
+        self, room: MemoryBudget, limit: int, pause: Callable[[bool], object], give_up: Callable[[], int]
     ) -> None:  # fmt: skip
         self._room = room
         self._limit = limit

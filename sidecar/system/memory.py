@@ -18,7 +18,7 @@ KEPT: Final = 1 / 4
 """The share of the budget that only small things may use."""
 SHARE: Final = 1 / 4
 """The budget's share of the memory. As much again is for the message that is being read, the rest for the program."""
-ROOM: Final = 256 << 20
+DEFAULT_BUDGET: Final = 256 << 20
 """The budget, in bytes, where none is given."""
 WEIGHT: Final = 4
 """While it is judged a message takes this many times its bytes: as it came, as it was read, and in the question."""
@@ -27,7 +27,7 @@ WEIGHT: Final = 4
 Wake: TypeAlias = Callable[[], object]
 
 
-class Room:
+class MemoryBudget:
     """Counts the bytes that are held, against `limit`.
 
     Each of `relieve` lets go of something that others need the room of; it is False where there is nothing. Each of
@@ -87,7 +87,7 @@ class Share:
 
     __slots__ = ("_room", "size")
 
-    def __init__(self, room: Room, size: int = 0) -> None:
+    def __init__(self, room: MemoryBudget, size: int = 0) -> None:
         self._room = room
         self.size = 0
         self.hold(size)
@@ -111,9 +111,9 @@ class Memory:
     whose: str
 
 
-def room_for(limit: int, found: Memory) -> Room:
+def room_for(limit: int, found: Memory) -> MemoryBudget:
     """The room for all that is held at once. Raises `StartError` where no message of up to `limit` bytes had any."""
-    room = Room(int(found.size * SHARE))
+    room = MemoryBudget(int(found.size * SHARE))
     if room.largest < WEIGHT * limit:
         raise StartError(
             f"--max-message: one of {limit >> 20} MiB takes {WEIGHT * limit >> 20} MiB while it is judged, and of the "

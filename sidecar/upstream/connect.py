@@ -8,7 +8,7 @@ from sidecar.errors import StartError
 from sidecar.http.origin import parse
 from sidecar.settings import Settings, Upstream
 from sidecar.system.guardian import Guardian
-from sidecar.system.memory import Room
+from sidecar.system.memory import MemoryBudget
 from sidecar.upstream import stdio
 from sidecar.upstream.http_sse import SseLink
 from sidecar.upstream.link import Link
@@ -17,7 +17,7 @@ from sidecar.upstream.static_headers import fixed_headers
 from sidecar.upstream.streamable_http import HttpLink
 
 
-def connector(settings: Settings, room: Room | None = None) -> Callable[[], Awaitable[Link]]:
+def connector(settings: Settings, room: MemoryBudget | None = None) -> Callable[[], Awaitable[Link]]:
     """What opens a connection to the server: a child, or a remote one. Raises `StartError` for what cannot work."""
     upstream = settings.upstream
     if upstream is None:
@@ -35,7 +35,7 @@ def connector(settings: Settings, room: Room | None = None) -> Callable[[], Awai
     return sse if upstream.legacy else http
 
 
-def remote(upstream: Upstream, limit: int, room: Room | None = None) -> Remote:
+def remote(upstream: Upstream, limit: int, room: MemoryBudget | None = None) -> Remote:
     """The remote server. Raises `StartError`."""
     try:
         origin, target = parse(upstream.url)

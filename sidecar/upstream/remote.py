@@ -18,7 +18,7 @@ from sidecar.mcp.tool_call import Outcome
 from sidecar.system.flow import Valve
 from sidecar.system.intake import Intake
 from sidecar.system.lines import TooLong
-from sidecar.system.memory import ROOM, Room
+from sidecar.system.memory import DEFAULT_BUDGET, MemoryBudget
 from sidecar.upstream.failure import Failure
 
 log = logging.getLogger("sidecar")
@@ -46,10 +46,10 @@ class Remote:
     """The server at `target` of `origin`; `fixed` gives the operator's headers, `limit` bounds a message in bytes."""
 
     def __init__(
-        self, origin: Origin, target: str, fixed: Callable[[], Fields], limit: int, room: Room | None = None
+        self, origin: Origin, target: str, fixed: Callable[[], Fields], limit: int, room: MemoryBudget | None = None
     ) -> None:
         self.limit = limit
-        self.room = room or Room(ROOM)
+        self.room = room or MemoryBudget(DEFAULT_BUDGET)
         self.target = target
         self.fixed = fixed
         self._origin = origin

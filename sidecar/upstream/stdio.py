@@ -22,7 +22,7 @@ from sidecar.system import children, flow, tasks
 from sidecar.system.guardian import Guardian
 from sidecar.system.intake import Intake
 from sidecar.system.lines import LineReader, LineWriter
-from sidecar.system.memory import ROOM, Room, Share
+from sidecar.system.memory import DEFAULT_BUDGET, MemoryBudget, Share
 from sidecar.upstream.busypoll import BusyPoll
 from sidecar.upstream.failure import Failure
 from sidecar.upstream.link import Full, Received, Unanswered
@@ -48,7 +48,7 @@ class ChildServer(asyncio.SubprocessProtocol):
     `send` never waits; `full` is called with True when the server does not keep up, and with False when it does again.
     """
 
-    def __init__(self, limit: int, guardian: Guardian, room: Room) -> None:
+    def __init__(self, limit: int, guardian: Guardian, room: MemoryBudget) -> None:
         loop = asyncio.get_running_loop()
         self._guardian = guardian
         self._is_stopped = True
@@ -72,10 +72,10 @@ class ChildServer(asyncio.SubprocessProtocol):
 
     @classmethod
     async def start(
-        cls, command: Sequence[str], limit: int, guardian: Guardian, room: Room | None = None
+        cls, command: Sequence[str], limit: int, guardian: Guardian, room: MemoryBudget | None = None
     ) -> ChildServer:  # fmt: skip
         """Start the program, of which `guardian` hears. Raises `StartError` when that fails."""
-        server = cls(limit, guardian, room or Room(ROOM))
+        server = cls(limit, guardian, room or MemoryBudget(DEFAULT_BUDGET))
         try:
             await children.start(lambda: server, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None)
         except OSError as error:

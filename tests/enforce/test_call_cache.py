@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.downstream.post import Post
-from sidecar.enforce.call_cache import MAX_BYTES, MAX_LINE, KnownCall, KnownCalls, KnownQuestion, Memo
+from sidecar.enforce.call_cache import MAX_BYTES, MAX_LINE, CachedCall, CachedQuestion, CallCache, Memo
 from sidecar.errors import InvalidMessage
 from sidecar.http.values import Headers
 from sidecar.mcp import jsonrpc, protocol, strict_json
@@ -34,15 +34,15 @@ def read(line: bytes) -> Read:
     return request, read_call(request), protocol.client_name(request)
 
 
-def knowing(*lines: bytes) -> KnownCalls:
+def knowing(*lines: bytes) -> CallCache:
     """Calls that know lines which came twice."""
-    known = KnownCalls()
+    known = CallCache()
     for line in lines * 2:
         known.keep(*read(line))
     return known
 
 
-def found_as_read(known: KnownCalls, line: bytes) -> bool:
+def found_as_read(known: CallCache, line: bytes) -> bool:
     """Whether a line is known. If it is, it has to be good, and what is found what reading it gives."""
     found = known.find(line)
     if found is None:
@@ -71,7 +71,7 @@ def test_a_call_that_came_twice_is_known_under_any_other_id(members: tuple[str, 
 
 
 def test_a_call_that_came_once_is_not_worth_keeping() -> None:
-    known = KnownCalls()
+    known = CallCache()
     known.keep(*read(encoded(CALL)))
     assert known.find(encoded(CALL)) is None
 
@@ -83,12 +83,12 @@ def test_calls_that_say_the_same_share_what_others_worked_out_and_no_others_do()
     assert first is not None
     assert second is not None
     assert third is not None
-    first[0].memo.question = KnownQuestion(BUNDLE, None, b"")
+    first[0].memo.question = CachedQuestion(BUNDLE, None, b"")
     assert (second[0].memo, third[0].memo) == (first[0].memo, Memo())
 
 
 def test_a_call_that_is_not_known_keeps_nothing() -> None:
-    assert not isinstance(read(encoded(CALL))[1], KnownCall)
+    assert not isinstance(read(encoded(CALL))[1], CachedCall)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_long_line_is_not_kept() -> None:
 
 
 def test_no_more_is_kept_than_there_is_room_for() -> None:
-    known = KnownCalls()
+    known = CallCache()
     lines = [encoded(CALL | {"params": {"name": "t", "arguments": {"n": n, "x": "y" * 3000}}}) for n in range(1000)]
     for line in lines:
         known.keep(*read(line))
@@ -176,7 +176,7 @@ def test_what_is_forgotten_is_read_again() -> None:
     assert known.find(encoded(CALL)) is None
 
 
-class Nothing(KnownCalls):
+class Nothing(CallCache):
     """Knows nothing."""
 
     def find(self, line: bytes) -> None:
@@ -204,7 +204,7 @@ pool = [
 
 @given(st.lists(st.sampled_from(pool), max_size=40), st.sampled_from(["", "harmless", "quick"]))
 def test_a_session_does_the_same_whether_it_knows_calls_or_not(steps: list[tuple[str, bytes]], name: str) -> None:
-    def seen(known: KnownCalls) -> Any:
+    def seen(known: CallCache) -> Any:
         world = ObservedSession()
         world.gate.known = known
         callers = []
@@ -227,7 +227,7 @@ def test_a_session_does_the_same_whether_it_knows_calls_or_not(steps: list[tuple
 @examples(200)
 @given(st.data())
 def test_what_is_found_is_what_reading_gives_and_what_cannot_be_read_is_not_found(data: st.DataObject) -> None:
-    known = KnownCalls()
+    known = CallCache()
     lines = [encoded(CALL)]
     for _ in range(data.draw(st.integers(1, 3))):
         line = data.draw(calls())

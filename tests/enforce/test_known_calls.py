@@ -10,7 +10,7 @@ import pytest
 from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
 from sidecar.decision.decision import Violation
-from sidecar.enforce.call_cache import KnownCall, Memo
+from sidecar.enforce.call_cache import CachedCall, Memo
 from sidecar.enforce.verdict import Forward, Verdict
 from sidecar.events import Decided, Ruling
 from sidecar.mcp import jsonrpc
@@ -20,8 +20,8 @@ from tests.engine.asking import bundle_of, tool_call
 
 REPORTING = bundle_of("tools: {t: {rules: [{name: per day, rate_limit: 3/day, mode: monitor}]}}")
 READ = tool_call("t", '{"a":1,"b":2}')
-FIRST = KnownCall(1, READ.tool, READ.arguments, READ.stateless, READ.raw, Memo())
-AGAIN = KnownCall(2, READ.tool, READ.arguments, READ.stateless, b"", FIRST.memo)
+FIRST = CachedCall(1, READ.tool, READ.arguments, READ.stateless, READ.raw, Memo())
+AGAIN = CachedCall(2, READ.tool, READ.arguments, READ.stateless, b"", FIRST.memo)
 
 
 @pytest.fixture(autouse=True)

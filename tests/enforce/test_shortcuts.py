@@ -17,7 +17,7 @@ from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
 from sidecar.decision.decider import Finding
 from sidecar.decision.decision import Answer, Decision
-from sidecar.enforce.call_cache import Known, KnownCall, KnownCalls
+from sidecar.enforce.call_cache import CachedCall, CallCache, FirstRead
 from sidecar.enforce.gate import Gate
 from sidecar.engine.decision_cache import DecisionCache
 from sidecar.events import Event
@@ -83,10 +83,10 @@ class Rising(FakeLedger):
         return super()._claim(reservations, seen)
 
 
-class NoCache(KnownCalls):
+class NoCache(CallCache):
     """Knows nothing."""
 
-    def find(self, line: bytes) -> tuple[KnownCall, Known] | None:
+    def find(self, line: bytes) -> tuple[CachedCall, FirstRead] | None:
         return None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sidecar.http.server import Admit, Exchange, Handler, HttpServer, Limits
 from sidecar.http.values import Request, Response
-from sidecar.system.memory import Room
+from sidecar.system.memory import MemoryBudget
 
 USUAL = Limits()
 SHORT = Limits(body=1000, head_seconds=0.05, body_seconds=0.05, idle_seconds=0.05, write_seconds=0.05)
@@ -34,7 +34,7 @@ async def serving(
     handler: Handler = echo,
     limits: Limits = USUAL,
     admit: Admit = lambda *_: None,
-    room: Room | None = None,
+    room: MemoryBudget | None = None,
 ) -> AsyncIterator[HttpServer]:
     """A server; no exception may have got away from it when it is closed."""
     found = defects()

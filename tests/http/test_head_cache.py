@@ -22,7 +22,7 @@ from sidecar.http.head_cache import HeadCache
 from sidecar.http.server import Exchange, HttpServer, Limits
 from sidecar.http.server_connection import ServerConnection
 from sidecar.http.values import Headers, Request, Response
-from sidecar.system.memory import Room
+from sidecar.system.memory import MemoryBudget
 from tests.support.fuzzing import examples
 
 LIMITS = Limits(head=2 << 10, body=200)
@@ -111,7 +111,7 @@ def served(pieces: Sequence[bytes], *, remembers: bool) -> tuple[list[Any], byte
         return Response(403) if "no" in headers.all("authorization") else None
 
     with a_loop() as loop:
-        server = HttpServer(handle, LIMITS, admit, servers.report, Room(1 << 20))
+        server = HttpServer(handle, LIMITS, admit, servers.report, MemoryBudget(1 << 20))
         connection = ServerConnection(server, loop)
         if not remembers:
             connection._heads = Forgetful()
@@ -266,7 +266,7 @@ def test_a_known_head_admits_nothing_to_a_server_that_stops() -> None:
 
     with a_loop() as loop:
         server = HttpServer(
-            lambda request, exchange: exchange.send(Response(200)), LIMITS, admit, servers.report, Room(1 << 20)
+            lambda request, exchange: exchange.send(Response(200)), LIMITS, admit, servers.report, MemoryBudget(1 << 20)
         )
         pipe, connection = Pipe(), ServerConnection(server, loop)
         with closing(pipe.sock):
@@ -321,7 +321,7 @@ class Pool:
 
     closed = False
     idle_seconds = 2.0
-    room = Room(1 << 20)
+    room = MemoryBudget(1 << 20)
 
     def __init__(self) -> None:
         self.freed = 0

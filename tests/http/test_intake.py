@@ -14,7 +14,7 @@ from sidecar.downstream.hosted.replay_buffer import Stream, Unread
 from sidecar.errors import StartError
 from sidecar.system.intake import LONGEST, PATIENCE, SLOWEST, Intake
 from sidecar.system.lines import LineReader, TooLong
-from sidecar.system.memory import SMALL, Memory, Room, Share, room_for
+from sidecar.system.memory import SMALL, Memory, MemoryBudget, Share, room_for
 
 LONGEST_LINE: Final = 4 * SMALL
 LIMIT: Final = 20 * SMALL
@@ -34,7 +34,7 @@ class Clock(asyncio.SelectorEventLoop):
 class Child:
     """What is read of one server: `said` are the lines that came."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: MemoryBudget) -> None:
         self.is_paused = False
         self.said: list[bytes | TooLong] = []
         self.lines = LineReader(LONGEST_LINE)
@@ -57,7 +57,7 @@ class SharedRoom:
 
     def __init__(self, loop: Clock) -> None:
         self.loop = loop
-        self.room = Room(LIMIT)
+        self.room = MemoryBudget(LIMIT)
         self.unread = Unread(self.room)
         self.children = [Child(self.room) for _ in range(PLACES)]
         self.streams = [Stream(str(number), unread=self.unread) for number in range(PLACES)]

@@ -15,7 +15,7 @@ import uvloop
 from sidecar.http.server import Exchange, Gone, HttpServer, Limits
 from sidecar.http.values import Headers, Request, Response
 from sidecar.system.lines import TooLong
-from sidecar.system.memory import WEIGHT, Room
+from sidecar.system.memory import WEIGHT, MemoryBudget
 from tests.engine.asking import soon
 from tests.http.serving import SHORT, defects, echo, serving, wire
 
@@ -338,7 +338,7 @@ def test_a_body_beyond_all_measure_is_not_read_to_its_end(request_: bytes) -> No
 def test_all_bodies_together_are_bounded_and_room_is_given_back() -> None:
     async def test() -> None:
         handler = Handler()
-        async with serving(handler, Limits(body=100_000), room=Room(600_000)) as server:
+        async with serving(handler, Limits(body=100_000), room=MemoryBudget(600_000)) as server:
             async with wire(server.port) as first, wire(server.port) as second:
                 first.send(post(b"x" * 100_000))
                 await soon(lambda: handler.requests)

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sidecar.http.server import Exchange, HttpServer, Limits
 from sidecar.http.server_connection import Phase, ServerConnection
 from sidecar.http.values import Headers, Request, Response
-from sidecar.system.memory import Room
+from sidecar.system.memory import MemoryBudget
 from tests.http.fakes import PlayedLoop, PlayedTransport
 from tests.support.fuzzing import examples
 
@@ -87,7 +87,7 @@ class ServerPhases(RuleBasedStateMachine):
         self.finished: set[int] = set()
         self.admissions: list[Any] = []
         self.at_once = False
-        self.server = HttpServer(self._handle, LIMITS, self._admit, lambda exchange, error: None, Room(1 << 28))
+        self.server = HttpServer(self._handle, LIMITS, self._admit, lambda exchange, error: None, MemoryBudget(1 << 28))
 
     def _handle(self, request: Request, exchange: Exchange) -> None:
         number = int(request.path[1:])

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
 from sidecar.decision.decision import Violation
-from sidecar.enforce.call_cache import KnownCall, Memo
+from sidecar.enforce.call_cache import CachedCall, Memo
 from sidecar.events import Event, Judged, MethodDenied, Passed, Refused, StoreFailed
 from sidecar.mcp.jsonrpc import Request
 from sidecar.mcp.tool_call import PreparedCall, ToolCall, read_call
@@ -127,9 +127,9 @@ def test_calls_that_say_the_same_have_a_line_each_with_their_own_id_caller_and_r
     assert [line["decision_id"] for line in written] == ["i-1", "i-2", "i-1", "i-1", "i-1"]
 
 
-def known(call: ToolCall) -> KnownCall:
+def known(call: ToolCall) -> CachedCall:
     """The same call as one that came before, about which nothing is worked out yet."""
-    return KnownCall(call.id, call.tool, call.arguments, call.stateless, call.raw, Memo())
+    return CachedCall(call.id, call.tool, call.arguments, call.stateless, call.raw, Memo())
 
 
 def test_decisions_that_are_made_together_are_written_together() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sidecar.auth.caller import Caller
-from sidecar.enforce.call_cache import KnownCalls
+from sidecar.enforce.call_cache import CallCache
 from sidecar.enforce.verdict import Forward, Reply, Verdict
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Event
@@ -42,7 +42,7 @@ class SlowGate:
     """Judges a call when told to; a call of the tool `quick` is allowed at once, one of `odd` cannot be asked about."""
 
     def __init__(self) -> None:
-        self.known = KnownCalls()
+        self.known = CallCache()
         self.trials: list[SlowTrial] = []
         self.settled: list[tuple[Any, Outcome]] = []
         self.lists: list[tuple[list[str], Callable[[frozenset[str] | None], None]]] = []

@@ -19,7 +19,7 @@ from sidecar.mcp.jsonrpc import Batch, Message
 from sidecar.session import reading
 from sidecar.session.route import Route
 from sidecar.system.lines import TooLong
-from sidecar.system.memory import Room
+from sidecar.system.memory import MemoryBudget
 from tests.mcp.calls import calls
 from tests.session.fakes import ObservedSession, encoded
 from tests.support.fuzzing import examples
@@ -202,7 +202,7 @@ def world_call(id_: int) -> bytes:
 
 def test_what_waits_to_be_read_counts_in_the_room(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
-        room = Room(1 << 30)
+        room = MemoryBudget(1 << 30)
         lane = reading.Lane(reading.Reader(room=room))
         lines: list[reading.Line] = [large(1), TooLong(b"{", b"}", 5), large(2)]
         taken: list[reading.Read] = []

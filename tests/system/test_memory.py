@@ -11,7 +11,7 @@ import uvloop
 
 from sidecar.http.server import Exchange, Limits
 from sidecar.http.values import Request, Response
-from sidecar.system.memory import SMALL, Memory, Room, memory
+from sidecar.system.memory import SMALL, Memory, MemoryBudget, memory
 from tests.engine.asking import soon
 from tests.http.serving import serving, wire
 
@@ -51,7 +51,7 @@ def test_the_least_bound_counts_of_our_group_and_those_above_it(
 
 
 def test_what_is_small_has_room_where_larger_things_have_none() -> None:
-    room = Room(40 * SMALL)
+    room = MemoryBudget(40 * SMALL)
     room.taken = 30 * SMALL
     assert not room.has(SMALL + 1)
     assert room.has(SMALL)
@@ -64,7 +64,7 @@ def test_who_takes_nothing_of_an_answer_goes_for_who_asks_for_something() -> Non
         def answer(request: Request, exchange: Exchange) -> None:
             exchange.send(Response(200, (), b"x" * (64 << 20 if request.path == "/large" else 1)))
 
-        async with serving(answer, Limits(), room=Room(8 << 20)) as server, AsyncExitStack() as stack:
+        async with serving(answer, Limits(), room=MemoryBudget(8 << 20)) as server, AsyncExitStack() as stack:
             slow = await stack.enter_async_context(wire(server.port))
             slow.reader._limit = 0  # type: ignore[attr-defined] # it reads nothing ahead
             slow.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -79,7 +79,7 @@ def test_who_takes_nothing_of_an_answer_goes_for_who_asks_for_something() -> Non
 
 def test_who_begins_to_ask_and_does_not_go_on_goes_for_who_asks_for_something() -> None:
     async def test() -> None:
-        async with serving(room=Room(SMALL)) as server, AsyncExitStack() as stack:
+        async with serving(room=MemoryBudget(SMALL)) as server, AsyncExitStack() as stack:
             for _ in range(20):
                 idle = await stack.enter_async_context(wire(server.port))
                 idle.send(b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000)

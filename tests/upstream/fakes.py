@@ -16,7 +16,7 @@ from sidecar.http.values import Headers
 from sidecar.mcp.jsonrpc import Batch, Id
 from sidecar.mcp.tool_call import Outcome
 from sidecar.system.lines import TooLong
-from sidecar.system.memory import Room
+from sidecar.system.memory import MemoryBudget
 from sidecar.upstream.failure import Failure
 from sidecar.upstream.link import Link, Said, understood
 from sidecar.upstream.remote import Remote, failure_of
@@ -100,7 +100,7 @@ class FakeRemote:
     own: Fields = field(default_factory=list)
     limit: int = 1 << 20
     said: list[str] = field(default_factory=list)
-    room: Room = field(default_factory=lambda: Room(1 << 28))
+    room: MemoryBudget = field(default_factory=lambda: MemoryBudget(1 << 28))
     held: dict[str, asyncio.Event] = field(default_factory=dict)
 
     def hold(self, method: str) -> asyncio.Event:

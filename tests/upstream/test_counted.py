@@ -9,7 +9,7 @@ from sidecar.http.client import HttpClient, PendingRequest
 from sidecar.http.origin import Origin
 from sidecar.http.values import Lines
 from sidecar.system.guardian import Guardian
-from sidecar.system.memory import WEIGHT, Room
+from sidecar.system.memory import WEIGHT, MemoryBudget
 from sidecar.upstream.stdio import ChildServer
 from sidecar.upstream.streamable_http import HttpLink
 from tests.downstream.fakes import line, run, turns
@@ -72,7 +72,7 @@ def test_an_answer_that_waits_for_a_client_that_does_not_keep_up_counts() -> Non
 
 def test_what_a_child_does_not_read_counts_until_the_child_ends() -> None:
     async def inside() -> None:
-        room, heard = Room(1 << 30), Heard()
+        room, heard = MemoryBudget(1 << 30), Heard()
         command = [sys.executable, "-S", "-E", "-c", "import time; time.sleep(600)"]
         server = await ChildServer.start(command, 16 << 20, Guardian(), room)
         heard.begin(server)
@@ -87,7 +87,7 @@ def test_what_a_child_does_not_read_counts_until_the_child_ends() -> None:
 
 def test_a_line_of_a_child_that_is_lost_in_the_middle_of_it_is_given_back() -> None:
     async def inside() -> None:
-        room, heard = Room(1 << 30), Heard()
+        room, heard = MemoryBudget(1 << 30), Heard()
         script = "import sys, time; sys.stdout.write('x' * (4 << 20)); sys.stdout.flush(); time.sleep(600)"
         server = await ChildServer.start([sys.executable, "-S", "-E", "-c", script], 16 << 20, Guardian(), room)
         heard.begin(server)
@@ -108,7 +108,7 @@ def test_what_an_http_server_does_not_take_or_nobody_reads_of_it_counts_until_it
             await is_over.wait()
             writer.transport.abort()
 
-        room, is_over = Room(1 << 30), asyncio.Event()
+        room, is_over = MemoryBudget(1 << 30), asyncio.Event()
         server = await asyncio.start_server(answer, "127.0.0.1", 0, limit=1 << 10)
         client = HttpClient(Origin(False, "127.0.0.1", server.sockets[0].getsockname()[1]), room=room)
         asking = PendingRequest(lambda _: None, lambda _: None)

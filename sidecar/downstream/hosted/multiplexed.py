@@ -44,7 +44,7 @@ from sidecar.session.session import Session
 from sidecar.system import tasks
 from sidecar.system.flow import Valve
 from sidecar.system.lines import TooLong
-from sidecar.system.memory import ROOM, Room
+from sidecar.system.memory import DEFAULT_BUDGET, MemoryBudget
 from sidecar.upstream.failure import Failure
 from sidecar.upstream.link import Link, Said, understood
 
@@ -78,7 +78,7 @@ class Shared:
         self, open_link: OpenLink, open_session: OpenSession, emit: Emit, server: str, unread: Unread | None = None,
         reader: Reader | None = None,
     ) -> None:  # fmt: skip
-        self._unread = unread or Unread(Room(ROOM))
+        self._unread = unread or Unread(MemoryBudget(DEFAULT_BUDGET))
         self._lane = Lane(reader or Reader())
         self._lane.hold = self._reads
         self._open_link = open_link

@@ -32,7 +32,7 @@ from sidecar.session.route import Route
 from sidecar.session.session import Session
 from sidecar.system import tasks
 from sidecar.system.flow import Valve
-from sidecar.system.memory import ROOM, Room
+from sidecar.system.memory import DEFAULT_BUDGET, MemoryBudget
 from sidecar.upstream.link import Link
 
 KEPT: Final = 16
@@ -165,7 +165,7 @@ class Hosted:
         self, open_link: OpenLink, table: Table, open_session: OpenSession, shared: Shared, unread: Unread | None = None
     ) -> None:  # fmt: skip
         self._open_link = open_link
-        self._unread = unread or Unread(Room(ROOM))
+        self._unread = unread or Unread(MemoryBudget(DEFAULT_BUDGET))
         self._ending = Ending()
         self._sessions: Sessions[HostedSession] = Sessions(table, self._ending.end)
         self._open_session = open_session

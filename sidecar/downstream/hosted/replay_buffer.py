@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from sidecar.system.memory import ROOM, Room, Share
+from sidecar.system.memory import DEFAULT_BUDGET, MemoryBudget, Share
 
 KEPT: Final = 1 << 20
 """Bytes that are kept of what nobody has taken yet, or may ask for again."""
@@ -18,7 +18,7 @@ HIGH_WATER: Final = 256 << 10
 class Unread:
     """Streams that nobody reads just now, whoever was left the longest ago first: others may need their room."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: MemoryBudget) -> None:
         self.room = room
         self.streams: dict[Stream, None] = {}
         room.spare.append(self._relieve)
@@ -42,7 +42,7 @@ class Stream:
     def __init__(
         self, name: str, full: Callable[[bool], None] = lambda now: None, unread: Unread | None = None
     ) -> None:  # fmt: skip
-        self._unread_streams = unread or Unread(Room(ROOM))
+        self._unread_streams = unread or Unread(MemoryBudget(DEFAULT_BUDGET))
         self._share = Share(self._unread_streams.room)
         self.name = name
         self.ended = False
