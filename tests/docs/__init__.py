@@ -1,0 +1,1 @@
+"""Cuts across: what the documentation names is in the tree."""
