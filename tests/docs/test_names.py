@@ -23,7 +23,7 @@ MEMBER = re.compile(r"[A-Z]\w*[a-z]\w*\.\w+")
 NOT_OURS = {
     "tools/call", "tools//call", "tools/./call", "tools/list", "tasks/result", "tools/execute", "x/run",  # methods
     "intercept/policy", "intercept/facts", "intercept/facts/data.json", "intercept/engine",  # what a bundle holds
-    "a/b", "b/c",  # servers and tools
+    "a/b", "b/c", "build/compiled",  # servers and tools; what `make rego` makes
 }  # fmt: skip
 """What looks like a path, and names something else."""
 
