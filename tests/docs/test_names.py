@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -53,6 +54,13 @@ def test_a_name_that_is_nowhere_is_noticed(name: str) -> None:
 @pytest.mark.parametrize("name", ["enforce/gate", "enforce/gate.Gate.judge", "Gate.judge", "docs/", "docs/http.md"])
 def test_a_name_that_is_there_is_found(name: str) -> None:
     assert _is_there(name)
+
+
+def test_the_rooms_are_drawn_in_the_order_in_which_they_may_import() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = re.findall(r"^\| `(\w+)/` \|", text, flags=re.M)
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    assert [room for room in contract["contracts"][0]["layers"] if (SIDECAR / room).is_dir()] == drawn
 
 
 def _spans(text: str) -> Iterator[str]:
