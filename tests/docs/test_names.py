@@ -1,7 +1,8 @@
 """Files, modules, classes and functions that the documentation names: each is there under that name.
 
-A path is written from the root of the repository (`tests/cli/test_run.py`) or of `sidecar/` (`enforce/gate`); what a
-module holds comes behind a dot (`enforce/gate.Gate.judge`), and a member may stand with its class alone (`Gate.judge`).
+A path is written from the root of the repository (`tests/cli/test_run.py`), of `sidecar/` (`enforce/gate`) or of
+`deploy/`. What a module holds comes behind a dot (`enforce/gate.Gate.judge`), and a member may stand with its class alone
+(`Gate.judge`).
 """
 
 from __future__ import annotations
@@ -17,16 +18,21 @@ import pytest
 
 from tests.support import ROOT
 
-DOCUMENTS = ("docs/architecture.md", "docs/decisions.md", "SECURITY.md", "CONTRIBUTING.md")
+DOCUMENTS = (
+    "README.md",
+    "SECURITY.md",
+    "CONTRIBUTING.md",
+    *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+)
 SIDECAR = ROOT / "sidecar"
 PATH = re.compile(r"\.?[a-z_][\w-]*(/[\w.-]+)*/[\w.-]*")
 MEMBER = re.compile(r"[A-Z]\w*[a-z]\w*\.\w+")
 NOT_OURS = {
-    "tools/call", "tools//call", "tools/./call", "tools/list", "tasks/result", "tools/execute", "x/run",  # methods
-    "intercept/policy", "intercept/facts", "intercept/facts/data.json", "intercept/engine",  # what a bundle holds
-    "a/b", "b/c", "build/compiled",  # servers and tools; what `make rego` makes
+    "tools/call", "tools//call", "tools/./call", "tools/list", "tasks/result", "tools/execute", "server/discover", "x/run",
+    "intercept/policy", "intercept/facts", "intercept/facts/data.json", "intercept/decision", "intercept/engine",
+    "a/b", "b/c", "build/compiled", "build/bench.svg",
 }  # fmt: skip
-"""What looks like a path, and names something else."""
+"""What looks like a path and is none here: methods, what a bundle holds, servers and tools, what `make` builds."""
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -35,7 +41,7 @@ def test_what_a_document_names_is_there(document: str) -> None:
     assert sorted(name for name in named if not _is_there(name)) == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", [*DOCUMENTS, "CHANGELOG.md"])
 def test_a_link_of_a_document_leads_somewhere(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
@@ -74,7 +80,7 @@ def _is_there(name: str) -> bool:
     if "/" not in name:
         owner, member = name.split(".")
         return any(member in names.get(owner, ()) for names in map(_names, SIDECAR.rglob("*.py")))
-    if any((base / name).exists() for base in (ROOT, SIDECAR)):
+    if any((base / name).exists() for base in (ROOT, SIDECAR, ROOT / "deploy")):
         return True
     folder, _, rest = name.rpartition("/")
     module, *members = rest.split(".")
