@@ -1,8 +1,7 @@
 """Files, modules, classes and functions that the documentation names: each is there under that name.
 
 A path is written from the root of the repository (`tests/cli/test_run.py`), of `sidecar/` (`enforce/gate`) or of
-`deploy/`. What a module holds comes behind a dot (`enforce/gate.Gate.judge`), and a member may stand with its class alone
-(`Gate.judge`).
+`deploy/`. What a module holds comes behind a dot (`enforce/gate.Gate.judge`); a member may stand with its class alone.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ SIDECAR = ROOT / "sidecar"
 PATH = re.compile(r"\.?[a-z_][\w-]*(/[\w.-]+)*/[\w.-]*")
 MEMBER = re.compile(r"[A-Z]\w*[a-z]\w*\.\w+")
 NOT_OURS = {
-    "tools/call", "tools//call", "tools/./call", "tools/list", "tasks/result", "tools/execute", "server/discover", "x/run",
-    "intercept/policy", "intercept/facts", "intercept/facts/data.json", "intercept/decision", "intercept/engine",
-    "a/b", "b/c", "build/compiled", "build/bench.svg",
+    "tools/call", "tools//call", "tools/./call", "tools/list", "tools/execute", "tasks/result", "server/discover",
+    "x/run", "intercept/policy", "intercept/facts", "intercept/facts/data.json", "intercept/decision",
+    "intercept/engine", "a/b", "b/c", "build/compiled", "build/bench.svg",
 }  # fmt: skip
 """What looks like a path and is none here: methods, what a bundle holds, servers and tools, what `make` builds."""
 
