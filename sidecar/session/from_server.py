@@ -229,7 +229,7 @@ class FromServer:
 
     def _show_filtered(self, response: Response, hidden: frozenset[str] | None, to_client: Send) -> None:
         async def show() -> None:
-            to_client(await self._reader.run(lambda: _filtered(response, hidden)))
+            to_client(await self._reader.run(lambda: _filtered(response, hidden), self._state.whose))
 
         if len(response.raw) > LARGE:
             self._filtering.start(show())

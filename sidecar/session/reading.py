@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
@@ -42,7 +43,7 @@ def _prepare_nothing(request: Request) -> Request:
 
 
 class Reader:
-    """Reads the large messages of all sessions, one at a time, in the order they came.
+    """Reads the large messages of all sessions, one at a time: whoever has many waits for others after each.
 
     With more threads than one the event loop would wait for all of them, and each needs memory for what it makes.
     `room` counts the messages that wait.
@@ -51,21 +52,47 @@ class Reader:
     def __init__(self, prepare: Prepare = _prepare_nothing, room: MemoryBudget | None = None) -> None:
         self.room = room or MemoryBudget(0)
         self._prepare = prepare
-        self._turn = asyncio.Lock()
+        self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
+        """Whose turn it is and who waits for one, whoever had none for the longest first."""
 
-    async def run(self, work: Callable[[], Result]) -> Result:
+    async def run(self, work: Callable[[], Result], whose: Hashable = None) -> Result:
         """What `work` returns or raises, which would hold the event loop for too long."""
-        async with self._turn:
-            try:
-                return await tasks.in_thread(work)
-            except BlockingIOError:  # no thread is to be had: better late than never
-                return work()
+        async with self._turn(whose):
+            return await _in_thread(work)
 
-    async def read(self, line: Line) -> Read:
-        """Read a message, on a thread where it is large."""
+    async def read(
+        self, line: Line, whose: Hashable = None, is_over: Callable[[], bool] = lambda: False
+    ) -> Read | None:  # fmt: skip
+        """Read a message, on a thread where it is large; None where it is over for everybody by its turn."""
         if isinstance(line, TooLong) or len(line) <= LARGE:
             return partial(_read_small, line)
-        return await self.run(partial(self._read, line))
+        async with self._turn(whose):
+            return await _in_thread(partial(self._read, line)) if not is_over() else None
+
+    @asynccontextmanager
+    async def _turn(self, whose: Hashable) -> AsyncIterator[None]:
+        if self._waiting:
+            mine = asyncio.get_running_loop().create_future()
+            self._waiting.setdefault(whose, deque()).append(mine)
+            await mine
+        else:
+            self._waiting[whose] = deque()
+        try:
+            yield
+        finally:
+            self._pass_on(whose)
+
+    def _pass_on(self, whose: Hashable) -> None:
+        if more := self._waiting.pop(whose):
+            self._waiting[whose] = more  # behind all others
+        while self._waiting:
+            following, waiting = next(iter(self._waiting.items()))
+            turn = waiting.popleft()
+            if not turn.done():  # or it was cancelled, at our end
+                turn.set_result(None)
+                return
+            if not waiting:
+                del self._waiting[following]
 
     def _read(self, line: bytes) -> Read:
         try:
@@ -86,13 +113,14 @@ class Lane:
     """The messages of one side of a session, each taken in its turn: while a large one is read, others wait behind it.
 
     A message longer than `at_once` has to be `put` here. `hold` is called with True when nothing more should come, and
-    with False when it may again.
+    with False when it may again. `whose` tells who takes turns with others.
     """
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, whose: Callable[[], Hashable] = lambda: None) -> None:
         self.at_once = LARGE
         self.hold: Callable[[bool], None] = lambda now: None
         self._reader = reader
+        self._whose = whose
         self._waiting: deque[tuple[Line, Callable[[Read], None], Callable[[], None]]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._is_closed = False
@@ -125,7 +153,7 @@ class Lane:
 
     async def _next(self, line: Line, take: Callable[[Read], None], drop: Callable[[], None]) -> None:
         try:
-            read = None if self._is_closed else await self._reader.read(line)
+            read = await self._reader.read(line, self._whose(), lambda: self._is_closed)
             if read is None or self._is_closed:
                 drop()
             else:
@@ -134,6 +162,13 @@ class Lane:
             defects.tell("one message is dropped", error)
         finally:
             self._reader.room.taken -= len(line)
+
+
+async def _in_thread(work: Callable[[], Result]) -> Result:
+    try:
+        return await tasks.in_thread(work)
+    except BlockingIOError:  # no thread is to be had: better late than never
+        return work()
 
 
 def _read_small(line: Line) -> Message | Batch:

@@ -64,9 +64,9 @@ class Session:
         self._emit = emit
         self._route = route
         reader = reader or Reader()
-        self._client_lane, self._server_lane = Lane(reader), Lane(reader)
         self._requests = ClientRequests(gate)
         self._state = State(server, gate, emit, route, caller, revision, self._requests)
+        self._client_lane, self._server_lane = (Lane(reader, lambda: self._state.whose) for _ in range(2))
         self._from_server = FromServer(self._state, announce or route.to_client, reader, resumable=resumable)
 
     @property

@@ -28,3 +28,12 @@ class State:
     revision: str
     requests: ClientRequests
     asked_of_client: OutstandingRequests[Plain] = field(default_factory=OutstandingRequests)
+
+    @property
+    def whose(self) -> str:
+        """Who takes turns with others that have large messages: a principal, however many sessions he opens.
+
+        Whoever holds a token of our own is the same principal, so there each session takes turns.
+        """
+        principal = self.caller.principal
+        return principal.key if principal is not None and principal.issuer else self.caller.session

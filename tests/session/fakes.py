@@ -17,6 +17,7 @@ from sidecar.mcp.jsonrpc import Batch, Joined, Outgoing
 from sidecar.mcp.tool_call import Outcome, ToolCall
 from sidecar.policy.bundle import Bundle
 from sidecar.session.judge import Judge
+from sidecar.session.reading import Reader
 from sidecar.session.route import Route
 from sidecar.session.session import Session
 from tests.engine.asking import NOTHING
@@ -97,14 +98,17 @@ class SlowGate:
 class ObservedSession:
     """A session, and what came out of it at either side."""
 
-    def __init__(self, gate: Judge | None = None, *, resumable: bool = False, revision: str = "") -> None:
+    def __init__(
+        self, gate: Judge | None = None, *, resumable: bool = False, revision: str = "", reader: Reader | None = None,
+        caller: Caller | None = None,
+    ) -> None:  # fmt: skip
         self.gate = SlowGate()
         self.client: list[bytes] = []
         self.server: list[bytes] = []
         self.events: list[Event] = []
         self.session = Session(
-            server="stub", caller=Caller("s"), gate=gate or self.gate, emit=self.events.append,
-            resumable=resumable, revision=revision,
+            server="stub", caller=caller or Caller("s"), gate=gate or self.gate, emit=self.events.append,
+            resumable=resumable, revision=revision, reader=reader,
             route=Route(
                 lambda message: self.client.append(message.raw), lambda message: self.server.append(message.raw)
             ),

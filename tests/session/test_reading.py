@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
 from sidecar.decision.arguments import is_longer
 from sidecar.mcp import jsonrpc, strict_json
@@ -34,12 +36,12 @@ class Held:
     def __init__(self) -> None:
         self.go = threading.Event()
         self.has_begun = threading.Event()
-        self.begun = 0
+        self.begun: list[Any] = []
         self._read = jsonrpc.read
 
     def read(self, line: bytes) -> Message | Batch:
         if len(line) > reading.LARGE:
-            self.begun += 1
+            self.begun.append(json.loads(line)["id"])
             self.has_begun.set()
             assert self.go.wait(SECONDS)
         return self._read(line)
@@ -140,9 +142,54 @@ def test_one_large_message_is_read_at_a_time(held: Held) -> None:
         await passes()
         assert await asyncio.to_thread(held.has_begun.wait, SECONDS)
         await passes()
-        assert held.begun == 1
+        assert len(held.begun) == 1
         held.go.set()
-        assert [(await task)().id for task in tasks] == [0, 1, 2]  # type: ignore[union-attr]
+        assert [(await task)().id for task in tasks] == [0, 1, 2]  # type: ignore[union-attr, misc]
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("principals", "order"),
+    [
+        # However many sessions a principal opens; of those who hold one of our tokens nobody knows who they are.
+        ([Principal("a", "issuer")] * 3 + [Principal("b", "issuer")], [0, 3, 1, 2, 9]),
+        ([Principal("token")] * 4, [0, 1, 2, 3, 9]),
+        ([None] * 4, [0, 1, 2, 3, 9]),
+    ],
+)
+def test_whoever_has_many_large_messages_holds_up_others_by_one_of_them(
+    held: Held, principals: list[Principal | None], order: list[int]
+) -> None:  # fmt: skip
+    async def test() -> None:
+        reader = reading.Reader()
+        callers = [Caller(f"s-{number}", principal=whose) for number, whose in enumerate(principals)]
+        worlds = [World(reader=reader, caller=caller) for caller in callers]
+        worlds[0].session.from_client(large(0))
+        worlds[0].session.from_client(large(9))
+        for number, world in enumerate(worlds[1:], 1):
+            world.session.from_client(large(number))
+        await passes()
+        held.go.set()
+        for world in worlds:
+            await world.session.caught_up()
+        assert held.begun == order
+
+    run(test)
+
+
+def test_what_nobody_wants_any_more_when_its_turn_comes_is_not_read(held: Held) -> None:
+    async def test() -> None:
+        reader = reading.Reader(room=Room(1 << 30))
+        first, second = World(reader=reader), World(reader=reader)
+        first.session.from_client(large(1))
+        second.session.from_client(large(2))
+        await passes()
+        second.session.close()
+        held.go.set()
+        for world in (first, second):
+            await world.session.caught_up()
+        assert (held.begun, second.server, reader.room.taken) == ([1], [], 0)
 
     run(test)
 
