@@ -5,6 +5,8 @@ Lists of tools are shown without what the client may not see, whatever they come
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 from typing import Final, TypeAlias
@@ -24,7 +26,7 @@ from sidecar.session.outstanding import (
     is_answer,
     is_here,
 )
-from sidecar.session.reading import LARGE, Read, Reader
+from sidecar.session.reading import LARGE, READ_SECONDS, Read, Reader
 from sidecar.session.route import Send
 from sidecar.session.state import State
 from sidecar.system import defects, tasks
@@ -54,6 +56,10 @@ class FromServer:
         self._announce = announce
         self._reader = reader
         self._filtering = tasks.Group()
+        self._unshown = 0
+        """Lists that came and were not shown yet."""
+        self._all_shown = asyncio.Event()
+        self._all_shown.set()
         # Whether each was a list once, where answers may come again.
         self._answered: OrderedDict[Id, bool] | None = OrderedDict() if resumable else None
         self._announces_tools = False
@@ -80,9 +86,16 @@ class FromServer:
             if deliver is not None:
                 deliver(None)
 
+    @property
+    def is_showing(self) -> bool:
+        """True while the client will be shown a list that came."""
+        return self._unshown > 0
+
     async def caught_up(self) -> None:
-        """Wait until every list that came is filtered."""
-        await self._filtering.wait()
+        """Wait until every list that came is shown, for `READ_SECONDS` at the most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(READ_SECONDS):
+                await self._all_shown.wait()
 
     def tools_changed(self) -> None:
         """Another policy is in force: a client that listens for it is told to list the tools again."""
@@ -219,22 +232,31 @@ class FromServer:
         (self._filter if tool_list.looks_like_list(response) else _pass_on)(response, to_client)
 
     def _filter(self, response: Response, to_client: Send) -> None:
-        if self._gate.filters:
-            tools = tool_list.listed_tools(response)
-            self._gate.filter(
-                tools, self._state.caller, lambda hidden: self._show_filtered(response, hidden, to_client)
-            )
-        else:
+        if not self._gate.filters:
             to_client(response)
+            return
+        tools = tool_list.listed_tools(response)
+        self._count_unshown(1)
+        self._gate.filter(tools, self._state.caller, lambda hidden: self._show_filtered(response, hidden, to_client))
 
     def _show_filtered(self, response: Response, hidden: frozenset[str] | None, to_client: Send) -> None:
         async def show() -> None:
-            to_client(await self._reader.run(lambda: _filtered(response, hidden), self._state.whose))
+            try:
+                to_client(await self._reader.run(lambda: _filtered(response, hidden), self._state.whose))
+            finally:
+                self._count_unshown(-1)
 
         if len(response.raw) > LARGE:
             self._filtering.start(show())
-        else:
+            return
+        try:
             to_client(_filtered(response, hidden))
+        finally:
+            self._count_unshown(-1)
+
+    def _count_unshown(self, more: int) -> None:
+        self._unshown += more
+        (self._all_shown.clear if self._unshown else self._all_shown.set)()
 
     # What cannot be read.
 

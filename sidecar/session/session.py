@@ -308,7 +308,7 @@ class Session:
     @property
     def is_waiting(self) -> bool:
         """True while the client may expect an answer; not to what stays open by its nature."""
-        return self._requests.is_waiting
+        return self._requests.is_waiting or self._from_server.is_showing
 
     def unanswered(
         self,

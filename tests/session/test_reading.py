@@ -194,6 +194,24 @@ def test_what_nobody_wants_any_more_when_its_turn_comes_is_not_read(held: Held) 
     run(test)
 
 
+def test_the_client_waits_for_a_large_list_until_it_is_shown() -> None:
+    async def test() -> None:
+        world = World()
+        world.ask(1, "tools/list")
+        tools = [{"name": "shown", "pad": PAD}, {"name": "hidden"}]
+        world.session.from_server(encoded(id=1, result={"tools": tools}))
+        while not world.gate.lists:
+            await asyncio.sleep(0)
+        end = asyncio.create_task(world.session.caught_up())
+        await passes()
+        assert (world.session.is_waiting, end.done()) == (True, False)
+        world.gate.hide("hidden")
+        await end
+        assert (world.session.is_waiting, world.client) == (False, [encoded(id=1, result={"tools": tools[:1]})])
+
+    run(test)
+
+
 def test_nothing_more_is_wanted_of_a_side_while_its_message_is_read(held: Held) -> None:
     async def test() -> None:
         world = ObservedSession()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -216,3 +217,14 @@ def test_a_large_last_message_of_the_server_counts(tmp_path: Path) -> None:
     script = f"sys.stdin.readline(); sys.stdout.write({line!r} % ('x' * {MEBIBYTE}))"
     with Sidecar(tmp_path, ALLOW, server=server(script)) as sidecar:
         assert sidecar.request("ping")["result"] == {"pad": "x" * MEBIBYTE}
+
+
+def test_a_large_list_that_is_filtered_when_the_input_ends_is_shown(tmp_path: Path) -> None:
+    tools = [{"name": f"t{number}", "description": "\u2028" * 50} for number in range(3000)]
+    line = json.dumps({"jsonrpc": "2.0", "id": 1, "result": {"tools": tools}})
+    (tmp_path / "list.json").write_text(line + "\n")
+    script = f"sys.stdin.readline(); sys.stdout.write(open({str(tmp_path / 'list.json')!r}).read()); sys.stdout.flush()"
+    with Sidecar(tmp_path, ALLOW + "hide: [t0]\n", server=server(script + "; sys.stdin.read()")) as sidecar:
+        sidecar.post("tools/list")
+        sidecar.close()
+        assert sidecar.read()["result"]["tools"] == tools[1:]
