@@ -174,8 +174,7 @@ class FromServer:
         try:
             self._answer(waiting, response, to_client)
         except Exception as error:  # noqa: BLE001 - the client must not wait for ever, whatever it is
-            text = defects.text(defects.tell("one message is refused", error))
-            to_client(jsonrpc.error(response.id, INTERNAL_ERROR, text))
+            to_client(_refusal(response, error))
 
     def _answer(self, waiting: Outstanding, response: Response, to_client: Send) -> None:
         """The answer to a request that waits for it: settle that, and pass it on."""
@@ -242,7 +241,11 @@ class FromServer:
     def _show_filtered(self, response: Response, hidden: frozenset[str] | None, to_client: Send) -> None:
         async def show() -> None:
             try:
-                to_client(await self._reader.run(lambda: _filtered(response, hidden), self._state.whose))
+                shown = await self._reader.run(lambda: _filtered(response, hidden), self._state.whose)
+            except Exception as error:  # noqa: BLE001 - the client must not wait for ever, whatever it is
+                shown = _refusal(response, error)
+            try:
+                to_client(shown)
             finally:
                 self._count_unshown(-1)
 
@@ -276,6 +279,11 @@ class FromServer:
             deliver(reply[1] if reply else None)
         elif reply is not None:
             reply[0].to_client(reply[1])
+
+
+def _refusal(response: Response, error: Exception) -> Response:
+    """What the client hears instead of an answer, because of a defect of ours, once that is told."""
+    return jsonrpc.error(response.id, INTERNAL_ERROR, defects.text(defects.tell("one message is refused", error)))
 
 
 def _pass_on(response: Response, to_client: Send) -> None:

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
 from sidecar.decision.arguments import is_longer
-from sidecar.mcp import jsonrpc, strict_json
+from sidecar.mcp import jsonrpc, strict_json, tool_list
 from sidecar.mcp.jsonrpc import Batch, Message
 from sidecar.session import reading
 from sidecar.session.route import Route
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import MemoryBudget
 from tests.mcp.calls import calls
-from tests.session.fakes import ObservedSession, encoded
+from tests.session.fakes import MARKER, ObservedSession, encoded
 from tests.support.fuzzing import examples
 
 SECONDS = 10
@@ -164,7 +164,7 @@ def test_whoever_has_many_large_messages_holds_up_others_by_one_of_them(
     async def test() -> None:
         reader = reading.Reader()
         callers = [Caller(f"s-{number}", principal=whose) for number, whose in enumerate(principals)]
-        worlds = [World(reader=reader, caller=caller) for caller in callers]
+        worlds = [ObservedSession(reader=reader, caller=caller) for caller in callers]
         worlds[0].session.from_client(large(0))
         worlds[0].session.from_client(large(9))
         for number, world in enumerate(worlds[1:], 1):
@@ -181,7 +181,7 @@ def test_whoever_has_many_large_messages_holds_up_others_by_one_of_them(
 def test_what_nobody_wants_any_more_when_its_turn_comes_is_not_read(held: Held) -> None:
     async def test() -> None:
         reader = reading.Reader(room=Room(1 << 30))
-        first, second = World(reader=reader), World(reader=reader)
+        first, second = ObservedSession(reader=reader), ObservedSession(reader=reader)
         first.session.from_client(large(1))
         second.session.from_client(large(2))
         await passes()
@@ -196,18 +196,39 @@ def test_what_nobody_wants_any_more_when_its_turn_comes_is_not_read(held: Held) 
 
 def test_the_client_waits_for_a_large_list_until_it_is_shown() -> None:
     async def test() -> None:
-        world = World()
+        world = ObservedSession()
         world.ask(1, "tools/list")
         tools = [{"name": "shown", "pad": PAD}, {"name": "hidden"}]
         world.session.from_server(encoded(id=1, result={"tools": tools}))
         while not world.gate.lists:
-            await asyncio.sleep(0)
+            await passes()
         end = asyncio.create_task(world.session.caught_up())
         await passes()
         assert (world.session.is_waiting, end.done()) == (True, False)
         world.gate.hide("hidden")
         await end
         assert (world.session.is_waiting, world.client) == (False, [encoded(id=1, result={"tools": tools[:1]})])
+
+    run(test)
+
+
+def test_a_defect_in_filtering_a_large_list_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> bytes:
+        raise RuntimeError(MARKER)
+
+    async def test() -> None:
+        told: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+        monkeypatch.setattr(tool_list, "filtered", fail)
+        world = ObservedSession()
+        world.ask(1, "tools/list")
+        world.session.from_server(encoded(id=1, result={"tools": [{"name": "shown", "pad": PAD}]}))
+        while not world.gate.lists:
+            await passes()
+        world.gate.hide("hidden")
+        await world.session.caught_up()
+        assert world.last_to_client["error"]["code"] == -32603
+        assert (len(told), MARKER in str(world.client)) == (1, False)
 
     run(test)
 
