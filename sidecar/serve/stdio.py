@@ -70,7 +70,7 @@ async def serve(runtime: Runtime, server: Link, room: MemoryBudget, asked_to_sto
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     if client_gone.is_set() and not asked_to_stop.is_set():
         # What came before the end of the input is judged, and forwarded or answered.
-        await session.caught_up()
+        await _caught_up(session, asked_to_stop)
         await _judged(gate)
         # Whoever pipes requests in and reads on waits for what comes of them.
         until = loop.time() + ANSWER_SECONDS
@@ -83,7 +83,7 @@ async def serve(runtime: Runtime, server: Link, room: MemoryBudget, asked_to_sto
         # A server that ended at once must not leave unanswered what came before we looked.
         client_waits.set("server", now=False)
         await client.catch_up(JUDGE_SECONDS)
-        await session.caught_up()
+        await _caught_up(session, asked_to_stop)
         await _judged(gate)
     session.server_ended()
     await _judged(gate)  # lists that are being filtered, refusals that are being made
@@ -135,6 +135,14 @@ def _counted(route: Route, share: Share) -> Route:
         share.hold(0)
 
     return Route(to_client, to_server, dropped=lambda: share.hold(0))
+
+
+async def _caught_up(session: Session, asked_to_stop: asyncio.Event) -> None:
+    """Wait until everything that came is read and shown, unless we are asked to stop."""
+    waits = [asyncio.create_task(session.caught_up()), asyncio.create_task(asked_to_stop.wait())]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for task in waits:
+        task.cancel()
 
 
 async def _judged(gate: Gate) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import SIDECAR
-from tests.support.peer import Sidecar, child_pids, command_line, is_alive, until
+from tests.support import SIDECAR, STUB
+from tests.support.peer import Sidecar, child_pids, command_line, is_alive, stopped, until
 
 ALLOW = "default: allow\n"
 MEBIBYTE = 1 << 20
@@ -228,3 +228,15 @@ def test_a_large_list_that_is_filtered_when_the_input_ends_is_shown(tmp_path: Pa
         sidecar.post("tools/list")
         sidecar.close()
         assert sidecar.read()["result"]["tools"] == tools[1:]
+
+
+def test_a_signal_ends_the_wait_for_a_list_that_is_filtered(tmp_path: Path) -> None:
+    with Sidecar(tmp_path, ALLOW + "hide: [t0]\n") as sidecar, stopped(sidecar.opa):
+        (stub,) = sidecar.children(str(STUB))
+        sidecar.post("tools/list")
+        sidecar.until_ping()  # by then the list came
+        sidecar.close()
+        with pytest.raises(TimeoutError):
+            until(lambda: not is_alive(stub), seconds=0.5)
+        sidecar.process.send_signal(signal.SIGTERM)
+        until(lambda: not is_alive(stub), seconds=2.5, what="the end of the server")
