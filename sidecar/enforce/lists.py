@@ -8,6 +8,7 @@ from typing import TypeAlias
 from sidecar.auth.caller import Caller
 from sidecar.decision.decider import Decider
 from sidecar.decision.question import Document, question_about_list
+from sidecar.enforce.questions import MAX_QUESTION
 from sidecar.enforce.rulings import mode_of
 from sidecar.enforce.trial import MAX_ATTEMPTS
 from sidecar.errors import EngineUnavailable, Superseded
@@ -51,6 +52,8 @@ class Lists:
 
     async def _hidden(self, tools: Sequence[str], caller: Caller) -> frozenset[str] | None:
         body = question_about_list(self._server, tools, principal=caller.document, workload=self._workload)
+        if len(body) > MAX_QUESTION:
+            return None  # it would hold up the calls of others, and take much memory meanwhile
         for _ in range(MAX_ATTEMPTS):
             try:
                 answer = await self._decider.ask_visible(body, tools, self._decider.bundle, self._next_id())

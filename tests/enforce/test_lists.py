@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.enforce.questions import MAX_QUESTION
 from sidecar.enforce.trial import MAX_ATTEMPTS
 from sidecar.errors import EngineUnavailable
 from tests.enforce.fakes import BUNDLE, GateBetweenFakes, run
@@ -54,6 +55,14 @@ def test_the_option_enforce_filters_whatever_the_policy_says() -> None:
         assert await hidden(world, "a", "b") == frozenset({"b"})
 
     run(test, {"bundle": bundle_of("{hide: [b], mode: monitor, tools: {}}"), "hidden": ["b"]}, mode="enforce")
+
+
+def test_the_engine_is_not_asked_about_a_list_that_is_larger_than_a_question_may_be() -> None:
+    async def test(world: GateBetweenFakes) -> None:
+        assert await hidden(world, "x" * MAX_QUESTION) is None
+        assert world.engine.asked == []
+
+    run(test, {"bundle": HIDING})
 
 
 @pytest.mark.parametrize("kind", ["timeout", "connection", "shape", "revision"])
