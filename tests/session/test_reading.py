@@ -180,7 +180,7 @@ def test_whoever_has_many_large_messages_holds_up_others_by_one_of_them(
 
 def test_what_nobody_wants_any_more_when_its_turn_comes_is_not_read(held: Held) -> None:
     async def test() -> None:
-        reader = reading.Reader(room=Room(1 << 30))
+        reader = reading.Reader(room=MemoryBudget(1 << 30))
         first, second = ObservedSession(reader=reader), ObservedSession(reader=reader)
         first.session.from_client(large(1))
         second.session.from_client(large(2))
