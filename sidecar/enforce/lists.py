@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from contextlib import nullcontext
+from typing import Final, TypeAlias
 
 from sidecar.auth.caller import Caller
 from sidecar.decision.decider import Decider
@@ -16,6 +18,9 @@ from sidecar.policy.bundle import Bundle
 from sidecar.policy.model import Mode
 from sidecar.system import defects
 from sidecar.system.tasks import Group
+
+LARGE: Final = 64 << 10
+"""Bytes of a question about a list that OPA is asked one at a time: several would hold up the questions about calls."""
 
 DeliverHidden: TypeAlias = Callable[[frozenset[str] | None], None]
 """Gets the tools that the caller may not see, or None when nobody can tell."""
@@ -33,6 +38,7 @@ class Lists:
         self._decider = decider
         self._mode = mode
         self._next_id = next_id
+        self._large = asyncio.Lock()
 
     def hidden_by(self, bundle: Bundle) -> tuple[str, ...]:
         """The names and patterns that a bundle hides."""
@@ -54,6 +60,10 @@ class Lists:
         body = question_about_list(self._server, tools, principal=caller.document, workload=self._workload)
         if len(body) > MAX_QUESTION:
             return None  # it would hold up the calls of others, and take much memory meanwhile
+        async with self._large if len(body) > LARGE else nullcontext():
+            return await self._ask(body, tools)
+
+    async def _ask(self, body: bytes, tools: Sequence[str]) -> frozenset[str] | None:
         for _ in range(MAX_ATTEMPTS):
             try:
                 answer = await self._decider.ask_visible(body, tools, self._decider.bundle, self._next_id())

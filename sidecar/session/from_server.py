@@ -30,6 +30,7 @@ from sidecar.session.reading import LARGE, READ_SECONDS, Read, Reader
 from sidecar.session.route import Send
 from sidecar.session.state import State
 from sidecar.system import defects, tasks
+from sidecar.system.memory import WEIGHT, Share
 from sidecar.upstream.link import Said, read
 
 MAX_ANSWERED: Final = 1_000
@@ -236,7 +237,13 @@ class FromServer:
             return
         tools = tool_list.listed_tools(response)
         self._count_unshown(1)
-        self._gate.filter(tools, self._state.caller, lambda hidden: self._show_filtered(response, hidden, to_client))
+        held = Share(self._reader.room, WEIGHT * len(response.raw))
+
+        def show(hidden: frozenset[str] | None) -> None:
+            held.hold(0)
+            self._show_filtered(response, hidden, to_client)
+
+        self._gate.filter(tools, self._state.caller, show)
 
     def _show_filtered(self, response: Response, hidden: frozenset[str] | None, to_client: Send) -> None:
         async def show() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from sidecar.enforce.lists import LARGE
 from sidecar.enforce.questions import MAX_QUESTION
 from sidecar.enforce.trial import MAX_ATTEMPTS
 from sidecar.errors import EngineUnavailable
@@ -61,6 +63,23 @@ def test_the_engine_is_not_asked_about_a_list_that_is_larger_than_a_question_may
     async def test(world: GateBetweenFakes) -> None:
         assert await hidden(world, "x" * MAX_QUESTION) is None
         assert world.engine.asked == []
+
+    run(test, {"bundle": HIDING})
+
+
+def test_the_engine_is_asked_about_one_large_list_at_a_time_and_about_small_ones_meanwhile() -> None:
+    async def test(world: GateBetweenFakes) -> None:
+        world.engine.go.clear()
+        delivered: list[frozenset[str] | None] = []
+        for tools in (["a" * LARGE], ["b" * LARGE], ["small"]):
+            world.gate.filter(tools, world.caller, delivered.append)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert [asked["tools"][0][0] for asked, _, _ in world.engine.asked] == ["a", "s"]
+        world.engine.go.set()
+        await world.gate.finish()
+        assert [asked["tools"][0][0] for asked, _, _ in world.engine.asked] == ["a", "s", "b"]
+        assert delivered == [frozenset()] * 3
 
     run(test, {"bundle": HIDING})
 

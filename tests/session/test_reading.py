@@ -212,6 +212,19 @@ def test_the_client_waits_for_a_large_list_until_it_is_shown() -> None:
     run(test)
 
 
+def test_a_list_counts_in_the_room_until_it_is_known_what_to_hide() -> None:
+    async def test() -> None:
+        reader = reading.Reader(room=MemoryBudget(1 << 30))
+        world = ObservedSession(reader=reader)
+        world.ask(1, "tools/list")
+        line = world.answer(1, result={"tools": [{"name": "shown"}]})
+        assert reader.room.taken >= len(line)
+        world.gate.hide("hidden")
+        assert reader.room.taken == 0
+
+    run(test)
+
+
 def test_a_defect_in_filtering_a_large_list_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> bytes:
         raise RuntimeError(MARKER)
