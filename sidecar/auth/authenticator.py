@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from sidecar.auth.bearer import TOKEN, TokenFile
 from sidecar.auth.fetch import Fetch
 from sidecar.auth.principal import Principal
 from sidecar.auth.refusal import NO_KEYS, NotYet, Refusal, Rejected
+from sidecar.auth.token_file import TOKEN, TokenFile
 
 MAX_HEADER: Final = 64 << 10
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from sidecar.cli import run_options
-from sidecar.cli.listening import (
+from sidecar.cli.listen_options import (
     MAX_PROGRAMS,
     MAX_SESSIONS,
     TELEMETRY,

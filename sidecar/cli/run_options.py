@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from sidecar.cli.listening import MAX_PROGRAMS, MAX_SESSIONS
+from sidecar.cli.listen_options import MAX_PROGRAMS, MAX_SESSIONS
 
 Command: TypeAlias = Annotated[list[str] | None, typer.Argument(metavar="-- COMMAND...", show_default=False)]
 Transport: TypeAlias = Annotated[

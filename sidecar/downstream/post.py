@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from sidecar.downstream.marked import Marked
+from sidecar.downstream.mirrored_arguments import Marked
 from sidecar.http.values import JSON, Headers, Response
 from sidecar.mcp import jsonrpc, mirrored_headers, protocol
 from sidecar.mcp.jsonrpc import (

@@ -14,9 +14,9 @@ from sidecar.decision.decider import Decider, Finding
 from sidecar.decision.decision import Answer
 from sidecar.decision.question import RESERVED, Document, Form
 from sidecar.enforce.call_cache import CachedCall, CachedQuestion, CallCache
+from sidecar.enforce.keyed_lock import Turns
 from sidecar.enforce.limits import Counters
 from sidecar.enforce.trial import Trial
-from sidecar.enforce.turns import Turns
 from sidecar.enforce.verdict import NO_CALLER, NO_STORE, TOO_LARGE, Grounds, no_engine
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable, Superseded
 from sidecar.events import Emit, StoreFailed

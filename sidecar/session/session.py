@@ -30,11 +30,11 @@ from sidecar.mcp.jsonrpc import (
 )
 from sidecar.mcp.tool_call import Outcome, ToolCall
 from sidecar.session.batches import Parted, element
+from sidecar.session.client_requests import ClientRequests
 from sidecar.session.from_server import Among, Announce, Deliver, FromServer
 from sidecar.session.judge import Judge
 from sidecar.session.outstanding import Call, as_outstanding, is_answer
 from sidecar.session.reading import Lane, Line, Read, Reader
-from sidecar.session.requests import ClientRequests
 from sidecar.session.route import Route
 from sidecar.session.state import State
 from sidecar.system import defects

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from sidecar.auth.caller import Caller
 from sidecar.events import Emit
+from sidecar.session.client_requests import ClientRequests
 from sidecar.session.judge import Judge
 from sidecar.session.outstanding import OutstandingRequests, Plain
-from sidecar.session.requests import ClientRequests
 from sidecar.session.route import Route
 
 

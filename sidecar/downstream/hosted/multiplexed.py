@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 from sidecar.auth.principal import Principal
 from sidecar.downstream.hosted.replay_buffer import Stream, Unread
 from sidecar.downstream.hosted.writer import write
-from sidecar.downstream.marked import Marked
+from sidecar.downstream.mirrored_arguments import Marked
 from sidecar.downstream.post import Post
 from sidecar.errors import InvalidMessage, SidecarError
 from sidecar.events import Dropped, Emit

@@ -19,7 +19,7 @@ from sidecar.downstream.guard import error_response
 from sidecar.downstream.hosted.multiplexed import Shared
 from sidecar.downstream.hosted.replay_buffer import Stream, Unread
 from sidecar.downstream.hosted.writer import write
-from sidecar.downstream.marked import Marked
+from sidecar.downstream.mirrored_arguments import Marked
 from sidecar.downstream.post import RESUME, SESSION, Post, cancelled, is_stateless
 from sidecar.downstream.sessions import Opened, Sessions, Table, holder
 from sidecar.errors import InvalidMessage, SidecarError

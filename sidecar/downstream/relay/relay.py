@@ -16,13 +16,13 @@ from typing import Any, Final
 from sidecar.auth.principal import Principal, key_of
 from sidecar.downstream.eventids import EventIds
 from sidecar.downstream.guard import error_response
-from sidecar.downstream.learning import Learning
-from sidecar.downstream.marked import Marked
+from sidecar.downstream.mirrored_arguments import Marked
 from sidecar.downstream.post import RESUME, SESSION, Post, is_stateless
 from sidecar.downstream.relay.client import OpenSession, Tracked
 from sidecar.downstream.relay.request import Passage
 from sidecar.downstream.relay.response import Passing, this_task
 from sidecar.downstream.sessions import Opened, Sessions, Table, holder
+from sidecar.downstream.tool_list_fetch import Learning
 from sidecar.events import Dropped, Emit
 from sidecar.http import hop_by_hop
 from sidecar.http.client import ClientResponse, Lost, PendingRequest, RequestStart, Unreachable

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.auth.bearer import TokenFile
 from sidecar.auth.principal import Principal
+from sidecar.auth.token_file import TokenFile
 from sidecar.errors import StartError
 from sidecar.system.watched_file import LOOK
 from tests.auth.tokens import Clock

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.downstream import marked
-from sidecar.downstream.marked import Marked
+from sidecar.downstream import mirrored_arguments
+from sidecar.downstream.mirrored_arguments import Marked
 from sidecar.mcp import jsonrpc
 from sidecar.mcp.jsonrpc import Response
 
@@ -61,7 +61,7 @@ def test_one_bad_tool_does_not_hide_the_others() -> None:
 
 
 def test_a_bounded_number_of_tools_is_remembered_the_newest_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(marked, "MAX_TOOLS", 3)
+    monkeypatch.setattr(mirrored_arguments, "MAX_TOOLS", 3)
     tools = Marked()
     for name in "abcad":
         tools.learn(listed(tool(name)))

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from sidecar.cli import app
 from sidecar.cli import run as run_module
-from sidecar.cli.listening import headers_given, host_of, listen_on, upstream_at
+from sidecar.cli.listen_options import headers_given, host_of, listen_on, upstream_at
 from sidecar.engine import binary
 from sidecar.errors import UsageError
 from sidecar.serve import app as running

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from typing import Final
 
-from sidecar.downstream.marked import Marked
+from sidecar.downstream.mirrored_arguments import Marked
 from sidecar.http.client import ClientResponse
 from sidecar.http.hop_by_hop import Fields
 from sidecar.http.values import EVENTS, JSON
