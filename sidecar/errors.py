@@ -1,4 +1,4 @@
-"""What can go wrong, named by who is at fault.
+"""Every error that this package raises on purpose.
 
 The text of each is written for a person: what is wrong, where, and what to do instead. None carries argument
 values, headers or secrets.
@@ -28,7 +28,7 @@ class PolicyError(SidecarError):
 
 
 class InvalidMessage(SidecarError):
-    """A peer sent a message that cannot be read strictly, so it is not forwarded.
+    """A peer sent a message that cannot be read strictly, or not be accepted where it stands, so it is not forwarded.
 
     `code` is the JSON-RPC error code; `id` is the message's id if it could be read, else None. `is_answer` says whether
     it was meant as an answer, whose id belongs to the other side; None if that cannot be seen.

@@ -63,7 +63,7 @@ class Judged(msgspec.Struct, frozen=True, gc=False):
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):
-    """A message of the client could not be read strictly, and was refused."""
+    """A message of the client was refused: it cannot be read strictly, or not be accepted where it stands."""
 
     decision_id: str
     server: str
@@ -134,7 +134,7 @@ class EngineReady(msgspec.Struct, frozen=True, gc=False):
 
 
 class Reloaded(msgspec.Struct, frozen=True, gc=False):
-    """The policy files changed: `accepted` or not, and `text` says why not."""
+    """The policy files changed: `accepted` or not; `text` says why not, or what it warns of."""
 
     server: str
     accepted: bool
@@ -142,7 +142,7 @@ class Reloaded(msgspec.Struct, frozen=True, gc=False):
 
 
 class StoreFailed(msgspec.Struct, frozen=True, gc=False):
-    """The store of counters could not be used; `lost` says what did not happen because of that."""
+    """The store of counters could not be used; `text` says what failed, and what did not happen because of that."""
 
     server: str
     text: str

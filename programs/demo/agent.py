@@ -13,7 +13,7 @@ from mcp.client.stdio import stdio_client
 from mcp_types import CallToolResult, TextContent
 
 from programs.demo.script import Call, Step
-from sidecar.mcp.tool_call import DECISION_META, DENIED
+from sidecar.enforce.denial import DECISION_META, DENIED
 from tests.support import ROOT, SIDECAR
 
 MCP_OKX: Final = SIDECAR.with_name("mcp-okx")

@@ -1,1 +1,1 @@
-"""Who may call our HTTP listener: names of hosts, origins, tokens. Plain values in, plain values out; no HTTP here."""
+"""Who may call our HTTP listener: checks of Host and Origin, and authentication by token or JWT."""

@@ -1,4 +1,4 @@
-"""The command line: one command a file. Only here are arguments, environment and exit statuses known."""
+"""The command line: one command a file."""
 
 from __future__ import annotations
 

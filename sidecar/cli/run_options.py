@@ -1,4 +1,7 @@
-"""The options of `sidecar run` that no other command has: names, environment variables, help."""
+"""The options of `sidecar run`: names, environment variables, help.
+
+Their defaults stand in `run`, their values in `sidecar.settings`. Options shared with other commands are in `options`.
+"""
 
 from __future__ import annotations
 

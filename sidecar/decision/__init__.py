@@ -1,1 +1,1 @@
-"""What the engine is asked, and the one shape of answer that counts."""
+"""Questions to the engine, and the strict reading of its answers."""

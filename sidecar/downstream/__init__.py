@@ -1,1 +1,1 @@
-"""Where clients are: they move messages, and know nothing of what is in them."""
+"""Transports that serve MCP clients: stdio and HTTP. What may pass is judged in `session/`."""

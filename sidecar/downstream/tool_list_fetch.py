@@ -1,4 +1,4 @@
-"""Asking the server for its list of tools before a call whose headers mirror arguments that no list here told of.
+"""Fetches the list of tools before a call whose `Mcp-Param-*` headers no list seen here can check.
 
 A client may know a list that came another way: from another replica, or before we started. What its headers say could
 not be compared with anything, and it must not be believed.

@@ -1,1 +1,1 @@
-"""A call in, a verdict out: asked, reserved, told."""
+"""A call in, a verdict out: asks the engine, claims limits, emits the decision, allows or denies."""

@@ -1,4 +1,4 @@
-"""Calls that came before. An agent that asks again sends the same line with another id: that is not read again.
+"""A cache of calls that were read: a line that differs from an earlier one only in its id is not read again.
 
 What was read of a line holds for every line that differs from it in nothing but the digits of its id. It decides
 nothing: a call that is known is judged as any other. `_place` says why its digits are those of the id. What others

@@ -1,4 +1,4 @@
-"""A tool call in, a verdict out. The gate is what a session and the ways to serve know of enforcing.
+"""A tool call in, a verdict out. Of all of enforcing, other packages know only the gate.
 
 Theory of operation. A call goes through the gate as a `Trial`, in these steps, each of them a module:
 
@@ -10,15 +10,17 @@ Theory of operation. A call goes through the gate as a `Trial`, in these steps, 
    verdict.
 4. `group_commit` again: once all of a portion was told, which also writes the audit log, the verdicts are delivered.
 
-`settle` is the last step, after the server answered: what a call took comes back where it certainly did not run.
+`settle` is the last step, after the server has answered: what a call reserved is refunded where each rule's `refund`
+setting says so, by default only if the call certainly did not run.
 
 A step is repeated when what it rests on has changed: an answer by another policy than the one in force, an answer
 recalled from a decider that was lost since, or a counter that moved since the question send the call back to step 1. No
 call is judged half by one policy and half by another. Repetitions are bounded (`trial`), and calls that contend for a
-counter that they are judged by take turns (`turns`).
+counter that they are judged by take turns (`keyed_lock`).
 
 Every way to fail ends in a denial: no usable answer means no. The two exceptions are chosen by the operator and
-recorded: monitor mode, and a store that may fail open. A defect of ours denies the call that met it, and no other.
+recorded: monitor mode, and a store that may fail open. A defect of ours denies the call that met it, or the batch in
+which that call was being committed, and no other.
 
 Knows no transport and no engine: whoever decides is a `Decider`, and to a session the gate is a `Judge`.
 """
@@ -113,7 +115,7 @@ class Gate:
         self._commit.conclude()
 
     def settle(self, forward: Forward, outcome: Outcome, done: Callable[[], None] = lambda: None) -> None:
-        """Refund what the call reserved if it certainly did not run, then call `done`.
+        """Refund what the rules' `refund` settings give back for this outcome, then call `done`.
 
         Whoever hears of the outcome in `done` finds the counters as they must be.
         """

@@ -10,12 +10,12 @@ import time
 from typing import Any, Final
 
 from sidecar.decision.decision import Answer, Approval, Decision, Violation
+from sidecar.enforce import denial
 from sidecar.enforce.call_cache import CachedCall, CachedRuling
 from sidecar.enforce.trial import Trial
 from sidecar.enforce.verdict import Forward, Grounds, Reply, Verdict
 from sidecar.events import Decided, Emit, Ruling
 from sidecar.ledger.values import Amount, Claim, Entry, subtract
-from sidecar.mcp import tool_call
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.model import Mode
 from sidecar.text import visible
@@ -63,7 +63,7 @@ class Rulings:
             return _forward(trial)
         if grounds.retry_after is not None:
             facts["retry_after_seconds"] = grounds.retry_after
-        return Reply(tool_call.denial(trial.call, grounds.reason, facts))
+        return Reply(denial.denial(trial.call, grounds.reason, facts))
 
     def follow(self, trial: Trial, answer: Answer) -> Verdict:
         """The engine does not allow the call: it may pass once a person agreed, or not at all."""
@@ -81,7 +81,7 @@ class Rulings:
         if facts is None:
             return _forward(trial)
         facts["timeout_seconds"] = approval.timeout
-        return Reply(tool_call.approval_required(trial.call, grounds.reason, facts))
+        return Reply(denial.approval_required(trial.call, grounds.reason, facts))
 
     def _refuse(self, trial: Trial, answer: Answer | None, grounds: Grounds) -> dict[str, Any] | None:
         """Tell that the call may not pass. Gives what our answer says of it, or None in monitor mode: it passes."""

@@ -1,1 +1,4 @@
-"""The policy engine: an Open Policy Agent that we start, feed, watch and ask. Without its answer the answer is no."""
+"""The policy engine: an Open Policy Agent, started by us or by others, fed with our bundle, watched and asked.
+
+Without its answer the answer is no.
+"""

@@ -1,1 +1,1 @@
-"""What was used of what is limited: claimed before a call is forwarded, settled once when it ended."""
+"""Counters of limits: claimed before a call is forwarded, refunded afterwards if that is due."""

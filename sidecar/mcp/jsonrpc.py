@@ -1,6 +1,6 @@
 """JSON-RPC 2.0 messages as values: no MCP, no policy, no I/O.
 
-One line becomes one message or one refusal. A message carries `raw`, the canonical bytes of what was read
+One line becomes one message, one batch, or one refusal. A message carries `raw`, the canonical bytes of what was read
 (`sidecar.mcp.strict_json`). `raw` is what travels on, never the line: so no other parser can find a second message in
 it or read it differently. `members` are what was read, in the order they came, those that nobody here knows included:
 a message with other values is made of them (`changed`), and not read again.

@@ -1,4 +1,4 @@
-"""A `tools/call`: read from a request; our answers that refuse it; and its outcome by the server's answer."""
+"""A `tools/call`: read from a request, and its outcome by the server's answer."""
 
 from __future__ import annotations
 
@@ -10,15 +10,9 @@ import msgspec
 
 from sidecar import text
 from sidecar.errors import InvalidMessage
-from sidecar.mcp import jsonrpc
 from sidecar.mcp.jsonrpc import INVALID_PARAMS, Id, Request, Response
 from sidecar.mcp.protocol import STATELESS, stated_revision
 from sidecar.text import is_plain
-
-DENIED: Final = "[INTERCEPT POLICY DENIED]"
-APPROVAL: Final = "[INTERCEPT APPROVAL REQUIRED]"
-APPROVAL_REQUIRED: Final = -32003
-DECISION_META: Final = "intercept/decision"
 
 SAYING_NOT_RUN: Final = frozenset({-32700, -32601, -32020, -32021, -32022})
 """Error codes that a server answers before anything ran: unreadable, no such method, headers that disagree, a missing
@@ -95,23 +89,6 @@ def is_odd_name(tool: str) -> bool:
     if tool.isascii():
         return not tool.isprintable() or tool != tool.strip()
     return not is_plain(tool) or tool != tool.strip() or tool != unicodedata.normalize("NFKC", tool)
-
-
-def denial(call: ToolCall, text: str, decision: dict[str, Any]) -> Response:
-    """The answer to a call that policy refuses: a tool result that a model can read, not a protocol error."""
-    body: dict[str, Any] = {
-        "content": [{"type": "text", "text": f"{DENIED} {text}"}],
-        "isError": True,
-        "_meta": {DECISION_META: decision},
-    }
-    if call.stateless:
-        body["resultType"] = "complete"
-    return jsonrpc.result(call.id, body)
-
-
-def approval_required(call: ToolCall, text: str, decision: dict[str, Any]) -> Response:
-    """The answer to a call that a person has to agree to first: a JSON-RPC error, nothing was forwarded."""
-    return jsonrpc.error(call.id, APPROVAL_REQUIRED, f"{APPROVAL} {text}", decision)
 
 
 def outcome(reply: Response) -> Outcome:

@@ -1,4 +1,4 @@
-"""The log for the operator, on the error stream: denials and failures, nothing else."""
+"""The operator's log on standard error: denials, failures, recoveries, reloads."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Policy YAML to the bundle that the engine decides by: nodes, model, Rego text, bundle. No engine, no I/O."""
+"""Policy YAML to the bundle that the engine decides by: nodes, model, Rego text, bundle. No engine."""

@@ -1,1 +1,1 @@
-"""The ways to serve clients: one on standard input and output, or many over HTTP."""
+"""The sidecar built from its settings and run: one client on standard input and output, or many over HTTP."""

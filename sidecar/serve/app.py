@@ -32,7 +32,7 @@ STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def run(settings: Settings, bundle: Bundle, opa: Path) -> int:
-    """Serve one client on standard input and output until it or the server ends; the exit status.
+    """Run the sidecar on standard input and output, or as a listener, until it ends or is stopped; the exit status.
 
     Raises `StartError` when the surroundings do not allow it.
     """

@@ -1,8 +1,8 @@
-"""One client and one server: what happens to each message between them. Bytes in, bytes out; no transport.
+"""One client and one server: what happens to each message between them. Knows no transport.
 
-Everything that is not a tool call is forwarded at the first look; a tool call goes through the gate. What is sent is
-always the canonical form of what was read. Where many exchanges share a session (HTTP), each message of the client
-comes with the `Route` that it and its answer take.
+A tool call goes through the gate. Any other message is forwarded at once, unless policy closes its method, or it stands
+in a batch that still waits for its calls. What is sent is always the canonical form of what was read. Where many
+exchanges share a session (HTTP), each message of the client comes with the `Route` that it and its answer take.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias, assert_never
 
 from sidecar.auth.caller import Caller
+from sidecar.enforce.denial import method_denied
 from sidecar.enforce.verdict import Forward, Reply, Verdict
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Emit, Passed, Refused
@@ -19,7 +20,6 @@ from sidecar.mcp import jsonrpc, protocol, tool_call
 from sidecar.mcp.jsonrpc import (
     INTERNAL_ERROR,
     INVALID_REQUEST,
-    METHOD_NOT_FOUND,
     Batch,
     Id,
     Joined,
@@ -39,7 +39,7 @@ from sidecar.session.route import Route
 from sidecar.session.state import State
 from sidecar.system import defects
 from sidecar.system.lines import TooLong
-from sidecar.text import quoted, shown
+from sidecar.text import shown
 from sidecar.upstream.failure import Failure
 from sidecar.upstream.link import Said
 
@@ -211,8 +211,7 @@ class Session:
             self._call(request, call, route)
             return
         if not self._gate.permits(request.method, self.caller):
-            text = f"the method {quoted(shown(request.method))} is not permitted by policy"
-            (route.refuse or route.to_client)(jsonrpc.error(request.id, METHOD_NOT_FOUND, text))
+            (route.refuse or route.to_client)(method_denied(request))
             return
         self._gate.conclude()  # calls that came before this go before it
         self._requests.open(request.id, as_outstanding(request, route))

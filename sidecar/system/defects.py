@@ -1,4 +1,7 @@
-"""Defects of ours, reported in one way. Each ends the message or connection that met it, and nothing else."""
+"""Our own defects (exceptions that should not happen), reported in one way and each under an id.
+
+The caller contains them: a defect ends the message, batch or connection that met it, never the process.
+"""
 
 from __future__ import annotations
 

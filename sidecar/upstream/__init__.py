@@ -1,1 +1,1 @@
-"""Where servers are: they move messages, and know nothing of what is in them."""
+"""Transports to MCP servers: a child process, or a remote server. What may pass is judged in `session/`."""

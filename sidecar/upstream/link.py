@@ -35,7 +35,7 @@ class Link(Protocol):
         """Wait for the end of the server, and for the last of what it said; the exit status that it stands for."""
 
     async def stop(self, ask: bool) -> int:
-        """End it, within 1.7 s, at once where `ask`; its exit status."""
+        """End it within 1.7 s, by SIGTERM at once where `ask`. Returns its exit status."""
 
     def close(self) -> None:
         """Let go of it, whatever it does."""

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from sidecar.enforce import denial
 from sidecar.errors import InvalidMessage
 from sidecar.mcp import jsonrpc, protocol, tool_call, tool_list
 from sidecar.mcp.jsonrpc import Notification, Request, Response
@@ -130,7 +131,7 @@ def test_a_denial_is_a_tool_result_that_a_model_can_read(stateless: bool) -> Non
     }
     if stateless:
         expected["resultType"] = "complete"
-    reply = json.loads(tool_call.denial(call, "Ask a person", {"id": "d-1"}).raw)
+    reply = json.loads(denial.denial(call, "Ask a person", {"id": "d-1"}).raw)
     assert reply == {"jsonrpc": "2.0", "id": "a", "result": expected}
 
 
@@ -227,7 +228,7 @@ def test_what_has_no_name_is_in_no_filtered_list(entry: Any) -> None:
 
 def test_an_answer_that_asks_for_approval_is_an_error_with_the_facts() -> None:
     call = ToolCall("a", "look", {}, False, b"")
-    assert json.loads(tool_call.approval_required(call, "Ask a person", {"id": "d-1"}).raw) == {
+    assert json.loads(denial.approval_required(call, "Ask a person", {"id": "d-1"}).raw) == {
         "jsonrpc": "2.0", "id": "a",
         "error": {"code": -32003, "message": "[INTERCEPT APPROVAL REQUIRED] Ask a person", "data": {"id": "d-1"}},
     }  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 import pytest
 
-from sidecar.mcp.tool_call import DENIED
+from sidecar.enforce.denial import DENIED
 from tests.peers.clients import CLIENTS, Came, Target, use
 from tests.support.listener import Listener, everything, sidecar
 

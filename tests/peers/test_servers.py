@@ -18,7 +18,7 @@ from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, TextContent, Tool
 
-from sidecar.mcp.tool_call import DENIED
+from sidecar.enforce.denial import DENIED
 from tests.peers.servers import SERVERS, Server
 from tests.support.listener import START_SECONDS, Listener, sidecar
 

@@ -1,1 +1,1 @@
-"""Clients over HTTP in front of a server that is not HTTP's own: we keep their sessions."""
+"""HTTP clients of servers that do not speak streamable HTTP: we keep their sessions."""

@@ -1,7 +1,7 @@
 """Streamable HTTP served by ourselves, in front of servers that are connections: a child, or a legacy stream.
 
 Each session has a server of its own, and the ids in it are its own. Clients of the stateless revision have no session
-and share one server (`sidecar.downstream.shared`).
+and share one server (`sidecar.downstream.hosted.multiplexed`).
 """
 
 from __future__ import annotations

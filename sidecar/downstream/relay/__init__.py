@@ -1,1 +1,1 @@
-"""Clients over HTTP in front of an HTTP server: request by request."""
+"""HTTP clients of a server that speaks streamable HTTP: each request becomes one request to the server."""
