@@ -16,7 +16,7 @@ from sidecar.http.endpoint import serve_gets
 from sidecar.http.exchange import text
 from sidecar.http.server import HttpServer
 from sidecar.http.values import Headers, Request, Response
-from sidecar.policy.bundle import Bundle, archive
+from sidecar.policy.bundle import ROOT, Bundle, archive, rooted
 
 RESOURCE: Final = "/bundles/intercept.tar.gz"
 MAX_WAIT: Final = 60
@@ -27,10 +27,14 @@ _BUNDLE_TYPE = "application/vnd.openpolicyagent.bundles"
 
 
 class BundleServer:
-    """Holds the bundle in force, signed with `key`, and hands it to whoever shows the token."""
+    """Holds the bundle in force, signed with `key`, and hands it to whoever shows the token.
 
-    def __init__(self, token: str, key: SigningKey) -> None:
+    `root` is what the bundle owns in OPA: `ROOT`, or `EVERY_PATH` where nothing but the bundle keeps others from writing.
+    """
+
+    def __init__(self, token: str, key: SigningKey, root: str = ROOT) -> None:
         self._key = key
+        self._root = root
         self._authorization = f"Bearer {token}".encode()
         self._archive = b""
         self._etag = ""
@@ -44,7 +48,8 @@ class BundleServer:
 
     def publish(self, bundle: Bundle) -> None:
         """Make this the bundle in force; long polls that wait get it now."""
-        self._archive, self._etag = archive(signed(bundle.files, self._key)), f'"{bundle.revision}.{bundle.serial}"'
+        files = signed(rooted(bundle.files, self._root), self._key)
+        self._archive, self._etag = archive(files), f'"{bundle.revision}.{bundle.serial}"'
         self._published.set()
         self._published = asyncio.Event()
 

@@ -16,7 +16,7 @@ from sidecar.engine.process import OpaProcess
 from sidecar.engine.sign import shared
 from sidecar.errors import StartError
 from sidecar.events import Emit
-from sidecar.policy.bundle import Bundle
+from sidecar.policy.bundle import EVERY_PATH, Bundle
 from sidecar.system import ownership, tasks, temporary_folders
 
 START_SECONDS: Final = 30.0
@@ -32,7 +32,7 @@ async def local_engine(
     Raises `StartError` if it does not become ready.
     """
     token, secret = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-    service = BundleServer(token, shared(secret))
+    service = BundleServer(token, shared(secret), EVERY_PATH)
     service.publish(bundle)
     temporary_folders.sweep()
     with temporary_folders.folder() as folder:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final, cast
 
 from sidecar.engine.bundle_server import RESOURCE
-from sidecar.engine.environment import passed
+from sidecar.engine.environment import of_a_server
 from sidecar.engine.sign import KEY_ID, SCOPE
-from sidecar.policy.bundle import rego_folder
+from sidecar.policy.bundle import EVERY_PATH, MANIFEST
 from sidecar.system import children, tasks
 
 FIRST_PAUSE: Final = 0.05
@@ -22,6 +22,9 @@ LONGEST_PAUSE: Final = 5.0
 """The longest pause before OPA is started again, in seconds; the pause doubles after each start that did not last."""
 LASTED: Final = 10.0
 STOP_SECONDS: Final = 1.0
+
+BUNDLE: Final = "intercept"
+"""The name of the bundle in OPA."""
 
 TUNING: Final = {"GOMAXPROCS": str(max(1, len(os.sched_getaffinity(0)) // 2)), "GOGC": "200"}
 """Settings of OPA's Go runtime, unless our own environment has others; docs/performance.md has the figures.
@@ -32,6 +35,9 @@ OPA gets half of the processors: with more, its threads would take those that we
 
 class OpaProcess:
     """OPA with its socket, configuration and token in `folder`, which nobody else may enter (0700).
+
+    No authorization policy is asked, which OPA compiles anew for every request: nobody can write, because a bundle owns
+    every path. Until it has fetched ours that is an empty one of the same name, which it loads before it listens.
 
     It shows `token` to the bundle server, and accepts bundles that are signed with `secret`. `said` gets the errors
     that it logs, one line each.
@@ -47,11 +53,16 @@ class OpaProcess:
         _write(folder / "token", token)
         key = {"algorithm": "HS256", "key": secret}
         _write(folder / "opa.json", json.dumps(configuration(bundle_port, folder / "token", key)))
+        empty = folder / BUNDLE
+        empty.mkdir(mode=0o700)
+        _write(empty / MANIFEST, json.dumps({"roots": [EVERY_PATH]}))
+        self._folder = folder
         self._command = [
-            str(opa), "run", "--server", "--addr", f"unix://{self.socket}", "--unix-socket-perm", "600",
-            "--authorization", "basic", "--skip-version-check", "--log-level", "error", "--log-format", "json",
+            str(opa.absolute()), "run", "--server", "--addr", f"unix://{self.socket}", "--unix-socket-perm", "600",
+            "--skip-version-check", "--log-level", "error", "--log-format", "json",
             "--config-file", str(folder / "opa.json"),
-            *(str(rego_folder() / "system" / name) for name in ("authz/authz.rego", "log/mask.rego")),
+            # Its path is its name: relative to the folder it is that of the one that will be fetched.
+            "--bundle", BUNDLE,
         ]  # fmt: skip
 
     async def start(self, ended: Callable[[str], None]) -> None:
@@ -75,7 +86,7 @@ class OpaProcess:
         process = _Process(self._said)
         await children.start(
             lambda: process, self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, env={**TUNING, **passed()},
+            stderr=subprocess.PIPE, env={**TUNING, **of_a_server()}, cwd=self._folder,
         )  # fmt: skip
         return process
 
@@ -117,7 +128,7 @@ def configuration(bundle_port: int, token: Path, key: dict[str, str]) -> dict[st
             }
         },
         "bundles": {
-            "intercept": {
+            BUNDLE: {
                 "service": "sidecar",
                 "resource": RESOURCE,
                 "signing": {"keyid": KEY_ID, "scope": SCOPE},

@@ -17,6 +17,10 @@ from typing import Any
 from sidecar.policy.terms import Terms, read_terms
 
 ROOT = "intercept"
+"""The path below which everything in a bundle stands."""
+EVERY_PATH = ""
+"""The root of a bundle that owns every path of OPA: OPA then lets nobody write anything."""
+MANIFEST = ".manifest"
 STAMP = f"{ROOT}/bundle/data.json"
 FACTS = f"{ROOT}/facts/data.json"
 
@@ -40,8 +44,13 @@ def build(compiled: dict[str, str], serial: int) -> Bundle:
     revision = digest.hexdigest()[:32]
     stamp = {"revision": revision, "serial": serial}
     manifest = {"revision": revision, "roots": [ROOT], "rego_version": 1, "metadata": {"serial": serial}}
-    files = {".manifest": _json(manifest), STAMP: _json(stamp), **content}
+    files = {MANIFEST: _json(manifest), STAMP: _json(stamp), **content}
     return Bundle(revision, serial, files, read_terms(json.loads(content[FACTS])))
+
+
+def rooted(files: dict[str, str], root: str) -> dict[str, str]:
+    """The same files in a bundle that owns `root`. How OPA is run decides what a bundle has to own there."""
+    return {**files, MANIFEST: _json({**json.loads(files[MANIFEST]), "roots": [root]})}
 
 
 def archive(files: dict[str, str]) -> bytes:

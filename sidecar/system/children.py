@@ -24,7 +24,7 @@ _prctl = ctypes.CDLL(None, use_errno=True).prctl
 async def start(
     protocol: Callable[[], asyncio.SubprocessProtocol], command: Sequence[str], **options: Any
 ) -> asyncio.SubprocessTransport:
-    """Start a program; `options` are `stdin`, `stdout`, `stderr` and `env` as for `loop.subprocess_exec`.
+    """Start a program; `options` are `stdin`, `stdout`, `stderr`, `env` and `cwd` as for `loop.subprocess_exec`.
 
     Raises OSError if it cannot be started.
     """

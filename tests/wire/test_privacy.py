@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from sidecar.engine.environment import PASSED
+from sidecar.engine.environment import GO
 from tests.support import SIDECAR, STUB
 from tests.support.peer import Peer, Sidecar, child_pids
 from tests.support.redis_server import RedisServer
@@ -58,7 +58,7 @@ def test_the_server_finds_no_password_in_its_parent_and_opa_gets_no_secret(tmp_p
     # Nobody sees anything of us but root, and root not the password.
     assert (seen["environ"], seen["mem"]) == ("Permission denied", "Permission denied")
     assert PASSWORD not in str(ours)
-    assert opas.keys() <= set(PASSED)
+    assert opas.keys() <= set(GO)
 
 
 def test_what_headers_were_made_of_is_in_no_environment_any_more(tmp_path: Path) -> None:
@@ -74,4 +74,4 @@ def test_what_headers_were_made_of_is_in_no_environment_any_more(tmp_path: Path)
     for environment in (ours, opas):
         assert "t0ken" not in str(environment)
         assert PASSWORD not in str(environment)
-    assert opas.keys() <= set(PASSED)
+    assert opas.keys() <= set(GO)
