@@ -318,3 +318,14 @@ answer(action, why, found, reserve) := {
 	"revision": data.intercept.bundle.revision,
 	"serial": data.intercept.bundle.serial,
 }
+
+# METADATA
+# title: decisions
+# description: |
+#   The answers to several questions, each under the position of its question: what a question has no answer to is
+#   missing, and nothing else moves into its place, as it would in a list.
+# entrypoint: true
+decisions := {position: answered |
+	some position, question in input.questions
+	answered := data.intercept.decision with input as question
+}

@@ -548,3 +548,36 @@ decide_without_violations(proof) := decision if {
 		with data.intercept.bundle as {"revision": "r1", "serial": 7}
 		with data.intercept.violations as []
 }
+
+# The answers to several questions, under these rules proven.
+decide_several(questions, proven) := decisions if {
+	decisions := intercept.decisions with input as {"questions": questions}
+		with data.intercept.facts as facts
+		with data.intercept.policy as {"passes": proven}
+		with data.intercept.bundle as {"revision": "r1", "serial": 7}
+}
+
+test_several_questions_get_the_answers_that_each_gets_alone if {
+	proven := {"checked#1", "checked#2", "checked#3", "*#1"}
+	questions := {
+		"0": question("free"),
+		"1": question("other"),
+		"2": question("checked"),
+		"10": question("counted"),
+		"11": {"version": 1, "method": "tools/list", "server": "s", "tools": ["free"]},
+	}
+	answers := decide_several(questions, proven)
+	answers == {position: decide(asked, facts, proven) | some position, asked in questions}
+	answers["2"] == allowed([])
+}
+
+test_a_question_that_cannot_be_decided_takes_no_other_with_it if {
+	answers := decide_several({"0": {}, "1": question("free"), "2": {"version": 2}, "3": "text"}, {"*#1"})
+	answers == {"0": undecided, "1": allowed([]), "2": undecided, "3": undecided}
+}
+
+test_no_questions_get_no_answers if {
+	decide_several({}, {"*#1"}) == {}
+	intercept.decisions == {} with input as {}
+	intercept.decisions == {} with input as question("free")
+}

@@ -9,7 +9,10 @@ default allow := false
 
 allow if {
 	input.method == "POST"
-	input.path == ["v1", "data", "intercept", "decision"]
+	input.path in [
+		["v1", "data", "intercept", "decision"],
+		["v1", "data", "intercept", "decisions"],
+	]
 }
 
 allow if {

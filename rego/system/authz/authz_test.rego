@@ -6,8 +6,10 @@ import data.system.authz
 
 asks(method, path) if authz.allow with input as {"method": method, "path": path}
 
-test_the_question_about_a_call_passes if {
-	asks("POST", ["v1", "data", "intercept", "decision"])
+test_the_question_about_a_call_passes_and_so_do_several if {
+	every path in answering {
+		asks("POST", path)
+	}
 }
 
 test_health_metrics_and_the_manifest_can_be_read if {
@@ -17,7 +19,7 @@ test_health_metrics_and_the_manifest_can_be_read if {
 }
 
 test_no_other_method_passes_on_any_of_these_paths if {
-	every path in readable | {["v1", "data", "intercept", "decision"]} {
+	every path in readable | answering {
 		every method in ["PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE", "get", "post", "", "POST "] {
 			not asks(method, path)
 		}
@@ -25,7 +27,9 @@ test_no_other_method_passes_on_any_of_these_paths if {
 }
 
 test_a_question_is_not_read_and_what_is_read_is_not_posted if {
-	not asks("GET", ["v1", "data", "intercept", "decision"])
+	every path in answering {
+		not asks("GET", path)
+	}
 	every path in readable {
 		not asks("POST", path)
 	}
@@ -53,6 +57,11 @@ test_an_identity_changes_nothing if {
 	authz.allow == false with input as {"method": "DELETE", "path": ["v1", "policies", "x"], "identity": "root"}
 }
 
+answering := {
+	["v1", "data", "intercept", "decision"],
+	["v1", "data", "intercept", "decisions"],
+}
+
 readable := {
 	["health"],
 	["metrics"],
@@ -75,6 +84,9 @@ forbidden := {
 	["v1", "data", "intercept", "", "decision"],
 	["v1", "data", "intercept", ".", "decision"],
 	["v1", "data", "intercept", "Decision"],
+	["v1", "data", "intercept", "Decisions"],
+	["v1", "data", "intercept", "decisions", ""],
+	["v1", "data", "intercept", "decisions", "0"],
 	["V1", "data", "intercept", "decision"],
 	["v1", "data", "intercept", "decision "],
 	["v1", "data", "intercept", "facts"],

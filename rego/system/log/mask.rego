@@ -6,3 +6,6 @@ package system.log
 mask contains "/input/arguments"
 
 mask contains "/input/principal/claims"
+
+# Several questions in one request: which of them has what is not told apart.
+mask contains "/input/questions"
