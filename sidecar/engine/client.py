@@ -1,4 +1,4 @@
-"""The client of OPA's unix socket: pooled connections, one question in flight on each, a bound on every wait.
+"""The client of OPA's unix socket: pooled connections, a bound on every wait, and one request for questions that wait.
 
 A question has no task and no timer of its own: its answer comes by callback, and one timer finds all late questions.
 """
@@ -6,30 +6,35 @@ A question has no task and no timer of its own: its answer comes by callback, an
 from __future__ import annotations
 
 import asyncio
+import os
 import select
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
-from typing import Final, TypeAlias, cast
+from typing import Final
 
-from sidecar.engine.wire import BadReply, ReplyReader, request
+from sidecar.engine.connection import Connection, EngineReply, Exchange, unreachable
+from sidecar.engine.deadlines import Deadlines
+from sidecar.engine.together import MOST, MOST_BYTES, apart, together
+from sidecar.engine.wire import BadReply, request, request_for_several
 from sidecar.errors import EngineUnavailable
-from sidecar.system import ownership, tasks
+from sidecar.system import defects, tasks
 
 CONNECTIONS: Final = 64
-"""Questions in flight at once; more wait for a free connection, within the same bound of time."""
+"""Requests in flight at once."""
 
-_LOOK_AGAIN: Final = 0.001
-"""Seconds between the two looks at a late question. With zero the event loop would read nothing in between."""
+ABREAST: Final = max(2, len(os.sched_getaffinity(0)) // 2)
+"""Requests in flight while the questions that come wait for an answer, to travel together: enough to keep OPA busy."""
+
+PATIENCE: Final = 0.005
+"""Seconds that a question waits for the answer to another; if that one is slow it goes beside it."""
 
 _HUNG_UP: Final = select.POLLRDHUP
 """The event that the kernel is polled for: OPA closed the connection, or its half. Errors are reported in any case."""
 
 _FOREIGN: Final = "the program at {} runs as another user: what decides must run as we do, or as root"
-
-EngineReply: TypeAlias = bytes | EngineUnavailable
-"""The body of OPA's reply, or why there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,46 +45,60 @@ class Greeting:
     check: Callable[[bytes], None]
 
 
-class _Question:
-    """A question as it is written. `done` gets the reply, once; anything that comes later is dropped."""
+class _Question(Exchange):
+    """A question, `since` when it waits, until when, and whether it must travel alone."""
 
-    __slots__ = ("_done", "connection", "data", "deadline", "is_open")
+    __slots__ = ("alone", "body", "deadline", "decision_id", "since")
 
-    def __init__(self, data: bytes, deadline: float, done: Callable[[EngineReply], None]) -> None:
-        self.data = data
-        self.deadline = deadline
-        self.connection: _Connection | None = None
-        self.is_open = True
-        self._done = done
+    def __init__(
+        self, body: bytes, decision_id: str, timeout: float, done: Callable[[EngineReply], None], *, alone: bool
+    ) -> None:  # fmt: skip
+        super().__init__(done)
+        self.body = body
+        self.decision_id = decision_id
+        self.since = monotonic()
+        self.deadline = self.since + timeout
+        self.alone = alone
 
-    def end(self, reply: EngineReply) -> None:
-        if self.is_open:
-            self.is_open = False
-            self._done(reply)
+
+class _Together(Exchange):
+    """Questions that travel in one request. The deadline leaves each enough time to be asked alone."""
+
+    __slots__ = ("deadline", "questions")
+
+    def __init__(self, questions: Sequence[_Question], done: Callable[[EngineReply], None]) -> None:
+        super().__init__(done)
+        self.questions = questions
+        self.deadline = (monotonic() + questions[0].deadline) / 2
 
 
 class EngineClient:
     """Asks the OPA at a socket. `lost` is called when OPA ends a connection: it may have died.
 
-    `timeout` is in seconds. With a `greeting`, a connection is used only after it answered that acceptably.
+    `timeout` is in seconds. With a `greeting`, a connection is used only after it answered that acceptably. While
+    `ABREAST` requests are in flight, questions wait and travel together, `most` in one request; one that gets no answer
+    in that way is asked once more, alone. With a `most` of 1 each question travels alone and waits for none.
     """
 
     def __init__(
-        self, socket: str, timeout: float, lost: Callable[[], None], greeting: Greeting | None = None
+        self, socket: str, timeout: float, lost: Callable[[], None], greeting: Greeting | None = None,
+        *, most: int = MOST,
     ) -> None:  # fmt: skip
         self._socket = socket
         self._timeout = timeout
         self._lost = lost
         self._greeting = greeting
-        self._idle: list[_Connection] = []
-        self._every: set[_Connection] = set()
+        self._most = most
+        self._idle: list[Connection] = []
+        self._busy: set[Connection] = set()
+        self._every: set[Connection] = set()
         self._hung_up = select.poll()
         self._connecting: set[asyncio.Task[None]] = set()
         self._waiting: deque[_Question] = deque()
-        # In the order of their deadlines, which is the order in which they came.
-        self._questions: deque[_Question] = deque()
-        self._timer: asyncio.TimerHandle | None = None
-        self._looked = 0.0  # when last for whoever waits too long, on the monotonic clock
+        self._questions: Deadlines[_Question] = Deadlines(self._give_up)
+        self._travelling: Deadlines[_Together] = Deadlines(self._part)
+        self._patience: asyncio.TimerHandle | None = None
+        self._closed = False
 
     def is_whole(self) -> bool:
         """False once OPA closed a connection. The kernel is asked: the event loop may not have read the end yet."""
@@ -87,19 +106,10 @@ class EngineClient:
 
     def put(self, body: bytes, decision_id: str, done: Callable[[EngineReply], None]) -> None:
         """Put a question; `done` is called once, with the reply, or with an error when the time-out is over."""
-        question = _Question(request(body, decision_id), monotonic() + self._timeout, done)
-        while self._questions and not self._questions[0].is_open:
-            self._questions.popleft()
-        self._questions.append(question)
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._timeout, self._give_up_late_ones)
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.is_silent():
-                connection.ask(question)
-                return
+        question = _Question(body, decision_id, self._timeout, done, alone=self._most == 1 or len(body) > MOST_BYTES)
+        self._questions.add(question)
         self._waiting.append(question)
-        self._connect_one()
+        self._send()
 
     async def ask(self, body: bytes, decision_id: str) -> bytes:
         """The body of OPA's reply. Raises `EngineUnavailable` if there is none within the time-out."""
@@ -107,26 +117,126 @@ class EngineClient:
 
     def close(self) -> None:
         """Drop every connection; questions in flight get no answer."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._closed = True
+        self._questions.close()
+        self._travelling.close()
+        if self._patience is not None:
+            self._patience.cancel()
         for task in self._connecting:
             task.cancel()
         while self._waiting:
-            self._waiting.popleft().end(_unreachable())
+            self._waiting.popleft().end(unreachable())
         for connection in list(self._every):
             connection.drop()
 
+    # What waits.
+
+    def _send(self) -> None:
+        """Send what waits, as far as it need not wait for an answer to what is in flight."""
+        while self._goes_now():
+            if (connection := self._silent()) is None:
+                self._connect_one()
+                break
+            self._busy.add(connection)
+            self._ask(connection, self._next())
+        if self._waiting and self._patience is None and not self._closed:
+            self._patience = asyncio.get_running_loop().call_later(PATIENCE, self._lose_patience)
+
+    def _goes_now(self) -> bool:
+        """True if the question that waits longest waits for no answer, or has waited long enough."""
+        while self._waiting and not self._waiting[0].is_open:
+            self._waiting.popleft()
+        if not self._waiting:
+            return False
+        first = self._waiting[0]
+        return first.alone or len(self._busy) < ABREAST or monotonic() - first.since >= PATIENCE
+
+    def _lose_patience(self) -> None:
+        self._patience = None
+        self._send()
+
+    def _next(self) -> list[_Question]:
+        """Take the questions of one request, those that wait longest; none if nobody waits."""
+        taken: list[_Question] = []
+        size = 0
+        while self._waiting and len(taken) < self._most:
+            question = self._waiting[0]
+            size += len(question.body)
+            if taken and question.is_open and (question.alone or size > MOST_BYTES):
+                break
+            self._waiting.popleft()
+            if question.is_open:
+                taken.append(question)
+                if question.alone:
+                    break
+        return taken
+
+    def _ask(self, connection: Connection, questions: Sequence[_Question]) -> None:
+        if len(questions) == 1:
+            (question,) = questions
+            connection.ask(question, request(question.body, question.decision_id))
+            return
+        travelling = _Together(questions, partial(self._came_back, questions))
+        self._travelling.add(travelling)
+        body = together([question.body for question in questions])
+        connection.ask(travelling, request_for_several(body, [question.decision_id for question in questions]))
+
+    def _came_back(self, questions: Sequence[_Question], reply: EngineReply) -> None:
+        """Hand each question its answer; one that has none is asked alone."""
+        answers: Sequence[bytes | None] = [None] * len(questions)
+        if not isinstance(reply, EngineUnavailable):
+            try:
+                answers = apart(reply, len(questions))
+            except BadReply:
+                pass  # nothing in it counts
+        for question, answer in zip(questions, answers, strict=True):
+            if answer is None:
+                self._ask_again(question)
+            else:
+                _hand_over(question, answer)
+
+    def _part(self, travelling: _Together) -> None:
+        """Questions that travel together have had half of their time: one of them may hold up the others."""
+        travelling.is_open = False
+        travelling.drop()
+        for question in travelling.questions:
+            self._ask_again(question)
+
+    def _ask_again(self, question: _Question) -> None:
+        if self._closed:
+            question.end(unreachable())
+        elif question.is_open:
+            question.alone = True
+            self._waiting.append(question)
+            self._send()
+
+    def _give_up(self, question: _Question) -> None:
+        question.drop()
+        milliseconds = round(self._timeout * 1000)
+        question.end(EngineUnavailable("timeout", f"the policy engine did not answer in {milliseconds} ms"))
+
+    # Connections.
+
+    def _silent(self) -> Connection | None:
+        """A connection that can take a request."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_silent():
+                return connection
+        return None
+
     def _connect_one(self) -> None:
-        """One more connection, where there is room for it."""
-        if len(self._every) + len(self._connecting) < CONNECTIONS:
+        """One more connection, where there is room for it and fewer are on their way than requests wait."""
+        requests = len(self._waiting) if self._waiting[0].alone else -(-len(self._waiting) // self._most)
+        if len(self._connecting) < min(requests, CONNECTIONS - len(self._every)):
             task = tasks.start(self._connect())
             self._connecting.add(task)
             task.add_done_callback(self._connecting.discard)
 
     async def _connect(self) -> None:
-        """Open a connection for whichever question waits longest."""
+        """Open a connection for the questions that wait longest."""
         loop = asyncio.get_running_loop()
-        connection = _Connection(self._free, self._gone)
+        connection = Connection(self._free, self._gone)
         try:
             async with asyncio.timeout(self._timeout):
                 await loop.create_unix_connection(lambda: connection, self._socket)
@@ -137,11 +247,11 @@ class EngineClient:
                 self._every.add(connection)
                 self._hung_up.register(connection.fd, _HUNG_UP)
                 if self._greeting is not None:
-                    self._greeting.check(await _wait(lambda done: connection.ask(self._greet(done))))
+                    self._greeting.check(await _wait(partial(self._greet, connection, self._greeting)))
         except TimeoutError:
             connection.drop()  # the question that waits has the same bound
         except OSError:
-            self._fail_next(_unreachable())
+            self._fail_next(unreachable())
         except EngineUnavailable as error:
             connection.drop()
             self._fail_next(error)
@@ -149,32 +259,24 @@ class EngineClient:
             connection.is_ready = True
             self._free(connection)
 
-    def _greet(self, done: Callable[[EngineReply], None]) -> _Question:
-        assert self._greeting is not None  # or nobody would greet
-        return _Question(request(self._greeting.question, "greeting"), monotonic() + self._timeout, done)
+    def _greet(self, connection: Connection, greeting: Greeting, done: Callable[[EngineReply], None]) -> None:
+        connection.ask(Exchange(done), request(greeting.question, "greeting"))
 
     def _fail_next(self, error: EngineUnavailable) -> None:
-        if (question := self._next()) is not None:
+        """The connection that was made for the questions that wait longest is none."""
+        for question in self._next():
             question.end(error)
+        # In the next pass: this task still counts as one that connects.
+        asyncio.get_running_loop().call_soon(self._send)
 
-    def _free(self, connection: _Connection) -> None:
-        """A connection can take another question."""
-        if self._waiting and not connection.is_silent():
-            self._connect_one()
-        elif (question := self._next()) is not None:
-            connection.ask(question)
-        else:
-            self._idle.append(connection)
+    def _free(self, connection: Connection) -> None:
+        """A connection can take another request."""
+        self._busy.discard(connection)
+        self._idle.append(connection)
+        self._send()
 
-    def _next(self) -> _Question | None:
-        """The question that waits longest for a connection."""
-        while self._waiting:
-            question = self._waiting.popleft()
-            if question.is_open:
-                return question
-        return None
-
-    def _gone(self, connection: _Connection) -> None:
+    def _gone(self, connection: Connection) -> None:
+        self._busy.discard(connection)
         if connection in self._every:
             self._every.remove(connection)
             self._hung_up.unregister(connection.fd)
@@ -182,27 +284,15 @@ class EngineClient:
             self._idle.remove(connection)
         if not connection.dropped:
             self._lost()
-        if self._waiting:
-            self._connect_one()
+        self._send()
 
-    def _give_up_late_ones(self) -> None:
-        """Give up every question that was late at the last look already, and look again when the next one is late.
 
-        It takes two looks, because the event loop runs timers before it reads: if this process was held up, OPA's
-        answers may have arrived long ago, and are read between the two looks.
-        """
-        before, self._looked = self._looked, monotonic()
-        self._timer = None
-        while self._questions and (not self._questions[0].is_open or self._questions[0].deadline <= before):
-            question = self._questions.popleft()
-            if question.is_open:
-                if question.connection is not None:
-                    question.connection.drop()
-                milliseconds = round(self._timeout * 1000)
-                question.end(EngineUnavailable("timeout", f"the policy engine did not answer in {milliseconds} ms"))
-        if self._questions and self._timer is None:
-            left = max(_LOOK_AGAIN, self._questions[0].deadline - self._looked)
-            self._timer = asyncio.get_running_loop().call_later(left, self._give_up_late_ones)
+def _hand_over(question: _Question, answer: bytes) -> None:
+    """Each gets its answer, whatever becomes of the answer to another."""
+    try:
+        question.end(answer)
+    except Exception as error:  # noqa: BLE001 - the others still wait for theirs
+        defects.tell("an answer of the engine is not used", error)
 
 
 async def _wait(put: Callable[[Callable[[EngineReply], None]], None]) -> bytes:
@@ -213,82 +303,3 @@ async def _wait(put: Callable[[Callable[[EngineReply], None]], None]) -> bytes:
     if isinstance(reply, EngineUnavailable):
         raise reply
     return reply
-
-
-class _Connection(asyncio.Protocol):
-    """One connection. A question that is given up drops it, so that a late answer is never taken for the next one.
-
-    It `is_ours` if OPA runs as our user or as root. Once it `is_ready`, each answer frees it for another question.
-    """
-
-    def __init__(self, free: Callable[[_Connection], None], gone: Callable[[_Connection], None]) -> None:
-        self._free = free
-        self._gone = gone
-        self._reader = ReplyReader()
-        self._question: _Question | None = None
-        self._transport: asyncio.Transport | None = None
-        self._unread = select.poll()
-        self.fd = -1
-        self.dropped = self.ended = False
-        self.is_ours = self.is_ready = False
-
-    def is_silent(self) -> bool:
-        """False if there is something to read although nothing was asked: an answer too many, or the end.
-
-        Such a connection is not used: the event loop will read what it is.
-        """
-        return not self._unread.poll(0)
-
-    def ask(self, question: _Question) -> None:
-        if self._transport is None or self._transport.is_closing():
-            question.end(_unreachable())
-            return
-        self._question, question.connection = question, self
-        self._transport.write(question.data)
-
-    def drop(self) -> None:
-        self.dropped = True
-        if self._transport is not None:
-            self._transport.abort()
-
-    # What asyncio calls.
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclasses
-        opened = transport.get_extra_info("socket")
-        self.fd, self.is_ours = opened.fileno(), ownership.is_ours(opened)
-        self._unread.register(self.fd, select.POLLIN)
-
-    def data_received(self, data: bytes) -> None:
-        question = self._question
-        if question is None or not question.is_open:
-            self.drop()  # OPA does not speak unasked, and nobody waits for a late answer
-            return
-        try:
-            body = self._reader.feed(data)
-        except BadReply as error:
-            self.drop()
-            question.end(EngineUnavailable("reply", f"the policy engine's answer cannot be used: {error}"))
-            return
-        if body is not None:
-            self._question = None
-            if self.is_ready:
-                self._free(self)
-            question.end(body)
-
-    def eof_received(self) -> None:
-        self._end()  # connection_lost comes some passes of the event loop later, and calls are judged in between
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._end()
-        if self._question is not None:
-            self._question.end(_unreachable())
-
-    def _end(self) -> None:
-        if not self.ended:
-            self.ended = True
-            self._gone(self)
-
-
-def _unreachable() -> EngineUnavailable:
-    return EngineUnavailable("connection", "the policy engine cannot be reached")

@@ -12,7 +12,8 @@ import msgspec
 from sidecar.decision.decider import Finding
 from sidecar.decision.decision import Answer, Visible, read_answer, read_visible
 from sidecar.decision.question import CANARY_ALLOWED, CANARY_DENIED, question
-from sidecar.engine.client import EngineClient, EngineReply, Greeting
+from sidecar.engine.client import EngineClient, Greeting
+from sidecar.engine.connection import EngineReply
 from sidecar.engine.decision_cache import DecisionCache
 from sidecar.errors import EngineUnavailable, Superseded
 from sidecar.events import Emit, EngineFailed, EngineReady

@@ -6,6 +6,7 @@ Only what OPA sends is read: `200`, and a body with a length or in chunks. Anyth
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 MAX_BODY: Final = 1 << 20
@@ -20,14 +21,26 @@ class BadReply(Exception):
 def request(body: bytes, decision_id: str) -> bytes:
     """The request that asks for the decision on `body`; our id for it goes into OPA's decision log."""
     # strict-builtin-errors: an error in a built-in function is a 500, not an undefined result.
-    return b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (_HEAD, decision_id.encode(), len(body), body)
+    return b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (_ONE, decision_id.encode(), len(body), body)
+
+
+def request_for_several(body: bytes, decision_ids: Sequence[str]) -> bytes:
+    """The request that asks for the decisions on the questions in `body`, with all of our ids in their order."""
+    return b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (_SEVERAL, ",".join(decision_ids).encode(), len(body), body)
 
 
 DECISION_HEADER: Final = "X-Intercept-Decision"
-_HEAD: Final = (
-    b"POST /v1/data/intercept/decision?strict-builtin-errors=true HTTP/1.1\r\n"
-    b"Host: opa\r\nContent-Type: application/json\r\n" + DECISION_HEADER.encode() + b": "
-)
+
+
+def _head(document: str) -> bytes:
+    return (
+        f"POST /v1/data/intercept/{document}?strict-builtin-errors=true HTTP/1.1\r\n"
+        f"Host: opa\r\nContent-Type: application/json\r\n{DECISION_HEADER}: "
+    ).encode()
+
+
+_ONE: Final = _head("decision")
+_SEVERAL: Final = _head("decisions")
 
 
 class ReplyReader:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from sidecar.engine import client
+from sidecar.engine import client, connection
 from sidecar.engine.client import CONNECTIONS, EngineClient, Greeting
 from sidecar.engine.wire import ReplyReader
 from sidecar.errors import EngineUnavailable
@@ -65,7 +65,7 @@ async def asking(
     losses: list[str] = []
     opa = FakeOpa(behave)
     server = await asyncio.start_unix_server(opa.connected, str(folder / "opa.sock"), backlog=1000)
-    asker = EngineClient(str(folder / "opa.sock"), timeout, lambda: losses.append("lost"), greeting)
+    asker = EngineClient(str(folder / "opa.sock"), timeout, lambda: losses.append("lost"), greeting, most=1)
     try:
         yield asker, opa, losses
     finally:
@@ -250,7 +250,7 @@ def test_what_came_unasked_is_never_taken_for_an_answer_though_the_loop_has_not_
                 ends[0].send(reply(b"unasked"))
             return body
 
-    monkeypatch.setattr(client, "ReplyReader", Followed)
+    monkeypatch.setattr(connection, "ReplyReader", Followed)
     monkeypatch.setattr(client, "CONNECTIONS", 1)
 
     async def test() -> None:

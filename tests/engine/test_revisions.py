@@ -12,7 +12,8 @@ import pytest
 
 from sidecar.decision.decision import Answer
 from sidecar.decision.question import CANARY_ALLOWED
-from sidecar.engine.client import EngineClient, EngineReply
+from sidecar.engine.client import EngineClient
+from sidecar.engine.connection import EngineReply
 from sidecar.engine.engine import Engine
 from sidecar.errors import EngineUnavailable, Superseded
 from sidecar.events import EngineFailed, EngineReady, Event
