@@ -1,4 +1,4 @@
-"""OPA without a sidecar around it: the same policy, library and authorization, asked over a unix socket.
+"""OPA without a sidecar around it: the same policy and library, asked over a unix socket.
 
 Blocking reads are the leanest client there can be, so what `sidecar, new` takes more is ours.
 """
@@ -27,7 +27,7 @@ from sidecar.decision.question import question
 from sidecar.engine.process import TUNING
 from sidecar.engine.wire import BadReply, ReplyReader, request
 from sidecar.errors import EngineUnavailable
-from sidecar.policy.bundle import build, rego_folder, write
+from sidecar.policy.bundle import EVERY_PATH, build, rego_folder, rooted, write
 from sidecar.policy.compile import compile_policy
 from sidecar.repository.load import find, load
 from tests.support import OPA
@@ -38,17 +38,18 @@ from tests.support.peer import until
 class Setting:
     """A way to run OPA and to ask it, as it differs from ours.
 
-    `env` and `flags` are added and `without` is taken from its command line; of each request `cut` is taken and `query`
-    added to its target; the bundle is compiled anew with `optimize`.
+    `env` and `flags` are added to its command line; of each request `cut` is taken and `query`
+    added to its target; the bundle is compiled anew with `optimize`. `authorized` asks our authorization policy of each
+    request, as in a pod.
     """
 
     name: str
     env: Mapping[str, str] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
     cut: bytes = b""
     query: bytes = b""
     optimize: bool = False
+    authorized: bool = False
 
 
 OURS: Final = Setting("as we run it")
@@ -64,24 +65,25 @@ class OpaAlone:
         self._bundle = build(compile_policy(policy), serial=1)
         self._setting = setting
         bundle = folder / "bundle"
-        write(self._bundle.files, bundle)
+        write(self._bundle.files if setting.authorized else rooted(self._bundle.files, EVERY_PATH), bundle)
         if setting.optimize:
             bundle = _optimized(bundle, folder / "optimized.tar.gz")
-        authz = (rego_folder() / "system" / "authz" / "authz.rego").read_text()
-        write({".manifest": '{"roots": ["system"]}', "authz.rego": authz}, folder / "system")
         self._errors = folder / "errors.txt"
         self._last = 0
         # The path of a socket may have 107 bytes, so it gets a folder whose name is short.
         self._socket_folder = tempfile.TemporaryDirectory(prefix="bench-")
         self._socket = Path(self._socket_folder.name) / "opa.sock"
         command = [
-            str(OPA), "run", "--server", "--addr", f"unix://{self._socket}", "--authorization=basic",
-            "--skip-version-check", "--log-level", "error", *setting.flags, "--bundle", str(bundle),
-            str(folder / "system"),
+            str(OPA), "run", "--server", "--addr", f"unix://{self._socket}", "--skip-version-check",
+            "--log-level", "error", *setting.flags, "--bundle", str(bundle),
         ]  # fmt: skip
+        if setting.authorized:
+            authz = (rego_folder() / "system" / "authz" / "authz.rego").read_text()
+            write({".manifest": '{"roots": ["system"]}', "authz.rego": authz}, folder / "system")
+            command += ["--authorization=basic", str(folder / "system")]
         with self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
-                [word for word in command if word not in setting.without],
+                command,
                 stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, start_new_session=True,
                 env={**TUNING, **os.environ, **setting.env},
             )  # fmt: skip

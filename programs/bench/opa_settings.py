@@ -30,7 +30,7 @@ SETTINGS: Final = (
     Setting("OPA's own GOMAXPROCS", env={"GOMAXPROCS": ""}),
     Setting("GOGC=100, OPA's own", env={"GOGC": ""}),
     Setting("GOGC=400", env={"GOGC": "400"}),
-    Setting("without the authorization policy", without=("--authorization=basic",)),
+    Setting("with the authorization policy, as in a pod", authorized=True),
     Setting("--optimize-store-for-read-speed", flags=("--optimize-store-for-read-speed",)),
     Setting("bundle built with -O1", optimize=True),
     Setting("no decision id in the request", cut=rb"X-Intercept-Decision: [^\r]*\r\n"),

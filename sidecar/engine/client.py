@@ -231,7 +231,11 @@ class EngineClient:
         if len(self._connecting) < min(requests, CONNECTIONS - len(self._every)):
             task = tasks.start(self._connect())
             self._connecting.add(task)
-            task.add_done_callback(self._connecting.discard)
+            task.add_done_callback(self._connected)
+
+    def _connected(self, task: asyncio.Task[None]) -> None:
+        self._connecting.discard(task)
+        self._send()
 
     async def _connect(self) -> None:
         """Open a connection for the questions that wait longest."""
@@ -266,8 +270,6 @@ class EngineClient:
         """The connection that was made for the questions that wait longest is none."""
         for question in self._next():
             question.end(error)
-        # In the next pass: this task still counts as one that connects.
-        asyncio.get_running_loop().call_soon(self._send)
 
     def _free(self, connection: Connection) -> None:
         """A connection can take another request."""

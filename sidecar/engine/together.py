@@ -38,7 +38,7 @@ def apart(reply: bytes, count: int) -> list[bytes | None]:
         answers = _decode_answers(found.result)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise BadReply("it is no object of answers") from None
-    head = b'"decision_id":%b,' % found.decision_id if found.decision_id is not None else b""
+    head = b'"decision_id":%b,' % found.decision_id if found.decision_id else b""
     # Decoding takes the last of two equal keys. What is written anew from the parts has each part once.
     written = b",".join(b'"%b":%b' % (key.encode(), answer) for key, answer in answers.items())
     if reply.rstrip(b"\n") != b'{%b"result":{%b}}' % (head, written):
@@ -57,7 +57,7 @@ _POSITIONS: Final = tuple(str(position) for position in range(MOST))
 
 class _Reply(msgspec.Struct, frozen=True):
     result: msgspec.Raw
-    decision_id: msgspec.Raw | None = None
+    decision_id: msgspec.Raw = msgspec.Raw(b"")
 
 
 _decode = msgspec.json.Decoder(_Reply).decode
