@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import os
 import signal
-import socket
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -240,6 +240,23 @@ def test_a_question_to_an_engine_that_hangs_is_no_answer_after_the_time_out() ->
             with stopped(world.pid):
                 async with asyncio.timeout(5):
                     assert await world.asks(ALLOWED) == "timeout"
+
+    uvloop.run(test())
+
+
+def test_questions_at_once_get_what_each_gets_alone_and_one_that_opa_cannot_read_spoils_no_other() -> None:
+    async def test() -> None:
+        async with running(remember=False) as world:
+            unreadable = ALLOWED.replace(b'"a":5', b'"a":1e1000000')
+            bodies = [
+                body_of(BUNDLE, "t", json.dumps({"a": number % 11, "b": {"c": 2}, "d": "abc", "e": 1}))
+                for number in range(200)
+            ]
+            bodies[70:70] = [unreadable]
+            found = await asyncio.gather(*map(world.asks, bodies))
+            expected = ["allow" if number % 11 <= 5 else "deny" for number in range(200)]
+            expected[70:70] = ["reply"]
+            assert found == expected
 
     uvloop.run(test())
 

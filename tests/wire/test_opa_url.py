@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import os
 import re
@@ -137,6 +138,59 @@ def test_an_opa_that_shows_another_token_gets_no_policy_and_that_is_said(tmp_pat
         assert "--bundle-token-file" in readiness(sidecar)[1]
         assert kind(sidecar.call("t", {"a": 1})) == "engine_unavailable"
         assert sidecar.received == []
+
+
+FORBIDDEN = [
+    ("PUT", "/v1/policies/intercept/x.rego"), ("DELETE", "/v1/policies/intercept/decision.rego"),
+    ("GET", "/v1/policies"), ("PUT", "/v1/data/intercept/facts"), ("PATCH", "/v1/data/intercept/facts"),
+    ("DELETE", "/v1/data/intercept/facts"), ("PUT", "/v1/data"), ("GET", "/v1/data"), ("POST", "/v1/data"),
+    ("GET", "/v1/data/intercept/decision"), ("GET", "/v1/data/intercept/facts"),
+    ("POST", "/v1/data/system/authz/allow"),
+    ("POST", "/v1/data/intercept"), ("GET", "/v1/data/intercept/decisions"), ("POST", "/v1/data/intercept/decisions/0"),
+    ("POST", "/v1/data/intercept/decision/action"), ("POST", "/v1/query"),
+    ("GET", "/v1/query?q=data"), ("POST", "/v1/compile"), ("GET", "/v1/config"), ("GET", "/v1/status"), ("POST", "/"),
+    ("GET", "/"), ("POST", "/v0/data/intercept/decision"), ("GET", "/debug/pprof/heap"),
+    ("POST", "/v1/data/intercept%2fdecision"),
+    ("HEAD", "/v1/data/intercept/facts"), ("PUT", "/v1/data/intercept/decision"), ("POST", "/health"),
+]  # fmt: skip
+
+
+def reply_over(path: Path, method: str, target: str, body: str | None = None) -> int:
+    """The status of OPA's reply to one request over its socket."""
+    connection = http.client.HTTPConnection("opa", timeout=10)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(str(path))
+    try:
+        connection.request(method, target, body, {"Content-Type": "application/json"})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_whoever_reaches_the_socket_of_the_pod_can_ask_and_nothing_else(tmp_path: Path, opa: PodOpa) -> None:
+    opa.start()
+    path = opa.run / "opa.sock"
+    with Sidecar(tmp_path, POLICY, *opa.options, *TELEMETRY) as sidecar:
+        sidecar.initialize()
+        until(lambda: readiness(sidecar) == (200, "ready\n"))
+        statuses = {(method, target): reply_over(path, method, target, "[]") for method, target in FORBIDDEN}
+        assert {asked: status for asked, status in statuses.items() if status not in (401, 403, 405)} == {}
+        for document in ("decision", "decisions"):
+            assert reply_over(path, "POST", f"/v1/data/intercept/{document}", '{"input":{}}') == 200
+        assert reply_over(path, "GET", "/health") == 200
+        assert kind(sidecar.call("t", {"a": 1})) is None
+
+
+def test_the_opa_of_the_pod_answers_many_calls_at_once(tmp_path: Path, opa: PodOpa) -> None:
+    opa.start()
+    with Sidecar(tmp_path, POLICY, *opa.options, *TELEMETRY) as sidecar:
+        sidecar.initialize()
+        until(lambda: readiness(sidecar) == (200, "ready\n"))
+        ids = {sidecar.post("tools/call", {"name": "t", "arguments": {"a": number}}): number for number in range(200)}
+        replies = {reply["id"]: kind(reply) for reply in (sidecar.read() for _ in ids)}
+        assert {ids[id_]: found for id_, found in replies.items()} == {
+            number: None if number < 100 else "rule" for number in range(200)
+        }
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["from-the-start", "instead-of-a-good-one"])
