@@ -29,7 +29,7 @@ _BUNDLE_TYPE = "application/vnd.openpolicyagent.bundles"
 class BundleServer:
     """Holds the bundle in force, signed with `key`, and hands it to whoever shows the token.
 
-    `root` is what the bundle owns in OPA: `ROOT`, or `EVERY_PATH` where nothing but the bundle keeps others from writing.
+    `root` is what the bundle owns in OPA: `ROOT`, or `EVERY_PATH` where only the bundle keeps others from writing.
     """
 
     def __init__(self, token: str, key: SigningKey, root: str = ROOT) -> None:

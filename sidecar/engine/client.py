@@ -6,6 +6,7 @@ A question has no task and no timer of its own: its answer comes by callback, an
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import select
 from collections import deque
@@ -185,10 +186,8 @@ class EngineClient:
         """Hand each question its answer; one that has none is asked alone."""
         answers: Sequence[bytes | None] = [None] * len(questions)
         if not isinstance(reply, EngineUnavailable):
-            try:
+            with contextlib.suppress(BadReply):  # nothing in it counts
                 answers = apart(reply, len(questions))
-            except BadReply:
-                pass  # nothing in it counts
         for question, answer in zip(questions, answers, strict=True):
             if answer is None:
                 self._ask_again(question)
