@@ -25,7 +25,7 @@ from sidecar.engine.managed import ManagedEngine
 from sidecar.engine.process import OpaProcess
 from sidecar.engine.sign import shared
 from sidecar.policy.bundle import EVERY_PATH, MANIFEST, Bundle
-from tests.engine import asked, body_of, bundle_of, soon
+from tests.engine.asking import asked, body_of, bundle_of, soon
 from tests.support import OPA
 from tests.support.peer import child_pids, command_line
 

@@ -24,7 +24,7 @@ from sidecar.engine.client import ABREAST, CONNECTIONS, PATIENCE, EngineClient
 from sidecar.engine.connection import EngineReply
 from sidecar.engine.together import MOST, MOST_BYTES
 from sidecar.errors import EngineUnavailable
-from tests.engine import soon
+from tests.engine.asking import soon
 
 TIMEOUT: Final = 3600.0
 
