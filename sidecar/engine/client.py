@@ -206,7 +206,7 @@ class EngineClient:
             question.end(unreachable())
         elif question.is_open:
             question.alone = True
-            self._waiting.append(question)
+            self._waiting.appendleft(question)  # it has waited longer than any that has not been asked
             self._send()
 
     def _give_up(self, question: _Question) -> None:

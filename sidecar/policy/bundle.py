@@ -48,11 +48,6 @@ def build(compiled: dict[str, str], serial: int) -> Bundle:
     return Bundle(revision, serial, files, read_terms(json.loads(content[FACTS])))
 
 
-def rooted(files: dict[str, str], root: str) -> dict[str, str]:
-    """The same files in a bundle that owns `root`. How OPA is run decides what a bundle has to own there."""
-    return {**files, MANIFEST: _json({**json.loads(files[MANIFEST]), "roots": [root]})}
-
-
 def archive(files: dict[str, str]) -> bytes:
     """The files of a bundle as OPA fetches them: a gzipped tar, the same bytes for the same files."""
     tar_bytes = io.BytesIO()
@@ -63,6 +58,11 @@ def archive(files: dict[str, str]) -> bytes:
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     return gzip.compress(tar_bytes.getvalue(), compresslevel=1, mtime=0)
+
+
+def rooted(files: dict[str, str], root: str) -> dict[str, str]:
+    """The same files in a bundle that owns `root`. How OPA is run decides what a bundle has to own there."""
+    return {**files, MANIFEST: _json({**json.loads(files[MANIFEST]), "roots": [root]})}
 
 
 def write(files: dict[str, str], folder: Path) -> None:
