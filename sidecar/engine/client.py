@@ -109,6 +109,9 @@ class EngineClient:
         """Put a question; `done` is called once, with the reply, or with an error when the time-out is over."""
         question = _Question(body, decision_id, self._timeout, done, alone=self._most == 1 or len(body) > MOST_BYTES)
         self._questions.add(question)
+        if not self._waiting and len(self._busy) < ABREAST and (connection := self._silent()) is not None:
+            self._ask(connection, (question,))
+            return
         self._waiting.append(question)
         self._send()
 
@@ -138,7 +141,6 @@ class EngineClient:
             if (connection := self._silent()) is None:
                 self._connect_one()
                 break
-            self._busy.add(connection)
             self._ask(connection, self._next())
         if self._waiting and self._patience is None and not self._closed:
             self._patience = asyncio.get_running_loop().call_later(PATIENCE, self._lose_patience)
@@ -173,6 +175,7 @@ class EngineClient:
         return taken
 
     def _ask(self, connection: Connection, questions: Sequence[_Question]) -> None:
+        self._busy.add(connection)
         if len(questions) == 1:
             (question,) = questions
             connection.ask(question, request(question.body, question.decision_id))
