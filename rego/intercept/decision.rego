@@ -1,7 +1,7 @@
 # METADATA
 # title: The decision on one tool call, and on a list of tools
 # description: |
-#   One question, one answer. A call is allowed only by proof: every rule that applies to its tool must stand in
+#   One question, one answer. A call is allowed only by proof: every rule that applies to its tool must hold in
 #   data.intercept.policy.passes. What the rules are called and say stands in data.intercept.facts, what they ask in
 #   the generated package intercept.policy. The answer names the revision and the serial of the bundle it comes from.
 # scope: package
@@ -15,8 +15,49 @@
 #   - data.intercept.bundle: schema.intercept.bundle.data
 package intercept
 
+# METADATA
+# title: decision
+# description: |
+#   The answer to the question in input: on a call exactly these ten keys, on a list the visible tools and why each
+#   other is hidden, on the engine its version. A call that is proved to pass every rule that applies, with nothing to
+#   report or to ask, has a constant answer; only for any other the rules are gone through one by one.
+# entrypoint: true
+decision := data.intercept.bundle.allow if {
+	reserved == []
+} else := object.union(data.intercept.bundle.allow, {"reserve": reserved}) if {
+	is_array(reserved)
+} else := worked_out
+
+# METADATA
+# description: |
+#   What a call takes that is proved to pass; undefined when it is not. It is worked out only where it depends on the
+#   call.
+reserved := data.intercept.facts.reserves.tools[input.tool] if {
+	answerable
+	data.intercept.policy.proved
+} else := reservations if {
+	answerable
+	data.intercept.policy.proved
+} else := data.intercept.facts.reserves.others if {
+	others_proved
+} else := reservations if {
+	others_proved
+}
+
+# METADATA
+# description: |
+#   True when a call of a tool without rules of its own is proved to pass every rule that applies. The compiler knows
+#   of the other tools whether they may be called, of these nothing.
+others_proved if {
+	answerable
+	not data.intercept.facts.tools[input.tool][0]
+	not canary
+	callable
+	data.intercept.policy.others_proved
+}
+
 # What holds when nothing could be proved either way. It carries no revision, so whoever asks takes it for no answer.
-default decision := {
+default worked_out := {
 	"version": 1,
 	"action": "deny",
 	"kind": "undecided",
@@ -30,29 +71,26 @@ default decision := {
 }
 
 # METADATA
-# title: decision
-# description: |
-#   The answer to the question in input: on a call exactly these ten keys, on a list the visible tools and why each
-#   other is hidden, on the engine its version.
-# entrypoint: true
-decision := answer("deny", refusals[0], violations, []) if {
+# title: worked_out
+# description: The answer to any question, on a call by going through the rules that apply.
+worked_out := answer("deny", refusals[0], violations, []) if {
 	answerable
 	refusals != []
 }
 
-decision := answer("require_approval", approvals[0], violations, reservations) if {
+worked_out := answer("require_approval", approvals[0], violations, reservations) if {
 	answerable
 	allowed
 	approvals != []
 }
 
-decision := answer("allow", {"rule": "", "reason": "", "kind": "allow"}, violations, reservations) if {
+worked_out := answer("allow", {"rule": "", "reason": "", "kind": "allow"}, violations, reservations) if {
 	answerable
 	allowed
 	approvals == []
 }
 
-decision := {
+worked_out := {
 	"version": 1,
 	"revision": data.intercept.bundle.revision,
 	"serial": data.intercept.bundle.serial,
@@ -68,7 +106,7 @@ decision := {
 
 # The answer to whoever asks which engine decides here, and whether it takes bundles that nobody signed: known only from
 # the engine itself.
-decision := {
+worked_out := {
 	"version": 1,
 	"revision": data.intercept.bundle.revision,
 	"serial": data.intercept.bundle.serial,
@@ -175,7 +213,7 @@ canary if input.tool in ["intercept/canary-allowed", "intercept/canary-denied"]
 # description: |
 #   True when the compiled policy shows that the call passes the rule. A rule of its own because what is negated must
 #   not be undefined: in a policy that only denies, the package intercept.policy has no rules at all.
-proven(rule) if rule.id in data.intercept.policy.passes
+proven(rule) if data.intercept.policy.passes[rule.id]
 
 # METADATA
 # description: True when the rule does not stand in the way. One that only monitors never does.
@@ -185,7 +223,7 @@ met(rule) if rule.monitor
 
 # METADATA
 # description: True when the compiled policy shows that the call needs an approval by the rule.
-asks(rule) if rule.id in data.intercept.policy.asks
+asks(rule) if data.intercept.policy.asks[rule.id]
 
 # METADATA
 # description: True when the call has an amount that the rule can count, or the rule counts none.
@@ -305,7 +343,7 @@ quoted(name) := strings.replace_n(
 )
 
 # METADATA
-# description: The whole answer on a call; there is no other place that makes one.
+# description: The whole answer on a call, where it is not the constant one in data.intercept.bundle.allow.
 answer(action, why, found, reserve) := {
 	"version": 1,
 	"action": action,

@@ -42,10 +42,26 @@ def build(compiled: dict[str, str], serial: int) -> Bundle:
     for path, text in sorted(content.items()):
         digest.update(f"{path}\0{len(text.encode())}\0{text}".encode())
     revision = digest.hexdigest()[:32]
-    stamp = {"revision": revision, "serial": serial}
+    stamp = {"revision": revision, "serial": serial, "allow": _allow(revision, serial)}
     manifest = {"revision": revision, "roots": [ROOT], "rego_version": 1, "metadata": {"serial": serial}}
     files = {MANIFEST: _json(manifest), STAMP: _json(stamp), **content}
     return Bundle(revision, serial, files, read_terms(json.loads(content[FACTS])))
+
+
+def _allow(revision: str, serial: int) -> dict[str, Any]:
+    """The whole answer on a call that is proved to pass and takes nothing: as data it costs no time to make."""
+    return {
+        "version": 1,
+        "action": "allow",
+        "kind": "allow",
+        "rule": "",
+        "reason": "",
+        "violations": [],
+        "reserve": [],
+        "approval": None,
+        "revision": revision,
+        "serial": serial,
+    }
 
 
 def archive(files: dict[str, str]) -> bytes:

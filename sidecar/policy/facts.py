@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from sidecar.policy.model import ANY_TOOL, Approvals, CounterName, Policy, PolicyEntry, Rule, glob, is_pattern
+from sidecar.policy.applies import Applying, applying
+from sidecar.policy.model import Approvals, CounterName, Policy, PolicyEntry, Rule, glob, is_pattern
 
 
 def facts(policy: Policy) -> dict[str, Any]:
     """Settings, the rules by tool in order of precedence, and what they read; numbers are exact."""
-    exact = [entry for entry in policy.entries if entry.tool != ANY_TOOL and not entry.is_pattern]
-    patterns = [entry for entry in policy.entries if entry.is_pattern]
-    any_tool = [entry for entry in policy.entries if entry.tool == ANY_TOOL]
+    known = applying(policy)
+    exact, any_tool = known.exact, known.any_tool
+    patterns = [entry for _, entry in known.patterns]
     counted = policy.counters()
     return {
         "sources": [{"file": file_name(source.file), "sha256": source.sha256} for source in policy.sources],
@@ -40,6 +41,7 @@ def facts(policy: Policy) -> dict[str, Any]:
             for entry in patterns
         ],
         "any_tool": [_fact(policy, rule, entry) for entry in any_tool for rule in entry.rules],
+        "reserves": _reserves(known),
         "reads": {
             "tools": {entry.tool: _reads(entry, counted) for entry in exact if entry.rules},
             "patterns": [_reads(entry, counted) for entry in patterns],
@@ -70,6 +72,27 @@ def _fact(policy: Policy, rule: Rule, entry: PolicyEntry) -> dict[str, Any]:
             "approvers": rule.approval.approvers,
         }
     return fact
+
+
+def _reserves(known: Applying) -> dict[str, Any]:
+    """What each call takes that is proved to pass, where that is the same for every such call.
+
+    Under `tools` for those with rules of their own, under `others` for all that have none.
+    """
+    tools = {entry.tool: _reserve(known.to(entry)) for entry in known.exact if known.provable(entry)}
+    reserves: dict[str, Any] = {"tools": {tool: taken for tool, taken in tools.items() if taken is not None}}
+    others = _reserve(known.any_tool)
+    if others is not None and not any(rule.counter for _, entry in known.patterns for rule in entry.rules):
+        reserves["others"] = others
+    return reserves
+
+
+def _reserve(entries: Sequence[PolicyEntry]) -> list[dict[str, Any]] | None:
+    """What the rules of some entries take together; None when it depends on the call."""
+    counting = [(rule, _counted(rule, entry)) for entry in entries for rule in entry.rules if rule.counter]
+    if any(rule.amount_path for rule, _ in counting):
+        return None
+    return [{**counted["limit"], "amount": counted["increment"], "rule": rule.name} for rule, counted in counting]
 
 
 def _counted(rule: Rule, entry: PolicyEntry) -> dict[str, Any]:

@@ -219,6 +219,11 @@ class Rule:
         return min(bounds, key=lambda bound: (bound.value, not bound.exclusive), default=None)
 
     @property
+    def denies(self) -> bool:
+        """True for a rule that no call can pass."""
+        return self.action == "deny" or bool(self.bound and self.bound.impossible)
+
+    @property
     def asked(self) -> tuple[Condition, ...]:
         """The conditions that the engine is asked about: all but the own limits."""
         return tuple(item for item in self.conditions if item not in self.own_limits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from sidecar.policy.model import Value
@@ -97,23 +97,17 @@ _DOTTED = re.compile(
 )
 
 
+def defined(head: str, lines: Sequence[str]) -> str:
+    """A rule that is true when all lines hold."""
+    match lines:
+        case []:
+            return f"{head} := true\n"
+        case [only]:
+            return f"{head} if {only}\n"
+        case body:
+            return f"{head} if {{\n" + "".join(f"\t{line}\n" for line in body) + "}\n"
+
+
 def comment(text: str) -> str:
     """Text for a comment, which it cannot end."""
     return text if is_plain(text) else json.dumps(text)[1:-1]
-
-
-def yaml_scalar(text: str) -> str:
-    """A YAML scalar on one line."""
-    if _SIMPLE.fullmatch(text):
-        return text
-    # YAML has JSON's escapes, except that it has no surrogates for characters beyond 16 bits.
-    return '"' + "".join(map(_yaml_escape, json.dumps(text, ensure_ascii=False)[1:-1])) + '"'
-
-
-def _yaml_escape(char: str) -> str:
-    if is_plain(char):
-        return char
-    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
-
-
-_SIMPLE = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*( [A-Za-z0-9_./(),;-]+)*")

@@ -2,10 +2,10 @@
 # Source: okx-seed.yaml, sha256 720f9c25828289ca064a14d1431e53d18806b2fea8ac343d2aec01de5aa2a639.
 package intercept.policy
 
-# METADATA
-# title: order rate
-# description: Every call passes; the sidecar counts it, at most 10 in each 60 s (session).
-# custom:
-#   file: okx-seed.yaml
-#   line: 11
-passes contains "place_order/order rate" if input.tool == "place_order"
+# Rule order rate, okx-seed.yaml, line 11. Every call passes; the sidecar counts it, at most 10 in each 60 s (session).
+passes["place_order/order rate"] := true
+
+proved if {
+	input.tool == "place_order"
+	passes["place_order/order rate"]
+}

@@ -2,10 +2,11 @@
 # Source: okx-trading.yaml, sha256 d99c4b66753cca670854300d4026372e14c6d118405326bbd41647ea1a998249.
 package intercept.policy
 
-# METADATA
-# title: balance rate
-# description: Every call passes; the sidecar counts it, at most 30 in each minute (global).
-# custom:
-#   file: okx-trading.yaml
-#   line: 94
-passes contains "account_balance/balance rate" if input.tool == "account_balance"
+# Rule balance rate, okx-trading.yaml, line 94. Every call passes; the sidecar counts it, at most 30 in each minute (global).
+passes["account_balance/balance rate"] := true
+
+proved if {
+	input.tool == "account_balance"
+	passes["account_balance/balance rate"]
+	met["*"]
+}

@@ -2,10 +2,11 @@
 # Source: okx-trading.yaml, sha256 d99c4b66753cca670854300d4026372e14c6d118405326bbd41647ea1a998249.
 package intercept.policy
 
-# METADATA
-# title: settings rate
-# description: Every call passes; the sidecar counts it, at most 10 in each minute (global).
-# custom:
-#   file: okx-trading.yaml
-#   line: 126
-passes contains "account_config/settings rate" if input.tool == "account_config"
+# Rule settings rate, okx-trading.yaml, line 126. Every call passes; the sidecar counts it, at most 10 in each minute (global).
+passes["account_config/settings rate"] := true
+
+proved if {
+	input.tool == "account_config"
+	passes["account_config/settings rate"]
+	met["*"]
+}

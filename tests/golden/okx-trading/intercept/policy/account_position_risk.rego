@@ -2,10 +2,11 @@
 # Source: okx-trading.yaml, sha256 d99c4b66753cca670854300d4026372e14c6d118405326bbd41647ea1a998249.
 package intercept.policy
 
-# METADATA
-# title: risk rate
-# description: Every call passes; the sidecar counts it, at most 10 in each minute (global).
-# custom:
-#   file: okx-trading.yaml
-#   line: 134
-passes contains "account_position_risk/risk rate" if input.tool == "account_position_risk"
+# Rule risk rate, okx-trading.yaml, line 134. Every call passes; the sidecar counts it, at most 10 in each minute (global).
+passes["account_position_risk/risk rate"] := true
+
+proved if {
+	input.tool == "account_position_risk"
+	passes["account_position_risk/risk rate"]
+	met["*"]
+}

@@ -2,10 +2,11 @@
 # Source: okx-trading.yaml, sha256 d99c4b66753cca670854300d4026372e14c6d118405326bbd41647ea1a998249.
 package intercept.policy
 
-# METADATA
-# title: position rate
-# description: Every call passes; the sidecar counts it, at most 10 in each minute (global).
-# custom:
-#   file: okx-trading.yaml
-#   line: 130
-passes contains "account_positions/position rate" if input.tool == "account_positions"
+# Rule position rate, okx-trading.yaml, line 130. Every call passes; the sidecar counts it, at most 10 in each minute (global).
+passes["account_positions/position rate"] := true
+
+proved if {
+	input.tool == "account_positions"
+	passes["account_positions/position rate"]
+	met["*"]
+}

@@ -2,10 +2,7 @@
 # Source: okx-trading.yaml, sha256 d99c4b66753cca670854300d4026372e14c6d118405326bbd41647ea1a998249.
 package intercept.policy
 
-# METADATA
-# title: all calls
-# description: Every call passes; the sidecar counts it, at most 120 in each minute (global).
-# custom:
-#   file: okx-trading.yaml
-#   line: 142
-passes contains "*/all calls"
+# Rule all calls, okx-trading.yaml, line 142. Every call passes; the sidecar counts it, at most 120 in each minute (global).
+passes["*/all calls"] := true
+
+met["*"] if passes["*/all calls"]

@@ -4,21 +4,15 @@ package intercept.policy
 
 import data.intercept.operator
 
-# METADATA
-# title: own instruments
-# description: A call passes when every line holds.
-# custom:
-#   file: okx-trading.yaml
-#   line: 78
-passes contains "cancel_order/own instruments" if {
-	input.tool == "cancel_order"
-	operator.matches(input.arguments.instId, `^SOL-(USDT|USDC)$`)
-}
+# Rule own instruments, okx-trading.yaml, line 78. A call passes when every line holds.
+passes["cancel_order/own instruments"] if operator.matches(input.arguments.instId, `^SOL-(USDT|USDC)$`)
 
-# METADATA
-# title: cancel rate
-# description: Every call passes; the sidecar counts it, at most 10 in each minute (session).
-# custom:
-#   file: okx-trading.yaml
-#   line: 82
-passes contains "cancel_order/cancel rate" if input.tool == "cancel_order"
+# Rule cancel rate, okx-trading.yaml, line 82. Every call passes; the sidecar counts it, at most 10 in each minute (session).
+passes["cancel_order/cancel rate"] := true
+
+proved if {
+	input.tool == "cancel_order"
+	passes["cancel_order/own instruments"]
+	passes["cancel_order/cancel rate"]
+	met["*"]
+}

@@ -2,10 +2,11 @@
 # Source: okx-trading.yaml, sha256 d99c4b66753cca670854300d4026372e14c6d118405326bbd41647ea1a998249.
 package intercept.policy
 
-# METADATA
-# title: order list rate
-# description: Every call passes; the sidecar counts it, at most 30 in each minute (global).
-# custom:
-#   file: okx-trading.yaml
-#   line: 106
-passes contains "get_order_list/order list rate" if input.tool == "get_order_list"
+# Rule order list rate, okx-trading.yaml, line 106. Every call passes; the sidecar counts it, at most 30 in each minute (global).
+passes["get_order_list/order list rate"] := true
+
+proved if {
+	input.tool == "get_order_list"
+	passes["get_order_list/order list rate"]
+	met["*"]
+}

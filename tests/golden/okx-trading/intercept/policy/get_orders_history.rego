@@ -4,24 +4,22 @@ package intercept.policy
 
 import data.intercept.operator
 
-# METADATA
-# title: page size
-# description: A call passes when every line holds.
-# custom:
-#   file: okx-trading.yaml
-#   line: 112
-passes contains "get_orders_history/page size" if {
-	input.tool == "get_orders_history"
-	operator.at_least(input.arguments.limit, 1)
-	operator.at_most(input.arguments.limit, 100)
+# Rule page size, okx-trading.yaml, line 112. A call passes when every line holds.
+passes["get_orders_history/page size"] if {
+	is_number(input.arguments.limit)
+	input.arguments.limit >= 1
+	input.arguments.limit <= 100
 }
 
-# METADATA
-# title: history rows
-# description: Every call passes; the sidecar counts args.limit, at most 1000 in each hour (global).
-# custom:
-#   file: okx-trading.yaml
-#   line: 117
-passes contains "get_orders_history/history rows" if input.tool == "get_orders_history"
+# Rule history rows, okx-trading.yaml, line 117. Every call passes; the sidecar counts args.limit, at most 1000 in each hour (global).
+passes["get_orders_history/history rows"] := true
 
-amounts["get_orders_history/history rows"] := operator.amount(input.arguments.limit) if input.tool == "get_orders_history"
+amounts["get_orders_history/history rows"] := operator.amount(input.arguments.limit)
+
+proved if {
+	input.tool == "get_orders_history"
+	passes["get_orders_history/page size"]
+	passes["get_orders_history/history rows"]
+	amounts["get_orders_history/history rows"]
+	met["*"]
+}

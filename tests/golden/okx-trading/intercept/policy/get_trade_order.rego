@@ -2,10 +2,11 @@
 # Source: okx-trading.yaml, sha256 d99c4b66753cca670854300d4026372e14c6d118405326bbd41647ea1a998249.
 package intercept.policy
 
-# METADATA
-# title: order lookup rate
-# description: Every call passes; the sidecar counts it, at most 60 in each minute (global).
-# custom:
-#   file: okx-trading.yaml
-#   line: 100
-passes contains "get_trade_order/order lookup rate" if input.tool == "get_trade_order"
+# Rule order lookup rate, okx-trading.yaml, line 100. Every call passes; the sidecar counts it, at most 60 in each minute (global).
+passes["get_trade_order/order lookup rate"] := true
+
+proved if {
+	input.tool == "get_trade_order"
+	passes["get_trade_order/order lookup rate"]
+	met["*"]
+}

@@ -2,10 +2,11 @@
 # Source: okx-trading.yaml, sha256 d99c4b66753cca670854300d4026372e14c6d118405326bbd41647ea1a998249.
 package intercept.policy
 
-# METADATA
-# title: ticker rate
-# description: Every call passes; the sidecar counts it, at most 60 in each minute (global).
-# custom:
-#   file: okx-trading.yaml
-#   line: 88
-passes contains "market_tickers/ticker rate" if input.tool == "market_tickers"
+# Rule ticker rate, okx-trading.yaml, line 88. Every call passes; the sidecar counts it, at most 60 in each minute (global).
+passes["market_tickers/ticker rate"] := true
+
+proved if {
+	input.tool == "market_tickers"
+	passes["market_tickers/ticker rate"]
+	met["*"]
+}

@@ -4,69 +4,23 @@ package intercept.policy
 
 import data.intercept.operator
 
-# METADATA
-# title: instruments
-# description: A call passes when every line holds.
-# custom:
-#   file: okx-trading.yaml
-#   line: 17
-passes contains "place_order/instruments" if {
-	input.tool == "place_order"
-	operator.matches(input.arguments.instId, `^SOL-(USDT|USDC)$`)
-}
+# Rule instruments, okx-trading.yaml, line 17. A call passes when every line holds.
+passes["place_order/instruments"] if operator.matches(input.arguments.instId, `^SOL-(USDT|USDC)$`)
 
-# METADATA
-# title: spot only
-# description: A call passes when every line holds.
-# custom:
-#   file: okx-trading.yaml
-#   line: 22
-passes contains "place_order/spot only" if {
-	input.tool == "place_order"
-	operator.one_of(input.arguments.tdMode, ["cash"])
-}
+# Rule spot only, okx-trading.yaml, line 22. A call passes when every line holds.
+passes["place_order/spot only"] if input.arguments.tdMode in ["cash"]
 
-# METADATA
-# title: orders with a price
-# description: A call passes when every line holds.
-# custom:
-#   file: okx-trading.yaml
-#   line: 27
-passes contains "place_order/orders with a price" if {
-	input.tool == "place_order"
-	operator.one_of(input.arguments.ordType, ["limit", "post_only", "fok", "ioc"])
-}
+# Rule orders with a price, okx-trading.yaml, line 27. A call passes when every line holds.
+passes["place_order/orders with a price"] if input.arguments.ordType in ["limit", "post_only", "fok", "ioc"]
 
-# METADATA
-# title: order size
-# description: A call passes when every line holds.
-# custom:
-#   file: okx-trading.yaml
-#   line: 33
-passes contains "place_order/order size" if {
-	input.tool == "place_order"
-	operator.matches(input.arguments.sz, `^(0\.[0-9]{1,8}|1(\.[0-9]{1,8})?|2(\.0{1,8})?)$`)
-}
+# Rule order size, okx-trading.yaml, line 33. A call passes when every line holds.
+passes["place_order/order size"] if operator.matches(input.arguments.sz, `^(0\.[0-9]{1,8}|1(\.[0-9]{1,8})?|2(\.0{1,8})?)$`)
 
-# METADATA
-# title: price band
-# description: A call passes when every line holds.
-# custom:
-#   file: okx-trading.yaml
-#   line: 40
-passes contains "place_order/price band" if {
-	input.tool == "place_order"
-	operator.matches(input.arguments.px, `^([1-4][0-9]{2}(\.[0-9]{1,2})?|500(\.0{1,2})?)$`)
-}
+# Rule price band, okx-trading.yaml, line 40. A call passes when every line holds.
+passes["place_order/price band"] if operator.matches(input.arguments.px, `^([1-4][0-9]{2}(\.[0-9]{1,2})?|500(\.0{1,2})?)$`)
 
-# METADATA
-# title: nothing attached
-# description: A call passes when every line holds.
-# custom:
-#   file: okx-trading.yaml
-#   line: 47
-passes contains "place_order/nothing attached" if {
-	input.tool == "place_order"
+# Rule nothing attached, okx-trading.yaml, line 47. A call passes when every line holds.
+passes["place_order/nothing attached"] if {
 	operator.absent(input.arguments, ["attachAlgoOrds"])
 	operator.absent(input.arguments, ["tgtCcy"])
 	operator.absent(input.arguments, ["pxUsd"])
@@ -74,18 +28,21 @@ passes contains "place_order/nothing attached" if {
 	operator.absent(input.arguments, ["ccy"])
 }
 
-# METADATA
-# title: order rate
-# description: Every call passes; the sidecar counts it, at most 5 in each minute (session).
-# custom:
-#   file: okx-trading.yaml
-#   line: 56
-passes contains "place_order/order rate" if input.tool == "place_order"
+# Rule order rate, okx-trading.yaml, line 56. Every call passes; the sidecar counts it, at most 5 in each minute (session).
+passes["place_order/order rate"] := true
 
-# METADATA
-# title: daily volume
-# description: Every call passes; the sidecar counts it, at most 10000 in each day (global).
-# custom:
-#   file: okx-trading.yaml
-#   line: 63
-passes contains "place_order/daily volume" if input.tool == "place_order"
+# Rule daily volume, okx-trading.yaml, line 63. Every call passes; the sidecar counts it, at most 10000 in each day (global).
+passes["place_order/daily volume"] := true
+
+proved if {
+	input.tool == "place_order"
+	passes["place_order/instruments"]
+	passes["place_order/spot only"]
+	passes["place_order/orders with a price"]
+	passes["place_order/order size"]
+	passes["place_order/price band"]
+	passes["place_order/nothing attached"]
+	passes["place_order/order rate"]
+	passes["place_order/daily volume"]
+	met["*"]
+}

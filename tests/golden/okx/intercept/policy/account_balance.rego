@@ -2,10 +2,11 @@
 # Source: okx.yaml, sha256 b71463f1ae04c9bec5ad25b376787ac40fc6b6e7c8fc6de2579bd452478d8bc1.
 package intercept.policy
 
-# METADATA
-# title: balance rate
-# description: Every call passes; the sidecar counts it, at most 30 in each minute (global).
-# custom:
-#   file: okx.yaml
-#   line: 43
-passes contains "account_balance/balance rate" if input.tool == "account_balance"
+# Rule balance rate, okx.yaml, line 43. Every call passes; the sidecar counts it, at most 30 in each minute (global).
+passes["account_balance/balance rate"] := true
+
+proved if {
+	input.tool == "account_balance"
+	passes["account_balance/balance rate"]
+	met["*"]
+}

@@ -2,10 +2,11 @@
 # Source: okx.yaml, sha256 b71463f1ae04c9bec5ad25b376787ac40fc6b6e7c8fc6de2579bd452478d8bc1.
 package intercept.policy
 
-# METADATA
-# title: settings rate
-# description: Every call passes; the sidecar counts it, at most 10 in each minute (global).
-# custom:
-#   file: okx.yaml
-#   line: 37
-passes contains "account_config/settings rate" if input.tool == "account_config"
+# Rule settings rate, okx.yaml, line 37. Every call passes; the sidecar counts it, at most 10 in each minute (global).
+passes["account_config/settings rate"] := true
+
+proved if {
+	input.tool == "account_config"
+	passes["account_config/settings rate"]
+	met["*"]
+}

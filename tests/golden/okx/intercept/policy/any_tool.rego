@@ -2,10 +2,7 @@
 # Source: okx.yaml, sha256 b71463f1ae04c9bec5ad25b376787ac40fc6b6e7c8fc6de2579bd452478d8bc1.
 package intercept.policy
 
-# METADATA
-# title: all calls
-# description: Every call passes; the sidecar counts it, at most 120 in each minute (global).
-# custom:
-#   file: okx.yaml
-#   line: 89
-passes contains "*/all calls"
+# Rule all calls, okx.yaml, line 89. Every call passes; the sidecar counts it, at most 120 in each minute (global).
+passes["*/all calls"] := true
+
+met["*"] if passes["*/all calls"]

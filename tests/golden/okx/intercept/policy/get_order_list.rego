@@ -2,10 +2,11 @@
 # Source: okx.yaml, sha256 b71463f1ae04c9bec5ad25b376787ac40fc6b6e7c8fc6de2579bd452478d8bc1.
 package intercept.policy
 
-# METADATA
-# title: order list rate
-# description: Every call passes; the sidecar counts it, at most 30 in each minute (global).
-# custom:
-#   file: okx.yaml
-#   line: 67
-passes contains "get_order_list/order list rate" if input.tool == "get_order_list"
+# Rule order list rate, okx.yaml, line 67. Every call passes; the sidecar counts it, at most 30 in each minute (global).
+passes["get_order_list/order list rate"] := true
+
+proved if {
+	input.tool == "get_order_list"
+	passes["get_order_list/order list rate"]
+	met["*"]
+}

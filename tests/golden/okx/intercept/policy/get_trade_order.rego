@@ -2,10 +2,11 @@
 # Source: okx.yaml, sha256 b71463f1ae04c9bec5ad25b376787ac40fc6b6e7c8fc6de2579bd452478d8bc1.
 package intercept.policy
 
-# METADATA
-# title: order rate
-# description: Every call passes; the sidecar counts it, at most 60 in each minute (global).
-# custom:
-#   file: okx.yaml
-#   line: 61
-passes contains "get_trade_order/order rate" if input.tool == "get_trade_order"
+# Rule order rate, okx.yaml, line 61. Every call passes; the sidecar counts it, at most 60 in each minute (global).
+passes["get_trade_order/order rate"] := true
+
+proved if {
+	input.tool == "get_trade_order"
+	passes["get_trade_order/order rate"]
+	met["*"]
+}

@@ -2,10 +2,11 @@
 # Source: okx.yaml, sha256 b71463f1ae04c9bec5ad25b376787ac40fc6b6e7c8fc6de2579bd452478d8bc1.
 package intercept.policy
 
-# METADATA
-# title: ticker rate
-# description: Every call passes; the sidecar counts it, at most 30 in each minute (global).
-# custom:
-#   file: okx.yaml
-#   line: 31
-passes contains "market_tickers/ticker rate" if input.tool == "market_tickers"
+# Rule ticker rate, okx.yaml, line 31. Every call passes; the sidecar counts it, at most 30 in each minute (global).
+passes["market_tickers/ticker rate"] := true
+
+proved if {
+	input.tool == "market_tickers"
+	passes["market_tickers/ticker rate"]
+	met["*"]
+}

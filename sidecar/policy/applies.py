@@ -1,0 +1,61 @@
+"""Which entries apply to which tools, as far as that is known without a call. Knows no Rego."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from sidecar.policy.model import ANY_TOOL, Policy, PolicyEntry, glob, is_pattern
+
+CANARIES: Final = frozenset({"intercept/canary-allowed", "intercept/canary-denied"})
+"""Tools that the library itself answers for: no rule applies to them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applying:
+    """The entries of a policy by how they come to apply, each kind in the order of the files, and what is hidden."""
+
+    exact: tuple[PolicyEntry, ...]
+    patterns: tuple[tuple[re.Pattern[str], PolicyEntry], ...]
+    any_tool: tuple[PolicyEntry, ...]
+    hidden: frozenset[str]
+    hidden_patterns: tuple[re.Pattern[str], ...]
+
+    def to(self, entry: PolicyEntry) -> list[PolicyEntry]:
+        """All entries that apply to the tool of an exact entry, itself in front, in the order that counts."""
+        matching = [other for pattern, other in self.patterns if pattern.match(entry.tool)]
+        return [entry, *matching, *self.any_tool]
+
+    def provable(self, entry: PolicyEntry) -> bool:
+        """True for an exact entry with rules whose tool is not hidden, if a call can pass every rule that applies."""
+        return (
+            bool(entry.rules)
+            and entry.tool not in CANARIES
+            and not self._hides(entry.tool)
+            and all(can_be_met(each) for each in self.to(entry))
+        )
+
+    def _hides(self, tool: str) -> bool:
+        return tool in self.hidden or any(pattern.match(tool) for pattern in self.hidden_patterns)
+
+
+def applying(policy: Policy) -> Applying:
+    """How the entries of a policy apply."""
+    return Applying(
+        exact=tuple(entry for entry in policy.entries if entry.tool != ANY_TOOL and not entry.is_pattern),
+        patterns=tuple((_compiled(entry.tool), entry) for entry in policy.entries if entry.is_pattern),
+        any_tool=tuple(entry for entry in policy.entries if entry.tool == ANY_TOOL),
+        hidden=frozenset(item.name for item in policy.hide if not is_pattern(item.name)),
+        hidden_patterns=tuple(_compiled(item.name) for item in policy.hide if is_pattern(item.name)),
+    )
+
+
+def can_be_met(entry: PolicyEntry) -> bool:
+    """True when a call can pass every rule of the entry."""
+    return not any(rule.denies for rule in entry.rules)
+
+
+def _compiled(name: str) -> re.Pattern[str]:
+    # Python reads these patterns as RE2 does: they hold literals, `.` and `.*` only.
+    return re.compile(glob(name).removesuffix("$") + r"\Z")
