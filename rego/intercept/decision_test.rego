@@ -581,3 +581,81 @@ test_no_questions_get_no_answers if {
 	intercept.decisions == {} with input as {}
 	intercept.decisions == {} with input as question("free")
 }
+
+# The decision by the proof of a whole call, without a look at the rules.
+straight(asked, known, policy) := decision if {
+	decision := intercept.decision with input as asked
+		with data.intercept.facts as known
+		with data.intercept.policy as policy
+		with data.intercept.bundle as {"revision": "r1", "serial": 7, "allow": allowed([])}
+		with data.intercept.worked_out as "worked out"
+}
+
+reserving(reserves) := object.union(facts, {"reserves": reserves})
+
+hourly_taken := object.union(hourly, {"amount": 1, "rule": "hourly"})
+
+test_a_call_that_is_proved_has_the_constant_answer if {
+	straight(question("checked"), reserving({"tools": {"checked": []}}), {"proved": true}) == allowed([])
+}
+
+test_a_call_that_is_proved_takes_what_the_data_say if {
+	known := reserving({"tools": {"counted": [hourly_taken]}, "others": []})
+	straight(question("counted"), known, {"proved": true}) == allowed([hourly_taken])
+}
+
+test_what_a_call_takes_is_worked_out_where_no_data_say_it if {
+	known := reserving({"tools": {"checked": []}})
+	taken := allowed([object.union(daily, {"amount": 5, "rule": "budget"})])
+	straight(question("spent"), known, {"proved": true, "amounts": {"spent#1": 5}}) == taken
+	straight(question("counted"), facts, {"proved": true}) == allowed([hourly_taken])
+}
+
+test_a_tool_without_rules_of_its_own_is_proved_by_the_proof_of_others if {
+	known := reserving({"tools": {}, "others": [hourly_taken]})
+	every tool in ["free", "other", ""] {
+		straight(question(tool), known, {"others_proved": true}) == allowed([hourly_taken])
+	}
+	straight(question("free"), denying(known), {"others_proved": true}) == allowed([hourly_taken])
+	straight(question("free"), facts, {"others_proved": true}) == allowed([])
+}
+
+test_the_proof_of_others_says_nothing_of_a_tool_that_has_rules_or_may_not_be_called if {
+	known := reserving({"tools": {}, "others": []})
+	policy := {"others_proved": true}
+	every proof in [
+		{"known": known, "tool": "checked"},
+		{"known": known, "tool": "intercept/canary-denied"},
+		{"known": known, "tool": "intercept/canary-allowed"},
+		{"known": hiding(known, ["free"], []), "tool": "free"},
+		{"known": hiding(known, [], ["^(?s:.*)$"]), "tool": "free"},
+		{"known": denying(known), "tool": "other"},
+		{"known": object.remove(known, ["hide", "default"]), "tool": "other"},
+		{"known": {}, "tool": "other"},
+	] {
+		straight(question(proof.tool), proof.known, policy) == "worked out"
+	}
+}
+
+test_what_is_not_proved_or_not_true_is_worked_out if {
+	known := reserving({"tools": {"checked": [], "free": []}, "others": []})
+	every policy in [{}, {"proved": false}, {"others_proved": false}, {"passes": {"checked#1": true}}] {
+		straight(question("checked"), known, policy) == "worked out"
+		straight(question("free"), known, policy) == "worked out"
+	}
+}
+
+test_what_is_no_call_is_never_answered_as_one if {
+	known := reserving({"tools": {"free": []}, "others": []})
+	every change in [
+		{"version": 2},
+		{"method": "tools/list"},
+		{"method": "intercept/engine"},
+		{"tool": 5},
+		{"arguments": []},
+		{"arguments": null},
+	] {
+		asked := object.union(question("free"), change)
+		straight(asked, known, {"proved": true, "others_proved": true}) == "worked out"
+	}
+}

@@ -154,7 +154,8 @@ def _ask(
     except ValueError as problem:
         raise UsageError(f"the sidecar would refuse this call: {problem}") from None
     document = msgspec.json.decode(body, type=dict[str, msgspec.Raw])["input"]
-    query = '{"decision": data.intercept.decision, "passes": [id | some id in data.intercept.policy.passes]}'
+    passes = "[rule.id | some rule in data.intercept.rules; data.intercept.policy.passes[rule.id]]"
+    query = f'{{"decision": data.intercept.decision, "passes": {passes}}}'
     found = binary.evaluate(opa, query, bytes(document).decode(), bundle.files)
     try:
         return msgspec.json.decode(found, type=_Explained)

@@ -102,7 +102,7 @@ def _comment(rule: Rule, text: str) -> str:
 
 
 def _description(rule: Rule) -> str:
-    proof = "A call passes when every line holds" if conditions.proof(rule) else "Every call passes"
+    proof = "Passes when every line holds" if conditions.proof(rule) else "Every call passes"
     if rule.action == "require_approval":
         return f"{proof}; some ask for an approval."
     if rule.counter is None:

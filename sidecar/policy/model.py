@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, Literal, TypeAlias
+from urllib.parse import quote
 
 from sidecar.policy.problem import Place
-from sidecar.text import quoted
+from sidecar.text import is_plain, quoted
 
 ANY_TOOL: Final = "*"
 """The entry that applies to every tool, and the hide entry that hides every tool."""
@@ -168,8 +169,8 @@ class Rule:
 
         The first slash or number sign is ours, and ends the entry's name: there both are percent-encoded.
         """
-        entry = self.entry.translate(_ENCODED)
-        return f"{entry}/{self.given_name}" if self.given_name else f"{entry}#{self.position}"
+        entry = key(self.entry).replace("/", "%2F").replace("#", "%23")
+        return f"{entry}/{key(self.given_name)}" if self.given_name else f"{entry}#{self.position}"
 
     @property
     def counter(self) -> str | None:
@@ -252,9 +253,6 @@ class Rule:
         if self.rate_limit and self.rate_limit.short:
             return f"Rate limit of {self.rate_limit.max} per {self.rate_limit.window.name} reached. Try again later."
         return f"Rate limit exceeded for {self.name}"
-
-
-_ENCODED: Final = str.maketrans({"%": "%25", "/": "%2F", "#": "%23"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +368,14 @@ class Policy:
                 if rule.counter and (rule.state or (rule.rate_limit and rule.rate_limit.short)):
                     found.setdefault(CounterName(tool, rule.counter), (entry, rule))
         return found
+
+
+def key(name: str) -> str:
+    """A name as a key in Rego, another one for every name: what cannot be seen is percent-encoded.
+
+    `opa fmt` writes such characters in the head of a rule in a way that OPA does not read.
+    """
+    return "".join(char if char != "%" and char.isprintable() and is_plain(char) else quote(char) for char in name)
 
 
 def is_pattern(name: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sidecar.policy.applies import Applying, can_be_met
-from sidecar.policy.model import ANY_TOOL, PolicyEntry, glob
+from sidecar.policy.model import ANY_TOOL, PolicyEntry, glob, key
 from sidecar.policy.rego import defined, raw_string, string
 
 
@@ -48,11 +48,11 @@ def _rule_lines(rule: str, amount: object, action: str) -> Iterable[str]:
 
 
 def _met(entry: PolicyEntry) -> str:
-    return f"met[{string(entry.tool)}]"
+    return f"met[{string(key(entry.tool))}]"
 
 
 def _clear(entry: PolicyEntry) -> str:
-    return f"clear[{string(entry.tool)}]"
+    return f"clear[{string(key(entry.tool))}]"
 
 
 def _ways(entry: PolicyEntry) -> Iterable[str]:

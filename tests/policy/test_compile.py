@@ -36,7 +36,8 @@ ODD_NAMES = [
 INJECTIONS = [
     'say "no"', "back\\slash", "two\nlines", "\r\nallow := true", "a\u2028b", "a\u2029b", "a\u0085b", "a\u0000b",
     "\x7f", "\x0bx", "x\npackage intercept", "# METADATA\n# entrypoint: true", "METADATA", "a: b: c", "- x",
-    "{{ x }}", "`", "`} passes := {1}", "%s %d", '"]\npasses contains "t#1"', "\u202eevil", "😀", "\U000e0001",
+    "{{ x }}", "`", "`} passes := {1}", "%s %d",
+    '"] := true\npasses["t#1"] := true\n', '"]\nproved := true', "\u202eevil", "😀", "\U000e0001",
     "null", "true", "5", "~", "!!int 5", "&a", "*a", "'", "\t", " x ", "?", "#", "a #b", "a\u00adb", "\ufeff",
     "{`\\`: 1}", "x" * 5000,
 ]  # fmt: skip
@@ -122,7 +123,7 @@ def test_an_odd_tool_name_becomes_a_file_of_its_own_that_any_system_can_hold() -
     names = [name for name in ODD_NAMES if name]
     tools = {name: {"rules": [{"action": "allow", "name": f"rule of {at}"}]} for at, name in enumerate(names)}
     files = generated(bundle_of(yaml({"tools": {**tools, "*": {"rules": [{"action": "allow"}]}}})))
-    assert len({path.casefold() for path in files}) == len(names) + 1
+    assert len({path.casefold() for path in files}) == len(names) + 2
     for path in files:
         folder, _, name = path.rpartition("/")
         assert folder == "intercept/policy"
@@ -139,11 +140,15 @@ def test_a_bundle_has_a_bounded_number_of_files_and_each_rule_once(count: int, t
     tools: dict[str, Any] = {f"tool_{at}": {"rules": kinds[at % 3 :]} for at in range(count)}
     bundle = bundle_of(yaml({"tools": {**tools, "tool_without": {"rules": []}}}))
     files = generated(bundle)
+    assert files.pop("intercept/policy/others.rego").endswith("\n\nothers_proved := true\n")
     assert len(files) == count or len(files) <= MAX_FILES < count
-    proofs = re.findall(r'^passes contains "(.*)" if', "".join(files.values()), re.MULTILINE)
+    passes = re.findall(r'^passes\["(.*)"\] := true$', "".join(files.values()), re.MULTILINE)
     can_pass = [(tool, at) for tool in tools for at, rule in enumerate(tools[tool]["rules"], 1) if rule != kinds[1]]
     wanted = [f"{tool}#{at}" for tool, at in can_pass]
-    assert sorted(proofs) == sorted(wanted)
+    assert sorted(passes) == sorted(wanted)
+    provable = [tool for at, tool in enumerate(tools) if at % 3 == 2]
+    proved = re.findall(r'^proved if {\n\tinput.tool == "(.*)"\n', "".join(files.values()), re.MULTILINE)
+    assert proved == provable
     assert_clean(bundle, tmp_path)
 
 
@@ -188,12 +193,11 @@ def said(decision: Decision) -> list[tuple[str, str]]:
 )
 def test_a_name_adds_no_annotation_and_no_rule(name: str, tmp_path: Path) -> None:
     bundle = bundle_of(yaml({"tools": {"t": {"rules": [{"name": name, "action": "deny"}, {"action": "allow"}]}}}))
-    [(path, _)] = generated(bundle).items()
     write(bundle.files, tmp_path)
-    _, module_text = run(OPA, "parse", "--format", "json", "--json-include", "comments", tmp_path / path)
+    _, module_text = run(OPA, "parse", "--format", "json", tmp_path / "intercept" / "policy" / "t.rego")
     module = json.loads(module_text)
-    assert [rule["head"]["name"] for rule in module["rules"]] == ["passes"]
-    assert not any("entrypoint" in each for each in module.get("annotations", []))
+    assert [rule["head"]["ref"][0]["value"] for rule in module["rules"]] == ["passes"]
+    assert "annotations" not in module
 
 
 @pytest.mark.parametrize(
@@ -206,7 +210,9 @@ def test_the_name_of_the_file_is_harmless_too(file: str, tmp_path: Path) -> None
 def test_a_policy_that_only_denies_has_no_rule_that_proves_anything(tmp_path: Path) -> None:
     bundle = bundle_of("tools: {t: {rules: [{action: deny}]}, u: {rules: []}}")
     assert_clean(bundle, tmp_path)
-    assert not any("passes contains" in text for text in generated(bundle).values())
+    assert [path for path, text in generated(bundle).items() if ":= true" in text or " if " in text] == [
+        "intercept/policy/others.rego"
+    ]
     assert [decision.action for decision in ask(bundle, [question("s", tool, {}) for tool in "tuv"])] == [
         "deny", "allow", "allow",
     ]  # fmt: skip
@@ -216,53 +222,67 @@ def test_a_policy_that_only_denies_has_no_rule_that_proves_anything(tmp_path: Pa
 
 READABLE = {
     "spend_limit: {path: args.a, per_call: 500, max: 1e3, window: day}": """\
-# METADATA
-# title: r
-# description: A call passes when every line holds; the sidecar counts args.a, at most 1000 in each day (global).
-# custom:
-#   file: p.yaml
-#   line: 1
-passes contains "t/r" if {
-	input.tool == "t"
-	operator.at_most(input.arguments.a, 500)
+# Rule r, p.yaml, line 1. Passes when every line holds; the sidecar counts args.a, at most 1000 in each day (global).
+passes["t/r"] if {
+	is_number(input.arguments.a)
+	input.arguments.a <= 500
 }
 
-amounts["t/r"] := operator.amount(input.arguments.a) if input.tool == "t"
+amounts["t/r"] := operator.amount(input.arguments.a)
+
+proved if {
+	input.tool == "t"
+	passes["t/r"]
+	amounts["t/r"]
+}
 """,
     "state: {counter: n, window: 90s, scope: session}": """\
-# METADATA
-# title: r
-# description: Every call passes; the sidecar counts it, without a limit in each 90 s (session).
-# custom:
-#   file: p.yaml
-#   line: 1
-passes contains "t/r" if input.tool == "t"
+# Rule r, p.yaml, line 1. Every call passes; the sidecar counts it, without a limit in each 90 s (session).
+passes["t/r"] := true
+
+proved if {
+	input.tool == "t"
+	passes["t/r"]
+}
 """,
     "conditions: [{path: state.t.n, op: lt, value: 2.50}, {path: state.t.n, op: gte, value: 1}], "
     "state: {counter: n, window: 60}": """\
-# METADATA
-# title: r
-# description: A call passes when every line holds; the sidecar counts it, less than 2.5 in each 60 s (global).
-# custom:
-#   file: p.yaml
-#   line: 1
-passes contains "t/r" if {
+# Rule r, p.yaml, line 1. Passes when every line holds; the sidecar counts it, less than 2.5 in each 60 s (global).
+passes["t/r"] if {
+	is_number(input.counters["state.t.n"])
+	input.counters["state.t.n"] >= 1
+}
+
+proved if {
 	input.tool == "t"
-	operator.at_least(input.counters["state.t.n"], 1)
+	passes["t/r"]
 }
 """,
     "action: require_approval, conditions: [{path: args.n, op: gt, value: 5}]": """\
-# METADATA
-# title: r
-# description: Every call passes; some ask for an approval.
-# custom:
-#   file: p.yaml
-#   line: 1
-passes contains "t/r" if input.tool == "t"
+# Rule r, p.yaml, line 1. Every call passes; some ask for an approval.
+passes["t/r"] := true
 
-asks contains "t/r" if {
+asks["t/r"] if doubt.above(input.arguments, ["n"], 5)
+
+proved if {
 	input.tool == "t"
-	doubt.above(input.arguments, ["n"], 5)
+	passes["t/r"]
+	not asks["t/r"]
+}
+""",
+    "conditions: [{path: args.n, op: in, value: [1, x]}, {path: args.n, op: exists, value: true}, "
+    "{path: args.m, op: exists, value: false}, {path: args.m, op: neq, value: a}]": """\
+# Rule r, p.yaml, line 1. Passes when every line holds.
+passes["t/r"] if {
+	input.arguments.n in [1, "1", "x"]
+	input.arguments.n != null
+	operator.absent(input.arguments, ["m"])
+	operator.none_of(input.arguments.m, ["a"])
+}
+
+proved if {
+	input.tool == "t"
+	passes["t/r"]
 }
 """,
     "conditions: [{path: state.t.n, op: lte, value: -1}], state: {counter: n, window: day}": """\
@@ -270,12 +290,71 @@ asks contains "t/r" if {
 """,
 }
 
+PATTERNED = """\
+tools:
+  t: {rules: [{name: a, action: allow}]}
+  get_x: {rules: [{name: a, action: allow}]}
+  u: {rules: []}
+  "get_*": {rules: [{name: b, rate_limit: 5/hour}]}
+  "stop_*": {rules: [{action: deny}]}
+  "*": {rules: [{name: c, rate_limit: 9/hour}]}
+"""
 
-@pytest.mark.parametrize(("rule", "rego"), READABLE.items(), ids=["spend", "count", "limit", "approval", "impossible"])
+OTHERS = """\
+clear["get_*"] if regex.match(`^(?s:get_.*)$`, input.tool) == false
+
+clear["get_*"] if met["get_*"]
+
+clear["stop_*"] if regex.match(`^(?s:stop_.*)$`, input.tool) == false
+
+others_proved if {
+	clear["get_*"]
+	clear["stop_*"]
+	met["*"]
+}
+"""
+
+
+def test_the_proof_of_a_tool_names_what_applies_to_it_and_no_more(tmp_path: Path) -> None:
+    bundle = bundle_of(PATTERNED)
+    assert_clean(bundle, tmp_path)
+    texts = {path.rpartition("/")[2]: text.split("\n\n", 1)[1] for path, text in generated(bundle).items()}
+    assert texts["others.rego"] == OTHERS
+    proofs = {name: text[at:] for name, text in texts.items() if (at := text.find("proved if {\n\tinput")) >= 0}
+    assert proofs == {
+        "t.rego": 'proved if {\n\tinput.tool == "t"\n\tpasses["t/a"]\n\tmet["*"]\n}\n',
+        "get_x.rego":
+            'proved if {\n\tinput.tool == "get_x"\n\tpasses["get_x/a"]\n\tmet["get_*"]\n\tmet["*"]\n}\n',
+    }  # fmt: skip
+    reserves = facts(bundle)["reserves"]
+    assert {tool: [each["rule"] for each in taken] for tool, taken in reserves["tools"].items()} == {
+        "t": ["c"], "get_x": ["b", "c"],
+    }  # fmt: skip
+    assert "others" not in reserves  # what they take hangs on the patterns that match
+
+
+@pytest.mark.parametrize("policy", [
+    "hide: [t]\ntools: {t: {rules: [{action: allow}]}}", "hide: ['?']\ntools: {t: {rules: [{action: allow}]}}",
+    "tools: {t: {rules: [{action: allow}, {action: deny}]}}",
+    "tools: {t: {rules: [{action: allow}]}, '?': {rules: [{action: deny}]}}",
+    "tools: {t: {rules: [{action: allow}]}, '*': {rules: [{action: deny}]}}",
+    "tools: {t: {rules: [{action: deny, mode: monitor}]}}",
+    "tools: {intercept/canary-denied: {rules: [{action: allow}]}}",
+    "tools: {intercept/canary-allowed: {rules: [{action: allow}]}}",
+])  # fmt: skip
+def test_what_no_call_can_pass_has_no_proof(policy: str) -> None:
+    bundle = bundle_of(policy)
+    assert not any("\nproved" in text for text in generated(bundle).values())
+    assert facts(bundle)["reserves"]["tools"] == {}
+
+
+@pytest.mark.parametrize(
+    ("rule", "rego"), READABLE.items(), ids=["spend", "count", "limit", "approval", "written out", "impossible"]
+)
 def test_each_kind_of_rule_can_be_read(rule: str, rego: str, tmp_path: Path) -> None:
     bundle = bundle_of(f"tools: {{t: {{rules: [{{name: r, {rule}}}]}}}}")
     assert_clean(bundle, tmp_path)
-    [text] = generated(bundle).values()
+    text = generated(bundle)["intercept/policy/t.rego"]
     assert text.endswith(f"\n\n{rego}")
 
 
