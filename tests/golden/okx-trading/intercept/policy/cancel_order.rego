@@ -4,7 +4,7 @@ package intercept.policy
 
 import data.intercept.operator
 
-# Rule own instruments, okx-trading.yaml, line 78. A call passes when every line holds.
+# Rule own instruments, okx-trading.yaml, line 78. Passes when every line holds.
 passes["cancel_order/own instruments"] if operator.matches(input.arguments.instId, `^SOL-(USDT|USDC)$`)
 
 # Rule cancel rate, okx-trading.yaml, line 82. Every call passes; the sidecar counts it, at most 10 in each minute (session).

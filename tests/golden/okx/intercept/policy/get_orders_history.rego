@@ -4,7 +4,7 @@ package intercept.policy
 
 import data.intercept.operator
 
-# Rule page size, okx.yaml, line 73. A call passes when every line holds.
+# Rule page size, okx.yaml, line 73. Passes when every line holds.
 passes["get_orders_history/page size"] if {
 	is_number(input.arguments.limit)
 	input.arguments.limit >= 1
