@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, TypeAlias
 
 from sidecar.errors import InvalidMessage
 from sidecar.mcp import jsonrpc
 from sidecar.mcp.jsonrpc import Batch, Id, Message, Outgoing
+from sidecar.system import tasks
 from sidecar.system.lines import TooLong
+from sidecar.system.memory import SMALL
 from sidecar.upstream.failure import Failure
 
 Said: TypeAlias = bytes | TooLong | Message | Batch | InvalidMessage
@@ -58,3 +62,20 @@ def understood(said: Said) -> Message | Batch | InvalidMessage:
         return read(said)
     except InvalidMessage as problem:
         return problem
+
+
+class LinkReader:
+    """Reads what the servers of all links say: large messages on a thread, one at a time, so that nobody is held up."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+
+    async def understood(self, said: Said) -> Message | Batch | InvalidMessage:
+        """See `understood`."""
+        if not isinstance(said, bytes) or len(said) <= SMALL:
+            return understood(said)
+        async with self._turn:
+            try:
+                return await tasks.in_thread(partial(understood, said))
+            except BlockingIOError:  # no thread is to be had: better late than never
+                return understood(said)

@@ -20,6 +20,7 @@ from sidecar.system.intake import Intake
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import DEFAULT_BUDGET, MemoryBudget
 from sidecar.upstream.failure import Failure
+from sidecar.upstream.link import LinkReader
 
 log = logging.getLogger("sidecar")
 
@@ -46,9 +47,11 @@ class Remote:
     """The server at `target` of `origin`; `fixed` gives the operator's headers, `limit` bounds a message in bytes."""
 
     def __init__(
-        self, origin: Origin, target: str, fixed: Callable[[], Fields], limit: int, room: MemoryBudget | None = None
-    ) -> None:
+        self, origin: Origin, target: str, fixed: Callable[[], Fields], limit: int, room: MemoryBudget | None = None,
+        reader: LinkReader | None = None,
+    ) -> None:  # fmt: skip
         self.limit = limit
+        self.reader = reader or LinkReader()
         self.room = room or MemoryBudget(DEFAULT_BUDGET)
         self.target = target
         self.fixed = fixed
@@ -58,7 +61,7 @@ class Remote:
 
     def apart(self) -> Remote:
         """The same server by connections that nobody else uses."""
-        return Remote(self._origin, self.target, self.fixed, self.limit, self.room)
+        return Remote(self._origin, self.target, self.fixed, self.limit, self.room, self.reader)
 
     async def send(
         self, method: str, headers: Fields, body: bytes = b"", *, target: str | None = None, whose: Hashable = None

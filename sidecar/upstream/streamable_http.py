@@ -28,7 +28,7 @@ from sidecar.system.lines import TooLong
 from sidecar.system.memory import WEIGHT, Share
 from sidecar.upstream import listing
 from sidecar.upstream.failure import Failure
-from sidecar.upstream.link import Full, Received, Said, Unanswered, understood
+from sidecar.upstream.link import Full, Received, Said, Unanswered
 from sidecar.upstream.listing import reply_in, response
 from sidecar.upstream.remote import GIVEN_UP, MAX_REFUSAL, Remote, media_type, refusal
 
@@ -424,7 +424,7 @@ class HttpLink:
     async def _take(self, said: Said, asked: _Asked | None = None) -> None:
         """Take a message of the server, which came down the answer to `asked` where it is one."""
         await self._valve.passed()
-        message = understood(said)
+        message = await self._remote.reader.understood(said)
         if isinstance(message, Response):
             if asked is not None and message.id == asked.request.id and not self._has_id(asked):
                 self._remote.say("the MCP server answers a request twice: what comes after the next one is dropped")

@@ -18,7 +18,7 @@ from sidecar.mcp.tool_call import Outcome
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import MemoryBudget
 from sidecar.upstream.failure import Failure
-from sidecar.upstream.link import Link, Said, understood
+from sidecar.upstream.link import Link, LinkReader, Said, understood
 from sidecar.upstream.remote import Remote, failure_of
 from tests.downstream.fakes import line
 
@@ -102,6 +102,7 @@ class FakeRemote:
     said: list[str] = field(default_factory=list)
     room: MemoryBudget = field(default_factory=lambda: MemoryBudget(1 << 28))
     held: dict[str, asyncio.Event] = field(default_factory=dict)
+    reader: LinkReader = field(default_factory=LinkReader)
 
     def hold(self, method: str) -> asyncio.Event:
         """Answer requests of this method once the event is set."""
