@@ -49,9 +49,9 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """A question that was read, and whether it is held back."""
+    """A request that was read, with one question or several, and whether it is held back."""
 
-    question: Question
+    request: Question
     held: bool
 
 
@@ -164,13 +164,11 @@ class OpaTap:
                     return
                 buffer += data
                 while (found := _first(buffer)) is not None:
-                    question, buffer = found
-                    if question.is_about_a_call:
-                        self.questions.append(question)
-                        taken.put(_Taken(question, held=not self._go.is_set()))
-                    else:
-                        self.others += 1
-                        taken.put(_Taken(question, held=False))
+                    request, buffer = found
+                    about_calls = [question for question in _questions(request) if question.is_about_a_call]
+                    self.questions += about_calls
+                    self.others += not about_calls
+                    taken.put(_Taken(request, held=bool(about_calls) and not self._go.is_set()))
 
     def _pass_on(
         self, taken: queue.SimpleQueue[_Taken | None], near: socket.socket, far: socket.socket
@@ -180,11 +178,19 @@ class OpaTap:
                 if one.held:
                     self._go.wait()
                 if not one.held or self._instead is None:
-                    far.sendall(one.question.head + one.question.body)
+                    far.sendall(one.request.head + one.request.body)
                 elif self._instead:
                     near.sendall(self._instead)
                 else:
                     near.shutdown(socket.SHUT_RDWR)
+
+
+def _questions(request: Question) -> list[Question]:
+    """The questions of one request: several may travel together."""
+    several = request.input.get("questions")
+    if several is None:
+        return [request]
+    return [Question(request.head, json.dumps({"input": question}).encode()) for question in several.values()]
 
 
 def _first(buffer: bytes) -> tuple[Question, bytes] | None:
