@@ -43,7 +43,8 @@ def sweep() -> None:
 
 
 def _place() -> Path:
-    given = Path(tempfile.gettempdir())
+    # Python 3.11 leaves a "." as it is, and our OPA runs in a working directory of its own.
+    given = Path(tempfile.gettempdir()).absolute()
     if len(os.fsencode(given)) <= LONGEST:
         return given
     for other in (os.environ.get("XDG_RUNTIME_DIR"), "/tmp", "/var/tmp"):  # noqa: S108 - ours has a name of its own there

@@ -38,6 +38,16 @@ def test_where_no_folder_is_short_enough_it_is_said(monkeypatch: pytest.MonkeyPa
         pass
 
 
+def test_a_folder_is_named_from_the_root_so_that_a_program_with_another_working_directory_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", ".")
+    with temporary_folders.folder() as folder:
+        assert folder.is_absolute()
+        assert folder.parent == tmp_path
+
+
 def test_a_folder_that_is_not_there_is_said(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/no/such")
     with pytest.raises(StartError, match="cannot make a folder in /no/such"), temporary_folders.folder():
