@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Sequence
 from decimal import Decimal
@@ -25,7 +24,7 @@ from sidecar.ledger.values import Amount, Counter, Reservation, add
 from sidecar.mcp import strict_json
 from sidecar.policy.bundle import Bundle, build
 from sidecar.policy.compile import compile_policy
-from sidecar.policy.model import ANY_TOOL, Condition, CounterName, Policy, PolicyEntry, Rule, Scope, glob
+from sidecar.policy.model import ANY_TOOL, Condition, CounterName, Policy, PolicyEntry, Rule, Scope, matcher
 from sidecar.policy.rego import plain_number
 from sidecar.repository.load import find, load
 from sidecar.text import of_system
@@ -101,9 +100,7 @@ def _is_hidden(opa: Path, bundle: Bundle, tool: str) -> bool:
 def _applying(policy: Policy, tool: str) -> list[PolicyEntry]:
     """The entries about a tool, in order of precedence."""
     exact = [entry for entry in policy.entries if entry.tool == tool]
-    patterns = [
-        entry for entry in policy.entries if entry.is_pattern and re.fullmatch(glob(entry.tool).removesuffix("$"), tool)
-    ]
+    patterns = [entry for entry in policy.entries if entry.is_pattern and matcher(entry.tool).match(tool)]
     return exact + patterns + [entry for entry in policy.entries if entry.tool == ANY_TOOL]
 
 

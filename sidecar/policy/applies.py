@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.policy.model import ANY_TOOL, Policy, PolicyEntry, glob, is_pattern
+from sidecar.policy.model import ANY_TOOL, Policy, PolicyEntry, is_pattern, matcher
 
 CANARIES: Final = frozenset({"intercept/canary-allowed", "intercept/canary-denied"})
 """Tools that the library itself answers for: no rule applies to them."""
@@ -44,18 +44,13 @@ def applying(policy: Policy) -> Applying:
     """How the entries of a policy apply."""
     return Applying(
         exact=tuple(entry for entry in policy.entries if entry.tool != ANY_TOOL and not entry.is_pattern),
-        patterns=tuple((_compiled(entry.tool), entry) for entry in policy.entries if entry.is_pattern),
+        patterns=tuple((matcher(entry.tool), entry) for entry in policy.entries if entry.is_pattern),
         any_tool=tuple(entry for entry in policy.entries if entry.tool == ANY_TOOL),
         hidden=frozenset(item.name for item in policy.hide if not is_pattern(item.name)),
-        hidden_patterns=tuple(_compiled(item.name) for item in policy.hide if is_pattern(item.name)),
+        hidden_patterns=tuple(matcher(item.name) for item in policy.hide if is_pattern(item.name)),
     )
 
 
 def can_be_met(entry: PolicyEntry) -> bool:
     """True when a call can pass every rule of the entry."""
     return not any(rule.denies for rule in entry.rules)
-
-
-def _compiled(name: str) -> re.Pattern[str]:
-    # Python reads these patterns as RE2 does: they hold literals, `.` and `.*` only.
-    return re.compile(glob(name).removesuffix("$") + r"\Z")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -387,6 +388,18 @@ def glob(name: str) -> str:
     """The RE2 pattern of a name with `*` (anything) and `?` (one character); everything else is literal."""
     parts = {"*": ".*", "?": "."}
     return "^(?s:" + "".join(parts.get(char) or _escaped(char) for char in name) + ")$"
+
+
+def matcher(name: str) -> re.Pattern[str]:
+    """What a name with `*` and `?` matches, for Python: the same as `glob`, in time that grows with the two lengths.
+
+    What stands between two stars is taken where it comes first and not looked for again. Nothing is lost by that, and a
+    pattern that went back would take minutes for some names, which agents choose.
+    """
+    first, *others = (".".join(map(re.escape, part.split("?"))) for part in name.split("*"))
+    between = "".join(f"(?>.*?{part})" for part in others[:-1])
+    last = f".*{others[-1]}" if others else ""
+    return re.compile(rf"(?s:\A{first}{between}{last}\Z)")
 
 
 def _escaped(char: str) -> str:

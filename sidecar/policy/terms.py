@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sidecar.mcp.protocol import OF_CLIENTS, folded
-from sidecar.policy.model import NAMED_WINDOWS, Methods
+from sidecar.policy.model import NAMED_WINDOWS, Methods, matcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Terms:
         """What the rules that apply to `tool` read."""
         reads = self.reads.get(tool, self.reads_any)
         for pattern, more in self.patterns:
-            if pattern.search(tool):
+            if pattern.match(tool):
                 reads += more
         return reads
 
@@ -96,8 +96,7 @@ def read_terms(facts: dict[str, Any]) -> Terms:
     return Terms(
         tools=frozenset({*facts["tools"], *facts["hide"]["tools"]}),
         patterns=tuple(
-            # Python reads these patterns as RE2 does: they hold literals, `.` and `.*` only.
-            (re.compile(item["pattern"].removesuffix("$") + r"\Z"), _reads(read))
+            (matcher(item["name"]), _reads(read))
             for item, read in zip(facts["patterns"], reads["patterns"], strict=True)
         ),
         reads={tool: _reads(read) + reads_any for tool, read in reads["tools"].items()},
