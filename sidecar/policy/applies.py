@@ -11,6 +11,9 @@ from sidecar.policy.model import ANY_TOOL, Policy, PolicyEntry, is_pattern, matc
 CANARIES: Final = frozenset({"intercept/canary-allowed", "intercept/canary-denied"})
 """Tools that the library itself answers for: no rule applies to them."""
 
+MOST: Final = 16
+"""The most entries that apply to a tool with a proof: it names each, so a bundle grows with tools times patterns."""
+
 
 @dataclass(frozen=True, slots=True)
 class Applying:
@@ -28,13 +31,14 @@ class Applying:
         return [entry, *matching, *self.any_tool]
 
     def provable(self, entry: PolicyEntry) -> bool:
-        """True for an exact entry with rules whose tool is not hidden, if a call can pass every rule that applies."""
-        return (
-            bool(entry.rules)
-            and entry.tool not in CANARIES
-            and not self._hides(entry.tool)
-            and all(can_be_met(each) for each in self.to(entry))
-        )
+        """True for an exact entry with rules whose tool is not hidden, if a call can pass every rule that applies.
+
+        Also false where more than `MOST` entries apply.
+        """
+        if not entry.rules or entry.tool in CANARIES or self._hides(entry.tool):
+            return False
+        applying_to_it = self.to(entry)
+        return len(applying_to_it) <= MOST and all(map(can_be_met, applying_to_it))
 
     def _hides(self, tool: str) -> bool:
         return tool in self.hidden or any(pattern.match(tool) for pattern in self.hidden_patterns)

@@ -1,7 +1,7 @@
 """The proof of a whole call held against the walk through the rules, over random policies and calls.
 
 Whatever the proof allows the walk allows, with nothing to report and the same reservations; and whatever the walk
-allows with nothing to report or to ask, the proof does.
+allows with nothing to report or to ask, the proof does, unless very many entries apply.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 
 from sidecar.decision.question import CANARY_ALLOWED, CANARY_DENIED, question
 from sidecar.engine import binary
-from sidecar.policy.applies import CANARIES
+from sidecar.policy.applies import CANARIES, MOST
 from sidecar.policy.bundle import Bundle
 from tests.policy.test_agreement import Call, bundle_of, examples, whole, yaml
 from tests.support import OPA
@@ -133,3 +133,23 @@ def test_an_answer_by_proof_carries_what_is_reserved_and_the_bundle_in_force() -
     ]  # fmt: skip
     assert (decision["revision"], decision["serial"]) == (bundle.revision, bundle.serial)
     assert bundle_of({**EVERYTHING, "default": "allow"}).revision != bundle.revision
+
+
+@pytest.mark.parametrize(("patterns", "proved"), [(MOST - 2, True), (MOST - 1, False)])
+def test_a_call_to_which_very_many_entries_apply_is_worked_out(patterns: int, proved: bool) -> None:
+    limit = {"rules": [{"rate_limit": "5/hour"}]}
+    bundle = bundle_of({"tools": {"t": limit, "*": limit, **{"*" * at + "t": limit for at in range(1, patterns + 1)}}})
+    [answers] = both(bundle, [question("s", "t", {})])
+    assert bool(answers.proved) is proved
+    assert answers.decision == answers.walk
+    assert len(msgspec.json.decode(answers.decision)["reserve"]) == patterns + 2
+
+
+def test_the_bundle_does_not_grow_with_the_tools_times_the_patterns() -> None:
+    limit = {"rules": [{"rate_limit": "5/hour"}]}
+    tools = {f"tool_{at}": limit for at in range(100)}
+    patterns = {"*" * at + "_*": limit for at in range(1, 101)}
+    [alone, others, both] = [
+        sum(map(len, bundle_of({"tools": entries}).files.values())) for entries in (tools, patterns, tools | patterns)
+    ]
+    assert both < alone + others
