@@ -57,6 +57,8 @@ class Call:
     totals: dict[str, Decimal] = field(default_factory=dict)
 
 
+pytestmark = pytest.mark.timeout(400)  # many runs of the engine: more than a minute on two busy cores
+
 EXACT = settings(
     max_examples=120,
     derandomize=True,
