@@ -16,7 +16,8 @@ from tests.support.peer import SECONDS, Peer, until
 
 LARGE = ROOT / "tests" / "servers" / "large.py"
 SIZE = 15 << 20
-COUNT = 20
+COUNT = 32
+"""Twice as much in all as is held for one answer that is being read and one that waits, some copies of each."""
 
 
 @pytest.mark.slow
