@@ -101,15 +101,13 @@ def _operand(condition: Condition, library: str) -> str:
     equal = readings if negated is (library == OPERATOR) else spellings
     value = condition.value
     match condition.op:
-        case "eq" | "neq":
+        case "eq" | "neq" | "contains":
             return array(equal(value))
         case "in" | "not_in":
             assert isinstance(value, tuple)
             return array(each for item in value for each in equal(item))
         case "regex":
             return raw_string(str(value))
-        case "contains":
-            return array(equal(value))
         case _:
             return literal(value)
 

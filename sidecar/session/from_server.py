@@ -30,6 +30,7 @@ from sidecar.session.reading import LARGE, READ_SECONDS, Read, Reader
 from sidecar.session.route import Send
 from sidecar.session.state import State
 from sidecar.system import defects, tasks
+from sidecar.system.flow import Valve
 from sidecar.system.memory import WEIGHT, Share
 from sidecar.upstream.link import Said, read
 
@@ -59,8 +60,7 @@ class FromServer:
         self._filtering = tasks.Group()
         self._unshown = 0
         """Lists that came and were not shown yet."""
-        self._all_shown = asyncio.Event()
-        self._all_shown.set()
+        self._all_shown = Valve()
         # Whether each was a list once, where answers may come again.
         self._answered: OrderedDict[Id, bool] | None = OrderedDict() if resumable else None
         self._announces_tools = False
@@ -96,7 +96,7 @@ class FromServer:
         """Wait until every list that came is shown, for `READ_SECONDS` at the most."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(READ_SECONDS):
-                await self._all_shown.wait()
+                await self._all_shown.passed()
 
     def tools_changed(self) -> None:
         """Another policy is in force: a client that listens for it is told to list the tools again."""
@@ -266,7 +266,7 @@ class FromServer:
 
     def _count_unshown(self, more: int) -> None:
         self._unshown += more
-        (self._all_shown.clear if self._unshown else self._all_shown.set)()
+        self._all_shown.close(self._unshown > 0)
 
     # What cannot be read.
 

@@ -19,9 +19,9 @@ from sidecar.mcp.jsonrpc import Batch, Message, Request
 from sidecar.system import defects, tasks
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import MemoryBudget
+from sidecar.upstream import link
 
-LARGE: Final = 256 << 10
-"""Bytes of a message that is still read at once: the worst one takes some 50 ms."""
+LARGE: Final = link.LARGE
 READ_SECONDS: Final = 5.0
 """How long what came before an end may take to be read: large messages, on a machine that is busy."""
 _NOTHING: Final = -1
@@ -58,16 +58,16 @@ class Reader:
     async def run(self, work: Callable[[], Result], whose: Hashable = None) -> Result:
         """What `work` returns or raises, which would hold the event loop for too long."""
         async with self._turn(whose):
-            return await _in_thread(work)
+            return await tasks.in_thread_if_can_be(work)
 
     async def read(
         self, line: Line, whose: Hashable = None, is_over: Callable[[], bool] = lambda: False
     ) -> Read | None:  # fmt: skip
         """Read a message, on a thread where it is large; None where it is over for everybody by its turn."""
         if isinstance(line, TooLong) or len(line) <= LARGE:
-            return partial(_read_small, line)
+            return partial(link.read, line)
         async with self._turn(whose):
-            return await _in_thread(partial(self._read, line)) if not is_over() else None
+            return await tasks.in_thread_if_can_be(partial(self._read, line)) if not is_over() else None
 
     @asynccontextmanager
     async def _turn(self, whose: Hashable) -> AsyncIterator[None]:
@@ -162,19 +162,6 @@ class Lane:
             defects.tell("one message is dropped", error)
         finally:
             self._reader.room.taken -= len(line)
-
-
-async def _in_thread(work: Callable[[], Result]) -> Result:
-    try:
-        return await tasks.in_thread(work)
-    except BlockingIOError:  # no thread is to be had: better late than never
-        return work()
-
-
-def _read_small(line: Line) -> Message | Batch:
-    if isinstance(line, TooLong):
-        raise jsonrpc.too_long(line)
-    return jsonrpc.read(line)
 
 
 def _fail(problem: Exception) -> Message | Batch:

@@ -60,6 +60,14 @@ async def in_thread(work: Callable[[], Result]) -> Result:
         raise
 
 
+async def in_thread_if_can_be(work: Callable[[], Result]) -> Result:
+    """The same, but without an error: where no thread can be started, the event loop waits for the work."""
+    try:
+        return await in_thread(work)
+    except BlockingIOError:  # better late than never
+        return work()
+
+
 def lasting(work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
     """Run as a task what has to last: a defect that ends it is reported, and it starts again after a pause."""
     return start(_again_and_again(work))

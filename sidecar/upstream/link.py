@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from sidecar.errors import InvalidMessage
 from sidecar.mcp import jsonrpc
 from sidecar.mcp.jsonrpc import Batch, Id, Message, Outgoing
 from sidecar.system import tasks
 from sidecar.system.lines import TooLong
-from sidecar.system.memory import SMALL
 from sidecar.upstream.failure import Failure
+
+LARGE: Final = 256 << 10
+"""Bytes of a message that is still read at once: the worst one takes some 50 ms."""
 
 Said: TypeAlias = bytes | TooLong | Message | Batch | InvalidMessage
 """What a server said: a line that nobody had to look at yet, else what was read of it, or why it cannot be read."""
@@ -72,10 +74,7 @@ class LinkReader:
 
     async def understood(self, said: Said) -> Message | Batch | InvalidMessage:
         """See `understood`."""
-        if not isinstance(said, bytes) or len(said) <= SMALL:
+        if not isinstance(said, bytes) or len(said) <= LARGE:
             return understood(said)
         async with self._turn:
-            try:
-                return await tasks.in_thread(partial(understood, said))
-            except BlockingIOError:  # no thread is to be had: better late than never
-                return understood(said)
+            return await tasks.in_thread_if_can_be(partial(understood, said))

@@ -11,16 +11,15 @@ from sidecar.errors import InvalidMessage
 from sidecar.mcp import jsonrpc
 from sidecar.mcp.jsonrpc import Batch, Message
 from sidecar.system.lines import TooLong
-from sidecar.system.memory import SMALL
 from sidecar.system.tasks import in_thread
-from sidecar.upstream.link import LinkReader, understood
+from sidecar.upstream.link import LARGE, LinkReader, understood
 from tests.downstream.fakes import line, run
 
 SECONDS = 10
 
 
 def large(id_: int) -> bytes:
-    return line(id=id_, result={"pad": "x" * SMALL})
+    return line(id=id_, result={"pad": "x" * LARGE})
 
 
 def test_large_messages_are_read_one_at_a_time_while_small_ones_are_read_at_once(
@@ -31,7 +30,7 @@ def test_large_messages_are_read_one_at_a_time_while_small_ones_are_read_at_once
     read = jsonrpc.read
 
     def slow(said: bytes) -> Message | Batch:
-        if len(said) > SMALL:
+        if len(said) > LARGE:
             reading.append(len(said))
             begun.set()
             assert go.wait(SECONDS)
@@ -54,7 +53,7 @@ def test_large_messages_are_read_one_at_a_time_while_small_ones_are_read_at_once
 
 
 @pytest.mark.parametrize(
-    "said", [b"{" + b" " * SMALL, TooLong(b"{", b"}", SMALL), InvalidMessage(-32700, "no"), large(1)]
+    "said", [b"{" + b" " * LARGE, TooLong(b"{", b"}", LARGE), InvalidMessage(-32700, "no"), large(1)]
 )
 def test_what_is_read_aside_is_what_is_read_at_once(said: bytes | TooLong | InvalidMessage) -> None:
     async def inside() -> None:
