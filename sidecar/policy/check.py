@@ -83,7 +83,7 @@ def _hints(entry: PolicyEntry) -> Iterator[Problem]:
         bound = rule.bound
         if bound is None:
             continue
-        least = 0 if rule.amount_path or not rule.state else rule.state.increment
+        least = 0 if rule.amount or not rule.state else rule.state.increment
         if bound.impossible or least > bound.value or (bound.exclusive and least == bound.value):
             yield Problem(rule.place, _where(rule), "nobody can meet this limit: not even one call fits", warning=True)
         if rule.spend_limit and rule.spend_limit.scope == "session":

@@ -83,8 +83,8 @@ def _blocks(rule: Rule) -> list[str]:
     blocks = [_no_proof(rule) if rule.denies else _comment(rule, _description(rule)) + _passes(rule)]
     if rule.action == "require_approval" and not rule.denies:
         blocks.append(defined(f"asks[{string(rule.id)}]", conditions.asks(rule)))
-    if rule.amount_path:
-        blocks.append(f"amounts[{string(rule.id)}] := operator.amount({conditions.argument(rule.amount_path)})\n")
+    if rule.amount:
+        blocks.append(f"amounts[{string(rule.id)}] := operator.amount({conditions.argument(rule.amount.path)})\n")
     return blocks
 
 
@@ -112,7 +112,7 @@ def _description(rule: Rule) -> str:
     if bound:
         limit = f"{'less than' if bound.exclusive else 'at most'} {plain_number(bound.value)}"
     window = rule.window.name if rule.window.name.isalpha() else f"{rule.window.seconds} s"
-    what = comment(".".join(("args", *rule.amount_path))) if rule.amount_path else "it"
+    what = comment(str(rule.amount)) if rule.amount else "it"
     return f"{proof}; the sidecar counts {what}, {limit} in each {window} ({rule.scope})."
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidecar.policy.model import Condition, CounterName, Path, Rule
+from sidecar.policy.model import CallerPath, Condition, CounterName, Rule
+from sidecar.policy.paths import Path
 from sidecar.policy.rego import array, literal, raw_string, readings, spellings, step
 
 OPERATOR: Final = "operator"
@@ -19,7 +20,7 @@ def proof(rule: Rule) -> list[str]:
     lines = [line for condition in asked for line in _proved(condition)]
     limit = rule.spend_limit
     if limit and limit.per_call is not None:
-        lines += _compared(argument(limit.path), "lte", literal(limit.per_call))
+        lines += _compared(argument(limit.amount.path), "lte", literal(limit.per_call))
     return list(dict.fromkeys(lines))
 
 
@@ -30,7 +31,7 @@ def asks(rule: Rule) -> list[str]:
 
 def libraries(rule: Rule) -> set[str]:
     """The packages of the library that the Rego of a rule calls."""
-    used = {OPERATOR} if rule.amount_path else set()
+    used = {OPERATOR} if rule.amount else set()
     if rule.denies:
         return used
     if rule.action == "require_approval":
@@ -77,9 +78,13 @@ def _in_doubt(condition: Condition) -> str:
 
 def _place(condition: Condition) -> tuple[str, Path]:
     """The document that a condition looks into, and the way: a counter is one step into it."""
-    if isinstance(condition.subject, CounterName):
-        return "input.counters", (str(condition.subject),)
-    return "input.arguments", condition.subject
+    match condition.subject:
+        case CounterName() as name:
+            return "input.counters", (str(name),)
+        case CallerPath(root, steps):
+            return f"input.{root}", steps
+        case path:
+            return "input.arguments", path
 
 
 def _call(library: str, condition: Condition, way: str) -> str:

@@ -61,8 +61,8 @@ def _fact(policy: Policy, rule: Rule, entry: PolicyEntry) -> dict[str, Any]:
         "line": rule.place.line,
         "monitor": rule.monitor,
     }
-    if rule.amount_path:
-        fact["amount"] = ".".join(("args", *rule.amount_path))
+    if rule.amount:
+        fact["amount"] = str(rule.amount)
     if rule.counter:
         fact |= _counted(rule, entry)
     if rule.approval:
@@ -90,7 +90,7 @@ def _reserves(known: Applying) -> dict[str, Any]:
 def _reserve(entries: Sequence[PolicyEntry]) -> list[dict[str, Any]] | None:
     """What the rules of some entries take together; None when it depends on the call."""
     counting = [(rule, _counted(rule, entry)) for entry in entries for rule in entry.rules if rule.counter]
-    if any(rule.amount_path for rule, _ in counting):
+    if any(rule.amount for rule, _ in counting):
         return None
     return [{**counted["limit"], "amount": counted["increment"], "rule": rule.name} for rule, counted in counting]
 
@@ -103,12 +103,12 @@ def _counted(rule: Rule, entry: PolicyEntry) -> dict[str, Any]:
         "window": rule.window.label,
         "scope": rule.scope,
         "reason": rule.limit_message,
-        "kind": "spend_limit" if rule.amount_path else "rate_limit",
+        "kind": "spend_limit" if rule.amount else "rate_limit",
     }
     if bound and bound.exclusive and not bound.impossible:
         limit["exclusive"] = True
     counted: dict[str, Any] = {"limit": limit, "refund": rule.refund}
-    return counted if rule.amount_path else counted | {"increment": rule.state.increment if rule.state else 1}
+    return counted if rule.amount else counted | {"increment": rule.state.increment if rule.state else 1}
 
 
 def _approvals(approvals: Approvals) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def _approvals(approvals: Approvals) -> dict[str, Any]:
 def _reads(entry: PolicyEntry, counted: Mapping[CounterName, tuple[PolicyEntry, Rule]]) -> dict[str, Any]:
     """What an entry's rules read: paths into the arguments, and counters with their windows and scopes."""
     paths = {item.subject for rule in entry.rules for item in rule.asked if isinstance(item.subject, tuple)}
-    paths |= {rule.amount_path for rule in entry.rules if rule.amount_path}
+    paths |= {rule.amount.path for rule in entry.rules if rule.amount}
     names = {item.subject for rule in entry.rules for item in rule.asked if isinstance(item.subject, CounterName)}
     counters = []
     for name in sorted(names, key=str):

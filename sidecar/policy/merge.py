@@ -15,6 +15,8 @@ def merge(files: Sequence[PolicyFile]) -> tuple[Policy, list[Problem]]:
         default="deny" if any(file.default == "deny" for file in files) else "allow",
         methods=_strictest([file.methods for file in files]),
         mode="monitor" if files and all(file.mode == "monitor" for file in files) else "enforce",
+        listed="callable" if any(file.listed == "callable" for file in files) else "all",
+        classes=tuple(item for file in files for item in file.classes),
         hide=tuple({item.name: item for file in files for item in file.hide}.values()),
         approvals=next((file.approvals for file in files if file.approvals), Approvals()),
         entries=tuple(entry for file in files for entry in file.entries),

@@ -9,6 +9,8 @@ from decimal import Decimal
 from typing import Final, Literal, TypeAlias
 from urllib.parse import quote
 
+from sidecar.policy import paths
+from sidecar.policy.paths import Path, Root, Step
 from sidecar.policy.problem import Place
 from sidecar.text import is_plain, quoted
 
@@ -16,9 +18,20 @@ ANY_TOOL: Final = "*"
 """The entry that applies to every tool, and the hide entry that hides every tool."""
 GLOBAL: Final = "_global"
 """The name of the entry for every tool in the path of a counter."""
+OWN_CLASS: Final = "_class"
+"""The name that stands, in the path of a counter in the rules of a class, for each tool that has the class."""
 
-OPERATORS: Final = ("eq", "neq", "in", "not_in", "lt", "lte", "gt", "gte", "regex", "contains", "exists")
 Default: TypeAlias = Literal["allow", "deny"]
+Listed: TypeAlias = Literal["all", "callable"]
+LISTED: Final[tuple[Listed, ...]] = ("all", "callable")
+Class: TypeAlias = Literal["Financial", "Destructive", "Execute", "Write", "Read"]
+CLASSES: Final[tuple[Class, ...]] = ("Financial", "Destructive", "Execute", "Write", "Read")
+Severity: TypeAlias = Literal["critical", "high", "medium", "low"]
+SEVERITIES: Final[tuple[Severity, ...]] = ("critical", "high", "medium", "low")
+SEVERITY_OF_CLASS: Final[Mapping[Class, Severity]] = {
+    "Financial": "critical", "Destructive": "critical", "Execute": "high", "Write": "medium", "Read": "low",
+}  # fmt: skip
+"""The severity of a tool whose entry states none."""
 DEFAULTS: Final[tuple[Default, ...]] = ("allow", "deny")
 ALWAYS_OPEN: Final = ("initialize", "ping", "server/discover", "tools/list", "tools/call")
 """Methods that cannot be denied: without them there is no session, and tools have rules of their own."""
@@ -36,9 +49,6 @@ NAMED_WINDOWS: Final[Mapping[str, int]] = {"minute": 60, "hour": 3600, "day": 86
 Value: TypeAlias = "None | bool | Decimal | str | tuple[Value, ...] | Mapping[str, Value]"
 """A JSON value with exact numbers."""
 
-Path: TypeAlias = tuple[str, ...]
-"""The path into the arguments, without `args`."""
-
 
 @dataclass(frozen=True, slots=True)
 class CounterName:
@@ -52,25 +62,45 @@ class CounterName:
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
-    """One comparison of `subject`, a path or a counter, with `value`; `op` is one of `OPERATORS`.
+class CallerPath:
+    """A path into what is known of the caller: `principal.subject`, `session.client.name`, `workload.pod`."""
 
+    root: Root
+    steps: Path
+
+    def __str__(self) -> str:
+        return paths.shown(self.root, self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One comparison of `subject`, a path into the arguments, a counter or a path about the caller, with `value`.
+
+    `op` is one of `OPERATORS`. With `times` the subject's value is the product with the value at that path. With
+    `decimal_text` text that writes a decimal is that number. `optional` makes a value that is absent or null pass.
     `place` is where the value stands, `path_place` where the path does.
     """
 
-    subject: Path | CounterName
+    subject: Path | CounterName | CallerPath
     op: str
     value: Value
     place: Place
     path_place: Place
+    times: Path | None = None
+    decimal_text: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A window of `seconds`; `name` is how it was written: `minute`, or `60` for seconds."""
+    """A window of `seconds`; `name` is how it was written: `minute`, or `60` for seconds.
+
+    A `sliding` one ends now, and counts in any span of that length; others are aligned to the clock.
+    """
 
     seconds: int
     name: str
+    sliding: bool = False
 
     @property
     def label(self) -> str | int:
@@ -94,10 +124,33 @@ class RateLimit:
 
 
 @dataclass(frozen=True, slots=True)
-class SpendLimit:
-    """At most `per_call` at `path` in one call, `max` in a window; either may be None, and with `max` the window."""
+class Amount:
+    """An amount in the arguments: what stands at `path`, or its product with what stands at `times`.
+
+    With `[*]` in the path it is the sum over all elements. `decimal_text` counts text that writes a decimal.
+    """
 
     path: Path
+    times: Path | None = None
+    decimal_text: bool = False
+
+    def __str__(self) -> str:
+        path = paths.shown("args", self.path)
+        return path if self.times is None else f"{path} times {paths.shown('args', self.times)}"
+
+    @property
+    def identity(self) -> str:
+        """The same text for the same amount, another one for any other."""
+        if self.times is None and not self.decimal_text and all(map(_is_word, self.path)):
+            return "/".join(map(str, self.path))  # what stores already hold
+        return f"{self}{' as decimal text' if self.decimal_text else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class SpendLimit:
+    """At most `per_call` of `amount` in one call, `max` in a window; either may be None, and with `max` the window."""
+
+    amount: Amount
     per_call: Decimal | None
     max: Decimal | None
     window: Window | None
@@ -106,17 +159,17 @@ class SpendLimit:
     @property
     def counter(self) -> str:
         """The counter's name on its tool."""
-        return f"_spend_{self.window.seconds if self.window else 0}_{self.scope}_{'/'.join(self.path)}"
+        return f"_spend_{self.window.seconds if self.window else 0}_{self.scope}_{self.amount.identity}"
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A counter: each call adds `increment`, or the value at `increment_from`."""
+    """A counter: each call adds `increment`, or the amount `increment_from`."""
 
     counter: str
     window: Window
     increment: Decimal
-    increment_from: Path | None
+    increment_from: Amount | None
     scope: Scope
 
 
@@ -143,7 +196,10 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule of an entry. `position` counts from 1; `given_name` and `reason` are None where the file says none."""
+    """One rule of an entry. `position` counts from 1; `given_name` and `reason` are None where the file says none.
+
+    `only` are the keys that the arguments may have at their top; None where the rule does not say.
+    """
 
     entry: str
     position: int
@@ -158,6 +214,7 @@ class Rule:
     monitor: bool
     reason: str | None
     place: Place
+    only: tuple[str, ...] | None = None
 
     @property
     def name(self) -> str:
@@ -196,10 +253,10 @@ class Rule:
         return counting.scope if counting else "global"
 
     @property
-    def amount_path(self) -> Path | None:
-        """The path of the amount that every call must have."""
+    def amount(self) -> Amount | None:
+        """The amount that every call must have."""
         if self.spend_limit:
-            return self.spend_limit.path
+            return self.spend_limit.amount
         return self.state.increment_from if self.state else None
 
     @property
@@ -223,7 +280,7 @@ class Rule:
     @property
     def denies(self) -> bool:
         """True for a rule that no call can pass."""
-        return self.action == "deny" or bool(self.bound and self.bound.impossible)
+        return (self.action == "deny" and not self.conditions) or bool(self.bound and self.bound.impossible)
 
     @property
     def asked(self) -> tuple[Condition, ...]:
@@ -258,11 +315,18 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class PolicyEntry:
-    """The rules under one name: a tool's, a pattern with `*` or `?`, or `*` for every tool."""
+    """The rules under one name: a tool's, a pattern with `*` or `?`, or `*` for every tool.
+
+    `risk` is the class of its tools, None where it gives none, and `severity` what it states of them. `by_class` is
+    True where the rules are those of the class, since the entry has none of its own.
+    """
 
     tool: str
     rules: tuple[Rule, ...]
     place: Place
+    risk: Class | None = None
+    severity: Severity | None = None
+    by_class: bool = False
 
     @property
     def is_pattern(self) -> bool:
@@ -323,6 +387,15 @@ class Methods:
 
 
 @dataclass(frozen=True, slots=True)
+class ClassRules:
+    """The rules of a class, for tools without rules of their own. Their `entry` is the name of the class."""
+
+    risk: Class
+    rules: tuple[Rule, ...]
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """A policy file and the hash of its text."""
 
@@ -341,7 +414,9 @@ class PolicyFile:
     methods: Methods
     mode: Mode | None
     hide: tuple[Hidden, ...]
+    listed: Listed | None
     approvals: Approvals | None
+    classes: tuple[ClassRules, ...]
     entries: tuple[PolicyEntry, ...]
 
 
@@ -354,7 +429,9 @@ class Policy:
     methods: Methods
     mode: Mode
     hide: tuple[Hidden, ...]
+    listed: Listed
     approvals: Approvals
+    classes: tuple[ClassRules, ...]
     entries: tuple[PolicyEntry, ...]
 
     def counters(self) -> dict[CounterName, tuple[PolicyEntry, Rule]]:
@@ -369,6 +446,10 @@ class Policy:
                 if rule.counter and (rule.state or (rule.rate_limit and rule.rate_limit.short)):
                     found.setdefault(CounterName(tool, rule.counter), (entry, rule))
         return found
+
+
+def _is_word(step: Step) -> bool:
+    return step is not None and re.search(r"""[./\[\]"\s]""", step) is None
 
 
 def key(name: str) -> str:

@@ -36,7 +36,7 @@ def _of_tool(entry: PolicyEntry, applying: Applying) -> str:
 
 def _lines(entry: PolicyEntry) -> list[str]:
     """What shows that no rule of the entry stands in the way of a call, or has anything to say."""
-    return [line for rule in entry.rules for line in _rule_lines(rule.id, rule.amount_path, rule.action)]
+    return [line for rule in entry.rules for line in _rule_lines(rule.id, rule.amount, rule.action)]
 
 
 def _rule_lines(rule: str, amount: object, action: str) -> Iterable[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from sidecar.policy.model import Value
+from sidecar.policy.paths import Step
 from sidecar.text import is_plain
 
 
@@ -87,8 +88,9 @@ def raw_string(pattern: str) -> str:
     return f"`{pattern}`" if raw else string(pattern)
 
 
-def step(name: str) -> str:
+def step(name: Step) -> str:
     """One step of a reference: `.name`, or `["na me"]`."""
+    assert name is not None  # no reference leads into each element of a list
     return f".{name}" if _DOTTED.fullmatch(name) else f"[{string(name)}]"
 
 

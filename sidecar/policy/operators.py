@@ -1,0 +1,47 @@
+"""The operators of conditions, one entry each: the table behind the reader, the compiler, the schema and the docs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+Operand: TypeAlias = Literal["value", "values", "number", "boolean", "pattern", "folders", "hosts"]
+"""What an operator compares with: any value, a list of them, a number, true or false, an RE2 pattern, one folder or
+several, a list of hosts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One operator.
+
+    `words` say what a value must do, with `{}` for the operand; a rule that denies says "must not". `decimal_text` is
+    True where text can be told to count as the number that it writes.
+    """
+
+    name: str
+    operand: Operand
+    words: str
+    decimal_text: bool = False
+
+
+OPERATORS: Final[Mapping[str, Operator]] = {
+    operator.name: operator
+    for operator in (
+        Operator("eq", "value", "be {}", decimal_text=True),
+        Operator("neq", "value", "be other than {}", decimal_text=True),
+        Operator("in", "values", "be one of {}", decimal_text=True),
+        Operator("not_in", "values", "be none of {}", decimal_text=True),
+        Operator("lt", "number", "be less than {}", decimal_text=True),
+        Operator("lte", "number", "be at most {}", decimal_text=True),
+        Operator("gt", "number", "be more than {}", decimal_text=True),
+        Operator("gte", "number", "be at least {}", decimal_text=True),
+        Operator("regex", "pattern", "match {}"),
+        Operator("not_regex", "pattern", "be a text that does not match {}"),
+        Operator("contains", "value", "contain {}"),
+        Operator("not_contains", "value", "be a text or list that does not contain {}"),
+        Operator("exists", "boolean", "be given"),
+        Operator("within", "folders", "lie within {}"),
+        Operator("host_in", "hosts", "be an http or https URL whose host is {}"),
+    )
+}
