@@ -227,8 +227,15 @@ met(rule) if proven(rule)
 met(rule) if rule.monitor
 
 # METADATA
-# description: True when the compiled policy shows that the call needs an approval by the rule.
-asks(rule) if data.intercept.policy.asks[rule.id]
+# description: True when the compiled policy shows that the call needs no approval by the rule.
+unasked(rule) if data.intercept.policy.unasked[rule.id]
+
+# METADATA
+# description: True when the call needs an approval by the rule.
+asks(rule) if {
+	rule.approval
+	not unasked(rule)
+}
 
 # METADATA
 # description: True when the call has an amount that the rule can count, or the rule counts none.

@@ -453,10 +453,10 @@ test_monitoring_is_no_proof_for_another_rule if {
 test_an_approval_is_asked_for_by_the_first_rule_that_asks if {
 	known := only([rule("t#1", "guard"), asking("t#2", "one", 60), asking("t#3", "two", 90)])
 	proven := {"t#1", "t#2", "t#3"}
-	decide_by(question("t"), known, {"passes": proven, "asks": {"t#2", "t#3"}}) == asked_for("one", 60)
-	decide_by(question("t"), known, {"passes": proven, "asks": {"t#3"}}) == asked_for("two", 90)
-	decide_by(question("t"), known, {"passes": proven, "asks": set()}) == allowed([])
-	decide_by(question("t"), known, {"passes": proven, "asks": {"*#1", "u#1"}}) == allowed([])
+	decide_by(question("t"), known, {"passes": proven}) == asked_for("one", 60)
+	decide_by(question("t"), known, {"passes": proven, "unasked": {"t#2"}}) == asked_for("two", 90)
+	decide_by(question("t"), known, {"passes": proven, "unasked": {"t#2", "t#3"}}) == allowed([])
+	decide_by(question("t"), known, {"passes": proven, "unasked": {"*#1", "u#1"}}) == asked_for("one", 60)
 }
 
 test_a_refusal_beats_a_request_for_approval_wherever_it_stands if {
@@ -464,26 +464,26 @@ test_a_refusal_beats_a_request_for_approval_wherever_it_stands if {
 		[asking("t#1", "ask", 60), rule("t#2", "guard")],
 		[rule("t#2", "guard"), asking("t#1", "ask", 60)],
 	] {
-		decide_by(question("t"), only(rules), {"passes": {"t#1"}, "asks": {"t#1"}}) == denied([violation("guard")])
+		decide_by(question("t"), only(rules), {"passes": {"t#1"}}) == denied([violation("guard")])
 	}
 }
 
 test_a_request_that_is_not_proven_refuses if {
 	known := only([asking("t#1", "ask", 60)])
-	decide_by(question("t"), known, {"asks": {"t#1"}}) == denied([violation("ask")])
+	decide_by(question("t"), known, {"passes": set()}) == denied([violation("ask")])
 }
 
 test_a_request_that_only_monitors_is_reported if {
 	known := only([monitored(asking("t#1", "ask", 60))])
 	seen := {"rule": "ask", "reason": "no: ask", "kind": "approval_required", "monitor": true}
-	decide_by(question("t"), known, {"passes": {"t#1"}, "asks": {"t#1"}}) == reported([seen])
-	decide_by(question("t"), known, {"passes": {"t#1"}, "asks": set()}) == allowed([])
+	decide_by(question("t"), known, {"passes": {"t#1"}}) == reported([seen])
+	decide_by(question("t"), known, {"passes": {"t#1"}, "unasked": {"t#1"}}) == allowed([])
 }
 
 test_a_call_that_needs_an_approval_says_what_it_takes if {
 	asking_and_counting := object.union(counted, {"approval": terms(60)})
 	known := only([asking_and_counting])
-	decision := decide_by(question("t"), known, {"passes": {"counted#1"}, "asks": {"counted#1"}})
+	decision := decide_by(question("t"), known, {"passes": {"counted#1"}})
 	decision.action == "require_approval"
 	decision.reserve == [object.union(hourly, {"amount": 1, "rule": "hourly"})]
 }
@@ -491,7 +491,7 @@ test_a_call_that_needs_an_approval_says_what_it_takes if {
 test_a_monitored_request_that_is_not_proven_is_reported_as_a_refusal if {
 	known := only([monitored(asking("t#1", "ask", 60))])
 	seen := object.union(violation("ask"), {"monitor": true})
-	decide_by(question("t"), known, {"asks": {"t#1"}}) == reported([seen])
+	decide_by(question("t"), known, {"passes": set()}) == reported([seen])
 }
 
 test_the_engine_says_which_version_it_is if {

@@ -31,7 +31,7 @@ class Applying:
         return [entry, *matching, *self.any_tool]
 
     def provable(self, entry: PolicyEntry) -> bool:
-        """True for an exact entry with rules whose tool is not hidden, if a call can pass every rule that applies.
+        """True for an exact entry with rules whose tool is not hidden, if a call can pass all that apply to it unasked.
 
         Also false where more than `MOST` entries apply.
         """
@@ -56,5 +56,5 @@ def applying(policy: Policy) -> Applying:
 
 
 def can_be_met(entry: PolicyEntry) -> bool:
-    """True when a call can pass every rule of the entry."""
-    return not any(rule.denies for rule in entry.rules)
+    """True when a call can pass every rule of the entry without an approval."""
+    return not any(rule.denies or rule.always_asks for rule in entry.rules)

@@ -54,7 +54,7 @@ def _unreachable(entry: PolicyEntry) -> Iterator[Problem]:
             text = f"can never be reached, nor what follows: line {denied.line} denies every call before it"
             yield Problem(rule.place, _where(rule), text, warning=True)
             return  # the same holds for all that follow
-        if rule.action == "deny" and not rule.monitor:
+        if rule.action == "deny" and not rule.conditions and not rule.monitor:
             denied = rule.place
 
 

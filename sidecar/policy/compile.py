@@ -53,17 +53,15 @@ def _path(name: str) -> str:
 
 
 def _file(policy: Policy, entries: Sequence[PolicyEntry], known: Applying) -> str:
-    used = {library for entry in entries for rule in entry.rules for library in conditions.libraries(rule)}
-    blocks = [_header(policy)]
-    if used:
-        blocks.append("".join(f"import data.intercept.{library}\n" for library in sorted(used)))
+    blocks: list[str] = []
     for entry in entries:
         for block in (*(block for rule in entry.rules for block in _blocks(rule)), *proofs(entry, known)):
-            if block.startswith(_RULE) and _is_comment(blocks[-1]):
+            if block.startswith(_RULE) and blocks and _is_comment(blocks[-1]):
                 blocks[-1] += block  # `opa fmt` leaves no blank line between comments
             else:
                 blocks.append(block)
-    return "\n".join(blocks)
+    used = "".join(f"import data.intercept.{library}\n" for library in sorted(conditions.libraries(blocks)))
+    return "\n".join([_header(policy), *([used] if used else []), *blocks])
 
 
 _RULE = "# Rule "
@@ -79,17 +77,20 @@ def _header(policy: Policy) -> str:
 
 
 def _blocks(rule: Rule) -> list[str]:
-    """The Rego of one rule: what a call needs to pass it, when it asks for an approval, and what amount it counts."""
-    blocks = [_no_proof(rule) if rule.denies else _comment(rule, _description(rule)) + _passes(rule)]
+    """The Rego of one rule: what a call needs to pass it, what shows that it does not ask, what amount it counts."""
+    passes, unasked, amounts = (f"{name}[{string(rule.id)}]" for name in ("passes", "unasked", "amounts"))
+    if rule.denies:
+        blocks = [_no_proof(rule)]
+    elif rule.action == "deny":
+        first, *others = [defined(passes, lines) for lines in conditions.refutations(rule)]
+        blocks = [_comment(rule, "Denies, unless one of its conditions is shown not to hold.") + first, *others]
+    else:
+        blocks = [_comment(rule, _description(rule)) + defined(passes, conditions.proof(rule))]
     if rule.action == "require_approval" and not rule.denies:
-        blocks.append(defined(f"asks[{string(rule.id)}]", conditions.asks(rule)))
+        blocks += [defined(unasked, lines) for lines in conditions.refutations(rule)]
     if rule.amount:
-        blocks.append(f"amounts[{string(rule.id)}] := operator.amount({conditions.argument(rule.amount.path)})\n")
+        blocks.append(conditions.amount(rule.amount, amounts))
     return blocks
-
-
-def _passes(rule: Rule) -> str:
-    return defined(f"passes[{string(rule.id)}]", conditions.proof(rule))
 
 
 def _no_proof(rule: Rule) -> str:
@@ -104,7 +105,7 @@ def _comment(rule: Rule, text: str) -> str:
 def _description(rule: Rule) -> str:
     proof = "Passes when every line holds" if conditions.proof(rule) else "Every call passes"
     if rule.action == "require_approval":
-        return f"{proof}; some ask for an approval."
+        return f"{proof}; it asks for an approval unless one of its conditions is shown not to hold."
     if rule.counter is None:
         return f"{proof}."
     bound = rule.bound

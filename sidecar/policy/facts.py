@@ -138,7 +138,7 @@ def _reads(entry: PolicyEntry, counted: Mapping[CounterName, tuple[PolicyEntry, 
             "window": rule.window.label,
             "scope": rule.scope,
         })  # fmt: skip
-    return {"paths": sorted(paths), "counters": counters}
+    return {"paths": sorted(paths, key=repr), "counters": counters}
 
 
 def file_name(source: str) -> str:

@@ -283,6 +283,11 @@ class Rule:
         return (self.action == "deny" and not self.conditions) or bool(self.bound and self.bound.impossible)
 
     @property
+    def always_asks(self) -> bool:
+        """True for a rule that asks for an approval of every call."""
+        return self.action == "require_approval" and not self.conditions
+
+    @property
     def asked(self) -> tuple[Condition, ...]:
         """The conditions that the engine is asked about: all but the own limits."""
         return tuple(item for item in self.conditions if item not in self.own_limits)

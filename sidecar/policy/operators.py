@@ -15,33 +15,36 @@ several, a list of hosts."""
 class Operator:
     """One operator.
 
-    `words` say what a value must do, with `{}` for the operand; a rule that denies says "must not". `decimal_text` is
+    `words` say what a value must do, with `{}` for the operand; a rule that denies says "must not". `function` is its
+    name in the Rego library; `negated` is True where it holds of what does not equal the operand. `decimal_text` is
     True where text can be told to count as the number that it writes.
     """
 
     name: str
     operand: Operand
     words: str
+    function: str
+    negated: bool = False
     decimal_text: bool = False
 
 
 OPERATORS: Final[Mapping[str, Operator]] = {
     operator.name: operator
     for operator in (
-        Operator("eq", "value", "be {}", decimal_text=True),
-        Operator("neq", "value", "be other than {}", decimal_text=True),
-        Operator("in", "values", "be one of {}", decimal_text=True),
-        Operator("not_in", "values", "be none of {}", decimal_text=True),
-        Operator("lt", "number", "be less than {}", decimal_text=True),
-        Operator("lte", "number", "be at most {}", decimal_text=True),
-        Operator("gt", "number", "be more than {}", decimal_text=True),
-        Operator("gte", "number", "be at least {}", decimal_text=True),
-        Operator("regex", "pattern", "match {}"),
-        Operator("not_regex", "pattern", "be a text that does not match {}"),
-        Operator("contains", "value", "contain {}"),
-        Operator("not_contains", "value", "be a text or list that does not contain {}"),
-        Operator("exists", "boolean", "be given"),
-        Operator("within", "folders", "lie within {}"),
-        Operator("host_in", "hosts", "be an http or https URL whose host is {}"),
+        Operator("eq", "value", "be {}", "one_of", decimal_text=True),
+        Operator("neq", "value", "be other than {}", "none_of", negated=True, decimal_text=True),
+        Operator("in", "values", "be one of {}", "one_of", decimal_text=True),
+        Operator("not_in", "values", "be none of {}", "none_of", negated=True, decimal_text=True),
+        Operator("lt", "number", "be less than {}", "below", decimal_text=True),
+        Operator("lte", "number", "be at most {}", "at_most", decimal_text=True),
+        Operator("gt", "number", "be more than {}", "above", decimal_text=True),
+        Operator("gte", "number", "be at least {}", "at_least", decimal_text=True),
+        Operator("regex", "pattern", "match {}", "matches"),
+        Operator("not_regex", "pattern", "be a text that does not match {}", "not_matches"),
+        Operator("contains", "value", "contain {}", "holds"),
+        Operator("not_contains", "value", "be a text or list that does not contain {}", "lacks", negated=True),
+        Operator("exists", "boolean", "be given", "present"),
+        Operator("within", "folders", "lie within {}", "within"),
+        Operator("host_in", "hosts", "be an http or https URL whose host is {}", "host_in"),
     )
 }

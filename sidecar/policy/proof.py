@@ -44,7 +44,7 @@ def _rule_lines(rule: str, amount: object, action: str) -> Iterable[str]:
     if amount:
         yield f"amounts[{string(rule)}]"
     if action == "require_approval":
-        yield f"not asks[{string(rule)}]"
+        yield f"unasked[{string(rule)}]"
 
 
 def _met(entry: PolicyEntry) -> str:

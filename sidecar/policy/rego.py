@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from sidecar.policy.model import Value
-from sidecar.policy.paths import Step
 from sidecar.text import is_plain
 
 
@@ -88,9 +87,8 @@ def raw_string(pattern: str) -> str:
     return f"`{pattern}`" if raw else string(pattern)
 
 
-def step(name: Step) -> str:
+def step(name: str) -> str:
     """One step of a reference: `.name`, or `["na me"]`."""
-    assert name is not None  # no reference leads into each element of a list
     return f".{name}" if _DOTTED.fullmatch(name) else f"[{string(name)}]"
 
 
@@ -104,10 +102,10 @@ def defined(head: str, lines: Sequence[str]) -> str:
     match lines:
         case []:
             return f"{head} := true\n"
-        case [only]:
+        case [only] if "\n" not in only:
             return f"{head} if {only}\n"
         case body:
-            return f"{head} if {{\n" + "".join(f"\t{line}\n" for line in body) + "}\n"
+            return f"{head} if {{\n" + "".join(f"\t{part}\n" for line in body for part in line.split("\n")) + "}\n"
 
 
 def comment(text: str) -> str:

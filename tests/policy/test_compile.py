@@ -18,6 +18,7 @@ from sidecar.policy.check import check
 from sidecar.policy.compile import MAX_FILES, compile_policy
 from sidecar.policy.merge import merge
 from sidecar.policy.model import glob
+from sidecar.policy.paths import shown
 from sidecar.policy.read import read
 from tests.policy.evaluator import matches
 from tests.policy.test_agreement import ask, ask_visible, yaml
@@ -71,7 +72,7 @@ def named_rules(names: list[str]) -> str:
     ]
     denies = [{"name": f"{name} deny", "reason": name, "action": "deny"} for name in names]
     paths = [
-        {"conditions": [{"path": f"args.{name}", "op": "exists", "value": False}]} for name in names if "." not in name
+        {"conditions": [{"path": shown("args", (name,)), "op": "exists", "value": False}]} for name in names
     ]
     return yaml({"tools": {"t": {"rules": rules}, "u": {"rules": denies}, "v": {"rules": paths}}})
 
@@ -228,7 +229,7 @@ passes["t/r"] if {
 	input.arguments.a <= 500
 }
 
-amounts["t/r"] := operator.amount(input.arguments.a)
+amounts["t/r"] := exact.amount(input.arguments.a)
 
 proved if {
 	input.tool == "t"
@@ -259,15 +260,19 @@ proved if {
 }
 """,
     "action: require_approval, conditions: [{path: args.n, op: gt, value: 5}]": """\
-# Rule r, p.yaml, line 1. Every call passes; some ask for an approval.
+# Rule r, p.yaml, line 1. Every call passes; it asks for an approval unless one of its conditions is shown not to hold.
 passes["t/r"] := true
 
-asks["t/r"] if doubt.above(input.arguments, ["n"], 5)
+unasked["t/r"] if {
+	every value in place.ends([input.arguments], ["n"]) {
+		refute.above(value, 5)
+	}
+}
 
 proved if {
 	input.tool == "t"
 	passes["t/r"]
-	not asks["t/r"]
+	unasked["t/r"]
 }
 """,
     "conditions: [{path: args.n, op: in, value: [1, x]}, {path: args.n, op: exists, value: true}, "

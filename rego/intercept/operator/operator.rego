@@ -107,6 +107,14 @@ matches(value, pattern) if {
 }
 
 # METADATA
+# title: not_regex
+# description: True for a text in which the pattern matches nowhere.
+not_matches(value, pattern) if {
+	searchable(value)
+	regex.match(pattern, value) == false
+}
+
+# METADATA
 # description: |
 #   True for a text that a pattern is tried on: one of up to 65,536 characters. A pattern may go through a longer one for
 #   seconds, and nothing ends that: other calls would wait for it.
@@ -128,6 +136,24 @@ holds(value, spellings) if {
 	is_array(value)
 	some element in value
 	one_of(element, spellings)
+}
+
+# METADATA
+# title: not_contains
+# description: |
+#   True for a text that does not hold the text looked for, or a list without an element that equals it, neither exactly
+#   nor read as a binary double. A text can be searched for a text only.
+lacks(value, spellings) if {
+	is_string(value)
+	is_string(spellings[0])
+	contains(value, spellings[0]) == false
+}
+
+lacks(value, spellings) if {
+	is_array(value)
+	every element in value {
+		none_of(element, spellings)
+	}
 }
 
 # METADATA

@@ -1,0 +1,111 @@
+# METADATA
+# description: What stands where, for every JSON type at the end of a way and on it.
+package intercept.place_test
+
+import data.intercept.place
+
+blocked := {"blocked"}
+
+nothing := set()
+
+test_a_way_of_no_steps_ends_where_it_begins if {
+	every value in [null, true, 0, "", [], {}, {"a": 1}, blocked] {
+		place.found(value, []) == value
+	}
+}
+
+test_a_way_ends_at_what_is_there_even_if_it_is_null if {
+	every value in [null, true, 0, "", [], [1], {}, {"a": 1}] {
+		place.found({"a": value}, ["a"]) == value
+		place.found({"a": {"b.c": {"": value}}}, ["a", "b.c", ""]) == value
+	}
+}
+
+test_what_is_not_there_is_marked_as_nothing if {
+	every document in [{}, null, {"A": 1}, {"b": 1}] {
+		place.found(document, ["a"]) == nothing
+	}
+	every document in [{}, {"a": {}}, {"a": null}, {"a": {"B": 1}}, {"a.b": 1}, {"b": {"a": 1}}] {
+		place.found(document, ["a", "b"]) == nothing
+	}
+}
+
+test_a_step_into_what_is_no_object_is_marked_as_blocked if {
+	every value in [true, false, 0, 9, "", `{"b":1}`, [], [{"b": 1}], blocked] {
+		place.found(value, ["b"]) == blocked
+		place.found({"a": value}, ["a", "b"]) == blocked
+		place.found({"a": value}, ["a", "b", "c"]) == blocked
+		place.found({"c": {"a": value}}, ["c", "a", "b"]) == blocked
+		place.found({"a": value}, ["a", "0"]) == blocked
+	}
+}
+
+test_the_elements_of_all_lists_follow_each_other if {
+	place.elements([{"a": [1, 2]}, {"a": []}, {"a": [[3], null]}], ["a"]) == [1, 2, [3], null]
+	place.elements([[1, 2], [3]], []) == [1, 2, 3]
+	place.elements(place.elements([{"a": [{"b": [1]}, {"b": [2, 3]}]}], ["a"]), ["b"]) == [1, 2, 3]
+}
+
+test_no_list_has_no_elements_and_what_is_none_is_blocked if {
+	place.elements([{}, {"a": null}, null], ["a"]) == []
+	every value in [true, 0, "[1]", {}, {"0": 1}] {
+		place.elements([{"a": value}], ["a"]) == [blocked]
+	}
+	place.elements([5, "x"], ["a"]) == [blocked, blocked]
+	place.elements([blocked], []) == [blocked]
+}
+
+test_ends_are_all_that_is_there_and_every_mark_of_a_blocked_way if {
+	place.ends([{"a": 1}, {}, {"a": null}, null, 5, blocked], ["a"]) == [1, null, blocked, blocked]
+	place.ends([1, blocked, null], []) == [1, blocked, null]
+}
+
+test_listed_is_undefined_unless_there_is_a_list_everywhere if {
+	place.listed([{"a": [1]}, {"a": [2]}], ["a"]) == [1, 2]
+	every other in [{}, {"a": null}, {"a": 5}, {"a": {}}, 5, null] {
+		not listed([{"a": [1]}, other], ["a"])
+	}
+}
+
+test_pairs_stand_together_and_nothing_twice_is_left_out if {
+	place.pairs([{"a": 1, "b": 2}, {}, {"a": 1}, {"b": null}, 5], ["a"], ["b"]) == [
+		[1, 2],
+		[1, nothing],
+		[nothing, null],
+		[blocked, blocked],
+	]
+	place.pairs_with([{"a": 1}, {}], ["a"], {"b": 2}, ["b"]) == [[1, 2], [nothing, 2]]
+	place.pairs_with([{"a": 1}, {}], ["a"], {}, ["b"]) == [[1, nothing]]
+}
+
+test_what_is_given_is_one_value_or_none_and_undefined_where_the_way_is_blocked if {
+	place.given({"a": 1}, ["a"]) == [1]
+	place.given({"a": false}, ["a"]) == [false]
+	every document in [{}, {"a": null}] {
+		place.given(document, ["a"]) == []
+	}
+	place.given(null, []) == []
+	place.given(null, ["a"]) == []
+	not given({"a": 5}, ["a", "b"])
+	not given("text", ["a"])
+	not given(blocked, [])
+}
+
+test_elements_are_given_where_there_is_a_list_or_nothing if {
+	place.given_elements({"a": [1, 2]}, ["a"]) == [1, 2]
+	place.given_elements([1, 2], []) == [1, 2]
+	every document in [{}, {"a": null}, null] {
+		place.given_elements(document, ["a"]) == []
+	}
+	every value in [true, 0, "[1]", {}] {
+		not given_elements({"a": value}, ["a"])
+	}
+	not given_elements({"a": 5}, ["a", "b"])
+}
+
+# What is undefined, hoisted out of a `not`, would make the whole of it undefined; so each is asked in a function.
+listed(documents, way) if is_array(place.listed(documents, way))
+
+given(document, way) if is_array(place.given(document, way))
+
+given_elements(document, way) if is_array(place.given_elements(document, way))

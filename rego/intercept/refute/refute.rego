@@ -1,0 +1,82 @@
+# METADATA
+# title: The operators, shown not to hold
+# description: |
+#   A rule that denies, or asks a person, must not be passed by writing a value in another way. So such a rule counts as
+#   not met only where one of its conditions is shown not to hold. Each function here is true only when that is shown. It
+#   is of no value that the operator cannot judge, be it of another type or a mark of data.intercept.place. Null is what
+#   no operator holds of, but for those that compare with it.
+package intercept.refute
+
+import data.intercept.operator
+
+# METADATA
+# title: eq, in
+# description: True when the value equals none of the spellings, neither exactly nor read as a binary double.
+one_of(value, spellings) if {
+	not is_set(value)
+	operator.none_of(value, spellings)
+}
+
+# METADATA
+# title: neq, not_in
+# description: True when the value exactly equals one of the spellings.
+none_of(value, spellings) if operator.one_of(value, spellings)
+
+# METADATA
+# title: lt
+below(value, _) if value == null
+
+below(value, bound) if operator.at_least(value, bound)
+
+# METADATA
+# title: lte
+at_most(value, _) if value == null
+
+at_most(value, bound) if operator.above(value, bound)
+
+# METADATA
+# title: gt
+above(value, _) if value == null
+
+above(value, bound) if operator.at_most(value, bound)
+
+# METADATA
+# title: gte
+at_least(value, _) if value == null
+
+at_least(value, bound) if operator.below(value, bound)
+
+# METADATA
+# title: regex
+matches(value, _) if value == null
+
+matches(value, pattern) if operator.not_matches(value, pattern)
+
+# METADATA
+# title: not_regex
+not_matches(value, _) if value == null
+
+not_matches(value, pattern) if operator.matches(value, pattern)
+
+# METADATA
+# title: contains
+holds(value, _) if value == null
+
+holds(value, spellings) if operator.lacks(value, spellings)
+
+# METADATA
+# title: not_contains
+# description: A text can be searched for a text only, and a list for anything.
+lacks(value, _) if value == null
+
+lacks(value, spellings) if {
+	is_string(value)
+	is_string(spellings[0])
+	contains(value, spellings[0])
+}
+
+lacks(value, spellings) if {
+	is_array(value)
+	some element in value
+	operator.one_of(element, spellings)
+}
