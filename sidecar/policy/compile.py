@@ -84,7 +84,7 @@ def _blocks(rule: Rule) -> list[str]:
     if rule.action == "require_approval" and not rule.denies:
         blocks.append(defined(f"asks[{string(rule.id)}]", conditions.asks(rule)))
     if rule.amount:
-        blocks.append(f"amounts[{string(rule.id)}] := operator.amount({conditions.argument(rule.amount.path)})\n")
+        blocks.append(f"amounts[{string(rule.id)}] := exact.amount({conditions.argument(rule.amount.path)})\n")
     return blocks
 
 

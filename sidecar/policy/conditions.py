@@ -31,7 +31,7 @@ def asks(rule: Rule) -> list[str]:
 
 def libraries(rule: Rule) -> set[str]:
     """The packages of the library that the Rego of a rule calls."""
-    used = {OPERATOR} if rule.amount else set()
+    used = {"exact"} if rule.amount else set()
     if rule.denies:
         return used
     if rule.action == "require_approval":

@@ -228,7 +228,7 @@ passes["t/r"] if {
 	input.arguments.a <= 500
 }
 
-amounts["t/r"] := operator.amount(input.arguments.a)
+amounts["t/r"] := exact.amount(input.arguments.a)
 
 proved if {
 	input.tool == "t"

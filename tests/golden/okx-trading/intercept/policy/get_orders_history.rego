@@ -2,7 +2,7 @@
 # Source: okx-trading.yaml, sha256 d99c4b66753cca670854300d4026372e14c6d118405326bbd41647ea1a998249.
 package intercept.policy
 
-import data.intercept.operator
+import data.intercept.exact
 
 # Rule page size, okx-trading.yaml, line 112. Passes when every line holds.
 passes["get_orders_history/page size"] if {
@@ -14,7 +14,7 @@ passes["get_orders_history/page size"] if {
 # Rule history rows, okx-trading.yaml, line 117. Every call passes; the sidecar counts args.limit, at most 1000 in each hour (global).
 passes["get_orders_history/history rows"] := true
 
-amounts["get_orders_history/history rows"] := operator.amount(input.arguments.limit)
+amounts["get_orders_history/history rows"] := exact.amount(input.arguments.limit)
 
 proved if {
 	input.tool == "get_orders_history"

@@ -2,7 +2,7 @@
 # Source: okx.yaml, sha256 b71463f1ae04c9bec5ad25b376787ac40fc6b6e7c8fc6de2579bd452478d8bc1.
 package intercept.policy
 
-import data.intercept.operator
+import data.intercept.exact
 
 # Rule page size, okx.yaml, line 73. Passes when every line holds.
 passes["get_orders_history/page size"] if {
@@ -14,7 +14,7 @@ passes["get_orders_history/page size"] if {
 # Rule history rows, okx.yaml, line 78. Every call passes; the sidecar counts args.limit, at most 1000 in each hour (global).
 passes["get_orders_history/history rows"] := true
 
-amounts["get_orders_history/history rows"] := operator.amount(input.arguments.limit)
+amounts["get_orders_history/history rows"] := exact.amount(input.arguments.limit)
 
 proved if {
 	input.tool == "get_orders_history"
