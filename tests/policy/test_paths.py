@@ -32,7 +32,8 @@ def test_two_paths_are_shown_in_two_ways(one: Path, other: Path) -> None:
 @pytest.mark.parametrize(("text", "steps"), [
     (".a.b", ("a", "b")), (".orders[*].amount", ("orders", EACH, "amount")), (".a[*].b[*]", ("a", EACH, "b", EACH)),
     (".a[*][*]", ("a", EACH, EACH)), ('["a.b"].c', ("a.b", "c")), ('.x["0"]', ("x", "0")),
-    ('["a[0]"][*]', ("a[0]", EACH)), ('["\\u0041\\""]', ('A"',)), (". 0", (" 0",)), (".$id", ("$id",)), (".naïve-key", ("naïve-key",)), (".*x", ("*x",)),
+    ('["a[0]"][*]', ("a[0]", EACH)), ('["\\u0041\\""]', ('A"',)),
+    (". 0", (" 0",)), (".$id", ("$id",)), (".naïve-key", ("naïve-key",)), (".*x", ("*x",)),
     ('[""]', ("",)), ('.a"b', ('a"b',)), (".a b", ("a b",)),
 ])  # fmt: skip
 def test_steps(text: str, steps: Path) -> None:
@@ -41,7 +42,8 @@ def test_steps(text: str, steps: Path) -> None:
 
 @pytest.mark.parametrize(("text", "advice"), [
     (".items[0]", '["0"]'), (".items.0", '["0"]'), (".*", '["*"]'), (".a.*.b", "[*]"), (".$", '["$"]'),
-    (".a..b", "empty step"), (".a.", "empty step"), (".", "empty step"), (".a[", "bracket"), (".a]", "bracket"), (".a[b]", "bracket"),
+    (".a..b", "empty step"), (".a.", "empty step"), (".", "empty step"),
+    (".a[", "bracket"), (".a]", "bracket"), (".a[b]", "bracket"),
     (".a['b']", "bracket"), (".a[**]", "bracket"), ('.a["b]', "bracket"), ("[*]x", "put a dot"),
     ('["a"]b', "put a dot"), ('["\\x"]', "no JSON text"), (".[*]", "empty step"),
 ])  # fmt: skip

@@ -165,25 +165,3 @@ present(value) if value != null
 # title: exists false
 # description: True when the path leads nowhere in the document, or to null.
 absent(document, path) if object.get(document, path, null) == null
-
-# METADATA
-# title: increment_from, spend_limit
-# description: |
-#   The value, when it is an amount that can be counted exactly: a number, not negative, of up to 34 significant
-#   digits and between 1e-30 and 1e31. Undefined for anything else.
-amount(value) := value if {
-	is_number(value)
-	in_range(value)
-	mantissa := regex.replace(json.marshal(value), `[eE].*$`, "")
-	digits := trim_left(replace(mantissa, ".", ""), "0")
-	count(trim_right(digits, "0")) <= 34
-}
-
-# METADATA
-# description: True for zero, and for a number that a counter can hold exactly.
-in_range(0)
-
-in_range(value) if {
-	value >= 1e-30
-	value < 1e31
-}

@@ -199,26 +199,3 @@ is_true("holds", arguments) if operator.holds(arguments.x.z, [""])
 is_true("present", arguments) if operator.present(arguments.x.z)
 
 is_true("absent", arguments) if operator.absent(arguments, ["x", "z"])
-
-test_an_amount_is_a_number_that_can_be_counted_exactly if {
-	good := [
-		0, -0, 0.0, 0e9, 1, 1.10, 100.00000000000000001, 1e-30, 9.999e30, 9999999999999999999999999999999,
-		1234567890123456789012345678901, 0.000000000000000000000000000001, 1.5E3, 1e+5,
-		1.234567890123456789012345678901234, 1.2345678901234567890123456789012340000, 10000000000000000000000000000000e-1,
-	]
-	every value in good {
-		operator.amount(value) == value
-	}
-}
-
-test_what_cannot_be_counted_is_no_amount if {
-	bad := [
-		null, true, "5", "", [], [5], {}, {"a": 5}, -1, -1e-30, -0.5, 1e31, 1e350, 1e-31, 9.9e-31,
-		10000000000000000000000000000000, 1.2345678901234567890123456789012345, 12345678901234567890.123456789012345,
-	]
-	every value in bad {
-		not is_amount(value)
-	}
-}
-
-is_amount(value) if is_number(operator.amount(value))
