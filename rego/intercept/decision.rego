@@ -15,6 +15,8 @@
 #   - data.intercept.bundle: schema.intercept.bundle.data
 package intercept
 
+import data.intercept.place
+
 # METADATA
 # title: decision
 # description: |
@@ -287,7 +289,7 @@ violations := [violation |
 # description: What one rule has to say against the call; nothing when it is met.
 violations_of(rule) := [violation |
 	not proven(rule)
-	violation := {"rule": rule.name, "reason": rule.reason, "kind": rule.kind, "monitor": rule.monitor}
+	violation := {"rule": rule.name, "reason": told(rule), "kind": rule.kind, "monitor": rule.monitor}
 ] if {
 	countable(rule)
 	not would_ask(rule)
@@ -311,6 +313,42 @@ violations_of(rule) := [{
 }] if {
 	not countable(rule)
 }
+
+# METADATA
+# description: |
+#   The message of a rule that refuses. Where the policy gives no reason, another line says which of its demands is not
+#   met, the first of those that are not shown to be.
+told(rule) := concat("\n", [rule.reason, unmet[0]]) if {
+	unmet := [said |
+		some at, demand in rule.says
+		not shown(rule, at)
+		said := in_words(demand)
+	]
+} else := rule.reason
+
+# METADATA
+# description: True when the compiled policy shows that one of the demands of the rule is met.
+shown(rule, at) if data.intercept.policy.shows[rule.id][at]
+
+# METADATA
+# description: What the call should have been. No value of the call is in it.
+in_words(demand) := concat("", [demand.words, missing(demand)]) if demand.words
+
+in_words(demand) := concat(", ", array.concat(array.slice(named, 0, 3), more)) if {
+	is_array(demand.only)
+	others := [key | some key in input.keys; not key in demand.only]
+	plain := [key | some key in others; regex.match(`^[A-Za-z_][A-Za-z0-9_-]{0,63}$`, key)]
+	named := [sprintf("args.%s is not permitted here", [key]) | some key in plain]
+	more := ["args has another key that is not permitted here" | count(others) > min([count(named), 3])]
+}
+
+# METADATA
+# description: What is said of an argument that is not there.
+missing(demand) := "; it is missing" if {
+	place.found(input.arguments, demand.way) == set()
+} else := "; it is null" if {
+	place.found(input.arguments, demand.way) == null
+} else := ""
 
 # METADATA
 # description: True when the call needs an approval by a rule that only monitors.

@@ -5,6 +5,7 @@ The reason comes from the rule, or from whoever refused the call; the words arou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sidecar.mcp import jsonrpc
@@ -16,6 +17,27 @@ DENIED: Final = "[INTERCEPT POLICY DENIED]"
 APPROVAL: Final = "[INTERCEPT APPROVAL REQUIRED]"
 APPROVAL_REQUIRED: Final = -32003
 DECISION_META: Final = "intercept/decision"
+
+
+MORE_REASONS: Final = 3
+"""The most reasons of other rules that a refusal names."""
+UNCHANGED: Final = "Do not repeat this call unchanged."
+LATER: Final = "Try again later."
+_MAY_PASS_LATER: Final = frozenset({"engine_unavailable", "store_unavailable"})
+"""Kinds of denial that are not about the call, so that the same call may pass another time."""
+
+
+def told(reason: str, others: Sequence[str], kind: str, retry_after: int | None) -> str:
+    """The text of a refusal: its reason, up to three more, and what to do next, each on lines of its own.
+
+    `retry_after` is in seconds, and known for limits.
+    """
+    more = list(dict.fromkeys(other for other in others if other != reason))[:MORE_REASONS]
+    if retry_after is not None:
+        advice = f"Try again in {retry_after} s."
+    else:
+        advice = LATER if kind in _MAY_PASS_LATER else UNCHANGED
+    return "\n".join([reason, *more, advice])
 
 
 def denial(call: ToolCall, text: str, decision: dict[str, Any]) -> Response:

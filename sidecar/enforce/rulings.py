@@ -63,14 +63,14 @@ class Rulings:
             return _forward(trial)
         if grounds.retry_after is not None:
             facts["retry_after_seconds"] = grounds.retry_after
-        return Reply(denial.denial(trial.call, grounds.reason, facts))
+        others = [_safe(item) for item in _refusing(answer)]
+        text = denial.told(grounds.reason, others, grounds.kind, grounds.retry_after)
+        return Reply(denial.denial(trial.call, text, facts))
 
     def follow(self, trial: Trial, answer: Answer) -> Verdict:
         """The engine does not allow the call: it may pass once a person agreed, or not at all."""
         decision = answer.decision
-        # The author's own words stay as they are; a name that the client chose must not hide anything.
-        reason = visible(decision.reason) if decision.kind in NAMED_FROM_OUTSIDE else decision.reason
-        grounds = Grounds(decision.kind, decision.rule, reason)
+        grounds = Grounds(decision.kind, decision.rule, _safe(decision))
         if decision.approval is not None:
             return self._require_approval(trial, answer, grounds, decision.approval)
         return self.deny(trial, answer, grounds)
@@ -124,6 +124,16 @@ class Rulings:
                 limited,
             )
         )  # fmt: skip
+
+
+def _refusing(answer: Answer | None) -> list[Violation]:
+    """What refuses the call by the engine's answer, the first reason included."""
+    return [item for item in answer.decision.violations if not item.monitor] if answer is not None else []
+
+
+def _safe(said: Decision | Violation) -> str:
+    """A reason of the engine's. The author's own words stay; a name that the client chose must not hide anything."""
+    return visible(said.reason) if said.kind in NAMED_FROM_OUTSIDE else said.reason
 
 
 def _forward(trial: Trial, entries: tuple[Entry, ...] = (), refunds: tuple[str, ...] = ()) -> Forward:

@@ -85,12 +85,23 @@ def _blocks(rule: Rule) -> list[str]:
         first, *others = [defined(passes, lines) for lines in conditions.refutations(rule)]
         blocks = [_comment(rule, "Denies, unless one of its conditions is shown not to hold.") + first, *others]
     else:
-        blocks = [_comment(rule, _description(rule)) + defined(passes, conditions.proof(rule))]
+        blocks = [_comment(rule, _description(rule)) + defined(passes, conditions.proof(rule)), *_parts(rule)]
     if rule.action == "require_approval" and not rule.denies:
         blocks += [defined(unasked, lines) for lines in conditions.refutations(rule)]
     if rule.amount:
         blocks.append(conditions.amount(rule.amount, amounts))
     return blocks
+
+
+def _parts(rule: Rule) -> list[str]:
+    """What shows each condition by itself, where a refusal has to say which one failed.
+
+    The last has none: if all others hold, it is the one.
+    """
+    if rule.reason is not None or rule.action != "evaluate":
+        return []
+    head = f"shows[{string(rule.id)}]"
+    return [defined(f"{head} contains {at}", lines) for at, lines in enumerate(conditions.demands(rule)[:-1])]
 
 
 def _no_proof(rule: Rule) -> str:

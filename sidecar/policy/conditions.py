@@ -26,19 +26,24 @@ _Said: TypeAlias = Callable[[str], list[str]]
 
 
 def proof(rule: Rule) -> list[str]:
-    """What shows that a call passes the rule, line by line.
+    """What shows that a call passes the rule, line by line."""
+    return list(dict.fromkeys(line for lines in demands(rule) for line in lines))
+
+
+def demands(rule: Rule) -> list[list[str]]:
+    """What a rule demands of a call, one after the other, with the lines that show that it is met.
 
     The conditions of a rule that asks only say when it does; those of one that denies are in `refutations`.
     """
-    lines = [line for condition in rule.asked for line in proved(condition)] if rule.action == "evaluate" else []
+    found = [proved(condition) for condition in rule.asked] if rule.action == "evaluate" else []
     if rule.only is not None:
-        lines += _every("key", "input.keys", [f"key in {array(rule.only)}"])
+        found.append(_every("key", "input.keys", [f"key in {array(rule.only)}"]))
     limit = rule.spend_limit
     if limit and limit.per_call is not None:
         amount = limit.amount
         counted = argument(amount.path) if _is_plain(amount) else f"amounts[{string(rule.id)}]"
-        lines += _compared(counted, "lte", literal(limit.per_call))
-    return list(dict.fromkeys(lines))
+        found.append(_compared(counted, "lte", literal(limit.per_call)))
+    return found
 
 
 def refutations(rule: Rule) -> list[list[str]]:

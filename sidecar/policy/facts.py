@@ -8,6 +8,7 @@ from typing import Any
 
 from sidecar.policy.applies import Applying, applying
 from sidecar.policy.model import Approvals, CounterName, Policy, PolicyEntry, Rule, glob, is_pattern
+from sidecar.policy.words import says
 
 
 def facts(policy: Policy) -> dict[str, Any]:
@@ -61,6 +62,8 @@ def _fact(policy: Policy, rule: Rule, entry: PolicyEntry) -> dict[str, Any]:
         "line": rule.place.line,
         "monitor": rule.monitor,
     }
+    if said := says(rule):
+        fact["says"] = said
     if rule.amount:
         fact["amount"] = str(rule.amount)
     if rule.counter:

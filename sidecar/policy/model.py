@@ -304,8 +304,10 @@ class Rule:
         """The words for the agent when the rule itself refuses, or asks."""
         if self.action == "require_approval":
             return self.reason or f"Rule {quoted(self.name)} needs an approval"
-        if self.reason or self.rate_limit or self.spend_limit:
+        if self.reason or self.rate_limit:
             return self.limit_message
+        if self.spend_limit:
+            return f"Amount exceeds the limit per call of {self.name}"
         return f"Denied by rule {quoted(self.name)}"
 
     @property

@@ -15,15 +15,16 @@ several, a list of hosts."""
 class Operator:
     """One operator.
 
-    `words` say what a value must do, with `{}` for the operand; a rule that denies says "must not". `function` is its
-    name in the Rego library; `negated` is True where it holds of what does not equal the operand. `decimal_text` is
-    True where text can be told to count as the number that it writes.
+    `demand` says what a rule wants of a value, with `{}` for the operand, and `ban` what a rule does that denies where
+    the operator holds. `function` is its name in the Rego library; `negated` is True where it holds of what does not
+    equal the operand. `decimal_text` is True where text can be told to count as the number that it writes.
     """
 
     name: str
     operand: Operand
-    words: str
     function: str
+    demand: str
+    ban: str
     negated: bool = False
     decimal_text: bool = False
 
@@ -31,20 +32,20 @@ class Operator:
 OPERATORS: Final[Mapping[str, Operator]] = {
     operator.name: operator
     for operator in (
-        Operator("eq", "value", "be {}", "one_of", decimal_text=True),
-        Operator("neq", "value", "be other than {}", "none_of", negated=True, decimal_text=True),
-        Operator("in", "values", "be one of {}", "one_of", decimal_text=True),
-        Operator("not_in", "values", "be none of {}", "none_of", negated=True, decimal_text=True),
-        Operator("lt", "number", "be less than {}", "below", decimal_text=True),
-        Operator("lte", "number", "be at most {}", "at_most", decimal_text=True),
-        Operator("gt", "number", "be more than {}", "above", decimal_text=True),
-        Operator("gte", "number", "be at least {}", "at_least", decimal_text=True),
-        Operator("regex", "pattern", "match {}", "matches"),
-        Operator("not_regex", "pattern", "be a text that does not match {}", "not_matches"),
-        Operator("contains", "value", "contain {}", "holds"),
-        Operator("not_contains", "value", "be a text or list that does not contain {}", "lacks", negated=True),
-        Operator("exists", "boolean", "be given", "present"),
-        Operator("within", "folders", "lie within {}", "within"),
-        Operator("host_in", "hosts", "be an http or https URL whose host is {}", "host_in"),
+        Operator("eq", "value", "one_of", "must be {}", "must not be {}", decimal_text=True),
+        Operator("neq", "value", "none_of", "must not be {}", "must be {}", negated=True, decimal_text=True),
+        Operator("in", "values", "one_of", "must be {}", "must not be {}", decimal_text=True),
+        Operator("not_in", "values", "none_of", "must not be {}", "must be {}", negated=True, decimal_text=True),
+        Operator("lt", "number", "below", "must be less than {}", "must be at least {}", decimal_text=True),
+        Operator("lte", "number", "at_most", "must be at most {}", "must be more than {}", decimal_text=True),
+        Operator("gt", "number", "above", "must be more than {}", "must be at most {}", decimal_text=True),
+        Operator("gte", "number", "at_least", "must be at least {}", "must be less than {}", decimal_text=True),
+        Operator("regex", "pattern", "matches", "must match {}", "must not match {}"),
+        Operator("not_regex", "pattern", "not_matches", "must not match {}", "must match {}"),
+        Operator("contains", "value", "holds", "must contain {}", "must not contain {}"),
+        Operator("not_contains", "value", "lacks", "must not contain {}", "must contain {}", negated=True),
+        Operator("exists", "boolean", "present", "must be given", "must not be given"),
+        Operator("within", "folders", "within", "must lie within {}", "must not lie within {}"),
+        Operator("host_in", "hosts", "host_in", "must be a URL whose host is {}", "must not be a URL whose host is {}"),
     )
 }

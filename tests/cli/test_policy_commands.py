@@ -246,7 +246,7 @@ tools:
     ("pay", '{"n": 5}', [
         "require_approval: ask a person", "refuses (only reports) watch", "the call has nothing there",
     ]),
-    ("pay", '{"n": 6}', ["deny: Rate limit exceeded for cap", "refuses cap"]),
+    ("pay", '{"n": 6}', ["deny: Amount exceeds the limit per call of cap", "refuses cap"]),
     ("pay", "{}", ['deny: Rule "cap" needs a number at args.n', "refuses, for want of an amount: cap"]),
     ("payment", "{}", ["allow: ", "passes  of pattern", "of all"]),
     ("stop", "{}", ['deny: Denied by rule "never"', "refuses never"]),

@@ -146,7 +146,7 @@ def test_a_call_dropped_by_the_verdict_of_another_gives_back_what_it_took() -> N
 def test_a_denied_call_is_answered_with_rule_kind_and_reason(remembered: bool) -> None:
     async def test(world: GateBetweenFakes) -> None:
         assert await world.refusal() == {
-            "text": "[INTERCEPT POLICY DENIED] Not this", "id": "i-1", "rule": "no", "kind": "rule",
+            "text": "[INTERCEPT POLICY DENIED] Not this\nDo not repeat this call unchanged.", "id": "i-1", "rule": "no", "kind": "rule",
             "revision": BUNDLE.revision,
         }  # fmt: skip
         assert (world.ruling.allowed, world.ruling.violations) == (False, (VIOLATION,))
@@ -180,7 +180,7 @@ def test_a_limit_of_a_session_is_held_by_the_session() -> None:
 def test_an_exhausted_limit_refuses_and_says_when_to_try_again(waits: bool) -> None:
     async def test(world: GateBetweenFakes) -> None:
         refusal = await world.refusal()
-        assert refusal["text"] == "[INTERCEPT POLICY DENIED] Three a day"
+        assert refusal["text"] == "[INTERCEPT POLICY DENIED] Three a day\nTry again in 77 s."
         assert (refusal["rule"], refusal["kind"], refusal["retry_after_seconds"]) == ("per day", "rate_limit", 77)
         assert (world.ruling.allowed, world.decided.limited) == (False, True)
 
@@ -191,7 +191,8 @@ def test_an_exhausted_limit_refuses_and_says_when_to_try_again(waits: bool) -> N
 def test_an_engine_without_a_usable_answer_is_a_refusal(kind: str) -> None:
     async def test(world: GateBetweenFakes) -> None:
         refusal = await world.refusal()
-        assert refusal["text"] == "[INTERCEPT POLICY DENIED] no answer. The call was not forwarded."
+        text = "no answer. The call was not forwarded.\nTry again later."
+        assert refusal["text"] == f"[INTERCEPT POLICY DENIED] {text}"
         assert (refusal["kind"], refusal["rule"]) == ("engine_unavailable", "")
         assert (world.ruling.allowed, world.ruling.engine_id) == (False, None)
 
@@ -354,7 +355,9 @@ def test_the_name_of_an_unlisted_tool_hides_nothing_in_the_message() -> None:
     hidden = msgspec.structs.replace(DENIED, kind="default_deny", reason="Tool \u202e is not permitted by policy")
 
     async def test(world: GateBetweenFakes) -> None:
-        assert (await world.refusal())["text"].endswith("Tool \\u202e is not permitted by policy")
+        assert (await world.refusal())["text"].startswith(
+            "[INTERCEPT POLICY DENIED] Tool \\u202e is not permitted by policy\n"
+        )
 
     run(test, {"decision": hidden})
 

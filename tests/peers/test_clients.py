@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 import pytest
 
-from sidecar.enforce.denial import DENIED
+from sidecar.enforce.denial import DENIED, UNCHANGED
 from tests.peers.clients import CLIENTS, Came, Target, use
 from tests.support.listener import Listener, everything, sidecar
 
@@ -79,7 +79,7 @@ def test_a_client_of_the_sidecar_gets_what_is_allowed_and_is_told_what_is_denied
     came = use(client, through(transport), tmp_path)
     assert_allowed(came)
     assert came.denied["isError"]
-    assert came.denied["content"][0]["text"] == f"{DENIED} Not for tests"
+    assert came.denied["content"][0]["text"] == f"{DENIED} Not for tests\n{UNCHANGED}"
 
 
 def assert_allowed(came: Came) -> None:

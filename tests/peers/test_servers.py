@@ -18,7 +18,7 @@ from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, TextContent, Tool
 
-from sidecar.enforce.denial import DENIED
+from sidecar.enforce.denial import DENIED, UNCHANGED
 from tests.peers.servers import SERVERS, Server
 from tests.support.listener import START_SECONDS, Listener, sidecar
 
@@ -67,7 +67,7 @@ def test_a_server_behind_the_sidecar_does_the_same_but_for_what_is_denied(
     assert came.tools == alone
     assert server.answer in text(came.allowed)
     assert came.denied.is_error
-    assert text(came.denied) == f"{DENIED} Not for tests"
+    assert text(came.denied) == f"{DENIED} Not for tests\n{UNCHANGED}"
     assert not server.ran()
 
 

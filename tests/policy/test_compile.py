@@ -285,6 +285,12 @@ passes["t/r"] if {
 	operator.none_of(input.arguments.m, ["a"])
 }
 
+shows["t/r"] contains 0 if input.arguments.n in [1, "1", "x"]
+
+shows["t/r"] contains 1 if input.arguments.n != null
+
+shows["t/r"] contains 2 if operator.absent(input.arguments, ["m"])
+
 proved if {
 	input.tool == "t"
 	passes["t/r"]

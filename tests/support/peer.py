@@ -232,11 +232,17 @@ def kind(reply: Any) -> str | None:
 
 
 def denied(reply: Any) -> str | None:
-    """The message of a refusal by policy; None for any other response."""
+    """The first line of the message of a refusal by policy; None for any other response."""
+    lines = refusal(reply)
+    return lines[0] if lines is not None else None
+
+
+def refusal(reply: Any) -> list[str] | None:
+    """All lines of a refusal by policy, the prefix left out; None for any other response."""
     prefix = "[INTERCEPT POLICY DENIED] "
     result = reply.get("result") or {}
     text = result["content"][0].get("text", "") if result.get("content") else ""
-    return text.removeprefix(prefix) if result.get("isError") and text.startswith(prefix) else None
+    return text.removeprefix(prefix).split("\n") if result.get("isError") and text.startswith(prefix) else None
 
 
 def until(true: Callable[[], object], seconds: float = SECONDS, what: str = "what the test waits for") -> None:

@@ -108,7 +108,8 @@ def test_a_denial_is_a_tool_result_with_the_reason_and_the_decision(
     meta = {} if revision is None else {"io.modelcontextprotocol/protocolVersion": revision}
     sidecar.send_bytes(tool_call("d", "cancel_order", {}, _meta=meta) + b"\n")
     result = sidecar.reply("d")["result"]
-    assert result["content"] == [{"type": "text", "text": "[INTERCEPT POLICY DENIED] Requires human approval"}]
+    text = "[INTERCEPT POLICY DENIED] Requires human approval\nDo not repeat this call unchanged."
+    assert result["content"] == [{"type": "text", "text": text}]
     assert result["isError"] is True
     assert result.get("resultType") == result_type
     decision = result["_meta"]["intercept/decision"]
