@@ -41,7 +41,8 @@ class Reads:
     def __add__(self, other: Reads) -> Reads:
         # A path stays even if a shorter one contains it: none of its steps may have a look-alike.
         return Reads(
-            tuple(sorted({*self.paths, *other.paths}, key=repr)), tuple(dict.fromkeys((*self.counters, *other.counters)))
+            tuple(sorted({*self.paths, *other.paths}, key=repr)),
+            tuple(dict.fromkeys((*self.counters, *other.counters))),
         )
 
 

@@ -1,4 +1,4 @@
-"""Conditions in plain words, for a model that was refused and has to decide what to do. No value of a call is in them."""
+"""Conditions in plain words, for a model that was refused and decides what to do. No value of a call is in them."""
 
 from __future__ import annotations
 

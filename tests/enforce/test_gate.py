@@ -146,7 +146,8 @@ def test_a_call_dropped_by_the_verdict_of_another_gives_back_what_it_took() -> N
 def test_a_denied_call_is_answered_with_rule_kind_and_reason(remembered: bool) -> None:
     async def test(world: GateBetweenFakes) -> None:
         assert await world.refusal() == {
-            "text": "[INTERCEPT POLICY DENIED] Not this\nDo not repeat this call unchanged.", "id": "i-1", "rule": "no", "kind": "rule",
+            "text": "[INTERCEPT POLICY DENIED] Not this\nDo not repeat this call unchanged.",
+            "id": "i-1", "rule": "no", "kind": "rule",
             "revision": BUNDLE.revision,
         }  # fmt: skip
         assert (world.ruling.allowed, world.ruling.violations) == (False, (VIOLATION,))

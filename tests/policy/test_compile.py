@@ -71,9 +71,7 @@ def named_rules(names: list[str]) -> str:
         {"name": name, "reason": name, "conditions": [{"path": "args.a", "op": "eq", "value": name}]} for name in names
     ]
     denies = [{"name": f"{name} deny", "reason": name, "action": "deny"} for name in names]
-    paths = [
-        {"conditions": [{"path": shown("args", (name,)), "op": "exists", "value": False}]} for name in names
-    ]
+    paths = [{"conditions": [{"path": shown("args", (name,)), "op": "exists", "value": False}]} for name in names]
     return yaml({"tools": {"t": {"rules": rules}, "u": {"rules": denies}, "v": {"rules": paths}}})
 
 

@@ -46,7 +46,8 @@ def decided(rules: str, calls: tuple[dict[str, Any], ...]) -> list[Decision]:
     ("{path: args.e, op: exists, value: true}", {}, "args.e must be given"),
     ("{path: args.e, op: exists, value: false}", {"e": 1}, "args.e must not be given"),
     ("{path: 'args.o[*].n', op: lte, value: 5}", {"o": [{"n": 9}]}, "args.o[*].n must be at most 5"),
-    ("{path: args.sz, times: args.px, op: lte, value: 5}", {"sz": 9, "px": 1}, "args.sz times args.px must be at most 5"),
+    ("{path: args.sz, times: args.px, op: lte, value: 5}", {"sz": 9, "px": 1},
+     "args.sz times args.px must be at most 5"),
     ("{path: 'args[\"a.b\"].c', op: lte, value: 5}", {"a.b": {}}, 'args["a.b"].c must be at most 5; it is missing'),
 ])  # fmt: skip
 def test_the_condition_that_fails_is_said_in_words(condition: str, arguments: dict[str, Any], said: str) -> None:
