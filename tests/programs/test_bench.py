@@ -440,6 +440,15 @@ def test_the_same_figures_give_the_same_picture(tmp_path: Path) -> None:
     assert ElementTree.parse(tmp_path / "one.svg").getroot().tag.endswith("svg")
 
 
+def test_a_line_parts_only_rows_of_different_kinds(tmp_path: Path) -> None:
+    # With so many rows before it, the places of the second kind are no exact numbers.
+    bare = [Peer("a", "a {policy} {server}"), Peer("b", "b {server}"), *PEERS[1:]]
+    everybody = [measured(one, 10) for one in contenders(bare, large=True)]
+    draw(everybody, figures(everybody), "a machine", tmp_path / "all.svg")
+    kinds, axes = 3, 2
+    assert (tmp_path / "all.svg").read_text().count("stroke: #bbbbbb") == (kinds - 1) * axes
+
+
 # The whole.
 
 
