@@ -30,11 +30,12 @@ class Client(ABC):
     """What is the same whatever carries the messages. Raises `Failed` where the other end does not do its part.
 
     `always_new` makes each question differ from all before; it may be changed between turns. `payload` is the least
-    number of bytes in an argument that no rule reads.
+    number of bytes in an argument that no rule reads. With a `refusal` every call is to be refused, in these words.
     """
 
-    def __init__(self, always_new: bool, payload: int = 0) -> None:
+    def __init__(self, always_new: bool, payload: int = 0, refusal: str = "") -> None:
         self.always_new = always_new
+        self.refusal = refusal
         self._more = b',"text":' + json.dumps(_TEXT * (payload // len(_TEXT) + 1)).encode() if payload else b""
         self._last_id = 0
         self._patience = START_SECONDS
@@ -71,7 +72,8 @@ class Client(ABC):
 
     def served(self) -> int:
         """How many calls the server counted."""
-        text = _text(self.request("tools/call", {"name": "count", "arguments": {}}))
+        # A policy may have a rule for every tool: it reads the same argument, and lets this call through.
+        text = _text(self.request("tools/call", {"name": "count", "arguments": {"sz": 0}}))
         if not text.isdecimal():
             raise Failed(f"the server's count came as {text[:100]!r}")
         return int(text)
@@ -87,8 +89,10 @@ class Client(ABC):
 class PipeClient(Client):
     """Speaks MCP over the pipes `writing` and `reading`."""
 
-    def __init__(self, writing: int, reading: int, always_new: bool, payload: int = 0) -> None:
-        super().__init__(always_new, payload)
+    def __init__(
+        self, writing: int, reading: int, always_new: bool, payload: int = 0, refusal: str = ""
+    ) -> None:  # fmt: skip
+        super().__init__(always_new, payload, refusal)
         self._writing = writing
         self._reading = reading
         self._poll = select.poll()
@@ -126,7 +130,7 @@ class PipeClient(Client):
         except OSError as error:
             raise Failed(f"nothing can be written to it: {error.strerror}") from None
         for id_, reply in zip(ids, replies, strict=True):
-            check([id_], reply)
+            check([id_], reply, self.refusal)
         return took
 
     def in_flight(self, count: int) -> float:
@@ -149,7 +153,7 @@ class PipeClient(Client):
             nanoseconds = perf_counter_ns() - begun
         except OSError as error:
             raise Failed(f"nothing can be written to it: {error.strerror}") from None
-        check(ids, b"".join(replies))
+        check(ids, b"".join(replies), self.refusal)
         return count * 1e9 / nanoseconds
 
     def _read(self) -> bytes:
@@ -171,20 +175,21 @@ def is_answer(message: dict[str, Any], id_: int) -> bool:
     return message.get("id") == id_ and "method" not in message
 
 
-def check(ids: Sequence[int], data: bytes) -> None:
-    """Every id has exactly one reply in `data`, a real result, and nothing else is there."""
+def check(ids: Sequence[int], data: bytes, refusal: str = "") -> None:
+    """Every id has exactly one reply in `data`, a real result or the `refusal`, and nothing else is there."""
     lines = data.splitlines()
-    expected = {_REPLY % id_: id_ for id_ in ids}
+    expected = {} if refusal else {_REPLY % id_: id_ for id_ in ids}
     # Most replies are byte for byte what the server wrote; a proxy may write them in its own way.
-    seen = [expected[line] if line in expected else _answered_id(line) for line in lines]
+    seen = [expected[line] if line in expected else _answered_id(line, refusal) for line in lines]
     if sorted(seen) != list(ids):
         raise Failed(f"{len(ids)} calls got {len(seen)} replies, or replies to other calls")
 
 
-def _answered_id(line: bytes) -> int:
+def _answered_id(line: bytes, refusal: str) -> int:
     message = read_message(line)
-    if (text := _text(_result(message))) != "ok":
-        raise Failed(f"a reply says {text[:100]!r} in place of what the server says")
+    result = _refusal(message) if refusal else _result(message)
+    if (text := _text(result)) != (refusal or "ok"):
+        raise Failed(f"a reply says {text[:100]!r} in place of {refusal or 'what the server says'!r}")
     return message["id"] if type(message.get("id")) is int else -1
 
 
@@ -204,6 +209,14 @@ def _result(message: dict[str, Any]) -> Any:
     result = message.get("result")
     if type(result) is not dict or result.get("isError"):
         raise Failed(f"a reply is no result: {json.dumps(message)[:200]}")
+    return result
+
+
+def _refusal(message: dict[str, Any]) -> Any:
+    """The result in a response that refuses a call. Raises `Failed` for every other message."""
+    result = message.get("result")
+    if type(result) is not dict or result.get("isError") is not True:
+        raise Failed(f"a reply is no refusal: {json.dumps(message)[:200]}")
     return result
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from programs.bench.large import RULES, many_tools
+from sidecar.engine.together import MOST
 from tests.support import ROOT, SIDECAR
 
 Over: TypeAlias = Literal["stdio", "http"]
@@ -33,6 +34,28 @@ tools:
           - {path: "args.sz", op: "lte", value: 1000000000}
         on_deny: "too large"
 """
+REFUSING: Final = ONE_RULE.replace("value: 1000000000", "value: 0")
+REFUSAL: Final = "[INTERCEPT POLICY DENIED] too large"
+PATTERNS: Final = (
+    ONE_RULE
+    + """\
+  "ec*":
+    rules:
+      - name: "no less than nothing"
+        conditions:
+          - {path: "args.sz", op: "gte", value: 0}
+  "*o":
+    rules:
+      - name: "not this file"
+        conditions:
+          - {path: "args.path", op: "neq", value: "secret.md"}
+  "*":
+    rules:
+      - name: "size, whatever the tool"
+        conditions:
+          - {path: "args.sz", op: "lte", value: 2000000000}
+"""
+)
 COUNTED: Final = """\
 version: "1"
 tools:
@@ -48,7 +71,8 @@ class Contender:
     """One way from the client to the server. `command` is without placeholders filled in; OPA alone has none.
 
     `over` is what both the client and the server speak. `always_new` makes each question differ from all before in an
-    argument that the rule reads; `payload` is the least number of bytes in an argument that no rule reads.
+    argument that the rule reads; `payload` is the least number of bytes in an argument that no rule reads. Where every
+    call is to be refused, `refusal` is the text of the answer. OPA alone gets `together` questions in each request.
     """
 
     name: str
@@ -59,6 +83,8 @@ class Contender:
     always_new: bool = False
     over: Over = "stdio"
     payload: int = 0
+    refusal: str = ""
+    together: int = 1
 
     @property
     def way(self) -> tuple[Over, int]:
@@ -116,9 +142,15 @@ def _on_pipes() -> list[Contender]:
         Contender("relay", "relay", "two pipes on uvloop, nothing read or decided: the floor for a proxy", relay),
         Contender("opa alone", "opa", "one decision over the unix socket, its own time: no client, no server",
                   always_new=True),
+        Contender(f"opa alone, {MOST} together", "opa", f"{MOST} decisions in one request: times and CPU are of all",
+                  always_new=True, together=MOST),
         Contender("sidecar, repeated", "sidecar", "one rule, the same question again and again", _ON_PIPES),
         Contender("sidecar, new", "sidecar", "one rule, the argument that it reads is new each time", _ON_PIPES,
                   always_new=True),
+        Contender("sidecar, refused", "sidecar", "as `sidecar, new`, and the rule refuses every call", _ON_PIPES,
+                  policy=REFUSING, always_new=True, refusal=REFUSAL),
+        Contender("sidecar, patterns", "sidecar", "as `sidecar, new`, with a rule more of each of ec*, *o and *",
+                  _ON_PIPES, policy=PATTERNS, always_new=True),
         Contender("sidecar, counted", "sidecar", "a rate limit for all sessions, counted on disk", _ON_PIPES,
                   policy=COUNTED),
     ]  # fmt: skip

@@ -30,8 +30,8 @@ from programs.bench.errors import Failed
 class HttpClient(Client):
     """Speaks MCP to the endpoint /mcp on a port of loopback."""
 
-    def __init__(self, port: int, always_new: bool) -> None:
-        super().__init__(always_new)
+    def __init__(self, port: int, always_new: bool, refusal: str = "") -> None:
+        super().__init__(always_new, refusal=refusal)
         self._port = port
         self._session = b""
 
@@ -61,7 +61,7 @@ class HttpClient(Client):
                 took[at] = perf_counter_ns() - begun
                 replies[at] = reply
         for id_, reply in zip(ids, replies, strict=True):
-            check([id_], body_of(reply))
+            check([id_], body_of(reply), self.refusal)
         return took
 
     def in_flight(self, count: int) -> float:
@@ -87,7 +87,7 @@ class HttpClient(Client):
                         if (next_one := next(waiting, None)) is not None:
                             connection.send(next_one)
             nanoseconds = perf_counter_ns() - begun
-        check(ids, b"\n".join(map(body_of, replies)))
+        check(ids, b"\n".join(map(body_of, replies)), self.refusal)
         return count * 1e9 / nanoseconds
 
     def _requests(self, count: int) -> tuple[range, list[bytes]]:

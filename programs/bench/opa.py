@@ -12,7 +12,7 @@ import select
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter_ns
@@ -25,7 +25,8 @@ from programs.bench.processes import cpu_nanoseconds
 from sidecar.decision.decision import read_answer
 from sidecar.decision.question import question
 from sidecar.engine.process import TUNING
-from sidecar.engine.wire import BadReply, ReplyReader, request
+from sidecar.engine.together import apart, together
+from sidecar.engine.wire import BadReply, ReplyReader, request, request_for_several
 from sidecar.errors import EngineUnavailable
 from sidecar.policy.bundle import EVERY_PATH, build, rego_folder, rooted, write
 from sidecar.policy.compile import compile_policy
@@ -64,6 +65,7 @@ class OpaAlone:
         policy, _ = load(find([folder / "policy.yaml"]), lambda: OPA)
         self._bundle = build(compile_policy(policy), serial=1)
         self._setting = setting
+        self._together = contender.together
         bundle = folder / "bundle"
         write(self._bundle.files if setting.authorized else rooted(self._bundle.files, EVERY_PATH), bundle)
         if setting.optimize:
@@ -101,11 +103,11 @@ class OpaAlone:
             return connection.connect_ex(str(self._socket)) == 0
 
     def one_by_one(self, count: int) -> list[int]:
-        """Nanoseconds of each of so many questions, one after the other."""
+        """Nanoseconds of each of so many requests, one after the other; with several questions each, if so told."""
         took, replies = [0] * count, [b""] * count
-        questions = self._questions(count)
+        requests = self._requests(count * self._together)
         with self._connections(1) as (connection,):
-            for at, data in enumerate(questions):
+            for at, data in enumerate(requests):
                 begun = perf_counter_ns()
                 connection.ask(data)
                 reply = connection.reply()
@@ -113,23 +115,23 @@ class OpaAlone:
                     reply = connection.reply()
                 took[at] = perf_counter_ns() - begun
                 replies[at] = reply
-        self._check(replies)
+        self._check(replies, count * self._together)
         return took
 
     def in_flight(self, count: int) -> float:
-        """Answers a second, 32 questions under way at any time, each on a connection of its own."""
-        questions = self._questions(count)
-        waiting = iter(questions)
+        """Answers a second, 32 questions under way at any time, each request on a connection of its own."""
+        requests = self._requests(count)
+        waiting = iter(requests)
         replies: list[bytes] = []
         poll = select.poll()
-        with self._connections(IN_FLIGHT) as connections:
+        with self._connections(IN_FLIGHT // self._together) as connections:
             by_fd = {connection.fd: connection for connection in connections}
             for fd in by_fd:
                 poll.register(fd, select.POLLIN)
             begun = perf_counter_ns()
             for connection, data in zip(connections, waiting, strict=False):
                 connection.ask(data)
-            while len(replies) < count:
+            while len(replies) < len(requests):
                 ready = poll.poll(SECONDS * 1000)
                 if not ready:
                     raise Failed(f"no answer within {SECONDS:g} s")
@@ -140,7 +142,7 @@ class OpaAlone:
                         if (next_one := next(waiting, None)) is not None:
                             connection.ask(next_one)
             nanoseconds = perf_counter_ns() - begun
-        self._check(replies)
+        self._check(replies, count)
         return count * 1e9 / nanoseconds
 
     @property
@@ -176,26 +178,37 @@ class OpaAlone:
             except OSError as error:
                 raise Failed(f"the connection failed: {error}") from None
 
-    def _questions(self, count: int) -> list[bytes]:
+    def _requests(self, count: int) -> list[bytes]:
+        """The requests with so many new questions."""
         numbers = range(self._last + 1, self._last + 1 + count)
         self._last += count
-        return [self._request(question("bench", "echo", {"sz": number}), f"bench-{number:x}") for number in numbers]
+        each = self._together
+        return [self._request(numbers[at : at + each]) for at in range(0, count, each)]
 
-    def _request(self, body: bytes, decision_id: str) -> bytes:
+    def _request(self, numbers: Sequence[int]) -> bytes:
         """The request that the sidecar would write, but for what the setting changes."""
         cut, query = self._setting.cut, self._setting.query
-        data = request(body, decision_id)
+        bodies = [question("bench", "echo", {"sz": number}) for number in numbers]
+        ids = [f"bench-{number:x}" for number in numbers]
+        data = request(bodies[0], ids[0]) if self._together == 1 else request_for_several(together(bodies), ids)
         if cut:
             data = re.sub(cut, b"", data, count=1)
         return data.replace(b" HTTP/1.1", query + b" HTTP/1.1", 1) if query else data
 
-    def _check(self, replies: list[bytes]) -> None:
+    def _check(self, replies: Sequence[bytes], count: int) -> None:
         try:
-            answers = [read_answer(reply).decision for reply in replies]
-        except EngineUnavailable as error:
+            answers = [read_answer(alone).decision for reply in replies for alone in self._apart(reply)]
+        except (BadReply, EngineUnavailable) as error:
             raise Failed(str(error)) from None
+        if len(answers) != count:
+            raise Failed(f"{count} questions got {len(answers)} answers")
         if {(answer.action, answer.revision) for answer in answers} != {("allow", self._bundle.revision)}:
             raise Failed("OPA refused what the policy allows")
+
+    def _apart(self, reply: bytes) -> list[bytes]:
+        if self._together == 1:
+            return [reply]
+        return [answer for answer in apart(reply, self._together) if answer is not None]
 
 
 def _optimized(bundle: Path, target: Path) -> Path:

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
         "--calls", type=int, default=300, help="one at a time in each round, and 4 times that in flight"
     )
     options = parser.parse_args(arguments)
-    (alone,) = [one for one in contenders([]) if one.role == "opa"]
+    (alone,) = [one for one in contenders([]) if one.role == "opa" and one.together == 1]
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, ExitStack() as stack:
         running: list[tuple[Setting, OpaAlone, list[_Round]]] = []
         try:

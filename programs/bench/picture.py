@@ -23,7 +23,8 @@ _STYLE: Final[Any] = {"svg.hashsalt": "bench", "svg.fonttype": "path", "font.siz
 def draw(measured: Sequence[Measured], shown: Sequence[Figures | None], machine: str, path: Path) -> None:
     """Write the picture; the ending of `path` says which kind. The same figures give the same bytes."""
     rows = [(one, item) for one, item in zip(measured, shown, strict=True) if item is not None]
-    places = _places([one.contender.way for one, _ in rows])
+    ways = [one.contender.way for one, _ in rows]
+    places = _places(ways)
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(12, 1.8 + 0.34 * (max(places) + 1)), layout="constrained")
         times, rates = figure.subplots(1, 2, sharey=True)
@@ -36,9 +37,9 @@ def draw(measured: Sequence[Measured], shown: Sequence[Figures | None], machine:
             axes.tick_params(axis="y", length=0)
             axes.grid(axis="x", color="#e3e3e3")
             axes.set_axisbelow(True)
-            for before, place in pairwise(places):
-                if place - before > 1:
-                    axes.axhline((before + place) / 2, color="#bbbbbb", linewidth=0.8)
+            for (before, above), (way, below) in pairwise(zip(ways, places, strict=True)):
+                if way != before:
+                    axes.axhline((above + below) / 2, color="#bbbbbb", linewidth=0.8)
         words = f"* the whole time.  Thin line: least to greatest of the rounds.  Both axes are logarithmic.  {machine}"
         figure.supxlabel(words, fontsize=8, color="#555555")
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -58,17 +58,19 @@ class Program:
     def asked(self) -> float | None:
         """The share of the calls that was put to OPA; None for a program that does not tell.
 
-        Raises `Failed` when the server did not get every call exactly once.
+        Raises `Failed` when the server did not get every call exactly once, or got one that was to be refused.
         """
         calls, served = self.client.calls, self.client.served()
-        if served != calls:
-            raise Failed(f"{calls} calls were made and {served} came to the server")
+        if served != (0 if self.client.refusal else calls):
+            refused = " to be refused" if self.client.refusal else ""
+            raise Failed(f"{calls} calls{refused} were made and {served} came to the server")
         if not self._audited:
             return None
         trail = b"".join(file.read_bytes() for file in (self._state / "events").glob("*.jsonl")).splitlines()
-        decisions = [line for line in trail if b'"tool":"echo"' in line]
+        decided = b'"tool":"echo","decision":"%b"' % (b"deny" if self.client.refusal else b"allow")
+        decisions = [line for line in trail if decided in line]
         if len(decisions) != calls:
-            raise Failed(f"{calls} calls were made and {len(decisions)} are in the audit trail")
+            raise Failed(f"{calls} calls were made and {len(decisions)} are so decided in the audit trail")
         return sum(b'"remembered":false' in line for line in decisions) / calls if calls else None
 
     def said(self) -> str:
@@ -85,7 +87,8 @@ class Program:
         process = self._start(expand(contender.command, values, SERVER), folder, pipes=True)
         assert process.stdin is not None
         assert process.stdout is not None
-        return PipeClient(process.stdin.fileno(), process.stdout.fileno(), contender.always_new, contender.payload)
+        writing, reading = process.stdin.fileno(), process.stdout.fileno()
+        return PipeClient(writing, reading, contender.always_new, contender.payload, contender.refusal)
 
     def _on_http(self, contender: Contender, values: dict[str, str], folder: Path) -> Client:
         port = free_port()
@@ -96,7 +99,7 @@ class Program:
             upstream, port = f"http://127.0.0.1:{port}/mcp", free_port()
             values = values | {"upstream": upstream, "port": str(port)}
             self._start(expand(contender.command, values), folder, pipes=False)
-        return HttpClient(port, contender.always_new)
+        return HttpClient(port, contender.always_new, contender.refusal)
 
     def _start(self, command: Sequence[str], folder: Path, *, pipes: bool) -> subprocess.Popen[bytes]:
         with self._errors.open("ab") as errors:
