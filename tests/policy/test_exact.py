@@ -63,7 +63,8 @@ def digits(number: Decimal) -> int:
 
 def answers(query: str, document: str, policy: str = "") -> str:
     """The engine's answer on a document, beside a module with what a policy says."""
-    return binary.evaluate(OPA, " ".join(query.split()), document, library() | {"exact/written.rego": policy})
+    files = library() | ({"written/written.rego": policy} if policy else {})
+    return binary.evaluate(OPA, " ".join(query.split()), document, files)
 
 
 def undefined(function: str, arguments: str) -> str:
@@ -112,8 +113,8 @@ def test_a_product_is_exact_however_its_factors_are_written(batch: list[tuple[st
 
 COMPARISONS: Final = """
 	[[number == bound, number in [bound], number < bound, number <= bound, number > bound, number >= bound] |
-		some position, row in input
-		number := data.intercept.exact.product(data.intercept.exact.decimal(row[0]), row[1])
+		some position, row in input;
+		number := data.intercept.exact.product(data.intercept.exact.decimal(row[0]), row[1]);
 		some bound in data.written.bounds[position]]
 """
 
