@@ -7,26 +7,55 @@
 #
 #   What cannot be computed exactly is undefined, which is no proof. No function here raises an error, which would cost
 #   the answer as a whole.
+#
+#   A list may be long. What OPA remembers of a function's calls it finds by the whole part of a number, so with many
+#   fractions each call would be compared with all before it. So functions that are called for each element get a text,
+#   or first the position. And lists of numbers with few digits are known by their text, and shifted in it as a whole.
 package intercept.exact
 
 # METADATA
 # title: decimal_text
 # description: |
-#   The number that a text says, if it is a plain decimal of up to 34 significant digits and 400 characters that a
-#   double can come near to; undefined for any other text. What is no text stays what it is.
+#   The number that a text says, if it is a plain decimal of up to 34 significant digits and 400 characters and less than
+#   1e308, near which there is a double; undefined for any other text. What is no text stays what it is.
 decimal(value) := value if not is_string(value)
 
-decimal(value) := json.unmarshal(without_final_zeros(value)) if {
+decimal(value) := plain_decimal(value) if is_string(value)
+
+# METADATA
+# title: decimal_text with [*]
+# description: |
+#   Each of the values as `decimal` has it, and in the place of a text that says no number the set that no JSON holds.
+decimals(values) := json.unmarshal(replace(text, `"`, "")) if {
+	is_array(values)
+	text := json.marshal(values)
+	regex.match(`^\[("-?(0|[1-9][0-9]{0,6})(\.[0-9]{1,8})?"[,\]])+$`, text)
+} else := [number | some position, value in values; number := decimal_or_blocked(position, value)] if is_array(values)
+
+# METADATA
+# description: One element of `decimals`.
+decimal_or_blocked(_, value) := value if {
+	not is_string(value)
+} else := plain_decimal(value) if {
 	is_string(value)
-	count(value) <= 400
-	regex.match(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?$`, value)
-	significant_digits(value) <= 34
-	count(trim_left(split(value, ".")[0], "-")) <= 308
+} else := {"blocked"}
+
+# METADATA
+# description: The number that a plain decimal says; undefined for any other text.
+plain_decimal(text) := to_number(text) if {
+	# Few enough for OPA to compare them as decimals, whatever zeros they end in.
+	regex.match(`^-?(0|[1-9][0-9]{0,6})(\.[0-9]{1,8})?$`, text)
+} else := json.unmarshal(without_final_zeros(text)) if {
+	count(text) <= 400
+	regex.match(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?$`, text)
+	significant_digits(text) <= 34
+	count(trim_left(split(text, ".")[0], "-")) <= 308
 }
 
 # METADATA
 # description: |
-#   A plain decimal in its shortest form. Of two numbers that both end in a zero after the dot OPA compares the doubles.
+#   A plain decimal in its shortest form. Of two long numbers that both end in a zero after the dot OPA compares the
+#   doubles.
 without_final_zeros(text) := text if not contains(text, ".")
 
 without_final_zeros(text) := trim_right(trim_right(text, "0"), ".") if contains(text, ".")
@@ -35,10 +64,47 @@ without_final_zeros(text) := trim_right(trim_right(text, "0"), ".") if contains(
 # title: times
 # description: |
 #   The exact product of two numbers; undefined when one is no number, and when the product has more than 34 significant
-#   digits or no double comes near to it.
-product(a, b) := number(one.whole * other.whole, one.exponent + other.exponent) if {
+#   digits or is not less than 1e308.
+product(a, b) := product_of_texts(json.marshal(a), json.marshal(b)) if {
 	is_number(a)
 	is_number(b)
+}
+
+# METADATA
+# title: times with [*]
+# description: |
+#   The products of two lists of the same length, element by element, and in the place of one that `product` does not
+#   know the set that no JSON holds.
+products(one, other) := [product |
+	some position, value in shifted
+	product := number(json.marshal(value * factors[position]), -16)
+] if {
+	is_array(one)
+	is_array(other)
+	count(one) == count(other)
+	shifted := wholes(json.marshal(one))
+	factors := wholes(json.marshal(other))
+} else := [product |
+	some position, value in one
+	product := product_or_blocked(position, value, other[position])
+] if {
+	is_array(one)
+	is_array(other)
+	count(one) == count(other)
+}
+
+# METADATA
+# description: One element of `products`.
+product_or_blocked(_, a, b) := product_of_texts(json.marshal(a), json.marshal(b)) if {
+	is_number(a)
+	is_number(b)
+} else := {"blocked"}
+
+# METADATA
+# description: The exact product of two numbers as they are written.
+product_of_texts(a, b) := number(json.marshal(factors[0] * factors[1]), -16) if {
+	factors := wholes(concat("", ["[", a, ",", b, "]"]))
+} else := number(json.marshal(one.whole * other.whole), one.exponent + other.exponent) if {
 	one := apart(a)
 	other := apart(b)
 }
@@ -56,57 +122,81 @@ counted_product(a, b) := amount(product(a, b)) if {
 # description: |
 #   The value, when it is an amount that can be counted exactly: a number, not negative, of up to 34 significant
 #   digits and between 1e-30 and 1e31. Undefined for anything else.
-amount(value) := value if {
-	is_number(value)
-	in_range(value)
-	significant_digits(written(value)[0]) <= 34
-}
+amount(value) := value if countable(0, value)
 
 # METADATA
 # description: True for zero, and for a number that a counter can hold exactly.
-in_range(0)
-
-in_range(value) if {
-	value >= 1e-30
+countable(_, value) if {
+	is_number(value)
 	value < 1e31
+	true in [value >= 1e-30, value == 0]
+	significant_digits(written(json.marshal(value))[0]) <= 34
 }
 
 # METADATA
 # title: an amount with [*]
-# description: |
-#   The exact sum of a list of amounts, if it is an amount itself; undefined when an element is none. What most lists
-#   hold is told by their text as a whole: a look at each element takes some 20 times as long.
-total(values) := amount(number(sum(wholes), -15)) if {
+# description: The exact sum of a list of amounts, if it is an amount itself; undefined when an element is none.
+total(values) := amount(number(json.marshal(sum(shifted)), -8)) if {
 	is_array(values)
-	text := json.marshal(values)
-	regex.match(`^\[(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?(,(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?)*\]$`, text)
-	wholes := json.unmarshal(strings.replace_n({",": "e15,", "]": "e15]"}, text))
-} else := amount(number(sum(wholes), -63)) if {
+	shifted := wholes(json.marshal(values))
+	min(shifted) >= 0
+} else := amount(number(json.marshal(sum(shifted)), -63)) if {
 	is_array(values)
+	shifted := [whole |
+		some position, value in values
+		countable(position, value)
+		text := written(json.marshal(value))
 
-	# The last digit of the smallest amount stands at the 63rd place.
-	wholes := [shifted(amount(value), 63) | some value in values]
-	count(wholes) == count(values)
+		# The last digit of the smallest amount stands at the 63rd place.
+		whole := json_number(text[0], to_number(text[1]) + 63)
+	]
+	count(shifted) == count(values)
 }
 
 # METADATA
-# description: The number as a whole one and the power of ten that it is times of.
-apart(value) := {"whole": shifted_mantissa(text[0], places), "exponent": to_number(text[1]) - places} if {
-	text := written(value)
+# title: times in an amount with [*]
+# description: The exact sum of the products of two lists of numbers, element by element, each of them a `counted_product`.
+total_of_products(one, other) := amount(number(json.marshal(sum(products)), -16)) if {
+	is_array(one)
+	is_array(other)
+	count(one) == count(other)
+	shifted := wholes(json.marshal(one))
+	factors := wholes(json.marshal(other))
+	min(shifted) >= 0
+	min(factors) >= 0
+	products := [product | some position, value in shifted; product := value * factors[position]]
+} else := total(products(one, other)) if {
+	is_array(one)
+	is_array(other)
+	every value in array.concat(one, other) {
+		is_number(value)
+		value >= 0
+	}
+}
+
+# METADATA
+# description: |
+#   The numbers of a list, which is given as JSON, times 10 to the power 8, all of them whole; undefined unless it holds
+#   one or more, and each without an exponent and with up to 9 digits before the dot and 8 after it: the product of two
+#   of those has 34 at most.
+wholes(text) := json.unmarshal(strings.replace_n({",": "e8,", "]": "e8]"}, text)) if {
+	regex.match(`^\[(-?[0-9]{1,9}(\.[0-9]{1,8})?[,\]])+$`, text)
+}
+
+# METADATA
+# description: A number of any form as a whole one and the power of ten that it is times of.
+apart(number) := {"whole": json_number(text[0], places), "exponent": to_number(text[1]) - places} if {
+	text := written(number)
 	places := count(split(concat("", [text[0], "."]), ".")[1])
 }
 
 # METADATA
-# description: The number times a power of ten.
-shifted(value, power) := shifted_mantissa(text[0], to_number(text[1]) + power) if text := written(value)
-
-# METADATA
-# description: What the text without an exponent says, times a power of ten.
-shifted_mantissa(text, power) := json.unmarshal(concat("", [text, "e", format_int(power, 10)]))
-
-# METADATA
 # description: What the client wrote before the exponent, then the exponent, 0 where it wrote none.
-written(value) := split(concat("", [lower(json.marshal(value)), "e0"]), "e")
+written(number) := split(concat("", [lower(number), "e0"]), "e")
+
+# METADATA
+# description: The number that is written so; unlike `to_number` for one that is greater than every double too.
+json_number(digits, exponent) := json.unmarshal(concat("", [digits, "e", format_int(exponent, 10)]))
 
 # METADATA
 # description: The digits of a text without an exponent, without zeros at the ends.
@@ -114,24 +204,21 @@ significant_digits(text) := count(trim(replace(text, ".", ""), "-0"))
 
 # METADATA
 # description: |
-#   A whole number times a power of ten, as a number that OPA compares exactly: in full if it is whole, else as digits
-#   and an exponent. Undefined when it has more than 34 significant digits or no double comes near to it.
-number(0, _) := 0
+#   The digits of a whole number times a power of ten, as a number that OPA compares exactly: in full if it is whole, else
+#   as digits and an exponent. Undefined when it has more than 34 significant digits or is not less than 1e308.
+number("0", _) := 0
 
-number(whole, exponent) := json.unmarshal(in_full(whole, exponent)) if {
-	whole != 0
-	digits := json.marshal(whole)
+number(digits, exponent) := json.unmarshal(in_full(digits, exponent)) if {
+	digits != "0"
 	significant_digits(digits) <= 34
 	count(trim_left(digits, "-")) + exponent <= 308
 }
 
 # METADATA
 # description: The digits of a whole number without as many final zeros as the power of ten takes away.
-in_full(whole, exponent) := substring(digits, 0, count(digits) + exponent) if {
-	digits := json.marshal(whole)
+in_full(digits, exponent) := substring(digits, 0, count(digits) + exponent) if {
 	exponent <= 0
 	count(digits) - count(trim_right(digits, "0")) >= abs(exponent)
-} else := concat("", [short, "E", format_int((exponent + count(digits)) - count(short), 10)]) if {
-	digits := json.marshal(whole)
+} else := concat("", [short, "e", format_int((exponent + count(digits)) - count(short), 10)]) if {
 	short := trim_right(digits, "0")
 }

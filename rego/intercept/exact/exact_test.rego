@@ -127,3 +127,48 @@ test_a_total_is_an_amount if {
 	totals([[9999999.999999999999999999999999999, 1000000]]) == []
 	totals([[9999999.999999999999999999999999999, 1000000, 0.000000000000000000000000001]]) == [11000000]
 }
+
+# What says no number, or has no product, leaves its place to what no JSON holds.
+test_a_list_of_decimals_keeps_every_place if {
+	exact.decimals([]) == []
+	exact.decimals(["5"]) == [5]
+	exact.decimals(["0.10", "-2", "7.00000000"]) == [0.1, -2, 7]
+	exact.decimals(["5", 6, "x", null, ["5"], "1234567890.123456789"]) == [
+		5, 6, {"blocked"}, null, ["5"], 1234567890.123456789,
+	]
+	exact.decimals(["5,6"]) == [{"blocked"}]
+	exact.decimals([`5","6`]) == [{"blocked"}]
+	exact.decimals(["5]"]) == [{"blocked"}]
+	exact.decimals([""]) == [{"blocked"}]
+	exact.decimals(["01", "1e3", "5."]) == [{"blocked"}, {"blocked"}, {"blocked"}]
+	exact.decimals([{"5"}]) == [{"5"}]
+	[found | some value in [null, true, 5, "5", {"a": "5"}, {"5"}]; found := exact.decimals(value)] == []
+}
+
+test_a_list_of_products_keeps_every_place if {
+	exact.products([], []) == []
+	exact.products([2, 0.1, -3], [500, 3, 0.5]) == [1000, 0.3, -1.5]
+	exact.products([2, 0.1, -3], [500.0000000000000000001, 3, 1e2]) == [1000.0000000000000000002, 0.3, -300]
+	exact.products([2, "2", {"blocked"}, 1.2345678901234567891], [5, 5, 5, 1234567890123456789]) == [
+		10, {"blocked"}, {"blocked"}, {"blocked"},
+	]
+	exact.products([5, 5], [[5], null]) == [{"blocked"}, {"blocked"}]
+	uneven := [[[1], []], [[1], [1, 2]], [[1], 5], [5, [1]], [null, null], [{"a": 1}, {"a": 1}]]
+	[found | some lists in uneven; found := exact.products(lists[0], lists[1])] == []
+}
+
+totals_of_products(pairs) := [number | some pair in pairs; number := exact.total_of_products(pair[0], pair[1])]
+
+test_a_total_of_products_is_exact if {
+	totals_of_products([[[], []], [[1, 2], [50, 20.5]], [[0.1, 0.2], [0.3, 0.4]]]) == [0, 91, 0.11]
+	totals_of_products([[[1e0, 2], [50, 20.5]], [[0.1, 0.2], [0.3, 0.4000000000]]]) == [91, 0.11]
+	totals_of_products([[[999999999.99999999], [999999999.99999999]]]) == [999999999999999980.0000000000000001]
+	totals_of_products([[[0.000000001], [0.00000000001]]]) == [1e-20]
+}
+
+test_a_total_of_products_has_counted_products_only if {
+	totals_of_products([[[1, -1], [50, 20]], [[1, 1], [50, -20]], [[-1], [-1]], [[-1e0], [-1e0]], [[0], [-1]]]) == []
+	totals_of_products([[[1, "1"], [50, 20]], [[1, 1], [50, null]], [[1, {"blocked"}], [1, 1]]]) == []
+	totals_of_products([[[1e20, 1], [1e11, 1]], [[1e-20], [1e-11]], [[1.2345678901234567891], [1234567890123456789]]]) == []
+	totals_of_products([[[1], []], [[1], [1, 2]], [[1], 5], [5, [1]], [null, null], [{"a": 1}, {"a": 1}], ["5", "5"]]) == []
+}
