@@ -345,9 +345,9 @@ in_words(demand) := concat(", ", array.concat(array.slice(named, 0, 3), more)) i
 # METADATA
 # description: What is said of an argument that is not there.
 missing(demand) := "; it is missing" if {
-	place.found(input.arguments, demand.way) == set()
+	place.found(0, input.arguments, demand.way) == set()
 } else := "; it is null" if {
-	place.found(input.arguments, demand.way) == null
+	place.found(0, input.arguments, demand.way) == null
 } else := ""
 
 # METADATA

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from sidecar.policy import folders, hosts
@@ -21,8 +22,11 @@ LIBRARIES: Final = (EXACT, OPERATOR, PLACE, REFUTE)
 
 Keys: TypeAlias = tuple[str, ...]
 """A part of a path without `[*]`."""
-_Said: TypeAlias = Callable[[str], list[str]]
-"""The lines about the value that an expression gives."""
+
+_AT: Final = "at"
+"""The variable for the position of a value among those that are looked at."""
+_ONE: Final = "0"
+"""The position of a value that is looked at alone."""
 
 
 def proof(rule: Rule) -> list[str]:
@@ -37,7 +41,7 @@ def demands(rule: Rule) -> list[list[str]]:
     """
     found = [proved(condition) for condition in rule.asked] if rule.action == "evaluate" else []
     if rule.only is not None:
-        found.append(_every("key", "input.keys", [f"key in {array(rule.only)}"]))
+        found.append(_every("input.keys", [f"value in {array(rule.only)}"]))
     limit = rule.spend_limit
     if limit and limit.per_call is not None:
         amount = limit.amount
@@ -53,101 +57,71 @@ def refutations(rule: Rule) -> list[list[str]]:
 
 def proved(condition: Condition) -> list[str]:
     """The lines that hold together when the condition does; what is simple is written out, since a call costs time."""
-    document, path = _place(condition)
+    look = _look(condition)
     if condition.op == "exists":
-        return _proved_exists(document, path, there=condition.value is True)
-    others = condition.times
-    if others is not None and _lists(path) < _lists(others):
-        path, others = others, path
-    *lists, last = _parts(path)
-
-    def said(reference: str) -> list[str]:
-        if others is not None:
-            factor, way = (reference, _parts(others)[-1]) if _lists(others) else (document, _keys(others))
-            return _proved_product(condition, reference, last, factor, way)
-        if condition.optional:
-            given = f"{PLACE}.given({reference}, {array(last)})"
-            return _every("value", given, _holds(condition, "value"))
-        return _holds(condition, reference + _steps(last))
-
-    return _in_lists(document, lists, said, optional=condition.optional)
-
-
-def _proved_product(condition: Condition, reference: str, way: Keys, factor: str, factor_way: Keys) -> list[str]:
-    if not condition.optional:
-        product = _product(reference + _steps(way), factor + _steps(factor_way), condition.decimal_text)
-        return [_holds_of(condition, product)]
-    # Neither factor is there: nothing to judge. One of them alone is no product.
-    pairs = f"{PLACE}.pairs_with([{reference}], {array(way)}, {factor}, {array(factor_way)})"
-    return _every("pair", pairs, [_holds_of(condition, _product("pair[0]", "pair[1]", condition.decimal_text))])
+        return _proved_exists(look, there=condition.value is True)
+    if look.factor is not None:
+        if not (look.lists or condition.optional):
+            factors = (look.document + _steps(look.last), look.factor.reference)
+            return [_holds_of(condition, _ONE, _product(factors, condition.decimal_text))]
+        documents = look.documents("given_listed" if condition.optional else "listed")
+        products = look.products(documents, condition.decimal_text, either=condition.optional)
+        return _every(products, [_holds_of(condition, _AT, "value")])
+    if not (look.lists or condition.optional):
+        return _holds(condition, _ONE, look.document + _steps(look.last), condition.decimal_text)
+    if condition.optional:
+        values = f"{PLACE}.given({look.documents('given_listed')}, {array(look.last)})"
+    else:
+        values = f"{PLACE}.values({look.documents('listed')}, {array(look.last)})"
+    return _every(_numbers(values, condition.decimal_text), _holds(condition, _AT, "value", decimal_text=False))
 
 
-def _proved_exists(document: str, path: Path, *, there: bool) -> list[str]:
-    *lists, last = _parts(path)
-    if there:
-        return _in_lists(document, lists, lambda reference: [f"{reference}{_steps(last)} != null"])
-    if not lists:
+def _proved_exists(look: _Look, *, there: bool) -> list[str]:
+    if not look.lists:
         # It has to hold where the path leads nowhere: it gets the path as steps, and looks itself.
-        return [f"{OPERATOR}.absent({document}, {array(last)})"]
-    return _in_lists(document, lists, lambda reference: [f"{PLACE}.given({reference}, {array(last)}) == []"],
-                     optional=True)  # fmt: skip
+        absent = f"{OPERATOR}.absent({look.document}, {array(look.last)})"
+        return [f"{look.document}{_steps(look.last)} != null" if there else absent]
+    if there:
+        return _every(f"{PLACE}.values({look.documents('listed')}, {array(look.last)})", ["value != null"])
+    return [f"{PLACE}.given({look.documents('given_listed')}, {array(look.last)}) == []"]
 
 
 def refuted(condition: Condition) -> list[str]:
     """The lines that hold together when the condition is shown not to hold, for whatever stands at its path."""
-    document, path = _place(condition)
-    *lists, last = _parts(path)
+    look = _look(condition)
     if condition.op == "exists" and condition.value is False:
-        return _in_lists(document, lists, lambda reference: [f"{reference}{_steps(last)} != null"])
-    others = condition.times
-    if others is None:
-        values = f"{PLACE}.ends({_documents(document, lists)}, {array(last)})"
-        return _every("value", values, [_refutes(condition, "value")])
-    if _lists(path) < _lists(others):
-        path, others = others, path
-    *lists, last = _parts(path)
-    documents = _documents(document, lists)
-    if _lists(others):
-        pairs = f"{PLACE}.pairs({documents}, {array(last)}, {array(_parts(others)[-1])})"
-    else:
-        pairs = f"{PLACE}.pairs_with({documents}, {array(last)}, {document}, {array(_keys(others))})"
-    product = _product("pair[0]", "pair[1]", condition.decimal_text)
-    return _every("pair", pairs, [_call(REFUTE, condition, product)])
+        return _proved_exists(look, there=True)
+    documents = look.documents("elements")
+    if look.factor is not None:
+        products = look.products(documents, condition.decimal_text, either=True)
+        return _every(products, [_call(REFUTE, condition, _AT, "value")])
+    values = f"{PLACE}.ends({documents}, {array(look.last)})"
+    if condition.op == "exists":
+        return _every(values, ["value == null"])
+    return _every(_numbers(values, condition.decimal_text), [_call(REFUTE, condition, _AT, "value")])
 
 
 def amount(of: Amount, head: str) -> str:
     """The rule by which the library gets the amount; undefined where it cannot be counted."""
-    path, others = of.path, of.times
-    if others is not None and _lists(path) < _lists(others):
-        path, others = others, path
-    *lists, last = _parts(path)
-
-    def counted(reference: str) -> str:
-        value = reference + _steps(last)
-        if others is None:
-            return f"{EXACT}.amount({_number(value, of.decimal_text)})"
-        factor = reference + _steps(_parts(others)[-1]) if _lists(others) else argument(others)
-        values = ", ".join(_number(each, of.decimal_text) for each in (value, factor))
-        return f"{EXACT}.counted_product({values})"
-
-    if not lists:
-        return f"{head} := {counted('input.arguments')}\n"
-    documents = "[input.arguments]"
-    for keys in lists:
-        documents = f"{PLACE}.listed({documents}, {array(keys)})"
-    # What cannot be counted would be left out of the list: so as many have to be counted as there are.
-    return (
-        f"{head} := {EXACT}.total(counted) if {{\n"
-        f"\telements := {documents}\n"
-        f"\tcounted := [{counted('element')} | some element in elements]\n"
-        "\tcount(counted) == count(elements)\n"
-        "}\n"
-    )
+    look = _look_at("input.arguments", of.path, of.times)
+    if not look.lists:
+        value = look.document + _steps(look.last)
+        if look.factor is None:
+            return f"{head} := {EXACT}.amount({_number(value, of.decimal_text)})\n"
+        factors = ", ".join(_number(each, of.decimal_text) for each in (value, look.factor.reference))
+        return f"{head} := {EXACT}.counted_product({factors})\n"
+    documents = look.documents("listed")
+    if look.factor is None:
+        values = f"{PLACE}.values({documents}, {array(look.last)})"
+        return f"{head} := {EXACT}.total({_numbers(values, of.decimal_text)})\n"
+    sides = ", ".join(_numbers(side, of.decimal_text) for side in look.sides(documents))
+    return f"{head} := {EXACT}.total_of_products({sides})\n"
 
 
 def argument(path: Path) -> str:
     """The reference to an argument."""
-    return "input.arguments" + _steps(_keys(path))
+    (keys,) = _parts(path)
+    return "input.arguments" + _steps(keys)
 
 
 def libraries(blocks: Sequence[str]) -> set[str]:
@@ -159,60 +133,103 @@ def _is_plain(of: Amount) -> bool:
     return of.times is None and not of.decimal_text and EACH not in of.path
 
 
-def _in_lists(
-    document: str, lists: Sequence[Keys], said: _Said, *, optional: bool = False, depth: int = 1
-) -> list[str]:  # fmt: skip
-    """What is said of each element of lists in lists; of the document itself if there is none."""
-    if not lists:
-        return said(document)
-    keys, *others = lists
-    element = "element" if depth == 1 else f"element_{depth}"
-    lines = _in_lists(element, others, said, optional=optional, depth=depth + 1)
-    if optional:
-        return _every(element, f"{PLACE}.given_elements({document}, {array(keys)})", lines)
-    collection = document + _steps(keys)
-    return [f"is_array({collection})", *_every(element, collection, lines)]
+@dataclass(frozen=True, slots=True)
+class _Factor:
+    """The other factor of a product: at a way from the same elements, or from a document of its own."""
+
+    document: str | None
+    way: Keys
+
+    @property
+    def reference(self) -> str:
+        assert self.document is not None  # outside of lists
+        return self.document + _steps(self.way)
 
 
-def _documents(document: str, lists: Sequence[Keys]) -> str:
-    documents = f"[{document}]"
-    for keys in lists:
-        documents = f"{PLACE}.elements({documents}, {array(keys)})"
-    return documents
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Where a condition or an amount looks: from a document through lists, and from their elements along `last`."""
+
+    document: str
+    lists: tuple[Keys, ...]
+    last: Keys
+    factor: _Factor | None
+
+    def documents(self, function: str) -> str:
+        """The elements of the innermost lists, by one of the functions of `intercept.place`; else the document."""
+        documents = f"[{self.document}]"
+        for keys in self.lists:
+            documents = f"{PLACE}.{function}({documents}, {array(keys)})"
+        return documents
+
+    def sides(self, documents: str) -> tuple[str, str]:
+        """The two factors of each product, as two lists of the same length."""
+        assert self.factor is not None
+        if self.factor.document is None:
+            other = f"{PLACE}.each({documents}, {array(self.factor.way)})"
+        else:
+            other = f"{PLACE}.same({documents}, {self.factor.document}, {array(self.factor.way)})"
+        return f"{PLACE}.each({documents}, {array(self.last)})", other
+
+    def products(self, documents: str, decimal_text: bool, *, either: bool) -> str:
+        """The products; with `either` nothing stands for elements in which neither factor is there."""
+        assert self.factor is not None
+        if either and self.factor.document is None:
+            documents = f"{PLACE}.with_either({documents}, {array(self.last)}, {array(self.factor.way)})"
+        elif either:
+            there = f"{self.factor.document}, {array(self.factor.way)}"
+            documents = f"{PLACE}.with_either_in({documents}, {array(self.last)}, {there})"
+        one, other = (_numbers(side, decimal_text) for side in self.sides(documents))
+        return f"{EXACT}.products({one}, {other})"
 
 
-def _every(variable: str, collection: str, lines: Sequence[str]) -> list[str]:
-    """One expression: the lines hold for every element; its lines after the first are indented as `opa fmt` does."""
-    body = "".join(f"\t{part}\n" for line in lines for part in line.split("\n"))
-    return [f"every {variable} in {collection} {{\n{body}}}"]
+def _look(condition: Condition) -> _Look:
+    document, path = _place(condition)
+    return _look_at(document, path, condition.times)
 
 
-def _holds(condition: Condition, reference: str) -> list[str]:
+def _look_at(document: str, path: Path, times: Path | None) -> _Look:
+    if times is not None and path.count(EACH) < times.count(EACH):
+        path, times = times, path  # the one with the lists leads
+    *lists, last = _parts(path)
+    factor = None
+    if times is not None:
+        same = EACH in times  # then in the same list
+        factor = _Factor(None if same else document, _parts(times)[-1])
+    return _Look(document, tuple(lists), last, factor)
+
+
+def _every(values: str, lines: Sequence[str]) -> list[str]:
+    """One expression: the lines hold for every value; its lines after the first are indented as `opa fmt` does."""
+    position = f"{_AT}, " if any(f"({_AT}, " in line for line in lines) else ""
+    body = "".join(f"\t{line}\n" for line in lines)
+    return [f"every {position}value in {values} {{\n{body}}}"]
+
+
+def _holds(condition: Condition, at: str, reference: str, decimal_text: bool) -> list[str]:
     """The lines that show that the operator holds of what a reference leads to."""
-    if condition.op in _SIGNS and not condition.decimal_text:
+    if condition.op in _SIGNS and not decimal_text:
         return _compared(reference, condition.op, literal(condition.value))
-    return [_holds_of(condition, _number(reference, condition.decimal_text))]
+    return [_holds_of(condition, at, _number(reference, decimal_text))]
 
 
-def _holds_of(condition: Condition, value: str) -> str:
+def _holds_of(condition: Condition, at: str, value: str) -> str:
     """The line that shows that the operator holds of the value of any expression."""
     if condition.op in ("eq", "in"):
         return f"{value} in {_operand(condition, OPERATOR)}"
-    return _call(OPERATOR, condition, value)
-
-
-def _refutes(condition: Condition, value: str) -> str:
-    if condition.op == "exists":
-        return f"{value} == null"
-    return _call(REFUTE, condition, _number(value, condition.decimal_text))
+    return _call(OPERATOR, condition, at, value)
 
 
 def _number(value: str, decimal_text: bool) -> str:
     return f"{EXACT}.decimal({value})" if decimal_text else value
 
 
-def _product(one: str, other: str, decimal_text: bool) -> str:
-    return f"{EXACT}.product({_number(one, decimal_text)}, {_number(other, decimal_text)})"
+def _numbers(values: str, decimal_text: bool) -> str:
+    return f"{EXACT}.decimals({values})" if decimal_text else values
+
+
+def _product(factors: tuple[str, str], decimal_text: bool) -> str:
+    return f"{EXACT}.product({', '.join(_number(factor, decimal_text) for factor in factors)})"
 
 
 def _compared(reference: str, op: str, bound: str) -> list[str]:
@@ -242,21 +259,12 @@ def _parts(path: Path) -> list[Keys]:
     return [tuple(part) for part in parts]
 
 
-def _keys(path: Path) -> Keys:
-    (keys,) = _parts(path)
-    return keys
-
-
-def _lists(path: Path) -> int:
-    return path.count(EACH)
-
-
 def _steps(keys: Keys) -> str:
     return "".join(map(step, keys))
 
 
-def _call(library: str, condition: Condition, value: str) -> str:
-    return f"{library}.{OPERATORS[condition.op].function}({value}, {_operand(condition, library)})"
+def _call(library: str, condition: Condition, at: str, value: str) -> str:
+    return f"{library}.{OPERATORS[condition.op].function}({at}, {value}, {_operand(condition, library)})"
 
 
 def _operand(condition: Condition, library: str) -> str:

@@ -262,8 +262,8 @@ proved if {
 passes["t/r"] := true
 
 unasked["t/r"] if {
-	every value in place.ends([input.arguments], ["n"]) {
-		refute.above(value, 5)
+	every at, value in place.ends([input.arguments], ["n"]) {
+		refute.above(at, value, 5)
 	}
 }
 
@@ -280,7 +280,7 @@ passes["t/r"] if {
 	input.arguments.n in [1, "1", "x"]
 	input.arguments.n != null
 	operator.absent(input.arguments, ["m"])
-	operator.none_of(input.arguments.m, ["a"])
+	operator.none_of(0, input.arguments.m, ["a"])
 }
 
 shows["t/r"] contains 0 if input.arguments.n in [1, "1", "x"]

@@ -5,35 +5,45 @@
 #   does not exist leaves a function without its argument and so without a result, which is no proof.
 #
 #   `spellings` is a value as the policy wrote it, then the other ways in which an equal value may be written
-#   ([5, "5"]): the compiler adds them, so that here equality is OPA's own, which is exact.
+#   ([5, "5"]): the compiler adds them, so that here equality is OPA's own, which is exact. `at` is the position of the
+#   value among those that are looked at, 0 for a single one; data.intercept.place says why it comes first.
 package intercept.operator
 
 # METADATA
 # title: eq, in
 # description: True when the value equals one of the spellings.
-one_of(value, spellings) if value in spellings
+one_of(_, value, spellings) if value in spellings
 
 # METADATA
 # title: neq, not_in
 # description: |
 #   True when the value is there and equals none of the spellings, neither exactly nor for a server that reads numbers
 #   as binary doubles.
-none_of(value, spellings) if not read_as_one_of(value, spellings)
+none_of(at, value, spellings) if not read_as_one_of(at, value, spellings)
 
 # METADATA
 # description: |
 #   True when the value equals one of the spellings exactly, or does so for a server that reads numbers as binary
 #   doubles, also those in lists and objects. The compiler has added to the spellings what such a server reads.
-read_as_one_of(value, spellings) if one_of(value, spellings)
+read_as_one_of(_, value, spellings) if value in spellings
 
-read_as_one_of(value, spellings) if {
-	is_number(value)
-	double(value) in spellings
+read_as_one_of(_, value, spellings) if {
+	type_name(value) in ["number", "array", "object"]
+	alike_one_of(json.marshal(value), spellings)
 }
 
-read_as_one_of(value, spellings) if {
+# METADATA
+# description: True when the value that a JSON text says equals one of the spellings once numbers are read as doubles.
+alike_one_of(text, spellings) if {
+	regex.match(`^[-0-9]`, text)
+	double(text) in spellings
+}
+
+alike_one_of(text, spellings) if {
+	regex.match(`^[\[{]`, text)
 	some spelling in spellings
 	type_name(spelling) in ["array", "object"]
+	value := json.unmarshal(text)
 	type_name(value) == type_name(spelling)
 	count(value) == count(spelling)
 	with_doubles(value) == with_doubles(spelling)
@@ -43,16 +53,13 @@ read_as_one_of(value, spellings) if {
 # description: |
 #   The binary double nearest to a number, in the fewest digits that say which. OPA computes with more, but its sprintf
 #   takes a number with a dot or an exponent for a double; a whole one it prints as it is.
-double(number) := to_number(sprintf("%v", [not_whole(number)]))
+double(text) := to_number(sprintf("%v", [to_number(not_whole(text))]))
 
 # METADATA
-# description: The same number, with an exponent where it has neither dot nor exponent.
-not_whole(number) := number if regex.match(`[.eE]`, json.marshal(number))
+# description: The same number as text, with an exponent where it has neither dot nor exponent.
+not_whole(text) := text if regex.match(`[.eE]`, text)
 
-not_whole(number) := to_number(concat("", [written, "e0"])) if {
-	written := json.marshal(number)
-	not regex.match(`[.eE]`, written)
-}
+not_whole(text) := concat("", [text, "e0"]) if not regex.match(`[.eE]`, text)
 
 # METADATA
 # description: A list or an object as the set of what stands where in it, numbers as doubles.
@@ -62,14 +69,14 @@ with_doubles(value) := {[path, shape(leaf)] | walk(value, [path, leaf])}
 # description: A list or an object as its type, a number as its double, anything else as it is.
 shape(leaf) := type_name(leaf) if type_name(leaf) in ["array", "object"]
 
-shape(leaf) := [double(leaf)] if is_number(leaf)
+shape(leaf) := [double(json.marshal(leaf))] if is_number(leaf)
 
 shape(leaf) := [leaf] if type_name(leaf) in ["string", "boolean", "null"]
 
 # METADATA
 # title: lt
 # description: True for a number below the bound. Other types never are, whatever OPA's order of types says.
-below(value, bound) if {
+below(_, value, bound) if {
 	is_number(value)
 	value < bound
 }
@@ -77,7 +84,7 @@ below(value, bound) if {
 # METADATA
 # title: lte
 # description: True for a number that is at most the bound.
-at_most(value, bound) if {
+at_most(_, value, bound) if {
 	is_number(value)
 	value <= bound
 }
@@ -85,7 +92,7 @@ at_most(value, bound) if {
 # METADATA
 # title: gt
 # description: True for a number above the bound.
-above(value, bound) if {
+above(_, value, bound) if {
 	is_number(value)
 	value > bound
 }
@@ -93,7 +100,7 @@ above(value, bound) if {
 # METADATA
 # title: gte
 # description: True for a number that is at least the bound.
-at_least(value, bound) if {
+at_least(_, value, bound) if {
 	is_number(value)
 	value >= bound
 }
@@ -101,7 +108,7 @@ at_least(value, bound) if {
 # METADATA
 # title: regex
 # description: True for a text in which the pattern (RE2) matches anywhere.
-matches(value, pattern) if {
+matches(_, value, pattern) if {
 	searchable(value)
 	regex.match(pattern, value)
 }
@@ -109,7 +116,7 @@ matches(value, pattern) if {
 # METADATA
 # title: not_regex
 # description: True for a text in which the pattern matches nowhere.
-not_matches(value, pattern) if {
+not_matches(_, value, pattern) if {
 	searchable(value)
 	regex.match(pattern, value) == false
 }
@@ -126,16 +133,16 @@ searchable(value) if {
 # METADATA
 # title: contains
 # description: True for a text that holds the text looked for, or a list with an element that equals it.
-holds(value, spellings) if {
+holds(_, value, spellings) if {
 	is_string(value)
 	is_string(spellings[0])
 	contains(value, spellings[0])
 }
 
-holds(value, spellings) if {
+holds(_, value, spellings) if {
 	is_array(value)
 	some element in value
-	one_of(element, spellings)
+	element in spellings
 }
 
 # METADATA
@@ -143,23 +150,24 @@ holds(value, spellings) if {
 # description: |
 #   True for a text that does not hold the text looked for, or a list without an element that equals it, neither exactly
 #   nor read as a binary double. A text can be searched for a text only.
-lacks(value, spellings) if {
+lacks(_, value, spellings) if {
 	is_string(value)
 	is_string(spellings[0])
 	contains(value, spellings[0]) == false
 }
 
-lacks(value, spellings) if {
+lacks(_, value, spellings) if {
 	is_array(value)
 	every element in value {
-		none_of(element, spellings)
+		not element in spellings
+		not alike_one_of(json.marshal(element), spellings)
 	}
 }
 
 # METADATA
 # title: exists true
 # description: True for what is there and not null.
-present(value) if value != null
+present(_, value) if value != null
 
 # METADATA
 # title: exists false

@@ -15,13 +15,13 @@ values := [
 	{}, {"a": 1}, {"a": 1.0}, {"a": null}, {"abc": "abc"},
 ]
 
-one_of(spellings) := [value | some value in values; operator.one_of(value, spellings)]
+one_of(spellings) := [value | some value in values; operator.one_of(0, value, spellings)]
 
-none_of(spellings) := [value | some value in values; operator.none_of(value, spellings)]
+none_of(spellings) := [value | some value in values; operator.none_of(0, value, spellings)]
 
-holds(spellings) := [value | some value in values; operator.holds(value, spellings)]
+holds(spellings) := [value | some value in values; operator.holds(0, value, spellings)]
 
-matches(pattern) := [value | some value in values; operator.matches(value, pattern)]
+matches(pattern) := [value | some value in values; operator.matches(0, value, pattern)]
 
 test_one_of_is_equality_of_json_values_and_exact if {
 	one_of([5, "5"]) == [5, "5"]
@@ -54,45 +54,45 @@ test_none_of_is_true_for_every_other_value_that_is_there if {
 test_none_of_is_true_only_where_doubles_differ_too if {
 	none_of([9007199254740992]) == [value | some value in values; not value in [9007199254740992, 9007199254740993]]
 	none_of([100, "100"]) == [value | some value in values; not value in [100, 100.00000000000000001]]
-	not operator.none_of(1.00000000000000000001, [1, "1"])
-	not operator.none_of(1, [1.00000000000000000001, 1])
-	not operator.none_of(-1e-400, [0, "0"])
-	not operator.none_of(2.4703282292062327e-324, [0])
-	not operator.none_of(123456789012345678901234567891, [1.2345678901234568e29])
-	not operator.none_of(99999999999999991611392, [1e23])
-	operator.none_of(0.30000000000000004, [0.3])
-	operator.none_of(9007199254740994, [9007199254740992])
-	operator.none_of(5e-324, [0])
-	operator.none_of("1.00000000000000000001", [1, "1"])
-	operator.none_of(true, [1.00000000000000000001])
+	not operator.none_of(0, 1.00000000000000000001, [1, "1"])
+	not operator.none_of(0, 1, [1.00000000000000000001, 1])
+	not operator.none_of(0, -1e-400, [0, "0"])
+	not operator.none_of(0, 2.4703282292062327e-324, [0])
+	not operator.none_of(0, 123456789012345678901234567891, [1.2345678901234568e29])
+	not operator.none_of(0, 99999999999999991611392, [1e23])
+	operator.none_of(0, 0.30000000000000004, [0.3])
+	operator.none_of(0, 9007199254740994, [9007199254740992])
+	operator.none_of(0, 5e-324, [0])
+	operator.none_of(0, "1.00000000000000000001", [1, "1"])
+	operator.none_of(0, true, [1.00000000000000000001])
 }
 
 test_none_of_looks_at_the_doubles_in_lists_and_objects if {
-	not operator.none_of([1.00000000000000000001], [[1]])
-	not operator.none_of({"a": [true, {"b": 0.1}]}, [5, {"a": [true, {"b": 0.10000000000000000001}]}])
-	operator.none_of([1.00000000000000000001, 2], [[1]])
-	operator.none_of([1, 2], [[2, 1]])
-	operator.none_of({"a": 1}, [{"b": 1.0}])
-	operator.none_of(["1"], [[1]])
-	operator.none_of([[]], [[{}]])
-	operator.none_of([[]], [["array"]])
-	operator.none_of([["1"]], [[{"number": "1"}]])
-	operator.none_of([1], [{"0": 1}])
-	operator.none_of([null], [[false]])
+	not operator.none_of(0, [1.00000000000000000001], [[1]])
+	not operator.none_of(0, {"a": [true, {"b": 0.1}]}, [5, {"a": [true, {"b": 0.10000000000000000001}]}])
+	operator.none_of(0, [1.00000000000000000001, 2], [[1]])
+	operator.none_of(0, [1, 2], [[2, 1]])
+	operator.none_of(0, {"a": 1}, [{"b": 1.0}])
+	operator.none_of(0, ["1"], [[1]])
+	operator.none_of(0, [[]], [[{}]])
+	operator.none_of(0, [[]], [["array"]])
+	operator.none_of(0, [["1"]], [[{"number": "1"}]])
+	operator.none_of(0, [1], [{"0": 1}])
+	operator.none_of(0, [null], [[false]])
 }
 
 test_one_of_stays_exact if {
-	not operator.one_of(1.00000000000000000001, [1, "1"])
-	operator.read_as_one_of(1.00000000000000000001, [1, "1"])
-	operator.read_as_one_of("abc", ["abc"])
-	not operator.read_as_one_of("abc", ["abd", 5])
+	not operator.one_of(0, 1.00000000000000000001, [1, "1"])
+	operator.read_as_one_of(0, 1.00000000000000000001, [1, "1"])
+	operator.read_as_one_of(0, "abc", ["abc"])
+	not operator.read_as_one_of(0, "abc", ["abd", 5])
 }
 
 test_comparisons_are_true_for_numbers_only if {
-	[value | some value in values; operator.below(value, 1.5)] == [0, -0.0, 1, 1.0, -5]
-	[value | some value in values; operator.at_most(value, 1.5)] == [0, -0.0, 1, 1.0, 1.5, -5]
-	[value | some value in values; operator.above(value, 100)] == above_100
-	[value | some value in values; operator.at_least(value, 100)] == at_least_100
+	[value | some value in values; operator.below(0, value, 1.5)] == [0, -0.0, 1, 1.0, -5]
+	[value | some value in values; operator.at_most(0, value, 1.5)] == [0, -0.0, 1, 1.0, 1.5, -5]
+	[value | some value in values; operator.above(0, value, 100)] == above_100
+	[value | some value in values; operator.at_least(0, value, 100)] == at_least_100
 }
 
 above_100 := [1e6, 9007199254740992, 9007199254740993, 100.00000000000000001]
@@ -100,14 +100,14 @@ above_100 := [1e6, 9007199254740992, 9007199254740993, 100.00000000000000001]
 at_least_100 := [1e6, 9007199254740992, 9007199254740993, 100, 100.00000000000000001]
 
 test_comparisons_are_exact if {
-	operator.below(9007199254740992, 9007199254740993)
-	not operator.below(9007199254740993, 9007199254740993)
-	operator.at_most(9007199254740993, 9007199254740993)
-	operator.above(100.00000000000000001, 100)
-	not operator.at_most(100.00000000000000001, 100)
-	operator.at_least(0.30000000000000004, 0.3)
-	operator.above(0.30000000000000004, 0.3)
-	operator.above(123456789012345678901234567891, 123456789012345678901234567890)
+	operator.below(0, 9007199254740992, 9007199254740993)
+	not operator.below(0, 9007199254740993, 9007199254740993)
+	operator.at_most(0, 9007199254740993, 9007199254740993)
+	operator.above(0, 100.00000000000000001, 100)
+	not operator.at_most(0, 100.00000000000000001, 100)
+	operator.at_least(0, 0.30000000000000004, 0.3)
+	operator.above(0, 0.30000000000000004, 0.3)
+	operator.above(0, 123456789012345678901234567891, 123456789012345678901234567890)
 }
 
 test_matches_is_true_for_a_text_in_which_the_pattern_is_found_anywhere if {
@@ -122,9 +122,9 @@ test_matches_is_true_for_a_text_in_which_the_pattern_is_found_anywhere if {
 
 test_matches_is_true_for_no_text_of_more_than_65536_characters if {
 	longest := sprintf("%065536d", [0])
-	operator.matches(longest, "^0")
-	not operator.matches(concat("", [longest, "0"]), "^0")
-	operator.matches(replace(longest, "0", "\u00e9"), "^\u00e9")
+	operator.matches(0, longest, "^0")
+	not operator.matches(0, concat("", [longest, "0"]), "^0")
+	operator.matches(0, replace(longest, "0", "\u00e9"), "^\u00e9")
 }
 
 test_holds_finds_a_text_in_a_text_and_an_element_in_a_list if {
@@ -139,7 +139,7 @@ test_holds_finds_a_text_in_a_text_and_an_element_in_a_list if {
 }
 
 test_present_is_true_for_all_but_null if {
-	[value | some value in values; operator.present(value)] == array.slice(values, 1, count(values))
+	[value | some value in values; operator.present(0, value)] == array.slice(values, 1, count(values))
 }
 
 test_absent_is_true_for_null_only_among_what_is_there if {
@@ -180,22 +180,22 @@ true_of(arguments) := {name |
 	is_true(name, arguments)
 }
 
-is_true("one_of", arguments) if operator.one_of(arguments.x.z, [null])
+is_true("one_of", arguments) if operator.one_of(0, arguments.x.z, [null])
 
-is_true("none_of", arguments) if operator.none_of(arguments.x.z, [null])
+is_true("none_of", arguments) if operator.none_of(0, arguments.x.z, [null])
 
-is_true("below", arguments) if operator.below(arguments.x.z, 1)
+is_true("below", arguments) if operator.below(0, arguments.x.z, 1)
 
-is_true("at_most", arguments) if operator.at_most(arguments.x.z, 1)
+is_true("at_most", arguments) if operator.at_most(0, arguments.x.z, 1)
 
-is_true("above", arguments) if operator.above(arguments.x.z, 1)
+is_true("above", arguments) if operator.above(0, arguments.x.z, 1)
 
-is_true("at_least", arguments) if operator.at_least(arguments.x.z, 1)
+is_true("at_least", arguments) if operator.at_least(0, arguments.x.z, 1)
 
-is_true("matches", arguments) if operator.matches(arguments.x.z, "")
+is_true("matches", arguments) if operator.matches(0, arguments.x.z, "")
 
-is_true("holds", arguments) if operator.holds(arguments.x.z, [""])
+is_true("holds", arguments) if operator.holds(0, arguments.x.z, [""])
 
-is_true("present", arguments) if operator.present(arguments.x.z)
+is_true("present", arguments) if operator.present(0, arguments.x.z)
 
 is_true("absent", arguments) if operator.absent(arguments, ["x", "z"])

@@ -5,15 +5,19 @@
 #   them: set() where nothing is there, and {"blocked"} where a step leads into something that is there, is not null, and
 #   is no object (or no list, where elements are asked for). A server may know how to read that, so a rule that must not
 #   be stepped around cannot judge it.
+#
+#   Lists of values may be long, and OPA remembers each call of a function by its arguments: it finds a number by its
+#   whole part, so a thousand fractions would each be compared with all before it. Whatever is called for each element
+#   therefore gets the position first, here and in the packages of the operators.
 package intercept.place
 
 # METADATA
-# description: What stands at the end of the way, or a mark.
-found(document, way) := document if way == []
+# description: What stands at the end of the way, or a mark; `at` is the position of the document.
+found(_, document, way) := document if way == []
 
-found(document, way) := {"blocked"} if {
+found(at, document, way) := {"blocked"} if {
 	way != []
-	blocked(document, way)
+	blocked(at, document, way)
 } else := object.get(document, way, set()) if {
 	way != []
 	is_object(document)
@@ -23,9 +27,9 @@ found(document, way) := {"blocked"} if {
 
 # METADATA
 # description: True when a step leads into something that is there, not null, and no object.
-blocked(document, _) if not type_name(document) in ["object", "null"]
+blocked(_, document, _) if not type_name(document) in ["object", "null"]
 
-blocked(document, way) if {
+blocked(_, document, way) if {
 	is_object(document)
 	some at, _ in way
 	at > 0
@@ -33,75 +37,93 @@ blocked(document, way) if {
 }
 
 # METADATA
+# description: What stands at the end of the way in each of the documents, or a mark.
+each(documents, way) := [found(at, document, way) | some at, document in documents]
+
+# METADATA
+# description: What stands at the end of the way in each of the documents; undefined where in one nothing can be found.
+values(documents, way) := there if {
+	there := each(documents, way)
+	every value in there {
+		not is_set(value)
+	}
+}
+
+# METADATA
 # description: |
 #   What stands at the end of the way in each of the documents, marks for blocked ways included; nothing for those in
 #   which nothing is there.
 ends(documents, way) := [value |
-	some document in documents
-	value := found(document, way)
+	some value in each(documents, way)
 	value != set()
 ]
 
 # METADATA
-# description: The elements of the lists at the end of the way in all of the documents; a mark for each blocked way.
+# description: |
+#   What stands at the end of the way in each of the documents; nothing for those in which it is absent or null. Undefined
+#   where a way is blocked.
+given(documents, way) := [value | some value in there; not value in [null, set()]] if {
+	there := each(documents, way)
+	every value in there {
+		value != {"blocked"}
+	}
+}
+
+# METADATA
+# description: The elements of the lists at the end of the way in all of the documents; a mark for each that is blocked.
 elements(documents, way) := [element |
-	some document in documents
-	some element in elements_of(found(document, way))
+	some at, value in each(documents, way)
+	some element in elements_of(at, value)
 ]
 
-elements_of(value) := value if is_array(value)
+elements_of(_, value) := value if is_array(value)
 
-elements_of(value) := [] if value in [null, set()]
+elements_of(_, value) := [] if value in [null, set()]
 
-elements_of(value) := [{"blocked"}] if {
+elements_of(_, value) := [{"blocked"}] if {
 	not is_array(value)
 	not value in [null, set()]
 }
 
 # METADATA
 # description: The elements of the lists in all of the documents; undefined unless there is a list in each.
-listed(documents, way) := elements(documents, way) if {
-	every document in documents {
-		is_array(found(document, way))
+listed(documents, way) := [element | some value in there; some element in value] if {
+	there := each(documents, way)
+	every value in there {
+		is_array(value)
 	}
 }
 
 # METADATA
 # description: |
-#   Two values for each document, one at the end of each way; nothing where neither is there. The second way begins in
-#   the same document.
-pairs(documents, way, other_way) := [pair |
-	some document in documents
-	pair := [found(document, way), found(document, other_way)]
-	pair != [set(), set()]
+#   The elements of the lists in all of the documents; none where a list is absent or null. Undefined where a way is
+#   blocked, or something else than a list is there.
+given_listed(documents, way) := [element | some value in there; is_array(value); some element in value] if {
+	there := each(documents, way)
+	every value in there {
+		type_name(value) in ["array", "null", "set"]
+		value != {"blocked"}
+	}
+}
+
+# METADATA
+# description: The documents in which at least one of the two ways does not lead nowhere.
+with_either(documents, way, other_way) := [document |
+	some at, document in documents
+	[found(at, document, way), found(at, document, other_way)] != [set(), set()]
 ]
 
 # METADATA
-# description: As `pairs`, but the second way begins in a document of its own.
-pairs_with(documents, way, other, other_way) := [pair |
-	some document in documents
-	pair := [found(document, way), found(other, other_way)]
-	pair != [set(), set()]
-]
+# description: As `with_either`; the second way begins in a document of its own, and what is there goes with each.
+with_either_in(documents, _, other, other_way) := documents if found(0, other, other_way) != set()
 
-# METADATA
-# description: |
-#   The value at the end of the way as an array of one; empty where it is absent or null. Undefined where the way is
-#   blocked.
-given(document, way) := [value |
-	value := found(document, way)
-	not value in [null, set()]
+with_either_in(documents, way, other, other_way) := [document |
+	some at, document in documents
+	found(at, document, way) != set()
 ] if {
-	found(document, way) != {"blocked"}
+	found(0, other, other_way) == set()
 }
 
 # METADATA
-# description: |
-#   The elements of the list at the end of the way; none where it is absent or null. Undefined where the way is blocked,
-#   or something else than a list is there.
-given_elements(document, way) := value if {
-	value := found(document, way)
-	is_array(value)
-}
-
-given_elements(document, way) := [] if found(document, way) in [null, set()]
+# description: The same value, or mark, for each of the documents.
+same(documents, other, way) := [value | some _ in documents] if value := found(0, other, way)

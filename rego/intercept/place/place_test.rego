@@ -10,33 +10,33 @@ nothing := set()
 
 test_a_way_of_no_steps_ends_where_it_begins if {
 	every value in [null, true, 0, "", [], {}, {"a": 1}, blocked] {
-		place.found(value, []) == value
+		place.found(0, value, []) == value
 	}
 }
 
 test_a_way_ends_at_what_is_there_even_if_it_is_null if {
 	every value in [null, true, 0, "", [], [1], {}, {"a": 1}] {
-		place.found({"a": value}, ["a"]) == value
-		place.found({"a": {"b.c": {"": value}}}, ["a", "b.c", ""]) == value
+		place.found(0, {"a": value}, ["a"]) == value
+		place.found(0, {"a": {"b.c": {"": value}}}, ["a", "b.c", ""]) == value
 	}
 }
 
 test_what_is_not_there_is_marked_as_nothing if {
 	every document in [{}, null, {"A": 1}, {"b": 1}] {
-		place.found(document, ["a"]) == nothing
+		place.found(0, document, ["a"]) == nothing
 	}
 	every document in [{}, {"a": {}}, {"a": null}, {"a": {"B": 1}}, {"a.b": 1}, {"b": {"a": 1}}] {
-		place.found(document, ["a", "b"]) == nothing
+		place.found(0, document, ["a", "b"]) == nothing
 	}
 }
 
 test_a_step_into_what_is_no_object_is_marked_as_blocked if {
 	every value in [true, false, 0, 9, "", `{"b":1}`, [], [{"b": 1}], blocked] {
-		place.found(value, ["b"]) == blocked
-		place.found({"a": value}, ["a", "b"]) == blocked
-		place.found({"a": value}, ["a", "b", "c"]) == blocked
-		place.found({"c": {"a": value}}, ["c", "a", "b"]) == blocked
-		place.found({"a": value}, ["a", "0"]) == blocked
+		place.found(0, value, ["b"]) == blocked
+		place.found(0, {"a": value}, ["a", "b"]) == blocked
+		place.found(0, {"a": value}, ["a", "b", "c"]) == blocked
+		place.found(0, {"c": {"a": value}}, ["c", "a", "b"]) == blocked
+		place.found(0, {"a": value}, ["a", "0"]) == blocked
 	}
 }
 
@@ -67,45 +67,51 @@ test_listed_is_undefined_unless_there_is_a_list_everywhere if {
 	}
 }
 
-test_pairs_stand_together_and_nothing_twice_is_left_out if {
-	place.pairs([{"a": 1, "b": 2}, {}, {"a": 1}, {"b": null}, 5], ["a"], ["b"]) == [
-		[1, 2],
-		[1, nothing],
-		[nothing, null],
-		[blocked, blocked],
-	]
-	place.pairs_with([{"a": 1}, {}], ["a"], {"b": 2}, ["b"]) == [[1, 2], [nothing, 2]]
-	place.pairs_with([{"a": 1}, {}], ["a"], {}, ["b"]) == [[1, nothing]]
+test_values_are_undefined_unless_something_is_there_everywhere if {
+	place.values([{"a": 1}, {"a": null}, {"a": []}], ["a"]) == [1, null, []]
+	place.values([], ["a"]) == []
+	every other in [{}, null, 5, blocked] {
+		not values([{"a": 1}, other], ["a"])
+	}
 }
 
-test_what_is_given_is_one_value_or_none_and_undefined_where_the_way_is_blocked if {
-	place.given({"a": 1}, ["a"]) == [1]
-	place.given({"a": false}, ["a"]) == [false]
-	every document in [{}, {"a": null}] {
-		place.given(document, ["a"]) == []
-	}
-	place.given(null, []) == []
-	place.given(null, ["a"]) == []
-	not given({"a": 5}, ["a", "b"])
-	not given("text", ["a"])
-	not given(blocked, [])
+test_documents_in_which_neither_way_leads_anywhere_are_left_out if {
+	place.with_either([{"a": 1, "b": 2}, {}, {"a": 1}, {"b": null}, 5], ["a"], ["b"]) == [
+		{"a": 1, "b": 2},
+		{"a": 1},
+		{"b": null},
+		5,
+	]
+	place.with_either_in([{"a": 1}, {}], ["a"], {"b": 2}, ["b"]) == [{"a": 1}, {}]
+	place.with_either_in([{"a": 1}, {}], ["a"], {}, ["b"]) == [{"a": 1}]
+	place.each([{"a": 1}, {}, 5], ["a"]) == [1, nothing, blocked]
+	place.same([{"a": 1}, {}], {"b": 2}, ["b"]) == [2, 2]
+	place.same([{"a": 1}, {}], {}, ["b"]) == [nothing, nothing]
+}
+
+test_what_is_given_is_what_is_there_and_undefined_where_a_way_is_blocked if {
+	place.given([{"a": 1}, {}, {"a": null}, null, {"a": false}], ["a"]) == [1, false]
+	place.given([null], []) == []
+	not given([{"a": 5}], ["a", "b"])
+	not given([{"a": 1}, "text"], ["a"])
+	not given([blocked], [])
 }
 
 test_elements_are_given_where_there_is_a_list_or_nothing if {
-	place.given_elements({"a": [1, 2]}, ["a"]) == [1, 2]
-	place.given_elements([1, 2], []) == [1, 2]
-	every document in [{}, {"a": null}, null] {
-		place.given_elements(document, ["a"]) == []
-	}
+	place.given_listed([{"a": [1, 2]}, {}, {"a": null}, null, {"a": [3]}], ["a"]) == [1, 2, 3]
+	place.given_listed([[1, 2]], []) == [1, 2]
 	every value in [true, 0, "[1]", {}] {
-		not given_elements({"a": value}, ["a"])
+		not given_listed([{"a": [1]}, {"a": value}], ["a"])
 	}
-	not given_elements({"a": 5}, ["a", "b"])
+	not given_listed([{"a": 5}], ["a", "b"])
+	not given_listed([blocked], [])
 }
 
 # What is undefined, hoisted out of a `not`, would make the whole of it undefined; so each is asked in a function.
 listed(documents, way) if is_array(place.listed(documents, way))
 
-given(document, way) if is_array(place.given(document, way))
+values(documents, way) if is_array(place.values(documents, way))
 
-given_elements(document, way) if is_array(place.given_elements(document, way))
+given(documents, way) if is_array(place.given(documents, way))
+
+given_listed(documents, way) if is_array(place.given_listed(documents, way))

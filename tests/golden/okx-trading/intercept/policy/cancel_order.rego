@@ -5,7 +5,7 @@ package intercept.policy
 import data.intercept.operator
 
 # Rule own instruments, okx-trading.yaml, line 78. Passes when every line holds.
-passes["cancel_order/own instruments"] if operator.matches(input.arguments.instId, `^SOL-(USDT|USDC)$`)
+passes["cancel_order/own instruments"] if operator.matches(0, input.arguments.instId, `^SOL-(USDT|USDC)$`)
 
 # Rule cancel rate, okx-trading.yaml, line 82. Every call passes; the sidecar counts it, at most 10 in each minute (session).
 passes["cancel_order/cancel rate"] := true

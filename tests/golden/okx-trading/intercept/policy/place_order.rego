@@ -5,7 +5,7 @@ package intercept.policy
 import data.intercept.operator
 
 # Rule instruments, okx-trading.yaml, line 17. Passes when every line holds.
-passes["place_order/instruments"] if operator.matches(input.arguments.instId, `^SOL-(USDT|USDC)$`)
+passes["place_order/instruments"] if operator.matches(0, input.arguments.instId, `^SOL-(USDT|USDC)$`)
 
 # Rule spot only, okx-trading.yaml, line 22. Passes when every line holds.
 passes["place_order/spot only"] if input.arguments.tdMode in ["cash"]
@@ -14,10 +14,10 @@ passes["place_order/spot only"] if input.arguments.tdMode in ["cash"]
 passes["place_order/orders with a price"] if input.arguments.ordType in ["limit", "post_only", "fok", "ioc"]
 
 # Rule order size, okx-trading.yaml, line 33. Passes when every line holds.
-passes["place_order/order size"] if operator.matches(input.arguments.sz, `^(0\.[0-9]{1,8}|1(\.[0-9]{1,8})?|2(\.0{1,8})?)$`)
+passes["place_order/order size"] if operator.matches(0, input.arguments.sz, `^(0\.[0-9]{1,8}|1(\.[0-9]{1,8})?|2(\.0{1,8})?)$`)
 
 # Rule price band, okx-trading.yaml, line 40. Passes when every line holds.
-passes["place_order/price band"] if operator.matches(input.arguments.px, `^([1-4][0-9]{2}(\.[0-9]{1,2})?|500(\.0{1,2})?)$`)
+passes["place_order/price band"] if operator.matches(0, input.arguments.px, `^([1-4][0-9]{2}(\.[0-9]{1,2})?|500(\.0{1,2})?)$`)
 
 # Rule nothing attached, okx-trading.yaml, line 47. Passes when every line holds.
 passes["place_order/nothing attached"] if {
