@@ -37,8 +37,17 @@ blocked(_, document, way) if {
 }
 
 # METADATA
-# description: What stands at the end of the way in each of the documents, or a mark.
-each(documents, way) := [found(at, document, way) | some at, document in documents]
+# description: |
+#   What stands at the end of the way in each of the documents, or a mark. Where all are objects and the way is one key,
+#   nothing can block it, and looking up the key is all that `found` does.
+each(documents, way) := documents if {
+	way == []
+} else := [object.get(document, way, set()) | some document in documents] if {
+	count(way) == 1
+	every document in documents {
+		is_object(document)
+	}
+} else := [found(at, document, way) | some at, document in documents]
 
 # METADATA
 # description: What stands at the end of the way in each of the documents; undefined where in one nothing can be found.

@@ -115,3 +115,11 @@ values(documents, way) if is_array(place.values(documents, way))
 given(documents, way) if is_array(place.given(documents, way))
 
 given_listed(documents, way) if is_array(place.given_listed(documents, way))
+
+test_each_looks_up_a_key_of_objects_as_found_does if {
+	documents := [{"a": 1}, {}, {"a": null}, {"a": {"b": 1}}, {"A": 2}]
+	every way in [[], ["a"], ["a", "b"]] {
+		place.each(documents, way) == [place.found(at, document, way) | some at, document in documents]
+		place.each([5, null], way) == [place.found(at, document, way) | some at, document in [5, null]]
+	}
+}
