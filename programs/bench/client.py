@@ -30,13 +30,15 @@ class Client(ABC):
     """What is the same whatever carries the messages. Raises `Failed` where the other end does not do its part.
 
     `always_new` makes each question differ from all before; it may be changed between turns. `payload` is the least
-    number of bytes in an argument that no rule reads. With a `refusal` every call is to be refused, in these words.
+    number of bytes in an argument that no rule reads, `more` are other arguments as JSON, without braces. With a
+    `refusal` every call is to be refused, in these words.
     """
 
-    def __init__(self, always_new: bool, payload: int = 0, refusal: str = "") -> None:
+    def __init__(self, always_new: bool, payload: int = 0, more: str = "", refusal: str = "") -> None:
         self.always_new = always_new
         self.refusal = refusal
         self._more = b',"text":' + json.dumps(_TEXT * (payload // len(_TEXT) + 1)).encode() if payload else b""
+        self._more += f",{more}".encode() if more else b""
         self._last_id = 0
         self._patience = START_SECONDS
         self.calls = 0
@@ -90,9 +92,9 @@ class PipeClient(Client):
     """Speaks MCP over the pipes `writing` and `reading`."""
 
     def __init__(
-        self, writing: int, reading: int, always_new: bool, payload: int = 0, refusal: str = ""
+        self, writing: int, reading: int, always_new: bool, payload: int = 0, more: str = "", refusal: str = ""
     ) -> None:  # fmt: skip
-        super().__init__(always_new, payload, refusal)
+        super().__init__(always_new, payload, more, refusal)
         self._writing = writing
         self._reading = reading
         self._poll = select.poll()

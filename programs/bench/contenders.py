@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,7 +36,7 @@ tools:
         on_deny: "too large"
 """
 REFUSING: Final = ONE_RULE.replace("value: 1000000000", "value: 0")
-REFUSAL: Final = "[INTERCEPT POLICY DENIED] too large"
+REFUSAL: Final = "[INTERCEPT POLICY DENIED] too large\nDo not repeat this call unchanged."
 PATTERNS: Final = (
     ONE_RULE
     + """\
@@ -56,6 +57,14 @@ PATTERNS: Final = (
           - {path: "args.sz", op: "lte", value: 2000000000}
 """
 )
+WITHIN: Final = ONE_RULE.replace(
+    "        on_deny:", '          - {path: "args.file", op: "within", value: "/srv/data"}\n        on_deny:'
+)
+A_FILE: Final = '"file":"/srv/data/2026/../2026/november/report.md"'
+EACH: Final = ONE_RULE.replace(
+    "        on_deny:", '          - {path: "args.orders[*].amount", op: "lte", value: 500}\n        on_deny:'
+)
+TEN_ORDERS: Final = '"orders":' + json.dumps([{"id": number, "amount": number + 0.25} for number in range(10)])
 COUNTED: Final = """\
 version: "1"
 tools:
@@ -71,8 +80,9 @@ class Contender:
     """One way from the client to the server. `command` is without placeholders filled in; OPA alone has none.
 
     `over` is what both the client and the server speak. `always_new` makes each question differ from all before in an
-    argument that the rule reads; `payload` is the least number of bytes in an argument that no rule reads. Where every
-    call is to be refused, `refusal` is the text of the answer. OPA alone gets `together` questions in each request.
+    argument that the rule reads; `payload` is the least number of bytes in an argument that no rule reads, and `more`
+    other arguments as JSON. Where every call is to be refused, `refusal` is the text of the answer. OPA alone gets
+    `together` questions in each request.
     """
 
     name: str
@@ -83,6 +93,7 @@ class Contender:
     always_new: bool = False
     over: Over = "stdio"
     payload: int = 0
+    more: str = ""
     refusal: str = ""
     together: int = 1
 
@@ -151,6 +162,10 @@ def _on_pipes() -> list[Contender]:
                   policy=REFUSING, always_new=True, refusal=REFUSAL),
         Contender("sidecar, patterns", "sidecar", "as `sidecar, new`, with a rule more of each of ec*, *o and *",
                   _ON_PIPES, policy=PATTERNS, always_new=True),
+        Contender("sidecar, within", "sidecar", "as `sidecar, new`, and a path that has to lie within a folder",
+                  _ON_PIPES, policy=WITHIN, always_new=True, more=A_FILE),
+        Contender("sidecar, each of 10", "sidecar", "as `sidecar, new`, and an amount in each of ten orders", _ON_PIPES,
+                  policy=EACH, always_new=True, more=TEN_ORDERS),
         Contender("sidecar, counted", "sidecar", "a rate limit for all sessions, counted on disk", _ON_PIPES,
                   policy=COUNTED),
     ]  # fmt: skip

@@ -88,7 +88,7 @@ class Program:
         assert process.stdin is not None
         assert process.stdout is not None
         writing, reading = process.stdin.fileno(), process.stdout.fileno()
-        return PipeClient(writing, reading, contender.always_new, contender.payload, contender.refusal)
+        return PipeClient(writing, reading, contender.always_new, contender.payload, contender.more, contender.refusal)
 
     def _on_http(self, contender: Contender, values: dict[str, str], folder: Path) -> Client:
         port = free_port()
