@@ -1,8 +1,8 @@
 """Every recorded case, through `sidecar run` and a stub server.
 
 A case is `name`, `policy`, perhaps `tools` (what the server lists) and `steps`, each with what it expects: `allow` (the
-server got the call, its arguments unchanged), `deny` (a result with the prefix), `error`, `refused` (one of the two), or the
-names that `tools/list` shows, all else in its answer kept. Where a message is given it is what the text begins with;
+server got the call, its arguments unchanged), `deny` (a result with the prefix), `error`, `refused` (one of the two),
+or the names that `tools/list` shows, all else in its answer kept. Where a message is given it is what the text begins with;
 lines for the agent may follow it. Each case runs on a sidecar of its own.
 """
 

@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 
 from sidecar.decision.arguments import Projection, arguments_read
 from sidecar.decision.decision import Decision, Reserve, Visible
@@ -34,11 +33,7 @@ from tests.policy.drawing import (
     TOOLS,
     UNLISTED,
     Call,
-    conditions,
     examples,
-    keys,
-    put,
-    values,
 )
 from tests.policy.evaluator import (
     Approval,
@@ -50,7 +45,7 @@ from tests.policy.evaluator import (
     is_hidden,
     may_have_look_alikes,
 )
-from tests.policy.judging import PATTERNS, Json
+from tests.policy.judging import Json
 from tests.support import OPA
 
 pytestmark = pytest.mark.timeout(400)  # many runs of the engine: more than a minute on two busy cores
@@ -236,93 +231,6 @@ AWKWARD: list[Json] = [
     *NUMBERS, *TEXTS, True, False, None, [], {}, [[]], [None], [{}], [True], ["true"], ["5"], {"a": []}, {"a": None},
     *([each] for each in NESTED), *({"a": each} for each in NESTED), [Decimal(1), "b"], ["b", Decimal(1)],
 ]  # fmt: skip
-
-
-def test_every_operator_agrees_on_every_pair_of_awkward_values() -> None:
-    pairs: list[tuple[str, Json]] = [(op, value) for op in ("eq", "contains") for value in AWKWARD]
-    pairs += [(op, number) for op in ("lt", "lte", "gt", "gte") for number in NUMBERS]
-    pairs += [("neq", value) for value in AWKWARD[::4]]
-    pairs += [(op, [value, "no"]) for op in ("in", "not_in") for value in AWKWARD[::4]]
-    pairs += [("regex", pattern) for pattern in PATTERNS] + [("exists", True), ("exists", False)]
-    rules = [{"conditions": [{"path": "args.x", "op": op, "value": value}]} for op, value in pairs]
-    policy = {"default": "allow", "tools": {"t": {"rules": rules}}}
-    bundle = bundle_of(policy)
-    calls = [Call("t", {}), *(Call("t", {"x": value}) for value in AWKWARD)]
-    for call, decision in zip(calls, ask(bundle, list(map(whole, calls))), strict=True):
-        refused = {refusal.rule for refusal in decide(policy, "t", call.arguments, {}).violations}
-        found = {violation.rule for violation in decision.violations}
-        differing = [pairs[int(rule.removeprefix("t#")) - 1] for rule in refused ^ found]
-        assert differing == [], call
-
-
-def test_every_request_for_an_approval_agrees_on_every_pair_of_awkward_values() -> None:
-    pairs: list[tuple[str, Json]] = [(op, value) for op in ("eq", "contains") for value in AWKWARD[::2]]
-    pairs += [(op, number) for op in ("lt", "lte", "gt", "gte") for number in NUMBERS[::2]]
-    pairs += [(op, [value, "no"]) for op in ("in", "not_in") for value in AWKWARD[1::4]]
-    pairs += [("neq", value) for value in AWKWARD[::4]]
-    pairs += [("regex", pattern) for pattern in PATTERNS] + [("exists", True), ("exists", False)]
-    rules = [
-        {"action": "require_approval", "mode": "monitor", "conditions": [{"path": path, "op": op, "value": value}]}
-        for op, value in pairs
-        for path in ("args.x", "args.x.y.z")
-    ]
-    policy = {"default": "allow", "tools": {"t": {"rules": rules}}}
-    calls = [Call("t", {}), *(Call("t", {"x": value}) for value in AWKWARD[::2]), *(Call("t", at) for at in WAYS)]
-    for call, decision in zip(calls, ask(bundle_of(policy), list(map(whole, calls))), strict=True):
-        wanted = {refusal.rule for refusal in decide(policy, "t", call.arguments, {}).violations}
-        found = {violation.rule for violation in decision.violations}
-        assert [rules[int(rule.removeprefix("t#")) - 1] for rule in wanted ^ found] == [], call
-
-
-_IN_THE_WAY: list[Json] = [None, True, False, Decimal(0), "", '{"z":5}', [], [{"z": Decimal(5)}], {}]
-_AT_THE_END: list[Json] = [None, True, Decimal(5), "5", "abc", [], {}, [Decimal(5)], {"z": "z"}]
-WAYS: list[dict[str, Json]] = [{"x": {"y": value}} for value in _IN_THE_WAY]
-WAYS += [{"x": {"y": {"z": value}}} for value in _AT_THE_END]
-
-
-there = values.filter(lambda value: value is not None)
-NO_NUMBERS = there.filter(lambda value: not isinstance(value, Decimal))
-UNJUDGED: dict[str, tuple[Json, st.SearchStrategy[Json]]] = {
-    "lt": (Decimal(5), NO_NUMBERS),
-    "lte": (Decimal(5), NO_NUMBERS),
-    "gt": (Decimal(5), NO_NUMBERS),
-    "gte": (Decimal(5), NO_NUMBERS),
-    "regex": ("^$", there.filter(lambda value: not isinstance(value, str))),
-    "contains": (["never"], there.filter(lambda value: not isinstance(value, list))),
-}
-"""For each operator that is about some types only: what it compares with, and what it cannot judge."""
-
-
-@st.composite
-def unjudged(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Json]]:
-    """A condition, and arguments that it cannot judge: a value of another type, or something in the way."""
-    path = draw(st.lists(keys, min_size=1, max_size=3))
-    arguments: dict[str, Json] = {}
-    if len(path) > 1 and draw(st.booleans()):
-        each = draw(conditions())
-        put(
-            arguments,
-            path[: draw(st.integers(1, len(path) - 1))],
-            draw(there.filter(lambda it: not isinstance(it, dict))),
-        )
-    else:
-        op = draw(st.sampled_from(sorted(UNJUDGED)))
-        each = {"op": op, "value": UNJUDGED[op][0]}
-        put(arguments, path, draw(UNJUDGED[op][1]))
-    return {**each, "path": ".".join(["args", *path])}, arguments
-
-
-@settings(EXACT, max_examples=20)
-@given(st.lists(unjudged(), min_size=30, max_size=40))
-def test_what_cannot_be_judged_asks(cases: list[tuple[dict[str, Any], dict[str, Json]]]) -> None:
-    tools: dict[str, Any] = {
-        f"tool {at}": {"rules": [{"action": "require_approval", "reason": "ask", "conditions": [each]}]}
-        for at, (each, _) in enumerate(cases)
-    }
-    bundle = bundle_of({"default": "deny", "tools": tools})
-    questions = [projected(bundle, Call(tool, arguments)) for tool, (_, arguments) in zip(tools, cases, strict=True)]
-    answers = ask(bundle, [each for each in questions if each is not None])
-    assert [answer.action for answer in answers] == ["require_approval"] * len(cases)
 
 
 def test_every_awkward_amount_is_counted_exactly_or_refused() -> None:
