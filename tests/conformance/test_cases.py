@@ -2,8 +2,8 @@
 
 A case is `name`, `policy`, perhaps `tools` (what the server lists) and `steps`, each with what it expects: `allow` (the
 server got the call, its arguments unchanged), `deny` (a result with the prefix), `error`, `refused` (one of the two),
-or the names that `tools/list` shows, all else in its answer kept. Where a message is given it is what the text begins with;
-lines for the agent may follow it. Each case runs on a sidecar of its own.
+or the names that `tools/list` shows, all else in its answer kept. Where a message is given it is what the text begins
+with; lines for the agent may follow it. Each case runs on a sidecar of its own.
 """
 
 from __future__ import annotations
