@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 import pytest
 import yaml
 
-from tests.support.peer import Sidecar, denied
+from tests.support.peer import Sidecar, refusal
 
 HERE = Path(__file__).parent
 Case: TypeAlias = dict[str, Any]
@@ -96,8 +96,8 @@ def judged(reply: Any, received: list[str], arguments: str | None) -> Outcome:
         by_stub = reply["error"]["message"] == "no such method"
         outcome = "allow" if by_stub else "error"
         return {"expect": outcome, "code": reply["error"]["code"], "message": reply["error"]["message"]}
-    if (message := denied(reply)) is not None:
-        return {"expect": "deny", "message": message}
+    if (lines := refusal(reply)) is not None:
+        return {"expect": "deny", "message": "\n".join(lines)}
     return {"expect": None, "reply": reply}
 
 
@@ -151,4 +151,4 @@ def test_a_case_is_decided_as_recorded(name: str, running: dict[str, Future[list
 
 
 def test_no_case_got_lost() -> None:
-    assert len(CASES) == 174
+    assert len(CASES) == 192

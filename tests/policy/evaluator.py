@@ -249,10 +249,9 @@ def refusal(rule: Placed, known: Known) -> Refusal | None:
         return Refusal(rule.name, words, "invalid_amount", monitors(rule))
     if refuses(rule, known):
         kind = "spend_limit" if "spend_limit" in rule.said else "rule"
-        words = rule.own_reason or (
-            limit_reason(rule) if kind == "spend_limit" else f"Denied by rule {quoted(rule.name)}"
-        )
-        return Refusal(rule.name, words, kind, monitors(rule))
+        exceeded = f"Amount exceeds the limit per call of {rule.name}"
+        words = exceeded if kind == "spend_limit" else f"Denied by rule {quoted(rule.name)}"
+        return Refusal(rule.name, rule.own_reason or words, kind, monitors(rule))
     if monitors(rule) and asks(rule, known):
         return Refusal(rule.name, rule.own_reason, "approval_required", monitor=True)
     return None
