@@ -245,7 +245,8 @@ def _look_alikes(paths: Sequence[Sequence[Step]], value: Json) -> bool:
 def refusal(rule: Placed, known: Known) -> Refusal | None:
     """Why the rule refuses a call, whatever is left of its limit; None when it does not."""
     if rule.amount_paths and amount_of(rule, known) is None:
-        words = f"Rule {quoted(rule.name)} needs a number at {seen(' times '.join(rule.amount_paths))}"
+        places = [steps(path) for path in rule.amount_paths]  # there are several ways to write a path
+        words = f"Rule {quoted(rule.name)} needs a number at {places}"
         return Refusal(rule.name, words, "invalid_amount", monitors(rule))
     if refuses(rule, known):
         kind = "spend_limit" if "spend_limit" in rule.said else "rule"
@@ -366,11 +367,6 @@ def length(time: str | Decimal) -> int:
 def quoted(name: str) -> str:
     """A name between quotes, escaped as in a JSON string; letters that can be seen stand as they are."""
     return '"' + "".join(char if _stands(char) else _escape(char) for char in name) + '"'
-
-
-def seen(text: str) -> str:
-    """A text with what cannot be seen in it escaped."""
-    return "".join(char if char in '"\\' or _stands(char) else _escape(char) for char in text)
 
 
 def _stands(char: str) -> bool:

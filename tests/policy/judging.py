@@ -77,15 +77,14 @@ class Known:
         document: Leaf = self.arguments if root == "args" else self.caller.get(root, Way.MISSING)
         return leaves(document, steps(path))
 
-    def products(self, path: str, times: str, decimal_text: bool) -> list[Leaf]:
-        """What stands at one path times what stands at the other; element by element in a list that both walk."""
+    def factors(self, path: str, times: str) -> list[tuple[Leaf, Leaf]]:
+        """What stands at one path with what stands at the other; element by element in a list that both walk."""
         one, other = steps(path), steps(times)
         if EACH not in one or EACH not in other:
-            factors = [(a, b) for a in leaves(self.arguments, one) for b in leaves(self.arguments, other)]
-            return [product(a, b, decimal_text) for a, b in factors]
+            return [(a, b) for a in leaves(self.arguments, one) for b in leaves(self.arguments, other)]
         shared = last_each(one)
         return [
-            element if isinstance(element, Way) else product(a, b, decimal_text)
+            (a, b)
             for element in leaves(self.arguments, one[:shared])
             for a in leaves(element, one[shared:])
             for b in leaves(element, other[shared:])
@@ -164,12 +163,13 @@ def number_in(value: Leaf, decimal_text: bool) -> Leaf:
 def amount(known: Known, block: Mapping[str, Any], path: str) -> Decimal | None:
     """The amount at a path, the sum where there are several; None when it cannot be counted."""
     decimal_text = block.get("decimal_text", False)
-    if "times" not in block:
-        found = [number_in(leaf, decimal_text) for leaf in known.leaves(path)]
-    else:
-        found = known.products(path, block["times"], decimal_text)
-        if any(is_negative(leaf, decimal_text) for each in (path, block["times"]) for leaf in known.leaves(each)):
+    if "times" in block:
+        factors = known.factors(path, block["times"])
+        if any(is_negative(factor, decimal_text) for pair in factors for factor in pair):
             return None
+        found = [product(*pair, decimal_text) for pair in factors]
+    else:
+        found = [number_in(leaf, decimal_text) for leaf in known.leaves(path)]
     total = Decimal(0)
     for leaf in found:
         if not isinstance(leaf, Decimal) or not is_countable(leaf):
@@ -225,7 +225,7 @@ def _may_be_met(condition: Condition, leaf: Leaf) -> bool:
 def _leaves(condition: Condition, known: Known) -> list[Leaf]:
     decimal_text = condition.get("decimal_text", False)
     if "times" in condition:
-        return known.products(condition["path"], condition["times"], decimal_text)
+        return [product(*pair, decimal_text) for pair in known.factors(condition["path"], condition["times"])]
     return [number_in(leaf, decimal_text) for leaf in known.leaves(condition["path"])]
 
 

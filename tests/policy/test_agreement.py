@@ -46,7 +46,7 @@ from tests.policy.evaluator import (
     is_hidden,
     may_have_look_alikes,
 )
-from tests.policy.judging import Json
+from tests.policy.judging import Json, steps
 from tests.support import OPA
 
 pytestmark = pytest.mark.timeout(400)  # many runs of the engine: more than a minute on two busy cores
@@ -137,7 +137,7 @@ def projected(bundle: Bundle, call: Call) -> bytes | None:
 def whole(call: Call) -> bytes:
     """The question with all arguments, all counters and all that is known of the caller."""
     asked = {"version": 1, "method": "tools/call", "server": "server", "tool": call.tool}
-    known = {"arguments": arguments_of(call), "counters": call.totals, **call.caller}
+    known = {"arguments": arguments_of(call), "keys": list(call.arguments), "counters": call.totals, **call.caller}
     return _json({"input": {**asked, **known}})
 
 
@@ -157,8 +157,11 @@ def verdict(decision: Decision, wanted: Verdict) -> Verdict:
 
 
 def _said(reason: str, kind: str) -> str:
+    if kind != "invalid_amount":
+        return reason
     # The engine escapes a name as JSON does; what cannot be seen is escaped where a message is shown.
-    return visible(reason) if kind == "invalid_amount" else reason
+    words, at, places = reason.partition("needs a number at ")
+    return f"{visible(words)}{at}{[steps(path) for path in places.split(' times ')]}"
 
 
 def _taken(item: Reserve) -> Taken:
