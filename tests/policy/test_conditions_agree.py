@@ -83,28 +83,37 @@ LISTS: list[dict[str, Json]] = [{"x": value} for value in _IN_THE_WAY]
 LISTS += [{"x": [{"z": value}]} for value in (*_AT_THE_END, "/srv/data", "https://example.com", "5.0")]
 LISTS += [{"x": [{"z": one}, {"z": other}]} for one in _AT_THE_END for other in _AT_THE_END]
 LISTS += [{"x": [{"z": Decimal(5)}, other]} for other in _AT_THE_END]
-ENDS: list[Json] = [*AWKWARD[::2], *DECIMAL_TEXTS, *ODD_FILES, *ODD_URLS]
+OF_FILES = [pair for pair in PAIRS if pair["op"] == "within"]
+OF_HOSTS = [pair for pair in PAIRS if pair["op"] == "host_in"]
+OTHERS = [pair for pair in PAIRS if pair["op"] not in ("within", "host_in")]
 
 
-@pytest.mark.parametrize(("path", "calls"), [
-    ("args.x", [{"x": value} for value in ENDS]), ("args.x.y.z", WAYS), ("args.x[*].z", LISTS),
-])  # fmt: skip
+@pytest.mark.parametrize(("path", "pairs", "calls"), [
+    ("args.x", OTHERS, [{"x": value} for value in (*AWKWARD[::2], *DECIMAL_TEXTS)]),
+    ("args.x", OF_FILES, [{"x": value} for value in (*ODD_FILES, *AWKWARD[::3])]),
+    ("args.x", OF_HOSTS, [{"x": value} for value in (*ODD_URLS, *AWKWARD[::3])]),
+    ("args.x.y.z", PAIRS[::2], WAYS),
+    ("args.x[*].z", PAIRS[1::2], LISTS),
+], ids=["values", "files", "hosts", "ways", "lists"])  # fmt: skip
 @pytest.mark.parametrize("action", ["evaluate", "optional", "deny", "require_approval"])
 def test_every_operator_agrees_on_every_pair_of_awkward_values(
-    action: str, path: str, calls: list[dict[str, Json]]
+    action: str, path: str, pairs: list[dict[str, Any]], calls: list[dict[str, Json]]
 ) -> None:
-    said: dict[str, Any] = {} if action == "optional" else {"action": action}
+    said: dict[str, Any] = {"reason": "no"} if action == "optional" else {"action": action, "reason": "no"}
     said |= {"mode": "monitor"} if action == "require_approval" else {}
     more = {"optional": True} if action == "optional" else {}
-    pairs = [pair for pair in PAIRS if not more or pair["op"] in OPTIONAL]
+    pairs = [pair for pair in pairs if not more or pair["op"] in OPTIONAL]
     rules = [{**said, "conditions": [{"path": path, **pair, **more}]} for pair in pairs]
     policy = {"default": "allow", "tools": {"t": {"rules": rules}}}
+    bundle = bundle_of(policy)
     asked = [Call("t", {}), *(Call("t", arguments) for arguments in calls)]
-    for call, decision in zip(asked, ask(bundle_of(policy), list(map(whole, asked))), strict=True):
-        wanted = {refusal.rule for refusal in decide(policy, "t", call.arguments, {}).violations}
-        found = {violation.rule for violation in decision.violations}
-        differing = [(pairs[int(rule.removeprefix("t#")) - 1], rule in found) for rule in wanted ^ found]
-        assert differing == [], call
+    for at in range(0, len(asked), 40):  # all at once take the engine too long on a busy machine
+        some = asked[at : at + 40]
+        for call, decision in zip(some, ask(bundle, list(map(whole, some))), strict=True):
+            wanted = {refusal.rule for refusal in decide(policy, "t", call.arguments, {}).violations}
+            found = {violation.rule for violation in decision.violations}
+            differing = [(pairs[int(rule.removeprefix("t#")) - 1], rule in found) for rule in wanted ^ found]
+            assert differing == [], call
 
 
 there = values.filter(lambda value: value is not None)
