@@ -42,23 +42,9 @@ from sidecar.mcp.tool_call import ToolCall, read_call
 from sidecar.policy.bundle import STAMP, Bundle, build
 from sidecar.text import visible
 from tests.enforce.fakes import FakeLedger
-from tests.policy.evaluator import PATTERNS, Json
-from tests.policy.test_agreement import (
-    CASE_TWINS,
-    EXACT,
-    NUMBERS,
-    TEXTS,
-    TOTALS,
-    Call,
-    arguments_of,
-    bundle_of,
-    calls_of,
-    policies,
-    put,
-    scalars,
-    values,
-    yaml,
-)
+from tests.policy.drawing import CASE_TWINS, NUMBERS, TEXTS, TOTALS, Call, calls_of, policies, put, scalars, values
+from tests.policy.judging import PATTERNS, Json
+from tests.policy.test_agreement import EXACT, arguments_of, bundle_of, yaml
 from tests.support import OPA
 from tests.support.fuzzing import TIMES
 from tests.support.peer import SECONDS, child_pids, command_line

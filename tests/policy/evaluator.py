@@ -1,45 +1,22 @@
 """What a policy means, in plain Python: a second reading of the language, to hold the compiled one against.
 
-It knows the documented rules of paths, operators, order and messages, and nothing of YAML, Rego or the compiler. A
-policy is the plain mapping that a file would hold, numbers as `Decimal`; so are the arguments of a call.
+It knows the documented rules of classes, order, limits and messages, `judging` those of conditions, and nothing of
+YAML, Rego or the compiler. A policy is the plain mapping that a file would hold, numbers as `Decimal`; so are the
+arguments of a call.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-Json: TypeAlias = "None | bool | Decimal | str | list[Json] | dict[str, Json]"
-
-PATTERNS: Final[Mapping[str, str]] = {
-    "^a": r"\Aa",
-    "b$": r"b\Z",
-    "^$": r"\A\Z",
-    "a.c": r"a[^\n]c",
-    "[0-9]{2}": "[0-9]{2}",
-    r"\d\.\d": r"[0-9]\.[0-9]",
-    r"^\w+$": r"\A[0-9A-Za-z_]+\Z",
-    "(?i)ABC|é": "[aA][bB][cC]|é",
-    "`": "`",
-    '"': '"',
-    "^[^a-z]+$": r"\A[^a-z]+\Z",
-    "": "",
-}
-"""Patterns of RE2 and what they are called in Python, where `$`, `.`, `\\d` and `\\w` have other meanings."""
+from tests.policy.judging import EACH, Json, Known, Step, amount, holds, may_hold, root_of, steps
 
 SECONDS: Final = {"minute": 60, "hour": 3600, "day": 86400}
-
-
-class _Missing:
-    """What stands where a path leads nowhere."""
-
-
-MISSING: Final = _Missing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +41,7 @@ class Taken:
     exclusive: bool
     seconds: int
     scope: str
+    sliding: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +68,15 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A rule where it stands: the entry it belongs to, its position from 1, and what the file says."""
+    """A rule where it stands: the entry it belongs to, its position from 1, and what the file says.
+
+    A rule of a class belongs to the entry that gives it, and counts for `each` tool by itself.
+    """
 
     entry: str
     at: int
     said: Mapping[str, Any]
+    each: str | None = None
 
     @property
     def name(self) -> str:
@@ -102,10 +84,17 @@ class Placed:
         return str(self.said.get("name", f"{self.entry}#{self.at}"))
 
     @property
-    def amount_path(self) -> str | None:
-        """Where the amount stands that a call must have."""
-        block = self.said.get("spend_limit")
-        return str(block["path"]) if block else self.said.get("state", {}).get("increment_from")
+    def amount_paths(self) -> list[str]:
+        """Where the amount stands that a call must have, and what it is multiplied with."""
+        block = self.block
+        path = block.get("increment_from") or (block["path"] if "spend_limit" in self.said else None)
+        return [path, block["times"]] if path and "times" in block else [path] if path else []
+
+    @property
+    def block(self) -> Mapping[str, Any]:
+        """What the rule says of how it counts."""
+        found = self.said.get("spend_limit") or self.said.get("state") or self.said.get("rate_limit")
+        return found if isinstance(found, Mapping) else {}
 
     @property
     def own_reason(self) -> str:
@@ -117,7 +106,8 @@ class Placed:
         """The `lt` and `lte` conditions on the counter of the rule itself, which are its limits."""
         if "state" not in self.said or self.said.get("action", "evaluate") != "evaluate":
             return []
-        own = f"state.{'_global' if self.entry == '*' else self.entry}.{self.said['state']['counter']}"
+        of = "_class" if self.each is not None else "_global" if self.entry == "*" else self.entry
+        own = f"state.{of}.{self.said['state']['counter']}"
         return [each for each in self.said.get("conditions", []) if each["path"] == own and each["op"] in ("lt", "lte")]
 
     @property
@@ -128,21 +118,23 @@ class Placed:
 
 
 def decide(
-    policy: Mapping[str, Any], tool: str, arguments: dict[str, Json], totals: Mapping[str, Decimal]
+    policy: Mapping[str, Any], tool: str, arguments: dict[str, Json], totals: Mapping[str, Decimal],
+    caller: Mapping[str, Json] | None = None,
 ) -> Verdict:  # fmt: skip
-    """The decision on one call; `totals` are the counters before it, by the path that reads them."""
+    """The decision on one call; `totals` and `caller` as in `Known`."""
+    known = Known(arguments, totals, caller or {})
     if is_hidden(policy, tool):
         return refused((Refusal("(hidden)", f"Tool {quoted(tool)} is hidden by policy", "hidden"),))
-    if policy["default"] == "deny" and not any(is_about(entry, tool) for entry in policy["tools"] if entry.strip("*?")):
+    if not is_permitted(policy, tool):
         words = f"Tool {quoted(tool)} is not permitted by policy"
         return refused((Refusal("(default deny)", words, "default_deny"),))
     rules = rules_about(policy, tool)
-    violations = tuple(each for rule in rules if (each := refusal(rule, arguments, totals)))
+    violations = tuple(each for rule in rules if (each := refusal(rule, known)))
     if not all(each.monitor for each in violations):
         return refused(violations)
-    taken = tuple(take for rule in rules if (take := what_it_takes(rule, arguments)))
+    taken = tuple(take for rule in rules if (take := what_it_takes(rule, known)))
     for rule in rules:
-        if asks(rule, arguments, totals) and not monitors(rule):
+        if asks(rule, known) and not monitors(rule):
             approval = approval_of(policy, rule)
             return Verdict(
                 "require_approval", rule.name, rule.own_reason, "approval_required", violations, taken, approval
@@ -175,26 +167,71 @@ def is_about(entry: str, tool: str) -> bool:
     return matches(entry, tool) and entry != "*"
 
 
-def rules_about(policy: Mapping[str, Any], tool: str) -> list[Placed]:
-    """The rules that apply to a tool: of the exact entry, of the globs in file order, of `*`."""
+def is_permitted(policy: Mapping[str, Any], tool: str) -> bool:
+    """True unless `default: deny` refuses the tool: no entry names it that is more than wildcards."""
+    return policy["default"] != "deny" or any(is_about(entry, tool) for entry in policy["tools"] if entry.strip("*?"))
+
+
+def is_callable(policy: Mapping[str, Any], tool: str) -> bool:
+    """True when some call of a tool could pass."""
+    if is_hidden(policy, tool) or not is_permitted(policy, tool):
+        return False
+    return not any(never_passes(rule) and not monitors(rule) for rule in rules_about(policy, tool))
+
+
+def never_passes(rule: Placed) -> bool:
+    """True for a rule that refuses every call."""
+    return (rule.said.get("action") == "deny" and not rule.conditions) or cannot_be_met(rule)
+
+
+def entries_about(policy: Mapping[str, Any], tool: str) -> list[str]:
+    """The entries that apply to a tool: the exact one, the globs in file order, `*`."""
     globs = [entry for entry in policy["tools"] if is_about(entry, tool) and ("*" in entry or "?" in entry)]
     exact = [entry for entry in policy["tools"] if entry == tool and entry not in globs and entry != "*"]
-    names = [*exact, *globs, *(entry for entry in policy["tools"] if entry == "*")]
-    return [Placed(name, at, rule) for name in names for at, rule in enumerate(policy["tools"][name]["rules"], 1)]
+    return [*exact, *globs, *(entry for entry in policy["tools"] if entry == "*")]
+
+
+def rules_about(policy: Mapping[str, Any], tool: str) -> list[Placed]:
+    """The rules that apply to a tool, entry by entry; those of its class where the entry that gives it has none."""
+    found: list[Placed] = []
+    risk = None
+    for entry in entries_about(policy, tool):
+        said = policy["tools"][entry]
+        gives = risk is None and "class" in said
+        risk = risk or said.get("class")
+        if "rules" in said:
+            found += [Placed(entry, at, rule) for at, rule in enumerate(said["rules"], 1)]
+        elif gives:
+            rules = policy.get("classes", {}).get(risk, {"rules": []})["rules"]
+            found += [Placed(entry, at, rule, each=tool) for at, rule in enumerate(rules, 1)]
+    return found
 
 
 def has_look_alikes(policy: Mapping[str, Any], tool: str, arguments: dict[str, Json]) -> bool:
     """True when an object in which a rule reads a key has it, but for case, more than once or as no rule reads it."""
+    return _look_alikes(_read_paths(policy, tool), arguments)
+
+
+def may_have_look_alikes(policy: Mapping[str, Any], tool: str, arguments: dict[str, Json]) -> bool:
+    """The same where the names under `only` count as keys that are read: a call with another key is refused anyway."""
+    names = [[name] for rule in rules_about(policy, tool) for name in rule.said.get("only", [])]
+    return _look_alikes([*_read_paths(policy, tool), *names], arguments)
+
+
+def _read_paths(policy: Mapping[str, Any], tool: str) -> list[list[Step]]:
     rules = rules_about(policy, tool)
-    paths = [each["path"] for rule in rules for each in rule.conditions if each["path"].startswith("args.")]
-    paths += [rule.amount_path for rule in rules if rule.amount_path]
-    return _look_alikes([steps(path) for path in paths], arguments)
+    paths = [path for rule in rules for path in rule.amount_paths]
+    paths += [each[key] for rule in rules for each in rule.conditions for key in ("path", "times") if key in each]
+    return [steps(path) for path in paths if not path.startswith("state.") and root_of(path) == "args"]
 
 
-def _look_alikes(paths: Sequence[Sequence[str]], value: Json) -> bool:
+def _look_alikes(paths: Sequence[Sequence[Step]], value: Json) -> bool:
+    if isinstance(value, list):
+        inner = [path[1:] for path in paths if path and path[0] is EACH]
+        return any(_look_alikes(inner, item) for item in value)
     if not isinstance(value, dict):
         return False
-    read = {path[0] for path in paths if path}
+    read = {path[0] for path in paths if path and path[0] is not None}
     for key in read:
         twins = [other for other in value if other.casefold() == key.casefold()]
         if len(twins) > 1 or not set(twins) <= read:
@@ -205,32 +242,34 @@ def _look_alikes(paths: Sequence[Sequence[str]], value: Json) -> bool:
 # One rule.
 
 
-def refusal(rule: Placed, arguments: dict[str, Json], totals: Mapping[str, Decimal]) -> Refusal | None:
+def refusal(rule: Placed, known: Known) -> Refusal | None:
     """Why the rule refuses a call, whatever is left of its limit; None when it does not."""
-    if rule.amount_path and amount_of(rule, arguments) is None:
-        words = f"Rule {quoted(rule.name)} needs a number at {seen(rule.amount_path)}"
+    if rule.amount_paths and amount_of(rule, known) is None:
+        places = [steps(path) for path in rule.amount_paths]  # there are several ways to write a path
+        words = f"Rule {quoted(rule.name)} needs a number at {places}"
         return Refusal(rule.name, words, "invalid_amount", monitors(rule))
-    if refuses(rule, arguments, totals):
+    if refuses(rule, known):
         kind = "spend_limit" if "spend_limit" in rule.said else "rule"
-        words = rule.own_reason or (
-            limit_reason(rule) if kind == "spend_limit" else f"Denied by rule {quoted(rule.name)}"
-        )
-        return Refusal(rule.name, words, kind, monitors(rule))
-    if monitors(rule) and asks(rule, arguments, totals):
+        exceeded = f"Amount exceeds the limit per call of {rule.name}"
+        words = exceeded if kind == "spend_limit" else f"Denied by rule {quoted(rule.name)}"
+        return Refusal(rule.name, rule.own_reason or words, kind, monitors(rule))
+    if monitors(rule) and asks(rule, known):
         return Refusal(rule.name, rule.own_reason, "approval_required", monitor=True)
     return None
 
 
-def refuses(rule: Placed, arguments: dict[str, Json], totals: Mapping[str, Decimal]) -> bool:
+def refuses(rule: Placed, known: Known) -> bool:
     """True when a rule whose amount can be counted refuses the call."""
     match rule.said.get("action", "evaluate"):
-        case "deny":
+        case "deny" if all(may_hold(each, known) for each in rule.conditions):
             return True
-        case "evaluate" if not all(holds(each, arguments, totals) for each in rule.conditions):
+        case "evaluate" if not all(holds(each, known) for each in rule.conditions):
             return True
+    if "only" in rule.said and not set(known.arguments) <= set(rule.said["only"]):
+        return True
     most = rule.said.get("spend_limit", {}).get("per_call")
-    amount = amount_of(rule, arguments)
-    return (most is not None and amount is not None and amount > most) or cannot_be_met(rule)
+    found = amount_of(rule, known)
+    return (most is not None and found is not None and found > most) or cannot_be_met(rule)
 
 
 def cannot_be_met(rule: Placed) -> bool:
@@ -239,10 +278,10 @@ def cannot_be_met(rule: Placed) -> bool:
     return limit is not None and (limit < 0 or (exclusive and limit == 0))
 
 
-def asks(rule: Placed, arguments: dict[str, Json], totals: Mapping[str, Decimal]) -> bool:
+def asks(rule: Placed, known: Known) -> bool:
     """True when the rule asks for an approval of the call."""
     wanted = rule.said.get("action") == "require_approval"
-    return wanted and all(may_hold(each, arguments, totals) for each in rule.conditions)
+    return wanted and all(may_hold(each, known) for each in rule.conditions)
 
 
 def monitors(rule: Placed) -> bool:
@@ -257,16 +296,11 @@ def approval_of(policy: Mapping[str, Any], rule: Placed) -> Approval:
     return Approval(length(timeout), length(common.get("use_within", "10m")), int(rule.said.get("approvers", 1)))
 
 
-def amount_of(rule: Placed, arguments: dict[str, Json]) -> Decimal | None:
+def amount_of(rule: Placed, known: Known) -> Decimal | None:
     """What a call adds to the rule's counter; None when it has no amount that can be counted."""
-    if rule.amount_path is None:
-        return Decimal(rule.said.get("state", {}).get("increment", 1))
-    found = lookup(arguments, steps(rule.amount_path))
-    if not isinstance(found, Decimal) or found < 0:
-        return None
-    digits = "".join(map(str, found.as_tuple().digits)).strip("0")
-    fits = len(digits) <= 34 and Decimal("1e-30") <= found < Decimal("1e31")
-    return found if fits or found == 0 else None
+    if not rule.amount_paths:
+        return Decimal(rule.block.get("increment", 1))
+    return amount(known, rule.block, rule.amount_paths[0])
 
 
 def limit_of(rule: Placed) -> tuple[Decimal | None, bool]:
@@ -286,7 +320,7 @@ def limit_of(rule: Placed) -> tuple[Decimal | None, bool]:
     return tightest
 
 
-def what_it_takes(rule: Placed, arguments: dict[str, Json]) -> Taken | None:
+def what_it_takes(rule: Placed, known: Known) -> Taken | None:
     """What a call that passes takes from the rule's counter; None when it has none, or nothing that can be counted."""
     match rule.said:
         case {"rate_limit": str(text)}:
@@ -299,13 +333,14 @@ def what_it_takes(rule: Placed, arguments: dict[str, Json]) -> Taken | None:
             seconds, scope = length(block["window"]), block.get("scope", "global")
         case _:
             return None
-    amount = amount_of(rule, arguments)
-    if amount is None:
+    found = amount_of(rule, known)
+    if found is None:
         return None
-    kind = "spend_limit" if rule.amount_path else "rate_limit"
+    kind = "spend_limit" if rule.amount_paths else "rate_limit"
     # A limit that nobody can meet is the rule's own refusal, so no counter is asked to enforce it.
     limit = (None, False) if cannot_be_met(rule) else limit_of(rule)
-    return Taken(rule.name, limit_reason(rule), kind, amount, *limit, seconds, scope)
+    sliding = bool(rule.block.get("sliding"))
+    return Taken(rule.name, limit_reason(rule), kind, found, *limit, seconds, scope, sliding)
 
 
 def limit_reason(rule: Placed) -> str:
@@ -326,168 +361,12 @@ def length(time: str | Decimal) -> int:
     return SECONDS[time] if time in SECONDS else int(time[:-1]) * {"s": 1, "m": 60, "h": 3600}[time[-1]]
 
 
-# One condition.
-
-
-def holds(condition: Mapping[str, Any], arguments: dict[str, Json], totals: Mapping[str, Decimal]) -> bool:
-    """True when one condition is met for certain; a counter is read as it stands before the call."""
-    path = condition["path"]
-    found = totals[path] if path.startswith("state.") else lookup(arguments, steps(path))
-    wanted = condition["value"]
-    if condition["op"] == "exists":
-        return (found is MISSING or found is None) is not wanted
-    if isinstance(found, _Missing):
-        return False
-    match condition["op"]:
-        case "neq":
-            return not alike(found, wanted)
-        case "not_in":
-            return not any(alike(found, item) for item in wanted)
-        case "contains":
-            return contains(found, wanted, equal)
-        case op:
-            return compares(op, found, wanted)
-
-
-def may_hold(condition: Mapping[str, Any], arguments: dict[str, Json], totals: Mapping[str, Decimal]) -> bool:
-    """True when one condition is met, or cannot be judged: a value of another type, something in the way."""
-    path, op, wanted = condition["path"], condition["op"], condition["value"]
-    if path.startswith("state."):
-        found: Json | _Missing = totals[path]
-    else:
-        found = lookup(arguments, steps(path))
-        if is_blocked(arguments, steps(path)):
-            return True
-    if op == "exists":
-        return (found is MISSING or found is None) is not wanted
-    if isinstance(found, _Missing):
-        return False
-    match op:
-        case "eq":
-            return alike(found, wanted)
-        case "neq":
-            return not equal(found, wanted)
-        case "in":
-            return any(alike(found, item) for item in wanted)
-        case "not_in":
-            return not any(equal(found, item) for item in wanted)
-        case "contains" if isinstance(found, str) and isinstance(wanted, str):
-            return wanted in found
-        case "contains" if not isinstance(found, list):
-            return found is not None
-        case "contains":
-            return contains(found, wanted, alike)
-        case "regex" if not isinstance(found, str):
-            return found is not None
-        case "lt" | "lte" | "gt" | "gte" if not isinstance(found, Decimal):
-            return found is not None
-        case _:
-            return compares(op, found, wanted)
-
-
-def is_blocked(arguments: dict[str, Json], path: Sequence[str]) -> bool:
-    """True when the way leads into something that is there, not null, and no object."""
-    before = [lookup(arguments, path[:length]) for length in range(1, len(path))]
-    return any(not isinstance(each, dict | _Missing | None) for each in before)
-
-
-def compares(op: str, found: Json, wanted: Any) -> bool:
-    """True when an operator that looks at exact values says yes."""
-    match op:
-        case "eq":
-            return equal(found, wanted)
-        case "in":
-            return any(equal(found, item) for item in wanted)
-        case "lt":
-            return isinstance(found, Decimal) and bool(found < wanted)
-        case "lte":
-            return isinstance(found, Decimal) and bool(found <= wanted)
-        case "gt":
-            return isinstance(found, Decimal) and bool(found > wanted)
-        case "gte":
-            return isinstance(found, Decimal) and bool(found >= wanted)
-        case "regex":
-            return isinstance(found, str) and re.search(PATTERNS[wanted], found) is not None
-        case _:
-            raise ValueError(op)
-
-
-def contains(found: Json, wanted: Json, equals: Callable[[Json, Json], bool]) -> bool:
-    """A text holds a text, or a list has an element that is equal."""
-    if isinstance(found, list):
-        return any(equals(item, wanted) for item in found)
-    return isinstance(found, str) and isinstance(wanted, str) and wanted in found
-
-
-def steps(path: str) -> list[str]:
-    """`args.a.b` is `a`, `b`."""
-    return path.split(".")[1:]
-
-
-def lookup(arguments: dict[str, Json], path: Sequence[str]) -> Json | _Missing:
-    """Walk objects only."""
-    value: Json = arguments
-    for step in path:
-        if not isinstance(value, dict) or step not in value:
-            return MISSING
-        value = value[step]
-    return value
-
-
-def equal(one: Json, other: Json) -> bool:
-    """`eq`: the same JSON value, or a text and the number or boolean that is written the same way."""
-    if isinstance(one, str) and isinstance(other, bool | Decimal):
-        return one == written(other)
-    if isinstance(other, str) and isinstance(one, bool | Decimal):
-        return other == written(one)
-    return same(one, other)
-
-
-def alike(one: Json, other: Json) -> bool:
-    """`eq`, or so for a server that reads every number as a binary double; a text stays what it is."""
-    if isinstance(other, str) and isinstance(one, Decimal) and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", other):
-        number = Decimal(other)
-        return equal(one, other) or (written(number) == other and float(one) == float(number))
-    return equal(one, other) or same(one, other, doubles=True)
-
-
-def same(one: Json, other: Json, *, doubles: bool = False) -> bool:
-    """Equal as JSON values, the numbers exactly or as doubles."""
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(same(*pair, doubles=doubles) for pair in zip(one, other, strict=True))
-    if isinstance(one, dict) and isinstance(other, dict):
-        items = one.items()
-        return one.keys() == other.keys() and all(same(value, other[key], doubles=doubles) for key, value in items)
-    if doubles and isinstance(one, Decimal) and isinstance(other, Decimal):
-        return float(one) == float(other)
-    return type(one) is type(other) and one == other
-
-
-def written(value: bool | Decimal) -> str:
-    """The one text of a boolean or a number: no exponent, no sign of zero, no trailing zeros."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    sign, digits, exponent = value.as_tuple()
-    assert isinstance(exponent, int)
-    whole = "".join(map(str, digits)) + "0" * exponent
-    if exponent < 0:
-        whole = whole.rjust(1 - exponent, "0")
-        whole, fraction = whole[:exponent], whole[exponent:].rstrip("0")
-    else:
-        fraction = ""
-    whole = whole.lstrip("0") or "0"
-    text = f"{whole}.{fraction}" if fraction else whole
-    return f"-{text}" if sign and text != "0" else text
+# Names in messages.
 
 
 def quoted(name: str) -> str:
     """A name between quotes, escaped as in a JSON string; letters that can be seen stand as they are."""
     return '"' + "".join(char if _stands(char) else _escape(char) for char in name) + '"'
-
-
-def seen(text: str) -> str:
-    """A text with what cannot be seen in it escaped."""
-    return "".join(char if char in '"\\' or _stands(char) else _escape(char) for char in text)
 
 
 def _stands(char: str) -> bool:

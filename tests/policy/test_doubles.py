@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from sidecar.engine import binary
 from sidecar.policy.bundle import library
 from sidecar.policy.rego import array, literal, readings, spellings
-from tests.policy.test_agreement import Call, ask, bundle_of, whole
+from tests.policy.drawing import Call
+from tests.policy.test_agreement import ask, bundle_of, whole
 from tests.support import OPA
 from tests.support.fuzzing import examples
 

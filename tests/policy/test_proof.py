@@ -17,7 +17,8 @@ from sidecar.decision.question import CANARY_ALLOWED, CANARY_DENIED, question
 from sidecar.engine import binary
 from sidecar.policy.applies import CANARIES, MOST
 from sidecar.policy.bundle import Bundle
-from tests.policy.test_agreement import Call, bundle_of, examples, whole, yaml
+from tests.policy.drawing import Call, examples
+from tests.policy.test_agreement import bundle_of, whole, yaml
 from tests.support import OPA
 from tests.support.fuzzing import examples as times
 

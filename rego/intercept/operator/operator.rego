@@ -18,8 +18,11 @@ one_of(_, value, spellings) if value in spellings
 # title: neq, not_in
 # description: |
 #   True when the value is there and equals none of the spellings, neither exactly nor for a server that reads numbers
-#   as binary doubles.
-none_of(at, value, spellings) if not read_as_one_of(at, value, spellings)
+#   as binary doubles. A mark of what cannot be judged is no value.
+none_of(at, value, spellings) if {
+	not is_set(value)
+	not read_as_one_of(at, value, spellings)
+}
 
 # METADATA
 # description: |

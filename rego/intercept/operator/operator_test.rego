@@ -51,6 +51,17 @@ test_none_of_is_true_for_every_other_value_that_is_there if {
 	none_of(values) == []
 }
 
+test_nothing_is_shown_of_a_mark if {
+	every mark in [set(), {"blocked"}] {
+		not operator.none_of(0, mark, [])
+		not operator.none_of(0, mark, [5, "5"])
+		not operator.none_of(0, mark, [{}, {"a": 1}])
+		not operator.one_of(0, mark, values)
+		not operator.not_matches(0, mark, "x")
+		not operator.lacks(0, mark, ["x"])
+	}
+}
+
 test_none_of_is_true_only_where_doubles_differ_too if {
 	none_of([9007199254740992]) == [value | some value in values; not value in [9007199254740992, 9007199254740993]]
 	none_of([100, "100"]) == [value | some value in values; not value in [100, 100.00000000000000001]]

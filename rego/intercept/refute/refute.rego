@@ -12,10 +12,7 @@ import data.intercept.operator
 # METADATA
 # title: eq, in
 # description: True when the value equals none of the spellings, neither exactly nor read as a binary double.
-one_of(at, value, spellings) if {
-	not is_set(value)
-	operator.none_of(at, value, spellings)
-}
+one_of(at, value, spellings) if operator.none_of(at, value, spellings)
 
 # METADATA
 # title: neq, not_in
