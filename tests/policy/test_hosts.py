@@ -188,8 +188,9 @@ def test_each_trick_at_each_end_of_each_host_fools_nobody() -> None:
         f"{start}{name}{trick}" for start in STARTS for trick in ["", *TRICKS] for name in ("example.com", "127.0.0.1")
     ]
     batch += [f"https://{trick}{name}{end}" for trick in TRICKS for name in NAMES for end in ("", "/", ":443")]
-    batch += [f"https://example.com{one}{two}evil.test" for one in TRICKS for two in TRICKS]
-    batch += [f"https://evil.test{one}{two}example.com" for one in TRICKS for two in TRICKS]
+    signs = [trick for trick in TRICKS if len(trick) == 1]
+    batch += [f"https://example.com{one}{two}evil.test" for one in signs for two in signs]
+    batch += [f"https://evil.test{one}{two}example.com" for one in signs for two in signs]
     found = read(batch)
     assert [each.wrong for each in found if each.wrong] == []
     assert sum(each.listed for each in found) > 100

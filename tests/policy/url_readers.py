@@ -30,7 +30,7 @@ def destination(scheme: str | None, host: str | None, port: int | str | None) ->
     if scheme is None or scheme.lower() not in PORTS or not host:
         return None
     scheme = scheme.lower()
-    return scheme, reached(host), PORTS[scheme] if port in (None, "") else int(port or 0)
+    return scheme, reached(host), int(port) if port not in (None, "") else PORTS[scheme]
 
 
 def reached(host: str) -> str:
