@@ -70,7 +70,7 @@ class _Https(http.client.HTTPConnection):
 def by_urllib_request(text: str) -> Destination | None:
     try:
         request = urllib.request.Request(text)
-        if request.host is None or request.type not in PORTS:
+        if not request.host or request.type not in PORTS:
             return None
         connection = {"http": http.client.HTTPConnection, "https": _Https}[request.type](request.host)
     except (ValueError, http.client.InvalidURL):

@@ -25,7 +25,7 @@ origin(value) := {"host": host, "port": port, "standard": port == standard} if {
 # of all before it for clients that end the authority at a slash only.
 form := concat("", [
 	`^([Hh][Tt][Tt][Pp][Ss]?)://([0-9A-Za-z._-]+|\[[0-9A-Fa-f:]+\])(?::([1-9][0-9]{0,4}))?`,
-	`((?:[?#][^/@\\\x00-\x20\x7f-\x9f\p{Z}]*)?(?:/[^\\\x00-\x20\x7f-\x9f\p{Z}]*)?)$`,
+	`((?:[?#][^/@\\\x00-\x1f\x7f-\x9f\p{Z}]*)?(?:/[^\\\x00-\x1f\x7f-\x9f\p{Z}]*)?)$`,
 ])
 
 # METADATA
