@@ -19,7 +19,7 @@ def compiled(value: Value) -> tuple[str, ...]:
     Raises ValueError with what to write instead.
     """
     items = value if isinstance(value, tuple) else (value,)
-    if not items or isinstance(value, dict):
+    if not items:
         raise ValueError("within needs a folder, or a list of folders: write /srv/data, or [/srv/data, /tmp]")
     return tuple(map(_folder, items))
 

@@ -32,17 +32,17 @@ def compiled(value: Value) -> tuple[Value, ...]:
 
 
 def _host(item: Value) -> Value:
-    if not isinstance(item, str):
+    if not isinstance(item, str) or not item:
         raise ValueError('host_in needs hosts, as texts: write example.com, and addresses in quotes, as "[::1]"')
     found = _ENTRY.fullmatch(item)
-    advice = _of_the_whole(item) or (
-        _of_the_host(found["host"], below=found["below"] is not None) or _of_the_port(found["port"])
-        if found
-        else "is no host: write example.com, *.example.com, example.com:8443 or [::1]"
-    )
-    if advice or not found:
+    if advice := _of_the_whole(item):
         raise ValueError(f"{quoted(item)} {advice}")
-    return {"host": found["host"], "below": found["below"] is not None, "port": _port(found["port"])}
+    if found is None:
+        raise ValueError(f"{quoted(item)} is no host: write example.com, *.example.com, example.com:8443 or [::1]")
+    host, port, below = found["host"], found["port"], found["below"] is not None
+    if advice := _of_the_host(host, below=below) or _of_the_port(port):
+        raise ValueError(f"{quoted(item)} {advice}")
+    return {"host": host, "below": below, "port": _port(port)}
 
 
 def _port(text: str | None) -> Value:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
+from sidecar.policy import folders, hosts
 from sidecar.policy.model import (
     ACTIONS,
     ANY_TOOL,
@@ -24,6 +26,7 @@ from sidecar.policy.model import (
     Rule,
     SpendLimit,
     State,
+    Value,
     Window,
 )
 from sidecar.policy.nodes import Mapping, Node, Scalar, Sequence
@@ -204,6 +207,19 @@ class RuleReader(ItemReader):
                 self.problem(node.place, where, f"{op} needs true or false")
             case "pattern" if not isinstance(value, str):
                 self.problem(node.place, where, f"{op} needs a pattern, a text in quotes")
+            case "folders":
+                self.items(folders.compiled, node, where)
+            case "hosts":
+                self.items(hosts.compiled, node, where)
+
+    def items(self, compiled: Callable[[Value], object], node: Node, where: str) -> None:
+        """Note what `compiled` says of each item of a list, or of what is no list or an empty one."""
+        several = isinstance(node, Sequence) and node.items
+        for at, item in enumerate(several or (node,), 1):
+            try:
+                compiled((self.value(item),) if several else self.value(item))
+            except ValueError as problem:
+                self.problem(item.place, f"{where}[{at}]" if several else where, str(problem))
 
     def subject(self, node: Node | None, where: str) -> Path | CounterName | CallerPath:
         text = self.text(node, where)

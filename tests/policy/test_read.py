@@ -344,6 +344,68 @@ def test_an_operator_needs_its_kind_of_value(op: str, value: str) -> None:
     assert f"{op} needs" in problem
 
 
+@pytest.mark.parametrize("value", ["/srv/data", "/", "[/srv/data, /tmp]", '"/a b/ü~"', "[/srv/...]"])
+def test_within_takes_a_folder_or_a_list_of_them(value: str) -> None:
+    assert of_condition(f"{{path: args.x, op: within, value: {value}}}") == []
+
+
+@pytest.mark.parametrize(("value", "advice"), [
+    *[(value, "needs a folder, as text") for value in ("5", "true", "~", "''", "{a: /b}", "[5]", "[[/a]]", "[~]")],
+    ("[]", "needs a folder, or a list of folders"), ("data", "write it from the root on"),
+    ("./data", "write it from the root on"), ("C:/data", "write it from the root on"),
+    ("file:///data", "write it from the root on"), ("~/data", "write it out, as /home/name"),
+    ("/srv/data/", 'write "/srv/data"'), ("//srv//data", 'write "/srv/data"'), ("/srv/./data", 'write "/srv/data"'),
+    ("/srv/x/../data", 'write "/srv/data"'), ("/..", 'write "/"'), ("'/srv/data '", "a blank at its end"),
+    ('"/srv\\0"', "a control character"), ("'/srv\\data'", "a backslash"), (f"/{'a' * 4096}", "write up to 4096"),
+])  # fmt: skip
+def test_a_folder_that_is_none_is_answered_with_what_to_write(value: str, advice: str) -> None:
+    [problem] = of_condition(f"{{path: args.x, op: within, value: {value}}}")
+    assert ".value" in problem
+    assert advice in problem
+
+
+@pytest.mark.parametrize("host", [
+    "example.com", "'*.example.com'", "example.com:8443", "localhost:*", "'*.example.com:*'", "a_b.c--d.test:65535",
+    "127.0.0.1", "10.0.0.1:80", "'[::1]'", "'[::1]:80'", "'[2001:db8::1]:*'", "xn--mnchen-3ya.de", "1.a", "com",
+])  # fmt: skip
+def test_host_in_takes_a_list_of_hosts(host: str) -> None:
+    assert of_condition(f"{{path: args.x, op: host_in, value: [{host}, example.org]}}") == []
+
+
+@pytest.mark.parametrize("value", ["example.com", "5", "~", "{a: b}", "[]"])
+def test_host_in_needs_a_list(value: str) -> None:
+    [problem] = of_condition(f"{{path: args.x, op: host_in, value: {value}}}")
+    assert problem.startswith("p.yaml:5: tools.t.rules[1].conditions[1].value (column 4")
+    assert "host_in needs a list of hosts: write [example.com" in problem
+
+
+@pytest.mark.parametrize(("host", "advice"), [
+    *[(host, "needs hosts, as texts") for host in ("5", "127.1", "true", "~", "''", "[a]", "{a: b}")],
+    ("https://Example.com/x", 'is a URL: write its host alone, as "example.com"'),
+    ("https://u:p@example.com:8443?x", 'write its host alone, as "example.com:8443"'), ("'https://'", "is a URL"),
+    ("example.com/x", "write the host alone"), ("u@example.com", "write the host alone"),
+    ("'example.com '", "write the host alone"), ("'a\\b'", "write the host alone"), ("'a?b'", "write the host alone"),
+    ("Example.COM", 'write "example.com"'), ("example.com.", 'write "example.com"'), ("'*'", "name those"),
+    ("'*:*'", "name those"), ("'*example.com'", "has * where it means nothing"), ("a.*.com", "has * where"),
+    ("example.*", "has * where"), ("'**.example.com'", "has * where"), ("'*.*.com'", "has * where"),
+    ("münchen.de", "begins with xn--"), ("xn--example-.com", "is no host"), ("xn--99999.com", "as it is sent"),
+    ("xn--mnchen-3yA.de", "capital"), ("'::1'", 'write "[::1]"'), ("'[0::1]'", 'write "[::1]"'),
+    ("'[::ffff:1.2.3.4]'", "wraps an IPv4 address"), ("'[64:ff9b::1]'", "wraps"), ("'[::]'", "wraps"),
+    ("'[fe80::1%eth0]'", "has a zone"), ("'[a]'", "is no IPv6 address"), ("'[::1'", "is no host"),
+    ("'127.1'", "write four numbers"), ("'2130706433'", "write four numbers"), ("0x7f.1", "write four numbers"),
+    ("127.0.0.01", "write four numbers"), ("1.2.3.4.5", "write four numbers"), ("a.1", "write four numbers"),
+    ("'*.1.2.3.4'", "write the address alone"), ("'*.[::1]'", "write the address alone"),
+    ("'example.com:'", "from 1 to 65535"), ("example.com:0", "from 1 to 65535"), ("example.com:080", "from 1 to"),
+    ("example.com:65536", "from 1 to 65535"), ("example.com:https", "from 1 to 65535"), ("'[::1]:'", "from 1 to"),
+    ("a..b", "is no host"), ("'-a.b'", "is no host"), ("a-.b", "is no host"), ("a%2eb", "is no host"),
+    ("'a,b'", "is no host"), (".a", "is no host"), (f"{'a' * 64}.b", "too long"), ("a." * 127 + "b", "too long"),
+])  # fmt: skip
+def test_a_host_that_is_none_is_answered_with_what_to_write(host: str, advice: str) -> None:
+    [problem] = of_condition(f"{{path: args.x, op: host_in, value: [example.org, {host}]}}")
+    assert ".value[2] (column 62): " in problem
+    assert advice in problem
+
+
 @pytest.mark.parametrize("op", ["is", "EQ", "==", "not in", "5", "[eq]", "''"])
 def test_an_unknown_operator_is_one_problem(op: str) -> None:
     [problem] = of_condition(f"{{path: args.x, op: {op}, value: 1}}")

@@ -1,0 +1,10 @@
+package intercept.operator
+
+import data.intercept.file_path
+
+# METADATA
+# title: within
+# description: |
+#   True for a text that is an absolute path and, resolved as text, one of the folders or below it. The folders are
+#   absolute paths in normal form.
+within(value, folders) if file_path.lies_within(file_path.resolved(value), folders)
