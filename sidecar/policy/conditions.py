@@ -64,7 +64,7 @@ def proved(condition: Condition) -> list[str]:
         if not (look.lists or condition.optional):
             factors = (look.document + _steps(look.last), look.factor.reference)
             return [_holds_of(condition, _ONE, _product(factors, condition.decimal_text))]
-        documents = look.documents("given_listed" if condition.optional else "listed")
+        documents = look.documents("elements" if condition.optional else "listed")
         products = look.products(documents, condition.decimal_text, either=condition.optional)
         return _every(products, [_holds_of(condition, _AT, "value")])
     if not (look.lists or condition.optional):
@@ -157,9 +157,11 @@ class _Look:
 
     def documents(self, function: str) -> str:
         """The elements of the innermost lists, by one of the functions of `intercept.place`; else the document."""
-        documents = f"[{self.document}]"
+        documents, beside = f"[{self.document}]", ""
+        if function == "elements" and self.factor is not None and self.factor.document is not None:
+            function, beside = "elements_beside", f", {self.factor.document}, {array(self.factor.way)}"
         for keys in self.lists:
-            documents = f"{PLACE}.{function}({documents}, {array(keys)})"
+            documents = f"{PLACE}.{function}({documents}, {array(keys)}{beside})"
         return documents
 
     def sides(self, documents: str) -> tuple[str, str]:

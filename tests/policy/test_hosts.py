@@ -46,10 +46,10 @@ class Said(msgspec.Struct):
 QUERY = """
 	{
 		"listed": [answer | some text in input[0]; answer := text in {each |
-			each := text; data.intercept.operator.host_in(each, input[1])
+			each := text; data.intercept.operator.host_in(0, each, input[1])
 		}],
 		"refuted": [answer | some text in input[0]; answer := text in {each |
-			each := text; data.intercept.refute.host_in(each, input[1])
+			each := text; data.intercept.refute.host_in(0, each, input[1])
 		}],
 		"go": [read | some text in input[0]; read := {parsed | uri.is_valid(text); parsed := uri.parse(text)}],
 	}

@@ -31,8 +31,8 @@ class Said(msgspec.Struct):
 
 QUERY = """
 	{name: [answer | some row in input; answer := row[0] in {
-		"within": {text | text := row[0]; data.intercept.operator.within(text, row[1])},
-		"refuted": {text | text := row[0]; data.intercept.refute.within(text, row[1])},
+		"within": {text | text := row[0]; data.intercept.operator.within(0, text, row[1])},
+		"refuted": {text | text := row[0]; data.intercept.refute.within(0, text, row[1])},
 	}[name]] | some name in ["within", "refuted"]}
 """
 

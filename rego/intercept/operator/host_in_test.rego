@@ -16,7 +16,7 @@ test_host_in_is_true_for_a_url_to_one_of_the_hosts if {
 		"https://example.com", "http://EXAMPLE.com:80/", "https://a.b.example.org?x", "https://api.test:8443/x",
 		"http://any.test:1", "https://any.test", "http://127.0.0.1/", "http://[::1]/", "https://[0::1]:80",
 	] {
-		operator.host_in(text, listed)
+		operator.host_in(0, text, listed)
 	}
 }
 
@@ -26,6 +26,6 @@ test_host_in_is_true_for_nothing_else if {
 		"https://[::1]", "https://evil.test/example.com", "https://example.com@evil.test", "https://notexample.com",
 		"https://example.com.evil.test", "http://example.com:443", "http://127.1", "example.com", "//example.com",
 	]) {
-		not operator.host_in(value, listed)
+		not operator.host_in(0, value, listed)
 	}
 }

@@ -7,4 +7,4 @@ import data.intercept.file_path
 # description: |
 #   True for a text that is an absolute path and, resolved as text, one of the folders or below it. The folders are
 #   absolute paths in normal form.
-within(value, folders) if file_path.lies_within(file_path.resolved(value), folders)
+within(_, value, folders) if file_path.lies_within(file_path.resolved(value), folders)

@@ -95,6 +95,23 @@ elements_of(_, value) := [{"blocked"}] if {
 }
 
 # METADATA
+# description: |
+#   As `elements`, for a product with a factor outside of the lists. Where that factor is there, a list that is absent or
+#   null is blocked too: one factor alone is no product.
+elements_beside(documents, way, other, other_way) := elements(documents, way) if found(0, other, other_way) == set()
+
+elements_beside(documents, way, other, other_way) := [element |
+	some at, value in each(documents, way)
+	some element in elements_or_mark(at, value)
+] if {
+	found(0, other, other_way) != set()
+}
+
+elements_or_mark(_, value) := value if is_array(value)
+
+elements_or_mark(_, value) := [{"blocked"}] if not is_array(value)
+
+# METADATA
 # description: The elements of the lists in all of the documents; undefined unless there is a list in each.
 listed(documents, way) := [element | some value in there; some element in value] if {
 	there := each(documents, way)

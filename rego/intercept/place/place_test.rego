@@ -123,3 +123,15 @@ test_each_looks_up_a_key_of_objects_as_found_does if {
 		place.each([5, null], way) == [place.found(at, document, way) | some at, document in [5, null]]
 	}
 }
+
+test_a_list_that_is_absent_beside_a_factor_that_is_there_is_blocked if {
+	every document in [{}, {"a": null}, {"a": 5}, null] {
+		place.elements_beside([document], ["a"], {"b": 2}, ["b"]) == [blocked]
+	}
+	every other in [{"b": null}, {"b": 2}, {"b": []}] {
+		place.elements_beside([{"a": [1]}, {}], ["a"], other, ["b"]) == [1, blocked]
+		place.elements_beside([{"a": []}], ["a"], other, ["b"]) == []
+	}
+	place.elements_beside([{"a": [1]}, {}, {"a": null}], ["a"], {}, ["b"]) == [1]
+	place.elements_beside([{"a": 5}], ["a"], {}, ["b"]) == [blocked]
+}

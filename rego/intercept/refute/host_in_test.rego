@@ -13,7 +13,7 @@ test_host_in_is_refuted_for_a_url_to_another_host_and_for_null if {
 		null, "https://example.com", "https://example.com/evil.test", "https://notevil.test", "http://evil.test.example",
 		"http://169.254.169.253", "http://169.254.169.254:8080", "http://[2001:db8::1]", "https://example.com?x=evil.test",
 	] {
-		refute.host_in(value, forbidden)
+		refute.host_in(0, value, forbidden)
 	}
 }
 
@@ -25,6 +25,6 @@ test_host_in_is_not_refuted_for_a_listed_host_nor_where_nothing_can_be_said if {
 		"//evil.test", "https:evil.test", "https:\\\\evil.test", "ftp://evil.test", "https://ev\u0131l.test", "", "text",
 		7, true, [], ["https://example.com"], {}, {"blocked"},
 	] {
-		not refute.host_in(value, forbidden)
+		not refute.host_in(0, value, forbidden)
 	}
 }

@@ -5,9 +5,9 @@ import data.intercept.file_path
 # METADATA
 # title: within
 # description: True for null, and for an absolute path that lies in none of the folders.
-within(null, _)
+within(_, null, _)
 
-within(value, folders) if {
+within(_, value, folders) if {
 	path := file_path.resolved(value)
 	not file_path.lies_within(path, folders)
 }
