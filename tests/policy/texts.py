@@ -45,7 +45,7 @@ def lies_within(path: str, folders: str | Sequence[str]) -> bool | None:
 
 def _names(path: str) -> list[str] | None:
     """The names from the root on, `.` and `..` resolved as text."""
-    if not path.startswith("/") or "\\" in path or "~" in path or has_control(path):
+    if not path.startswith("/") or "\\" in path or has_control(path):
         return None
     names: list[str] = []
     for name in path.split("/"):
