@@ -75,15 +75,13 @@ product(a, b) := product_of_texts(json.marshal(a), json.marshal(b)) if {
 # description: |
 #   The products of two lists of the same length, element by element, and in the place of one that `product` does not
 #   know the set that no JSON holds.
-products(one, other) := [product |
-	some position, value in shifted
-	product := number(json.marshal(value * factors[position]), -16)
-] if {
+products(one, other) := each_times("e-16", json.marshal(found)) if {
 	is_array(one)
 	is_array(other)
 	count(one) == count(other)
 	shifted := wholes(json.marshal(one))
 	factors := wholes(json.marshal(other))
+	found := [product | some position, value in shifted; product := value * factors[position]]
 } else := [product |
 	some position, value in one
 	product := product_or_blocked(position, value, other[position])
@@ -136,10 +134,12 @@ countable(_, value) if {
 # METADATA
 # title: an amount with [*]
 # description: The exact sum of a list of amounts, if it is an amount itself; undefined when an element is none.
-total(values) := amount(number(json.marshal(sum(shifted)), -8)) if {
+total(values) := amount(number(json.marshal(sum(each_times("e20", text))), -20)) if {
 	is_array(values)
-	shifted := wholes(json.marshal(values))
-	min(shifted) >= 0
+	text := json.marshal(values)
+
+	# Each of these is an amount, and whole when it is shifted.
+	regex.match(`^\[([0-9]{1,14}(\.[0-9]{1,20})?[,\]])+$`, text)
 } else := amount(number(json.marshal(sum(shifted)), -63)) if {
 	is_array(values)
 	shifted := [whole |
@@ -179,9 +179,14 @@ total_of_products(one, other) := amount(number(json.marshal(sum(products)), -16)
 #   The numbers of a list, which is given as JSON, times 10 to the power 8, all of them whole; undefined unless it holds
 #   one or more, and each without an exponent and with up to 9 digits before the dot and 8 after it: the product of two
 #   of those has 34 at most.
-wholes(text) := json.unmarshal(strings.replace_n({",": "e8,", "]": "e8]"}, text)) if {
-	regex.match(`^\[(-?[0-9]{1,9}(\.[0-9]{1,8})?[,\]])+$`, text)
-}
+wholes(text) := each_times("e8", text) if regex.match(`^\[(-?[0-9]{1,9}(\.[0-9]{1,8})?[,\]])+$`, text)
+
+# METADATA
+# description: The numbers of a list, which is given as JSON and has no exponents, each with the exponent.
+each_times(exponent, text) := json.unmarshal(strings.replace_n(
+	{",": concat("", [exponent, ","]), "]": concat("", [exponent, "]"])},
+	text,
+))
 
 # METADATA
 # description: A number of any form as a whole one and the power of ten that it is times of.

@@ -116,6 +116,14 @@ test_a_total_is_exact if {
 	totals([[0.1 | some _ in numbers.range(1, 1000)], [1e-1 | some _ in numbers.range(1, 1000)]]) == [100, 100]
 }
 
+test_a_total_is_exact_at_the_edges_of_what_is_known_by_its_text if {
+	totals([[99999999999999.99999999999999999999, 0.00000000000000000001]]) == [100000000000000]
+	totals([[1234567890.000000000000000000001, 1]]) == [1234567891.000000000000000000001]
+	totals([[1234567890.0000000000000000000001, 1]]) == [1234567891.0000000000000000000001]
+	totals([[123456789012345.1234567890123456789, 1]]) == [123456789012346.1234567890123456789]
+	totals([[123456789012345.12345678901234567891, 0.00000000000000000009]]) == []
+}
+
 test_what_holds_no_amount_has_no_total if {
 	elements := [null, true, "5", "", [], [5], {}, -1, -0.5, -1e-30, 1e31, 1e-31, 1.2345678901234567890123456789012345]
 	totals([list | some element in elements; some list in [[element], [1, element], [element, 1e1]]]) == []
