@@ -127,7 +127,7 @@ plain = st.tuples(
 @given(st.lists(plain, min_size=100, max_size=200, unique=True))
 def test_a_plain_url_is_judged_and_as_every_client_reads_it(batch: list[str]) -> None:
     for each in read(batch):
-        assert len(each.where) == 6, each
+        assert len(each.where) == len(READERS) + 1, each
         assert len(set(each.where.values())) == 1, each
         assert each.listed is is_listed(each.where["go"]), each
         assert each.refuted is not each.listed, each

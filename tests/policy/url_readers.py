@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
 import httpx
+import pydantic
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
@@ -94,6 +95,18 @@ def by_urllib3(text: str) -> Destination | None:
     return destination(url.scheme, url.host, url.port)
 
 
+_ANY_URL: Final = pydantic.TypeAdapter(pydantic.AnyUrl)
+
+
+def by_pydantic(text: str) -> Destination | None:
+    """Rust's url, as servers have it whose argument is an AnyUrl."""
+    try:
+        url = _ANY_URL.validate_python(text)
+    except pydantic.ValidationError:
+        return None
+    return destination(url.scheme, url.host, url.port)
+
+
 def by_node(texts: Sequence[str]) -> list[Destination | None]:
     done = subprocess.run(
         [NODE, FOLDER / "urls.mjs"],
@@ -113,6 +126,6 @@ def each(reader: Callable[[str], Destination | None]) -> Callable[[Sequence[str]
 
 READERS: Final[Mapping[str, Callable[[Sequence[str]], list[Destination | None]]]] = {
     "urllib.parse": each(by_urllib_parse), "urllib.request": each(by_urllib_request), "httpx": each(by_httpx),
-    "urllib3": each(by_urllib3), "node": by_node,
+    "urllib3": each(by_urllib3), "pydantic": each(by_pydantic), "node": by_node,
 }  # fmt: skip
 """All but Go's, which the engine has."""
