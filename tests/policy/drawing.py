@@ -55,7 +55,7 @@ TEXTS = [
     "\U000e0001", "\ufeff", '{"a":5}', "[5]", '"5"', "drop", "/etc/passwd",
 ]  # fmt: skip
 KEYS = [
-    *["a"] * 6, *["b"] * 4, "c", "0", "x-y", "$id", "naïve", "if", "with blank", 'q"t', "back\\slash", "日本",
+    *["a"] * 4, *["b"] * 3, "c", "0", "x-y", "$id", "naïve", "if", "with blank", 'q"t', "back\\slash", "日本",
     "default", "`", "_", "line\nend", "\u2028", "input", "😀", "args", "a.b", "a[0]", "[*]", "*", "$", "",
 ]  # fmt: skip
 WIDE = Context(prec=390)
@@ -105,11 +105,14 @@ NAMES_OF_HOSTS = [
     "[::ffff:7f00:1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[::ffff:0:7f00:1]", "[fe80::1%25eth0]", "[fe80::1%1]",
     "::1", "[::1", "[]", "[v1.x]", "[1::2::3]", "[12345::]", "", "exaмple.com", "example。com", "a_b.example.org",
     "a..example.org", "exa mple.com", "exam\tple.com", "exam\u00adple.com", "evil.test@example.com",
-    "example.com@evil.test", "u:p@example.com", "@example.com", "localhost", "LOCALHOST", "ａｐｉ.test",
+    "example.com@evil.test", "u:p@example.com", "@example.com", "localhost", "LOCALHOST",
+    "-x.example.org", "x-.example.org", "a--b.example.org", "[::]", "[2001:0:1::]", "ａｐｉ.test",
 ]  # fmt: skip
 urls = st.builds(
     "{}{}{}{}{}".format,
-    st.sampled_from([*["https", "http"] * 4, "HTTPS", "Http", "ftp", "", " https", "https ", "httpss", "javascript"]),
+    st.sampled_from(
+        [*["https", "http"] * 4, "HTTPS", "Http", "ftp", "", " https", "https ", "httpss", "http\u017f", "javascript"]
+    ),
     st.sampled_from([*["://"] * 12, ":/", ":", "//", ":///", ":\\\\", "://://"]),
     st.sampled_from(NAMES_OF_HOSTS),
     st.sampled_from(
@@ -135,7 +138,7 @@ urls = st.builds(
     ),
     st.sampled_from(
         [
-            *["", "/", "/x?y#z", "?q", "#f", "/@", "?@evil.test", "#@evil.test", "/ü", "/%zz"] * 2,
+            *["", "/", "/x?y#z", "?q", "#f", "/@", "?@evil.test", "#@evil.test", "?/@", "/?@", "/ü", "/%zz"] * 2,
             "\\@evil.test",
             "/a b",
             "\n",
@@ -223,7 +226,7 @@ OPTIONAL = frozenset(OPERANDS) - {"exists"}
 def conditions(draw: st.DrawFn, optional: bool = False) -> dict[str, Any]:
     """A condition on the arguments, or on who asks; `optional` ones only where that may be said."""
     op = draw(st.sampled_from(sorted(OPERANDS)))
-    if op in OF_NUMBERS and not draw(st.integers(0, 2)):
+    if op in OF_NUMBERS and draw(st.booleans()):
         subject = draw(factors())
         numbers = st.sampled_from(NUMBERS[:30]) | st.sampled_from(DECIMAL_TEXTS[:12])
         several = st.lists(numbers, max_size=4)
@@ -325,7 +328,9 @@ def rule_lists(draw: st.DrawFn, entry: str) -> list[dict[str, Any]]:
     """The rules of an entry, or of a class where `entry` is `_class`."""
     rules: list[dict[str, Any]] = [
         dict(draw(kind))
-        for kind in draw(st.lists(st.sampled_from(KINDS), min_size=draw(st.integers(0, 3)), max_size=5))
+        for kind in draw(
+            st.lists(st.sampled_from(KINDS), min_size=draw(st.sampled_from([0, 1, 1, 1, 2, 3])), max_size=4)
+        )
     ]
     for rule, name in zip(rules, draw(st.permutations(NAMES)), strict=False):
         if draw(st.booleans()):
@@ -392,7 +397,7 @@ SEVERITIES = ["critical", "high", "medium", "low"]
 def policies(draw: st.DrawFn) -> dict[str, Any]:
     """A policy, as the mapping that a file would hold."""
     names = draw(st.lists(st.sampled_from([*TOOLS, *TOOLS, *GLOBS, *["*"] * 6]), min_size=2, max_size=4, unique=True))
-    policy: dict[str, Any] = {"default": draw(st.sampled_from(["allow", "allow", "allow", "deny"]))}
+    policy: dict[str, Any] = {"default": draw(st.sampled_from([*["allow"] * 5, "deny"]))}
     if not draw(st.integers(0, 4)):
         hide = st.sampled_from([*TOOLS, *GLOBS[:-4], *UNLISTED, "*"])
         policy["hide"] = draw(st.lists(hide, max_size=2, unique=True))
@@ -400,8 +405,8 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
         policy["list"] = draw(st.sampled_from(["all", "callable", "callable"]))
     if draw(st.booleans()):
         policy["approvals"] = {"timeout": "45m", "use_within": "90s"}
-    if draw(st.booleans()):
-        risks = draw(st.lists(st.sampled_from(CLASSES), max_size=2, unique=True))
+    if draw(st.integers(0, 2)):
+        risks = draw(st.lists(st.sampled_from(CLASSES), min_size=1, max_size=2, unique=True))
         policy["classes"] = {risk: {"rules": draw(rule_lists("_class"))} for risk in risks}
     policy["tools"] = {name: draw(entries(name, [*policy.get("classes", {}), "Read"])) for name in names}
     counters = [path for name, body in policy["tools"].items() for path in readable(name, body.get("rules", []))]
@@ -497,12 +502,12 @@ def planted(draw: st.DrawFn, value: Json, path: Sequence[Step], leaf: st.SearchS
             made.pop(step)
         if step in CASE_TWINS and not draw(st.integers(0, 20)):
             made[CASE_TWINS[step]] = draw(scalars)
-    match draw(st.integers(0, 40)):
+    match draw(st.integers(0, 60)):
         case 0:
             return draw(st.sampled_from(IN_THE_WAY))
         case 1:
             return _json(made).decode()
-        case 2:
+        case 2 if not draw(st.integers(0, 1)):
             return [made]
         case _:
             return made
@@ -521,8 +526,9 @@ def put(arguments: dict[str, Json], path: Sequence[str], value: Json) -> None:
 
 TOTALS = [Decimal(token) for token in ("0", "1", "4.5", "4.9999999999999999999", "5", "5.0", "6", "1e30")]
 good_amounts = st.sampled_from(AMOUNTS[:9])
-amounts = st.one_of(good_amounts, good_amounts, good_amounts, st.sampled_from(AMOUNTS))
-amounts_as_text = st.one_of(amounts, amounts, st.sampled_from(DECIMAL_TEXTS[:4]), st.sampled_from(DECIMAL_TEXTS))
+amounts = st.one_of(*[good_amounts] * 6, st.sampled_from(AMOUNTS))
+good_texts = st.sampled_from(["5", "5.0", "0.5", "1.10", "10", "0", "2.50"])
+amounts_as_text = st.one_of(*[good_amounts] * 3, *[good_texts] * 4, st.sampled_from(AMOUNTS + DECIMAL_TEXTS))
 small_factors: st.SearchStrategy[Json] = st.sampled_from([Decimal(1), Decimal(1), Decimal("0.5"), "1", "1.0", "2"])
 
 DOCUMENTS: dict[str, Json] = {
@@ -557,7 +563,12 @@ def calls_of(draw: st.DrawFn, policy: dict[str, Any]) -> Call:
                 arguments = draw(planted_in(arguments, each["times"], small_factors | amounts_as_text))
     if not isinstance(arguments, dict):
         arguments = {}
-    return Call(tool, arguments, {path: draw(st.sampled_from(TOTALS)) for path in readable_of(policy)}, caller)
+    totals = {path: draw(st.sampled_from(TOTALS)) for path in readable_of(policy)}
+    for rule in rules_about(policy, tool):
+        if rule.each is not None:  # what the rules of a class count belongs, in a question, to the entry
+            for path in readable("_class", [dict(rule.said)]):
+                totals[path.replace("_class", rule.entry, 1)] = totals[path]
+    return Call(tool, arguments, totals, caller)
 
 
 @st.composite

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -31,6 +32,11 @@ def has_control(text: str) -> bool:
     return any(ord(char) < 0x20 or 0x7F <= ord(char) <= 0x9F for char in text)
 
 
+def is_blank(char: str) -> bool:
+    """True for a blank of any script, which some readers take off at the end of a text."""
+    return unicodedata.category(char).startswith("Z")
+
+
 def lies_within(path: str, folders: str | Sequence[str]) -> bool | None:
     """True when an absolute path is one of the folders or lies below one."""
     names = _names(path)
@@ -45,7 +51,7 @@ def lies_within(path: str, folders: str | Sequence[str]) -> bool | None:
 
 def _names(path: str) -> list[str] | None:
     """The names from the root on, `.` and `..` resolved as text."""
-    if not path.startswith("/") or "\\" in path or has_control(path):
+    if not path.startswith("/") or "\\" in path or has_control(path) or is_blank(path[-1]) or path[-1] == "\ufeff":
         return None
     names: list[str] = []
     for name in path.split("/"):
@@ -73,10 +79,11 @@ def is_host_of(url: str, entries: Sequence[str]) -> bool | None:
 
 def host_of(url: str) -> Host | None:
     """The host of an absolute `http` or `https` URL."""
-    if " " in url or "\\" in url or has_control(url):
+    if any(map(is_blank, url)) or "\\" in url or has_control(url):
         return None
-    found = re.fullmatch(r"(https?)://([^/?#]*)([/?#].*)?", url, re.IGNORECASE | re.DOTALL)
-    if not found:
+    found = re.fullmatch(r"([Hh][Tt][Tt][Pp][Ss]?)://([^/?#]*)([/?#].*)?", url)
+    # Programs exist that end the authority at a slash only: to them all before an @ in a query is userinfo.
+    if not found or "@" in found[2] + (found[3] or "").partition("/")[0]:
         return None
     scheme, authority = found[1].lower(), found[2]
     if authority.startswith("["):
@@ -92,9 +99,7 @@ def host_of(url: str) -> Host | None:
 
 
 def _port(text: str) -> int | None:
-    if not re.fullmatch("[0-9]{1,5}", text) or not 0 < int(text) < 65536:
-        return None
-    return int(text)
+    return int(text) if re.fullmatch("[1-9][0-9]{0,4}", text) and int(text) < 65536 else None
 
 
 def _host(text: str) -> str | None:
@@ -102,10 +107,10 @@ def _host(text: str) -> str | None:
     if text.startswith("["):
         return _address_6(text[1:-1])
     name = text.lower()
-    if not text.isascii() or not re.fullmatch(r"[0-9a-z_-]+(\.[0-9a-z_-]+)*", name):
+    labels = name.split(".")
+    if not all(re.fullmatch("[0-9a-z_-]{1,63}", label) and label.strip("-") == label for label in labels):
         return None
-    last = name.rpartition(".")[2]
-    if re.fullmatch("[0-9]+|0x[0-9a-f]*", last):
+    if re.fullmatch("[0-9]+|0x[0-9a-f]*", labels[-1]):
         octet = "(0|[1-9][0-9]{0,2})"
         plain = re.fullmatch(rf"{octet}\.{octet}\.{octet}\.{octet}", name)
         return name if plain and all(int(each) < 256 for each in plain.groups()) else None
@@ -117,11 +122,9 @@ def _address_6(text: str) -> str | None:
         address = ipaddress.IPv6Address(text)
     except ValueError:
         return None
-    wrapping = ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16")
-    small = int(address) < 2  # `::` and `::1` wrap nothing
-    if "." in text or "%" in text or (not small and any(address in ipaddress.IPv6Network(each) for each in wrapping)):
-        return None
-    return f"[{address}]"
+    wrapping = ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/32", "2002::/16", "2001::/32")
+    wraps = any(address in ipaddress.IPv6Network(each) for each in wrapping) and str(address) != "::1"
+    return None if wraps or "." in text or "%" in text else f"[{address}]"
 
 
 def _fits(host: Host, entry: str) -> bool:
