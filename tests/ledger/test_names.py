@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import sqlite3
 from contextlib import closing
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger.keys import check_prefix, key
-from sidecar.ledger.names import carried_over, of_server
+from sidecar.ledger.names import MAX_TOOL, carried_over, of_server, of_tool
 from sidecar.ledger.redis import RedisLedger
 from sidecar.ledger.values import Amount, Counter, Exhausted, Reservation
 from tests.ledger.stores import DAY, NOON, Clock, RedisStore, SqliteStore, claim, claims, ledger_in, wants
@@ -50,6 +51,32 @@ ENCODED = st.tuples(NAMES.filter(lambda name: set(name) & set("/%:")), NAMES).ma
 def test_different_servers_or_counters_have_different_names(pairs: list[tuple[str, str]]) -> None:
     one, other = (of_server(server) + counter for server, counter in pairs)
     assert one != other
+
+
+TOOLS = st.text(st.sampled_from('a".#\\/|é'), max_size=5)
+
+
+@st.composite
+def counters_of_tools(draw: st.DrawFn) -> tuple[str, str]:
+    """The name of a counter as a policy's facts write it, and a tool."""
+    entry, counter = draw(TOOLS), draw(st.text(st.sampled_from("a_"), min_size=1, max_size=2))
+    return f"{json.dumps(entry) if entry.startswith(chr(34)) else entry}.{counter}", draw(TOOLS)
+
+
+@pytest.mark.fuzz
+@given(pairs=st.lists(counters_of_tools(), min_size=2, max_size=2, unique=True))
+@examples(500)
+def test_a_counter_of_each_tool_shares_its_name_with_no_other(pairs: list[tuple[str, str]]) -> None:
+    one, other = pairs
+    assert of_tool(*one) != of_tool(*other)
+    assert of_tool(*one) not in (one[0], other[0])
+
+
+def test_a_tool_with_a_long_name_has_a_short_one_in_the_store() -> None:
+    names = [of_tool("x*.n", "x" * length) for length in (MAX_TOOL, MAX_TOOL + 1, MAX_TOOL + 2, 1 << 20)]
+    assert len(set(names)) == 4
+    assert max(map(len, names)) < 2 * MAX_TOOL
+    assert of_tool("x*.n", "xy") == '"x*.n""xy"'
 
 
 @pytest.mark.fuzz
