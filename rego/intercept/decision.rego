@@ -181,9 +181,25 @@ refused_always := "(hidden)" if {
 } else := "(default deny)" if {
 	data.intercept.facts.list == "callable"
 	not permitted
-} else := [rule.name | some rule in rules; rule.never_passed][0] if {
+} else := never_passed[0] if {
 	data.intercept.facts.list == "callable"
 }
+
+# METADATA
+# description: |
+#   The names of the rules that apply to the tool and that no call gets past, in the order that counts. They stand in
+#   the data by themselves: to go through all rules takes too long for every tool of a list.
+never_passed := array.flatten([
+	[name | some name in data.intercept.facts.never_passed.tools[input.tool]],
+	[name |
+		some refusing in data.intercept.facts.never_passed.patterns
+		entry := data.intercept.facts.patterns[refusing.position]
+		regex.match(entry.pattern, input.tool)
+		not overruled(refusing.position, entry)
+		some name in refusing.rules
+	],
+	data.intercept.facts.never_passed.any_tool,
+])
 
 # METADATA
 # description: True when the policy hides the tool that is called; a rule, so that it is worked out once.

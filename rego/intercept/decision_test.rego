@@ -379,23 +379,27 @@ callable_only(known) := object.union(known, {"list": "callable"})
 
 test_a_list_of_callable_tools_lacks_what_no_call_could_pass_and_says_why if {
 	asked := {
-		"version": 1, "method": "tools/list", "server": "s",
+		"version": 1,
+		"method": "tools/list",
+		"server": "s",
 		"tools": ["free", "checked", "spent", "get_x", "a", "get_y"],
 	}
 	known := object.union(hiding(facts, ["a"], []), {
-		"tools": {
-			"free": [],
-			"checked": [monitored(never("checked#1", "first")), never("checked#2", "second"), never("checked#3", "third")],
-			"spent": [rule("spent#1", "budget")],
-			"get_y": [],
+		"patterns": [
+			{"name": "s*", "pattern": "^(?s:s.*)$", "permits": true, "rules": [rule("s*#1", "s")]},
+			{"name": "get_*", "pattern": "^(?s:get_.*)$", "permits": true, "rules": [rule("get_*#1", "g")]},
+		],
+		"never_passed": {
+			"tools": {"checked": ["second", "third"]},
+			"patterns": [{"position": 1, "rules": ["g"]}],
+			"any_tool": [],
 		},
-		"patterns": [{"name": "get_*", "pattern": "^(?s:get_.*)$", "permits": true, "rules": [never("get_*#1", "g")]}],
 	})
 	refused := {"a": "(hidden)", "checked": "second", "get_x": "g", "get_y": "g"}
 	decide(asked, callable_only(known), set()).hidden == refused
 	decide(asked, callable_only(known), set()).visible == ["free", "spent"]
 	decide(asked, known, set()).hidden == {"a": "(hidden)"}
-	every_tool := object.union(callable_only(known), {"any_tool": [never("*#1", "for all")]})
+	every_tool := object.union(callable_only(known), {"never_passed": {"any_tool": ["for all"]}})
 	decide(asked, every_tool, set()).hidden == object.union(refused, {"free": "for all", "spent": "for all"})
 }
 
@@ -404,8 +408,6 @@ test_under_a_default_that_denies_a_list_of_callable_tools_has_only_permitted_one
 	decide(asked, callable_only(denying(facts)), set()).hidden == {"other": "(default deny)"}
 	decide(asked, callable_only(facts), set()).hidden == {}
 }
-
-never(id, name) := object.union(rule(id, name), {"never_passed": true})
 
 # The facts of three patterns: the second has the rules of its class, the third those of another one.
 classed(of_tools, of_first) := object.union(facts, {

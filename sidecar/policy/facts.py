@@ -35,6 +35,13 @@ def facts(policy: Policy) -> dict[str, Any]:
         "tools": {entry.tool: [_fact(policy, rule, entry) for rule in entry.rules] for entry in exact},
         "patterns": [_pattern(policy, entry) for entry in patterns],
         "any_tool": [_fact(policy, rule, entry) for entry in any_tool for rule in entry.rules],
+        "never_passed": {
+            "tools": {entry.tool: names for entry in exact if (names := _never_passed(entry))},
+            "patterns": [
+                {"position": at, "rules": names} for at, entry in enumerate(patterns) if (names := _never_passed(entry))
+            ],
+            "any_tool": [name for entry in any_tool for name in _never_passed(entry)],
+        },
         "risks": {
             "tools": {entry.tool: risk for entry in exact if (risk := _risk(entry))},
             "patterns": [_risk(entry) for entry in patterns],
@@ -60,6 +67,11 @@ def _pattern(policy: Policy, entry: PolicyEntry) -> dict[str, Any]:
     return fact | {"by_class": True} if entry.by_class else fact
 
 
+def _never_passed(entry: PolicyEntry) -> list[str]:
+    """The names of an entry's rules that no call gets past."""
+    return [rule.name for rule in entry.rules if rule.never_passed and not rule.monitor]
+
+
 def _risk(entry: PolicyEntry) -> dict[str, str]:
     """The class and the severity that an entry gives to its tools, each only where it gives one."""
     given = {"class": entry.risk, "severity": entry.known_severity}
@@ -79,8 +91,6 @@ def _fact(policy: Policy, rule: Rule, entry: PolicyEntry) -> dict[str, Any]:
     }
     if said := says(rule):
         fact["says"] = said
-    if rule.never_passed and not rule.monitor:
-        fact["never_passed"] = True
     if rule.amount:
         fact["amount"] = str(rule.amount)
     if rule.counter:

@@ -155,18 +155,21 @@ def _withheld(facts: dict[str, Any]) -> tuple[object, ...]:
     hidden = (*facts["hide"]["tools"], *facts["hide"]["patterns"])
     if facts["list"] == "all":
         return hidden
-    risks = facts["risks"]
-    tools = [(tool, True, rules, risks["tools"].get(tool, {}), False) for tool, rules in facts["tools"].items()]
-    patterns = [
-        (item["pattern"], item["permits"], item["rules"], risk, item.get("by_class", False))
-        for item, risk in zip(facts["patterns"], risks["patterns"], strict=True)
+    risks, refusing = facts["risks"], facts["never_passed"]
+    permitted = (*facts["tools"], *(item["pattern"] for item in facts["patterns"] if item["permits"]))
+    patterns = facts["patterns"]
+    classed = [  # by these the rules of a class apply to one tool and not to another
+        *(tool for tool, risk in risks["tools"].items() if "class" in risk),
+        *(item["pattern"] for item, risk in zip(patterns, risks["patterns"], strict=True) if "class" in risk),
     ]
-    entries = [*tools, *patterns, (ANY_TOOL, False, facts["any_tool"], {}, False)]
-    refusing = tuple(
-        (name, permits, any("never_passed" in rule for rule in rules), "class" in risk, by_class)
-        for name, permits, rules, risk, by_class in entries
-    )
-    return (*hidden, facts["default"], refusing)
+    refusing_patterns = [
+        (patterns[item["position"]]["pattern"], "by_class" in patterns[item["position"]])
+        for item in refusing["patterns"]
+    ]
+    return (
+        *hidden, permitted if facts["default"] == "deny" else (), tuple(refusing["tools"]), tuple(refusing_patterns),
+        bool(refusing["any_tool"]), tuple(classed) if any(by_class for _, by_class in refusing_patterns) else (),
+    )  # fmt: skip
 
 
 def _every_read(reads: dict[str, Any]) -> list[Reads]:
