@@ -10,7 +10,7 @@ from sidecar.policy.model import OWN_CLASS, Class, ClassRules, Condition, Counte
 
 def with_rules_of_classes(entries: Sequence[PolicyEntry], classes: Sequence[ClassRules]) -> tuple[PolicyEntry, ...]:
     """The entries, each that is `by_class` with the rules of its class, where that has any."""
-    known: Mapping[Class, ClassRules] = {item.risk: item for item in reversed(classes)}
+    known: Mapping[Class | None, ClassRules] = {item.risk: item for item in reversed(classes)}
     return tuple(
         replace(entry, rules=rules_of(known[entry.risk], entry.tool))
         if entry.by_class and entry.risk in known

@@ -100,4 +100,7 @@ def test_a_policy_without_tools_has_no_line(here: Path) -> None:
 
 def test_an_unknown_severity_is_wrong_usage(here: Path) -> None:
     done = sidecar(here, "risks", "-c", "p.yaml", "--severity", "bad")
-    assert (done.status, done.errors) == (2, ["--severity must be critical or high or medium or low, not 'bad'"])
+    assert (done.status, done.errors) == (
+        2,
+        ["sidecar: --severity must be critical or high or medium or low, not 'bad'"],
+    )

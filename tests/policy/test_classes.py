@@ -21,7 +21,7 @@ from tests.policy.test_merge import merged, policy
 from tests.support import OPA
 from tests.support.fuzzing import examples as times
 
-CLASSES = "classes: {Financial: {rules: [{action: deny, reason: Ask}, {rate_limit: 5/day}]}, Read: {rules: []}}\n"
+CLASSES = "classes: {Financial: {rules: [{rate_limit: 5/day}, {action: deny, reason: Ask}]}, Read: {rules: []}}\n"
 
 
 def rules(made: Policy) -> dict[str, list[str]]:
@@ -39,8 +39,8 @@ def only(text: str) -> str:
 
 
 def test_a_tool_without_rules_of_its_own_has_those_of_its_class_named_after_it() -> None:
-    made = policy(f"{CLASSES}tools: {{pay: {{class: Financial}}, 'pay_*': {{class: Financial}}}}")
-    assert rules(made) == {"pay": ["pay#1", "pay#2"], "pay_*": ["pay_*#1", "pay_*#2"]}
+    made = policy(f"{CLASSES}tools: {{pay: {{class: Financial}}, 'pay_*': {{class: Financial}}, get: {{class: Read}}}}")
+    assert rules(made) == {"pay": ["pay#1", "pay#2"], "pay_*": ["pay_*#1", "pay_*#2"], "get": []}
     assert {rule.place.line for entry in made.entries for rule in entry.rules} == {1}
 
 
@@ -112,7 +112,7 @@ def test_the_same_class_in_two_files_clashes() -> None:
 def test_a_class_that_no_tool_has_is_a_warning() -> None:
     text = "no tool has this class: write class: Read under a tool, or remove it"
     assert (
-        only(f"{CLASSES}tools: {{pay: {{class: Financial}}}}") == f"a.yaml:1: warning: classes.Read (column 85): {text}"
+        only(f"{CLASSES}tools: {{pay: {{class: Financial}}}}") == f"a.yaml:1: warning: classes.Read (column 83): {text}"
     )
     assert (
         merged(f"{CLASSES}tools: {{pay: {{class: Financial}}, r: {{class: Read, rules: [{{action: deny}}]}}}}")[1] == []
