@@ -11,6 +11,7 @@ from sidecar.auth.caller import Caller
 from sidecar.decision.decision import Violation
 from sidecar.mcp.tool_call import Outcome, ToolCall
 from sidecar.policy.model import Mode
+from sidecar.policy.risks import UNKNOWN, Risk
 from sidecar.policy.terms import Terms
 
 ENGINE_ERRORS: Final = (
@@ -23,6 +24,7 @@ ENGINE_ERRORS: Final = (
 class Ruling(msgspec.Struct, frozen=True, gc=False):
     """What was decided. `kind` is `allow`, or the kind of refusal; `remembered` means by a cached answer of the engine.
 
+    `risk` is what policy says of the tool's class and severity.
     In mode `monitor` the call was forwarded even if it was not `allowed`.
     """
 
@@ -36,6 +38,7 @@ class Ruling(msgspec.Struct, frozen=True, gc=False):
     serial: int
     engine_id: str | None
     remembered: bool
+    risk: Risk = UNKNOWN
 
 
 class Decided(msgspec.Struct, frozen=True, gc=False):

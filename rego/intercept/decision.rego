@@ -101,8 +101,8 @@ worked_out := {
 	"version": 1,
 	"revision": data.intercept.bundle.revision,
 	"serial": data.intercept.bundle.serial,
-	"visible": [tool | some tool in input.tools; not hidden(tool)],
-	"hidden": {tool: "(hidden)" | some tool in input.tools; hidden(tool)},
+	"visible": [tool | some tool in input.tools; not withheld[tool]],
+	"hidden": withheld,
 } if {
 	input.version == 1
 	input.method == "tools/list"
@@ -166,6 +166,42 @@ callable if {
 callable if input.tool == "intercept/canary-allowed"
 
 # METADATA
+# description: The tools of a list that are not shown, each with what refuses every call of it.
+withheld[tool] := why if {
+	some tool in input.tools
+	why := refused_always with input.tool as tool
+}
+
+# METADATA
+# description: |
+#   What refuses every call of the tool, whatever its arguments, as far as a list goes by it; undefined for a tool that
+#   is shown.
+refused_always := "(hidden)" if {
+	tool_hidden
+} else := "(default deny)" if {
+	data.intercept.facts.list == "callable"
+	not permitted
+} else := never_passed[0] if {
+	data.intercept.facts.list == "callable"
+}
+
+# METADATA
+# description: |
+#   The names of the rules that apply to the tool and that no call gets past, in the order that counts. They stand in
+#   the data by themselves: to go through all rules takes too long for every tool of a list.
+never_passed := array.flatten([
+	[name | some name in data.intercept.facts.never_passed.tools[input.tool]],
+	[name |
+		some refusing in data.intercept.facts.never_passed.patterns
+		entry := data.intercept.facts.patterns[refusing.position]
+		regex.match(entry.pattern, input.tool)
+		not overruled(refusing.position, entry)
+		some name in refusing.rules
+	],
+	data.intercept.facts.never_passed.any_tool,
+])
+
+# METADATA
 # description: True when the policy hides the tool that is called; a rule, so that it is worked out once.
 tool_hidden if hidden(input.tool)
 
@@ -205,12 +241,30 @@ rules := array.flatten([
 rules := [] if canary
 
 # METADATA
-# description: The rules of each entry whose pattern matches the tool.
+# description: |
+#   The rules of each entry whose pattern matches the tool. Those of a class only where no other entry gives the tool
+#   its class: what cannot be shown to do so leaves them in force.
 rules_of_patterns := [rule |
-	some entry in data.intercept.facts.patterns
+	some position, entry in data.intercept.facts.patterns
 	regex.match(entry.pattern, input.tool)
+	not overruled(position, entry)
 	some rule in entry.rules
 ]
+
+# METADATA
+# description: True when the rules of an entry are those of a class, and another entry gives the tool its class.
+overruled(_, entry) if {
+	entry.by_class
+	data.intercept.facts.risks.tools[input.tool].class
+}
+
+overruled(position, entry) if {
+	entry.by_class
+	some other, earlier in data.intercept.facts.patterns
+	other < position
+	data.intercept.facts.risks.patterns[other].class
+	regex.match(earlier.pattern, input.tool)
+}
 
 # METADATA
 # description: True for the two tools that stand for no tool and prove that this engine denies and allows.

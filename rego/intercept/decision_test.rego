@@ -374,6 +374,72 @@ test_a_list_shows_what_is_not_hidden_in_its_order if {
 	}
 }
 
+# These facts, and lists only of what a call could pass.
+callable_only(known) := object.union(known, {"list": "callable"})
+
+test_a_list_of_callable_tools_lacks_what_no_call_could_pass_and_says_why if {
+	asked := {
+		"version": 1,
+		"method": "tools/list",
+		"server": "s",
+		"tools": ["free", "checked", "spent", "get_x", "a", "get_y"],
+	}
+	known := object.union(hiding(facts, ["a"], []), {
+		"patterns": [
+			{"name": "s*", "pattern": "^(?s:s.*)$", "permits": true, "rules": [rule("s*#1", "s")]},
+			{"name": "get_*", "pattern": "^(?s:get_.*)$", "permits": true, "rules": [rule("get_*#1", "g")]},
+		],
+		"never_passed": {
+			"tools": {"checked": ["second", "third"]},
+			"patterns": [{"position": 1, "rules": ["g"]}],
+			"any_tool": [],
+		},
+	})
+	refused := {"a": "(hidden)", "checked": "second", "get_x": "g", "get_y": "g"}
+	decide(asked, callable_only(known), set()).hidden == refused
+	decide(asked, callable_only(known), set()).visible == ["free", "spent"]
+	decide(asked, known, set()).hidden == {"a": "(hidden)"}
+	every_tool := object.union(callable_only(known), {"never_passed": {"any_tool": ["for all"]}})
+	decide(asked, every_tool, set()).hidden == object.union(refused, {"free": "for all", "spent": "for all"})
+}
+
+test_under_a_default_that_denies_a_list_of_callable_tools_has_only_permitted_ones if {
+	asked := {"version": 1, "method": "tools/list", "server": "s", "tools": ["free", "other"]}
+	decide(asked, callable_only(denying(facts)), set()).hidden == {"other": "(default deny)"}
+	decide(asked, callable_only(facts), set()).hidden == {}
+}
+
+# The facts of three patterns: the second has the rules of its class, the third those of another one.
+classed(of_tools, of_first) := object.union(facts, {
+	"patterns": [
+		{"name": "a*", "pattern": "^(?s:a.*)$", "permits": true, "rules": []},
+		{"name": "*b", "pattern": "^(?s:.*b)$", "permits": true, "rules": [rule("*b#1", "b")], "by_class": true},
+		{"name": "*c*", "pattern": "^(?s:.*c.*)$", "permits": true, "rules": [rule("*c*#1", "c")], "by_class": true},
+	],
+	"any_tool": [],
+	"risks": {"tools": of_tools, "patterns": [of_first, {"class": "Read"}, {"class": "Write"}], "any_tool": []},
+})
+
+test_the_rules_of_a_class_apply_by_the_entry_that_gives_the_class if {
+	known := classed({"xb": {"class": "Read"}, "yb": {"severity": "low"}}, {"class": "Write"})
+	every tool, rules in {
+		"b": ["b"], "cb": ["b"], "c": ["c"],
+		"ab": [], "ac": [],
+		"xb": [], "yb": ["b"],
+	} {
+		[violation.rule | some violation in decide(question(tool), known, set()).violations] == rules
+	}
+	unclassed := classed({}, {"severity": "low"})
+	every tool in ["ab", "acb", "xb"] {
+		[violation.rule | some violation in decide(question(tool), unclassed, set()).violations] == ["b"]
+	}
+}
+
+test_what_is_not_known_of_classes_leaves_their_rules_in_force if {
+	known := object.remove(classed({}, {}), ["risks"])
+	[violation.rule | some violation in decide(question("acb"), known, set()).violations] == ["b", "c"]
+}
+
 test_a_list_with_what_is_no_name_is_not_decided if {
 	asked := {"version": 1, "method": "tools/list", "server": "s", "tools": ["a", 5]}
 	every wrong in [asked, object.remove(asked, ["tools"]), object.union(asked, {"version": 2, "tools": []})] {

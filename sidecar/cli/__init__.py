@@ -10,6 +10,7 @@ import typer
 from sidecar.cli.compile import compile_command
 from sidecar.cli.explain import explain_command
 from sidecar.cli.health import health_command
+from sidecar.cli.risks import risks_command
 from sidecar.cli.run import run_command
 from sidecar.cli.validate import validate_command
 from sidecar.cli.version import version_command
@@ -27,6 +28,7 @@ app.command("run")(run_command)
 app.command("validate")(validate_command)
 app.command("compile")(compile_command)
 app.command("explain")(explain_command)
+app.command("risks")(risks_command)
 app.command("health")(health_command)
 app.command("version")(version_command)
 

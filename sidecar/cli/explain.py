@@ -18,13 +18,14 @@ from sidecar.decision.decision import Decision, Visible
 from sidecar.decision.question import question, question_about_list
 from sidecar.engine import binary
 from sidecar.errors import StartError, StoreUnavailable, UsageError
-from sidecar.ledger.names import of_server
+from sidecar.ledger.names import of_server, of_tool
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Amount, Counter, Reservation, add
 from sidecar.mcp import strict_json
+from sidecar.policy.applies import applying
 from sidecar.policy.bundle import Bundle, build
 from sidecar.policy.compile import compile_policy
-from sidecar.policy.model import ANY_TOOL, Condition, CounterName, Policy, PolicyEntry, Rule, Scope, matcher
+from sidecar.policy.model import Condition, CounterName, PolicyEntry, Rule, Scope
 from sidecar.policy.rego import plain_number
 from sidecar.repository.load import find, load
 from sidecar.text import of_system
@@ -52,56 +53,61 @@ def explain_command(
     opa = binary.find(opa_bin)
     policy, _ = load(find(config), lambda: opa)
     bundle = build(compile_policy(policy), serial=1)
-    read = store.totals([(item.counter, item.window, item.scope) for item in bundle.terms.reads_of(tool).counters])
+    reads = bundle.terms.reads_of(tool).counters
+    read = store.totals([(_kept(item.counter, tool, item.each_tool), item.window, item.scope) for item in reads])
     explained = _ask(opa, bundle, tool, arguments, read)
     decision = explained.decision
-    applying = [(entry, rule) for entry in _applying(policy, tool) for rule in entry.rules]
-    counted = [
-        (f"{entry.counters}.{rule.counter}", rule.window.seconds, rule.scope)
-        for entry, rule in applying
-        if rule.counter
-    ]
+    rules = [(entry, rule) for entry in applying(policy).about(tool) for rule in entry.rules]
+    counted = [_counter(entry, rule, tool) for entry, rule in rules if rule.counter]
     present = dict(zip(counted, store.totals(counted), strict=True))
-    print(_outcome(decision, present))
+    print(_outcome(decision, tool, present))
     if bundle.terms.monitor:
         print("  the policy only monitors: the call is forwarded all the same")
-    totals = dict(zip((item.name for item in bundle.terms.reads_of(tool).counters), read, strict=True))
-    for entry, rule in applying:
+    for name, value in bundle.terms.risks.of(tool).document.items():
+        print(f"  {name}: {value}")
+    totals = dict(zip((item.name for item in reads), read, strict=True))
+    for entry, rule in rules:
         print(f"  {_verdict(rule, explained)} {rule.name} ({rule.place.file}:{rule.place.line})")
         for condition in rule.asked:
             print(f"      {_condition(condition)}; the call has {_found(condition, arguments, totals)}")
         if rule.counter:
-            now = present[f"{entry.counters}.{rule.counter}", rule.window.seconds, rule.scope]
+            now = present[_counter(entry, rule, tool)]
             print(f"      the counter stands at {_shown(now)}")
-    if not applying:
+    if not rules:
         print(f"  no rule is about this tool; default: {policy.default}")
     if show_list:
-        print(f"  tools/list shows it: {'no, it is hidden' if _is_hidden(opa, bundle, tool) else 'yes'}")
+        why = _withheld(opa, bundle, tool)
+        print(f"  tools/list shows it: {'yes' if why is None else 'no: ' + why}")
     print(f"  revision {decision.revision}")
     return 0
 
 
-def _outcome(decision: Decision, present: dict[tuple[str, int, Scope], Amount | None]) -> str:
+def _kept(counter: str, tool: str, each_tool: bool) -> str:
+    """The name under which a counter is kept for a call of a tool."""
+    return of_tool(counter, tool) if each_tool else counter
+
+
+def _counter(entry: PolicyEntry, rule: Rule, tool: str) -> tuple[str, int, Scope]:
+    """The counter of a rule that counts, for a call of a tool."""
+    name = _kept(f"{entry.counters}.{rule.counter}", tool, entry.counts_each_tool)
+    return name, rule.window.seconds, rule.scope
+
+
+def _outcome(decision: Decision, tool: str, present: dict[tuple[str, int, Scope], Amount | None]) -> str:
     """The first line: the decision on the call, limits included."""
     for item in decision.reserve:
-        total = present.get((item.counter, item.seconds, item.scope)) or 0
+        total = present.get((_kept(item.counter, tool, item.each_tool), item.seconds, item.scope)) or 0
         wanted = Reservation(item.counter, "", item.seconds, item.amount, item.limit, item.exclusive)
         if decision.action == "allow" and not wanted.admits(add(total, item.amount)):
             return f"deny: {item.reason}"
     return f"{decision.action}: {decision.reason or 'every rule that applies is met'}"
 
 
-def _is_hidden(opa: Path, bundle: Bundle, tool: str) -> bool:
+def _withheld(opa: Path, bundle: Bundle, tool: str) -> str | None:
+    """The rule for which a list does not show a tool."""
     document = msgspec.json.decode(question_about_list("explain", [tool]), type=dict[str, msgspec.Raw])["input"]
     found = binary.evaluate(opa, "data.intercept.decision", bytes(document).decode(), bundle.files)
-    return tool in msgspec.json.decode(found, type=Visible).hidden
-
-
-def _applying(policy: Policy, tool: str) -> list[PolicyEntry]:
-    """The entries about a tool, in order of precedence."""
-    exact = [entry for entry in policy.entries if entry.tool == tool]
-    patterns = [entry for entry in policy.entries if entry.is_pattern and matcher(entry.tool).match(tool)]
-    return exact + patterns + [entry for entry in policy.entries if entry.tool == ANY_TOOL]
+    return msgspec.json.decode(found, type=Visible).hidden.get(tool)
 
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")

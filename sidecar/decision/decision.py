@@ -19,7 +19,8 @@ from sidecar.policy.model import NAMED_WINDOWS
 class Reserve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an allowed call takes from one counter; `window` is in seconds, or a named one.
 
-    `limit` is None if the rule only counts; `exclusive` means that the total must stay below the limit.
+    `limit` is None if the rule only counts; `exclusive` means that the total must stay below the limit. With
+    `each_tool` the counter is another one for each tool that is called.
     """
 
     counter: str
@@ -31,6 +32,7 @@ class Reserve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str
     kind: str
     exclusive: bool = False
+    each_tool: bool = False
 
     @property
     def seconds(self) -> int:
@@ -71,7 +73,7 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Visible(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The engine's answer about a list: the tools to show, and for each hidden one the rule that hides it."""
+    """The engine's answer about a list: the tools to show, and why each of the others is not shown."""
 
     version: Literal[1]
     visible: tuple[str, ...]

@@ -138,12 +138,12 @@ class Gate:
 
     @property
     def filters(self) -> bool:
-        """True when the policy in force hides tools from lists."""
-        return bool(self.hidden_by(self._decider.bundle))
+        """True when the policy in force withholds tools from lists."""
+        return bool(self.withheld_by(self._decider.bundle))
 
-    def hidden_by(self, bundle: Bundle) -> tuple[str, ...]:
-        """The names and patterns that a bundle hides from every session."""
-        return self._lists.hidden_by(bundle)
+    def withheld_by(self, bundle: Bundle) -> tuple[object, ...]:
+        """All that decides which tools no list shows under a bundle; empty where lists show every tool."""
+        return self._lists.withheld_by(bundle)
 
     def filter(self, tools: Sequence[str], caller: Caller, deliver: DeliverHidden) -> None:
         """Deliver which of the listed tools the caller may not see; None when nobody can tell."""

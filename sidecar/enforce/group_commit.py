@@ -147,7 +147,7 @@ class GroupCommit:
             self._give(trial, rulings.follow(trial, answer))
         elif not decision.reserve and not trial.seen:
             self._give(trial, rulings.allow(trial, answer, _NOTHING))
-        elif (wants := self._counters.wanted(decision.reserve, trial.caller, trial.bundle)) is None:
+        elif (wants := self._counters.wanted(decision.reserve, trial.call.tool, trial.caller, trial.bundle)) is None:
             self._give(trial, rulings.deny(trial, answer, NO_CALLER))
         else:
             return wants

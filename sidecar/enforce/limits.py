@@ -34,7 +34,9 @@ class Counters:
         self._ledger = ledger
         self._emit = emit
 
-    def wanted(self, reserve: Sequence[Reserve], caller: Caller, bundle: Bundle) -> tuple[Reservation, ...] | None:
+    def wanted(
+        self, reserve: Sequence[Reserve], tool: str, caller: Caller, bundle: Bundle
+    ) -> tuple[Reservation, ...] | None:
         """What a call claims for what its decision reserves; None where nobody can tell whose counters these are."""
         reservations: list[Reservation] = []
         for item in reserve:
@@ -43,7 +45,7 @@ class Counters:
                 return None
             # A rule that only monitors counts, and refuses nothing.
             limit = None if item.counter in bundle.terms.monitored else item.limit
-            key = self._key(item.counter)
+            key = self._key(item, tool)
             reservations.append(Reservation(key, holder, item.seconds, item.amount, limit, item.exclusive))
         return tuple(reservations)
 
@@ -68,14 +70,14 @@ class Counters:
             else:
                 done(place, taken[place])
 
-    def read(self, reads: Sequence[CounterRead], caller: Caller) -> tuple[Counter, ...] | None:
-        """The counters that rules read; None where nobody can tell whose they are."""
+    def read(self, reads: Sequence[CounterRead], tool: str, caller: Caller) -> tuple[Counter, ...] | None:
+        """The counters that rules read of a call of a tool; None where nobody can tell whose they are."""
         counters: list[Counter] = []
         for item in reads:
             holder = caller.holder(item.scope)
             if holder is None:
                 return None
-            counters.append(Counter(self._key(item.counter), holder, item.window))
+            counters.append(Counter(self._key(item, tool), holder, item.window))
         return tuple(counters)
 
     async def look_up(self, counters: tuple[Counter, ...]) -> tuple[Seen, ...]:
@@ -127,8 +129,8 @@ class Counters:
     def _lost(self, error: StoreUnavailable) -> None:
         self._emit(StoreFailed(self._server, f"a reservation could not be given back: {error}"))
 
-    def _key(self, counter: str) -> str:
-        return self._names + counter
+    def _key(self, item: Reserve | CounterRead, tool: str) -> str:
+        return self._names + (names.of_tool(item.counter, tool) if item.each_tool else item.counter)
 
 
 def _broken(error: Exception) -> StoreUnavailable:

@@ -40,9 +40,9 @@ class Lists:
         self._next_id = next_id
         self._large = asyncio.Lock()
 
-    def hidden_by(self, bundle: Bundle) -> tuple[str, ...]:
-        """The names and patterns that a bundle hides."""
-        return () if mode_of(bundle, self._mode) == "monitor" else bundle.terms.hidden
+    def withheld_by(self, bundle: Bundle) -> tuple[object, ...]:
+        """All that decides which tools lists do not show under a bundle; empty where they show every tool."""
+        return () if mode_of(bundle, self._mode) == "monitor" else bundle.terms.withheld
 
     def filter(self, tools: Sequence[str], caller: Caller, deliver: DeliverHidden) -> None:
         """Deliver which of the listed tools the caller may not see, once."""

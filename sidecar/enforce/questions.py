@@ -149,7 +149,7 @@ class Questions:
     async def _ask_with_totals(
         self, trial: Trial, asking: ToolQuestion, arguments: Mapping[str, Any], found: Found
     ) -> None:
-        counters = self._counters.read(asking.counters, trial.caller)
+        counters = self._counters.read(asking.counters, trial.call.tool, trial.caller)
         if counters is None:
             found(trial, NO_CALLER)
             return

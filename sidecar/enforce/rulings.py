@@ -81,6 +81,7 @@ class Rulings:
         if facts is None:
             return _forward(trial)
         facts["timeout_seconds"] = approval.timeout
+        facts |= trial.bundle.terms.risks.of(trial.call.tool).document
         return Reply(denial.approval_required(trial.call, grounds.reason, facts))
 
     def _refuse(self, trial: Trial, answer: Answer | None, grounds: Grounds) -> dict[str, Any] | None:
@@ -111,7 +112,7 @@ class Rulings:
         # By position: of so many fields names would cost more than all else here.
         return Ruling(
             allowed, mode_of(bundle, self._mode), by.kind, by.rule, by.reason, violations, bundle.revision,
-            bundle.serial, engine_id, remembered,
+            bundle.serial, engine_id, remembered, bundle.terms.risks.of(trial.call.tool),
         )  # fmt: skip
 
     def _tell(

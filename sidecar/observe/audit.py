@@ -66,6 +66,8 @@ class _Decided(_Caller, frozen=True, gc=False):
     serial: int
     engine_decision_id: str | None
     remembered: bool
+    risk_class: str | msgspec.UnsetType = msgspec.field(name="class")
+    severity: str | msgspec.UnsetType
 
 
 class _Refused(_Caller, frozen=True, gc=False):
@@ -163,6 +165,7 @@ class Audit:
             "allow" if ruling.allowed else "deny", ruling.kind, ruling.rule, ruling.reason,
             [_Violation(item.rule, item.kind, item.monitor) for item in ruling.violations], ruling.mode, caller.client,
             hashed, ruling.revision, ruling.serial, ruling.engine_id, ruling.remembered,
+            ruling.risk.risk_class or msgspec.UNSET, ruling.risk.severity or msgspec.UNSET,
         )  # fmt: skip
 
     def _now(self) -> bytes:

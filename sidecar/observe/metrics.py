@@ -79,7 +79,17 @@ class Metrics:
         self._reservations = counter("reservations_total", "Reservations of limits.", "result")
         self._bundle = gauge("bundle_info", "The policy in force.", "revision", "commit", "serial")
         self._activated = gauge("bundle_activated_timestamp_seconds", "When the policy in force was first seen.")
-        self._rules = gauge("rule_info", "The rules of the policy in force.", "tool", "rule", "file", "line", "kind")
+        self._rules = gauge(
+            "rule_info",
+            "The rules of the policy in force.",
+            "tool",
+            "rule",
+            "file",
+            "line",
+            "kind",
+            "class",
+            "severity",
+        )
         self._requests = counter("requests_total", "Messages of the client that were read.", "method")
         self._denied_methods = counter(
             "denied_methods_total", "Messages that are no calls, whose method policy denies.", "method", "mode"
@@ -164,7 +174,8 @@ class Metrics:
         self._know(sorted(event.terms.tools))
         for rule in event.terms.rules:
             tool = rule.tool if rule.tool in self._tools else OTHER if rule.tool != "*" else "*"
-            labels = (self._server, tool, rule.rule, rule.file, str(rule.line), rule.kind)
+            risk = (rule.risk.risk_class or "", rule.risk.severity or "")
+            labels = (self._server, tool, rule.rule, rule.file, str(rule.line), rule.kind, *risk)
             self._info.append((self._rules, labels))
             if tool in self._tools:
                 for cache in ("miss", "hit"):

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from sidecar.policy.classes import in_force
 from sidecar.policy.model import ANY_TOOL, Policy, PolicyEntry, is_pattern, matcher
 
 CANARIES: Final = frozenset({"intercept/canary-allowed", "intercept/canary-denied"})
@@ -27,21 +28,29 @@ class Applying:
 
     def to(self, entry: PolicyEntry) -> list[PolicyEntry]:
         """All entries that apply to the tool of an exact entry, itself in front, in the order that counts."""
-        matching = [other for pattern, other in self.patterns if pattern.match(entry.tool)]
-        return [entry, *matching, *self.any_tool]
+        return [entry, *in_force(entry, self._matching(entry.tool)), *self.any_tool]
+
+    def about(self, tool: str) -> list[PolicyEntry]:
+        """All entries that apply to a tool, whether it has one of its own or not, in the order that counts."""
+        own = next((entry for entry in self.exact if entry.tool == tool), None)
+        return self.to(own) if own else [*in_force(None, self._matching(tool)), *self.any_tool]
+
+    def hides(self, tool: str) -> bool:
+        """True for a tool that is hidden."""
+        return tool in self.hidden or any(pattern.match(tool) for pattern in self.hidden_patterns)
 
     def provable(self, entry: PolicyEntry) -> bool:
         """True for an exact entry with rules whose tool is not hidden, if a call can pass all that apply to it unasked.
 
         Also false where more than `MOST` entries apply.
         """
-        if not entry.rules or entry.tool in CANARIES or self._hides(entry.tool):
+        if not entry.rules or entry.tool in CANARIES or self.hides(entry.tool):
             return False
         applying_to_it = self.to(entry)
         return len(applying_to_it) <= MOST and all(map(can_be_met, applying_to_it))
 
-    def _hides(self, tool: str) -> bool:
-        return tool in self.hidden or any(pattern.match(tool) for pattern in self.hidden_patterns)
+    def _matching(self, tool: str) -> list[PolicyEntry]:
+        return [entry for pattern, entry in self.patterns if pattern.match(tool)]
 
 
 def applying(policy: Policy) -> Applying:

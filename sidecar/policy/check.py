@@ -2,23 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TypeAlias
 
-from sidecar.policy.model import ANY_TOOL, GLOBAL, NAMED_WINDOWS, CounterName, Policy, PolicyEntry, Rule
+from sidecar.policy.applies import applying
+from sidecar.policy.classes import rules_of
+from sidecar.policy.model import (
+    ANY_TOOL,
+    GLOBAL,
+    NAMED_WINDOWS,
+    OWN_CLASS,
+    ClassRules,
+    CounterName,
+    Policy,
+    PolicyEntry,
+    Rule,
+)
 from sidecar.policy.problem import Place, Problem
 
 
 def check(policy: Policy) -> list[Problem]:
     """Every problem of the policy as a whole. Regular expressions are checked by the engine (`engine.binary`)."""
     counted = policy.counters()
-    return [problem for entry in policy.entries for problem in _of_entry(entry, counted)]
+    entries = [
+        entry for entry in policy.entries if not entry.by_class
+    ]  # rules of a class are told once, where they are
+    return [
+        *(problem for entry in entries for problem in _of_entry(entry, counted)),
+        *(problem for item in policy.classes for problem in _of_class(item, counted)),
+        *_unused_classes(policy),
+        *_unguarded(policy),
+    ]
 
 
-def _of_entry(entry: PolicyEntry, counted: Collection[CounterName]) -> Iterator[Problem]:
+Counted: TypeAlias = Mapping[CounterName, tuple[PolicyEntry, Rule]]
+
+
+def _of_entry(entry: PolicyEntry, counted: Counted) -> Iterator[Problem]:
+    yield from _rules(entry)
+    yield from _reads(entry, counted)
+
+
+def _of_class(item: ClassRules, counted: Counted) -> Iterator[Problem]:
+    """The problems of the rules of a class, as those of an entry that has its name."""
+    rules = PolicyEntry(item.risk, rules_of(item, item.risk), item.place)
+    own = {CounterName(OWN_CLASS, rule.counter): (rules, rule) for rule in rules.rules if rule.counter}
+    for problem in (*_rules(rules), *_reads(replace(rules, rules=item.rules), {**counted, **own})):
+        yield replace(problem, where=f"classes.{problem.where.removeprefix('tools.')}")
+
+
+def _rules(entry: PolicyEntry) -> Iterator[Problem]:
     yield from _names(entry)
     yield from _counters(entry)
     yield from _unreachable(entry)
-    yield from _reads(entry, counted)
     yield from _hints(entry)
 
 
@@ -58,16 +95,30 @@ def _unreachable(entry: PolicyEntry) -> Iterator[Problem]:
             denied = rule.place
 
 
-def _reads(entry: PolicyEntry, counted: Collection[CounterName]) -> Iterator[Problem]:
+def _reads(entry: PolicyEntry, counted: Counted) -> Iterator[Problem]:
     for rule in entry.rules:
         for at, condition in enumerate(rule.conditions, 1):
             name = condition.subject
             if not isinstance(name, CounterName) or not name.counter or name.tool in ("", ANY_TOOL):
                 continue  # no counter, or no path of one: said already
-            if name not in counted:
-                tool = ANY_TOOL if name.tool == GLOBAL else name.tool
-                text = f'"{name}" is counted by no rule: add {_counting(name.counter)} to a rule of "{tool}"'
+            if text := _misread(name, counted):
                 yield Problem(condition.path_place, f"{_where(rule)}.conditions[{at}].path", text)
+
+
+def _misread(name: CounterName, counted: Counted) -> str:
+    """What is wrong with reading a counter; empty where nothing is."""
+    if name in counted:
+        entry, _ = counted[name]
+        if entry.counts_each_tool:
+            text = f'"{name}" is another counter for each tool that has the class {entry.risk} by this pattern'
+            return f"{text}: read it in the rules of the class, as state.{OWN_CLASS}.{name.counter}"
+        return ""
+    counting = _counting(name.counter)
+    if name.tool == OWN_CLASS:
+        text = f"add {counting} there, or write state.<tool>.{name.counter}"
+        return f'"{name}" is a counter of a rule of the same class, and no such rule counts on it: {text}'
+    tool = ANY_TOOL if name.tool == GLOBAL else name.tool
+    return f'"{name}" is counted by no rule: add {counting} to a rule of "{tool}"'
 
 
 def _counting(counter: str) -> str:
@@ -83,14 +134,33 @@ def _hints(entry: PolicyEntry) -> Iterator[Problem]:
         bound = rule.bound
         if bound is None:
             continue
-        least = 0 if rule.amount or not rule.state else rule.state.increment
-        if bound.impossible or least > bound.value or (bound.exclusive and least == bound.value):
+        if rule.never_passed:
             yield Problem(rule.place, _where(rule), "nobody can meet this limit: not even one call fits", warning=True)
         if rule.spend_limit and rule.spend_limit.scope == "session":
             text = (
                 "a session's count starts anew when the agent reconnects: guard money with scope: global or principal"
             )
             yield Problem(rule.place, _where(rule), text, warning=True)
+
+
+def _unused_classes(policy: Policy) -> Iterator[Problem]:
+    used = {entry.risk for entry in policy.entries}
+    for item in policy.classes:
+        if item.risk not in used:
+            text = f"no tool has this class: write class: {item.risk} under a tool, or remove it"
+            yield Problem(item.place, f"classes.{item.risk}", text, warning=True)
+
+
+def _unguarded(policy: Policy) -> Iterator[Problem]:
+    if policy.default == "deny":
+        return
+    known = applying(policy)
+    for entry in policy.entries:
+        if entry.risk not in ("Financial", "Destructive") or known.hides(entry.tool):
+            continue
+        if not any(other.rules for other in ((*known.any_tool, entry) if entry.is_pattern else known.to(entry))):
+            text = f"a {entry.risk} tool that any call may use: give it rules, or write default: deny"
+            yield Problem(entry.place, f"tools.{entry.tool}", text, warning=True)
 
 
 def _where(rule: Rule) -> str:

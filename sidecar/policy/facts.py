@@ -30,18 +30,23 @@ def facts(policy: Policy) -> dict[str, Any]:
             "tools": [item.name for item in policy.hide if not is_pattern(item.name)],
             "patterns": [glob(item.name) for item in policy.hide if is_pattern(item.name)],
         },
+        "list": policy.listed,
         "approvals": _approvals(policy.approvals),
         "tools": {entry.tool: [_fact(policy, rule, entry) for rule in entry.rules] for entry in exact},
-        "patterns": [
-            {
-                "name": entry.tool,
-                "pattern": glob(entry.tool),
-                "permits": entry.permits,
-                "rules": [_fact(policy, rule, entry) for rule in entry.rules],
-            }
-            for entry in patterns
-        ],
+        "patterns": [_pattern(policy, entry) for entry in patterns],
         "any_tool": [_fact(policy, rule, entry) for entry in any_tool for rule in entry.rules],
+        "never_passed": {
+            "tools": {entry.tool: names for entry in exact if (names := _never_passed(entry))},
+            "patterns": [
+                {"position": at, "rules": names} for at, entry in enumerate(patterns) if (names := _never_passed(entry))
+            ],
+            "any_tool": [name for entry in any_tool for name in _never_passed(entry)],
+        },
+        "risks": {
+            "tools": {entry.tool: risk for entry in exact if (risk := _risk(entry))},
+            "patterns": [_risk(entry) for entry in patterns],
+            "any_tool": [_risk(entry) for entry in any_tool],
+        },
         "reserves": _reserves(known),
         "reads": {
             "tools": {entry.tool: _reads(entry, counted) for entry in exact if entry.rules},
@@ -49,6 +54,28 @@ def facts(policy: Policy) -> dict[str, Any]:
             "any_tool": [_reads(entry, counted) for entry in any_tool],
         },
     }
+
+
+def _pattern(policy: Policy, entry: PolicyEntry) -> dict[str, Any]:
+    """The facts of an entry for the tools that a pattern matches."""
+    fact: dict[str, Any] = {
+        "name": entry.tool,
+        "pattern": glob(entry.tool),
+        "permits": entry.permits,
+        "rules": [_fact(policy, rule, entry) for rule in entry.rules],
+    }
+    return fact | {"by_class": True} if entry.by_class else fact
+
+
+def _never_passed(entry: PolicyEntry) -> list[str]:
+    """The names of an entry's rules that no call gets past."""
+    return [rule.name for rule in entry.rules if rule.never_passed and not rule.monitor]
+
+
+def _risk(entry: PolicyEntry) -> dict[str, str]:
+    """The class and the severity that an entry gives to its tools, each only where it gives one."""
+    given = {"class": entry.risk, "severity": entry.known_severity}
+    return {name: value for name, value in given.items() if value}
 
 
 def _fact(policy: Policy, rule: Rule, entry: PolicyEntry) -> dict[str, Any]:
@@ -110,6 +137,8 @@ def _counted(rule: Rule, entry: PolicyEntry) -> dict[str, Any]:
     }
     if bound and bound.exclusive and not bound.impossible:
         limit["exclusive"] = True
+    if entry.counts_each_tool:
+        limit["each_tool"] = True
     counted: dict[str, Any] = {"limit": limit, "refund": rule.refund}
     return counted if rule.amount else counted | {"increment": rule.state.increment if rule.state else 1}
 
@@ -135,12 +164,13 @@ def _reads(entry: PolicyEntry, counted: Mapping[CounterName, tuple[PolicyEntry, 
     counters = []
     for name in sorted(names, key=str):
         kept, rule = counted[name]  # `check` has seen that it is there
-        counters.append({
+        counter = {
             "name": str(name),
             "counter": f"{kept.counters}.{rule.counter}",
             "window": rule.window.label,
             "scope": rule.scope,
-        })  # fmt: skip
+        }
+        counters.append(counter | {"each_tool": True} if kept.counts_each_tool else counter)
     return {"paths": sorted(paths, key=repr), "counters": counters}
 
 

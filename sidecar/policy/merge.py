@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sidecar.policy.model import Approvals, Methods, Policy, PolicyFile
+from sidecar.policy.classes import with_rules_of_classes
+from sidecar.policy.model import Approvals, Class, Methods, Policy, PolicyFile
 from sidecar.policy.problem import Place, Problem
 
 
 def merge(files: Sequence[PolicyFile]) -> tuple[Policy, list[Problem]]:
     """The merged policy, every clash, and a warning for each setting of a file that has no effect."""
+    classes = tuple(item for file in files for item in file.classes)
     policy = Policy(
         sources=tuple(file.source for file in files),
         default="deny" if any(file.default == "deny" for file in files) else "allow",
         methods=_strictest([file.methods for file in files]),
         mode="monitor" if files and all(file.mode == "monitor" for file in files) else "enforce",
         listed="callable" if any(file.listed == "callable" for file in files) else "all",
-        classes=tuple(item for file in files for item in file.classes),
+        classes=classes,
         hide=tuple({item.name: item for file in files for item in file.hide}.values()),
         approvals=next((file.approvals for file in files if file.approvals), Approvals()),
-        entries=tuple(entry for file in files for entry in file.entries),
+        entries=with_rules_of_classes([entry for file in files for entry in file.entries], classes),
     )
-    return policy, [*_overruled(files), *_approvals(files), *_same_tools(files), *_same_hidden(files)]
+    clashes = [*_approvals(files), *_same_classes(files), *_same_tools(files), *_same_hidden(files)]
+    return policy, [*_overruled(files), *clashes]
 
 
 def _strictest(said: Sequence[Methods]) -> Methods:
@@ -37,6 +40,7 @@ def _strictest(said: Sequence[Methods]) -> Methods:
 def _overruled(files: Sequence[PolicyFile]) -> Iterator[Problem]:
     denying = next((file.keys["default"] for file in files if file.default == "deny"), None)
     enforcing = next((file for file in files if file.mode != "monitor"), None)
+    callable_only = next((file.keys["list"] for file in files if file.listed == "callable"), None)
     for file in files:
         if file.default == "allow" and denying:
             text = f"has no effect: {denying.file}:{denying.line} says deny, and the stricter holds"
@@ -45,6 +49,19 @@ def _overruled(files: Sequence[PolicyFile]) -> Iterator[Problem]:
             says = "says enforce" if enforcing.mode else "states no mode, which is to enforce"
             text = f"has no effect: {enforcing.source.file} {says}, and the stricter holds; write mode: monitor in each"
             yield Problem(file.keys["mode"], "mode", text, warning=True)
+        if file.listed == "all" and callable_only:
+            text = f"has no effect: {callable_only.file}:{callable_only.line} says callable, and the stricter holds"
+            yield Problem(file.keys["list"], "list", text, warning=True)
+
+
+def _same_classes(files: Sequence[PolicyFile]) -> Iterator[Problem]:
+    places: dict[Class, Place] = {}
+    for item in (item for file in files for item in file.classes):
+        if item.risk in places:
+            place = places[item.risk]
+            text = f"{place.file}:{place.line} has rules for this class too: put them into one file"
+            yield Problem(item.place, f"classes.{item.risk}", text)
+        places.setdefault(item.risk, item.place)
 
 
 def _approvals(files: Sequence[PolicyFile]) -> Iterator[Problem]:

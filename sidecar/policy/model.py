@@ -288,6 +288,15 @@ class Rule:
         return self.action == "require_approval" and not self.conditions
 
     @property
+    def never_passed(self) -> bool:
+        """True for a rule that no call ever gets past: it denies, or its limit is less than what one call takes."""
+        bound = self.bound
+        if bound is None or self.denies:
+            return self.denies
+        least = 0 if self.amount or not self.state else self.state.increment
+        return least > bound.value or (bound.exclusive and least == bound.value)
+
+    @property
     def asked(self) -> tuple[Condition, ...]:
         """The conditions that the engine is asked about: all but the own limits."""
         return tuple(item for item in self.conditions if item not in self.own_limits)
@@ -344,6 +353,16 @@ class PolicyEntry:
     def permits(self) -> bool:
         """True when `default: deny` does not apply to the entry's tools: its name is more than wildcards."""
         return bool(self.tool.strip("*?"))
+
+    @property
+    def known_severity(self) -> Severity | None:
+        """The severity that the entry states, else that of its class."""
+        return self.severity or (SEVERITY_OF_CLASS[self.risk] if self.risk else None)
+
+    @property
+    def counts_each_tool(self) -> bool:
+        """True when its rules count each tool that is called by itself: those of a class do, under a pattern too."""
+        return self.by_class and self.is_pattern
 
     @property
     def counters(self) -> str:

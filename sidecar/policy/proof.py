@@ -20,7 +20,11 @@ def proofs(entry: PolicyEntry, applying: Applying) -> list[str]:
 
 
 def proof_of_others(applying: Applying) -> list[str]:
-    """The proof for tools that have no rules of their own: each entry for many tools is met, or not about them."""
+    """The proof for tools that have no rules of their own: each entry for many tools is met, or not about them.
+
+    Of the rules of a class it asks the same, although they may not apply to a tool to which another entry gives its
+    class: then there is no proof, and the call is worked out.
+    """
     if not all(map(can_be_met, applying.any_tool)):
         return []
     patterns = [entry for _, entry in applying.patterns if entry.rules]

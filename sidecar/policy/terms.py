@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from sidecar.mcp.protocol import OF_CLIENTS, folded
-from sidecar.policy.model import NAMED_WINDOWS, Methods, matcher
+from sidecar.policy.model import ANY_TOOL, NAMED_WINDOWS, Methods, matcher
+from sidecar.policy.risks import Risk, Risks, read_risk, read_risks
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +21,21 @@ class RuleInfo:
     kind: str
     file: str
     line: int
+    risk: Risk
 
 
 @dataclass(frozen=True, slots=True)
 class CounterRead:
-    """A counter whose total a rule reads. `name` is its name in the question; `window` is in seconds."""
+    """A counter whose total a rule reads. `name` is its name in the question; `window` is in seconds.
+
+    With `each_tool` it is another one for each tool that is called.
+    """
 
     name: str
     counter: str
     window: int
     scope: str
+    each_tool: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,32 +54,49 @@ class Reads:
 
 
 @dataclass(frozen=True, slots=True)
+class PatternReads:
+    """What the rules of an entry for many tools read. With `by_class` they apply only to tools without a class yet."""
+
+    pattern: re.Pattern[str]
+    reads: Reads
+    by_class: bool
+    gives_class: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """What the sidecar itself needs to know of a policy; all of it is read from the bundle.
 
     `refunds` says for each counter when what a call took is given back: `not_run`, `on_error`, `on_failure`, `never`;
     `monitored` are the counters of rules that only report; `scopes` are the scopes of all counters;
     `hidden` are the names and patterns that no list may show; `methods` says which methods of a client pass.
+    `withheld` is all that decides which tools a list does not show, empty where it shows every tool.
     """
 
     tools: frozenset[str]
-    patterns: tuple[tuple[re.Pattern[str], Reads], ...]
+    patterns: tuple[PatternReads, ...]
     reads: dict[str, Reads]
     reads_any: Reads
     refunds: dict[str, str]
     monitored: frozenset[str]
     monitor: bool
     hidden: tuple[str, ...]
+    withheld: tuple[object, ...]
     scopes: frozenset[str]
     rules: tuple[RuleInfo, ...]
     methods: Methods
+    risks: Risks
 
     def reads_of(self, tool: str) -> Reads:
         """What the rules that apply to `tool` read."""
         reads = self.reads.get(tool, self.reads_any)
-        for pattern, more in self.patterns:
-            if pattern.match(tool):
-                reads += more
+        own = self.risks.tools.get(tool)
+        classed = own is not None and own.risk_class is not None
+        for item in self.patterns:
+            if item.pattern.match(tool):
+                if not (item.by_class and classed):
+                    reads += item.reads
+                classed = classed or item.gives_class
         return reads
 
     def permits(self, method: str) -> bool:
@@ -94,11 +118,12 @@ def read_terms(facts: dict[str, Any]) -> Terms:
     reads = facts["reads"]
     reads_any = sum(map(_reads, reads["any_tool"]), Reads())
     counters = [read for of_tool in _every_read(reads) for read in of_tool.counters]
+    risks = read_risks(facts)
     return Terms(
         tools=frozenset({*facts["tools"], *facts["hide"]["tools"]}),
         patterns=tuple(
-            (matcher(item["name"]), _reads(read))
-            for item, read in zip(facts["patterns"], reads["patterns"], strict=True)
+            PatternReads(matcher(item["name"]), _reads(read), item.get("by_class", False), "class" in risk)
+            for item, read, risk in zip(facts["patterns"], reads["patterns"], facts["risks"]["patterns"], strict=True)
         ),
         reads={tool: _reads(read) + reads_any for tool, read in reads["tools"].items()},
         reads_any=reads_any,
@@ -106,12 +131,45 @@ def read_terms(facts: dict[str, Any]) -> Terms:
         monitored=frozenset(limit["counter"] for rule, limit in limits if rule["monitor"]),
         monitor=facts["mode"] == "monitor",
         hidden=(*facts["hide"]["tools"], *facts["hide"]["patterns"]),
+        withheld=_withheld(facts),
         scopes=frozenset({limit["scope"] for _, limit in limits} | {read.scope for read in counters}),
         methods=Methods(
             facts["methods"]["unknown"], frozenset(facts["methods"]["allow"]), frozenset(facts["methods"]["deny"])
         ),
-        rules=tuple(RuleInfo(tool, rule["name"], rule["kind"], rule["file"], rule["line"]) for tool, rule in rules),
+        rules=tuple(_rule_infos(facts, risks)),
+        risks=risks,
     )
+
+
+def _rule_infos(facts: dict[str, Any], risks: Risks) -> Iterator[RuleInfo]:
+    exact = ((tool, rules, risks.of(tool)) for tool, rules in facts["tools"].items())
+    of_patterns = zip(facts["patterns"], facts["risks"]["patterns"], strict=True)
+    patterns = ((item["name"], item["rules"], read_risk(risk)) for item, risk in of_patterns)
+    for tool, rules, risk in (*exact, *patterns, (ANY_TOOL, facts["any_tool"], risks.any_tool)):
+        for rule in rules:
+            yield RuleInfo(tool, rule["name"], rule["kind"], rule["file"], rule["line"], risk)
+
+
+def _withheld(facts: dict[str, Any]) -> tuple[object, ...]:
+    """All that the library goes by when it withholds a tool from a list; lists differ only where this does."""
+    hidden = (*facts["hide"]["tools"], *facts["hide"]["patterns"])
+    if facts["list"] == "all":
+        return hidden
+    risks, refusing = facts["risks"], facts["never_passed"]
+    permitted = (*facts["tools"], *(item["pattern"] for item in facts["patterns"] if item["permits"]))
+    patterns = facts["patterns"]
+    classed = [  # by these the rules of a class apply to one tool and not to another
+        *(tool for tool, risk in risks["tools"].items() if "class" in risk),
+        *(item["pattern"] for item, risk in zip(patterns, risks["patterns"], strict=True) if "class" in risk),
+    ]
+    refusing_patterns = [
+        (patterns[item["position"]]["pattern"], "by_class" in patterns[item["position"]])
+        for item in refusing["patterns"]
+    ]
+    return (
+        *hidden, permitted if facts["default"] == "deny" else (), tuple(refusing["tools"]), tuple(refusing_patterns),
+        bool(refusing["any_tool"]), tuple(classed) if any(by_class for _, by_class in refusing_patterns) else (),
+    )  # fmt: skip
 
 
 def _every_read(reads: dict[str, Any]) -> list[Reads]:
@@ -120,7 +178,13 @@ def _every_read(reads: dict[str, Any]) -> list[Reads]:
 
 def _reads(read: dict[str, Any]) -> Reads:
     counters = tuple(
-        CounterRead(item["name"], item["counter"], NAMED_WINDOWS.get(item["window"], item["window"]), item["scope"])
+        CounterRead(
+            item["name"],
+            item["counter"],
+            NAMED_WINDOWS.get(item["window"], item["window"]),
+            item["scope"],
+            each_tool=item.get("each_tool", False),
+        )
         for item in read["counters"]
     )
     return Reads(tuple(tuple(path) for path in read["paths"]), counters)

@@ -72,10 +72,12 @@ def text(found: Found) -> str:
 
 
 def _bad_patterns(policy: Policy, opa: Callable[[], Path]) -> list[Problem]:
+    rules_at = [(f"tools.{entry.tool}", entry.rules) for entry in policy.entries if not entry.by_class]
+    rules_at += [(f"classes.{item.risk}", item.rules) for item in policy.classes]
     patterns = [
-        (f"tools.{entry.tool}.rules[{rule.position}].conditions[{at}].value", condition)
-        for entry in policy.entries
-        for rule in entry.rules
+        (f"{where}.rules[{rule.position}].conditions[{at}].value", condition)
+        for where, rules in rules_at
+        for rule in rules
         for at, condition in enumerate(rule.conditions, 1)
         if condition.op == "regex" and isinstance(condition.value, str)
     ]

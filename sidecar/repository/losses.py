@@ -23,16 +23,19 @@ def unsaid(before: Sequence[Found], after: Sequence[Found]) -> list[str]:
 
     Both are files of valid policies. They are paired by their order, because two may have the same name.
     """
-    pairs = zip(before, after, strict=True)
-    return [problem for old, new in pairs if not new.holds_as(old) and (problem := _unsaid(old, new))]
+    pairs = [(old, new) for old, new in zip(before, after, strict=True) if not new.holds_as(old)]
+    if not pairs:
+        return []
+    old_classes, new_classes = _classes_with_rules(before), _classes_with_rules(after)
+    return [problem for old, new in pairs if (problem := _unsaid(old, old_classes, new, new_classes))]
 
 
-def _unsaid(old: Found, new: Found) -> str:
+def _unsaid(old: Found, old_classes: set[str], new: Found, new_classes: set[str]) -> str:
     now = _members(_tree(new))
-    if _tools_with_rules(now):
+    if _tools_with_rules(now, new_classes):
         return ""
     was = _members(_tree(old))
-    had = _tools_with_rules(was)
+    had = _tools_with_rules(was, old_classes)
     if _says_so(now.get("tools"), had):
         return ""
     if had:
@@ -56,9 +59,19 @@ def _restrictions(bundle: Bundle) -> set[object]:
     return rules | ({"default"} if facts["default"] == "deny" else set())
 
 
-def _tools_with_rules(file: dict[str, nodes.Node]) -> set[str]:
-    tools = _members(file.get("tools"))
-    return {tool for tool, entry in tools.items() if _items(_members(entry).get("rules"))}
+def _classes_with_rules(files: Sequence[Found]) -> set[str]:
+    classes = (item for file in files for item in _members(_members(_tree(file)).get("classes")).items())
+    return {name for name, node in classes if _items(_members(node).get("rules"))}
+
+
+def _tools_with_rules(file: dict[str, nodes.Node], classes: set[str]) -> set[str]:
+    """The tools of a file that have rules, their own or those of a class that has some."""
+    entries = {tool: _members(entry) for tool, entry in _members(file.get("tools")).items()}
+    return {
+        tool
+        for tool, entry in entries.items()
+        if (_items(entry.get("rules")) if "rules" in entry else _value(entry.get("class")) in classes)
+    }
 
 
 def _limits(file: dict[str, nodes.Node]) -> bool:
@@ -70,6 +83,7 @@ def _limits(file: dict[str, nodes.Node]) -> bool:
         or _value(methods.get("unknown")) == "deny"
         or _items(methods.get("deny"))
         or _members(file.get("approvals"))
+        or _members(file.get("classes"))
     )
 
 

@@ -57,7 +57,7 @@ class Runtime:
         settings, gate = self.settings, self.gate
 
         def changed(old: Bundle, new: Bundle) -> None:
-            if gate.hidden_by(old) != gate.hidden_by(new):
+            if gate.withheld_by(old) != gate.withheld_by(new):
                 tools_changed()
             if old.terms.monitor != new.terms.monitor:
                 _say_mode(settings, new)

@@ -212,6 +212,21 @@ def test_an_allowed_call_is_explained_with_what_is_counted(here: Path) -> None:
     assert "counts, at most 9 in 3600 s (global): t#2" in out
 
 
+def test_class_and_severity_are_explained_and_why_a_list_does_not_show_a_tool(here: Path) -> None:
+    (here / "classed.yaml").write_text(
+        "list: callable\nclasses: {Financial: {rules: [{action: deny}]}}\n"
+        "tools: {'pay_*': {class: Financial}, pay_back: {class: Read, severity: high, rules: []}}\n"
+    )
+    lines = sidecar(here, "explain", "pay_x", "-c", "classed.yaml", "--list").out.splitlines()
+    assert lines[1:4] == ["  class: Financial", "  severity: critical", "  refuses pay_*#1 (classed.yaml:2)"]
+    assert "  tools/list shows it: no: pay_*#1" in lines
+    lines = sidecar(here, "explain", "pay_back", "-c", "classed.yaml", "--list").out.splitlines()
+    assert lines[1:5] == [
+        "  class: Read", "  severity: high", "  no rule is about this tool; default: allow",
+        "  tools/list shows it: yes",
+    ]  # fmt: skip
+
+
 def test_what_is_not_there_and_what_has_no_rule_is_said(here: Path) -> None:
     assert "the call has nothing there" in sidecar(here, "explain", "t", "-c", "good.yaml").out
     assert "no rule is about this tool; default: allow" in sidecar(here, "explain", "u", "-c", "good.yaml").out

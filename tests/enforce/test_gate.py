@@ -15,8 +15,10 @@ from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable
 from sidecar.events import Decided, Settled, StoreFailed
 from sidecar.ledger.values import Exhausted, Reservation
 from sidecar.mcp.tool_call import Outcome
+from sidecar.policy.risks import Risk
 from sidecar.system.lines import PORTION
 from tests.enforce.fakes import ALLOWED, ASKING, BUNDLE, DENIED, LIMIT, LIMITED, VIOLATION, GateBetweenFakes, run
+from tests.engine.asking import bundle_of
 
 
 @pytest.mark.parametrize("remembered", [False, True])
@@ -389,6 +391,17 @@ def test_a_call_that_needs_approval_is_answered_with_an_error_and_not_forwarded(
         assert world.ledger.wanted == []
 
     run(test, {"decision": msgspec.structs.replace(ASKING, reserve=(LIMIT,))})
+
+
+def test_whoever_approves_is_told_class_and_severity_of_the_tool() -> None:
+    async def test(world: GateBetweenFakes) -> None:
+        verdict = await world.verdict()
+        assert isinstance(verdict, Reply)
+        data = json.loads(verdict.message.raw)["error"]["data"]
+        assert (data["class"], data["severity"]) == ("Financial", "critical")
+        assert world.ruling.risk == Risk("Financial", "critical")
+
+    run(test, {"bundle": bundle_of("tools: {t: {class: Financial}}"), "decision": ASKING})
 
 
 def test_a_call_that_needs_an_approval_of_which_nothing_is_said_is_denied() -> None:

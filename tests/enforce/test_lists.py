@@ -51,6 +51,51 @@ def test_a_list_needs_no_filter_where_nothing_is_hidden_or_all_is_monitored(
     run(test, {"bundle": bundle, "hidden": ["b"]}, **options)
 
 
+CLASSED = "{list: callable, classes: {Read: {rules: [{action: deny}]}}, tools: "
+CALLABLE = "{list: callable, tools: {a: {rules: [{action: deny}]}}}"
+
+
+def test_a_list_of_callable_tools_needs_a_filter_although_nothing_is_hidden() -> None:
+    async def test(world: GateBetweenFakes) -> None:
+        assert world.gate.filters
+        assert await hidden(world, "a", "b") == frozenset({"a"})
+
+    run(test, {"bundle": bundle_of(CALLABLE), "hidden": ["a"]})
+
+
+def test_a_list_of_callable_tools_needs_none_in_monitor_mode() -> None:
+    async def test(world: GateBetweenFakes) -> None:
+        assert not world.gate.filters
+
+    run(test, {"bundle": bundle_of(CALLABLE)}, mode="monitor")
+
+
+@pytest.mark.parametrize(("policy", "other"), [
+    (CALLABLE, "{list: callable, tools: {a: {rules: [{action: allow}]}}}"),
+    (CALLABLE, "{list: callable, tools: {a: {rules: [{action: deny, mode: monitor}]}}}"),
+    (CALLABLE, "{list: callable, default: deny, tools: {a: {rules: [{action: deny}]}}}"),
+    (CALLABLE, "{list: callable, tools: {a: {rules: [{action: deny}]}, b: {rules: [{action: deny}]}}}"),
+    (CALLABLE, "{tools: {a: {rules: [{action: deny}]}}}"),
+    (CALLABLE, "{list: callable, hide: [b], tools: {a: {rules: [{action: deny}]}}}"),
+    ("{list: callable, default: deny, tools: {a: }}", "{list: callable, default: deny, tools: {a: , b: }}"),
+    ("{list: callable, tools: {'*': {rules: [{action: deny}]}}}", "{list: callable, tools: {'*': }}"),
+    (f"{CLASSED}{{'a*': {{class: Read}}, ab: }}}}", f"{CLASSED}{{'a*': {{class: Read}}, ab: {{class: Write}}}}}}"),
+])  # fmt: skip
+def test_another_list_is_noticed_between_two_policies(policy: str, other: str) -> None:
+    async def test(world: GateBetweenFakes) -> None:
+        assert world.gate.withheld_by(bundle_of(policy)) != world.gate.withheld_by(bundle_of(other))
+
+    run(test)
+
+
+def test_the_same_list_of_callable_tools_is_not_another_one() -> None:
+    async def test(world: GateBetweenFakes) -> None:
+        more = bundle_of("{list: callable, tools: {a: {rules: [{action: deny, reason: Never}, {rate_limit: 5/day}]}}}")
+        assert world.gate.withheld_by(bundle_of(CALLABLE)) == world.gate.withheld_by(more)
+
+    run(test)
+
+
 def test_the_option_enforce_filters_whatever_the_policy_says() -> None:
     async def test(world: GateBetweenFakes) -> None:
         assert world.gate.filters

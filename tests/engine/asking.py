@@ -17,6 +17,7 @@ from sidecar.policy.compile import compile_policy
 from sidecar.policy.merge import merge
 from sidecar.policy.model import Methods
 from sidecar.policy.read import read
+from sidecar.policy.risks import UNKNOWN, Risks
 from sidecar.policy.terms import Reads, Terms
 
 
@@ -30,7 +31,7 @@ def bundle_of(policy: str, serial: int = 1) -> Bundle:
 
 NOTHING = Terms(
     tools=frozenset(), patterns=(), reads={}, reads_any=Reads(), refunds={}, monitored=frozenset(), monitor=False,
-    hidden=(), scopes=frozenset(), rules=(), methods=Methods("allow"),
+    hidden=(), withheld=(), scopes=frozenset(), rules=(), methods=Methods("allow"), risks=Risks({}, (), UNKNOWN),
 )  # fmt: skip
 """The terms of a policy that says nothing."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import sqlite3
 from contextlib import closing
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger.keys import check_prefix, key
-from sidecar.ledger.names import carried_over, of_server
+from sidecar.ledger.names import MAX_TOOL, carried_over, of_server, of_tool
 from sidecar.ledger.redis import RedisLedger
 from sidecar.ledger.values import Amount, Counter, Exhausted, Reservation
 from tests.ledger.stores import DAY, NOON, Clock, RedisStore, SqliteStore, claim, claims, ledger_in, wants
@@ -50,6 +51,53 @@ ENCODED = st.tuples(NAMES.filter(lambda name: set(name) & set("/%:")), NAMES).ma
 def test_different_servers_or_counters_have_different_names(pairs: list[tuple[str, str]]) -> None:
     one, other = (of_server(server) + counter for server, counter in pairs)
     assert one != other
+
+
+TOOLS = st.text(st.sampled_from('a".#\\/|é'), max_size=5)
+
+
+def name_in_facts(entry: str, counter: str) -> str:
+    """The name of a counter as a policy's facts write it."""
+    return f"{json.dumps(entry) if entry.startswith(chr(34)) else entry}.{counter}"
+
+
+counters = st.builds(name_in_facts, TOOLS, st.text(st.sampled_from('a_"'), min_size=1, max_size=3))
+
+
+@st.composite
+def parted_counters(draw: st.DrawFn) -> list[tuple[str, str]]:
+    """Two different pairs of a counter and a tool that are the same text, one behind the other."""
+    text = draw(st.text(st.sampled_from('a".#'), min_size=2, max_size=5))
+    places = draw(st.lists(st.integers(0, len(text)), min_size=2, max_size=2, unique=True))
+    return [(f"a.n{text[:place]}", text[place:]) for place in places]
+
+
+@pytest.mark.fuzz
+@given(pairs=st.lists(st.tuples(counters, TOOLS), min_size=2, max_size=2, unique=True) | parted_counters())
+@examples(500)
+def test_a_counter_of_each_tool_shares_its_name_with_no_other(pairs: list[tuple[str, str]]) -> None:
+    one, other = pairs
+    assert of_tool(*one) != of_tool(*other)
+    assert not {of_tool(*one), of_tool(*other)} & {one[0], other[0]}
+
+
+@pytest.mark.parametrize(("careless", "counter", "tool"), [
+    (name_in_facts("x*", 'n"t"'), "x*.n", "t"),
+    (name_in_facts('"\\"a".n', "k"), name_in_facts('"a', "n"), ".k"),
+    (name_in_facts("x*", "nt"), "x*.n", "t"),
+])  # fmt: skip
+def test_a_counter_that_is_called_as_a_careless_writer_would_call_another_is_not_it(
+    careless: str, counter: str, tool: str
+) -> None:
+    assert careless in {counter + json.dumps(tool), json.dumps(counter) + tool, counter + tool}
+    assert of_tool(counter, tool) != careless
+
+
+def test_a_tool_with_a_long_name_has_a_short_one_in_the_store() -> None:
+    names = [of_tool("x*.n", "x" * length) for length in (MAX_TOOL, MAX_TOOL + 1, MAX_TOOL + 2, 1 << 20)]
+    assert len(set(names)) == 4
+    assert max(map(len, names)) < 2 * MAX_TOOL
+    assert of_tool("x*.n", "xy") == '"x*.n""xy"'
 
 
 @pytest.mark.fuzz

@@ -28,6 +28,7 @@ from sidecar.events import Event, Judged, MethodDenied, Passed, Refused, StoreFa
 from sidecar.mcp.jsonrpc import Request
 from sidecar.mcp.tool_call import PreparedCall, ToolCall, read_call
 from sidecar.observe.audit import Audit, installation_key, opened, standard
+from sidecar.policy.risks import UNKNOWN, Risk
 from tests.observe.decided import BUNDLE, SECRET, decided, denied, tell
 from tests.support.fuzzing import examples
 
@@ -55,6 +56,15 @@ def test_a_decision_is_one_line_of_this_shape() -> None:
         "client": "agent", "revision": BUNDLE.revision, "serial": 1, "engine_decision_id": "e-1", "remembered": True,
         "milliseconds": 1.0,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("risk", "members"), [
+    (UNKNOWN, {}), (Risk(None, "high"), {"severity": "high"}),
+    (Risk("Financial", "low"), {"class": "Financial", "severity": "low"}),
+])  # fmt: skip
+def test_class_and_severity_of_the_tool_are_told_where_it_has_them(risk: Risk, members: dict[str, str]) -> None:
+    (line,) = lines(decided(risk=risk))
+    assert {key: line[key] for key in ("class", "severity") if key in line} == members
 
 
 def test_a_method_that_policy_denies_is_a_line_fit_to_show() -> None:

@@ -36,7 +36,7 @@ DOCUMENTED = {
     "reservations_total": {"server", "result"},
     "bundle_info": {"server", "revision", "commit", "serial"},
     "bundle_activated_timestamp_seconds": {"server"},
-    "rule_info": {"server", "tool", "rule", "file", "line", "kind"},
+    "rule_info": {"server", "tool", "rule", "file", "line", "kind", "class", "severity"},
     "agent_decisions_total": {"server", "client", "decision"},
     "reloads_total": {"server", "result"},
     "sessions": {"server"},
@@ -149,7 +149,21 @@ def test_the_policy_in_force_and_its_rules_are_named_with_their_lines() -> None:
     metrics = metrics_after(READY)
     assert value(metrics, "bundle_info", revision=BUNDLE.revision, commit="", serial="1") == 1
     rule = {"tool": "t", "rule": "per day", "file": "policy.yaml", "line": "3", "kind": "rate_limit"}
-    assert value(metrics, "rule_info", **rule) == 1
+    assert value(metrics, "rule_info", **rule, **{"class": "", "severity": ""}) == 1
+
+
+def test_each_rule_is_named_with_the_class_and_the_severity_of_its_tool() -> None:
+    classed = bundle_of("""
+        tools:
+          t: {rules: [{action: allow}]}
+          u: {severity: low, rules: [{action: allow}]}
+          "?": {class: Write, rules: [{action: allow}]}
+          "*": {rules: [{action: allow}]}
+    """)
+    metrics = metrics_after(EngineReady("stub", classed.revision, 2, classed.terms))
+    samples = [sample.labels for family in families(metrics) for sample in family.samples]
+    found = {labels["rule"]: (labels["class"], labels["severity"]) for labels in samples if "severity" in labels}
+    assert found == {"t#1": ("Write", "medium"), "u#1": ("Write", "low"), "?#1": ("Write", "medium"), "*#1": ("", "")}
 
 
 def test_an_engine_that_is_ready_again_does_not_activate_anew() -> None:

@@ -18,6 +18,8 @@ LIMITS = {
     "closed methods": "methods: {deny: [resources/read]}\n",
     "unknown methods": "methods: {unknown: deny}\n",
     "approvals": "approvals: {four_eyes: true}\n",
+    "rules of a class": "classes: {Read: {rules: [{action: deny}]}}\n",
+    "a tool with the rules of its class": "classes: {Read: {rules: [{action: deny}]}}\ntools: {t: {class: Read}}\n",
 }
 
 
@@ -52,6 +54,13 @@ def test_files_of_one_name_in_two_folders_do_not_speak_for_one_another(before: s
 def test_a_file_that_never_said_anything_does_not_stand_in_the_way_of_another() -> None:
     empty, other = found("/a.yaml", ""), found("/b.yaml", RULES)
     assert losses.unsaid([empty, other], [empty, found("/b.yaml", RULES + "hide: [u]\n")]) == []
+
+
+def test_a_tool_has_the_rules_of_a_class_in_whichever_file_that_stands() -> None:
+    classes, tools = found("/c.yaml", "classes: {Read: {rules: [{action: deny}]}}\n"), found("/t.yaml", RULES)
+    moved = found("/t.yaml", "tools: {t: {class: Read}}\n")
+    assert losses.unsaid([classes, tools], [classes, moved]) == []
+    assert losses.unsaid([classes, moved], [classes, found("/t.yaml", "tools: {t: {class: Write}}\n")]) != []
 
 
 def test_a_part_of_what_was_forbidden_may_go_without_a_word() -> None:
