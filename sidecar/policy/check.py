@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from sidecar.policy.model import ANY_TOOL, GLOBAL, NAMED_WINDOWS, CounterName, Policy, PolicyEntry, Rule
+from sidecar.policy.model import ANY_TOOL, GLOBAL, NAMED_WINDOWS, CallerPath, CounterName, Policy, PolicyEntry, Rule
 from sidecar.policy.problem import Place, Problem
 
 
@@ -12,6 +12,22 @@ def check(policy: Policy) -> list[Problem]:
     """Every problem of the policy as a whole. Regular expressions are checked by the engine (`engine.binary`)."""
     counted = policy.counters()
     return [problem for entry in policy.entries for problem in _of_entry(entry, counted)]
+
+
+def notes(policy: Policy) -> list[Problem]:
+    """What to know of a policy whose rules are right only where the sidecar is run so: the start knows how it is."""
+    rules = [rule for item in (*policy.classes, *policy.entries) for rule in item.rules]
+    places = [
+        (condition.path_place, f"{_where(rule)}.conditions[{at}].path")
+        for rule in rules
+        for at, condition in enumerate(rule.conditions, 1)
+        if isinstance(condition.subject, CallerPath) and condition.subject.root == "principal"
+    ]
+    text = (
+        "a principal is known only over HTTP with --jwt-jwks or --auth-token-file: on stdio nobody is authenticated, "
+        "and the path does not exist"
+    )
+    return [Problem(*min(places), text, warning=True)] if places else []
 
 
 def _of_entry(entry: PolicyEntry, counted: Collection[CounterName]) -> Iterator[Problem]:

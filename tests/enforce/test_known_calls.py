@@ -14,6 +14,7 @@ from sidecar.enforce.call_cache import CachedCall, Memo
 from sidecar.enforce.verdict import Forward, Verdict
 from sidecar.events import Decided, Ruling
 from sidecar.mcp import jsonrpc
+from sidecar.mcp.protocol import ClientInfo
 from sidecar.mcp.tool_call import ToolCall, read_call
 from tests.enforce.fakes import ALLOWED, LIMITED, GateBetweenFakes, reading, run
 from tests.engine.asking import bundle_of, tool_call
@@ -42,17 +43,41 @@ async def judged(world: GateBetweenFakes, call: ToolCall, caller: Caller) -> tup
     return verdict, event.ruling
 
 
-def test_the_engine_is_asked_for_each_caller() -> None:
-    callers = [Caller("s", principal=Principal(name)) for name in ("one", "other")] + [Caller("s")]
+CALLERS = [
+    Caller("s", principal=Principal("one", claims={"role": "clerk"}), said=ClientInfo("a", "a", None)),
+    Caller("s", principal=Principal("other", claims={"role": "clerk"}), said=ClientInfo("b", "b", None)),
+    Caller("s", principal=Principal("one", claims={"role": "chief"}), said=ClientInfo("a", "a", "2")),
+    Caller("s"),
+]
 
+
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [
+        ("principal.subject", [{"subject": "one"}, {"subject": "other"}, {"subject": "one"}, None]),
+        ("principal.claims.role", [{"claims": {"role": role}} for role in ("clerk", "clerk", "chief")] + [None]),
+        ("session.client.name", [{"client": {"name": name}} for name in ("a", "b", "a")] + [None]),
+        ("session.client.version", [{"client": {}}, {"client": {}}, {"client": {"version": "2"}}, None]),
+    ],
+)
+def test_where_rules_read_the_caller_the_engine_is_asked_about_each(path: str, known: list[Any]) -> None:
     async def test(world: GateBetweenFakes) -> None:
-        for call, caller in ((FIRST, callers[0]), (AGAIN, callers[1]), (AGAIN, callers[2]), (FIRST, callers[0])):
-            await judged(world, call, caller)
-        assert [asked.get("principal", {}).get("subject") for asked, _, _ in world.engine.asked] == [
-            "one", "other", None, "one"
-        ]  # fmt: skip
+        for caller in (*CALLERS, *CALLERS):
+            await judged(world, AGAIN, caller)
+        assert [asked.get(path.partition(".")[0]) for asked, _, _ in world.engine.asked] == known * 2
 
-    run(test)
+    run(test, {"bundle": reading(path, 1)})
+
+
+def test_where_rules_do_not_read_the_caller_the_question_is_the_same_for_all() -> None:
+    async def test(world: GateBetweenFakes) -> None:
+        for caller in CALLERS:
+            await judged(world, AGAIN, caller)
+        first, *others = [asked for asked, _, _ in world.engine.asked]
+        assert first.keys() == {"version", "method", "server", "tool", "arguments"}
+        assert others == [first] * 3
+
+    run(test, {"bundle": reading("args.a", 1)}, workload={"pod": "p"})
 
 
 def test_each_policy_is_asked_about_what_it_reads() -> None:

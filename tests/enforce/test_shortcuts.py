@@ -22,6 +22,7 @@ from sidecar.enforce.gate import Gate
 from sidecar.engine.decision_cache import DecisionCache
 from sidecar.events import Event
 from sidecar.ledger.values import Claimed, Reservation, Seen
+from sidecar.mcp.protocol import ClientInfo
 from sidecar.observe.audit import Audit
 from sidecar.policy.bundle import Bundle
 from sidecar.session.route import Route
@@ -32,12 +33,18 @@ from tests.mcp.calls import calls, changed, encoded
 from tests.support.fuzzing import examples
 
 CALLERS = [
-    Caller("one", principal=Principal("one")), Caller("two", principal=Principal("two")),
-    Caller("other", principal=Principal("one")), Caller("nobody"),
+    Caller("one", principal=Principal("one", claims={"role": "clerk"}), said=ClientInfo("a", "a", "1")),
+    Caller("two", principal=Principal("two", claims={"role": "clerk"}), said=ClientInfo("a", "a", "1")),
+    Caller("other", principal=Principal("one", claims={"role": "chief"}), said=ClientInfo("b", "b", "1")),
+    Caller("nobody", said=ClientInfo("a", "a", "2")), Caller("silent"),
 ]  # fmt: skip
+READ = (
+    "args.id", "args.a", "args.id.id", "principal.subject", "principal.claims.role", "session.client.name",
+    "session.client.version",
+)  # fmt: skip
 POLICIES = [
     bundle_of(f"tools: {{t: {{rules: [{{conditions: [{{path: {path}, op: exists, value: true}}]}}]}}}}", serial)
-    for serial, path in enumerate(("args.id", "args.a", "args.id.id"), 1)
+    for serial, path in enumerate(READ, 1)
 ]
 Step = tuple[int, bytes]
 """Which session says a line; a number beyond the sessions brings another policy into force."""
@@ -147,7 +154,7 @@ def stories(draw: st.DrawFn) -> list[Step]:
         often = draw(st.sampled_from(lines))
         some = st.tuples(sessions, st.just(often) | st.just(often) | st.sampled_from(lines))
         steps += draw(st.lists(some, min_size=6, max_size=12))
-        steps += [(len(CALLERS), b"x" * draw(st.integers(0, 2)))] * draw(st.integers(0, 1))
+        steps += [(len(CALLERS), b"x" * draw(st.integers(0, len(READ))))] * draw(st.integers(0, 1))
     return steps
 
 
