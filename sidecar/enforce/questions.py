@@ -70,7 +70,7 @@ class Questions:
         emit: Emit, fail_open: bool,
     ) -> None:  # fmt: skip
         self._server = server
-        self._workload = workload
+        self._workload = dict(workload)
         self._decider = decider
         self._counters = counters
         self._known = known

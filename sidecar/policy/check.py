@@ -16,10 +16,12 @@ def check(policy: Policy) -> list[Problem]:
 
 def notes(policy: Policy) -> list[Problem]:
     """What to know of a policy whose rules are right only where the sidecar is run so: the start knows how it is."""
-    rules = [rule for item in (*policy.classes, *policy.entries) for rule in item.rules]
+    kinds = (("classes", policy.classes), ("tools", policy.entries))
     places = [
-        (condition.path_place, f"{_where(rule)}.conditions[{at}].path")
-        for rule in rules
+        (condition.path_place, f"{kind}.{rule.entry}.rules[{rule.position}].conditions[{at}].path")
+        for kind, items in kinds
+        for item in items
+        for rule in item.rules
         for at, condition in enumerate(rule.conditions, 1)
         if isinstance(condition.subject, CallerPath) and condition.subject.root == "principal"
     ]

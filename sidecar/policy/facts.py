@@ -137,7 +137,8 @@ def _reads(entry: PolicyEntry, counted: Mapping[CounterName, tuple[PolicyEntry, 
     amounts = [rule.amount for rule in entry.rules if rule.amount]
     subjects = {condition.subject for condition in conditions}
     paths = {subject for subject in subjects if isinstance(subject, tuple)} | {amount.path for amount in amounts}
-    paths |= {item.times for item in (*conditions, *amounts) if item.times is not None}
+    times = [condition.times for condition in conditions] + [amount.times for amount in amounts]
+    paths |= {path for path in times if path is not None}
     about = {(subject.root, *subject.steps) for subject in subjects if isinstance(subject, CallerPath)}
     permitted = [name for rule in entry.rules for name in rule.only or ()]
     counters = []

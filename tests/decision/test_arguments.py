@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any
 
@@ -19,7 +19,7 @@ from tests.engine.asking import tool_call
 from tests.support.fuzzing import examples
 
 
-def project(arguments: dict[str, Any], paths: list[Path]) -> dict[str, Any]:
+def project(arguments: dict[str, Any], paths: Sequence[Path]) -> dict[str, Any]:
     return Projection(paths).of(arguments)
 
 
@@ -81,7 +81,7 @@ def test_of_what_is_there_instead_of_a_list_only_that_it_is_there_is_told(value:
 
 
 def test_elements_that_a_step_cannot_lead_into_stay_in_their_places() -> None:
-    elements = [None, {"a": 1, "b": 2}, "{}", None, [], 5]
+    elements: list[Any] = [None, {"a": 1, "b": 2}, "{}", None, [], 5]
     assert project({"o": elements}, [("o", EACH, "a")]) == {"o": [None, {"a": 1}, True, None, True, True]}
 
 

@@ -84,7 +84,7 @@ def test_calls_that_say_the_same_share_what_others_worked_out_and_no_others_do()
     assert first is not None
     assert second is not None
     assert third is not None
-    first[0].memo.question = CachedQuestion(BUNDLE, None, b"")
+    first[0].memo.question = CachedQuestion(BUNDLE, False, None, None, b"")
     assert (second[0].memo, third[0].memo) == (first[0].memo, Memo())
 
 

@@ -122,16 +122,15 @@ def test_what_the_client_calls_itself_is_told_to_the_gate_fit_to_show_and_capped
 
 def test_what_the_client_says_of_itself_is_told_to_the_gate_in_its_own_words_and_the_last_word_counts() -> None:
     world = ObservedSession()
+    metas: list[dict[str, Any]] = [
+        {},
+        {"_meta": {CLIENT: {"name": "agent\n", "version": "1"}}},
+        {"_meta": {}},
+        {"_meta": {CLIENT: {"name": "x" * 2000}}},
+        {"_meta": {CLIENT: {"version": 7}}},
+    ]
     said = []
-    for id_, params in enumerate(
-        [
-            {},
-            {"_meta": {CLIENT: {"name": "agent\n", "version": "1"}}},
-            {"_meta": {}},
-            {"_meta": {CLIENT: {"name": "x" * 2000}}},
-            {"_meta": {CLIENT: {"version": 7}}},
-        ]
-    ):
+    for id_, params in enumerate(metas):
         world.ask(id_, "tools/call", name="look", arguments={}, **params)
         said.append(world.gate.trials[-1].caller.document)
     assert said == [
