@@ -43,21 +43,26 @@ async def judged(world: GateBetweenFakes, call: ToolCall, caller: Caller) -> tup
     return verdict, event.ruling
 
 
+CLERK, CHIEF, OTHER = (
+    Principal(name, claims={"role": role}) for name, role in (("one", "clerk"), ("one", "chief"), ("other", "clerk"))
+)
+SAID, LATER, ANOTHER = (ClientInfo(name, name, version) for name, version in (("a", None), ("a", "2"), ("b", None)))
+# Each differs from the one before in one thing only.
 CALLERS = [
-    Caller("s", principal=Principal("one", claims={"role": "clerk"}), said=ClientInfo("a", "a", None)),
-    Caller("s", principal=Principal("other", claims={"role": "clerk"}), said=ClientInfo("b", "b", None)),
-    Caller("s", principal=Principal("one", claims={"role": "chief"}), said=ClientInfo("a", "a", "2")),
-    Caller("s"),
-]
+    Caller("s", principal=principal, said=said)
+    for principal, said in [
+        (CLERK, SAID), (OTHER, SAID), (CHIEF, SAID), (CHIEF, LATER), (CHIEF, ANOTHER), (CHIEF, None), (None, None)
+    ]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("path", "known"),
     [
-        ("principal.subject", [{"subject": "one"}, {"subject": "other"}, {"subject": "one"}, None]),
-        ("principal.claims.role", [{"claims": {"role": role}} for role in ("clerk", "clerk", "chief")] + [None]),
-        ("session.client.name", [{"client": {"name": name}} for name in ("a", "b", "a")] + [None]),
-        ("session.client.version", [{"client": {}}, {"client": {}}, {"client": {"version": "2"}}, None]),
+        ("principal.subject", [{"subject": name} for name in ("one", "other", *["one"] * 4)] + [None]),
+        ("principal.claims.role", [{"claims": {"role": role}} for role in ("clerk", "clerk", *["chief"] * 4)] + [None]),
+        ("session.client.name", [{"client": {"name": name}} for name in "aaaab"] + [None, None]),
+        ("session.client.version", [{"client": said} for said in ({}, {}, {}, {"version": "2"}, {})] + [None, None]),
     ],
 )
 def test_where_rules_read_the_caller_the_engine_is_asked_about_each(path: str, known: list[Any]) -> None:
@@ -75,7 +80,7 @@ def test_where_rules_do_not_read_the_caller_the_question_is_the_same_for_all() -
             await judged(world, AGAIN, caller)
         first, *others = [asked for asked, _, _ in world.engine.asked]
         assert first.keys() == {"version", "method", "server", "tool", "arguments"}
-        assert others == [first] * 3
+        assert others == [first] * 6
 
     run(test, {"bundle": reading("args.a", 1)}, workload={"pod": "p"})
 

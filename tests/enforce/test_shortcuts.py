@@ -32,11 +32,17 @@ from tests.engine.asking import bundle_of
 from tests.mcp.calls import calls, changed, encoded
 from tests.support.fuzzing import examples
 
+CLERK, CHIEF, OTHER = (
+    Principal(name, claims={"role": role}) for name, role in (("one", "clerk"), ("one", "chief"), ("other", "clerk"))
+)
+SAID, LATER, ANOTHER = (ClientInfo(name, name, version) for name, version in (("a", "1"), ("a", "2"), ("b", "1")))
+# Some differ in one thing only: what is kept for one of them must not serve the other.
 CALLERS = [
-    Caller("one", principal=Principal("one", claims={"role": "clerk"}), said=ClientInfo("a", "a", "1")),
-    Caller("two", principal=Principal("two", claims={"role": "clerk"}), said=ClientInfo("a", "a", "1")),
-    Caller("other", principal=Principal("one", claims={"role": "chief"}), said=ClientInfo("b", "b", "1")),
-    Caller("nobody", said=ClientInfo("a", "a", "2")), Caller("silent"),
+    Caller(session, principal=principal, said=said)
+    for session, principal, said in [
+        ("one", CLERK, SAID), ("two", OTHER, SAID), ("other", CHIEF, SAID), ("fourth", CLERK, LATER),
+        ("fifth", CLERK, ANOTHER), ("nobody", None, SAID), ("silent", None, None),
+    ]
 ]  # fmt: skip
 READ = (
     "args.id", "args.a", "args.id.id", "principal.subject", "principal.claims.role", "session.client.name",
