@@ -23,20 +23,18 @@ class Projection:
     only in case from one that is read is refused.
     """
 
-    __slots__ = ("_deep", "_folded", "_guarded", "_has_twins", "_longest", "_plain", "_read")
+    __slots__ = ("_folded", "_guarded", "_has_twins", "_longest", "_read", "_steps")
 
     def __init__(self, paths: Iterable[Path], names: Iterable[str] = (), *, guarded: bool = True) -> None:
         ways: dict[str, set[Path]] = {}
         for first, *rest in paths:
             if first is not EACH:  # an object is no list
                 ways.setdefault(first, set()).add(tuple(rest))
-        places = [(step, _Place(ways[step], guarded)) for step in sorted(ways)]
-        # For each step: whether the value itself is read, as a whole, and what is read of an object or list there.
-        self._plain = tuple(step for step, place in places if place.below is None and place.each is None)
-        self._deep = tuple(
-            (step, place.whole, place.below, place.each)
-            for step, place in places
-            if place.below is not None or place.each is not None
+        places = {step: _Place(ways[step], guarded) for step in sorted(ways)}
+        # None for a value that is read as it is; else what is read of an object, of a list, and whether as a whole too.
+        self._steps = tuple(
+            (step, (place.below, place.each, place.whole) if place.below or place.each else None)
+            for step, place in places.items()
         )
         self._read = frozenset(ways).union(names)
         self._folded = frozenset(map(folded, self._read))
@@ -54,15 +52,15 @@ class Projection:
         """
         kept: dict[str, Any] = {}
         there = 0
-        for step in self._plain:
-            if step in document:
-                there += 1
-                kept[step] = document[step]
-        for step, whole, below, each in self._deep:
+        for step, parts in self._steps:
             if step not in document:
                 continue
             there += 1
+            if parts is None:
+                kept[step] = document[step]
+                continue
             value = document[step]
+            below, each, whole = parts
             if below is not None and type(value) is dict:
                 inner = below.of(value)
                 kept[step] = value if whole else inner
@@ -107,9 +105,11 @@ class _Place:
 
     def of_all(self, elements: list[Any]) -> list[Any]:
         """The part that is read of each element of a list."""
-        if self.below is None and self.each is None:
-            return elements
-        return [self._of(element) for element in elements]
+        below = self.below
+        if self.each is not None or self.whole:
+            return elements if below is None and self.each is None else list(map(self._of, elements))
+        assert below is not None  # something is read
+        return [below.of(one) if type(one) is dict else None if one is None else IN_THE_WAY for one in elements]
 
     def _of(self, value: Any) -> Any:
         part: Any
