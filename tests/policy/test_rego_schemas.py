@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -46,11 +47,11 @@ tools:
     ("entry.pattern", "entry.patern"), ("bundle.serial", "bundle.serials"),
 ])  # fmt: skip
 def test_a_misspelt_path_in_the_library_is_found(right: str, misspelt: str, tmp_path: Path) -> None:
-    text = (ROOT / "rego" / "intercept" / "decision.rego").read_text()
+    path = copytree(ROOT / "rego" / "intercept", tmp_path / "intercept") / "decision.rego"
+    text = path.read_text()
     assert right in text
-    (tmp_path / "decision.rego").write_text(text)
     assert checked(tmp_path) == (0, "")
-    (tmp_path / "decision.rego").write_text(text.replace(right, misspelt))
+    path.write_text(text.replace(right, misspelt))
     status, said = checked(tmp_path)
     assert (status, f'have: "{misspelt.rpartition(".")[2]}' in said) == (1, True), said
 
