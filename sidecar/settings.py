@@ -70,6 +70,11 @@ class Listen:
     max_each: int
     idle: float
 
+    @property
+    def knows_callers(self) -> bool:
+        """True where every caller authenticates himself."""
+        return self.token_file is not None or self.jwt is not None
+
 
 @dataclass(frozen=True, slots=True)
 class RemoteOpa:

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import msgspec
-
-CHANGING_CLAIMS: Final = frozenset({"exp", "iat", "nbf", "jti", "auth_time", "at_hash", "nonce"})
-"""Claims that change with every token; those that matter were checked when the token was verified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +27,8 @@ class Principal:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The principal in the engine's input, the same for all tokens with the same claims about this caller.
-
-        Answers are cached by the question, so a claim that changes with every token would defeat the cache.
-        """
-        claims = {name: value for name, value in self.claims.items() if name not in CHANGING_CLAIMS}
-        return {"subject": self.subject, "issuer": self.issuer, "claims": claims}
+        """All that is known of the principal, from which a question takes what rules read."""
+        return {"subject": self.subject, "issuer": self.issuer, "claims": dict(self.claims)}
 
 
 def key_of(principal: Principal | None) -> str:

@@ -25,7 +25,8 @@ from sidecar.mcp import strict_json
 from sidecar.policy.applies import applying
 from sidecar.policy.bundle import Bundle, build
 from sidecar.policy.compile import compile_policy
-from sidecar.policy.model import Condition, CounterName, PolicyEntry, Rule, Scope
+from sidecar.policy.model import CallerPath, Condition, CounterName, PolicyEntry, Rule, Scope
+from sidecar.policy.paths import EACH, shown
 from sidecar.policy.rego import plain_number
 from sidecar.repository.load import find, load
 from sidecar.text import of_system
@@ -153,9 +154,10 @@ def _ask(
     reads = bundle.terms.reads_of(tool)
     counters = {read.name: total or 0 for read, total in zip(reads.counters, totals, strict=True)}
     try:
-        body = question("explain", tool, Projection(reads.paths).of(arguments), counters)
+        read = Projection(reads.paths, reads.only or ()).of(arguments)
     except ValueError as problem:
         raise UsageError(f"the sidecar would refuse this call: {problem}") from None
+    body = question("explain", tool, read, counters, keys=sorted(arguments) if reads.only is not None else None)
     document = msgspec.json.decode(body, type=dict[str, msgspec.Raw])["input"]
     passes = "[rule.id | some rule in data.intercept.rules; data.intercept.policy.passes[rule.id]]"
     query = f'{{"decision": data.intercept.decision, "passes": {passes}}}'
@@ -193,7 +195,7 @@ def _verdict(rule: Rule, explained: _Explained) -> str:
 
 def _condition(condition: Condition) -> str:
     subject = condition.subject
-    path = str(subject) if isinstance(subject, CounterName) else ".".join(("args", *subject))
+    path = shown("args", subject) if isinstance(subject, tuple) else str(subject)
     return f"{path} {condition.op} {_ENCODER.encode(condition.value).decode()}"
 
 
@@ -204,8 +206,12 @@ def _shown(total: Amount | None) -> str:
 def _found(condition: Condition, arguments: dict[str, Any], totals: dict[str, Amount | None]) -> str:
     if isinstance(condition.subject, CounterName):
         return _shown(totals[str(condition.subject)])
+    if isinstance(condition.subject, CallerPath):
+        return "nothing there: who asks is not known here"
     value: Any = arguments
     for step in condition.subject:
+        if step is EACH:
+            break
         if type(value) is not dict or step not in value:
             return "nothing there"
         value = value[step]

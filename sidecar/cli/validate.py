@@ -6,13 +6,14 @@ import sys
 
 from sidecar.cli.options import Config, OpaBin
 from sidecar.engine import binary
+from sidecar.policy.check import notes
 from sidecar.repository.load import find, load
 
 
 def validate_command(config: Config, opa_bin: OpaBin = None) -> int:
     """Check a policy file."""
-    _, warnings = load(find(config), lambda: binary.find(opa_bin))
-    for warning in warnings:
+    policy, warnings = load(find(config), lambda: binary.find(opa_bin))
+    for warning in sorted([*warnings, *notes(policy)]):
         print(warning, file=sys.stderr)
     print("Policy file is valid.")
     return 0

@@ -3,62 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from sidecar.errors import InvalidMessage
 from sidecar.mcp import strict_json
 from sidecar.mcp.jsonrpc import INVALID_PARAMS
 from sidecar.mcp.tool_call import ToolCall
+from sidecar.policy.paths import EACH, Path
 from sidecar.text import folded, shown
+
+IN_THE_WAY: Final = True
+"""What stands for a value that a path cannot lead into: not null, no object and no list, so no step leads into it."""
 
 
 class Projection:
-    """The paths into the arguments that a policy reads, as a tree that is built once and applied to many calls."""
+    """The paths into a document that a policy reads, as a tree that is built once and applied to many documents.
 
-    __slots__ = ("_folded", "_has_twins", "_longest", "_read", "_steps")
+    `names` are keys at its top that a rule names without reading what stands there. `guarded` where a key that differs
+    only in case from one that is read is refused.
+    """
 
-    def __init__(self, paths: Iterable[tuple[str, ...]]) -> None:
-        ways: dict[str, set[tuple[str, ...]]] = {}
+    __slots__ = ("_folded", "_guarded", "_has_twins", "_longest", "_read", "_steps")
+
+    def __init__(self, paths: Iterable[Path], names: Iterable[str] = (), *, guarded: bool = True) -> None:
+        ways: dict[str, set[Path]] = {}
         for first, *rest in paths:
-            ways.setdefault(first, set()).add(tuple(rest))
-        # For each step: what is read below it, and whether the value itself is read, as a whole.
+            if first is not EACH:  # an object is no list
+                ways.setdefault(first, set()).add(tuple(rest))
+        places = {step: _Place(ways[step], guarded) for step in sorted(ways)}
+        # None for a value that is read as it is; else what is read of an object, of a list, and whether as a whole too.
         self._steps = tuple(
-            (step, Projection(below) if (below := ways[step] - {()}) else None, () in ways[step])
-            for step in sorted(ways)
+            (step, (place.below, place.each, place.whole) if place.below or place.each else None)
+            for step, place in places.items()
         )
-        self._read = frozenset(ways)
-        self._folded = frozenset(map(folded, ways))
+        self._read = frozenset(ways).union(names)
+        self._folded = frozenset(map(folded, self._read))
         self._longest = max(map(len, self._folded), default=0)
         self._has_twins = len(self._folded) < len(self._read)
+        self._guarded = guarded
 
-    def of(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """The values on the paths, in an order that is the same for every call.
+    def of(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """The values on the paths, in an order that is the same for every document.
 
-        If a path leads into a value that is neither an object nor null, `[]` stands for that value: that one is there
-        can matter, which one cannot. Raises ValueError for a key that differs only in case from one that is read here,
+        If a path leads into a value that is neither null nor what its next step needs (an object, or a list for `[*]`),
+        `IN_THE_WAY` stands for that value: that one is there can matter, which one cannot. Lists keep the number and
+        the order of their elements. Raises ValueError for a key that differs only in case from one that is read here,
         unless that very spelling is read too: some servers match keys whatever their case.
         """
         kept: dict[str, Any] = {}
         there = 0
-        for step, below, whole in self._steps:
-            if step not in arguments:
+        for step, parts in self._steps:
+            if step not in document:
                 continue
             there += 1
-            value = arguments[step]
+            if parts is None:
+                kept[step] = document[step]
+                continue
+            value = document[step]
+            below, each, whole = parts
             if below is not None and type(value) is dict:
                 inner = below.of(value)
                 kept[step] = value if whole else inner
+            elif each is not None and type(value) is list:
+                items = each.of_all(value)
+                kept[step] = value if whole else items
             elif whole:
                 kept[step] = value
             elif value is not None:
-                kept[step] = []
-        if there < len(arguments) or self._has_twins:
-            self._refuse_look_alikes(arguments)
+                kept[step] = IN_THE_WAY
+        if there < len(document) or self._has_twins:
+            self._refuse_look_alikes(document)
         return kept
 
-    def _refuse_look_alikes(self, arguments: Mapping[str, Any]) -> None:
+    def _refuse_look_alikes(self, document: Mapping[str, Any]) -> None:
+        if not self._guarded:
+            return
         seen: set[str] = set()
-        for key in arguments:
+        for key in document:
             if len(key) > self._longest:
                 continue  # no key gets shorter where nobody minds its case
             alike = folded(key)
@@ -68,6 +89,37 @@ class Projection:
                 names = " or ".join(repr(shown(step)) for step in sorted(self._read) if folded(step) == alike)
                 raise ValueError(f"the arguments have a key that differs only in case from {names}, which a rule reads")
             seen.add(alike)
+
+
+class _Place:
+    """What is read of the values at one place: `whole` for the value itself, `below` of an object, `each` of a list."""
+
+    __slots__ = ("below", "each", "whole")
+
+    def __init__(self, ways: set[Path], guarded: bool) -> None:
+        self.whole = () in ways
+        of_objects = {way for way in ways if way and way[0] is not EACH}
+        of_elements = {way[1:] for way in ways if way and way[0] is EACH}
+        self.below: Projection | None = Projection(of_objects, guarded=guarded) if of_objects else None
+        self.each: _Place | None = _Place(of_elements, guarded) if of_elements else None
+
+    def of_all(self, elements: list[Any]) -> list[Any]:
+        """The part that is read of each element of a list."""
+        below = self.below
+        if self.each is not None or self.whole:
+            return elements if below is None and self.each is None else list(map(self._of, elements))
+        assert below is not None  # something is read
+        return [below.of(one) if type(one) is dict else None if one is None else IN_THE_WAY for one in elements]
+
+    def _of(self, value: Any) -> Any:
+        part: Any
+        if self.below is not None and type(value) is dict:
+            part = self.below.of(value)
+        elif self.each is not None and type(value) is list:
+            part = self.each.of_all(value)
+        else:
+            part = None if value is None else IN_THE_WAY
+        return value if self.whole else part
 
 
 def arguments_read(call: ToolCall, projection: Projection) -> dict[str, Any]:

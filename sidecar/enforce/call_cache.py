@@ -17,6 +17,7 @@ from sidecar.auth.principal import Principal
 from sidecar.decision.decision import Answer, Violation
 from sidecar.events import Ruling
 from sidecar.mcp.jsonrpc import Request
+from sidecar.mcp.protocol import ClientInfo
 from sidecar.mcp.tool_call import ToolCall
 from sidecar.policy.bundle import Bundle
 from sidecar.system.lru import LRU
@@ -38,10 +39,15 @@ _TAIL: Final = 80
 
 
 class CachedQuestion(msgspec.Struct, frozen=True, gc=False):
-    """The question about a call, by a bundle and for a principal."""
+    """The question about a call, by a bundle. Where it `names_caller`, it is the one about this caller.
+
+    A question depends on nothing of a caller but the principal, and what the client said of itself.
+    """
 
     bundle: Bundle
+    names_caller: bool
     principal: Principal | None
+    said: ClientInfo | None
     body: bytes
 
 
@@ -81,13 +87,13 @@ class CachedCall(ToolCall, frozen=True, gc=False):
 class FirstRead(msgspec.Struct, frozen=True, gc=False):
     """A `tools/call` as it was read first, with the digits of its id at `at`.
 
-    `client` is what the client calls itself in it, or None.
+    `client` is what the client says of itself in it, or None.
     """
 
     at: int
     request: Request
     call: ToolCall
-    client: str | None
+    client: ClientInfo | None
     memo: Memo
 
 
@@ -110,7 +116,7 @@ class CallCache:
         call = known.call
         return CachedCall(int(line[at:end]), call.tool, call.arguments, call.stateless, line, known.memo), known
 
-    def keep(self, request: Request, call: ToolCall, client: str | None) -> None:
+    def keep(self, request: Request, call: ToolCall, client: ClientInfo | None) -> None:
         """Keep a call that was read and found good, once its line came before."""
         line = request.raw
         place = _place(line)

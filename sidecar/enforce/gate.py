@@ -37,7 +37,6 @@ from typing import Final
 
 from sidecar.auth.caller import Caller
 from sidecar.decision.decider import Decider
-from sidecar.decision.question import fragment
 from sidecar.enforce.call_cache import CallCache
 from sidecar.enforce.group_commit import GroupCommit
 from sidecar.enforce.limits import Counters
@@ -74,17 +73,16 @@ class Gate:
         self._emit = emit
         self._mode = mode
         self._ids = map(f"{instance}-{{:x}}".format, itertools.count(1))
-        where = fragment(workload)
         self._counters = Counters(server, ledger, emit)
         self._questions = Questions(
-            server=server, workload=where, decider=decider, counters=self._counters, known=self.known, emit=emit,
+            server=server, workload=workload, decider=decider, counters=self._counters, known=self.known, emit=emit,
             fail_open=fail_open,
         )  # fmt: skip
         self._commit = GroupCommit(
             server=server, decider=decider, questions=self._questions, counters=self._counters,
             rulings=Rulings(server, emit, mode), emit=emit, fail_open=fail_open,
         )  # fmt: skip
-        self._lists = Lists(server=server, workload=where, decider=decider, mode=mode, next_id=self.next_id)
+        self._lists = Lists(server=server, decider=decider, mode=mode, next_id=self.next_id)
 
     def next_id(self) -> str:
         """An id for the next decision or refusal."""
@@ -145,9 +143,9 @@ class Gate:
         """All that decides which tools no list shows under a bundle; empty where lists show every tool."""
         return self._lists.withheld_by(bundle)
 
-    def filter(self, tools: Sequence[str], caller: Caller, deliver: DeliverHidden) -> None:
-        """Deliver which of the listed tools the caller may not see; None when nobody can tell."""
-        self._lists.filter(tools, caller, deliver)
+    def filter(self, tools: Sequence[str], deliver: DeliverHidden) -> None:
+        """Deliver which of the listed tools a client may not see; None when nobody can tell."""
+        self._lists.filter(tools, deliver)
 
     async def finish(self) -> None:
         """Wait until everything that is under way is done, for `FINISH` at most: each part has a bound of its own."""

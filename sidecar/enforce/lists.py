@@ -1,4 +1,4 @@
-"""Lists of tools: which of them the caller may not see. When nobody can tell, none is shown."""
+"""Lists of tools: which of them no client may see. When nobody can tell, none is shown."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Final, TypeAlias
 
-from sidecar.auth.caller import Caller
 from sidecar.decision.decider import Decider
-from sidecar.decision.question import Document, question_about_list
+from sidecar.decision.question import question_about_list
 from sidecar.enforce.questions import MAX_QUESTION
 from sidecar.enforce.rulings import mode_of
 from sidecar.enforce.trial import MAX_ATTEMPTS
@@ -23,18 +22,17 @@ LARGE: Final = 64 << 10
 """Bytes of a question about a list that OPA is asked one at a time: several would hold up the questions about calls."""
 
 DeliverHidden: TypeAlias = Callable[[frozenset[str] | None], None]
-"""Gets the tools that the caller may not see, or None when nobody can tell."""
+"""Gets the tools that a client may not see, or None when nobody can tell."""
 
 
 class Lists:
     """Asks which tools of a list to hide. `work` holds the lists that are being filtered."""
 
     def __init__(
-        self, *, server: str, workload: Document | None, decider: Decider, mode: Mode | None, next_id: Callable[[], str]
+        self, *, server: str, decider: Decider, mode: Mode | None, next_id: Callable[[], str]
     ) -> None:  # fmt: skip
         self.work = Group()
         self._server = server
-        self._workload = workload
         self._decider = decider
         self._mode = mode
         self._next_id = next_id
@@ -44,20 +42,20 @@ class Lists:
         """All that decides which tools lists do not show under a bundle; empty where they show every tool."""
         return () if mode_of(bundle, self._mode) == "monitor" else bundle.terms.withheld
 
-    def filter(self, tools: Sequence[str], caller: Caller, deliver: DeliverHidden) -> None:
-        """Deliver which of the listed tools the caller may not see, once."""
-        self.work.start(self._filter(tools, caller, deliver))
+    def filter(self, tools: Sequence[str], deliver: DeliverHidden) -> None:
+        """Deliver which of the listed tools a client may not see, once."""
+        self.work.start(self._filter(tools, deliver))
 
-    async def _filter(self, tools: Sequence[str], caller: Caller, deliver: DeliverHidden) -> None:
+    async def _filter(self, tools: Sequence[str], deliver: DeliverHidden) -> None:
         try:
-            hidden = await self._hidden(tools, caller)
+            hidden = await self._hidden(tools)
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody can tell what may be seen
             defects.tell("a list of tools is refused", error)
             hidden = None
         deliver(hidden)
 
-    async def _hidden(self, tools: Sequence[str], caller: Caller) -> frozenset[str] | None:
-        body = question_about_list(self._server, tools, principal=caller.document, workload=self._workload)
+    async def _hidden(self, tools: Sequence[str]) -> frozenset[str] | None:
+        body = question_about_list(self._server, tools)
         if len(body) > MAX_QUESTION:
             return None  # it would hold up the calls of others, and take much memory meanwhile
         async with self._large if len(body) > LARGE else nullcontext():

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from sidecar.auth.caller import Caller
 from sidecar.decision.arguments import Projection, arguments_read, is_longer
 from sidecar.decision.decider import Decider, Finding
 from sidecar.decision.decision import Answer
-from sidecar.decision.question import RESERVED, Document, Form
+from sidecar.decision.question import RESERVED, Form
 from sidecar.enforce.call_cache import CachedCall, CachedQuestion, CallCache
 from sidecar.enforce.keyed_lock import Turns
 from sidecar.enforce.limits import Counters
@@ -20,7 +22,7 @@ from sidecar.enforce.trial import Trial
 from sidecar.enforce.verdict import NO_CALLER, NO_STORE, TOO_LARGE, Grounds, no_engine
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable, Superseded
 from sidecar.events import Emit, StoreFailed
-from sidecar.ledger.values import Counter, Seen
+from sidecar.ledger.values import Amount, Counter, Seen
 from sidecar.mcp import tool_call
 from sidecar.mcp.jsonrpc import INVALID_PARAMS
 from sidecar.mcp.tool_call import ToolCall
@@ -39,12 +41,19 @@ Result: TypeAlias = Answer | Superseded | Grounds | Exception
 The answer; that the policy changed meanwhile; why the call is denied without an answer; or a defect of ours.
 """
 Found: TypeAlias = Callable[[Trial, Result], None]
+Fill: TypeAlias = Callable[[Mapping[str, Amount] | None], bytes]
+"""Makes the question about one call, with the totals of the counters that it is judged by."""
 
 
 class ToolQuestion(msgspec.Struct, frozen=True):
-    """How the calls of one tool are asked about under one bundle: what is read of a call, and the form to fill."""
+    """How the calls of one tool are asked about under one bundle: what is read of a call, and the form to fill.
+
+    `caller` is what is read of the caller, None for nothing. `keys` where the names of all arguments are.
+    """
 
     projection: Projection
+    keys: bool
+    caller: Projection | None
     counters: tuple[CounterRead, ...]
     form: Form
 
@@ -52,16 +61,16 @@ class ToolQuestion(msgspec.Struct, frozen=True):
 class Questions:
     """Puts the questions about the calls of one server.
 
-    A question is a function of bundle, principal and call, and a known call keeps it. With the totals of counters in
-    it, it is made anew each time, and its answer is not to be recalled.
+    A question is a function of bundle and call, and of the caller where rules read anything of him; a known call keeps
+    it. With the totals of counters in it, it is made anew each time, and its answer is not to be recalled.
     """
 
     def __init__(
-        self, *, server: str, workload: Document | None, decider: Decider, counters: Counters, known: CallCache,
+        self, *, server: str, workload: Mapping[str, str], decider: Decider, counters: Counters, known: CallCache,
         emit: Emit, fail_open: bool,
     ) -> None:  # fmt: skip
         self._server = server
-        self._workload = workload
+        self._workload = dict(workload)
         self._decider = decider
         self._counters = counters
         self._known = known
@@ -88,27 +97,30 @@ class Questions:
 
         Raises `InvalidMessage` for a call that cannot be put as a question.
         """
-        call, bundle, principal = trial.call, trial.bundle, trial.caller.principal
+        call, bundle, caller = trial.call, trial.bundle, trial.caller
         memo = call.memo if type(call) is CachedCall else None
         if (
             memo is not None
             and (kept := memo.question) is not None
             and kept.bundle is bundle
-            and kept.principal is principal
+            and (not kept.names_caller or (kept.principal is caller.principal and kept.said is caller.said))
         ):
             body = kept.body
         else:
             asking = self._asking(call, bundle)
             arguments = arguments_read(call, asking.projection)
-            if len(call.raw) > MAX_QUESTION and is_longer(arguments, MAX_QUESTION):
+            keys = sorted(call.arguments) if asking.keys else None
+            if len(call.raw) > MAX_QUESTION and is_longer([arguments, keys], MAX_QUESTION):
                 found(trial, TOO_LARGE)
                 return
+            about = self._about(caller, asking.caller) if asking.caller is not None else {}
             if asking.counters:
-                self._counters.work.start(self._look_up(trial, asking, arguments, found))
+                fill = partial(asking.form.filled, arguments, keys=keys, caller=about)
+                self._counters.work.start(self._look_up(trial, asking.counters, fill, found))
                 return
-            body = asking.form.filled(arguments, None, trial.caller.document)
+            body = asking.form.filled(arguments, keys=keys, caller=about)
             if memo is not None:
-                memo.question = CachedQuestion(bundle, principal, body)
+                memo.question = CachedQuestion(bundle, asking.caller is not None, caller.principal, caller.said, body)
         answer = self._decider.recall(body)
         if answer is None:
             self._ask(trial, body, found, lasting=True)
@@ -131,25 +143,32 @@ class Questions:
             _check_name(call, bundle)
             if len(self._by_tool) >= MAX_FORMS:
                 self._by_tool.clear()
-            form = Form(self._server, call.tool, self._workload)
             reads = bundle.terms.reads_of(call.tool)
-            asking = self._by_tool[call.tool] = ToolQuestion(Projection(reads.paths), reads.counters, form)
+            asking = self._by_tool[call.tool] = ToolQuestion(
+                Projection(reads.paths, reads.only or ()), reads.only is not None,
+                Projection(reads.caller, guarded=False) if reads.caller else None, reads.counters,
+                Form(self._server, call.tool),
+            )  # fmt: skip
         return asking
 
-    async def _look_up(self, trial: Trial, asking: ToolQuestion, arguments: Mapping[str, Any], found: Found) -> None:
+    def _about(self, caller: Caller, projection: Projection) -> dict[str, Any]:
+        """What is read of the caller."""
+        return projection.of({**caller.document, "workload": self._workload})
+
+    async def _look_up(self, trial: Trial, reads: tuple[CounterRead, ...], fill: Fill, found: Found) -> None:
         """Ask with the totals of the counters that a rule reads; an answer to that does not last.
 
         What was seen goes with the claim. Calls that met there are judged one after the other from then on.
         """
         try:
-            await self._ask_with_totals(trial, asking, arguments, found)
+            await self._ask_with_totals(trial, reads, fill, found)
         except Exception as error:  # noqa: BLE001 - it denies this call, whatever it is
             found(trial, error)
 
     async def _ask_with_totals(
-        self, trial: Trial, asking: ToolQuestion, arguments: Mapping[str, Any], found: Found
-    ) -> None:
-        counters = self._counters.read(asking.counters, trial.call.tool, trial.caller)
+        self, trial: Trial, reads: tuple[CounterRead, ...], fill: Fill, found: Found
+    ) -> None:  # fmt: skip
+        counters = self._counters.read(reads, trial.call.tool, trial.caller)
         if counters is None:
             found(trial, NO_CALLER)
             return
@@ -166,8 +185,8 @@ class Questions:
                 return
             # A store that is back by the claim tells where they really stand.
             trial.seen = tuple(Seen(counter, 0) for counter in counters)
-        totals = {item.name: seen.total for item, seen in zip(asking.counters, trial.seen, strict=True)}
-        self._ask(trial, asking.form.filled(arguments, totals, trial.caller.document), found, lasting=False)
+        totals = {item.name: seen.total for item, seen in zip(reads, trial.seen, strict=True)}
+        self._ask(trial, fill(totals), found, lasting=False)
 
     def _ask(self, trial: Trial, body: bytes, found: Found, *, lasting: bool) -> None:
         if len(body) > MAX_QUESTION:

@@ -57,6 +57,8 @@ METHODS: Final = OF_CLIENTS | {
 """Every method of any revision, of either side. Policy decides on other methods; a look-alike of these never passes."""
 
 MAX_METHOD: Final = 256
+MAX_SAID: Final = 1_024
+"""Characters of what a client says of itself that are kept with its session."""
 
 
 def check_method(message: Request | Notification) -> None:
@@ -93,15 +95,35 @@ _SEPARATORS = re.compile(r"[\s/\\]+")
 _FOLDED_METHODS = frozenset(map(folded, METHODS))
 
 
-def client_name(request: Request) -> str | None:
-    """The client's name for itself, if this request has it: in `initialize`, or in the `_meta` of any other."""
+class ClientInfo(msgspec.Struct, frozen=True):
+    """What a client says of itself, in its own words. `shown` is its name, safe to show.
+
+    None is what it does not say. True stands for what is no text, or longer than `MAX_SAID`: that it is there can
+    matter, and no text can be taken for it.
+    """
+
+    shown: str
+    name: str | bool | None
+    version: str | bool | None
+
+
+def client_info(request: Request) -> ClientInfo | None:
+    """What the client says of itself, if this request has it: in `initialize`, or in the `_meta` of any other."""
     params = request.params or {}
     meta = params.get("_meta")
     about = params.get("clientInfo") if request.method == INITIALIZE else None
     if about is None and type(meta) is dict:
         about = meta.get(_CLIENT_META)
-    name = about.get("name") if type(about) is dict else None
-    return name if type(name) is str else None
+    if type(about) is not dict:
+        return None
+    name, version = about.get("name"), about.get("version")
+    return ClientInfo(shown(name) if type(name) is str else "", _said(name), _said(version))
+
+
+def _said(value: Any) -> str | bool | None:
+    if value is None or (type(value) is str and len(value) <= MAX_SAID):
+        return value
+    return True
 
 
 def stated_revision(message: Request | Notification) -> str | None:

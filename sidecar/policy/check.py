@@ -13,6 +13,7 @@ from sidecar.policy.model import (
     GLOBAL,
     NAMED_WINDOWS,
     OWN_CLASS,
+    CallerPath,
     ClassRules,
     CounterName,
     Policy,
@@ -34,6 +35,24 @@ def check(policy: Policy) -> list[Problem]:
         *_unused_classes(policy),
         *_unguarded(policy),
     ]
+
+
+def notes(policy: Policy) -> list[Problem]:
+    """What to know of a policy whose rules are right only where the sidecar is run so: the start knows how it is."""
+    kinds = (("classes", policy.classes), ("tools", policy.entries))
+    places = [
+        (condition.path_place, f"{kind}.{rule.entry}.rules[{rule.position}].conditions[{at}].path")
+        for kind, items in kinds
+        for item in items
+        for rule in item.rules
+        for at, condition in enumerate(rule.conditions, 1)
+        if isinstance(condition.subject, CallerPath) and condition.subject.root == "principal"
+    ]
+    text = (
+        "a principal is known only over HTTP with --jwt-jwks or --auth-token-file: on stdio nobody is authenticated, "
+        "and the path does not exist"
+    )
+    return [Problem(*min(places), text, warning=True)] if places else []
 
 
 Counted: TypeAlias = Mapping[CounterName, tuple[PolicyEntry, Rule]]

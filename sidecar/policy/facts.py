@@ -7,7 +7,8 @@ from pathlib import PurePath
 from typing import Any
 
 from sidecar.policy.applies import Applying, applying
-from sidecar.policy.model import Approvals, CounterName, Policy, PolicyEntry, Rule, glob, is_pattern
+from sidecar.policy.model import Approvals, CallerPath, CounterName, Policy, PolicyEntry, Rule, glob, is_pattern
+from sidecar.policy.paths import in_order
 from sidecar.policy.words import says
 
 
@@ -157,12 +158,20 @@ def _approvals(approvals: Approvals) -> dict[str, Any]:
 
 
 def _reads(entry: PolicyEntry, counted: Mapping[CounterName, tuple[PolicyEntry, Rule]]) -> dict[str, Any]:
-    """What an entry's rules read: paths into the arguments, and counters with their windows and scopes."""
-    paths = {item.subject for rule in entry.rules for item in rule.asked if isinstance(item.subject, tuple)}
-    paths |= {rule.amount.path for rule in entry.rules if rule.amount}
-    names = {item.subject for rule in entry.rules for item in rule.asked if isinstance(item.subject, CounterName)}
+    """What an entry's rules read: paths into the arguments and about the caller, counters, and the keys they permit.
+
+    A path about the caller begins with its root. `only` is None where no rule says which arguments a call may have.
+    """
+    conditions = [condition for rule in entry.rules for condition in rule.asked]
+    amounts = [rule.amount for rule in entry.rules if rule.amount]
+    subjects = {condition.subject for condition in conditions}
+    paths = {subject for subject in subjects if isinstance(subject, tuple)} | {amount.path for amount in amounts}
+    times = [condition.times for condition in conditions] + [amount.times for amount in amounts]
+    paths |= {path for path in times if path is not None}
+    about = {(subject.root, *subject.steps) for subject in subjects if isinstance(subject, CallerPath)}
+    permitted = [name for rule in entry.rules for name in rule.only or ()]
     counters = []
-    for name in sorted(names, key=str):
+    for name in sorted((subject for subject in subjects if isinstance(subject, CounterName)), key=str):
         kept, rule = counted[name]  # `check` has seen that it is there
         counter = {
             "name": str(name),
@@ -171,7 +180,12 @@ def _reads(entry: PolicyEntry, counted: Mapping[CounterName, tuple[PolicyEntry, 
             "scope": rule.scope,
         }
         counters.append(counter | {"each_tool": True} if kept.counts_each_tool else counter)
-    return {"paths": sorted(paths, key=repr), "counters": counters}
+    return {
+        "paths": in_order(paths),
+        "only": sorted(set(permitted)) if any(rule.only is not None for rule in entry.rules) else None,
+        "caller": in_order(about),
+        "counters": counters,
+    }
 
 
 def file_name(source: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
+from functools import partial
 from typing import Final, Literal, TypeAlias
 
 EACH: Final = None
@@ -36,6 +38,11 @@ def read(text: str) -> Path:
 def shown(root: str, path: Path) -> str:
     """A path as people write it; `read` gives the same steps."""
     return root + "".join(map(_shown, path))
+
+
+def in_order(found: Iterable[Path]) -> list[Path]:
+    """Paths in an order that depends on nothing but them."""
+    return sorted(found, key=partial(shown, ""))
 
 
 _STEP: Final = re.compile(

@@ -158,7 +158,10 @@ class ItemReader:
         if not re.match(r"args[.\[]", text) or text == "args.":
             self.problem(node.place, where, f'"{text}" is no path: {advice}')
             return ()
-        return self.steps(text, "args", node, where)
+        path = self.steps(text, "args", node, where)
+        if path[:1] == (paths.EACH,):
+            self.problem(node.place, where, f'"{text}" is no path: the arguments are no list; {advice}')
+        return path
 
     def steps(self, text: str, root: str, node: Node, where: str) -> Path:
         """The steps of a path that begins with the name of a document."""

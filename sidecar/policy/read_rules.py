@@ -32,7 +32,7 @@ from sidecar.policy.model import (
 from sidecar.policy.nodes import Mapping, Node, Scalar, Sequence
 from sidecar.policy.operators import OPERATORS
 from sidecar.policy.paths import EACH, Path, Root
-from sidecar.policy.read_items import ItemReader, is_null
+from sidecar.policy.read_items import ItemReader, is_null, listed, near
 
 RULE_KEYS: Final = (
     "name", "action", "conditions", "only", "reason", "on_deny", "rate_limit", "spend_limit", "state",
@@ -44,7 +44,12 @@ SPEND_LIMIT_KEYS: Final = ("path", "times", "decimal_text", "per_call", "max", "
 STATE_KEYS: Final = (
     "counter", "window", "increment", "increment_from", "times", "decimal_text", "scope", "sliding",
 )  # fmt: skip
-ABOUT_THE_CALLER: Final[tuple[Root, ...]] = ("principal", "session", "workload")
+ABOUT_THE_CALLER: Final[dict[Root, tuple[str, ...]]] = {
+    "principal": ("subject", "issuer", "claims.<name>"),
+    "session": ("client.name", "client.version"),
+    "workload": ("namespace", "pod", "service_account"),
+}
+"""What is known of the caller, below the roots of its paths. Claims may hold anything, the rest are texts."""
 
 
 class RuleReader(ItemReader):
@@ -223,9 +228,10 @@ class RuleReader(ItemReader):
 
     def subject(self, node: Node | None, where: str) -> Path | CounterName | CallerPath:
         text = self.text(node, where)
-        for root in ABOUT_THE_CALLER:
-            if node is not None and text is not None and re.match(rf"{root}[.\[]", text):
-                return CallerPath(root, self.steps(text, root, node, where))
+        if node is not None and text is not None:
+            for root in ABOUT_THE_CALLER:
+                if re.match(rf"{root}(?![^.\[])", text):
+                    return self.about_the_caller(root, text, node, where)
         if node is None or text is None or not text.startswith("state."):
             return self.argument(node, where, "write args. and the name of an argument, or state.<tool>.<counter>")
         tool, dot, counter = text.removeprefix("state.").rpartition(".")
@@ -234,6 +240,15 @@ class RuleReader(ItemReader):
         elif tool == ANY_TOOL:
             self.problem(node.place, where, f'"{text}" is no path of a counter: write state.{GLOBAL}.{counter}')
         return CounterName(tool, counter)
+
+    def about_the_caller(self, root: Root, text: str, node: Node, where: str) -> CallerPath:
+        noted = len(self.problems)
+        path = CallerPath(root, self.steps(text, root, node, where))
+        if len(self.problems) == noted and not is_known(path):
+            names = [f"{root}.{name}" for name in ABOUT_THE_CALLER[root]]
+            text = f'"{text}" is not known of callers{near(text, names)}; known are {listed(names, "and")}'
+            self.problem(node.place, where, text)
+        return path
 
     def rate_limit(self, node: Node, where: str) -> RateLimit | None:
         if isinstance(node, Mapping):
@@ -302,6 +317,13 @@ class RuleReader(ItemReader):
         if node is not None and value == 0:
             self.problem(node.place, where, "an increment is a number above 0")
         return value or Decimal(1)
+
+
+def is_known(path: CallerPath) -> bool:
+    """True for a path to something that may be known of a caller."""
+    if path.root == "principal" and path.steps[:1] == ("claims",):
+        return len(path.steps) > 1 and path.steps[1] is not EACH
+    return path.steps in [tuple(name.split(".")) for name in ABOUT_THE_CALLER[path.root]]
 
 
 def fits(path: Path, times: Path) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sidecar.mcp.protocol import OF_CLIENTS, folded
 from sidecar.policy.model import ANY_TOOL, NAMED_WINDOWS, Methods, matcher
+from sidecar.policy.paths import Path, Root, in_order
 from sidecar.policy.risks import Risk, Risks, read_risk, read_risks
 
 
@@ -40,15 +41,23 @@ class CounterRead:
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """All that a tool's rules read of a call beside the tool's name: paths into the arguments, and counters."""
+    """All that a tool's rules read beside the tool's name.
 
-    paths: tuple[tuple[str, ...], ...] = ()
+    `paths` lead into the arguments. `only` are the names that arguments may have, None where no rule says so. `caller`
+    are paths about the caller, with the root in front: `("principal", "subject")`. `counters` are counters.
+    """
+
+    paths: tuple[Path, ...] = ()
+    only: frozenset[str] | None = None
+    caller: tuple[Path, ...] = ()
     counters: tuple[CounterRead, ...] = ()
 
     def __add__(self, other: Reads) -> Reads:
         # A path stays even if a shorter one contains it: none of its steps may have a look-alike.
         return Reads(
-            tuple(sorted({*self.paths, *other.paths}, key=repr)),
+            tuple(in_order({*self.paths, *other.paths})),
+            other.only if self.only is None else self.only.union(other.only or ()),
+            tuple(in_order({*self.caller, *other.caller})),
             tuple(dict.fromkeys((*self.counters, *other.counters))),
         )
 
@@ -98,6 +107,11 @@ class Terms:
                     reads += item.reads
                 classed = classed or item.gives_class
         return reads
+
+    def reads_about(self, root: Root) -> bool:
+        """True where a rule reads what is known of the caller under this name."""
+        every = (*self.reads.values(), self.reads_any, *(item.reads for item in self.patterns))
+        return any(path[0] == root for reads in every for path in reads.caller)
 
     def permits(self, method: str) -> bool:
         """True for a method that a client may use."""
@@ -187,4 +201,5 @@ def _reads(read: dict[str, Any]) -> Reads:
         )
         for item in read["counters"]
     )
-    return Reads(tuple(tuple(path) for path in read["paths"]), counters)
+    paths, caller = (tuple(map(tuple, read[key])) for key in ("paths", "caller"))
+    return Reads(paths, None if read["only"] is None else frozenset(read["only"]), caller, counters)

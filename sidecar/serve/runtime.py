@@ -61,6 +61,8 @@ class Runtime:
                 tools_changed()
             if old.terms.monitor != new.terms.monitor:
                 _say_mode(settings, new)
+            if new.terms.reads_about("principal") and not old.terms.reads_about("principal"):
+                _say_unknown_callers(settings, new)
 
         reloader = Reloader(settings.policies, self.opa, settings.server, self.local, self.emit, check, changed)
         return tasks.lasting(reloader.watch) if settings.watch else None
@@ -119,6 +121,7 @@ async def start(
         mode=settings.mode, fail_open=settings.fail_open, workload=workload(os.environ),
     )  # fmt: skip
     _say_mode(settings, bundle)
+    _say_unknown_callers(settings, bundle)
     if settings.fail_open:
         log.warning("--state-fail-mode open: calls pass uncounted while the store cannot be used")
     return Runtime(settings, opa, observers.instance, observers.emit, local, gate, observers.reader)
@@ -140,6 +143,14 @@ def _engine(settings: Settings, opa: Path, bundle: Bundle, emit: Emit) -> Abstra
 def _say_mode(settings: Settings, bundle: Bundle) -> None:
     if mode_of(bundle, settings.mode) == "monitor":
         log.warning("monitor mode: every call is forwarded, whatever policy says of it")
+
+
+def _say_unknown_callers(settings: Settings, bundle: Bundle) -> None:
+    if bundle.terms.reads_about("principal") and not (settings.listen and settings.listen.knows_callers):
+        log.warning(
+            "rules read the principal, and nobody is authenticated here, so for every call it does not exist: "
+            "serve over HTTP with --jwt-jwks or --auth-token-file, or take it out of the policy"
+        )
 
 
 def _state_dir(path: Path) -> Path:

@@ -243,7 +243,7 @@ class FromServer:
             held.hold(0)
             self._show_filtered(response, hidden, to_client)
 
-        self._gate.filter(tools, self._state.caller, show)
+        self._gate.filter(tools, show)
 
     def _show_filtered(self, response: Response, hidden: frozenset[str] | None, to_client: Send) -> None:
         async def show() -> None:

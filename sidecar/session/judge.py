@@ -47,7 +47,5 @@ class Judge(Protocol):
     def filters(self) -> bool:
         """True when lists of tools have to be filtered."""
 
-    def filter(
-        self, tools: Sequence[str], caller: Caller, deliver: Callable[[frozenset[str] | None], None]
-    ) -> None:  # fmt: skip
-        """Deliver which of the listed tools the caller may not see; None when nobody can tell."""
+    def filter(self, tools: Sequence[str], deliver: Callable[[frozenset[str] | None], None]) -> None:
+        """Deliver which of the listed tools a client may not see; None when nobody can tell."""

@@ -28,6 +28,7 @@ from sidecar.mcp.jsonrpc import (
     Request,
     Response,
 )
+from sidecar.mcp.protocol import ClientInfo
 from sidecar.mcp.tool_call import Outcome, ToolCall
 from sidecar.session.batches import Parted, element
 from sidecar.session.client_requests import ClientRequests
@@ -39,7 +40,6 @@ from sidecar.session.route import Route
 from sidecar.session.state import State
 from sidecar.system import defects
 from sidecar.system.lines import TooLong
-from sidecar.text import shown
 from sidecar.upstream.failure import Failure
 from sidecar.upstream.link import Said
 
@@ -203,7 +203,7 @@ class Session:
 
     def _request(self, request: Request, route: Route) -> None:
         protocol.check_method(request)
-        client = protocol.client_name(request)
+        client = protocol.client_info(request)
         self._admit(request.id, client)
         if request.method == protocol.TOOLS_CALL:
             call = tool_call.read_call(request)
@@ -222,14 +222,14 @@ class Session:
             self._requests.close(request.id)
             raise
 
-    def _admit(self, id_: Id, client: str | None) -> None:
-        """Let a request in, of a client that calls itself so, unless it is one too many. Raises `InvalidMessage`."""
+    def _admit(self, id_: Id, client: ClientInfo | None) -> None:
+        """Let a request in, of a client that says so of itself, unless it is one too many. Raises `InvalidMessage`."""
         if self._requests.is_taken(id_):
             raise InvalidMessage(INVALID_REQUEST, "this id is taken by a request that has no answer yet", id_)
         if self._requests.is_full:
             raise InvalidMessage(INVALID_REQUEST, "too many requests wait for an answer", id_)
-        if client is not None and (name := shown(client)) != self.caller.client:
-            self.caller = replace(self.caller, client=name)
+        if client is not None and client != self.caller.said:
+            self.caller = replace(self.caller, client=client.shown, said=client)
 
     def _call(self, request: Request, call: ToolCall, route: Route) -> None:
         pending = Call(route)

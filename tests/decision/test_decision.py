@@ -11,7 +11,7 @@ import pytest
 
 from sidecar.decision.arguments import Projection, arguments_read
 from sidecar.decision.decision import Decision, read_answer, read_visible
-from sidecar.decision.question import fragment, question, question_about_list
+from sidecar.decision.question import question, question_about_list
 from sidecar.errors import EngineUnavailable
 from sidecar.mcp import jsonrpc
 from sidecar.mcp.tool_call import ToolCall, read_call
@@ -67,24 +67,21 @@ def test_a_question_holds_the_totals_of_the_counters_that_are_read_as_exact_numb
     )
 
 
-def test_a_question_says_who_calls_and_where_we_run_where_that_is_known() -> None:
-    who = {"subject": "alice", "issuer": "i", "claims": {"level": msgspec.Raw(b"1.50")}}
-    where = {"pod": "p"}
-    both = b'"principal":{"subject":"alice","issuer":"i","claims":{"level":1.50}},"workload":{"pod":"p"}'
-    asked = question("okx", "pay", {}, {"state.pay.n": 1}, principal=who, workload=where)
-    assert asked.endswith(b'"arguments":{},' + both + b',"counters":{"state.pay.n":1}}}')
-    assert question_about_list("okx", ["b"], principal=who, workload=where).endswith(b'"tools":["b"],' + both + b"}}")
-    assert question("okx", "pay", {}, principal=fragment(who), workload=fragment(where)) == question(
-        "okx", "pay", {}, principal=who, workload=where
+def test_a_question_says_what_rules_read_of_the_caller_and_how_the_arguments_are_called() -> None:
+    caller = {"principal": {"claims": {"level": msgspec.Raw(b"1.50")}}, "workload": {"pod": "p"}}
+    asked = question("okx", "pay", {"a": 1}, {"state.pay.n": 1}, keys=["a", "b"], caller=caller)
+    assert asked.endswith(
+        b'"arguments":{"a":1},"keys":["a","b"],'
+        b'"principal":{"claims":{"level":1.50}},"workload":{"pod":"p"},"counters":{"state.pay.n":1}}}'
     )
+    assert question("okx", "pay", {}, keys=[]).endswith(b'"arguments":{},"keys":[]}}')
 
 
-def test_a_question_is_the_same_as_ever_where_neither_is_known() -> None:
-    assert fragment({}) is None
-    empty: dict[str, Any] = {}
-    for nothing in (empty, None):
-        assert question("s", "t", {}, principal=nothing, workload=nothing) == question("s", "t", {})
-        assert question_about_list("s", [], principal=nothing, workload=nothing) == question_about_list("s", [])
+def test_a_question_is_the_same_as_ever_where_nothing_of_that_is_read() -> None:
+    assert question("s", "t", {}, keys=None, caller={}) == question("s", "t", {})
+    assert json.loads(question("s", "t", {})) == {
+        "input": {"version": 1, "method": "tools/call", "server": "s", "tool": "t", "arguments": {}}
+    }
 
 
 def test_a_question_about_a_list_holds_every_name_in_order() -> None:

@@ -16,12 +16,13 @@ from sidecar.errors import InvalidMessage
 from sidecar.http.values import Headers
 from sidecar.mcp import jsonrpc, protocol, strict_json
 from sidecar.mcp.jsonrpc import Request
+from sidecar.mcp.protocol import ClientInfo
 from sidecar.mcp.tool_call import ToolCall, read_call
 from tests.mcp.calls import CLIENT, calls, changed, encoded
 from tests.session.fakes import BUNDLE, ObservedSession
 from tests.support.fuzzing import examples
 
-Read = tuple[Request, ToolCall, str | None]
+Read = tuple[Request, ToolCall, ClientInfo | None]
 
 CALL = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "t", "arguments": {"a": 1}}}
 
@@ -31,7 +32,7 @@ def read(line: bytes) -> Read:
     request = jsonrpc.read(line)
     if not isinstance(request, Request) or request.method != protocol.TOOLS_CALL:
         raise InvalidMessage(jsonrpc.INVALID_REQUEST, "no call")
-    return request, read_call(request), protocol.client_name(request)
+    return request, read_call(request), protocol.client_info(request)
 
 
 def knowing(*lines: bytes) -> CallCache:
@@ -83,7 +84,7 @@ def test_calls_that_say_the_same_share_what_others_worked_out_and_no_others_do()
     assert first is not None
     assert second is not None
     assert third is not None
-    first[0].memo.question = CachedQuestion(BUNDLE, None, b"")
+    first[0].memo.question = CachedQuestion(BUNDLE, False, None, None, b"")
     assert (second[0].memo, third[0].memo) == (first[0].memo, Memo())
 
 

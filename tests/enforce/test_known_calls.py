@@ -14,6 +14,7 @@ from sidecar.enforce.call_cache import CachedCall, Memo
 from sidecar.enforce.verdict import Forward, Verdict
 from sidecar.events import Decided, Ruling
 from sidecar.mcp import jsonrpc
+from sidecar.mcp.protocol import ClientInfo
 from sidecar.mcp.tool_call import ToolCall, read_call
 from tests.enforce.fakes import ALLOWED, LIMITED, GateBetweenFakes, reading, run
 from tests.engine.asking import bundle_of, tool_call
@@ -42,17 +43,46 @@ async def judged(world: GateBetweenFakes, call: ToolCall, caller: Caller) -> tup
     return verdict, event.ruling
 
 
-def test_the_engine_is_asked_for_each_caller() -> None:
-    callers = [Caller("s", principal=Principal(name)) for name in ("one", "other")] + [Caller("s")]
+CLERK, CHIEF, OTHER = (
+    Principal(name, claims={"role": role}) for name, role in (("one", "clerk"), ("one", "chief"), ("other", "clerk"))
+)
+SAID, LATER, ANOTHER = (ClientInfo(name, name, version) for name, version in (("a", None), ("a", "2"), ("b", None)))
+# Each differs from the one before in one thing only.
+CALLERS = [
+    Caller("s", principal=principal, said=said)
+    for principal, said in [
+        (CLERK, SAID), (OTHER, SAID), (CHIEF, SAID), (CHIEF, LATER), (CHIEF, ANOTHER), (CHIEF, None), (None, None)
+    ]
+]  # fmt: skip
 
+
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [
+        ("principal.subject", [{"subject": name} for name in ("one", "other", *["one"] * 4)] + [None]),
+        ("principal.claims.role", [{"claims": {"role": role}} for role in ("clerk", "clerk", *["chief"] * 4)] + [None]),
+        ("session.client.name", [{"client": {"name": name}} for name in "aaaab"] + [None, None]),
+        ("session.client.version", [{"client": said} for said in ({}, {}, {}, {"version": "2"}, {})] + [None, None]),
+    ],
+)
+def test_where_rules_read_the_caller_the_engine_is_asked_about_each(path: str, known: list[Any]) -> None:
     async def test(world: GateBetweenFakes) -> None:
-        for call, caller in ((FIRST, callers[0]), (AGAIN, callers[1]), (AGAIN, callers[2]), (FIRST, callers[0])):
-            await judged(world, call, caller)
-        assert [asked.get("principal", {}).get("subject") for asked, _, _ in world.engine.asked] == [
-            "one", "other", None, "one"
-        ]  # fmt: skip
+        for caller in (*CALLERS, *CALLERS):
+            await judged(world, AGAIN, caller)
+        assert [asked.get(path.partition(".")[0]) for asked, _, _ in world.engine.asked] == known * 2
 
-    run(test)
+    run(test, {"bundle": reading(path, 1)})
+
+
+def test_where_rules_do_not_read_the_caller_the_question_is_the_same_for_all() -> None:
+    async def test(world: GateBetweenFakes) -> None:
+        for caller in CALLERS:
+            await judged(world, AGAIN, caller)
+        first, *others = [asked for asked, _, _ in world.engine.asked]
+        assert first.keys() == {"version", "method", "server", "tool", "arguments"}
+        assert others == [first] * 6
+
+    run(test, {"bundle": reading("args.a", 1)}, workload={"pod": "p"})
 
 
 def test_each_policy_is_asked_about_what_it_reads() -> None:

@@ -21,7 +21,7 @@ NEWER = [bundle_of("{hide: [c], tools: {}}", serial) for serial in range(2, 9)]
 async def hidden(world: GateBetweenFakes, *tools: str) -> frozenset[str] | None:
     """What is delivered, once, about a list."""
     delivered: list[frozenset[str] | None] = []
-    world.gate.filter(tools, world.caller, delivered.append)
+    world.gate.filter(tools, delivered.append)
     await world.gate.finish()
     (found,) = delivered
     return found
@@ -117,7 +117,7 @@ def test_the_engine_is_asked_about_one_large_list_at_a_time_and_about_small_ones
         world.engine.go.clear()
         delivered: list[frozenset[str] | None] = []
         for tools in (["a" * LARGE], ["b" * LARGE], ["small"]):
-            world.gate.filter(tools, world.caller, delivered.append)
+            world.gate.filter(tools, delivered.append)
         for _ in range(10):
             await asyncio.sleep(0)
         assert [asked["tools"][0][0] for asked, _, _ in world.engine.asked] == ["a", "s"]

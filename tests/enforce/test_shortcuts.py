@@ -22,6 +22,7 @@ from sidecar.enforce.gate import Gate
 from sidecar.engine.decision_cache import DecisionCache
 from sidecar.events import Event
 from sidecar.ledger.values import Claimed, Reservation, Seen
+from sidecar.mcp.protocol import ClientInfo
 from sidecar.observe.audit import Audit
 from sidecar.policy.bundle import Bundle
 from sidecar.session.route import Route
@@ -31,13 +32,25 @@ from tests.engine.asking import bundle_of
 from tests.mcp.calls import calls, changed, encoded
 from tests.support.fuzzing import examples
 
+CLERK, CHIEF, OTHER = (
+    Principal(name, claims={"role": role}) for name, role in (("one", "clerk"), ("one", "chief"), ("other", "clerk"))
+)
+SAID, LATER, ANOTHER = (ClientInfo(name, name, version) for name, version in (("a", "1"), ("a", "2"), ("b", "1")))
+# Some differ in one thing only: what is kept for one of them must not serve the other.
 CALLERS = [
-    Caller("one", principal=Principal("one")), Caller("two", principal=Principal("two")),
-    Caller("other", principal=Principal("one")), Caller("nobody"),
+    Caller(session, principal=principal, said=said)
+    for session, principal, said in [
+        ("one", CLERK, SAID), ("two", OTHER, SAID), ("other", CHIEF, SAID), ("fourth", CLERK, LATER),
+        ("fifth", CLERK, ANOTHER), ("nobody", None, SAID), ("silent", None, None),
+    ]
 ]  # fmt: skip
+READ = (
+    "args.id", "args.a", "args.id.id", "principal.subject", "principal.claims.role", "session.client.name",
+    "session.client.version",
+)  # fmt: skip
 POLICIES = [
     bundle_of(f"tools: {{t: {{rules: [{{conditions: [{{path: {path}, op: exists, value: true}}]}}]}}}}", serial)
-    for serial, path in enumerate(("args.id", "args.a", "args.id.id"), 1)
+    for serial, path in enumerate(READ, 1)
 ]
 Step = tuple[int, bytes]
 """Which session says a line; a number beyond the sessions brings another policy into force."""
@@ -147,7 +160,7 @@ def stories(draw: st.DrawFn) -> list[Step]:
         often = draw(st.sampled_from(lines))
         some = st.tuples(sessions, st.just(often) | st.just(often) | st.sampled_from(lines))
         steps += draw(st.lists(some, min_size=6, max_size=12))
-        steps += [(len(CALLERS), b"x" * draw(st.integers(0, 2)))] * draw(st.integers(0, 1))
+        steps += [(len(CALLERS), b"x" * draw(st.integers(0, len(READ))))] * draw(st.integers(0, 1))
     return steps
 
 

@@ -46,8 +46,9 @@ def tool_call(tool: str, arguments: str) -> ToolCall:
 
 def body_of(bundle: Bundle, tool: str, arguments: str) -> bytes:
     """The question about a call under a bundle, as the engine gets it."""
-    call = tool_call(tool, arguments)
-    return question("stub", tool, arguments_read(call, Projection(bundle.terms.reads_of(tool).paths)))
+    call, reads = tool_call(tool, arguments), bundle.terms.reads_of(tool)
+    keys = sorted(call.arguments) if reads.only is not None else None
+    return question("stub", tool, arguments_read(call, Projection(reads.paths, reads.only or ())), keys=keys)
 
 
 async def asked(engine: Engine, body: bytes, bundle: Bundle, *, lasting: bool = True) -> Answer:

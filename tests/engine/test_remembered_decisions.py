@@ -121,7 +121,7 @@ class RememberingGate:
             self.tally["unreadable"] += 1
             return
         totals = {it.name: Decimal(0) for it in reads} | call.totals
-        body = question("server", call.tool, tool_call.arguments, totals, principal=CALLER.document)
+        body = question("server", call.tool, tool_call.arguments, totals, caller=CALLER.document)
         decision = self._fresh(body)
         assert (decision.revision, decision.serial) == (bundle.revision, bundle.serial)
         assert found == _outcome(decision, bundle), (call, remembered)

@@ -166,19 +166,29 @@ CLIENT = "io.modelcontextprotocol/clientInfo"
 
 
 @pytest.mark.parametrize(
-    ("message", "name"),
+    ("message", "said"),
     [
-        (request({"clientInfo": {"name": "claude"}}, "initialize"), "claude"),
-        (request({"name": "look", "_meta": {CLIENT: {"name": "claude"}}}), "claude"),
+        (request({"clientInfo": {"name": "claude", "version": "2"}}, "initialize"), ("claude", "claude", "2")),
+        (request({"name": "look", "_meta": {CLIENT: {"name": "claude"}}}), ("claude", "claude", None)),
+        (request({"clientInfo": {"name": "a\u202e"}}, "initialize"), ("a\\u202e", "a\u202e", None)),
+        (request({"clientInfo": {"name": 7, "version": []}}, "initialize"), ("", True, True)),
+        (request({"clientInfo": {"name": None}}, "initialize"), ("", None, None)),
         (request({"clientInfo": {"name": "claude"}}, "ping"), None),
-        (request({"clientInfo": {"name": 7}}, "initialize"), None),
         (request({"clientInfo": []}, "initialize"), None),
         (request({"_meta": []}), None),
         (request(None), None),
     ],
 )
-def test_a_client_is_called_what_it_says_where_it_may_say_it(message: Request, name: str | None) -> None:
-    assert protocol.client_name(message) == name
+def test_a_client_is_what_it_says_of_itself_where_it_may_say_it(message: Request, said: Any) -> None:
+    assert protocol.client_info(message) == (None if said is None else protocol.ClientInfo(*said))
+
+
+def test_what_a_client_says_at_length_is_no_text_for_rules() -> None:
+    longest = "x" * protocol.MAX_SAID
+    for text, said in ((longest, longest), (longest + "x", True)):
+        about = protocol.client_info(request({"clientInfo": {"name": text, "version": text}}, "initialize"))
+        assert about is not None
+        assert (about.name, about.version, len(about.shown) < 150) == (said, said, True)
 
 
 def test_the_tools_of_a_list_are_those_that_have_a_name() -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
 from jsonschema import Draft7Validator
 
+from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
 from sidecar.decision.question import question, question_about_engine, question_about_list
+from sidecar.mcp.protocol import ClientInfo
 from sidecar.policy.bundle import FACTS, STAMP, Bundle, write
 from sidecar.system.workload import workload
 from tests.policy.test_compile import EXAMPLES, bundle_of, run
@@ -30,6 +33,9 @@ tools:
       - {name: many, conditions: [{path: state.pay.c, op: lt, value: 3}], state: {counter: c, window: 90s}}
       - {name: seen, state: {counter: d, window: hour, increment: 0.5}, mode: monitor}
       - {action: require_approval, conditions: [{path: args.to, op: eq, value: me}, {path: args.n, op: gt, value: 4}]}
+      - {conditions: [{path: principal.claims.groups, op: contains, value: ops}]}
+      - {conditions: [{path: "args.o[*].x", op: eq, value: 1}]}
+      - {only: [n, to]}
   "pay*": {rules: [{action: deny}]}
   "*": {rules: [{rate_limit: 9/minute}]}
 """
@@ -41,11 +47,11 @@ tools:
     ("entry.pattern", "entry.patern"), ("bundle.serial", "bundle.serials"),
 ])  # fmt: skip
 def test_a_misspelt_path_in_the_library_is_found(right: str, misspelt: str, tmp_path: Path) -> None:
-    text = (ROOT / "rego" / "intercept" / "decision.rego").read_text()
+    path = copytree(ROOT / "rego" / "intercept", tmp_path / "intercept") / "decision.rego"
+    text = path.read_text()
     assert right in text
-    (tmp_path / "decision.rego").write_text(text)
     assert checked(tmp_path) == (0, "")
-    (tmp_path / "decision.rego").write_text(text.replace(right, misspelt))
+    path.write_text(text.replace(right, misspelt))
     status, said = checked(tmp_path)
     assert (status, f'have: "{misspelt.rpartition(".")[2]}' in said) == (1, True), said
 
@@ -78,12 +84,14 @@ def data(bundle: Bundle, path: str) -> Any:
     return json.loads(bundle.files[path])
 
 
-PRINCIPAL = Principal("s", "i", {"any": ["thing"]}).document
-WORKLOAD = workload({"POD_NAME": "p", "POD_NAMESPACE": "n", "SERVICE_ACCOUNT": "a"})
+CALLER = {
+    **Caller("s", "", Principal("s", "i", {"any": ["thing"]}), ClientInfo("c", "c", True)).document,
+    "workload": workload({"POD_NAME": "p", "POD_NAMESPACE": "n", "SERVICE_ACCOUNT": "a"}),
+}
 QUESTIONS = {
     "shortest": question("s", "t", {}),
-    "longest": question("s", "t", {"a": {"b": None}}, {"state.t.n": 1}, principal=PRINCIPAL, workload=WORKLOAD),
-    "list": question_about_list("s", ["t", "u"], principal=PRINCIPAL, workload=WORKLOAD),
+    "longest": question("s", "t", {"a": {"b": None}}, {"state.t.n": 1}, keys=["a", "b"], caller=CALLER),
+    "list": question_about_list("s", ["t", "u"]),
     "engine": question_about_engine(),
 }
 

@@ -81,9 +81,7 @@ class SlowGate:
         trial = self.trials.pop(0)
         trial.deliver(Reply(jsonrpc.result(trial.call.id, "denied")))
 
-    def filter(
-        self, tools: Sequence[str], caller: Caller, deliver: Callable[[frozenset[str] | None], None]
-    ) -> None:  # fmt: skip
+    def filter(self, tools: Sequence[str], deliver: Callable[[frozenset[str] | None], None]) -> None:
         self.lists.append((list(tools), deliver))
 
     def hide(self, *tools: str) -> None:

@@ -15,6 +15,7 @@ from sidecar.mcp.tool_call import Outcome
 from sidecar.system.lines import TooLong
 from sidecar.upstream.failure import Failure
 from tests.enforce.fakes import FakeEngine, FakeLedger
+from tests.mcp.calls import CLIENT
 from tests.session.fakes import MARKER, ObservedSession, encoded
 
 # From the client to the server.
@@ -117,6 +118,28 @@ def test_what_the_client_calls_itself_is_told_to_the_gate_fit_to_show_and_capped
     (trial,) = world.gate.trials
     assert trial.caller.client.startswith("agent\\nxxx")
     assert len(trial.caller.client) < 150
+
+
+def test_what_the_client_says_of_itself_is_told_to_the_gate_in_its_own_words_and_the_last_word_counts() -> None:
+    world = ObservedSession()
+    metas: list[dict[str, Any]] = [
+        {},
+        {"_meta": {CLIENT: {"name": "agent\n", "version": "1"}}},
+        {"_meta": {}},
+        {"_meta": {CLIENT: {"name": "x" * 2000}}},
+        {"_meta": {CLIENT: {"version": 7}}},
+    ]
+    said = []
+    for id_, params in enumerate(metas):
+        world.ask(id_, "tools/call", name="look", arguments={}, **params)
+        said.append(world.gate.trials[-1].caller.document)
+    assert said == [
+        {},
+        {"session": {"client": {"name": "agent\n", "version": "1"}}},
+        {"session": {"client": {"name": "agent\n", "version": "1"}}},
+        {"session": {"client": {"name": True}}},
+        {"session": {"client": {"version": True}}},
+    ]
 
 
 # Cancel.

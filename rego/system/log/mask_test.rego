@@ -5,5 +5,5 @@ package system.log_test
 import data.system.log
 
 test_the_decision_log_holds_no_argument_and_no_claim if {
-	log.mask == {"/input/arguments", "/input/principal/claims", "/input/questions"}
+	log.mask == {"/input/arguments", "/input/keys", "/input/principal/claims", "/input/questions"}
 }
