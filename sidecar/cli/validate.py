@@ -6,13 +6,15 @@ import sys
 
 from sidecar.cli.options import Config, OpaBin
 from sidecar.engine import binary
+from sidecar.policy.summary import summary
 from sidecar.repository.load import find, load
 
 
 def validate_command(config: Config, opa_bin: OpaBin = None) -> int:
     """Check a policy file."""
-    _, warnings = load(find(config), lambda: binary.find(opa_bin))
+    policy, warnings = load(find(config), lambda: binary.find(opa_bin))
     for warning in warnings:
         print(warning, file=sys.stderr)
     print("Policy file is valid.")
+    print(summary(policy))
     return 0

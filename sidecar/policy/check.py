@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from sidecar.policy.hints import hints, where
 from sidecar.policy.model import ANY_TOOL, GLOBAL, NAMED_WINDOWS, CounterName, Policy, PolicyEntry, Rule
 from sidecar.policy.problem import Place, Problem
 
@@ -11,15 +12,13 @@ from sidecar.policy.problem import Place, Problem
 def check(policy: Policy) -> list[Problem]:
     """Every problem of the policy as a whole. Regular expressions are checked by the engine (`engine.binary`)."""
     counted = policy.counters()
-    return [problem for entry in policy.entries for problem in _of_entry(entry, counted)]
+    return [*(problem for entry in policy.entries for problem in _of_entry(entry, counted)), *hints(policy)]
 
 
 def _of_entry(entry: PolicyEntry, counted: Collection[CounterName]) -> Iterator[Problem]:
     yield from _names(entry)
     yield from _counters(entry)
-    yield from _unreachable(entry)
     yield from _reads(entry, counted)
-    yield from _hints(entry)
 
 
 def _names(entry: PolicyEntry) -> Iterator[Problem]:
@@ -28,7 +27,7 @@ def _names(entry: PolicyEntry) -> Iterator[Problem]:
         if rule.name in names:
             line = names[rule.name].line
             text = f'the rule in line {line} is called "{rule.name}" too: choose another name'
-            yield Problem(rule.place, _where(rule), text)
+            yield Problem(rule.place, where(rule), text)
         names.setdefault(rule.name, rule.place)
 
 
@@ -43,19 +42,8 @@ def _counters(entry: PolicyEntry) -> Iterator[Problem]:
                 text = f"line {line} limits this tool for the same window ({rule.rate_limit.window.name}): keep one"
             else:
                 text = f'the rule in line {line} counts on the counter "{rule.counter}" too: keep one, or rename one'
-            yield Problem(rule.place, _where(rule), text)
+            yield Problem(rule.place, where(rule), text)
         counters.setdefault(rule.counter, rule.place)
-
-
-def _unreachable(entry: PolicyEntry) -> Iterator[Problem]:
-    denied: Place | None = None
-    for rule in entry.rules:
-        if denied:
-            text = f"can never be reached, nor what follows: line {denied.line} denies every call before it"
-            yield Problem(rule.place, _where(rule), text, warning=True)
-            return  # the same holds for all that follow
-        if rule.action == "deny" and not rule.conditions and not rule.monitor:
-            denied = rule.place
 
 
 def _reads(entry: PolicyEntry, counted: Collection[CounterName]) -> Iterator[Problem]:
@@ -67,7 +55,7 @@ def _reads(entry: PolicyEntry, counted: Collection[CounterName]) -> Iterator[Pro
             if name not in counted:
                 tool = ANY_TOOL if name.tool == GLOBAL else name.tool
                 text = f'"{name}" is counted by no rule: add {_counting(name.counter)} to a rule of "{tool}"'
-                yield Problem(condition.path_place, f"{_where(rule)}.conditions[{at}].path", text)
+                yield Problem(condition.path_place, f"{where(rule)}.conditions[{at}].path", text)
 
 
 def _counting(counter: str) -> str:
@@ -76,22 +64,3 @@ def _counting(counter: str) -> str:
     return (
         f"rate_limit: 5/{window}" if window in NAMED_WINDOWS and window != counter else f"state: {{counter: {counter}}}"
     )
-
-
-def _hints(entry: PolicyEntry) -> Iterator[Problem]:
-    for rule in entry.rules:
-        bound = rule.bound
-        if bound is None:
-            continue
-        least = 0 if rule.amount or not rule.state else rule.state.increment
-        if bound.impossible or least > bound.value or (bound.exclusive and least == bound.value):
-            yield Problem(rule.place, _where(rule), "nobody can meet this limit: not even one call fits", warning=True)
-        if rule.spend_limit and rule.spend_limit.scope == "session":
-            text = (
-                "a session's count starts anew when the agent reconnects: guard money with scope: global or principal"
-            )
-            yield Problem(rule.place, _where(rule), text, warning=True)
-
-
-def _where(rule: Rule) -> str:
-    return f"tools.{rule.entry}.rules[{rule.position}]"

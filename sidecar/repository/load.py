@@ -13,12 +13,14 @@ from sidecar.errors import PolicyError
 from sidecar.policy.check import check
 from sidecar.policy.merge import merge
 from sidecar.policy.model import Policy
+from sidecar.policy.operators import OPERATORS
 from sidecar.policy.problem import Place, Problem
 from sidecar.policy.read import read
 from sidecar.system import files
 from sidecar.system.files import Found
 from sidecar.text import of_system
 
+_PATTERNS: Final = frozenset(name for name, operator in OPERATORS.items() if operator.operand == "pattern")
 MAX_SIZE: Final = 16 << 20
 """Bytes of a policy file."""
 
@@ -77,7 +79,7 @@ def _bad_patterns(policy: Policy, opa: Callable[[], Path]) -> list[Problem]:
         for entry in policy.entries
         for rule in entry.rules
         for at, condition in enumerate(rule.conditions, 1)
-        if condition.op == "regex" and isinstance(condition.value, str)
+        if condition.op in _PATTERNS and isinstance(condition.value, str)
     ]
     if not patterns:
         return []

@@ -72,7 +72,7 @@ def test_a_pattern_that_the_engine_cannot_use_is_a_problem_with_its_reason(here:
     (here / "p.yaml").write_text("tools: {t: {rules: [{conditions: [{path: args.x, op: regex, value: 'a(?=b)'}]}]}}")
     done = sidecar(here, "validate", "-c", "p.yaml")
     assert done.status == 1
-    where = "p.yaml:1: tools.t.rules[1].conditions[1].value (column 68)"
+    where = "p.yaml:1:68: tools.t.rules[1].conditions[1].value"
     assert done.errors == [f"{where}: a(?=b) is no RE2 pattern: invalid or unsupported Perl syntax: `(?=`"]
 
 
@@ -96,7 +96,7 @@ def test_several_files_are_checked_as_one_policy(here: Path) -> None:
     assert sidecar(here, "validate", "-c", "good.yaml", "-c", "more.yaml") == Done(0, "Policy file is valid.\n", [])
     done = sidecar(here, "validate", "-c", "good.yaml", "-c", "good.yaml")
     assert (done.status, done.out, len(done.errors)) == (1, "", 1)
-    assert "good.yaml:1: tools.t (column 9): good.yaml:1 has this tool too" in done.errors[0]
+    assert "good.yaml:1:9: tools.t: good.yaml:1 has this tool too" in done.errors[0]
 
 
 def test_problems_of_several_files_are_listed_together(here: Path) -> None:

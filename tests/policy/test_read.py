@@ -263,7 +263,7 @@ tools:
 
 def test_a_problem_says_where_it_is_and_what_to_write_instead() -> None:
     assert of_condition("{path: args.x, op: lt, value: ten}") == [
-        "p.yaml:5: tools.t.rules[1].conditions[1].value (column 43): lt needs a number, without quotes"
+        "p.yaml:5:43: tools.t.rules[1].conditions[1].value: lt needs a number, without quotes"
     ]
 
 
@@ -340,7 +340,7 @@ def test_a_path_that_leads_nowhere_is_refused(path: str) -> None:
 ])  # fmt: skip
 def test_an_operator_needs_its_kind_of_value(op: str, value: str) -> None:
     [problem] = of_condition(f"{{path: args.x, op: {op}, value: {value}}}")
-    assert ".value (column 4" in problem
+    assert ".value: " in problem
     assert f"{op} needs" in problem
 
 
@@ -409,7 +409,7 @@ def test_a_host_that_is_none_is_answered_with_what_to_write(host: str, advice: s
 @pytest.mark.parametrize("op", ["is", "EQ", "==", "not in", "5", "[eq]", "''"])
 def test_an_unknown_operator_is_one_problem(op: str) -> None:
     [problem] = of_condition(f"{{path: args.x, op: {op}, value: 1}}")
-    assert ".op (column" in problem
+    assert ".op: " in problem
 
 
 @pytest.mark.parametrize("missing", ["path", "op", "value"])
@@ -473,7 +473,7 @@ def test_a_hide_list_that_is_none_is_refused(text: str) -> None:
 ])  # fmt: skip
 def test_a_path_that_leads_nowhere_is_answered_with_what_to_write(text: str, advice: str) -> None:
     found = of_condition(f"{{path: {text}, op: eq, value: 1}}")
-    assert all(problem.startswith("p.yaml:5: tools.t.rules[1].conditions[1].path (column 20)") for problem in found)
+    assert all(problem.startswith("p.yaml:5:20: tools.t.rules[1].conditions[1].path") for problem in found)
     assert any(advice in problem for problem in found)
 
 
