@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from sidecar.policy.hints import hints, where
-from sidecar.policy.model import ANY_TOOL, GLOBAL, NAMED_WINDOWS, CounterName, Policy, PolicyEntry, Rule
+from sidecar.policy.model import ANY_TOOL, GLOBAL, NAMED_WINDOWS, CounterName, Policy, PolicyEntry
 from sidecar.policy.problem import Place, Problem
 
 

@@ -29,7 +29,7 @@ def advice(action: Action, condition: Condition) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Meant:
-    """The folder that is meant; `more` is True where the condition says more than that, `exact` if it names one path."""
+    """The folder that is meant; `more` where the condition says more than that, `exact` where it names one path."""
 
     folder: str
     more: bool = False

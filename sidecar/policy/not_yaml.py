@@ -184,8 +184,8 @@ def _colon(spot: _Spot) -> Fault:
         write = f"{glued['key']}: {above[glued.end() :].strip()}"
         return Fault(number, glued.end() + 1, f"a blank is missing after the colon: write {write}")
     text = f"this line goes on with line {number}, which has a value already"
-    start = spot.indent(spot.line)
-    return Fault(spot.line + 1, start + 1, f"{text}: begin it in column {_start(above) + 1}, or put the value in quotes")
+    advice = f"begin it in column {_start(above) + 1}, or put the value in quotes"
+    return Fault(spot.line + 1, spot.indent(spot.line) + 1, f"{text}: {advice}")
 
 
 _PAIR: Final = re.compile(
@@ -283,7 +283,7 @@ def _no_value(spot: _Spot) -> Fault:
     sign = spot.after[:1]
     if sign == ",":
         return spot.here("a value is missing before this comma: write it, or remove the comma")
-    return spot.here(f"a value cannot begin with {sign}: put it in quotes, or remove it" if sign else "a value is missing")
+    return spot.here(f"a value cannot begin with {sign}: put it in quotes, or remove it")
 
 
 def _block_scalar(spot: _Spot) -> Fault:
