@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from sidecar.policy.hints import hints, where
+from sidecar.policy.hints import where
 from sidecar.policy.model import ANY_TOOL, GLOBAL, NAMED_WINDOWS, CounterName, Policy, PolicyEntry
 from sidecar.policy.problem import Place, Problem
 
@@ -12,7 +12,7 @@ from sidecar.policy.problem import Place, Problem
 def check(policy: Policy) -> list[Problem]:
     """Every problem of the policy as a whole. Regular expressions are checked by the engine (`engine.binary`)."""
     counted = policy.counters()
-    return [*(problem for entry in policy.entries for problem in _of_entry(entry, counted)), *hints(policy)]
+    return [problem for entry in policy.entries for problem in _of_entry(entry, counted)]
 
 
 def _of_entry(entry: PolicyEntry, counted: Collection[CounterName]) -> Iterator[Problem]:

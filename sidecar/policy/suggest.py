@@ -106,6 +106,16 @@ _UNITS: Final[Mapping[str, str]] = {
 }
 """By the unit of time that was tried: the name of a window, or its length."""
 
+_PATTERNS: Final[Mapping[str, str]] = {
+    r"\(\?!|\(\?<!": "write what must not be there as a condition of its own, with not_regex",
+    r"\(\?=|\(\?<=": "write what must be there too as a condition of its own, with regex",
+    r"\\Z": r"write \z for the end of the text",
+    r"\\[1-9]": "write the text out that is repeated: RE2 does not refer back",
+    r"\(\?>|[*+?}]\+": "write the group, or the repetition, without +: RE2 never goes back",
+    r"\A[*?]": "write .* for anything, and . for one character",
+}
+"""By what RE2 does not know, as a pattern of Python: the first that is in the pattern tells what to write."""
+
 _DOCUMENTS: Final = (
     "$.params.arguments", "params.arguments", "request.arguments", "$.arguments", "$.args", "tool.args",
     "arguments", "argument", "params", "parameters", "input", "inputs", "body", "args", "arg", "$",
@@ -143,6 +153,12 @@ def window(text: str) -> str | None:
         return meant
     length = re.fullmatch(r"(?P<days>[0-9]+)(?P<unit>[smhd])", meant)
     return f"{int(found['count']) * int(length['days'])}{length['unit']}" if length else f"{found['count']}{meant[0]}"
+
+
+def pattern(text: str) -> str:
+    """What to write in place of what RE2 does not read in a pattern."""
+    meant = (advice for tried, advice in _PATTERNS.items() if re.search(tried, text))
+    return next(meant, "write it as RE2 does, and a bracket that is meant as such with a backslash before it")
 
 
 def path(text: str) -> str | None:

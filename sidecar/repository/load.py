@@ -10,7 +10,9 @@ from typing import Final
 
 from sidecar.engine import binary
 from sidecar.errors import PolicyError
+from sidecar.policy import suggest
 from sidecar.policy.check import check
+from sidecar.policy.hints import hints
 from sidecar.policy.merge import merge
 from sidecar.policy.model import Policy
 from sidecar.policy.operators import OPERATORS
@@ -46,7 +48,7 @@ def load(found: Sequence[Found], opa: Callable[[], Path]) -> tuple[Policy, list[
     problems = sorted({*problems, *clashes, *check(policy), *_bad_patterns(policy, opa)})
     if not all(problem.warning for problem in problems):
         raise PolicyError([str(problem) for problem in problems])
-    return policy, problems
+    return policy, sorted([*problems, *hints(policy)])
 
 
 @contextmanager
@@ -85,7 +87,7 @@ def _bad_patterns(policy: Policy, opa: Callable[[], Path]) -> list[Problem]:
         return []
     reasons = binary.bad_patterns(opa(), {str(condition.value) for _, condition in patterns})
     return [
-        Problem(condition.place, where, f"{condition.value} is no RE2 pattern: {reasons[str(condition.value)]}")
+        Problem(condition.place, where, f"{pattern} is no RE2 pattern: {reasons[pattern]}; {suggest.pattern(pattern)}")
         for where, condition in patterns
-        if condition.value in reasons
+        if (pattern := str(condition.value)) in reasons
     ]
