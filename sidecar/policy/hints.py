@@ -11,7 +11,7 @@ from sidecar.policy.problem import Place, Problem
 
 
 def hints(policy: Policy) -> list[Problem]:
-    """Every warning about a policy without mistakes, once for each place: the rules of a class stand in many entries."""
+    """Every warning about a policy without mistakes, once for each place: a class gives its rules to many tools."""
     found = [*_of_policy(policy), *(hint for entry in policy.entries for hint in _of_entry(policy, entry))]
     return list({(hint.place, hint.text): hint for hint in reversed(found)}.values())
 
