@@ -205,9 +205,9 @@ def is_null(node: Node | None) -> TypeGuard[Scalar]:
 
 
 def _unknown(key: str, known: Collection[str]) -> str:
-    meant = suggest.key(key, known)
-    advice = f": write {meant}" if meant else near(key, known)
-    return f'the key "{key}" is not known here{advice}; known are {listed(known, "and")}'
+    if meant := suggest.key(key, known):
+        return f'the key "{key}" is not known here: write {meant}'
+    return f'the key "{key}" is not known here{near(key, known)}; known are {listed(known, "and")}'
 
 
 def near(word: str, words: Collection[str]) -> str:

@@ -29,7 +29,7 @@ def _others(policy: Policy) -> str:
         return "every other tool is refused"
     for_all = [entry for entry in policy.entries if entry.tool == ANY_TOOL]
     if any(entry.rules for entry in for_all):
-        return f'every other tool is allowed as far as {_rules(for_all)} of "*" let it'
+        return f'every other tool is allowed, with {_rules(for_all)} of "*"'
     return "every other tool is allowed"
 
 

@@ -20,7 +20,7 @@ RULE = "{rules: [{action: allow}]}"
      "default: deny; 1 tool and 1 pattern with 2 rules; every other tool is refused"),
     (f"tools: {{'b*': {RULE}, 'c*': {RULE}}}", "default: allow; 2 patterns with 2 rules; every other tool is allowed"),
     (f"tools: {{a: {RULE}, '*': {RULE}}}",
-     'default: allow; 1 tool with 1 rule; every other tool is allowed as far as 1 rule of "*" let it'),
+     'default: allow; 1 tool with 1 rule; every other tool is allowed, with 1 rule of "*"'),
     (f"default: deny\ntools: {{a: {RULE}, '*': {RULE}}}",
      "default: deny; 1 tool with 1 rule; every other tool is refused"),
     (f"hide: [x, 'y*']\ntools: {{a: {RULE}}}",
