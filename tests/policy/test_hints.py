@@ -39,7 +39,8 @@ def test_a_policy_that_says_nothing_allows_everything_and_is_warned_of(text: str
 
 
 @pytest.mark.parametrize("text", [
-    "default: deny", "hide: [t]", "methods: {unknown: deny}", "methods: {deny: [resources/read]}",
+    "default: deny", "default: deny\nmethods: {unknown: allow}",
+    "hide: [t]", "methods: {unknown: deny}", "methods: {deny: [resources/read]}",
     "tools: {t: {rules: [{action: allow}]}}", "tools: {'*': {rules: [{rate_limit: 1/day}]}}",
 ])  # fmt: skip
 def test_a_policy_that_forbids_anything_is_not(text: str) -> None:
