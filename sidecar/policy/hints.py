@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from sidecar.policy import folder_hints
 from sidecar.policy.model import Condition, Policy, PolicyEntry, Rule
@@ -11,9 +12,17 @@ from sidecar.policy.problem import Place, Problem
 
 
 def hints(policy: Policy) -> list[Problem]:
-    """Every warning about a policy without mistakes, once for each place: a class gives its rules to many tools."""
-    found = [*_of_policy(policy), *(hint for entry in policy.entries for hint in _of_entry(policy, entry))]
-    return list({(hint.place, hint.text): hint for hint in reversed(found)}.values())
+    """Every warning about a policy without mistakes. What a class gives to its tools is told once, where it stands."""
+    found = [*_of_policy(policy)]
+    for entry in policy.entries:
+        if not entry.by_class:
+            found += _of_entry(policy, entry)
+    for item in policy.classes:
+        rules = PolicyEntry(item.risk, item.rules, item.place)
+        found += (
+            replace(hint, where=f"classes{hint.where.removeprefix('tools')}") for hint in _of_entry(policy, rules)
+        )
+    return found
 
 
 def where(rule: Rule) -> str:
@@ -24,7 +33,9 @@ def where(rule: Rule) -> str:
 def _of_policy(policy: Policy) -> Iterator[Problem]:
     methods = policy.methods
     closes = policy.default == "deny" or policy.hide or methods.unknown == "deny" or methods.deny
-    if policy.sources and not closes and not any(entry.rules or entry.by_class for entry in policy.entries):
+    of_classes = {item.risk for item in policy.classes if item.rules}
+    ruled = any(entry.rules or (entry.by_class and entry.risk in of_classes) for entry in policy.entries)
+    if policy.sources and not closes and not ruled:
         text = "no rule stands here, so every call is allowed: write rules under tools, or default: deny"
         yield Problem(Place(policy.sources[0].file, 1, 1), "file", text, warning=True)
 

@@ -31,7 +31,10 @@ def of_condition(action: str, path: str, op: str, value: str) -> list[str]:
 # Nothing is said.
 
 
-@pytest.mark.parametrize("text", ["", "tools:", "tools: {}", "version: 1", "tools: {t: {}}", "tools: {t: {rules: []}}"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "tools:", "tools: {}", "version: 1", "tools: {t: {}}", "tools: {t: {rules: []}}", "tools: {t: {class: Read}}"],
+)
 def test_a_policy_that_says_nothing_allows_everything_and_is_warned_of(text: str) -> None:
     [warning] = warnings(text)
     words = "no rule stands here, so every call is allowed: write rules under tools, or default: deny"
@@ -42,6 +45,7 @@ def test_a_policy_that_says_nothing_allows_everything_and_is_warned_of(text: str
     "default: deny", "default: deny\nmethods: {unknown: allow}",
     "hide: [t]", "methods: {unknown: deny}", "methods: {deny: [resources/read]}",
     "tools: {t: {rules: [{action: allow}]}}", "tools: {'*': {rules: [{rate_limit: 1/day}]}}",
+    "classes: {Read: {rules: [{rate_limit: 1/day}]}}\ntools: {t: {class: Read}}",
 ])  # fmt: skip
 def test_a_policy_that_forbids_anything_is_not(text: str) -> None:
     assert warnings(text) == []
@@ -63,6 +67,19 @@ def test_a_rule_that_asks_is_warned_of_while_nobody_can_approve() -> None:
 def test_a_rule_that_asks_and_only_reports_refuses_nothing() -> None:
     assert of_rules("- {action: require_approval, mode: monitor}") == []
     assert warnings("mode: monitor\ntools: {t: {rules: [{action: require_approval}]}}") == []
+
+
+def test_what_a_class_gives_to_several_tools_is_told_once_where_it_stands() -> None:
+    [warning] = warnings("""\
+classes:
+  Financial:
+    rules:
+      - action: require_approval
+tools:
+  pay: {class: Financial}
+  "refund*": {class: Financial}
+""")
+    assert warning.startswith("a.yaml:4:9: warning: classes.Financial.rules[1]: nobody can approve a call yet")
 
 
 # Folders.
