@@ -6,7 +6,8 @@ import sys
 
 from sidecar.cli.options import Config, OpaBin
 from sidecar.engine import binary
-from sidecar.policy.check import notes
+from sidecar.policy.hints import notes
+from sidecar.policy.summary import summary
 from sidecar.repository.load import find, load
 
 
@@ -16,4 +17,5 @@ def validate_command(config: Config, opa_bin: OpaBin = None) -> int:
     for warning in sorted([*warnings, *notes(policy)]):
         print(warning, file=sys.stderr)
     print("Policy file is valid.")
+    print(summary(policy))
     return 0

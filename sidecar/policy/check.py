@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
-from sidecar.policy.applies import applying
 from sidecar.policy.classes import rules_of
+from sidecar.policy.hints import where
 from sidecar.policy.model import (
     ANY_TOOL,
     GLOBAL,
     NAMED_WINDOWS,
     OWN_CLASS,
-    CallerPath,
     ClassRules,
     CounterName,
     Policy,
@@ -26,33 +25,11 @@ from sidecar.policy.problem import Place, Problem
 def check(policy: Policy) -> list[Problem]:
     """Every problem of the policy as a whole. Regular expressions are checked by the engine (`engine.binary`)."""
     counted = policy.counters()
-    entries = [
-        entry for entry in policy.entries if not entry.by_class
-    ]  # rules of a class are told once, where they are
+    entries = [entry for entry in policy.entries if not entry.by_class]  # what a class brings is told once
     return [
         *(problem for entry in entries for problem in _of_entry(entry, counted)),
         *(problem for item in policy.classes for problem in _of_class(item, counted)),
-        *_unused_classes(policy),
-        *_unguarded(policy),
     ]
-
-
-def notes(policy: Policy) -> list[Problem]:
-    """What to know of a policy whose rules are right only where the sidecar is run so: the start knows how it is."""
-    kinds = (("classes", policy.classes), ("tools", policy.entries))
-    places = [
-        (condition.path_place, f"{kind}.{rule.entry}.rules[{rule.position}].conditions[{at}].path")
-        for kind, items in kinds
-        for item in items
-        for rule in item.rules
-        for at, condition in enumerate(rule.conditions, 1)
-        if isinstance(condition.subject, CallerPath) and condition.subject.root == "principal"
-    ]
-    text = (
-        "a principal is known only over HTTP with --jwt-jwks or --auth-token-file: on stdio nobody is authenticated, "
-        "and the path does not exist"
-    )
-    return [Problem(*min(places), text, warning=True)] if places else []
 
 
 Counted: TypeAlias = Mapping[CounterName, tuple[PolicyEntry, Rule]]
@@ -74,8 +51,6 @@ def _of_class(item: ClassRules, counted: Counted) -> Iterator[Problem]:
 def _rules(entry: PolicyEntry) -> Iterator[Problem]:
     yield from _names(entry)
     yield from _counters(entry)
-    yield from _unreachable(entry)
-    yield from _hints(entry)
 
 
 def _names(entry: PolicyEntry) -> Iterator[Problem]:
@@ -84,7 +59,7 @@ def _names(entry: PolicyEntry) -> Iterator[Problem]:
         if rule.name in names:
             line = names[rule.name].line
             text = f'the rule in line {line} is called "{rule.name}" too: choose another name'
-            yield Problem(rule.place, _where(rule), text)
+            yield Problem(rule.place, where(rule), text)
         names.setdefault(rule.name, rule.place)
 
 
@@ -99,19 +74,8 @@ def _counters(entry: PolicyEntry) -> Iterator[Problem]:
                 text = f"line {line} limits this tool for the same window ({rule.rate_limit.window.name}): keep one"
             else:
                 text = f'the rule in line {line} counts on the counter "{rule.counter}" too: keep one, or rename one'
-            yield Problem(rule.place, _where(rule), text)
+            yield Problem(rule.place, where(rule), text)
         counters.setdefault(rule.counter, rule.place)
-
-
-def _unreachable(entry: PolicyEntry) -> Iterator[Problem]:
-    denied: Place | None = None
-    for rule in entry.rules:
-        if denied:
-            text = f"can never be reached, nor what follows: line {denied.line} denies every call before it"
-            yield Problem(rule.place, _where(rule), text, warning=True)
-            return  # the same holds for all that follow
-        if rule.action == "deny" and not rule.conditions and not rule.monitor:
-            denied = rule.place
 
 
 def _reads(entry: PolicyEntry, counted: Counted) -> Iterator[Problem]:
@@ -121,7 +85,7 @@ def _reads(entry: PolicyEntry, counted: Counted) -> Iterator[Problem]:
             if not isinstance(name, CounterName) or not name.counter or name.tool in ("", ANY_TOOL):
                 continue  # no counter, or no path of one: said already
             if text := _misread(name, counted):
-                yield Problem(condition.path_place, f"{_where(rule)}.conditions[{at}].path", text)
+                yield Problem(condition.path_place, f"{where(rule)}.conditions[{at}].path", text)
 
 
 def _misread(name: CounterName, counted: Counted) -> str:
@@ -146,41 +110,3 @@ def _counting(counter: str) -> str:
     return (
         f"rate_limit: 5/{window}" if window in NAMED_WINDOWS and window != counter else f"state: {{counter: {counter}}}"
     )
-
-
-def _hints(entry: PolicyEntry) -> Iterator[Problem]:
-    for rule in entry.rules:
-        bound = rule.bound
-        if bound is None:
-            continue
-        if rule.never_passed:
-            yield Problem(rule.place, _where(rule), "nobody can meet this limit: not even one call fits", warning=True)
-        if rule.spend_limit and rule.spend_limit.scope == "session":
-            text = (
-                "a session's count starts anew when the agent reconnects: guard money with scope: global or principal"
-            )
-            yield Problem(rule.place, _where(rule), text, warning=True)
-
-
-def _unused_classes(policy: Policy) -> Iterator[Problem]:
-    used = {entry.risk for entry in policy.entries}
-    for item in policy.classes:
-        if item.risk not in used:
-            text = f"no tool has this class: write class: {item.risk} under a tool, or remove it"
-            yield Problem(item.place, f"classes.{item.risk}", text, warning=True)
-
-
-def _unguarded(policy: Policy) -> Iterator[Problem]:
-    if policy.default == "deny":
-        return
-    known = applying(policy)
-    for entry in policy.entries:
-        if entry.risk not in ("Financial", "Destructive") or known.hides(entry.tool):
-            continue
-        if not any(other.rules for other in ((*known.any_tool, entry) if entry.is_pattern else known.to(entry))):
-            text = f"a {entry.risk} tool that any call may use: give it rules, or write default: deny"
-            yield Problem(entry.place, f"tools.{entry.tool}", text, warning=True)
-
-
-def _where(rule: Rule) -> str:
-    return f"tools.{rule.entry}.rules[{rule.position}]"

@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 
 import yaml
 
+from sidecar.policy.not_yaml import fault
 from sidecar.policy.problem import Place, Problem
 
 MAX_NODES: Final = 500_000
@@ -64,20 +65,17 @@ def parse(text: str, file: str) -> tuple[Node, list[Problem]]:
     try:
         documents = list(yaml.compose_all(text, Loader=yaml.CBaseLoader))
         tags = [token for token in _tokens(text) if isinstance(token, yaml.TagToken)]
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = Place(file, mark.line + 1, mark.column + 1) if mark else top
-        what = f"{error.problem or error.context}, so this is not YAML"
-        return Scalar(None, "", top), [Problem(place, "file", what)]
     except yaml.YAMLError as error:
-        return Scalar(None, "", top), [Problem(top, "file", f"not YAML: {str(error).splitlines()[0]}")]
+        found = fault(text, error)
+        return Scalar(None, "", top), [Problem(Place(file, found.line, found.column), "file", found.text)]
     except RecursionError:
-        return Scalar(None, "", top), [Problem(top, "file", f"nested deeper than {MAX_DEPTH} levels")]
+        return Scalar(None, "", top), [Problem(top, "file", f"nested deeper than {MAX_DEPTH} levels: write less")]
     if not documents:
         return Scalar(None, "", top), []
     tree = _Tree(file)
     for tag in tags:
-        tree.problem(tag, "file", f"tags ({''.join(filter(None, tag.value))}) are not supported: leave it out")
+        shown = "".join(filter(None, tag.value))
+        tree.problem(tag, "file", f"{shown} is a tag, and tags are not supported: remove it, or put the text in quotes")
     try:
         node = tree.node(documents[0], "file", 0)
     except _TooLarge:

@@ -28,4 +28,4 @@ class Problem:
 
     def __str__(self) -> str:
         level = "warning: " if self.warning else ""
-        return f"{self.place.file}:{self.place.line}: {level}{self.where} (column {self.place.column}): {self.text}"
+        return f"{self.place.file}:{self.place.line}:{self.place.column}: {level}{self.where}: {self.text}"

@@ -6,7 +6,7 @@ import hashlib
 import re
 
 from sidecar.mcp.protocol import OF_CLIENTS, is_odd_method
-from sidecar.policy import nodes
+from sidecar.policy import nodes, suggest
 from sidecar.policy.model import (
     ALWAYS_OPEN,
     ANY_TOOL,
@@ -56,14 +56,14 @@ class _FileReader(RuleReader):
         if version is not None and not (isinstance(version, Scalar) and version.text in ("1", "", "~", "null")):
             self.problem(version.place, "version", 'only version "1" exists')
         tools = self.mapping(members.get("tools"), "tools")
-        default = self.choice(members.get("default"), "default", DEFAULTS)
+        default = self.choice(members.get("default"), "default", DEFAULTS, suggest.DEFAULTS)
         return PolicyFile(
             source=source,
             keys=top.keys,
             description=self.text(members.get("description"), "description"),
             default=default,
             methods=self.methods(members.get("methods"), default or "allow"),
-            mode=self.choice(members.get("mode"), "mode", MODES),
+            mode=self.choice(members.get("mode"), "mode", MODES, suggest.MODES),
             hide=self.hide(members.get("hide")),
             listed=self.choice(members.get("list"), "list", LISTED),
             approvals=self.approvals(members["approvals"]) if "approvals" in members else None,
@@ -73,7 +73,7 @@ class _FileReader(RuleReader):
 
     def methods(self, node: Node | None, unsaid: Default) -> Methods:
         members = self.mapping(node, "methods", _METHODS_KEYS).members
-        unknown = self.choice(members.get("unknown"), "methods.unknown", DEFAULTS)
+        unknown = self.choice(members.get("unknown"), "methods.unknown", DEFAULTS, suggest.DEFAULTS)
         allow = self.method_names(members.get("allow"), "methods.allow")
         deny = self.method_names(members.get("deny"), "methods.deny")
         for name, place in deny.items():

@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection
+from collections.abc import Mapping as Table
 from decimal import Decimal
 from typing import Final, TypeGuard, TypeVar
 
-from sidecar.policy import paths
+from sidecar.policy import paths, suggest
 from sidecar.policy.model import NAMED_WINDOWS, Value, Window
 from sidecar.policy.nodes import Mapping, Node, Scalar, Sequence
 from sidecar.policy.paths import BadPath, Path
@@ -19,6 +20,7 @@ MAX_WINDOW: Final = 366 * 86400
 AN_ARGUMENT: Final = "write args. and the name of an argument"
 
 Choice = TypeVar("Choice", bound=str)
+_NOTHING_TRIED: Final[Table[str, str]] = {}
 
 
 class ItemReader:
@@ -52,7 +54,10 @@ class ItemReader:
         text = node.text if isinstance(node, Scalar) else ""
         if text in NAMED_WINDOWS:
             return Window(NAMED_WINDOWS[text], text, slides)
-        seconds = self.seconds(node, where, "is no window: write seconds, minute, hour, day, or as 90s, 15m, 12h")
+        meant = suggest.window(text) or ""
+        known = meant in NAMED_WINDOWS or 0 < _length(meant) <= MAX_WINDOW
+        write = meant if known else "seconds, minute, hour, day, or as 90s, 15m, 12h"
+        seconds = self.seconds(node, where, f"is no window: write {write}")
         return Window(seconds, str(seconds), slides) if seconds else None
 
     def seconds(
@@ -67,8 +72,7 @@ class ItemReader:
         if node is None:
             return None
         text = node.text if isinstance(node, Scalar) else ""
-        found = _SECONDS.fullmatch(text)
-        seconds = int(found["count"]) * _UNITS[found["unit"]] if found else -1
+        seconds = _length(text)
         if not (0 < seconds <= MAX_WINDOW or (zero and seconds == 0)):
             shown = f'"{text}"' if text else "this"
             self.problem(node.place, where, f"{shown} {advice}")
@@ -124,14 +128,19 @@ class ItemReader:
                 self.problem(node.place, where, "must be a text")
         return None
 
-    def choice(self, node: Node | None, where: str, choices: tuple[Choice, ...]) -> Choice | None:
-        """One of `choices`; None if there is nothing, or something else."""
+    def choice(
+        self, node: Node | None, where: str, choices: tuple[Choice, ...], tried: Table[str, str] = _NOTHING_TRIED
+    ) -> Choice | None:
+        """One of `choices`; None if there is nothing, or something else. `tried` says what to write for other words."""
         if node is None:
             return None
         text = node.value if isinstance(node, Scalar) else None
         for choice in choices:
             if choice == text:
                 return choice
+        if isinstance(node, Scalar) and node.text in tried:
+            self.problem(node.place, where, f'"{node.text}" is not known here: {tried[node.text]}')
+            return None
         shown = f'"{node.text}" is none of them' if isinstance(node, Scalar) else "it is no text"
         meant = near(node.text, choices) if isinstance(node, Scalar) else ""
         self.problem(node.place, where, f"must be {listed(choices)}; {shown}{meant}")
@@ -156,7 +165,8 @@ class ItemReader:
                 self.problem(node.place, where, f"a path is missing: {advice}")
             return ()
         if not re.match(r"args[.\[]", text) or text == "args.":
-            self.problem(node.place, where, f'"{text}" is no path: {advice}')
+            meant = suggest.path(text)
+            self.problem(node.place, where, f'"{text}" is no path: {f"write {meant}" if meant else advice}')
             return ()
         path = self.steps(text, "args", node, where)
         if path[:1] == (paths.EACH,):
@@ -186,12 +196,20 @@ _SECONDS = re.compile(r"(?P<count>0|[1-9][0-9]{0,9})(?P<unit>[smhd]?)")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
+def _length(text: str) -> int:
+    """The seconds of a duration as it is written; -1 for what is none."""
+    found = _SECONDS.fullmatch(text)
+    return int(found["count"]) * _UNITS[found["unit"]] if found else -1
+
+
 def is_null(node: Node | None) -> TypeGuard[Scalar]:
     """True for a null value that is written out or left empty."""
     return isinstance(node, Scalar) and node.value is None
 
 
 def _unknown(key: str, known: Collection[str]) -> str:
+    if meant := suggest.key(key, known):
+        return f'the key "{key}" is not known here: write {meant}'
     return f'the key "{key}" is not known here{near(key, known)}; known are {listed(known, "and")}'
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
-from sidecar.policy import folders, hosts
+from sidecar.policy import folders, hosts, suggest
 from sidecar.policy.model import (
     ACTIONS,
     ANY_TOOL,
@@ -64,7 +64,7 @@ class RuleReader(ItemReader):
         reason_key = "reason" if "reason" in keys else "on_deny"
         reason = self.text(members.get(reason_key), f"{where}.{reason_key}")
         unsaid: Action = "evaluate" if keys.keys() & {"conditions", "only"} else "allow"
-        action = self.choice(members.get("action"), f"{where}.action", ACTIONS) or unsaid
+        action = self.choice(members.get("action"), f"{where}.action", ACTIONS, suggest.ACTIONS) or unsaid
         self.combination(mapping, where, action)
         conditions = self.conditions(members.get("conditions"), f"{where}.conditions", action)
         return Rule(
@@ -80,7 +80,7 @@ class RuleReader(ItemReader):
             state=self.state(members["state"], f"{where}.state") if "state" in keys else None,
             approval=self.approval(mapping, where) if action == "require_approval" else None,
             refund=self.choice(members.get("refund"), f"{where}.refund", REFUNDS) or "not_run",
-            monitor=self.choice(members.get("mode"), f"{where}.mode", MODES) == "monitor",
+            monitor=self.choice(members.get("mode"), f"{where}.mode", MODES, suggest.MODES) == "monitor",
             reason=reason,
             place=mapping.place,
             only=self.only(members["only"], f"{where}.only") if "only" in keys else None,
@@ -157,7 +157,7 @@ class RuleReader(ItemReader):
             if key not in members:
                 self.problem(mapping.place, where, f"a condition needs path, op and value: {key} is missing")
         path = members.get("path")
-        op = self.choice(members.get("op"), f"{where}.op", tuple(OPERATORS)) or ""
+        op = self.choice(members.get("op"), f"{where}.op", tuple(OPERATORS), suggest.OPERATORS) or ""
         value = members.get("value")
         if value is not None:
             self.operand(op, value, f"{where}.value")
@@ -207,7 +207,8 @@ class RuleReader(ItemReader):
             case "values" if not isinstance(node, Sequence):
                 self.problem(node.place, where, f"{op} needs a list: write [a, b]")
             case "number" if not isinstance(value, Decimal):
-                self.problem(node.place, where, f"{op} needs a number, without quotes")
+                written = f": write {value}" if isinstance(value, str) and _NUMBER.fullmatch(value) else ""
+                self.problem(node.place, where, f"{op} needs a number, without quotes{written}")
             case "boolean" if not isinstance(value, bool):
                 self.problem(node.place, where, f"{op} needs true or false")
             case "pattern" if not isinstance(value, str):
@@ -256,9 +257,9 @@ class RuleReader(ItemReader):
         found = _RATE.fullmatch(node.value) if isinstance(node, Scalar) and isinstance(node.value, str) else None
         if found is None:
             shown = f'"{node.text}"' if isinstance(node, Scalar) else "this"
-            self.problem(
-                node.place, where, f"{shown} is no rate_limit: write a count and a window, as 5/minute, 5/hour or 5/day"
-            )
+            meant = suggest.rate_limit(node.text) if isinstance(node, Scalar) else None
+            write = meant or "a count and a window, as 5/minute, 5/hour or 5/day"
+            self.problem(node.place, where, f"{shown} is no rate_limit: write {write}")
             return None
         name = found["window"]
         return RateLimit(int(found["max"]), Window(NAMED_WINDOWS[name], name), "global", short=True)
@@ -267,7 +268,7 @@ class RuleReader(ItemReader):
         members = self.members(node, where, RATE_LIMIT_KEYS, needed=("max", "window"))
         count = self.count(members.get("max"), f"{where}.max")
         window = self.window(members.get("window"), f"{where}.window", members.get("sliding"))
-        scope = self.choice(members.get("scope"), f"{where}.scope", SCOPES) or "session"
+        scope = self.choice(members.get("scope"), f"{where}.scope", SCOPES, suggest.SCOPES) or "session"
         return RateLimit(count, window, scope, short=False) if count and window else None
 
     def spend_limit(self, node: Node, where: str) -> SpendLimit | None:
@@ -282,7 +283,7 @@ class RuleReader(ItemReader):
             self.problem(node.place, where, "a spend_limit with max needs a window")
         if "window" in members and "max" not in members:
             self.problem(node.place, where, "a spend_limit without max needs no window: add max, or remove it")
-        scope = self.choice(members.get("scope"), f"{where}.scope", SCOPES) or "global"
+        scope = self.choice(members.get("scope"), f"{where}.scope", SCOPES, suggest.SCOPES) or "global"
         if "sliding" in members and "max" not in members:
             self.problem(node.place, where, "sliding is about a window: add max and window, or remove it")
         return SpendLimit(amount, per_call, most, window, scope)
@@ -297,7 +298,7 @@ class RuleReader(ItemReader):
             )  # fmt: skip
         window = self.window(members.get("window"), f"{where}.window", members.get("sliding"))
         increment = self.increment(members.get("increment"), f"{where}.increment")
-        scope = self.choice(members.get("scope"), f"{where}.scope", SCOPES) or "global"
+        scope = self.choice(members.get("scope"), f"{where}.scope", SCOPES, suggest.SCOPES) or "global"
         counts = "increment_from" in members
         for key in ("times", "decimal_text"):
             if key in members and not counts:
@@ -337,4 +338,5 @@ def _last_each(path: Path) -> int:
     return len(path) - next((at for at, step in enumerate(reversed(path)) if step is EACH), len(path))
 
 
+_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _RATE: Final = re.compile(r"(?P<max>[1-9][0-9]{0,17})/(?P<window>minute|hour|day)")

@@ -10,15 +10,19 @@ from typing import Final
 
 from sidecar.engine import binary
 from sidecar.errors import PolicyError
+from sidecar.policy import suggest
 from sidecar.policy.check import check
+from sidecar.policy.hints import hints
 from sidecar.policy.merge import merge
 from sidecar.policy.model import Policy
+from sidecar.policy.operators import OPERATORS
 from sidecar.policy.problem import Place, Problem
 from sidecar.policy.read import read
 from sidecar.system import files
 from sidecar.system.files import Found
 from sidecar.text import of_system
 
+_PATTERNS: Final = frozenset(name for name, operator in OPERATORS.items() if operator.operand == "pattern")
 MAX_SIZE: Final = 16 << 20
 """Bytes of a policy file."""
 
@@ -44,7 +48,7 @@ def load(found: Sequence[Found], opa: Callable[[], Path]) -> tuple[Policy, list[
     problems = sorted({*problems, *clashes, *check(policy), *_bad_patterns(policy, opa)})
     if not all(problem.warning for problem in problems):
         raise PolicyError([str(problem) for problem in problems])
-    return policy, problems
+    return policy, sorted([*problems, *hints(policy)])
 
 
 @contextmanager
@@ -79,13 +83,13 @@ def _bad_patterns(policy: Policy, opa: Callable[[], Path]) -> list[Problem]:
         for where, rules in rules_at
         for rule in rules
         for at, condition in enumerate(rule.conditions, 1)
-        if condition.op == "regex" and isinstance(condition.value, str)
+        if condition.op in _PATTERNS and isinstance(condition.value, str)
     ]
     if not patterns:
         return []
     reasons = binary.bad_patterns(opa(), {str(condition.value) for _, condition in patterns})
     return [
-        Problem(condition.place, where, f"{condition.value} is no RE2 pattern: {reasons[str(condition.value)]}")
+        Problem(condition.place, where, f"{pattern} is no RE2 pattern: {reasons[pattern]}; {suggest.pattern(pattern)}")
         for where, condition in patterns
-        if condition.value in reasons
+        if (pattern := str(condition.value)) in reasons
     ]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.errors import PolicyError
+from sidecar.policy.operators import OPERATORS
 from sidecar.repository.load import find, load
 from tests.support import OPA, ROOT
 
@@ -29,9 +30,16 @@ def missing(path: Path) -> list[str]:
 
 
 def test_no_file_got_lost() -> None:
-    assert len(FILES) == 87
+    assert len(FILES) == 86
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_wrong_policy_is_rejected_with_the_expected_words(path: Path) -> None:
     assert missing(path) == []
+
+
+@pytest.mark.parametrize("op", [name for name, operator in OPERATORS.items() if operator.operand == "pattern"])
+def test_every_operator_with_a_pattern_needs_one_that_the_engine_reads(op: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(f"tools: {{t: {{rules: [{{conditions: [{{path: args.a, op: {op}, value: 'a(?!b)'}}]}}]}}}}\n")
+    assert "a(?!b) is no RE2 pattern: " in problems(path)

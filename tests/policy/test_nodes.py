@@ -74,9 +74,7 @@ def test_what_is_quoted_or_in_a_block_is_text(word: str, form: str) -> None:
 
 @pytest.mark.parametrize("word", [".inf", "-.inf", "+.Inf", ".INF", ".nan", ".NaN", ".NAN"])
 def test_a_number_that_is_not_finite_is_refused(word: str) -> None:
-    assert problems(f"a: {word}") == [
-        f"p.yaml:1: a (column 4): {word} is no number that a call can carry: write a finite one"
-    ]
+    assert problems(f"a: {word}") == [f"p.yaml:1:4: a: {word} is no number that a call can carry: write a finite one"]
 
 
 @pytest.mark.parametrize(
@@ -84,19 +82,19 @@ def test_a_number_that_is_not_finite_is_refused(word: str) -> None:
 )
 def test_a_number_that_no_message_can_carry_is_refused(word: str) -> None:
     [problem] = problems(f"a: {word}")
-    assert problem.startswith("p.yaml:1: a (column 4): a number may have up to 400 digits")
+    assert problem.startswith("p.yaml:1:4: a: a number may have up to 400 digits")
 
 
 def test_a_key_that_stands_twice_is_refused_in_every_mapping() -> None:
     assert problems("a: 1\nb:\n  c: 1\n  'c': 2\na: 3") == [
-        'p.yaml:4: b (column 3): the key "c" stands here and in line 3: keep one',
-        'p.yaml:5: file (column 1): the key "a" stands here and in line 1: keep one',
+        'p.yaml:4:3: b: the key "c" stands here and in line 3: keep one',
+        'p.yaml:5:1: file: the key "a" stands here and in line 1: keep one',
     ]
 
 
 def test_merge_keys_are_refused_and_a_quoted_one_is_a_key() -> None:
     assert problems("a: &a {x: 1}\nb:\n  <<: *a") == [
-        "p.yaml:3: b (column 3): merge keys (<<) are not supported: write the keys out"
+        "p.yaml:3:3: b: merge keys (<<) are not supported: write the keys out"
     ]
     assert value('{"<<": 1}') == {"<<": 1}
 
@@ -104,7 +102,8 @@ def test_merge_keys_are_refused_and_a_quoted_one_is_a_key() -> None:
 @pytest.mark.parametrize("tag", ["!!str", "!!int", "!own", "!<tag:x>", "!"])
 def test_tags_are_refused(tag: str) -> None:
     [problem] = problems(f"a:\n  b: {tag} 5")
-    assert problem.startswith("p.yaml:2: file (column 6): tags (")
+    assert problem.startswith("p.yaml:2:6: file: ")
+    assert "tags are not supported: remove it, or put the text in quotes" in problem
 
 
 def test_an_exclamation_mark_in_text_is_no_tag() -> None:
@@ -113,13 +112,13 @@ def test_an_exclamation_mark_in_text_is_no_tag() -> None:
 
 def test_a_second_document_is_refused() -> None:
     assert problems("---\na: 1\n---\nb: 2\n") == [
-        "p.yaml:4: file (column 1): a second document begins here: write one policy to a file"
+        "p.yaml:4:1: file: a second document begins here: write one policy to a file"
     ]
 
 
 @pytest.mark.parametrize("key", ["1", "true", "~", "1.5"])
 def test_a_key_that_is_no_text_is_refused_with_what_to_write(key: str) -> None:
-    assert problems(f"{key}: 1") == [f'p.yaml:1: file (column 1): a key must be a text: write "{key}" in quotes']
+    assert problems(f"{key}: 1") == [f'p.yaml:1:1: file: a key must be a text: write "{key}" in quotes']
 
 
 @pytest.mark.parametrize("key", ["[a]", "{a: 1}", "? [a, b]\n"])
@@ -146,7 +145,7 @@ def test_an_alias_to_itself_is_refused(text: str) -> None:
 
 def test_an_unknown_alias_is_refused() -> None:
     [problem] = problems("a: 1\nb: *c")
-    assert problem.startswith("p.yaml:2: ")
+    assert problem.startswith("p.yaml:2:4: ")
 
 
 def test_depth_is_bounded_and_the_bound_itself_is_allowed() -> None:
@@ -158,17 +157,6 @@ def test_depth_is_bounded_and_the_bound_itself_is_allowed() -> None:
 @pytest.mark.parametrize("nested", ["[" * 20_000, "{a: " * 20_000, "- " * 20_000])
 def test_absurd_depth_is_a_problem_and_no_crash(nested: str) -> None:
     assert len(problems(nested)) == 1
-
-
-@pytest.mark.parametrize(("text", "line"), [
-    ("a: [", 1), ("a: 1\nb: 'x", 2), ("a:\n\tb: 1", 2), ("a: 1\n b: 2", 2), ("a: @x", 1), ("a: \x07", 1),
-    ('a: "\\q"', 1),
-])  # fmt: skip
-def test_what_is_not_yaml_is_refused_at_a_line(text: str, line: int) -> None:
-    [problem] = problems(text)
-    assert problem.startswith("p.yaml:")
-    assert "not YAML" in problem
-    assert int(problem.split(":")[1]) in (line, line + 1)
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing\n", "---\n"])

@@ -12,8 +12,9 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from sidecar.policy import model, nodes, read
+from sidecar.policy import model, nodes, read, read_items, read_rules
 from sidecar.policy.nodes import Mapping, Node, Scalar, Sequence
+from sidecar.policy.operators import OPERATORS
 from tests.support import ROOT
 
 SCHEMA: dict[str, Any] = json.loads((ROOT / "docs" / "policy.schema.json").read_text())
@@ -76,15 +77,20 @@ def test_the_schema_is_a_schema() -> None:
         (SCHEMA, read._FILE_KEYS),
         (DEFS["methods"], read._METHODS_KEYS),
         (DEFS["entry"], read._ENTRY_KEYS),
-        (DEFS["rule"], read._RULE_KEYS),
-        (DEFS["condition"], read._CONDITION_KEYS),
-        (DEFS["rate_limit"], read._RATE_LIMIT_KEYS),
-        (DEFS["spend_limit"], read._SPEND_LIMIT_KEYS),
-        (DEFS["state"], read._STATE_KEYS),
+        (DEFS["class_rules"], read._CLASS_KEYS),
+        (DEFS["rule"], read_rules.RULE_KEYS),
+        (DEFS["condition"], read_rules.CONDITION_KEYS),
+        (DEFS["rate_limit"], read_rules.RATE_LIMIT_KEYS),
+        (DEFS["spend_limit"], read_rules.SPEND_LIMIT_KEYS),
+        (DEFS["state"], read_rules.STATE_KEYS),
         (DEFS["approvals"], read._APPROVALS_KEYS),
+        (SCHEMA["properties"]["classes"], model.CLASSES),
     ],
-    ids=["file", "methods", "entry", "rule", "condition", "rate_limit", "spend_limit", "state", "approvals"],
-)
+    ids=[
+        "file", "methods", "entry", "class", "rule", "condition", "rate_limit", "spend_limit", "state", "approvals",
+        "classes",
+    ],
+)  # fmt: skip
 def test_the_keys_are_those_that_the_reader_knows(where: dict[str, Any], keys: tuple[str, ...]) -> None:
     assert tuple(where["properties"]) == keys
     assert where["additionalProperties"] is False
@@ -97,22 +103,58 @@ def test_the_keys_are_those_that_the_reader_knows(where: dict[str, Any], keys: t
         (DEFS["methods"]["properties"]["unknown"], model.DEFAULTS),
         (DEFS["methods"]["properties"]["deny"]["allOf"][1]["items"]["not"], model.ALWAYS_OPEN),
         (SCHEMA["properties"]["mode"], model.MODES),
+        (SCHEMA["properties"]["list"], model.LISTED),
+        (DEFS["entry"]["properties"]["class"], model.CLASSES),
+        (DEFS["entry"]["properties"]["severity"], model.SEVERITIES),
         (DEFS["rule"]["properties"]["mode"], model.MODES),
         (DEFS["rule"]["properties"]["action"], model.ACTIONS),
         (DEFS["rule"]["properties"]["refund"], model.REFUNDS),
-        (DEFS["condition"]["properties"]["op"], model.OPERATORS),
+        (DEFS["condition"]["properties"]["op"], tuple(OPERATORS)),
         (DEFS["scope"], model.SCOPES),
     ],
-    ids=["default", "unknown", "always open", "mode", "rule mode", "action", "refund", "op", "scope"],
-)
+    ids=[
+        "default", "unknown", "always open", "mode", "list", "class", "severity", "rule mode", "action", "refund", "op",
+        "scope",
+    ],
+)  # fmt: skip
 def test_the_choices_are_those_of_the_model(where: dict[str, Any], choices: tuple[str, ...]) -> None:
     assert tuple(where["enum"]) == choices
+
+
+def test_each_operator_is_explained_as_in_the_documents() -> None:
+    found = DEFS["condition"]["properties"]["op"]["markdownEnumDescriptions"]
+    assert found == [operator.meaning for operator in OPERATORS.values()], json.dumps(
+        [operator.meaning for operator in OPERATORS.values()], indent=2
+    )
+
+
+OPERANDS = {
+    "value": ["text", "5", "true", "null", "[a]", "{a: 1}"], "values": ["[a, 1]", "[]"], "number": ["1.5", "-3"],
+    "boolean": ["true"], "pattern": ["'^a'"], "folders": ["/srv", "[/srv, /]"], "hosts": ["['*.x.org:*', '[::1]']"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("op", OPERATORS)
+@pytest.mark.parametrize("value", sorted({value for values in OPERANDS.values() for value in values}))
+def test_an_operator_takes_the_values_that_the_reader_takes(op: str, value: str) -> None:
+    text = rule(f"{{conditions: [{{path: args.a, op: {op}, value: {value}}}]}}")
+    assert (complaints(text) == []) is (read.read(text, "p.yaml")[1] == [])
+    if value in OPERANDS[OPERATORS[op].operand]:
+        assert complaints(text) == []
+
+
+@pytest.mark.parametrize("key", ["decimal_text: true", "times: args.b", "optional: true", "optional: false"])
+@pytest.mark.parametrize("op", OPERATORS)
+def test_what_goes_with_an_operator_is_what_the_reader_takes(op: str, key: str) -> None:
+    value = OPERANDS[OPERATORS[op].operand][0]
+    text = rule(f"{{conditions: [{{path: args.a, op: {op}, value: {value}, {key}}}]}}")
+    assert (complaints(text) == []) is (read.read(text, "p.yaml")[1] == [])
 
 
 def test_windows_and_bounds_are_those_of_the_model() -> None:
     text, number = DEFS["window"]["anyOf"]
     assert text["pattern"].startswith(f"^({'|'.join(model.NAMED_WINDOWS)}|")
-    assert number["maximum"] == DEFS["duration"]["anyOf"][1]["maximum"] == read.MAX_WINDOW
+    assert number["maximum"] == DEFS["duration"]["anyOf"][1]["maximum"] == read_items.MAX_WINDOW
     short, _ = DEFS["rule"]["properties"]["rate_limit"]["anyOf"]
     assert short["pattern"].endswith(f"/({'|'.join(model.NAMED_WINDOWS)})$")
 
@@ -175,6 +217,28 @@ def test_a_policy_that_the_reader_accepts_is_accepted(name: str) -> None:
         rule("{spend_limit: {path: args.a, per_call: 5}}, {spend_limit: {path: args.a, max: 9, window: 12h}}"),
         rule("{rate_limit: {max: 1, window: 90s, scope: principal}, mode: monitor}"),
         rule("{conditions: [{path: state.a.b.c, op: eq, value: null}]}"),
+        "list: callable", "list: all", "classes:", "classes: {Financial: }",
+        "classes: {Financial: {rules: [{action: deny}]}, Read: {rules: [{rate_limit: 9/hour}]}}",
+        "tools: {t: {class: Write, severity: high}, 't*': {class: Read, rules: []}, '*': {severity: low}}",
+        rule("{action: deny, conditions: [{path: args.a, op: gt, value: 5, decimal_text: true}]}"),
+        rule("{only: [a, b]}"), rule("{only: [a], conditions: [{path: args.a, op: exists, value: true}]}"),
+        rule("{only: []}"), rule("{action: evaluate, only: [a]}"), rule("{action: evaluate, rate_limit: 1/day}"),
+        rule("{conditions: [{path: 'args.a[*].b[*][*]', op: lte, value: 5, optional: true}]}"),
+        rule("""{conditions: [{path: 'args["a.b"]["0"][*]', op: eq, value: 5}]}"""),
+        rule("{conditions: [{path: args.a, op: lte, value: 5, times: args.b, optional: false}]}"),
+        rule("{conditions: [{path: args.a, op: within, value: [/srv/..a, /srv/.b]}]}"),
+        rule("{conditions: [{path: args.a, op: host_in, value: ['*.example.com:*', x-y.org:8443, '[::1]:80']}]}"),
+        *(
+            rule(f"{{conditions: [{{path: {path}, op: eq, value: x}}]}}")
+            for path in (
+                "principal.subject", "principal.issuer", "principal.claims.team", "'principal.claims.groups[*]'",
+                "session.client.name", "session.client.version", "workload.namespace", "workload.pod",
+                "workload.service_account",
+            )
+        ),
+        rule("{spend_limit: {path: args.a, times: args.b, decimal_text: true, max: 5, window: 1h, sliding: true}}"),
+        rule("{rate_limit: {max: 1, window: 90s, sliding: true}}"),
+        rule("{state: {counter: c, window: 1h, sliding: false, increment_from: args.a, times: args.b}}"),
     ],
 )  # fmt: skip
 def test_every_item_of_the_language_is_accepted(text: str) -> None:
@@ -216,6 +280,37 @@ def test_exactly_the_listed_wrong_files_are_left_to_validate() -> None:
         rule("{conditions: [{path: args.a, op: lte, value: '1'}]}"),
         rule("{conditions: [{path: args.a, op: exists, value: yes}]}"),
         rule("{conditions: [{path: args.a, op: in, value: a}]}"), rule("{conditions: []}"),
+        "list: some", "classes: {Money: {rules: []}}", "classes: {Read: []}", "classes: {Read: {rules: a}}",
+        "tools: {t: {class: Money}}", "tools: {t: {class: }}", "tools: {t: {severity: big}}",
+        "tools: {'*': {class: Read}}",
+        *(
+            rule(f"{{conditions: [{{path: '{path}', op: eq, value: 1}}]}}")
+            for path in (
+                "args.0", "args.a.0.b", "args.a[0]", "args.*", "args.a.$", "args.a[*]b", "args.a[", "args.a]",
+                "args.a.[*]", "args[a]", 'args["a', "principal", "principal.", "session.",
+            )
+        ),
+        rule("{only: a}"), rule("{only: [a, a]}"), rule("{only: [5]}"), rule("{action: deny, only: [a]}"),
+        rule("{only: [a], rate_limit: 1/day}"), rule("{only: [a], state: {counter: c, window: day}}"),
+        rule("{action: deny, conditions: [{path: args.a, op: eq, value: 1, optional: true}]}"),
+        rule("{action: require_approval, conditions: [{path: args.a, op: eq, value: 1, optional: true}]}"),
+        rule("{conditions: [{path: args.a, op: exists, value: true, optional: true}]}"),
+        rule("{conditions: [{path: args.a, op: eq, value: 1, optional: sometimes}]}"),
+        rule("{conditions: [{path: args.a, op: eq, value: 1, times: b}]}"),
+        rule("{conditions: [{path: state.t.n, op: eq, value: 1, times: args.b}]}"),
+        *(
+            rule(f"{{conditions: [{{path: args.a, op: within, value: {value}}}]}}")
+            for value in ("srv", "/srv/", "/srv//a", "/srv/../a", "/.", "[]", "[srv]", "5", "{}", "'/srv\\a'")
+        ),
+        *(
+            rule(f"{{conditions: [{{path: args.a, op: host_in, value: {value}}}]}}")
+            for value in ("a.b", "[]", "[A.b]", "['https://a.b']", "['*']", "['a.b:0']", "['a.b.']", "[5]", "['']")
+        ),
+        rule("{rate_limit: {max: 1, window: 90s, sliding: 5}}"),
+        rule("{spend_limit: {path: args.a, per_call: 5, sliding: true}}"),
+        rule("{spend_limit: {path: args.a, per_call: 5, times: state.t.n}}"),
+        rule("{state: {counter: c, window: 1h, times: args.b}}"),
+        rule("{state: {counter: c, window: 1h, decimal_text: true}}"),
     ],
 )  # fmt: skip
 def test_what_the_reader_refuses_is_refused(text: str) -> None:

@@ -1,0 +1,139 @@
+"""Warnings about a policy that is right: what it does not do although it looks so, and what says it more safely."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from sidecar.policy import folder_hints
+from sidecar.policy.applies import applying
+from sidecar.policy.model import CallerPath, Condition, Policy, PolicyEntry, Rule
+from sidecar.policy.paths import Path
+from sidecar.policy.problem import Place, Problem
+
+
+def hints(policy: Policy) -> list[Problem]:
+    """Every warning about a policy without mistakes. What a class gives to its tools is told once, where it stands."""
+    found = [*_of_policy(policy), *_unused_classes(policy), *_unguarded(policy)]
+    for entry in policy.entries:
+        if not entry.by_class:
+            found += _of_entry(policy, entry)
+    for item in policy.classes:
+        rules = PolicyEntry(item.risk, item.rules, item.place)
+        found += (
+            replace(hint, where=f"classes{hint.where.removeprefix('tools')}") for hint in _of_entry(policy, rules)
+        )
+    return found
+
+
+def notes(policy: Policy) -> list[Problem]:
+    """What to know of a policy whose rules are right only where the sidecar is run so: the start knows how it is."""
+    kinds = (("classes", policy.classes), ("tools", policy.entries))
+    places = [
+        (condition.path_place, f"{kind}.{rule.entry}.rules[{rule.position}].conditions[{at}].path")
+        for kind, items in kinds
+        for item in items
+        for rule in item.rules
+        for at, condition in enumerate(rule.conditions, 1)
+        if isinstance(condition.subject, CallerPath) and condition.subject.root == "principal"
+    ]
+    text = (
+        "a principal is known only over HTTP with --jwt-jwks or --auth-token-file: on stdio nobody is authenticated, "
+        "and the path does not exist"
+    )
+    return [Problem(*min(places), text, warning=True)] if places else []
+
+
+def where(rule: Rule) -> str:
+    """The place of a rule, in words."""
+    return f"tools.{rule.entry}.rules[{rule.position}]"
+
+
+def _of_policy(policy: Policy) -> Iterator[Problem]:
+    methods = policy.methods
+    closes = policy.default == "deny" or policy.hide or methods.unknown == "deny" or methods.deny
+    of_classes = {item.risk for item in policy.classes if item.rules}
+    ruled = any(entry.rules or (entry.by_class and entry.risk in of_classes) for entry in policy.entries)
+    if policy.sources and not closes and not ruled:
+        text = "no rule stands here, so every call is allowed: write rules under tools, or default: deny"
+        yield Problem(Place(policy.sources[0].file, 1, 1), "file", text, warning=True)
+
+
+def _of_entry(policy: Policy, entry: PolicyEntry) -> Iterator[Problem]:
+    yield from _unreachable(entry)
+    yield from _unread_decimals(entry)
+    for rule in entry.rules:
+        yield from _limits(rule)
+        if rule.action == "require_approval" and not rule.monitor and policy.mode == "enforce":
+            text = "nobody can approve a call yet: a call that this rule asks about is refused"
+            yield Problem(rule.place, where(rule), text, warning=True)
+        for at, condition in enumerate(rule.conditions, 1):
+            if advice := folder_hints.advice(rule.action, condition):
+                yield Problem(condition.place, f"{where(rule)}.conditions[{at}]", advice, warning=True)
+
+
+def _unreachable(entry: PolicyEntry) -> Iterator[Problem]:
+    denied: Place | None = None
+    for rule in entry.rules:
+        if denied:
+            text = f"can never be reached, nor what follows: line {denied.line} denies every call before it"
+            yield Problem(rule.place, where(rule), text, warning=True)
+            return  # the same holds for all that follow
+        if rule.action == "deny" and not rule.conditions and not rule.monitor:
+            denied = rule.place
+
+
+def _limits(rule: Rule) -> Iterator[Problem]:
+    bound = rule.bound
+    if bound is None:
+        return
+    if rule.never_passed:
+        yield Problem(rule.place, where(rule), "nobody can meet this limit: not even one call fits", warning=True)
+    if rule.spend_limit and rule.spend_limit.scope == "session":
+        text = "a session's count starts anew when the agent reconnects: guard money with scope: global or principal"
+        yield Problem(rule.place, where(rule), text, warning=True)
+
+
+def _unread_decimals(entry: PolicyEntry) -> Iterator[Problem]:
+    """Comparisons with numbers that text never meets, of arguments that come as text by the entry's other rules."""
+    lines: dict[Path, int] = {}
+    for rule in entry.rules:
+        if rule.amount and rule.amount.decimal_text:
+            lines.setdefault(rule.amount.path, rule.place.line)
+        for condition in rule.conditions:
+            if condition.decimal_text and isinstance(condition.subject, tuple):
+                lines.setdefault(condition.subject, condition.path_place.line)
+    for rule in entry.rules:
+        for at, condition in enumerate(rule.conditions, 1):
+            line = _compared(condition, lines)
+            if line is not None:
+                text = f"line {line} reads this argument with decimal_text: without it a number in quotes is only text"
+                place = f"{where(rule)}.conditions[{at}]"
+                yield Problem(condition.path_place, place, f"{text}; add decimal_text: true", warning=True)
+
+
+def _compared(condition: Condition, lines: dict[Path, int]) -> int | None:
+    """The line that reads the argument with `decimal_text`, where this condition compares its size without."""
+    if condition.op not in ("lt", "lte", "gt", "gte") or condition.decimal_text:
+        return None
+    return lines.get(condition.subject) if isinstance(condition.subject, tuple) else None
+
+
+def _unused_classes(policy: Policy) -> Iterator[Problem]:
+    used = {entry.risk for entry in policy.entries}
+    for item in policy.classes:
+        if item.risk not in used:
+            text = f"no tool has this class: write class: {item.risk} under a tool, or remove it"
+            yield Problem(item.place, f"classes.{item.risk}", text, warning=True)
+
+
+def _unguarded(policy: Policy) -> Iterator[Problem]:
+    if policy.default == "deny":
+        return
+    known = applying(policy)
+    for entry in policy.entries:
+        if entry.risk not in ("Financial", "Destructive") or known.hides(entry.tool):
+            continue
+        if not any(other.rules for other in ((*known.any_tool, entry) if entry.is_pattern else known.to(entry))):
+            text = f"a {entry.risk} tool that any call may use: give it rules, or write default: deny"
+            yield Problem(entry.place, f"tools.{entry.tool}", text, warning=True)

@@ -1,0 +1,206 @@
+"""What a good policy is warned of, and what it is not."""
+
+from __future__ import annotations
+
+from textwrap import indent
+
+import pytest
+
+from sidecar.policy.check import check
+from sidecar.policy.hints import hints
+from sidecar.policy.merge import merge
+from sidecar.policy.read import read
+
+
+def warnings(*texts: str) -> list[str]:
+    """The warnings about a policy that is good, of files a.yaml, b.yaml and so on."""
+    found = [read(text, f"{name}.yaml") for name, text in zip("abc", texts, strict=False)]
+    policy, clashes = merge([file for file, _ in found])
+    assert [*clashes, *check(policy), *(problem for _, problems in found for problem in problems)] == []
+    return [str(problem) for problem in sorted(hints(policy))]
+
+
+def of_rules(text: str) -> list[str]:
+    return warnings(f"tools:\n  t:\n    rules:\n{indent(text, '      ')}\n")
+
+
+def of_condition(action: str, path: str, op: str, value: str) -> list[str]:
+    return of_rules(f"- action: {action}\n  conditions:\n    - {{path: {path}, op: {op}, value: '{value}'}}")
+
+
+# Nothing is said.
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "tools:", "tools: {}", "version: 1", "tools: {t: {}}", "tools: {t: {rules: []}}", "tools: {t: {class: Read}}"],
+)
+def test_a_policy_that_says_nothing_allows_everything_and_is_warned_of(text: str) -> None:
+    [warning] = warnings(text)
+    words = "no rule stands here, so every call is allowed: write rules under tools, or default: deny"
+    assert warning == f"a.yaml:1:1: warning: file: {words}"
+
+
+@pytest.mark.parametrize("text", [
+    "default: deny", "default: deny\nmethods: {unknown: allow}",
+    "hide: [t]", "methods: {unknown: deny}", "methods: {deny: [resources/read]}",
+    "tools: {t: {rules: [{action: allow}]}}", "tools: {'*': {rules: [{rate_limit: 1/day}]}}",
+    "classes: {Read: {rules: [{rate_limit: 1/day}]}}\ntools: {t: {class: Read}}",
+])  # fmt: skip
+def test_a_policy_that_forbids_anything_is_not(text: str) -> None:
+    assert warnings(text) == []
+
+
+def test_an_empty_file_beside_one_with_rules_is_not() -> None:
+    assert warnings("", "tools: {t: {rules: [{action: deny}]}}") == []
+
+
+# Approvals.
+
+
+def test_a_rule_that_asks_is_warned_of_while_nobody_can_approve() -> None:
+    found = of_rules("- {action: require_approval}\n- rate_limit: 5/day\n- {action: require_approval, reason: ask}")
+    words = "nobody can approve a call yet: a call that this rule asks about is refused"
+    assert found == [f"a.yaml:{line}:9: warning: tools.t.rules[{at}]: {words}" for line, at in ((4, 1), (6, 3))]
+
+
+def test_a_rule_that_asks_and_only_reports_refuses_nothing() -> None:
+    assert of_rules("- {action: require_approval, mode: monitor}") == []
+    assert warnings("mode: monitor\ntools: {t: {rules: [{action: require_approval}]}}") == []
+
+
+def test_what_a_class_gives_to_several_tools_is_told_once_where_it_stands() -> None:
+    [warning] = warnings("""\
+classes:
+  Financial:
+    rules:
+      - action: require_approval
+tools:
+  pay: {class: Financial}
+  "refund*": {class: Financial}
+""")
+    assert warning.startswith("a.yaml:4:9: warning: classes.Financial.rules[1]: nobody can approve a call yet")
+
+
+# Folders.
+
+SRV = "{path: args.path, op: within, value: /srv/a}"
+
+
+@pytest.mark.parametrize("pattern", [
+    "^/srv/a/", "^/srv/a", "^/srv/a.*", "^/srv/a(/|$)", "^/srv/a(?:$|/)", r"^\/srv\/a\/.*$", "^/srv/a/?$",
+    "^/srv/a/(.*)$", "^/srv//a/.+",
+])  # fmt: skip
+def test_a_pattern_of_a_folder_is_answered_with_within(pattern: str) -> None:
+    [warning] = of_condition("evaluate", "args.path", "regex", pattern)
+    words = f"regex compares text, and /srv/a/../x passes too: write {SRV}"
+    assert warning == f"a.yaml:6:49: warning: tools.t.rules[1].conditions[1]: {words}"
+
+
+@pytest.mark.parametrize(("action", "op", "value", "advice"), [
+    ("evaluate", "regex", r"^/srv/a/.*\.txt$", f"add {SRV}"),
+    ("evaluate", "not_regex", "^/srv/a/", f"write a rule with action: deny and conditions: [{SRV}]"),
+    ("evaluate", "contains", "/srv/a", f"write {SRV}"),
+    ("evaluate", "not_contains", "/srv/a", f"write a rule with action: deny and conditions: [{SRV}]"),
+    ("deny", "regex", "^/srv/a", f"write {SRV}"),
+    ("deny", "regex", r"^/srv/a/.*\.key$", f"write {SRV}, and the rest of the pattern as a condition of its own"),
+    ("deny", "not_regex", "^/srv/a/", f"write action: evaluate with {SRV}"),
+    ("deny", "contains", "/srv/a", f"write {SRV}"),
+    ("deny", "not_contains", "/srv/a/", f"write action: evaluate with {SRV}"),
+])  # fmt: skip
+def test_what_within_says_safely_is_told_line_by_line(action: str, op: str, value: str, advice: str) -> None:
+    [warning] = of_condition(action, "args.path", op, value)
+    assert warning.endswith(f": {advice}")
+    assert of_rules(f"- action: evaluate\n  conditions:\n    - {SRV}") == []
+
+
+def test_a_path_with_brackets_is_told_as_yaml_reads_it() -> None:
+    [warning] = of_condition("evaluate", "'args.paths[*]'", "regex", "^/srv/it-s @1/")
+    assert warning.endswith("write {path: 'args.paths[*]', op: within, value: '/srv/it-s @1'}")
+
+
+@pytest.mark.parametrize(("action", "path", "op", "value"), [
+    ("evaluate", "args.path", "regex", "^[a-z]+$"), ("evaluate", "args.path", "regex", "/srv/a"),
+    ("evaluate", "args.path", "regex", "^/"), ("evaluate", "args.path", "regex", "^/srv/a$"),
+    ("evaluate", "args.path", "eq", "/srv/a"),
+    ("evaluate", "args.text", "contains", "/srv/a"), ("evaluate", "args.path", "contains", "srv"),
+    ("deny", "args.path", "contains", "/etc"), ("evaluate", "principal.subject", "regex", "^/srv/a/"),
+])  # fmt: skip
+def test_what_means_no_folder_or_is_safe_is_left_alone(action: str, path: str, op: str, value: str) -> None:
+    assert of_condition(action, path, op, value) == []
+
+
+# Numbers that come as text.
+
+
+def test_a_comparison_without_decimal_text_beside_one_with_it_is_warned_of() -> None:
+    found = of_rules("""\
+- spend_limit: {path: args.sz, per_call: 10, decimal_text: true}
+- conditions: [{path: args.px, op: gt, value: 0, decimal_text: true}]
+- conditions:
+    - {path: args.sz, op: gte, value: 1}
+    - {path: args.px, op: lt, value: 9}
+    - {path: args.px, op: lt, value: 9, decimal_text: true}
+    - {path: args.other, op: lt, value: 9}
+    - {path: args.sz, op: regex, value: "^[0-9]+$"}
+""")
+    assert [warning.split(":")[1] for warning in found] == ["7", "8"]
+    assert "line 4 reads this argument with decimal_text" in found[0]
+    assert "line 5 reads this argument with decimal_text" in found[1]
+    assert all(warning.endswith("; add decimal_text: true") for warning in found)
+
+
+def test_the_same_argument_of_another_tool_is_another_argument() -> None:
+    one = "{rules: [{spend_limit: {path: args.sz, per_call: 1, decimal_text: true}}]}"
+    assert warnings(f"tools: {{t: {one}, u: {{rules: [{{conditions: [{{path: args.sz, op: lt, value: 9}}]}}]}}}}") == []
+
+
+# What can never be reached.
+
+
+@pytest.mark.parametrize(("first", "reached"), [
+    ("{action: deny}", False), ("{action: deny, mode: monitor}", True),
+    ("{action: deny, conditions: [{path: args.a, op: eq, value: 1}]}", True),
+])  # fmt: skip
+def test_only_after_a_rule_that_denies_every_call_nothing_is_reached(first: str, reached: bool) -> None:
+    found = of_rules(f"- {first}\n- action: allow")
+    assert (found == []) is reached
+    assert all("can never be reached, nor what follows: line 4" in warning for warning in found)
+
+
+# Limits.
+
+
+def test_a_limit_that_nobody_can_meet_is_a_warning() -> None:
+    for op, value, increment in [
+        ("lte", "-1", "1"),
+        ("lt", "0", "1"),
+        ("lte", "0", "1"),
+        ("lt", "1", "1"),
+        ("lte", "4", "5"),
+    ]:
+        condition = f"[{{path: state.t.n, op: {op}, value: {value}}}]"
+        state = f"{{counter: n, window: day, increment: {increment}}}"
+        [warning] = warnings(f"tools: {{t: {{rules: [{{conditions: {condition}, state: {state}}}]}}}}")
+        assert "nobody can meet this limit" in warning
+        assert ": warning: tools.t.rules[1]: " in warning
+
+
+def test_a_limit_that_some_call_can_meet_is_not_warned_of() -> None:
+    for op, value, state in [
+        ("lte", "1", ""),
+        ("lt", "1.5", ""),
+        ("lte", "0", ", increment_from: args.a"),
+        ("gte", "-1", ""),
+    ]:
+        condition = f"[{{path: state.t.n, op: {op}, value: {value}}}]"
+        state_block = f"{{counter: n, window: day{state}}}"
+        assert warnings(f"tools: {{t: {{rules: [{{conditions: {condition}, state: {state_block}}}]}}}}") == []
+
+
+def test_money_that_is_guarded_for_a_session_only_is_a_warning() -> None:
+    limit = "tools: {t: {rules: [{spend_limit: {path: args.a, max: 5, window: day, scope: %s}}]}}"
+    [warning] = warnings(limit % "session")
+    assert "a session's count starts anew" in warning
+    assert "scope: global or principal" in warning
+    assert warnings(limit % "global") == warnings(limit % "principal") == []
