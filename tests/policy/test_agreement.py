@@ -35,6 +35,7 @@ from tests.policy.drawing import (
     UNLISTED,
     Call,
     examples,
+    policies,
 )
 from tests.policy.evaluator import (
     Approval,
@@ -43,6 +44,7 @@ from tests.policy.evaluator import (
     Verdict,
     decide,
     has_look_alikes,
+    is_callable,
     is_hidden,
     may_have_look_alikes,
 )
@@ -210,6 +212,27 @@ def test_a_list_shows_what_the_language_does_not_hide(hide: list[str], default: 
     answer = ask_visible(bundle, tools)
     assert list(answer.visible) == [tool for tool in tools if tool not in hidden]
     assert answer.hidden == dict.fromkeys(hidden, "(hidden)")
+
+
+@settings(EXACT, max_examples=40)
+@given(policies())
+def test_a_list_shows_what_could_be_called_where_the_policy_says_so(policy: dict[str, Any]) -> None:
+    tools = [*TOOLS, *UNLISTED, *(name for name in GLOBS if name not in policy["tools"]), "get.x.y"]
+    shown = is_callable if policy.get("list") == "callable" else lambda policy, tool: not is_hidden(policy, tool)
+    answer = ask_visible(bundle_of(policy), tools)
+    assert list(answer.visible) == [tool for tool in tools if shown(policy, tool)]
+
+
+@pytest.mark.parametrize("entry", ["t*", "t?", "t1"])
+def test_a_rule_of_a_class_counts_each_tool_by_itself(entry: str) -> None:
+    classes = {"Write": {"rules": [{"rate_limit": "5/hour"}, {"state": {"counter": "n", "window": "day"}}]}}
+    tools = {"t2": {"class": "Write"}, entry: {"class": "Write"}, "*": {"rules": [{"rate_limit": "9/day"}]}}
+    bundle = bundle_of({"default": "allow", "classes": classes, "tools": tools})
+    one, other = ([each.counter for each in decision.reserve] for decision in ask(bundle, [
+        whole(Call("t1", {})), whole(Call("t2", {})),
+    ]))  # fmt: skip
+    assert len({*one[:2], *other[:2]}) == 4
+    assert one[2:] == other[2:]
 
 
 NESTED: list[Json] = [*NUMBERS[::3], Decimal("1e307"), Decimal("10e306")]
