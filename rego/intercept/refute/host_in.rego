@@ -8,6 +8,7 @@ import data.intercept.url
 host_in(_, null, _)
 
 host_in(_, value, hosts) if {
+	is_string(value)
 	origin := url.origin(value)
 	not url.is_one_of(origin, hosts)
 }

@@ -8,6 +8,7 @@ import data.intercept.file_path
 within(_, null, _)
 
 within(_, value, folders) if {
+	is_string(value)
 	path := file_path.resolved(value)
 	not file_path.lies_within(path, folders)
 }
