@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.policy.check import check, notes
+from sidecar.policy.check import check
+from sidecar.policy.hints import notes
 from sidecar.policy.merge import merge
 from sidecar.policy.model import Policy
 from sidecar.policy.read import read
