@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
+from tests.support import SIDECAR
 from tests.support.peer import TELEMETRY, Sidecar, denied
 
 POLICY = """
@@ -66,3 +68,24 @@ def test_a_client_is_told_to_list_the_tools_again_when_others_can_be_called(tmp_
         sidecar.wait_for_error("in force")
         assert sidecar.until_ping() == [{"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}]
         assert listed(sidecar) == ["pay", "drop", "set_a", "set_b", "set_free"]
+
+
+COUNTING = """
+classes:
+  Execute:
+    rules:
+      - state: {counter: runs, window: day}
+      - {conditions: [{path: state._class.runs, op: lt, value: 1}], reason: Once a day}
+tools: {"run_*": {class: Execute}, run: {class: Execute}}
+"""
+
+
+def test_each_tool_is_judged_by_what_it_counted_itself_and_explained_so(tmp_path: Path) -> None:
+    with Sidecar(tmp_path, COUNTING, "--server", "s") as sidecar:
+        for tool in ("run_a", "run_b", "run"):
+            assert [denied(sidecar.call(tool)) for _ in range(2)] == [None, "Once a day"]
+        for tool, decision, stands in (("run_a", "deny", 1), ("run", "deny", 1), ("run_c", "allow", 0)):
+            words = ["explain", tool, "-c", "policy.yaml", "--server", "s", "--state-dir", str(sidecar.state)]
+            said = subprocess.run([SIDECAR, *words], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+            assert said.startswith(f"{decision}: ")
+            assert f"the counter stands at {stands}\n" in said
