@@ -129,11 +129,15 @@ def _answers(bundle: Bundle, questions: list[bytes]) -> str:
 def projected(bundle: Bundle, call: Call) -> bytes | None:
     """The question as the sidecar asks it; None where it refuses to."""
     reads = bundle.terms.reads_of(call.tool)
+    projection = Projection(reads.paths, reads.only or ())
     try:
-        arguments = arguments_read(ToolCall(1, call.tool, arguments_of(call), False, b""), Projection(reads.paths))
+        arguments = arguments_read(ToolCall(1, call.tool, arguments_of(call), False, b""), projection)
     except InvalidMessage:
         return None
-    return question("server", call.tool, arguments, {item.name: call.totals[item.name] for item in reads.counters})
+    totals = {item.name: call.totals[item.name] for item in reads.counters}
+    names = sorted(call.arguments) if reads.only is not None else None
+    about = Projection(reads.caller, guarded=False).of(call.caller)
+    return question("server", call.tool, arguments, totals, keys=names, caller=about)
 
 
 def whole(call: Call) -> bytes:
