@@ -20,6 +20,8 @@ from tests.policy.url_readers import PORTS, READERS, Destination, destination
 from tests.support import OPA
 from tests.support.fuzzing import examples
 
+pytestmark = pytest.mark.timeout(400)  # many runs of the engine, and of Node
+
 LISTED: Final = (
     "example.com", "*.example.org", "api.test:8443", "any.test:*", "*.any.test:*", "127.0.0.1", "10.0.0.1:*", "[::1]",
     "[2001:db8::1]:*", "xn--mnchen-3ya.de", "localhost:8080",
