@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from sidecar.policy import folder_hints
 from sidecar.policy.applies import applying
+from sidecar.policy.classes import rules_of
 from sidecar.policy.model import CallerPath, Condition, Policy, PolicyEntry, Rule
 from sidecar.policy.paths import Path
 from sidecar.policy.problem import Place, Problem
@@ -19,7 +20,7 @@ def hints(policy: Policy) -> list[Problem]:
         if not entry.by_class:
             found += _of_entry(policy, entry)
     for item in policy.classes:
-        rules = PolicyEntry(item.risk, item.rules, item.place)
+        rules = PolicyEntry(item.risk, rules_of(item, item.risk), item.place)
         found += (
             replace(hint, where=f"classes{hint.where.removeprefix('tools')}") for hint in _of_entry(policy, rules)
         )
