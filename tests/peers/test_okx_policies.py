@@ -131,7 +131,7 @@ def test_every_argument_that_a_rule_reads_is_one_of_the_tool(bare: Desk, policy:
     tools = listed(bare.peer)
     for entry in file(policy).entries:
         subjects = [item.subject for rule in entry.rules for item in rule.conditions if isinstance(item.subject, tuple)]
-        amounts = [rule.amount_path for rule in entry.rules if rule.amount_path]
+        amounts = [rule.amount.path for rule in entry.rules if rule.amount]
         for path in (*subjects, *amounts):
             assert path[0] in tools[entry.tool]["properties"], (entry.tool, path)
 

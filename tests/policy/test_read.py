@@ -368,8 +368,7 @@ def test_host_in_takes_a_list_of_hosts(host: str) -> None:
 @pytest.mark.parametrize("value", ["example.com", "5", "~", "{a: b}", "[]"])
 def test_host_in_needs_a_list(value: str) -> None:
     [problem] = of_condition(f"{{path: args.x, op: host_in, value: {value}}}")
-    assert problem.startswith("p.yaml:5:4")
-    assert ": tools.t.rules[1].conditions[1].value: " in problem
+    assert problem.startswith("p.yaml:5:48: tools.t.rules[1].conditions[1].value: ")
     assert "host_in needs a list of hosts: write [example.com" in problem
 
 
@@ -396,8 +395,7 @@ def test_host_in_needs_a_list(value: str) -> None:
 ])  # fmt: skip
 def test_a_host_that_is_none_is_answered_with_what_to_write(host: str, advice: str) -> None:
     [problem] = of_condition(f"{{path: args.x, op: host_in, value: [example.org, {host}]}}")
-    assert ":62: " in problem
-    assert ".value[2]: " in problem
+    assert problem.startswith("p.yaml:5:62: tools.t.rules[1].conditions[1].value[2]: ")
     assert advice in problem
 
 

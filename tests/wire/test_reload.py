@@ -250,9 +250,9 @@ BAD: dict[str, tuple[str, str]] = {
     "syntax": ("tools: [", "policy.yaml:"),
     "unknown key": ("tools: {t: {rulez: []}}", "rulez"),
     "pattern": ('tools: {t: {rules: [{conditions: [{path: args.a, op: regex, value: "(?=x)"}]}]}}', "RE2"),
-    "denies on a condition": (
-        "tools: {t: {rules: [{action: deny, conditions: [{path: args.a, op: eq, value: 1}]}]}}",
-        "policy.yaml:1",
+    "allows on a condition": (
+        "tools: {t: {rules: [{action: allow, conditions: [{path: args.a, op: eq, value: 1}]}]}}",
+        "policy.yaml:1:37: tools.t.rules[1]: ",
     ),
     "nobody to count for": (
         "tools: {t: {rules: [{rate_limit: {max: 1, window: day, scope: principal}}]}}",

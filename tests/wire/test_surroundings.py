@@ -72,7 +72,7 @@ def test_every_command_reads_and_writes_any_letters_in_any_locale(
 
     status, text = said("validate", "-c", name)
     shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    assert (status, text.startswith(f"{shown}:2: tools.t€.rules[1]")) == (1, True), text
+    assert (status, text.startswith(f"{shown}:2:17: tools.t€.rules[1]: ")) == (1, True), text
     assert said("compile", "-c", "ok.yaml", "-o", "out")[0] == 0
     assert said("compile", "-c", "ok.yaml", "-o", "out", "--check") == (0, "")
     status, text = said("explain", "-c", "ok.yaml", "t€", "--args", '{"é": "ü"}')
