@@ -406,7 +406,7 @@ def test_in_redis_a_slice_that_is_damaged_lets_nothing_through(
             ):  # fmt: skip
                 with pytest.raises(StoreUnavailable, match="no number"):
                     await wrong
-            assert client.zrange(key, 0, -1) == [member.encode()]
+            assert client.zrange(key, 0, -1) == [member]
             assert await ledger.totals((Counter("stub/another", "", DAY),)) == (1,)
 
     with_ledger(store, test)

@@ -9,10 +9,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sidecar.decision.question import question
+from sidecar.policy.check import check
 from sidecar.policy.facts import facts
 from sidecar.policy.merge import merge
-from sidecar.policy.model import SCOPES, Amount, PolicyEntry, RateLimit, Rule, SpendLimit, State, Window
-from sidecar.policy.problem import Place
+from sidecar.policy.model import SCOPES, Amount, Policy, PolicyEntry, RateLimit, Rule, SpendLimit, State, Window
+from sidecar.policy.problem import Place, Problem
 from sidecar.policy.read import read
 from sidecar.policy.terms import CounterRead, read_terms
 from tests.policy.test_agreement import ask
@@ -22,12 +23,17 @@ from tests.support.fuzzing import examples
 HERE = Place("p.yaml", 1, 1)
 
 
-def rules(*texts: str) -> list[str]:
-    """The names in stores of the counters of a tool `t`; asserts that the rules are as they should be."""
+def look(*texts: str) -> tuple[Policy, list[Problem]]:
+    """A policy with one tool `t` that has these rules, and what is wrong with it."""
     file, problems = read("tools:\n  t:\n    rules:\n" + "".join(f"      - {text}\n" for text in texts), "p.yaml")
-    assert [problem for problem in problems if not problem.warning] == []
-    policy, found = merge([file])
-    assert [problem for problem in found if not problem.warning] == []
+    policy, more = merge([file])
+    return policy, [problem for problem in (*problems, *more, *check(policy)) if not problem.warning]
+
+
+def rules(*texts: str) -> list[str]:
+    """The names in stores of the counters of a tool `t` with these rules."""
+    policy, problems = look(*texts)
+    assert problems == []
     return [fact["limit"]["counter"] for fact in facts(policy)["tools"]["t"]]
 
 
@@ -74,9 +80,8 @@ def test_one_limit_of_a_tool_may_slide_beside_one_that_does_not() -> None:
      "{action: allow, state: {counter: _spend_3600_global_a, window: 1h}}"),
 ])  # fmt: skip
 def test_two_rules_with_one_counter_are_an_error(texts: tuple[str, str]) -> None:
-    file, _ = read("tools:\n  t:\n    rules:\n" + "".join(f"      - {text}\n" for text in texts), "p.yaml")
-    _, problems = merge([file])
-    assert ["keep one" in problem.text for problem in problems if not problem.warning] == [True]
+    _, problems = look(*texts)
+    assert ["keep one" in problem.text for problem in problems] == [True]
 
 
 # No two counters share a name.
