@@ -190,13 +190,13 @@ def test_the_property_looks_at_claims_that_take_the_short_way(tmp_path: Path) ->
     async def test() -> None:
         sides = Both(tmp_path)
         try:
-            await sides.do("claim", 0, [(wants("a", limit=9),)])
-            assert sides.short[0]._claim_optimistically([(wants("a", limit=9),)]) is not None
-            assert sides.long[0]._claim_optimistically([(wants("a", limit=9),)]) is None
             sliding = wants("a", limit=9, sliding=True)
             for call in ((sliding,), (sliding, wants("a", limit=9))):
                 await sides.do("claim", 0, [call])
                 assert sides.short[0]._claim_optimistically([call]) is None
+            await sides.do("claim", 0, [(wants("a", limit=9),)])
+            assert sides.short[0]._claim_optimistically([(wants("a", limit=9),)]) is not None
+            assert sides.long[0]._claim_optimistically([(wants("a", limit=9),)]) is None
         finally:
             await sides.close()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import math
 import sqlite3
 from collections.abc import Callable, Coroutine
 from contextlib import closing
@@ -22,7 +24,19 @@ from sidecar.ledger.sliding import SLICES, seconds_until_fallen, slice_of
 from sidecar.ledger.sqlite import SWEEP, SqliteLedger
 from sidecar.ledger.sweep import KEPT
 from sidecar.ledger.values import Claim, Counter, Exhausted, Ledger, Moved, Reservation, Seen
-from tests.ledger.stores import DAY, NOON, Clock, RedisStore, Store, claim, claims, ledger_in, position, wants
+from tests.ledger.stores import (
+    DAY,
+    NOON,
+    Clock,
+    RedisStore,
+    SqliteStore,
+    Store,
+    claim,
+    claims,
+    ledger_in,
+    position,
+    wants,
+)
 from tests.support.peer import SECONDS
 from tests.support.redis_server import RedisServer
 
@@ -47,17 +61,27 @@ def minute(**changes: Any) -> Reservation:
 
 # Slices.
 
-TIMES = st.one_of(st.floats(0, 2**33), st.integers(0, 2**33).map(float), st.sampled_from([0.0, 59.999999999999]))
+WINDOWS = st.one_of(st.integers(1, 90), st.sampled_from([3600, DAY, 366 * DAY]))
 
 
-@given(now=TIMES, window=st.one_of(st.integers(1, 90), st.sampled_from([3600, DAY, 366 * DAY])))
-def test_a_slice_is_a_sixtieth_of_the_window_without_rounding(now: float, window: int) -> None:
+@st.composite
+def times(draw: st.DrawFn) -> tuple[float, int]:
+    """A time, often at the very edge of a slice, and a window."""
+    window = draw(WINDOWS)
+    edge = draw(st.integers(1, 2**32 * SLICES // window)) * window / SLICES
+    return draw(st.sampled_from([edge, math.nextafter(edge, 0), math.nextafter(edge, 2**33)])), window
+
+
+@given(time=times())
+def test_a_slice_is_a_sixtieth_of_the_window_without_rounding(time: tuple[float, int]) -> None:
+    now, window = time
     number = slice_of(now, window)
     assert Fraction(number * window, SLICES) <= Fraction(now) < Fraction((number + 1) * window, SLICES)
 
 
-@given(now=TIMES, window=st.integers(1, 2 * DAY), back=st.integers(-5, SLICES))
-def test_a_slice_has_fallen_out_when_it_is_said_and_no_second_before(now: float, window: int, back: int) -> None:
+@given(time=times(), back=st.integers(-5, SLICES))
+def test_a_slice_has_fallen_out_when_it_is_said_and_no_second_before(time: tuple[float, int], back: int) -> None:
+    now, window = time
     number = slice_of(now, window) - back
     seconds, falls = seconds_until_fallen(number, window, now), Fraction((number + SLICES + 1) * window, SLICES)
     assert seconds >= 1
@@ -120,6 +144,17 @@ def test_what_one_call_takes_itself_does_not_fall_out_for_it(store: Store) -> No
     with_ledger(store, test)
 
 
+def test_what_claims_of_one_batch_take_falls_out_for_those_behind_them(tmp_path: Path) -> None:
+    async def test(ledger: Ledger, clock: Clock) -> None:
+        await claims(ledger, minute(amount=1))
+        clock.now += 10
+        taken = ledger.claim_at_once([(minute(amount=2),), (minute(amount=1),), (minute(amount=2),)])
+        assert taken is not None
+        assert [one.seconds for one in taken if isinstance(one, Exhausted)] == [51, 61]
+
+    with_ledger(SqliteStore(tmp_path / "counters.db"), test)
+
+
 def test_an_exclusive_limit_is_never_reached(store: Store) -> None:
     async def test(ledger: Ledger, clock: Clock) -> None:
         for clock.now in (NOON, NOON + 10):
@@ -170,9 +205,10 @@ def test_limits_of_one_call_that_slide_and_that_do_not_are_taken_together_or_not
 
 def test_a_counter_that_slides_and_one_of_its_name_that_does_not_are_counted_apart(store: Store) -> None:
     async def test(ledger: Ledger, _: Clock) -> None:
-        for apart in (minute(), wants(window=60), minute(window=61), minute(holder="s"), minute(counter="stub/t.m")):
-            assert (await claims(ledger, apart)).totals == (1,)
-        assert await ledger.totals((MINUTE, Counter("stub/t.n", "", 60))) == (1, 1)
+        apart = (minute(), wants(window=60), minute(window=61), minute(holder="s"), minute(counter="stub/t.m"))
+        for total, one in itertools.product((1, 2, 3), apart):
+            assert (await claims(ledger, one)).totals == (total,)
+        assert await ledger.totals((MINUTE, Counter("stub/t.n", "", 60))) == (3, 3)
 
     with_ledger(store, test)
 
@@ -272,6 +308,10 @@ def test_slices_that_nobody_added_to_are_removed_when_they_were_lived_through(tm
         lived.now += 3600 * KEPT + SWEEP
         await claims(ledger, minute(limit=None))
         assert slice_of(NOON, 3600) not in slices(path)
+        # What is added to in the meantime stays: no clock has to move for that.
+        for _ in range(5):
+            lived.now += SWEEP
+            assert (await claims(ledger, minute(limit=None))).totals[0] >= 2
         await ledger.close()
 
     asyncio.run(test())
