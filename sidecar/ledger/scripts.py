@@ -56,6 +56,30 @@ local function subtract(one, other)
   return at_most(one, other) and '0' or combine(one, other, -1)
 end
 
+-- The sum of many, 64 at a time: the sum of so many chunks is below 2^53 too.
+local function sum(numbers)
+  local result = '0'
+  for from = 1, #numbers, 64 do
+    local columns = {}
+    for i = from, math.min(from + 63, #numbers) do
+      local digits, column = numbers[i], 0
+      for last = #digits, 1, -WIDTH do
+        column = column + 1
+        local chunk = tonumber(string.sub(digits, math.max(1, last - WIDTH + 1), last))
+        columns[column] = (columns[column] or 0) + chunk
+      end
+    end
+    local text, carry = '', 0
+    for _, column in ipairs(columns) do
+      local rest = math.fmod(column + carry, BASE)
+      carry = (column + carry - rest) / BASE
+      text = string.format('%014.0f', rest) .. text
+    end
+    result = add(result, plain(string.format('%.0f', carry) .. text))
+  end
+  return result
+end
+
 local function total(key)
   local digits = redis.call('GET', key)
   if digits and not string.match(digits, '^%d+$') then
@@ -82,11 +106,11 @@ local function stand(key, first)
   if first == '' then
     return total(key) or '0'
   end
-  local found, sum = slices(key, first), '0'
-  for _, one in ipairs(found) do
-    sum = add(sum, one.total)
+  local found, totals = slices(key, first), {}
+  for i, one in ipairs(found) do
+    totals[i] = one.total
   end
-  return sum, found
+  return sum(totals), found
 end
 
 -- Writes the total of a slice in place of the member that stands for it. Adding first: what Redis refuses for want of
