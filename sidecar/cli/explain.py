@@ -14,7 +14,7 @@ import typer
 
 from sidecar.cli.options import Config, OpaBin
 from sidecar.decision.arguments import Projection
-from sidecar.decision.decision import Decision, Visible
+from sidecar.decision.decision import Decision, Reserve, Visible
 from sidecar.decision.question import question, question_about_list
 from sidecar.engine import binary
 from sidecar.errors import StartError, StoreUnavailable, UsageError
@@ -25,9 +25,10 @@ from sidecar.mcp import strict_json
 from sidecar.policy.applies import applying
 from sidecar.policy.bundle import Bundle, build
 from sidecar.policy.compile import compile_policy
-from sidecar.policy.model import CallerPath, Condition, CounterName, PolicyEntry, Rule, Scope
+from sidecar.policy.model import CallerPath, Condition, CounterName, PolicyEntry, Rule
 from sidecar.policy.paths import EACH, shown
 from sidecar.policy.rego import plain_number
+from sidecar.policy.terms import CounterRead
 from sidecar.repository.load import find, load
 from sidecar.text import of_system
 
@@ -55,7 +56,7 @@ def explain_command(
     policy, _ = load(find(config), lambda: opa)
     bundle = build(compile_policy(policy), serial=1)
     reads = bundle.terms.reads_of(tool).counters
-    read = store.totals([(_kept(item.counter, tool, item.each_tool), item.window, item.scope) for item in reads])
+    read = store.totals([_kept(item, tool) for item in reads])
     explained = _ask(opa, bundle, tool, arguments, read)
     decision = explained.decision
     rules = [(entry, rule) for entry in applying(policy).about(tool) for rule in entry.rules]
@@ -72,8 +73,7 @@ def explain_command(
         for condition in rule.asked:
             print(f"      {_condition(condition)}; the call has {_found(condition, arguments, totals)}")
         if rule.counter:
-            now = present[_counter(entry, rule, tool)]
-            print(f"      the counter stands at {_shown(now)}")
+            print(f"      the counter stands at {_shown(present[_counter(entry, rule, tool)])}")
     if not rules:
         print(f"  no rule is about this tool; default: {policy.default}")
     if show_list:
@@ -83,21 +83,23 @@ def explain_command(
     return 0
 
 
-def _kept(counter: str, tool: str, each_tool: bool) -> str:
-    """The name under which a counter is kept for a call of a tool."""
-    return of_tool(counter, tool) if each_tool else counter
+def _kept(item: CounterRead | Reserve, tool: str) -> Counter:
+    """A counter as it is kept for a call of a tool; its holder is its scope."""
+    counter = of_tool(item.counter, tool) if item.each_tool else item.counter
+    seconds = item.seconds if isinstance(item, Reserve) else item.window
+    return Counter(counter, item.scope, seconds, item.sliding)
 
 
-def _counter(entry: PolicyEntry, rule: Rule, tool: str) -> tuple[str, int, Scope]:
+def _counter(entry: PolicyEntry, rule: Rule, tool: str) -> Counter:
     """The counter of a rule that counts, for a call of a tool."""
-    name = _kept(f"{entry.counters}.{rule.counter}", tool, entry.counts_each_tool)
-    return name, rule.window.seconds, rule.scope
+    window, name = rule.window, f"{entry.counters}.{rule.stored}"
+    return _kept(CounterRead("", name, window.seconds, rule.scope, entry.counts_each_tool, window.sliding), tool)
 
 
-def _outcome(decision: Decision, tool: str, present: dict[tuple[str, int, Scope], Amount | None]) -> str:
+def _outcome(decision: Decision, tool: str, present: dict[Counter, Amount | None]) -> str:
     """The first line: the decision on the call, limits included."""
     for item in decision.reserve:
-        total = present.get((_kept(item.counter, tool, item.each_tool), item.seconds, item.scope)) or 0
+        total = present.get(_kept(item, tool)) or 0
         wanted = Reservation(item.counter, "", item.seconds, item.amount, item.limit, item.exclusive)
         if decision.action == "allow" and not wanted.admits(add(total, item.amount)):
             return f"deny: {item.reason}"
@@ -128,13 +130,15 @@ class _Store:
         self._path = path
         self._server = server
 
-    def totals(self, counters: Sequence[tuple[str, int, str]]) -> list[Amount | None]:
-        """Totals of counters given by name, window in seconds and scope; None for a session's, which ends with it."""
+    def totals(self, counters: Sequence[Counter]) -> list[Amount | None]:
+        """Totals of counters whose holders are their scopes; None for a session's, which ends with it."""
         shared = [
-            Counter(of_server(self._server) + name, "", window) for name, window, scope in counters if scope == "global"
+            Counter(of_server(self._server) + one.counter, "", one.window, one.sliding)
+            for one in counters
+            if one.holder == "global"
         ]
         found = iter(asyncio.run(self._look_up(tuple(shared))) if self._path and shared else [0] * len(shared))
-        return [next(found) if scope == "global" else None for _, _, scope in counters]
+        return [next(found) if one.holder == "global" else None for one in counters]
 
     async def _look_up(self, counters: tuple[Counter, ...]) -> Sequence[Amount]:
         assert self._path is not None
@@ -190,7 +194,7 @@ def _verdict(rule: Rule, explained: _Explained) -> str:
         return "passes "
     bound = rule.bound
     limit = f"{'less than' if bound.exclusive else 'at most'} {plain_number(bound.value)}" if bound else "no limit"
-    return f"counts, {limit} in {rule.window.seconds} s ({rule.scope}){watches}:"
+    return f"counts, {limit} in {'any ' * rule.window.sliding}{rule.window.seconds} s ({rule.scope}){watches}:"
 
 
 def _condition(condition: Condition) -> str:

@@ -118,7 +118,8 @@ def _limits(rule: Rule) -> list[str]:
 
 
 def _per(window: Window) -> str:
-    return f"per {window.name}" if window.name.isalpha() else f"per {window.seconds} s"
+    length = window.name if window.name.isalpha() else f"{window.seconds} s"
+    return f"in any {length}" if window.sliding else f"per {length}"
 
 
 def _in_columns(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -19,8 +19,8 @@ from sidecar.policy.model import NAMED_WINDOWS
 class Reserve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an allowed call takes from one counter; `window` is in seconds, or a named one.
 
-    `limit` is None if the rule only counts; `exclusive` means that the total must stay below the limit. With
-    `each_tool` the counter is another one for each tool that is called.
+    `limit` is None if the rule only counts; `exclusive` means that the total must stay below the limit, `sliding` that
+    the window ends now. With `each_tool` the counter is another one for each tool that is called.
     """
 
     counter: str
@@ -33,6 +33,7 @@ class Reserve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: str
     exclusive: bool = False
     each_tool: bool = False
+    sliding: bool = False
 
     @property
     def seconds(self) -> int:

@@ -46,7 +46,9 @@ class Counters:
             # A rule that only monitors counts, and refuses nothing.
             limit = None if item.counter in bundle.terms.monitored else item.limit
             key = self._key(item, tool)
-            reservations.append(Reservation(key, holder, item.seconds, item.amount, limit, item.exclusive))
+            reservations.append(
+                Reservation(key, holder, item.seconds, item.amount, limit, item.exclusive, item.sliding)
+            )
         return tuple(reservations)
 
     def claim(
@@ -77,7 +79,7 @@ class Counters:
             holder = caller.holder(item.scope)
             if holder is None:
                 return None
-            counters.append(Counter(self._key(item, tool), holder, item.window))
+            counters.append(Counter(self._key(item, tool), holder, item.window, item.sliding))
         return tuple(counters)
 
     async def look_up(self, counters: tuple[Counter, ...]) -> tuple[Seen, ...]:

@@ -23,9 +23,12 @@ def check_prefix(prefix: str) -> None:
         )
 
 
-def key(prefix: str, counter: str, holder: str, window: int, start: int) -> str:
-    """The key of a counter. A holder may have any character: the first bar and the last two are the separators."""
-    return f"{prefix}{_encoded(counter)}|{holder}|{window}|{start}"
+def key(prefix: str, counter: str, holder: str, window: int, start: int | None) -> str:
+    """The key of a counter; `start` is None where its window slides.
+
+    A holder may have any character: the first bar and the last two are the separators.
+    """
+    return f"{prefix}{_encoded(counter)}|{holder}|{window}|{'sliding' if start is None else start}"
 
 
 async def carry_over(redis: Redis, prefix: str, server: str) -> None:
@@ -39,7 +42,9 @@ async def carry_over(redis: Redis, prefix: str, server: str) -> None:
         return
     before, after = f"{prefix}{_encoded(old)}", f"{prefix}{_encoded(new)}"
     copy = redis.register_script(CARRY_OVER)
-    async for found in redis.scan_iter(match=re.sub(r"([*?\[\]\\])", r"\\\1", before) + "*", count=1000):
+    pattern = re.sub(r"([*?\[\]\\])", r"\\\1", before) + "*"
+    # What slides is no text; it has never been under an old name.
+    async for found in redis.scan_iter(match=pattern, count=1000, _type="STRING"):
         await copy([found, after.encode() + found.removeprefix(before.encode())])
     await redis.set(done, 1)
 

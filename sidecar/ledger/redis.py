@@ -1,8 +1,8 @@
 """The ledger in Redis or Valkey (6 or newer), shared by any number of machines.
 
 One call of a script takes all that a tool call takes, or nothing. Each window of a counter is a key of its own, which
-expires some windows after its end, so a late refund finds its own window or none. A Redis Cluster cannot be used: the
-keys of one claim would be on several machines.
+expires some windows after its end, so a late refund finds its own window or none. A counter whose window slides is one
+key with all its slices. A Redis Cluster cannot be used: the keys of one claim would be on several machines.
 
 After a failover behind one address, the old primary refuses a script and changes nothing. Its connections are dropped
 then, and the script runs once more on a new one.
@@ -23,6 +23,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import BusyLoadingError, MasterDownError, NoPermissionError, ReadOnlyError, RedisError
 
 from sidecar.errors import StoreUnavailable
+from sidecar.ledger import sliding
 from sidecar.ledger.keys import carry_over, check_prefix, key
 from sidecar.ledger.scripts import GIVE_BACK, LOOK, MOVED, TAKE
 from sidecar.ledger.values import (
@@ -37,7 +38,6 @@ from sidecar.ledger.values import (
     Reservation,
     Seen,
     Taken,
-    window_start,
 )
 from sidecar.text import shown
 
@@ -114,26 +114,27 @@ class RedisLedger:
 
     async def claim(self, reservations: tuple[Reservation, ...], seen: tuple[Seen, ...] = ()) -> Claimed:
         now = self._clock()
-        entries = tuple(Entry(wanted, window_start(now, wanted.window)) for wanted in reservations)
+        entries = tuple(Entry(wanted, sliding.start_of(wanted, now)) for wanted in reservations)
         keys = [self._key_of(entry) for entry in entries]
         arguments = [text for entry in entries for text in _arguments(entry, now)]
         if seen:
-            keys += [*(self._key_now(one.counter, now) for one in seen), self._none]
-            arguments += [_units(one.total) for one in seen]
+            keys += [*(self._key(one.counter, now) for one in seen), self._none]
+            arguments += [text for one in seen for text in (_units(one.total), _first(one.counter, now))]
         answer = await self._ask(partial(self._take, keys, [len(entries), *arguments]))
         if answer == MOVED:
             return Moved()
-        if isinstance(answer, int):
-            refused = entries[answer]
-            return Exhausted(answer, max(1, round(refused.start + refused.reservation.window - now)))
+        match answer:
+            case [int(position), bytes(falls)]:
+                return Exhausted(position, _seconds(entries[position], falls, now))
         return Claim(entries, tuple(map(_amount, answer)))
 
     async def totals(self, counters: tuple[Counter, ...]) -> tuple[Amount, ...]:
         now = self._clock()
-        keys = [self._key_now(one, now) for one in counters]
+        keys = [self._key(one, now) for one in counters]
         if not keys:
             return ()
-        return tuple(map(_amount, await self._ask(partial(self._look, [self._none, *keys]))))
+        arguments = [_first(one, now) for one in counters]
+        return tuple(map(_amount, await self._ask(partial(self._look, [self._none, *keys], arguments))))
 
     def give_back_at_once(self, entries: tuple[Entry, ...]) -> bool:
         """False, unless there is nothing to give back: the network always needs waiting."""
@@ -141,7 +142,8 @@ class RedisLedger:
 
     async def give_back(self, entries: tuple[Entry, ...]) -> None:
         keys = [self._key_of(entry) for entry in entries]
-        await self._ask(partial(self._return, keys, [_units(entry.reservation.amount) for entry in entries]))
+        arguments = [text for entry in entries for text in (_units(entry.reservation.amount), _slice(entry))]
+        await self._ask(partial(self._return, keys, arguments))
 
     async def close(self) -> None:
         with suppress(RedisError, OSError):  # closing may fail: nothing depends on it
@@ -149,13 +151,12 @@ class RedisLedger:
 
     def _key_of(self, entry: Entry) -> str:
         taken = entry.reservation
-        return self._key(taken.counter, taken.holder, taken.window, entry.start)
+        start = None if taken.sliding else entry.start
+        return key(self._prefix, taken.counter, taken.holder, taken.window, start)
 
-    def _key_now(self, one: Counter, now: float) -> str:
-        return self._key(one.counter, one.holder, one.window, window_start(now, one.window))
-
-    def _key(self, counter: str, holder: str, window: int, start: int) -> str:
-        return key(self._prefix, counter, holder, window, start)
+    def _key(self, one: Counter, now: float) -> str:
+        start = None if one.sliding else sliding.start_of(one, now)
+        return key(self._prefix, one.counter, one.holder, one.window, start)
 
     async def _is_cluster(self) -> bool:
         with suppress(NoPermissionError):  # then a cluster refuses the first call with two limits
@@ -220,11 +221,29 @@ def _pool(dsn: str) -> tuple[str, _Pool]:
     return found["host"] or found["path"], pool
 
 
-def _arguments(entry: Entry, now: float) -> tuple[str, str, int]:
+def _arguments(entry: Entry, now: float) -> tuple[str, str, int, str, str]:
     wanted = entry.reservation
-    left = entry.start + wanted.window - now
+    left = wanted.window + wanted.window / sliding.SLICES if wanted.sliding else entry.start + wanted.window - now
     kept = max(KEPT * wanted.window, min(KEPT_SHORT * wanted.window, KEPT_SECONDS))
-    return _units(wanted.amount), _most(wanted), math.ceil(left + kept)
+    return _units(wanted.amount), _most(wanted), math.ceil(left + kept), _first(wanted, now), _slice(entry)
+
+
+def _first(one: Reservation | Counter, now: float) -> str:
+    """The first slice that counts; empty where the window does not slide."""
+    return str(sliding.first_counted(sliding.start_of(one, now))) if one.sliding else ""
+
+
+def _slice(entry: Entry) -> str:
+    """The slice that an entry is in; empty where the window does not slide."""
+    return str(entry.start) if entry.reservation.sliding else ""
+
+
+def _seconds(entry: Entry, falls: bytes, now: float) -> int:
+    """Seconds until a reservation fits; `falls` is the slice that has to fall out for it, empty for none."""
+    wanted = entry.reservation
+    if not wanted.sliding:
+        return max(1, round(entry.start + wanted.window - now))
+    return sliding.seconds_until_fallen(int(falls), wanted.window, now) if falls else wanted.window
 
 
 def _units(amount: Amount) -> str:

@@ -1,12 +1,21 @@
 """The Lua that runs inside Redis: totals added and compared digit by digit, since Lua's numbers are doubles.
 
 A total is a whole number as decimal text. Nothing is written before everything was read, so a script that fails has
-changed nothing.
+changed nothing. A counter whose window slides is a sorted set: for each slice a member `<slice>:<total>`, sorted by the
+slice.
 """
 
 from __future__ import annotations
 
 from typing import Final
+
+from sidecar.ledger.sliding import SLICES
+
+KEPT_SLICES: Final = 7 * SLICES
+"""Slices of a counter that are kept though they count no more.
+
+By number, not by age: a clock that is ahead for a moment must not remove those of now.
+"""
 
 ARITHMETIC: Final = """
 -- Digits are added fourteen at a time: the sum of two such chunks is far below 2^53, where doubles are exact.
@@ -47,12 +56,73 @@ local function subtract(one, other)
   return at_most(one, other) and '0' or combine(one, other, -1)
 end
 
+-- The sum of many, 64 at a time: the sum of so many chunks is below 2^53 too.
+local function sum(numbers)
+  local result = '0'
+  for from = 1, #numbers, 64 do
+    local columns = {}
+    for i = from, math.min(from + 63, #numbers) do
+      local digits, column = numbers[i], 0
+      for last = #digits, 1, -WIDTH do
+        column = column + 1
+        local chunk = tonumber(string.sub(digits, math.max(1, last - WIDTH + 1), last))
+        columns[column] = (columns[column] or 0) + chunk
+      end
+    end
+    local text, carry = '', 0
+    for _, column in ipairs(columns) do
+      local rest = math.fmod(column + carry, BASE)
+      carry = (column + carry - rest) / BASE
+      text = string.format('%014.0f', rest) .. text
+    end
+    result = add(result, plain(string.format('%.0f', carry) .. text))
+  end
+  return result
+end
+
 local function total(key)
   local digits = redis.call('GET', key)
   if digits and not string.match(digits, '^%d+$') then
     error('a total is no number')
   end
   return digits and plain(digits)
+end
+
+-- The slices from first on, or up to last too: for each its number, its total, and the member as it stands.
+local function slices(key, first, last)
+  local found = {}
+  for i, member in ipairs(redis.call('ZRANGEBYSCORE', key, first, last or '+inf')) do
+    local slice, digits = string.match(member, '^(%-?%d+):(%d+)$')
+    if not slice then
+      error('a total is no number')
+    end
+    found[i] = {slice = slice, total = plain(digits), member = member}
+  end
+  return found
+end
+
+-- Where a counter stands: its total, and if it slides, its slices.
+local function stand(key, first)
+  if first == '' then
+    return total(key) or '0'
+  end
+  local found, totals = slices(key, first), {}
+  for i, one in ipairs(found) do
+    totals[i] = one.total
+  end
+  return sum(totals), found
+end
+
+-- Writes the total of a slice in place of the member that stands for it. Adding first: what Redis refuses for want of
+-- memory is the first write then.
+local function put(key, slice, digits, member)
+  local new = slice .. ':' .. digits
+  if new ~= member then
+    redis.call('ZADD', key, slice, new)
+    if member then
+      redis.call('ZREM', key, member)
+    end
+  end
 end
 """
 
@@ -63,45 +133,86 @@ TAKE: Final = (
     ARITHMETIC
     + """
 -- First how many counters are taken from. For the key of each an amount, the most that its total may be (empty: no
--- limit, '-': nothing fits), seconds to keep it. Then, for keys that were looked up before, where each stood; behind
--- these a key that never exists, which is removed as in a look.
--- The position that does not fit, from 0, or -1 where a key stands elsewhere, and nothing was taken; or all totals.
+-- limit, '-': nothing fits), seconds to keep it, and where it slides the first slice that counts and that of now (else
+-- both are empty). Then, for keys that were looked up before, where each stood, and its first slice; behind these a key
+-- that never exists, which is removed as in a look.
+-- -1 where a key stands elsewhere, or the position that does not fit, from 0, and the slice that has to fall out for
+-- it; nothing was taken then. Or all totals.
 local count = tonumber(ARGV[1])
+local function argument(i, which)
+  return ARGV[5 * (i - 1) + 1 + which]
+end
+
 if #KEYS > count then
   redis.call('DEL', KEYS[#KEYS])
 end
 for i = count + 1, #KEYS - 1 do
-  if (total(KEYS[i]) or '0') ~= ARGV[2 * count + i + 1] then
+  local at = 5 * count + 2 * (i - count)
+  if stand(KEYS[i], ARGV[at + 1]) ~= ARGV[at] then
     return -1
   end
 end
-local totals, after = {}, {}
+
+-- The slice with which enough has fallen out, in their order; the last one where it never fits, '' where there is none.
+local function falls(found, remains, most)
+  for _, one in ipairs(found or {}) do
+    remains = subtract(remains, one.total)
+    if most ~= '-' and at_most(remains, most) then
+      return one.slice
+    end
+  end
+  return found and #found > 0 and found[#found].slice or ''
+end
+
+local stands, totals, after, taken = {}, {}, {}, {}
 for i = 1, count do
-  local key, amount, most = KEYS[i], ARGV[3 * i - 1], ARGV[3 * i]
-  totals[key] = add(totals[key] or total(key) or '0', amount)
+  local key, amount, most = KEYS[i], argument(i, 1), argument(i, 2)
+  if not totals[key] then
+    totals[key], stands[key] = stand(key, argument(i, 4))
+  end
+  totals[key], taken[key] = add(totals[key], amount), add(taken[key] or '0', amount)
   if most == '-' or (most ~= '' and not at_most(totals[key], most)) then
-    return i - 1
+    return {i - 1, falls(stands[key], totals[key], most)}
   end
   after[i] = totals[key]
 end
 for i = 1, count do
-  redis.call('SET', KEYS[i], totals[KEYS[i]], 'EX', ARGV[3 * i + 1])
+  local key, keep, first, now = KEYS[i], argument(i, 3), argument(i, 4), argument(i, 5)
+  if first == '' then
+    redis.call('SET', key, totals[key], 'EX', keep)
+  elseif taken[key] then
+    local own = {total = '0'}
+    for _, one in ipairs(stands[key]) do
+      if one.slice == now then
+        own = one
+      end
+    end
+    put(key, now, add(own.total, taken[key]), own.member)
+    local over = redis.call('ZCOUNT', key, '-inf', '(' .. first) - <kept>
+    if over > 0 then
+      redis.call('ZREMRANGEBYRANK', key, 0, over - 1)
+    end
+    redis.call('EXPIRE', key, keep)
+    taken[key] = nil
+  end
 end
 return after
-"""
+""".replace("<kept>", str(KEPT_SLICES))
 )
 
-LOOK: Final = """
+LOOK: Final = (
+    ARITHMETIC
+    + """
 -- The totals of all keys but the first, which never exists: removing it changes nothing, but a server that is not to be
--- written to, and may be behind, refuses it.
+-- written to, and may be behind, refuses it. For each key the first slice that counts where it slides.
 redis.call('DEL', KEYS[1])
--- Not MGET, to which a key that holds no text is one that is not there.
 local found = {}
 for i = 2, #KEYS do
-  found[i - 1] = redis.call('GET', KEYS[i])
+  found[i - 1] = stand(KEYS[i], ARGV[i - 1])
 end
 return found
 """
+)
 
 CARRY_OVER: Final = (
     ARITHMETIC
@@ -125,16 +236,28 @@ end
 GIVE_BACK: Final = (
     ARITHMETIC
     + """
--- An amount for each key. A key that is gone stays gone, and nothing falls below 0.
-local totals = {}
+-- For each key an amount, and the slice that it was taken from where the key slides. What is gone stays gone, and
+-- nothing falls below 0.
+local totals, members = {}, {}
 for i, key in ipairs(KEYS) do
-  local stands = totals[key] or total(key)
-  if stands then
-    totals[key] = subtract(stands, ARGV[i])
+  local amount, slice = ARGV[2 * i - 1], ARGV[2 * i]
+  local at = key .. ' ' .. slice
+  if not totals[at] then
+    local one = slice ~= '' and slices(key, slice, slice)[1] or {}
+    totals[at] = slice == '' and total(key) or one.total
+    members[at] = one.member
   end
+  totals[at] = totals[at] and subtract(totals[at], amount)
 end
-for key, digits in pairs(totals) do
-  redis.call('SET', key, digits, 'KEEPTTL')
+for i, key in ipairs(KEYS) do
+  local slice = ARGV[2 * i]
+  local at = key .. ' ' .. slice
+  if totals[at] and slice == '' then
+    redis.call('SET', key, totals[at], 'KEEPTTL')
+  elseif totals[at] then
+    put(key, slice, totals[at], members[at])
+  end
+  totals[at] = nil
 end
 """
 )

@@ -5,7 +5,8 @@ wait for the disk; after a power cut the last claims may be gone). Totals are de
 whatever their size.
 
 Most claims are on one counter that no other process has changed since we did. Such a claim is optimistic: one UPDATE
-that succeeds only if the total is still the one that we last wrote. If it is not, the claim runs as a transaction.
+that succeeds only if the total is still the one that we last wrote. If it is not, the claim runs as a transaction; so
+does every claim on a counter that slides, whose total is in many rows.
 """
 
 from __future__ import annotations
@@ -17,28 +18,26 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
 from sidecar.errors import StoreUnavailable
+from sidecar.ledger import batch, sliding
+from sidecar.ledger.batch import Claims, Key, key_now, key_of
 from sidecar.ledger.file import Connection, OpenedFiles, secure
 from sidecar.ledger.names import carried_over
 from sidecar.ledger.sweep import Sweep
 from sidecar.ledger.values import (
     NOTHING_SEEN,
     Amount,
-    Claim,
     Claimed,
     Counter,
     Entry,
-    Exhausted,
-    Moved,
     Reservation,
     Seen,
     Taken,
     add,
     amount,
     subtract,
-    window_start,
 )
 
 PATIENCE: Final = 2.0
@@ -70,10 +69,14 @@ _STORE = (
 _CHANGE = "UPDATE counters SET total = ? WHERE counter = ? AND holder = ? AND window = ? AND start = ? AND total = ?"
 _ALL = "SELECT counter, holder, window, start, total FROM counters"
 
+_SLICES = "SELECT slice, total FROM slices WHERE counter = ? AND holder = ? AND window = ? AND slice >= ?"
+_STORE_SLICE = (
+    "INSERT INTO slices VALUES (?, ?, ?, ?, ?, NULL)"
+    " ON CONFLICT (counter, holder, window, slice) DO UPDATE SET total = excluded.total, lived = NULL"
+)
+_SLICE = "SELECT total FROM slices WHERE counter = ? AND holder = ? AND window = ? AND slice = ?"
+
 _Result = TypeVar("_Result")
-_Key: TypeAlias = tuple[str, str, int, int]
-_Claims: TypeAlias = tuple[list[Taken], dict[_Key, Amount]]
-"""What became of each claim, and the new totals of the counters that changed."""
 
 
 class SqliteLedger:
@@ -105,12 +108,12 @@ class SqliteLedger:
             why = error.strerror if isinstance(error, OSError) else error
             raise StoreUnavailable(f"cannot use {path} as the store of counters: {why}") from None
         self._files = OpenedFiles(path)
-        self._last_totals: dict[_Key, Amount] = {}
+        self._last_totals: dict[Key, Amount] = {}
 
     def claim_at_once(
         self, wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]] = NOTHING_SEEN
     ) -> list[Taken] | None:
-        def claim() -> _Claims:
+        def claim() -> Claims:
             optimistic = None if seen else self._claim_optimistically(wanted)
             return optimistic or self._hasty.run(lambda db: self._claim(db, wanted, seen))
 
@@ -119,7 +122,7 @@ class SqliteLedger:
         claimed, changed = done
         if len(self._last_totals) >= MAX_LAST_TOTALS:
             self._last_totals.clear()
-        self._last_totals.update(changed)
+        self._last_totals.update((key, total) for key, total in changed.items() if not key.sliding)
         return claimed
 
     async def claim(self, reservations: tuple[Reservation, ...], seen: tuple[Seen, ...] = ()) -> Claimed:
@@ -161,17 +164,21 @@ class SqliteLedger:
 
     def _claim(
         self, db: sqlite3.Connection, wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]]
-    ) -> _Claims:  # fmt: skip
+    ) -> Claims:  # fmt: skip
         now, monotonic = self._clock(), self._monotonic()
         if monotonic - self._swept >= SWEEP:
             self._sweep.work(db, now, monotonic)
             self._swept = monotonic
-        claimed, changed = _claim(wanted, seen, now, lambda key: _total(db, key))
+        stand = _Stand(db)
+        claimed, changed = batch.claims(wanted, seen, now, stand)
         for key, total in changed.items():
-            db.execute(_STORE, (*key, str(total)))
+            if key.sliding:
+                db.execute(_STORE_SLICE, (*key[:4], str(stand.in_slice(key, total))))
+            else:
+                db.execute(_STORE, (*key[:4], str(total)))
         return claimed, changed
 
-    def _claim_optimistically(self, wanted: Sequence[tuple[Reservation, ...]]) -> _Claims | None:
+    def _claim_optimistically(self, wanted: Sequence[tuple[Reservation, ...]]) -> Claims | None:
         """Claim on one counter by one UPDATE, which succeeds only if the total is still the one that we last wrote.
 
         None means that the claim has to run as a transaction.
@@ -179,21 +186,16 @@ class SqliteLedger:
         now = self._clock()
         if self._monotonic() - self._swept >= SWEEP:
             return None
-        assumed: dict[_Key, Amount] = {}
-
-        def assume(key: _Key) -> Amount:
-            assumed[key] = self._last_totals[key]
-            return assumed[key]
-
+        assumed = _Assumed(self._last_totals)
         try:
-            claimed, changed = _claim(wanted, NOTHING_SEEN, now, assume)
+            claimed, changed = batch.claims(wanted, NOTHING_SEEN, now, assumed)
         except KeyError:
             return None
         # The UPDATE checks a single counter. A claim that reads a second one cannot be verified this way.
-        if len(assumed) != 1 or not changed:
+        if len(assumed.totals) != 1 or not changed:
             return None
-        ((key, before),) = assumed.items()
-        held = self._hasty.changes(_CHANGE, (str(changed[key]), *key, str(before)))
+        ((key, before),) = assumed.totals.items()
+        held = self._hasty.changes(_CHANGE, (str(changed[key]), *key[:4], str(before)))
         return (claimed, changed) if held else None
 
     def _at_once(self, work: Callable[[], _Result]) -> _Result | None:
@@ -233,82 +235,58 @@ class SqliteLedger:
             ) from None
 
 
-def _claim(
-    wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]], now: float,
-    look: Callable[[_Key], Amount],
-) -> _Claims:  # fmt: skip
-    """What becomes of each claim; `look` gives the total of a counter."""
-    # Many reservations may be on one counter: each total is looked up once and stored once.
-    totals: dict[_Key, Amount] = {}
-    changed: dict[_Key, Amount] = {}
-    claimed: list[Taken] = []
-    for place, reservations in enumerate(wanted):
-        try:
-            if place in seen and not _stand(seen[place], now, totals, look):
-                claimed.append(Moved())
-                continue
-            one, after = _claim_one(reservations, now, totals, look)
-        except StoreUnavailable as error:  # a counter of this call is damaged; the others' are not
-            claimed.append(error)
-            continue
-        totals.update(after)
-        changed.update(after)
-        claimed.append(one)
-    return claimed, changed
+class _Assumed:
+    """Where counters stand if nobody changed them since; KeyError for one that is not known, and for one that slides.
+
+    What slides is never known: its total is in many rows, and falls while nobody does anything.
+    """
+
+    def __init__(self, last: Mapping[Key, Amount]) -> None:
+        self.totals: dict[Key, Amount] = {}
+        self._last = last
+
+    def total(self, key: Key) -> Amount:
+        self.totals[key] = self._last[key]
+        return self.totals[key]
+
+    def slices(self, key: Key) -> Mapping[int, Amount]:
+        raise KeyError(key)
 
 
-def _stand(seen: tuple[Seen, ...], now: float, totals: dict[_Key, Amount], look: Callable[[_Key], Amount]) -> bool:
-    """True when each counter still has the total that was seen; `totals` gets what was looked up."""
-    for one in seen:
-        key = _key_of(one.counter, now)
-        if key not in totals:
-            totals[key] = look(key)
-        if totals[key] != one.total:
-            return False
-    return True
+class _Stand:
+    """Where counters stand, in one transaction."""
 
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._slices: dict[Key, dict[int, Amount]] = {}
 
-def _claim_one(
-    reservations: tuple[Reservation, ...], now: float, totals: dict[_Key, Amount], look: Callable[[_Key], Amount]
-) -> tuple[Claimed, dict[_Key, Amount]]:
-    """What one call takes, all or nothing, and the totals then; `totals` gets what was looked up."""
-    entries: list[Entry] = []
-    after: dict[_Key, Amount] = {}
-    left: list[Amount] = []
-    for position, wanted in enumerate(reservations):
-        entry = Entry(wanted, window_start(now, wanted.window))
-        key = _key(entry)
-        if key not in totals:
-            totals[key] = look(key)
-        total = add(after.get(key, totals[key]), wanted.amount)
-        if not wanted.admits(total):
-            return Exhausted(position, max(1, round(entry.start + wanted.window - now))), {}
-        after[key] = total
-        left.append(total)
-        entries.append(entry)
-    return Claim(tuple(entries), tuple(left)), after
+    def total(self, key: Key) -> Amount:
+        return sliding.total(self.slices(key)) if key.sliding else _total(self._db, key[:4])
 
+    def slices(self, key: Key) -> Mapping[int, Amount]:
+        if key not in self._slices:
+            self._slices[key] = _slices(self._db, key)
+        return self._slices[key]
 
-def _key(entry: Entry) -> _Key:
-    taken = entry.reservation
-    return taken.counter, taken.holder, taken.window, entry.start
-
-
-def _key_of(one: Counter, now: float) -> _Key:
-    return one.counter, one.holder, one.window, window_start(now, one.window)
+    def in_slice(self, key: Key, total: Amount) -> Amount:
+        """What stands in the slice of now when the total of all is `total`."""
+        slices = self.slices(key)
+        return add(slices.get(key.start, 0), subtract(total, sliding.total(slices)))
 
 
 def _totals(db: sqlite3.Connection, counters: tuple[Counter, ...], now: float) -> tuple[Amount, ...]:
-    return tuple(_total(db, _key_of(one, now)) for one in counters)
+    stand = _Stand(db)
+    return tuple(stand.total(key_now(one, now)) for one in counters)
 
 
 def _give_back(db: sqlite3.Connection, entries: tuple[Entry, ...]) -> bool:
     for entry in entries:
-        key = _key(entry)
-        # A window that was swept needs nothing back, and no other window may get it.
-        total = _total(db, key)
-        if total:
-            db.execute(_STORE, (*key, str(max(0, subtract(total, entry.reservation.amount)))))
+        key = key_of(entry)
+        select, store = (_SLICE, _STORE_SLICE) if key.sliding else (_TOTAL, _STORE)
+        row = db.execute(select, key[:4]).fetchone()
+        # A window or a slice that was swept needs nothing back, and no other may get it.
+        if row and (total := amount(row[0])):
+            db.execute(store, (*key[:4], str(max(0, subtract(total, entry.reservation.amount)))))
     return True
 
 
@@ -334,9 +312,18 @@ def _is_more(one: object, other: object) -> bool:
         return True
 
 
-def _total(db: sqlite3.Connection, key: _Key) -> Amount:
+def _total(db: sqlite3.Connection, key: tuple[str, str, int, int]) -> Amount:
     row = db.execute(_TOTAL, key).fetchone()
     return amount(row[0]) if row else 0
+
+
+def _slices(db: sqlite3.Connection, key: Key) -> dict[int, Amount]:
+    first = sliding.first_counted(key.start)
+    rows = db.execute(_SLICES, (key.counter, key.holder, key.window, first)).fetchall()
+    # SQLite takes what is no number for greater than all numbers.
+    if any(type(number) is not int for number, _ in rows):
+        raise StoreUnavailable("the store of counters holds a slice that is no number")
+    return {number: amount(total) for number, total in rows}
 
 
 def _nothing() -> None:

@@ -3,6 +3,9 @@
 A clock that is days ahead for a moment must not make us forget the limits of today. So a window that is over by the
 clock is only marked. It is removed once the sidecars of this store have since run for `KEPT` times its length, by
 monotonic clocks. A marked window had begun before, so by then it is over whatever any clock says.
+
+Slices of sliding windows need no clock for that: what nobody has added to while the sidecars of this store ran for
+`KEPT` times the window's length was called longer ago than a window and a slice, whatever its number says.
 """
 
 from __future__ import annotations
@@ -27,6 +30,14 @@ SCHEMA: Final = (
     ) WITHOUT ROWID
     """,
     "CREATE TABLE IF NOT EXISTS lived (seconds INTEGER NOT NULL)",
+    # `lived` is when a sweep first found the slice as it is; NULL since it was last written.
+    """
+    CREATE TABLE IF NOT EXISTS slices (
+        counter TEXT NOT NULL, holder TEXT NOT NULL, window INTEGER NOT NULL, slice INTEGER NOT NULL,
+        total TEXT NOT NULL, lived INTEGER,
+        PRIMARY KEY (counter, holder, window, slice)
+    ) WITHOUT ROWID
+    """,
 )
 _LIVED = "SELECT max(seconds) FROM lived"
 _NO_LONGER = "DELETE FROM ended WHERE start + window > ?"
@@ -36,6 +47,8 @@ _FORGET = (
     f"DELETE FROM counters WHERE (counter, holder, window, start) IN (SELECT counter, holder, window, start {_DUE})"  # noqa: S608
 )
 _FORGET_MARKS = f"DELETE {_DUE}"
+_MARK_SLICES = "UPDATE slices SET lived = ? WHERE lived IS NULL"
+_FORGET_SLICES = "DELETE FROM slices WHERE lived + window * ? <= ?"
 
 
 class Sweep:
@@ -58,6 +71,8 @@ class Sweep:
         db.execute(_MARK, (lived, now))
         db.execute(_FORGET, (KEPT, lived))
         db.execute(_FORGET_MARKS, (KEPT, lived))
+        db.execute(_MARK_SLICES, (lived,))
+        db.execute(_FORGET_SLICES, (KEPT, lived))
 
 
 def _lived(db: sqlite3.Connection) -> int:

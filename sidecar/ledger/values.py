@@ -18,7 +18,7 @@ class Reservation(msgspec.Struct, frozen=True):
     """What one rule takes from a counter: `total + amount` must not exceed `limit`, nor reach it if `exclusive`.
 
     Without a limit it only counts. `holder` is the session or the principal that the counter belongs to, or empty for
-    a counter of everybody. `window` is in seconds.
+    a counter of everybody. `window` is in seconds. A `sliding` one ends now; others begin at multiples of their length.
     """
 
     counter: str
@@ -27,6 +27,7 @@ class Reservation(msgspec.Struct, frozen=True):
     amount: Amount
     limit: Amount | None
     exclusive: bool = False
+    sliding: bool = False
 
     def admits(self, total: Amount) -> bool:
         """True if `total` is within the limit."""
@@ -41,6 +42,7 @@ class Counter(msgspec.Struct, frozen=True):
     counter: str
     holder: str
     window: int
+    sliding: bool = False
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -51,7 +53,10 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """What was taken from one counter, in the window that began at `start` (Unix seconds)."""
+    """What was taken from one counter, in the window that began at `start` (Unix seconds).
+
+    Where the window slides, `start` is the number of the slice.
+    """
 
     reservation: Reservation
     start: int
@@ -65,7 +70,10 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Exhausted(msgspec.Struct, frozen=True):
-    """Nothing was taken: the reservation at `position` did not fit. `seconds` remain until its window ends."""
+    """Nothing was taken: the reservation at `position` did not fit.
+
+    `seconds` remain until its window ends, or until enough has fallen out of a sliding one.
+    """
 
     position: int
     seconds: int

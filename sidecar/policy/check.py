@@ -66,16 +66,20 @@ def _names(entry: PolicyEntry) -> Iterator[Problem]:
 def _counters(entry: PolicyEntry) -> Iterator[Problem]:
     counters: dict[str, Place] = {}
     for rule in entry.rules:
-        if rule.counter is None:
+        if rule.counter is None or rule.stored is None:
             continue
-        if rule.counter in counters:
-            line = counters[rule.counter].line
+        # Conditions read a counter under its own name, whatever it is called in stores, where no name has a dot.
+        names = (rule.stored, f"state.{rule.counter}") if rule.state else (rule.stored,)
+        if place := next((counters[name] for name in names if name in counters), None):
             if rule.rate_limit:
-                text = f"line {line} limits this tool for the same window ({rule.rate_limit.window.name}): keep one"
+                window = rule.rate_limit.window.name
+                text = f"line {place.line} limits this tool for the same window ({window}): keep one"
             else:
-                text = f'the rule in line {line} counts on the counter "{rule.counter}" too: keep one, or rename one'
+                counted = f'counts on the counter "{rule.counter}" too'
+                text = f"the rule in line {place.line} {counted}: keep one, or rename one"
             yield Problem(rule.place, where(rule), text)
-        counters.setdefault(rule.counter, rule.place)
+        for name in names:
+            counters.setdefault(name, rule.place)
 
 
 def _reads(entry: PolicyEntry, counted: Counted) -> Iterator[Problem]:

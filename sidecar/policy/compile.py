@@ -123,9 +123,10 @@ def _description(rule: Rule) -> str:
     limit = "without a limit"
     if bound:
         limit = f"{'less than' if bound.exclusive else 'at most'} {plain_number(bound.value)}"
-    window = rule.window.name if rule.window.name.isalpha() else f"{rule.window.seconds} s"
+    length = rule.window.name if rule.window.name.isalpha() else f"{rule.window.seconds} s"
+    window = f"{'any' if rule.window.sliding else 'each'} {length}"
     what = comment(str(rule.amount)) if rule.amount else "it"
-    return f"{proof}; the sidecar counts {what}, {limit} in each {window} ({rule.scope})."
+    return f"{proof}; the sidecar counts {what}, {limit} in {window} ({rule.scope})."
 
 
 def _file_name(tool: str, taken: Iterable[str]) -> str:

@@ -129,7 +129,7 @@ def _reserve(entries: Sequence[PolicyEntry]) -> list[dict[str, Any]] | None:
 def _counted(rule: Rule, entry: PolicyEntry) -> dict[str, Any]:
     bound = rule.bound
     limit: dict[str, Any] = {
-        "counter": f"{entry.counters}.{rule.counter}",
+        "counter": f"{entry.counters}.{rule.stored}",
         "limit": bound.value if bound and not bound.impossible else None,  # then the rule itself refuses every call
         "window": rule.window.label,
         "scope": rule.scope,
@@ -140,6 +140,8 @@ def _counted(rule: Rule, entry: PolicyEntry) -> dict[str, Any]:
         limit["exclusive"] = True
     if entry.counts_each_tool:
         limit["each_tool"] = True
+    if rule.window.sliding:
+        limit["sliding"] = True
     counted: dict[str, Any] = {"limit": limit, "refund": rule.refund}
     return counted if rule.amount else counted | {"increment": rule.state.increment if rule.state else 1}
 
@@ -173,13 +175,17 @@ def _reads(entry: PolicyEntry, counted: Mapping[CounterName, tuple[PolicyEntry, 
     counters = []
     for name in sorted((subject for subject in subjects if isinstance(subject, CounterName)), key=str):
         kept, rule = counted[name]  # `check` has seen that it is there
-        counter = {
+        counter: dict[str, Any] = {
             "name": str(name),
-            "counter": f"{kept.counters}.{rule.counter}",
+            "counter": f"{kept.counters}.{rule.stored}",
             "window": rule.window.label,
             "scope": rule.scope,
         }
-        counters.append(counter | {"each_tool": True} if kept.counts_each_tool else counter)
+        if kept.counts_each_tool:
+            counter["each_tool"] = True
+        if rule.window.sliding:
+            counter["sliding"] = True
+        counters.append(counter)
     return {
         "paths": in_order(paths),
         "only": sorted(set(permitted)) if any(rule.only is not None for rule in entry.rules) else None,

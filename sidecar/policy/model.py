@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias
 from urllib.parse import quote
 
 from sidecar.policy import paths
-from sidecar.policy.paths import Path, Root, Step
+from sidecar.policy.paths import Path, Root
 from sidecar.policy.problem import Place
 from sidecar.text import is_plain, quoted
 
@@ -139,11 +139,10 @@ class Amount:
         return path if self.times is None else f"{path} times {paths.shown('args', self.times)}"
 
     @property
-    def identity(self) -> str:
-        """The same text for the same amount, another one for any other."""
-        if self.times is None and not self.decimal_text and all(map(_is_word, self.path)):
-            return "/".join(map(str, self.path))  # what stores already hold
-        return f"{self}{' as decimal text' if self.decimal_text else ''}"
+    def traits(self) -> tuple[str, ...]:
+        """How it is read, beyond what stands at `path`: another text for every other way."""
+        times = () if self.times is None else (f"times={paths.shown('args', self.times)}",)
+        return (*times, "decimal_text") if self.decimal_text else times
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +158,9 @@ class SpendLimit:
     @property
     def counter(self) -> str:
         """The counter's name on its tool."""
-        return f"_spend_{self.window.seconds if self.window else 0}_{self.scope}_{self.amount.identity}"
+        path = self.amount.path
+        steps = "/".join(map(str, path)) if _is_of_words(path) else f"/{paths.shown('args', path)}"
+        return f"_spend_{self.window.seconds if self.window else 0}_{self.scope}_{steps}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +238,26 @@ class Rule:
             return None
         counting = self.rate_limit or self.spend_limit or self.state
         return counting.counter if counting else None
+
+    @property
+    def stored(self) -> str | None:
+        """The counter's name on its tool in stores: another one for every counter, and without dots.
+
+        A counter that the first edition could have keeps its own name there. All others begin with `_rate_`, as no name
+        that a file gives does, and have a colon, as no other of these has: behind it stands their own name, before it
+        what they are.
+        """
+        name = self.counter
+        if name is None:
+            return None
+        traits: tuple[str, ...] = ("sliding",) if self.window.sliding else ()
+        if self.amount:
+            traits += self.amount.traits
+        if self.spend_limit and (traits or not _is_of_words(self.spend_limit.amount.path)):
+            traits = ("spend", *traits)  # a file may name a counter as that of a spending limit
+        if not traits:
+            return name
+        return f"_rate_{','.join(_encoded(trait, '%.,:') for trait in traits)}:{_encoded(name, '%.')}"
 
     @property
     def window(self) -> Window:
@@ -474,8 +495,13 @@ class Policy:
         return found
 
 
-def _is_word(step: Step) -> bool:
-    return step is not None and re.search(r"""[./\[\]"\s]""", step) is None
+def _is_of_words(path: Path) -> bool:
+    """True for a path that slashes can join without becoming another's text, and that the first edition could have."""
+    return all(step and not {".", "/"} & set(step) for step in path)
+
+
+def _encoded(text: str, special: str) -> str:
+    return "".join(f"%{ord(char):02X}" if char in special else char for char in text)
 
 
 def key(name: str) -> str:

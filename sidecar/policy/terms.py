@@ -37,6 +37,7 @@ class CounterRead:
     window: int
     scope: str
     each_tool: bool = False
+    sliding: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +199,7 @@ def _reads(read: dict[str, Any]) -> Reads:
             NAMED_WINDOWS.get(item["window"], item["window"]),
             item["scope"],
             each_tool=item.get("each_tool", False),
+            sliding=item.get("sliding", False),
         )
         for item in read["counters"]
     )

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
+import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from sidecar.ledger.sqlite import SqliteLedger
+from sidecar.ledger.values import Reservation
 from tests.support import OPA, ROOT, SIDECAR
 
 GOOD = "tools: {t: {rules: [{name: small, conditions: [{path: args.n, op: lte, value: 5}]}, {rate_limit: 9/hour}]}}\n"
@@ -277,6 +282,41 @@ tools:
 def test_every_kind_of_rule_is_explained(tool: str, args: str, lines: list[str], here: Path) -> None:
     (here / "all.yaml").write_text(EVERYTHING)
     done = sidecar(here, "explain", tool, "-c", "all.yaml", "--args", args)
+    assert (done.status, done.errors) == (0, [])
+    assert done.out.startswith(lines[0])
+    assert [line for line in lines if line not in done.out] == []
+
+
+SLIDING = """\
+tools:
+  t:
+    rules:
+      - {name: few, rate_limit: {max: 2, window: hour, scope: global, sliding: true}}
+      - {name: sum, state: {counter: sum, window: 2h, increment: 3, sliding: true}}
+      - {name: reads, conditions: [{path: state.t.sum, op: lt, value: 7}]}
+      - {name: fixed, rate_limit: {max: 9, window: hour, scope: global}}
+"""
+
+
+@pytest.mark.parametrize(("taken", "lines"), [
+    (1, ["allow: ", "counts, at most 2 in any 3600 s (global): few", "stands at 1", "the call has 3"]),
+    (2, ["deny: Rate limit exceeded for few", "stands at 2", "the call has 6", "counts, no limit in any 7200 s"]),
+    (3, ['deny: Denied by rule "reads"', "stands at 3", "the call has 9", "at most 9 in 3600 s (global): fixed"]),
+])  # fmt: skip
+def test_a_counter_that_slides_is_explained_by_what_its_span_holds(taken: int, lines: list[str], here: Path) -> None:
+    (here / "sliding.yaml").write_text(SLIDING)
+
+    async def count() -> None:
+        now = time.time()
+        few = Reservation("s/t._rate_sliding:_rate_3600_global", "", 3600, 1, None, sliding=True)
+        both = Reservation("s/t._rate_sliding:sum", "", 7200, 3, None, sliding=True)
+        for ago in (9000, *range(600, 600 * taken + 1, 600)):  # the first has fallen out
+            ledger = SqliteLedger(here / "counters.db", partial(float, now - ago))
+            assert ledger.claim_at_once([(few, both)])
+            await ledger.close()
+
+    asyncio.run(count())
+    done = sidecar(here, "explain", "t", "-c", "sliding.yaml", "--state-dir", here, "--server", "s")
     assert (done.status, done.errors) == (0, [])
     assert done.out.startswith(lines[0])
     assert [line for line in lines if line not in done.out] == []

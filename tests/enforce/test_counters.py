@@ -7,13 +7,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from sidecar.decision.decision import Decision
+from sidecar.decision.decision import Decision, Reserve
 from sidecar.enforce.trial import MAX_MOVES
 from sidecar.enforce.verdict import Forward
 from sidecar.errors import StoreUnavailable
 from sidecar.events import StoreFailed
-from sidecar.ledger.values import Amount, Counter, Seen
+from sidecar.ledger.values import Amount, Counter, Reservation, Seen
 from tests.enforce.fakes import ALLOWED, BUNDLE, DENIED, LIMITED, GateBetweenFakes, run
 from tests.engine.asking import bundle_of
 
@@ -30,6 +31,10 @@ tools:
       - conditions: [{path: state.pay.spent, op: gt, value: 100}, {path: args.order, op: exists, value: true}]
       - conditions: [{path: state.refund.n, op: gte, value: 0}]
   other: {rules: []}
+  sliding:
+    rules:
+      - {name: limit, state: {counter: n, window: 90s, sliding: true}, action: allow}
+      - conditions: [{path: state.sliding.n, op: lt, value: 9}]
   "*":
     rules:
       - {name: all, rate_limit: 99/hour}
@@ -45,6 +50,20 @@ def test_a_counter_that_a_rule_reads_is_looked_up_with_its_holder_and_window() -
         assert set(looked_up) == {SPENT, MINE}
 
     run(test, {"bundle": READING})
+
+
+def test_a_counter_that_slides_is_looked_up_and_claimed_as_one() -> None:
+    slides = Reserve("sliding._rate_sliding:n", 2, 9, 90, "global", "limit", "Nine", "rule", sliding=True)
+
+    async def test(world: GateBetweenFakes) -> None:
+        await world.forward("sliding")
+        assert world.ledger.looked_up == [(Counter("stub/sliding._rate_sliding:n", "", 90, sliding=True),)]
+        assert world.ledger.wanted == [Reservation("stub/sliding._rate_sliding:n", "", 90, 2, 9, False, sliding=True)]
+        ((asked, _, _),) = world.engine.asked
+        assert asked["counters"] == {"state.sliding.n": 4}
+        assert world.decided.left == (("limit", 5.0),)
+
+    run(test, {"bundle": READING, "decision": replace(ALLOWED, reserve=(slides,))}, {"total": 4})
 
 
 @pytest.mark.parametrize("total", [0, 7, 10**30, Decimal("1.10"), Decimal("100.00000000000000000001")])

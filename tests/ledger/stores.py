@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
@@ -25,7 +25,7 @@ EXACT = Context(prec=200)
 """More digits than any sum of amounts has."""
 
 Row: TypeAlias = tuple[str, str, int, int, Amount]
-"""What stands for a window of a counter: counter, holder, window, start, total."""
+"""What stands for a window of a counter, or for a slice where it slides: counter, holder, window, start, total."""
 
 
 @dataclass
@@ -69,6 +69,7 @@ class SqliteStore:
         with closing(sqlite3.connect(self.path)) as db:
             assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             rows = db.execute("SELECT counter, holder, window, start, total FROM counters").fetchall()
+            rows += db.execute("SELECT counter, holder, window, slice, total FROM slices").fetchall()
         return sorted((*row[:4], Decimal(row[4])) for row in rows)
 
 
@@ -88,7 +89,7 @@ class RedisStore:
 
     def rows(self) -> list[Row]:
         with redis.Redis.from_url(self.dsn, decode_responses=True) as client:
-            return sorted(_row(key.removeprefix(self.prefix), client.get(key)) for key in self.keys(client))
+            return sorted(row for key in self.keys(client) for row in _rows(key.removeprefix(self.prefix), client, key))
 
     def keys(self, client: redis.Redis) -> list[str]:
         """Its keys."""
@@ -117,10 +118,10 @@ async def ledger_in(store: Store, clock: Clock | None = None) -> AsyncIterator[L
 
 def wants(
     counter: str = "stub/t.n", *, amount: Amount = 1, limit: Amount | None = 3, window: int = DAY, holder: str = "",
-    exclusive: bool = False,
+    exclusive: bool = False, sliding: bool = False,
 ) -> Reservation:  # fmt: skip
     """A reservation; by default of one in three a day."""
-    return Reservation(counter, holder, window, amount, limit, exclusive)
+    return Reservation(counter, holder, window, amount, limit, exclusive, sliding)
 
 
 async def claim(ledger: Ledger, *reservations: Reservation, seen: tuple[Seen, ...] = ()) -> Claimed:
@@ -148,6 +149,9 @@ async def position(ledger: Ledger, *reservations: Reservation) -> int:
     return claimed.position
 
 
-def _row(key: str, units: object) -> Row:
-    counter, holder, window, start = key.split("|")
-    return counter, holder, int(window), int(start), Decimal(str(units)).scaleb(-PLACES, EXACT)
+def _rows(name: str, client: redis.Redis, key: str) -> Iterator[Row]:
+    counter, holder, window, start = name.split("|")
+    found = client.zrange(key, 0, -1) if start == "sliding" else [":".join((start, str(client.get(key))))]
+    for one in found:
+        number, units = str(one).split(":")
+        yield counter, holder, int(window), int(number), Decimal(units).scaleb(-PLACES, EXACT)

@@ -87,6 +87,22 @@ def test_digits_are_added_subtracted_and_compared_exactly(redis_server: RedisSer
     assert answer == [str(one + other), str(max(0, one - other)), 1 if one <= other else None]
 
 
+MANY = st.one_of(
+    st.lists(NATURALS, max_size=70),
+    st.builds(
+        lambda one, count: [one] * count, NATURALS | st.sampled_from([10**14 - 1, 10**70 - 1]), st.integers(0, 300)
+    ),
+)
+
+
+@given(numbers=MANY)
+@settings(deadline=None, max_examples=200)
+def test_many_numbers_are_added_exactly(redis_server: RedisServer, numbers: list[int]) -> None:
+    with redis_server.client() as client:
+        answer = client.eval(f"{ARITHMETIC} return sum(KEYS)", len(numbers), *map(str, numbers))
+    assert answer == str(sum(numbers))
+
+
 @given(
     amounts=st.lists(
         st.builds(

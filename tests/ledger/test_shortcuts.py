@@ -7,6 +7,7 @@ against one ledger that always looks: whatever happens in whatever order, both s
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,6 +44,7 @@ def steps_of(chance: random.Random) -> Iterator[tuple[str, Any, Any]]:
             return wants(
                 chance.choice(counters), amount=chance.choice(AMOUNTS), limit=chance.choice(LIMITS),
                 window=chance.choice(windows), holder=chance.choice(["", "", "", "s"]), exclusive=chance.random() < 0.2,
+                sliding=chance.random() < 0.2,
             )  # fmt: skip
 
         return [
@@ -99,7 +101,7 @@ class Both:
                 self.last = what
                 self.claim(who, what)
             case "seen":
-                self.claim(who, self.last, {what % len(self.last): (Seen(Counter("a", "", 60), what % 3),)})
+                self.claim(who, self.last, {what % len(self.last): (Seen(Counter("a", "", 60, what > 6), what % 3),)})
             case "again":
                 for _ in range(1 + what % 3):
                     self.claim(who, self.last)
@@ -107,11 +109,12 @@ class Both:
                 entries = self.claimed.pop(what % len(self.claimed))
                 assert equal([give_back(ledger, entries) for ledger in self.both(who)])
             case "write" | "remove":
-                change = ("UPDATE counters SET total = ?", what) if step == "write" else ("DELETE FROM counters", None)
-                for path in self.paths:
+                for path, table in itertools.product(self.paths, ("counters", "slices")):
                     with closing(sqlite3.connect(path)) as db, db:
-                        values = (who,) if change[1] is None else (change[1], who)
-                        db.execute(f"{change[0]} WHERE counter = ?", values)
+                        if step == "write":
+                            db.execute(f"UPDATE {table} SET total = ? WHERE counter = ?", (what, who))
+                        else:
+                            db.execute(f"DELETE FROM {table} WHERE counter = ?", (who,))
             case "clock":
                 self.clock.now += what
             case "lived":
@@ -157,7 +160,11 @@ def equal(two: list[str]) -> bool:
 def rows(path: Path) -> list[tuple[object, ...]]:
     """All that stands in a file, as it is written there."""
     with closing(sqlite3.connect(path)) as db:
-        return db.execute("SELECT * FROM counters ORDER BY 1, 2, 3, 4").fetchall()
+        return [
+            row
+            for table in ("counters", "slices")
+            for row in db.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3, 4").fetchall()
+        ]
 
 
 @pytest.mark.fuzz
@@ -183,6 +190,10 @@ def test_the_property_looks_at_claims_that_take_the_short_way(tmp_path: Path) ->
     async def test() -> None:
         sides = Both(tmp_path)
         try:
+            sliding = wants("a", limit=9, sliding=True)
+            for call in ((sliding,), (sliding, wants("a", limit=9))):
+                await sides.do("claim", 0, [call])
+                assert sides.short[0]._claim_optimistically([call]) is None
             await sides.do("claim", 0, [(wants("a", limit=9),)])
             assert sides.short[0]._claim_optimistically([(wants("a", limit=9),)]) is not None
             assert sides.long[0]._claim_optimistically([(wants("a", limit=9),)]) is None

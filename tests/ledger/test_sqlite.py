@@ -48,7 +48,7 @@ def with_ledger(path: Path, test: Test) -> None:
 
 async def totals(ledger: Ledger, *wanted: Reservation) -> tuple[Amount, ...]:
     """Where the counters of some reservations stand."""
-    return await ledger.totals(tuple(Counter(one.counter, one.holder, one.window) for one in wanted))
+    return await ledger.totals(tuple(Counter(one.counter, one.holder, one.window, one.sliding) for one in wanted))
 
 
 def rows(path: Path) -> list[Row]:
@@ -311,7 +311,7 @@ counter_names = st.sampled_from(["a", "b", "c"])
 amounts = st.integers(0, 4) | st.decimals(0, 3, places=2)
 reservations = st.builds(
     wants, counter_names, amount=amounts, limit=st.none() | st.integers(0, 9), holder=st.sampled_from(["", "s"]),
-    exclusive=st.booleans(),
+    exclusive=st.booleans(), sliding=st.booleans(),
 )  # fmt: skip
 
 
