@@ -48,6 +48,20 @@ def compile_policy(policy: Policy) -> dict[str, str]:
     return files
 
 
+def each_condition(policy: Policy) -> dict[str, str]:
+    """What shows every condition by itself, as a file beside a bundle, for who explains decisions; they stay the same.
+
+    `shows` then has the positions of conditions: of a rule that denies or asks those that are shown not to hold, of
+    any other those that hold.
+    """
+    blocks: list[str] = []
+    for rule in (rule for entry in policy.entries for rule in entry.rules):
+        asks = rule.action in ("deny", "require_approval")
+        blocks += _shows(rule, conditions.refutations(rule) if asks else conditions.demands(rule))
+    used = "".join(f"import data.intercept.{library}\n" for library in sorted(conditions.libraries(blocks)))
+    return {"intercept/each_condition.rego": "\n".join([_header(policy), used, *blocks])}
+
+
 def _path(name: str) -> str:
     return f"intercept/policy/{name}.rego"
 
@@ -100,8 +114,11 @@ def _parts(rule: Rule) -> list[str]:
     """
     if rule.reason is not None or rule.action != "evaluate":
         return []
-    head = f"shows[{string(rule.id)}]"
-    return [defined(f"{head} contains {at}", lines) for at, lines in enumerate(conditions.demands(rule)[:-1])]
+    return _shows(rule, conditions.demands(rule)[:-1])
+
+
+def _shows(rule: Rule, each: Sequence[Sequence[str]]) -> list[str]:
+    return [defined(f"shows[{string(rule.id)}] contains {at}", lines) for at, lines in enumerate(each)]
 
 
 def _no_proof(rule: Rule) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import time
@@ -207,18 +208,21 @@ def test_several_files_are_compiled_to_one_bundle(here: Path) -> None:
 def test_a_denied_call_is_explained_by_the_rule_that_refuses(here: Path) -> None:
     done = sidecar(here, "explain", "t", "-c", "good.yaml", "--args", '{"n": 6}')
     lines = done.out.splitlines()
-    assert (done.status, done.errors) == (0, [])
-    assert lines[:3] == [
+    assert (done.status, done.errors) == (3, [])
+    assert lines[:4] == [
         'deny: Denied by rule "small"',
+        "  args.n must be at most 5",
         "  refuses small (good.yaml:1)",
-        "      args.n lte 5; the call has 6",
+        "      args.n lte 5; the call has 6: FAILS",
     ]
+    assert "      the counter stands at 0; this call would have counted 1" in lines
 
 
 def test_an_allowed_call_is_explained_with_what_is_counted(here: Path) -> None:
     out = sidecar(here, "explain", "t", "-c", "good.yaml", "--args", '{"n": 5.0}').out
     assert out.startswith("allow: ")
-    assert "args.n lte 5; the call has 5.0" in out
+    assert "args.n lte 5; the call has 5.0: holds" in out
+    assert "the counter stands at 0; this call counts 1" in out
     assert "counts, at most 9 in 3600 s (global): t#2" in out
 
 
@@ -265,13 +269,18 @@ tools:
         "allow: every rule that applies is met", "counts, at most 9.5 in 86400 s (global): cap",
         "counts, less than 3 in 90 s (global): many",
         "passes  before", "state.pay.c gte 0; the call has 0",
-        "asks for an approval when its conditions hold: big", "args.n gt 4; the call has 4", "passes  watch",
+        "does not ask for an approval: big", "args.n gt 4; the call has 4: does not hold", "passes  watch",
         "counts, no limit in 3600 s (global): seen", "passes  of pattern", "counts, at most 9 in 60 s (global): of all",
     ]),
     ("pay", '{"n": 5}', [
-        "require_approval: ask a person", "refuses (only reports) watch", "the call has nothing there",
+        "require_approval: ask a person", "refuses (only reports) watch", "the call has nothing there: FAILS",
+        "asks for an approval: big", "args.n gt 4; the call has 5: holds",
+        "at most 5 in one call; the call has 5: holds",
     ]),
-    ("pay", '{"n": 6}', ["deny: Amount exceeds the limit per call of cap", "refuses cap"]),
+    ("pay", '{"n": 6}', [
+        "deny: Amount exceeds the limit per call of cap", "args.n must be at most 5 in one call", "refuses cap",
+        "at most 5 in one call; the call has 6: FAILS", "this call would have counted 6",
+    ]),
     ("pay", "{}", ['deny: Rule "cap" needs a number at args.n', "refuses, for want of an amount: cap"]),
     ("payment", "{}", ["allow: ", "passes  of pattern", "of all"]),
     ("stop", "{}", ['deny: Denied by rule "never"', "refuses never"]),
@@ -282,7 +291,8 @@ tools:
 def test_every_kind_of_rule_is_explained(tool: str, args: str, lines: list[str], here: Path) -> None:
     (here / "all.yaml").write_text(EVERYTHING)
     done = sidecar(here, "explain", tool, "-c", "all.yaml", "--args", args)
-    assert (done.status, done.errors) == (0, [])
+    status = {"allow": 0, "deny": 3, "require_approval": 4}[lines[0].partition(":")[0]]
+    assert (done.status, done.errors) == (status, [])
     assert done.out.startswith(lines[0])
     assert [line for line in lines if line not in done.out] == []
 
@@ -317,9 +327,84 @@ def test_a_counter_that_slides_is_explained_by_what_its_span_holds(taken: int, l
 
     asyncio.run(count())
     done = sidecar(here, "explain", "t", "-c", "sliding.yaml", "--state-dir", here, "--server", "s")
-    assert (done.status, done.errors) == (0, [])
+    assert (done.status, done.errors) == (0 if lines[0] == "allow: " else 3, [])
     assert done.out.startswith(lines[0])
     assert [line for line in lines if line not in done.out] == []
+
+
+SECOND_EDITION = """\
+tools:
+  t:
+    rules:
+      - name: each
+        conditions:
+          - {path: 'args.o[*].n', op: lte, value: 5}
+          - {path: args.x, op: eq, value: 1, optional: true}
+      - name: not there
+        action: deny
+        conditions: [{path: args.p, op: within, value: /etc}, {path: args.q, op: exists, value: true}]
+      - {name: product, conditions: [{path: args.sz, times: args.px, op: lte, value: 10, decimal_text: true}]}
+      - {name: known, only: [o, p, sz, px]}
+      - {name: signed in, conditions: [{path: principal.subject, op: exists, value: false}]}
+      - {name: worth, spend_limit: {path: 'args.o[*].n', max: 100, window: day}}
+"""
+
+
+@pytest.mark.parametrize(("args", "lines"), [
+    ({"o": [{"n": 1}, {"n": 5}], "p": "/tmp", "sz": "2", "px": "5"}, [
+        "allow: ", "args.o[*].n lte 5; the call has [1,5]: holds",
+        "args.x eq 1 (optional); the call has nothing there: holds",
+        'args.p within "/etc"; the call has "/tmp": does not hold',
+        'args.sz times args.px lte 10 (decimal_text); the call has "2" and "5": holds',
+        "only o, p, sz, px; the call has o, p, px, sz: holds",
+        "principal.subject exists false; the call has nothing there: who asks is not known here: holds",
+        "the counter stands at 0; this call counts 6",
+    ]),
+    ({"o": [{"n": 1}, {"n": 6}], "p": "/tmp/../etc/x", "q": 1, "sz": "2"}, [
+        "deny: ", "args.o[*].n must be at most 5", "args.o[*].n lte 5; the call has [1,6]: FAILS",
+        'args.p within "/etc"; the call has "/tmp/../etc/x": holds', "args.q exists true; the call has 1: holds",
+        'the call has "2" and nothing there: FAILS', "the call has o, p, q, sz: FAILS",
+        "this call would have counted 7",
+    ]),
+])  # fmt: skip
+def test_what_each_condition_read_is_said_and_whether_it_holds(args: object, lines: list[str], here: Path) -> None:
+    (here / "second.yaml").write_text(SECOND_EDITION)
+    done = sidecar(here, "explain", "t", "-c", "second.yaml", "--args", json.dumps(args))
+    assert (done.status, done.errors) == (0 if lines[0] == "allow: " else 3, [])
+    assert [line for line in lines if line not in done.out] == []
+
+
+CALLS = """\
+{"tool": "pay", "arguments": {"n": 1, "to": "me"}}
+
+{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "pay", "arguments": {"n": 5}}}
+{"tool": "stop"}
+"""
+
+
+def test_many_calls_are_decided_a_line_each_and_the_worst_is_the_status(here: Path) -> None:
+    (here / "all.yaml").write_text(EVERYTHING)
+    (here / "calls.jsonl").write_text(CALLS)
+    done = sidecar(here, "explain", "-c", "all.yaml", "--calls", "calls.jsonl")
+    assert done.out.splitlines() == [
+        "1: pay: allow: every rule that applies is met",
+        "3: pay: require_approval: ask a person",
+        '4: stop: deny: Denied by rule "never"',
+    ]
+    assert (done.status, done.errors) == (3, [])
+    (here / "calls.jsonl").write_text("".join(CALLS.splitlines(keepends=True)[:3]))
+    assert sidecar(here, "explain", "-c", "all.yaml", "--calls", "calls.jsonl").status == 4
+
+
+@pytest.mark.parametrize(("text", "problem"), [
+    ('{"tool": 5}', "calls.jsonl:1: no call: write"), ("[]", "calls.jsonl:1 must be a JSON object"),
+    ('\n{"tool": "t", "tool": "u"}', "calls.jsonl:2: "), ('{"tool": "t", "arguments": [1]}', "calls.jsonl:1: no call"),
+])  # fmt: skip
+def test_a_line_that_is_no_call_is_named(text: str, problem: str, here: Path) -> None:
+    (here / "calls.jsonl").write_text(text)
+    done = sidecar(here, "explain", "-c", "good.yaml", "--calls", "calls.jsonl")
+    assert (done.status, done.out) == (2, "")
+    assert problem in done.errors[0]
 
 
 def test_a_call_is_explained_by_several_files(here: Path) -> None:
@@ -373,4 +458,4 @@ def test_validation_without_patterns_needs_no_engine(here: Path) -> None:
 
 
 def test_the_engine_can_be_named_by_option(here: Path) -> None:
-    assert sidecar(here, "explain", "t", "-c", "good.yaml", "--opa-bin", OPA).status == 0
+    assert sidecar(here, "explain", "t", "-c", "good.yaml", "--opa-bin", OPA).status == 3
