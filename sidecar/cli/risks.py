@@ -75,27 +75,29 @@ def _lines(policy: Policy) -> list[_Line]:
         # Whatever else applies to some tool of a pattern, these rules apply to each.
         applied = [entry, *known.any_tool] if entry.is_pattern else known.to(entry)
         risk = Risk(entry.risk, entry.known_severity) if entry.is_pattern else risks.of(entry.tool)
-        rules = [rule for one in applied for rule in one.rules]
+        rules = [(one, rule) for one in applied for rule in one.rules]
         does = _what_befalls(policy, known, entry, rules)
-        lines.append(_Line(entry.tool, risk, does, tuple(rule.name for rule in rules)))
+        lines.append(_Line(entry.tool, risk, does, tuple(rule.name for _, rule in rules)))
     return sorted(lines, key=lambda line: _RANKS[line.risk.severity])
 
 
-def _what_befalls(policy: Policy, known: Applying, entry: PolicyEntry, rules: Sequence[Rule]) -> str:
+def _what_befalls(
+    policy: Policy, known: Applying, entry: PolicyEntry, rules: Sequence[tuple[PolicyEntry, Rule]]
+) -> str:
     if known.hides(entry.tool):
         return "hidden"
     if policy.default == "deny" and not entry.permits:
         return "not permitted (default: deny)"
-    heeded = [rule for rule in rules if not rule.monitor]
-    refusing = next((rule for rule in heeded if rule.never_passed), None)
+    heeded = [(one, rule) for one, rule in rules if not rule.monitor]
+    refusing = next((rule for _, rule in heeded if rule.never_passed), None)
     if refusing:
         return f"denied by {refusing.name}"
-    asking = [rule for rule in heeded if rule.action == "require_approval"]
+    asking = [rule for _, rule in heeded if rule.action == "require_approval"]
     passed = "asks a person" if any(not rule.conditions for rule in asking) else "allowed"
     parts = [f"{passed}, {_counted(len(rules))}"]
     if passed == "allowed" and asking:
         parts.append("asks a person under conditions")
-    parts += [limit for rule in heeded for limit in _limits(rule)]
+    parts += [limit for one, rule in heeded for limit in _limits(one, rule)]
     return "; ".join(parts)
 
 
@@ -103,8 +105,8 @@ def _counted(rules: int) -> str:
     return "no rules" if rules == 0 else "1 rule" if rules == 1 else f"{rules} rules"
 
 
-def _limits(rule: Rule) -> list[str]:
-    """The limits of a rule in words."""
+def _limits(entry: PolicyEntry, rule: Rule) -> list[str]:
+    """The limits of a rule of an entry in words."""
     limits = []
     if rule.spend_limit and rule.spend_limit.per_call is not None:
         limits.append(f"{rule.spend_limit.amount} at most {plain_number(rule.spend_limit.per_call)} in one call")
@@ -113,8 +115,15 @@ def _limits(rule: Rule) -> list[str]:
         most = f"{'less than' if bound.exclusive else 'at most'} {plain_number(bound.value)}"
         whose = "" if rule.scope == "global" else f" for each {rule.scope}"
         what = str(rule.amount) if rule.amount else rule.state.counter if rule.state else "calls"
-        limits.append(f"{what} {most} {_per(rule.window)}{whose}")
+        limits.append(f"{what} {most} {_per(rule.window)}{whose}{_together(entry)}")
     return limits
+
+
+def _together(entry: PolicyEntry) -> str:
+    """Which tools a counter of an entry counts together, where that is more than one."""
+    if entry.tool == ANY_TOOL:
+        return " over all tools"
+    return f" over all of {entry.tool}" if entry.is_pattern and not entry.counts_each_tool else ""
 
 
 def _per(window: Window) -> str:

@@ -37,8 +37,8 @@ READ_BY_HAND = [
      f"allowed, 3 rules; asks a person under conditions; {WORTH}; orders less than 3 per hour"),
     ("pay", "Financial", "critical", "denied by pay#1"),
     ("drop", "Destructive", "critical", "asks a person, 1 rule"),
-    ("get_*", "Read", "high", "allowed, 1 rule; calls at most 2 per 90 s for each session"),
-    ("get_x", "Read", "high", "allowed, 1 rule; calls at most 2 per 90 s for each session"),
+    ("get_*", "Read", "high", "allowed, 1 rule; calls at most 2 per 90 s for each session over all of get_*"),
+    ("get_x", "Read", "high", "allowed, 1 rule; calls at most 2 per 90 s for each session over all of get_*"),
     ("watched", "Execute", "high", "allowed, 1 rule"),
     ("gone", "Write", "medium", "hidden"),
     ("get", "Read", "low", "allowed, 1 rule; calls at most 9 per minute"),
@@ -81,8 +81,13 @@ def test_people_read_a_table(here: Path) -> None:
 def test_what_every_tool_has_and_what_nobody_permits_is_said(here: Path) -> None:
     (here / "p.yaml").write_text("default: deny\ntools: {t: , '?*': , '*': {rules: [{rate_limit: 9/day}]}}")
     assert [(each["tool"], each["does"]) for each in found(here)] == [
-        ("t", "allowed, 1 rule; calls at most 9 per day"), ("?*", "not permitted (default: deny)"),
+        ("t", "allowed, 1 rule; calls at most 9 per day over all tools"), ("?*", "not permitted (default: deny)"),
     ]  # fmt: skip
+
+
+def test_a_limit_of_a_class_is_each_tools_own(here: Path) -> None:
+    (here / "p.yaml").write_text("classes: {Read: {rules: [{rate_limit: 9/day}]}}\ntools: {'get_*': {class: Read}}")
+    assert [each["does"] for each in found(here)] == ["allowed, 1 rule; calls at most 9 per day"]
 
 
 def test_a_policy_that_only_monitors_is_said_to(here: Path) -> None:
