@@ -247,10 +247,11 @@ class Rule:
         that a file gives does, and have a colon, as no other of these has: behind it stands their own name, before it
         what they are.
         """
-        name = self.counter
-        if name is None:
+        name, counting = self.counter, self.rate_limit or self.spend_limit or self.state
+        if name is None or counting is None:
             return None
-        traits: tuple[str, ...] = ("sliding",) if self.window.sliding else ()
+        # A spending limit that is not as it should be may have no window.
+        traits: tuple[str, ...] = ("sliding",) if counting.window and counting.window.sliding else ()
         if self.amount:
             traits += self.amount.traits
         if self.spend_limit and (traits or not _is_of_words(self.spend_limit.amount.path)):
