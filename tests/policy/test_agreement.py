@@ -143,7 +143,7 @@ def projected(bundle: Bundle, call: Call) -> bytes | None:
 def whole(call: Call) -> bytes:
     """The question with all arguments, all counters and all that is known of the caller."""
     asked = {"version": 1, "method": "tools/call", "server": "server", "tool": call.tool}
-    known = {"arguments": arguments_of(call), "keys": list(call.arguments), "counters": call.totals, **call.caller}
+    known = {"arguments": arguments_of(call), "keys": sorted(call.arguments), "counters": call.totals, **call.caller}
     return _json({"input": {**asked, **known}})
 
 
