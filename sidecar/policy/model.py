@@ -234,8 +234,8 @@ class Rule:
     @property
     def counter(self) -> str | None:
         """The name on its tool of the counter that this rule counts on; None when it counts nothing."""
-        if self.spend_limit and self.spend_limit.max is None:
-            return None
+        if self.spend_limit and (self.spend_limit.max is None or self.spend_limit.window is None):
+            return None  # `max` without a window is a mistake that the reader tells
         counting = self.rate_limit or self.spend_limit or self.state
         return counting.counter if counting else None
 

@@ -84,7 +84,7 @@ tools:
 """
     policy, _ = merge([read(text, "p.yaml")[0]])
     [note] = notes(policy)
-    assert (note.place.line, note.where) == (2, "classes.Write.rules[1].conditions[1].path")
+    assert str(note).startswith("p.yaml:2:48: warning: classes.Write.rules[1].conditions[1].path: ")
     assert "on stdio nobody is authenticated" in str(note)
     policy, _ = merge([read("tools: {t: {rules: [{action: deny}]}}", "p.yaml")[0]])
     assert notes(policy) == []
