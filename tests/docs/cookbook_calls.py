@@ -110,8 +110,10 @@ LINES: Final = (
 """Lines that would run more than the few commands, or with options."""
 
 STATEMENTS: Final = (
-    '"DROP TABLE users"', '"select 1; drop table users"', '"select 1;;"', '"select 1;\\ndrop table users;"',
-    '";select 1"', '"INSERT INTO a VALUES (1)"', '"update a set b = 1"', '"delete from a"', '"DeLeTe from a"',
+    '"DROP TABLE users"', '"select 1 drop table users"', '"select 1 exec xp_cmdshell"', '"select 1 shutdown"',
+    '"select load_extension(1)"', '"select writefile(1, 2)"', '"select * from openrowset(1)"',
+    '"select 1; drop table users"', '"select 1;;"', '"select 1;\\ndrop table users;"', '";select 1"',
+    '"INSERT INTO a VALUES (1)"', '"update a set b = 1"', '"delete from a"', '"DeLeTe from a"',
     '"with x as (delete from a returning *) select 1"', '"select * into b from a"', '"select * from a for update"',
     '"select * from a INTO OUTFILE \'/tmp/x\'"', '"select 1 -- x"', '"select /* x */ 1"', '"select/**/1"',
     '"/*! drop table a */ select 1"', '"select /*!50000 1 */"', '"explain analyze delete from a"',
