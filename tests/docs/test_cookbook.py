@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import subprocess
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -23,16 +22,11 @@ from sidecar.enforce.verdict import Forward, Verdict
 from sidecar.engine.local import local_engine
 from sidecar.errors import InvalidMessage
 from sidecar.ledger.sqlite import SqliteLedger
+from tests.docs.cookbook import RECIPES, SECTIONS, TEXT
 from tests.docs.cookbook_calls import CALLS, NOBODY, ORDER, Calls, signed_in
 from tests.engine.asking import bundle_of, tool_call
-from tests.support import OPA, ROOT, SIDECAR
+from tests.support import OPA, SIDECAR
 from tests.support.peer import Sidecar, denied
-
-TEXT: Final = (ROOT / "docs" / "cookbook.md").read_text(encoding="utf-8")
-SECTIONS: Final = dict(section.split("\n", 1) for section in TEXT.split("\n## ")[1:])
-"""The text below each heading."""
-RECIPES: Final = {name: re.findall(r"^```yaml\n(.*?)^```$", text, re.M | re.S)[0] for name, text in SECTIONS.items()}
-"""The policy of each recipe."""
 
 WARNS: Final = {
     "Ask a person when": "nobody can approve a call yet",
