@@ -32,7 +32,7 @@ from programs.demo.script import READS, WRITES, Call, Step, seconds_to_wait
 from tests.support.ports import free_port
 
 LONGEST: Final = 90.0
-"""Seconds that starting and playing may take, the wait for the next minute included."""
+"""Seconds that starting and playing may take, the wait for the next day included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ class Way:
 
 STDIO: Final = Way(f"sidecar run -c {POLICY} -- mcp-okx", agent)
 HTTP: Final = Way(
-    f"sidecar run -c {POLICY} --transport http --upstream URL --header 'Authorization: ...'",
+    f"sidecar run -c {POLICY} --transport http \\\n    --upstream URL --header 'Authorization: ...'",
     remote_agent,
-    "mcp-okx --http: 401 for whoever has no token. The sidecar sends it; the agent does not have it",
+    "mcp-okx --http, 401 without the token that only the sidecar has",
 )
 
 say = functools.partial(print, flush=True)
@@ -75,7 +75,7 @@ async def session(way: Way, folder: Path, paint: Paint) -> Outcome:
     exchange, port = Exchange(), free_port()
     say(report.heading(f"Starting: {way.command}", paint))
     with serve(exchange) as url:
-        say(f"  exchange  stub of OKX on {url}: no credentials, no outside traffic")
+        say(f"  exchange  stub of OKX on {url}: no traffic leaves the machine")
         say("  sidecar   starting, with OPA and mcp-okx ...", end=" ")
         since = time.perf_counter()
         async with asyncio.timeout(LONGEST), way.agent(url, folder, port) as client:
@@ -99,12 +99,12 @@ async def list_tools(client: Client) -> tuple[str, ...]:
 
 
 async def play_all(client: Client, paint: Paint) -> tuple[Call, ...]:
-    """Play the script: look around, and then, within one minute, trade."""
-    say(report.heading("The agent looks around, places orders until it may not, and tries to cancel one:", paint))
+    """Play the script: look around, and then, within one day, trade."""
+    say(report.heading("The agent looks around, and trades until the day's limit is used up:", paint))
     say(report.call_header(paint))
     calls = [await play_one(client, step, paint) for step in READS]
     if seconds := seconds_to_wait(time.time()):
-        say(paint("dim", f"  .. waiting {seconds:.0f} s: the limit is per minute, and this minute is nearly over"))
+        say(paint("dim", f"  .. waiting {seconds:.0f} s: the limit is per day, and this day is nearly over"))
         await asyncio.sleep(seconds + 0.1)
     return (*calls, *[await play_one(client, step, paint) for step in WRITES])
 
@@ -112,7 +112,7 @@ async def play_all(client: Client, paint: Paint) -> tuple[Call, ...]:
 async def play_one(client: Client, step: Step, paint: Paint) -> Call:
     """Make a call and show it."""
     call = await play(client, step)
-    say(report.call_line(call, paint))
+    say(report.call_lines(call, paint))
     return call
 
 
@@ -120,7 +120,7 @@ def show(outcome: Outcome, paint: Paint) -> None:
     """What the calls left behind."""
     say(report.heading("What the exchange received:", paint))
     say(*report.request_lines(outcome.received), sep="\n")
-    say(report.heading("What changed in the sidecar's metrics (labels that say no more are left out):", paint))
+    say(report.heading("What changed in the sidecar's metrics (some labels are left out):", paint))
     say(*report.change_lines(outcome.shown), sep="\n")
 
 
@@ -128,7 +128,7 @@ def succeed(paint: Paint) -> int:
     """The last line, and the exit status."""
     say(
         "\n" + paint("green", "As it must be:"),
-        "10 orders reached the exchange; the 11th and the cancellation did not.",
+        "the orders at the exchange are worth 10000 USD, to the cent.",
     )
     return 0
 

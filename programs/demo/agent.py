@@ -17,7 +17,7 @@ from sidecar.enforce.denial import DECISION_META, DENIED
 from tests.support import ROOT, SIDECAR
 
 MCP_OKX: Final = SIDECAR.with_name("mcp-okx")
-POLICY: Final = "policies/okx-seed.yaml"
+POLICY: Final = "policies/okx-trading.yaml"
 SECONDS: Final = 20.0
 """Longest wait for an answer; only a failing demo waits it out."""
 
@@ -63,7 +63,8 @@ def judged(step: Step, result: CallToolResult, seconds: float) -> Call:
     text = " ".join(part.text for part in result.content if isinstance(part, TextContent))
     if result.is_error and text.startswith(DENIED):
         rule = (result.meta or {}).get(DECISION_META, {}).get("rule", "")
-        return Call(step, "refused", rule, text.removeprefix(DENIED).strip(), seconds)
+        reason, *advice = text.removeprefix(DENIED).strip().split("\n")
+        return Call(step, "refused", rule, reason, seconds, tuple(advice))
     answer = result.structured_content or {}
     if result.is_error or answer.get("code") != "0":
         return Call(step, "failed", "", answer.get("msg") or text, seconds)
@@ -74,8 +75,10 @@ def in_short(tool: str, data: list[dict[str, Any]]) -> str:
     """What a person wants to know of OKX's answer to a tool."""
     match tool:
         case "market_tickers":
-            return f"{data[0]['instId']} at {data[0]['last']} ({data[0]['change24h']:+} %)"
+            return f"{data[0]['instId']} {data[0]['last']} ({data[0]['change24h']:+} %)"
         case "account_balance":
             return ", ".join(f"{holding['availBal']} {holding['ccy']}" for holding in data[0]["details"])
+        case "close_positions":
+            return f"closed {data[0]['instId']}"
         case _:
             return f"order {data[0]['ordId']}"

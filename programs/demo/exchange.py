@@ -1,7 +1,7 @@
 """A stub of the OKX exchange on loopback: a few of its REST endpoints, and a record of all that it was asked.
 
 Answers have the shape of https://www.okx.com/docs-v5/en/: HTTP 200, `code` "0" or an error's, `msg`, `data`. It knows
-no MCP and no policy; it would cancel an order as gladly as it places one, so that a cancellation that should not have
+no MCP and no policy; it would close a position as gladly as it places an order, so that a request that should not have
 come is seen.
 """
 
@@ -22,6 +22,7 @@ BALANCE: Final = "/api/v5/account/balance"
 TICKERS: Final = "/api/v5/market/tickers"
 PLACE_ORDER: Final = "/api/v5/trade/order"
 CANCEL_ORDER: Final = "/api/v5/trade/cancel-order"
+CLOSE_POSITION: Final = "/api/v5/trade/close-position"
 
 FIRST_ORDER: Final = 2893481716224000001
 """Order ids count up from here."""
@@ -51,6 +52,7 @@ class Exchange:
             ("GET", BALANCE): self._balance,
             ("POST", PLACE_ORDER): self._place,
             ("POST", CANCEL_ORDER): self._cancel,
+            ("POST", CLOSE_POSITION): self._close,
         }
 
     @property
@@ -94,6 +96,9 @@ class Exchange:
             failed = _acknowledged(order_id, order, "Your order does not exist.") | {"sCode": "51603"}
             return _error("1", "All operations failed") | {"data": [failed]}
         return _data(_acknowledged(order_id, order, ""))
+
+    def _close(self, order: Json) -> Json:
+        return _data({key: order.get(key, "") for key in ("instId", "posSide", "clOrdId", "tag")})
 
 
 @contextmanager

@@ -44,17 +44,17 @@ def decisions(**labels: str) -> Line:
 
 
 SHOWN: Final = (
-    (decisions(tool="account_balance", decision="allow"), 1),
     (decisions(tool="place_order", decision="allow"), 10),
-    (decisions(tool="place_order", decision="deny", rule="order rate"), 1),
-    (decisions(tool="cancel_order", decision="deny", rule="cancel_order#1"), 1),
-    (Line("mcp_policy_reservations_total", (("result", "reserved"),)), 10),
+    (decisions(decision="deny", rule="worth of an order"), 1),
+    (decisions(decision="deny", rule="worth of a day"), 1),
+    (decisions(decision="deny", rule="close_positions#1"), 1),
+    (Line("mcp_policy_reservations_total", (("result", "reserved"),)), 36),
 )
 """Five lines that the session changes, and by how much."""
 
 ALSO: Final = (
-    (decisions(decision="allow"), 12),
-    (decisions(decision="deny"), 2),
+    (decisions(decision="allow"), 13),
+    (decisions(decision="deny"), 4),
     (Line("mcp_policy_reservations_total", (("result", "refused"),)), 1),
     (Line("mcp_policy_reservations_total", (("result", "returned"),)), 0),
 )

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
-from programs.demo.exchange import BALANCE, CANCEL_ORDER, PLACE_ORDER, TICKERS, Received
+from programs.demo.exchange import BALANCE, CANCEL_ORDER, CLOSE_POSITION, PLACE_ORDER, TICKERS, Received
 from programs.demo.metrics import Change
 from programs.demo.script import READS, WRITES, Call
 
-REQUESTS: Final = {("GET", TICKERS): 1, ("GET", BALANCE): 1, ("POST", PLACE_ORDER): 10, ("POST", CANCEL_ORDER): 0}
+REQUESTS: Final = {
+    ("GET", TICKERS): 1, ("GET", BALANCE): 1,
+    ("POST", PLACE_ORDER): 10, ("POST", CANCEL_ORDER): 1, ("POST", CLOSE_POSITION): 0,
+}  # fmt: skip
 """How often the exchange must have been asked what."""
+WORTH: Final = Decimal(10_000)
+"""What the orders that reach the exchange must be worth together, in USD: all that the policy allows in a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,12 @@ def requests(received: Iterable[Received]) -> dict[tuple[str, str], int]:
     return dict.fromkeys(REQUESTS, 0) | Counter((request.method, request.path) for request in received)
 
 
+def worth(received: Iterable[Received]) -> Decimal:
+    """What all orders that the exchange received are worth."""
+    orders = (request.body for request in received if request.path == PLACE_ORDER)
+    return sum((Decimal(order["sz"]) * Decimal(order["px"] or 0) for order in orders), Decimal(0))
+
+
 def _tools(tools: Sequence[str]) -> Iterator[str]:
     for tool in dict.fromkeys(step.tool for step in READS + WRITES):
         if tool not in tools:
@@ -64,11 +76,13 @@ def _words(verdict: str, rule: str, message: str) -> str:
     return f"{verdict}{by} ({message})"
 
 
-def _requests(received: Iterable[Received]) -> Iterator[str]:
+def _requests(received: Sequence[Received]) -> Iterator[str]:
     for (method, path), times in requests(received).items():
         expected = REQUESTS.get((method, path), 0)
         if times != expected:
             yield f"the exchange received {times} x {method} {path}, not {expected}"
+    if worth(received) != WORTH:
+        yield f"the orders at the exchange are worth {worth(received)} USD, not {WORTH}"
 
 
 def _metrics(changes: Iterable[Change]) -> Iterator[str]:

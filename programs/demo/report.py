@@ -10,11 +10,11 @@ from typing import Final, TextIO
 from programs.demo.exchange import Received
 from programs.demo.metrics import Change
 from programs.demo.outcome import requests
-from programs.demo.script import Call
+from programs.demo.script import Call, Step
 
-WIDTH: Final = 110
+WIDTH: Final = 80
 INDENT: Final = " " * 12
-_COLUMNS: Final = (15, 29, 7, 14, 30, 4)
+_COLUMNS: Final = (15, 20, 7, 26, 4)
 _COLOURS: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 _VERDICTS: Final = {"allowed": "green", "refused": "yellow", "failed": "red"}
 
@@ -41,17 +41,29 @@ def heading(text: str, paint: Paint) -> str:
 
 def call_header(paint: Paint) -> str:
     """The names of the columns of `call_line`."""
-    return paint("dim", "  ".join(_cells(("tool", "arguments", "verdict", "rule", "message", "ms"))))
+    return paint("dim", "  ".join(_cells(("tool", "arguments", "verdict", "answer, or rule", "ms"))))
 
 
-def call_line(call: Call, paint: Paint) -> str:
-    """One call in one line."""
-    arguments = " ".join(call.step.arguments.values())
-    cells = _cells(
-        (call.step.tool, arguments, call.verdict, call.rule or "-", call.message, milliseconds(call.seconds))
-    )
+def call_lines(call: Call, paint: Paint) -> str:
+    """One call in one line; below a refusal, what the agent is told."""
+    refused = call.verdict == "refused"
+    answer = f"by {call.rule}" if refused else call.message
+    cells = _cells((call.step.tool, arguments(call.step), call.verdict, answer, milliseconds(call.seconds)))
     cells[2] = paint(_VERDICTS[call.verdict], cells[2])
-    return "  ".join(cells)
+    told = [call.message, *call.advice] if refused else []
+    return "\n".join(["  ".join(cells), *(paint("dim", INDENT + cut(line, WIDTH - len(INDENT))) for line in told)])
+
+
+def arguments(step: Step) -> str:
+    """What a person wants to know of a call's arguments."""
+    given = step.arguments
+    match step.tool:
+        case "place_order":
+            return f"{given['sz']} {given['instId']} at {given.get('px', 'market')}"
+        case "cancel_order":
+            return given["ordId"]
+        case _:
+            return " ".join(given.values())
 
 
 def _cells(texts: Sequence[str]) -> list[str]:

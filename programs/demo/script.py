@@ -1,4 +1,4 @@
-"""What the agent does in the demo, and what must become of each call under policies/okx-seed.yaml. Plays nothing."""
+"""What the agent does in the demo, and what must become of each call under policies/okx-trading.yaml. Plays nothing."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from programs.demo.exchange import FIRST_ORDER
 Verdict: TypeAlias = Literal["allowed", "refused", "failed"]
 """`failed` is an answer that neither the policy nor a healthy exchange gives."""
 
-WINDOW: Final = 60
-"""Seconds of the policy's order limit; its windows begin at every full minute."""
+WINDOW: Final = 86400
+"""Seconds of the policy's limit on what orders are worth; its windows begin at midnight, UTC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,24 +26,38 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A step that was played: what became of it, in a few words, and how long the agent waited."""
+    """A step that was played: what became of it, in a few words, and how long the agent waited.
+
+    `advice` are the further lines of a refusal: what the agent should do next.
+    """
 
     step: Step
     verdict: Verdict
     rule: str
     message: str
     seconds: float
+    advice: tuple[str, ...] = ()
 
 
-_ORDER: Final = {"instId": "SOL-USDT", "tdMode": "cash", "side": "buy", "ordType": "limit", "sz": "1", "px": "188"}
+_ORDER: Final = {"instId": "SOL-USDT", "tdMode": "cash", "side": "buy", "ordType": "limit", "sz": "2", "px": "500"}
+_AT_THE_MARKET: Final = {key: value for key, value in _ORDER.items() if key != "px"} | {"ordType": "market"}
 _FIRST: Final = {"instId": "SOL-USDT", "ordId": str(FIRST_ORDER)}
+_POSITION: Final = {"instId": "SOL-USDT", "mgnMode": "cross"}
 
 READS: Final = (Step("market_tickers", {"instType": "SPOT"}), Step("account_balance", {"ccy": "USDT,SOL"}))
 WRITES: Final = (
+    Step(
+        "place_order", _AT_THE_MARKET, "orders with a price",
+        "No market orders: use limit, post_only, fok or ioc, with px",
+    ),
+    Step(
+        "place_order", _ORDER | {"px": "500.01"}, "worth of an order", "At most 1000 USD an order: sz times px",
+    ),
     *(Step("place_order", _ORDER) for _ in range(10)),
-    Step("place_order", _ORDER, "order rate", "Ten orders a minute are enough"),
-    Step("cancel_order", _FIRST, "cancel_order#1", "Requires human approval"),
-)
+    Step("place_order", _ORDER, "worth of a day", "The day's 10000 USD are used up"),
+    Step("cancel_order", _FIRST),
+    Step("close_positions", _POSITION, "close_positions#1", "Requires human approval"),
+)  # fmt: skip
 """What has to happen within one window."""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from programs.demo.exchange import BALANCE, CANCEL_ORDER, PLACE_ORDER, TICKERS, Exchange, serve
-from sidecar.policy.model import PolicyFile
+from sidecar.policy.model import SEVERITY_OF_CLASS, PolicyFile
 from sidecar.policy.read import read
 from tests.support import ROOT, SIDECAR
 from tests.support.peer import Peer, Sidecar, denied
@@ -127,29 +127,35 @@ def test_every_tool_of_the_server_is_in_the_policy_and_no_other(bare: Desk, poli
 
 
 @pytest.mark.parametrize("policy", ["okx", "okx-trading", "okx-seed"])
-def test_every_argument_that_a_rule_reads_is_one_of_the_tool(bare: Desk, policy: str) -> None:
+def test_every_argument_that_a_rule_names_is_one_of_the_tool(bare: Desk, policy: str) -> None:
     tools = listed(bare.peer)
     for entry in file(policy).entries:
         subjects = [item.subject for rule in entry.rules for item in rule.conditions if isinstance(item.subject, tuple)]
-        amounts = [rule.amount.path for rule in entry.rules if rule.amount]
-        for path in (*subjects, *amounts):
+        amounts = [path for rule in entry.rules if rule.amount for path in (rule.amount.path, rule.amount.times)]
+        only = [(name,) for rule in entry.rules for name in rule.only or ()]
+        for path in (*subjects, *only, *filter(None, amounts)):
             assert path[0] in tools[entry.tool]["properties"], (entry.tool, path)
 
 
+def test_an_order_may_have_the_arguments_that_the_server_needs_and_none_that_changes_what_it_is_worth(
+    bare: Desk,
+) -> None:
+    needed = set(listed(bare.peer)["place_order"]["required"])
+    (order,) = [entry for entry in file("okx-trading").entries if entry.tool == "place_order"]
+    (only,) = [set(rule.only) for rule in order.rules if rule.only is not None]
+    assert needed == {"instId", "tdMode", "side", "ordType", "sz"}
+    assert only == needed | {"px", "clOrdId", "tag"}
+
+
 @pytest.mark.parametrize("policy", ["okx", "okx-trading"])
-def test_every_tool_has_its_risk_class_in_a_comment(policy: str) -> None:
-    lines = (ROOT / "policies" / f"{policy}.yaml").read_text().splitlines()
-    classes, current = {}, ""
-    for line in lines:
-        words = line.removeprefix("  # ").replace(":", " ").replace(".", " ").split()
-        if line.startswith("  # ") and words[0] in ("Financial", "Destructive", "Write", "Read", "Execute"):
-            current = words[0]
-        elif line.startswith("  ") and line[2].isalpha():
-            classes[line.strip().rstrip(":")] = current
-    assert classes == {
-        "place_order": "Financial", "close_positions": "Financial", "cancel_order": "Destructive",
-        **dict.fromkeys(READS, "Read"),
+def test_every_tool_has_its_class_and_severity(policy: str) -> None:
+    found = {entry.tool: (entry.risk, entry.severity) for entry in file(policy).entries if entry.tool != "*"}
+    critical = ("place_order", "close_positions", "cancel_order")
+    assert found == {
+        **dict.fromkeys(critical, ("Financial", None)), **dict.fromkeys(READS, ("Read", None)),
+        "account_config": ("Read", "medium"),
     }  # fmt: skip
+    assert SEVERITY_OF_CLASS["Financial"] == "critical"
 
 
 @pytest.mark.parametrize("policy", ["closed", "trading"])
@@ -157,7 +163,7 @@ def test_the_agent_sees_all_tools_of_the_server(bare: Desk, policy: str, request
     assert listed(request.getfixturevalue(policy).peer) == listed(bare.peer)
 
 
-# What amounts the server takes: this is why the policies bound them as text.
+# What amounts the server takes: this is why the policies read them as text.
 
 
 @pytest.mark.parametrize("number", [1, 1.5])
@@ -229,51 +235,89 @@ def test_settings_are_read_ten_times_a_minute_at_most(tmp_path: Path) -> None:
 
 # Trading within limits: policies/okx-trading.yaml.
 
-SIZE = 'At most 2 SOL an order: send sz as text in plain decimals, as "1.5"'
-PRICE = 'Prices from 100 to 500 only: send px as text in plain decimals, as "188.5"'
+WORTH = "At most 1000 USD an order: sz times px"
+SIZE = 'Send sz in plain decimals, as "1.5"'
+DAY = "The day's 10000 USD are used up"
+PRICE = 'No price below 100: send px in plain decimals, as "188.5"'
 INSTRUMENT = "Only SOL-USDT and SOL-USDC are traded here"
 TYPE = "No market orders: use limit, post_only, fok or ioc, with px"
 SPOT = "Only spot orders (tdMode cash): no margin, no leverage"
-NOTHING = "Leave attachAlgoOrds, tgtCcy, pxUsd, pxVol and ccy out"
+KNOWN = "Send instId, tdMode, side, ordType, sz and px, perhaps clOrdId and tag, and nothing else"
+
+NO_DECIMALS: list[Any] = [
+    "1e3", "1E-1", "01", "00", "+1", " 1", "1 ", "1\n", "\t1", ".5", "1.", "1,5", "1_0", "1 000", "0x1", "0b1", "1/2",
+    "1.2.3",
+    "", "-", "NaN", "Infinity", "one", "1 SOL", "$1", "١", "１", "[1]", '{"value": 1}', None, True, ["1"], [], {},
+    {"value": "1"},
+    "1.0000000000000000000000000000000001",
+]  # fmt: skip
+"""What is no plain decimal of up to 34 digits, as text or number."""
 
 
 @pytest.mark.parametrize("changed", [
     {"instId": "BTC-USDT"}, {"instId": "SOL-USDT-SWAP"}, {"instId": "XSOL-USDT"}, {"instId": "sol-usdt"},
-    {"instId": "SOL-USDT\n"}, {"instId": "SOL-USDT,BTC-USDT"}, {"instId": ""}, {"instId": None},
+    {"instId": "SOL-USDT\n"}, {"instId": "SOL-USDT,BTC-USDT"}, {"instId": ["SOL-USDT"]}, {"instId": ""},
+    {"instId": None},
 ])  # fmt: skip
 def test_other_instruments_are_refused(trading: Desk, changed: dict[str, Any]) -> None:
     assert trading.refusal("place_order", ORDER | changed) == INSTRUMENT
 
 
-@pytest.mark.parametrize("sz", [
-    "2.00000001", "3", "20", "1e3", "01", "+1", "-1", " 1", "1 ", "1\n", ".5", "1.", "1,5", "0x1", "", "١", None,
-    1, 1.5, 100, True, ["1"],
+@pytest.mark.parametrize("order", [
+    {"sz": "2", "px": "500.01"}, {"sz": "2.00000001", "px": "500"}, {"sz": "10.00000001", "px": "100"}, {"sz": "1000",
+        "px": "188"},
+    {"sz": "2", "px": "500.00000000000000000000000000001"}, {"sz": "9999999999999999", "px": "100"},
+    {"sz": 2, "px": 500.01}, {"sz": 2, "px": "500.01"},
+    {"sz": "1", "px": 1e30}, {"sz": "1", "px": "1000.000001"}, {"sz": "0.00001", "px": "100000001"},
 ])  # fmt: skip
-def test_a_size_that_is_too_large_or_is_no_plain_text_is_refused(trading: Desk, sz: object) -> None:
+def test_an_order_that_is_worth_too_much_is_refused(trading: Desk, order: dict[str, Any]) -> None:
+    assert trading.refusal("place_order", ORDER | order) == WORTH
+
+
+@pytest.mark.parametrize("sz", [*NO_DECIMALS, "-1", "-0.5", -1, "0", 0, "0.00"])
+def test_an_order_without_a_size_that_can_be_read_is_refused(trading: Desk, sz: object) -> None:
     assert trading.refusal("place_order", ORDER | {"sz": sz}) == SIZE
 
 
-@pytest.mark.parametrize("px", ["99.99", "500.01", "1000", "1e2", "", "188.555", "0188", 188, None])
-def test_a_price_outside_the_band_is_refused(trading: Desk, px: object) -> None:
+@pytest.mark.parametrize(
+    ("sz", "px"),
+    [("99999999999999999999999999999999", "100"), ("1.2345678901234567890", "188.4567890123456789")],
+)
+def test_an_order_whose_worth_cannot_be_counted_exactly_is_refused(trading: Desk, sz: str, px: str) -> None:
+    refusal = trading.refusal("place_order", ORDER | {"sz": sz, "px": px})
+    assert refusal == 'Rule "worth of an order" needs a number at args.sz times args.px'
+
+
+@pytest.mark.parametrize(
+    "px", [*NO_DECIMALS, "99.99", "0", "0.0001", "-1", "-188", "99.999999999999999999999999", 99, -500]
+)
+def test_an_order_without_a_price_of_its_own_or_below_the_lowest_is_refused(trading: Desk, px: object) -> None:
     assert trading.refusal("place_order", ORDER | {"px": px}) == PRICE
+    assert trading.refusal("place_order", ORDER | {"px": px, "side": "sell", "sz": "1000000"}) == PRICE
 
 
-@pytest.mark.parametrize("kind", ["market", "optimal_limit_ioc", "Market", "", "mmp"])
-def test_an_order_without_a_price_of_its_own_is_refused(trading: Desk, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["market", "optimal_limit_ioc", "Market", "", "mmp", ["limit"], None, "limit\n"])
+def test_an_order_at_the_price_of_the_market_is_refused(trading: Desk, kind: object) -> None:
+    without = {key: value for key, value in ORDER.items() if key != "px"}
     assert trading.refusal("place_order", ORDER | {"ordType": kind}) == TYPE
+    assert trading.refusal("place_order", without | {"ordType": kind}) == TYPE
 
 
-@pytest.mark.parametrize("mode", ["cross", "isolated", ""])
-def test_margin_is_refused(trading: Desk, mode: str) -> None:
+@pytest.mark.parametrize("mode", ["cross", "isolated", "", "Cash", ["cash"], None])
+def test_margin_is_refused(trading: Desk, mode: object) -> None:
     assert trading.refusal("place_order", ORDER | {"tdMode": mode}) == SPOT
 
 
 @pytest.mark.parametrize("extra", [
     {"attachAlgoOrds": [{"slTriggerPx": "1", "slOrdPx": "-1", "sz": "1000"}]}, {"attachAlgoOrds": []},
-    {"tgtCcy": "quote_ccy"}, {"pxUsd": "1"}, {"pxVol": "1"}, {"ccy": "USDT"},
+    {"attachAlgoOrds": None},
+    {"tgtCcy": "quote_ccy"}, {"tgtCcy": ""}, {"pxUsd": "1"}, {"pxVol": "1"}, {"ccy": "USDT"}, {"reduceOnly": True},
+    {"posSide": "long"}, {"banAmend": True}, {"stpMode": "cancel_maker"}, {"orders": [ORDER]}, {"sz ": "1000"},
+    {"ｓz": "1000"},
+    {"": ""}, {"sz[]": "1000"}, {"__proto__": {"sz": "1000"}},
 ])  # fmt: skip
 def test_an_order_that_carries_another_or_another_unit_is_refused(trading: Desk, extra: dict[str, Any]) -> None:
-    assert trading.refusal("place_order", ORDER | extra) == NOTHING
+    assert trading.refusal("place_order", ORDER | extra) == KNOWN
 
 
 @pytest.mark.parametrize("missing", ORDER.keys() - {"side"})
@@ -283,8 +327,17 @@ def test_an_order_that_leaves_out_what_a_rule_reads_is_refused(trading: Desk, mi
     assert trading.refusal("place_order", order) == expected[missing]
 
 
-def test_a_second_amount_in_other_letters_is_refused(trading: Desk) -> None:
-    reply, asked = trading.call("place_order", ORDER | {"SZ": "1000"})
+@pytest.mark.parametrize("order", [[ORDER], {"orders": [ORDER, ORDER]}, {"0": ORDER}, {"order": ORDER}, None, {}])
+def test_a_batch_of_orders_is_refused(trading: Desk, order: Any) -> None:
+    for tool in ("place_order", "place_multiple_orders", "batch_orders"):
+        reply, asked = trading.call(tool, order)
+        assert denied(reply) is not None or reply["error"]["code"] == -32602
+        assert asked == []
+
+
+@pytest.mark.parametrize("key", ["SZ", "Px", "PX", "InstId", "TdMode", "ORDTYPE", "Tag"])
+def test_an_argument_in_other_letters_is_refused(trading: Desk, key: str) -> None:
+    reply, asked = trading.call("place_order", ORDER | {key: "1000"})
     assert reply["error"]["code"] == -32602
     assert asked == []
 
@@ -293,15 +346,22 @@ def test_closing_a_position_requires_human_approval(trading: Desk) -> None:
     assert trading.refusal("close_positions", CLOSE) == APPROVAL
 
 
-def test_an_order_of_another_instrument_is_not_cancelled(trading: Desk) -> None:
-    assert trading.refusal("cancel_order", CANCEL | {"instId": "BTC-USDT"}) == INSTRUMENT
+@pytest.mark.parametrize("instrument", ["BTC-USDT", "", None, ["SOL-USDT"], "sol-usdt"])
+def test_an_order_of_another_instrument_is_not_cancelled(trading: Desk, instrument: object) -> None:
+    assert trading.refusal("cancel_order", CANCEL | {"instId": instrument}) == INSTRUMENT
 
 
 def test_an_order_within_the_limits_is_placed_as_it_was_written_and_cancelled(tmp_path: Path) -> None:
     with desk(tmp_path, "okx-trading") as fresh:
         stay_within(60, 10)
-        forms = [{"sz": "2.00", "px": "500"}, {"sz": "0.00000001", "px": "100"}, {"sz": "1.99999999", "px": "499.99"}]
-        kinds: list[dict[str, str]] = [{"ordType": "post_only", "side": "sell"}, {"ordType": "ioc"}]
+        forms = [
+            {"sz": "2.00", "px": "500"}, {"sz": "0.00000001", "px": "100"}, {"sz": "10", "px": "100.00"},
+            {"sz": "0.5", "px": "2000"},
+        ]  # fmt: skip
+        kinds: list[dict[str, str]] = [
+            {"ordType": "post_only", "side": "sell", "tag": "a"},
+            {"ordType": "ioc", "clOrdId": "b1"},
+        ]
         for changed in (*forms, *kinds):
             reply, asked = fresh.call("place_order", ORDER | changed)
             assert asked == [PLACE_ORDER]
@@ -312,20 +372,27 @@ def test_an_order_within_the_limits_is_placed_as_it_was_written_and_cancelled(tm
     assert reply["result"]["structuredContent"]["code"] == "0"
 
 
-def test_five_orders_a_minute_in_a_session_and_ten_a_day_in_all(tmp_path: Path) -> None:
-    stay_within(86400, 45)
+def test_the_orders_of_a_day_are_worth_ten_thousand_dollars_in_all_sessions_together(tmp_path: Path) -> None:
+    stay_within(86400, 60)
     state = tmp_path / "state"
-    days, minutes = (
-        "The day's volume is used up: 10 orders, counted as 1000 USD each",
-        "Five orders a minute are enough",
-    )
-    for expected in ([None] * 5 + [minutes], [None] * 5 + [minutes], [days]):
+    sessions: list[list[tuple[str, str, str | None]]] = [
+        [("2", "500", None)] * 5 + [("2", "500.01", WORTH)],
+        [("1", "1000", None)] * 4 + [("1.99999999", "500", None), ("2", "500", DAY), ("0.00000002", "500", DAY)],
+        [("0.00000001", "500", None), ("0.00000001", "100", DAY)],
+    ]
+    for orders in sessions:
         with desk(tmp_path, "okx-trading", state) as session:
-            stay_within(60, 5)
-            assert [session.refusal("place_order", ORDER) for _ in expected] == expected
-            placed = [request.path for request in session.exchange.received]
-            assert placed == [PLACE_ORDER] * sum(message is None for message in expected)
+            for sz, px, expected in orders:
+                assert session.refusal("place_order", ORDER | {"sz": sz, "px": px}) == expected, (sz, px)
             session.peer.end()
+
+
+def test_ten_orders_a_minute_are_placed_in_a_session_at_most(tmp_path: Path) -> None:
+    with desk(tmp_path, "okx-trading") as fresh:
+        stay_within(60, 10)
+        small = ORDER | {"sz": "0.01"}
+        refusals = [fresh.refusal("place_order", small) for _ in range(11)]
+    assert refusals == [None] * 10 + ["Ten orders a minute are enough"]
 
 
 def test_ten_orders_are_cancelled_in_a_minute_at_most(tmp_path: Path) -> None:

@@ -10,7 +10,16 @@ from okx.Account import AccountAPI
 from okx.MarketData import MarketAPI
 from okx.Trade import TradeAPI
 
-from programs.demo.exchange import BALANCE, CANCEL_ORDER, PLACE_ORDER, TICKERS, Exchange, Received, serve
+from programs.demo.exchange import (
+    BALANCE,
+    CANCEL_ORDER,
+    CLOSE_POSITION,
+    PLACE_ORDER,
+    TICKERS,
+    Exchange,
+    Received,
+    serve,
+)
 
 # The OKX library hands httpx its body the old way.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -51,6 +60,13 @@ def test_an_order_is_placed_and_cancelled_once(exchange: Exchange, url: str) -> 
     assert second["data"][0]["sCode"] == "51603"
     assert [request.path for request in exchange.received] == [PLACE_ORDER, CANCEL_ORDER, CANCEL_ORDER]
     assert exchange.received[0].body.items() >= ORDER.items()
+
+
+def test_a_position_is_closed(exchange: Exchange, url: str) -> None:
+    with TradeAPI(domain=url) as trade:
+        closed = trade.close_positions("SOL-USDT", "cross")
+    assert (closed["code"], closed["data"][0]["instId"]) == ("0", "SOL-USDT")
+    assert [request.path for request in exchange.received] == [CLOSE_POSITION]
 
 
 @pytest.mark.parametrize(

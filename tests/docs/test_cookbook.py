@@ -1,0 +1,242 @@
+"""Every recipe of docs/cookbook.md, with calls that pass and calls that try to get around it.
+
+A call goes the way of the sidecar: it is read strictly, projected onto what the policy reads, decided by the real OPA
+and counted in a store of its own. Some recipes also run as users run them, with a server behind them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from sidecar.auth.caller import Caller
+from sidecar.enforce.gate import Gate
+from sidecar.enforce.verdict import Forward, Verdict
+from sidecar.engine.local import local_engine
+from sidecar.errors import InvalidMessage
+from sidecar.ledger.sqlite import SqliteLedger
+from tests.docs.cookbook import RECIPES, SECTIONS, TEXT
+from tests.docs.cookbook_calls import CALLS, NOBODY, ORDER, Calls, signed_in
+from tests.engine.asking import bundle_of, tool_call
+from tests.support import OPA, SIDECAR
+from tests.support.peer import Sidecar, denied
+
+WARNS: Final = {
+    "Ask a person when": "nobody can approve a call yet",
+    "Who asks": "a principal is known only over HTTP",
+}
+"""Recipes that `sidecar validate` warns of: with these words, which the recipe's text quotes."""
+
+NOON: Final = 1_795_953_600.0
+"""A noon, in Unix seconds."""
+
+
+class Desk:
+    """One policy in force, and a store whose clock is `now`."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    async def outcome(self, call: str, caller: Caller = NOBODY) -> str:
+        """What becomes of a call: `passes`, `refused`, `asks`, `spent`, or `bad`.
+
+        `spent` is a refusal until a window ends, `bad` one before any rule.
+        """
+        tool, _, arguments = call.partition(" ")
+        verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        try:
+            self._gate.judge(tool_call(tool, arguments), caller, verdict.set_result)
+        except InvalidMessage:
+            return "bad"
+        async with asyncio.timeout(20):
+            found = await verdict
+        if isinstance(found, Forward):
+            return "passes"
+        answer = json.loads(found.message.raw)
+        if "error" in answer:
+            assert answer["error"]["code"] == -32003, answer
+            return "asks"
+        about = answer["result"]["_meta"]["intercept/decision"]
+        assert about["kind"] not in ("engine_unavailable", "store_unavailable"), answer
+        return "spent" if "retry_after_seconds" in about else "refused"
+
+    async def outcomes(self, calls: Iterable[str], caller: Caller = NOBODY) -> list[str]:
+        return [await self.outcome(call, caller) for call in calls]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@asynccontextmanager
+async def desk(policy: str, folder: Path, clock: Clock | None = None) -> AsyncIterator[Desk]:
+    """The gate under a policy, with an OPA and a store of its own."""
+    bundle = bundle_of(policy)
+    async with local_engine(
+        OPA, bundle, server="desk", timeout=10, remember=False, emit=lambda _: None, said=lambda _: None
+    ) as local:
+        ledger = SqliteLedger(folder / "counters.db", clock or Clock())
+        gate = Gate(server="desk", instance="desk", decider=local.engine, ledger=ledger, emit=lambda _: None)
+        try:
+            yield Desk(gate)
+        finally:
+            await gate.finish()
+            await ledger.close()
+
+
+def expected(calls: Calls) -> list[tuple[str, str]]:
+    """Each call with what must become of it."""
+    kinds = {
+        "passes": calls.passes, "asks": calls.asks, "refused": calls.refused, "bad": calls.bad,
+    }  # fmt: skip
+    return [(call, kind) for kind, group in kinds.items() for call in group] + [
+        (call, "passes") for call in calls.not_held
+    ]
+
+
+def test_every_recipe_has_its_calls_and_every_block_is_a_recipe() -> None:
+    assert list(RECIPES) == list(CALLS)
+    assert TEXT.count("```yaml") == len(RECIPES)
+    assert len(RECIPES) == 17
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_holds_what_it_says(recipe: str, tmp_path: Path) -> None:
+    async def test() -> list[tuple[str, str, str]]:
+        async with desk(RECIPES[recipe], tmp_path) as found:
+            return [
+                (call, wanted, outcome)
+                for calls in CALLS[recipe]
+                for call, wanted in expected(calls)
+                if (outcome := await found.outcome(call, calls.caller)) != wanted
+            ]
+
+    assert asyncio.run(test()) == []
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_is_valid_and_its_warnings_stand_in_the_text(recipe: str, tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(RECIPES[recipe])
+    command = [str(SIDECAR), "validate", "-c", str(tmp_path / "policy.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    warning = WARNS.get(recipe)
+    if warning is None:
+        assert done.stderr == ""
+    else:
+        assert warning in SECTIONS[recipe]
+        assert all(warning in line for line in done.stderr.splitlines())
+        assert done.stderr
+
+
+# Limits over several calls.
+
+
+def paid(amount: str) -> str:
+    return f'create_payment {{"amount": {amount}, "currency": "usd"}}'
+
+
+def test_a_day_of_payments_ends_at_its_sum_and_the_next_begins_at_midnight(tmp_path: Path) -> None:
+    async def test() -> None:
+        clock = Clock()
+        async with desk(RECIPES["Money: in one call and in one day"], tmp_path, clock) as found:
+            assert await found.outcomes([paid("5000")] * 9 + [paid("4999.99")]) == ["passes"] * 10
+            assert await found.outcomes([paid("5000"), paid("0.02"), paid("0.01"), paid("0.01")]) == [
+                "spent", "spent", "passes", "spent",
+            ]  # fmt: skip
+            assert await found.outcome(paid("1"), Caller("another session")) == "spent"
+            clock.now += 12 * 3600
+            assert await found.outcomes([paid("5000")] * 11) == ["passes"] * 10 + ["spent"]
+
+    asyncio.run(test())
+
+
+def test_no_span_of_an_hour_has_more_than_the_sliding_sum(tmp_path: Path) -> None:
+    pay = 'create_payment {"amount": 5000}'
+
+    async def test() -> None:
+        clock = Clock()
+        async with desk(RECIPES["Money: never more within any hour"], tmp_path, clock) as found:
+            clock.now = NOON - 10
+            assert await found.outcomes([pay] * 5) == ["passes"] * 4 + ["spent"]
+            for later in (10, 20, 1800, 3500, 3599):
+                clock.now = NOON - 10 + later
+                assert await found.outcome(pay) == "spent", later
+            clock.now = NOON - 10 + 3600 + 60
+            assert await found.outcomes([pay] * 5) == ["passes"] * 4 + ["spent"]
+
+    asyncio.run(test())
+
+
+def test_each_caller_has_a_budget_and_all_share_another(tmp_path: Path) -> None:
+    pay = 'create_payment {"amount": 5000}'
+
+    async def test() -> None:
+        async with desk(RECIPES["Money: a budget for each caller"], tmp_path) as found:
+            for name in ("alice", "bob", "carol", "dan", "erin"):
+                assert await found.outcomes([pay] * 5, signed_in(name)) == ["passes"] * 4 + ["spent"]
+            assert await found.outcome(pay, signed_in("frank")) == "spent"
+            assert await found.outcome(pay, signed_in("alice", issuer="https://other.example.com")) == "spent"
+
+    asyncio.run(test())
+
+
+def test_amounts_as_text_and_the_worth_of_orders_add_up_exactly(tmp_path: Path) -> None:
+    def transfer(amount: str) -> str:
+        return f'transfer {{"amount": "{amount}", "currency": "EUR"}}'
+
+    def bought(quantity: str) -> str:
+        return f'place_order {{{ORDER}, "quantity": "{quantity}", "price": "500"}}'
+
+    async def test() -> None:
+        async with desk(RECIPES["Money: amounts as text"], tmp_path) as found:
+            assert await found.outcomes([transfer("100.00")] * 9) == ["passes"] * 9
+            rest = map(transfer, ("99.99", "100", "0.01", "0.01"))
+            assert await found.outcomes(rest) == ["passes", "spent", "passes", "spent"]
+        async with desk(RECIPES["Money: price times size"], tmp_path) as found:
+            assert await found.outcomes([bought("2")] * 9) == ["passes"] * 9
+            rest = map(bought, ("1.99999999", "2", "0.00000001", "0.00000001"))
+            assert await found.outcomes(rest) == ["passes", "spent", "passes", "spent"]
+
+    asyncio.run(test())
+
+
+def test_each_tool_of_a_class_counts_by_itself(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with desk(RECIPES["Classes"], tmp_path) as found:
+            assert await found.outcomes(["update_alias {}"] * 4) == ["passes"] * 3 + ["spent"]
+            assert await found.outcomes(["update_note {}"] * 4) == ["passes"] * 3 + ["spent"]
+
+    asyncio.run(test())
+
+
+# As users run them.
+
+
+@pytest.mark.parametrize("recipe", ["Files below one folder", "Money: amounts as text", "Batches", "Deny lists"])
+def test_a_recipe_holds_for_a_server_behind_the_sidecar(recipe: str, tmp_path: Path) -> None:
+    (calls,) = CALLS[recipe]
+    with Sidecar(tmp_path, RECIPES[recipe]) as sidecar:
+        sidecar.initialize()
+        for at, (call, wanted) in enumerate(expected(calls), 1000):
+            tool, _, arguments = call.partition(" ")
+            params = f'{{"name":"{tool}","arguments":{arguments}}}'
+            line = f'{{"jsonrpc":"2.0","id":{at},"method":"tools/call","params":{params}}}'
+            before = len(sidecar.received)
+            sidecar.send_bytes(line.encode() + b"\n")
+            reply = sidecar.reply(at)
+            received = sidecar.received[before:]
+            assert len(received) == (wanted == "passes"), (call, reply)
+            assert (denied(reply) is not None) == (wanted == "refused"), (call, reply)
+            assert ("error" in reply) == (wanted == "bad"), (call, reply)
