@@ -38,6 +38,7 @@ from sidecar.errors import InvalidMessage
 from sidecar.events import Decided, Event
 from sidecar.ledger.values import Amount, Claim, Claimed, Counter, Reservation, Seen
 from sidecar.mcp import jsonrpc, strict_json
+from sidecar.mcp.protocol import ClientInfo
 from sidecar.mcp.tool_call import ToolCall, read_call
 from sidecar.policy.bundle import STAMP, Bundle, build
 from sidecar.text import visible
@@ -49,7 +50,7 @@ from tests.support import OPA
 from tests.support.fuzzing import TIMES
 from tests.support.peer import SECONDS, child_pids, command_line
 
-CALLER = Caller("session", "client", Principal("agent", "issuer", {"desk": "fx"}))
+CALLER = Caller("session", "a", Principal("a", "issuer", {"a": ["b"], "b": 5}), ClientInfo("a", "a", "1.1"))
 SERIALS = itertools.count(2)
 IDS = itertools.count(1)
 
@@ -121,7 +122,8 @@ class RememberingGate:
             self.tally["unreadable"] += 1
             return
         totals = {it.name: Decimal(0) for it in reads} | call.totals
-        body = question("server", call.tool, tool_call.arguments, totals, caller=CALLER.document)
+        keys = sorted(tool_call.arguments)
+        body = question("server", call.tool, tool_call.arguments, totals, keys=keys, caller=CALLER.document)
         decision = self._fresh(body)
         assert (decision.revision, decision.serial) == (bundle.revision, bundle.serial)
         assert found == _outcome(decision, bundle), (call, remembered)
