@@ -153,15 +153,18 @@ for i = count + 1, #KEYS - 1 do
   end
 end
 
--- The slice with which enough has fallen out, in their order; the last one where it never fits, '' where there is none.
+-- The slice with which enough has fallen out, in their order. Where it never fits, the last one in which something
+-- stands, or '' where nothing does.
 local function falls(found, remains, most)
+  local last = ''
   for _, one in ipairs(found or {}) do
     remains = subtract(remains, one.total)
     if most ~= '-' and at_most(remains, most) then
       return one.slice
     end
+    last = one.total == '0' and last or one.slice
   end
-  return found and #found > 0 and found[#found].slice or ''
+  return last
 end
 
 local stands, totals, after, taken = {}, {}, {}, {}

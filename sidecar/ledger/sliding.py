@@ -51,8 +51,9 @@ def seconds_until_fits(slices: Mapping[int, Amount], after: Amount, wanted: Rese
 
     What never fits has to wait for all to fall out, or for one window where nothing stands.
     """
-    for number in sorted(slices):
+    taken = sorted(number for number, stands in slices.items() if stands)
+    for number in taken:
         after = subtract(after, slices[number])
         if wanted.admits(after):
             return seconds_until_fallen(number, wanted.window, now)
-    return seconds_until_fallen(max(slices), wanted.window, now) if slices else wanted.window
+    return seconds_until_fallen(taken[-1], wanted.window, now) if taken else wanted.window

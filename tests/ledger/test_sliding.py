@@ -130,6 +130,10 @@ def test_what_never_fits_waits_for_one_window_where_nothing_stands(store: Store)
     async def test(ledger: Ledger, _: Clock) -> None:
         assert await claim(ledger, minute(amount=7, limit=6)) == Exhausted(0, 60)
         assert await claim(ledger, minute(amount=0, limit=-1)) == Exhausted(0, 60)
+        await claims(ledger, minute(amount=0))
+        assert await claim(ledger, minute(amount=7, limit=6)) == Exhausted(0, 60)
+        await claims(ledger, minute(amount=1))
+        assert await claim(ledger, minute(amount=7, limit=6)) == Exhausted(0, 61)
 
     with_ledger(store, test)
 
