@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from sidecar.policy import folder_hints
+from sidecar.policy import folder_hints, hosts
 from sidecar.policy.applies import applying
 from sidecar.policy.classes import rules_of
 from sidecar.policy.model import CallerPath, Condition, Policy, PolicyEntry, Rule
@@ -69,7 +69,7 @@ def _of_entry(policy: Policy, entry: PolicyEntry) -> Iterator[Problem]:
             text = "nobody can approve a call yet: a call that this rule asks about is refused"
             yield Problem(rule.place, where(rule), text, warning=True)
         for at, condition in enumerate(rule.conditions, 1):
-            if advice := folder_hints.advice(rule.action, condition):
+            if advice := folder_hints.advice(rule.action, condition) or _other_ports(rule, condition):
                 yield Problem(condition.place, f"{where(rule)}.conditions[{at}]", advice, warning=True)
 
 
@@ -118,6 +118,18 @@ def _compared(condition: Condition, lines: dict[Path, int]) -> int | None:
     if condition.op not in ("lt", "lte", "gt", "gte") or condition.decimal_text:
         return None
     return lines.get(condition.subject) if isinstance(condition.subject, tuple) else None
+
+
+def _other_ports(rule: Rule, condition: Condition) -> str | None:
+    """What to write in a deny list whose entry is about one port only, or None."""
+    if rule.action == "evaluate" or condition.op != "host_in" or not isinstance(condition.value, tuple):
+        return None
+    for entry in hosts.compiled(condition.value):
+        assert isinstance(entry, Mapping)
+        if entry["port"] == hosts.DEFAULT_PORT:
+            name = f"{'*.' if entry['below'] else ''}{entry['host']}"
+            return f"{name} is about the default port only, and a URL with another port passes: write {name}:*"
+    return None
 
 
 def _unused_classes(policy: Policy) -> Iterator[Problem]:

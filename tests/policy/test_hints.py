@@ -204,3 +204,14 @@ def test_money_that_is_guarded_for_a_session_only_is_a_warning() -> None:
     assert "a session's count starts anew" in warning
     assert "scope: global or principal" in warning
     assert warnings(limit % "global") == warnings(limit % "principal") == []
+
+
+@pytest.mark.parametrize(("action", "host", "advice"), [
+    ("deny", "evil.test", "write evil.test:*"), ("require_approval", "'*.evil.test'", "write *.evil.test:*"),
+    ("deny", "'evil.test:*'", None), ("deny", "evil.test:8443", None), ("evaluate", "example.com", None),
+])  # fmt: skip
+def test_a_deny_list_of_hosts_is_about_every_port(action: str, host: str, advice: str | None) -> None:
+    rule = f"{{action: {action}, conditions: [{{path: args.url, op: host_in, value: [{host}]}}]}}"
+    found = [text for text in warnings(f"tools: {{t: {{rules: [{rule}]}}}}") if "default port" in text]
+    assert len(found) == (advice is not None)
+    assert advice is None or found[0].endswith(advice)
