@@ -36,6 +36,7 @@ from sidecar.engine.local import local_engine
 from sidecar.engine.managed import ManagedEngine
 from sidecar.errors import InvalidMessage
 from sidecar.events import Decided, Event
+from sidecar.ledger.names import of_tool
 from sidecar.ledger.values import Amount, Claim, Claimed, Counter, Reservation, Seen
 from sidecar.mcp import jsonrpc, strict_json
 from sidecar.mcp.protocol import ClientInfo
@@ -114,7 +115,8 @@ class RememberingGate:
     def check(self, bundle: Bundle, call: Call) -> None:
         """What the gate makes of a call is what OPA says to the whole of it."""
         reads = bundle.terms.reads_of(call.tool).counters
-        self._notes.stand = {(f"server/{it.counter}", it.window): call.totals.get(it.name, Decimal(0)) for it in reads}
+        keys = {it.name: _key(it.counter, call.tool if it.each_tool else None) for it in reads}
+        self._notes.stand = {(keys[it.name], it.window): call.totals.get(it.name, Decimal(0)) for it in reads}
         try:
             tool_call = self._read(call)
             found, remembered = self._runner.run(self._judge(tool_call))
@@ -126,7 +128,7 @@ class RememberingGate:
         body = question("server", call.tool, tool_call.arguments, totals, keys=keys, caller=CALLER.document)
         decision = self._fresh(body)
         assert (decision.revision, decision.serial) == (bundle.revision, bundle.serial)
-        assert found == _outcome(decision, bundle), (call, remembered)
+        assert found == _outcome(decision, bundle, call.tool), (call, remembered)
         assert not (remembered and reads)
         self.tally["remembered" if remembered else "asked"] += 1
 
@@ -172,14 +174,19 @@ class RememberingGate:
         return result
 
 
-def _outcome(decision: Decision, bundle: Bundle) -> Outcome:
+def _key(counter: str, tool: str | None) -> str:
+    """The key of a counter in the store; another one for each tool where one is given."""
+    return f"server/{counter if tool is None else of_tool(counter, tool)}"
+
+
+def _outcome(decision: Decision, bundle: Bundle, tool: str) -> Outcome:
     """What must come of a decision."""
     allowed = decision.action == "allow"
     reason = visible(decision.reason) if decision.kind in NAMED_FROM_OUTSIDE else decision.reason
     taken = tuple(
         Reservation(
-            f"server/{it.counter}", CALLER.holder(it.scope) or "", it.seconds, it.amount,
-            None if it.counter in bundle.terms.monitored else it.limit, it.exclusive,
+            _key(it.counter, tool if it.each_tool else None), CALLER.holder(it.scope) or "", it.seconds, it.amount,
+            None if it.counter in bundle.terms.monitored else it.limit, it.exclusive, it.sliding,
         )
         for it in decision.reserve
     )  # fmt: skip

@@ -245,8 +245,7 @@ def _look_alikes(paths: Sequence[Sequence[Step]], value: Json) -> bool:
 def refusal(rule: Placed, known: Known) -> Refusal | None:
     """Why the rule refuses a call, whatever is left of its limit; None when it does not."""
     if rule.amount_paths and amount_of(rule, known) is None:
-        places = [steps(path) for path in rule.amount_paths]  # there are several ways to write a path
-        words = f"Rule {quoted(rule.name)} needs a number at {places}"
+        words = f"Rule {quoted(rule.name)} needs a number at {' times '.join(rule.amount_paths)}"
         return Refusal(rule.name, words, "invalid_amount", monitors(rule))
     if refuses(rule, known):
         kind = "spend_limit" if "spend_limit" in rule.said else "rule"

@@ -5,7 +5,7 @@ The evaluator is written from the language's description alone.
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -148,33 +148,42 @@ def whole(call: Call) -> bytes:
 
 
 def verdict(decision: Decision, wanted: Verdict) -> Verdict:
-    """A decision in the evaluator's words. What failed in plain words may follow a reason that is the wanted one."""
+    """A decision in the evaluator's words, its reasons those that are wanted where they say the same."""
     approval = decision.approval
-    found = [Refusal(it.rule, _said(it.reason, it.kind), it.kind, it.monitor) for it in decision.violations]
-    reasons = [(wanted.reason, decision.reason)]
-    reasons += [(told.reason, it.reason) for told, it in zip(wanted.violations, found, strict=False)]
-    begun = {said: told for told, said in reasons if said.startswith(f"{told}\n")}
+    reasons = [each.reason for each in wanted.violations] + [""] * len(decision.violations)
     return Verdict(
-        decision.action, decision.rule, begun.get(decision.reason, _said(decision.reason, decision.kind)),
-        decision.kind, tuple(replace(it, reason=begun.get(it.reason, it.reason)) for it in found),
+        decision.action, decision.rule, _told(wanted.reason, decision.reason, decision.kind), decision.kind,
+        tuple(
+            Refusal(it.rule, _told(reason, it.reason, it.kind), it.kind, it.monitor)
+            for it, reason in zip(decision.violations, reasons, strict=False)
+        ),
         tuple(map(_taken, decision.reserve)),
         Approval(approval.timeout, approval.use_within, approval.approvers) if approval else None,
     )  # fmt: skip
 
 
-def _said(reason: str, kind: str) -> str:
-    if kind != "invalid_amount":
-        return reason
-    # The engine escapes a name as JSON does; what cannot be seen is escaped where a message is shown.
-    words, at, places = reason.partition("needs a number at ")
-    return f"{visible(words)}{at}{[steps(path) for path in places.split(' times ')]}"
+def _told(wanted: str, said: str, kind: str) -> str:
+    """The reason that is wanted if it is the one that is said, else that one."""
+    if kind == "invalid_amount":
+        # There are several ways to write a path, and what cannot be seen is escaped where a message is shown.
+        (words, _, paths), (other, _, others) = (each.partition(" needs a number at ") for each in (wanted, said))
+        if not paths:
+            return said
+        same = [steps(path) for path in paths.split(" times ")] == [steps(path) for path in others.split(" times ")]
+        return wanted if same and words == visible(other) else said
+    # What failed, in plain words, follows a reason that is not the policy's own.
+    return wanted if said.startswith(f"{wanted}\n") and _STANDARD.match(wanted) else said
+
+
+_STANDARD = re.compile("Denied by rule |Amount exceeds ")
 
 
 def _taken(item: Reserve) -> Taken:
     limit = None if item.limit is None else Decimal(item.limit)
     amount = Decimal(item.amount)
-    sliding = bool(getattr(item, "sliding", False))
-    return Taken(item.rule, item.reason, item.kind, amount, limit, item.exclusive, item.seconds, item.scope, sliding)
+    return Taken(
+        item.rule, item.reason, item.kind, amount, limit, item.exclusive, item.seconds, item.scope, item.sliding
+    )  # fmt: skip
 
 
 @EXACT
@@ -227,16 +236,18 @@ def test_a_list_shows_what_could_be_called_where_the_policy_says_so(policy: dict
     assert list(answer.visible) == [tool for tool in tools if shown(policy, tool)]
 
 
-@pytest.mark.parametrize("entry", ["t*", "t?", "t1"])
-def test_a_rule_of_a_class_counts_each_tool_by_itself(entry: str) -> None:
+@pytest.mark.parametrize("tools", [["t1", "t2"], ["t?"], ["t*", "t1"], ["t1", "*2"]])
+def test_a_rule_of_a_class_counts_each_tool_by_itself(tools: list[str]) -> None:
     classes = {"Write": {"rules": [{"rate_limit": "5/hour"}, {"state": {"counter": "n", "window": "day"}}]}}
-    tools = {"t2": {"class": "Write"}, entry: {"class": "Write"}, "*": {"rules": [{"rate_limit": "9/day"}]}}
-    bundle = bundle_of({"default": "allow", "classes": classes, "tools": tools})
-    one, other = ([each.counter for each in decision.reserve] for decision in ask(bundle, [
-        whole(Call("t1", {})), whole(Call("t2", {})),
-    ]))  # fmt: skip
-    assert len({*one[:2], *other[:2]}) == 4
-    assert one[2:] == other[2:]
+    entries = {tool: {"class": "Write"} for tool in tools} | {"*": {"rules": [{"rate_limit": "9/day"}]}}
+    bundle = bundle_of({"default": "allow", "classes": classes, "tools": entries})
+    counted = [
+        (each.counter, call.tool if each.each_tool else "")
+        for call in (Call("t1", {}), Call("t2", {}))
+        for each in ask(bundle, [whole(call)])[0].reserve
+    ]
+    assert len(counted) == 6
+    assert len(set(counted)) == 5  # what is counted for every tool is counted together
 
 
 NESTED: list[Json] = [*NUMBERS[::3], Decimal("1e307"), Decimal("10e306")]

@@ -69,12 +69,12 @@ class Found(msgspec.Struct):
 
 QUERY = """
 	{name: [answer | some pair in input; answer := pair[0] in {
-		"eq": {value | value := pair[0]; data.intercept.operator.one_of(value, pair[1])},
-		"neq": {value | value := pair[0]; data.intercept.operator.none_of(value, pair[2])},
-		"alike": {value | value := pair[0]; data.intercept.operator.read_as_one_of(value, pair[2])},
-		"nested": {value | value := pair[0]; data.intercept.operator.read_as_one_of([{"a": value}], pair[3])},
-		"at_most": {value | value := pair[0]; data.intercept.operator.at_most(value, pair[4])},
-		"above": {value | value := pair[0]; data.intercept.operator.above(value, pair[4])},
+		"eq": {value | value := pair[0]; data.intercept.operator.one_of(0, value, pair[1])},
+		"neq": {value | value := pair[0]; data.intercept.operator.none_of(0, value, pair[2])},
+		"alike": {value | value := pair[0]; data.intercept.operator.read_as_one_of(0, value, pair[2])},
+		"nested": {value | value := pair[0]; data.intercept.operator.read_as_one_of(0, [{"a": value}], pair[3])},
+		"at_most": {value | value := pair[0]; data.intercept.operator.at_most(0, value, pair[4])},
+		"above": {value | value := pair[0]; data.intercept.operator.above(0, value, pair[4])},
 	}[name]] | some name in ["eq", "neq", "alike", "nested", "at_most", "above"]}
 """
 
