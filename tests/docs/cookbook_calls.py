@@ -160,6 +160,7 @@ def element(text: str) -> str:
     return f"{{{', '.join([*kept, *([text] if text else [])])}}}"
 
 
+PAID: Final = '"currency": "usd", "customer": "c", "description": "d"'
 CLIENT: Final = ClientInfo("our-agent", "our-agent", "1")
 ISSUER: Final = "https://issuer.example.com"
 
@@ -267,7 +268,8 @@ CALLS: Final[dict[str, tuple[Calls, ...]]] = {
                     "null", '""', "true",
                 )),
                 *(f'run_program {{"program": "ls", "args": {words}}}' for words in (
-                    '["a", "-l"]', '["--help"]', '["a", "../b"]', '["a b"]', '["/etc"]', '["a", "$(id)"]', '["a\\n"]',
+                    '["a", "-l"]', '["--help"]', '["a", "../b"]', '["a/../../b"]', '["a b"]', '["/etc"]',
+                    '["a", "$(id)"]', '["a\\n"]',
                     '[""]', '["a", null]', '["a", 5]', '[["a"]]', '[{}]', '"a"', '"[\\"a\\"]"', '{"0": "a"}', "null",
                     "5",
                 )),
@@ -343,7 +345,7 @@ CALLS: Final[dict[str, tuple[Calls, ...]]] = {
     ),
     "Money: in one call and in one day": (
         Calls(
-            passes=tuple(f'create_payment {{"amount": {amount}, "currency": "usd"}}' for amount in ("5000", "5e3",
+            passes=tuple(f'create_payment {{"amount": {amount}, {PAID}}}' for amount in ("5000", "5e3",
                 "0", "0.01", "4999.999", "5000.00")),
             refused=(
                 *(f'create_payment {{"amount": {amount}, "currency": "usd"}}' for amount in (*NO_AMOUNT, "5001",
@@ -386,7 +388,7 @@ CALLS: Final[dict[str, tuple[Calls, ...]]] = {
         Calls(
             passes=each("transfer", "amount", (
                 '"100"', '"100.00"', '"0.01"', '"0"', '"99.99999999999999999999999999999999"', "12.5", "1e2",
-            ), '"currency": "EUR"'),
+            ), '"currency": "EUR", "beneficiary": "b"'),
             refused=(
                 *each("transfer", "amount", DECIMALS_TOO_MANY, '"currency": "EUR"'), 'transfer {"currency": "EUR"}',
                 *(f'transfer {{"amount": "5", "currency": {currency}}}' for currency in ('"JPY"', '"eur"', '["EUR"]',
@@ -530,6 +532,10 @@ CALLS: Final[dict[str, tuple[Calls, ...]]] = {
         Calls(passes=(RESTART, "get_service {}", 'restart_service {"groups": []}'), refused=(DELETE,),
             caller=signed_in("carol", groups=["x", "operators"])),
         Calls(passes=(DELETE,), refused=(RESTART,), caller=signed_in("alice", groups=["admins"])),
+        Calls(
+            passes=(DELETE, "get_service {}"),
+            caller=signed_in("bob", client=ClientInfo("our-console", "our-console", "1")),
+        ),
         Calls(refused=(RESTART, DELETE), caller=signed_in("alice", issuer="https://other.example.com", groups=[])),
         Calls(refused=(RESTART, DELETE), caller=signed_in("Alice", groups=["Operators", "operator", "no-operators"])),
         Calls(refused=(RESTART, DELETE), caller=signed_in("carol", groups="no-operators")),
@@ -550,7 +556,7 @@ CALLS: Final[dict[str, tuple[Calls, ...]]] = {
         Calls(
             passes=(
                 *each("push", "branch", ('"feature/a"', '"mainly"', '"domain"', '"HEAD:feature/a"')),
-                'push {"branch": "a", "force": false}', 'push {"branch": "a", "force": "false"}',
+                'push {"branch": "a", "force": false}', 'push {"branch": "a", "force": "false"}', "create_branch {}",
             ),
             refused=(
                 *each("push", "branch", (
