@@ -124,8 +124,8 @@ class RememberingGate:
             self.tally["unreadable"] += 1
             return
         totals = {it.name: Decimal(0) for it in reads} | call.totals
-        keys = sorted(tool_call.arguments)
-        body = question("server", call.tool, tool_call.arguments, totals, keys=keys, caller=CALLER.document)
+        names = sorted(tool_call.arguments)
+        body = question("server", call.tool, tool_call.arguments, totals, keys=names, caller=CALLER.document)
         decision = self._fresh(body)
         assert (decision.revision, decision.serial) == (bundle.revision, bundle.serial)
         assert found == _outcome(decision, bundle, call.tool), (call, remembered)
