@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from sidecar.policy.classes import in_force
-from sidecar.policy.model import ANY_TOOL, Policy, PolicyEntry, is_pattern, matcher
+from sidecar.policy.model import ANY_TOOL, Policy, PolicyEntry
+from sidecar.policy.names import is_pattern, matcher
 
 CANARIES: Final = frozenset({"intercept/canary-allowed", "intercept/canary-denied"})
 """Tools that the library itself answers for: no rule applies to them."""

@@ -7,7 +7,8 @@ from pathlib import PurePath
 from typing import Any
 
 from sidecar.policy.applies import Applying, applying
-from sidecar.policy.model import Approvals, CallerPath, CounterName, Policy, PolicyEntry, Rule, glob, is_pattern
+from sidecar.policy.model import Approvals, CallerPath, CounterName, Policy, PolicyEntry, Rule
+from sidecar.policy.names import glob, is_pattern
 from sidecar.policy.paths import in_order
 from sidecar.policy.words import says
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sidecar.policy.applies import Applying, can_be_met
-from sidecar.policy.model import ANY_TOOL, PolicyEntry, glob, key
+from sidecar.policy.model import ANY_TOOL, PolicyEntry
+from sidecar.policy.names import glob, key
 from sidecar.policy.rego import defined, raw_string, string
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sidecar.policy.model import matcher
+from sidecar.policy.names import matcher
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sidecar.mcp.protocol import OF_CLIENTS, folded
-from sidecar.policy.model import ANY_TOOL, NAMED_WINDOWS, Methods, matcher
+from sidecar.policy.model import ANY_TOOL, NAMED_WINDOWS, Methods
+from sidecar.policy.names import matcher
 from sidecar.policy.paths import Path, Root, in_order
 from sidecar.policy.risks import Risk, Risks, read_risk, read_risks
 

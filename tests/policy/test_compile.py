@@ -17,7 +17,7 @@ from sidecar.policy.bundle import Bundle, archive, build, write
 from sidecar.policy.check import check
 from sidecar.policy.compile import MAX_FILES, compile_policy
 from sidecar.policy.merge import merge
-from sidecar.policy.model import glob
+from sidecar.policy.names import glob
 from sidecar.policy.paths import shown
 from sidecar.policy.read import read
 from tests.policy.evaluator import matches

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sidecar.policy.model import glob, matcher
+from sidecar.policy.names import glob, matcher
 
 CHARS = st.text("ab*?\n.[\\$^ \u2028é", max_size=7)
 
