@@ -248,3 +248,26 @@ def test_a_recipe_holds_for_a_server_behind_the_sidecar(recipe: str, tmp_path: P
             assert len(received) == (wanted == "passes"), (call, reply)
             assert (denied(reply) is not None) == (wanted == "refused"), (call, reply)
             assert ("error" in reply) == (wanted == "bad"), (call, reply)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "shown"),
+    [
+        ("Classes", ["create_invoice", "get_ticker", "update_alias"]),
+        (
+            "Deny lists",
+            ["create_branch", "create_invoice", "get_ticker", "never_heard_of", "push", "send_payment", "update_alias"],
+        ),
+    ],
+)
+def test_a_list_shows_no_tool_that_the_recipe_takes_out_of_it(recipe: str, shown: list[str], tmp_path: Path) -> None:
+    names = [
+        "create_branch", "create_invoice", "delete_branch", "delete_file", "get_ticker", "never_heard_of", "push",
+        "send_payment", "update_alias",
+    ]  # fmt: skip
+    tools = [{"name": name, "inputSchema": {"type": "object"}} for name in names]
+    (tmp_path / "list.json").write_text(json.dumps({"tools": tools}))
+    with Sidecar(tmp_path, RECIPES[recipe], stub=["--list", str(tmp_path / "list.json")]) as sidecar:
+        sidecar.initialize()
+        listed = sidecar.request("tools/list", {})["result"]["tools"]
+    assert [tool["name"] for tool in listed] == shown
