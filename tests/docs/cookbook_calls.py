@@ -8,8 +8,7 @@ from typing import Final
 from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
 from sidecar.mcp.protocol import ClientInfo
-
-NOBODY: Final = Caller("session")
+from tests.support.desk import NOBODY
 
 
 @dataclass(frozen=True, slots=True)

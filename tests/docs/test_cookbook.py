@@ -9,23 +9,16 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from sidecar.auth.caller import Caller
-from sidecar.enforce.gate import Gate
-from sidecar.enforce.verdict import Forward, Verdict
-from sidecar.engine.local import local_engine
-from sidecar.errors import InvalidMessage
-from sidecar.ledger.sqlite import SqliteLedger
 from tests.docs.cookbook import RECIPES, SECTIONS, TEXT
-from tests.docs.cookbook_calls import CALLS, NOBODY, ORDER, RECIPIENT, Calls, signed_in
-from tests.engine.asking import bundle_of, tool_call
-from tests.support import OPA, SIDECAR
+from tests.docs.cookbook_calls import CALLS, ORDER, RECIPIENT, Calls, signed_in
+from tests.support import SIDECAR
+from tests.support.desk import NOON, Clock, desk
 from tests.support.peer import Sidecar, denied
 
 WARNS: Final = {
@@ -33,66 +26,6 @@ WARNS: Final = {
     "Who asks": "a principal is known only over HTTP",
 }
 """Recipes that `sidecar validate` warns of: with these words, which the recipe's text quotes."""
-
-NOON: Final = 1_795_953_600.0
-"""A noon, in Unix seconds."""
-
-
-class Desk:
-    """One policy in force, and a store whose clock is `now`."""
-
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
-
-    async def outcome(self, call: str, caller: Caller = NOBODY) -> str:
-        """What becomes of a call: `passes`, `refused`, `asks`, `spent`, or `bad`.
-
-        `spent` is a refusal until a window ends, `bad` one before any rule.
-        """
-        tool, _, arguments = call.partition(" ")
-        verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-        try:
-            self._gate.judge(tool_call(tool, arguments), caller, verdict.set_result)
-        except InvalidMessage:
-            return "bad"
-        async with asyncio.timeout(20):
-            found = await verdict
-        if isinstance(found, Forward):
-            return "passes"
-        answer = json.loads(found.message.raw)
-        if "error" in answer:
-            assert answer["error"]["code"] == -32003, answer
-            return "asks"
-        about = answer["result"]["_meta"]["intercept/decision"]
-        assert about["kind"] not in ("engine_unavailable", "store_unavailable"), answer
-        return "spent" if "retry_after_seconds" in about else "refused"
-
-    async def outcomes(self, calls: Iterable[str], caller: Caller = NOBODY) -> list[str]:
-        return [await self.outcome(call, caller) for call in calls]
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@asynccontextmanager
-async def desk(policy: str, folder: Path, clock: Clock | None = None) -> AsyncIterator[Desk]:
-    """The gate under a policy, with an OPA and a store of its own."""
-    bundle = bundle_of(policy)
-    async with local_engine(
-        OPA, bundle, server="desk", timeout=10, remember=False, emit=lambda _: None, said=lambda _: None
-    ) as local:
-        ledger = SqliteLedger(folder / "counters.db", clock or Clock())
-        gate = Gate(server="desk", instance="desk", decider=local.engine, ledger=ledger, emit=lambda _: None)
-        try:
-            yield Desk(gate)
-        finally:
-            await gate.finish()
-            await ledger.close()
 
 
 def expected(calls: Calls) -> list[tuple[str, str]]:
