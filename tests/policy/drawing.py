@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from tests.policy.evaluator import SECONDS, length, rules_about
+from tests.policy.evaluator import SECONDS, length, matches, rules_about
 from tests.policy.judging import EACH, PATTERNS, Json, Step, last_each, root_of, steps, written
 
 
@@ -396,7 +396,10 @@ SEVERITIES = ["critical", "high", "medium", "low"]
 @st.composite
 def policies(draw: st.DrawFn) -> dict[str, Any]:
     """A policy, as the mapping that a file would hold."""
-    names = draw(st.lists(st.sampled_from([*TOOLS, *TOOLS, *GLOBS, *["*"] * 6]), min_size=2, max_size=4, unique=True))
+    names = draw(st.lists(st.sampled_from([*TOOLS, *TOOLS, *GLOBS, *["*"] * 6]), min_size=1, max_size=4, unique=True))
+    overlapping = [*TOOLS[:1], *(name for name in GLOBS if matches(name, names[0])), *names[1:]]
+    names = [*names[:1], *draw(st.lists(st.sampled_from(overlapping), min_size=1, max_size=3, unique=True))]
+    names = list(dict.fromkeys(names))
     policy: dict[str, Any] = {"default": draw(st.sampled_from([*["allow"] * 5, "deny"]))}
     if not draw(st.integers(0, 4)):
         hide = st.sampled_from([*TOOLS, *GLOBS[:-4], *UNLISTED, "*"])
@@ -541,7 +544,8 @@ DOCUMENTS: dict[str, Json] = {
 @st.composite
 def calls_of(draw: st.DrawFn, policy: dict[str, Any]) -> Call:
     """A call of some tool, with values about where the policy's rules look."""
-    tool = draw(st.sampled_from([*policy["tools"]] * 6 + TOOLS + UNLISTED))
+    listed = [*policy["tools"]] * 4 + [tool for tool in TOOLS for name in policy["tools"] if matches(name, tool)] * 2
+    tool = draw(st.sampled_from(listed + TOOLS + UNLISTED))
     arguments: Json = draw(st.dictionaries(keys, values, max_size=1)) if draw(st.booleans()) else {}
     caller: dict[str, Json] = {name: DOCUMENTS[name] for name in DOCUMENTS if draw(st.integers(0, 3))}
     for rule in rules_about(policy, tool):

@@ -50,6 +50,7 @@ from tests.policy.evaluator import (
 )
 from tests.policy.judging import Json, steps
 from tests.support import OPA
+from tests.support.fuzzing import TIMES
 
 pytestmark = pytest.mark.timeout(400)  # many runs of the engine: more than a minute on two busy cores
 
@@ -186,7 +187,8 @@ def _taken(item: Reserve) -> Taken:
     )  # fmt: skip
 
 
-@EXACT
+@pytest.mark.fuzz
+@settings(EXACT, max_examples=120 * TIMES)
 @given(examples())
 def test_the_engine_decides_as_the_language_says(example: tuple[dict[str, Any], list[Call]]) -> None:
     policy, calls = example

@@ -33,6 +33,7 @@ from tests.policy.evaluator import decide
 from tests.policy.judging import EACH, PATTERNS, Json, Step, Way, judged, number_in
 from tests.policy.test_agreement import AWKWARD, EXACT, ask, bundle_of, whole
 from tests.policy.texts import decimal_of
+from tests.support.fuzzing import TIMES
 
 pytestmark = pytest.mark.timeout(400)  # many runs of the engine: more than a minute on two busy cores
 
@@ -177,7 +178,8 @@ def at(way: Sequence[Step], value: Json) -> dict[str, Json]:
     return made
 
 
-@settings(EXACT, max_examples=30)
+@pytest.mark.fuzz
+@settings(EXACT, max_examples=20 * TIMES)
 @given(st.lists(unjudged(), min_size=30, max_size=40))
 def test_what_cannot_be_judged_works_for_safety(cases: list[tuple[dict[str, Any], dict[str, Json]]]) -> None:
     said: list[tuple[dict[str, Any], dict[str, Any], str]] = [
@@ -212,7 +214,8 @@ def judgements(draw: st.DrawFn) -> tuple[dict[str, Any], Json]:
     return condition, draw(st.one_of(close, close, values))
 
 
-@settings(EXACT, max_examples=60)
+@pytest.mark.fuzz
+@settings(EXACT, max_examples=30 * TIMES)
 @given(st.lists(judgements(), min_size=40, max_size=60))
 def test_no_value_passes_a_condition_and_its_denial(cases: list[tuple[dict[str, Any], Json]]) -> None:
     tools: dict[str, Any] = {}
