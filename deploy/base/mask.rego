@@ -1,9 +1,12 @@
 # METADATA
 # title: What OPA's decision log must not hold
-# description: The values of a call's arguments and what a caller's token claims; which rule decided and why stays.
+# description: |
+#   A call's arguments, their names included, and what a caller's token claims; which rule decided and why stays.
 package system.log
 
 mask contains "/input/arguments"
+
+mask contains "/input/keys"
 
 mask contains "/input/principal/claims"
 
