@@ -162,11 +162,13 @@ class RuleReader(ItemReader):
         if value is not None:
             self.operand(op, value, f"{where}.value")
         subject = self.subject(path, f"{where}.path")
+        decimal_text = self.flag(members.get("decimal_text"), f"{where}.decimal_text")
+        compared = self.value(value)
         made = Condition(
-            subject, op, self.value(value),
+            subject, op, in_numbers(compared) if decimal_text else compared,
             value.place if value else mapping.place, path.place if path else mapping.place,
             times=self.factor(members, subject, where),
-            decimal_text=self.flag(members.get("decimal_text"), f"{where}.decimal_text"),
+            decimal_text=decimal_text,
             optional=self.flag(members.get("optional"), f"{where}.optional"),
         )  # fmt: skip
         self.extras(mapping, made, where, action)
@@ -327,6 +329,16 @@ def is_known(path: CallerPath) -> bool:
     return path.steps in [tuple(name.split(".")) for name in ABOUT_THE_CALLER[path.root]]
 
 
+def in_numbers(value: Value) -> Value:
+    """A value with the number in the place of each text that writes a decimal, as `decimal_text` reads those of a call.
+
+    Else `"5.0"` would differ from every `"5.0"` of a call.
+    """
+    if isinstance(value, str) and _DECIMAL.fullmatch(value):
+        return Decimal(value)
+    return tuple(map(in_numbers, value)) if isinstance(value, tuple) else value
+
+
 def fits(path: Path, times: Path) -> bool:
     """True where two paths can be multiplied: `[*]` in both stands in the same list."""
     lists = path[: _last_each(path)], times[: _last_each(times)]
@@ -339,4 +351,5 @@ def _last_each(path: Path) -> int:
 
 
 _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+_DECIMAL: Final = re.compile(r"-?(0|[1-9][0-9]{0,33})(\.[0-9]{1,33})?")
 _RATE: Final = re.compile(r"(?P<max>[1-9][0-9]{0,17})/(?P<window>minute|hour|day)")

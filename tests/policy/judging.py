@@ -236,6 +236,8 @@ def judged(condition: Condition, found: Json, *, strict: bool) -> bool | None:
     as `evaluate` is, and otherwise both.
     """
     op, wanted = condition["op"], condition["value"]
+    if condition.get("decimal_text"):
+        wanted = [_as_number(item) for item in wanted] if isinstance(wanted, list) else _as_number(wanted)
     if op == "exists":
         return (found is not None) is wanted
     same: Callable[[Json, Json], bool] = equal if strict else alike
@@ -268,6 +270,12 @@ def judged(condition: Condition, found: Json, *, strict: bool) -> bool | None:
         case "host_in":
             return is_host_of(found, wanted) if isinstance(found, str) else None
     raise ValueError(op)
+
+
+def _as_number(wanted: Json) -> Json:
+    """What a policy compares with, where text of a call counts as the number that it writes."""
+    number = decimal_of(wanted) if isinstance(wanted, str) else None
+    return wanted if number is None else number
 
 
 def compares(op: str, found: Decimal, wanted: Decimal) -> bool:

@@ -563,3 +563,15 @@ def test_every_item_is_found_in_one_run_each_with_its_line() -> None:
     advice = "write|add|must|needs|keep|remove|only|too|known|missing|a number above 0|whole number|conditions into"
     for problem in found:
         assert any(word in problem.text for word in advice.split("|")), problem
+
+
+@pytest.mark.parametrize(("value", "compared"), [
+    ("'5.0'", Decimal("5.0")), ("['5.0', 1, x, '-0.5']", (Decimal("5.0"), Decimal(1), "x", Decimal("-0.5"))),
+    ("'05'", "05"), ("'1e3'", "1e3"), ("' 5'", " 5"), ("'٥'", "٥"),
+])  # fmt: skip
+def test_with_decimal_text_a_decimal_in_quotes_is_compared_as_the_number(value: str, compared: object) -> None:
+    op = "in" if value.startswith("[") else "neq"
+    made = rule(f"conditions: [{{path: args.n, op: {op}, value: {value}, decimal_text: true}}]")
+    assert made.conditions[0].value == compared
+    made = rule(f"conditions: [{{path: args.n, op: {op}, value: {value}}}]")
+    assert made.conditions[0].value != compared or isinstance(compared, str)

@@ -86,6 +86,6 @@ def test_each_tool_is_judged_by_what_it_counted_itself_and_explained_so(tmp_path
             assert [denied(sidecar.call(tool)) for _ in range(2)] == [None, "Once a day"]
         for tool, decision, stands in (("run_a", "deny", 1), ("run", "deny", 1), ("run_c", "allow", 0)):
             words = ["explain", tool, "-c", "policy.yaml", "--server", "s", "--state-dir", str(sidecar.state)]
-            said = subprocess.run([SIDECAR, *words], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+            said = subprocess.run([SIDECAR, *words], cwd=tmp_path, capture_output=True, text=True, check=False).stdout
             assert said.startswith(f"{decision}: ")
-            assert f"the counter stands at {stands}\n" in said
+            assert f"the counter stands at {stands}; " in said
