@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -117,7 +118,7 @@ def _seconds(entry: Entry, total: Amount, now: float, before: Amount, stands: St
     """Seconds until what does not fit, since it would make `total`, does; `before` stands without this call."""
     wanted = entry.reservation
     if not wanted.sliding:
-        return max(1, round(entry.start + wanted.window - now))
+        return max(1, math.ceil(entry.start + wanted.window - now))
     key = key_of(entry)
     slices = dict(stands.slices(key))
     if taken := subtract(before, sliding.total(slices)):  # by the claims before this one, in the slice of now

@@ -242,7 +242,7 @@ def _seconds(entry: Entry, falls: bytes, now: float) -> int:
     """Seconds until a reservation fits; `falls` is the slice that has to fall out for it, empty for none."""
     wanted = entry.reservation
     if not wanted.sliding:
-        return max(1, round(entry.start + wanted.window - now))
+        return max(1, math.ceil(entry.start + wanted.window - now))
     return sliding.seconds_until_fallen(int(falls), wanted.window, now) if falls else wanted.window
 
 

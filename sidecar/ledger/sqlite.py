@@ -158,9 +158,7 @@ class SqliteLedger:
             _carry_over(db)
             db.execute(f"PRAGMA user_version = {_LAYOUT}")
         self._swept = self._monotonic()
-        sweep = Sweep(db, self._swept)
-        sweep.work(db, self._clock(), self._swept)
-        return sweep
+        return Sweep(db, self._swept)
 
     def _claim(
         self, db: sqlite3.Connection, wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]]

@@ -6,6 +6,10 @@ monotonic clocks. A marked window had begun before, so by then it is over whatev
 
 Slices of sliding windows need no clock for that: what nobody has added to while the sidecars of this store ran for
 `KEPT` times the window's length was called longer ago than a window and a slice, whatever its number says.
+
+How long the sidecars of a store ran is one number in it, which all of them carry on and nobody may make jump: else what
+one has just marked would be old by the idle years of another. So who finds that the number grew since it looked adds
+nothing, removes nothing, and counts from then on.
 """
 
 from __future__ import annotations
@@ -39,6 +43,7 @@ SCHEMA: Final = (
     ) WITHOUT ROWID
     """,
 )
+_BEGIN_LIFE = "INSERT INTO lived SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM lived)"
 _LIVED = "SELECT max(seconds) FROM lived"
 _NO_LONGER = "DELETE FROM ended WHERE start + window > ?"
 _MARK = "INSERT OR IGNORE INTO ended SELECT counter, holder, window, start, ? FROM counters WHERE start + window <= ?"
@@ -55,24 +60,34 @@ class Sweep:
     """The removal of old windows; one for each process that has the store open. `opened` is a monotonic time."""
 
     def __init__(self, db: sqlite3.Connection, opened: float) -> None:
-        """Make the tables. `db` is in a transaction, as in `work`."""
+        """Make the tables, and remove what was marked long enough. `db` is in a transaction, as in `work`."""
         for statement in SCHEMA:
             db.execute(statement)
-        self._base = _lived(db)
-        self._opened = opened
+        db.execute(_BEGIN_LIFE)
+        self._lived = _lived(db)
+        self._looked = opened
+        self._forget(db)
 
     def work(self, db: sqlite3.Connection, now: float, monotonic: float) -> None:
         """Mark what is over by the clock, `now`, and remove what was marked long enough."""
-        # Several processes live at the same time: the longest life since counts, not the sum.
-        lived = max(_lived(db), self._base + int(monotonic - self._opened))
+        lived, ran = _lived(db), int(monotonic - self._looked)
+        if lived != self._lived:  # another one carried it on, and its marks may be younger than `ran`
+            self._lived, self._looked = lived, monotonic
+            return
+        if ran <= 0:
+            return  # marks would be older by what others ran since they looked
+        self._lived, self._looked = lived + ran, monotonic
         db.execute("DELETE FROM lived")
-        db.execute("INSERT INTO lived VALUES (?)", (lived,))
+        db.execute("INSERT INTO lived VALUES (?)", (self._lived,))
         db.execute(_NO_LONGER, (now,))
-        db.execute(_MARK, (lived, now))
-        db.execute(_FORGET, (KEPT, lived))
-        db.execute(_FORGET_MARKS, (KEPT, lived))
-        db.execute(_MARK_SLICES, (lived,))
-        db.execute(_FORGET_SLICES, (KEPT, lived))
+        db.execute(_MARK, (self._lived, now))
+        db.execute(_MARK_SLICES, (self._lived,))
+        self._forget(db)
+
+    def _forget(self, db: sqlite3.Connection) -> None:
+        db.execute(_FORGET, (KEPT, self._lived))
+        db.execute(_FORGET_MARKS, (KEPT, self._lived))
+        db.execute(_FORGET_SLICES, (KEPT, self._lived))
 
 
 def _lived(db: sqlite3.Connection) -> int:

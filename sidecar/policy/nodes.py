@@ -21,6 +21,8 @@ from sidecar.policy.problem import Place, Problem
 MAX_NODES: Final = 500_000
 """Nodes in one file; a node that aliases repeat counts each time."""
 MAX_DEPTH: Final = 64
+MAX_PARSED_DEPTH: Final = 500
+"""Levels that libyaml's composer may go into, which calls itself for each and ends the process where the stack does."""
 MAX_NUMBER_LENGTH: Final = 400
 MAX_EXPONENT: Final = 400
 
@@ -63,13 +65,13 @@ def parse(text: str, file: str) -> tuple[Node, list[Problem]]:
     """
     top = Place(file, 1, 1)
     try:
+        if _is_deep(text):
+            return Scalar(None, "", top), [Problem(top, "file", f"nested deeper than {MAX_DEPTH} levels: write less")]
         documents = list(yaml.compose_all(text, Loader=yaml.CBaseLoader))
         tags = [token for token in _tokens(text) if isinstance(token, yaml.TagToken)]
     except yaml.YAMLError as error:
         found = fault(text, error)
         return Scalar(None, "", top), [Problem(Place(file, found.line, found.column), "file", found.text)]
-    except RecursionError:
-        return Scalar(None, "", top), [Problem(top, "file", f"nested deeper than {MAX_DEPTH} levels: write less")]
     if not documents:
         return Scalar(None, "", top), []
     tree = _Tree(file)
@@ -83,6 +85,19 @@ def parse(text: str, file: str) -> tuple[Node, list[Problem]]:
     if len(documents) > 1:
         tree.problem(documents[1], "file", "a second document begins here: write one policy to a file")
     return node, tree.problems
+
+
+def _is_deep(text: str) -> bool:
+    """True for a text that nests deeper than the C stack may be used. Raises `yaml.YAMLError`."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CBaseLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_PARSED_DEPTH:
+                return True
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+    return False
 
 
 def _tokens(text: str) -> Iterator[yaml.Token]:

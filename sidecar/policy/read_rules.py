@@ -87,7 +87,7 @@ class RuleReader(ItemReader):
         )
 
     def only(self, node: Node, where: str) -> tuple[str, ...]:
-        names: list[str] = []
+        names: dict[str, None] = {}
         for at, item in enumerate(self.sequence(node, where), 1):
             name = self.text(item, f"{where}[{at}]")
             if is_null(item):
@@ -95,7 +95,7 @@ class RuleReader(ItemReader):
             elif name in names:
                 self.problem(item.place, f"{where}[{at}]", f'"{name}" stands here twice: remove one of the two')
             elif name is not None:
-                names.append(name)
+                names[name] = None
         return tuple(names)
 
     def combination(self, rule: Mapping, where: str, action: Action) -> None:

@@ -237,6 +237,19 @@ def test_a_limit_is_full_to_the_end_of_its_window_and_empty_from_then_on(store: 
     with_ledger(store, test)
 
 
+@pytest.mark.parametrize("left", [1.2, 24.4, 24.5, 24.9, 25])
+def test_who_waits_as_long_as_told_finds_the_window_over(store: Store, left: float) -> None:
+    async def test(ledger: Ledger, clock: Clock) -> None:
+        clock.now = NOON + 60 - left
+        await claims(ledger, wants(limit=1, window=60))
+        refused = await claim(ledger, wants(limit=1, window=60))
+        assert isinstance(refused, Exhausted)
+        clock.now += refused.seconds
+        await claims(ledger, wants(limit=1, window=60))
+
+    with_ledger(store, test)
+
+
 def test_one_claim_may_fall_into_several_windows(store: Store) -> None:
     async def test(ledger: Ledger, clock: Clock) -> None:
         clock.now = NOON + 61

@@ -147,6 +147,37 @@ def test_two_who_live_at_the_same_time_do_not_count_twice(path: Path) -> None:
     asyncio.run(test())
 
 
+def test_what_one_has_just_marked_is_not_old_by_the_idle_years_of_another(path: Path) -> None:
+    async def test() -> None:
+        time = Time()
+        async with opened(path, time) as idle:
+            time.pass_(400 * DAY)
+            async with opened(path, time) as busy:
+                await claims(busy, wants(limit=1, window=3600, sliding=True))
+                for ledger in (busy, idle, busy):  # each of them sweeps
+                    time.pass_(SWEEP)
+                    await claims(ledger, wants("stub/another", limit=None))
+                assert isinstance(await claim(busy, wants(limit=1, window=3600, sliding=True)), Exhausted)
+
+    asyncio.run(test())
+
+
+def test_who_was_idle_for_years_carries_on_when_the_others_are_gone(path: Path) -> None:
+    async def test() -> None:
+        time = Time()
+        async with opened(path, time) as idle:
+            time.pass_(400 * DAY)
+            async with opened(path, time) as busy:
+                time.pass_(SWEEP)
+                await claims(busy, wants(window=60, holder="gone"))
+            for _ in range(4):
+                time.pass_(SWEEP)
+                await claims(idle, wants(window=DAY, holder="day", limit=None))
+            assert "gone" not in holders(path)
+
+    asyncio.run(test())
+
+
 def test_old_windows_are_removed_though_all_claims_are_on_one_counter(path: Path) -> None:
     async def test() -> None:
         time = Time()

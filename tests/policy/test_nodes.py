@@ -154,7 +154,7 @@ def test_depth_is_bounded_and_the_bound_itself_is_allowed() -> None:
     assert "larger than 64 levels" in problem
 
 
-@pytest.mark.parametrize("nested", ["[" * 20_000, "{a: " * 20_000, "- " * 20_000])
+@pytest.mark.parametrize("nested", ["[" * 100_000, "{a: " * 100_000, "- " * 100_000, "? " * 100_000])
 def test_absurd_depth_is_a_problem_and_no_crash(nested: str) -> None:
     assert len(problems(nested)) == 1
 
