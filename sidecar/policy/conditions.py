@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -10,7 +11,7 @@ from sidecar.policy import folders, hosts
 from sidecar.policy.model import Amount, CallerPath, Condition, CounterName, Rule
 from sidecar.policy.operators import OPERATORS
 from sidecar.policy.paths import EACH, Path
-from sidecar.policy.rego import array, literal, raw_string, readings, spellings, step, string
+from sidecar.policy.rego import array, code, literal, raw_string, readings, spellings, step, string
 
 OPERATOR: Final = "operator"
 """The package in which an operator is true only when it is shown to hold."""
@@ -126,7 +127,7 @@ def argument(path: Path) -> str:
 
 def libraries(blocks: Sequence[str]) -> set[str]:
     """The packages of the library that some Rego calls."""
-    return {library for library in LIBRARIES if any(f"{library}." in block for block in blocks)}
+    return {found for block in blocks for found in _LIBRARY.findall(code(block))}
 
 
 def _is_plain(of: Amount) -> bool:
@@ -203,7 +204,7 @@ def _look_at(document: str, path: Path, times: Path | None) -> _Look:
 
 def _every(values: str, lines: Sequence[str]) -> list[str]:
     """One expression: the lines hold for every value; its lines after the first are indented as `opa fmt` does."""
-    position = f"{_AT}, " if any(f"({_AT}, " in line for line in lines) else ""
+    position = f"{_AT}, " if any(f"({_AT}, " in code(line) for line in lines) else ""
     body = "".join(f"\t{line}\n" for line in lines)
     return [f"every {position}value in {values} {{\n{body}}}"]
 
@@ -291,4 +292,6 @@ def _operand(condition: Condition, library: str) -> str:
             return literal(value)
 
 
+# Not a step of a reference: an argument may have the name of a library.
+_LIBRARY: Final = re.compile(rf"(?<![\w.])({'|'.join(LIBRARIES)})\.")
 _SIGNS: Final = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}

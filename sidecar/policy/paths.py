@@ -59,9 +59,11 @@ def _step(found: re.Match[str]) -> Step:
         return EACH
     if found["quoted"]:
         try:
-            return str(json.loads(found["quoted"]))
+            key = str(json.loads(found["quoted"]))
+            key.encode()  # no call has a key with half a character
         except ValueError:
             raise BadPath(f"{found['quoted']} is no JSON text: escape what is special in it") from None
+        return key
     key = found["key"]
     if key.isascii() and key.isdigit():
         raise BadPath(f'has a step of digits: write ["{key}"] for a key of that name, or [*] for each element')

@@ -111,3 +111,11 @@ def defined(head: str, lines: Sequence[str]) -> str:
 def comment(text: str) -> str:
     """Text for a comment, which it cannot end."""
     return text if is_plain(text) else json.dumps(text)[1:-1]
+
+
+def code(text: str) -> str:
+    """Rego without what its strings and comments say, in which any word may stand."""
+    return _SAID.sub("", text)
+
+
+_SAID = re.compile(r'"(?:[^"\\]|\\.)*"|`[^`]*`|#[^\n]*')

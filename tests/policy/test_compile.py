@@ -206,6 +206,19 @@ def test_the_name_of_the_file_is_harmless_too(file: str, tmp_path: Path) -> None
     assert_clean(bundle_of(named_rules(["x"]), file), tmp_path)
 
 
+@pytest.mark.parametrize("file", ["place.yaml", "p.yaml"])
+@pytest.mark.parametrize("rule", [
+    {"name": "Ask the operator."}, {"only": ["exact.", "(at, "]},
+    {"conditions": [{"path": "args.place.refute.x", "op": "eq", "value": "(0, exact.decimal("}]},
+    {"conditions": [{"path": "args.a[*]", "op": "in", "value": ["(at, ", '"exact.']}]},
+    {"conditions": [{"path": "args.exact", "op": "regex", "value": 'operator.x"'}]},
+])  # fmt: skip
+def test_words_that_name_what_the_library_has_are_words(file: str, rule: dict[str, Any], tmp_path: Path) -> None:
+    rules = [{"action": "allow", **rule}] if "name" in rule else [rule]
+    text = yaml({"tools": {"t": {"rules": rules}, "exact.": {"rules": rules}, "u*": {"rules": rules}}})
+    assert_clean(bundle_of(text, file), tmp_path)
+
+
 def test_a_policy_that_only_denies_has_no_rule_that_proves_anything(tmp_path: Path) -> None:
     bundle = bundle_of("tools: {t: {rules: [{action: deny}]}, u: {rules: []}}")
     assert_clean(bundle, tmp_path)

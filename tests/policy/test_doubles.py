@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from decimal import Context, Decimal
@@ -17,6 +18,7 @@ from sidecar.engine import binary
 from sidecar.policy.bundle import library
 from sidecar.policy.rego import array, literal, readings, spellings
 from tests.policy.drawing import Call
+from tests.policy.judging import Json
 from tests.policy.test_agreement import ask, bundle_of, whole
 from tests.support import OPA
 from tests.support.fuzzing import examples
@@ -130,3 +132,21 @@ def test_a_rule_with_a_number_beyond_every_double_is_judged_exactly_and_breaks_n
     bundle = bundle_of({"default": "allow", "tools": {"t": {"rules": rules}}})
     calls = [Call("t", {"n": Decimal(token)}) for token in ("1e308", "-1e308", "0", "5")]
     assert [each.action for each in ask(bundle, list(map(whole, calls)))] == ["allow"] * len(calls)
+
+
+FRACTIONS = [f"0.{number:05}" for number in range(1, 20_001)]
+
+
+@pytest.mark.parametrize(("path", "op", "value", "given"), [
+    ("args.x", "neq", [[Decimal(1)]], f"[[{','.join(FRACTIONS)}]]"),
+    ("args.x[*]", "not_in", [[Decimal(1)], {"a": Decimal(1)}], f"[{','.join(f'[{each}]' for each in FRACTIONS)}]"),
+    ("args.x", "not_contains", [Decimal(1)], f"[{','.join(f'[{each}]' for each in FRACTIONS)}]"),
+])  # fmt: skip
+def test_many_fractions_in_lists_take_no_time_that_grows_with_their_square(
+    path: str, op: str, value: list[Json], given: str
+) -> None:
+    # It would be minutes: the engine's run ends after one.
+    bundle = bundle_of({"tools": {"t": {"rules": [{"conditions": [{"path": path, "op": op, "value": value}]}]}}})
+    numbers = json.loads(f'{{"x":{given}}}', parse_float=Decimal)
+    [decision] = ask(bundle, [whole(Call("t", numbers))])
+    assert decision.action == "allow"

@@ -45,7 +45,7 @@ def test_steps(text: str, steps: Path) -> None:
     (".a..b", "empty step"), (".a.", "empty step"), (".", "empty step"),
     (".a[", "bracket"), (".a]", "bracket"), (".a[b]", "bracket"),
     (".a['b']", "bracket"), (".a[**]", "bracket"), ('.a["b]', "bracket"), ("[*]x", "put a dot"),
-    ('["a"]b', "put a dot"), ('["\\x"]', "no JSON text"), (".[*]", "empty step"),
+    ('["a"]b', "put a dot"), ('["\\x"]', "no JSON text"), ('["\\ud800"]', "no JSON text"), (".[*]", "empty step"),
 ])  # fmt: skip
 def test_what_is_no_path_says_what_to_write(text: str, advice: str) -> None:
     with pytest.raises(BadPath) as refused:
