@@ -15,7 +15,7 @@ import msgspec
 
 from sidecar.cli.kept_counters import KeptCounters, counter_of, kept
 from sidecar.decision.arguments import Projection
-from sidecar.decision.decision import Decision, Visible
+from sidecar.decision.decision import Decision, Visible, safe_reason
 from sidecar.decision.question import question, question_about_list
 from sidecar.engine import binary
 from sidecar.errors import StartError, UsageError
@@ -28,6 +28,8 @@ from sidecar.policy.model import CallerPath, Condition, CounterName, Policy, Pol
 from sidecar.policy.paths import Path as Way
 from sidecar.policy.paths import shown
 from sidecar.policy.rego import plain_number
+from sidecar.text import shown as name_shown
+from sidecar.text import visible
 
 LONGEST: Final = 200
 """Characters of a value of the call that are shown."""
@@ -95,7 +97,7 @@ class Explainer:
             wanted = Reservation(item.counter, "", item.seconds, item.amount, item.limit, item.exclusive)
             if decision.action == "allow" and not wanted.admits(add(total or 0, item.amount)):
                 return "deny", item.reason
-        return decision.action, decision.reason or "every rule that applies is met"
+        return decision.action, safe_reason(decision) or "every rule that applies is met"
 
     def details(self, call: Call, explained: Explained, *, refused: bool) -> Iterator[str]:
         """A line for whatever there is to say of a call beside its outcome."""
@@ -170,7 +172,8 @@ def _demands(
     evaluates = rule.action == "evaluate"
     said = [f"{_condition(condition)}; the call has {_found(condition, arguments, totals)}" for condition in rule.asked]
     if rule.only is not None:
-        said.append(f"only {', '.join(rule.only)}; the call has {', '.join(sorted(arguments)) or 'nothing'}")
+        names = ", ".join(map(name_shown, sorted(arguments)))
+        said.append(f"only {', '.join(rule.only)}; the call has {names or 'nothing'}")
     if rule.spend_limit and rule.spend_limit.per_call is not None:
         amount = explained.amounts.get(rule.id)
         has = "nothing that can be counted" if amount is None else plain_number(Decimal(amount))
@@ -218,7 +221,7 @@ def _value(arguments: Any, path: Way) -> str:
         text = strict_json.encode(found).decode()
     else:
         text = strict_json.encode(found[0]).decode() if found else "nothing there"
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return visible(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
 
 
 def _total(total: Amount | None) -> str:

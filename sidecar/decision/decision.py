@@ -14,6 +14,10 @@ import msgspec
 from sidecar.errors import EngineUnavailable
 from sidecar.ledger.values import Amount
 from sidecar.policy.model import NAMED_WINDOWS
+from sidecar.text import visible
+
+NAMED_FROM_OUTSIDE: Final = frozenset({"default_deny", "hidden", "invalid_amount"})
+"""Kinds of denial whose message the engine makes of a name: the tool's, as the client wrote it, or the rule's."""
 
 
 class Reserve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,6 +103,11 @@ class Answer(msgspec.Struct, frozen=True):
     decision: Decision
     engine_id: str | None
     remembered: bool = False
+
+
+def safe_reason(said: Decision | Violation) -> str:
+    """A reason of the engine's. The author's own words stay; a name that the client chose must not hide anything."""
+    return visible(said.reason) if said.kind in NAMED_FROM_OUTSIDE else said.reason
 
 
 def read_answer(body: bytes) -> Answer:

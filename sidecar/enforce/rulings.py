@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from sidecar.decision.decision import Answer, Approval, Decision, Violation
+from sidecar.decision.decision import Answer, Approval, Decision, Violation, safe_reason
 from sidecar.enforce import denial
 from sidecar.enforce.call_cache import CachedCall, CachedRuling
 from sidecar.enforce.trial import Trial
@@ -18,10 +18,6 @@ from sidecar.events import Decided, Emit, Ruling
 from sidecar.ledger.values import Amount, Claim, Entry, subtract
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.model import Mode
-from sidecar.text import visible
-
-NAMED_FROM_OUTSIDE: Final = frozenset({"default_deny", "hidden", "invalid_amount"})
-"""Kinds of denial whose message the engine makes of a name: the tool's, as the client wrote it, or the rule's."""
 
 _ALLOWED: Final = Grounds("allow", "", "")
 _UNCOUNTED: Final = Grounds("store_unavailable", "", "Passed uncounted.")
@@ -63,14 +59,14 @@ class Rulings:
             return _forward(trial)
         if grounds.retry_after is not None:
             facts["retry_after_seconds"] = grounds.retry_after
-        others = [_safe(item) for item in _refusing(answer)]
+        others = [safe_reason(item) for item in _refusing(answer)]
         text = denial.told(grounds.reason, others, grounds.kind, grounds.retry_after)
         return Reply(denial.denial(trial.call, text, facts))
 
     def follow(self, trial: Trial, answer: Answer) -> Verdict:
         """The engine does not allow the call: it may pass once a person agreed, or not at all."""
         decision = answer.decision
-        grounds = Grounds(decision.kind, decision.rule, _safe(decision))
+        grounds = Grounds(decision.kind, decision.rule, safe_reason(decision))
         if decision.approval is not None:
             return self._require_approval(trial, answer, grounds, decision.approval)
         return self.deny(trial, answer, grounds)
@@ -130,11 +126,6 @@ class Rulings:
 def _refusing(answer: Answer | None) -> list[Violation]:
     """What refuses the call by the engine's answer, the first reason included."""
     return [item for item in answer.decision.violations if not item.monitor] if answer is not None else []
-
-
-def _safe(said: Decision | Violation) -> str:
-    """A reason of the engine's. The author's own words stay; a name that the client chose must not hide anything."""
-    return visible(said.reason) if said.kind in NAMED_FROM_OUTSIDE else said.reason
 
 
 def _forward(trial: Trial, entries: tuple[Entry, ...] = (), refunds: tuple[str, ...] = ()) -> Forward:

@@ -183,7 +183,7 @@ def _withheld(facts: dict[str, Any]) -> tuple[object, ...]:
         for item in refusing["patterns"]
     ]
     return (
-        *hidden, permitted if facts["default"] == "deny" else (), tuple(refusing["tools"]), tuple(refusing_patterns),
+        *hidden, permitted if facts["default"] == "deny" else None, tuple(refusing["tools"]), tuple(refusing_patterns),
         bool(refusing["any_tool"]), tuple(classed) if any(by_class for _, by_class in refusing_patterns) else (),
     )  # fmt: skip
 

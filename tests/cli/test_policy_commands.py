@@ -407,6 +407,18 @@ def test_a_line_that_is_no_call_is_named(text: str, problem: str, here: Path) ->
     assert problem in done.errors[0]
 
 
+def test_nothing_that_a_call_holds_can_fool_a_terminal(here: Path) -> None:
+    rules = "[{only: [n]}, {conditions: [{path: args.n, op: eq, value: 5}]}]"
+    (here / "closed.yaml").write_text(f"default: deny\ntools: {{t: {{rules: {rules}}}}}\n")
+    odd = "\u202e\x9b2J\u2028"
+    (here / "calls.jsonl").write_text(json.dumps({"tool": odd, "arguments": {}}))
+    done = sidecar(here, "explain", "-c", "closed.yaml", "--calls", "calls.jsonl")
+    assert done.status == 3
+    assert "\\u202e" in done.out.partition("deny: ")[2]
+    many = sidecar(here, "explain", "t", "-c", "closed.yaml", "--args", json.dumps({"n": odd, odd: 1}))
+    assert not set(odd[0] + "\x9b\u2028") & set(done.out + many.out)
+
+
 def test_a_call_is_explained_by_several_files(here: Path) -> None:
     (here / "more.yaml").write_text("tools: {'*': {rules: [{name: of more, action: deny}]}}")
     done = sidecar(here, "explain", "t", "-c", "good.yaml", "-c", "more.yaml", "--args", '{"n": 1}')

@@ -77,6 +77,7 @@ def test_a_list_of_callable_tools_needs_none_in_monitor_mode() -> None:
     (CALLABLE, "{list: callable, tools: {a: {rules: [{action: deny}]}, b: {rules: [{action: deny}]}}}"),
     (CALLABLE, "{tools: {a: {rules: [{action: deny}]}}}"),
     (CALLABLE, "{list: callable, hide: [b], tools: {a: {rules: [{action: deny}]}}}"),
+    ("{list: callable}", "{list: callable, default: deny}"),
     ("{list: callable, default: deny, tools: {a: }}", "{list: callable, default: deny, tools: {a: , b: }}"),
     ("{list: callable, tools: {'*': {rules: [{action: deny}]}}}", "{list: callable, tools: {'*': }}"),
     (f"{CLASSED}{{'a*': {{class: Read}}, ab: }}}}", f"{CLASSED}{{'a*': {{class: Read}}, ab: {{class: Write}}}}}}"),

@@ -27,10 +27,9 @@ from hypothesis import strategies as st
 
 from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
-from sidecar.decision.decision import Decision
+from sidecar.decision.decision import NAMED_FROM_OUTSIDE, Decision
 from sidecar.decision.question import question
 from sidecar.enforce.gate import Gate
-from sidecar.enforce.rulings import NAMED_FROM_OUTSIDE
 from sidecar.enforce.verdict import Forward, Verdict
 from sidecar.engine.local import local_engine
 from sidecar.engine.managed import ManagedEngine
