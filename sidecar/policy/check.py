@@ -43,8 +43,10 @@ def _of_entry(entry: PolicyEntry, counted: Counted) -> Iterator[Problem]:
 def _of_class(item: ClassRules, counted: Counted) -> Iterator[Problem]:
     """The problems of the rules of a class, as those of an entry that has its name."""
     rules = PolicyEntry(item.risk, rules_of(item, item.risk), item.place)
-    own = {CounterName(OWN_CLASS, rule.counter): (rules, rule) for rule in rules.rules if rule.counter}
-    for problem in (*_rules(rules), *_reads(replace(rules, rules=item.rules), {**counted, **own})):
+    readable = [rule for rule in rules.rules if rule.has_readable_counter]
+    own = {CounterName(OWN_CLASS, rule.counter): (rules, rule) for rule in readable if rule.counter}
+    others = {name: kept for name, kept in counted.items() if name.tool != OWN_CLASS}  # a tool of that name
+    for problem in (*_rules(rules), *_reads(replace(rules, rules=item.rules), {**others, **own})):
         yield replace(problem, where=f"classes.{problem.where.removeprefix('tools.')}")
 
 

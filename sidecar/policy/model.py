@@ -239,6 +239,11 @@ class Rule:
         return counting.counter if counting else None
 
     @property
+    def has_readable_counter(self) -> bool:
+        """True where conditions may read the counter: that of a state, or of the string form of a rate limit."""
+        return self.state is not None or bool(self.rate_limit and self.rate_limit.short)
+
+    @property
     def stored(self) -> str | None:
         """The counter's name on its tool in stores: another one for every counter, and without dots.
 
@@ -490,7 +495,7 @@ class Policy:
         for entry in sorted(self.entries, key=lambda entry: entry.tool != ANY_TOOL):
             tool = GLOBAL if entry.tool == ANY_TOOL else entry.tool
             for rule in entry.rules:
-                if rule.counter and (rule.state or (rule.rate_limit and rule.rate_limit.short)):
+                if rule.counter and rule.has_readable_counter:
                     found.setdefault(CounterName(tool, rule.counter), (entry, rule))
         return found
 

@@ -307,3 +307,16 @@ def test_no_argument_is_read_for_rules_that_do_not_apply() -> None:
     )
     terms = build(compile_policy(made), serial=1).terms
     assert [bool(terms.reads_of(tool).paths) for tool in ("ab", "bb", "ccb", "b")] == [False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("rule", "counter", "tools"),
+    [
+        ("{action: allow}", "n", "{_class: {rules: [{state: {counter: n, window: hour}}]}, a: {class: Read}}"),
+        ("{rate_limit: {max: 5, window: 60}}", "_rate_60_session", "{a: {class: Read}}"),
+        ("{spend_limit: {path: args.a, max: 5, window: day}}", "_spend_86400_global_a", "{a: {class: Read}}"),
+    ],
+)
+def test_in_a_class_nothing_reads_what_no_condition_can(rule: str, counter: str, tools: str) -> None:
+    read = f"{{conditions: [{{path: state._class.{counter}, op: lt, value: 5}}]}}"
+    assert "no such rule counts on it" in only(f"classes: {{Read: {{rules: [{rule}, {read}]}}}}\ntools: {tools}")
