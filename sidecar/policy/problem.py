@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sidecar.text import visible
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
@@ -28,4 +30,5 @@ class Problem:
 
     def __str__(self) -> str:
         level = "warning: " if self.warning else ""
-        return f"{self.place.file}:{self.place.line}:{self.place.column}: {level}{self.where}: {self.text}"
+        # Names in a file may come from a stranger's change to it, and must not fool who reads what is wrong with it.
+        return visible(f"{self.place.file}:{self.place.line}:{self.place.column}: {level}{self.where}: {self.text}")

@@ -8,6 +8,7 @@ import pytest
 
 from sidecar.errors import PolicyError
 from sidecar.policy.operators import OPERATORS
+from sidecar.policy.read import read
 from sidecar.repository.load import find, load
 from tests.support import OPA, ROOT
 
@@ -43,3 +44,17 @@ def test_every_operator_with_a_pattern_needs_one_that_the_engine_reads(op: str, 
     path = tmp_path / "p.yaml"
     path.write_text(f"tools: {{t: {{rules: [{{conditions: [{{path: args.a, op: {op}, value: 'a(?!b)'}}]}}]}}}}\n")
     assert "a(?!b) is no RE2 pattern: " in problems(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r'tools: {"x\u202ey": {rules: [{action: stop}]}}',
+        r'tools: {t: {rules: [{"\x9b2J": 1}]}}',
+        r'tools: {t: {rules: [{conditions: [{path: "x\u2028y", op: eq, value: 1}]}]}}',
+    ],
+)
+def test_a_name_in_a_file_cannot_fool_who_reads_what_is_wrong_with_it(text: str) -> None:
+    _, problems = read(text, "policy.yaml")
+    assert problems
+    assert all(str(problem).isprintable() for problem in problems)
