@@ -9,7 +9,7 @@ package intercept.file_path
 #   The path without `.`, `..` and repeated slashes, with one slash at its end: "/srv/data/". Undefined for what is no
 #   absolute path: relative ones, text with a backslash or a control character, or with a blank at its end (which some
 #   servers take off: "/srv/data/.. ").
-resolved(value) := concat("/", array.concat([""], array.concat(kept(steps(value)), [""]))) if is_path(value)
+resolved(value) := concat("/", array.concat([""], array.concat(kept(value), [""]))) if is_path(value)
 
 # METADATA
 # description: |
@@ -28,11 +28,17 @@ steps(value) := [step | some step in split(value, "/"); not step in ["", "."]]
 
 # METADATA
 # description: |
-#   The names that no `..` takes back. A name stays when in no stretch right after it the `..` outnumber the names. For
-#   the names between two `..` that is a bound on where they stand: the lowest of the depths after each later `..`.
-kept(all) := all if not ".." in all
+#   The names in a text that no `..` takes back. A name stays when in no stretch right after it the `..` outnumber the
+#   names. For the names between two `..` that is a bound on where they stand: the lowest of the depths after each later
+#   `..`. It gets the text, because OPA finds what it remembers of a call by the sum over an array: each order of the
+#   same names would be compared with all others.
+kept(value) := all if {
+	all := steps(value)
+	not ".." in all
+}
 
-kept(all) := array.concat(early, late) if {
+kept(value) := array.concat(early, late) if {
+	all := steps(value)
 	".." in all
 	ups := [at | some at, step in all; step == ".."]
 	depths := [depth | some number, at in ups; depth := at - (2 * (number + 1))]
