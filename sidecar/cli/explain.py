@@ -77,11 +77,11 @@ def _one(explainer: Explainer, call: Call, *, show_list: bool) -> int:
 
 
 def _many(explainer: Explainer, name: str) -> int:
-    read = list(_calls(name))
-    answers = explainer.explain([call for _, call in read])
+    read = [(number, call, explainer.refusal(call)) for number, call in _calls(name)]
+    answers = iter(explainer.explain([call for _, call, refused in read if refused is None]))
     actions = set()
-    for (number, call), explained in zip(read, answers, strict=True):
-        action, why = explainer.outcome(call, explained)
+    for number, call, refused in read:
+        action, why = ("deny", refused) if refused is not None else explainer.outcome(call, next(answers))
         actions.add(action)
         print(f"{number}: {shown(call.tool)}: {action}: {why.splitlines()[0]}")
     return STATUSES[next((action for action in reversed(_WORST) if action in actions), "allow")]

@@ -89,6 +89,14 @@ class Explainer:
             raise StartError("opa has no answer on a call")
         return answers
 
+    def refusal(self, call: Call) -> str | None:
+        """Why the sidecar would not put a call to the engine at all, or None."""
+        try:
+            self._document(call)
+        except UsageError as problem:
+            return str(problem)
+        return None
+
     def outcome(self, call: Call, explained: Explained) -> tuple[str, str]:
         """What becomes of a call, limits included (`allow`, `deny` or `require_approval`), and why."""
         decision = explained.decision

@@ -396,6 +396,15 @@ def test_many_calls_are_decided_a_line_each_and_the_worst_is_the_status(here: Pa
     assert sidecar(here, "explain", "-c", "all.yaml", "--calls", "calls.jsonl").status == 4
 
 
+def test_a_call_that_the_sidecar_would_refuse_is_denied_among_others(here: Path) -> None:
+    (here / "calls.jsonl").write_text('{"tool": "t", "arguments": {"N": 1}}\n{"tool": "t", "arguments": {"n": 1}}\n')
+    done = sidecar(here, "explain", "-c", "good.yaml", "--calls", "calls.jsonl")
+    first, second = done.out.splitlines()
+    assert first.startswith("1: t: deny: the sidecar would refuse this call: ")
+    assert second.startswith("2: t: allow: ")
+    assert done.status == 3
+
+
 @pytest.mark.parametrize(("text", "problem"), [
     ('{"tool": 5}', "calls.jsonl:1: no call: write"), ("[]", "calls.jsonl:1 must be a JSON object"),
     ('\n{"tool": "t", "tool": "u"}', "calls.jsonl:2: "), ('{"tool": "t", "arguments": [1]}', "calls.jsonl:1: no call"),
