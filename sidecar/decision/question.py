@@ -13,11 +13,6 @@ from sidecar.mcp.protocol import TOOLS_CALL, TOOLS_LIST
 
 VERSION: Final = 1
 
-CANARY_ALLOWED: Final = "intercept/canary-allowed"
-CANARY_DENIED: Final = "intercept/canary-denied"
-RESERVED: Final = "intercept/"
-"""Reserved for canaries, about which the library answers whatever the policy says: no real tool has such a name."""
-
 
 class Form:
     """The question about calls of one tool, encoded in advance except for what differs from call to call."""

@@ -16,7 +16,7 @@ setting says so, by default only if the call certainly did not run.
 A step is repeated when what it rests on has changed: an answer by another policy than the one in force, an answer
 recalled from a decider that was lost since, or a counter that moved since the question send the call back to step 1. No
 call is judged half by one policy and half by another. Repetitions are bounded (`trial`), and calls that contend for a
-counter that they are judged by take turns (`keyed_lock`).
+counter that they are judged by take turns (`turns`).
 
 Every way to fail ends in a denial: no usable answer means no. The two exceptions are chosen by the operator and
 recorded: monitor mode, and a store that may fail open. A defect of ours denies the call that met it, or the batch in

@@ -14,11 +14,11 @@ from sidecar.auth.caller import Caller
 from sidecar.decision.arguments import Projection, arguments_read, is_longer
 from sidecar.decision.decider import Decider, Finding
 from sidecar.decision.decision import Answer
-from sidecar.decision.question import RESERVED, Form
+from sidecar.decision.question import Form
 from sidecar.enforce.call_cache import CachedCall, CachedQuestion, CallCache
-from sidecar.enforce.keyed_lock import Turns
 from sidecar.enforce.limits import Counters
 from sidecar.enforce.trial import Trial
+from sidecar.enforce.turns import Turns
 from sidecar.enforce.verdict import NO_CALLER, NO_STORE, TOO_LARGE, Grounds, no_engine
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable, Superseded
 from sidecar.events import Emit, StoreFailed
@@ -27,6 +27,7 @@ from sidecar.mcp import tool_call
 from sidecar.mcp.jsonrpc import INVALID_PARAMS
 from sidecar.mcp.tool_call import ToolCall
 from sidecar.policy.bundle import Bundle
+from sidecar.policy.names import RESERVED
 from sidecar.policy.terms import CounterRead
 from sidecar.text import quoted, shown
 

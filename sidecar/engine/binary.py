@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from sidecar.decision.question import CANARY_ALLOWED, CANARY_DENIED, question
+from sidecar.decision.question import question
 from sidecar.engine.environment import passed
 from sidecar.errors import StartError
 from sidecar.policy.bundle import write
+from sidecar.policy.names import CANARY_ALLOWED, CANARY_DENIED
 from sidecar.system import ownership, temporary_folders
 
 GOOD_VERSIONS: Final = ("1.22.4", "1.22.2")

@@ -11,13 +11,14 @@ import msgspec
 
 from sidecar.decision.decider import Finding
 from sidecar.decision.decision import Answer, Visible, read_answer, read_visible
-from sidecar.decision.question import CANARY_ALLOWED, CANARY_DENIED, question
+from sidecar.decision.question import question
 from sidecar.engine.client import EngineClient, Greeting
 from sidecar.engine.connection import EngineReply
 from sidecar.engine.decision_cache import DecisionCache
 from sidecar.errors import EngineUnavailable, Superseded
 from sidecar.events import Emit, EngineFailed, EngineReady
 from sidecar.policy.bundle import Bundle
+from sidecar.policy.names import CANARY_ALLOWED, CANARY_DENIED
 from sidecar.system import defects
 
 BEAT: Final = 0.4

@@ -8,10 +8,7 @@ from typing import Final
 
 from sidecar.policy.classes import in_force
 from sidecar.policy.model import ANY_TOOL, Policy, PolicyEntry
-from sidecar.policy.names import is_pattern, matcher
-
-CANARIES: Final = frozenset({"intercept/canary-allowed", "intercept/canary-denied"})
-"""Tools that the library itself answers for: no rule applies to them."""
+from sidecar.policy.names import CANARY_ALLOWED, CANARY_DENIED, is_pattern, matcher
 
 MOST: Final = 16
 """The most entries that apply to a tool with a proof: it names each, so a bundle grows with tools times patterns."""
@@ -45,7 +42,7 @@ class Applying:
 
         Also false where more than `MOST` entries apply.
         """
-        if not entry.rules or entry.tool in CANARIES or self.hides(entry.tool):
+        if not entry.rules or entry.tool in (CANARY_ALLOWED, CANARY_DENIED) or self.hides(entry.tool):
             return False
         applying_to_it = self.to(entry)
         return len(applying_to_it) <= MOST and all(map(can_be_met, applying_to_it))

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 from urllib.parse import quote
 
 from sidecar.text import is_plain
+
+RESERVED: Final = "intercept/"
+"""Reserved for canaries, about which the library answers whatever the policy says: no real tool has such a name."""
+CANARY_ALLOWED: Final = "intercept/canary-allowed"
+CANARY_DENIED: Final = "intercept/canary-denied"
 
 
 def key(name: str) -> str:

@@ -11,13 +11,13 @@ from typing import Any, cast
 import pytest
 
 from sidecar.decision.decision import Answer
-from sidecar.decision.question import CANARY_ALLOWED
 from sidecar.engine.client import EngineClient
 from sidecar.engine.connection import EngineReply
 from sidecar.engine.engine import Engine
 from sidecar.errors import EngineUnavailable, Superseded
 from sidecar.events import EngineFailed, EngineReady, Event
 from sidecar.policy.bundle import Bundle
+from sidecar.policy.names import CANARY_ALLOWED
 from tests.engine.asking import NOTHING, asked
 
 OLD, NEW = (Bundle(f"revision-{serial}", serial, {}, NOTHING) for serial in (7, 8))

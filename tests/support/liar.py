@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sidecar.decision.question import CANARY_DENIED
+from sidecar.policy.names import CANARY_DENIED
 
 
 @contextmanager

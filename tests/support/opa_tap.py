@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sidecar.decision.question import RESERVED
+from sidecar.policy.names import RESERVED
 from tests.support.peer import SECONDS, until
 from tests.support.pod_opa import PodOpa
 
