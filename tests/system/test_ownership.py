@@ -230,7 +230,7 @@ def test_the_other_end_of_a_socket_is_known_by_its_user(monkeypatch: pytest.Monk
 
 def refusal(folder: Path, *options: str) -> str:
     """What is said when a sidecar does not start."""
-    (folder / "policy.yaml").write_text("tools: {}\n")
+    (folder / "policy.yaml").write_text("default: deny\n")
     words = [str(SIDECAR), "run", "-c", str(folder / "policy.yaml"), "--state-dir", str(folder / "state"), *options]
     done = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=False, stdin=subprocess.DEVNULL)
     assert done.returncode == 1

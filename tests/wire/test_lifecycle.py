@@ -332,8 +332,12 @@ def test_no_request_to_the_telemetry_endpoint_ends_the_sidecar(tmp_path: Path, m
 # Starts that fail.
 
 
+LIMITED = "tools: {t: {rules: [{rate_limit: 5/day}]}}\n"
+"""A policy of which nothing is to be warned."""
+
+
 def start(
-    folder: Path, *options: str, policy: str = ALLOW, command: tuple[str, ...] | None = None
+    folder: Path, *options: str, policy: str = LIMITED, command: tuple[str, ...] | None = None
 ) -> tuple[int, list[str]]:
     """Exit status and error lines of a sidecar whose server, were it started, would leave a file `started`."""
     (folder / "policy.yaml").write_text(policy)
