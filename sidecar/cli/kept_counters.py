@@ -17,13 +17,17 @@ from sidecar.policy.terms import CounterRead
 
 
 class KeptCounters:
-    """The counters in the store at `path`; all are 0 without one. Raises `StartError` if there is no such file."""
+    """The counters in the store at `path`; all are 0 without one. Raises `StartError` if there is no such file.
+
+    Each is looked up once, so all that a command says of a counter is of one moment.
+    """
 
     def __init__(self, path: Path | None, server: str) -> None:
         if path is not None and not path.is_file():
             raise StartError(f"no counters in {path}: name the folder that `run` was given with --state-dir")
         self._path = path
         self._server = server
+        self._found: dict[Counter, Amount] = {}
 
     def totals(self, counters: Sequence[Counter]) -> list[Amount | None]:
         """Totals of counters whose holders are their scopes; None for a session's, which ends with it."""
@@ -32,8 +36,12 @@ class KeptCounters:
             for one in counters
             if one.holder == "global"
         ]
-        found = iter(asyncio.run(self._look_up(tuple(shared))) if self._path and shared else [0] * len(shared))
-        return [next(found) if one.holder == "global" else None for one in counters]
+        unknown = tuple(dict.fromkeys(one for one in shared if one not in self._found))
+        if unknown:
+            totals = asyncio.run(self._look_up(unknown)) if self._path else [0] * len(unknown)
+            self._found.update(zip(unknown, totals, strict=True))
+        found = iter(shared)
+        return [self._found[next(found)] if one.holder == "global" else None for one in counters]
 
     async def _look_up(self, counters: tuple[Counter, ...]) -> Sequence[Amount]:
         assert self._path is not None

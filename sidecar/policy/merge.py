@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from sidecar.policy.classes import with_rules_of_classes
-from sidecar.policy.model import Approvals, Class, Methods, Policy, PolicyFile
+from sidecar.policy.model import Approvals, Methods, Policy, PolicyFile
 from sidecar.policy.problem import Place, Problem
 
 
@@ -54,16 +54,6 @@ def _overruled(files: Sequence[PolicyFile]) -> Iterator[Problem]:
             yield Problem(file.keys["list"], "list", text, warning=True)
 
 
-def _same_classes(files: Sequence[PolicyFile]) -> Iterator[Problem]:
-    places: dict[Class, Place] = {}
-    for item in (item for file in files for item in file.classes):
-        if item.risk in places:
-            place = places[item.risk]
-            text = f"{place.file}:{place.line} has rules for this class too: put them into one file"
-            yield Problem(item.place, f"classes.{item.risk}", text)
-        places.setdefault(item.risk, item.place)
-
-
 def _approvals(files: Sequence[PolicyFile]) -> Iterator[Problem]:
     places = [file.keys["approvals"] for file in files if "approvals" in file.keys]
     for place in places[1:]:
@@ -72,19 +62,26 @@ def _approvals(files: Sequence[PolicyFile]) -> Iterator[Problem]:
 
 
 def _same_tools(files: Sequence[PolicyFile]) -> Iterator[Problem]:
-    places: dict[str, Place] = {}
-    for entry in (entry for file in files for entry in file.entries):
-        if entry.tool in places:
-            place = places[entry.tool]
-            text = f"{place.file}:{place.line} has this tool too: put its rules into one file"
-            yield Problem(entry.place, f"tools.{entry.tool}", text)
-        places.setdefault(entry.tool, entry.place)
+    for tool, place, first in _again((entry.tool, entry.place) for file in files for entry in file.entries):
+        text = f"{first.file}:{first.line} has this tool too: put its rules into one file"
+        yield Problem(place, f"tools.{tool}", text)
+
+
+def _same_classes(files: Sequence[PolicyFile]) -> Iterator[Problem]:
+    for risk, place, first in _again((item.risk, item.place) for file in files for item in file.classes):
+        text = f"{first.file}:{first.line} has rules for this class too: put them into one file"
+        yield Problem(place, f"classes.{risk}", text)
 
 
 def _same_hidden(files: Sequence[PolicyFile]) -> Iterator[Problem]:
+    for name, place, first in _again((item.name, item.place) for file in files for item in file.hide):
+        yield Problem(place, "hide", f'"{name}" is hidden by {first.file}:{first.line} already')
+
+
+def _again(named: Iterable[tuple[str, Place]]) -> Iterator[tuple[str, Place, Place]]:
+    """Each name that was there before: where it stands now, and where it stood first."""
     places: dict[str, Place] = {}
-    for item in (item for file in files for item in file.hide):
-        if item.name in places:
-            place = places[item.name]
-            yield Problem(item.place, "hide", f'"{item.name}" is hidden by {place.file}:{place.line} already')
-        places.setdefault(item.name, item.place)
+    for name, place in named:
+        if name in places:
+            yield name, place, places[name]
+        places.setdefault(name, place)
