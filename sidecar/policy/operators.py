@@ -104,7 +104,7 @@ OPERATORS: Final[Mapping[str, Operator]] = {
             negated=True,
         ),
         Operator(
-            "exists", "boolean", "present", "must be given", "must not be given",
+            "exists", "boolean", "absent", "must be given", "must not be given",
             "`true`: the value exists and is not null; `false`: it is missing or null",
         ),
         Operator(

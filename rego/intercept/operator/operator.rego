@@ -169,11 +169,6 @@ lacks(_, value, spellings) if {
 }
 
 # METADATA
-# title: exists true
-# description: True for what is there and not null.
-present(_, value) if value != null
-
-# METADATA
 # title: exists false
 # description: True when the path leads nowhere in the document, or to null.
 absent(document, path) if object.get(document, path, null) == null

@@ -149,10 +149,6 @@ test_holds_finds_a_text_in_a_text_and_an_element_in_a_list if {
 	holds([""]) == [value | some value in values; is_string(value)]
 }
 
-test_present_is_true_for_all_but_null if {
-	[value | some value in values; operator.present(0, value)] == array.slice(values, 1, count(values))
-}
-
 test_absent_is_true_for_null_only_among_what_is_there if {
 	[value | some value in values; operator.absent({"x": value}, ["x"])] == [null]
 }
@@ -179,15 +175,15 @@ test_what_is_not_there_makes_every_operator_but_absent_undefined if {
 		true_of(arguments) == {"absent"}
 	}
 	true_of({"x": {"z": null}}) == {"one_of", "absent"}
-	true_of({"x": {"z": 0}}) == {"none_of", "below", "at_most", "present"}
-	true_of({"x": {"z": 2}}) == {"none_of", "above", "at_least", "present"}
-	true_of({"x": {"z": "w"}}) == {"none_of", "matches", "holds", "present"}
+	true_of({"x": {"z": 0}}) == {"none_of", "below", "at_most"}
+	true_of({"x": {"z": 2}}) == {"none_of", "above", "at_least"}
+	true_of({"x": {"z": "w"}}) == {"none_of", "matches", "holds"}
 }
 
 # Names of the operators that are true of what stands at x.z. What is not there is no argument, and hoisted out of a
 # `not` it would make the whole of it undefined; so each is asked in a function of its own.
 true_of(arguments) := {name |
-	some name in ["one_of", "none_of", "below", "at_most", "above", "at_least", "matches", "holds", "present", "absent"]
+	some name in ["one_of", "none_of", "below", "at_most", "above", "at_least", "matches", "holds", "absent"]
 	is_true(name, arguments)
 }
 
@@ -206,7 +202,5 @@ is_true("at_least", arguments) if operator.at_least(0, arguments.x.z, 1)
 is_true("matches", arguments) if operator.matches(0, arguments.x.z, "")
 
 is_true("holds", arguments) if operator.holds(0, arguments.x.z, [""])
-
-is_true("present", arguments) if operator.present(0, arguments.x.z)
 
 is_true("absent", arguments) if operator.absent(arguments, ["x", "z"])
