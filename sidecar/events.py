@@ -9,6 +9,7 @@ import msgspec
 
 from sidecar.auth.caller import Caller
 from sidecar.decision.decision import Violation
+from sidecar.ledger.approvals import Answer, Counts, Record
 from sidecar.mcp.tool_call import Outcome, ToolCall
 from sidecar.policy.model import Mode
 from sidecar.policy.risks import UNKNOWN, Risk
@@ -151,6 +152,49 @@ class StoreFailed(msgspec.Struct, frozen=True, gc=False):
     text: str
 
 
+class ApprovalChanged(msgspec.Struct, frozen=True, gc=False):
+    """An approval came into another state, or was asked for: `record` as it is now.
+
+    `by` is the answer that did it; None where a call, the time or the end of an instance did.
+    """
+
+    server: str
+    record: Record
+    by: Answer | None = None
+
+
+class ApprovalTried(msgspec.Struct, frozen=True, gc=False):
+    """Somebody tried to see or to answer approvals and was refused: `who` as far as known, `status` of HTTP or 0."""
+
+    server: str
+    who: str
+    via: str
+    origin: str
+    what: str
+    approval: str
+    status: int
+    why: str
+
+
+class ApprovalsCounted(msgspec.Struct, frozen=True, gc=False):
+    """How many approvals of the server are in each open state; `waits` is how long the oldest pending one does."""
+
+    server: str
+    counts: Counts
+    waits: float
+
+
+class NoticeSent(msgspec.Struct, frozen=True, gc=False):
+    """A webhook was told of an approval, or could not be: `why` is empty where it took it."""
+
+    server: str
+    approval: str
+    event: str
+    attempts: int
+    why: str
+    given_up: bool
+
+
 class SessionsOpen(msgspec.Struct, frozen=True, gc=False):
     """How many sessions a listener has open now."""
 
@@ -182,6 +226,10 @@ Event: TypeAlias = (
     | EngineReady
     | Reloaded
     | StoreFailed
+    | ApprovalChanged
+    | ApprovalTried
+    | ApprovalsCounted
+    | NoticeSent
 )
 Emit: TypeAlias = Callable[[Event], None]
 

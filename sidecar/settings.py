@@ -90,6 +90,19 @@ class RemoteOpa:
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalsListener:
+    """Where the API and the page of approvals listen, for whom, and by which URL people reach them (no slash at its end).
+
+    `allow_hosts` are more names by which they may come.
+    """
+
+    address: Address
+    approvers_file: Path
+    url: str
+    allow_hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of `sidecar run`; the help of the options documents them for users.
 
@@ -119,4 +132,5 @@ class Settings:
     telemetry_must: bool
     audit: str | None
     max_message: int
+    approvals: ApprovalsListener | None = None
     remote_opa: RemoteOpa | None = None

@@ -54,12 +54,27 @@ class Violation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     monitor: bool
 
 
+class Granting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"seconds": "for"}):
+    """What an approver may agree to beyond one call; `same` and `at_most` are paths into the arguments, as steps."""
+
+    seconds: int
+    calls: int
+    same: tuple[tuple[str, ...], ...]
+    at_most: tuple[tuple[str, ...], ...]
+
+
 class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The approval that a call needs; times in seconds."""
+    """The approval that a call needs; times in seconds.
+
+    `content` stands for the content of all the rules that ask: another one after an edit of any of them. With several
+    such rules the shortest times and the most approvers count, and there is no `grant`.
+    """
 
     timeout: int
     use_within: int
     approvers: int
+    content: str
+    grant: Granting | None = None
 
 
 class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -46,7 +46,7 @@ from sidecar.enforce.rulings import Rulings, mode_of
 from sidecar.enforce.trial import Trial
 from sidecar.enforce.verdict import Forward, Verdict
 from sidecar.events import Emit, MethodDenied, Settled
-from sidecar.ledger.values import Ledger
+from sidecar.ledger.protocol import Ledger
 from sidecar.mcp.tool_call import Outcome, ToolCall
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.model import Mode

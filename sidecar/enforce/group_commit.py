@@ -29,7 +29,8 @@ from sidecar.enforce.verdict import (
 )
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable, Superseded
 from sidecar.events import Emit, Judged, Refused, StoreFailed
-from sidecar.ledger.values import Claim, Exhausted, Moved, Reservation, Seen, Taken
+from sidecar.ledger.protocol import Claim, Exhausted, Moved, Taken
+from sidecar.ledger.values import Reservation, Seen
 from sidecar.mcp import jsonrpc
 from sidecar.system import defects
 

@@ -14,7 +14,8 @@ from sidecar.decision.decision import Reserve
 from sidecar.errors import StoreUnavailable
 from sidecar.events import Emit, StoreFailed
 from sidecar.ledger import names
-from sidecar.ledger.values import Counter, Entry, Ledger, Reservation, Seen, Taken
+from sidecar.ledger.protocol import Ledger, Taken
+from sidecar.ledger.values import Counter, Entry, Reservation, Seen
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.terms import CounterRead
 from sidecar.system import defects

@@ -15,7 +15,8 @@ from sidecar.enforce.call_cache import CachedCall, CachedRuling
 from sidecar.enforce.trial import Trial
 from sidecar.enforce.verdict import Forward, Grounds, Reply, Verdict
 from sidecar.events import Decided, Emit, Ruling
-from sidecar.ledger.values import Amount, Claim, Entry, subtract
+from sidecar.ledger.protocol import Claim
+from sidecar.ledger.values import Amount, Entry, subtract
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.model import Mode
 

@@ -27,7 +27,7 @@ class Forward(msgspec.Struct, frozen=True):
     """Send the call on. Whoever sends it tells `Gate.settle` how it ended, which may be long after: so little is kept.
 
     `refunds` says for each entry of the claim when it is given back, in the words of `GIVES_BACK`. `since` is when it
-    may leave, by the performance counter.
+    may leave, by the performance counter. `approval` is the id of the approval that it uses, empty where it needs none.
     """
 
     id: Id
@@ -35,6 +35,7 @@ class Forward(msgspec.Struct, frozen=True):
     entries: tuple[Entry, ...]
     refunds: tuple[str, ...]
     since: float
+    approval: str = ""
 
     def given_back(self, outcome: Outcome) -> tuple[Entry, ...]:
         """What a call that ended so gives back."""
@@ -50,7 +51,21 @@ class Reply(msgspec.Struct, frozen=True):
     message: Response
 
 
-Verdict: TypeAlias = Forward | Reply
+class Hold(msgspec.Struct, frozen=True):
+    """The call waits here for a person: another verdict follows, within `seconds`.
+
+    `message` says for what, in one line; `url` is the page where a person can answer, empty where there is none. Where
+    `elicits`, the person at the client may be the one who answers.
+    """
+
+    approval: str
+    seconds: float
+    message: str
+    url: str
+    elicits: bool
+
+
+Verdict: TypeAlias = Forward | Reply | Hold
 
 
 class Grounds(msgspec.Struct, frozen=True):

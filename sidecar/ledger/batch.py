@@ -6,22 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
+from msgspec.structs import replace
+
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger import sliding
-from sidecar.ledger.values import (
-    Amount,
-    Claim,
-    Claimed,
-    Counter,
-    Entry,
-    Exhausted,
-    Moved,
-    Reservation,
-    Seen,
-    Taken,
-    add,
-    subtract,
-)
+from sidecar.ledger.approvals import NOTHING_ASKED, QueueFull, Unapproved, Wants
+from sidecar.ledger.protocol import Claim, Claimed, Exhausted, Moved, Taken
+from sidecar.ledger.transitions import Records, take
+from sidecar.ledger.values import Amount, Counter, Entry, Reservation, Seen, add, subtract
 
 
 class Key(NamedTuple):
@@ -49,9 +41,10 @@ Claims: TypeAlias = tuple[list[Taken], dict[Key, Amount]]
 
 
 def claims(
-    wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]], now: float, stands: Stands
-) -> Claims:
-    """What becomes of each claim."""
+    wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]], now: float, stands: Stands,
+    asked: Mapping[int, Wants] = NOTHING_ASKED, records: Records | None = None,
+) -> Claims:  # fmt: skip
+    """What becomes of each claim. `records` are there where any call is `asked` about."""
     # Many reservations may be on one counter: each total is looked up once and stored once.
     totals: dict[Key, Amount] = {}
     changed: dict[Key, Amount] = {}
@@ -61,7 +54,17 @@ def claims(
             if place in seen and not _stand(seen[place], now, totals, stands):
                 claimed.append(Moved())
                 continue
+            use = None
+            if place in asked:
+                assert records is not None
+                use = take(asked[place], records)
+                if isinstance(use, Unapproved | QueueFull):
+                    claimed.append(use)
+                    continue
             one, after = _claim(reservations, now, totals, stands)
+            if use is not None and isinstance(one, Claim):
+                assert records is not None
+                one = replace(one, approval=use.put(one.entries, records))
         except StoreUnavailable as error:  # a counter of this call is damaged; the others' are not
             claimed.append(error)
             continue

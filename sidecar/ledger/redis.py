@@ -25,20 +25,9 @@ from redis.exceptions import BusyLoadingError, MasterDownError, NoPermissionErro
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger import sliding
 from sidecar.ledger.keys import carry_over, check_prefix, key
+from sidecar.ledger.protocol import NOTHING_SEEN, Claim, Claimed, Exhausted, Moved, Taken
 from sidecar.ledger.scripts import GIVE_BACK, LOOK, MOVED, TAKE
-from sidecar.ledger.values import (
-    NOTHING_SEEN,
-    Amount,
-    Claim,
-    Claimed,
-    Counter,
-    Entry,
-    Exhausted,
-    Moved,
-    Reservation,
-    Seen,
-    Taken,
-)
+from sidecar.ledger.values import Amount, Counter, Entry, Reservation, Seen
 from sidecar.text import shown
 
 CONNECT_SECONDS: Final = 1.0

@@ -25,20 +25,9 @@ from sidecar.ledger import batch, sliding
 from sidecar.ledger.batch import Claims, Key, key_now, key_of
 from sidecar.ledger.file import Connection, OpenedFiles, secure
 from sidecar.ledger.names import carried_over
+from sidecar.ledger.protocol import NOTHING_SEEN, Claimed, Taken
 from sidecar.ledger.sweep import Sweep
-from sidecar.ledger.values import (
-    NOTHING_SEEN,
-    Amount,
-    Claimed,
-    Counter,
-    Entry,
-    Reservation,
-    Seen,
-    Taken,
-    add,
-    amount,
-    subtract,
-)
+from sidecar.ledger.values import Amount, Counter, Entry, Reservation, Seen, add, amount, subtract
 
 PATIENCE: Final = 2.0
 """Seconds from the moment that something is asked for until the store counts as unavailable."""

@@ -1,11 +1,9 @@
-"""The values that go into a ledger and come out of it, and the ledger's protocol. No store, no clock."""
+"""The values that go into a ledger: counters, what is taken from them, and exact amounts. No store, no clock."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from decimal import Context, Decimal, InvalidOperation
-from types import MappingProxyType
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -60,63 +58,6 @@ class Entry(msgspec.Struct, frozen=True):
 
     reservation: Reservation
     start: int
-
-
-class Claim(msgspec.Struct, frozen=True):
-    """All that one call took, to be kept or given back; `totals` are the counters' totals now."""
-
-    entries: tuple[Entry, ...]
-    totals: tuple[Amount, ...]
-
-
-class Exhausted(msgspec.Struct, frozen=True):
-    """Nothing was taken: the reservation at `position` did not fit.
-
-    `seconds` remain until its window ends, or until enough has fallen out of a sliding one.
-    """
-
-    position: int
-    seconds: int
-
-
-class Moved(msgspec.Struct, frozen=True):
-    """Nothing was taken: the total of a counter that the call was judged by has changed, so it is judged anew."""
-
-
-Claimed: TypeAlias = Claim | Exhausted | Moved
-Taken: TypeAlias = Claimed | StoreUnavailable
-"""What became of one claim among several."""
-
-NOTHING_SEEN: Final[Mapping[int, tuple[Seen, ...]]] = MappingProxyType({})
-
-
-class Ledger(Protocol):
-    """Counters that several processes may share. Raises `StoreUnavailable` when the store cannot be used."""
-
-    def claim_at_once(
-        self, wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]] = NOTHING_SEEN
-    ) -> list[Taken] | None:
-        """Take for each call, in this order, all or nothing, without waiting.
-
-        `seen` has, by a call's position, the totals that it was judged by; what the calls before it take counts too.
-        None means that it needs waiting, and nothing was taken for any of them. If one claim fails, its error is in its
-        place.
-        """
-
-    async def claim(self, reservations: tuple[Reservation, ...], seen: tuple[Seen, ...] = ()) -> Claimed:
-        """Take all or nothing, for a call that was judged by the totals `seen`; the wait for others is bounded."""
-
-    async def totals(self, counters: tuple[Counter, ...]) -> tuple[Amount, ...]:
-        """The totals of the counters at one moment; 0 for one that nothing was taken from."""
-
-    def give_back_at_once(self, entries: tuple[Entry, ...]) -> bool:
-        """Undo entries of a claim in the windows that they were taken from, without waiting; False if it needs that."""
-
-    async def give_back(self, entries: tuple[Entry, ...]) -> None:
-        """Undo entries of a claim; the wait for others is bounded."""
-
-    async def close(self) -> None:
-        """Close the store; what was claimed stays."""
 
 
 MAX_TEXT: Final = 250

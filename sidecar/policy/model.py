@@ -174,11 +174,25 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
+class Granting:
+    """Standing approvals that a rule permits: for `seconds` at most, and `calls` calls at most.
+
+    The values at the paths of `same` must be equal, the numbers at those of `at_most` not greater.
+    """
+
+    seconds: int
+    calls: int
+    same: tuple[Path, ...]
+    at_most: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Approval:
     """What a rule says about the approvals it asks for; `timeout` in seconds, or None to use the file's."""
 
     timeout: int | None
     approvers: int
+    grant: Granting | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,7 +425,10 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Approvals:
-    """How approvals work. Times are in seconds; approvers do not see the values at the paths in `mask`."""
+    """How approvals work. Times are in seconds; approvers do not see the values at the paths in `mask`.
+
+    `answer` says what an agent is told while a person is asked: a JSON-RPC error, or the result of a tool.
+    """
 
     timeout: int = 1800
     use_within: int = 600
@@ -419,6 +436,7 @@ class Approvals:
     four_eyes: bool = False
     mask: tuple[Path, ...] = ()
     webhook: Webhook | None = None
+    answer: Literal["error", "result"] = "error"
 
 
 @dataclass(frozen=True, slots=True)

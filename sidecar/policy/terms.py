@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sidecar.mcp.protocol import OF_CLIENTS, folded
 from sidecar.policy.model import ANY_TOOL, NAMED_WINDOWS, Methods
@@ -75,6 +75,18 @@ class PatternReads:
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalTerms:
+    """How approvals work under a policy: see `policy/model.Approvals`. `webhook` is its URL, empty for none."""
+
+    hold: int = 0
+    four_eyes: bool = False
+    mask: tuple[Path, ...] = ()
+    answer: Literal["error", "result"] = "error"
+    webhook: str = ""
+    secret_env: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """What the sidecar itself needs to know of a policy; all of it is read from the bundle.
 
@@ -97,6 +109,13 @@ class Terms:
     rules: tuple[RuleInfo, ...]
     methods: Methods
     risks: Risks
+    approvals: ApprovalTerms = ApprovalTerms()
+    asking: frozenset[str] = frozenset()
+    asking_patterns: tuple[re.Pattern[str], ...] = ()
+
+    def asks(self, tool: str) -> bool:
+        """True for a tool of which some rule asks a person about calls, be it not about every one."""
+        return ANY_TOOL in self.asking or tool in self.asking or any(one.match(tool) for one in self.asking_patterns)
 
     def reads_of(self, tool: str) -> Reads:
         """What the rules that apply to `tool` read."""

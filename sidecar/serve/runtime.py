@@ -22,8 +22,8 @@ from sidecar.engine.managed import ManagedEngine
 from sidecar.engine.remote import remote_engine
 from sidecar.errors import StartError, StoreUnavailable
 from sidecar.events import Emit, Observer, fan_out
+from sidecar.ledger.protocol import Ledger
 from sidecar.ledger.sqlite import SqliteLedger
-from sidecar.ledger.values import Ledger
 from sidecar.observe.audit import Audit, installation_key, opened, standard
 from sidecar.observe.endpoint import serve, telemetry
 from sidecar.observe.log import Log

@@ -18,20 +18,8 @@ from sidecar.enforce.trial import Trial
 from sidecar.enforce.verdict import Forward, Reply, Verdict
 from sidecar.errors import EngineUnavailable, StoreUnavailable, Superseded
 from sidecar.events import Decided, Event, Judged, Ruling
-from sidecar.ledger.values import (
-    NOTHING_SEEN,
-    Amount,
-    Claim,
-    Claimed,
-    Counter,
-    Entry,
-    Exhausted,
-    Moved,
-    Reservation,
-    Seen,
-    Taken,
-    add,
-)
+from sidecar.ledger.protocol import NOTHING_SEEN, Claim, Claimed, Exhausted, Moved, Taken
+from sidecar.ledger.values import Amount, Counter, Entry, Reservation, Seen, add
 from sidecar.policy.bundle import Bundle
 from tests.engine.asking import bundle_of, tool_call
 

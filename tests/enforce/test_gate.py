@@ -13,7 +13,8 @@ from sidecar.enforce.trial import Trial
 from sidecar.enforce.verdict import Forward, Reply
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable
 from sidecar.events import Decided, Settled, StoreFailed
-from sidecar.ledger.values import Exhausted, Reservation
+from sidecar.ledger.protocol import Exhausted
+from sidecar.ledger.values import Reservation
 from sidecar.mcp.tool_call import Outcome
 from sidecar.policy.risks import Risk
 from sidecar.system.lines import PORTION

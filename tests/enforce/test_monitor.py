@@ -10,7 +10,7 @@ import pytest
 from sidecar.decision.decision import Violation
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable
 from sidecar.events import Decided
-from sidecar.ledger.values import Exhausted
+from sidecar.ledger.protocol import Exhausted
 from tests.enforce.fakes import ALLOWED, ASKING, BUNDLE, DENIED, LIMIT, LIMITED, GateBetweenFakes, run
 from tests.engine.asking import bundle_of, tool_call
 

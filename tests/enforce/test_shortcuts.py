@@ -21,7 +21,8 @@ from sidecar.enforce.call_cache import CachedCall, CallCache, FirstRead
 from sidecar.enforce.gate import Gate
 from sidecar.engine.decision_cache import DecisionCache
 from sidecar.events import Event
-from sidecar.ledger.values import Claimed, Reservation, Seen
+from sidecar.ledger.protocol import Claimed
+from sidecar.ledger.values import Reservation, Seen
 from sidecar.mcp.protocol import ClientInfo
 from sidecar.observe.audit import Audit
 from sidecar.policy.bundle import Bundle

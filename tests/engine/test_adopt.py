@@ -21,7 +21,7 @@ from sidecar.engine.local import local_engine
 from sidecar.engine.managed import ManagedEngine
 from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import Decided, EngineFailed, EngineReady, Event
-from sidecar.ledger.values import Ledger
+from sidecar.ledger.protocol import Ledger
 from sidecar.policy.bundle import Bundle
 from tests.engine.asking import asked, body_of, bundle_of, soon, tool_call
 from tests.support import OPA

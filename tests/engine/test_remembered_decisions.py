@@ -36,7 +36,8 @@ from sidecar.engine.managed import ManagedEngine
 from sidecar.errors import InvalidMessage
 from sidecar.events import Decided, Event
 from sidecar.ledger.names import of_tool
-from sidecar.ledger.values import Amount, Claim, Claimed, Counter, Reservation, Seen
+from sidecar.ledger.protocol import Claim, Claimed
+from sidecar.ledger.values import Amount, Counter, Reservation, Seen
 from sidecar.mcp import jsonrpc, strict_json
 from sidecar.mcp.protocol import ClientInfo
 from sidecar.mcp.tool_call import ToolCall, read_call

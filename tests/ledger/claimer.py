@@ -11,7 +11,7 @@ import os
 import sys
 
 from sidecar.errors import StoreUnavailable
-from sidecar.ledger.values import Claim
+from sidecar.ledger.protocol import Claim
 from tests.ledger.stores import NOON, Clock, claim, ledger_in, store_of, wants
 
 

@@ -13,9 +13,10 @@ from typing import Protocol, TypeAlias
 import redis
 
 from sidecar.errors import StoreUnavailable
+from sidecar.ledger.protocol import NOTHING_SEEN, Claim, Claimed, Exhausted, Ledger
 from sidecar.ledger.redis import PLACES, RedisLedger
 from sidecar.ledger.sqlite import SqliteLedger
-from sidecar.ledger.values import NOTHING_SEEN, Amount, Claim, Claimed, Exhausted, Ledger, Reservation, Seen
+from sidecar.ledger.values import Amount, Reservation, Seen
 
 DAY = 86400
 NOON = 20_000 * DAY + DAY // 2

@@ -9,17 +9,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.ledger.values import (
-    Amount,
-    Claim,
-    Counter,
-    Exhausted,
-    Ledger,
-    Moved,
-    Reservation,
-    Seen,
-    window_start,
-)
+from sidecar.ledger.protocol import Claim, Exhausted, Ledger, Moved
+from sidecar.ledger.values import Amount, Counter, Reservation, Seen, window_start
 from tests.ledger.stores import DAY, EXACT, NOON, Clock, Store, claim, claims, ledger_in, position, wants
 
 

@@ -14,8 +14,9 @@ import pytest
 
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger import file
+from sidecar.ledger.protocol import Ledger
 from sidecar.ledger.sqlite import SqliteLedger
-from sidecar.ledger.values import Counter, Ledger
+from sidecar.ledger.values import Counter
 from tests.ledger.stores import DAY, Clock, SqliteStore, claim, claims, ledger_in, wants
 from tests.support.peer import until
 

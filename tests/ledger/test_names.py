@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger.keys import check_prefix, key
 from sidecar.ledger.names import MAX_TOOL, carried_over, of_server, of_tool
+from sidecar.ledger.protocol import Exhausted
 from sidecar.ledger.redis import RedisLedger
-from sidecar.ledger.values import Amount, Counter, Exhausted, Reservation
+from sidecar.ledger.values import Amount, Counter, Reservation
 from tests.ledger.stores import DAY, NOON, Clock, RedisStore, SqliteStore, claim, claims, ledger_in, wants
 from tests.support.fuzzing import examples
 from tests.support.redis_server import RedisServer

@@ -21,8 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.errors import StoreUnavailable
+from sidecar.ledger.protocol import NOTHING_SEEN, Claim, Ledger, Taken
 from sidecar.ledger.sqlite import SWEEP, SqliteLedger
-from sidecar.ledger.values import NOTHING_SEEN, Amount, Claim, Counter, Entry, Ledger, Reservation, Seen, Taken
+from sidecar.ledger.values import Amount, Counter, Entry, Reservation, Seen
 from tests.ledger.stores import DAY, Clock, wants
 from tests.support.fuzzing import examples
 

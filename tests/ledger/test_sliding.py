@@ -18,12 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.errors import StoreUnavailable
+from sidecar.ledger.protocol import Claim, Exhausted, Ledger, Moved
 from sidecar.ledger.redis import RedisLedger
 from sidecar.ledger.scripts import KEPT_SLICES
 from sidecar.ledger.sliding import SLICES, seconds_until_fallen, slice_of
 from sidecar.ledger.sqlite import SWEEP, SqliteLedger
 from sidecar.ledger.sweep import KEPT
-from sidecar.ledger.values import Claim, Counter, Exhausted, Ledger, Moved, Reservation, Seen
+from sidecar.ledger.values import Counter, Reservation, Seen
 from tests.ledger.stores import (
     DAY,
     NOON,

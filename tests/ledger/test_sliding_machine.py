@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, multiple, rule, run_state_machine_as_test
 
-from sidecar.ledger.values import Claim, Claimed, Counter, Entry, Exhausted, Moved, Reservation, Seen, add, window_start
+from sidecar.ledger.protocol import Claim, Claimed, Exhausted, Moved
+from sidecar.ledger.values import Counter, Entry, Reservation, Seen, add, window_start
 from tests.ledger.stores import NOON, Clock, Store, claim
 
 AMOUNTS = st.sampled_from([0, 1, 1, 1, 2, 5, Decimal("0.1"), Decimal("2.50"), Decimal("1e-30"), 2**64])

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger import sqlite
+from sidecar.ledger.protocol import Claim, Exhausted, Ledger
 from sidecar.ledger.sqlite import SqliteLedger
-from sidecar.ledger.values import Amount, Claim, Counter, Exhausted, Ledger, Reservation, add
+from sidecar.ledger.values import Amount, Counter, Reservation, add
 from tests.ledger.stores import DAY, Clock, Row, SqliteStore, claim, claims, ledger_in, position, wants
 
 Test = Callable[[SqliteLedger, Clock], Coroutine[Any, Any, None]]

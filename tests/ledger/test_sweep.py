@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.errors import StoreUnavailable
+from sidecar.ledger.protocol import Exhausted
 from sidecar.ledger.sqlite import SWEEP, SqliteLedger
 from sidecar.ledger.sweep import KEPT
-from sidecar.ledger.values import Exhausted, window_start
+from sidecar.ledger.values import window_start
 from tests.ledger.stores import DAY, NOON, Clock, SqliteStore, claim, claims, wants
 from tests.support.fuzzing import examples
 

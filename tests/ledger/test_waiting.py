@@ -13,8 +13,9 @@ from sidecar.enforce import limits
 from sidecar.enforce.limits import Counters
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger import sqlite
+from sidecar.ledger.protocol import NOTHING_SEEN, Claimed, Taken
 from sidecar.ledger.sqlite import SqliteLedger
-from sidecar.ledger.values import NOTHING_SEEN, Amount, Claimed, Counter, Entry, Reservation, Seen, Taken
+from sidecar.ledger.values import Amount, Counter, Entry, Reservation, Seen
 from tests.ledger.stores import DAY, Clock, SqliteStore, claims, ledger_in, wants
 from tests.ledger.test_sqlite import held
 from tests.support.peer import SECONDS
