@@ -60,6 +60,8 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
     """What remains of each limit that was counted: rule and amount."""
     limited: bool
     """True when a limit is exhausted and refused the call."""
+    approval: str = ""
+    """The id of the approval that the call uses, or waits for."""
 
 
 class Judged(msgspec.Struct, frozen=True, gc=False):

@@ -8,6 +8,7 @@ of the store's users (see `Records.now`), which never goes back.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final, Literal, Protocol, TypeAlias
 
@@ -231,6 +232,11 @@ class Notice(msgspec.Struct, frozen=True):
     at: float
     attempts: int
     record: Record
+
+
+def timestamp(seconds: float) -> str:
+    """A time as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Approvals(Protocol):
