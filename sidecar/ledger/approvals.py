@@ -37,6 +37,8 @@ MAX_PENDING_EACH: Final = 100
 """Pending approvals of one holder: a session or a principal. A full queue refuses new ones and loses none."""
 LOST_AFTER: Final = 30.0
 """Seconds without a word of an instance after which it is gone: what it had in use is unknown then."""
+SILENT_AFTER: Final = 5.0
+"""Seconds without its word after which what it has in use may be lost: until it is known, the same call waits."""
 KEPT: Final = 7 * 86400.0
 """Seconds that an approval in a final state is kept for those who look back."""
 
@@ -165,9 +167,10 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """A standing approval: `left` more calls like the one that was approved, until `until`.
+    """A standing approval: `left` more calls like the one that was approved, until `until` (Unix seconds).
 
-    `id` is the id of the approval that it was given with. `answers` are of those who gave it, and revoked it.
+    `terms.calls` counts that one too. `id` is the id of the approval that it was given with. `answers` are of those who
+    gave it, and revoked it.
     """
 
     id: str
