@@ -57,14 +57,15 @@ def rows_of(arguments: str, masked: Sequence[str] = ()) -> list[Row]:
 
 def lines_of(rows: Sequence[Row], width: int | None) -> list[str]:
     """Rows as aligned lines of at most `width` columns (None: however long), with nothing cut."""
-    longest = max((columns(path) for path, _ in rows if columns(path) <= LONGEST_PATH), default=0)
+    most = LONGEST_PATH if width is None else min(LONGEST_PATH, width // 2)
+    longest = max((columns(path) for path, _ in rows if columns(path) <= most), default=0)
     lines: list[str] = []
     for path, value in rows:
         if columns(path) > longest:
             lines += _folded(path, width)
             path = ""  # noqa: PLW2901 - it stands on a line of its own
         begin = path + " " * (longest - columns(path)) + "  "
-        rest = None if width is None else max(width - longest - 2, 8)
+        rest = None if width is None else max(width - longest - 2, 2)
         first, *more = _folded(value, rest)
         lines.append(begin + first)
         lines += [" " * (longest + 2) + line for line in more]
