@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -80,7 +81,7 @@ async def serving(
 ) -> AsyncIterator[Served]:
     """A listener for Alice, Bob and Carol, closed at the end."""
     people = write(tmp_path / "people.yaml", *EVERYBODY)
-    ledger = SqliteLedger(tmp_path / "counters.db")
+    ledger = SqliteLedger(tmp_path / "counters.db", time.time)
     told: list[Event] = []
     settings = ApprovalsListener(Address("127.0.0.1", 0), people, url or "http://127.0.0.1", hosts)
     server = await serve_approvals(settings, ledger, "okx", told.append, page)
