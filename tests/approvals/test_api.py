@@ -135,7 +135,6 @@ def test_without_an_approvers_token_nothing_is_seen_or_done(tmp_path: Path) -> N
         wrong = [
             "",
             "Bearer",
-            "Bearer ",
             f"Basic {ALICE}",
             f"Bearer {ALICE[:-1]}",
             f"Bearer {ALICE} x",
