@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from sidecar.ledger.approvals import Answer, Grant, Record, Shown
+from sidecar.ledger.approvals import Answer, Grant, Record, Shown, timestamp
 from sidecar.ledger.protocol import Ledger
 from sidecar.ledger.values import Amount, Counter, add
+
+_ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
 
 
 class After(msgspec.Struct, frozen=True):
@@ -109,6 +110,6 @@ def answer_document(answer: Answer) -> dict[str, Any]:
     }
 
 
-def timestamp(seconds: float) -> str:
-    """A time as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def json_of(found: Any) -> bytes:
+    """A document as JSON; amounts stay exact numbers."""
+    return _ENCODER.encode(found)
