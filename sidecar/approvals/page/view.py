@@ -258,7 +258,7 @@ def detail(record: Record, after: tuple[After, ...], now: float, grant: Grant | 
         shown.client,
         shown.session,
         moment(record.created),
-        tuple(_limit(one, window) for one, window in zip(after, windows, strict=True)),
+        tuple(_limit(one, window) for one, window in zip(after, windows, strict=False)),  # no `after` once they are taken
         tuple(Step(moment(one.at), one.tool, words.kind(one.kind), one.kind != "allow") for one in shown.recent),
         _offer(asked.grant, shown.arguments) if asked.grant is not None else None,
         record.grant,
