@@ -11,21 +11,18 @@ import hmac
 from collections.abc import Callable
 from typing import Any, Final
 
-from sidecar.decision.decision import Answer, Approval, Granting, safe_reason
+from sidecar.decision.decision import Answer, Approval, safe_reason
+from sidecar.enforce.grant_terms import terms_of
 from sidecar.enforce.masking import masked
 from sidecar.enforce.recent import RecentCalls, holder_of
 from sidecar.enforce.trial import Trial
-from sidecar.ledger.approvals import MAX_SHOWN, Asked, GrantTerms, SameCall, Shown
+from sidecar.ledger.approvals import MAX_SHOWN, Asked, SameCall, Shown
 from sidecar.ledger.values import Reservation
 from sidecar.mcp import approval_binding, strict_json
 from sidecar.mcp.tool_call import ToolCall
-from sidecar.policy import paths
 
 MAX_DEFINITIONS: Final = 10_000
 """Tools whose definitions' digests are remembered; those of one that is known are always brought up to date."""
-MAX_FREE: Final = 200
-"""Arguments that a standing approval leaves free and that are named one by one."""
-ANY_OTHER: Final = "any other argument"
 
 
 class TooLargeToShow(Exception):
@@ -78,7 +75,7 @@ class Asking:
             four_eyes=terms.four_eyes,
             notify=bool(terms.webhook),
             shown=shown,
-            grant=_grant(approval.grant, call.arguments) if approval.grant is not None else None,
+            grant=terms_of(approval.grant, call.arguments) if approval.grant is not None else None,
         )
 
     def _shown(
@@ -127,54 +124,3 @@ class Asking:
             hashed.update(len(part).to_bytes(8, "big"))
             hashed.update(part)
         return hashed.hexdigest()
-
-
-def _grant(granting: Granting, arguments: dict[str, Any]) -> GrantTerms:
-    """What the rule lets an approver agree to, and where this call stands."""
-    same = tuple((paths.shown("args", path), _same_text(arguments, path)) for path in granting.same)
-    at_most = tuple((paths.shown("args", path), _number_text(arguments, path)) for path in granting.at_most)
-    fixed = {*granting.same, *granting.at_most}
-    free = [paths.shown("args", path) for path in _leaves(arguments) if path not in fixed]
-    named = free if len(free) <= MAX_FREE else [*free[:MAX_FREE], f"{len(free) - MAX_FREE} more"]
-    return GrantTerms(granting.seconds, granting.calls, same, at_most, (*named, ANY_OTHER))
-
-
-_ABSENT: Final = object()
-
-
-def _found(arguments: Any, path: tuple[str, ...]) -> Any:
-    """What stands at a path; `_ABSENT` where it leads nowhere."""
-    value = arguments
-    for step in path:
-        if type(value) is not dict or step not in value:
-            return _ABSENT
-        value = value[step]
-    return value
-
-
-def _same_text(arguments: dict[str, Any], path: tuple[str, ...]) -> str:
-    """A text that is the same for values that are equal, as in `eq`, and for no others."""
-    value = _found(arguments, path)
-    if value is _ABSENT:
-        return "absent"
-    if value is None:
-        return "null"
-    if isinstance(value, dict | list):
-        return f"json {approval_binding.same_value(value).decode()}"
-    # A number or a boolean equals the text that is written the same way.
-    return f"value {value if type(value) is str else approval_binding.same_value(value).decode()}"
-
-
-def _number_text(arguments: dict[str, Any], path: tuple[str, ...]) -> str | None:
-    """A number as plain decimal text; None for anything else."""
-    value = _found(arguments, path)
-    if isinstance(value, bool | str | list | dict) or value is None or value is _ABSENT:
-        return None
-    return approval_binding.same_value(value).decode()
-
-
-def _leaves(value: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """The paths to all that is no object, and to empty objects."""
-    if type(value) is dict and value:
-        return [leaf for key, part in value.items() for leaf in _leaves(part, (*path, key))]
-    return [path] if path else []

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sidecar.policy import paths
 from sidecar.policy.paths import EACH, Path
+from sidecar.text import folded
 
 MASK: Final = "[masked]"
 """What stands in the place of a value."""
@@ -16,7 +17,7 @@ def masked(arguments: dict[str, Any], masks: Iterable[Path]) -> tuple[dict[str, 
     """The arguments without the values at the paths `masks`, and those of the paths at which something stood.
 
     A path that leads into text, a number or a list where it needs an object hides that value as a whole: a server may
-    read an object there.
+    read an object there. A key that differs from a step only in case is hidden too: a server may take it for that.
     """
     hidden: list[str] = []
     kept: Any = arguments
@@ -36,8 +37,8 @@ def _masked(value: Any, path: Path) -> tuple[Any, bool]:
         parts = [_masked(one, rest) for one in value]
         return [part for part, _ in parts], any(hides for _, hides in parts)
     if step is not EACH and type(value) is dict:
-        if step not in value:
-            return value, False
-        part, hides = _masked(value[step], rest)
-        return ({**value, step: part} if hides else value), hides
+        alike = [key for key in value if folded(key) == folded(step)]
+        under = [(key, *_masked(value[key], rest)) for key in alike]
+        hiding = {key: part for key, part, hides in under if hides}
+        return ({**value, **hiding} if hiding else value), bool(hiding)
     return (value, False) if value is None else (MASK, True)
