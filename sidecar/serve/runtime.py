@@ -83,7 +83,7 @@ class Observers:
 def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers:
     """Open the log, the audit log and the metrics. Raises `StartError`."""
     instance = secrets.token_hex(4)
-    state_dir = _state_dir(settings.state_dir)
+    state_dir = state_folder(settings.state_dir)
     heard_by: list[Observer] = [Log()]
     reader = Reader()
     stream = _audit_stream(settings.audit, state_dir, instance)
@@ -153,7 +153,8 @@ def _say_unknown_callers(settings: Settings, bundle: Bundle) -> None:
         )
 
 
-def _state_dir(path: Path) -> Path:
+def state_folder(path: Path) -> Path:
+    """The state folder, made where it is not there. Raises `StartError` unless it is ours to write."""
     try:
         _make(path)
         ownership.check(path, "the state folder (--state-dir)")
