@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 from sidecar.approvals.outbox import Outbox
@@ -39,12 +39,12 @@ class Upkeep:
     """The upkeep of one server's approvals by one sidecar, `instance`.
 
     `terms` gives those of the policy in force. `page` is the URL of the page of approvals, empty where this sidecar has
-    none. `clock` gives Unix seconds.
+    none. `secret` gives the value of an environment variable. `clock` gives Unix seconds.
     """
 
     def __init__(
         self, *, server: str, instance: str, ledger: Ledger, emit: Emit, terms: Callable[[], Terms], page: str,
-        environment: Mapping[str, str], clock: Callable[[], float] = time.time, period: float = PERIOD,
+        secret: Callable[[str], str], clock: Callable[[], float] = time.time, period: float = PERIOD,
     ) -> None:  # fmt: skip
         self._server = server
         self._instance = instance
@@ -52,7 +52,7 @@ class Upkeep:
         self._emit = emit
         self._terms = terms
         self._begun = bool(page)
-        self._environment = environment
+        self._secret = secret
         self._clock = clock
         self._period = period
         self._outbox = Outbox(server, ledger, page, emit, clock)
@@ -92,7 +92,7 @@ class Upkeep:
         for answer in await self._seen.look(counts):
             self._emit(answer)
         # The policy in force was not accepted without what its webhook needs.
-        if (hook := webhook(self._terms().approvals, self._environment)) is not None:
+        if (hook := webhook(self._terms().approvals, self._secret)) is not None:
             await self._outbox.look(hook)
 
     def _failed(self, error: StoreUnavailable) -> None:

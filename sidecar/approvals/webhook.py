@@ -10,13 +10,11 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import msgspec
-
-from sidecar.approvals.document import After, document
+from sidecar.approvals.document import After, document, json_of
 from sidecar.auth.hosts import is_loopback
 from sidecar.errors import StartError
 from sidecar.http import origin
@@ -43,8 +41,11 @@ class Webhook:
     secret: bytes = field(repr=False)
 
 
-def webhook(terms: ApprovalTerms, environment: Mapping[str, str]) -> Webhook | None:
-    """The webhook that a policy names, None where it names none. Raises `StartError` where it cannot be used."""
+def webhook(terms: ApprovalTerms, secret: Callable[[str], str]) -> Webhook | None:
+    """The webhook that a policy names, None where it names none. Raises `StartError` where it cannot be used.
+
+    `secret` gives the value of an environment variable, empty where it is not set.
+    """
     if not terms.webhook:
         return None
     try:
@@ -56,7 +57,7 @@ def webhook(terms: ApprovalTerms, environment: Mapping[str, str]) -> Webhook | N
             "approvals.notify.webhook.url must begin with https://: what a person is asked about must not be read on "
             "the way (http:// to loopback only)"
         )
-    return Webhook(terms.webhook, _secret(terms.secret_env, environment))
+    return Webhook(terms.webhook, _secret(terms.secret_env, secret))
 
 
 def body(notice: Notice, url: str | None, now: float, after: tuple[After, ...] = ()) -> bytes:
@@ -72,11 +73,11 @@ def body(notice: Notice, url: str | None, now: float, after: tuple[After, ...] =
         "left_out": [],
         "approval": approval,
     }
-    encoded = msgspec.json.encode(message)
+    encoded = json_of(message)
     if len(encoded) <= MAX_BODY:
         return encoded
     large = ["arguments", "other_parameters", "grant_terms"]
-    return msgspec.json.encode(message | {"left_out": large, "approval": approval | dict.fromkeys(large)})
+    return json_of(message | {"left_out": large, "approval": approval | dict.fromkeys(large)})
 
 
 def signed(secret: bytes, id_: str, at: int, content: bytes) -> dict[str, str]:
@@ -101,14 +102,14 @@ def again_in(notice: Notice, now: float) -> float | None:
     return pause if now + pause < until else None
 
 
-def _secret(name: str, environment: Mapping[str, str]) -> bytes:
+def _secret(name: str, value_of: Callable[[str], str]) -> bytes:
     how = "make one with `openssl rand -base64 32`, give it to the receiver and to us"
     if not name:
         raise StartError(
             "approvals.notify.webhook needs secret_env, the name of the environment variable with the secret that its "
             f"messages are signed with: {how}"
         )
-    text = environment.get(name, "")
+    text = value_of(name)
     if not text:
         raise StartError(f"approvals.notify.webhook: the environment variable {name} is not set: {how} as {name}")
     try:
