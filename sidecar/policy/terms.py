@@ -119,9 +119,10 @@ class Terms:
         """True for a tool of which some rule asks a person about calls, be it not about every one."""
         return ANY_TOOL in self.asking or tool in self.asking or any(one.match(tool) for one in self.asking_patterns)
 
-    def place_of(self, tool: str, rule: str) -> RuleInfo | None:
-        """The first rule of this name that asks about calls of `tool`, with its file and line."""
-        return next((info for names, info in self.asking_rules if info.rule == rule and names.match(tool)), None)
+    def place_of(self, tool: str, rule: str) -> tuple[str, int]:
+        """File and line of the first rule of this name that asks about calls of `tool`; no file where there is none."""
+        found = (info for names, info in self.asking_rules if info.rule == rule and names.match(tool))
+        return next(((info.file, info.line) for info in found), ("", 0))
 
     def reads_of(self, tool: str) -> Reads:
         """What the rules that apply to `tool` read."""
