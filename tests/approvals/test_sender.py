@@ -104,7 +104,7 @@ async def answered_by(begin: bytes, piece: bytes) -> tuple[str, int]:
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal written
-        await reader.readuntil(b"\r\n\r\n")
+        await reader.readuntil(b"{}")
         writer.write(begin)
         with contextlib.suppress(ConnectionError):
             while not reader.at_eof():
