@@ -52,6 +52,8 @@ from sidecar.policy.bundle import Bundle
 from sidecar.policy.model import Mode
 from sidecar.system.lines import PORTION
 
+MAX_DEFINITIONS: Final = 10_000
+"""Tools whose definitions are remembered by their digests; a server may list any number."""
 FINISH: Final = 2.0
 """Seconds that the end waits for the decider and the store together."""
 
@@ -82,22 +84,28 @@ class Gate:
             server=server, decider=decider, questions=self._questions, counters=self._counters,
             rulings=Rulings(server, emit, mode), emit=emit, fail_open=fail_open,
         )  # fmt: skip
+        self._definitions: dict[str, str] = {}
+        self._may_hold = True
         self._lists = Lists(server=server, decider=decider, mode=mode, next_id=self.next_id)
 
     def next_id(self) -> str:
         """An id for the next decision or refusal."""
         return next(self._ids)
 
-    def judge(self, call: ToolCall, caller: Caller, deliver: Callable[[Verdict], None]) -> Trial:
+    def judge(
+        self, call: ToolCall, caller: Caller, deliver: Callable[[Verdict], None], *, holds: bool = True
+    ) -> Trial:  # fmt: skip
         """Judge one call of a caller and deliver the verdict, once, unless the trial is dropped before.
 
-        It comes after this returned: at the latest in the next pass of the event loop where the answer is remembered
-        and no store has to be waited for. Raises `InvalidMessage` for a call that cannot be put as a question.
+        Where the call `holds`, a `Hold` may be delivered before it. It comes after this returned: at the latest in the
+        next pass of the event loop where the answer is remembered and no store has to be waited for. Raises
+        `InvalidMessage` for a call that cannot be put as a question.
         """
         commit = self._commit
         if len(commit.answers) >= PORTION:
             commit.conclude()
         trial = Trial(call, caller, next(self._ids), self._decider.bundle, deliver, time.perf_counter())
+        trial.holds = holds and self._may_hold
         try:
             self._questions.put(trial, commit.found)
         except Exception:
@@ -146,6 +154,20 @@ class Gate:
     def filter(self, tools: Sequence[str], deliver: DeliverHidden) -> None:
         """Deliver which of the listed tools a client may not see; None when nobody can tell."""
         self._lists.filter(tools, deliver)
+
+    def wants_definition(self, tool: str) -> bool:
+        """True for a tool of which some rule asks a person about calls."""
+        return self._decider.bundle.terms.asks(tool)
+
+    def saw(self, definitions: Mapping[str, str]) -> None:
+        """The server listed tools: the digests of those definitions that are wanted, by the tools' names."""
+        if len(self._definitions) + len(definitions) > MAX_DEFINITIONS:
+            self._definitions.clear()
+        self._definitions.update(definitions)
+
+    def end_holds(self) -> None:
+        """No call is held any more."""
+        self._may_hold = False
 
     async def finish(self) -> None:
         """Wait until everything that is under way is done, for `FINISH` at most: each part has a bound of its own."""

@@ -28,7 +28,8 @@ class Trial(msgspec.Struct):
 
     `since` is when it began, by the performance counter; `engine_seconds` how long the engine took, where it was asked.
     `seen` is where the counters stood that it was judged by, `moves` how often they stood elsewhere at its claim, and
-    `turn` the counters for which others that were judged by them wait until it is done.
+    `turn` the counters for which others that were judged by them wait until it is done. `holds` where the call may be
+    held for a person.
     """
 
     call: ToolCall
@@ -42,6 +43,7 @@ class Trial(msgspec.Struct):
     seen: tuple[Seen, ...] = ()
     moves: int = 0
     turn: tuple[Counter, ...] | None = None
+    holds: bool = True
     dropped: bool = False
 
     def drop(self) -> None:

@@ -144,6 +144,7 @@ async def serve(runtime: Runtime, who: Authenticator, asked_to_stop: asyncio.Eve
         if watching is not None:
             watching.cancel()
         server.stop_accepting()
+        runtime.gate.end_holds()
         backend.end_streams()
         await server.close(DRAIN)
     finally:

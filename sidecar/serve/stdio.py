@@ -68,6 +68,7 @@ async def serve(runtime: Runtime, server: Link, room: MemoryBudget, asked_to_sto
     ended = asyncio.create_task(server.ended())
     waits = [ended, *(asyncio.create_task(event.wait()) for event in (asked_to_stop, client_gone))]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    gate.end_holds()
     if client_gone.is_set() and not asked_to_stop.is_set():
         # What came before the end of the input is judged, and forwarded or answered.
         await _caught_up(session, asked_to_stop)
@@ -134,7 +135,7 @@ def _counted(route: Route, share: Share) -> Route:
         route.to_server(message)
         share.hold(0)
 
-    return Route(to_client, to_server, dropped=lambda: share.hold(0))
+    return Route(to_client, to_server, dropped=lambda: share.hold(0), tell=route.to_client)
 
 
 async def _caught_up(session: Session, asked_to_stop: asyncio.Event) -> None:

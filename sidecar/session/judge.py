@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from sidecar.auth.caller import Caller
@@ -19,7 +19,7 @@ class Judgement(Protocol):
 
 
 class Judge(Protocol):
-    """Gives one verdict on each call, and says what else of a session's messages may pass."""
+    """Gives a verdict on each call, and says what else of a session's messages may pass."""
 
     @property
     def known(self) -> CallCache:
@@ -28,11 +28,17 @@ class Judge(Protocol):
     def next_id(self) -> str:
         """An id for the next decision or refusal."""
 
-    def judge(self, call: ToolCall, caller: Caller, deliver: Callable[[Verdict], None]) -> Judgement:
+    def judge(
+        self, call: ToolCall, caller: Caller, deliver: Callable[[Verdict], None], *, holds: bool = True
+    ) -> Judgement:  # fmt: skip
         """Judge one call and deliver the verdict, once and after this returned, unless the judgement is dropped before.
 
-        Raises `InvalidMessage` for a call that cannot be judged.
+        Where the call `holds`, a `Hold` may be delivered before the verdict. Raises `InvalidMessage` for a call that
+        cannot be judged.
         """
+
+    def end_holds(self) -> None:
+        """No call is held any more: those that are get their verdict now."""
 
     def conclude(self) -> None:
         """Deliver the verdicts that are ready: what came after those calls is passed on next."""
@@ -49,3 +55,9 @@ class Judge(Protocol):
 
     def filter(self, tools: Sequence[str], deliver: Callable[[frozenset[str] | None], None]) -> None:
         """Deliver which of the listed tools a client may not see; None when nobody can tell."""
+
+    def wants_definition(self, tool: str) -> bool:
+        """True for a tool of which calls may be bound to the server's definition."""
+
+    def saw(self, definitions: Mapping[str, str]) -> None:
+        """The server listed tools: the digests of those definitions that are wanted, by the tools' names."""
