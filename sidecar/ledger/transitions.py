@@ -3,23 +3,26 @@
 Every store runs these in a transaction, so that nobody sees or uses what they are about to change. A time that is over
 counts as over at once, for everybody; that it is noted (`expired`) is the work of the upkeep.
 
-| from          | to         | when                                                                        |
-| ------------- | ---------- | --------------------------------------------------------------------------- |
-|               | `pending`  | a call needs a person and has no approval that it could use                 |
-| `pending`     | `approved` | as many different people agreed as the rule wants                           |
-| `pending`     | `denied`   | one person refused                                                          |
-| `pending`, `approved` | `expired` | its time is over                                                     |
-| `approved`    | `denied`   | a person took it back before it was used                                    |
-| `approved`    | `in_use`   | the call came again and took it, together with its limits                   |
-| `in_use`      | `approved` | the call was certainly not forwarded                                        |
-| `in_use`      | `consumed` | the server answered, whatever it was                                        |
-| `in_use`      | `unknown`  | no answer came, or the instance that had it is gone                         |
-| `unknown`     | `consumed` | a person said what happened, or the answer came after all                   |
+| from                  | to         | when                                                                |
+| --------------------- | ---------- | ------------------------------------------------------------------- |
+|                       | `pending`  | a call needs a person and has no approval that it could use         |
+|                       | `in_use`   | a call fits a standing approval                                     |
+| `pending`             | `approved` | as many different people agreed as the rule wants                   |
+| `pending`             | `denied`   | one person refused                                                  |
+| `pending`             | `in_use`   | the call came again, and fits a standing approval that came between |
+| `pending`, `approved` | `expired`  | its time is over                                                    |
+| `approved`            | `denied`   | a person took it back before it was used                            |
+| `approved`            | `in_use`   | the call came again and took it, together with its limits           |
+| `in_use`              | `approved` | the call was certainly not forwarded                                |
+| `in_use`              | `consumed` | the server answered, whatever it was                                |
+| `in_use`              | `unknown`  | no answer came, or the instance that had it is gone                 |
+| `unknown`             | `consumed` | a person said what happened, or the answer came after all           |
 """
 
 from __future__ import annotations
 
 import secrets
+import unicodedata
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Literal, Protocol
@@ -28,10 +31,12 @@ import msgspec
 from msgspec.structs import replace
 
 from sidecar.ledger.approvals import (
+    FINAL,
     KEPT,
     LOST_AFTER,
     MAX_PENDING,
     MAX_PENDING_EACH,
+    SILENT_AFTER,
     Answer,
     Asked,
     Conflict,
@@ -42,6 +47,7 @@ from sidecar.ledger.approvals import (
     Record,
     SameCall,
     Settlement,
+    State,
     Unapproved,
     Wants,
 )
@@ -63,8 +69,8 @@ class Records(Protocol):
     def of_binding(self, binding: str) -> Record | None:
         """The newest approval that is bound to exactly this call, and is not the use of a standing one."""
 
-    def unknown(self, server: str, call: str) -> Record | None:
-        """An approval of which nobody knows whether this very call ran."""
+    def unfinished(self, server: str, call: str) -> Sequence[Record]:
+        """The approvals on which this very call runs now (`in_use`), or may have run (`unknown`), whoever asked."""
 
     def grant(self, id: str) -> Grant | None:  # noqa: A002
         """The standing approval with this id."""
@@ -73,7 +79,7 @@ class Records(Protocol):
         """The standing approvals for such calls, the oldest first."""
 
     def pending(self, holder: str) -> tuple[int, int]:
-        """How many approvals of a holder wait for a person, and how many of all."""
+        """How many approvals of a holder wait for a person, and how many of all; not those whose time is over."""
 
     def heard_of(self, instance: str) -> float | None:
         """When an instance last said that it lives."""
@@ -83,6 +89,13 @@ class Records(Protocol):
 
     def put_grant(self, grant: Grant) -> None:
         """Write a standing approval."""
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """What became of an approval, and the entries that the store gives back in the same transaction."""
+
+    record: Record
+    back: tuple[Entry, ...] = ()
 
 
 class Use(msgspec.Struct, frozen=True):
@@ -100,56 +113,61 @@ class Use(msgspec.Struct, frozen=True):
         return record
 
 
+def state_at(record: Record, now: float) -> State:
+    """The state that an approval counts as: what is over has expired, noted or not."""
+    if record.state in ("pending", "approved") and now >= record.expires:
+        return "expired"
+    return record.state
+
+
 def take(wants: Wants, records: Records) -> Use | Unapproved | QueueFull | None:
     """What a call can use. Where there is nothing, a person is asked: that is written.
 
-    None where the call needs nothing: it is the same as none whose outcome is unknown.
+    None where the call needs nothing: the same call has certainly not run with an outcome that nobody knows.
     """
-    if (unknown := records.unknown(wants.server, wants.call)) is not None:
-        return Unapproved(unknown)
+    if (uncertain := _uncertain(wants, records)) is not None:
+        return Unapproved(uncertain)
     if isinstance(wants, SameCall):
         return None
     now = records.now
     record = records.of_binding(wants.binding)
-    if record is not None and _is_same(record.asked.definition, wants.definition):
-        match record.state:
-            case "approved" if now < record.expires:
-                return Use(replace(record, state="in_use", changed=now, owner=wants.owner))
-            case "in_use":
-                return Unapproved(record)
-            case "denied" if now < record.created + record.asked.timeout:
-                return Unapproved(record)
-            case "pending" if now < record.expires:
-                asked_again = replace(record, asked_times=record.asked_times + 1)
-                if (grant := _grant_for(wants, records)) is not None:
-                    return _use_of(grant, wants, now)
-                records.put(asked_again)
-                return Unapproved(asked_again)
-    if (grant := _grant_for(wants, records)) is not None:
-        return _use_of(grant, wants, now)
+    if record is not None and not _is_same(record.asked.definition, wants.definition):
+        record = None
+    state = state_at(record, now) if record is not None else None
+    if record is not None and state == "approved":
+        return Use(replace(record, state="in_use", changed=now, owner=wants.owner))
+    # A no holds for as long as the question would have stood: else asking again is all that it takes.
+    if record is not None and state == "denied" and now < record.changed + record.asked.timeout:
+        return Unapproved(record)
+    waits = record if state == "pending" else None
+    if (grant := _grant_for(wants, records, now)) is not None:
+        return _use_of(grant, wants, waits, now)
+    if record is not None and state == "in_use":
+        return Unapproved(record)
+    if waits is not None:
+        asked_again = replace(waits, asked_times=waits.asked_times + 1)
+        records.put(asked_again)
+        return Unapproved(asked_again)
     return _ask(wants, records, now)
 
 
 def decide(id: str, answer: Answer, records: Records) -> tuple[Record, bool]:  # noqa: A002
     """Take a person's answer: see `Approvals.decide`."""
+    if answer.verdict not in ("approve", "deny"):
+        raise ValueError(f"{answer.verdict} is no answer to a call that waits")
     record, now = _known(id, records), records.now
-    if any((one.by, one.verdict, one.grant) == (answer.by, answer.verdict, answer.grant) for one in record.answers):
+    state = state_at(record, now)
+    if _said(answer, record) and state != "expired" and (state == "denied") == (answer.verdict == "deny"):
         return record, False
-    if record.state != "pending":
-        raise Conflict(record, f"it is {worded(record)} already")
-    if now >= record.expires:
-        raise Conflict(record, "it expired")
-    if answer.verdict == "approve" and any(one.by == answer.by for one in record.answers):
-        raise Conflict(record, f"{answer.by} answered already")
-    if record.asked.four_eyes and answer.by and answer.by == record.asked.shown.asker:
-        raise Conflict(record, "who asked cannot approve it: the policy says four_eyes")
-    if answer.grant and record.asked.grant is None:
-        raise Conflict(record, "the rule grants no calls like this one, only this call")
+    if state != "pending":
+        raise Conflict(record, "it expired" if state == "expired" else f"it is {worded(record)} already")
     answers = (*record.answers, replace(answer, at=now))
     if answer.verdict == "deny":
         after = replace(record, state="denied", changed=now, answers=answers)
         records.put(after, "decided")
         return after, True
+    if (why := _may_not_approve(answer, record)) is not None:
+        raise Conflict(record, why)
     after = replace(record, answers=answers)
     if len(answers) < record.asked.approvers:
         records.put(after)
@@ -163,8 +181,10 @@ def decide(id: str, answer: Answer, records: Records) -> tuple[Record, bool]:  #
     return after, True
 
 
-def resolve(id: str, answer: Answer, records: Records) -> Record:  # noqa: A002
-    """Take a person's word on what became of an unknown call. What it took is given back by whoever asks this."""
+def resolve(id: str, answer: Answer, records: Records) -> Settled:  # noqa: A002
+    """Take a person's word on what became of an unknown call: see `Approvals.resolve`."""
+    if answer.verdict not in ("committed", "failed"):
+        raise ValueError(f"{answer.verdict} does not say what became of a call")
     record, now = _known(id, records), records.now
     if record.state != "unknown":
         raise Conflict(record, f"it is {worded(record)}, and only what is unknown can be resolved")
@@ -172,7 +192,10 @@ def resolve(id: str, answer: Answer, records: Records) -> Record:  # noqa: A002
         record, state="consumed", changed=now, entries=(), answers=(*record.answers, replace(answer, at=now))
     )
     records.put(after)
-    return after
+    if answer.verdict == "committed":
+        return Settled(after)
+    _give_place_back(record, records)
+    return Settled(after, record.entries)
 
 
 def revoke(id: str, answer: Answer, records: Records) -> Record:  # noqa: A002
@@ -180,11 +203,11 @@ def revoke(id: str, answer: Answer, records: Records) -> Record:  # noqa: A002
     record, now = _known(id, records), records.now
     answer = replace(answer, at=now)
     grant = records.grant(id)
-    standing = grant is not None and not grant.revoked and grant.left > 0 and now < grant.until
-    unused = record.state == "approved" and now < record.expires
+    standing = grant is not None and can_be_used(grant, now)
+    unused = state_at(record, now) == "approved"
     if not standing and not unused:
         raise Conflict(record, f"it is {worded(record)}, and nothing of it can be used any more")
-    if grant is not None and standing:
+    if grant is not None and not grant.revoked:  # one with nothing left could get a place back
         records.put_grant(replace(grant, revoked=True, answers=(*grant.answers, answer)))
     answers = (*record.answers, answer)
     after = (
@@ -194,42 +217,54 @@ def revoke(id: str, answer: Answer, records: Records) -> Record:  # noqa: A002
     return after
 
 
-def settle(id: str, how: Settlement, records: Records) -> Record:  # noqa: A002
-    """The use of an approval ended."""
+def settle(
+    id: str,  # noqa: A002
+    how: Settlement, entries: tuple[Entry, ...], records: Records,
+) -> Settled:  # fmt: skip
+    """The use of an approval ended, and gives `entries` back: see `Approvals.settle`."""
     record, now = _known(id, records), records.now
     if record.state not in ("in_use", "unknown"):
-        return record  # a person was quicker
+        return Settled(record)  # a person was quicker, and what it took is given back or spent by their word
     if how == "unknown":
         if record.state == "unknown":
-            return record
+            return Settled(record)
         after = replace(record, state="unknown", changed=now)
-    elif how == "released" and record.state == "in_use" and not record.grant:
+        records.put(after)
+        return Settled(after)
+    if how == "released" and record.state == "in_use" and not record.grant:
         after = replace(record, state="approved", changed=now, entries=(), owner="")
-    else:
-        after = replace(record, state="consumed", changed=now, entries=())
+        records.put(after)
+        return Settled(after, entries)
+    after = replace(record, state="consumed", changed=now, entries=())
     records.put(after)
-    if how in ("not_run", "released") and record.grant and (grant := records.grant(record.grant)) is not None:
-        records.put_grant(replace(grant, left=min(grant.left + 1, grant.terms.calls)))
-    return after
+    if how in ("not_run", "released"):
+        _give_place_back(record, records)
+    return Settled(after, entries)
 
 
 def over(record: Record, records: Records) -> Record | None:
     """What an approval becomes by itself now, which is written; None where it stays as it is."""
     now = records.now
-    if record.state in ("pending", "approved") and now >= record.expires:
+    if state_at(record, now) != record.state:
         after = replace(record, state="expired", changed=now)
         records.put(after, "expired")
         return after
-    if record.state == "in_use":
-        heard = records.heard_of(record.owner)
-        if heard is None or now >= heard + LOST_AFTER:
-            return settle(record.id, "unknown", records)
+    if record.state == "in_use" and now >= _last_word(record, records) + LOST_AFTER:
+        return settle(record.id, "unknown", (), records).record
     return None
 
 
-def is_old(record: Record, now: float) -> bool:
-    """True for one that nobody needs any more."""
-    return record.state in ("denied", "expired", "consumed") and now >= record.changed + KEPT
+def is_old(record: Record, records: Records) -> bool:
+    """True for one that nobody needs any more: it was final for long, and no standing approval came of it."""
+    if record.state not in FINAL or records.now < record.changed + KEPT:
+        return False
+    grant = records.grant(record.id)
+    return grant is None or records.now >= grant.until
+
+
+def can_be_used(grant: Grant, now: float) -> bool:
+    """True where a call that fits could use a standing approval."""
+    return not grant.revoked and grant.left > 0 and now < grant.until
 
 
 def worded(record: Record) -> str:
@@ -249,22 +284,70 @@ def _is_same(definition: str, other: str) -> bool:
     return not definition or not other or definition == other
 
 
+def _uncertain(wants: Wants, records: Records) -> Record | None:
+    """An approval with which this very call may have run, and nobody knows.
+
+    An instance that says nothing may be gone. Until that is certain its call stands in the way, too: else there is
+    a time between its end and the `unknown` of its call in which the call could run again.
+    """
+    for record in records.unfinished(wants.server, wants.call):
+        now = over(record, records) or record
+        if now.state == "unknown" or records.now >= _last_word(now, records) + SILENT_AFTER:
+            return now
+    return None
+
+
+def _last_word(record: Record, records: Records) -> float:
+    """When the instance that has an approval in use last gave a sign of life."""
+    return max(record.changed, records.heard_of(record.owner) or 0.0)
+
+
+def _said(answer: Answer, record: Record) -> bool:
+    """True where this person said this already."""
+    return any(
+        _is_person(one.by, answer.by) and (one.verdict, one.grant) == (answer.verdict, answer.grant)
+        for one in record.answers
+    )
+
+
+def _may_not_approve(answer: Answer, record: Record) -> str | None:
+    """Why this person may not approve this call; None where nothing speaks against it."""
+    asked = record.asked
+    if not answer.by and (asked.four_eyes or asked.approvers > 1):
+        return "the policy wants to know who approves it: give a name"
+    if any(_is_person(one.by, answer.by) for one in record.answers):
+        return f"{answer.by} answered already"
+    if asked.four_eyes and _is_person(answer.by, asked.shown.asker):
+        return "who asked cannot approve it: the policy says four_eyes"
+    if answer.grant and asked.grant is None:
+        return "the rule grants no calls like this one, only this call"
+    return None
+
+
+def _is_person(one: str, other: str) -> bool:
+    """True where two names may be one person's: who writes `Alice` for `alice` is no second pair of eyes."""
+    return _folded(one) == _folded(other)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).casefold().strip()
+
+
 def _ask(wants: Asked, records: Records, now: float) -> Unapproved | QueueFull:
     own, everybody = records.pending(wants.holder)
     if own >= MAX_PENDING_EACH or everybody >= MAX_PENDING:
         return QueueFull(own >= MAX_PENDING_EACH)
-    record = Record(_new_id(), wants, "pending", now, now, now + wants.timeout)
+    record = Record(new_id("apr"), wants, "pending", now, now, now + wants.timeout)
     records.put(record, "pending")
     return Unapproved(record, is_new=True)
 
 
-def _grant_for(wants: Asked, records: Records) -> Grant | None:
+def _grant_for(wants: Asked, records: Records, now: float) -> Grant | None:
     """The standing approval that a call fits."""
     if wants.grant is None:
         return None
     for grant in records.grants(wants.server, wants.tool, wants.holder, wants.rules):
-        stands = not grant.revoked and grant.left > 0 and records.now < grant.until
-        if stands and _is_same(grant.definition, wants.definition) and _fits(grant.terms, wants.grant):
+        if can_be_used(grant, now) and _is_same(grant.definition, wants.definition) and _fits(grant.terms, wants.grant):
             return grant
     return None
 
@@ -279,19 +362,29 @@ def _fits(granted: GrantTerms, call: GrantTerms) -> bool:
     )
 
 
-def _use_of(grant: Grant, wants: Asked, now: float) -> Use:
-    record = Record(_new_id(), wants, "in_use", now, now, now, grant=grant.id, owner=wants.owner)
+def _use_of(grant: Grant, wants: Asked, waits: Record | None, now: float) -> Use:
+    """A use of a standing approval. Nobody has to answer a question (`waits`) any more that it settles."""
+    if waits is not None:
+        return Use(replace(waits, state="in_use", changed=now, grant=grant.id, owner=wants.owner), grant)
+    record = Record(new_id("apr"), wants, "in_use", now, now, now, grant=grant.id, owner=wants.owner)
     return Use(record, grant)
 
 
 def _granted(record: Record, terms: GrantTerms, now: float) -> Grant:
+    """The standing approval that was given; the call that was approved with it is the first of its calls."""
     asked = record.asked
     return Grant(
         record.id, asked.server, asked.tool, asked.definition, asked.holder, asked.rules, terms, now,
-        now + terms.seconds, terms.calls, record.answers,
+        now + terms.seconds, terms.calls - 1, record.answers,
     )  # fmt: skip
 
 
-def _new_id() -> str:
+def _give_place_back(record: Record, records: Records) -> None:
+    """A call that certainly did not run is none of those that a standing approval allows."""
+    if (grant := records.grant(record.grant or record.id)) is not None:
+        records.put_grant(replace(grant, left=min(grant.left + 1, grant.terms.calls)))
+
+
+def new_id(kind: str) -> str:
     """An id that nobody guesses, short enough to be typed."""
-    return f"apr_{secrets.token_hex(10)}"
+    return f"{kind}_{secrets.token_hex(10)}"

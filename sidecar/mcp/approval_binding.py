@@ -42,7 +42,12 @@ def beside(params: dict[str, Any]) -> bytes:
 
 def same_call(tool: str, arguments: dict[str, Any]) -> bytes:
     """What a call does, whoever asks: the tool and its arguments as JSON values, equal numbers (1, 1.0, 1e0) alike."""
-    return _sorted([tool, _with_plain_numbers(arguments)])
+    return same_value([tool, arguments])
+
+
+def same_value(value: Any) -> bytes:
+    """A JSON value as values that are equal are written: sorted keys, and numbers in plain decimal."""
+    return _sorted(_with_plain_numbers(value))
 
 
 def _lasting(params: dict[str, Any]) -> dict[str, Any]:

@@ -19,9 +19,11 @@ from msgspec.structs import replace
 
 from sidecar.errors import InvalidMessage
 from sidecar.mcp import jsonrpc
+from sidecar.mcp.approval_binding import params_of
 from sidecar.mcp.jsonrpc import INVALID_PARAMS, Id, Notification, Request, Response
 from sidecar.mcp.protocol import CAPABILITIES_META, INITIALIZE
 from sidecar.mcp.strict_json import encode, read_value
+from sidecar.mcp.tool_call import ToolCall
 
 CREATE: Final = "elicitation/create"
 COMPLETE: Final = "notifications/elicitation/complete"
@@ -68,11 +70,14 @@ def complete(elicitation: str) -> Notification:
     return jsonrpc.notification(COMPLETE, {"elicitationId": elicitation})
 
 
-def input_required(id: Id, params: dict[str, Any], url: str, message: str) -> Response:  # noqa: A002
-    """The result of a call with these parameters that asks the person at the client to open a page."""
+def input_required(call: ToolCall, approval: str, url: str, message: str) -> Response:
+    """The result of a call that asks the person at the client to open the page of an approval."""
     question = {"method": CREATE, "params": _page(url, message)}
+    params = params_of(call)
+    kept = {key: params[key] for key in _OF_ROUNDS if key in params}
+    state = f"{_STATE}{approval}.{base64.urlsafe_b64encode(encode(kept)).decode() if kept else ''}"
     return jsonrpc.result(
-        id, {"resultType": "input_required", "inputRequests": {_QUESTION: question}, "requestState": _state(params)}
+        call.id, {"resultType": "input_required", "inputRequests": {_QUESTION: question}, "requestState": state}
     )
 
 
@@ -98,12 +103,6 @@ def resumed(request: Request) -> Request:
 
 def _page(url: str, message: str) -> dict[str, Any]:
     return {"mode": "url", "url": url, "message": message}
-
-
-def _state(params: dict[str, Any]) -> str:
-    kept = {key: params[key] for key in _OF_ROUNDS if key in params}
-    text = base64.urlsafe_b64encode(encode(kept)).decode() if kept else ""
-    return f"{_STATE}{secrets.token_urlsafe(12)}.{text}"
 
 
 def _read_state(state: str, id_: Id) -> dict[str, Any]:

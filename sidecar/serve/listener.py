@@ -144,8 +144,8 @@ async def serve(runtime: Runtime, who: Authenticator, asked_to_stop: asyncio.Eve
         if watching is not None:
             watching.cancel()
         server.stop_accepting()
-        runtime.gate.end_holds()
         backend.end_streams()
+        runtime.gate.end_holds()
         await server.close(DRAIN)
     finally:
         await server.close(0)

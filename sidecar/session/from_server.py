@@ -228,13 +228,17 @@ class FromServer:
             self._count_unshown(1)
             self._filtering.start(self._note_definitions(response, wanted, to_client))
         else:
-            self._gate.saw(definition.digests(response, wanted))
+            self._saw(definition.digests(response, wanted))
             self._filter(response, to_client)
+
+    def _saw(self, digests: dict[str, str]) -> None:
+        for tool, digest in digests.items():
+            self._gate.saw(tool, digest)
 
     async def _note_definitions(self, response: Response, wanted: frozenset[str], to_client: Send) -> None:
         """Note the definitions in a large list before the client is shown it, and can call by it."""
         try:
-            self._gate.saw(await self._reader.run(lambda: definition.digests(response, wanted), self._state.whose))
+            self._saw(await self._reader.run(lambda: definition.digests(response, wanted), self._state.whose))
             self._filter(response, to_client)
         except Exception as error:  # noqa: BLE001 - the client must not wait for ever, whatever it is
             to_client(_refusal(response, error))

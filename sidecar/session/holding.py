@@ -15,6 +15,9 @@ PROGRESS_SECONDS: Final = 5.0
 """Seconds between two reports of progress: clients that give up after a silence do so after 30 or 60."""
 
 
+_WAITING: Final = "waiting for an approval: "
+
+
 class Holding:
     """A call that is held: as long as `trial` is neither ended nor dropped, its client hears of it by `tell`.
 
@@ -61,6 +64,6 @@ class Holding:
 
     def _report(self) -> None:
         left = round(self._until - self._loop.time(), 3)
-        report = {"progressToken": self._token, "progress": -left, "message": self._hold.message}
+        report = {"progressToken": self._token, "progress": -left, "message": _WAITING + self._hold.message}
         self._timer = self._loop.call_later(PROGRESS_SECONDS, self._report)
         self._tell(jsonrpc.notification(protocol.PROGRESS, report))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from sidecar.auth.caller import Caller
@@ -29,16 +29,12 @@ class Judge(Protocol):
         """An id for the next decision or refusal."""
 
     def judge(
-        self, call: ToolCall, caller: Caller, deliver: Callable[[Verdict], None], *, holds: bool = True
+        self, call: ToolCall, caller: Caller, deliver: Callable[[Verdict], None], *, may_hold: bool = True
     ) -> Judgement:  # fmt: skip
         """Judge one call and deliver the verdict, once and after this returned, unless the judgement is dropped before.
 
-        Where the call `holds`, a `Hold` may be delivered before the verdict. Raises `InvalidMessage` for a call that
-        cannot be judged.
+        A call that `may_hold` can get a `Hold` first. Raises `InvalidMessage` for a call that cannot be judged.
         """
-
-    def end_holds(self) -> None:
-        """No call is held any more: those that are get their verdict now."""
 
     def conclude(self) -> None:
         """Deliver the verdicts that are ready: what came after those calls is passed on next."""
@@ -57,7 +53,7 @@ class Judge(Protocol):
         """Deliver which of the listed tools a client may not see; None when nobody can tell."""
 
     def wants_definition(self, tool: str) -> bool:
-        """True for a tool of which calls may be bound to the server's definition."""
+        """True for a tool whose definition an approval is bound to."""
 
-    def saw(self, definitions: Mapping[str, str]) -> None:
-        """The server listed tools: the digests of those definitions that are wanted, by the tools' names."""
+    def saw(self, tool: str, digest: str) -> None:
+        """The server listed a tool whose definition is wanted; `digest` stands for that."""

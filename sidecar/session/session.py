@@ -267,7 +267,7 @@ class Session:
         self._requests.open(call.id, pending)
         try:
             caller = self._calling(request, call, may_elicit)
-            pending.trial = self._gate.judge(call, caller, deliver, holds=route.may_hold)
+            pending.trial = self._gate.judge(call, caller, deliver, may_hold=route.may_hold)
         except Exception:
             self._requests.close(call.id)
             raise

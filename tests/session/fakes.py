@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ class SlowTrial:
     call: ToolCall
     caller: Caller
     deliver: Callable[[Verdict], None]
-    holds: bool = True
+    may_hold: bool = True
     dropped: bool = False
 
     def drop(self) -> None:
@@ -62,11 +62,11 @@ class SlowGate:
         return method != "denied/method"
 
     def judge(
-        self, call: ToolCall, caller: Caller, deliver: Callable[[Verdict], None], *, holds: bool = True
+        self, call: ToolCall, caller: Caller, deliver: Callable[[Verdict], None], *, may_hold: bool = True
     ) -> SlowTrial:  # fmt: skip
         if call.tool == "odd":
             raise InvalidMessage(-32602, "odd", call.id)
-        trial = SlowTrial(call, caller, deliver, holds)
+        trial = SlowTrial(call, caller, deliver, may_hold)
         if call.tool == "quick":
             deliver(Forward(call.id, call.tool, (), (), 0.0))
         else:
@@ -90,14 +90,11 @@ class SlowGate:
         """Hold the call that waits longest."""
         self.trials[0].deliver(hold)
 
-    def end_holds(self) -> None:
-        pass
-
     def wants_definition(self, tool: str) -> bool:
         return tool in self.wanted
 
-    def saw(self, definitions: Mapping[str, str]) -> None:
-        self.definitions.update(definitions)
+    def saw(self, tool: str, digest: str) -> None:
+        self.definitions[tool] = digest
 
     def filter(self, tools: Sequence[str], deliver: Callable[[frozenset[str] | None], None]) -> None:
         self.lists.append((list(tools), deliver))
