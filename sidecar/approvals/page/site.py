@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, Literal, cast
 
@@ -13,7 +12,7 @@ from sidecar.approvals.page.forms import BadForm, Fields, form_of, query_of
 from sidecar.approvals.page.stream import Streams
 from sidecar.approvals.page.templates import Templates
 from sidecar.approvals.queue import Full, NotTheirs, Person
-from sidecar.approvals.sessions import Session, Visit
+from sidecar.approvals.sessions import Visit
 from sidecar.approvals.site import Parts
 from sidecar.auth.refusal import Refusal
 from sidecar.errors import StoreUnavailable
