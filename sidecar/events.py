@@ -60,6 +60,8 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
     """What remains of each limit that was counted: rule and amount."""
     limited: bool
     """True when a limit is exhausted and refused the call."""
+    approval: str = ""
+    """The id of the approval that the call uses, or waits for."""
 
 
 class Judged(msgspec.Struct, frozen=True, gc=False):
@@ -163,6 +165,14 @@ class ApprovalChanged(msgspec.Struct, frozen=True, gc=False):
     by: Answer | None = None
 
 
+class AnswerSeen(msgspec.Struct, frozen=True, gc=False):
+    """An answer that a person gave elsewhere, by the CLI, was found in the store. Who took it has recorded it."""
+
+    server: str
+    record: Record
+    by: Answer
+
+
 class ApprovalTried(msgspec.Struct, frozen=True, gc=False):
     """Somebody tried to see or to answer approvals and was refused: `who` as far as known, `status` of HTTP or 0."""
 
@@ -227,6 +237,7 @@ Event: TypeAlias = (
     | Reloaded
     | StoreFailed
     | ApprovalChanged
+    | AnswerSeen
     | ApprovalTried
     | ApprovalsCounted
     | NoticeSent

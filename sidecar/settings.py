@@ -91,9 +91,9 @@ class RemoteOpa:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalsListener:
-    """Where the API and the page of approvals listen, for whom, and by which URL people reach them (no slash at its end).
+    """Where the API and the page of approvals listen, and for whom.
 
-    `allow_hosts` are more names by which they may come.
+    `url` is how people reach them, without a slash at its end; `allow_hosts` are more names by which they may come.
     """
 
     address: Address

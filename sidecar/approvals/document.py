@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from sidecar.ledger.approvals import Answer, Grant, Record, Shown
+from sidecar.ledger.approvals import Answer, Grant, Record, Shown, timestamp
 from sidecar.ledger.protocol import Ledger
 from sidecar.ledger.values import Amount, Counter, add
 
@@ -107,8 +106,3 @@ def answer_document(answer: Answer) -> dict[str, Any]:
         "reason": answer.reason,
         "shown": answer.shown or None,
     }
-
-
-def timestamp(seconds: float) -> str:
-    """A time as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

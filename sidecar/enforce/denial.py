@@ -23,7 +23,7 @@ MORE_REASONS: Final = 3
 """The most reasons of other rules that a refusal names."""
 UNCHANGED: Final = "Do not repeat this call unchanged."
 LATER: Final = "Try again later."
-_MAY_PASS_LATER: Final = frozenset({"engine_unavailable", "store_unavailable"})
+_MAY_PASS_LATER: Final = frozenset({"engine_unavailable", "store_unavailable", "approval_in_use", "approvals_full"})
 """Kinds of denial that are not about the call, so that the same call may pass another time."""
 
 
@@ -42,14 +42,7 @@ def told(reason: str, others: Sequence[str], kind: str, retry_after: int | None)
 
 def denial(call: ToolCall, text: str, decision: dict[str, Any]) -> Response:
     """The answer to a call that policy refuses: a tool result that a model can read, not a protocol error."""
-    body: dict[str, Any] = {
-        "content": [{"type": "text", "text": f"{DENIED} {text}"}],
-        "isError": True,
-        "_meta": {DECISION_META: decision},
-    }
-    if call.stateless:
-        body["resultType"] = "complete"
-    return jsonrpc.result(call.id, body)
+    return _result(call, f"{DENIED} {text}", decision)
 
 
 def method_denied(request: Request) -> Response:
@@ -58,6 +51,32 @@ def method_denied(request: Request) -> Response:
     return jsonrpc.error(request.id, jsonrpc.METHOD_NOT_FOUND, text)
 
 
-def approval_required(call: ToolCall, text: str, decision: dict[str, Any]) -> Response:
-    """The answer to a call that a person has to agree to first: a JSON-RPC error, nothing was forwarded."""
-    return jsonrpc.error(call.id, APPROVAL_REQUIRED, f"{APPROVAL} {text}", decision)
+def approval_required(call: ToolCall, text: str, decision: dict[str, Any], *, as_result: bool) -> Response:
+    """The answer to a call that a person has to agree to first: nothing was forwarded.
+
+    A JSON-RPC error, or for agents that never see those (`as_result`) the result of a tool.
+    """
+    text = f"{APPROVAL} {text}"
+    if not as_result:
+        return jsonrpc.error(call.id, APPROVAL_REQUIRED, text, decision)
+    return _result(call, text, decision)
+
+
+def what_to_do(approval: str, until: str, url: str) -> str:
+    """What an agent is told beside the message of the rule: who is asked, until when, and what to do then."""
+    where = f" at {url}" if url else ""
+    return (
+        f"A person is asked about this call{where} (approval {approval}, until {until}). "
+        "Once it is approved, repeat this call with the very same arguments: it goes through once."
+    )
+
+
+def _result(call: ToolCall, text: str, decision: dict[str, Any]) -> Response:
+    body: dict[str, Any] = {
+        "content": [{"type": "text", "text": text}],
+        "isError": True,
+        "_meta": {DECISION_META: decision},
+    }
+    if call.stateless:
+        body["resultType"] = "complete"
+    return jsonrpc.result(call.id, body)

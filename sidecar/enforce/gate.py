@@ -37,12 +37,14 @@ from typing import Final
 
 from sidecar.auth.caller import Caller
 from sidecar.decision.decider import Decider
+from sidecar.enforce.asking import Asking
 from sidecar.enforce.call_cache import CallCache
 from sidecar.enforce.group_commit import GroupCommit
 from sidecar.enforce.limits import Counters
 from sidecar.enforce.lists import DeliverHidden, Lists
 from sidecar.enforce.questions import Questions
 from sidecar.enforce.rulings import Rulings, mode_of
+from sidecar.enforce.settling import Settling
 from sidecar.enforce.trial import Trial
 from sidecar.enforce.verdict import Forward, Verdict
 from sidecar.events import Emit, MethodDenied, Settled
@@ -61,11 +63,15 @@ class Gate:
 
     `instance` makes decision ids unique among sidecars; `mode` wins over the policy's where it is given; `fail_open`
     lets calls pass that would be counted when the store cannot be used; `workload` says where in a cluster we run.
+    `key` is the store's secret, by which it knows calls again that it must not hold; `page_url` is where people
+    approve, empty where there is no page.
     """
 
     def __init__(
         self, *, server: str, instance: str, decider: Decider, ledger: Ledger, emit: Emit,
-        mode: Mode | None = None, fail_open: bool = False, workload: Mapping[str, str] = MappingProxyType({}),
+        key: bytes, mode: Mode | None = None, fail_open: bool = False,
+        workload: Mapping[str, str] = MappingProxyType({}), page_url: str = "",
+        clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self.known = CallCache()
         self._server = server
@@ -78,9 +84,12 @@ class Gate:
             server=server, workload=workload, decider=decider, counters=self._counters, known=self.known, emit=emit,
             fail_open=fail_open,
         )  # fmt: skip
+        self._asking = Asking(server, instance, key, clock)
+        self._settling = Settling(server, ledger.approvals, emit)
         self._commit = GroupCommit(
             server=server, decider=decider, questions=self._questions, counters=self._counters,
-            rulings=Rulings(server, emit, mode), emit=emit, fail_open=fail_open,
+            rulings=Rulings(server, emit, mode, page_url, self._asking.recent), asking=self._asking,
+            settling=self._settling, emit=emit, fail_open=fail_open,
         )  # fmt: skip
         self._lists = Lists(server=server, decider=decider, mode=mode, next_id=self.next_id)
 
@@ -88,16 +97,20 @@ class Gate:
         """An id for the next decision or refusal."""
         return next(self._ids)
 
-    def judge(self, call: ToolCall, caller: Caller, deliver: Callable[[Verdict], None]) -> Trial:
+    def judge(
+        self, call: ToolCall, caller: Caller, deliver: Callable[[Verdict], None], *, may_hold: bool = True
+    ) -> Trial:  # fmt: skip
         """Judge one call of a caller and deliver the verdict, once, unless the trial is dropped before.
 
         It comes after this returned: at the latest in the next pass of the event loop where the answer is remembered
-        and no store has to be waited for. Raises `InvalidMessage` for a call that cannot be put as a question.
+        and no store has to be waited for. A call that `may_hold` can get a `Hold` first, once. Raises `InvalidMessage`
+        for a call that cannot be put as a question.
         """
         commit = self._commit
         if len(commit.answers) >= PORTION:
             commit.conclude()
         trial = Trial(call, caller, next(self._ids), self._decider.bundle, deliver, time.perf_counter())
+        trial.may_hold = may_hold
         try:
             self._questions.put(trial, commit.found)
         except Exception:
@@ -120,10 +133,24 @@ class Gate:
         entries, seconds = forward.entries, time.perf_counter() - forward.since
         returned = forward.given_back(outcome) if entries else ()
         self._emit(Settled(self._server, forward.tool, outcome, len(entries), len(returned), seconds))
-        if returned:
+        if forward.approval:
+            self._commit.approving.settle(forward, outcome, done)
+        elif returned:
             self._counters.give_back(returned, done)
         else:
             done()
+
+    def wants_definition(self, tool: str) -> bool:
+        """True for a tool whose definition an approval is bound to."""
+        return self._decider.bundle.terms.asks(tool)
+
+    def saw(self, tool: str, digest: str) -> None:
+        """The server listed a tool; `digest` stands for its definition."""
+        self._asking.saw(tool, digest)
+
+    def end_holds(self) -> None:
+        """Let no call wait in place for a person any longer: each is told to come back."""
+        self._commit.approving.end_holds()
 
     def permits(self, method: str, caller: Caller) -> bool:
         """True when a message with this method, which is no call, may go on; it is told where policy denies it."""
@@ -151,8 +178,15 @@ class Gate:
         """Wait until everything that is under way is done, for `FINISH` at most: each part has a bound of its own."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FINISH):
-                while self._commit.is_due or self._lists.work or self._counters.work or self._questions.are_open:
+                while (
+                    self._commit.is_due
+                    or self._lists.work
+                    or self._counters.work
+                    or self._settling.work
+                    or self._questions.are_open
+                ):
                     self._commit.conclude()
                     await self._lists.work.wait()
                     await self._counters.work.wait()
+                    await self._settling.work.wait()
                     await self._questions.answered()

@@ -12,9 +12,12 @@ from typing import Final, assert_never
 
 from sidecar.decision.decider import Decider
 from sidecar.decision.decision import Answer
+from sidecar.enforce.approving import Approving
+from sidecar.enforce.asking import Asking
 from sidecar.enforce.limits import Counters
 from sidecar.enforce.questions import Questions, Result
 from sidecar.enforce.rulings import Rulings
+from sidecar.enforce.settling import Settling
 from sidecar.enforce.trial import MAX_ATTEMPTS, MAX_MOVES, Trial
 from sidecar.enforce.verdict import (
     CANCELLED,
@@ -23,14 +26,16 @@ from sidecar.enforce.verdict import (
     NO_STORE,
     Forward,
     Grounds,
+    Hold,
     Reply,
     Verdict,
     no_engine,
 )
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable, Superseded
 from sidecar.events import Emit, Judged, Refused, StoreFailed
+from sidecar.ledger.approvals import QueueFull, Unapproved, Wants
 from sidecar.ledger.protocol import Claim, Exhausted, Moved, Taken
-from sidecar.ledger.values import Reservation, Seen
+from sidecar.ledger.values import Entry, Reservation, Seen
 from sidecar.mcp import jsonrpc
 from sidecar.system import defects
 
@@ -44,8 +49,8 @@ class GroupCommit:
     """
 
     def __init__(
-        self, *, server: str, decider: Decider, questions: Questions, counters: Counters, rulings: Rulings, emit: Emit,
-        fail_open: bool,
+        self, *, server: str, decider: Decider, questions: Questions, counters: Counters, rulings: Rulings,
+        asking: Asking, settling: Settling, emit: Emit, fail_open: bool,
     ) -> None:  # fmt: skip
         self.answers: list[tuple[Trial, Answer]] = []
         self.is_due = False
@@ -54,6 +59,10 @@ class GroupCommit:
         self._questions = questions
         self._counters = counters
         self._rulings = rulings
+        self.approving = Approving(
+            server=server, asking=asking, settling=settling, rulings=rulings, emit=emit, again=self._judge_anew,
+            give=self._give, broken=self._break,
+        )  # fmt: skip
         self._emit = emit
         self._fail_open = fail_open
         self._later = asyncio.get_running_loop().call_soon
@@ -109,8 +118,8 @@ class GroupCommit:
         """Nobody waits for a verdict any more."""
         match verdict:
             case Forward():
-                self._counters.give_back(verdict.entries)
-            case Reply():
+                self._undo(verdict.approval, verdict.entries)
+            case Reply() | Hold():
                 pass
             case _:
                 assert_never(verdict)
@@ -122,6 +131,7 @@ class GroupCommit:
         counted: list[tuple[Trial, Answer]] = []
         wanted: list[tuple[Reservation, ...]] = []
         seen: dict[int, tuple[Seen, ...]] = {}
+        asked: dict[int, Wants] = {}
         answers, self.answers = self.answers, []
         for trial, answer in answers:
             try:
@@ -130,28 +140,37 @@ class GroupCommit:
                 self._break(trial, error)
                 continue
             if wants is not None:
+                reservations, approval = wants
                 if trial.seen:
                     seen[len(wanted)] = trial.seen
+                if approval is not None:
+                    asked[len(wanted)] = approval
                 counted.append((trial, answer))
-                wanted.append(wants)
+                wanted.append(reservations)
         if wanted:
-            self._counters.claim(wanted, seen, lambda place, taken: self._took(*counted[place], taken))
+            self._counters.claim(wanted, seen, asked, lambda place, taken: self._took(*counted[place], taken))
 
-    def _wanted(self, trial: Trial, answer: Answer, confirmed: bool) -> tuple[Reservation, ...] | None:
+    def _wanted(
+        self, trial: Trial, answer: Answer, confirmed: bool
+    ) -> tuple[tuple[Reservation, ...], Wants | None] | None:  # fmt: skip
         """What a call has to claim before it may pass; None where it has its verdict, or is judged anew."""
         decision, rulings = answer.decision, self._rulings
         if trial.dropped:
             self._give(trial, rulings.deny(trial, answer, CANCELLED))
         elif answer.remembered and not confirmed:
             self._begin_again(trial)  # the engine was lost since
-        elif decision.action != "allow":
+        elif decision.action == "deny" or (decision.approval is not None and rulings.only_monitors(trial)):
             self._give(trial, rulings.follow(trial, answer))
-        elif not decision.reserve and not trial.seen:
+        elif not decision.reserve and not trial.seen and not trial.bundle.terms.asks(trial.call.tool):
             self._give(trial, rulings.allow(trial, answer, _NOTHING))
-        elif (wants := self._counters.wanted(decision.reserve, trial.call.tool, trial.caller, trial.bundle)) is None:
+        elif (takes := self._counters.wanted(decision.reserve, trial.call.tool, trial.caller, trial.bundle)) is None:
             self._give(trial, rulings.deny(trial, answer, NO_CALLER))
+        elif not trial.bundle.terms.asks(trial.call.tool) or rulings.only_monitors(trial):
+            return takes, None
+        elif isinstance(wants := self.approving.wants(trial, answer, takes), Grounds):
+            self._give(trial, rulings.deny(trial, answer, wants))
         else:
-            return wants
+            return takes, wants
         return None
 
     def _took(self, trial: Trial, answer: Answer, taken: Taken) -> None:
@@ -168,15 +187,21 @@ class GroupCommit:
         if is_stale and not trial.dropped:
             # The engine was lost, or another policy came into force, while the call waited for the store.
             if isinstance(taken, Claim):
-                self._counters.give_back(taken.entries)
+                self._undo(taken.approval.id if taken.approval is not None else "", taken.entries)
             self._begin_again(trial)
             return
         match taken:
             case Claim() if trial.dropped:
                 self._give(trial, self._rulings.deny(trial, answer, CANCELLED))
-                self._counters.give_back(taken.entries)
+                self._undo(taken.approval.id if taken.approval is not None else "", taken.entries)
             case Claim():
+                if taken.approval is not None:
+                    self.approving.taken(taken.approval)
                 self._give(trial, self._rulings.allow(trial, answer, taken))
+            case Unapproved() | QueueFull() if trial.dropped:
+                self._give(trial, self._rulings.deny(trial, answer, CANCELLED))
+            case Unapproved() | QueueFull():
+                self._give(trial, self.approving.not_taken(trial, answer, taken))
             case Exhausted():
                 limit = answer.decision.reserve[taken.position]
                 grounds = Grounds(limit.kind, limit.rule, limit.reason, taken.seconds)
@@ -191,7 +216,7 @@ class GroupCommit:
     def _without_store(self, trial: Trial, answer: Answer) -> Verdict:
         if trial.dropped:
             return self._rulings.deny(trial, answer, CANCELLED)
-        if self._fail_open:
+        if self._fail_open and answer.decision.approval is None:
             return self._rulings.allow_uncounted(trial, answer)
         return self._rulings.deny(trial, answer, NO_STORE)
 
@@ -215,6 +240,13 @@ class GroupCommit:
             self._give(trial, self._rulings.deny(trial, None, CONTENDED))
         else:
             self._judge_anew(trial)
+
+    def _undo(self, approval: str, entries: tuple[Entry, ...]) -> None:
+        """A call is not forwarded: it took nothing."""
+        if approval:
+            self.approving.release(approval, entries)
+        else:
+            self._counters.give_back(entries)
 
     def _judge_anew(self, trial: Trial) -> None:
         trial.bundle = self._decider.bundle

@@ -14,6 +14,7 @@ from sidecar.decision.decision import Reserve
 from sidecar.errors import StoreUnavailable
 from sidecar.events import Emit, StoreFailed
 from sidecar.ledger import names
+from sidecar.ledger.approvals import Wants
 from sidecar.ledger.protocol import Ledger, Taken
 from sidecar.ledger.values import Counter, Entry, Reservation, Seen
 from sidecar.policy.bundle import Bundle
@@ -54,22 +55,23 @@ class Counters:
 
     def claim(
         self, wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]],
-        done: Callable[[int, Taken], None],
+        asked: Mapping[int, Wants], done: Callable[[int, Taken], None],
     ) -> None:  # fmt: skip
         """Claim for several calls, at once for all, or each waits for the store by itself.
 
-        `seen` says, by its place, what a call was judged by. `done` gets the place of each and what became of it.
+        `seen` says, by its place, what a call was judged by, `asked` which approval it needs. `done` gets the place of
+        each and what became of it.
         """
         taken: Sequence[Taken] | None
         try:
-            taken = self._ledger.claim_at_once(wanted, seen)
+            taken = self._ledger.claim_at_once(wanted, seen, asked)
         except StoreUnavailable as error:
             taken = [error] * len(wanted)
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing was taken for certain
             taken = [_broken(error)] * len(wanted)
         for place, reservations in enumerate(wanted):
             if taken is None:
-                self.work.start(self._wait(place, reservations, seen.get(place, ()), done))
+                self.work.start(self._wait(place, reservations, seen.get(place, ()), asked.get(place), done))
             else:
                 done(place, taken[place])
 
@@ -103,12 +105,12 @@ class Counters:
             done()
 
     async def _wait(
-        self, place: int, reservations: tuple[Reservation, ...], seen: tuple[Seen, ...],
+        self, place: int, reservations: tuple[Reservation, ...], seen: tuple[Seen, ...], asked: Wants | None,
         done: Callable[[int, Taken], None],
     ) -> None:  # fmt: skip
         taken: Taken
         try:
-            taken = await self._ledger.claim(reservations, seen)
+            taken = await self._ledger.claim(reservations, seen, asked)
         except StoreUnavailable as error:
             taken = error
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing was taken for certain

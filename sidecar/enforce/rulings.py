@@ -9,17 +9,22 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from sidecar.decision.decision import Answer, Approval, Decision, Violation, safe_reason
+from sidecar.decision.decision import Answer, Decision, Violation, safe_reason
 from sidecar.enforce import denial
 from sidecar.enforce.call_cache import CachedCall, CachedRuling
+from sidecar.enforce.recent import RecentCalls, holder_of
 from sidecar.enforce.trial import Trial
-from sidecar.enforce.verdict import Forward, Grounds, Reply, Verdict
+from sidecar.enforce.verdict import Forward, Grounds, Hold, Reply, Verdict
 from sidecar.events import Decided, Emit, Ruling
+from sidecar.ledger.approvals import Record, timestamp
 from sidecar.ledger.protocol import Claim
 from sidecar.ledger.values import Amount, Entry, subtract
+from sidecar.mcp import elicitation
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.model import Mode
 
+RETRY_AFTER: Final = 10
+"""Seconds after which an agent may look again whether a person answered."""
 _ALLOWED: Final = Grounds("allow", "", "")
 _UNCOUNTED: Final = Grounds("store_unavailable", "", "Passed uncounted.")
 
@@ -30,23 +35,29 @@ def mode_of(bundle: Bundle, chosen: Mode | None) -> Mode:
 
 
 class Rulings:
-    """Rules on the calls of one server; `mode` is the operator's, where one was chosen."""
+    """Rules on the calls of one server; `mode` is the operator's, where one was chosen.
 
-    def __init__(self, server: str, emit: Emit, mode: Mode | None) -> None:
+    `page_url` is where people approve, empty where there is no page; `recent` hears what was decided.
+    """
+
+    def __init__(self, server: str, emit: Emit, mode: Mode | None, page_url: str, recent: RecentCalls) -> None:
         self._server = server
         self._emit = emit
         self._mode = mode
+        self._page_url = page_url
+        self._recent = recent
 
     def allow(self, trial: Trial, answer: Answer, claim: Claim) -> Verdict:
         """The call may pass, with what it claimed."""
         decision, refunds = answer.decision, trial.bundle.terms.refunds
+        approval = claim.approval.id if claim.approval is not None else ""
         if not decision.reserve:
-            self._tell(trial, self._permission(trial, answer, decision.violations))
-            return _forward(trial)
+            self._tell(trial, self._permission(trial, answer, decision.violations), approval=approval)
+            return _forward(trial, approval=approval)
         violations, left = _counted(decision, claim.totals)
-        self._tell(trial, self._permission(trial, answer, violations), left)
+        self._tell(trial, self._permission(trial, answer, violations), left, approval=approval)
         refund = tuple([refunds.get(item.counter, "not_run") for item in decision.reserve])
-        return _forward(trial, claim.entries, refund)
+        return _forward(trial, claim.entries, refund, approval)
 
     def allow_uncounted(self, trial: Trial, answer: Answer) -> Verdict:
         """The call may pass although the store cannot be used: the operator chose so."""
@@ -65,27 +76,56 @@ class Rulings:
         return Reply(denial.denial(trial.call, text, facts))
 
     def follow(self, trial: Trial, answer: Answer) -> Verdict:
-        """The engine does not allow the call: it may pass once a person agreed, or not at all."""
+        """The engine does not allow the call, or asks for an approval where all is only monitored."""
         decision = answer.decision
-        grounds = Grounds(decision.kind, decision.rule, safe_reason(decision))
-        if decision.approval is not None:
-            return self._require_approval(trial, answer, grounds, decision.approval)
-        return self.deny(trial, answer, grounds)
+        return self.deny(trial, answer, Grounds(decision.kind, decision.rule, safe_reason(decision)))
 
-    def _require_approval(self, trial: Trial, answer: Answer, grounds: Grounds, approval: Approval) -> Verdict:
-        """Nobody can be asked yet, so the client is told at once what it lacks."""
-        facts = self._refuse(trial, answer, grounds)
+    def only_monitors(self, trial: Trial) -> bool:
+        """True where the call is forwarded, whatever is decided."""
+        return mode_of(trial.bundle, self._mode) == "monitor"
+
+    def asks_at_client(self, trial: Trial) -> bool:
+        """True where the person at the client is told by the answer to the call where to approve it."""
+        return trial.call.stateless and self._elicits(trial)
+
+    def hold(self, trial: Trial, record: Record, seconds: float) -> Verdict:
+        """The call waits in place for a person."""
+        return Hold(record.id, seconds, record.asked.shown.reason, self._page(record), self._elicits(trial))
+
+    def wait(self, trial: Trial, answer: Answer, record: Record) -> Verdict:
+        """A person is asked about the call: its client is told so, and when to come back."""
+        decision, asked = answer.decision, record.asked
+        grounds = Grounds(decision.kind, decision.rule, safe_reason(decision))
+        facts = self._refuse(trial, answer, grounds, record.id)
         if facts is None:
             return _forward(trial)
-        facts["timeout_seconds"] = approval.timeout
+        page, until = self._page(record), timestamp(record.expires)
+        advice = denial.what_to_do(record.id, until, page)
+        facts |= {"timeout_seconds": asked.timeout, "approval_id": record.id, "expires_at": until, "next": advice}
+        facts["retry_after"] = RETRY_AFTER
+        if page:
+            facts["url"] = page
         facts |= trial.bundle.terms.risks.of(trial.call.tool).document
-        return Reply(denial.approval_required(trial.call, grounds.reason, facts))
+        if self.asks_at_client(trial):
+            return Reply(elicitation.input_required(trial.call, record.id, page, grounds.reason))
+        text = f"{grounds.reason}\n{advice}"
+        as_result = trial.bundle.terms.approvals.answer == "result"
+        return Reply(denial.approval_required(trial.call, text, facts, as_result=as_result))
 
-    def _refuse(self, trial: Trial, answer: Answer | None, grounds: Grounds) -> dict[str, Any] | None:
+    def _elicits(self, trial: Trial) -> bool:
+        """True where the person at the client may be the one who approves, and can be shown the page."""
+        return bool(self._page_url) and trial.caller.elicits and not trial.bundle.terms.approvals.four_eyes
+
+    def _page(self, record: Record) -> str:
+        return f"{self._page_url}/approvals/{record.id}" if self._page_url else ""
+
+    def _refuse(
+        self, trial: Trial, answer: Answer | None, grounds: Grounds, approval: str = ""
+    ) -> dict[str, Any] | None:  # fmt: skip
         """Tell that the call may not pass. Gives what our answer says of it, or None in monitor mode: it passes."""
         violations = answer.decision.violations if answer is not None else ()
         ruling = self._ruling(trial, answer, violations, grounds, allowed=False)
-        self._tell(trial, ruling, limited=grounds.retry_after is not None)
+        self._tell(trial, ruling, limited=grounds.retry_after is not None, approval=approval)
         if ruling.mode == "monitor":
             return None
         return {"id": trial.decision_id, "rule": grounds.rule, "kind": grounds.kind, "revision": ruling.revision}
@@ -113,15 +153,18 @@ class Rulings:
         )  # fmt: skip
 
     def _tell(
-        self, trial: Trial, ruling: Ruling, left: tuple[tuple[str, float], ...] = (), *, limited: bool = False
-    ) -> None:
+        self, trial: Trial, ruling: Ruling, left: tuple[tuple[str, float], ...] = (), *, limited: bool = False,
+        approval: str = "",
+    ) -> None:  # fmt: skip
         seconds = time.perf_counter() - trial.since
         self._emit(
             Decided(
                 trial.decision_id, self._server, trial.caller, trial.call, ruling, seconds, trial.engine_seconds, left,
-                limited,
+                limited, approval,
             )
         )  # fmt: skip
+        if trial.bundle.terms.asking or trial.bundle.terms.asking_patterns:
+            self._recent.note(holder_of(trial.caller), trial.call.tool, ruling.kind)
 
 
 def _refusing(answer: Answer | None) -> list[Violation]:
@@ -129,9 +172,11 @@ def _refusing(answer: Answer | None) -> list[Violation]:
     return [item for item in answer.decision.violations if not item.monitor] if answer is not None else []
 
 
-def _forward(trial: Trial, entries: tuple[Entry, ...] = (), refunds: tuple[str, ...] = ()) -> Forward:
+def _forward(
+    trial: Trial, entries: tuple[Entry, ...] = (), refunds: tuple[str, ...] = (), approval: str = ""
+) -> Forward:  # fmt: skip
     call = trial.call
-    return Forward(call.id, call.tool, entries, refunds, time.perf_counter())
+    return Forward(call.id, call.tool, entries, refunds, time.perf_counter(), approval)
 
 
 def _counted(

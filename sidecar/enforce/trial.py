@@ -28,7 +28,8 @@ class Trial(msgspec.Struct):
 
     `since` is when it began, by the performance counter; `engine_seconds` how long the engine took, where it was asked.
     `seen` is where the counters stood that it was judged by, `moves` how often they stood elsewhere at its claim, and
-    `turn` the counters for which others that were judged by them wait until it is done.
+    `turn` the counters for which others that were judged by them wait until it is done. `may_hold` where it can wait in
+    place for a person, and `held_until` until when it does, by the clock of the event loop.
     """
 
     call: ToolCall
@@ -43,6 +44,8 @@ class Trial(msgspec.Struct):
     moves: int = 0
     turn: tuple[Counter, ...] | None = None
     dropped: bool = False
+    may_hold: bool = True
+    held_until: float | None = None
 
     def drop(self) -> None:
         """The client gave the call up: it will neither be forwarded nor answered."""

@@ -10,9 +10,11 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from sidecar.ledger.approvals import QueueFull, Record
 from sidecar.ledger.values import Entry
 from sidecar.mcp.jsonrpc import Id, Response
 from sidecar.mcp.tool_call import Outcome
+from sidecar.text import visible
 
 GIVES_BACK: Final[Mapping[str, tuple[Outcome, ...]]] = {
     "not_run": (Outcome.NOT_RUN,),
@@ -52,7 +54,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Hold(msgspec.Struct, frozen=True):
-    """The call waits here for a person: another verdict follows, within `seconds`.
+    """The call waits here for a person: another verdict follows, within `seconds`. It may be told again meanwhile.
 
     `message` says for what, in one line; `url` is the page where a person can answer, empty where there is none. Where
     `elicits`, the person at the client may be the one who answers.
@@ -85,6 +87,9 @@ TOO_LARGE: Final = Grounds(
     "invalid_request", "",
     "What the rules read of this call is more than they may be asked about. The call was not forwarded.",
 )  # fmt: skip
+TOO_LARGE_TO_SHOW: Final = Grounds(
+    "invalid_request", "", "This call has more arguments than a person can be asked about. It was not forwarded."
+)  # fmt: skip
 NO_STORE: Final = Grounds(
     "store_unavailable", "", "The store of counters cannot be used. The call was not forwarded."
 )  # fmt: skip
@@ -92,6 +97,32 @@ CONTENDED: Final = Grounds(
     "store_unavailable", "",
     "The counters that this call is judged by change faster than it can be judged. The call was not forwarded.",
 )  # fmt: skip
+
+
+def denied_by(record: Record) -> Grounds:
+    """The grounds of a denial where a person refused the call, or took the approval back."""
+    reasons = [visible(one.reason) for one in record.answers if one.verdict in ("deny", "revoke") and one.reason]
+    text = "A person refused this call" + (f": {reasons[-1]}" if reasons else ".")
+    return Grounds("approval_denied", record.asked.shown.rule, text)
+
+
+def not_free(record: Record) -> Grounds:
+    """The grounds of a denial where the same call has an approval in use, or where nobody knows whether it ran."""
+    if record.state == "unknown":
+        text = (
+            "This very call was forwarded before and no answer came, so nobody knows whether it ran. "
+            f"It is refused until a person says what happened (approval {record.id})."
+        )
+        return Grounds("outcome_unknown", record.asked.shown.rule, text)
+    text = f"This very call runs now, by its approval {record.id}. It was not forwarded again."
+    return Grounds("approval_in_use", record.asked.shown.rule, text)
+
+
+def full_queue(full: QueueFull) -> Grounds:
+    """The grounds of a denial where too many calls wait for a person."""
+    whose = "of this agent" if full.own else "of all agents"
+    text = f"Too many calls {whose} wait for an approval already, so nobody was asked about this one."
+    return Grounds("approvals_full", "", text)
 
 
 def no_engine(error: Exception) -> Grounds:

@@ -8,6 +8,7 @@ of the store's users (see `Records.now`), which never goes back.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final, Literal, Protocol, TypeAlias
 
@@ -236,6 +237,11 @@ class Notice(msgspec.Struct, frozen=True):
     record: Record
 
 
+def timestamp(seconds: float) -> str:
+    """A time as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 class Approvals(Protocol):
     """The approvals in a store, for people and for the upkeep. Raises `StoreUnavailable` when it cannot be used.
 
@@ -246,9 +252,12 @@ class Approvals(Protocol):
         """One approval. Raises `NoApproval`."""
 
     async def records(
-        self, states: Collection[State] = STATES, *, server: str = "", limit: int = 1_000
+        self, states: Collection[State] = STATES, *, server: str = "", limit: int = 1_000, changed_after: float = 0.0
     ) -> list[Record]:
-        """Approvals in these states, the newest first; of one server, or of all where none is named."""
+        """Approvals in these states, the newest first; of one server, or of all where none is named.
+
+        With `changed_after` only those that came into their state later than that.
+        """
 
     async def grants(self, server: str = "") -> list[Grant]:
         """The standing approvals that can still be used, the newest first."""
@@ -289,8 +298,11 @@ class Approvals(Protocol):
     async def counts(self, server: str) -> Counts:
         """How many there are of a server."""
 
-    async def notices(self, server: str, busy_for: float) -> tuple[Notice, ...]:
-        """What webhooks of a server have to hear now; nobody else gets these within `busy_for` seconds."""
+    async def notices(self, server: str, busy_for: float, limit: int) -> tuple[Notice, ...]:
+        """What webhooks of a server have to hear now, `limit` at most, the longest due first.
+
+        Nobody else gets these within `busy_for` seconds.
+        """
 
     async def noticed(self, id: str, again_in: float | None) -> None:  # noqa: A002
         """A notice was delivered, or given up (None), or is due again in so many seconds."""

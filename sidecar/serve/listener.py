@@ -145,6 +145,7 @@ async def serve(runtime: Runtime, who: Authenticator, asked_to_stop: asyncio.Eve
             watching.cancel()
         server.stop_accepting()
         backend.end_streams()
+        runtime.gate.end_holds()
         await server.close(DRAIN)
     finally:
         await server.close(0)

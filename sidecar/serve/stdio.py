@@ -76,6 +76,7 @@ async def serve(runtime: Runtime, server: Link, room: MemoryBudget, asked_to_sto
         until = loop.time() + ANSWER_SECONDS
         while client.reads and session.is_waiting and not any(one.done() for one in waits[:2]) and loop.time() < until:
             await asyncio.wait(waits[:2], timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    gate.end_holds()
     status = ended.result() if ended.done() else await server.stop(ask=asked_to_stop.is_set())
     for task in (*waits, *([watching] if watching else [])):
         task.cancel()

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -18,6 +18,7 @@ from sidecar.enforce.trial import Trial
 from sidecar.enforce.verdict import Forward, Reply, Verdict
 from sidecar.errors import EngineUnavailable, StoreUnavailable, Superseded
 from sidecar.events import Decided, Event, Judged, Ruling
+from sidecar.ledger.approvals import NOTHING_ASKED, Approvals, Wants
 from sidecar.ledger.protocol import NOTHING_SEEN, Claim, Claimed, Exhausted, Moved, Taken
 from sidecar.ledger.values import Amount, Counter, Entry, Reservation, Seen, add
 from sidecar.policy.bundle import Bundle
@@ -30,6 +31,7 @@ tools:
   failing: {rules: [{rate_limit: 3/day, refund: on_failure}]}
   never: {rules: [{rate_limit: 3/day, refund: never}]}
 """)
+KEY = b"the secret of the store"
 LIMIT = Reserve("t._rate_day", 1, 3, "day", "global", "per day", "Three a day", "rate_limit")
 ALLOWED = Decision(1, "allow", "allow", "", "", (), (), None, BUNDLE.revision, BUNDLE.serial)
 LIMITED = msgspec.structs.replace(ALLOWED, reserve=(LIMIT,))
@@ -45,7 +47,7 @@ ASKING = msgspec.structs.replace(
     kind="approval_required",
     rule="ask",
     reason="Ask a person",
-    approval=Approval(1800, 600, 1),
+    approval=Approval(1800, 600, 1, "c0ffee"),
 )
 
 
@@ -123,7 +125,7 @@ class FakeEngine:
 
 
 class FakeLedger:
-    """Claims end with `claimed`, at once or when `go` is set, and leave every counter at `total`.
+    """Claims end with `claimed`, at once or when `go` is set, and leave every counter at `total`. It has no approvals.
 
     The first `moves` claims of calls that saw a counter find it elsewhere, one further. What is wanted, seen, looked up
     and given back is noted.
@@ -148,16 +150,25 @@ class FakeLedger:
         self.unable_to_return = False
 
     def claim_at_once(
-        self, wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]] = NOTHING_SEEN
-    ) -> list[Taken] | None:
+        self, wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]] = NOTHING_SEEN,
+        asked: Mapping[int, Wants] = NOTHING_ASKED,
+    ) -> list[Taken] | None:  # fmt: skip
+        assert not asked
         self.goes += 1
         if self.waits:
             return None
         return [self._claim(one, seen.get(place, ())) for place, one in enumerate(wanted)]
 
-    async def claim(self, reservations: tuple[Reservation, ...], seen: tuple[Seen, ...] = ()) -> Claimed:
+    async def claim(
+        self, reservations: tuple[Reservation, ...], seen: tuple[Seen, ...] = (), asked: Wants | None = None
+    ) -> Claimed:  # fmt: skip
+        assert asked is None
         await self.go.wait()
         return self._claim(reservations, seen)
+
+    @property
+    def approvals(self) -> Approvals:
+        return cast("Approvals", None)
 
     async def totals(self, counters: tuple[Counter, ...]) -> tuple[Amount, ...]:
         await self.go.wait()
@@ -209,7 +220,9 @@ class GateBetweenFakes:
         self.ended_passes = 0
         self.deliver: Callable[[Verdict], None] = self.verdicts.append
         self.hear: Callable[[Event], None] = self.note
-        self.gate = Gate(server="stub", instance="i", decider=engine, ledger=ledger, emit=self._emit, **options)
+        self.gate = Gate(
+            server="stub", instance="i", decider=engine, ledger=ledger, emit=self._emit, key=KEY, **options
+        )  # fmt: skip
 
     def _emit(self, event: Event) -> None:
         self.hear(event)

@@ -28,7 +28,7 @@ from sidecar.observe.audit import Audit
 from sidecar.policy.bundle import Bundle
 from sidecar.session.route import Route
 from sidecar.session.session import Session
-from tests.enforce.fakes import DENIED, LIMITED, FakeEngine, FakeLedger
+from tests.enforce.fakes import DENIED, KEY, LIMITED, FakeEngine, FakeLedger
 from tests.engine.asking import bundle_of
 from tests.mcp.calls import calls, changed, encoded
 from tests.support.fuzzing import examples
@@ -117,7 +117,7 @@ async def _told(steps: list[Step], *, caches: bool) -> Any:
         if (listener := audit.handlers.get(type(event))) is not None:
             listener(event)
 
-    gate = Gate(server="stub", instance="i", decider=engine, ledger=ledger, emit=emit)
+    gate = Gate(server="stub", instance="i", decider=engine, ledger=ledger, emit=emit, key=KEY)
     if not caches:
         gate.known = NoCache()
     out: list[tuple[int, str, bytes]] = []

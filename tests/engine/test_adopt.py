@@ -8,7 +8,6 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import cast
 
 import pytest
 import uvloop
@@ -21,8 +20,8 @@ from sidecar.engine.local import local_engine
 from sidecar.engine.managed import ManagedEngine
 from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import Decided, EngineFailed, EngineReady, Event
-from sidecar.ledger.protocol import Ledger
 from sidecar.policy.bundle import Bundle
+from tests.enforce.fakes import KEY, FakeLedger
 from tests.engine.asking import asked, body_of, bundle_of, soon, tool_call
 from tests.support import OPA
 from tests.support.peer import child_pids, command_line
@@ -147,8 +146,8 @@ def test_calls_in_flight_while_policies_change_are_all_judged_and_each_by_one_po
     async def test() -> Agent:
         async with local(events, remember=False) as running:
             gate = Gate(
-                server="stub", instance="i", decider=running.engine, ledger=cast("Ledger", None),
-                emit=events.append,
+                server="stub", instance="i", decider=running.engine, ledger=FakeLedger(),
+                emit=events.append, key=KEY,
             )  # fmt: skip
             caller = Agent(gate)
             calling = asyncio.create_task(caller.work())

@@ -43,7 +43,7 @@ from sidecar.mcp.protocol import ClientInfo
 from sidecar.mcp.tool_call import ToolCall, read_call
 from sidecar.policy.bundle import STAMP, Bundle, build
 from sidecar.text import visible
-from tests.enforce.fakes import FakeLedger
+from tests.enforce.fakes import KEY, FakeLedger
 from tests.policy.drawing import CASE_TWINS, NUMBERS, TEXTS, TOTALS, Call, calls_of, policies, put, scalars, values
 from tests.policy.judging import PATTERNS, Json
 from tests.policy.test_agreement import EXACT, arguments_of, bundle_of, yaml
@@ -97,7 +97,12 @@ class RememberingGate:
 
     async def _built(self) -> Gate:
         return Gate(
-            server="server", instance="i", decider=self._fed.engine, ledger=self._notes, emit=self._events.append
+            server="server",
+            instance="i",
+            decider=self._fed.engine,
+            ledger=self._notes,
+            emit=self._events.append,
+            key=KEY,
         )
 
     def adopt(self, bundle: Bundle) -> Bundle:

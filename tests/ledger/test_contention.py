@@ -93,7 +93,7 @@ async def contend(store: Store, seed: int, limit: int, fails: float) -> Server:
         server.gates = [
             Gate(
                 server="stub", instance=name, decider=Below(limit, chance), ledger=ledger,
-                emit=lambda _: None,
+                emit=lambda _: None, key=b"",
             )
             for name, ledger in (("one", one), ("other", other))
         ]  # fmt: skip

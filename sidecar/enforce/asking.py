@@ -1,0 +1,126 @@
+"""What a call asks a person for: everything its approval is bound to, and what the person will see.
+
+What is stored of a call, beside what the person sees, are keyed hashes: nobody who reads the store learns from them
+what was masked. The key is the store's own, so every sidecar that shares the store makes the same ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from typing import Any, Final
+
+from sidecar.decision.decision import Answer, Approval, safe_reason
+from sidecar.enforce.grant_terms import terms_of
+from sidecar.enforce.masking import masked
+from sidecar.enforce.recent import RecentCalls, holder_of
+from sidecar.enforce.trial import Trial
+from sidecar.ledger.approvals import MAX_SHOWN, Asked, SameCall, Shown
+from sidecar.ledger.values import Reservation
+from sidecar.mcp import approval_binding, strict_json
+from sidecar.mcp.tool_call import ToolCall
+
+MAX_DEFINITIONS: Final = 10_000
+"""Tools whose definitions' digests are remembered; those of one that is known are always brought up to date."""
+
+
+class TooLargeToShow(Exception):
+    """The call has more arguments than a person can be asked about."""
+
+
+class Asking:
+    """Makes what calls of one server ask for. `instance` is our own name, `key` the secret of the store."""
+
+    def __init__(self, server: str, instance: str, key: bytes, clock: Callable[[], float]) -> None:
+        self.recent = RecentCalls(clock)
+        self._server = server
+        self._instance = instance
+        self._key = key
+        self._definitions: dict[str, str] = {}
+
+    def saw(self, tool: str, definition: str) -> None:
+        """The server listed a tool with a definition of this digest."""
+        if tool in self._definitions or len(self._definitions) < MAX_DEFINITIONS:
+            self._definitions[tool] = definition
+
+    def same(self, call: ToolCall) -> SameCall:
+        """What stands for a call that needs no approval."""
+        return SameCall(self._server, self._same_call(call))
+
+    def asked(
+        self, trial: Trial, answer: Answer, approval: Approval, takes: tuple[Reservation, ...]
+    ) -> Asked:  # fmt: skip
+        """What a call asks for, by the engine's answer; `takes` is what it takes from counters.
+
+        Raises `TooLargeToShow`.
+        """
+        call, caller, terms = trial.call, trial.caller, trial.bundle.terms.approvals
+        params = approval_binding.params_of(call)
+        holder = holder_of(caller)
+        bound = approval_binding.bound(params)
+        shown = self._shown(trial, answer, params, takes)
+        return Asked(
+            server=self._server,
+            tool=call.tool,
+            holder=holder,
+            binding=self._hash("binding", self._server, call.tool, holder, approval.content, bound),
+            call=self._same_call(call),
+            definition=self._definitions.get(call.tool, ""),
+            rules=approval.content,
+            owner=self._instance,
+            timeout=approval.timeout,
+            use_within=approval.use_within,
+            approvers=approval.approvers,
+            four_eyes=terms.four_eyes,
+            notify=bool(terms.webhook),
+            shown=shown,
+            grant=terms_of(approval.grant, call.arguments) if approval.grant is not None else None,
+        )
+
+    def _shown(
+        self, trial: Trial, answer: Answer, params: dict[str, Any], takes: tuple[Reservation, ...]
+    ) -> Shown:  # fmt: skip
+        call, caller, decision = trial.call, trial.caller, answer.decision
+        terms = trial.bundle.terms
+        arguments, hidden = masked(call.arguments, terms.approvals.mask)
+        text = strict_json.encode(arguments).decode()
+        other = approval_binding.beside(params).decode()
+        if len(text) + len(other) > MAX_SHOWN:
+            raise TooLargeToShow
+        place = terms.place_of(call.tool, decision.rule)
+        risk = terms.risks.of(call.tool)
+        limited = [
+            (taken, item.rule) for taken, item in zip(takes, decision.reserve, strict=True) if item.limit is not None
+        ]
+        principal = caller.principal
+        return Shown(
+            arguments=text,
+            masked=hidden,
+            other=other,
+            rule=decision.rule,
+            reason=safe_reason(decision),
+            file=place[0],
+            line=place[1],
+            risk_class=risk.risk_class or "",
+            severity=risk.severity or "",
+            asker=principal.subject if principal is not None else "",
+            issuer=principal.issuer if principal is not None else "",
+            client=caller.client,
+            session=caller.session,
+            recent=self.recent.of(holder_of(caller)),
+            takes=tuple(taken for taken, _ in limited),
+            limits=tuple(rule for _, rule in limited),
+        )
+
+    def _same_call(self, call: ToolCall) -> str:
+        same = approval_binding.same_call(call.tool, call.arguments)
+        return self._hash("call", self._server, "", "", "", same)
+
+    def _hash(self, kind: str, server: str, tool: str, holder: str, content: str, document: bytes) -> str:
+        """A keyed hash of parts, none of which can run into the next."""
+        hashed = hmac.new(self._key, digestmod=hashlib.sha256)
+        for part in (kind.encode(), server.encode(), tool.encode(), holder.encode(), content.encode(), document):
+            hashed.update(len(part).to_bytes(8, "big"))
+            hashed.update(part)
+        return hashed.hexdigest()

@@ -1,0 +1,90 @@
+"""What an approval of a call is bound to, as bytes: all that the server gets of it, and which calls do the same.
+
+Two calls with the same bytes of `bound` are one call to every reader of JSON; what stands in no order there (keys of
+objects) counts in no order. No hash, no key, no policy: whoever keeps these bytes keeps them hashed.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from sidecar.mcp.strict_json import encode, read_value
+from sidecar.mcp.tool_call import ToolCall
+
+TRACE_CONTEXT: Final = frozenset({"traceparent", "tracestate", "baggage"})
+"""Keys in `_meta` of the W3C's trace context: another one with each request."""
+
+_sorted = msgspec.json.Encoder(order="sorted").encode
+
+
+def params_of(call: ToolCall) -> dict[str, Any]:
+    """All parameters of a call, numbers as the tokens that came: read again, as only calls that ask need them."""
+    params: dict[str, Any] = read_value(call.raw)[0]["params"]
+    return params
+
+
+def bound(params: dict[str, Any]) -> bytes:
+    """The parameters that the server gets, but for those that are another with each request: JSON with sorted keys.
+
+    Numbers are the tokens that were written (1 is not 1.0). What is left out is in `_meta`: the progress token and the
+    trace context, where they are of the type that the protocol gives them; then `_meta` too, if nothing is left of it.
+    """
+    return _sorted(_lasting(params))
+
+
+def beside(params: dict[str, Any]) -> bytes:
+    """The parameters of `bound` without name and arguments, in the order they came: JSON to be shown."""
+    return encode({key: value for key, value in _lasting(params).items() if key not in ("name", "arguments")})
+
+
+def same_call(tool: str, arguments: dict[str, Any]) -> bytes:
+    """What a call does, whoever asks: the tool and its arguments as JSON values, equal numbers (1, 1.0, 1e0) alike."""
+    return same_value([tool, arguments])
+
+
+def same_value(value: Any) -> bytes:
+    """A JSON value as values that are equal are written: sorted keys, and numbers in plain decimal."""
+    return _sorted(_with_plain_numbers(value))
+
+
+def _lasting(params: dict[str, Any]) -> dict[str, Any]:
+    meta = params.get("_meta")
+    if type(meta) is not dict:
+        return params
+    kept = {key: value for key, value in meta.items() if not _is_passing(key, value)}
+    if kept:
+        return {**params, "_meta": kept}
+    return {key: value for key, value in params.items() if key != "_meta"}
+
+
+def _is_passing(key: str, value: Any) -> bool:
+    """True for what is of this request alone; an object under such a key could be anything, so it counts."""
+    if key == "progressToken":
+        return type(value) in (str, int)
+    return key in TRACE_CONTEXT and type(value) is str
+
+
+def _with_plain_numbers(value: Any) -> Any:
+    """The value with each number written as equal numbers are; recursion is safe, since the depth was checked."""
+    if type(value) is dict:
+        return {key: _with_plain_numbers(item) for key, item in value.items()}
+    if type(value) is list:
+        return list(map(_with_plain_numbers, value))
+    if type(value) in _NUMBERS:
+        return msgspec.Raw(_plain(encode(value).decode()))
+    return value
+
+
+_NUMBERS: Final = frozenset({int, float, msgspec.Raw})
+
+
+def _plain(token: str) -> bytes:
+    """A number in plain decimal: no exponent, no sign of zero, no trailing zeros."""
+    number = Decimal(token)
+    if not number:
+        return b"0"
+    text = f"{number:f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text).encode()

@@ -1,0 +1,91 @@
+"""Where a call stands by what an approver agreed to: equal as in `eq`, and no number that is no number."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.decision.decision import Granting
+from sidecar.enforce.grant_terms import ANY_OTHER, MAX_FREE, number_text, same_text, terms_of
+from sidecar.mcp.strict_json import read_value
+from tests.policy.judging import equal
+
+NUMBERS = st.one_of(
+    st.integers(-3, 3).map(str),
+    st.sampled_from(
+        ["1.0", "1e0", "10e-1", "-0", "0.0", "1.50", "1.5", "9007199254740993", "9007199254740992", "1e30"]
+    ),
+)
+TEXTS = st.sampled_from(['"1"', '"1.0"', '"1.5"', '"true"', '"null"', '"absent"', '"0"', '"-0"', '""', '"a"'])
+SCALARS = st.one_of(NUMBERS, TEXTS, st.sampled_from(["true", "false", "null"]))
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=2).map(lambda items: f"[{','.join(items)}]"),
+        st.dictionaries(st.sampled_from(["a", "b"]), inner, max_size=2).map(
+            lambda items: "{" + ",".join(f'"{key}":{value}' for key, value in items.items()) + "}"
+        ),
+    ),
+    max_leaves=4,
+)
+
+
+def read(text: str) -> Any:
+    return read_value(text.encode())[0]
+
+
+def exact(text: str) -> Any:
+    return json.loads(text, parse_float=Decimal, parse_int=Decimal)
+
+
+@given(VALUES, VALUES)
+def test_two_values_have_the_same_text_when_they_are_equal_as_in_eq_and_only_then(one: str, other: str) -> None:
+    same = same_text({"a": read(one)}, ("a",)) == same_text({"a": read(other)}, ("a",))
+    assert same == equal(exact(one), exact(other))
+
+
+def test_absent_is_equal_to_absent_and_not_to_null_or_to_the_word() -> None:
+    texts = [same_text(arguments, ("a",)) for arguments in ({}, {"a": None}, {"a": "absent"}, {"a": "null"})]
+    assert len(set(texts)) == 4
+    assert same_text({}, ("a", "b")) == same_text({"a": {}}, ("a", "b")) == same_text({"a": None}, ("a", "b"))
+
+
+def test_what_a_server_may_read_inside_of_a_text_is_not_taken_for_absent() -> None:
+    texts = [same_text({"a": value}, ("a", "b")) for value in ('{"b": 1}', '{"b": 2}', ["x"], {})]
+    assert len(set(texts)) == 4
+
+
+@pytest.mark.parametrize("value", ["true", '"5"', "[5]", "null", '{"b": 5}'])
+def test_what_is_no_number_is_within_no_bound(value: str) -> None:
+    assert number_text({"a": read(value)}, ("a",)) is None
+    assert number_text({}, ("a",)) is None
+    assert number_text({"a": '{"b": 5}'}, ("a", "b")) is None
+
+
+@given(NUMBERS)
+def test_a_number_is_written_in_plain_decimal_and_stays_what_it_is(number: str) -> None:
+    text = number_text({"a": read(number)}, ("a",))
+    assert text is not None
+    assert "e" not in text
+    assert Decimal(text) == Decimal(number)
+
+
+def test_every_argument_that_is_left_free_is_named() -> None:
+    granting = Granting(3600, 10, (("instId",), ("o", "a")), (("sz",),))
+    arguments = {"instId": "BTC", "sz": msgspec.Raw(b"0.10"), "px": 3, "o": {"a": 1, "b": {"c": 2}, "d": {}}}
+    terms = terms_of(granting, arguments)
+    assert terms.free == ("args.px", "args.o.b.c", "args.o.d", ANY_OTHER)
+    assert terms.same == (("args.instId", "value BTC"), ("args.o.a", "value 1"))
+    assert terms.at_most == (("args.sz", "0.1"),)
+
+
+def test_a_multitude_of_arguments_is_counted_and_not_named() -> None:
+    terms = terms_of(Granting(1, 1, (("x",),), ()), {f"k{number}": 1 for number in range(MAX_FREE + 5)})
+    assert terms.free[-2:] == ("5 more", ANY_OTHER)
+    assert len(terms.free) == MAX_FREE + 2
