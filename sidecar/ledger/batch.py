@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger import sliding
-from sidecar.ledger.approvals import NOTHING_ASKED, QueueFull, Unapproved, Wants
+from sidecar.ledger.approvals import QueueFull, Unapproved, Wants
 from sidecar.ledger.protocol import Claim, Claimed, Exhausted, Moved, Taken
-from sidecar.ledger.transitions import Records, take
+from sidecar.ledger.transitions import Records, Use, take
 from sidecar.ledger.values import Amount, Counter, Entry, Reservation, Seen, add, subtract
 
 
@@ -36,15 +36,26 @@ class Stands(Protocol):
         """What stands in the slices of a sliding counter that count."""
 
 
+class Asks(NamedTuple):
+    """The approvals that calls want, by their place, and those that stand."""
+
+    wants: Mapping[int, Wants]
+    records: Records
+
+    def take(self, place: int) -> Use | Unapproved | QueueFull | None:
+        """What the call at a place can use; None where it wants nothing."""
+        return take(self.wants[place], self.records) if place in self.wants else None
+
+
 Claims: TypeAlias = tuple[list[Taken], dict[Key, Amount]]
 """What became of each claim, and the new totals of the counters that changed."""
 
 
 def claims(
     wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]], now: float, stands: Stands,
-    asked: Mapping[int, Wants] = NOTHING_ASKED, records: Records | None = None,
+    asks: Asks | None = None,
 ) -> Claims:  # fmt: skip
-    """What becomes of each claim. `records` are there where any call is `asked` about."""
+    """What becomes of each claim."""
     # Many reservations may be on one counter: each total is looked up once and stored once.
     totals: dict[Key, Amount] = {}
     changed: dict[Key, Amount] = {}
@@ -54,17 +65,13 @@ def claims(
             if place in seen and not _stand(seen[place], now, totals, stands):
                 claimed.append(Moved())
                 continue
-            use = None
-            if place in asked:
-                assert records is not None
-                use = take(asked[place], records)
-                if isinstance(use, Unapproved | QueueFull):
-                    claimed.append(use)
-                    continue
+            use = asks.take(place) if asks is not None else None
+            if isinstance(use, Unapproved | QueueFull):
+                claimed.append(use)
+                continue
             one, after = _claim(reservations, now, totals, stands)
-            if use is not None and isinstance(one, Claim):
-                assert records is not None
-                one = replace(one, approval=use.put(one.entries, records))
+            if asks is not None and use is not None and isinstance(one, Claim):
+                one = replace(one, approval=use.put(one.entries, asks.records))
         except StoreUnavailable as error:  # a counter of this call is damaged; the others' are not
             claimed.append(error)
             continue

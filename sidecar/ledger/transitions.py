@@ -120,6 +120,11 @@ def state_at(record: Record, now: float) -> State:
     return record.state
 
 
+def seen_at(record: Record, now: float) -> Record:
+    """An approval as people see it, in the state that it counts as."""
+    return record if state_at(record, now) == record.state else replace(record, state="expired", changed=record.expires)
+
+
 def take(wants: Wants, records: Records) -> Use | Unapproved | QueueFull | None:
     """What a call can use. Where there is nothing, a person is asked: that is written.
 

@@ -81,8 +81,8 @@ def test_what_is_no_plain_file_is_no_store(path: Path, make: Callable[[Path], ob
 
 def quiet(ledger: SqliteLedger) -> bool:
     """True when the files are trusted by the time of their folder alone."""
-    ledger._files.check()
-    return ledger._files._quiet is not None
+    ledger._access._files.check()
+    return ledger._access._files._quiet is not None
 
 
 def empty(folder: Path) -> None:

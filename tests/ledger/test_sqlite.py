@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.errors import StoreUnavailable
-from sidecar.ledger import sqlite
+from sidecar.ledger import sqlite, sqlite_access
 from sidecar.ledger.protocol import Claim, Exhausted, Ledger
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Amount, Counter, Reservation, add
@@ -130,7 +130,7 @@ def test_a_claim_that_waits_gets_through_once_the_file_is_free_and_holds_up_nobo
 
 
 def test_waiting_for_the_file_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "PATIENCE", 0.1)
+    monkeypatch.setattr(sqlite_access, "PATIENCE", 0.1)
 
     async def test(ledger: SqliteLedger, _: Clock) -> None:
         with held(path), pytest.raises(StoreUnavailable, match="locked"):
@@ -232,7 +232,7 @@ def test_calls_that_claim_together_see_each_other_and_a_refused_one_leaves_no_tr
 def test_calls_that_claim_together_need_one_transaction(path: Path) -> None:
     async def test(ledger: SqliteLedger, _: Clock) -> None:
         said: list[str] = []
-        ledger._hasty._db.set_trace_callback(said.append)
+        ledger._access.hasty._db.set_trace_callback(said.append)
         ledger.claim_at_once([(wants(limit=None),)] * 32)
         assert [line.split()[0] for line in said].count("COMMIT") == 1
         assert len([line for line in said if line.startswith(("SELECT", "INSERT"))]) == 2
@@ -247,7 +247,7 @@ def test_a_claim_on_a_counter_that_nobody_else_changed_is_one_statement(path: Pa
     async def test(ledger: SqliteLedger, _: Clock) -> None:
         said: list[str] = []
         await claims(ledger, wants(limit=9))
-        ledger._hasty._db.set_trace_callback(said.append)
+        ledger._access.hasty._db.set_trace_callback(said.append)
         assert (await claims(ledger, wants(limit=9))).totals == (2,)
         together = ledger.claim_at_once([(wants(limit=9),)] * 3)
         assert [one.totals for one in together or () if isinstance(one, Claim)] == [(3,), (4,), (5,)]

@@ -12,7 +12,7 @@ import pytest
 from sidecar.enforce import limits
 from sidecar.enforce.limits import Counters
 from sidecar.errors import StoreUnavailable
-from sidecar.ledger import sqlite
+from sidecar.ledger import sqlite_access
 from sidecar.ledger.protocol import NOTHING_SEEN, Claimed, Taken
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Amount, Counter, Entry, Reservation, Seen
@@ -27,7 +27,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_many_who_wait_wait_together_and_not_one_after_the_other(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "PATIENCE", 0.5)
+    monkeypatch.setattr(sqlite_access, "PATIENCE", 0.5)
 
     async def test() -> None:
         async with ledger_in(SqliteStore(path)) as ledger:
@@ -46,14 +46,14 @@ def test_many_who_wait_wait_together_and_not_one_after_the_other(path: Path, mon
 def test_a_disk_that_hangs_is_given_up_and_what_waited_behind_it_never_begins(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "PATIENCE", 0.05)
-    monkeypatch.setattr(sqlite, "GRACE", 0.05)
+    monkeypatch.setattr(sqlite_access, "PATIENCE", 0.05)
+    monkeypatch.setattr(sqlite_access, "GRACE", 0.05)
     works_again = threading.Event()
 
     async def test() -> None:
         async with ledger_in(SqliteStore(path)) as ledger:
             assert isinstance(ledger, SqliteLedger)
-            ledger._thread.submit(works_again.wait, SECONDS)
+            ledger._access._thread.submit(works_again.wait, SECONDS)
             with pytest.raises(StoreUnavailable, match="held it up"):
                 await ledger.claim((wants(),))
             works_again.set()

@@ -1,0 +1,260 @@
+"""Approvals in an SQLite file, within one transaction: rows to values and back, each damaged row found out.
+
+What was asked never changes and may be long, so it has a table of its own; how an approval stands is a short text
+beside it. The columns are for looking things up: a row whose columns do not say what its texts say is damaged.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Final, TypeVar
+
+import msgspec
+
+from sidecar.errors import StoreUnavailable
+from sidecar.ledger.approvals import MAX_PENDING, MAX_PENDING_EACH, Answer, Asked, Grant, Notice, Record, State
+from sidecar.ledger.shared_time import SharedTime, mark_of
+from sidecar.ledger.transitions import Event, new_id
+from sidecar.ledger.values import MAX_TEXT, Entry
+
+SCHEMA: Final = (
+    # `seq` is the order in which they were asked for: two may be of the same moment.
+    """
+    CREATE TABLE IF NOT EXISTS approvals (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
+        server TEXT NOT NULL, holder TEXT NOT NULL, binding TEXT NOT NULL, call TEXT NOT NULL,
+        used_grant TEXT NOT NULL, state TEXT NOT NULL, created REAL NOT NULL, changed REAL NOT NULL,
+        expires REAL NOT NULL, stands TEXT NOT NULL
+    )
+    """,
+    "CREATE TABLE IF NOT EXISTS approvals_asked (id TEXT PRIMARY KEY, asked TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS approvals_binding ON approvals (binding, seq) WHERE used_grant = ''",
+    "CREATE INDEX IF NOT EXISTS approvals_call ON approvals (server, call) WHERE state IN ('in_use', 'unknown')",
+    "CREATE INDEX IF NOT EXISTS approvals_pending ON approvals (holder, expires) WHERE state = 'pending'",
+    "CREATE INDEX IF NOT EXISTS approvals_expires ON approvals (expires) WHERE state IN ('pending', 'approved')",
+    "CREATE INDEX IF NOT EXISTS approvals_changed ON approvals (state, changed)",
+    "CREATE INDEX IF NOT EXISTS approvals_counts ON approvals (server, state, expires, created)",
+    """
+    CREATE TABLE IF NOT EXISTS approvals_grants (
+        id TEXT PRIMARY KEY, server TEXT NOT NULL, tool TEXT NOT NULL, holder TEXT NOT NULL, rules TEXT NOT NULL,
+        created REAL NOT NULL, until REAL NOT NULL, grant_ TEXT NOT NULL
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX IF NOT EXISTS approvals_grants_for ON approvals_grants (server, tool, holder, rules, created)",
+    """
+    CREATE TABLE IF NOT EXISTS approvals_notices (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, approval TEXT NOT NULL, server TEXT NOT NULL,
+        event TEXT NOT NULL, at REAL NOT NULL, due REAL NOT NULL, attempts INTEGER NOT NULL, stands TEXT NOT NULL
+    )
+    """,
+    "CREATE INDEX IF NOT EXISTS approvals_notices_due ON approvals_notices (server, due)",
+    "CREATE INDEX IF NOT EXISTS approvals_notices_of ON approvals_notices (approval)",
+    "CREATE TABLE IF NOT EXISTS approvals_instances (instance TEXT PRIMARY KEY, heard REAL NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS approvals_time (one INTEGER PRIMARY KEY CHECK (one = 1), mark REAL NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS approvals_secret (one INTEGER PRIMARY KEY CHECK (one = 1), secret BLOB NOT NULL)",
+)
+
+_ROW = (
+    "SELECT approvals.id, server, holder, binding, call, used_grant, state, created, changed, expires, stands, asked"
+    " FROM approvals LEFT JOIN approvals_asked ON approvals_asked.id = approvals.id"
+)
+_BY_ID = f"{_ROW} WHERE approvals.id = ?"
+_OF_BINDING = f"{_ROW} WHERE binding = ? AND used_grant = '' ORDER BY seq DESC LIMIT 1"
+_UNFINISHED = f"{_ROW} WHERE state IN ('in_use', 'unknown') AND server = ? AND call = ? ORDER BY seq"
+_PENDING_OF = (
+    "SELECT count(*) FROM (SELECT 1 FROM approvals WHERE state = 'pending' AND holder = ? AND expires > ? LIMIT ?)"
+)
+_PENDING = "SELECT count(*) FROM (SELECT 1 FROM approvals WHERE state = 'pending' AND expires > ? LIMIT ?)"
+_CHANGE = "UPDATE approvals SET used_grant = ?, state = ?, changed = ?, expires = ?, stands = ? WHERE id = ?"
+_ADD = (
+    "INSERT INTO approvals (id, server, holder, binding, call, used_grant, state, created, changed, expires, stands)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_ADD_ASKED = "INSERT INTO approvals_asked VALUES (?, ?)"
+_GRANT_ROW = "SELECT id, server, tool, holder, rules, until, grant_ FROM approvals_grants"
+_GRANT = f"{_GRANT_ROW} WHERE id = ?"
+_GRANTS = f"{_GRANT_ROW} WHERE server = ? AND tool = ? AND holder = ? AND rules = ? ORDER BY created, id"
+_STORE_GRANT = (
+    "INSERT INTO approvals_grants VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (id) DO UPDATE SET until = excluded.until, grant_ = excluded.grant_"
+)
+_ADD_NOTICE = (
+    "INSERT INTO approvals_notices (id, approval, server, event, at, due, attempts, stands)"
+    " VALUES (?, ?, ?, ?, ?, ?, 0, ?)"
+)
+_HEARD = "SELECT heard FROM approvals_instances WHERE instance = ?"
+_MARK = "SELECT mark FROM approvals_time"
+_STORE_MARK = "INSERT INTO approvals_time VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET mark = excluded.mark"
+
+_TOO_MUCH: Final = 10**MAX_TEXT
+"""No amount is as great."""
+
+_Type = TypeVar("_Type")
+
+
+class Stands(msgspec.Struct, frozen=True):
+    """All of an approval that changes."""
+
+    state: State
+    created: float
+    changed: float
+    expires: float
+    asked_times: int
+    answers: tuple[Answer, ...]
+    entries: tuple[Entry, ...]
+    grant: str
+    owner: str
+
+
+class SqliteRecords:
+    """The approvals in a write transaction: see `sidecar.ledger.transitions.Records`."""
+
+    def __init__(self, db: sqlite3.Connection, time: SharedTime) -> None:
+        self._db = db
+        self._time = time
+        self._now: float | None = None
+        self._heard: dict[str, float | None] = {}
+
+    @property
+    def now(self) -> float:
+        if self._now is None:
+            self._now = time_in(self._db, self._time)
+            self._db.execute(_STORE_MARK, (self._now,))
+        return self._now
+
+    def get(self, id: str) -> Record | None:  # noqa: A002 - the field's word
+        return record_with(id, self._db)
+
+    def of_binding(self, binding: str) -> Record | None:
+        row = self._db.execute(_OF_BINDING, (binding,)).fetchone()
+        return record_of(row) if row else None
+
+    def unfinished(self, server: str, call: str) -> Sequence[Record]:
+        return [record_of(row) for row in self._db.execute(_UNFINISHED, (server, call)).fetchall()]
+
+    def grant(self, id: str) -> Grant | None:  # noqa: A002
+        row = self._db.execute(_GRANT, (id,)).fetchone()
+        return grant_of(row) if row else None
+
+    def grants(self, server: str, tool: str, holder: str, rules: str) -> Sequence[Grant]:
+        return [grant_of(row) for row in self._db.execute(_GRANTS, (server, tool, holder, rules)).fetchall()]
+
+    def pending(self, holder: str) -> tuple[int, int]:
+        (own,) = self._db.execute(_PENDING_OF, (holder, self.now, MAX_PENDING_EACH)).fetchone()
+        (everybody,) = self._db.execute(_PENDING, (self.now, MAX_PENDING)).fetchone()
+        return own, everybody
+
+    def heard_of(self, instance: str) -> float | None:
+        if instance not in self._heard:
+            row = self._db.execute(_HEARD, (instance,)).fetchone()
+            self._heard[instance] = mark_of(row[0]) if row else None
+        return self._heard[instance]
+
+    def put(self, record: Record, tell: Event | None = None) -> None:
+        asked, stands = record.asked, _stands(record)
+        changes = (record.grant, record.state, record.changed, record.expires, stands, record.id)
+        if self._db.execute(_CHANGE, changes).rowcount == 0:
+            looked_up_by = (record.id, asked.server, asked.holder, asked.binding, asked.call, record.grant)
+            self._db.execute(
+                _ADD, (*looked_up_by, record.state, record.created, record.changed, record.expires, stands)
+            )
+            self._db.execute(_ADD_ASKED, (record.id, _text(asked)))
+        if tell is not None and asked.notify:
+            now = self.now
+            self._db.execute(_ADD_NOTICE, (new_id("ntc"), record.id, asked.server, tell, now, now, stands))
+
+    def put_grant(self, grant: Grant) -> None:
+        to_whom = (grant.server, grant.tool, grant.holder, grant.rules)
+        self._db.execute(_STORE_GRANT, (grant.id, *to_whom, grant.created, grant.until, _text(grant)))
+
+
+def time_in(db: sqlite3.Connection, time: SharedTime) -> float:
+    """Unix seconds now, given what users of the store have seen."""
+    row = db.execute(_MARK).fetchone()
+    return time.now(mark_of(row[0] if row else None))
+
+
+def record_with(id: str, db: sqlite3.Connection) -> Record | None:  # noqa: A002
+    """The approval with this id."""
+    row = db.execute(_BY_ID, (id,)).fetchone()
+    return record_of(row) if row else None
+
+
+def records_where(condition: str, values: tuple[object, ...], db: sqlite3.Connection) -> Iterator[Record]:
+    """The approvals for which a condition and order of ours holds, without those that are damaged.
+
+    Whoever needs a damaged one is told by `record_with`; it must not keep people from all others.
+    """
+    for row in db.execute(f"{_ROW} WHERE {condition}", values).fetchall():
+        with suppress(StoreUnavailable):
+            yield record_of(row)
+
+
+def record_of(row: tuple[object, ...]) -> Record:
+    """The approval in a row of `_ROW`. Raises `StoreUnavailable` where it is damaged."""
+    id_, server, holder, binding, call, used_grant, state, created, changed, expires, stands, asked = row
+    question, one = _value(asked, Asked), _value(stands, Stands)
+    looked_up_by = (question.server, question.holder, question.binding, question.call)
+    columns = (one.grant, one.state, one.created, one.changed, one.expires)
+    if looked_up_by != (server, holder, binding, call) or columns != (used_grant, state, created, changed, expires):
+        raise _damaged()
+    return _record(id_, question, one)
+
+
+def grant_of(row: tuple[object, ...]) -> Grant:
+    """The standing approval in a row of `_GRANT_ROW`. Raises `StoreUnavailable` where it is damaged."""
+    *columns, text = row
+    grant = _value(text, Grant)
+    if columns != [grant.id, grant.server, grant.tool, grant.holder, grant.rules, grant.until]:
+        raise _damaged()
+    return grant
+
+
+def notice_of(row: tuple[object, ...]) -> Notice:
+    """The notice in a row of id, event, time, attempts, approval's id, how it stood, and what was asked.
+
+    Raises `StoreUnavailable` where it is damaged.
+    """
+    id_, event, at, attempts, approval, stands, asked = row
+    record = _record(approval, _value(asked, Asked), _value(stands, Stands))
+    try:
+        return msgspec.convert({"id": id_, "event": event, "at": at, "attempts": attempts, "record": record}, Notice)
+    except msgspec.ValidationError:
+        raise _damaged() from None
+
+
+def _record(id_: object, asked: Asked, one: Stands) -> Record:
+    amounts = [entry.reservation.amount for entry in one.entries]
+    if not isinstance(id_, str) or not all(0 <= amount < _TOO_MUCH for amount in amounts):
+        raise _damaged()
+    return Record(
+        id_, asked, one.state, one.created, one.changed, one.expires, one.asked_times, one.answers, one.entries,
+        one.grant, one.owner,
+    )  # fmt: skip
+
+
+def _stands(record: Record) -> str:
+    stands = Stands(
+        record.state, record.created, record.changed, record.expires, record.asked_times, record.answers,
+        record.entries, record.grant, record.owner,
+    )  # fmt: skip
+    return _text(stands)
+
+
+def _text(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _value(text: object, kind: type[_Type]) -> _Type:
+    if not isinstance(text, str):
+        raise _damaged()
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except msgspec.DecodeError:
+        raise _damaged() from None
+
+
+def _damaged() -> StoreUnavailable:
+    return StoreUnavailable("the store holds an approval that is not as we wrote it")
