@@ -35,9 +35,6 @@ from sidecar.ledger.values import Entry
 MAX_SWEPT: Final = 200
 """Approvals that one sweep ends, and as many that it removes: a sweep holds up calls."""
 
-MAX_NOTICES: Final = 20
-"""Notices that are handed out at once."""
-
 SECRET_BYTES: Final = 32
 
 _OVER = "state IN ('pending', 'approved') AND expires <= ? ORDER BY expires LIMIT ?"
@@ -94,16 +91,17 @@ class SqliteApprovals:
         return await self._access.read(look)
 
     async def records(
-        self, states: Collection[State] = STATES, *, server: str = "", limit: int = 1_000
+        self, states: Collection[State] = STATES, *, server: str = "", limit: int = 1_000, changed_after: float = 0.0
     ) -> list[Record]:
         def look(db: sqlite3.Connection) -> list[Record]:
             now = time_in(db, self._time)
             # Those whose time is over have expired, whatever the column says.
             condition = (
-                f"? IN ('', server) AND CASE WHEN state IN ('pending', 'approved') AND expires <= ? THEN 'expired'"
+                "? IN ('', server) AND changed > ?"
+                " AND CASE WHEN state IN ('pending', 'approved') AND expires <= ? THEN 'expired'"
                 f" ELSE state END IN ({', '.join('?' * len(states))}) ORDER BY seq DESC LIMIT ?"
             )
-            found = records_where(condition, (server, now, *states, limit), db)
+            found = records_where(condition, (server, changed_after, now, *states, limit), db)
             return [seen_at(record, now) for record in found]
 
         return await self._access.look(look)
@@ -144,13 +142,13 @@ class SqliteApprovals:
 
         return await self._access.read(look)
 
-    async def notices(self, server: str, busy_for: float) -> tuple[Notice, ...]:
+    async def notices(self, server: str, busy_for: float, limit: int) -> tuple[Notice, ...]:
         def any_due(db: sqlite3.Connection) -> bool:
             return db.execute(_ANY_DUE, (server, time_in(db, self._time))).fetchone() is not None
 
         def lease(db: sqlite3.Connection) -> tuple[Notice, ...]:
             now, found = SqliteRecords(db, self._time).now, []
-            for row in db.execute(_DUE, (server, now, MAX_NOTICES)).fetchall():
+            for row in db.execute(_DUE, (server, now, limit)).fetchall():
                 try:
                     found.append(notice_of(row))
                 except StoreUnavailable:  # nobody can be told what it says, now or later
