@@ -134,7 +134,8 @@ class RedisApprovals:
     async def records(
         self, states: Collection[State] = STATES, *, server: str = "", limit: int = 1_000
     ) -> list[Record]:
-        ids, found = await self._newest(states, server, limit), []
+        ids = await self._newest(states, server, limit)
+        found: list[Record] = []
         while ids and len(found) < limit:
             mark, answers = await self._ask(self._fetch_script, MAX_FETCHED, *ids)
             now = self._transactions.time(mark)
