@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger import transitions
-from sidecar.ledger.approval_scripts import COUNT, FETCH, GRANTS, LIST, NOTICED, NOTICES, SINCE, SWEEP
+from sidecar.ledger.approval_scripts import COUNT, FETCH, GRANTS, LIST, NOTICED, NOTICES, SECRET, SINCE, SWEEP
 from sidecar.ledger.approvals import (
     KEPT,
     LOST_AFTER,
@@ -97,6 +97,7 @@ class RedisApprovals:
         self._sweep_script = connection.script(SWEEP)
         self._notices_script = connection.script(NOTICES)
         self._noticed_script = connection.script(NOTICED)
+        self._secret_script = connection.script(SECRET)
         self._uses: dict[str, InUse] = {}
         self._owed: list[Owed] = []
 
@@ -215,15 +216,7 @@ class RedisApprovals:
         await self._ask(self._noticed_script, id, "" if again_in is None else repr(again_in))
 
     async def secret(self) -> bytes:
-        base = self._transactions.base
-
-        async def look() -> Any:
-            async with self._connection.redis.pipeline(transaction=True) as pipeline:
-                pipeline.hsetnx(base, "secret", secrets.token_hex(SECRET_BYTES))
-                pipeline.hget(base, "secret")
-                return (await pipeline.execute())[1]
-
-        stored = await self._connection.ask(look)
+        stored = await self._ask(self._secret_script, secrets.token_hex(SECRET_BYTES))
         try:
             secret = bytes.fromhex(stored.decode())
         except ValueError:

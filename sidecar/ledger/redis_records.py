@@ -164,9 +164,6 @@ class RedisRecords:
             self._unbind(record)
         self._write("HSET", "stands", record.id, text_of(Kept(seq, self._version, stands_of(record))))
         self._index(_indexed(before.record, seq) if before else {}, _indexed(record, seq))
-        if record.state == "in_use":
-            # It lives: nobody takes it for lost before it has said so the first time.
-            self._write("ZADD", "heard", repr(self.now), record.owner)
         self._known[record.id] = Known(record, seq, self._version)
         if tell is not None and record.asked.notify:
             self._tell(record, tell)
