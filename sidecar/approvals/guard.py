@@ -102,7 +102,7 @@ class Guard:
             self._say("", via, origin, what, f"address {_network(origin)}")
             text = "too many wrong tokens came from this address: wait, and use the right one"
             return Refusal(429, text, (("retry-after", str(seconds)),))
-        self._queue.tried("", via, origin, what, _WRONG.status, "the token is no approver's")
+        self._queue.told("", via, origin, what, _WRONG.status, "the token is no approver's")
         return _WRONG
 
     def _say(self, who: str, via: str, origin: str, what: str, key: str) -> None:
@@ -114,7 +114,7 @@ class Guard:
         self._said.move_to_end(key)
         if len(self._said) > MAX_KEYS:
             self._said.popitem(last=False)
-        self._queue.tried(who, via, origin, what, 429, "too many tries; more of them are not told for a minute")
+        self._queue.told(who, via, origin, what, 429, "too many tries; more of them are not told for a minute")
 
 
 def is_own(headers: Headers) -> bool:

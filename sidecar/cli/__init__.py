@@ -7,6 +7,7 @@ from io import TextIOWrapper
 
 import typer
 
+from sidecar.cli.approvals import approvals_app
 from sidecar.cli.compile import compile_command
 from sidecar.cli.explain import explain_command
 from sidecar.cli.health import health_command
@@ -29,6 +30,7 @@ app.command("validate")(validate_command)
 app.command("compile")(compile_command)
 app.command("explain")(explain_command)
 app.command("risks")(risks_command)
+app.add_typer(approvals_app, name="approvals")
 app.command("health")(health_command)
 app.command("version")(version_command)
 

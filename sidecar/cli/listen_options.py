@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from sidecar.auth.hosts import is_loopback
+from sidecar.cli.options import address
 from sidecar.errors import UsageError
 from sidecar.http import hop_by_hop
-from sidecar.settings import Address, FixedHeader, Jwt, Listen, Upstream
+from sidecar.http.origin import Origin, parse
+from sidecar.settings import Address, ApprovalsListener, FixedHeader, Jwt, Listen, Upstream
 from sidecar.system import ownership
 
 TRANSPORTS: Final = ("stdio", "http", "sse")
@@ -92,9 +95,65 @@ def upstream_at(
     return Upstream(url, urlsplit(url).path.endswith("/sse"), fixed, forward_authorization, forwarded)
 
 
+def approvals_on(
+    where: str | None, approvers: Path | None, url: str | None, hosts: Sequence[str]
+) -> ApprovalsListener | None:  # fmt: skip
+    """Where people answer approvals, or None where they do not over HTTP. Raises `UsageError`.
+
+    `url` is what links begin with; its host is one of those by which they come. Raises `StartError` for a file that
+    somebody else could change.
+    """
+    if where is None:
+        if approvers is not None or url is not None:
+            given = "--approvers-file" if approvers is not None else "--approvals-url"
+            raise UsageError(f"{given} is for the approvals' listener: it needs --approvals HOST:PORT")
+        return None
+    if approvers is None:
+        raise UsageError(
+            "--approvals needs --approvers-file: agents can reach that listener too, so nobody answers without a token"
+        )
+    ownership.check(approvers, "--approvers-file")
+    at = address(where)
+    if url is None:
+        return ApprovalsListener(at, approvers, f"http://{_in_url(at.host, at.port)}", tuple(hosts))
+    origin = _page(url)
+    return ApprovalsListener(at, approvers, url.removesuffix("/"), (*hosts, _in_url(origin.host, origin.port)))
+
+
+def open_approvals(listener: ApprovalsListener) -> list[str]:
+    """Warnings about an approvals' listener that others than this machine can reach."""
+    if is_loopback(listener.address.host):
+        return []
+    plain = (
+        f"--approvals {listener.address} is reachable from other machines, and approvers' tokens travel there as plain "
+        "text: listen on loopback, or let only what speaks TLS to people reach it"
+    )
+    warnings = [plain]
+    if urlsplit(listener.url).hostname in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        warnings.append(
+            f"links to approvals begin with {listener.url}, which is no address to visit: give --approvals-url"
+        )
+    return warnings
+
+
 def host_of(url: str) -> str:
     """The default name of a remote server: its host."""
     return urlsplit(url).hostname or url
+
+
+def _page(url: str) -> Origin:
+    """Where people find approvals, by the URL that links to them begin with. Raises `UsageError`."""
+    try:
+        origin, target = parse(url)
+    except ValueError as problem:
+        raise UsageError(f"--approvals-url: {problem}") from None
+    if target not in ("", "/"):
+        raise UsageError("--approvals-url: write scheme, host and port alone, as https://approvals.example:8443")
+    return origin
+
+
+def _in_url(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _forwarded(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from pathlib import Path
@@ -65,6 +66,12 @@ def one_of(option: str, text: str, choices: tuple[Choice, ...]) -> Choice:
         if choice == text:
             return choice
     raise UsageError(f"{option} must be {' or '.join(choices)}, not {text!r}")
+
+
+def default_state_dir() -> Path:
+    """The state folder of whoever names none."""
+    home = os.environ.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "state") / "intercept-sidecar"
 
 
 def set_up_logging(level: str, form: str) -> None:

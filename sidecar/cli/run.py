@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import sys
@@ -14,14 +13,25 @@ from sidecar.cli.listen_options import (
     MAX_SESSIONS,
     TELEMETRY,
     TRANSPORTS,
+    approvals_on,
     headers_given,
     host_of,
     listen_on,
+    open_approvals,
     upstream_at,
     variables_of,
 )
 from sidecar.cli.opa import BundleListen, BundleSigningKey, BundleTokenFile, OpaUrl, remote_opa
-from sidecar.cli.options import Config, OpaBin, address, duration, one_of, set_up_logging, size
+from sidecar.cli.options import (
+    Config,
+    OpaBin,
+    address,
+    default_state_dir,
+    duration,
+    one_of,
+    set_up_logging,
+    size,
+)
 from sidecar.engine import binary
 from sidecar.errors import UsageError
 from sidecar.policy.model import MODES
@@ -67,6 +77,9 @@ def run_command(
     state_fail_mode: run_options.StateFailMode = "closed",
     no_watch: run_options.NoWatch = False,
     telemetry: run_options.Telemetry = None,
+    approvals: run_options.Approvals = None,
+    approvers_file: run_options.ApproversFile = None,
+    approvals_url: run_options.ApprovalsUrl = None,
     audit: run_options.Audit = None,
     max_message: run_options.MaxMessage = "16MiB",
     log_level: run_options.LogLevel = "info",
@@ -82,8 +95,11 @@ def run_command(
     _check_server(command, upstream)
     if audit == "stdout" and way == "stdio":
         raise UsageError("--audit stdout is not possible here: standard output carries the protocol")
+    answering = approvals_on(approvals, approvers_file, approvals_url, allow_host or [])
+    # On stdio the approvals' listener may be the only one that these hosts are for.
+    callers_hosts = [] if way == "stdio" and answering is not None else allow_host or []
     listen = listen_on(
-        way, bind, port, allow_host or [], allow_origin or [], auth_token_file, (jwt_jwks, jwt_issuer, jwt_audience),
+        way, bind, port, callers_hosts, allow_origin or [], auth_token_file, (jwt_jwks, jwt_issuer, jwt_audience),
         max_sessions or (MAX_PROGRAMS if command else MAX_SESSIONS), max_sessions_each, duration(session_idle),
     )  # fmt: skip
     headers = headers_given(header)
@@ -104,13 +120,14 @@ def run_command(
         server=of_system(server or (server_name(command) if command else host_of(upstream or ""))),
         opa_timeout=duration(opa_timeout),
         remember=not no_remember,
-        state_dir=state_dir or _default_state_dir(),
+        state_dir=state_dir or default_state_dir(),
         state_dsn=state_dsn,
         state_prefix=state_prefix,
         telemetry=watched,
         telemetry_must=bool(telemetry) and listen is not None,
         audit=audit,
         max_message=size(max_message),
+        approvals=answering,
         remote_opa=remote_opa(opa_url, bundle_listen, bundle_token_file, bundle_signing_key),
     )
     # Before any process is started: the server, which policy and limits bind, must not get the passwords.
@@ -121,7 +138,8 @@ def run_command(
 def _serve(settings: Settings, config: list[Path], opa_bin: Path | None) -> int:
     opa = binary.find(opa_bin)
     bundle, warnings = prepare(settings.policies, opa, serial=1)
-    for warning in [*warnings, *map(_open_to_all, filter(ownership.is_open, config))]:
+    exposed = open_approvals(settings.approvals) if settings.approvals is not None else []
+    for warning in [*warnings, *map(_open_to_all, filter(ownership.is_open, config)), *exposed]:
         print(warning, file=sys.stderr)
     return app.run(settings, bundle, opa)
 
@@ -167,8 +185,3 @@ _LAUNCHER = re.compile(r"(python|python3|pypy3?)(\.[0-9]+)?|node|npx|bunx?|deno|
 
 def _base(word: str) -> str:
     return re.sub(r"(\.(py|js|mjs|ts|sh)|@[^/@]+)$", "", word.rsplit("/", 1)[-1]) or word
-
-
-def _default_state_dir() -> Path:
-    home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "intercept-sidecar"

@@ -169,6 +169,28 @@ Telemetry: TypeAlias = Annotated[
         help="Serve /metrics, /healthz, /readyz there. [default: none on stdio, else 127.0.0.1:9464]",
     ),
 ]
+Approvals: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        envvar="SIDECAR_APPROVALS",
+        metavar="HOST:PORT",
+        show_default=False,
+        help="Serve the approvals' page and API there; needs --approvers-file. [default: the command line only]",
+    ),
+]
+ApproversFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(envvar="SIDECAR_APPROVERS_FILE", show_default=False, help="Who may answer there, with their tokens."),
+]
+ApprovalsUrl: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        envvar="SIDECAR_APPROVALS_URL",
+        metavar="URL",
+        show_default=False,
+        help="What links to that page begin with. [default: http://HOST:PORT]",
+    ),
+]
 Audit: TypeAlias = Annotated[
     str | None,
     typer.Option(

@@ -1,0 +1,291 @@
+"""`sidecar approvals`: the queue of calls that wait for a person, in the store that the sidecars use."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import typer
+
+from sidecar.approvals.document import digest_of, document, grant_document, limits_after
+from sidecar.approvals.queue import MAX_REASON
+from sidecar.cli import approvals_text as text
+from sidecar.cli.approvals_store import CannotAnswer, Store, audited, find, ledger_of, origin, store_at, user
+from sidecar.cli.approvals_watch import watch
+from sidecar.cli.options import one_of
+from sidecar.errors import UsageError
+from sidecar.events import ApprovalChanged, ApprovalTried
+from sidecar.ledger.approvals import OPEN, STATES, Answer, Approvals, Conflict, NoApproval, Record, State
+from sidecar.mcp import strict_json
+from sidecar.text import is_plain, of_system, shown, visible
+
+MOST_LISTED: Final = 1_000
+LONGEST_NAME: Final = 128
+"""Characters."""
+
+Verdict: TypeAlias = Literal["approve", "deny", "committed", "failed", "revoke"]
+Act: TypeAlias = Callable[[Approvals, str, Answer], Awaitable[tuple[Record, bool]]]
+"""Gives an answer to the approval with this id: the approval after it, and whether that changed anything."""
+
+Id: TypeAlias = Annotated[str, typer.Argument(metavar="ID", help="Its id, or the beginning of it.", show_default=False)]
+StateDir: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="SIDECAR_STATE_DIR",
+        help="The folder that `run` keeps approvals in. [default: $XDG_STATE_HOME/intercept-sidecar]",
+    ),
+]
+StateDsn: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        envvar="SIDECAR_STATE_DSN", metavar="redis://…", show_default=False,
+        help="The Redis or Valkey that `run` keeps approvals in; the folder then gets the audit lines only.",
+    ),
+]  # fmt: skip
+StatePrefix: TypeAlias = Annotated[
+    str, typer.Option(envvar="SIDECAR_STATE_PREFIX", help="What keys in that store begin with.", show_default=False)
+]
+By: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--by", metavar="NAME", show_default=False, help="Who answers. [default: the user of the system]"),
+]
+Reason: TypeAlias = Annotated[str, typer.Option("--reason", metavar="TEXT", show_default=False, help="Why.")]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+approvals_app = typer.Typer(
+    help="Show calls that wait for a person, and answer them. Whoever owns the state folder can.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+
+@approvals_app.command("list")
+def list_command(
+    server: Annotated[
+        str, typer.Option(envvar="SIDECAR_SERVER", help="Only calls to this server.", show_default=False)
+    ] = "",
+    state: Annotated[
+        list[str] | None,
+        typer.Option("--state", metavar="STATE", show_default=False, help=f"Only these states: {', '.join(STATES)}."),
+    ] = None,
+    show_all: Annotated[bool, typer.Option("--all", help="Also those that are over, of the last 7 days.")] = False,
+    grants: Annotated[bool, typer.Option("--grants", help="Only standing approvals.")] = False,
+    watched: Annotated[
+        bool, typer.Option("--watch", help="Stay, and follow what changes; in a pipe one line a change. q ends it.")
+    ] = False,
+    as_json: AsJson = False,
+    state_dir: StateDir = None,
+    state_dsn: StateDsn = None,
+    state_prefix: StatePrefix = "",
+) -> int:
+    """List calls that wait for a person or for their agent, that run, or of which nobody knows whether they ran."""
+    if sum((grants, bool(state), show_all)) > 1:
+        raise UsageError("--all, --state and --grants each say what to list: give one of them")
+    if watched and grants:
+        raise UsageError("--watch follows approvals, and shows the standing ones below: leave out --grants")
+    states = frozenset(one_of("--state", one, STATES) for one in state) if state else STATES if show_all else OPEN
+    store = store_at(state_dir, state_dsn, state_prefix)
+    server = of_system(server)
+    if watched:
+        return asyncio.run(_watch(store, frozenset(states), server, as_json=as_json))
+    return asyncio.run(_list(store, frozenset(states), server, grants_only=grants, as_json=as_json))
+
+
+@approvals_app.command("show")
+def show_command(
+    id: Id,  # noqa: A002 - the field's word
+    as_json: AsJson = False,
+    state_dir: StateDir = None,
+    state_dsn: StateDsn = None,
+    state_prefix: StatePrefix = "",
+) -> int:
+    """Show all of a call that waits: its arguments in full, who asks and why, and what its limits would be after it."""
+    return asyncio.run(_show(store_at(state_dir, state_dsn, state_prefix), of_system(id), as_json=as_json))
+
+
+@approvals_app.command("approve")
+def approve_command(
+    id: Id,  # noqa: A002
+    grant: Annotated[bool, typer.Option("--grant", help="Approve calls like this one too, as far as its rule says.")]
+    = False,
+    by: By = None,
+    reason: Reason = "",
+    as_json: AsJson = False,
+    state_dir: StateDir = None,
+    state_dsn: StateDsn = None,
+    state_prefix: StatePrefix = "",
+) -> int:  # fmt: skip
+    """Approve exactly this call: it goes through once, when the agent makes it again."""
+    given = _answer("approve", by, reason, grant=grant)
+    store = store_at(state_dir, state_dsn, state_prefix)
+    return _answered(store, id, given, lambda approvals, key, answer: approvals.decide(key, answer), as_json=as_json)
+
+
+@approvals_app.command("deny")
+def deny_command(
+    id: Id,  # noqa: A002
+    by: By = None,
+    reason: Reason = "",
+    as_json: AsJson = False,
+    state_dir: StateDir = None,
+    state_dsn: StateDsn = None,
+    state_prefix: StatePrefix = "",
+) -> int:
+    """Refuse a call; the agent is told, with the reason."""
+    given = _answer("deny", by, reason)
+    store = store_at(state_dir, state_dsn, state_prefix)
+    return _answered(store, id, given, lambda approvals, key, answer: approvals.decide(key, answer), as_json=as_json)
+
+
+@approvals_app.command("resolve")
+def resolve_command(
+    id: Id,  # noqa: A002
+    committed: Annotated[bool, typer.Option("--committed", help="It ran.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="It did not: give back what it took from its limits.")]
+    = False,
+    by: By = None,
+    reason: Reason = "",
+    as_json: AsJson = False,
+    state_dir: StateDir = None,
+    state_dsn: StateDsn = None,
+    state_prefix: StatePrefix = "",
+) -> int:  # fmt: skip
+    """Say what became of a call that is unknown: it was forwarded and no answer came."""
+    if committed is failed:
+        raise UsageError("say whether the call ran: --committed, or --failed if it certainly did not")
+
+    async def act(approvals: Approvals, key: str, answer: Answer) -> tuple[Record, bool]:
+        return await approvals.resolve(key, answer), True
+
+    given = _answer("committed" if committed else "failed", by, reason)
+    return _answered(store_at(state_dir, state_dsn, state_prefix), id, given, act, as_json=as_json)
+
+
+@approvals_app.command("revoke")
+def revoke_command(
+    id: Id,  # noqa: A002
+    by: By = None,
+    reason: Reason = "",
+    as_json: AsJson = False,
+    state_dir: StateDir = None,
+    state_dsn: StateDsn = None,
+    state_prefix: StatePrefix = "",
+) -> int:
+    """Take back an approval that was not used yet, and the standing one that was given with it."""
+
+    async def act(approvals: Approvals, key: str, answer: Answer) -> tuple[Record, bool]:
+        return await approvals.revoke(key, answer), True
+
+    given = _answer("revoke", by, reason)
+    return _answered(store_at(state_dir, state_dsn, state_prefix), id, given, act, as_json=as_json)
+
+
+async def _list(store: Store, states: frozenset[State], server: str, *, grants_only: bool, as_json: bool) -> int:
+    async with ledger_of(store) as ledger:
+        records = [] if grants_only else await ledger.approvals.records(states, server=server, limit=MOST_LISTED)
+        grants = await ledger.approvals.grants(server) if grants_only or not as_json else []
+    now = time.time()
+    if as_json:
+        _print_json([*(document(one, now) for one in records), *(grant_document(one, now) for one in grants)])
+    elif lines := text.list_lines(records, grants, now, _width()):
+        print("\n".join(lines))
+    else:
+        print("No standing approval." if grants_only else "No approval: what waits for a person is listed here.")
+    if len(records) >= MOST_LISTED:
+        print(f"sidecar: only the newest {MOST_LISTED} are listed", file=sys.stderr)
+    return 0
+
+
+async def _watch(store: Store, states: frozenset[State], server: str, *, as_json: bool) -> int:
+    async with ledger_of(store) as ledger:
+        await watch(ledger.approvals, states, server, _json if as_json else None)
+    return 0
+
+
+async def _show(store: Store, id_: str, *, as_json: bool) -> int:
+    async with ledger_of(store) as ledger:
+        record = await find(ledger.approvals, id_)
+        after = await limits_after(record, ledger) if record.state in ("pending", "approved") else ()
+    now = time.time()
+    if as_json:
+        _print_json(document(record, now, after))
+    else:
+        print("\n".join(text.full_lines(record, after, now, _width())))
+    return 0
+
+
+def _answered(store: Store, id_: str, answer: Answer, act: Act, *, as_json: bool) -> int:
+    """Give an answer and say what it came to."""
+    record, answer, changed = asyncio.run(_give(store, of_system(id_), answer, act))
+    now = time.time()
+    if as_json:
+        _print_json(document(record, now))
+        return 0
+    match answer.verdict:
+        case "approve" | "deny":
+            lines = text.answered_lines(record, answer, now, changed=changed)
+        case "committed" | "failed":
+            lines = text.resolved_lines(record, answer)
+        case "revoke":
+            lines = text.revoked_lines(record)
+    print("\n".join(lines))
+    return 0
+
+
+async def _give(store: Store, id_: str, answer: Answer, act: Act) -> tuple[Record, Answer, bool]:
+    """Give an answer to an approval; what is done, and what is refused, is audited. Raises `CannotAnswer`."""
+    with audited(store) as emit:
+
+        def refused(why: str, known: Record | None = None) -> CannotAnswer:
+            server, named = (known.asked.server, known.id) if known is not None else ("", shown(id_))
+            what = "resolve" if answer.verdict in ("committed", "failed") else answer.verdict
+            emit(ApprovalTried(server, answer.by, answer.via, answer.origin, what, named, 0, why))
+            return CannotAnswer(f"{named}: {why}" if known is not None else why)
+
+        async with ledger_of(store) as ledger:
+            try:
+                record = await find(ledger.approvals, id_)
+            except CannotAnswer as error:
+                raise refused(str(error)) from None
+            answer = Answer(
+                answer.by, time.time(), answer.via, answer.origin, answer.verdict, answer.reason, answer.grant,
+                digest_of(record.asked.shown),
+            )  # fmt: skip
+            try:
+                after, changed = await act(ledger.approvals, record.id, answer)
+            except Conflict as error:
+                raise refused(visible(str(error)), error.record) from None
+            except NoApproval:  # it was over long ago, and is removed just now
+                raise refused("it is gone", record) from None
+        if changed:
+            emit(ApprovalChanged(after.asked.server, after, after.answers[-1]))
+    return after, answer, changed
+
+
+def _answer(verdict: Verdict, by: str | None, reason: str, *, grant: bool = False) -> Answer:
+    """An answer as the options give it. Raises `UsageError`."""
+    name, why = of_system(by) if by is not None else user(), of_system(reason)
+    if not name or name != name.strip() or not is_plain(name) or len(name) > LONGEST_NAME:
+        raise UsageError(f"--by takes a name: 1 to {LONGEST_NAME} visible characters, with no blank around them")
+    if len(why) > MAX_REASON:
+        raise UsageError(f"--reason takes at most {MAX_REASON} characters")
+    return Answer(name, 0.0, "cli", origin(), verdict, why, grant)
+
+
+def _print_json(found: Sequence[dict[str, Any]] | dict[str, Any]) -> None:
+    print(_json(found))
+
+
+def _json(found: Sequence[dict[str, Any]] | dict[str, Any]) -> str:
+    """JSON in one line; what could fool a terminal stands in escapes, which are the same JSON."""
+    return visible(strict_json.encode(found).decode())
+
+
+def _width() -> int | None:
+    """Columns of the terminal; None where the output goes elsewhere, which wraps nothing."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

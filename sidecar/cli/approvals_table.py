@@ -1,0 +1,155 @@
+"""Text of agents as a terminal may show it: arguments as rows, tables, lines that fit. Text in, text out; no store.
+
+Whatever stands in an argument, it stays within its own place on the screen: no control character passes, no line is
+wider than the terminal, so that nothing an agent wrote begins a line, and what looks like nothing is written out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, TypeAlias
+
+from sidecar.enforce.masking import MASK
+from sidecar.mcp import strict_json
+from sidecar.policy import paths
+from sidecar.text import folded, visible
+
+Row: TypeAlias = tuple[str, str]
+"""A path into arguments, without their name in front, and the value as JSON."""
+
+MASKED: Final = "masked by the policy: not shown to approvers"
+
+LONGEST_PATH: Final = 32
+"""Columns of paths beside values; after a longer one the value begins on the next line."""
+
+_PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_MOST_MARKS: Final = 2
+"""Combining marks on one letter that are shown as they are: a pile of them covers the lines around it."""
+
+
+def safe(text: str) -> str:
+    """The text with all that a terminal or a reader could be fooled by written as JSON escapes (`\\u202e`)."""
+    text = visible(text)
+    if text.isascii():
+        return text
+    shown, marks = [], 0
+    for char in text:
+        category = unicodedata.category(char)
+        marks = marks + 1 if category[0] == "M" else 0
+        # A blank that is none to a parser looks like one; visible() leaves it, being neither invisible nor a control.
+        odd = category == "Zs" and char != " "
+        shown.append(json.dumps(char)[1:-1] if odd or marks > _MOST_MARKS else char)
+    return "".join(shown)
+
+
+def rows_of(arguments: str, masked: Sequence[str] = ()) -> list[Row]:
+    """Every value in a JSON text, with its path, in the order in which they stand there.
+
+    `masked` are paths as policies write them; what was replaced there is named as masked.
+    """
+    value, _ = strict_json.read_value(arguments.encode())
+    hidden = [_steps(path) for path in masked]
+    return list(_rows(value, (), hidden))
+
+
+def lines_of(rows: Sequence[Row], width: int | None) -> list[str]:
+    """Rows as aligned lines of at most `width` columns (None: however long), with nothing cut."""
+    most = LONGEST_PATH if width is None else min(LONGEST_PATH, width // 2)
+    longest = max((columns(path) for path, _ in rows if columns(path) <= most), default=0)
+    lines: list[str] = []
+    for path, value in rows:
+        if columns(path) > longest:
+            lines += _folded(path, width)
+            path = ""  # noqa: PLW2901 - it stands on a line of its own
+        begin = path + " " * (longest - columns(path)) + "  "
+        rest = None if width is None else max(width - longest - 2, 2)
+        first, *more = _folded(value, rest)
+        lines.append(begin + first)
+        lines += [" " * (longest + 2) + line for line in more]
+    return lines
+
+
+def table(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
+    """Rows with each column as wide as its widest text; with `width` the last column is cut to fit."""
+    widths = [max(map(columns, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [text + " " * (wide - columns(text)) for text, wide in zip(row, widths, strict=True)]
+        line = "  ".join(cells).rstrip()
+        lines.append(line if width is None else cut(line, width))
+    return lines
+
+
+def columns(text: str) -> int:
+    """The most columns that any terminal takes for a text."""
+    return len(text) if text.isascii() else sum(map(_columns, text))
+
+
+def cut(text: str, width: int) -> str:
+    """The text in at most `width` columns; what is left out shows as `…`."""
+    if columns(text) <= width:
+        return text
+    return next(_pieces(text, max(width - 2, 1))) + "…"
+
+
+def _rows(value: Any, path: tuple[str | int, ...], hidden: Sequence[tuple[str | None, ...]]) -> Iterator[Row]:
+    if value == MASK and any(_hides(mask, path) for mask in hidden):
+        yield _written(path), MASKED
+    elif isinstance(value, dict) and (value or not path):
+        for key, inner in value.items():
+            yield from _rows(inner, (*path, key), hidden)
+    elif isinstance(value, list) and value:
+        for at, inner in enumerate(value):
+            yield from _rows(inner, (*path, at), hidden)
+    else:
+        yield _written(path), safe(strict_json.encode(value).decode())
+
+
+def _steps(path: str) -> tuple[str | None, ...]:
+    """The steps of a path as policies write it."""
+    return paths.read(path.removeprefix("args"))
+
+
+def _hides(mask: tuple[str | None, ...], path: tuple[str | int, ...]) -> bool:
+    """True where a mask may have replaced the value here: at its end, or on the way there, and in any spelling."""
+    return len(path) <= len(mask) and all(
+        isinstance(step, int) if wanted is None else isinstance(step, str) and folded(step) == folded(wanted)
+        for wanted, step in zip(mask, path, strict=False)
+    )
+
+
+def _written(path: tuple[str | int, ...]) -> str:
+    """A path as people write it; a number is the place in a list, from 0."""
+    return safe("".join(map(_step, path)).removeprefix("."))
+
+
+def _step(step: str | int) -> str:
+    if isinstance(step, int):
+        return f"[{step}]"
+    return f".{step}" if _PLAIN_KEY.fullmatch(step) else f"[{json.dumps(step, ensure_ascii=False)}]"
+
+
+def _folded(text: str, width: int | None) -> list[str]:
+    return [text] if width is None or columns(text) <= width else list(_pieces(text, width))
+
+
+def _pieces(text: str, width: int) -> Iterator[str]:
+    """The text in pieces of at most `width` columns, and at least one character."""
+    begin = used = 0
+    for at, char in enumerate(text):
+        wide = _columns(char)
+        if used + wide > width and at > begin:
+            yield text[begin:at]
+            begin, used = at, 0
+        used += wide
+    yield text[begin:]
+
+
+def _columns(char: str) -> int:
+    """Columns of a character; 2 wherever some terminal could take two."""
+    if char.isascii():
+        return 1
+    return 1 if unicodedata.east_asian_width(char) in "NH" and unicodedata.category(char)[0] in "LM" else 2

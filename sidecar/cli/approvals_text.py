@@ -1,0 +1,226 @@
+"""Approvals as lines for a terminal: the list, one in full, and what an answer came to. No store, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from sidecar.approvals import words
+from sidecar.approvals.document import After, digest_of
+from sidecar.cli.approvals_table import Row, lines_of, rows_of, safe, table
+from sidecar.ledger.approvals import Answer, Grant, Record
+from sidecar.ledger.transitions import worded
+from sidecar.policy.rego import plain_number
+from sidecar.text import shown
+
+HEADINGS = ("ID", "STATE", "LEFT", "TOOL", "SERVER", "SEVERITY", "ASKED BY", "TIMES", "ARGUMENTS")
+GRANT_HEADINGS = ("STANDING", "LEFT", "CALLS", "TOOL", "SERVER", "FOR", "CALLS LIKE")
+
+_VERDICTS = {
+    "approve": "approved", "deny": "denied", "committed": "said that it ran", "failed": "said that it did not run",
+    "revoke": "took it back",
+}  # fmt: skip
+
+
+def list_lines(records: Sequence[Record], grants: Sequence[Grant], now: float, width: int | None) -> list[str]:
+    """A table of approvals, and below it one of the standing ones."""
+    lines = table([HEADINGS, *(_cells(one, now) for one in records)], width) if records else []
+    if grants:
+        below = table([GRANT_HEADINGS, *(_grant_cells(one, now) for one in grants)], width)
+        lines += ["", *below] if lines else below
+    return lines
+
+
+def change_line(record: Record, now: float) -> str:
+    """An approval in one line, for those who follow changes in a pipe."""
+    cells = _cells(record, now)
+    return "  ".join((_moment(record.changed), cells[0], cells[1], *(cell for cell in cells[3:] if cell != "-")))
+
+
+def full_lines(record: Record, after: Sequence[After], now: float, width: int | None) -> list[str]:
+    """Everything that whoever answers needs to know of an approval; nothing is cut."""
+    asked, seen = record.asked, record.asked.shown
+    rule = f"{safe(seen.rule)}, {safe(seen.file)}:{seen.line}" if seen.file else safe(seen.rule)
+    facts = [
+        ("tool", safe(asked.tool)),
+        ("server", safe(asked.server)),
+        ("class", _class(record)),
+        ("reason", safe(seen.reason)),
+        ("rule", rule),
+        ("asked by", _asker(record)),
+        ("asked", _asked(record)),
+        ("approvals", _approvals(record)),
+        *(("answer", _answer(one)) for one in record.answers),
+    ]
+    if record.grant:
+        facts.append(("uses", f"the standing approval {record.grant}"))
+    lines = [f"{record.id}: {_state(record, now)}", "", *_indented(facts, width)]
+    lines += ["", "  arguments", *_values(rows_of(seen.arguments, seen.masked), width)]
+    if seen.other:
+        lines += ["", "  other parameters that the server gets", *_values(rows_of(seen.other), width)]
+    if after:
+        lines += ["", "  limits after it", *_values([_limit(one) for one in after], width)]
+    if asked.grant is not None:
+        terms, grant = asked.grant, "calls like it, if you agree to them too (approve --grant)"
+        bounds = f"at most {terms.calls} calls with this one, within {words.span(terms.seconds)}"
+        like = [("bounds", bounds), ("like it", safe(words.like_this(terms)))]
+        lines += ["", f"  {grant}", *_values(like, width)]
+    if seen.recent:
+        recent = [(_clock(one.at), f"{shown(one.tool)}: {shown(one.kind)}") for one in seen.recent]
+        lines += ["", "  what this agent did in the hour before", *_values(recent, width)]
+    return [*lines, "", *_indented([("digest", digest_of(seen))], width), *_next(record)]
+
+
+def answered_lines(record: Record, answer: Answer, now: float, *, changed: bool) -> list[str]:
+    """What an answer came to, and what happens next."""
+    what = f"{safe(record.asked.tool)} on {safe(record.asked.server)} ({record.id})"
+    again = "" if changed else "Nothing changed, the same was said before. "
+    if answer.verdict == "deny":
+        until = record.changed + record.asked.timeout
+        rest = f"The same call is refused for another {words.span(until - now)}." if until > now else ""
+        return [f"{again}Denied: {what}.", f"The agent is told so, with your reason. {rest}".rstrip()]
+    if record.state == "pending":
+        missing = record.asked.approvers - words.agreed(record)
+        people = "one more person" if missing == 1 else f"{missing} more people"
+        left = words.span(record.expires - now)
+        return [f"{again}Noted: {what}.", f"It goes through when {people} approved it within {left}."]
+    lines = [f"{again}Approved: {what}."]
+    if record.state == "approved":
+        left = words.span(record.expires - now)
+        lines.append(f"It goes through once, if the agent repeats exactly this call within {left}.")
+    terms = record.asked.grant
+    if answer.grant and terms is not None:
+        if all(one.grant for one in record.answers if one.verdict == "approve"):
+            like = safe(words.like_this(terms))
+            lines.append(f"Calls like it do too, {terms.calls} in all within {words.span(terms.seconds)}: {like}.")
+            lines.append(f"`sidecar approvals revoke {record.id}` takes that back at once.")
+        else:
+            lines.append("No calls like it: not everybody who approved agreed to them.")
+    return lines
+
+
+def resolved_lines(record: Record, answer: Answer) -> list[str]:
+    """What was said about a call of which nobody knew whether it ran."""
+    what = f"{safe(record.asked.tool)} on {safe(record.asked.server)} ({record.id})"
+    if answer.verdict == "committed":
+        return [f"Noted: {what} ran.", "What it took from its limits stays taken. Such calls are asked about again."]
+    return [
+        f"Noted: {what} did not run.",
+        "What it took from its limits is given back. Such calls are asked about again.",
+    ]
+
+
+def revoked_lines(record: Record) -> list[str]:
+    """What was taken back."""
+    what = f"{safe(record.asked.tool)} on {safe(record.asked.server)} ({record.id})"
+    return [f"Taken back: {what}.", "No further call goes through on it; one that runs already is not stopped."]
+
+
+def _cells(record: Record, now: float) -> tuple[str, ...]:
+    asked, seen = record.asked, record.asked.shown
+    arguments = "  ".join(f"{path}={value}" for path, value in rows_of(seen.arguments, seen.masked))
+    return (
+        record.id, worded(record), _left(record, now), shown(asked.tool), shown(asked.server), seen.severity or "-",
+        shown(words.asker(seen)), str(record.asked_times), arguments or "-",
+    )  # fmt: skip
+
+
+def _grant_cells(grant: Grant, now: float) -> tuple[str, ...]:
+    terms = grant.terms
+    return (
+        grant.id, words.span(grant.until - now), f"{grant.left} of {terms.calls}", shown(grant.tool),
+        shown(grant.server), shown(grant.holder), safe(words.like_this(terms)),
+    )  # fmt: skip
+
+
+def _left(record: Record, now: float) -> str:
+    return words.span(record.expires - now) if record.state in ("pending", "approved") else "-"
+
+
+def _state(record: Record, now: float) -> str:
+    match record.state:
+        case "pending" | "approved" if now >= record.expires:
+            return f"{worded(record)}, but its time is over"
+        case "pending":
+            return f"pending, {words.span(record.expires - now)} left to answer (until {_moment(record.expires)})"
+        case "approved":
+            left = words.span(record.expires - now)
+            return f"approved, {left} left for the agent to repeat the call (until {_moment(record.expires)})"
+        case "in_use":
+            return f"in use: the call was forwarded at {_moment(record.changed)}, and no answer came yet"
+        case "unknown":
+            return f"unknown: the call was forwarded and no answer came ({_moment(record.changed)})"
+    return f"{worded(record)} since {_moment(record.changed)}"
+
+
+def _class(record: Record) -> str:
+    seen = record.asked.shown
+    named = ", ".join(text for text in (seen.risk_class, seen.severity) if text)
+    undoing = words.undoing(seen.risk_class)
+    return f"{safe(named)}: {undoing}" if named else undoing
+
+
+def _asker(record: Record) -> str:
+    seen = record.asked.shown
+    parts = [safe(words.asker(seen))]
+    if seen.asker:
+        parts.append(f"of {safe(seen.issuer)}" if seen.issuer else "")
+        parts.append(f"session {safe(seen.session)}")
+    if seen.client:
+        parts.append(f"through {safe(seen.client)}, by its own word")
+    return ", ".join(filter(None, parts))
+
+
+def _asked(record: Record) -> str:
+    times = "once" if record.asked_times == 1 else f"{record.asked_times} times"
+    return f"{times}, first at {_moment(record.created)}"
+
+
+def _approvals(record: Record) -> str:
+    needed = f"{words.agreed(record)} of {record.asked.approvers}"
+    return f"{needed}; whoever asks cannot approve" if record.asked.four_eyes else needed
+
+
+def _answer(answer: Answer) -> str:
+    what = _VERDICTS[answer.verdict] + (", and calls like it" if answer.grant else "")
+    reason = f": {safe(answer.reason)}" if answer.reason else ""
+    return f"{safe(answer.by)} {what} at {_moment(answer.at)} by {answer.via} from {safe(answer.origin)}{reason}"
+
+
+def _limit(after: After) -> Row:
+    most = f"of {plain_number(Decimal(after.limit))}" if after.limit is not None else "without a limit"
+    return safe(after.rule), f"{plain_number(Decimal(after.total))} {most}"
+
+
+def _next(record: Record) -> list[str]:
+    """What whoever reads this can do now."""
+    match record.state:
+        case "pending":
+            does = ["approve", "deny"]
+        case "approved":
+            does = ["revoke"]
+        case "unknown":
+            says = "Look at the server whether the call ran, and say so; until then the same call is refused:"
+            ran = [f"    sidecar approvals resolve {record.id} --{what}" for what in ("committed", "failed")]
+            return ["", f"  {says}", *ran]
+        case _:
+            return []
+    return ["", *(f"    sidecar approvals {what} {record.id}" for what in does)]
+
+
+def _values(rows: Sequence[Row], width: int | None) -> list[str]:
+    inner = None if width is None else width - 4
+    return [f"    {line}" for line in lines_of(rows, inner)] if rows else ["    none"]
+
+
+def _indented(rows: Sequence[Row], width: int | None) -> list[str]:
+    return [f"  {line}" for line in lines_of(rows, None if width is None else width - 2)]
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _clock(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S UTC")
