@@ -34,7 +34,7 @@ class Stands(msgspec.Struct, frozen=True):
     uses: int
 
 
-def record_of(id_: object, asked: Asked, one: Stands) -> Record:
+def record_from(id_: object, asked: Asked, one: Stands) -> Record:
     """An approval from its parts. Raises `StoreUnavailable` for what was not written by us."""
     amounts = [entry.reservation.amount for entry in one.entries]
     if not isinstance(id_, str) or not all(0 <= amount < _TOO_MUCH for amount in amounts):
