@@ -27,6 +27,7 @@ from sidecar.policy.compile import compile_policy, each_condition
 from sidecar.policy.model import CallerPath, Condition, CounterName, Policy, PolicyEntry, Rule
 from sidecar.policy.paths import Path as Way
 from sidecar.policy.paths import shown
+from sidecar.policy.read_items import listed
 from sidecar.policy.rego import plain_number
 from sidecar.text import shown as name_shown
 from sidecar.text import visible
@@ -164,9 +165,8 @@ def _approval(approval: Approval, *, four_eyes: bool) -> Iterator[str]:
     others = ", none of them who asked (four_eyes)" * four_eyes
     yield f"approval: by {people} within {approval.timeout} s{others}; to be used within {approval.use_within} s"
     if grant := approval.grant:
-        same = " and ".join(shown("args", path) for path in grant.same)
-        least = " or ".join(shown("args", path) for path in grant.at_most)
-        no_greater = f", and no greater {least}" if least else ""
+        same = listed([shown("args", path) for path in grant.same], "and")
+        no_greater = f", and no greater {listed([shown('args', path) for path in grant.at_most])}" * bool(grant.at_most)
         yield f"or for {grant.calls} calls within {grant.seconds} s, with the same {same}{no_greater}"
 
 
