@@ -83,7 +83,7 @@ async def serving(
     people = write(tmp_path / "people.yaml", *EVERYBODY)
     ledger = SqliteLedger(tmp_path / "counters.db", time.time)
     told: list[Event] = []
-    settings = ApprovalsListener(Address("127.0.0.1", 0), people, url or "http://127.0.0.1", hosts)
+    settings = ApprovalsListener(Address("127.0.0.1", 0), people, url or "http://approvals.test", hosts)
     server = await serve_approvals(settings, ledger, "okx", told.append, page)
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=20) as client:
