@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Final
 
 from sidecar.approvals import words
 from sidecar.approvals.document import After, digest_of
-from sidecar.cli.approvals_table import Row, lines_of, rows_of, safe, table
-from sidecar.ledger.approvals import Answer, Grant, Record
+from sidecar.cli.approvals_table import Row, cut, lines_of, rows_of, safe, table
+from sidecar.ledger.approvals import Answer, Grant, Record, timestamp
 from sidecar.ledger.transitions import worded
 from sidecar.policy.rego import plain_number
 from sidecar.text import shown
 
-HEADINGS = ("ID", "STATE", "LEFT", "TOOL", "SERVER", "SEVERITY", "ASKED BY", "TIMES", "ARGUMENTS")
-GRANT_HEADINGS = ("STANDING", "LEFT", "CALLS", "TOOL", "SERVER", "FOR", "CALLS LIKE")
+HEADINGS: Final = ("ID", "STATE", "LEFT", "TOOL", "SEVERITY", "ASKED BY", "SERVER", "ARGUMENTS")
+GRANT_HEADINGS: Final = ("STANDING", "LEFT", "CALLS", "TOOL", "SERVER", "FOR", "CALLS LIKE")
+
+WIDEST: Final = 200
+"""Columns of a line of the list where no terminal says how many it has: a call may be 2 MiB."""
 
 _VERDICTS = {
     "approve": "approved", "deny": "denied", "committed": "said that it ran", "failed": "said that it did not run",
@@ -25,17 +29,18 @@ _VERDICTS = {
 
 def list_lines(records: Sequence[Record], grants: Sequence[Grant], now: float, width: int | None) -> list[str]:
     """A table of approvals, and below it one of the standing ones."""
-    lines = table([HEADINGS, *(_cells(one, now) for one in records)], width) if records else []
+    most = WIDEST if width is None else width
+    lines = table([HEADINGS, *(_cells(one, now) for one in records)], most) if records else []
     if grants:
-        below = table([GRANT_HEADINGS, *(_grant_cells(one, now) for one in grants)], width)
+        below = table([GRANT_HEADINGS, *(_grant_cells(one, now) for one in grants)], most)
         lines += ["", *below] if lines else below
     return lines
 
 
 def change_line(record: Record, now: float) -> str:
     """An approval in one line, for those who follow changes in a pipe."""
-    cells = _cells(record, now)
-    return "  ".join((_moment(record.changed), cells[0], cells[1], *(cell for cell in cells[3:] if cell != "-")))
+    id_, state, _, *others = _cells(record, now)
+    return cut("  ".join((timestamp(record.changed), id_, state, *(cell for cell in others if cell != "-"))), WIDEST)
 
 
 def full_lines(record: Record, after: Sequence[After], now: float, width: int | None) -> list[str]:
@@ -79,7 +84,8 @@ def answered_lines(record: Record, answer: Answer, now: float, *, changed: bool)
     if answer.verdict == "deny":
         until = record.changed + record.asked.timeout
         rest = f"The same call is refused for another {words.span(until - now)}." if until > now else ""
-        return [f"{again}Denied: {what}.", f"The agent is told so, with your reason. {rest}".rstrip()]
+        told = "The agent is told so, with the reason." if answer.reason else "The agent is told so."
+        return [f"{again}Denied: {what}.", f"{told} {rest}".rstrip()]
     if record.state == "pending":
         missing = record.asked.approvers - words.agreed(record)
         people = "one more person" if missing == 1 else f"{missing} more people"
@@ -121,8 +127,8 @@ def _cells(record: Record, now: float) -> tuple[str, ...]:
     asked, seen = record.asked, record.asked.shown
     arguments = "  ".join(f"{path}={value}" for path, value in rows_of(seen.arguments, seen.masked))
     return (
-        record.id, worded(record), _left(record, now), shown(asked.tool), shown(asked.server), seen.severity or "-",
-        shown(words.asker(seen)), str(record.asked_times), arguments or "-",
+        record.id, worded(record), _left(record, now), shown(asked.tool), seen.severity or "-",
+        shown(words.asker(seen)), shown(asked.server), arguments or "-",
     )  # fmt: skip
 
 

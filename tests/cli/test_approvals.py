@@ -20,6 +20,7 @@ import pytest
 
 from sidecar import cli
 from sidecar.approvals.document import digest_of
+from sidecar.cli.approvals_table import columns
 from sidecar.ledger.redis import RedisLedger
 from sidecar.ledger.values import Counter
 from tests.cli.asking import GRANT, ORDERS, ask_in, asked, found, lost, pending, recent, store, used, using
@@ -124,14 +125,19 @@ def test_what_waits_is_a_table_with_the_newest_first(state: Path) -> None:
     first, second = pending(state, asked(), asked({"sz": 5}, tool="place_order", asker="alice", severity=""))
     headings, *rows = done(state, "list")
     assert headings.split() == [
-        "ID", "STATE", "LEFT", "TOOL", "SERVER", "SEVERITY", "ASKED", "BY", "TIMES", "ARGUMENTS",
+        "ID", "STATE", "LEFT", "TOOL", "SEVERITY", "ASKED", "BY", "SERVER", "ARGUMENTS",
     ]  # fmt: skip
     left = rows[0].split()[2]
     assert left in ("29", "30")
     assert [row.replace("29 min 59 s", "30 min").split() for row in rows] == [
-        [second, "pending", "30", "min", "place_order", "okx", "-", "alice", "1", "sz=5"],
-        [first, "pending", "30", "min", "cancel_order", "okx", "critical", "session", "s1", "1", 'ordId="42"'],
+        [second, "pending", "30", "min", "place_order", "-", "alice", "okx", "sz=5"],
+        [first, "pending", "30", "min", "cancel_order", "critical", "session", "s1", "okx", 'ordId="42"'],
     ]
+
+
+def test_a_line_of_the_list_is_cut_however_long_the_arguments_are(state: Path) -> None:
+    pending(state, asked({"note": "x" * 100_000}))
+    assert max(map(columns, done(state, "list"))) == 200
 
 
 def test_a_list_is_of_a_server_and_of_states(state: Path) -> None:
@@ -302,7 +308,7 @@ def test_a_denied_call_is_refused_from_then_on(state: Path) -> None:
     [id_] = pending(state, asked())
     lines = done(state, "deny", id_, "--by", "bob", "--reason", "too early")
     assert lines[0] == f"Denied: cancel_order on okx ({id_})."
-    assert lines[1].startswith("The agent is told so, with your reason. The same call is refused for another ")
+    assert lines[1].startswith("The agent is told so, with the reason. The same call is refused for another ")
     record = found(state, id_)
     assert (record.state, record.answers[0].by, record.answers[0].reason) == ("denied", "bob", "too early")
 
