@@ -85,7 +85,10 @@ worked_out := answer("deny", refusals[0], violations, []) if {
 	refusals != []
 }
 
-worked_out := answer("require_approval", approvals[0], violations, reservations) if {
+worked_out := object.union(
+	answer("require_approval", approvals[0], violations, reservations),
+	{"approval": approval},
+) if {
 	answerable
 	allowed
 	approvals != []
@@ -421,11 +424,31 @@ refusals := [violation | some violation in violations; not violation.monitor]
 
 # METADATA
 # description: The rules by which a person has to agree, the first that counts in front.
-approvals := [{"rule": rule.name, "reason": rule.reason, "kind": "approval_required", "approval": rule.approval} |
+approvals := [{"rule": rule.name, "reason": rule.reason, "kind": "approval_required", "terms": rule.approval} |
 	some rule in rules
 	asks(rule)
 	not rule.monitor
 ]
+
+# METADATA
+# description: |
+#   The approval that the call needs, by all the rules that ask: the shortest times, the most people, and the content of
+#   each of them.
+approval := {
+	"timeout": min([asked.terms.timeout | some asked in approvals]),
+	"use_within": min([asked.terms.use_within | some asked in approvals]),
+	"approvers": max([asked.terms.approvers | some asked in approvals]),
+	"content": concat(" ", sort({asked.terms.content | some asked in approvals})),
+	"grant": grant,
+}
+
+# METADATA
+# description: |
+#   What people may agree to beyond the call; null where no rule offers it, or several ask, of which one may not know the
+#   terms of another.
+default grant := null
+
+grant := approvals[0].terms.grant if count(approvals) == 1
 
 # METADATA
 # description: What a call that passes takes from the counters of its rules.
@@ -459,7 +482,7 @@ answer(action, why, found, reserve) := {
 	"reason": why.reason,
 	"violations": found,
 	"reserve": reserve,
-	"approval": object.get(why, "approval", null),
+	"approval": null,
 	"revision": data.intercept.bundle.revision,
 	"serial": data.intercept.bundle.serial,
 }

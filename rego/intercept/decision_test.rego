@@ -54,7 +54,7 @@ monitored(known) := object.union(known, {"monitor": true})
 
 asking(id, name, timeout) := object.union(rule(id, name), {"approval": terms(timeout)})
 
-terms(timeout) := {"timeout": timeout, "use_within": 600, "approvers": 1}
+terms(timeout) := {"timeout": timeout, "use_within": 600, "approvers": 1, "content": sprintf("c%d", [timeout])}
 
 # The facts with these rules for the tool `t`, and none for every tool.
 only(rules) := object.union(facts, {"tools": {"t": rules}, "any_tool": []})
@@ -75,12 +75,12 @@ allowed(reserve) := answer("allow", {"kind": "allow", "rule": "", "reason": ""},
 
 reported(violations) := answer("allow", {"kind": "allow", "rule": "", "reason": ""}, violations, [])
 
-asked_for(name, timeout) := object.union(
+asked_for(name, approval) := object.union(
 	answer(
 		"require_approval", {"kind": "approval_required", "rule": name, "reason": sprintf("no: %s", [name])},
 		[], [],
 	),
-	{"approval": terms(timeout)},
+	{"approval": object.union({"grant": null}, approval)},
 )
 
 denied(violations) := answer(
@@ -519,10 +519,41 @@ test_monitoring_is_no_proof_for_another_rule if {
 test_an_approval_is_asked_for_by_the_first_rule_that_asks if {
 	known := only([rule("t#1", "guard"), asking("t#2", "one", 60), asking("t#3", "two", 90)])
 	proven := {"t#1", "t#2", "t#3"}
-	decide_by(question("t"), known, {"passes": proven}) == asked_for("one", 60)
-	decide_by(question("t"), known, {"passes": proven, "unasked": {"t#2"}}) == asked_for("two", 90)
+	both := object.union(terms(60), {"content": "c60 c90"})
+	decide_by(question("t"), known, {"passes": proven}) == asked_for("one", both)
+	decide_by(question("t"), known, {"passes": proven, "unasked": {"t#2"}}) == asked_for("two", terms(90))
+	decide_by(question("t"), known, {"passes": proven, "unasked": {"t#3"}}) == asked_for("one", terms(60))
 	decide_by(question("t"), known, {"passes": proven, "unasked": {"t#2", "t#3"}}) == allowed([])
-	decide_by(question("t"), known, {"passes": proven, "unasked": {"*#1", "u#1"}}) == asked_for("one", 60)
+	decide_by(question("t"), known, {"passes": proven, "unasked": {"*#1", "u#1"}}) == asked_for("one", both)
+}
+
+test_of_several_rules_that_ask_the_strictest_terms_hold if {
+	one := {"timeout": 90, "use_within": 600, "approvers": 1, "content": "c2"}
+	two := {"timeout": 120, "use_within": 60, "approvers": 3, "content": "c1"}
+	known := only([object.union(rule("t#1", "one"), {"approval": one}), object.union(rule("t#2", "two"), {"approval": two})])
+	strictest := {"timeout": 90, "use_within": 60, "approvers": 3, "content": "c1 c2"}
+	decide_by(question("t"), known, {"passes": {"t#1", "t#2"}}) == asked_for("one", strictest)
+}
+
+test_a_rule_that_only_monitors_gives_no_terms if {
+	known := only([asking("t#1", "one", 90), monitored(asking("t#2", "two", 60))])
+	decision := decide_by(question("t"), known, {"passes": {"t#1", "t#2"}})
+	decision.approval == object.union(terms(90), {"grant": null})
+}
+
+test_rules_that_say_the_same_are_one_content if {
+	known := only([asking("t#1", "one", 60), asking("t#2", "two", 60)])
+	decide_by(question("t"), known, {"passes": {"t#1", "t#2"}}) == asked_for("one", terms(60))
+}
+
+test_more_than_one_call_is_offered_only_by_a_rule_that_asks_alone if {
+	grant := {"for": 3600, "calls": 10, "same": [["id"]], "at_most": []}
+	granting := object.union(asking("t#1", "one", 60), {"approval": {"grant": grant}})
+	known := only([granting, asking("t#2", "two", 90)])
+	both := decide_by(question("t"), known, {"passes": {"t#1", "t#2"}})
+	both.approval.grant == null
+	alone := decide_by(question("t"), known, {"passes": {"t#1", "t#2"}, "unasked": {"t#2"}})
+	alone.approval == object.union(terms(60), {"grant": grant})
 }
 
 test_a_refusal_beats_a_request_for_approval_wherever_it_stands if {

@@ -20,6 +20,7 @@ import hmac
 import logging
 import re
 import time
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,12 +32,12 @@ from sidecar.errors import StartError
 from sidecar.ledger.approvals import Asked
 from sidecar.policy.names import matcher
 from sidecar.policy.nodes import Mapping, Node, Scalar, parse
-from sidecar.policy.problem import Problem
+from sidecar.policy.problem import Place, Problem
 from sidecar.policy.read_items import ItemReader, is_null
 from sidecar.system import ownership
 from sidecar.system.files import Unreadable
 from sidecar.system.watched_file import WatchedFile
-from sidecar.text import folded, is_plain
+from sidecar.text import is_plain
 
 MAX_FILE: Final = 256 << 10
 MAX_NAME: Final = 64
@@ -70,7 +71,7 @@ class Approver:
             return False
         if self.principal is not None:
             return (self.principal.subject, self.principal.issuer) == (shown.asker, shown.issuer)
-        return self.name == shown.asker
+        return _folded(self.name) == _folded(shown.asker)
 
 
 class Approvers:
@@ -142,7 +143,7 @@ class _Reader(ItemReader):
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__(problems)
-        self._seen: dict[str | bytes, int] = {}
+        self._seen: dict[str | bytes, Place] = {}
 
     def file(self, node: Node) -> tuple[tuple[bytes, Approver], ...]:
         if self.problems:
@@ -157,7 +158,7 @@ class _Reader(ItemReader):
         if isinstance(node, Mapping) and "token" in node.members:
             self.problem(node.keys["token"], f"{where}.token", f"a token in clear must not stand here: {_HOW}")
             return b"", Approver("")
-        members = self.members(node, where, _KEYS, ("name", "token_sha256"))
+        members = self.needed(node, where, _KEYS, ("name", "token_sha256"))
         name = self.name(members.get("name"), f"{where}.name")
         given = self.digest(members.get("token_sha256"), f"{where}.token_sha256")
         servers = self.names(members.get("servers"), f"{where}.servers")
@@ -172,7 +173,7 @@ class _Reader(ItemReader):
             self.problem(
                 node.place, where, f"write a name of 1 to {MAX_NAME} visible characters, without blanks at its ends"
             )
-        self.only_once(folded(name), node, where, "another approver has this name: give each a name of its own")
+        self.only_once(_folded(name), node, where, "another approver has this name: give each a name of its own")
         return name
 
     def digest(self, node: Node | None, where: str) -> bytes:
@@ -201,7 +202,7 @@ class _Reader(ItemReader):
     def principal(self, node: Node | None, where: str) -> Principal | None:
         if node is None:
             return None
-        members = self.members(node, where, ("subject", "issuer"), ("subject",))
+        members = self.needed(node, where, ("subject", "issuer"), ("subject",))
         subject = self.text(members.get("subject"), f"{where}.subject")
         issuer = self.text(members.get("issuer"), f"{where}.issuer")
         if not subject:
@@ -211,10 +212,22 @@ class _Reader(ItemReader):
         self.only_once(found.key, node, where, "another approver is the same principal: write each person once")
         return found
 
+    def needed(self, node: Node, where: str, known: tuple[str, ...], needed: tuple[str, ...]) -> dict[str, Node]:
+        members = self.mapping(node, where, known).members
+        for key in needed:
+            if key not in members or is_null(members[key]):
+                self.problem(node.place, where, f"{key} is missing: write {' and '.join(needed)}")
+        return members
+
     def only_once(self, what: str | bytes, node: Node, where: str, advice: str) -> None:
-        line = self._seen.setdefault(what, node.place.line)
-        if line != node.place.line:
-            self.problem(node.place, where, f"stands in line {line} too: {advice}")
+        first = self._seen.setdefault(what, node.place)
+        if first is not node.place:
+            self.problem(node.place, where, f"stands in line {first.line} too: {advice}")
+
+
+def _folded(name: str) -> str:
+    """A name as the store compares the names of people: who writes `Alice` for `alice` is no second pair of eyes."""
+    return unicodedata.normalize("NFKC", name).casefold().strip()
 
 
 def _any(names: tuple[str, ...], name: str) -> bool:

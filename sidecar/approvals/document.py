@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from sidecar.ledger.approvals import Answer, Grant, Record, Shown, timestamp
 from sidecar.ledger.protocol import Ledger
 from sidecar.ledger.values import Amount, Counter, add
+
+_ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
 
 
 class After(msgspec.Struct, frozen=True):
@@ -106,3 +108,8 @@ def answer_document(answer: Answer) -> dict[str, Any]:
         "reason": answer.reason,
         "shown": answer.shown or None,
     }
+
+
+def json_of(found: Any) -> bytes:
+    """A document as JSON; amounts stay exact numbers."""
+    return _ENCODER.encode(found)

@@ -102,7 +102,7 @@ class Guard:
             self._say("", via, origin, what, f"address {_network(origin)}")
             text = "too many wrong tokens came from this address: wait, and use the right one"
             return Refusal(429, text, (("retry-after", str(seconds)),))
-        self._queue.tried("", via, origin, what, _WRONG.status, "the token is no approver's")
+        self._queue.told("", via, origin, what, _WRONG.status, "the token is no approver's")
         return _WRONG
 
     def _say(self, who: str, via: str, origin: str, what: str, key: str) -> None:
@@ -114,16 +114,20 @@ class Guard:
         self._said.move_to_end(key)
         if len(self._said) > MAX_KEYS:
             self._said.popitem(last=False)
-        self._queue.tried(who, via, origin, what, 429, "too many tries; more of them are not told for a minute")
+        self._queue.told(who, via, origin, what, 429, "too many tries; more of them are not told for a minute")
 
 
-def is_own(headers: Headers) -> bool:
-    """False for what a page of another origin sent. Raises `Repeated`.
+def is_own(headers: Headers, ours: str) -> bool:
+    """False for what a page of another origin sent; `ours` is that by which people reach us. Raises `Repeated`.
 
     Ports count, unlike for cookies: whoever shares the machine can serve pages from another port.
     """
-    host, origin = headers.get("host") or "", headers.get("origin")
-    return origin is None or origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")
+    origin, host = headers.get("origin"), headers.get("host")
+    if origin is None:
+        return True
+    # A proxy in front may end TLS, and may name us by another Host than the browser does.
+    own = (ours, f"http://{host}", f"https://{host}") if host else (ours,)
+    return origin.lower() in {one.lower() for one in own}
 
 
 def secured(response: Response) -> Response:

@@ -6,16 +6,18 @@ refused is one too.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from sidecar.approvals.approvers import Approver
 from sidecar.approvals.document import After, digest_of, limits_after
 from sidecar.approvals.watch import Watch
+from sidecar.errors import StoreUnavailable
 from sidecar.events import ApprovalChanged, ApprovalTried, Emit
 from sidecar.ledger.approvals import STATES, Answer, Conflict, Grant, NoApproval, Record, State
 from sidecar.ledger.protocol import Ledger
@@ -59,6 +61,7 @@ class Queue:
         self._server = server
         self._emit = emit
         self._watch = Watch(ledger.approvals)
+        self._doing: set[asyncio.Task[Record]] = set()
 
     async def visible(
         self, person: Person, states: Collection[State] = STATES, *, server: str = "", limit: int = LISTED
@@ -80,44 +83,44 @@ class Queue:
         return [one for one in await self._approvals.grants() if may(one.server, one.tool)]
 
     async def answer(
-        self, person: Person, id: str, verdict: Literal["approve", "deny"], *, shown: str, reason: str = "",  # noqa: A002
+        self,
+        person: Person,
+        id: str,  # noqa: A002
+        verdict: Literal["approve", "deny"],
+        *,
+        shown: str,
+        reason: str = "",
         grant: bool = False,
-    ) -> Record:  # fmt: skip
+    ) -> Record:
         """Approve or deny a call that waits: the approval after it. The same answer once more changes nothing.
 
-        `shown` is the digest of what the person saw; without it nothing is decided. `grant` where calls like this one
+        `shown` is the digest of what the person saw; nothing is approved without it. `grant` where calls like this one
         are approved too. Raises `NoApproval`, and `Conflict` with a text for the person.
         """
         record = await self._find(person, id, verdict)
-        if shown != digest_of(record.asked.shown):
+        if (shown or verdict == "approve") and shown != digest_of(record.asked.shown):
             why = "what was shown to you is not what this approval is about: look at it again, and answer then"
             raise self._refused(person, verdict, Conflict(record, why))
         if verdict == "approve":
             self._four_eyes(person, record, verdict)
         answer = self._said(person, verdict, reason, grant=grant, shown=shown)
-        try:
-            after, changed = await self._approvals.decide(id, answer)
-        except Conflict as conflict:
-            raise self._refused(person, verdict, conflict) from None
-        if changed:
-            self._changed(after, answer)
-        return after
+        return await self._do(person, verdict, record, answer, self._approvals.decide(id, answer))
 
     async def resolve(
-        self, person: Person, id: str, verdict: Literal["committed", "failed"], *, reason: str = ""  # noqa: A002
-    ) -> Record:  # fmt: skip
+        self,
+        person: Person,
+        id: str,  # noqa: A002
+        verdict: Literal["committed", "failed"],
+        *,
+        reason: str = "",
+    ) -> Record:
         """Say what became of a call of which nobody knows. Raises `NoApproval` and `Conflict`."""
         record = await self._find(person, id, "resolve")
         self._four_eyes(person, record, "resolve")
         if _said_already(record, person, verdict):
             return record
         answer = self._said(person, verdict, reason)
-        try:
-            after = await self._approvals.resolve(id, answer)
-        except Conflict as conflict:
-            raise self._refused(person, "resolve", conflict) from None
-        self._changed(after, answer)
-        return after
+        return await self._do(person, "resolve", record, answer, self._resolved(id, answer))
 
     async def revoke(self, person: Person, id: str, *, reason: str = "") -> Record:  # noqa: A002
         """Take back what was approved and not used, and the standing approval. Raises `NoApproval` and `Conflict`."""
@@ -125,12 +128,7 @@ class Queue:
         if _said_already(record, person, "revoke"):
             return record
         answer = self._said(person, "revoke", reason)
-        try:
-            after = await self._approvals.revoke(id, answer)
-        except Conflict as conflict:
-            raise self._refused(person, "revoke", conflict) from None
-        self._changed(after, answer)
-        return after
+        return await self._do(person, "revoke", record, answer, self._revoked(id, answer))
 
     async def changed(self, since: str, seconds: float) -> str:
         """Wait until something is another than it was at the mark `since`, for so many seconds: the mark of now.
@@ -139,8 +137,12 @@ class Queue:
         """
         return await self._watch.changed(since, seconds)
 
-    def tried(self, who: str, via: str, origin: str, what: str, status: int, why: str, approval: str = "") -> None:
-        """Tell that a try was refused. `who` is empty where nobody knows."""
+    def tried(self, person: Person, what: str, status: int, why: str, approval: str = "") -> None:
+        """Tell that a try was refused."""
+        self.told(person.approver.name, person.via, person.origin, what, status, why, approval)
+
+    def told(self, who: str, via: str, origin: str, what: str, status: int, why: str, approval: str = "") -> None:
+        """Tell that a try of somebody was refused; `who` is empty where nobody knows."""
         self._emit(ApprovalTried(self._server, who, via, origin, what, approval, status, why))
 
     async def _find(self, person: Person, id_: str, what: str) -> Record:
@@ -149,10 +151,48 @@ class Queue:
             if not person.approver.may_answer(record.asked.server, record.asked.tool):
                 raise NoApproval
         except NoApproval:
-            why = "there is no such approval for this approver"
-            self.tried(person.approver.name, person.via, person.origin, what, 404, why, id_)
+            self.tried(person, what, 404, "there is no such approval for this approver", id_)
             raise
         return record
+
+    async def _do(
+        self,
+        person: Person,
+        what: str,
+        record: Record,
+        answer: Answer,
+        change: Coroutine[Any, Any, tuple[Record, bool]],
+    ) -> Record:
+        """Change an approval in the store and tell of it, both or, where it is refused, neither."""
+
+        async def do() -> Record:
+            try:
+                after, changed = await change
+            except Conflict as conflict:
+                raise self._refused(person, what, conflict) from None
+            except StoreUnavailable:
+                self.tried(person, what, 503, "the store of approvals cannot be used", record.id)
+                raise
+            if changed:
+                self._emit(ApprovalChanged(record.asked.server, after, answer))
+            return after
+
+        # Whoever asked may go away meanwhile: what is changed is told of all the same.
+        doing = asyncio.get_running_loop().create_task(do())
+        self._doing.add(doing)
+        doing.add_done_callback(self._done)
+        return await asyncio.shield(doing)
+
+    def _done(self, doing: asyncio.Task[Record]) -> None:
+        self._doing.discard(doing)
+        if not doing.cancelled():
+            doing.exception()  # whoever waits gets it; if nobody does any more, it was told of
+
+    async def _resolved(self, id_: str, answer: Answer) -> tuple[Record, bool]:
+        return await self._approvals.resolve(id_, answer), True
+
+    async def _revoked(self, id_: str, answer: Answer) -> tuple[Record, bool]:
+        return await self._approvals.revoke(id_, answer), True
 
     def _four_eyes(self, person: Person, record: Record, what: str) -> None:
         if record.asked.four_eyes and person.approver.asked_for(record.asked):
@@ -177,9 +217,6 @@ class Queue:
         return Answer(
             person.approver.name, self.clock(), person.via, person.origin, verdict, reason[:MAX_REASON], grant, shown
         )
-
-    def _changed(self, record: Record, answer: Answer) -> None:
-        self._emit(ApprovalChanged(record.asked.server, record, answer))
 
 
 def _said_already(record: Record, person: Person, verdict: str) -> bool:

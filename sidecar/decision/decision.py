@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -54,13 +54,18 @@ class Violation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     monitor: bool
 
 
-class Granting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"seconds": "for"}):
-    """What an approver may agree to beyond one call; `same` and `at_most` are paths into the arguments, as steps."""
+AboveZero: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
+Way: TypeAlias = Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+"""A path into the arguments, as steps."""
 
-    seconds: int
-    calls: int
-    same: tuple[tuple[str, ...], ...]
-    at_most: tuple[tuple[str, ...], ...]
+
+class Granting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"seconds": "for"}):
+    """What an approver may agree to beyond one call; at some path its values must be the same."""
+
+    seconds: AboveZero
+    calls: AboveZero
+    same: Annotated[tuple[Way, ...], msgspec.Meta(min_length=1)]
+    at_most: tuple[Way, ...]
 
 
 class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,10 +75,10 @@ class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     such rules the shortest times and the most approvers count, and there is no `grant`.
     """
 
-    timeout: int
-    use_within: int
-    approvers: int
-    content: str
+    timeout: AboveZero
+    use_within: AboveZero
+    approvers: AboveZero
+    content: Annotated[str, msgspec.Meta(min_length=1)]
     grant: Granting | None = None
 
 

@@ -1,4 +1,4 @@
-"""The audit log: one JSON line for each decision, with no argument value in it.
+"""The audit log: one JSON line for each decision, the engine's or a person's, with no argument value in it.
 
 By `arguments_hash` lines about the same arguments can be found. It is keyed with a secret of this installation, because
 the bare hash of a PIN or a card number can be reversed by trying all of them.
@@ -21,17 +21,21 @@ import msgspec
 
 from sidecar.auth.caller import Caller
 from sidecar.enforce.call_cache import CachedCall, CachedLine
-from sidecar.events import Decided, Handlers, Judged, MethodDenied, Refused
+from sidecar.events import ApprovalChanged, ApprovalTried, Decided, Handlers, Judged, MethodDenied, Refused
 from sidecar.mcp.jsonrpc import Request
 from sidecar.mcp.protocol import TOOLS_CALL
 from sidecar.mcp.strict_json import encode
 from sidecar.mcp.tool_call import Prepared, PreparedCall
-from sidecar.text import shown
+from sidecar.text import shown, visible
 
 log = logging.getLogger("sidecar")
 
 KEY_FILE: Final = "audit.key"
 
+MAX_REASON: Final = 1_000
+"""Characters of a person's reason that are kept."""
+
+_OF_APPROVALS: Final = b'{"time":"%b",%b}'
 _LINE: Final = b'{"time":"%b","event":"decision","decision_id":"%b",%b}'
 
 
@@ -88,6 +92,46 @@ class _MethodDenied(_Caller, frozen=True, gc=False):
     mode: str
 
 
+class _ApprovalChanged(msgspec.Struct, frozen=True, gc=False, tag_field="event", tag="approval"):
+    """An approval came into a state. `by` and what follows is there where a person did that: who, how, and why.
+
+    `asked_by` is the principal of the call. `shown` is the digest of what the person saw, which no line has.
+    """
+
+    instance: str
+    server: str
+    approval: str
+    state: str
+    tool: str
+    rule: str
+    session: str
+    asked_by: str | msgspec.UnsetType
+    client: str
+    asked_times: int
+    grant: str | msgspec.UnsetType
+    verdict: str | msgspec.UnsetType = msgspec.UNSET
+    by: str | msgspec.UnsetType = msgspec.UNSET
+    via: str | msgspec.UnsetType = msgspec.UNSET
+    origin: str | msgspec.UnsetType = msgspec.UNSET
+    reason: str | msgspec.UnsetType = msgspec.UNSET
+    standing: bool | msgspec.UnsetType = msgspec.UNSET
+    shown: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class _ApprovalTried(msgspec.Struct, frozen=True, gc=False, tag_field="event", tag="approval_refused"):
+    """Somebody tried to see or to answer approvals and was refused."""
+
+    instance: str
+    server: str
+    approval: str
+    what: str
+    by: str
+    via: str
+    origin: str
+    status: int
+    reason: str
+
+
 class Audit:
     """Writes to `stream`, unbuffered; `key` keys the hashes of arguments, `instance` names this sidecar.
 
@@ -104,6 +148,7 @@ class Audit:
         self._is_torn = False
         self.handlers: Handlers = {
             Decided: self._decided, Judged: self._judged, Refused: self._refused, MethodDenied: self._method_denied,
+            ApprovalChanged: self._approval_changed, ApprovalTried: self._approval_tried,
         }  # fmt: skip
 
     def prepare(self, request: Request) -> Request:
@@ -123,6 +168,8 @@ class Audit:
 
     def _decided(self, event: Decided) -> None:
         members = b'%b,"milliseconds":%.3f' % (self._about(event), event.seconds * 1000)
+        if event.approval:
+            members = b'%b,"approval":"%b"' % (members, event.approval.encode())
         self._lines.append(_LINE % (self._now(), event.decision_id.encode(), members))
 
     def _refused(self, event: Refused) -> None:
@@ -141,6 +188,29 @@ class Audit:
             event.mode,
         )  # fmt: skip
         self._lines.append(_LINE % (self._now(), event.decision_id.encode(), _members(denied)))
+        self._write()
+
+    def _approval_changed(self, event: ApprovalChanged) -> None:
+        record, by = event.record, event.by
+        asked, told = record.asked, record.asked.shown
+        about = _ApprovalChanged(
+            self._instance, event.server, record.id, record.state, shown(asked.tool), told.rule, told.session,
+            shown(told.asker) or msgspec.UNSET, shown(told.client), record.asked_times, record.grant or msgspec.UNSET,
+        )  # fmt: skip
+        if by is not None:
+            about = msgspec.structs.replace(
+                about, verdict=by.verdict, by=shown(by.by), via=by.via, origin=shown(by.origin),
+                reason=visible(by.reason[:MAX_REASON]), standing=by.grant, shown=by.shown or msgspec.UNSET,
+            )  # fmt: skip
+        self._lines.append(_OF_APPROVALS % (self._now(), _members(about)))
+        self._write()
+
+    def _approval_tried(self, event: ApprovalTried) -> None:
+        tried = _ApprovalTried(
+            self._instance, event.server, shown(event.approval), shown(event.what), shown(event.who), event.via,
+            shown(event.origin), event.status, visible(event.why[:MAX_REASON]),
+        )  # fmt: skip
+        self._lines.append(_OF_APPROVALS % (self._now(), _members(tried)))
         self._write()
 
     def _judged(self, _: Judged) -> None:

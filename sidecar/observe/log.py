@@ -10,6 +10,9 @@ from collections.abc import Callable
 from typing import Final
 
 from sidecar.events import (
+    AnswerSeen,
+    ApprovalChanged,
+    ApprovalTried,
     Decided,
     Defect,
     Dropped,
@@ -18,10 +21,12 @@ from sidecar.events import (
     Handlers,
     Listed,
     MethodDenied,
+    NoticeSent,
     Refused,
     Reloaded,
     StoreFailed,
 )
+from sidecar.ledger.approvals import Answer, Record
 from sidecar.text import shown, visible
 
 log = logging.getLogger("sidecar")
@@ -58,6 +63,9 @@ class Log:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._dropped = _Sparing(MOST, clock)
         self._defects = _Sparing(MOST_DEFECTS, clock)
+        self._tries = _Sparing(MOST, clock)
+        self._given_up = _Sparing(MOST, clock)
+        self._webhook_failing = False
         self._engine_failing = False
         self._said: set[str] = set()
         self._policy_tools: frozenset[str] = frozenset()
@@ -66,6 +74,8 @@ class Log:
             Decided: self._decided, Refused: self._refused, Dropped: self._dropped_one, StoreFailed: self._store_failed,
             EngineFailed: self._engine_failed, EngineReady: self._engine_ready, Reloaded: self._reloaded,
             Listed: self._listed, MethodDenied: self._method_denied, Defect: self._defect,
+            ApprovalChanged: self._approval_changed, AnswerSeen: self._answer_seen, ApprovalTried: self._approval_tried,
+            NoticeSent: self._notice_sent,
         }  # fmt: skip
 
     def _decided(self, event: Decided) -> None:
@@ -134,9 +144,80 @@ class Log:
         elif number == MOST_DEFECTS + 1:
             log.critical("more internal errors; mcp_policy_internal_errors_total counts them")
 
+    def _approval_changed(self, event: ApprovalChanged) -> None:
+        record = event.record
+        if record.state == "unknown":
+            log.warning(
+                "nobody knows whether %s ran: the same call is refused until a person looks and says "
+                "`sidecar approvals resolve %s --committed` or `--failed`", shown(record.asked.tool), record.id,
+            )  # fmt: skip
+            return
+        _say_approval(record, event.by)
+
+    def _answer_seen(self, event: AnswerSeen) -> None:
+        _say_approval(event.record, event.by)
+
+    def _approval_tried(self, event: ApprovalTried) -> None:
+        number, unsaid = self._tries.count()
+        if unsaid:
+            log.warning("%d more tries at approvals were refused", unsaid)
+        if number <= MOST:
+            of = f" of {shown(event.approval)}" if event.approval else ""
+            log.warning(
+                "refused a try at approvals: %s%s by %s (%s, from %s): %s", shown(event.what), of,
+                shown(event.who) or "nobody known", event.via, shown(event.origin), visible(event.why),
+            )  # fmt: skip
+        elif number == MOST + 1:
+            log.warning("more tries at approvals are refused; the audit log has all of them")
+
+    def _notice_sent(self, event: NoticeSent) -> None:
+        if not event.why:
+            if self._webhook_failing:
+                self._webhook_failing = False
+                log.warning("the webhook takes messages again")
+            return
+        if not self._webhook_failing:
+            self._webhook_failing = True
+            log.warning(
+                "the webhook did not take approval.%s of %s: %s; what is not taken is sent again, for a day at most",
+                event.event, event.approval, visible(event.why),
+            )  # fmt: skip
+        if event.given_up:
+            self._say_given_up(event)
+
+    def _say_given_up(self, event: NoticeSent) -> None:
+        number, unsaid = self._given_up.count()
+        if unsaid:
+            log.error("%d more messages to the webhook were given up", unsaid)
+        if number <= MOST:
+            log.error(
+                "approval.%s of %s is not sent any more, after %d attempts: %s", event.event, event.approval,
+                event.attempts, visible(event.why),
+            )  # fmt: skip
+        elif number == MOST + 1:
+            log.error("more messages to the webhook are given up; mcp_policy_webhook_deliveries_total counts them")
+
     def _is_news(self, kind: str) -> bool:
         """True for a failure that has to be logged again after others, because only the operator can mend it."""
         return kind in ("version", "no_policy") and kind not in self._said
+
+
+def _say_approval(record: Record, by: Answer | None) -> None:
+    """Say what became of an approval; `by` is the answer that did it."""
+    name = shown(record.asked.tool)
+    if by is not None:
+        log.info("approval %s for %s: %s by %s (%s)", record.id, name, _VERDICTS[by.verdict], shown(by.by), by.via)
+    elif record.state == "pending":
+        who = shown(record.asked.shown.asker or record.asked.shown.client)
+        log.info("approval %s for %s: asked for%s", record.id, name, f" by {who}" if who else "")
+    else:
+        log.info("approval %s for %s: %s", record.id, name, record.state.replace("_", " "))
+
+
+_VERDICTS: Final = {
+    "approve": "approved", "deny": "denied", "committed": "resolved as committed", "failed": "resolved as failed",
+    "revoke": "revoked",
+}  # fmt: skip
 
 
 def _place(error: BaseException | None) -> str:

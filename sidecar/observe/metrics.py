@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Info
@@ -12,6 +13,9 @@ from prometheus_client.exposition import choose_encoder
 from sidecar import __version__
 from sidecar.events import (
     ENGINE_ERRORS,
+    AnswerSeen,
+    ApprovalChanged,
+    ApprovalsCounted,
     Decided,
     Defect,
     Dropped,
@@ -20,6 +24,7 @@ from sidecar.events import (
     Handlers,
     Listed,
     MethodDenied,
+    NoticeSent,
     Passed,
     Refused,
     Reloaded,
@@ -28,6 +33,7 @@ from sidecar.events import (
     Settled,
     StoreFailed,
 )
+from sidecar.ledger.approvals import OPEN, Answer, Record
 from sidecar.mcp.protocol import METHODS, TOOLS_CALL
 from sidecar.observe.instruments import Count, GaugeMetric, Instruments, Spread
 from sidecar.text import shown
@@ -39,6 +45,15 @@ MAX_CLIENTS: Final = 100
 """Clients with series of their own; a client can give itself another name in each request."""
 
 _JUDGING_BUCKETS = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 1)
+_WAITING_BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 14_400, 28_800, 86_400)
+_DECIDED: Final[Mapping[str, str]] = MappingProxyType({
+    "approve": "approved", "deny": "denied", "revoke": "revoked", "committed": "committed", "failed": "failed",
+})  # fmt: skip
+"""What an answer that decides something is counted as; `expired` is counted beside them."""
+_USES: Final[Mapping[str, str]] = MappingProxyType({
+    "consumed": "consumed", "unknown": "unknown", "approved": "released",
+})  # fmt: skip
+"""What the end of a use is counted as, by the state that it left."""
 _SERVER_BUCKETS = (1e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
@@ -98,6 +113,14 @@ class Metrics:
         self._store_errors = counter("store_errors_total", "Failures of the store of counters.")
         self._defects = counter("internal_errors_total", "Defects of ours, each of which ended one message at most.")
         self._reloads = counter("reloads_total", "Changes of the policy files.", "result")
+        self._approvals = gauge("approvals", "Approvals in the store, in each state that is not final.", "state")
+        self._oldest = gauge("approvals_oldest_pending_seconds", "How long the oldest call waits for a person.")
+        self._answers = counter("approvals_decided_total", "What people decided, or did not in time.", "result")
+        self._waits = histogram(
+            "approval_wait_seconds", "Time until a person approved or denied a call.", _WAITING_BUCKETS
+        )
+        self._uses = counter("approval_uses_total", "How uses of approvals ended.", "result", "standing")
+        self._deliveries = counter("webhook_deliveries_total", "Attempts to tell the webhook of approvals.", "result")
         self._sessions = gauge("sessions", "Sessions that are open.")
         self._sessions.labels(server).set(1)
         build = Info("mcp_policy_build", "What is running.", registry=registry)
@@ -109,7 +132,8 @@ class Metrics:
             MethodDenied: self._method_denied,
             EngineFailed: self._engine_failed, Dropped: self._dropped_one, StoreFailed: self._store_failed,
             Reloaded: self._reloaded, Listed: self._listed, EngineReady: self._activate,
-            SessionsOpen: self._sessions_open, Defect: self._defect,
+            SessionsOpen: self._sessions_open, Defect: self._defect, ApprovalsCounted: self._approvals_counted,
+            ApprovalChanged: self._approval_changed, AnswerSeen: self._answer_seen, NoticeSent: self._notice_sent,
         }  # fmt: skip
 
     def _begin_at_zero(self) -> None:
@@ -119,11 +143,17 @@ class Metrics:
             (self._engine_errors, ENGINE_ERRORS),
             (self._dropped, ("client", "server")),
             (self._reloads, ("accepted", "refused")),
+            (self._approvals, sorted(OPEN)),
+            (self._answers, (*_DECIDED.values(), "expired")),
+            (self._deliveries, ("delivered", "failed", "given_up")),
         ):
             for value in values:
                 self._child(metric, value)
-        self._child(self._store_errors)
-        self._child(self._defects)
+        for result in _USES.values():
+            for standing in ("false", "true"):
+                self._child(self._uses, result, standing)
+        for single in (self._store_errors, self._defects, self._oldest, self._waits):
+            self._child(single)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """All metrics in the format that an Accept header asks for, and its content type."""
@@ -210,6 +240,33 @@ class Metrics:
 
     def _defect(self, _: Defect) -> None:
         self._child(self._defects).inc()
+
+    def _approvals_counted(self, event: ApprovalsCounted) -> None:
+        for state in OPEN:
+            self._child(self._approvals, state).set(event.counts.states.get(state, 0))
+        self._child(self._oldest).set(event.waits)
+
+    def _approval_changed(self, event: ApprovalChanged) -> None:
+        record, by = event.record, event.by
+        if by is None:
+            if record.state == "expired":
+                self._child(self._answers, "expired").inc()
+            elif record.state in _USES:
+                self._child(self._uses, _USES[record.state], "true" if record.grant else "false").inc()
+        elif by.verdict != "approve" or record.state != "pending":  # else more people are needed
+            self._answered(record, by)
+
+    def _answer_seen(self, event: AnswerSeen) -> None:
+        self._answered(event.record, event.by)
+
+    def _answered(self, record: Record, by: Answer) -> None:
+        self._child(self._answers, _DECIDED[by.verdict]).inc()
+        if by.verdict in ("approve", "deny"):
+            self._child(self._waits).observe(max(0.0, by.at - record.created))
+
+    def _notice_sent(self, event: NoticeSent) -> None:
+        result = "given_up" if event.given_up else "failed" if event.why else "delivered"
+        self._child(self._deliveries, result).inc()
 
     def _reloaded(self, event: Reloaded) -> None:
         self._child(self._reloads, "accepted" if event.accepted else "refused").inc()

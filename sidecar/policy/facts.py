@@ -7,7 +7,8 @@ from pathlib import PurePath
 from typing import Any
 
 from sidecar.policy.applies import Applying, applying
-from sidecar.policy.model import Approvals, CallerPath, CounterName, Policy, PolicyEntry, Rule
+from sidecar.policy.content import content
+from sidecar.policy.model import Approval, Approvals, CallerPath, CounterName, Granting, Policy, PolicyEntry, Rule
 from sidecar.policy.names import glob, is_pattern
 from sidecar.policy.paths import in_order
 from sidecar.policy.words import says
@@ -98,12 +99,23 @@ def _fact(policy: Policy, rule: Rule, entry: PolicyEntry) -> dict[str, Any]:
     if rule.counter:
         fact |= _counted(rule, entry)
     if rule.approval:
-        fact["approval"] = {
-            "timeout": rule.approval.timeout or policy.approvals.timeout,
-            "use_within": policy.approvals.use_within,
-            "approvers": rule.approval.approvers,
-        }
+        fact["approval"] = _approval(policy.approvals, rule, rule.approval)
     return fact
+
+
+def _approval(common: Approvals, rule: Rule, asked: Approval) -> dict[str, Any]:
+    """What a rule asks people for. `content` stands for what the rule says: an approval is for that only."""
+    fact: dict[str, Any] = {
+        "timeout": asked.timeout or common.timeout,
+        "use_within": common.use_within,
+        "approvers": asked.approvers,
+        "content": content(rule),
+    }
+    return fact | {"grant": _grant(asked.grant)} if asked.grant else fact
+
+
+def _grant(grant: Granting) -> dict[str, Any]:
+    return {"for": grant.seconds, "calls": grant.calls, "same": grant.same, "at_most": grant.at_most}
 
 
 def _reserves(known: Applying) -> dict[str, Any]:
@@ -154,6 +166,7 @@ def _approvals(approvals: Approvals) -> dict[str, Any]:
         "hold": approvals.hold,
         "four_eyes": approvals.four_eyes,
         "mask": approvals.mask,
+        "answer": approvals.answer,
         "webhook": {"url": approvals.webhook.url, "secret_env": approvals.webhook.secret_env}
         if approvals.webhook
         else None,
@@ -171,6 +184,9 @@ def _reads(entry: PolicyEntry, counted: Mapping[CounterName, tuple[PolicyEntry, 
     paths = {subject for subject in subjects if isinstance(subject, tuple)} | {amount.path for amount in amounts}
     times = [condition.times for condition in conditions] + [amount.times for amount in amounts]
     paths |= {path for path in times if path is not None}
+    # What a standing approval holds a call to must not come under a look-alike of its name either.
+    grants = [rule.approval.grant for rule in entry.rules if rule.approval and rule.approval.grant]
+    paths |= {path for grant in grants for path in (*grant.same, *grant.at_most)}
     about = {(subject.root, *subject.steps) for subject in subjects if isinstance(subject, CallerPath)}
     permitted = [name for rule in entry.rules for name in rule.only or ()]
     counters = []

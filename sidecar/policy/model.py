@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, Literal, TypeAlias
 
@@ -42,6 +42,8 @@ Scope: TypeAlias = Literal["global", "session", "principal"]
 SCOPES: Final[tuple[Scope, ...]] = ("global", "session", "principal")
 Refund: TypeAlias = Literal["not_run", "on_error", "on_failure", "never"]
 REFUNDS: Final[tuple[Refund, ...]] = ("not_run", "on_error", "on_failure", "never")
+AnswerForm: TypeAlias = Literal["error", "result"]
+ANSWERS: Final[tuple[AnswerForm, ...]] = ("error", "result")
 NAMED_WINDOWS: Final[Mapping[str, int]] = {"minute": 60, "hour": 3600, "day": 86400}
 """Length of each named window in seconds."""
 
@@ -420,7 +422,7 @@ class Webhook:
     """Where approvals are announced; the secret is in the environment variable `secret_env`."""
 
     url: str
-    secret_env: str | None
+    secret_env: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,6 +430,7 @@ class Approvals:
     """How approvals work. Times are in seconds; approvers do not see the values at the paths in `mask`.
 
     `answer` says what an agent is told while a person is asked: a JSON-RPC error, or the result of a tool.
+    `place` is where they stand, None where no file says anything of them.
     """
 
     timeout: int = 1800
@@ -436,7 +439,8 @@ class Approvals:
     four_eyes: bool = False
     mask: tuple[Path, ...] = ()
     webhook: Webhook | None = None
-    answer: Literal["error", "result"] = "error"
+    answer: AnswerForm = "error"
+    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 
 from sidecar.mcp.protocol import OF_CLIENTS, is_odd_method
 from sidecar.policy import nodes, suggest
@@ -15,7 +14,6 @@ from sidecar.policy.model import (
     LISTED,
     MODES,
     SEVERITIES,
-    Approvals,
     ClassRules,
     Default,
     Hidden,
@@ -24,7 +22,6 @@ from sidecar.policy.model import (
     PolicyFile,
     Rule,
     Source,
-    Webhook,
 )
 from sidecar.policy.nodes import Node, Scalar
 from sidecar.policy.problem import Place, Problem
@@ -36,7 +33,6 @@ _FILE_KEYS = ("version", "description", "default", "methods", "mode", "hide", "l
 _METHODS_KEYS = ("unknown", "allow", "deny")
 _ENTRY_KEYS = ("class", "severity", "rules")
 _CLASS_KEYS = ("rules",)
-_APPROVALS_KEYS = ("timeout", "use_within", "hold", "four_eyes", "mask", "notify")
 
 
 def read(text: str, file: str) -> tuple[PolicyFile, list[Problem]]:
@@ -66,7 +62,7 @@ class _FileReader(RuleReader):
             mode=self.choice(members.get("mode"), "mode", MODES, suggest.MODES),
             hide=self.hide(members.get("hide")),
             listed=self.choice(members.get("list"), "list", LISTED),
-            approvals=self.approvals(members["approvals"]) if "approvals" in members else None,
+            approvals=self.approvals(members["approvals"], top.keys["approvals"]) if "approvals" in members else None,
             classes=self.classes(members.get("classes")),
             entries=tuple(self.entry(tool, node, tools.keys[tool]) for tool, node in tools.members.items()),
         )
@@ -122,32 +118,6 @@ class _FileReader(RuleReader):
             elif name is not None:
                 hidden[name] = Hidden(name, item.place)
         return tuple(hidden.values())
-
-    def approvals(self, node: Node) -> Approvals:
-        members = self.mapping(node, "approvals", _APPROVALS_KEYS).members
-        unsaid = Approvals()
-        four_eyes = members.get("four_eyes")
-        if four_eyes is not None and not (isinstance(four_eyes, Scalar) and isinstance(four_eyes.value, bool)):
-            self.problem(four_eyes.place, "approvals.four_eyes", "must be true or false")
-        masks = self.sequence(members.get("mask"), "approvals.mask")
-        return Approvals(
-            timeout=self.seconds(members.get("timeout"), "approvals.timeout") or unsaid.timeout,
-            use_within=self.seconds(members.get("use_within"), "approvals.use_within") or unsaid.use_within,
-            hold=self.seconds(members.get("hold"), "approvals.hold", zero=True) or 0,
-            four_eyes=isinstance(four_eyes, Scalar) and four_eyes.value is True,
-            mask=tuple(self.argument(item, f"approvals.mask[{at}]") for at, item in enumerate(masks, 1)),
-            webhook=self.webhook(members.get("notify")),
-        )
-
-    def webhook(self, node: Node | None) -> Webhook | None:
-        hook = self.mapping(node, "approvals.notify", ("webhook",)).members.get("webhook")
-        if hook is None:
-            return None
-        members = self.mapping(hook, "approvals.notify.webhook", ("url", "secret_env")).members
-        url = self.text(members.get("url"), "approvals.notify.webhook.url")
-        if url is None or not re.match(r"https?://[^/]", url):
-            self.problem(hook.place, "approvals.notify.webhook", "a webhook needs a url that begins with https://")
-        return Webhook(url or "", self.text(members.get("secret_env"), "approvals.notify.webhook.secret_env"))
 
     def classes(self, node: Node | None) -> tuple[ClassRules, ...]:
         classes = self.mapping(node, "classes", CLASSES)

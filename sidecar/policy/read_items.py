@@ -55,7 +55,7 @@ class ItemReader:
         if text in NAMED_WINDOWS:
             return Window(NAMED_WINDOWS[text], text, slides)
         meant = suggest.window(text) or ""
-        known = meant in NAMED_WINDOWS or 0 < _length(meant) <= MAX_WINDOW
+        known = meant in NAMED_WINDOWS or 0 < length(meant) <= MAX_WINDOW
         write = meant if known else "seconds, minute, hour, day, or as 90s, 15m, 12h"
         seconds = self.seconds(node, where, f"is no window: write {write}")
         return Window(seconds, str(seconds), slides) if seconds else None
@@ -67,15 +67,19 @@ class ItemReader:
         advice: str = "is no duration: write as 90s, 15m, 12h",
         *,
         zero: bool = False,
+        most: str = "",
     ) -> int | None:
-        """A time in whole seconds; None if there is nothing, or something else."""
+        """A time in whole seconds; None if there is nothing, or something else. `most` is the longest."""
         if node is None:
             return None
         text = node.text if isinstance(node, Scalar) else ""
-        seconds = _length(text)
+        seconds = length(text)
         if not (0 < seconds <= MAX_WINDOW or (zero and seconds == 0)):
             shown = f'"{text}"' if text else "this"
             self.problem(node.place, where, f"{shown} {advice}")
+            return None
+        if most and seconds > length(most):
+            self.problem(node.place, where, f'"{text}" is too long: write {most} at most')
             return None
         return seconds
 
@@ -196,7 +200,7 @@ _SECONDS = re.compile(r"(?P<count>0|[1-9][0-9]{0,9})(?P<unit>[smhd]?)")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def _length(text: str) -> int:
+def length(text: str) -> int:
     """The seconds of a duration as it is written; -1 for what is none."""
     found = _SECONDS.fullmatch(text)
     return int(found["count"]) * _UNITS[found["unit"]] if found else -1

@@ -18,7 +18,6 @@ from sidecar.policy.model import (
     SCOPES,
     Action,
     Amount,
-    Approval,
     CallerPath,
     Condition,
     CounterName,
@@ -32,11 +31,12 @@ from sidecar.policy.model import (
 from sidecar.policy.nodes import Mapping, Node, Scalar, Sequence
 from sidecar.policy.operators import OPERATORS
 from sidecar.policy.paths import EACH, Path, Root
-from sidecar.policy.read_items import ItemReader, is_null, listed, near
+from sidecar.policy.read_approvals import OF_REQUESTS, ApprovalReader
+from sidecar.policy.read_items import is_null, listed, near
 
 RULE_KEYS: Final = (
     "name", "action", "conditions", "only", "reason", "on_deny", "rate_limit", "spend_limit", "state",
-    "approval_timeout", "approvers", "refund", "mode",
+    *OF_REQUESTS, "refund", "mode",
 )  # fmt: skip
 CONDITION_KEYS: Final = ("path", "op", "value", "times", "decimal_text", "optional")
 RATE_LIMIT_KEYS: Final = ("max", "window", "scope", "sliding")
@@ -52,7 +52,7 @@ ABOUT_THE_CALLER: Final[dict[Root, tuple[str, ...]]] = {
 """What is known of the caller, below the roots of its paths. Claims may hold anything, the rest are texts."""
 
 
-class RuleReader(ItemReader):
+class RuleReader(ApprovalReader):
     """One method for each item of a rule. It notes its problems and returns what could be read."""
 
     def rule(self, tool: str, position: int, node: Node, where: str) -> Rule:
@@ -119,7 +119,7 @@ class RuleReader(ItemReader):
         self.action(rule, where, action, counting)
         if "refund" in keys and not counting:
             wrong("refund", "refund belongs to a rule with a limit: remove it")
-        for key in ("approval_timeout", "approvers"):
+        for key in OF_REQUESTS:
             if key in keys and action != "require_approval":
                 wrong(key, f"{key} belongs to a rule with action: require_approval")
 
@@ -139,10 +139,6 @@ class RuleReader(ItemReader):
             wrong("only", "only goes with conditions of action: evaluate, or alone: give it a rule of its own")
         if action == "evaluate" and not keys.keys() & {"conditions", "only", *counting}:
             self.problem(rule.place, where, "action evaluate needs conditions, or a limit")
-
-    def approval(self, rule: Mapping, where: str) -> Approval:
-        timeout = self.seconds(rule.members.get("approval_timeout"), f"{where}.approval_timeout")
-        return Approval(timeout, self.count(rule.members.get("approvers"), f"{where}.approvers") or 1)
 
     def conditions(self, node: Node | None, where: str, action: Action) -> tuple[Condition, ...]:
         items = self.sequence(node, where)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from sidecar.mcp.protocol import OF_CLIENTS, folded
-from sidecar.policy.model import ANY_TOOL, NAMED_WINDOWS, Methods
-from sidecar.policy.names import matcher
+from sidecar.policy.model import ANY_TOOL, NAMED_WINDOWS, AnswerForm, Methods
+from sidecar.policy.names import is_pattern, matcher
 from sidecar.policy.paths import Path, Root, in_order
 from sidecar.policy.risks import Risk, Risks, read_risk, read_risks
 
@@ -81,7 +81,7 @@ class ApprovalTerms:
     hold: int = 0
     four_eyes: bool = False
     mask: tuple[Path, ...] = ()
-    answer: Literal["error", "result"] = "error"
+    answer: AnswerForm = "error"
     webhook: str = ""
     secret_env: str = ""
 
@@ -94,6 +94,7 @@ class Terms:
     `monitored` are the counters of rules that only report; `scopes` are the scopes of all counters;
     `hidden` are the names and patterns that no list may show; `methods` says which methods of a client pass.
     `withheld` is all that decides which tools a list does not show, empty where it shows every tool.
+    `asking` are the tools of which a rule asks a person about calls, `*` for all; `asking_rules` are those rules.
     """
 
     tools: frozenset[str]
@@ -112,10 +113,16 @@ class Terms:
     approvals: ApprovalTerms = ApprovalTerms()
     asking: frozenset[str] = frozenset()
     asking_patterns: tuple[re.Pattern[str], ...] = ()
+    asking_rules: tuple[tuple[re.Pattern[str], RuleInfo], ...] = ()
 
     def asks(self, tool: str) -> bool:
         """True for a tool of which some rule asks a person about calls, be it not about every one."""
         return ANY_TOOL in self.asking or tool in self.asking or any(one.match(tool) for one in self.asking_patterns)
+
+    def place_of(self, tool: str, rule: str) -> tuple[str, int]:
+        """File and line of the first rule of this name that asks about calls of `tool`; no file where there is none."""
+        found = (info for names, info in self.asking_rules if info.rule == rule and names.match(tool))
+        return next(((info.file, info.line) for info in found), ("", 0))
 
     def reads_of(self, tool: str) -> Reads:
         """What the rules that apply to `tool` read."""
@@ -154,6 +161,8 @@ def read_terms(facts: dict[str, Any]) -> Terms:
     reads_any = sum(map(_reads, reads["any_tool"]), Reads())
     counters = [read for of_tool in _every_read(reads) for read in of_tool.counters]
     risks = read_risks(facts)
+    infos = tuple(_rule_infos(facts, risks))
+    asking = [info for info, (_, rule) in zip(infos, rules, strict=True) if "approval" in rule and not rule["monitor"]]
     return Terms(
         tools=frozenset({*facts["tools"], *facts["hide"]["tools"]}),
         patterns=tuple(
@@ -171,8 +180,29 @@ def read_terms(facts: dict[str, Any]) -> Terms:
         methods=Methods(
             facts["methods"]["unknown"], frozenset(facts["methods"]["allow"]), frozenset(facts["methods"]["deny"])
         ),
-        rules=tuple(_rule_infos(facts, risks)),
+        rules=infos,
         risks=risks,
+        approvals=_approvals(facts["approvals"]),
+        asking=frozenset(info.tool for info in asking),
+        asking_patterns=tuple(matcher(name) for name in dict.fromkeys(info.tool for info in asking) if _is_some(name)),
+        asking_rules=tuple((matcher(info.tool), info) for info in asking),
+    )
+
+
+def _is_some(name: str) -> bool:
+    """True for the pattern of an entry for some tools, not for all."""
+    return is_pattern(name) and name != ANY_TOOL
+
+
+def _approvals(said: dict[str, Any]) -> ApprovalTerms:
+    webhook = said["webhook"] or {"url": "", "secret_env": ""}
+    return ApprovalTerms(
+        hold=said["hold"],
+        four_eyes=said["four_eyes"],
+        mask=tuple(map(tuple, said["mask"])),
+        answer=said["answer"],
+        webhook=webhook["url"],
+        secret_env=webhook["secret_env"],
     )
 
 

@@ -16,10 +16,11 @@ import uvloop
 
 from sidecar.events import Defect, Emit
 from sidecar.policy.bundle import Bundle
-from sidecar.serve import runtime, stdio
+from sidecar.serve import approving, runtime, stdio
 from sidecar.settings import Listen, Settings
 from sidecar.system import defects
 from sidecar.system.memory import memory, room_for
+from sidecar.system.taken_secrets import TakenSecrets
 from sidecar.upstream.connect import connector
 
 Serve: TypeAlias = Callable[[runtime.Runtime, asyncio.Event], Coroutine[Any, Any, int]]
@@ -51,13 +52,16 @@ def run(settings: Settings, bundle: Bundle, opa: Path) -> int:
 async def _run(settings: Settings, bundle: Bundle, opa: Path, stopped_by: list[int]) -> int:
     _stop_while_starting(stopped_by)
     begin = _on_stdio(settings, bundle) if settings.listen is None else _listening(settings.listen, settings, bundle)
+    taken = TakenSecrets()
+    # Before the server is started: who has the webhook's secret can speak in our name.
+    approving.check(bundle, taken)
     async with AsyncExitStack() as stack:
         observers = runtime.observers(settings, opa, stack)
         _contain_defects(asyncio.get_running_loop(), settings.server, observers.emit)
         ledger = await runtime.ledger(settings, observers.state_dir, stack)
         # Before the engine, so that both begin at once.
         serve = await begin(stack)
-        built = await runtime.start(settings, bundle, opa, observers, ledger, stack)
+        built = await runtime.start(settings, bundle, opa, observers, ledger, taken, stack)
         asked_to_stop = _asked_to_stop()
         # What was made until now stays: looking through it again and again would hold up calls.
         gc.freeze()

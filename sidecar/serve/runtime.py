@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from sidecar.approvals.upkeep import asks
 from sidecar.enforce.gate import Gate
 from sidecar.enforce.rulings import mode_of
 from sidecar.engine import binary
@@ -30,9 +31,11 @@ from sidecar.observe.log import Log
 from sidecar.observe.readiness import Readiness
 from sidecar.policy.bundle import Bundle
 from sidecar.repository.reload import Reloader
+from sidecar.serve import approving
 from sidecar.session.reading import Reader
 from sidecar.settings import Settings
 from sidecar.system import ownership, tasks
+from sidecar.system.taken_secrets import TakenSecrets
 from sidecar.system.workload import workload
 from sidecar.text import visible
 
@@ -51,10 +54,15 @@ class Runtime:
     local: ManagedEngine
     gate: Gate
     reader: Reader
+    taken: TakenSecrets
 
     def watch(self, check: Callable[[Bundle], None], tools_changed: Callable[[], None]) -> asyncio.Task[None] | None:
         """Take changed policy files into force, unless that is not wanted; `tools_changed` hears of other lists."""
         settings, gate = self.settings, self.gate
+
+        def check_all(bundle: Bundle) -> None:
+            check(bundle)
+            approving.check(bundle, self.taken)
 
         def changed(old: Bundle, new: Bundle) -> None:
             if gate.withheld_by(old) != gate.withheld_by(new):
@@ -63,8 +71,10 @@ class Runtime:
                 _say_mode(settings, new)
             if new.terms.reads_about("principal") and not old.terms.reads_about("principal"):
                 _say_unknown_callers(settings, new)
+            if asks(new.terms) and not asks(old.terms):
+                approving.say_unanswered(settings, new)
 
-        reloader = Reloader(settings.policies, self.opa, settings.server, self.local, self.emit, check, changed)
+        reloader = Reloader(settings.policies, self.opa, settings.server, self.local, self.emit, check_all, changed)
         return tasks.lasting(reloader.watch) if settings.watch else None
 
 
@@ -108,9 +118,11 @@ async def ledger(settings: Settings, state_dir: Path, stack: AsyncExitStack) -> 
 
 
 async def start(
-    settings: Settings, bundle: Bundle, opa: Path, observers: Observers, ledger: Ledger, stack: AsyncExitStack
+    settings: Settings, bundle: Bundle, opa: Path, observers: Observers, ledger: Ledger, taken: TakenSecrets,
+    stack: AsyncExitStack,
 ) -> Runtime:  # fmt: skip
-    """Start the engine and build the gate in front of it. Raises `StartError`."""
+    """Start the engine, the gate in front of it, and what approvals need. Raises `StartError`."""
+    page = await approving.listen(settings, ledger, observers.emit, stack)
     local = await stack.enter_async_context(_engine(settings, opa, bundle, observers.emit))
     if observers.exposition is not None:
         await stack.enter_async_context(
@@ -118,13 +130,18 @@ async def start(
         )
     gate = Gate(
         server=settings.server, instance=observers.instance, decider=local.engine, ledger=ledger, emit=observers.emit,
-        mode=settings.mode, fail_open=settings.fail_open, workload=workload(os.environ),
+        mode=settings.mode, fail_open=settings.fail_open, workload=workload(os.environ), page_url=page,
+        key=await approving.key(ledger),
     )  # fmt: skip
+    approving.keep_up(
+        settings, observers.instance, ledger, observers.emit, lambda: local.engine.bundle.terms, page, taken, stack
+    )
     _say_mode(settings, bundle)
     _say_unknown_callers(settings, bundle)
+    approving.say_unanswered(settings, bundle)
     if settings.fail_open:
         log.warning("--state-fail-mode open: calls pass uncounted while the store cannot be used")
-    return Runtime(settings, opa, observers.instance, observers.emit, local, gate, observers.reader)
+    return Runtime(settings, opa, observers.instance, observers.emit, local, gate, observers.reader, taken)
 
 
 def _engine(settings: Settings, opa: Path, bundle: Bundle, emit: Emit) -> AbstractAsyncContextManager[ManagedEngine]:

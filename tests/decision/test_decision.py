@@ -23,7 +23,11 @@ ALLOW: dict[str, Any] = {
 VIOLATION = {"rule": "r", "reason": "Ask a person", "kind": "rule", "monitor": False}
 MONITORED = VIOLATION | {"monitor": True}
 DENY = ALLOW | {"action": "deny", "kind": "rule", "rule": "r", "reason": "Ask a person", "violations": [VIOLATION]}
-APPROVAL = {"timeout": 1800, "use_within": 600, "approvers": 1}
+GRANT = {"for": 3600, "calls": 10, "same": [["id"]], "at_most": [["order", "size"]]}
+OTHER_GRANTS: list[dict[str, Any]] = [
+    {"same": []}, {"same": [[]]}, {"at_most": [[None]]}, {"for": 0}, {"calls": 0}, {"more": 1},
+]  # fmt: skip
+APPROVAL = {"timeout": 1800, "use_within": 600, "approvers": 1, "content": "c1 c2", "grant": None}
 ASK = ALLOW | {"action": "require_approval", "kind": "rule", "rule": "r", "reason": "Ask", "approval": APPROVAL}
 RESERVE = {
     "counter": "t._rate_day", "amount": 1, "limit": 5, "window": "day", "scope": "global", "rule": "r",
@@ -130,6 +134,17 @@ def test_an_answer_without_one_of_its_keys_is_no_decision(key: str) -> None:
         DENY | {"violations": [MONITORED]}, DENY | {"approval": APPROVAL}, {"approval": APPROVAL},
         ASK | {"reason": ""}, ASK | {"approval": None}, ASK | {"violations": [VIOLATION]},
         ASK | {"approval": {"timeout": 1800, "use_within": 600}}, ASK | {"approval": APPROVAL | {"more": 1}},
+        ASK | {"approval": APPROVAL | {"content": ""}}, ASK | {"approval": APPROVAL | {"approvers": 0}},
+        ASK | {"approval": APPROVAL | {"timeout": 0}}, ASK | {"approval": APPROVAL | {"use_within": -1}},
+        *(
+            ASK | {"approval": {key: value for key, value in APPROVAL.items() if key != left_out}}
+            for left_out in ("timeout", "use_within", "approvers", "content")
+        ),
+        *(
+            ASK | {"approval": APPROVAL | {"grant": GRANT | other}}
+            for other in OTHER_GRANTS
+        ),
+        ASK | {"approval": APPROVAL | {"grant": {}}},
     ],
     ids=str,
 )  # fmt: skip

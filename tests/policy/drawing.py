@@ -305,12 +305,17 @@ spend_blocks = st.builds(
     ),
 )
 spending = st.fixed_dictionaries({"spend_limit": spend_blocks}, optional={"action": allowing})
+GRANTS: list[dict[str, Any]] = [
+    {"for": "3600s", "calls": Decimal(10), "same": ["args.a"]},
+    {"for": "90s", "calls": Decimal(1), "same": ["args.a.b", 'args["x.y"]'], "at_most": ["args.n"]},
+]
 approvals = st.fixed_dictionaries(
     {"action": st.just("require_approval"), "reason": st.sampled_from(["a person must agree", *TEXTS[1:9]])},
     optional={
         "conditions": st.lists(conditions(), min_size=1, max_size=2),
         "approval_timeout": st.sampled_from(["90s", "2h"]),
         "approvers": st.sampled_from([Decimal(1), Decimal(3)]),
+        "grant": st.sampled_from(GRANTS),
         "state": state_blocks,
     },
 )

@@ -46,11 +46,12 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """The approval that a call needs, times in seconds."""
+    """The approval that a call needs, times in seconds; `grant` is what the only rule that asks says of it."""
 
     timeout: int
     use_within: int
     approvers: int
+    grant: Json = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +134,12 @@ def decide(
     if not all(each.monitor for each in violations):
         return refused(violations)
     taken = tuple(take for rule in rules if (take := what_it_takes(rule, known)))
-    for rule in rules:
-        if asks(rule, known) and not monitors(rule):
-            approval = approval_of(policy, rule)
-            return Verdict(
-                "require_approval", rule.name, rule.own_reason, "approval_required", violations, taken, approval
-            )
+    asking = [rule for rule in rules if asks(rule, known) and not monitors(rule)]
+    if asking:
+        first, approval = asking[0], approval_of(policy, asking)
+        return Verdict(
+            "require_approval", first.name, first.own_reason, "approval_required", violations, taken, approval
+        )
     return Verdict("allow", "", "", "allow", violations, taken, None)
 
 
@@ -288,11 +289,16 @@ def monitors(rule: Placed) -> bool:
     return rule.said.get("mode") == "monitor"
 
 
-def approval_of(policy: Mapping[str, Any], rule: Placed) -> Approval:
-    """What the rule says of its approvals, else the file, else the language."""
+def approval_of(policy: Mapping[str, Any], asking: Sequence[Placed]) -> Approval:
+    """What the rules say of their approvals, else the file, else the language; of several the strictest."""
     common = policy.get("approvals", {})
-    timeout = rule.said.get("approval_timeout", common.get("timeout", "30m"))
-    return Approval(length(timeout), length(common.get("use_within", "10m")), int(rule.said.get("approvers", 1)))
+    timeouts = [rule.said.get("approval_timeout", common.get("timeout", "30m")) for rule in asking]
+    return Approval(
+        min(map(length, timeouts)),
+        length(common.get("use_within", "10m")),
+        max(int(rule.said.get("approvers", 1)) for rule in asking),
+        asking[0].said.get("grant") if len(asking) == 1 else None,
+    )
 
 
 def amount_of(rule: Placed, known: Known) -> Decimal | None:

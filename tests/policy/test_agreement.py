@@ -14,12 +14,13 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from sidecar.decision.arguments import Projection, arguments_read
-from sidecar.decision.decision import Decision, Reserve, Visible
+from sidecar.decision.decision import Decision, Granting, Reserve, Visible
 from sidecar.decision.question import question, question_about_list
 from sidecar.engine import binary
 from sidecar.errors import InvalidMessage
 from sidecar.mcp import strict_json
 from sidecar.mcp.tool_call import ToolCall
+from sidecar.policy import paths
 from sidecar.policy.bundle import Bundle, build
 from sidecar.policy.check import check
 from sidecar.policy.compile import compile_policy
@@ -159,8 +160,22 @@ def verdict(decision: Decision, wanted: Verdict) -> Verdict:
             for it, reason in zip(decision.violations, reasons, strict=False)
         ),
         tuple(map(_taken, decision.reserve)),
-        Approval(approval.timeout, approval.use_within, approval.approvers) if approval else None,
+        Approval(approval.timeout, approval.use_within, approval.approvers, _grant(approval.grant))
+        if approval
+        else None,
     )  # fmt: skip
+
+
+def _grant(grant: Granting | None) -> Json:
+    """A standing approval that is offered, as the policies that are drawn here write it."""
+    if grant is None:
+        return None
+    said: dict[str, Json] = {
+        "for": f"{grant.seconds}s",
+        "calls": Decimal(grant.calls),
+        "same": [paths.shown("args", path) for path in grant.same],
+    }
+    return said | {"at_most": [paths.shown("args", path) for path in grant.at_most]} if grant.at_most else said
 
 
 def _told(wanted: str, said: str, kind: str) -> str:

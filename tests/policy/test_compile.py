@@ -432,17 +432,30 @@ tools:
 def test_facts_say_who_must_agree_and_until_when() -> None:
     known = facts(
         bundle_of("""\
-approvals: {timeout: 1h, use_within: 90s, hold: 5s, four_eyes: true, mask: [args.k], notify: {webhook: {url: "https://x/y"}}}
-tools: {t: {rules: [{action: require_approval}, {action: require_approval, approval_timeout: 2m, approvers: 2}]}}
+approvals: {timeout: 1h, use_within: 90s, hold: 5s, four_eyes: true, mask: [args.k], answer: result,
+  notify: {webhook: {url: "https://x/y", secret_env: S}}}
+tools:
+  t:
+    rules:
+      - {action: require_approval}
+      - action: require_approval
+        approval_timeout: 2m
+        approvers: 2
+        grant: {for: 1m, calls: 5, same: [args.a, 'args.b["c.d"]'], at_most: [args.n]}
 """)
     )
     assert known["approvals"] == {
-        "timeout": 3600, "use_within": 90, "hold": 5, "four_eyes": True, "mask": [["k"]],
-        "webhook": {"url": "https://x/y", "secret_env": None},
+        "timeout": 3600, "use_within": 90, "hold": 5, "four_eyes": True, "mask": [["k"]], "answer": "result",
+        "webhook": {"url": "https://x/y", "secret_env": "S"},
     }  # fmt: skip
-    assert [rule["approval"] for rule in known["tools"]["t"]] == [
-        {"timeout": 3600, "use_within": 90, "approvers": 1}, {"timeout": 120, "use_within": 90, "approvers": 2},
-    ]  # fmt: skip
+    one, two = (rule["approval"] for rule in known["tools"]["t"])
+    contents = {one.pop("content"), two.pop("content")}
+    assert one == {"timeout": 3600, "use_within": 90, "approvers": 1}
+    grant = {"for": 60, "calls": 5, "same": [["a"], ["b", "c.d"]], "at_most": [["n"]]}
+    assert two == {"timeout": 120, "use_within": 90, "approvers": 2, "grant": grant}
+    assert {len(each) for each in contents} == {64}
+    assert len(contents) == 2
+    assert known["reads"]["tools"]["t"]["paths"] == [["a"], ["b", "c.d"], ["n"]]
 
 
 def test_facts_say_what_is_hidden_and_what_patterns_apply() -> None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from sidecar.policy import model, nodes, read, read_items, read_rules
+from sidecar.policy import model, nodes, read, read_approvals, read_items, read_rules
 from sidecar.policy.nodes import Mapping, Node, Scalar, Sequence
 from sidecar.policy.operators import OPERATORS
 from tests.support import ROOT
@@ -83,12 +83,13 @@ def test_the_schema_is_a_schema() -> None:
         (DEFS["rate_limit"], read_rules.RATE_LIMIT_KEYS),
         (DEFS["spend_limit"], read_rules.SPEND_LIMIT_KEYS),
         (DEFS["state"], read_rules.STATE_KEYS),
-        (DEFS["approvals"], read._APPROVALS_KEYS),
+        (DEFS["approvals"], read_approvals.APPROVALS_KEYS),
+        (DEFS["grant"], read_approvals.GRANT_KEYS),
         (SCHEMA["properties"]["classes"], model.CLASSES),
     ],
     ids=[
         "file", "methods", "entry", "class", "rule", "condition", "rate_limit", "spend_limit", "state", "approvals",
-        "classes",
+        "grant", "classes",
     ],
 )  # fmt: skip
 def test_the_keys_are_those_that_the_reader_knows(where: dict[str, Any], keys: tuple[str, ...]) -> None:
@@ -109,12 +110,13 @@ def test_the_keys_are_those_that_the_reader_knows(where: dict[str, Any], keys: t
         (DEFS["rule"]["properties"]["mode"], model.MODES),
         (DEFS["rule"]["properties"]["action"], model.ACTIONS),
         (DEFS["rule"]["properties"]["refund"], model.REFUNDS),
+        (DEFS["approvals"]["properties"]["answer"], model.ANSWERS),
         (DEFS["condition"]["properties"]["op"], tuple(OPERATORS)),
         (DEFS["scope"], model.SCOPES),
     ],
     ids=[
-        "default", "unknown", "always open", "mode", "list", "class", "severity", "rule mode", "action", "refund", "op",
-        "scope",
+        "default", "unknown", "always open", "mode", "list", "class", "severity", "rule mode", "action", "refund",
+        "answer", "op", "scope",
     ],
 )  # fmt: skip
 def test_the_choices_are_those_of_the_model(where: dict[str, Any], choices: tuple[str, ...]) -> None:
@@ -155,6 +157,9 @@ def test_windows_and_bounds_are_those_of_the_model() -> None:
     text, number = DEFS["window"]["anyOf"]
     assert text["pattern"].startswith(f"^({'|'.join(model.NAMED_WINDOWS)}|")
     assert number["maximum"] == DEFS["duration"]["anyOf"][1]["maximum"] == read_items.MAX_WINDOW
+    for name, most in (("wait", read_approvals.MAX_WAIT), ("hold", read_approvals.MAX_HOLD)):
+        assert DEFS[name]["anyOf"][1]["maximum"] == read_items.length(most)
+    assert DEFS["grant"]["properties"]["calls"]["maximum"] == read_approvals.MAX_CALLS
     short, _ = DEFS["rule"]["properties"]["rate_limit"]["anyOf"]
     assert short["pattern"].endswith(f"/({'|'.join(model.NAMED_WINDOWS)})$")
 
@@ -212,6 +217,14 @@ def test_a_policy_that_the_reader_accepts_is_accepted(name: str) -> None:
         "approvals: {hold: 45s, notify: {webhook: {url: 'https://x/y', secret_env: S}}}",
         rule("{action: require_approval, approval_timeout: 1h, approvers: 2, reason: ask}"),
         rule("{action: require_approval, conditions: [{path: args.a, op: gt, value: 1.5}]}"),
+        "approvals: {timeout: 30d, hold: 10m, answer: result}", "approvals: {timeout: 2592000, hold: 600}",
+        *(
+            f"approvals: {{notify: {{webhook: {{url: '{url}', secret_env: _S1}}}}}}"
+            for url in ("https://x.example:8443/y?z=1", "http://localhost:1/x", "http://127.0.0.2", "http://[::1]:8/")
+        ),
+        rule("{action: require_approval, grant: {for: 1h, calls: 10, same: [args.a, 'args[\"b.c\"].d']}}"),
+        rule("{action: require_approval, grant: {for: 30d, calls: 10000, same: [args.a], at_most: [args.n]}}"),
+        rule("{action: require_approval, grant: {for: 5, calls: 1, same: [args.a], at_most: }}"),
         rule("{action: allow}"),
         rule("{action: allow, rate_limit: 5/day, refund: never}"),
         rule("{spend_limit: {path: args.a, per_call: 5}}, {spend_limit: {path: args.a, max: 9, window: 12h}}"),
@@ -262,6 +275,25 @@ def test_exactly_the_listed_wrong_files_are_left_to_validate() -> None:
         "methods: {allow: ['']}", "methods: {deny: [x, x]}", "methods: {known: allow}", "methods: {allow: x}",
         "approvals: {timeout: 0}", "approvals: {hold: -1}", "approvals: {mask: [a]}", "approvals: {four_eyes: yes}",
         "approvals: {notify: {webhook: {url: x}}}", "tools: {'': {}}", "tools: {t: {rule: []}}", rule("{}"),
+        "approvals: {timeout: 2592001}", "approvals: {hold: 601}", "approvals: {answer: text}", "approvals: {answer: }",
+        "approvals: {notify: {webhook: {url: 'https://x/y'}}}", "approvals: {notify: {webhook: {secret_env: S}}}",
+        "approvals: {notify: {webhook: {url: 'https://x/y', secret_env: s-1}}}",
+        *(
+            f"approvals: {{notify: {{webhook: {{url: '{url}', secret_env: S}}}}}}"
+            for url in ("http://x/y", "https://u:p@x/y", "https://x/y#z", "https:///y", "ftp://x/y", "https://x/ y")
+        ),
+        *(
+            rule(f"{{action: require_approval, grant: {grant}}}")
+            for grant in (
+                "", "5", "{}", "{for: 1h, calls: 1}", "{calls: 1, same: [args.a]}", "{for: 1h, same: [args.a]}",
+                "{for: 1h, calls: 1, same: []}", "{for: 1h, calls: 0, same: [args.a]}",
+                "{for: 1h, calls: 10001, same: [args.a]}", "{for: 2592001, calls: 1, same: [args.a]}",
+                "{for: 1h, calls: 1, same: ['args.a[*]']}", "{for: 1h, calls: 1, same: [a]}",
+                "{for: 1h, calls: 1, same: args.a}", "{for: 1h, calls: 1, same: [args.a], at_most: ['args.b[*].c']}",
+                "{for: 1h, calls: 1, same: [args.a], more: 1}",
+            )
+        ),
+        rule("{grant: {for: 1h, calls: 1, same: [args.a]}, action: deny}"),
         rule("{name: a}"), rule("{action: block}"), rule("{action: evaluate}"),
         rule("{action: deny, rate_limit: 1/day}"), rule("{action: deny, state: {counter: a, window: day}}"),
         rule("{action: allow, conditions: [{path: args.a, op: eq, value: 1}]}"),

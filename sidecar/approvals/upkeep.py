@@ -1,0 +1,109 @@
+"""The upkeep of approvals in a running sidecar: what is over ends, what waits is counted, and webhooks hear of it.
+
+It begins with the first policy that asks a person, or with the listener of approvals. No call waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from sidecar.approvals.outbox import Outbox
+from sidecar.approvals.seen import SeenAnswers
+from sidecar.approvals.webhook import webhook
+from sidecar.errors import StoreUnavailable
+from sidecar.events import ApprovalChanged, ApprovalsCounted, Emit, StoreFailed
+from sidecar.ledger.protocol import Ledger
+from sidecar.policy.terms import Terms
+from sidecar.system import tasks
+
+log = logging.getLogger("sidecar")
+
+PERIOD: Final = 1.0
+"""Seconds between two looks."""
+AGAIN: Final = 60.0
+"""Seconds after which a store that is still gone is told of again."""
+FINISH: Final = 2.0
+"""Seconds that messages to a webhook have at our end."""
+
+
+def asks(terms: Terms) -> bool:
+    """True for a policy with a rule that asks a person."""
+    return bool(terms.asking or terms.asking_patterns)
+
+
+class Upkeep:
+    """The upkeep of one server's approvals by one sidecar, `instance`.
+
+    `terms` gives those of the policy in force. `page` is the URL of the page of approvals, empty where this sidecar has
+    none. `secret` gives the value of an environment variable. `clock` gives Unix seconds.
+    """
+
+    def __init__(
+        self, *, server: str, instance: str, ledger: Ledger, emit: Emit, terms: Callable[[], Terms], page: str,
+        secret: Callable[[str], str], clock: Callable[[], float] = time.time, period: float = PERIOD,
+    ) -> None:  # fmt: skip
+        self._server = server
+        self._instance = instance
+        self._approvals = ledger.approvals
+        self._emit = emit
+        self._terms = terms
+        self._begun = bool(page)
+        self._secret = secret
+        self._clock = clock
+        self._period = period
+        self._outbox = Outbox(server, ledger, page, emit, clock)
+        self._seen = SeenAnswers(server, instance, ledger.approvals, clock())
+        self._failing_since: float | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin, in the background."""
+        self._task = tasks.lasting(self._run)
+
+    async def close(self) -> None:
+        """End; what is under way to a webhook may finish, for a moment."""
+        if self._task is not None:
+            self._task.cancel()
+            await self._outbox.finish(FINISH)
+
+    async def _run(self) -> None:
+        while True:
+            # Once begun it lasts: an approval may be in use when a policy that asks nobody comes into force.
+            self._begun = self._begun or asks(self._terms())
+            if self._begun:
+                try:
+                    await self._look()
+                except StoreUnavailable as error:
+                    self._failed(error)
+                else:
+                    self._works()
+            await asyncio.sleep(self._period)
+
+    async def _look(self) -> None:
+        for record in await self._approvals.sweep(self._instance):
+            self._emit(ApprovalChanged(record.asked.server, record))
+        counts = await self._approvals.counts(self._server)
+        waits = 0.0 if counts.oldest is None else max(0.0, self._clock() - counts.oldest)
+        self._emit(ApprovalsCounted(self._server, counts, waits))
+        for answer in await self._seen.look(counts):
+            self._emit(answer)
+        # The policy in force was not accepted without what its webhook needs.
+        if (hook := webhook(self._terms().approvals, self._secret)) is not None:
+            await self._outbox.look(hook)
+
+    def _failed(self, error: StoreUnavailable) -> None:
+        """Say once, and then now and again, that the store is gone."""
+        now = time.monotonic()
+        if self._failing_since is None or now - self._failing_since >= AGAIN:
+            self._failing_since = now
+            text = f"{error}; until it can be, approvals do not expire and nobody is told of them"
+            self._emit(StoreFailed(self._server, text))
+
+    def _works(self) -> None:
+        if self._failing_since is not None:
+            self._failing_since = None
+            log.warning("the store can be used again: approvals that are over end, and webhooks hear of them")

@@ -1,0 +1,68 @@
+"""Approvals in a sidecar that runs: the listener for people, the upkeep, and what is said where nobody could answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+from sidecar.approvals import webhook
+from sidecar.approvals.upkeep import Upkeep, asks
+from sidecar.errors import StartError, StoreUnavailable
+from sidecar.events import Emit
+from sidecar.ledger.protocol import Ledger
+from sidecar.policy.bundle import Bundle
+from sidecar.policy.terms import Terms
+from sidecar.settings import Settings
+from sidecar.system.taken_secrets import TakenSecrets
+
+log = logging.getLogger("sidecar")
+state = logging.getLogger("sidecar.state")
+
+
+def check(bundle: Bundle, taken: TakenSecrets) -> None:
+    """Whether the policy's webhook can be told. From now on its secret is ours alone. Raises `StartError`."""
+    webhook.webhook(bundle.terms.approvals, taken.take)
+
+
+def say_unanswered(settings: Settings, bundle: Bundle) -> None:
+    """Say where a rule asks a person, and nobody would hear of it."""
+    if asks(bundle.terms) and settings.approvals is None and not bundle.terms.approvals.webhook:
+        log.warning(
+            "a rule asks a person, and nobody is told: answer with `sidecar approvals list` and `sidecar approvals "
+            "approve ID`, start with --approvals and --approvers-file, or write approvals.notify into the policy"
+        )
+
+
+async def key(ledger: Ledger) -> bytes:
+    """The secret of the store, by which calls are known again. Raises `StartError`."""
+    try:
+        return await ledger.approvals.secret()
+    except StoreUnavailable as error:
+        raise StartError(str(error)) from None
+
+
+async def listen(settings: Settings, ledger: Ledger, emit: Emit, stack: AsyncExitStack) -> str:
+    """Let people answer over HTTP where that is wanted: the URL of the page, else empty. Raises `StartError`."""
+    if settings.approvals is None:
+        return ""
+    # Only here: most sidecars have no page, and its templates take long to import.
+    from sidecar.approvals.listener import serve_approvals  # noqa: PLC0415
+
+    server = await serve_approvals(settings.approvals, ledger, settings.server, emit)
+    stack.push_async_callback(server.close, 0)
+    host = settings.approvals.address.host
+    state.info("approvals on http://%s:%d", f"[{host}]" if ":" in host else host, server.port)
+    return settings.approvals.url
+
+
+def keep_up(
+    settings: Settings, instance: str, ledger: Ledger, emit: Emit, terms: Callable[[], Terms], page: str,
+    taken: TakenSecrets, stack: AsyncExitStack,
+) -> None:  # fmt: skip
+    """Keep up the approvals until the end."""
+    upkeep = Upkeep(
+        server=settings.server, instance=instance, ledger=ledger, emit=emit, terms=terms, page=page, secret=taken.take
+    )
+    stack.push_async_callback(upkeep.close)
+    upkeep.start()
