@@ -160,6 +160,7 @@ def test_of_two_who_answer_at_once_one_is_told_what_the_other_said(tmp_path: Pat
     run(tmp_path, use)
 
 
+@pytest.mark.slow
 def test_ten_thousand_that_wait_are_listed_within_bounds(tmp_path: Path) -> None:
     async def use(queue: Queue, ledger: SqliteLedger, told: list[Event]) -> None:
         for holder in range(MAX_PENDING // MAX_PENDING_EACH):
