@@ -203,6 +203,15 @@ class RedisApprovals:
         states = dict(zip(_COUNTED, counted, strict=True))
         return Counts(states, None if oldest is None else value_of(oldest, Kept).stands.created)
 
+    async def mark(self) -> str:
+        base = self._transactions.base
+
+        async def look() -> Any:
+            return await self._connection.redis.hget(base, "version")
+
+        # Every transaction that writes has a version of its own; that an instance lives is no transaction.
+        return _text(await self._connection.ask(look) or b"")
+
     async def notices(self, server: str, busy_for: float, limit: int) -> tuple[Notice, ...]:
         found = []
         for answer in await self._ask(self._notices_script, server, repr(busy_for), limit):

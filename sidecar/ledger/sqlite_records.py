@@ -65,6 +65,7 @@ SCHEMA: Final = (
     "CREATE INDEX IF NOT EXISTS approvals_notices_of ON approvals_notices (approval)",
     "CREATE TABLE IF NOT EXISTS approvals_instances (instance TEXT PRIMARY KEY, heard REAL NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS approvals_time (one INTEGER PRIMARY KEY CHECK (one = 1), mark REAL NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS approvals_changes (one INTEGER PRIMARY KEY CHECK (one = 1), count INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS approvals_secret (one INTEGER PRIMARY KEY CHECK (one = 1), secret BLOB NOT NULL)",
 )
 
@@ -108,6 +109,8 @@ _ADD_NOTICE = (
 _HEARD = "SELECT heard FROM approvals_instances WHERE instance = ?"
 _MARK = "SELECT mark FROM approvals_time"
 _STORE_MARK = "INSERT INTO approvals_time VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET mark = excluded.mark"
+_CHANGES = "SELECT count FROM approvals_changes"
+_COUNT_CHANGE = "INSERT INTO approvals_changes VALUES (1, 1) ON CONFLICT (one) DO UPDATE SET count = count + 1"
 
 
 class SqliteRecords:
@@ -156,6 +159,7 @@ class SqliteRecords:
 
     def put(self, record: Record, tell: Event | None = None) -> None:
         asked, stands = record.asked, text_of(stands_of(record))
+        self._db.execute(_COUNT_CHANGE)
         changes = (record.grant, record.state, record.changed, record.expires, stands, record.id)
         if self._db.execute(_CHANGE, changes).rowcount == 0:
             looked_up_by = (record.id, asked.server, asked.holder, asked.binding, asked.call, record.grant)
@@ -168,6 +172,7 @@ class SqliteRecords:
             self._db.execute(_ADD_NOTICE, (new_id("ntc"), record.id, asked.server, tell, now, now, stands))
 
     def put_grant(self, grant: Grant) -> None:
+        self._db.execute(_COUNT_CHANGE)
         to_whom = (grant.server, grant.tool, grant.holder, grant.rules)
         self._db.execute(_STORE_GRANT, (grant.id, *to_whom, grant.created, grant.until, text_of(grant)))
 
@@ -176,6 +181,12 @@ def time_in(db: sqlite3.Connection, time: SharedTime) -> float:
     """Unix seconds now, given what users of the store have seen."""
     row = db.execute(_MARK).fetchone()
     return time.now(mark_of(row[0] if row else None))
+
+
+def changes_in(db: sqlite3.Connection) -> str:
+    """How often anything was written of approvals and standing ones, as a text."""
+    row = db.execute(_CHANGES).fetchone()
+    return str(row[0] if row else 0)
 
 
 def record_with(id: str, db: sqlite3.Connection) -> Record | None:  # noqa: A002
