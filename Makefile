@@ -17,7 +17,7 @@ PIP_INSTALL := pip install --disable-pip-version-check --progress-bar off --quie
 PIN := uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-http test rebuild fuzz fuzz-minute soak conformance check lint type rego opa redis nginx node sdk1 bench bench-peers bench-opa profile clean golden pins wheel manifests image pod-test
+.PHONY: help setup demo demo-http test rebuild fuzz fuzz-minute soak conformance check lint type rego opa redis nginx chromium node sdk1 bench bench-peers bench-opa profile clean golden screenshots pins wheel manifests image pod-test
 
 help: ## list the verbs
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -30,7 +30,7 @@ demo: setup ## an agent, the real OKX server, and the sidecar between them
 demo-http: setup ## the same over HTTP, with a token that the agent does not have
 	@$(BIN)/python -m programs.demo --http
 
-test: setup redis nginx node sdk1 manifests ## every test, the Rego ones included; the slow ones last
+test: setup redis nginx chromium node sdk1 manifests ## every test, the Rego ones included; the slow ones last
 	$(OPA) test --fail-on-empty rego
 	$(BIN)/pytest -m "not slow and not rebuild and not pod"
 	$(BIN)/pytest -m slow
@@ -82,6 +82,9 @@ redis: ## the redis-server that tests start
 
 nginx: ## the nginx that tests start
 	@.ci/install-nginx
+
+chromium: ## the Chromium in which tests open the page of approvals
+	@.ci/install-chromium
 
 node: $(NODE_STAMP) ## the Node packages that tests use, in tests/node/node_modules
 

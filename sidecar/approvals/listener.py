@@ -40,10 +40,11 @@ async def serve_approvals(
     approvers = Approvers(listener.approvers_file)
     guard = Guard(approvers, queue)
     origin = parse(listener.url)[0]
-    sessions = Sessions(approvers, https=origin.secure)
+    ours = f"{'https' if origin.secure else 'http'}://{origin.host_header}"
+    sessions = Sessions(approvers, ours)
     pages = page(Parts(queue, guard, sessions, listener.url)) if page is not None else None
     address, names = listener.address, (*listener.allow_hosts, origin.host_header)
-    front = _Front(Api(queue, guard), pages, sessions, Hosts(address.host, address.port, names))
+    front = _Front(Api(queue, guard), pages, sessions, Hosts(address.host, address.port, names), ours)
     try:
         http = await HttpServer.start(address.host, address.port, front.handle, LIMITS, front.admit, front.failed)
     except OSError as error:
@@ -57,10 +58,11 @@ async def serve_approvals(
 class _Front:
     """What every request meets first, and who answers it."""
 
-    def __init__(self, api: Api, page: Page | None, sessions: Sessions, hosts: Hosts) -> None:
+    def __init__(self, api: Api, page: Page | None, sessions: Sessions, hosts: Hosts, ours: str) -> None:
         self.hosts = hosts
         self._api = api
         self._page = page
+        self._ours = ours
         self._sessions = sessions
 
     def admit(self, method: str, target: str, headers: Headers) -> Response | None:
@@ -68,7 +70,7 @@ class _Front:
         try:
             # Our own pages only, whatever else may be served on this machine: so an origin has to be that of the host.
             refusal = self.hosts.check(headers.get("host"), None)
-            if refusal is None and is_own(headers):
+            if refusal is None and is_own(headers, self._ours):
                 return None
         except Repeated as error:
             return problem(400, str(error))

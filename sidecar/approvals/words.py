@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Final
 
@@ -51,10 +52,23 @@ def agreed(record: Record) -> int:
 
 
 def like_this(terms: GrantTerms) -> str:
-    """Which calls count as like the one that is asked about, as the rule says."""
-    parts = [f"{path} = {value}" for path, value in terms.same]
+    """Which calls count as like the one that is asked about, as its rule says. The values are the agent's."""
+    parts = [f"{path} {_same(text)}" for path, text in terms.same]
     parts += [
-        f"{path} at most {most}" if most is not None else f"{path} (no number now)" for path, most in terms.at_most
+        f"{path} {'at most ' + most if most is not None else 'a number, which it is not'}"
+        for path, most in terms.at_most
     ]
-    free = ", ".join(terms.free) or "nothing"
-    return f"{', '.join(parts)}; left free: {free}"
+    return f"{', '.join(parts)}; free: {', '.join(terms.free) or 'nothing'}"
+
+
+def _same(text: str) -> str:
+    """What must be equal, from the form in which `GrantTerms` keeps it."""
+    kind, _, value = text.partition(" ")
+    match kind:
+        case "value":
+            return f"equal to {json.dumps(value, ensure_ascii=False)}"
+        case "json":
+            return f"equal to {value}"
+        case "absent" | "null":
+            return kind
+    return "as it is here"

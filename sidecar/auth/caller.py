@@ -15,13 +15,15 @@ class Caller:
 
     `session` is our own name of a session that we or the server opened, never an id that a client made up or could
     use; counters with `scope: session` belong to it. `client` is the name that the client gives itself, safe to show,
-    and `said` all that it says of itself, where it has said anything.
+    and `said` all that it says of itself, where it has said anything. `elicits` where it says that it sends the person
+    at it to pages; no rule reads that.
     """
 
     session: str
     client: str = ""
     principal: Principal | None = None
     said: ClientInfo | None = None
+    elicits: bool = False
 
     @property
     def document(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import typer
 
 from sidecar.approvals.document import digest_of, document, grant_document, limits_after
+from sidecar.approvals.queue import MAX_REASON
 from sidecar.cli import approvals_text as text
 from sidecar.cli.approvals_store import CannotAnswer, Store, audited, find, ledger_of, origin, store_at, user
 from sidecar.cli.approvals_watch import watch
@@ -25,7 +26,6 @@ from sidecar.text import is_plain, of_system, shown, visible
 
 MOST_LISTED: Final = 1_000
 LONGEST_NAME: Final = 128
-LONGEST_REASON: Final = 2_000
 """Characters."""
 
 Verdict: TypeAlias = Literal["approve", "deny", "committed", "failed", "revoke"]
@@ -243,7 +243,8 @@ async def _give(store: Store, id_: str, answer: Answer, act: Act) -> tuple[Recor
 
         def refused(why: str, known: Record | None = None) -> CannotAnswer:
             server, named = (known.asked.server, known.id) if known is not None else ("", shown(id_))
-            emit(ApprovalTried(server, answer.by, answer.via, answer.origin, answer.verdict, named, 0, why))
+            what = "resolve" if answer.verdict in ("committed", "failed") else answer.verdict
+            emit(ApprovalTried(server, answer.by, answer.via, answer.origin, what, named, 0, why))
             return CannotAnswer(f"{named}: {why}" if known is not None else why)
 
         async with ledger_of(store) as ledger:
@@ -271,8 +272,8 @@ def _answer(verdict: Verdict, by: str | None, reason: str, *, grant: bool = Fals
     name, why = of_system(by) if by is not None else user(), of_system(reason)
     if not name or name != name.strip() or not is_plain(name) or len(name) > LONGEST_NAME:
         raise UsageError(f"--by takes a name: 1 to {LONGEST_NAME} visible characters, with no blank around them")
-    if len(why) > LONGEST_REASON:
-        raise UsageError(f"--reason takes at most {LONGEST_REASON} characters")
+    if len(why) > MAX_REASON:
+        raise UsageError(f"--reason takes at most {MAX_REASON} characters")
     return Answer(name, 0.0, "cli", origin(), verdict, why, grant)
 
 

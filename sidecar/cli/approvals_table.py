@@ -12,9 +12,10 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
+from sidecar.enforce.masking import MASK
 from sidecar.mcp import strict_json
 from sidecar.policy import paths
-from sidecar.text import visible
+from sidecar.text import folded, visible
 
 Row: TypeAlias = tuple[str, str]
 """A path into arguments, without their name in front, and the value as JSON."""
@@ -47,7 +48,7 @@ def safe(text: str) -> str:
 def rows_of(arguments: str, masked: Sequence[str] = ()) -> list[Row]:
     """Every value in a JSON text, with its path, in the order in which they stand there.
 
-    `masked` are paths as policies write them; the values there are named as masked, whatever stands there.
+    `masked` are paths as policies write them; what was replaced there is named as masked.
     """
     value, _ = strict_json.read_value(arguments.encode())
     hidden = [_steps(path) for path in masked]
@@ -56,14 +57,15 @@ def rows_of(arguments: str, masked: Sequence[str] = ()) -> list[Row]:
 
 def lines_of(rows: Sequence[Row], width: int | None) -> list[str]:
     """Rows as aligned lines of at most `width` columns (None: however long), with nothing cut."""
-    longest = max((columns(path) for path, _ in rows if columns(path) <= LONGEST_PATH), default=0)
+    most = LONGEST_PATH if width is None else min(LONGEST_PATH, width // 2)
+    longest = max((columns(path) for path, _ in rows if columns(path) <= most), default=0)
     lines: list[str] = []
     for path, value in rows:
         if columns(path) > longest:
             lines += _folded(path, width)
             path = ""  # noqa: PLW2901 - it stands on a line of its own
         begin = path + " " * (longest - columns(path)) + "  "
-        rest = None if width is None else max(width - longest - 2, 8)
+        rest = None if width is None else max(width - longest - 2, 2)
         first, *more = _folded(value, rest)
         lines.append(begin + first)
         lines += [" " * (longest + 2) + line for line in more]
@@ -94,7 +96,7 @@ def cut(text: str, width: int) -> str:
 
 
 def _rows(value: Any, path: tuple[str | int, ...], hidden: Sequence[tuple[str | None, ...]]) -> Iterator[Row]:
-    if any(_leads(mask, path) for mask in hidden):
+    if value == MASK and any(_hides(mask, path) for mask in hidden):
         yield _written(path), MASKED
     elif isinstance(value, dict) and (value or not path):
         for key, inner in value.items():
@@ -111,10 +113,11 @@ def _steps(path: str) -> tuple[str | None, ...]:
     return paths.read(path.removeprefix("args"))
 
 
-def _leads(mask: tuple[str | None, ...], path: tuple[str | int, ...]) -> bool:
-    """True where a masked path leads to exactly this value."""
-    return len(mask) == len(path) and all(
-        isinstance(step, int) if wanted is None else step == wanted for wanted, step in zip(mask, path, strict=True)
+def _hides(mask: tuple[str | None, ...], path: tuple[str | int, ...]) -> bool:
+    """True where a mask may have replaced the value here: at its end, or on the way there, and in any spelling."""
+    return len(path) <= len(mask) and all(
+        isinstance(step, int) if wanted is None else isinstance(step, str) and folded(step) == folded(wanted)
+        for wanted, step in zip(mask, path, strict=False)
     )
 
 

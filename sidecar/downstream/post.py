@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from sidecar.downstream.mirrored_arguments import Marked
-from sidecar.http.values import JSON, Headers, Response
+from sidecar.http.values import EVENTS, JSON, Headers, Response
 from sidecar.mcp import jsonrpc, mirrored_headers, protocol
 from sidecar.mcp.jsonrpc import (
     INVALID_PARAMS,
@@ -44,15 +44,17 @@ class Post:
 
     `requests` are the ids of its requests, `sent` those of them that go on, and `tokens` what their progress is told
     under; `hello` is true when the client wants a session, `resumable` when it can come back for the answer. What is
-    said once it was forwarded goes to `later`, and `cancelled` hears of a request that its client gave up then.
-    `marked` has the tools whose arguments are mirrored in headers. Raises `Repeated` for a header that may not stand
-    twice.
+    said once it was forwarded goes to `later`, and `cancelled` hears of a request that its client gave up then. While a
+    call in it `is_held` for a person, what the client hears of that goes to `meanwhile`. `marked` has the tools whose
+    arguments are mirrored in headers. Raises `Repeated` for a header that may not stand twice.
     """
 
     def __init__(
         self, headers: Headers, later: Send = _nobody, cancelled: Callable[[Id], None] | None = None,
-        *, marked: Marked = _NOTHING,
+        *, meanwhile: Send = _nobody, marked: Marked = _NOTHING,
     ) -> None:  # fmt: skip
+        self.meanwhile = meanwhile
+        self.is_held = False
         self.requests: list[Id] = []
         self.sent: list[Id] = []
         self.tokens: list[Any] = []
@@ -65,6 +67,7 @@ class Post:
         self._onward: Outgoing | None = None
         self.reply: Outgoing | None = None
         self._status = 200
+        self._headers = headers
         self._mirrors = headers.once(_mirrors)
         self._params = headers.once(mirrored_headers.params_of)
         self._marked = marked
@@ -72,18 +75,27 @@ class Post:
         """True for a revision that has no sessions."""
         self._is_settled = False
         self._when_settled: Callable[[], None] | None = None
+        self._when_held: Callable[[], None] | None = None
         self._later = later
         self._cancelled = cancelled
 
     @property
     def route(self) -> Route:
         """The way of its messages. Not kept here: it holds this, and the two would hold each other."""
-        return Route(self._answer, self._forward, self._settle, self._refuse, self._cancelled)
+        return Route(
+            self._answer, self._forward, self._settle, self._refuse, self._cancelled, held=self._hold, tell=self._say
+        )
 
     @property
     def revision(self) -> str:
         """The protocol revision that the headers say; empty where they say none."""
         return self._mirrors[mirrored_headers.VERSION] or ""
+
+    @property
+    def takes_events(self) -> bool:
+        """True where the answer may be a stream of events."""
+        accepted = ",".join(self._headers.all("accept")).lower()
+        return not accepted or EVENTS in accepted or "*/*" in accepted
 
     @property
     def wants_marks(self) -> bool:
@@ -131,11 +143,20 @@ class Post:
         else:
             self._when_settled = callback
 
+    def when_held(self, callback: Callable[[], None]) -> None:
+        """Call back once a call in it is held for a person, at once where it is."""
+        if self.is_held:
+            callback()
+        else:
+            self._when_held = callback
+
     async def settled(self) -> None:
         """Wait until the outcome is settled."""
-        done = asyncio.get_running_loop().create_future()
-        self.when_settled(lambda: None if done.done() else done.set_result(None))
-        await done
+        await _called(self.when_settled)
+
+    async def settled_or_held(self) -> None:
+        """Wait until the outcome is settled, or until a person has to be waited for."""
+        await _called(self.when_settled, self.when_held)
 
     def outcome(self) -> Response:
         """What the client gets where nothing that has an answer goes on to the server."""
@@ -144,6 +165,15 @@ class Post:
         if not self.requests:
             return Response(202)
         return Response(200, (("content-type", JSON),), cancelled(self.requests[0]).raw)
+
+    def _hold(self) -> None:
+        self.is_held = True
+        callback, self._when_held = self._when_held, None
+        if callback is not None:
+            callback()
+
+    def _say(self, message: Outgoing) -> None:
+        self.meanwhile(message)
 
     def _answer(self, message: Outgoing) -> None:
         self.shows(message)
@@ -180,6 +210,14 @@ class Post:
         callback, self._when_settled = self._when_settled, None
         if callback is not None:
             callback()
+
+
+async def _called(*ways: Callable[[Callable[[], None]], None]) -> None:
+    """Wait until one of these calls back."""
+    done = asyncio.get_running_loop().create_future()
+    for way in ways:
+        way(lambda: None if done.done() else done.set_result(None))
+    await done
 
 
 def _mirrors(headers: Headers) -> Mapping[str, str | None]:

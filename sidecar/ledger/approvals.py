@@ -150,7 +150,8 @@ class Record(msgspec.Struct, frozen=True):
     `expires` is when the state ends by itself: that of `pending` after the rule's timeout, of `approved` after
     `use_within`. `changed` is when it came into its state. `asked_times` counts how often the very call was asked.
     `entries` is what the call took from its limits, kept until it is known what became of it. `grant` is the id of the
-    standing approval that the call used, empty for one of its own. `owner` is the instance that has it in use.
+    standing approval that the call used, empty for one of its own. `owner` is the instance that has it in use. `uses`
+    counts how often it was taken into use: more than once only where the calls before were not forwarded.
     """
 
     id: str
@@ -164,6 +165,7 @@ class Record(msgspec.Struct, frozen=True):
     entries: tuple[Entry, ...] = ()
     grant: str = ""
     owner: str = ""
+    uses: int = 0
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -280,13 +282,18 @@ class Approvals(Protocol):
         Raises `NoApproval` and `Conflict`.
         """
 
-    def settle_at_once(self, id: str, how: Settlement, entries: tuple[Entry, ...] = ()) -> Record | None:  # noqa: A002
+    def settle_at_once(
+        self, id: str, how: Settlement, entries: tuple[Entry, ...] = (), use: int | None = None,  # noqa: A002
+    ) -> Record | None:  # fmt: skip
         """The use of an approval ended, and `entries` are given back with that, without waiting.
 
-        None if it needs waiting.
+        `use` is its number, the record's `uses` when it was taken. Who may tell it twice needs that: one that was
+        released may be in another use by then, which must not end. None if it needs waiting.
         """
 
-    async def settle(self, id: str, how: Settlement, entries: tuple[Entry, ...] = ()) -> Record:  # noqa: A002
+    async def settle(
+        self, id: str, how: Settlement, entries: tuple[Entry, ...] = (), use: int | None = None,  # noqa: A002
+    ) -> Record:  # fmt: skip
         """The same, and the wait for others is bounded."""
 
     async def sweep(self, instance: str) -> tuple[Record, ...]:

@@ -11,7 +11,6 @@ from typing import Final, TypeVar
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger import transitions
 from sidecar.ledger.approvals import (
-    FINAL,
     KEPT,
     LOST_AFTER,
     OPEN,
@@ -37,13 +36,21 @@ MAX_SWEPT: Final = 200
 
 SECRET_BYTES: Final = 32
 
+# Those whose time is over have expired, whatever stands in the column.
+_SEEN_AS = "CASE WHEN state IN ('pending', 'approved') AND expires <= ? THEN 'expired' ELSE state END"
+_IS_OPEN = " AND state IN ('pending', 'approved', 'in_use', 'unknown')"
+_CHANGED_AFTER = (
+    " AND seq IN (SELECT seq FROM approvals WHERE changed > ? UNION"
+    " SELECT seq FROM approvals WHERE state IN ('pending', 'approved') AND expires <= ? AND expires > ?)"
+)
 _OVER = "state IN ('pending', 'approved') AND expires <= ? ORDER BY expires LIMIT ?"
 _LOST = "state = 'in_use' AND changed <= ? ORDER BY changed LIMIT ?"
 _LIVES = "INSERT INTO approvals_instances VALUES (?, ?) ON CONFLICT (instance) DO UPDATE SET heard = excluded.heard"
 _FORGET_INSTANCES = "DELETE FROM approvals_instances WHERE heard <= ?"
 _FORGET_GRANTS = "DELETE FROM approvals_grants WHERE until <= ?"
 _OLD = (
-    "SELECT id FROM approvals WHERE state = ? AND changed <= ?"
+    "SELECT id FROM approvals INDEXED BY approvals_final"
+    " WHERE state IN ('denied', 'expired', 'consumed') AND changed <= ?"
     " AND NOT EXISTS (SELECT 1 FROM approvals_grants WHERE approvals_grants.id = approvals.id)"
     " ORDER BY changed LIMIT ?"
 )
@@ -57,13 +64,13 @@ _GRANTS = (
     " WHERE until > ? AND ? IN ('', server) ORDER BY created DESC, id DESC"
 )
 _COUNTS = (
-    "SELECT state, count(*), min(created) FROM approvals WHERE server = ? AND state IN"
+    "SELECT state, count(*), min(created) FROM approvals INDEXED BY approvals_counts WHERE server = ? AND state IN"
     " ('pending', 'approved', 'in_use', 'unknown') AND (state IN ('in_use', 'unknown') OR expires > ?) GROUP BY state"
 )
 _DUE = (
     "SELECT approvals_notices.id, event, at, attempts, approval, stands, asked"
     " FROM approvals_notices LEFT JOIN approvals_asked ON approvals_asked.id = approval"
-    " WHERE server = ? AND due <= ? ORDER BY seq LIMIT ?"
+    " WHERE server = ? AND due <= ? ORDER BY due, seq LIMIT ?"
 )
 _ANY_DUE = "SELECT 1 FROM approvals_notices WHERE server = ? AND due <= ? LIMIT 1"
 _LEASE = "UPDATE approvals_notices SET due = ? WHERE id = ?"
@@ -95,13 +102,19 @@ class SqliteApprovals:
     ) -> list[Record]:
         def look(db: sqlite3.Connection) -> list[Record]:
             now = time_in(db, self._time)
-            # Those whose time is over have expired, whatever the column says.
-            condition = (
-                "? IN ('', server) AND changed > ?"
-                " AND CASE WHEN state IN ('pending', 'approved') AND expires <= ? THEN 'expired'"
-                f" ELSE state END IN ({', '.join('?' * len(states))}) ORDER BY seq DESC LIMIT ?"
-            )
-            found = records_where(condition, (server, changed_after, now, *states, limit), db)
+            condition = f"{_SEEN_AS} IN ({', '.join('?' * len(states))})"
+            values: tuple[object, ...] = (now, *states)
+            index = ""
+            if OPEN.issuperset(states):
+                condition, index = condition + _IS_OPEN, "approvals_open"
+            if changed_after:
+                index = ""
+                condition += _CHANGED_AFTER
+                values += (changed_after, now, changed_after)
+            if server:
+                condition += " AND server = ?"
+                values += (server,)
+            found = records_where(f"{condition} ORDER BY seq DESC LIMIT ?", (*values, limit), db, index)
             return [seen_at(record, now) for record in found]
 
         return await self._access.look(look)
@@ -120,16 +133,21 @@ class SqliteApprovals:
         return await self._do(lambda records: transitions.decide(id, answer, records))
 
     async def resolve(self, id: str, answer: Answer) -> Record:  # noqa: A002
-        return await self._access.do(lambda db: self._settled(db, lambda all_: transitions.resolve(id, answer, all_)))
+        return await self._access.do(self._settled(lambda records: transitions.resolve(id, answer, records)))
 
     async def revoke(self, id: str, answer: Answer) -> Record:  # noqa: A002
         return await self._do(lambda records: transitions.revoke(id, answer, records))
 
-    def settle_at_once(self, id: str, how: Settlement, entries: tuple[Entry, ...] = ()) -> Record | None:  # noqa: A002
-        return self._access.at_once(lambda: self._access.hasty.run(lambda db: self._settle(db, id, how, entries)))
+    def settle_at_once(
+        self, id: str, how: Settlement, entries: tuple[Entry, ...] = (), use: int | None = None,  # noqa: A002
+    ) -> Record | None:  # fmt: skip
+        work = self._settling(id, how, entries, use)
+        return self._access.at_once(lambda: self._access.hasty.run(work))
 
-    async def settle(self, id: str, how: Settlement, entries: tuple[Entry, ...] = ()) -> Record:  # noqa: A002
-        return await self._access.wait(lambda db: self._settle(db, id, how, entries))
+    async def settle(
+        self, id: str, how: Settlement, entries: tuple[Entry, ...] = (), use: int | None = None,  # noqa: A002
+    ) -> Record:  # fmt: skip
+        return await self._access.wait(self._settling(id, how, entries, use))
 
     async def sweep(self, instance: str) -> tuple[Record, ...]:
         return await self._access.do(lambda db: self._sweep(db, instance))
@@ -183,26 +201,31 @@ class SqliteApprovals:
     async def _do(self, work: Callable[[SqliteRecords], _Result]) -> _Result:
         return await self._access.do(lambda db: work(SqliteRecords(db, self._time)))
 
-    def _settle(
-        self, db: sqlite3.Connection, id_: str, how: Settlement, entries: tuple[Entry, ...]
-    ) -> Record:  # fmt: skip
-        return self._settled(db, lambda records: transitions.settle(id_, how, entries, records))
+    def _settling(
+        self, id_: str, how: Settlement, entries: tuple[Entry, ...], use: int | None
+    ) -> Callable[[sqlite3.Connection], Record]:  # fmt: skip
+        return self._settled(lambda records: transitions.settle(id_, how, entries, records, use))
 
-    def _settled(self, db: sqlite3.Connection, work: Callable[[SqliteRecords], Settled]) -> Record:
-        settled = work(SqliteRecords(db, self._time))
-        give_back(db, settled.back)
-        return settled.record
+    def _settled(self, work: Callable[[SqliteRecords], Settled]) -> Callable[[sqlite3.Connection], Record]:
+        def run(db: sqlite3.Connection) -> Record:
+            settled = work(SqliteRecords(db, self._time))
+            give_back(db, settled.back)
+            return settled.record
+
+        return run
 
     def _sweep(self, db: sqlite3.Connection, instance: str) -> tuple[Record, ...]:
         records = SqliteRecords(db, self._time)
         now = records.now
         db.execute(_LIVES, (instance, now))
-        ended = [*records_where(_OVER, (now, MAX_SWEPT), db), *records_where(_LOST, (now - LOST_AFTER, MAX_SWEPT), db)]
+        ended = [
+            *records_where(_OVER, (now, MAX_SWEPT), db, "approvals_expires"),
+            *records_where(_LOST, (now - LOST_AFTER, MAX_SWEPT), db, "approvals_in_use"),
+        ]
         changed = [after for record in ended if (after := transitions.over(record, records)) is not None]
         db.execute(_FORGET_INSTANCES, (now - KEPT,))
         db.execute(_FORGET_GRANTS, (now,))
-        for state in FINAL:
-            for (old,) in db.execute(_OLD, (state, now - KEPT, MAX_SWEPT)).fetchall():
-                for statement in _FORGET:
-                    db.execute(statement, (old,))
+        for (old,) in db.execute(_OLD, (now - KEPT, MAX_SWEPT)).fetchall():
+            for statement in _FORGET:
+                db.execute(statement, (old,))
         return tuple(changed)

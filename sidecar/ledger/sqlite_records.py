@@ -32,10 +32,22 @@ SCHEMA: Final = (
     "CREATE TABLE IF NOT EXISTS approvals_asked (id TEXT PRIMARY KEY, asked TEXT NOT NULL) WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS approvals_binding ON approvals (binding, seq) WHERE used_grant = ''",
     "CREATE INDEX IF NOT EXISTS approvals_call ON approvals (server, call) WHERE state IN ('in_use', 'unknown')",
-    "CREATE INDEX IF NOT EXISTS approvals_pending ON approvals (holder, expires) WHERE state = 'pending'",
+    "CREATE INDEX IF NOT EXISTS approvals_pending ON approvals (holder, expires, state) WHERE state = 'pending'",
     "CREATE INDEX IF NOT EXISTS approvals_expires ON approvals (expires) WHERE state IN ('pending', 'approved')",
-    "CREATE INDEX IF NOT EXISTS approvals_changed ON approvals (state, changed)",
-    "CREATE INDEX IF NOT EXISTS approvals_counts ON approvals (server, state, expires, created)",
+    "CREATE INDEX IF NOT EXISTS approvals_in_use ON approvals (changed) WHERE state = 'in_use'",
+    """
+    CREATE INDEX IF NOT EXISTS approvals_final ON approvals (changed)
+    WHERE state IN ('denied', 'expired', 'consumed')
+    """,
+    "CREATE INDEX IF NOT EXISTS approvals_changed ON approvals (changed)",
+    """
+    CREATE INDEX IF NOT EXISTS approvals_open ON approvals (seq)
+    WHERE state IN ('pending', 'approved', 'in_use', 'unknown')
+    """,
+    """
+    CREATE INDEX IF NOT EXISTS approvals_counts ON approvals (server, state, expires, created)
+    WHERE state IN ('pending', 'approved', 'in_use', 'unknown')
+    """,
     """
     CREATE TABLE IF NOT EXISTS approvals_grants (
         id TEXT PRIMARY KEY, server TEXT NOT NULL, tool TEXT NOT NULL, holder TEXT NOT NULL, rules TEXT NOT NULL,
@@ -58,15 +70,24 @@ SCHEMA: Final = (
 
 _ROW = (
     "SELECT approvals.id, server, holder, binding, call, used_grant, state, created, changed, expires, stands, asked"
-    " FROM approvals LEFT JOIN approvals_asked ON approvals_asked.id = approvals.id"
+    " FROM approvals{} LEFT JOIN approvals_asked ON approvals_asked.id = approvals.id"
 )
-_BY_ID = f"{_ROW} WHERE approvals.id = ?"
-_OF_BINDING = f"{_ROW} WHERE binding = ? AND used_grant = '' ORDER BY seq DESC LIMIT 1"
-_UNFINISHED = f"{_ROW} WHERE state IN ('in_use', 'unknown') AND server = ? AND call = ? ORDER BY seq"
+_BY_ID = f"{_ROW.format('')} WHERE approvals.id = ?"
+_OF_BINDING = (
+    f"{_ROW.format(' INDEXED BY approvals_binding')} WHERE binding = ? AND used_grant = '' ORDER BY seq DESC LIMIT 1"
+)
+_UNFINISHED = (
+    f"{_ROW.format(' INDEXED BY approvals_call')}"
+    " WHERE state IN ('in_use', 'unknown') AND server = ? AND call = ? ORDER BY seq"
+)
 _PENDING_OF = (
-    "SELECT count(*) FROM (SELECT 1 FROM approvals WHERE state = 'pending' AND holder = ? AND expires > ? LIMIT ?)"
+    "SELECT count(*) FROM (SELECT 1 FROM approvals INDEXED BY approvals_pending"
+    " WHERE state = 'pending' AND holder = ? AND expires > ? LIMIT ?)"
 )
-_PENDING = "SELECT count(*) FROM (SELECT 1 FROM approvals WHERE state = 'pending' AND expires > ? LIMIT ?)"
+_PENDING = (
+    "SELECT count(*) FROM (SELECT 1 FROM approvals INDEXED BY approvals_pending"
+    " WHERE state = 'pending' AND expires > ? LIMIT ?)"
+)
 _CHANGE = "UPDATE approvals SET used_grant = ?, state = ?, changed = ?, expires = ?, stands = ? WHERE id = ?"
 _ADD = (
     "INSERT INTO approvals (id, server, holder, binding, call, used_grant, state, created, changed, expires, stands)"
@@ -106,6 +127,7 @@ class Stands(msgspec.Struct, frozen=True):
     entries: tuple[Entry, ...]
     grant: str
     owner: str
+    uses: int
 
 
 class SqliteRecords:
@@ -182,12 +204,16 @@ def record_with(id: str, db: sqlite3.Connection) -> Record | None:  # noqa: A002
     return record_of(row) if row else None
 
 
-def records_where(condition: str, values: tuple[object, ...], db: sqlite3.Connection) -> Iterator[Record]:
-    """The approvals for which a condition and order of ours holds, without those that are damaged.
+def records_where(
+    condition: str, values: tuple[object, ...], db: sqlite3.Connection, index: str = ""
+) -> Iterator[Record]:  # fmt: skip
+    """The approvals for which a condition and order of ours holds, found by an index, without those that are damaged.
 
-    Whoever needs a damaged one is told by `record_with`; it must not keep people from all others.
+    Whoever needs a damaged one is told by `record_with`; it must not keep people from all others. SQLite knows nothing
+    of how many there are in which state, and often takes another index than the one that is made for a question.
     """
-    for row in db.execute(f"{_ROW} WHERE {condition}", values).fetchall():
+    rows = db.execute(f"{_ROW.format(f' INDEXED BY {index}' if index else '')} WHERE {condition}", values)
+    for row in rows.fetchall():
         with suppress(StoreUnavailable):
             yield record_of(row)
 
@@ -231,14 +257,14 @@ def _record(id_: object, asked: Asked, one: Stands) -> Record:
         raise _damaged()
     return Record(
         id_, asked, one.state, one.created, one.changed, one.expires, one.asked_times, one.answers, one.entries,
-        one.grant, one.owner,
+        one.grant, one.owner, one.uses,
     )  # fmt: skip
 
 
 def _stands(record: Record) -> str:
     stands = Stands(
         record.state, record.created, record.changed, record.expires, record.asked_times, record.answers,
-        record.entries, record.grant, record.owner,
+        record.entries, record.grant, record.owner, record.uses,
     )  # fmt: skip
     return _text(stands)
 

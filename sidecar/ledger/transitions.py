@@ -140,7 +140,7 @@ def take(wants: Wants, records: Records) -> Use | Unapproved | QueueFull | None:
         record = None
     state = state_at(record, now) if record is not None else None
     if record is not None and state == "approved":
-        return Use(replace(record, state="in_use", changed=now, owner=wants.owner))
+        return Use(replace(record, state="in_use", changed=now, owner=wants.owner, uses=record.uses + 1))
     # A no holds for as long as the question would have stood: else asking again is all that it takes.
     if record is not None and state == "denied" and now < record.changed + record.asked.timeout:
         return Unapproved(record)
@@ -223,13 +223,12 @@ def revoke(id: str, answer: Answer, records: Records) -> Record:  # noqa: A002
 
 
 def settle(
-    id: str,  # noqa: A002
-    how: Settlement, entries: tuple[Entry, ...], records: Records,
+    id: str, how: Settlement, entries: tuple[Entry, ...], records: Records, use: int | None = None,  # noqa: A002
 ) -> Settled:  # fmt: skip
     """The use of an approval ended, and gives `entries` back: see `Approvals.settle`."""
     record, now = _known(id, records), records.now
-    if record.state not in ("in_use", "unknown"):
-        return Settled(record)  # a person was quicker, and what it took is given back or spent by their word
+    if record.state not in ("in_use", "unknown") or use not in (None, record.uses):
+        return Settled(record)  # told already, or a person was quicker: what it took is given back or spent by then
     if how == "unknown":
         if record.state == "unknown":
             return Settled(record)
@@ -370,8 +369,8 @@ def _fits(granted: GrantTerms, call: GrantTerms) -> bool:
 def _use_of(grant: Grant, wants: Asked, waits: Record | None, now: float) -> Use:
     """A use of a standing approval. Nobody has to answer a question (`waits`) any more that it settles."""
     if waits is not None:
-        return Use(replace(waits, state="in_use", changed=now, grant=grant.id, owner=wants.owner), grant)
-    record = Record(new_id("apr"), wants, "in_use", now, now, now, grant=grant.id, owner=wants.owner)
+        return Use(replace(waits, state="in_use", changed=now, grant=grant.id, owner=wants.owner, uses=1), grant)
+    record = Record(new_id("apr"), wants, "in_use", now, now, now, grant=grant.id, owner=wants.owner, uses=1)
     return Use(record, grant)
 
 

@@ -35,6 +35,9 @@ SERVER_GONE: Final = -32000
 SUBSCRIPTION_META: Final = "io.modelcontextprotocol/subscriptionId"
 """The key in `_meta` of a notification that belongs to one `subscriptions/listen`."""
 
+CAPABILITIES_META: Final = "io.modelcontextprotocol/clientCapabilities"
+"""The key in `_meta` under which each request of a stateless revision says what its client can do."""
+
 OF_STATELESS_CLIENTS: Final = frozenset(
     {
         "server/discover", "completion/complete", "tools/call", "tools/list", "prompts/get", "prompts/list",
@@ -136,7 +139,7 @@ def stated_revision(message: Request | Notification) -> str | None:
 def own_meta(revision: str) -> dict[str, Any]:
     """The `_meta` of a request of our own in a stateless revision."""
     about = {"name": "intercept-sidecar", "version": __version__}
-    return {_VERSION_META: revision, _CAPABILITIES_META: {}, _CLIENT_META: about}
+    return {_VERSION_META: revision, CAPABILITIES_META: {}, _CLIENT_META: about}
 
 
 def agreed_revision(reply: Response) -> str:
@@ -179,5 +182,4 @@ def cancelled_id(message: Notification) -> Id | None:
 
 
 _VERSION_META = "io.modelcontextprotocol/protocolVersion"
-_CAPABILITIES_META = "io.modelcontextprotocol/clientCapabilities"
 _CLIENT_META = "io.modelcontextprotocol/clientInfo"

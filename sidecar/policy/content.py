@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from sidecar.policy.model import Rule
+from sidecar.policy.rego import plain_number
 
 _WHERE: Final = frozenset({"entry", "position", "place", "path_place"})
 """What says where a rule stands, and not what it says."""
@@ -30,8 +31,10 @@ def _plain(value: Any) -> Any:
     match value:
         case None | bool() | str():
             return value
-        case int() | Decimal():
-            return ["number", str(value)]
+        case int():
+            return value
+        case Decimal():
+            return ["number", plain_number(value)]
         case tuple():
             return ["list", *map(_plain, value)]
         case Mapping():

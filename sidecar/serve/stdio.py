@@ -135,7 +135,7 @@ def _counted(route: Route, share: Share) -> Route:
         route.to_server(message)
         share.hold(0)
 
-    return Route(to_client, to_server, dropped=lambda: share.hold(0))
+    return Route(to_client, to_server, dropped=lambda: share.hold(0), tell=route.to_client)
 
 
 async def _caught_up(session: Session, asked_to_stop: asyncio.Event) -> None:

@@ -68,6 +68,7 @@ def element(parted: Parted, place: int, route: Route) -> Route:
         dropped=lambda: parted.put(place),
         cancelled=route.cancelled,
         is_sent=lambda: parted.is_whole,
+        may_hold=False,  # or its fellows would wait for a person too
     )
 
 

@@ -56,6 +56,14 @@ class ClientRequests(OutstandingRequests[Outstanding]):
             cancelled(id_)
         return False
 
+    def leave(self, id: Id) -> None:  # noqa: A002 - the protocol's word
+        """Whoever asked this is gone: it ends where it is being judged yet."""
+        one = self.get(id)
+        if one is not None and is_judged(one):
+            self.close(id)
+            self._let_go(one)
+            one.route.dropped()
+
     def unanswered(
         self,
         id: Id,  # noqa: A002 - the protocol's word

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Listed
-from sidecar.mcp import jsonrpc, protocol, tool_call, tool_list
+from sidecar.mcp import definition, jsonrpc, protocol, tool_call, tool_list
 from sidecar.mcp.jsonrpc import INTERNAL_ERROR, INVALID_REQUEST, Batch, Id, Message, Outgoing, Request, Response
 from sidecar.session.batches import Joint
 from sidecar.session.outstanding import (
@@ -221,7 +221,29 @@ class FromServer:
         answer = response.result if type(response.result) is dict else {}
         whole = first and answer.get("nextCursor") is None
         self._state.emit(Listed(self._state.server, tools, whole))
-        self._filter(response, to_client)
+        wanted = frozenset(filter(self._gate.wants_definition, tools))
+        if not wanted:
+            self._filter(response, to_client)
+        elif len(response.raw) > LARGE:
+            self._count_unshown(1)
+            self._filtering.start(self._note_definitions(response, wanted, to_client))
+        else:
+            self._saw(definition.digests(response, wanted))
+            self._filter(response, to_client)
+
+    def _saw(self, digests: dict[str, str]) -> None:
+        for tool, digest in digests.items():
+            self._gate.saw(tool, digest)
+
+    async def _note_definitions(self, response: Response, wanted: frozenset[str], to_client: Send) -> None:
+        """Note the definitions in a large list before the client is shown it, and can call by it."""
+        try:
+            self._saw(await self._reader.run(lambda: definition.digests(response, wanted), self._state.whose))
+            self._filter(response, to_client)
+        except Exception as error:  # noqa: BLE001 - the client must not wait for ever, whatever it is
+            to_client(_refusal(response, error))
+        finally:
+            self._count_unshown(-1)
 
     def _show(self, response: Response, to_client: Send) -> None:
         """Give the client an answer to anything else.

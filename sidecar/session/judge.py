@@ -19,7 +19,7 @@ class Judgement(Protocol):
 
 
 class Judge(Protocol):
-    """Gives one verdict on each call, and says what else of a session's messages may pass."""
+    """Gives a verdict on each call, and says what else of a session's messages may pass."""
 
     @property
     def known(self) -> CallCache:
@@ -28,10 +28,12 @@ class Judge(Protocol):
     def next_id(self) -> str:
         """An id for the next decision or refusal."""
 
-    def judge(self, call: ToolCall, caller: Caller, deliver: Callable[[Verdict], None]) -> Judgement:
+    def judge(
+        self, call: ToolCall, caller: Caller, deliver: Callable[[Verdict], None], *, may_hold: bool = True
+    ) -> Judgement:  # fmt: skip
         """Judge one call and deliver the verdict, once and after this returned, unless the judgement is dropped before.
 
-        Raises `InvalidMessage` for a call that cannot be judged.
+        A call that `may_hold` can get a `Hold` first. Raises `InvalidMessage` for a call that cannot be judged.
         """
 
     def conclude(self) -> None:
@@ -49,3 +51,9 @@ class Judge(Protocol):
 
     def filter(self, tools: Sequence[str], deliver: Callable[[frozenset[str] | None], None]) -> None:
         """Deliver which of the listed tools a client may not see; None when nobody can tell."""
+
+    def wants_definition(self, tool: str) -> bool:
+        """True for a tool whose definition an approval is bound to."""
+
+    def saw(self, tool: str, digest: str) -> None:
+        """The server listed a tool whose definition is wanted; `digest` stands for that."""

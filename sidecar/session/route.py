@@ -25,12 +25,14 @@ class Route(msgspec.Struct, frozen=True):
     | we answer it ourselves                       | `to_client`, with our answer                   |
     | it cannot be taken                           | `refuse`, or `to_client` where there is none   |
     | it goes no further, and has no answer        | `dropped`                                      |
+    | its verdict waits for a person               | `held`, once, before any of these              |
+    | the client hears of it meanwhile             | `tell`, or `to_client` where there is none     |
     | the server answered what was sent on         | `to_client`, unless it is delivered elsewhere  |
     | the client cancelled what was sent on        | `cancelled`; no answer follows                 |
 
     Exactly one of the first four happens to each message. Of a batch one part may be answered and another be sent on,
     in this order. Without a `cancelled` the answer to what was cancelled may still come. `is_sent` is False while what
-    `to_server` got can still be held back, by `dropped` or `to_client`.
+    `to_server` got can still be held back, by `dropped` or `to_client`. Where not `may_hold` no verdict waits.
     """
 
     to_client: Send
@@ -39,3 +41,6 @@ class Route(msgspec.Struct, frozen=True):
     refuse: Send | None = None
     cancelled: Callable[[Id], None] | None = None
     is_sent: Callable[[], bool] | None = None
+    held: Callable[[], None] = _nothing
+    tell: Send | None = None
+    may_hold: bool = True

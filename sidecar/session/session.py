@@ -13,10 +13,10 @@ from typing import Any, TypeAlias, assert_never
 
 from sidecar.auth.caller import Caller
 from sidecar.enforce.denial import method_denied
-from sidecar.enforce.verdict import Forward, Reply, Verdict
+from sidecar.enforce.verdict import Forward, Hold, Reply, Verdict
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Emit, Passed, Refused
-from sidecar.mcp import jsonrpc, protocol, tool_call
+from sidecar.mcp import elicitation, jsonrpc, protocol, tool_call
 from sidecar.mcp.jsonrpc import (
     INTERNAL_ERROR,
     INVALID_REQUEST,
@@ -33,7 +33,8 @@ from sidecar.mcp.tool_call import Outcome, ToolCall
 from sidecar.session.batches import Parted, element
 from sidecar.session.client_requests import ClientRequests
 from sidecar.session.from_server import Among, Announce, Deliver, FromServer
-from sidecar.session.judge import Judge
+from sidecar.session.holding import Holding
+from sidecar.session.judge import Judge, Judgement
 from sidecar.session.outstanding import Call, as_outstanding, is_answer
 from sidecar.session.reading import Lane, Line, Read, Reader
 from sidecar.session.route import Route
@@ -65,6 +66,8 @@ class Session:
         self._route = route
         reader = reader or Reader()
         self._requests = ClientRequests(gate)
+        self._asked: set[Id] = set()
+        """The ids of our own requests to the client that wait for its answer."""
         self._state = State(server, gate, emit, route, caller, revision, self._requests)
         self._client_lane, self._server_lane = (Lane(reader, lambda: self._state.whose) for _ in range(2))
         self._from_server = FromServer(self._state, announce or route.to_client, reader, resumable=resumable)
@@ -206,10 +209,15 @@ class Session:
         client = protocol.client_info(request)
         self._admit(request.id, client)
         if request.method == protocol.TOOLS_CALL:
+            is_resumed = elicitation.is_resumed(request)
+            if is_resumed:
+                request = elicitation.resumed(request)
             call = tool_call.read_call(request)
             self._gate.known.keep(request, call, client)
-            self._call(request, call, route)
+            self._call(request, call, route, may_elicit=not is_resumed)
             return
+        if request.method == protocol.INITIALIZE:
+            self.caller = replace(self.caller, elicits=bool(elicitation.takes_urls(request)))
         if not self._gate.permits(request.method, self.caller):
             (route.refuse or route.to_client)(method_denied(request))
             return
@@ -231,13 +239,20 @@ class Session:
         if client is not None and client != self.caller.said:
             self.caller = replace(self.caller, client=client.shown, said=client)
 
-    def _call(self, request: Request, call: ToolCall, route: Route) -> None:
+    def _call(self, request: Request, call: ToolCall, route: Route, *, may_elicit: bool = True) -> None:
         pending = Call(route)
 
         def deliver(verdict: Verdict) -> None:
-            pending.trial = None  # or the two would hold each other
+            trial, pending.trial = pending.trial, None  # or the two would hold each other
             try:
+                if isinstance(trial, Holding):
+                    trial.end()
                 match verdict:
+                    case Hold():
+                        assert trial is not None  # or it was given up, and nothing is delivered any more
+                        pending.trial = holding = self._holding(verdict, trial, request, route)
+                        route.held()
+                        holding.begin(elicits=verdict.elicits and self._sends_requests(call))
                     case Forward():
                         pending.forward = verdict
                         route.to_server(request)
@@ -251,10 +266,24 @@ class Session:
 
         self._requests.open(call.id, pending)
         try:
-            pending.trial = self._gate.judge(call, self.caller, deliver)
+            caller = self._calling(request, call, may_elicit)
+            pending.trial = self._gate.judge(call, caller, deliver, may_hold=route.may_hold)
         except Exception:
             self._requests.close(call.id)
             raise
+
+    def _calling(self, request: Request, call: ToolCall, may_elicit: bool) -> Caller:
+        """Who makes a call, and whether that one may be answered with a page to open: a repeated one was already."""
+        if call.stateless and (elicits := bool(elicitation.takes_urls(request))) is not self.caller.elicits:
+            self.caller = replace(self.caller, elicits=elicits)
+        return self.caller if may_elicit or not self.caller.elicits else replace(self.caller, elicits=False)
+
+    def _holding(self, hold: Hold, trial: Judgement, request: Request, route: Route) -> Holding:
+        return Holding(hold, trial, route.tell or route.to_client, protocol.progress_token(request), self._asked)
+
+    def _sends_requests(self, call: ToolCall) -> bool:
+        """True where a client can be sent a request to open a page."""
+        return not call.stateless and self.revision in elicitation.WITH_REQUESTS
 
     def _notification(self, notification: Notification, route: Route) -> None:
         protocol.check_method(notification)
@@ -274,6 +303,11 @@ class Session:
         route.to_server(notification)
 
     def _client_response(self, response: Response, route: Route) -> None:
+        if response.id is not None and response.id in self._asked:
+            # Whatever the person at the client says to it, the approval is decided on the page.
+            self._asked.discard(response.id)
+            route.dropped()
+            return
         if response.id is None or self._state.asked_of_client.close(response.id) is None:
             self._emit(Dropped(self._server, "client", "an answer that no request of the server waits for"))
             route.dropped()
@@ -323,6 +357,10 @@ class Session:
     def no_answer(self, id: Id, failure: Failure) -> None:  # noqa: A002
         """A request that was sent on will get no answer: its client gets an error that says why."""
         self._requests.no_answer(id, failure)
+
+    def left(self, id: Id) -> None:  # noqa: A002 - the protocol's word
+        """Whoever asked this is gone: a call that is being judged yet ends."""
+        self._requests.leave(id)
 
     def close(self) -> None:
         """Nobody waits for anything any more: settle it."""

@@ -18,6 +18,10 @@ from tests.approvals.people import ALICE, BOB, CAROL, EVERYBODY, entry, put, wri
 from tests.auth.tokens import Clock
 
 GOOD = "a" * 64
+SAME_PERSON = f"""approvers:
+- {{name: a, token_sha256: {GOOD}, principal: {{subject: s}}}}
+- {{name: b, token_sha256: {"b" * 64}, principal: {{subject: s}}}}
+"""
 
 
 def everybody(tmp_path: Path, clock: Callable[[], float] | None = None) -> Approvers:
@@ -123,8 +127,7 @@ def test_without_a_principal_the_name_says_who_asked_however_it_is_written() -> 
             "approvers[2].token_sha256: stands in line 1 too: another approver has this token",
         ),
         (
-            f"approvers:\n- {{name: a, token_sha256: {GOOD}, principal: {{subject: s}}}}\n"
-             f"- {{name: b, token_sha256: {'b' * 64}, principal: {{subject: s}}}}",
+            SAME_PERSON,
             "approvers[2].principal: stands in line 2 too: another approver is the same principal",
         ),
         (f"approvers:\n- name: a\n  token_sha256: {GOOD}\n  tools: []", "F:4:10: approvers[1].tools: names nothing"),

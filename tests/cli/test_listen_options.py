@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 
 from sidecar.cli import app
 from sidecar.cli import run as run_module
-from sidecar.cli.listen_options import headers_given, host_of, listen_on, upstream_at
+from sidecar.cli.listen_options import approvals_on, headers_given, host_of, listen_on, open_approvals, upstream_at
 from sidecar.engine import binary
-from sidecar.errors import UsageError
+from sidecar.errors import StartError, UsageError
 from sidecar.serve import app as running
-from sidecar.settings import Address, FixedHeader, Jwt, Listen, Settings, Upstream
+from sidecar.settings import Address, ApprovalsListener, FixedHeader, Jwt, Listen, Settings, Upstream
 
 URL = "http://server.example/mcp"
 MARKER = "s3cret"
@@ -179,6 +179,75 @@ def test_a_remote_server_is_called_after_its_host(url: str, host: str) -> None:
     assert host_of(url) == host
 
 
+# The approvals' listener.
+
+
+def approvers(folder: Path) -> Path:
+    path = folder / "approvers.yaml"
+    path.touch(mode=0o600)
+    return path
+
+
+def test_nobody_answers_approvals_over_http_unless_that_is_asked_for() -> None:
+    assert approvals_on(None, None, None, ["h"]) is None
+
+
+def test_links_to_approvals_begin_with_the_address_or_with_what_is_said(tmp_path: Path) -> None:
+    file = approvers(tmp_path)
+    at = Address("127.0.0.1", 8700)
+    assert approvals_on("127.0.0.1:8700", file, None, ["h"]) == ApprovalsListener(
+        at, file, "http://127.0.0.1:8700", ("h",)
+    )
+    six = approvals_on("[::1]:8700", file, None, [])
+    assert six is not None
+    assert six.url == "http://[::1]:8700"
+    named = approvals_on("127.0.0.1:8700", file, "https://approvals.example/", ["h"])
+    assert named == ApprovalsListener(at, file, "https://approvals.example", ("h", "approvals.example:443"))
+
+
+def test_nobody_answers_approvals_without_a_token() -> None:
+    with pytest.raises(UsageError, match=r"--approvals needs --approvers-file: .* nobody answers without a token"):
+        approvals_on("127.0.0.1:8700", None, None, [])
+
+
+@pytest.mark.parametrize(
+    ("file", "url", "named"),
+    [(Path("a"), None, "--approvers-file"), (None, "http://h", "--approvals-url"), (Path("a"), "http://h", "--appr")],
+)
+def test_who_approves_is_no_question_without_a_listener(file: Path | None, url: str | None, named: str) -> None:
+    with pytest.raises(UsageError, match=f"{named}.* needs --approvals HOST:PORT"):
+        approvals_on(None, file, url, [])
+
+
+@pytest.mark.parametrize(
+    "url", ["approvals.example", "ftp://h", "http://", "http://u:p@h", "http://h/path", "http://h?x", "http://h#x", ""]
+)
+def test_what_no_link_can_begin_with_is_refused(url: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--approvals-url"):
+        approvals_on("127.0.0.1:8700", approvers(tmp_path), url, [])
+
+
+def test_a_list_of_approvers_that_anybody_can_write_is_refused(tmp_path: Path) -> None:
+    file = approvers(tmp_path)
+    file.chmod(0o666)
+    with pytest.raises(StartError, match="--approvers-file: everybody may write"):
+        approvals_on("127.0.0.1:8700", file, None, [])
+
+
+def test_a_listener_that_other_machines_reach_is_warned_of(tmp_path: Path) -> None:
+    def warned(where: str, url: str | None = None) -> list[str]:
+        listener = approvals_on(where, approvers(tmp_path), url, [])
+        assert listener is not None
+        return open_approvals(listener)
+
+    assert warned("127.0.0.1:8700") == warned("localhost:8700") == warned("[::1]:8700") == []
+    [plain] = warned("10.0.0.1:8700")
+    assert "tokens travel there as plain text" in plain
+    assert warned("0.0.0.0:8700", "https://approvals.example") == [plain.replace("10.0.0.1", "0.0.0.0")]
+    _, link = warned("0.0.0.0:8700")
+    assert "http://0.0.0.0:8700, which is no address to visit: give --approvals-url" in link
+
+
 # The whole command.
 
 
@@ -235,6 +304,25 @@ def test_what_does_not_go_together_is_said(words: tuple[str, ...], text: str, ra
     assert isinstance(problem, UsageError)
     assert text in str(problem)
     assert ran == []
+
+
+def test_the_approvals_listener_may_stand_in_the_environment_beside_any_transport(
+    ran: list[Settings], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = approvers(tmp_path)
+    env = {
+        "APPROVALS": "0.0.0.0:8700", "APPROVERS_FILE": str(file), "APPROVALS_URL": "https://a.example",
+        "ALLOW_HOST": "h1",
+    }  # fmt: skip
+    environment = {f"SIDECAR_{name}": value for name, value in env.items()}
+    wanted = ApprovalsListener(Address("0.0.0.0", 8700), file, "https://a.example", ("h1", "a.example:443"))
+    assert invoke("--", "server", **environment) is None
+    assert invoke("--transport", "http", "--", "server", **environment) is None
+    on_stdio, on_http = ran
+    assert on_stdio.approvals == on_http.approvals == wanted
+    assert on_stdio.listen is None
+    assert on_http.listen is not None
+    assert on_http.listen.allow_hosts == ("h1",)
 
 
 def test_the_help_shows_defaults_that_stand_in_brackets() -> None:

@@ -11,8 +11,6 @@ from sidecar.policy.check import check
 from sidecar.policy.merge import merge
 from sidecar.policy.model import (
     Amount,
-    Approval,
-    Approvals,
     Bound,
     CounterName,
     Policy,
@@ -21,7 +19,6 @@ from sidecar.policy.model import (
     Rule,
     SpendLimit,
     State,
-    Webhook,
     Window,
 )
 from sidecar.policy.problem import Problem
@@ -182,28 +179,6 @@ def test_a_request_for_approval_does_not_limit_by_its_conditions() -> None:
         " conditions: [{path: state.t.n, op: lte, value: 5}]}"
     )
     assert (made.bound, len(made.asked)) == (None, 1)
-
-
-def test_approvals_are_read_with_what_holds_when_nothing_is_said() -> None:
-    assert (
-        policy("tools: {}").approvals == policy("approvals: {}").approvals == Approvals(1800, 600, 0, False, (), None)
-    )
-    made = policy("""\
-approvals:
-  timeout: 1h
-  use_within: 90s
-  hold: 45s
-  four_eyes: true
-  mask: [args.key, args.card.number]
-  notify: {webhook: {url: "https://example.org/hook", secret_env: HOOK}}
-""").approvals
-    hook = Webhook("https://example.org/hook", "HOOK")
-    assert made == Approvals(3600, 90, 45, True, (("key",), ("card", "number")), hook)
-
-
-def test_a_rule_may_have_its_own_approvers_and_time() -> None:
-    assert rule("{action: require_approval}").approval == Approval(None, 1)
-    assert rule("{action: require_approval, approvers: 2, approval_timeout: 5m}").approval == Approval(300, 2)
 
 
 def test_monitor_is_said_of_a_file_or_of_a_rule() -> None:

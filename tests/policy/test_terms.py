@@ -51,8 +51,8 @@ def test_a_policy_without_such_a_rule_asks_about_none() -> None:
 
 @pytest.mark.parametrize(("tool", "rule", "place"), [
     ("pay", "asks", ("p.yaml", 7)), ("cancel_order", "asks", ("p.yaml", 12)), ("cancel_order", "big", ("p.yaml", 13)),
-    ("pay", "big", ("", 0)), ("pay", "gone", ("", 0)), ("drop", "gone", ("p.yaml", 2)), ("wipe_x", "gone", ("p.yaml", 2)),
-    ("watched", "watched#1", ("", 0)),
+    ("pay", "big", ("", 0)), ("pay", "gone", ("", 0)), ("drop", "gone", ("p.yaml", 2)),
+    ("wipe_x", "gone", ("p.yaml", 2)), ("watched", "watched#1", ("", 0)),
 ])  # fmt: skip
 def test_a_rule_that_asks_is_found_by_tool_and_name(tool: str, rule: str, place: tuple[str, int]) -> None:
     assert terms(ASKING).place_of(tool, rule) == place

@@ -9,7 +9,7 @@ from typing import Any
 
 from sidecar.auth.caller import Caller
 from sidecar.enforce.call_cache import CallCache
-from sidecar.enforce.verdict import Forward, Reply, Verdict
+from sidecar.enforce.verdict import Forward, Hold, Reply, Verdict
 from sidecar.errors import InvalidMessage
 from sidecar.events import Dropped, Event
 from sidecar.mcp import jsonrpc
@@ -33,6 +33,7 @@ class SlowTrial:
     call: ToolCall
     caller: Caller
     deliver: Callable[[Verdict], None]
+    may_hold: bool = True
     dropped: bool = False
 
     def drop(self) -> None:
@@ -45,6 +46,8 @@ class SlowGate:
     def __init__(self) -> None:
         self.known = CallCache()
         self.trials: list[SlowTrial] = []
+        self.wanted: set[str] = set()
+        self.definitions: dict[str, str] = {}
         self.settled: list[tuple[Any, Outcome]] = []
         self.lists: list[tuple[list[str], Callable[[frozenset[str] | None], None]]] = []
 
@@ -58,10 +61,12 @@ class SlowGate:
     def permits(self, method: str, caller: Caller) -> bool:
         return method != "denied/method"
 
-    def judge(self, call: ToolCall, caller: Caller, deliver: Callable[[Verdict], None]) -> SlowTrial:
+    def judge(
+        self, call: ToolCall, caller: Caller, deliver: Callable[[Verdict], None], *, may_hold: bool = True
+    ) -> SlowTrial:  # fmt: skip
         if call.tool == "odd":
             raise InvalidMessage(-32602, "odd", call.id)
-        trial = SlowTrial(call, caller, deliver)
+        trial = SlowTrial(call, caller, deliver, may_hold)
         if call.tool == "quick":
             deliver(Forward(call.id, call.tool, (), (), 0.0))
         else:
@@ -80,6 +85,16 @@ class SlowGate:
         """Refuse the call that waits longest."""
         trial = self.trials.pop(0)
         trial.deliver(Reply(jsonrpc.result(trial.call.id, "denied")))
+
+    def hold(self, hold: Hold) -> None:
+        """Hold the call that waits longest."""
+        self.trials[0].deliver(hold)
+
+    def wants_definition(self, tool: str) -> bool:
+        return tool in self.wanted
+
+    def saw(self, tool: str, digest: str) -> None:
+        self.definitions[tool] = digest
 
     def filter(self, tools: Sequence[str], deliver: Callable[[frozenset[str] | None], None]) -> None:
         self.lists.append((list(tools), deliver))

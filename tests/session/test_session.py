@@ -175,7 +175,7 @@ def test_a_cancel_of_nothing_is_passed_on() -> None:
 async def _cancel_while_the_engine_thinks() -> ObservedSession:
     engine, events = FakeEngine(), list[Event]()
     engine.go.clear()
-    gate = Gate(server="stub", instance="i", decider=engine, ledger=FakeLedger(), emit=events.append)
+    gate = Gate(server="stub", instance="i", decider=engine, ledger=FakeLedger(), emit=events.append, key=b"k")
     world = ObservedSession(gate)
     world.call(1, "look")
     world.cancel(1)

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -41,7 +42,7 @@ from sidecar.mcp.tool_call import Outcome
 from sidecar.session.reading import Lane, Read, Reader
 from sidecar.session.route import Route
 from sidecar.session.session import Session
-from sidecar.system import tasks
+from sidecar.system import defects, tasks
 from sidecar.system.flow import Valve
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import DEFAULT_BUDGET, MemoryBudget
@@ -112,12 +113,18 @@ class Shared:
             post.look(message)
             _check_revision(message)
 
-        post = Post(request.headers, lambda message: stream.answer(message.raw), marked=self.marked)
+        post = Post(
+            request.headers, lambda message: stream.answer(message.raw),
+            meanwhile=lambda message: stream.put(message.raw), marked=self.marked,
+        )  # fmt: skip
         session = self._open_session(caller, post.route, tell, post.revision)
         exchange.on_gone(task.cancel)
         try:
             session.from_client(request.take(), post.route, look)
-            await post.settled()
+            await post.settled_or_held()
+            if post.is_held:
+                await self._held(session, stream, post, exchange)
+                return
             if not post.goes_on or not post.requests:
                 # This revision has no notifications of clients over HTTP, so there is nothing to pass on.
                 exchange.send(post.outcome())
@@ -154,20 +161,60 @@ class Shared:
             self._watching.cancel()
 
     async def _ask(self, session: Session, stream: Stream, post: Post, exchange: Exchange) -> None:
+        async with self._sent(session, stream, post) as problem:
+            if problem is not None:
+                exchange.send(Response(200, (("content-type", JSON),), problem.raw))
+                return
+            exchange.let_go()
+            await write(stream, exchange, (), listens=post.listens)
+
+    async def _held(self, session: Session, stream: Stream, post: Post, exchange: Exchange) -> None:
+        """A call waits for a person: what its client hears of that goes down the answer, and then what comes of it."""
+        going_on = tasks.start(self._going_on(session, stream, post, exchange))
+        try:
+            await write(stream, exchange, ())
+        finally:
+            going_on.cancel()
+
+    async def _going_on(self, session: Session, stream: Stream, post: Post, exchange: Exchange) -> None:
+        """Wait for what becomes of a call that is held, and see to it until this is cancelled."""
+        try:
+            await self._go_on(session, stream, post, exchange)
+        except Exception as error:  # noqa: BLE001 - the client must not wait for ever, whatever it is
+            text = defects.text(defects.tell("one message is refused", error))
+            stream.answer(jsonrpc.error(post.requests[0], jsonrpc.INTERNAL_ERROR, text).raw)
+
+    async def _go_on(self, session: Session, stream: Stream, post: Post, exchange: Exchange) -> None:
+        await post.settled()
+        if not post.goes_on:
+            stream.answer(post.outcome().body)
+            return
+        async with self._sent(session, stream, post) as problem:
+            if problem is not None:
+                stream.answer(problem.raw)
+                return
+            exchange.let_go()
+            await asyncio.get_running_loop().create_future()
+
+    @asynccontextmanager
+    async def _sent(self, session: Session, stream: Stream, post: Post) -> AsyncIterator[jsonrpc.Response | None]:
+        """Send what passed to the server while this lasts, and cancel it there at the end unless it is answered.
+
+        Gives the error for the client where there is no server.
+        """
         try:
             link = await self._ready()
         except SidecarError as problem:
             unanswered = session.unanswered(post.requests[0], str(problem), outcome=Outcome.NOT_RUN)
             assert unanswered is not None  # it was sent on just now
-            exchange.send(Response(200, (("content-type", JSON),), unanswered[1].raw))
+            yield unanswered[1]
             return
         name = secrets.token_urlsafe(16)
         self._asked[name] = _Asked(session, post.requests[0], post.tokens[0], stream, post.listens)
         self._pace()
         try:
             link.send(_renamed(post.take(), name))
-            exchange.let_go()
-            await write(stream, exchange, (), listens=post.listens)
+            yield None
         finally:
             del self._asked[name]
             self._pace()

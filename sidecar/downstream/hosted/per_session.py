@@ -84,9 +84,12 @@ class HostedSession:
         """A new stream for the answers to a POST."""
         return Stream(next(self._names), self._hold, self._unread)
 
-    def expect(self, stream: Stream, post: Post) -> None:
-        """The answers to a POST, and what is told of their progress, belong to its stream: from now on it is kept."""
-        stream.expect(len(post.sent))
+    def expect(self, stream: Stream, post: Post, count: int) -> None:
+        """So many answers to a POST, and what is told of their progress, belong to its stream.
+
+        From now on it is kept.
+        """
+        stream.expect(count)
         finished = [name for name, kept in self._streams.items() if kept.ended and not kept.reading]
         for name in finished[: max(0, len(finished) - KEPT)]:
             self._drop(name)
@@ -229,8 +232,8 @@ class Hosted:
             hosted.session.caller = replace(hosted.session.caller, principal=caller)
             stream, post = _answered(hosted, request, self._shared.marked)
             hosted.session.from_client(request.take(), post.route, post.look)
-            await post.settled()
-            await self._answer(hosted, stream, post, exchange)
+            await post.settled_or_held()
+            await (self._held if post.is_held else self._answer)(hosted, stream, post, exchange)
 
     async def _hello(self, hosted: HostedSession, request: Request, exchange: Exchange) -> None:
         """A POST outside any session must open one."""
@@ -264,7 +267,7 @@ class Hosted:
     ) -> None:  # fmt: skip
         """Send on what passed, and answer with what comes of it."""
         if post.goes_on and post.sent:
-            hosted.expect(stream, post)
+            hosted.expect(stream, post, len(post.sent))
             if post.reply is not None:
                 stream.put(post.reply.raw)
             hosted.send(post.take())
@@ -274,6 +277,22 @@ class Hosted:
         if post.goes_on:
             hosted.send(post.take())
         exchange.send(post.outcome())
+
+    async def _held(self, hosted: HostedSession, stream: Stream, post: Post, exchange: Exchange) -> None:
+        """A call waits for a person: what its client hears of that goes down the answer, and then what comes of it."""
+        (asked,) = post.requests  # no batch waits
+
+        def settled() -> None:
+            if post.goes_on:
+                hosted.send(post.take())
+                exchange.let_go()
+            else:
+                stream.answer(post.outcome().body)
+
+        hosted.expect(stream, post, 1)
+        post.when_settled(settled)
+        exchange.on_gone(lambda: hosted.session.left(asked))
+        await write(stream, exchange, (), name_events=True)
 
     async def _get(self, hosted: HostedSession, request: Request, exchange: Exchange) -> None:
         name, _, position = (request.headers.get(RESUME) or "").partition(".")
@@ -317,7 +336,10 @@ def _answered(hosted: HostedSession, request: Request, marked: Marked) -> tuple[
     def answer(message: Outgoing) -> None:
         stream.answer(message.raw)
 
-    post = Post(request.headers, answer, lambda id_: answer(cancelled(id_)), marked=marked)
+    post = Post(
+        request.headers, answer, lambda id_: answer(cancelled(id_)),
+        meanwhile=lambda message: stream.put(message.raw), marked=marked,
+    )  # fmt: skip
     return stream, post
 
 

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final
 
+from sidecar.downstream.heartbeat import BEAT, PING
 from sidecar.downstream.hosted.replay_buffer import Stream
 from sidecar.http.server import Exchange
 from sidecar.http.sse import Event, event_bytes
 from sidecar.http.values import EVENTS, JSON, Response
-
-BEAT: Final = 15.0
-"""Seconds of silence after which a stream says that it is alive, so that nothing on the way closes it."""
-
-_PING: Final = event_bytes(Event(None, comment=True))
 
 
 async def write(
@@ -61,7 +56,7 @@ async def _write(
                 found = await stream.next(after)
         except TimeoutError:
             start()
-            await exchange.write(_PING)
+            await exchange.write(PING)
             continue
         if found is None:
             start()

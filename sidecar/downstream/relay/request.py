@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, Protocol
 
+from sidecar.downstream.early_stream import EarlyStream
 from sidecar.downstream.post import Post
 from sidecar.downstream.relay.client import Tracked
 from sidecar.downstream.relay.response import Passing, send_error, send_failure, unanswered
@@ -66,7 +67,7 @@ class Passage:
         self._post = post
         self._tracked = tracked
         self._request = request
-        self._exchange = exchange
+        self._exchange: Exchange | EarlyStream = exchange
         self._over = over
         self._asking: PendingRequest | None = None
         self._answer: ClientResponse | None = None
@@ -82,6 +83,7 @@ class Passage:
             # There the end of the connection is how a client cancels.
             self._exchange.on_gone(self._gone)
         self._tracked.session.from_client(self._request.take(), post.route, post.look)
+        post.when_held(self._held)
         post.when_settled(self._settled)
 
     def failed(self, error: Exception) -> None:
@@ -90,6 +92,23 @@ class Passage:
         self._give_up()
 
     # What is called back.
+
+    @_contained
+    def _held(self) -> None:
+        """A call waits for a person: its client hears of that, and its leaving ends the wait."""
+        if self._is_over or isinstance(self._exchange, EarlyStream):
+            return
+        if not self._post.is_stateless:
+            self._exchange.on_gone(self._left)
+        if self._post.takes_events:
+            early = self._exchange = EarlyStream(self._exchange)
+            self._post.meanwhile = early.tell
+
+    @_contained
+    def _left(self) -> None:
+        """The client left while its call waited, or later."""
+        if not self._post.goes_on:
+            self._tracked.session.left(self._post.requests[0])
 
     @_contained
     def _settled(self) -> None:

@@ -10,8 +10,9 @@ import re
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
+from sidecar.downstream.early_stream import EarlyStream
 from sidecar.downstream.eventids import EventIds
 from sidecar.downstream.guard import error_response
 from sidecar.downstream.post import Post
@@ -37,6 +38,8 @@ from sidecar.upstream.failure import Failure
 from sidecar.upstream.link import Said
 from sidecar.upstream.remote import LOST, MAX_REFUSAL, Remote, media_type, redirected, refusal
 
+Answering: TypeAlias = Exchange | EarlyStream
+
 
 class Passing:
     """Passes answers of the server at `remote` on; `cookies` says whether its cookies go along.
@@ -58,7 +61,7 @@ class Passing:
         self._lines, self._json_lines = self._make_lines, self._make_json_lines
 
     def answer(
-        self, answer: ClientResponse, post: Post, tracked: Tracked, exchange: Exchange
+        self, answer: ClientResponse, post: Post, tracked: Tracked, exchange: Answering
     ) -> Coroutine[Any, Any, None] | None:  # fmt: skip
         """Pass the answer to a POST on, or give back what has to be awaited for that."""
         session = tracked.session
@@ -84,7 +87,7 @@ class Passing:
             send_error(exchange, session, post, f"the MCP server answered status {status} and no message")
         return None
 
-    async def stream(self, answer: ClientResponse, tracked: Tracked, exchange: Exchange, *, replayed: bool) -> None:
+    async def stream(self, answer: ClientResponse, tracked: Tracked, exchange: Answering, *, replayed: bool) -> None:
         """The answer to a GET: a stream of what the server says unasked, or says again where `replayed`."""
         if answer.status >= 300 or media_type(answer.headers) != EVENTS:
             await self.status(answer, exchange)
@@ -95,7 +98,7 @@ class Passing:
                 await self._pass_event(event, tracked, exchange, replayed=replayed)
         exchange.end()
 
-    async def status(self, answer: ClientResponse, exchange: Exchange) -> None:
+    async def status(self, answer: ClientResponse, exchange: Answering) -> None:
         """An answer without a message: its status, and its words where it refuses."""
         if (text := redirected(answer.status)) is not None:
             exchange.send(error_response(502, text, code=SERVER_GONE))
@@ -110,7 +113,7 @@ class Passing:
         """What to tell of a request that got no answer."""
         return self._remote.failed(problem)
 
-    async def _read_json(self, answer: ClientResponse, post: Post, session: Session, exchange: Exchange) -> None:
+    async def _read_json(self, answer: ClientResponse, post: Post, session: Session, exchange: Answering) -> None:
         try:
             body = await answer.read(self._remote.limit)
         except Lost as problem:
@@ -121,7 +124,7 @@ class Passing:
             await work
 
     def _pass_json(
-        self, body: bytes | TooLong, answer: ClientResponse, post: Post, session: Session, exchange: Exchange
+        self, body: bytes | TooLong, answer: ClientResponse, post: Post, session: Session, exchange: Answering
     ) -> Coroutine[Any, Any, None] | None:  # fmt: skip
         if not body:
             answer.retire()
@@ -135,12 +138,12 @@ class Passing:
         return None
 
     async def _wait_for_json(
-        self, once: _Once, answer: ClientResponse, post: Post, session: Session, exchange: Exchange
+        self, once: _Once, answer: ClientResponse, post: Post, session: Session, exchange: Answering
     ) -> None:  # fmt: skip
         self._send_json(await once.awaited(), answer, post, session, exchange)
 
     def _send_json(
-        self, message: Outgoing | None, answer: ClientResponse, post: Post, session: Session, exchange: Exchange
+        self, message: Outgoing | None, answer: ClientResponse, post: Post, session: Session, exchange: Answering
     ) -> None:  # fmt: skip
         if message is None:
             answer.retire()
@@ -152,7 +155,7 @@ class Passing:
             message = Joined((*messages_of(post.reply), *messages_of(message)))
         exchange.send(Response(answer.status, answer.headers.once(self._json_lines), message.raw))
 
-    async def _pass_refusal(self, answer: ClientResponse, post: Post, session: Session, exchange: Exchange) -> None:
+    async def _pass_refusal(self, answer: ClientResponse, post: Post, session: Session, exchange: Answering) -> None:
         """An error status: the server's own words go along where they are an error and nothing else."""
         try:
             body = await answer.read(MAX_REFUSAL)
@@ -163,12 +166,16 @@ class Passing:
         failure = refusal(answer.status)
         if answer.status >= 500 or answer.status in (401, 403):
             self._remote.say(failure.text)
-        unanswered(session, post, failure.text, failure.outcome)
+        errors = unanswered(session, post, failure.text, failure.outcome)
+        if isinstance(exchange, EarlyStream) and exchange.has_begun:
+            # Too late for a status: the client gets the server's error as an event, or ours.
+            exchange.send(Response(200, body=errors[0].raw if errors else message or b""))
+            return
         types = answer.headers.all("content-type")[:1] if message else []
         headers = (*(("content-type", type_) for type_ in types), *self._back(answer))
         exchange.send(Response(answer.status, headers, message or b""))
 
-    async def _pass_events(self, answer: ClientResponse, post: Post, tracked: Tracked, exchange: Exchange) -> None:
+    async def _pass_events(self, answer: ClientResponse, post: Post, tracked: Tracked, exchange: Answering) -> None:
         exchange.start(answer.status, [("content-type", EVENTS), *self._back(answer)])
         if post.reply is not None:
             await exchange.write(_event(post.reply))
@@ -192,7 +199,7 @@ class Passing:
             exchange.end()
 
     @contextmanager
-    def _told(self, tracked: Tracked, exchange: Exchange, *, listens: bool) -> Iterator[None]:
+    def _told(self, tracked: Tracked, exchange: Answering, *, listens: bool) -> Iterator[None]:
         """While this lasts, a client that listens on this answer is told of changes."""
 
         def tell(message: Message) -> None:
@@ -213,7 +220,7 @@ class Passing:
                 self.listening.discard(tracked)
 
     async def _pass_event(
-        self, event: Event | TooLong, tracked: Tracked, exchange: Exchange, post: Post | None = None, *,
+        self, event: Event | TooLong, tracked: Tracked, exchange: Answering, post: Post | None = None, *,
         replayed: bool = False,
     ) -> None:  # fmt: skip
         """Pass an event on; one that came down the answer to `post` answers nothing else."""
@@ -255,7 +262,7 @@ def this_task() -> asyncio.Task[Any]:
 
 
 def send_error(
-    exchange: Exchange, session: Session, post: Post, text: str, outcome: Outcome = Outcome.UNKNOWN, data: Any = None
+    exchange: Answering, session: Session, post: Post, text: str, outcome: Outcome = Outcome.UNKNOWN, data: Any = None
 ) -> None:  # fmt: skip
     """Answer a POST whose messages get no answer of the server."""
     answers: list[Outgoing] = [*unanswered(session, post, text, outcome, data)]
@@ -268,7 +275,7 @@ def send_error(
     exchange.send(Response(200, (("content-type", JSON),), whole.raw))
 
 
-def send_failure(exchange: Exchange, session: Session, post: Post, failure: Failure) -> None:
+def send_failure(exchange: Answering, session: Session, post: Post, failure: Failure) -> None:
     """Answer a POST with what became of it."""
     send_error(exchange, session, post, failure.text, failure.outcome, failure.data)
 

@@ -1,0 +1,1 @@
+"""The web page where people approve: what it shows, and what its forms do."""

@@ -1,0 +1,61 @@
+"""The stream of events that a page listens to: that something changed, or that one is signed out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Final
+
+from sidecar.approvals.guard import SECURITY
+from sidecar.approvals.queue import Person, Queue
+from sidecar.approvals.sessions import Session, Sessions
+from sidecar.http.exchange import Exchange, text
+from sidecar.http.sse import Event, event_bytes
+from sidecar.http.values import EVENTS
+
+MAX_EACH: Final = 20
+"""Streams of one approver at once. A page that nobody looks at has none."""
+CHECK: Final = 2.0
+"""Seconds within which a page learns that its session is over."""
+SILENCE: Final = 10
+"""Checks without a change after which a comment keeps the connection."""
+
+
+class Streams:
+    """All streams of events that are open."""
+
+    def __init__(self, queue: Queue, sessions: Sessions) -> None:
+        self._queue = queue
+        self._sessions = sessions
+        self._open: Counter[str] = Counter()
+
+    async def serve(self, exchange: Exchange, session: Session, person: Person) -> None:
+        """Tell a page of changes until it goes away or its session is over."""
+        name = person.approver.name
+        if self._open[name] >= MAX_EACH:
+            exchange.send(text(429, "too many pages of this approver are open"))
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        exchange.on_gone(task.cancel)
+        self._open[name] += 1
+        try:
+            exchange.start(200, (("content-type", EVENTS), ("x-accel-buffering", "no"), *SECURITY))
+            await self._tell(exchange, session)
+            exchange.end()
+        finally:
+            self._open[name] -= 1
+            if not self._open[name]:
+                del self._open[name]
+
+    async def _tell(self, exchange: Exchange, session: Session) -> None:
+        mark, silent = "", 0
+        while self._sessions.stands(session):
+            # The first mark is news too: the page may have been made before it.
+            last, mark = mark, await self._queue.changed(mark, CHECK)
+            if mark != last:
+                silent = 0
+                await exchange.write(event_bytes(Event("", "changed", retry=2_000)))
+            elif (silent := silent + 1) % SILENCE == 0:
+                await exchange.write(event_bytes(Event(None, comment=True)))
+        await exchange.write(event_bytes(Event("", "signed-out")))
