@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger import transitions
-from sidecar.ledger.approval_scripts import COUNT, FETCH, GRANTS, LIST, NOTICED, NOTICES, SWEEP
+from sidecar.ledger.approval_scripts import COUNT, FETCH, GRANTS, LIST, NOTICED, NOTICES, SINCE, SWEEP
 from sidecar.ledger.approvals import (
     KEPT,
     LOST_AFTER,
@@ -58,8 +58,6 @@ AT_ONCE: Final = 8
 """Approvals of one transaction of the sweep: each may be long."""
 MAX_FETCHED: Final = 4 << 20
 """Bytes after which no more approvals come with one answer."""
-MAX_NOTICES: Final = 20
-"""Notices that are handed out at once."""
 SECRET_BYTES: Final = 32
 
 _LIVE: Final[tuple[State, ...]] = ("pending", "approved")
@@ -93,6 +91,7 @@ class RedisApprovals:
         self._transactions = transactions
         self._fetch_script = connection.script(FETCH)
         self._list_script = connection.script(LIST)
+        self._since_script = connection.script(SINCE)
         self._grants_script = connection.script(GRANTS)
         self._count_script = connection.script(COUNT)
         self._sweep_script = connection.script(SWEEP)
@@ -132,13 +131,17 @@ class RedisApprovals:
         return seen_at(known.record, self._transactions.time(now))
 
     async def records(
-        self, states: Collection[State] = STATES, *, server: str = "", limit: int = 1_000
+        self, states: Collection[State] = STATES, *, server: str = "", limit: int = 1_000, changed_after: float = 0.0
     ) -> list[Record]:
-        ids, found = await self._newest(states, server, limit), []
+        ids = await (self._since(changed_after) if changed_after else self._newest(states, server, limit))
+        found: list[Record] = []
         while ids and len(found) < limit:
             mark, answers = await self._ask(self._fetch_script, MAX_FETCHED, *ids)
-            now = self._transactions.time(mark)
-            found += [record for record in _readable(answers, now) if record.state in states]
+            found += [
+                record
+                for record in _readable(answers, self._transactions.time(mark))
+                if record.state in states and record.changed > changed_after and server in ("", record.asked.server)
+            ]
             ids = ids[len(answers) :]
         return found[:limit]
 
@@ -199,14 +202,14 @@ class RedisApprovals:
         states = dict(zip(_COUNTED, counted, strict=True))
         return Counts(states, None if oldest is None else value_of(oldest, Kept).stands.created)
 
-    async def notices(self, server: str, busy_for: float) -> tuple[Notice, ...]:
+    async def notices(self, server: str, busy_for: float, limit: int) -> tuple[Notice, ...]:
         found = []
-        for answer in await self._ask(self._notices_script, server, repr(busy_for), MAX_NOTICES):
+        for answer in await self._ask(self._notices_script, server, repr(busy_for), limit):
             try:
                 found.append(notice_of(answer))
             except StoreUnavailable:  # nobody can be told what it says, now or later
                 await self._ask(self._noticed_script, answer[0], "")
-        return tuple(notice for _, notice in sorted(found, key=lambda one: one[0]))
+        return tuple(notice for *_, notice in sorted(found, key=lambda one: one[:2]))
 
     async def noticed(self, id: str, again_in: float | None) -> None:  # noqa: A002
         await self._ask(self._noticed_script, id, "" if again_in is None else repr(again_in))
@@ -241,6 +244,14 @@ class RedisApprovals:
         for answer in await self._ask(self._list_script, *words) if limit > 0 else ():
             found += zip(map(int, answer[1::2]), answer[::2], strict=True)
         return [id_ for _, id_ in sorted(found, reverse=True)]
+
+    async def _since(self, changed_after: float) -> list[bytes]:
+        """The ids of approvals that came into their state later, the newest first."""
+        found = {}
+        for id_, stands in await self._ask(self._since_script, repr(changed_after)):
+            with suppress(StoreUnavailable):  # a damaged one: see above
+                found[id_] = value_of(stands, Kept).seq
+        return sorted(found, key=found.__getitem__, reverse=True)
 
     async def _note_owed(self, changed: list[Record]) -> None:
         """Note how uses ended of which that is not known to be noted; `changed` gets those that this changed."""

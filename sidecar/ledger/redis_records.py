@@ -282,16 +282,16 @@ def grant_of(stored: Any, id_: str | None = None) -> Grant:
     return grant
 
 
-def notice_of(answer: Any) -> tuple[int, Notice]:
-    """A notice and its place in the order of all, from what `NOTICES` gives for it.
+def notice_of(answer: Any) -> tuple[float, int, Notice]:
+    """A notice, when it was due, and its place in the order of all, from what `NOTICES` gives for it.
 
     Raises `StoreUnavailable` where it is damaged.
     """
-    id_, says, tries, approval, asked = answer
+    id_, due, says, tries, approval, asked = answer
     kept = value_of(says, KeptNotice)
     attempts = value_of(tries, int) if tries is not None else 0
     record = record_of(text(approval), value_of(asked, Asked), kept.stands)
-    return kept.seq, Notice(text(id_), kept.event, kept.at, attempts, record)
+    return time_of(due), kept.seq, Notice(text(id_), kept.event, kept.at, attempts, record)
 
 
 def text(stored: Any) -> str:
@@ -317,6 +317,7 @@ def _indexed(record: Record, seq: int) -> dict[tuple[str, str], str]:
     """Where an approval is found: for each index and member the score, the owner in `owners`, or nothing in a set."""
     asked, state = record.asked, record.state
     found = {(f"at|{state}", record.id): str(seq), (f"at|{state}|{asked.server}", record.id): str(seq)}
+    found["changed", record.id] = repr(record.changed)
     expires = repr(record.expires)
     if state in _LIVE:
         found["due", record.id] = expires
