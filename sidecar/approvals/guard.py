@@ -117,13 +117,17 @@ class Guard:
         self._queue.told(who, via, origin, what, 429, "too many tries; more of them are not told for a minute")
 
 
-def is_own(headers: Headers) -> bool:
-    """False for what a page of another origin sent. Raises `Repeated`.
+def is_own(headers: Headers, ours: str) -> bool:
+    """False for what a page of another origin sent; `ours` is that by which people reach us. Raises `Repeated`.
 
     Ports count, unlike for cookies: whoever shares the machine can serve pages from another port.
     """
-    host, origin = headers.get("host") or "", headers.get("origin")
-    return origin is None or origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")
+    origin, host = headers.get("origin"), headers.get("host")
+    if origin is None:
+        return True
+    # A proxy in front may end TLS, and may name us by another Host than the browser does.
+    own = (ours, f"http://{host}", f"https://{host}") if host else (ours,)
+    return origin.lower() in {one.lower() for one in own}
 
 
 def secured(response: Response) -> Response:

@@ -16,7 +16,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.approvals.approvers import Approver, Approvers, digest
@@ -37,10 +37,11 @@ _BASE: Final = re.compile(r"/s/[A-Za-z0-9_-]{22}(?=/)")
 class Session:
     """Somebody signed in. `csrf` stands in every form, `base` before every path of the page."""
 
-    id: str
-    base: str
-    csrf: str
-    token: bytes
+    id: str = field(repr=False)
+    base: str = field(repr=False)
+    csrf: str = field(repr=False)
+    token: bytes = field(repr=False)
+    """The digest of the token that was shown."""
     until: float
 
 
@@ -65,11 +66,12 @@ class Visit:
 
 
 class Sessions:
-    """Everybody who signed in. With `https` the browser is told to send the cookie by it only."""
+    """Everybody who signed in to the page at the origin `ours`, which begins with `http://` or `https://`."""
 
-    def __init__(self, approvers: Approvers, *, https: bool, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, approvers: Approvers, ours: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._approvers = approvers
-        self._https = https
+        self._ours = ours
+        self._https = https = ours.startswith("https:")
         self._clock = clock
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._cookie = "__Host-approvals" if https else "approvals"
@@ -107,7 +109,7 @@ class Sessions:
     def may_post(self, session: Session, headers: Headers, csrf: str) -> bool:
         """True for a form that came from a page of ours. Raises `Repeated`."""
         right = hmac.compare_digest(session.csrf.encode(), csrf.encode("utf-8", "replace"))
-        return right and is_own(headers) and headers.get("sec-fetch-site") in (None, "same-origin", "none")
+        return right and is_own(headers, self._ours) and headers.get("sec-fetch-site") in (None, "same-origin", "none")
 
     def cookie(self, session: Session) -> tuple[str, str]:
         """The header that gives the session to the browser."""

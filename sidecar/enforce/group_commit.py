@@ -155,17 +155,20 @@ class GroupCommit:
     ) -> tuple[tuple[Reservation, ...], Wants | None] | None:  # fmt: skip
         """What a call has to claim before it may pass; None where it has its verdict, or is judged anew."""
         decision, rulings = answer.decision, self._rulings
+        # The engine's word counts, whatever the terms say; by the terms other calls of the tool may ask.
+        needs = decision.approval if decision.action == "require_approval" else None
+        asks = needs is not None or trial.bundle.terms.asks(trial.call.tool)
         if trial.dropped:
             self._give(trial, rulings.deny(trial, answer, CANCELLED))
         elif answer.remembered and not confirmed:
             self._begin_again(trial)  # the engine was lost since
-        elif decision.action == "deny" or (decision.approval is not None and rulings.only_monitors(trial)):
+        elif decision.action != "allow" and (needs is None or rulings.only_monitors(trial)):
             self._give(trial, rulings.follow(trial, answer))
-        elif not decision.reserve and not trial.seen and not trial.bundle.terms.asks(trial.call.tool):
+        elif not decision.reserve and not trial.seen and not asks:
             self._give(trial, rulings.allow(trial, answer, _NOTHING))
         elif (takes := self._counters.wanted(decision.reserve, trial.call.tool, trial.caller, trial.bundle)) is None:
             self._give(trial, rulings.deny(trial, answer, NO_CALLER))
-        elif not trial.bundle.terms.asks(trial.call.tool) or rulings.only_monitors(trial):
+        elif not asks or rulings.only_monitors(trial):
             return takes, None
         elif isinstance(wants := self.approving.wants(trial, answer, takes), Grounds):
             self._give(trial, rulings.deny(trial, answer, wants))
@@ -197,6 +200,8 @@ class GroupCommit:
             case Claim():
                 if taken.approval is not None:
                     self.approving.taken(taken.approval)
+                elif answer.decision.action != "allow":
+                    raise AssertionError("a call that asks for an approval was claimed without one")
                 self._give(trial, self._rulings.allow(trial, answer, taken))
             case Unapproved() | QueueFull() if trial.dropped:
                 self._give(trial, self._rulings.deny(trial, answer, CANCELLED))
@@ -216,7 +221,7 @@ class GroupCommit:
     def _without_store(self, trial: Trial, answer: Answer) -> Verdict:
         if trial.dropped:
             return self._rulings.deny(trial, answer, CANCELLED)
-        if self._fail_open and answer.decision.approval is None:
+        if self._fail_open and answer.decision.action == "allow":
             return self._rulings.allow_uncounted(trial, answer)
         return self._rulings.deny(trial, answer, NO_STORE)
 

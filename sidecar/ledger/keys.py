@@ -28,7 +28,7 @@ def key(prefix: str, counter: str, holder: str, window: int, start: int | None) 
 
     A holder may have any character: the first bar and the last two are the separators.
     """
-    return f"{prefix}{_encoded(counter)}|{holder}|{window}|{'sliding' if start is None else start}"
+    return f"{prefix}{encoded(counter)}|{holder}|{window}|{'sliding' if start is None else start}"
 
 
 async def carry_over(redis: Redis, prefix: str, server: str) -> None:
@@ -40,7 +40,7 @@ async def carry_over(redis: Redis, prefix: str, server: str) -> None:
     done = f"{prefix}|names|{new}"
     if old == new or await redis.exists(done):
         return
-    before, after = f"{prefix}{_encoded(old)}", f"{prefix}{_encoded(new)}"
+    before, after = f"{prefix}{encoded(old)}", f"{prefix}{encoded(new)}"
     copy = redis.register_script(CARRY_OVER)
     pattern = re.sub(r"([*?\[\]\\])", r"\\\1", before) + "*"
     # What slides is no text; it has never been under an old name.
@@ -49,5 +49,5 @@ async def carry_over(redis: Redis, prefix: str, server: str) -> None:
     await redis.set(done, 1)
 
 
-def _encoded(counter: str) -> str:
+def encoded(counter: str) -> str:
     return counter.replace("%", "%25").replace("|", "%7C")

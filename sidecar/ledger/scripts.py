@@ -129,7 +129,7 @@ end
 MOVED: Final = -1
 """What `TAKE` answers where a counter does not stand where it was seen."""
 
-TAKE: Final = (
+TAKING: Final = (
     ARITHMETIC
     + """
 -- First how many counters are taken from. For the key of each an amount, the most that its total may be (empty: no
@@ -138,70 +138,75 @@ TAKE: Final = (
 -- that never exists, which is removed as in a look.
 -- -1 where a key stands elsewhere, or the position that does not fit, from 0, and the slice that has to fall out for
 -- it; nothing was taken then. Or all totals.
-local count = tonumber(ARGV[1])
-local function argument(i, which)
-  return ARGV[5 * (i - 1) + 1 + which]
-end
-
-if #KEYS > count then
-  redis.call('DEL', KEYS[#KEYS])
-end
-for i = count + 1, #KEYS - 1 do
-  local at = 5 * count + 2 * (i - count)
-  if stand(KEYS[i], ARGV[at + 1]) ~= ARGV[at] then
-    return -1
+local function take(keys, given)
+  local count = tonumber(given[1])
+  local function argument(i, which)
+    return given[5 * (i - 1) + 1 + which]
   end
-end
 
--- The slice with which enough has fallen out, in their order. Where it never fits, the last one in which something
--- stands, or '' where nothing does.
-local function falls(found, remains, most)
-  local last = ''
-  for _, one in ipairs(found or {}) do
-    remains = subtract(remains, one.total)
-    if most ~= '-' and at_most(remains, most) then
-      return one.slice
+  if #keys > count then
+    redis.call('DEL', keys[#keys])
+  end
+  for i = count + 1, #keys - 1 do
+    local at = 5 * count + 2 * (i - count)
+    if stand(keys[i], given[at + 1]) ~= given[at] then
+      return -1
     end
-    last = one.total == '0' and last or one.slice
   end
-  return last
-end
 
-local stands, totals, after, taken = {}, {}, {}, {}
-for i = 1, count do
-  local key, amount, most = KEYS[i], argument(i, 1), argument(i, 2)
-  if not totals[key] then
-    totals[key], stands[key] = stand(key, argument(i, 4))
-  end
-  totals[key], taken[key] = add(totals[key], amount), add(taken[key] or '0', amount)
-  if most == '-' or (most ~= '' and not at_most(totals[key], most)) then
-    return {i - 1, falls(stands[key], totals[key], most)}
-  end
-  after[i] = totals[key]
-end
-for i = 1, count do
-  local key, keep, first, now = KEYS[i], argument(i, 3), argument(i, 4), argument(i, 5)
-  if first == '' then
-    redis.call('SET', key, totals[key], 'EX', keep)
-  elseif taken[key] then
-    local own = {total = '0'}
-    for _, one in ipairs(stands[key]) do
-      if one.slice == now then
-        own = one
+  -- The slice with which enough has fallen out, in their order. Where it never fits, the last one in which something
+  -- stands, or '' where nothing does.
+  local function falls(found, remains, most)
+    local last = ''
+    for _, one in ipairs(found or {}) do
+      remains = subtract(remains, one.total)
+      if most ~= '-' and at_most(remains, most) then
+        return one.slice
       end
+      last = one.total == '0' and last or one.slice
     end
-    put(key, now, add(own.total, taken[key]), own.member)
-    local over = redis.call('ZCOUNT', key, '-inf', '(' .. first) - <kept>
-    if over > 0 then
-      redis.call('ZREMRANGEBYRANK', key, 0, over - 1)
-    end
-    redis.call('EXPIRE', key, keep)
-    taken[key] = nil
+    return last
   end
+
+  local stands, totals, after, taken = {}, {}, {}, {}
+  for i = 1, count do
+    local key, amount, most = keys[i], argument(i, 1), argument(i, 2)
+    if not totals[key] then
+      totals[key], stands[key] = stand(key, argument(i, 4))
+    end
+    totals[key], taken[key] = add(totals[key], amount), add(taken[key] or '0', amount)
+    if most == '-' or (most ~= '' and not at_most(totals[key], most)) then
+      return {i - 1, falls(stands[key], totals[key], most)}
+    end
+    after[i] = totals[key]
+  end
+  for i = 1, count do
+    local key, keep, first, now = keys[i], argument(i, 3), argument(i, 4), argument(i, 5)
+    if first == '' then
+      redis.call('SET', key, totals[key], 'EX', keep)
+    elseif taken[key] then
+      local own = {total = '0'}
+      for _, one in ipairs(stands[key]) do
+        if one.slice == now then
+          own = one
+        end
+      end
+      put(key, now, add(own.total, taken[key]), own.member)
+      local over = redis.call('ZCOUNT', key, '-inf', '(' .. first) - <kept>
+      if over > 0 then
+        redis.call('ZREMRANGEBYRANK', key, 0, over - 1)
+      end
+      redis.call('EXPIRE', key, keep)
+      taken[key] = nil
+    end
+  end
+  return after
 end
-return after
 """.replace("<kept>", str(KEPT_SLICES))
 )
+"""What takes from counters: a function `take` of keys and arguments."""
+
+TAKE: Final = f"{TAKING}return take(KEYS, ARGV)\n"
 
 LOOK: Final = (
     ARITHMETIC
@@ -236,31 +241,33 @@ end
 """
 )
 
-GIVE_BACK: Final = (
-    ARITHMETIC
-    + """
+GIVING_BACK: Final = """
 -- For each key an amount, and the slice that it was taken from where the key slides. What is gone stays gone, and
 -- nothing falls below 0.
-local totals, members = {}, {}
-for i, key in ipairs(KEYS) do
-  local amount, slice = ARGV[2 * i - 1], ARGV[2 * i]
-  local at = key .. ' ' .. slice
-  if not totals[at] then
-    local one = slice ~= '' and slices(key, slice, slice)[1] or {}
-    totals[at] = slice == '' and total(key) or one.total
-    members[at] = one.member
+local function give_back(keys, given)
+  local totals, members = {}, {}
+  for i, key in ipairs(keys) do
+    local amount, slice = given[2 * i - 1], given[2 * i]
+    local at = key .. ' ' .. slice
+    if not totals[at] then
+      local one = slice ~= '' and slices(key, slice, slice)[1] or {}
+      totals[at] = slice == '' and total(key) or one.total
+      members[at] = one.member
+    end
+    totals[at] = totals[at] and subtract(totals[at], amount)
   end
-  totals[at] = totals[at] and subtract(totals[at], amount)
-end
-for i, key in ipairs(KEYS) do
-  local slice = ARGV[2 * i]
-  local at = key .. ' ' .. slice
-  if totals[at] and slice == '' then
-    redis.call('SET', key, totals[at], 'KEEPTTL')
-  elseif totals[at] then
-    put(key, slice, totals[at], members[at])
+  for i, key in ipairs(keys) do
+    local slice = given[2 * i]
+    local at = key .. ' ' .. slice
+    if totals[at] and slice == '' then
+      redis.call('SET', key, totals[at], 'KEEPTTL')
+    elseif totals[at] then
+      put(key, slice, totals[at], members[at])
+    end
+    totals[at] = nil
   end
-  totals[at] = nil
 end
 """
-)
+"""What undoes entries: a function `give_back` of keys and arguments, on top of `ARITHMETIC`."""
+
+GIVE_BACK: Final = f"{ARITHMETIC}{GIVING_BACK}give_back(KEYS, ARGV)\n"

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Final
 
 from sidecar.policy import folder_hints, hosts
 from sidecar.policy.applies import applying
 from sidecar.policy.classes import rules_of
 from sidecar.policy.model import CallerPath, Condition, Policy, PolicyEntry, Rule
-from sidecar.policy.paths import Path
+from sidecar.policy.paths import Path, shown
 from sidecar.policy.problem import Place, Problem
+
+_UNKNOWN: Final = "on stdio nobody is authenticated, and one token for all says of nobody who it is"
+_APART: Final = "write approvals: {four_eyes: true}, and serve over HTTP with --jwt-jwks, if it must be somebody else"
 
 
 def hints(policy: Policy) -> list[Problem]:
@@ -29,20 +33,7 @@ def hints(policy: Policy) -> list[Problem]:
 
 def notes(policy: Policy) -> list[Problem]:
     """What to know of a policy whose rules are right only where the sidecar is run so: the start knows how it is."""
-    kinds = (("classes", policy.classes), ("tools", policy.entries))
-    places = [
-        (condition.path_place, f"{kind}.{rule.entry}.rules[{rule.position}].conditions[{at}].path")
-        for kind, items in kinds
-        for item in items
-        for rule in item.rules
-        for at, condition in enumerate(rule.conditions, 1)
-        if isinstance(condition.subject, CallerPath) and condition.subject.root == "principal"
-    ]
-    text = (
-        "a principal is known only over HTTP with --jwt-jwks or --auth-token-file: on stdio nobody is authenticated, "
-        "and the path does not exist"
-    )
-    return [Problem(*min(places), text, warning=True)] if places else []
+    return [*_about_principals(policy), *_about_approvals(policy)]
 
 
 def where(rule: Rule) -> str:
@@ -65,12 +56,59 @@ def _of_entry(policy: Policy, entry: PolicyEntry) -> Iterator[Problem]:
     yield from _unread_decimals(entry)
     for rule in entry.rules:
         yield from _limits(rule)
-        if rule.action == "require_approval" and not rule.monitor and policy.mode == "enforce":
-            text = "nobody can approve a call yet: a call that this rule asks about is refused"
-            yield Problem(rule.place, where(rule), text, warning=True)
         for at, condition in enumerate(rule.conditions, 1):
             if advice := folder_hints.advice(rule.action, condition) or _other_ports(rule, condition):
                 yield Problem(condition.place, f"{where(rule)}.conditions[{at}]", advice, warning=True)
+
+
+def _about_principals(policy: Policy) -> list[Problem]:
+    places = [
+        (condition.path_place, f"{place}.conditions[{at}].path")
+        for place, rule in _as_written(policy)
+        for at, condition in enumerate(rule.conditions, 1)
+        if isinstance(condition.subject, CallerPath) and condition.subject.root == "principal"
+    ]
+    text = (
+        "a principal is known only over HTTP with --jwt-jwks or --auth-token-file: on stdio nobody is authenticated, "
+        "and the path does not exist"
+    )
+    return [Problem(*min(places), text, warning=True)] if places else []
+
+
+def _about_approvals(policy: Policy) -> Iterator[Problem]:
+    """What the first rule that asks people needs of whoever runs the sidecar."""
+    found = ((place, rule) for place, rule in _as_written(policy) if _asks_people(policy, rule))
+    asking = sorted(found, key=lambda item: (item[1].place, item[0]))
+    if not asking:
+        return
+    place, first = asking[0]
+    if policy.approvals.place is None:
+        text = (
+            "a person is asked, and nothing here says how anybody hears of it: answer with `sidecar approvals`, run "
+            "with --approvals and --approvers-file, or write approvals: {notify: …}"
+        )
+        yield Problem(first.place, place, text, warning=True)
+    elif policy.approvals.four_eyes:
+        text = f"who asks is known only over HTTP with --jwt-jwks: {_UNKNOWN}, and whoever asked may approve too"
+        yield Problem(policy.approvals.place, "approvals.four_eyes", text, warning=True)
+    for place, rule in asking:
+        if rule.approval and rule.approval.approvers > 1 and not policy.approvals.four_eyes:
+            text = f"one of the {rule.approval.approvers} may be who asked"
+            yield Problem(rule.place, f"{place}.approvers", f"{text}: {_APART}", warning=True)
+            return
+
+
+def _as_written(policy: Policy) -> Iterator[tuple[str, Rule]]:
+    """Each rule where it stands, with its place in words: those of a class once."""
+    for item in policy.classes:
+        yield from ((f"classes.{rule.entry}.rules[{rule.position}]", rule) for rule in item.rules)
+    for entry in policy.entries:
+        if not entry.by_class:
+            yield from ((where(rule), rule) for rule in entry.rules)
+
+
+def _asks_people(policy: Policy, rule: Rule) -> bool:
+    return rule.action == "require_approval" and not rule.monitor and policy.mode == "enforce"
 
 
 def _unreachable(entry: PolicyEntry) -> Iterator[Problem]:
@@ -105,6 +143,11 @@ def _unread_decimals(entry: PolicyEntry) -> Iterator[Problem]:
             if condition.decimal_text and isinstance(condition.subject, tuple):
                 lines.setdefault(condition.subject, condition.path_place.line)
     for rule in entry.rules:
+        for path in rule.approval.grant.at_most if rule.approval and rule.approval.grant else ():
+            if path in lines:
+                text = f"line {lines[path]} reads {shown('args', path)} with decimal_text, and here a number in quotes"
+                text = f"{text} is only text, which no standing approval fits: name it under same"
+                yield Problem(rule.place, f"{where(rule)}.grant.at_most", text, warning=True)
         for at, condition in enumerate(rule.conditions, 1):
             line = _compared(condition, lines)
             if line is not None:

@@ -146,7 +146,7 @@ def test_without_an_approvers_token_nothing_is_seen_or_done(tmp_path: Path) -> N
         ]
         answers.append(await served.client.get("/api/approvals"))
         answers.append(await served.client.get(f"/api/approvals?token={ALICE}"))
-        answers.append(await served.client.get("/api/approvals", cookies={"approvals": ALICE}))
+        answers.append(await served.client.get("/api/approvals", headers={"cookie": f"approvals={ALICE}"}))
         answers.append(await served.client.post(f"/api/approvals/{record.id}/approve", json={}))
         assert {one.status_code for one in answers} == {401}
         assert len({one.text for one in answers}) == 1

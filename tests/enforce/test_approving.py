@@ -139,6 +139,22 @@ def test_a_call_that_a_rule_asks_about_is_not_forwarded_and_its_agent_is_told_wh
     run(test, tmp_path)
 
 
+def test_the_agent_is_told_class_and_severity_of_the_tool(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        data = (await world.told())["data"]
+        assert (data["class"], data["severity"]) == ("Financial", "critical")
+
+    run(test, tmp_path, bundle=bundle_of(ASKS.replace("rules:", "class: Financial, rules:")))
+
+
+def test_the_engines_word_counts_though_no_rule_of_the_policy_seems_to_ask(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        await world.approve(await world.asked())
+        assert (await world.forward()).approval
+
+    run(test, tmp_path, bundle=bundle_of("tools: {t: {rules: []}}"))
+
+
 def test_the_call_that_was_approved_goes_through_once(tmp_path: Path) -> None:
     async def test(world: World) -> None:
         id_ = await world.asked(call('{"a":1,"b":2}'))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 import msgspec
 import pytest
@@ -16,10 +15,8 @@ from sidecar.events import Decided, Settled, StoreFailed
 from sidecar.ledger.protocol import Exhausted
 from sidecar.ledger.values import Reservation
 from sidecar.mcp.tool_call import Outcome
-from sidecar.policy.risks import Risk
 from sidecar.system.lines import PORTION
 from tests.enforce.fakes import ALLOWED, ASKING, BUNDLE, DENIED, LIMIT, LIMITED, VIOLATION, GateBetweenFakes, run
-from tests.engine.asking import bundle_of
 
 
 @pytest.mark.parametrize("remembered", [False, True])
@@ -372,37 +369,6 @@ def test_every_decision_names_the_caller() -> None:
         assert world.decided.caller is world.caller
 
     run(test)
-
-
-def test_a_call_that_needs_approval_is_answered_with_an_error_and_not_forwarded() -> None:
-    async def test(world: GateBetweenFakes) -> None:
-        verdict = await world.verdict()
-        assert isinstance(verdict, Reply)
-        assert json.loads(verdict.message.raw) == {
-            "jsonrpc": "2.0", "id": 1,
-            "error": {
-                "code": -32003, "message": "[INTERCEPT APPROVAL REQUIRED] Ask a person",
-                "data": {
-                    "id": "i-1", "rule": "ask", "kind": "approval_required", "revision": BUNDLE.revision,
-                    "timeout_seconds": 1800,
-                },
-            },
-        }  # fmt: skip
-        assert (world.ruling.allowed, world.ruling.rule) == (False, "ask")
-        assert world.ledger.wanted == []
-
-    run(test, {"decision": msgspec.structs.replace(ASKING, reserve=(LIMIT,))})
-
-
-def test_whoever_approves_is_told_class_and_severity_of_the_tool() -> None:
-    async def test(world: GateBetweenFakes) -> None:
-        verdict = await world.verdict()
-        assert isinstance(verdict, Reply)
-        data = json.loads(verdict.message.raw)["error"]["data"]
-        assert (data["class"], data["severity"]) == ("Financial", "critical")
-        assert world.ruling.risk == Risk("Financial", "critical")
-
-    run(test, {"bundle": bundle_of("tools: {t: {class: Financial}}"), "decision": ASKING})
 
 
 def test_a_call_that_needs_an_approval_of_which_nothing_is_said_is_denied() -> None:

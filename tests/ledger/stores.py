@@ -15,7 +15,8 @@ import redis
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger.approvals import NOTHING_ASKED, Wants
 from sidecar.ledger.protocol import NOTHING_SEEN, Claim, Claimed, Exhausted, Ledger
-from sidecar.ledger.redis import PLACES, RedisLedger
+from sidecar.ledger.redis import RedisLedger
+from sidecar.ledger.redis_counters import PLACES
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Amount, Reservation, Seen
 

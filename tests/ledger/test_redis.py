@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from sidecar.errors import StoreUnavailable
-from sidecar.ledger.redis import PLACES, RedisLedger
+from sidecar.ledger.redis import RedisLedger
+from sidecar.ledger.redis_counters import PLACES
 from sidecar.ledger.scripts import ARITHMETIC
 from sidecar.ledger.values import Counter, Seen
 from tests.ledger.stores import DAY, EXACT, NOON, Clock, RedisStore, claims, ledger_in, position, wants

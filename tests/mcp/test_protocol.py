@@ -238,7 +238,7 @@ def test_what_has_no_name_is_in_no_filtered_list(entry: Any) -> None:
 
 def test_an_answer_that_asks_for_approval_is_an_error_with_the_facts() -> None:
     call = ToolCall("a", "look", {}, False, b"")
-    assert json.loads(denial.approval_required(call, "Ask a person", {"id": "d-1"}).raw) == {
+    assert json.loads(denial.approval_required(call, "Ask a person", {"id": "d-1"}, as_result=False).raw) == {
         "jsonrpc": "2.0", "id": "a",
         "error": {"code": -32003, "message": "[INTERCEPT APPROVAL REQUIRED] Ask a person", "data": {"id": "d-1"}},
     }  # fmt: skip

@@ -7,7 +7,7 @@ from textwrap import indent
 import pytest
 
 from sidecar.policy.check import check
-from sidecar.policy.hints import hints
+from sidecar.policy.hints import hints, notes
 from sidecar.policy.merge import merge
 from sidecar.policy.read import read
 
@@ -55,22 +55,49 @@ def test_an_empty_file_beside_one_with_rules_is_not() -> None:
     assert warnings("", "tools: {t: {rules: [{action: deny}]}}") == []
 
 
-# Approvals.
+def test_text_that_writes_a_number_fits_no_standing_approval_and_is_warned_of() -> None:
+    condition = "{path: args.sz, op: gt, value: 5, decimal_text: true}"
+    grant = "{for: 1h, calls: 5, same: [args.id], at_most: [args.n, args.sz]}"
+    [warning] = of_rules(f"- action: require_approval\n  conditions: [{condition}]\n  grant: {grant}")
+    assert warning == (
+        "a.yaml:4:9: warning: tools.t.rules[1].grant.at_most: line 5 reads args.sz with decimal_text, and here a number "
+        "in quotes is only text, which no standing approval fits: name it under same"
+    )
 
 
-def test_a_rule_that_asks_is_warned_of_while_nobody_can_approve() -> None:
-    found = of_rules("- {action: require_approval}\n- rate_limit: 5/day\n- {action: require_approval, reason: ask}")
-    words = "nobody can approve a call yet: a call that this rule asks about is refused"
-    assert found == [f"a.yaml:{line}:9: warning: tools.t.rules[{at}]: {words}" for line, at in ((4, 1), (6, 3))]
+# Approvals: what is right only where the sidecar is run so.
 
 
-def test_a_rule_that_asks_and_only_reports_refuses_nothing() -> None:
-    assert of_rules("- {action: require_approval, mode: monitor}") == []
-    assert warnings("mode: monitor\ntools: {t: {rules: [{action: require_approval}]}}") == []
+def notes_on(*texts: str) -> list[str]:
+    """What there is to know of how a policy is run."""
+    policy, _ = merge([read(text, f"{name}.yaml")[0] for name, text in zip("abc", texts, strict=False)])
+    return [str(note) for note in sorted(notes(policy))]
 
 
-def test_what_a_class_gives_to_several_tools_is_told_once_where_it_stands() -> None:
-    [warning] = warnings("""\
+ASKING = "- {action: require_approval}\n- rate_limit: 5/day\n- {action: require_approval, reason: ask}"
+IN_RULES = f"tools:\n  t:\n    rules:\n{indent(ASKING, '      ')}\n"
+
+
+def test_that_a_person_is_asked_and_nobody_hears_is_noted_once() -> None:
+    assert warnings(IN_RULES) == []
+    [note] = notes_on(IN_RULES)
+    assert note == (
+        "a.yaml:4:9: warning: tools.t.rules[1]: a person is asked, and nothing here says how anybody hears of it: "
+        "answer with `sidecar approvals`, run with --approvals and --approvers-file, or write approvals: {notify: …}"
+    )
+
+
+@pytest.mark.parametrize("texts", [
+    [IN_RULES + "approvals: {}"], [IN_RULES, "approvals: {timeout: 1h}"], ["approvals: {hold: 45s}", IN_RULES],
+    ["tools: {t: {rules: [{action: require_approval, mode: monitor}]}}"],
+    ["mode: monitor\ntools: {t: {rules: [{action: require_approval}]}}"], ["tools: {t: {rules: [{action: deny}]}}"],
+])  # fmt: skip
+def test_where_somebody_may_hear_or_nobody_is_asked_nothing_is_noted(texts: list[str]) -> None:
+    assert notes_on(*texts) == []
+
+
+def test_a_rule_of_a_class_that_asks_is_noted_where_it_stands() -> None:
+    [note] = notes_on("""\
 classes:
   Financial:
     rules:
@@ -79,7 +106,22 @@ tools:
   pay: {class: Financial}
   "refund*": {class: Financial}
 """)
-    assert warning.startswith("a.yaml:4:9: warning: classes.Financial.rules[1]: nobody can approve a call yet")
+    assert note.startswith("a.yaml:4:9: warning: classes.Financial.rules[1]: a person is asked")
+
+
+def test_four_eyes_need_to_know_who_asks() -> None:
+    [note] = notes_on(IN_RULES + "approvals:\n  four_eyes: true\n")
+    assert note.startswith("a.yaml:7:1: warning: approvals.four_eyes: who asks is known only over HTTP with --jwt-jwks")
+    assert "whoever asked may approve too" in note
+    assert notes_on("approvals: {four_eyes: true}\ntools: {t: {rules: [{action: deny}]}}") == []
+
+
+def test_one_of_several_approvers_may_be_who_asked() -> None:
+    rules = "approvals: {}\ntools: {t: {rules: [{action: require_approval}, {action: require_approval, approvers: 2}]}}"
+    [note] = notes_on(rules)
+    assert note.startswith("a.yaml:2:49: warning: tools.t.rules[2].approvers: one of the 2 may be who asked: write")
+    [note] = notes_on(rules.replace("{}", "{four_eyes: true}", 1))
+    assert ".four_eyes: who asks is known only" in note
 
 
 # Folders.

@@ -1,34 +1,33 @@
-"""A JSON document as the rows of a table, one for each value in it: nothing is left out, and numbers stay as written."""
+"""A JSON document as rows of a table, one for each value in it: nothing is left out, and numbers stay as written."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-KIND_WORDS: Final = {
-    "text": "text",
-    "number": "number",
-    "truth": "yes or no",
-    "null": "null",
-    "list": "list",
-    "object": "object",
-}
+from sidecar.enforce.masking import MASK
+from sidecar.policy import paths
+from sidecar.policy.paths import EACH, Path
+from sidecar.text import folded
+
 LONG: Final = 400
 """Characters of a text that are shown at once; a longer one is folded."""
 
+Kind: TypeAlias = Literal["text", "number", "truth", "null", "list", "object"]
+
 
 class Row(msgspec.Struct, frozen=True):
-    """One value: where it stands (`a.b[0]`), what kind it is (a key of `KIND_WORDS`), and how it is written.
+    """One value: where it stands (`a.b[0]`), what kind it is, and how it is written; a text without its quotes.
 
-    A text stands without its quotes. `masked` where the policy keeps the value from who approves.
+    A list or an object is a row only where it is empty, or where a row is one of a whole argument. `masked` where the
+    policy keeps the value from who approves.
     """
 
     path: str
-    kind: str
+    kind: Kind
     text: str
     masked: bool = False
 
@@ -40,24 +39,23 @@ class Row(msgspec.Struct, frozen=True):
 
 def rows_of(text: str, masked: tuple[str, ...] = ()) -> list[Row]:
     """The rows of a JSON document; `masked` are paths as policies write them (`args.a.b`)."""
-    hidden = frozenset(masked)
-    document = json.loads(text, parse_int=_Number, parse_float=_Number)
-    return list(_rows(document, "", "args", hidden))
+    masks = [paths.read(path.removeprefix("args")) for path in masked]
+    return list(_rows(_read(text), "", (), masks))
 
 
 def row_at(text: str, path: str) -> Row | None:
-    """The row of what stands at a path as policies write them (`args.a.b`), whole; None where nothing does."""
-    value: msgspec.Raw | None = msgspec.Raw(text.encode())
-    for step in path.split(".")[1:]:
+    """The row of what stands at a path as policies write them, whole; None where nothing does."""
+    value = text
+    for step in paths.read(path.removeprefix("args")):
         try:
-            value = msgspec.json.decode(value or b"", type=dict[str, msgspec.Raw]).get(step)
+            members = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
         except msgspec.ValidationError:  # no object
-            value = None
-        if value is None:
             return None
-    written = bytes(value or b"").decode()
-    kind, plain = _written(json.loads(written, parse_int=_Number, parse_float=_Number))
-    return Row(path, kind, written if kind in ("list", "object") else plain)
+        if step is EACH or step not in members:
+            return None
+        value = bytes(members[step]).decode()
+    kind, plain = _written(_read(value))
+    return Row(path, kind, value if kind in ("list", "object") else plain)
 
 
 class _Number(str):
@@ -66,31 +64,34 @@ class _Number(str):
     __slots__ = ()
 
 
-def _rows(value: Any, path: str, policy_path: str, hidden: frozenset[str]) -> Iterator[Row]:
-    is_masked = policy_path in hidden
-    match value:
-        case dict() if value and not is_masked:
-            for key, inner in value.items():
-                yield from _rows(inner, _member(path, key), f"{policy_path}.{key}", hidden)
-        case list() if value and not is_masked:
-            for position, inner in enumerate(value):
-                yield from _rows(inner, f"{path}[{position}]", f"{policy_path}[{position}]", hidden)
-        case _ if path or is_masked or value != {}:
-            kind, text = _written(value)
-            yield Row(path or "(everything)", kind, text, is_masked)
+def _read(text: str) -> Any:
+    return json.loads(text, parse_int=_Number, parse_float=_Number)
 
 
-def _member(path: str, key: str) -> str:
-    """A key behind a path; one that could be taken for more than a key stands in quotes."""
-    if _PLAIN.fullmatch(key):
-        return f"{path}.{key}" if path else key
-    return f"{path}[{json.dumps(key, ensure_ascii=False)}]"
+def _rows(value: Any, path: str, steps: Path, masks: list[Path]) -> Iterator[Row]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            name = paths.shown("", (key,))
+            yield from _rows(inner, path + name if path else name.removeprefix("."), (*steps, key), masks)
+    elif isinstance(value, list) and value:
+        for position, inner in enumerate(value):
+            yield from _rows(inner, f"{path}[{position}]", (*steps, EACH), masks)
+    elif steps or value != {}:
+        kind, text = _written(value)
+        is_masked = value == MASK and any(_hides(mask, steps) for mask in masks)
+        yield Row(path, kind, text, is_masked)
 
 
-_PLAIN = re.compile(r"[^\W\d][\w-]*")
+def _hides(mask: Path, steps: Path) -> bool:
+    """True where a mask leads to a value or through it: a value in the way is hidden as a whole."""
+    return len(mask) >= len(steps) and all(_is_alike(*pair) for pair in zip(mask, steps, strict=False))
 
 
-def _written(value: Any) -> tuple[str, str]:
+def _is_alike(one: str | None, other: str | None) -> bool:
+    return one is other if one is None or other is None else folded(one) == folded(other)
+
+
+def _written(value: Any) -> tuple[Kind, str]:
     match value:
         case _Number():
             return "number", str(value)
@@ -101,6 +102,6 @@ def _written(value: Any) -> tuple[str, str]:
         case None:
             return "null", "null"
         case list():
-            return "list", json.dumps(value, ensure_ascii=False)
+            return "list", "[]"
         case _:
-            return "object", json.dumps(value, ensure_ascii=False)
+            return "object", "{}"

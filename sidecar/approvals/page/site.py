@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, Literal, cast
+from typing import Any, Final
 
 from sidecar.approvals.guard import SECURITY
 from sidecar.approvals.page import view, words
@@ -13,7 +12,7 @@ from sidecar.approvals.page.forms import BadForm, Fields, form_of, query_of
 from sidecar.approvals.page.stream import Streams
 from sidecar.approvals.page.templates import Templates
 from sidecar.approvals.queue import Full, NotTheirs, Person
-from sidecar.approvals.sessions import Session, Visit
+from sidecar.approvals.sessions import Visit
 from sidecar.approvals.site import Parts
 from sidecar.auth.refusal import Refusal
 from sidecar.errors import StoreUnavailable
@@ -29,8 +28,6 @@ POLICY: Final = (
 """The content security policy: nothing inline, nothing from elsewhere, and no text that becomes HTML in a script."""
 SHOWN: Final = 200
 """Approvals of one kind that one page lists."""
-LARGE: Final = 64 << 10
-"""Characters of arguments from which on a page is made on a thread."""
 
 _APPROVAL: Final = re.compile(r"/approvals/([A-Za-z0-9_-]{1,64})(?:/(approve|deny|resolve|revoke))?")
 _BACK: Final = re.compile(r"/(?:approvals/[A-Za-z0-9_-]{1,64}|history|grants)?")
@@ -78,9 +75,9 @@ class Site:
         match request.method, visit.path:
             case "POST", "/sign-in":
                 return self._sign_in(form_of(request), request, visit)
-            case ("GET" | "HEAD" | "POST"), _ if visit.person is None:
+            case (("GET" | "HEAD" | "POST"), _) if visit.person is None:
                 return self._stranger(request, visit)
-            case ("GET" | "HEAD" | "POST"), _:
+            case (("GET" | "HEAD" | "POST"), _):
                 assert visit.person is not None
                 if (refusal := self._guard.often(visit.person.approver, "page", visit.origin, "look")) is not None:
                     return self._refused(visit, refusal)
@@ -111,7 +108,7 @@ class Site:
         session = visit.session
         assert session is not None
         if not self._sessions.may_post(session, request.headers, form.get("csrf", "")):
-            self._queue.tried(person.approver.name, "page", visit.origin, "post", 403, "the form is not of our page")
+            self._queue.tried(person, "post", 403, "the form is not of our page")
             return self._error(
                 visit, 403, "This did not come from our page",
                 "Nothing was decided. Open the approval here, and answer it on its own page.",
@@ -134,12 +131,10 @@ class Site:
         reason = form.get("reason", "")
         match what, form:
             case "approve" | "deny", {"shown": shown}:
-                verdict = cast("Literal['approve', 'deny']", what)
                 grant = what == "approve" and form.get("scope") == "grant"
-                await self._queue.answer(person, id_, verdict, shown=shown, reason=reason, grant=grant)
+                await self._queue.answer(person, id_, what, shown=shown, reason=reason, grant=grant)
             case "resolve", {"outcome": "committed" | "failed" as outcome}:
-                verdict_ = cast("Literal['committed', 'failed']", outcome)
-                await self._queue.resolve(person, id_, verdict_, reason=reason)
+                await self._queue.resolve(person, id_, outcome, reason=reason)
             case "revoke", _:
                 await self._queue.revoke(person, id_, reason=reason)
             case _:
@@ -148,7 +143,9 @@ class Site:
     def _sign_in(self, form: Fields, request: Request, visit: Visit) -> Response:
         # A page of elsewhere must not sign anybody in, as somebody else.
         if request.headers.get("sec-fetch-site") not in (None, "same-origin", "none"):
-            return self._error(visit, 403, "This did not come from our page", "Open this page itself, and sign in here.")
+            return self._error(
+                visit, 403, "This did not come from our page", "Open this page itself, and sign in here."
+            )
         after = form.get("next", "")
         entered = self._guard.enter(form.get("token", ""), "page", visit.origin, "sign in")
         if isinstance(entered, Refusal):
@@ -202,7 +199,7 @@ class Site:
 
     async def _history(self, query: Fields, visit: Visit, person: Person) -> Response:
         state, tool, text = (query.get(name, "") for name in ("state", "tool", "text"))
-        states = (cast("State", state),) if state in STATES else STATES
+        states = (state,) if state in STATES else STATES
         records = await self._queue.visible(person, states)
 
         def make() -> list[Record]:
@@ -218,26 +215,26 @@ class Site:
             states=tuple(words.STATE_WORDS.items()), state=state, tool=tool, text=text,
         )  # fmt: skip
 
-    async def _detail(
-        self, visit: Visit, person: Person, full: Full, status: int = 200, notice: str = ""
-    ) -> Response:
+    async def _detail(self, visit: Visit, person: Person, full: Full, status: int = 200, notice: str = "") -> Response:
         record = full.record
         grant = None
         if record.asked.grant is not None and record.state != "pending":
             grant = next((one for one in await self._queue.grants(person) if one.id == record.id), None)
         now = self._queue.clock()
-        large = len(record.asked.shown.arguments) + len(record.asked.shown.other) > LARGE
+        large = len(record.asked.shown.arguments) + len(record.asked.shown.other) > view.LARGE
         return await self._page(
             visit, "detail", status, large=large, one=partial(view.detail, record, full.after, now, grant),
             notice=notice, not_you=_not_you(record, person), here="",
         )  # fmt: skip
 
-    async def _page(self, visit: Visit, name: str, code: int = 200, *, large: bool = False, **values: Any) -> Response:
+    async def _page(
+        self, visit: Visit, template: str, code: int = 200, *, large: bool = False, **values: Any
+    ) -> Response:
         """A page for whoever signed in; what is callable among the values is made with it, on a thread if `large`."""
 
         def make() -> bytes:
             made = {key: value() if callable(value) else value for key, value in values.items()}
-            return self._templates.render(name, **{**self._values(visit), **made})
+            return self._templates.render(template, **{**self._values(visit), **made})
 
         return _response(code, await in_thread_if_can_be(make) if large else make())
 

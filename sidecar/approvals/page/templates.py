@@ -50,6 +50,6 @@ class Templates:
         self._environment.filters |= {"marked": marked, "visible": visible}
         self._environment.globals |= {"asset": self._paths.__getitem__}
 
-    def render(self, name: str, **values: Any) -> bytes:
+    def render(self, template: str, **values: Any) -> bytes:
         """A page in HTML."""
-        return self._environment.get_template(f"{name}.html").render(values).encode()
+        return self._environment.get_template(f"{template}.html").render(values).encode()

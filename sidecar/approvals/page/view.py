@@ -12,11 +12,14 @@ import msgspec
 from sidecar.approvals.document import After, digest_of
 from sidecar.approvals.page import words
 from sidecar.approvals.page.rows import Row, row_at, rows_of
+from sidecar.enforce.grant_terms import ANY_OTHER
 from sidecar.ledger.approvals import OPEN, Answer, Grant, GrantTerms, Record, State
 from sidecar.ledger.values import Amount
 
 PREVIEW: Final = 3
 """Arguments that a list shows of a call. The rest is on the call's own page, and the list says how many there are."""
+LARGE: Final = 64 << 10
+"""Characters of arguments from which on a list shows none of them, and a page is made on a thread."""
 UNFOLDED: Final = 40
 """Rows of a table that are shown at once; the others are folded."""
 
@@ -51,7 +54,10 @@ class Said(msgspec.Struct, frozen=True):
 
 
 class Card(msgspec.Struct, frozen=True):
-    """One approval in a list. `preview` are its first arguments, `more` is how many others there are."""
+    """One approval in a list. `preview` are its first arguments, `more` is how many others there are.
+
+    Of many arguments there is only a `size`, in words.
+    """
 
     id: str
     tool: str
@@ -65,6 +71,7 @@ class Card(msgspec.Struct, frozen=True):
     asked_times: int
     preview: tuple[Row, ...]
     more: int
+    size: str
     created: Moment
     changed: Moment
     left: Left | None
@@ -101,7 +108,10 @@ class Bound(msgspec.Struct, frozen=True):
 
 
 class GrantOffer(msgspec.Struct, frozen=True):
-    """What calls like this one would be. `possible` is False where an amount is no number, so that none would fit."""
+    """What calls like this one would be: `free` are the arguments of this call that may have other values.
+
+    `possible` is False where an amount is no number, so that none would fit.
+    """
 
     calls: int
     span: str
@@ -190,7 +200,8 @@ def moment(unix: float) -> Moment:
 def card(record: Record, now: float) -> Card:
     """An approval in a list."""
     asked, shown = record.asked, record.asked.shown
-    rows = rows_of(shown.arguments, shown.masked)
+    is_large = len(shown.arguments) > LARGE
+    rows = [] if is_large else rows_of(shown.arguments, shown.masked)
     return Card(
         record.id,
         asked.tool,
@@ -204,6 +215,7 @@ def card(record: Record, now: float) -> Card:
         record.asked_times,
         tuple(rows[:PREVIEW]),
         max(0, len(rows) - PREVIEW),
+        words.size(len(shown.arguments)) if is_large else "",
         moment(record.created),
         moment(record.changed),
         _left(record, now),
@@ -236,7 +248,7 @@ def detail(record: Record, after: tuple[After, ...], now: float, grant: Grant | 
     """All of a call; `grant` is the standing approval that was given with it and can still be used."""
     asked, shown = record.asked, record.asked.shown
     rows = rows_of(shown.arguments, shown.masked)
-    windows = [one.window for one in shown.takes]
+    windows = [one.window for one in shown.takes]  # none of them has an `after` once they are taken
     return Detail(
         status(record, now),
         asked.server,
@@ -258,7 +270,9 @@ def detail(record: Record, after: tuple[After, ...], now: float, grant: Grant | 
         shown.client,
         shown.session,
         moment(record.created),
-        tuple(_limit(one, window) for one, window in zip(after, windows, strict=False)),  # no `after` once they are taken
+        tuple(
+            _limit(one, window) for one, window in zip(after, windows, strict=False)
+        ),  # no `after` once they are taken
         tuple(Step(moment(one.at), one.tool, words.kind(one.kind), one.kind != "allow") for one in shown.recent),
         _offer(asked.grant, shown.arguments) if asked.grant is not None else None,
         record.grant,
@@ -280,9 +294,9 @@ def standing(grant: Grant, now: float) -> Standing:
         terms.calls,
         grant.left,
         Left(left, terms.seconds, words.span(left), moment(grant.until)),
-        terms.same,
+        tuple((path, _equal_to(text)) for path, text in terms.same),
         tuple((path, most or "") for path, most in terms.at_most),
-        terms.free,
+        _named(terms.free),
         tuple(map(_said, grant.answers)),
     )
 
@@ -311,6 +325,12 @@ def matches(record: Record, tool: str, text: str) -> bool:
         record.id, record.asked.tool, shown.rule, shown.reason, shown.asker, shown.client, shown.arguments, *said,
     ]  # fmt: skip
     return any(text.casefold() in place.casefold() for place in places)
+
+
+def _equal_to(text: str) -> str:
+    """What a value has to be equal to, from the text that stands for it."""
+    word, _, value = text.partition(" ")
+    return value if word in ("value", "json", "inside") else text
 
 
 def _left(record: Record, now: float) -> Left | None:
@@ -394,4 +414,9 @@ def _offer(terms: GrantTerms, arguments: str) -> GrantOffer:
     same = tuple(Bound(path, row_at(arguments, path)) for path, _ in terms.same)
     at_most = tuple(Bound(path, row_at(arguments, path)) for path, _ in terms.at_most)
     possible = all(most is not None for _, most in terms.at_most)
-    return GrantOffer(terms.calls, words.span(terms.seconds), same, at_most, terms.free, possible)
+    return GrantOffer(terms.calls, words.span(terms.seconds), same, at_most, _named(terms.free), possible)
+
+
+def _named(free: tuple[str, ...]) -> tuple[str, ...]:
+    """Arguments by name; that there may be others is said by the page itself."""
+    return tuple(path for path in free if path != ANY_OTHER)

@@ -83,6 +83,13 @@ def span(seconds: float) -> str:
     return " ".join(parts[:2]) or "0 s"
 
 
+def size(characters: int) -> str:
+    """How long a text is: `1.2 million characters`."""
+    if characters >= 1_000_000:
+        return f"{characters / 1e6:.1f} million characters"
+    return f"{characters:,} characters"
+
+
 def was_agreed_to(record: Record) -> bool:
     """True where as many people agreed as the rule wants."""
     return len(agreed(record)) >= record.asked.approvers

@@ -32,7 +32,7 @@ function span(seconds) {
   return parts.slice(0, 2).join(" ") || "0 s";
 }
 
-let over = new Set();
+const over = new Set();
 
 function countDown() {
   const now = (Date.now() - ahead) / 1000;
@@ -88,7 +88,7 @@ function swap(live, fresh, title) {
     if (!known.has(link.getAttribute("href"))) link.closest(".card").classList.add("new");
     if (focused !== null && link.getAttribute("href") === focused) link.focus();
   }
-  if (title) document.title = title;
+  document.title = fresh.dataset.title || title || document.title;
   document.getElementById("news").textContent = fresh.dataset.says;
   countDown();
   goStale(fresh.dataset.state);
