@@ -97,11 +97,12 @@ class RedisStore:
         return ["redis", self.dsn, self.prefix]
 
     def ledger(self, clock: Clock) -> RedisLedger:
-        return RedisLedger(self.dsn, self.prefix, clock)
+        return RedisLedger(self.dsn, self.prefix, clock, clock.monotonic)
 
     def rows(self) -> list[Row]:
         with redis.Redis.from_url(self.dsn, decode_responses=True) as client:
-            return sorted(row for key in self.keys(client) for row in _rows(key.removeprefix(self.prefix), client, key))
+            counters = [key for key in self.keys(client) if not key.removeprefix(self.prefix).startswith("|")]
+            return sorted(row for key in counters for row in _rows(key.removeprefix(self.prefix), client, key))
 
     def keys(self, client: redis.Redis) -> list[str]:
         """Its keys."""
