@@ -140,6 +140,7 @@ def test_of_many_copies_over_two_replicas_one_runs_and_one_takes_from_the_limit(
     async def test(ledger: RedisLedger, clock: Clock) -> None:
         async with ledger_in(store, clock) as other:
             record = await approved(ledger, asks())
+            await state(other, record)  # so that both are connected
             both = [ledger, other] * (copies // 2)
             answers = await asyncio.gather(*(claim(one, wants(limit=None), asks=asks()) for one in both))
             taken = [answer for answer in answers if isinstance(answer, Claim)]
@@ -303,6 +304,20 @@ def test_the_approval_of_a_standing_one_is_kept_for_as_long_as_that(store: Redis
         await ledger.approvals.sweep("here")
         assert await state(ledger, record) == "consumed"
         assert (await used(ledger, asks("another", grant=terms))).grant == record.id
+
+    with_ledger(store, test)
+
+
+def test_a_call_whose_question_a_standing_approval_settled_can_use_that_again(store: RedisStore) -> None:
+    async def test(ledger: RedisLedger, clock: Clock) -> None:
+        question = await pending(ledger, asks(grant=TERMS))
+        given = await approved(ledger, asks("another", grant=TERMS), grant=True)
+        first = await used(ledger, asks(grant=TERMS))
+        assert first.id == question.id
+        await ledger.approvals.settle(first.id, "consumed")
+        second = await used(ledger, asks(grant=TERMS))
+        assert second.id != first.id
+        assert second.grant == given.id
 
     with_ledger(store, test)
 
