@@ -57,7 +57,8 @@ MAX_SWEPT: Final = 200
 AT_ONCE: Final = 8
 """Approvals of one transaction of the sweep: each may be long."""
 MAX_FETCHED: Final = 4 << 20
-"""Bytes after which no more approvals come with one answer."""
+"""Bytes after which no more approvals come with one answer; and no more than `FETCHED`, however short they are."""
+FETCHED: Final = 100
 SECRET_BYTES: Final = 32
 
 _LIVE: Final[tuple[State, ...]] = ("pending", "approved")
@@ -129,7 +130,7 @@ class RedisApprovals:
         ids = await (self._since(changed_after) if changed_after else self._newest(states, server, limit))
         found: list[Record] = []
         while ids and len(found) < limit:
-            mark, answers = await self._ask(self._fetch_script, MAX_FETCHED, *ids)
+            mark, answers = await self._ask(self._fetch_script, MAX_FETCHED, *ids[:FETCHED])
             found += [
                 record
                 for record in _readable(answers, self._transactions.time(mark))
