@@ -41,7 +41,7 @@ _NOW: Final = """
 local function seen_by_all(now)
   redis.call('DEL', KEYS[2])
   local mark = redis.call('HGET', KEYS[1], 'now')
-  if mark and not tonumber(mark) then
+  if mark and not (tonumber(mark) and tonumber(mark) == tonumber(mark)) then
     error('a time is no number')
   end
   if mark and tonumber(mark) >= tonumber(now) then

@@ -98,7 +98,8 @@ class RedisApprovals:
         def work(records: RedisRecords) -> tuple[Record | Unapproved | QueueFull | None, Counting]:
             use = transitions.take(wants, records)
             if isinstance(use, Unapproved | QueueFull):
-                return use, counting_of(taking.nothing()) if taking.seen else NO_COUNTING
+                # Where a call takes nothing but asks a person, that needs memory, which Redis may refuse.
+                return use, counting_of(taking.nothing()) if taking.seen or records.commands else NO_COUNTING
             return use.put(taking.entries, records) if isinstance(use, Use) else None, counting_of(taking)
 
         done = await self._transactions.run(work, questions_of(wants), lost=self._lose)

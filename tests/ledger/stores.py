@@ -101,7 +101,8 @@ class RedisStore:
 
     def rows(self) -> list[Row]:
         with redis.Redis.from_url(self.dsn, decode_responses=True) as client:
-            return sorted(row for key in self.keys(client) for row in _rows(key.removeprefix(self.prefix), client, key))
+            counters = [key for key in self.keys(client) if not key.removeprefix(self.prefix).startswith("|")]
+            return sorted(row for key in counters for row in _rows(key.removeprefix(self.prefix), client, key))
 
     def keys(self, client: redis.Redis) -> list[str]:
         """Its keys."""
