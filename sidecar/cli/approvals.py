@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sys
 import time
@@ -16,6 +17,7 @@ from sidecar.approvals.document import digest_of, document, grant_document, limi
 from sidecar.approvals.queue import MAX_REASON
 from sidecar.cli import approvals_text as text
 from sidecar.cli.approvals_store import CannotAnswer, Store, audited, find, ledger_of, origin, store_at, user
+from sidecar.cli.approvals_table import sentence
 from sidecar.cli.approvals_watch import watch
 from sidecar.cli.options import one_of
 from sidecar.errors import UsageError
@@ -233,7 +235,7 @@ def _answered(store: Store, id_: str, answer: Answer, act: Act, *, as_json: bool
             lines = text.resolved_lines(record, answer)
         case "revoke":
             lines = text.revoked_lines(record)
-    print("\n".join(lines))
+    print("\n".join(line for text_line in lines for line in sentence(text_line, _width())))
     return 0
 
 
@@ -287,5 +289,5 @@ def _json(found: Sequence[dict[str, Any]] | dict[str, Any]) -> str:
 
 
 def _width() -> int | None:
-    """Columns of the terminal; None where the output goes elsewhere, which wraps nothing."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    """Columns of the terminal, or those that the environment gives; None where the output goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else None

@@ -10,7 +10,7 @@ from typing import Final
 from sidecar.approvals.document import After, digest_of
 from sidecar.approvals.page.words import VERDICT_WORDS, agreed, kind, span, undo
 from sidecar.approvals.words import asker, like_this
-from sidecar.cli.approvals_table import Row, cut, lines_of, rows_of, safe, table
+from sidecar.cli.approvals_table import Row, cut, lines_of, rows_of, safe, sentence, table
 from sidecar.ledger.approvals import Answer, Grant, Record, timestamp
 from sidecar.ledger.transitions import worded
 from sidecar.policy.rego import plain_number
@@ -51,12 +51,13 @@ def full_lines(record: Record, after: Sequence[After], now: float, width: int | 
         ("rule", rule),
         ("asked by", _asker(record)),
         ("asked", _asked(record)),
+        *([("until", _moment(record.expires))] if record.state in ("pending", "approved") else []),
         ("approvals", _approvals(record)),
         *(("answer", _answer(one)) for one in record.answers),
     ]
     if record.grant:
         facts.append(("uses", f"the standing approval {record.grant}"))
-    lines = [f"{record.id}: {_state(record, now)}", "", *_indented(facts, width)]
+    lines = [*sentence(f"{record.id}: {_state(record, now)}", width), "", *_indented(facts, width)]
     lines += ["", "  arguments", *_values(rows_of(seen.arguments, seen.masked), width)]
     if seen.other:
         lines += ["", "  other parameters that the server gets", *_values(rows_of(seen.other), width)]
@@ -145,10 +146,9 @@ def _state(record: Record, now: float) -> str:
         case "pending" | "approved" if now >= record.expires:
             return f"{worded(record)}, but its time is over"
         case "pending":
-            return f"pending, {span(record.expires - now)} left to answer (until {_moment(record.expires)})"
+            return f"pending, {span(record.expires - now)} left to answer"
         case "approved":
-            left = span(record.expires - now)
-            return f"approved, {left} left for the agent to repeat the call (until {_moment(record.expires)})"
+            return f"approved, {span(record.expires - now)} left for the agent to repeat the call"
         case "in_use":
             return f"in use: the call was forwarded at {_moment(record.changed)}, and no answer came yet"
         case "unknown":
@@ -203,7 +203,7 @@ def _next(record: Record) -> list[str]:
         case "approved":
             does = ["revoke"]
         case "unknown":
-            says = "Look at the server whether the call ran, and say so; until then the same call is refused:"
+            says = "Find out at the server whether the call ran; until you say so, it is refused:"
             ran = [f"    sidecar approvals resolve {record.id} --{what}" for what in ("committed", "failed")]
             return ["", f"  {says}", *ran]
         case _:

@@ -48,8 +48,9 @@ def approvals(state: Path, *words: str, **env: str) -> Done:
     """What a command prints, and how it ends; in this process, which takes a hundredth of the time."""
     out, errors = io.StringIO(), io.StringIO()
     argv = ["sidecar", "approvals", *words, "--state-dir", str(state)]
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | env
     with (
-        patch.dict(os.environ, env), patch.object(sys, "argv", argv),
+        patch.dict(os.environ, environment, clear=True), patch.object(sys, "argv", argv),
         contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors),
     ):  # fmt: skip
         status = cli._main()
@@ -207,6 +208,24 @@ def test_whoever_approves_sees_all_of_a_call(state: Path) -> None:
     assert [line.split()[2:] for line in out if "UTC  market" in line or "UTC  place" in line] == [
         ["market_tickers:", "went", "through"], ["place_order:", "went", "through"],
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("columns_", [60, 80])
+def test_no_line_is_wider_than_the_terminal(columns_: int, state: Path) -> None:
+    granting = asked({"instId": "SOL-USDT", "note": "日本 " * 90}, grant=GRANT, reason="because " * 20, asker="a " * 60)
+    [id_] = pending(state, granting)
+    for words in (
+        ["list"],
+        ["show", id_],
+        ["approve", id_, "--grant", "--reason", "x" * 200],
+        ["list"],
+        ["revoke", id_],
+    ):
+        lines = done(state, *words, COLUMNS=str(columns_))
+        assert max(map(columns, lines)) <= columns_ or words == ["show", id_]
+        if words == ["show", id_]:
+            wide = [line for line in lines if columns(line) > columns_]
+            assert all(id_ in line for line in wide), wide
 
 
 def test_all_of_a_call_is_one_json_object(state: Path) -> None:
