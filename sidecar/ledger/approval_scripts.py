@@ -17,6 +17,7 @@ All keys begin with the first key, the base, and none of them expires by itself:
 | `waiting`, `…\\|holder`    | ids of pending ones by the end of their time                                           |
 | `using`, `owners`         | ids in use by when they came to be; their instances                                     |
 | `done`                    | ids of final ones by when they came to be                                               |
+| `changed`                 | ids of all by when they came into their state                                           |
 | `heard`                   | instances by when they last said that they live                                         |
 | `grants`, `standing`      | standing approvals by id; ids by their end                                              |
 | `standing\\|server\\|…`    | ids of those for calls of one kind, by when they were given                            |
@@ -234,6 +235,22 @@ return found
 """
 )
 
+SINCE: Final = (
+    _NOW
+    + """
+-- After the time another one: approvals that came into their state after it, noted or not, with how they stand.
+local found = {}
+local function add(index, up_to)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', base .. index, '(' .. ARGV[2], up_to)) do
+    found[#found + 1] = {id, redis.call('HGET', base .. 'stands', id)}
+  end
+end
+add('changed', '+inf')
+add('due', now)
+return found
+"""
+)
+
 GRANTS: Final = (
     _NOW
     + """
@@ -319,14 +336,16 @@ NOTICES: Final = (
     + _NOTICE
     + """
 -- After the time a server, seconds, and how many: its notices that are due, which nobody else gets for so long. For
--- each its id, what it says, the attempts so far, its approval, and what was asked.
+-- each its id, when it was due, what it says, the attempts so far, its approval, and what was asked.
 local outbox, busy, found = base .. 'outbox|' .. ARGV[2], tonumber(ARGV[3]), {}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', outbox, '-inf', now, 'LIMIT', 0, ARGV[4])) do
+local due = redis.call('ZRANGEBYSCORE', outbox, '-inf', now, 'WITHSCORES', 'LIMIT', 0, ARGV[4])
+for i = 1, #due, 2 do
+  local id = due[i]
   local approval = whose(id)
   if approval then
     redis.call('ZADD', outbox, string.format('%.17g', tonumber(now) + busy), id)
     found[#found + 1] = {
-      id, redis.call('HGET', base .. 'notices', id), redis.call('HGET', base .. 'tries', id), approval,
+      id, due[i + 1], redis.call('HGET', base .. 'notices', id), redis.call('HGET', base .. 'tries', id), approval,
       redis.call('HGET', base .. 'asked', approval)
     }
   else
@@ -357,5 +376,14 @@ end
 """
 )
 
-SCRIPTS: Final = (READ, COMMIT, TAKE_SAME, FETCH, LIST, GRANTS, COUNT, SWEEP, NOTICES, NOTICED)
+SECRET: Final = (
+    _NOW
+    + """
+-- After the time a secret for those who have none: the one that all users share.
+redis.call('HSETNX', KEYS[1], 'secret', ARGV[2])
+return redis.call('HGET', KEYS[1], 'secret')
+"""
+)
+
+SCRIPTS: Final = (READ, COMMIT, TAKE_SAME, FETCH, LIST, SINCE, GRANTS, COUNT, SWEEP, NOTICES, NOTICED, SECRET)
 """All of them."""

@@ -15,7 +15,7 @@ import msgspec
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger.approvals import FINAL, Asked, Grant, Notice, Record, Wants
 from sidecar.ledger.keys import encoded
-from sidecar.ledger.stored import Stands, damaged, record_of, stands_of, text_of, value_of
+from sidecar.ledger.stored import Stands, damaged, record_from, stands_of, text_of, value_of
 from sidecar.ledger.transitions import Event, can_be_used, new_id
 
 Question: TypeAlias = tuple[str, str]
@@ -164,9 +164,6 @@ class RedisRecords:
             self._unbind(record)
         self._write("HSET", "stands", record.id, text_of(Kept(seq, self._version, stands_of(record))))
         self._index(_indexed(before.record, seq) if before else {}, _indexed(record, seq))
-        if record.state == "in_use":
-            # It lives: nobody takes it for lost before it has said so the first time.
-            self._write("ZADD", "heard", repr(self.now), record.owner)
         self._known[record.id] = Known(record, seq, self._version)
         if tell is not None and record.asked.notify:
             self._tell(record, tell)
@@ -271,7 +268,7 @@ def known_of(answer: Any) -> Known | None:
     if stands is None and asked is None:
         return None
     kept = value_of(stands, Kept)
-    return Known(record_of(text(id_), value_of(asked, Asked), kept.stands), kept.seq, kept.version)
+    return Known(record_from(text(id_), value_of(asked, Asked), kept.stands), kept.seq, kept.version)
 
 
 def grant_of(stored: Any, id_: str | None = None) -> Grant:
@@ -282,16 +279,16 @@ def grant_of(stored: Any, id_: str | None = None) -> Grant:
     return grant
 
 
-def notice_of(answer: Any) -> tuple[int, Notice]:
-    """A notice and its place in the order of all, from what `NOTICES` gives for it.
+def notice_of(answer: Any) -> tuple[float, int, Notice]:
+    """A notice, when it was due, and its place in the order of all, from what `NOTICES` gives for it.
 
     Raises `StoreUnavailable` where it is damaged.
     """
-    id_, says, tries, approval, asked = answer
+    id_, due, says, tries, approval, asked = answer
     kept = value_of(says, KeptNotice)
     attempts = value_of(tries, int) if tries is not None else 0
-    record = record_of(text(approval), value_of(asked, Asked), kept.stands)
-    return kept.seq, Notice(text(id_), kept.event, kept.at, attempts, record)
+    record = record_from(text(approval), value_of(asked, Asked), kept.stands)
+    return time_of(due), kept.seq, Notice(text(id_), kept.event, kept.at, attempts, record)
 
 
 def text(stored: Any) -> str:
@@ -317,6 +314,7 @@ def _indexed(record: Record, seq: int) -> dict[tuple[str, str], str]:
     """Where an approval is found: for each index and member the score, the owner in `owners`, or nothing in a set."""
     asked, state = record.asked, record.state
     found = {(f"at|{state}", record.id): str(seq), (f"at|{state}|{asked.server}", record.id): str(seq)}
+    found["changed", record.id] = repr(record.changed)
     expires = repr(record.expires)
     if state in _LIVE:
         found["due", record.id] = expires

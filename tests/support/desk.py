@@ -75,7 +75,8 @@ async def desk(policy: str, folder: Path, clock: Clock | None = None) -> AsyncIt
         OPA, bundle, server="desk", timeout=10, remember=False, emit=lambda _: None, said=lambda _: None
     ) as local:
         ledger = SqliteLedger(folder / "counters.db", clock or Clock())
-        gate = Gate(server="desk", instance="desk", decider=local.engine, ledger=ledger, emit=lambda _: None)
+        key = await ledger.approvals.secret()
+        gate = Gate(server="desk", instance="desk", decider=local.engine, ledger=ledger, emit=lambda _: None, key=key)
         try:
             yield Desk(gate)
         finally:
