@@ -25,27 +25,35 @@ DENY: Final = ("deny", "ID", "--reason", "cancelled already")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call of the agent, what must become of it, and what the person does after it."""
+    """One call of the agent, what must become of it, and what the person does after it, or while it `waits`."""
 
     what: str
     tool: str
     arguments: dict[str, str]
     verdict: Verdict
     person: tuple[Command, ...] = ()
+    waits: bool = False
 
 
-_ORDER: Final = {"instId": "SOL-USDT", "tdMode": "cash", "side": "buy", "ordType": "limit", "sz": "1", "px": "180"}
-CANCEL: Final = {"instId": "SOL-USDT", "ordId": str(FIRST_ORDER)}
-_ANOTHER: Final = CANCEL | {"ordId": str(FIRST_ORDER + 1)}
+_ORDER: Final = {"instId": "SOL-USDT", "tdMode": "cash", "side": "buy", "ordType": "limit", "sz": "0.5", "px": "180"}
+FIRST: Final = {"instId": "SOL-USDT", "ordId": str(FIRST_ORDER)}
+SECOND: Final = FIRST | {"ordId": str(FIRST_ORDER + 1)}
 
-STORY: Final = (
-    Step("The agent places a small order, which needs nobody:", "place_order", _ORDER, "allowed"),
-    Step("It asks to cancel the order:", "cancel_order", CANCEL, "asks a person", (LIST, SHOW, APPROVE)),
-    Step("It tries another order on that yes:", "cancel_order", _ANOTHER, "asks a person"),
-    Step("It repeats the call that was approved:", "cancel_order", CANCEL, "allowed"),
-    Step("It repeats the call once more:", "cancel_order", CANCEL, "asks a person", (DENY,)),
-    Step("It does not take no for an answer:", "cancel_order", CANCEL, "refused"),
+TOLD: Final = (
+    Step("The agent places an order of 90 USD, which needs nobody:", "place_order", _ORDER, "allowed"),
+    Step("It asks to cancel the order:", "cancel_order", FIRST, "asks a person", (LIST, SHOW, APPROVE)),
+    Step("It tries another order on that yes:", "cancel_order", SECOND, "asks a person"),
+    Step("It repeats the call that was approved:", "cancel_order", FIRST, "allowed"),
+    Step("It repeats the call once more:", "cancel_order", FIRST, "asks a person", (DENY,)),
+    Step("It does not take no for an answer:", "cancel_order", FIRST, "refused"),
 )
+"""The agent is told at once that a person is asked, and comes again."""
+HELD: Final = (
+    Step("The agent places another order:", "place_order", _ORDER, "allowed"),
+    Step("It asks to cancel that one, and the call waits:", "cancel_order", SECOND, "allowed", (LIST, APPROVE), True),
+)
+"""The call waits in place while a person is asked."""
+STORY: Final = (*TOLD, *HELD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +96,6 @@ def _calls(calls: Sequence[Seen]) -> Iterator[str]:
 
 
 def _cancels(received: Sequence[Received]) -> Iterator[str]:
-    found = [{key: body.get(key) for key in CANCEL} for body in cancels(received)]
-    if found != [CANCEL]:
-        yield f"the exchange received {len(found)} cancels, not exactly the one that was approved"
+    found = [{key: body.get(key) for key in FIRST} for body in cancels(received)]
+    if found != [FIRST, SECOND]:
+        yield f"the exchange received {len(found)} cancels, not exactly the two that were approved, once each"

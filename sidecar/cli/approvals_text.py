@@ -16,11 +16,13 @@ from sidecar.ledger.transitions import worded
 from sidecar.policy.rego import plain_number
 from sidecar.text import shown
 
-HEADINGS: Final = ("ID", "STATE", "LEFT", "TOOL", "SEVERITY", "ASKED BY", "SERVER", "ARGUMENTS")
+HEADINGS: Final = ("ID", "STATE", "LEFT", "TOOL", "ARGUMENTS", "ASKED BY", "SERVER", "SEVERITY")
 GRANT_HEADINGS: Final = ("STANDING", "LEFT", "CALLS", "TOOL", "SERVER", "FOR", "CALLS LIKE")
 
 WIDEST: Final = 200
-"""Columns of a line of the list where no terminal says how many it has: a call may be 2 MiB."""
+"""Columns of a line of the list where no terminal says how many it has."""
+ARGUMENTS: Final = 40
+"""Columns of a call's arguments in the list; `full_lines` has all of them."""
 
 
 def list_lines(records: Sequence[Record], grants: Sequence[Grant], now: float, width: int | None) -> list[str]:
@@ -79,8 +81,7 @@ def answered_lines(record: Record, answer: Answer, now: float, *, changed: bool)
     what = f"{safe(record.asked.tool)} on {safe(record.asked.server)} ({record.id})"
     again = "" if changed else "Nothing changed, the same was said before. "
     if answer.verdict == "deny":
-        until = record.changed + record.asked.timeout
-        rest = f"The same call is refused for another {span(until - now)}." if until > now else ""
+        rest = f"The same call is refused for {span(record.asked.timeout)}." if changed else ""
         told = "The agent is told so, with the reason." if answer.reason else "The agent is told so."
         return [f"{again}Denied: {what}.", f"{told} {rest}".rstrip()]
     if record.state == "pending":
@@ -90,7 +91,7 @@ def answered_lines(record: Record, answer: Answer, now: float, *, changed: bool)
         return [f"{again}Noted: {what}.", f"It goes through when {people} approved it within {left}."]
     lines = [f"{again}Approved: {what}."]
     if record.state == "approved":
-        left = span(record.expires - now)
+        left = span(record.asked.use_within if changed else record.expires - now)
         lines.append(f"It goes through once, if the agent repeats exactly this call within {left}.")
     terms = record.asked.grant
     if answer.grant and terms is not None:
@@ -124,8 +125,8 @@ def _cells(record: Record, now: float) -> tuple[str, ...]:
     asked, seen = record.asked, record.asked.shown
     arguments = "  ".join(f"{path}={value}" for path, value in rows_of(seen.arguments, seen.masked))
     return (
-        record.id, worded(record), _left(record, now), shown(asked.tool), seen.severity or "-",
-        shown(asker(seen)), shown(asked.server), arguments or "-",
+        record.id, worded(record), _left(record, now), shown(asked.tool), cut(arguments, ARGUMENTS) or "-",
+        shown(asker(seen)), shown(asked.server), safe(seen.severity) or "-",
     )  # fmt: skip
 
 
@@ -138,7 +139,8 @@ def _grant_cells(grant: Grant, now: float) -> tuple[str, ...]:
 
 
 def _left(record: Record, now: float) -> str:
-    return span(record.expires - now) if record.state in ("pending", "approved") else "-"
+    """The time that is left, in its greatest unit."""
+    return " ".join(span(record.expires - now).split()[:2]) if record.state in ("pending", "approved") else "-"
 
 
 def _state(record: Record, now: float) -> str:

@@ -127,19 +127,18 @@ def test_what_waits_is_a_table_with_the_newest_first(state: Path) -> None:
     first, second = pending(state, asked(), asked({"sz": 5}, tool="place_order", asker="alice", severity=""))
     headings, *rows = done(state, "list")
     assert headings.split() == [
-        "ID", "STATE", "LEFT", "TOOL", "SEVERITY", "ASKED", "BY", "SERVER", "ARGUMENTS",
+        "ID", "STATE", "LEFT", "TOOL", "ARGUMENTS", "ASKED", "BY", "SERVER", "SEVERITY",
     ]  # fmt: skip
-    left = rows[0].split()[2]
-    assert left in ("29", "30")
-    assert [row.replace("29 min 59 s", "30 min").split() for row in rows] == [
-        [second, "pending", "30", "min", "place_order", "-", "alice", "okx", "sz=5"],
-        [first, "pending", "30", "min", "cancel_order", "critical", "session", "s1", "okx", 'ordId="42"'],
+    assert [row.replace("29 min", "30 min").split() for row in rows] == [
+        [second, "pending", "30", "min", "place_order", "sz=5", "alice", "okx", "-"],
+        [first, "pending", "30", "min", "cancel_order", 'ordId="42"', "session", "s1", "okx", "critical"],
     ]
 
 
 def test_a_line_of_the_list_is_cut_however_long_the_arguments_are(state: Path) -> None:
     pending(state, asked({"note": "x" * 100_000}))
-    assert max(map(columns, done(state, "list"))) == 200
+    _, row = done(state, "list")
+    assert f'note="{"x" * 32}…  session s1' in row
 
 
 def test_a_list_is_of_a_server_and_of_states(state: Path) -> None:
@@ -310,10 +309,7 @@ def test_an_approved_call_goes_through_once_when_it_is_made_again(state: Path) -
     [id_] = pending(state, call)
     lines = done(state, "approve", id_, "--reason", "seen with Bob")
     assert lines[0] == f"Approved: cancel_order on okx ({id_})."
-    assert lines[1] in (
-        "It goes through once, if the agent repeats exactly this call within 10 min.",
-        "It goes through once, if the agent repeats exactly this call within 9 min 59 s.",
-    )
+    assert lines[1] == "It goes through once, if the agent repeats exactly this call within 10 min."
     record = found(state, id_)
     assert record.state == "approved"
     [answer] = record.answers
@@ -328,7 +324,7 @@ def test_a_denied_call_is_refused_from_then_on(state: Path) -> None:
     [id_] = pending(state, asked())
     lines = done(state, "deny", id_, "--by", "bob", "--reason", "too early")
     assert lines[0] == f"Denied: cancel_order on okx ({id_})."
-    assert lines[1].startswith("The agent is told so, with the reason. The same call is refused for another ")
+    assert lines[1] == "The agent is told so, with the reason. The same call is refused for 30 min."
     record = found(state, id_)
     assert (record.state, record.answers[0].by, record.answers[0].reason) == ("denied", "bob", "too early")
 
