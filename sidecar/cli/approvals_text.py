@@ -92,7 +92,7 @@ def answered_lines(record: Record, answer: Answer, now: float, *, changed: bool)
     lines = [f"{again}Approved: {what}."]
     if record.state == "approved":
         left = span(record.asked.use_within if changed else record.expires - now)
-        lines.append(f"It goes through once, if the agent repeats exactly this call within {left}.")
+        lines.append(f"It goes through once: now if it waits in place, else when the agent repeats it within {left}.")
     terms = record.asked.grant
     if answer.grant and terms is not None:
         if all(one.grant for one in record.answers if one.verdict == "approve"):
@@ -152,9 +152,9 @@ def _state(record: Record, now: float) -> str:
         case "approved":
             return f"approved, {span(record.expires - now)} left for the agent to repeat the call"
         case "in_use":
-            return f"in use: the call was forwarded at {_moment(record.changed)}, and no answer came yet"
+            return f"in use: the call went on at {_moment(record.changed)}, and no answer came yet"
         case "unknown":
-            return f"unknown: the call was forwarded and no answer came ({_moment(record.changed)})"
+            return f"unknown: the call went on, and no answer came ({_moment(record.changed)})"
     return f"{worded(record)} since {_moment(record.changed)}"
 
 

@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from unittest.mock import patch
 
 import pytest
@@ -21,8 +21,10 @@ import pytest
 from sidecar import cli
 from sidecar.approvals.document import digest_of
 from sidecar.cli.approvals_table import columns
-from sidecar.ledger.approvals import GrantTerms
+from sidecar.errors import StoreUnavailable
+from sidecar.ledger.approvals import LOST_AFTER, GrantTerms
 from sidecar.ledger.redis import RedisLedger
+from sidecar.ledger.sqlite_approvals import SqliteApprovals
 from sidecar.ledger.values import Counter
 from tests.cli.asking import GRANT, ORDERS, ask_in, asked, found, lost, pending, recent, store, used, using
 from tests.cli.test_approvals_table import HOSTILE
@@ -107,7 +109,9 @@ def test_a_file_that_is_no_store_is_said(state: Path) -> None:
 
 def test_a_folder_in_which_others_may_write_is_refused(state: Path) -> None:
     state.chmod(0o777)
-    assert "everybody may write" in refused(state, "list")
+    text = refused(state, "list")
+    assert "everybody may write" in text
+    assert text.endswith("The user of the sidecar can answer there")
 
 
 def test_a_prefix_is_of_keys(state: Path) -> None:
@@ -309,7 +313,7 @@ def test_an_approved_call_goes_through_once_when_it_is_made_again(state: Path) -
     [id_] = pending(state, call)
     lines = done(state, "approve", id_, "--reason", "seen with Bob")
     assert lines[0] == f"Approved: cancel_order on okx ({id_})."
-    assert lines[1] == "It goes through once, if the agent repeats exactly this call within 10 min."
+    assert lines[1] == ("It goes through once: now if it waits in place, else when the agent repeats it within 10 min.")
     record = found(state, id_)
     assert record.state == "approved"
     [answer] = record.answers
@@ -420,7 +424,7 @@ def test_somebody_says_what_became_of_a_call_without_an_answer(how: str, left: i
     done(state, "approve", id_)
     lost(state, call)
     shown = done(state, "show", id_)
-    assert shown[0].startswith(f"{id_}: unknown: the call was forwarded and no answer came")
+    assert shown[0].startswith(f"{id_}: unknown: the call went on, and no answer came")
     assert shown[-1] == f"    sidecar approvals resolve {id_} --failed"
     for words in ((), ("--committed", "--failed")):
         assert "say whether the call ran" in refused(state, "resolve", id_, *words, status=2)
@@ -429,6 +433,21 @@ def test_somebody_says_what_became_of_a_call_without_an_answer(how: str, left: i
     assert found(state, id_).state == "consumed"
     counter = Counter(ORDERS.counter, ORDERS.holder, ORDERS.window)
     assert using(state, lambda ledger: ledger.totals((counter,))) == (left,)
+
+
+def test_what_was_in_use_when_every_sidecar_ended_can_be_resolved(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    call = asked()
+    [id_] = pending(state, call)
+    done(state, "approve", id_)
+    used(state, call)
+    assert "it is in use" in refused(state, "resolve", id_, "--failed")
+    now = time.time() + LOST_AFTER + 1
+    monkeypatch.setattr(time, "time", lambda: now)
+    done(state, "resolve", id_, "--failed")
+    assert found(state, id_).state == "consumed"
+    assert [(line["event"], line.get("state")) for line in audit(state)] == [
+        ("approval", "approved"), ("approval_refused", None), ("approval", "unknown"), ("approval", "consumed"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["", " bob", "b\x1bob", "b\u202eob", "b" * 129])
@@ -457,6 +476,19 @@ def test_every_answer_and_every_refused_try_is_audited_without_a_value(state: Pa
     assert (lines[0]["approval"], lines[0]["state"], lines[0]["by"]) == (id_, "approved", "alice")
 
 
+def test_a_try_that_the_store_could_not_take_is_audited_too(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [id_] = pending(state, asked())
+
+    async def gone(*_: object) -> NoReturn:
+        raise StoreUnavailable("the store is gone")
+
+    monkeypatch.setattr(SqliteApprovals, "decide", gone)
+    assert refused(state, "approve", id_) == "the store is gone"
+    assert [(line["event"], line["approval"], line["reason"]) for line in audit(state)] == [
+        ("approval_refused", id_, "the store is gone")
+    ]
+
+
 def test_nothing_is_decided_that_cannot_be_recorded(state: Path) -> None:
     [id_] = pending(state, asked())
     (state / "events" / "approvals.jsonl").mkdir()
@@ -482,6 +514,13 @@ def test_the_queue_is_the_same_in_redis(redis_server: RedisServer, tmp_path: Pat
     assert done(state, "approve", id_[:14], **env)[0] == f"Approved: cancel_order on okx ({id_})."
     assert json.loads(done(state, "show", id_, "--json", **env)[0])["state"] == "approved"
     assert [line["approval"] for line in audit(state)] == [id_]
+
+
+@pytest.mark.parametrize("dsn", ["http://user:s3cret@h", "redis://user:s3cret@h@x/0", "s3cret"])
+def test_what_names_no_redis_is_said_without_the_password(dsn: str, tmp_path: Path) -> None:
+    said = approvals(tmp_path / "audit", "list", SIDECAR_STATE_DSN=dsn)
+    assert (said.status, len(said.errors)) == (1, 1)
+    assert "s3cret" not in said.errors[0]
 
 
 def test_a_redis_that_is_gone_is_said(tmp_path: Path) -> None:
