@@ -110,10 +110,11 @@ class Bound(msgspec.Struct, frozen=True):
 class GrantOffer(msgspec.Struct, frozen=True):
     """What calls like this one would be: `free` are the arguments of this call that may have other values.
 
-    `possible` is False where an amount is no number, so that none would fit.
+    `more` is how many there may be beside this one. `possible` is False where none would fit: no more than one call
+    may run, or an amount is no number.
     """
 
-    calls: int
+    more: int
     span: str
     same: tuple[Bound, ...]
     at_most: tuple[Bound, ...]
@@ -413,8 +414,8 @@ def _amount(amount: Amount) -> str:
 def _offer(terms: GrantTerms, arguments: str) -> GrantOffer:
     same = tuple(Bound(path, row_at(arguments, path)) for path, _ in terms.same)
     at_most = tuple(Bound(path, row_at(arguments, path)) for path, _ in terms.at_most)
-    possible = all(most is not None for _, most in terms.at_most)
-    return GrantOffer(terms.calls, words.span(terms.seconds), same, at_most, _named(terms.free), possible)
+    possible = terms.calls > 1 and all(most is not None for _, most in terms.at_most)
+    return GrantOffer(terms.calls - 1, words.span(terms.seconds), same, at_most, _named(terms.free), possible)
 
 
 def _named(free: tuple[str, ...]) -> tuple[str, ...]:
