@@ -97,7 +97,7 @@ class RedisStore:
         return ["redis", self.dsn, self.prefix]
 
     def ledger(self, clock: Clock) -> RedisLedger:
-        return RedisLedger(self.dsn, self.prefix, clock)
+        return RedisLedger(self.dsn, self.prefix, clock, clock.monotonic)
 
     def rows(self) -> list[Row]:
         with redis.Redis.from_url(self.dsn, decode_responses=True) as client:
