@@ -118,18 +118,19 @@ class RedisApprovals:
         return replace(claimed, approval=result)
 
     async def find(self, id: str) -> Record:  # noqa: A002 - the field's word
-        now, (answer,) = await self._ask(self._fetch_script, MAX_FETCHED, id)
+        now, (answer,) = await self._ask(self._fetch_script, MAX_FETCHED, "", id)
         if (known := known_of(answer)) is None:
             raise NoApproval
         return seen_at(known.record, self._transactions.time(now))
 
     async def records(
-        self, states: Collection[State] = STATES, *, server: str = "", limit: int = 1_000, changed_after: float = 0.0
-    ) -> list[Record]:
+        self, states: Collection[State] = STATES, *, server: str = "", limit: int = 1_000, changed_after: float = 0.0,
+        brief: bool = False,
+    ) -> list[Record]:  # fmt: skip
         ids = await (self._since(changed_after) if changed_after else self._newest(states, server, limit))
         found: list[Record] = []
         while ids and len(found) < limit:
-            mark, answers = await self._ask(self._fetch_script, MAX_FETCHED, *ids)
+            mark, answers = await self._ask(self._fetch_script, MAX_FETCHED, "brief" if brief else "", *ids)
             found += [
                 record
                 for record in _readable(answers, self._transactions.time(mark))
