@@ -149,7 +149,16 @@ def test_the_page_cannot_be_framed(serving: Serving, desk: Desk) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/sign-in", "/nothing", "/history?state=x", "/approvals/apr_1", "/events", "/static/x/page.js", "//evil.example"],
+    [
+        "/",
+        "/sign-in",
+        "/nothing",
+        "/history?state=x",
+        "/approvals/apr_1",
+        "/events",
+        "/static/x/page.js",
+        "//evil.example",
+    ],
 )
 def test_every_answer_has_the_headers_that_keep_others_out(serving: Serving, path: str) -> None:
     answer = httpx.get(serving.url + path)
@@ -165,7 +174,9 @@ def test_every_answer_has_the_headers_that_keep_others_out(serving: Serving, pat
     assert "access-control-allow-origin" not in answer.headers
 
 
-@pytest.mark.parametrize("after", ["//evil.example", "https://evil.example", "/\\evil.example", "/approvals/../x", "/\r\nx: y"])
+@pytest.mark.parametrize(
+    "after", ["//evil.example", "https://evil.example", "/\\evil.example", "/approvals/../x", "/\r\nx: y"]
+)
 def test_signing_in_leads_to_pages_of_ours_only(serving: Serving, after: str) -> None:
     answer = httpx.post(f"{serving.url}/sign-in", data={"token": ALICE, "next": after})
     assert answer.status_code == 303

@@ -415,8 +415,10 @@ def _amount(amount: Amount) -> str:
 def _offer(terms: GrantTerms, arguments: str) -> GrantOffer:
     same = tuple(Bound(path, row_at(arguments, path)) for path, _ in terms.same)
     at_most = tuple(Bound(path, row_at(arguments, path)) for path, _ in terms.at_most)
-    possible = terms.calls > 1 and all(most is not None for _, most in terms.at_most)
-    return GrantOffer(terms.calls - 1, words.span(terms.seconds), same, at_most, _named(terms.free), possible)
+    numbers = all(most is not None for _, most in terms.at_most) and all(bound.row for bound in at_most)
+    return GrantOffer(
+        terms.calls - 1, words.span(terms.seconds), same, at_most, _named(terms.free), numbers and terms.calls > 1
+    )
 
 
 def _named(free: tuple[str, ...]) -> tuple[str, ...]:
