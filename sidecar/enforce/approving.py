@@ -93,6 +93,10 @@ class Approving:
         """A call that used an approval ended; then call `done`."""
         self._settling.settle(forward.approval, settlement(outcome), forward.given_back(outcome), done)
 
+    def doubt(self, forward: Forward) -> None:
+        """The client gave up a call that used an approval: nobody knows what becomes of it, until it is settled."""
+        self._settling.settle(forward.approval, "unknown", ())
+
     def end_holds(self) -> None:
         """No call waits in place any longer, from now on."""
         self._holding.end_all()

@@ -75,8 +75,7 @@ class Settling:
         told = False
         while True:
             try:
-                self._settled(await self.approvals.settle(approval, how, entries))
-                return
+                record = await self.approvals.settle(approval, how, entries)
             except NoApproval:
                 return  # so old that it was removed
             except StoreUnavailable as error:
@@ -84,7 +83,10 @@ class Settling:
                     text = f"it could not be told what became of the approval {approval}, and is told again: {error}"
                     self._emit(StoreFailed(self._server, text))
                     told = True
-            await asyncio.sleep(AGAIN)
+                await asyncio.sleep(AGAIN)
+            else:
+                self._settled(record)
+                return
 
     def _settled(self, record: Record) -> None:
         self._emit(ApprovalChanged(self._server, record))

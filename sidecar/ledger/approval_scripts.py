@@ -376,5 +376,14 @@ end
 """
 )
 
-SCRIPTS: Final = (READ, COMMIT, TAKE_SAME, FETCH, LIST, SINCE, GRANTS, COUNT, SWEEP, NOTICES, NOTICED)
+SECRET: Final = (
+    _NOW
+    + """
+-- After the time a secret for those who have none: the one that all users share.
+redis.call('HSETNX', KEYS[1], 'secret', ARGV[2])
+return redis.call('HGET', KEYS[1], 'secret')
+"""
+)
+
+SCRIPTS: Final = (READ, COMMIT, TAKE_SAME, FETCH, LIST, SINCE, GRANTS, COUNT, SWEEP, NOTICES, NOTICED, SECRET)
 """All of them."""

@@ -305,6 +305,9 @@ class Approvals(Protocol):
     async def counts(self, server: str) -> Counts:
         """How many there are of a server."""
 
+    async def mark(self) -> str:
+        """A text that is another one after every change of an approval or of a standing one."""
+
     async def notices(self, server: str, busy_for: float, limit: int) -> tuple[Notice, ...]:
         """What webhooks of a server have to hear now, `limit` at most, the longest due first.
 

@@ -15,7 +15,7 @@ import msgspec
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger.approvals import FINAL, Asked, Grant, Notice, Record, Wants
 from sidecar.ledger.keys import encoded
-from sidecar.ledger.stored import Stands, damaged, record_of, stands_of, text_of, value_of
+from sidecar.ledger.stored import Stands, damaged, record_from, stands_of, text_of, value_of
 from sidecar.ledger.transitions import Event, can_be_used, new_id
 
 Question: TypeAlias = tuple[str, str]
@@ -164,9 +164,6 @@ class RedisRecords:
             self._unbind(record)
         self._write("HSET", "stands", record.id, text_of(Kept(seq, self._version, stands_of(record))))
         self._index(_indexed(before.record, seq) if before else {}, _indexed(record, seq))
-        if record.state == "in_use":
-            # It lives: nobody takes it for lost before it has said so the first time.
-            self._write("ZADD", "heard", repr(self.now), record.owner)
         self._known[record.id] = Known(record, seq, self._version)
         if tell is not None and record.asked.notify:
             self._tell(record, tell)
@@ -271,7 +268,7 @@ def known_of(answer: Any) -> Known | None:
     if stands is None and asked is None:
         return None
     kept = value_of(stands, Kept)
-    return Known(record_of(text(id_), value_of(asked, Asked), kept.stands), kept.seq, kept.version)
+    return Known(record_from(text(id_), value_of(asked, Asked), kept.stands), kept.seq, kept.version)
 
 
 def grant_of(stored: Any, id_: str | None = None) -> Grant:
@@ -290,7 +287,7 @@ def notice_of(answer: Any) -> tuple[float, int, Notice]:
     id_, due, says, tries, approval, asked = answer
     kept = value_of(says, KeptNotice)
     attempts = value_of(tries, int) if tries is not None else 0
-    record = record_of(text(approval), value_of(asked, Asked), kept.stands)
+    record = record_from(text(approval), value_of(asked, Asked), kept.stands)
     return time_of(due), kept.seq, Notice(text(id_), kept.event, kept.at, attempts, record)
 
 

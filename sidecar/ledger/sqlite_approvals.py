@@ -27,7 +27,15 @@ from sidecar.ledger.approvals import (
 from sidecar.ledger.shared_time import SharedTime
 from sidecar.ledger.sqlite_access import Access
 from sidecar.ledger.sqlite_counters import give_back
-from sidecar.ledger.sqlite_records import SqliteRecords, grant_of, notice_of, record_with, records_where, time_in
+from sidecar.ledger.sqlite_records import (
+    SqliteRecords,
+    changes_in,
+    grant_of,
+    notice_of,
+    record_with,
+    records_where,
+    time_in,
+)
 from sidecar.ledger.transitions import Settled, can_be_used, seen_at
 from sidecar.ledger.values import Entry
 
@@ -159,6 +167,9 @@ class SqliteApprovals:
             return Counts({**dict.fromkeys(OPEN, 0), **{state: number for state, number, _ in rows}}, oldest)
 
         return await self._access.read(look)
+
+    async def mark(self) -> str:
+        return await self._access.read(changes_in)
 
     async def notices(self, server: str, busy_for: float, limit: int) -> tuple[Notice, ...]:
         def any_due(db: sqlite3.Connection) -> bool:

@@ -31,16 +31,17 @@ class Stands(msgspec.Struct, frozen=True):
     entries: tuple[Entry, ...]
     grant: str
     owner: str
+    uses: int
 
 
-def record_of(id_: object, asked: Asked, one: Stands) -> Record:
+def record_from(id_: object, asked: Asked, one: Stands) -> Record:
     """An approval from its parts. Raises `StoreUnavailable` for what was not written by us."""
     amounts = [entry.reservation.amount for entry in one.entries]
     if not isinstance(id_, str) or not all(0 <= amount < _TOO_MUCH for amount in amounts):
         raise damaged()
     return Record(
         id_, asked, one.state, one.created, one.changed, one.expires, one.asked_times, one.answers, one.entries,
-        one.grant, one.owner,
+        one.grant, one.owner, one.uses,
     )  # fmt: skip
 
 
@@ -48,7 +49,7 @@ def stands_of(record: Record) -> Stands:
     """How an approval stands."""
     return Stands(
         record.state, record.created, record.changed, record.expires, record.asked_times, record.answers,
-        record.entries, record.grant, record.owner,
+        record.entries, record.grant, record.owner, record.uses,
     )  # fmt: skip
 
 

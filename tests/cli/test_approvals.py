@@ -20,6 +20,8 @@ import pytest
 
 from sidecar import cli
 from sidecar.approvals.document import digest_of
+from sidecar.cli.approvals_table import columns
+from sidecar.ledger.approvals import GrantTerms
 from sidecar.ledger.redis import RedisLedger
 from sidecar.ledger.values import Counter
 from tests.cli.asking import GRANT, ORDERS, ask_in, asked, found, lost, pending, recent, store, used, using
@@ -124,14 +126,19 @@ def test_what_waits_is_a_table_with_the_newest_first(state: Path) -> None:
     first, second = pending(state, asked(), asked({"sz": 5}, tool="place_order", asker="alice", severity=""))
     headings, *rows = done(state, "list")
     assert headings.split() == [
-        "ID", "STATE", "LEFT", "TOOL", "SERVER", "SEVERITY", "ASKED", "BY", "TIMES", "ARGUMENTS",
+        "ID", "STATE", "LEFT", "TOOL", "SEVERITY", "ASKED", "BY", "SERVER", "ARGUMENTS",
     ]  # fmt: skip
     left = rows[0].split()[2]
     assert left in ("29", "30")
     assert [row.replace("29 min 59 s", "30 min").split() for row in rows] == [
-        [second, "pending", "30", "min", "place_order", "okx", "-", "alice", "1", "sz=5"],
-        [first, "pending", "30", "min", "cancel_order", "okx", "critical", "session", "s1", "1", 'ordId="42"'],
+        [second, "pending", "30", "min", "place_order", "-", "alice", "okx", "sz=5"],
+        [first, "pending", "30", "min", "cancel_order", "critical", "session", "s1", "okx", 'ordId="42"'],
     ]
+
+
+def test_a_line_of_the_list_is_cut_however_long_the_arguments_are(state: Path) -> None:
+    pending(state, asked({"note": "x" * 100_000}))
+    assert max(map(columns, done(state, "list"))) == 200
 
 
 def test_a_list_is_of_a_server_and_of_states(state: Path) -> None:
@@ -178,7 +185,7 @@ def test_whoever_approves_sees_all_of_a_call(state: Path) -> None:
     text = "\n".join(out)
     for line in (
         "  tool       cancel_order",
-        "  class      Financial, critical: moves money, or decides what money does: it cannot be undone",
+        "  class      Financial, critical: Moves money, or commits to do so. It cannot be undone.",
         "  reason     Requires human approval",
         "  rule       every cancel, policy.yaml:12",
         "  asked by   alice, of https://login.example, session s1, through agent 1.0, by its own word",
@@ -198,7 +205,7 @@ def test_whoever_approves_sees_all_of_a_call(state: Path) -> None:
     ):
         assert line in out, text
     assert [line.split()[2:] for line in out if "UTC  market" in line or "UTC  place" in line] == [
-        ["market_tickers:", "allow"], ["place_order:", "allow"],
+        ["market_tickers:", "went", "through"], ["place_order:", "went", "through"],
     ]  # fmt: skip
 
 
@@ -218,7 +225,7 @@ def test_nothing_that_an_agent_wrote_reaches_the_terminal_as_it_is(state: Path) 
     call = asked(
         {HOSTILE.replace("\0", ""): HOSTILE}, tool=f"t{HOSTILE}", client=HOSTILE, asker=HOSTILE, issuer=HOSTILE,
         session=HOSTILE, other=json.dumps({"x": HOSTILE}, separators=(",", ":")), recent=recent(HOSTILE),
-        grant=GRANT.__class__(60, 2, (("args.x", f"value {HOSTILE}"),), (), (HOSTILE,)), reason=HOSTILE, rule=HOSTILE,
+        grant=GrantTerms(60, 2, (("args.x", f"value {HOSTILE}"),), (), (HOSTILE,)), reason=HOSTILE, rule=HOSTILE,
     )  # fmt: skip
     [id_] = pending(state, call)
     for words in (["list"], ["show", id_], ["approve", id_, "--grant"], ["list", "--grants"], ["revoke", id_]):
@@ -229,10 +236,10 @@ def test_nothing_that_an_agent_wrote_reaches_the_terminal_as_it_is(state: Path) 
 @pytest.mark.parametrize(
     ("risk", "said"),
     [
-        ("Destructive", "removes what cannot be restored: it cannot be undone"),
-        ("Execute", "count on it that it cannot be undone"),
-        ("Write", "changes what can be changed back"),
-        ("", "the policy does not say what it can do: count on it that it cannot be undone"),
+        ("Destructive", "Removes what cannot be restored. It cannot be undone."),
+        ("Execute", "Runs code or commands. What they do cannot be undone from here."),
+        ("Write", "Changes something that can be changed back."),
+        ("", "The policy gives this tool no risk class. Assume that it cannot be undone."),
     ],
 )
 def test_whether_a_call_can_be_undone_is_said_in_words(risk: str, said: str, state: Path) -> None:
@@ -302,7 +309,7 @@ def test_a_denied_call_is_refused_from_then_on(state: Path) -> None:
     [id_] = pending(state, asked())
     lines = done(state, "deny", id_, "--by", "bob", "--reason", "too early")
     assert lines[0] == f"Denied: cancel_order on okx ({id_})."
-    assert lines[1].startswith("The agent is told so, with your reason. The same call is refused for another ")
+    assert lines[1].startswith("The agent is told so, with the reason. The same call is refused for another ")
     record = found(state, id_)
     assert (record.state, record.answers[0].by, record.answers[0].reason) == ("denied", "bob", "too early")
 
@@ -355,6 +362,14 @@ def test_with_four_eyes_who_asked_does_not_approve(state: Path) -> None:
     assert "four_eyes" in refused(state, "approve", id_, "--by", "alice")
     assert found(state, id_).state == "pending"
     done(state, "approve", id_, "--by", "bob")
+
+
+def test_a_masked_value_is_not_told_as_what_calls_like_it_have(state: Path) -> None:
+    terms = GrantTerms(60, 2, (("args.account.id", "value s3cret"),), (("args.account.most", "77777"),))
+    [id_] = pending(state, asked({"account": "[masked]"}, grant=terms, masked=("args.account",)))
+    out = "\n".join(done(state, "show", id_))
+    assert "s3cret" not in out
+    assert "77777" not in out
 
 
 def test_calls_like_it_are_approved_only_where_its_rule_says_so(state: Path) -> None:
@@ -422,7 +437,7 @@ def test_every_answer_and_every_refused_try_is_audited_without_a_value(state: Pa
     refused(state, "deny", id_, "--by", "bob")
     refused(state, "approve", "apr_" + "0" * 20)
     lines = audit(state)
-    assert [line["event"] for line in lines] == ["approval", "approval_tried", "approval_tried"]
+    assert [line["event"] for line in lines] == ["approval", "approval_refused", "approval_refused"]
     assert "s3cret" not in json.dumps(lines)
     assert (lines[0]["approval"], lines[0]["state"], lines[0]["by"]) == (id_, "approved", "alice")
 
