@@ -101,13 +101,8 @@ class RedisStore:
 
     def rows(self) -> list[Row]:
         with redis.Redis.from_url(self.dsn, decode_responses=True) as client:
-            return sorted(
-                row for key in self._counters(client) for row in _rows(key.removeprefix(self.prefix), client, key)
-            )
-
-    def _counters(self, client: redis.Redis) -> list[str]:
-        """Its keys of counters; those of all else have no name before the first bar."""
-        return [key for key in self.keys(client) if not key.startswith(f"{self.prefix}|")]
+            counters = [key for key in self.keys(client) if not key.removeprefix(self.prefix).startswith("|")]
+            return sorted(row for key in counters for row in _rows(key.removeprefix(self.prefix), client, key))
 
     def keys(self, client: redis.Redis) -> list[str]:
         """Its keys."""
