@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger import sqlite_access, sqlite_records
@@ -18,7 +19,7 @@ from sidecar.ledger.approvals import MAX_PENDING, QueueFull, Record, Unapproved
 from sidecar.ledger.protocol import Claim
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Counter
-from tests.ledger.asking import TERMS, approved, asks, pending, refused, same, says, state, used
+from tests.ledger.asking import SHOWN, TERMS, approved, asks, pending, refused, same, says, state, used
 from tests.ledger.stores import DAY, Clock, SqliteStore, claim, claims, ledger_in, wants
 from tests.ledger.test_sqlite import held
 from tests.support.peer import SECONDS
@@ -290,6 +291,23 @@ def test_ten_thousand_calls_that_wait_are_all_that_do_and_none_is_lost(path: Pat
             assert len(more) <= 200
             swept += more
         assert sum(one.state == "expired" for one in swept) == MAX_PENDING - 1
+
+    with_ledger(path, test)
+
+
+def test_a_call_that_comes_again_and_again_is_read_and_written_without_what_is_long_of_it(path: Path) -> None:
+    shown = replace(SHOWN, arguments=f'{{"text":"{"x" * 2**20}"}}')
+
+    async def test(ledger: SqliteLedger, clock: Clock) -> None:
+        record = await pending(ledger, asks(shown=shown))
+        said: list[str] = []
+        ledger._access.hasty._db.set_trace_callback(said.append)
+        assert (await refused(ledger, asks(shown=shown))).asked.shown.arguments == ""
+        assert sum(map(len, said)) < 10_000
+        assert (await ledger.approvals.find(record.id)).asked.shown == shown
+        clock.passes(1800)
+        assert [one.state for one in await ledger.approvals.sweep("here")] == ["expired"]
+        assert (await ledger.approvals.find(record.id)).asked.shown == shown
 
     with_ledger(path, test)
 
