@@ -80,10 +80,6 @@ class Slow:
         self.may = asyncio.Event()
         self.returned: list[Entry] = []
 
-    @property
-    def approvals(self) -> Approvals:
-        raise NotImplementedError
-
     def claim_at_once(
         self, wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]] = NOTHING_SEEN,
         asked: Mapping[int, Wants] = NOTHING_ASKED,
@@ -92,7 +88,11 @@ class Slow:
 
     async def claim(
         self, reservations: tuple[Reservation, ...], seen: tuple[Seen, ...] = (), asked: Wants | None = None
-    ) -> Claimed:
+    ) -> Claimed:  # fmt: skip
+        raise NotImplementedError
+
+    @property
+    def approvals(self) -> Approvals:
         raise NotImplementedError
 
     async def totals(self, counters: tuple[Counter, ...]) -> tuple[Amount, ...]:
