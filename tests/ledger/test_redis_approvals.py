@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from redis import Redis
 
 from sidecar.errors import StoreUnavailable
-from sidecar.ledger.approvals import KEPT, NoApproval, Unapproved
+from sidecar.ledger.approvals import KEPT, LOST_AFTER, MAX_BRIEF, NoApproval, Unapproved
 from sidecar.ledger.protocol import Claim, Exhausted, Moved
 from sidecar.ledger.redis import RedisLedger
 from sidecar.ledger.redis_approvals import MAX_FETCHED
@@ -342,6 +342,25 @@ def test_an_agent_that_asks_again_does_not_write_what_it_asked_again(store: Redi
         client.hset(name(store, "asked"), record.id, " " + str(client.hget(name(store, "asked"), record.id)))
         assert (await refused(ledger, asks())).asked_times == 2
         assert str(client.hget(name(store, "asked"), record.id)).startswith(" ")
+
+    with_ledger(store, test)
+
+
+def test_neither_calls_nor_sweeps_read_what_is_long(store: RedisStore, client: Redis) -> None:
+    shown = replace(SHOWN, arguments='"' + "x" * (MAX_BRIEF + 1) + '"')
+
+    async def test(ledger: RedisLedger, clock: Clock) -> None:
+        record = await approved(ledger, asks(shown=shown))
+        client.hset(name(store, "long"), record.id, "damaged")
+        await used(ledger, asks(shown=shown))
+        clock.passes(LOST_AFTER)
+        assert (await refused(ledger, asks(shown=shown))).state == "unknown"
+        await pending(ledger, asks("another", timeout=1, shown=shown))
+        clock.passes(1)
+        client.hset(name(store, "long"), mapping=dict.fromkeys(client.hkeys(name(store, "long")), "damaged"))
+        assert [one.state for one in await ledger.approvals.sweep("here")] == ["expired"]
+        with pytest.raises(StoreUnavailable):
+            await ledger.approvals.find(record.id)
 
     with_ledger(store, test)
 
