@@ -3,27 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
+import pytest
 from msgspec.structs import replace
 
 from sidecar.events import Event
 from sidecar.ledger.approvals import Answer, Asked, Record, Unapproved
 from sidecar.ledger.protocol import Claim, Ledger
+from sidecar.ledger.redis import RedisLedger
 from sidecar.ledger.sqlite import SqliteLedger
 from tests.approvals.calls import asked
-from tests.ledger.stores import Clock
+from tests.ledger.stores import Clock, RedisStore, SqliteStore
 from tests.support.peer import SECONDS
+from tests.support.redis_server import RedisServer
+
+Place: TypeAlias = SqliteStore | RedisStore
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Where a store is kept, in which nothing stands."""
+    if request.param == "sqlite":
+        return SqliteStore(tmp_path / "counters.db")
+    server: RedisServer = request.getfixturevalue("redis_server")
+    return RedisStore(server.dsn, f"test-{secrets.token_hex(4)}:")
 
 
 @asynccontextmanager
-async def keeping(path: Path, clock: Clock) -> AsyncIterator[Ledger]:
+async def keeping(place: Place, clock: Clock) -> AsyncIterator[Ledger]:
     """A store for the length of a `with`, in which no time passes but that of the clock."""
-    ledger = SqliteLedger(path, clock, clock)
+    ledger: Ledger
+    if isinstance(place, SqliteStore):
+        ledger = SqliteLedger(place.path, clock, clock)
+    else:
+        ledger = RedisLedger(place.dsn, place.prefix, clock, clock)
     try:
         yield ledger
     finally:

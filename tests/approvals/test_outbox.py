@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from sidecar.errors import StoreUnavailable
 from sidecar.events import NoticeSent
 from sidecar.ledger.protocol import Ledger
 from tests.approvals.calls import asked
-from tests.approvals.kept import Heard, ask, keeping, notified, says, until
+from tests.approvals.kept import Heard, Place, ask, keeping, notified, says, until
 from tests.ledger.stores import Clock
 from tests.support.receiver import Receiver, receiving, status
 
@@ -60,10 +59,10 @@ class World:
         return [event for event in self.heard.events if isinstance(event, NoticeSent)]
 
 
-def test_a_call_that_waits_is_told_with_its_page_and_then_how_it_was_decided(tmp_path: Path) -> None:
+def test_a_call_that_waits_is_told_with_its_page_and_then_how_it_was_decided(place: Place) -> None:
     async def told() -> None:
         with receiving() as receiver:
-            async with keeping(tmp_path / "db", clock := Clock()) as ledger:
+            async with keeping(place, clock := Clock()) as ledger:
                 world = World(ledger, clock, receiver)
                 record = await ask(ledger, notified())
                 (first,) = await world.look()
@@ -82,10 +81,10 @@ def test_a_call_that_waits_is_told_with_its_page_and_then_how_it_was_decided(tmp
     run(told())
 
 
-def test_what_expired_is_told(tmp_path: Path) -> None:
+def test_what_expired_is_told(place: Place) -> None:
     async def told() -> None:
         with receiving() as receiver:
-            async with keeping(tmp_path / "db", clock := Clock()) as ledger:
+            async with keeping(place, clock := Clock()) as ledger:
                 world = World(ledger, clock, receiver)
                 await ask(ledger, notified(asked(timeout=60)))
                 await world.look()
@@ -96,20 +95,20 @@ def test_what_expired_is_told(tmp_path: Path) -> None:
     run(told())
 
 
-def test_where_no_webhook_is_named_nothing_is_told(tmp_path: Path) -> None:
+def test_where_no_webhook_is_named_nothing_is_told(place: Place) -> None:
     async def told() -> None:
         with receiving() as receiver:
-            async with keeping(tmp_path / "db", clock := Clock()) as ledger:
+            async with keeping(place, clock := Clock()) as ledger:
                 await ask(ledger, asked())
                 assert await World(ledger, clock, receiver).look() == []
 
     run(told())
 
 
-def test_the_signature_is_over_what_was_sent_when_it_was_sent(tmp_path: Path) -> None:
+def test_the_signature_is_over_what_was_sent_when_it_was_sent(place: Place) -> None:
     async def told() -> None:
         with receiving() as receiver:
-            async with keeping(tmp_path / "db", clock := Clock()) as ledger:
+            async with keeping(place, clock := Clock()) as ledger:
                 await ask(ledger, notified())
                 await World(ledger, clock, receiver).look()
                 (got,) = receiver.got
@@ -119,10 +118,10 @@ def test_the_signature_is_over_what_was_sent_when_it_was_sent(tmp_path: Path) ->
     run(told())
 
 
-def test_what_is_not_taken_is_told_again_later_under_the_same_id_and_with_a_new_time(tmp_path: Path) -> None:
+def test_what_is_not_taken_is_told_again_later_under_the_same_id_and_with_a_new_time(place: Place) -> None:
     async def told() -> None:
         with receiving(status(500), status(302), status(200)) as receiver:
-            async with keeping(tmp_path / "db", clock := Clock()) as ledger:
+            async with keeping(place, clock := Clock()) as ledger:
                 world = World(ledger, clock, receiver)
                 await ask(ledger, notified())
                 for pause, came in ((0, 1), (0.5, 1), (0.6, 2), (4, 2), (1.1, 3), (60, 3)):
@@ -141,12 +140,12 @@ def test_what_is_not_taken_is_told_again_later_under_the_same_id_and_with_a_new_
     run(told())
 
 
-def test_after_a_restart_it_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_after_a_restart_it_goes_on_where_it_was(place: Place) -> None:
     async def told() -> None:
         clock = Clock()
         with receiving(status(500), status(204)) as receiver:
             for attempts in (1, 2):
-                async with keeping(tmp_path / "db", clock) as ledger:
+                async with keeping(place, clock) as ledger:
                     world = World(ledger, clock, receiver)
                     if attempts == 1:
                         await ask(ledger, notified())
@@ -158,11 +157,11 @@ def test_after_a_restart_it_goes_on_where_it_was(tmp_path: Path) -> None:
     run(told())
 
 
-def test_two_sidecars_on_one_store_tell_each_thing_once(tmp_path: Path) -> None:
+def test_two_sidecars_on_one_store_tell_each_thing_once(place: Place) -> None:
     async def told() -> None:
-        store, clock = tmp_path / "db", Clock()
+        clock = Clock()
         with receiving() as receiver:
-            async with keeping(store, clock) as one, keeping(store, clock) as other:
+            async with keeping(place, clock) as one, keeping(place, clock) as other:
                 world = World(one, clock, receiver)
                 both = (world.outbox, world.another(other))
                 records = [await ask(one, notified(asked(holder=f"h{at}"))) for at in range(5 * AT_ONCE)]
@@ -175,11 +174,11 @@ def test_two_sidecars_on_one_store_tell_each_thing_once(tmp_path: Path) -> None:
     run(told())
 
 
-def test_what_a_sidecar_had_that_is_gone_is_told_by_another_after_a_while(tmp_path: Path) -> None:
+def test_what_a_sidecar_had_that_is_gone_is_told_by_another_after_a_while(place: Place) -> None:
     async def told() -> None:
-        store, clock = tmp_path / "db", Clock()
+        clock = Clock()
         with receiving() as receiver:
-            async with keeping(store, clock) as ledger:
+            async with keeping(place, clock) as ledger:
                 world = World(ledger, clock, receiver)
                 await ask(ledger, notified())
                 assert len(await ledger.approvals.notices("okx", BUSY_FOR, 1)) == 1  # and then its process was killed
@@ -191,11 +190,11 @@ def test_what_a_sidecar_had_that_is_gone_is_told_by_another_after_a_while(tmp_pa
     run(told())
 
 
-def test_a_receiver_that_hangs_has_few_messages_at_once_and_holds_up_nobody(tmp_path: Path) -> None:
+def test_a_receiver_that_hangs_has_few_messages_at_once_and_holds_up_nobody(place: Place) -> None:
     async def told() -> None:
         with receiving() as receiver:
             receiver.waits.clear()
-            async with keeping(tmp_path / "db", clock := Clock()) as ledger:
+            async with keeping(place, clock := Clock()) as ledger:
                 world = World(ledger, clock, receiver)
                 for at in range(AT_ONCE + 3):
                     await ask(ledger, notified(asked(holder=f"h{at}")))
@@ -210,11 +209,11 @@ def test_a_receiver_that_hangs_has_few_messages_at_once_and_holds_up_nobody(tmp_
     run(told())
 
 
-def test_at_the_end_what_is_under_way_is_left_to_the_next_one(tmp_path: Path) -> None:
+def test_at_the_end_what_is_under_way_is_left_to_the_next_one(place: Place) -> None:
     async def told() -> None:
         with receiving() as receiver:
             receiver.waits.clear()
-            async with keeping(tmp_path / "db", clock := Clock()) as ledger:
+            async with keeping(place, clock := Clock()) as ledger:
                 world = World(ledger, clock, receiver)
                 await ask(ledger, notified())
                 await world.outbox.look(world.hook)
@@ -227,10 +226,10 @@ def test_at_the_end_what_is_under_way_is_left_to_the_next_one(tmp_path: Path) ->
     run(told())
 
 
-def test_that_a_call_waits_is_not_told_late_once_it_waits_no_more(tmp_path: Path) -> None:
+def test_that_a_call_waits_is_not_told_late_once_it_waits_no_more(place: Place) -> None:
     async def told() -> None:
         with receiving(status(500), status(204)) as receiver:
-            async with keeping(tmp_path / "db", clock := Clock()) as ledger:
+            async with keeping(place, clock := Clock()) as ledger:
                 world = World(ledger, clock, receiver)
                 record = await ask(ledger, notified())
                 await world.look()
@@ -243,10 +242,10 @@ def test_that_a_call_waits_is_not_told_late_once_it_waits_no_more(tmp_path: Path
     run(told())
 
 
-def test_what_nobody_takes_for_a_day_is_given_up(tmp_path: Path) -> None:
+def test_what_nobody_takes_for_a_day_is_given_up(place: Place) -> None:
     async def told() -> None:
         with receiving(status(500)) as receiver:
-            async with keeping(tmp_path / "db", clock := Clock()) as ledger:
+            async with keeping(place, clock := Clock()) as ledger:
                 world = World(ledger, clock, receiver)
                 record = await ask(ledger, notified())
                 await world.look()
@@ -261,14 +260,14 @@ def test_what_nobody_takes_for_a_day_is_given_up(tmp_path: Path) -> None:
 
 
 def test_a_store_that_goes_while_something_is_told_loses_nothing(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    place: Place, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def gone(*_: object) -> None:
         raise StoreUnavailable("it is gone")
 
     async def told() -> None:
         with receiving() as receiver:
-            async with keeping(tmp_path / "db", clock := Clock()) as ledger:
+            async with keeping(place, clock := Clock()) as ledger:
                 world = World(ledger, clock, receiver)
                 await ask(ledger, notified())
                 with monkeypatch.context() as patched:

@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,7 @@ from sidecar.ledger.approvals import LOST_AFTER, Counts
 from sidecar.ledger.protocol import Ledger
 from sidecar.policy.terms import Terms
 from tests.approvals.calls import asked
-from tests.approvals.kept import Heard, ask, keeping, notified, says, until, use
+from tests.approvals.kept import Heard, Place, ask, keeping, notified, says, until, use
 from tests.engine.asking import bundle_of
 from tests.ledger.stores import Clock
 from tests.support.receiver import receiving
@@ -67,9 +66,9 @@ async def look(heard: Heard) -> None:
     await until(lambda: len(heard.of(ApprovalsCounted)) >= before + 2)
 
 
-def test_what_nobody_answers_expires_and_is_told_once(tmp_path: Path) -> None:
+def test_what_nobody_answers_expires_and_is_told_once(place: Place) -> None:
     async def kept() -> None:
-        async with keeping(tmp_path / "db", clock := Clock()) as ledger:
+        async with keeping(place, clock := Clock()) as ledger:
             await ask(ledger, asked(timeout=60))
             async with kept_up(ledger, clock) as heard:
                 await look(heard)
@@ -82,9 +81,9 @@ def test_what_nobody_answers_expires_and_is_told_once(tmp_path: Path) -> None:
     asyncio.run(kept())
 
 
-def test_what_is_in_use_stays_so_while_its_sidecar_lives_and_is_unknown_once_that_is_gone(tmp_path: Path) -> None:
+def test_what_is_in_use_stays_so_while_its_sidecar_lives_and_is_unknown_once_that_is_gone(place: Place) -> None:
     async def kept() -> None:
-        async with keeping(tmp_path / "db", clock := Clock()) as ledger:
+        async with keeping(place, clock := Clock()) as ledger:
             call = asked()
             record = await ask(ledger, call)
             await ledger.approvals.decide(record.id, says("approve"))
@@ -101,9 +100,9 @@ def test_what_is_in_use_stays_so_while_its_sidecar_lives_and_is_unknown_once_tha
     asyncio.run(kept())
 
 
-def test_what_waits_is_counted_and_for_how_long(tmp_path: Path) -> None:
+def test_what_waits_is_counted_and_for_how_long(place: Place) -> None:
     async def kept() -> None:
-        async with keeping(tmp_path / "db", clock := Clock()) as ledger:
+        async with keeping(place, clock := Clock()) as ledger:
             await ask(ledger, asked())
             await ask(ledger, asked(server="another"))
             clock.now += 90
@@ -119,9 +118,9 @@ def test_what_waits_is_counted_and_for_how_long(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("verdict", ["approve", "deny"])
-def test_what_a_person_said_by_the_cli_is_found_once(tmp_path: Path, verdict: str) -> None:
+def test_what_a_person_said_by_the_cli_is_found_once(place: Place, verdict: str) -> None:
     async def kept() -> None:
-        async with keeping(tmp_path / "db", clock := Clock()) as ledger:
+        async with keeping(place, clock := Clock()) as ledger:
             record = await ask(ledger, asked())
             async with kept_up(ledger, clock) as heard, kept_up(ledger, clock, instance="sidecar-2") as other:
                 await look(heard)
@@ -138,9 +137,9 @@ def test_what_a_person_said_by_the_cli_is_found_once(tmp_path: Path, verdict: st
     asyncio.run(kept())
 
 
-def test_what_was_said_on_the_page_is_not_found_again(tmp_path: Path) -> None:
+def test_what_was_said_on_the_page_is_not_found_again(place: Place) -> None:
     async def kept() -> None:
-        async with keeping(tmp_path / "db", clock := Clock()) as ledger:
+        async with keeping(place, clock := Clock()) as ledger:
             record = await ask(ledger, asked())
             async with kept_up(ledger, clock) as heard:
                 await look(heard)
@@ -152,9 +151,9 @@ def test_what_was_said_on_the_page_is_not_found_again(tmp_path: Path) -> None:
     asyncio.run(kept())
 
 
-def test_the_first_of_two_who_must_agree_decides_nothing_yet(tmp_path: Path) -> None:
+def test_the_first_of_two_who_must_agree_decides_nothing_yet(place: Place) -> None:
     async def kept() -> None:
-        async with keeping(tmp_path / "db", clock := Clock()) as ledger:
+        async with keeping(place, clock := Clock()) as ledger:
             record = await ask(ledger, asked(approvers=2))
             async with kept_up(ledger, clock) as heard:
                 for by in ("alice", "bob"):
@@ -170,9 +169,9 @@ def test_the_first_of_two_who_must_agree_decides_nothing_yet(tmp_path: Path) -> 
     asyncio.run(kept())
 
 
-def test_an_answer_is_found_though_the_call_ran_at_once(tmp_path: Path) -> None:
+def test_an_answer_is_found_though_the_call_ran_at_once(place: Place) -> None:
     async def kept() -> None:
-        async with keeping(tmp_path / "db", clock := Clock()) as ledger:
+        async with keeping(place, clock := Clock()) as ledger:
             call = asked()
             record = await ask(ledger, call)
             async with kept_up(ledger, clock) as heard:
@@ -186,9 +185,9 @@ def test_an_answer_is_found_though_the_call_ran_at_once(tmp_path: Path) -> None:
     asyncio.run(kept())
 
 
-def test_while_no_rule_asks_the_store_is_left_alone_and_then_it_begins_and_lasts(tmp_path: Path) -> None:
+def test_while_no_rule_asks_the_store_is_left_alone_and_then_it_begins_and_lasts(place: Place) -> None:
     async def kept() -> None:
-        async with keeping(tmp_path / "db", clock := Clock()) as ledger:
+        async with keeping(place, clock := Clock()) as ledger:
             silent, asking = terms_of(SILENT), terms_of(ASKS)
             looked = 0
             policy = [silent]
@@ -209,9 +208,9 @@ def test_while_no_rule_asks_the_store_is_left_alone_and_then_it_begins_and_lasts
     asyncio.run(kept())
 
 
-def test_with_a_page_it_begins_whatever_the_policy_says(tmp_path: Path) -> None:
+def test_with_a_page_it_begins_whatever_the_policy_says(place: Place) -> None:
     async def kept() -> None:
-        async with keeping(tmp_path / "db", clock := Clock()) as ledger:
+        async with keeping(place, clock := Clock()) as ledger:
             silent = terms_of(SILENT)
             async with kept_up(ledger, clock, terms=lambda: silent, page="https://desk") as heard:
                 await look(heard)
@@ -220,7 +219,7 @@ def test_with_a_page_it_begins_whatever_the_policy_says(tmp_path: Path) -> None:
 
 
 def test_a_store_that_is_gone_is_told_once_and_used_again_when_it_is_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     tries = 0
 
@@ -230,7 +229,7 @@ def test_a_store_that_is_gone_is_told_once_and_used_again_when_it_is_back(
         raise StoreUnavailable("the store of counters is gone")
 
     async def kept() -> None:
-        async with keeping(tmp_path / "db", clock := Clock()) as ledger, kept_up(ledger, clock) as heard:
+        async with keeping(place, clock := Clock()) as ledger, kept_up(ledger, clock) as heard:
             await look(heard)
             for _ in range(2):
                 with monkeypatch.context() as patched:
@@ -246,10 +245,10 @@ def test_a_store_that_is_gone_is_told_once_and_used_again_when_it_is_back(
     asyncio.run(kept())
 
 
-def test_the_webhook_of_the_policy_in_force_is_told(tmp_path: Path) -> None:
+def test_the_webhook_of_the_policy_in_force_is_told(place: Place) -> None:
     async def kept() -> None:
         with receiving() as receiver:
-            async with keeping(tmp_path / "db", clock := Clock()) as ledger:
+            async with keeping(place, clock := Clock()) as ledger:
                 plain = terms_of(ASKS)
                 hooked = replace_approvals(plain, receiver.url)
                 policy = [plain]
