@@ -66,6 +66,20 @@ def lines_of(found: Sequence[Row], width: int | None) -> list[str]:
     return lines
 
 
+def sentence(text: str, width: int | None) -> list[str]:
+    """A text of ours as lines, broken at blanks; all but the first are set in, for the sake of what it quotes."""
+    if width is None or columns(text) <= width:
+        return [text]
+    lines: list[str] = []
+    for word in text.split(" "):
+        for piece in _pieces(word, max(width - 2, 2)):
+            if lines and columns(lines[-1]) + 1 + columns(piece) <= width:
+                lines[-1] += f" {piece}"
+            else:
+                lines.append(f"  {piece}" if lines else piece)
+    return lines
+
+
 def table(cells: Sequence[Sequence[str]], width: int | None) -> list[str]:
     """Rows with each column as wide as its widest text; with `width` the last column is cut to fit."""
     widths = [max(map(columns, column)) for column in zip(*cells, strict=True)]

@@ -10,17 +10,19 @@ from typing import Final
 from sidecar.approvals.document import After, digest_of
 from sidecar.approvals.page.words import VERDICT_WORDS, agreed, kind, span, undo
 from sidecar.approvals.words import asker, like_this
-from sidecar.cli.approvals_table import Row, cut, lines_of, rows_of, safe, table
+from sidecar.cli.approvals_table import Row, cut, lines_of, rows_of, safe, sentence, table
 from sidecar.ledger.approvals import Answer, Grant, Record, timestamp
 from sidecar.ledger.transitions import worded
 from sidecar.policy.rego import plain_number
 from sidecar.text import shown
 
-HEADINGS: Final = ("ID", "STATE", "LEFT", "TOOL", "SEVERITY", "ASKED BY", "SERVER", "ARGUMENTS")
+HEADINGS: Final = ("ID", "STATE", "LEFT", "TOOL", "ARGUMENTS", "ASKED BY", "SERVER", "SEVERITY")
 GRANT_HEADINGS: Final = ("STANDING", "LEFT", "CALLS", "TOOL", "SERVER", "FOR", "CALLS LIKE")
 
 WIDEST: Final = 200
-"""Columns of a line of the list where no terminal says how many it has: a call may be 2 MiB."""
+"""Columns of a line of the list where no terminal says how many it has."""
+ARGUMENTS: Final = 40
+"""Columns of a call's arguments in the list; `full_lines` has all of them."""
 
 
 def list_lines(records: Sequence[Record], grants: Sequence[Grant], now: float, width: int | None) -> list[str]:
@@ -51,12 +53,13 @@ def full_lines(record: Record, after: Sequence[After], now: float, width: int | 
         ("rule", rule),
         ("asked by", _asker(record)),
         ("asked", _asked(record)),
+        *([("until", _moment(record.expires))] if record.state in ("pending", "approved") else []),
         ("approvals", _approvals(record)),
         *(("answer", _answer(one)) for one in record.answers),
     ]
     if record.grant:
         facts.append(("uses", f"the standing approval {record.grant}"))
-    lines = [f"{record.id}: {_state(record, now)}", "", *_indented(facts, width)]
+    lines = [*sentence(f"{record.id}: {_state(record, now)}", width), "", *_indented(facts, width)]
     lines += ["", "  arguments", *_values(rows_of(seen.arguments, seen.masked), width)]
     if seen.other:
         lines += ["", "  other parameters that the server gets", *_values(rows_of(seen.other), width)]
@@ -78,8 +81,7 @@ def answered_lines(record: Record, answer: Answer, now: float, *, changed: bool)
     what = f"{safe(record.asked.tool)} on {safe(record.asked.server)} ({record.id})"
     again = "" if changed else "Nothing changed, the same was said before. "
     if answer.verdict == "deny":
-        until = record.changed + record.asked.timeout
-        rest = f"The same call is refused for another {span(until - now)}." if until > now else ""
+        rest = f"The same call is refused for {span(record.asked.timeout)}." if changed else ""
         told = "The agent is told so, with the reason." if answer.reason else "The agent is told so."
         return [f"{again}Denied: {what}.", f"{told} {rest}".rstrip()]
     if record.state == "pending":
@@ -89,8 +91,8 @@ def answered_lines(record: Record, answer: Answer, now: float, *, changed: bool)
         return [f"{again}Noted: {what}.", f"It goes through when {people} approved it within {left}."]
     lines = [f"{again}Approved: {what}."]
     if record.state == "approved":
-        left = span(record.expires - now)
-        lines.append(f"It goes through once, if the agent repeats exactly this call within {left}.")
+        left = span(record.asked.use_within if changed else record.expires - now)
+        lines.append(f"It goes through once: now if it waits in place, else when the agent repeats it within {left}.")
     terms = record.asked.grant
     if answer.grant and terms is not None:
         if all(one.grant for one in record.answers if one.verdict == "approve"):
@@ -123,8 +125,8 @@ def _cells(record: Record, now: float) -> tuple[str, ...]:
     asked, seen = record.asked, record.asked.shown
     arguments = "  ".join(f"{path}={value}" for path, value in rows_of(seen.arguments, seen.masked))
     return (
-        record.id, worded(record), _left(record, now), shown(asked.tool), seen.severity or "-",
-        shown(asker(seen)), shown(asked.server), arguments or "-",
+        record.id, worded(record), _left(record, now), shown(asked.tool), cut(arguments, ARGUMENTS) or "-",
+        shown(asker(seen)), shown(asked.server), safe(seen.severity) or "-",
     )  # fmt: skip
 
 
@@ -137,7 +139,8 @@ def _grant_cells(grant: Grant, now: float) -> tuple[str, ...]:
 
 
 def _left(record: Record, now: float) -> str:
-    return span(record.expires - now) if record.state in ("pending", "approved") else "-"
+    """The time that is left, in its greatest unit."""
+    return " ".join(span(record.expires - now).split()[:2]) if record.state in ("pending", "approved") else "-"
 
 
 def _state(record: Record, now: float) -> str:
@@ -145,14 +148,13 @@ def _state(record: Record, now: float) -> str:
         case "pending" | "approved" if now >= record.expires:
             return f"{worded(record)}, but its time is over"
         case "pending":
-            return f"pending, {span(record.expires - now)} left to answer (until {_moment(record.expires)})"
+            return f"pending, {span(record.expires - now)} left to answer"
         case "approved":
-            left = span(record.expires - now)
-            return f"approved, {left} left for the agent to repeat the call (until {_moment(record.expires)})"
+            return f"approved, {span(record.expires - now)} left for the agent to repeat the call"
         case "in_use":
-            return f"in use: the call was forwarded at {_moment(record.changed)}, and no answer came yet"
+            return f"in use: the call went on at {_moment(record.changed)}, and no answer came yet"
         case "unknown":
-            return f"unknown: the call was forwarded and no answer came ({_moment(record.changed)})"
+            return f"unknown: the call went on, and no answer came ({_moment(record.changed)})"
     return f"{worded(record)} since {_moment(record.changed)}"
 
 
@@ -203,7 +205,7 @@ def _next(record: Record) -> list[str]:
         case "approved":
             does = ["revoke"]
         case "unknown":
-            says = "Look at the server whether the call ran, and say so; until then the same call is refused:"
+            says = "Find out at the server whether the call ran; until you say so, it is refused:"
             ran = [f"    sidecar approvals resolve {record.id} --{what}" for what in ("committed", "failed")]
             return ["", f"  {says}", *ran]
         case _:

@@ -9,7 +9,8 @@ All keys begin with the first key, the base, and none of them expires by itself:
 | key                       | holds                                                                                   |
 | ------------------------- | --------------------------------------------------------------------------------------- |
 | base                      | `version`, `seq` of the last approval, `now` as the highest time seen, `secret`         |
-| `asked`, `stands`         | by id: what was asked, which never changes; how it stands                               |
+| `asked`, `long`           | by id: what was asked, which never changes; what is long of it                          |
+| `stands`                  | by id: how it stands                                                                    |
 | `binding`                 | by binding: the newest approval of a call                                               |
 | `unfinished\\|server\\|call` | ids of those in use or unknown                                                       |
 | `at\\|state`, `…\\|server`  | ids by `seq`                                                                          |
@@ -41,7 +42,7 @@ _NOW: Final = """
 local function seen_by_all(now)
   redis.call('DEL', KEYS[2])
   local mark = redis.call('HGET', KEYS[1], 'now')
-  if mark and not tonumber(mark) then
+  if mark and not (tonumber(mark) and tonumber(mark) == tonumber(mark)) then
     error('a time is no number')
   end
   if mark and tonumber(mark) >= tonumber(now) then
@@ -56,8 +57,11 @@ local now = seen_by_all(ARGV[1])
 """
 
 _FETCH: Final = """
-local function record(id)
-  return {id, redis.call('HGET', base .. 'stands', id), redis.call('HGET', base .. 'asked', id)}
+local function record(id, brief)
+  return {
+    id, redis.call('HGET', base .. 'stands', id), redis.call('HGET', base .. 'asked', id),
+    not brief and redis.call('HGET', base .. 'long', id)
+  }
 end
 
 local function records(ids)
@@ -210,11 +214,13 @@ FETCH: Final = (
     _NOW
     + _FETCH
     + """
--- After the time and a number of bytes ids: the time, and their approvals, as many as there is room for, one at least.
-local found, room = {}, tonumber(ARGV[2])
-for i = 3, #ARGV do
-  found[i - 2] = record(ARGV[i])
-  room = room - #(found[i - 2][3] or '')
+-- After the time and a number of bytes `brief` or nothing, then ids: the time, and their approvals, as many as there is
+-- room for, one at least.
+local found, room, brief = {}, tonumber(ARGV[2]), ARGV[3] == 'brief'
+for i = 4, #ARGV do
+  local one = record(ARGV[i], brief)
+  found[i - 3] = one
+  room = room - #(one[3] or '') - #(one[4] or '')
   if room <= 0 then
     break
   end
@@ -336,7 +342,7 @@ NOTICES: Final = (
     + _NOTICE
     + """
 -- After the time a server, seconds, and how many: its notices that are due, which nobody else gets for so long. For
--- each its id, when it was due, what it says, the attempts so far, its approval, and what was asked.
+-- each its id, when it was due, what it says, the attempts so far, its approval, and both texts of what was asked.
 local outbox, busy, found = base .. 'outbox|' .. ARGV[2], tonumber(ARGV[3]), {}
 local due = redis.call('ZRANGEBYSCORE', outbox, '-inf', now, 'WITHSCORES', 'LIMIT', 0, ARGV[4])
 for i = 1, #due, 2 do
@@ -346,7 +352,7 @@ for i = 1, #due, 2 do
     redis.call('ZADD', outbox, string.format('%.17g', tonumber(now) + busy), id)
     found[#found + 1] = {
       id, due[i + 1], redis.call('HGET', base .. 'notices', id), redis.call('HGET', base .. 'tries', id), approval,
-      redis.call('HGET', base .. 'asked', approval)
+      redis.call('HGET', base .. 'asked', approval), redis.call('HGET', base .. 'long', approval)
     }
   else
     redis.call('ZREM', outbox, id)

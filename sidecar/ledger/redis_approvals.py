@@ -98,7 +98,8 @@ class RedisApprovals:
         def work(records: RedisRecords) -> tuple[Record | Unapproved | QueueFull | None, Counting]:
             use = transitions.take(wants, records)
             if isinstance(use, Unapproved | QueueFull):
-                return use, counting_of(taking.nothing()) if taking.seen else NO_COUNTING
+                # Where a call takes nothing but asks a person, that needs memory, which Redis may refuse.
+                return use, counting_of(taking.nothing()) if taking.seen or records.commands else NO_COUNTING
             return use.put(taking.entries, records) if isinstance(use, Use) else None, counting_of(taking)
 
         done = await self._transactions.run(work, questions_of(wants), lost=self._lose)
@@ -117,18 +118,19 @@ class RedisApprovals:
         return replace(claimed, approval=result)
 
     async def find(self, id: str) -> Record:  # noqa: A002 - the field's word
-        now, (answer,) = await self._ask(self._fetch_script, MAX_FETCHED, id)
+        now, (answer,) = await self._ask(self._fetch_script, MAX_FETCHED, "", id)
         if (known := known_of(answer)) is None:
             raise NoApproval
         return seen_at(known.record, self._transactions.time(now))
 
     async def records(
-        self, states: Collection[State] = STATES, *, server: str = "", limit: int = 1_000, changed_after: float = 0.0
-    ) -> list[Record]:
+        self, states: Collection[State] = STATES, *, server: str = "", limit: int = 1_000, changed_after: float = 0.0,
+        brief: bool = False,
+    ) -> list[Record]:  # fmt: skip
         ids = await (self._since(changed_after) if changed_after else self._newest(states, server, limit))
         found: list[Record] = []
         while ids and len(found) < limit:
-            mark, answers = await self._ask(self._fetch_script, MAX_FETCHED, *ids)
+            mark, answers = await self._ask(self._fetch_script, MAX_FETCHED, "brief" if brief else "", *ids)
             found += [
                 record
                 for record in _readable(answers, self._transactions.time(mark))

@@ -15,7 +15,7 @@ import msgspec
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger.approvals import FINAL, Asked, Grant, Notice, Record, Wants
 from sidecar.ledger.keys import encoded
-from sidecar.ledger.stored import Stands, damaged, record_from, stands_of, text_of, value_of
+from sidecar.ledger.stored import Stands, asked_from, damaged, record_from, stands_of, text_of, texts_of, value_of
 from sidecar.ledger.transitions import Event, can_be_used, new_id
 
 Question: TypeAlias = tuple[str, str]
@@ -155,7 +155,10 @@ class RedisRecords:
         if before is None:
             # Nobody but a transition that made up an id puts what it has not read.
             self._seq += 1
-            self._write("HSET", "asked", record.id, text_of(record.asked))
+            asked, long = texts_of(record.asked)
+            self._write("HSET", "asked", record.id, asked)
+            if long is not None:
+                self._write("HSET", "long", record.id, long)
             self._set_root("seq", str(self._seq))
         seq = before.seq if before else self._seq
         if record.grant == "" and before is None:
@@ -185,7 +188,7 @@ class RedisRecords:
             return
         self._unbind(record)
         self._index(_indexed(record, self._known[id_].seq), {})
-        for name in ("asked", "stands"):
+        for name in ("asked", "long", "stands"):
             self._write("HDEL", name, id_)
         for notice in self._snapshot["notices", id_]:
             self._write("ZREM", f"outbox|{record.asked.server}", notice)
@@ -260,15 +263,15 @@ def grants_question(server: str, tool: str, holder: str, rules: str) -> Question
 
 
 def known_of(answer: Any) -> Known | None:
-    """The approval in an answer of id, how it stands, and what was asked; None where there is none.
+    """The approval in an answer of id, how it stands, and both texts of what was asked; None where there is none.
 
     Raises `StoreUnavailable` where it is damaged.
     """
-    id_, stands, asked = answer
+    id_, stands, asked, long = answer
     if stands is None and asked is None:
         return None
     kept = value_of(stands, Kept)
-    return Known(record_from(text(id_), value_of(asked, Asked), kept.stands), kept.seq, kept.version)
+    return Known(record_from(text(id_), asked_from(asked, long), kept.stands), kept.seq, kept.version)
 
 
 def grant_of(stored: Any, id_: str | None = None) -> Grant:
@@ -284,10 +287,10 @@ def notice_of(answer: Any) -> tuple[float, int, Notice]:
 
     Raises `StoreUnavailable` where it is damaged.
     """
-    id_, due, says, tries, approval, asked = answer
+    id_, due, says, tries, approval, asked, long = answer
     kept = value_of(says, KeptNotice)
     attempts = value_of(tries, int) if tries is not None else 0
-    record = record_from(text(approval), value_of(asked, Asked), kept.stands)
+    record = record_from(text(approval), asked_from(asked, long), kept.stands)
     return time_of(due), kept.seq, Notice(text(id_), kept.event, kept.at, attempts, record)
 
 

@@ -76,7 +76,7 @@ _COUNTS = (
     " ('pending', 'approved', 'in_use', 'unknown') AND (state IN ('in_use', 'unknown') OR expires > ?) GROUP BY state"
 )
 _DUE = (
-    "SELECT approvals_notices.id, event, at, attempts, approval, stands, asked"
+    "SELECT approvals_notices.id, event, at, attempts, approval, stands, asked, long"
     " FROM approvals_notices LEFT JOIN approvals_asked ON approvals_asked.id = approval"
     " WHERE server = ? AND due <= ? ORDER BY due, seq LIMIT ?"
 )
@@ -106,8 +106,9 @@ class SqliteApprovals:
         return await self._access.read(look)
 
     async def records(
-        self, states: Collection[State] = STATES, *, server: str = "", limit: int = 1_000, changed_after: float = 0.0
-    ) -> list[Record]:
+        self, states: Collection[State] = STATES, *, server: str = "", limit: int = 1_000, changed_after: float = 0.0,
+        brief: bool = False,
+    ) -> list[Record]:  # fmt: skip
         def look(db: sqlite3.Connection) -> list[Record]:
             now = time_in(db, self._time)
             condition = f"{_SEEN_AS} IN ({', '.join('?' * len(states))})"
@@ -122,7 +123,7 @@ class SqliteApprovals:
             if server:
                 condition += " AND server = ?"
                 values += (server,)
-            found = records_where(f"{condition} ORDER BY seq DESC LIMIT ?", (*values, limit), db, index)
+            found = records_where(f"{condition} ORDER BY seq DESC LIMIT ?", (*values, limit), db, index, brief=brief)
             return [seen_at(record, now) for record in found]
 
         return await self._access.look(look)

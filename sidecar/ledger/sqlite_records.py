@@ -14,9 +14,9 @@ from typing import Final
 import msgspec
 
 from sidecar.errors import StoreUnavailable
-from sidecar.ledger.approvals import MAX_PENDING, MAX_PENDING_EACH, Asked, Grant, Notice, Record
+from sidecar.ledger.approvals import MAX_PENDING, MAX_PENDING_EACH, Grant, Notice, Record
 from sidecar.ledger.shared_time import SharedTime, mark_of
-from sidecar.ledger.stored import Stands, damaged, record_from, stands_of, text_of, value_of
+from sidecar.ledger.stored import Stands, asked_from, damaged, record_from, stands_of, text_of, texts_of, value_of
 from sidecar.ledger.transitions import Event, new_id
 
 SCHEMA: Final = (
@@ -29,7 +29,8 @@ SCHEMA: Final = (
         expires REAL NOT NULL, stands TEXT NOT NULL
     )
     """,
-    "CREATE TABLE IF NOT EXISTS approvals_asked (id TEXT PRIMARY KEY, asked TEXT NOT NULL) WITHOUT ROWID",
+    # With its rows by number: a table WITHOUT ROWID reads rows whole, however long, where it looks for one.
+    "CREATE TABLE IF NOT EXISTS approvals_asked (id TEXT PRIMARY KEY, asked TEXT NOT NULL, long TEXT)",
     "CREATE INDEX IF NOT EXISTS approvals_binding ON approvals (binding, seq) WHERE used_grant = ''",
     "CREATE INDEX IF NOT EXISTS approvals_call ON approvals (server, call) WHERE state IN ('in_use', 'unknown')",
     "CREATE INDEX IF NOT EXISTS approvals_pending ON approvals (holder, expires, state) WHERE state = 'pending'",
@@ -70,8 +71,8 @@ SCHEMA: Final = (
 )
 
 _ROW = (
-    "SELECT approvals.id, server, holder, binding, call, used_grant, state, created, changed, expires, stands, asked"
-    " FROM approvals{} LEFT JOIN approvals_asked ON approvals_asked.id = approvals.id"
+    "SELECT approvals.id, server, holder, binding, call, used_grant, state, created, changed, expires, stands,"
+    " asked, long FROM approvals{} LEFT JOIN approvals_asked ON approvals_asked.id = approvals.id"
 )
 _BY_ID = f"{_ROW.format('')} WHERE approvals.id = ?"
 _OF_BINDING = (
@@ -94,7 +95,7 @@ _ADD = (
     "INSERT INTO approvals (id, server, holder, binding, call, used_grant, state, created, changed, expires, stands)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_ADD_ASKED = "INSERT INTO approvals_asked VALUES (?, ?)"
+_ADD_ASKED = "INSERT INTO approvals_asked VALUES (?, ?, ?)"
 _GRANT_ROW = "SELECT id, server, tool, holder, rules, until, grant_ FROM approvals_grants"
 _GRANT = f"{_GRANT_ROW} WHERE id = ?"
 _GRANTS = f"{_GRANT_ROW} WHERE server = ? AND tool = ? AND holder = ? AND rules = ? ORDER BY created, id"
@@ -166,7 +167,7 @@ class SqliteRecords:
             self._db.execute(
                 _ADD, (*looked_up_by, record.state, record.created, record.changed, record.expires, stands)
             )
-            self._db.execute(_ADD_ASKED, (record.id, text_of(asked)))
+            self._db.execute(_ADD_ASKED, (record.id, *texts_of(asked)))
         if tell is not None and asked.notify:
             now = self.now
             self._db.execute(_ADD_NOTICE, (new_id("ntc"), record.id, asked.server, tell, now, now, stands))
@@ -196,14 +197,17 @@ def record_with(id: str, db: sqlite3.Connection) -> Record | None:  # noqa: A002
 
 
 def records_where(
-    condition: str, values: tuple[object, ...], db: sqlite3.Connection, index: str = ""
+    condition: str, values: tuple[object, ...], db: sqlite3.Connection, index: str = "", *, brief: bool = False
 ) -> Iterator[Record]:  # fmt: skip
     """The approvals for which a condition and order of ours holds, found by an index, without those that are damaged.
+
+    With `brief` what is long of them is not read.
 
     Whoever needs a damaged one is told by `record_with`; it must not keep people from all others. SQLite knows nothing
     of how many there are in which state, and often takes another index than the one that is made for a question.
     """
-    rows = db.execute(f"{_ROW.format(f' INDEXED BY {index}' if index else '')} WHERE {condition}", values)
+    row = _ROW.replace("asked, long", "asked, NULL") if brief else _ROW
+    rows = db.execute(f"{row.format(f' INDEXED BY {index}' if index else '')} WHERE {condition}", values)
     for row in rows.fetchall():
         with suppress(StoreUnavailable):
             yield record_of(row)
@@ -211,8 +215,8 @@ def records_where(
 
 def record_of(row: tuple[object, ...]) -> Record:
     """The approval in a row of `_ROW`. Raises `StoreUnavailable` where it is damaged."""
-    id_, server, holder, binding, call, used_grant, state, created, changed, expires, stands, asked = row
-    question, one = value_of(asked, Asked), value_of(stands, Stands)
+    id_, server, holder, binding, call, used_grant, state, created, changed, expires, stands, asked, long = row
+    question, one = asked_from(asked, long), value_of(stands, Stands)
     looked_up_by = (question.server, question.holder, question.binding, question.call)
     columns = (one.grant, one.state, one.created, one.changed, one.expires)
     if looked_up_by != (server, holder, binding, call) or columns != (used_grant, state, created, changed, expires):
@@ -230,12 +234,12 @@ def grant_of(row: tuple[object, ...]) -> Grant:
 
 
 def notice_of(row: tuple[object, ...]) -> Notice:
-    """The notice in a row of id, event, time, attempts, approval's id, how it stood, and what was asked.
+    """The notice in a row of id, event, time, attempts, approval's id, how it stood, and both texts of what was asked.
 
     Raises `StoreUnavailable` where it is damaged.
     """
-    id_, event, at, attempts, approval, stands, asked = row
-    record = record_from(approval, value_of(asked, Asked), value_of(stands, Stands))
+    id_, event, at, attempts, approval, stands, asked, long = row
+    record = record_from(approval, asked_from(asked, long), value_of(stands, Stands))
     try:
         return msgspec.convert({"id": id_, "event": event, "at": at, "attempts": attempts, "record": record}, Notice)
     except msgspec.ValidationError:

@@ -34,6 +34,7 @@ class Serving:
 
     def __init__(self, folder: Path, *, url: str = "http://127.0.0.1") -> None:
         self.events: list[Event] = []
+        self._is_lost = False
         self._approvers = folder / "approvers.yaml"
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -102,17 +103,28 @@ class Serving:
         """What was refused so far."""
         return [one for one in self.events if isinstance(one, ApprovalTried)]
 
-    def stop_listening(self) -> None:
-        """The listener ends, and the store stays."""
-        self.run(self._http.close(0.1))
+    def lose_store(self) -> None:
+        """The store cannot be used any more."""
+        self._is_lost = True
+        self.run(self.ledger.close())
 
     def close(self) -> None:
         """End all of it."""
         self.run(self._http.close(0.1))
-        self.run(self.ledger.close())
+        if not self._is_lost:
+            self.run(self.ledger.close())
+        self.run(_end_others())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+
+
+async def _end_others() -> None:
+    """End the tasks that look into the store for whoever waits."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 async def _ledger(path: Path) -> SqliteLedger:

@@ -60,8 +60,8 @@ def test_text_that_writes_a_number_fits_no_standing_approval_and_is_warned_of() 
     grant = "{for: 1h, calls: 5, same: [args.id], at_most: [args.n, args.sz]}"
     [warning] = of_rules(f"- action: require_approval\n  conditions: [{condition}]\n  grant: {grant}")
     assert warning == (
-        "a.yaml:4:9: warning: tools.t.rules[1].grant.at_most: line 5 reads args.sz with decimal_text, and here a number "
-        "in quotes is only text, which no standing approval fits: name it under same"
+        "a.yaml:4:9: warning: tools.t.rules[1].grant.at_most: line 5 reads args.sz with decimal_text, and here a "
+        "number in quotes is only text, which no standing approval fits: name it under same"
     )
 
 

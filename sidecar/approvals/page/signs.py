@@ -1,16 +1,21 @@
 """Text from outside as HTML: escaped, and every character that nobody would see, or that moves others, as a sign.
 
-A sign is an element of its own, so that no text can look like one.
+A sign is an element of its own, so that no text can look like one. A text with more of them than a browser can draw is
+written as in JSON.
 """
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from typing import Final
 
 from markupsafe import Markup, escape
 
-from sidecar.text import is_plain
+from sidecar.text import is_plain, visible
+
+MOST: Final = 1_000
+"""Signs in one text."""
 
 _BREAKS: Final = {"\n": "↵", "\r": "CR", "\t": "TAB"}
 """Characters that lay out a text: a sign tells that they are there, and they do their work."""
@@ -19,10 +24,13 @@ _BREAKS: Final = {"\n": "↵", "\r": "CR", "\t": "TAB"}
 def marked(text: str) -> Markup:
     """A text as HTML."""
     escaped = escape(text)
-    # By the characters that occur, not by each of a long text.
+    # By the characters that occur: a text of a megabyte has few.
     hidden = {char for char in set(text) if not is_plain(char)}
     if not hidden:
         return escaped
+    if sum(map(hidden.__contains__, text)) > MOST:
+        written = visible(json.dumps(text, ensure_ascii=False)[1:-1])
+        return Markup('<span class="sign">written as in JSON</span>') + escape(written)
     return Markup(str(escaped).translate({ord(char): _sign(char) for char in hidden}))  # noqa: S704 - escaped above
 
 

@@ -100,8 +100,7 @@ class Site:
             return self._error(visit, 404, "There is nothing here", "Look whether the link is whole.")
         full = await self._queue.show(person, found[1])
         if query.get("part") == "status":
-            status = view.status(full.record, self._queue.clock())
-            return await self._page(visit, "status", status=status, large=False)
+            return await self._page(visit, "status", stands=view.status(full.record, self._queue.clock()))
         return await self._detail(visit, person, full)
 
     async def _post(self, form: Fields, request: Request, visit: Visit, person: Person) -> Response:
@@ -228,7 +227,7 @@ class Site:
         )  # fmt: skip
 
     async def _page(
-        self, visit: Visit, template: str, code: int = 200, *, large: bool = False, **values: Any
+        self, visit: Visit, template: str, status: int = 200, *, large: bool = False, **values: Any
     ) -> Response:
         """A page for whoever signed in; what is callable among the values is made with it, on a thread if `large`."""
 
@@ -236,7 +235,7 @@ class Site:
             made = {key: value() if callable(value) else value for key, value in values.items()}
             return self._templates.render(template, **{**self._values(visit), **made})
 
-        return _response(code, await in_thread_if_can_be(make) if large else make())
+        return _response(status, await in_thread_if_can_be(make) if large else make())
 
     def _values(self, visit: Visit) -> dict[str, Any]:
         session, approver = visit.session, visit.approver

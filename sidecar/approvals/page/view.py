@@ -13,7 +13,7 @@ from sidecar.approvals.document import After, digest_of
 from sidecar.approvals.page import words
 from sidecar.approvals.page.rows import Row, row_at, rows_of
 from sidecar.enforce.grant_terms import ANY_OTHER
-from sidecar.ledger.approvals import OPEN, Answer, Grant, GrantTerms, Record, State
+from sidecar.ledger.approvals import MAX_BRIEF, OPEN, Answer, Grant, GrantTerms, Record, State
 from sidecar.ledger.values import Amount
 
 PREVIEW: Final = 3
@@ -110,10 +110,11 @@ class Bound(msgspec.Struct, frozen=True):
 class GrantOffer(msgspec.Struct, frozen=True):
     """What calls like this one would be: `free` are the arguments of this call that may have other values.
 
-    `possible` is False where an amount is no number, so that none would fit.
+    `more` is how many there may be beside this one. `possible` is False where none would fit: no more than one call
+    may run, or an amount is no number.
     """
 
-    calls: int
+    more: int
     span: str
     same: tuple[Bound, ...]
     at_most: tuple[Bound, ...]
@@ -200,7 +201,8 @@ def moment(unix: float) -> Moment:
 def card(record: Record, now: float) -> Card:
     """An approval in a list."""
     asked, shown = record.asked, record.asked.shown
-    is_large = len(shown.arguments) > LARGE
+    size = len(shown.arguments)
+    is_large = not shown.arguments or len(shown.arguments) > LARGE  # very long ones are not part of a list
     rows = [] if is_large else rows_of(shown.arguments, shown.masked)
     return Card(
         record.id,
@@ -215,7 +217,7 @@ def card(record: Record, now: float) -> Card:
         record.asked_times,
         tuple(rows[:PREVIEW]),
         max(0, len(rows) - PREVIEW),
-        words.size(len(shown.arguments)) if is_large else "",
+        (words.size(size) if size else f"more than {words.size(MAX_BRIEF)}") if is_large else "",
         moment(record.created),
         moment(record.changed),
         _left(record, now),
@@ -413,8 +415,10 @@ def _amount(amount: Amount) -> str:
 def _offer(terms: GrantTerms, arguments: str) -> GrantOffer:
     same = tuple(Bound(path, row_at(arguments, path)) for path, _ in terms.same)
     at_most = tuple(Bound(path, row_at(arguments, path)) for path, _ in terms.at_most)
-    possible = all(most is not None for _, most in terms.at_most)
-    return GrantOffer(terms.calls, words.span(terms.seconds), same, at_most, _named(terms.free), possible)
+    numbers = all(most is not None for _, most in terms.at_most) and all(bound.row for bound in at_most)
+    return GrantOffer(
+        terms.calls - 1, words.span(terms.seconds), same, at_most, _named(terms.free), numbers and terms.calls > 1
+    )
 
 
 def _named(free: tuple[str, ...]) -> tuple[str, ...]:

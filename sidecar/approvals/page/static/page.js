@@ -141,6 +141,7 @@ addEventListener("pageshow", (event) => {
 
 // One answer, however often the button is pressed.
 document.addEventListener("submit", (event) => {
+  if (event.submitter && event.submitter.formMethod === "dialog") return; // Enter in a field
   const buttons = event.target.querySelectorAll("button");
   setTimeout(() => buttons.forEach((button) => (button.disabled = true)), 0);
 });
