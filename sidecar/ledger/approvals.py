@@ -37,12 +37,17 @@ MAX_PENDING: Final = 10_000
 """Pending approvals of one store."""
 MAX_PENDING_EACH: Final = 100
 """Pending approvals of one holder: a session or a principal. A full queue refuses new ones and loses none."""
+MAX_LONG: Final = 200
+MAX_LONG_EACH: Final = 20
+"""The same of those with more to show than `MAX_BRIEF`: an agent that runs away must not fill the store's disk."""
 LOST_AFTER: Final = 30.0
 """Seconds without a word of an instance after which it is gone: what it had in use is unknown then."""
 SILENT_AFTER: Final = 5.0
 """Seconds without its word after which what it has in use may be lost: until it is known, the same call waits."""
 KEPT: Final = 7 * 86400.0
 """Seconds that an approval in a final state is kept for those who look back."""
+KEPT_LONG: Final = 3600.0
+"""The same of one with more to show than `MAX_BRIEF` that nobody answered."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -110,6 +115,11 @@ class Shown(msgspec.Struct, frozen=True):
     recent: tuple[Recent, ...] = ()
     takes: tuple[Reservation, ...] = ()
     limits: tuple[str, ...] = ()
+
+
+def is_long(shown: Shown) -> bool:
+    """True where there is more to show than is part of a list; then a list has nothing of it."""
+    return not shown.arguments or len(shown.arguments) + len(shown.other) > MAX_BRIEF
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -303,7 +313,7 @@ class Approvals(Protocol):
     async def sweep(self, instance: str) -> tuple[Record, ...]:
         """Say that an instance lives, and end what is over: what expired, what instances that are gone had in use.
 
-        Gives what changed. Approvals that were final for `KEPT` are removed.
+        Gives what changed. Approvals that were final for `KEPT` (or `KEPT_LONG`) are removed.
         """
 
     async def counts(self, server: str) -> Counts:

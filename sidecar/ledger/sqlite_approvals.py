@@ -58,9 +58,9 @@ _FORGET_INSTANCES = "DELETE FROM approvals_instances WHERE heard <= ?"
 _FORGET_GRANTS = "DELETE FROM approvals_grants WHERE until <= ?"
 _OLD = (
     "SELECT id FROM approvals INDEXED BY approvals_final"
-    " WHERE state IN ('denied', 'expired', 'consumed') AND changed <= ?"
+    " WHERE state IN ('denied', 'expired', 'consumed') AND kept_until <= ?"
     " AND NOT EXISTS (SELECT 1 FROM approvals_grants WHERE approvals_grants.id = approvals.id)"
-    " ORDER BY changed LIMIT ?"
+    " ORDER BY kept_until LIMIT ?"
 )
 _FORGET = (
     "DELETE FROM approvals WHERE id = ?",
@@ -237,7 +237,7 @@ class SqliteApprovals:
         changed = [after for record in ended if (after := transitions.over(record, records)) is not None]
         db.execute(_FORGET_INSTANCES, (now - KEPT,))
         db.execute(_FORGET_GRANTS, (now,))
-        for (old,) in db.execute(_OLD, (now - KEPT, MAX_SWEPT)).fetchall():
+        for (old,) in db.execute(_OLD, (now, MAX_SWEPT)).fetchall():
             for statement in _FORGET:
                 db.execute(statement, (old,))
         return tuple(changed)
