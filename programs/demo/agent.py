@@ -23,7 +23,7 @@ SECONDS: Final = 20.0
 
 
 @asynccontextmanager
-async def agent(exchange: str, folder: Path, telemetry: int) -> AsyncIterator[Client]:
+async def agent(exchange: str, folder: Path, telemetry: int, policy: str = POLICY) -> AsyncIterator[Client]:
     """A client with the sidecar and the OKX server behind it, all ended when left.
 
     `folder` gets the sidecar's state and `stderr.txt`.
@@ -31,7 +31,7 @@ async def agent(exchange: str, folder: Path, telemetry: int) -> AsyncIterator[Cl
     parameters = StdioServerParameters(
         command=str(SIDECAR),
         args=[
-            "run", "-c", POLICY, "--state-dir", str(folder / "state"), "--telemetry", f"127.0.0.1:{telemetry}",
+            "run", "-c", policy, "--state-dir", str(folder / "state"), "--telemetry", f"127.0.0.1:{telemetry}",
             "--", str(MCP_OKX),
         ],
         env=okx_environment(exchange),

@@ -170,7 +170,11 @@ def _json(value: Any) -> Response:
 def _summary(record: Record, now: float) -> dict[str, Any]:
     """An approval in a list: without what may be large, which stands in its own document."""
     found = document(record, now)
-    return {key: found[key] for key in found if key not in ("arguments", "other_parameters", "recent", "limits_after")}
+    return {key: found[key] for key in found if key not in _NOT_LISTED}
+
+
+_NOT_LISTED: Final = frozenset({"arguments", "other_parameters", "digest", "recent", "limits_after"})
+"""What may be long, and the digest: whoever approves has to look at the whole first."""
 
 
 def _only(request: Request, method: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from sidecar.approvals.api import PREFIX, Api, problem
 from sidecar.approvals.approvers import Approvers
 from sidecar.approvals.guard import Guard, is_own, secured
+from sidecar.approvals.page.site import Site
 from sidecar.approvals.queue import Queue
 from sidecar.approvals.sessions import Sessions
 from sidecar.approvals.site import Page, Parts
@@ -30,7 +31,7 @@ LIMITS: Final = Limits(connections=256, head=16 << 10, body=64 << 10, head_secon
 
 
 async def serve_approvals(
-    listener: ApprovalsListener, ledger: Ledger, server: str, emit: Emit, page: Callable[[Parts], Page] | None = None
+    listener: ApprovalsListener, ledger: Ledger, server: str, emit: Emit, page: Callable[[Parts], Page] = Site
 ) -> HttpServer:
     """Listen until the server is closed. Raises `StartError` and `UsageError`.
 
@@ -42,7 +43,7 @@ async def serve_approvals(
     origin = parse(listener.url)[0]
     ours = f"{'https' if origin.secure else 'http'}://{origin.host_header}"
     sessions = Sessions(approvers, ours)
-    pages = page(Parts(queue, guard, sessions, listener.url)) if page is not None else None
+    pages = page(Parts(queue, guard, sessions, listener.url))
     address, names = listener.address, (*listener.allow_hosts, origin.host_header)
     front = _Front(Api(queue, guard), pages, sessions, Hosts(address.host, address.port, names), ours)
     try:
@@ -58,7 +59,7 @@ async def serve_approvals(
 class _Front:
     """What every request meets first, and who answers it."""
 
-    def __init__(self, api: Api, page: Page | None, sessions: Sessions, hosts: Hosts, ours: str) -> None:
+    def __init__(self, api: Api, page: Page, sessions: Sessions, hosts: Hosts, ours: str) -> None:
         self.hosts = hosts
         self._api = api
         self._page = page
@@ -96,9 +97,7 @@ class _Front:
             exchange.send(problem(413, f"a body may have up to {LIMITS.body} bytes"))
         elif request.path == PREFIX or request.path.startswith(f"{PREFIX}/"):
             exchange.send(secured(await self._api.answer(request)))
-        elif self._page is not None:
+        else:
             await self._page.handle(
                 request, exchange, self._sessions.visit(request.path, request.headers, request.peer)
             )
-        else:
-            exchange.send(problem(404, f"there is nothing here: the API is at {PREFIX}"))

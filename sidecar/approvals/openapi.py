@@ -43,7 +43,6 @@ _GRANT_TERMS: Final = {
 _SUMMARY: Final = {
     "id": _TEXT, "state": _STATE, "server": _TEXT, "tool": _TEXT, "class": _MAYBE_TEXT, "severity": _MAYBE_TEXT,
     "masked": {**_list(_TEXT), "description": "paths whose values the policy hides from approvers"},
-    "digest": {"type": "string", "description": "names what is shown; approve must send it back"},
     "rule": _TEXT, "reason": _TEXT, "file": _TEXT, "line": _COUNT,
     "principal": {"anyOf": [{"type": "null"}, _object({"subject": _TEXT, "issuer": _TEXT})]},
     "client": _MAYBE_TEXT, "session": _TEXT,
@@ -56,6 +55,7 @@ _SUMMARY: Final = {
 }  # fmt: skip
 _WHOLE: Final = {
     **_SUMMARY,
+    "digest": {"type": "string", "description": "names what is shown; approve must send it back"},
     "arguments": {"description": "the arguments, whole, numbers as they were written, masked values replaced"},
     "other_parameters": {"description": "every other parameter that the server gets; null for none"},
     "recent": _list(_object({"time": _TIME, "tool": _TEXT, "kind": _TEXT})),

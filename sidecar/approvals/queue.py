@@ -66,8 +66,11 @@ class Queue:
     async def visible(
         self, person: Person, states: Collection[State] = STATES, *, server: str = "", limit: int = LISTED
     ) -> list[Record]:
-        """What the person may see in these states, the newest first; of one server, or of all."""
-        found = await self._approvals.records(states, server=server, limit=LISTED)
+        """What the person may see in these states, the newest first; of one server, or of all.
+
+        Very long arguments are left out (`Approvals.records`): `show` has them.
+        """
+        found = await self._approvals.records(states, server=server, limit=LISTED, brief=True)
         may = person.approver.may_answer
         return [one for one in found if may(one.asked.server, one.asked.tool)][:limit]
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from typing import Final
 
 from sidecar.errors import StoreUnavailable
-from sidecar.ledger.approvals import OPEN, Approvals
+from sidecar.ledger.approvals import Approvals
 from sidecar.system import tasks
 
 EVERY: Final = 0.5
@@ -51,10 +50,6 @@ class Watch:
 
     async def _mark_of_now(self) -> str:
         try:
-            records = await self._approvals.records(OPEN)
-            grants = await self._approvals.grants()
+            return f"stands {await self._approvals.mark()}"
         except StoreUnavailable:
             return "gone"  # what stands is not known: whoever asks is told so
-        stands = [(one.id, one.state, len(one.answers), one.asked_times) for one in records]
-        left = [(one.id, one.left) for one in grants]
-        return hashlib.sha256(repr((stands, left)).encode()).hexdigest()

@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import typer
 
-from sidecar.approvals.document import digest_of, document, grant_document, limits_after
+from sidecar.approvals.document import document, grant_document, limits_after
 from sidecar.approvals.queue import MAX_REASON
 from sidecar.cli import approvals_text as text
-from sidecar.cli.approvals_store import CannotAnswer, Store, audited, find, ledger_of, origin, store_at, user
+from sidecar.cli.approvals_answer import give
+from sidecar.cli.approvals_store import Store, find, ledger_of, origin, store_at, user
+from sidecar.cli.approvals_table import sentence
 from sidecar.cli.approvals_watch import watch
 from sidecar.cli.options import one_of
 from sidecar.errors import UsageError
-from sidecar.events import ApprovalChanged, ApprovalTried
-from sidecar.ledger.approvals import OPEN, STATES, Answer, Approvals, Conflict, NoApproval, Record, State
+from sidecar.ledger.approvals import OPEN, STATES, Answer, State
 from sidecar.mcp import strict_json
-from sidecar.text import is_plain, of_system, shown, visible
+from sidecar.text import is_plain, of_system, visible
 
 MOST_LISTED: Final = 1_000
 LONGEST_NAME: Final = 128
 """Characters."""
 
 Verdict: TypeAlias = Literal["approve", "deny", "committed", "failed", "revoke"]
-Act: TypeAlias = Callable[[Approvals, str, Answer], Awaitable[tuple[Record, bool]]]
-"""Gives an answer to the approval with this id: the approval after it, and whether that changed anything."""
 
 Id: TypeAlias = Annotated[str, typer.Argument(metavar="ID", help="Its id, or the beginning of it.", show_default=False)]
 StateDir: TypeAlias = Annotated[
@@ -122,8 +122,7 @@ def approve_command(
 ) -> int:  # fmt: skip
     """Approve exactly this call: it goes through once, when the agent makes it again."""
     given = _answer("approve", by, reason, grant=grant)
-    store = store_at(state_dir, state_dsn, state_prefix)
-    return _answered(store, id, given, lambda approvals, key, answer: approvals.decide(key, answer), as_json=as_json)
+    return _give(store_at(state_dir, state_dsn, state_prefix), id, given, as_json=as_json)
 
 
 @approvals_app.command("deny")
@@ -138,8 +137,7 @@ def deny_command(
 ) -> int:
     """Refuse a call; the agent is told, with the reason."""
     given = _answer("deny", by, reason)
-    store = store_at(state_dir, state_dsn, state_prefix)
-    return _answered(store, id, given, lambda approvals, key, answer: approvals.decide(key, answer), as_json=as_json)
+    return _give(store_at(state_dir, state_dsn, state_prefix), id, given, as_json=as_json)
 
 
 @approvals_app.command("resolve")
@@ -159,11 +157,8 @@ def resolve_command(
     if committed is failed:
         raise UsageError("say whether the call ran: --committed, or --failed if it certainly did not")
 
-    async def act(approvals: Approvals, key: str, answer: Answer) -> tuple[Record, bool]:
-        return await approvals.resolve(key, answer), True
-
     given = _answer("committed" if committed else "failed", by, reason)
-    return _answered(store_at(state_dir, state_dsn, state_prefix), id, given, act, as_json=as_json)
+    return _give(store_at(state_dir, state_dsn, state_prefix), id, given, as_json=as_json)
 
 
 @approvals_app.command("revoke")
@@ -178,11 +173,8 @@ def revoke_command(
 ) -> int:
     """Take back an approval that was not used yet, and the standing one that was given with it."""
 
-    async def act(approvals: Approvals, key: str, answer: Answer) -> tuple[Record, bool]:
-        return await approvals.revoke(key, answer), True
-
     given = _answer("revoke", by, reason)
-    return _answered(store_at(state_dir, state_dsn, state_prefix), id, given, act, as_json=as_json)
+    return _give(store_at(state_dir, state_dsn, state_prefix), id, given, as_json=as_json)
 
 
 async def _list(store: Store, states: frozenset[State], server: str, *, grants_only: bool, as_json: bool) -> int:
@@ -219,52 +211,22 @@ async def _show(store: Store, id_: str, *, as_json: bool) -> int:
     return 0
 
 
-def _answered(store: Store, id_: str, answer: Answer, act: Act, *, as_json: bool) -> int:
+def _give(store: Store, id_: str, answer: Answer, *, as_json: bool) -> int:
     """Give an answer and say what it came to."""
-    record, answer, changed = asyncio.run(_give(store, of_system(id_), answer, act))
+    given = asyncio.run(give(store, of_system(id_), answer))
     now = time.time()
     if as_json:
-        _print_json(document(record, now))
+        _print_json(document(given.record, now))
         return 0
     match answer.verdict:
         case "approve" | "deny":
-            lines = text.answered_lines(record, answer, now, changed=changed)
+            lines = text.answered_lines(given.record, given.answer, now, changed=given.changed)
         case "committed" | "failed":
-            lines = text.resolved_lines(record, answer)
+            lines = text.resolved_lines(given.record, given.answer)
         case "revoke":
-            lines = text.revoked_lines(record)
-    print("\n".join(lines))
+            lines = text.revoked_lines(given.record)
+    print("\n".join(piece for line in lines for piece in sentence(line, _width())))
     return 0
-
-
-async def _give(store: Store, id_: str, answer: Answer, act: Act) -> tuple[Record, Answer, bool]:
-    """Give an answer to an approval; what is done, and what is refused, is audited. Raises `CannotAnswer`."""
-    with audited(store) as emit:
-
-        def refused(why: str, known: Record | None = None) -> CannotAnswer:
-            server, named = (known.asked.server, known.id) if known is not None else ("", shown(id_))
-            what = "resolve" if answer.verdict in ("committed", "failed") else answer.verdict
-            emit(ApprovalTried(server, answer.by, answer.via, answer.origin, what, named, 0, why))
-            return CannotAnswer(f"{named}: {why}" if known is not None else why)
-
-        async with ledger_of(store) as ledger:
-            try:
-                record = await find(ledger.approvals, id_)
-            except CannotAnswer as error:
-                raise refused(str(error)) from None
-            answer = Answer(
-                answer.by, time.time(), answer.via, answer.origin, answer.verdict, answer.reason, answer.grant,
-                digest_of(record.asked.shown),
-            )  # fmt: skip
-            try:
-                after, changed = await act(ledger.approvals, record.id, answer)
-            except Conflict as error:
-                raise refused(visible(str(error)), error.record) from None
-            except NoApproval:  # it was over long ago, and is removed just now
-                raise refused("it is gone", record) from None
-        if changed:
-            emit(ApprovalChanged(after.asked.server, after, after.answers[-1]))
-    return after, answer, changed
 
 
 def _answer(verdict: Verdict, by: str | None, reason: str, *, grant: bool = False) -> Answer:
@@ -287,5 +249,5 @@ def _json(found: Sequence[dict[str, Any]] | dict[str, Any]) -> str:
 
 
 def _width() -> int | None:
-    """Columns of the terminal; None where the output goes elsewhere, which wraps nothing."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    """Columns of the terminal, or those that the environment gives; None where the output goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else None

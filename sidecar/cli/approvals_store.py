@@ -63,7 +63,10 @@ def store_at(state_dir: Path | None, dsn: str | None, prefix: str) -> Store:
                 f"no approvals in {folder}: name the folder that `sidecar run` was given with --state-dir, or the "
                 "store that it was given with --state-dsn"
             )
-        ownership.check(folder, "the state folder (--state-dir)")
+        try:
+            ownership.check(folder, "the state folder (--state-dir)")
+        except StartError as error:
+            raise StartError(f"{error}. The user of the sidecar can answer there") from None
     return Store(folder, dsn, prefix)
 
 

@@ -7,15 +7,12 @@ wider than the terminal, so that nothing an agent wrote begins a line, and what 
 from __future__ import annotations
 
 import json
-import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
-from sidecar.enforce.masking import MASK
-from sidecar.mcp import strict_json
-from sidecar.policy import paths
-from sidecar.text import folded, visible
+from sidecar.approvals.page import rows
+from sidecar.text import visible
 
 Row: TypeAlias = tuple[str, str]
 """A path into arguments, without their name in front, and the value as JSON."""
@@ -25,7 +22,6 @@ MASKED: Final = "masked by the policy: not shown to approvers"
 LONGEST_PATH: Final = 32
 """Columns of paths beside values; after a longer one the value begins on the next line."""
 
-_PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _MOST_MARKS: Final = 2
 """Combining marks on one letter that are shown as they are: a pile of them covers the lines around it."""
 
@@ -35,14 +31,27 @@ def safe(text: str) -> str:
     text = visible(text)
     if text.isascii():
         return text
+    characters = set(text)
+    # A blank that is none to a parser looks like one; visible() leaves it, being neither invisible nor a control.
+    odd = {ord(char): _escaped(char) for char in characters if unicodedata.category(char) == "Zs" and char != " "}
+    text = text.translate(odd)
+    return _without_piles(text) if any(map(_is_mark, characters)) else text
+
+
+def _without_piles(text: str) -> str:
     shown, marks = [], 0
     for char in text:
-        category = unicodedata.category(char)
-        marks = marks + 1 if category[0] == "M" else 0
-        # A blank that is none to a parser looks like one; visible() leaves it, being neither invisible nor a control.
-        odd = category == "Zs" and char != " "
-        shown.append(json.dumps(char)[1:-1] if odd or marks > _MOST_MARKS else char)
+        marks = marks + 1 if _is_mark(char) else 0
+        shown.append(_escaped(char) if marks > _MOST_MARKS else char)
     return "".join(shown)
+
+
+def _is_mark(char: str) -> bool:
+    return unicodedata.category(char)[0] == "M"
+
+
+def _escaped(char: str) -> str:
+    return json.dumps(char)[1:-1]
 
 
 def rows_of(arguments: str, masked: Sequence[str] = ()) -> list[Row]:
@@ -50,17 +59,15 @@ def rows_of(arguments: str, masked: Sequence[str] = ()) -> list[Row]:
 
     `masked` are paths as policies write them; what was replaced there is named as masked.
     """
-    value, _ = strict_json.read_value(arguments.encode())
-    hidden = [_steps(path) for path in masked]
-    return list(_rows(value, (), hidden))
+    return [(safe(row.path), _value(row)) for row in rows.rows_of(arguments, tuple(masked))]
 
 
-def lines_of(rows: Sequence[Row], width: int | None) -> list[str]:
+def lines_of(found: Sequence[Row], width: int | None) -> list[str]:
     """Rows as aligned lines of at most `width` columns (None: however long), with nothing cut."""
     most = LONGEST_PATH if width is None else min(LONGEST_PATH, width // 2)
-    longest = max((columns(path) for path, _ in rows if columns(path) <= most), default=0)
+    longest = max((columns(path) for path, _ in found if columns(path) <= most), default=0)
     lines: list[str] = []
-    for path, value in rows:
+    for path, value in found:
         if columns(path) > longest:
             lines += _folded(path, width)
             path = ""  # noqa: PLW2901 - it stands on a line of its own
@@ -72,13 +79,27 @@ def lines_of(rows: Sequence[Row], width: int | None) -> list[str]:
     return lines
 
 
-def table(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
+def sentence(text: str, width: int | None) -> list[str]:
+    """A text of ours as lines, broken at blanks; all but the first are set in, for the sake of what it quotes."""
+    if width is None or columns(text) <= width:
+        return [text]
+    lines: list[str] = []
+    for word in text.split(" "):
+        for piece in _pieces(word, max(width - 2, 2)):
+            if lines and columns(lines[-1]) + 1 + columns(piece) <= width:
+                lines[-1] += f" {piece}"
+            else:
+                lines.append(f"  {piece}" if lines else piece)
+    return lines
+
+
+def table(cells: Sequence[Sequence[str]], width: int | None) -> list[str]:
     """Rows with each column as wide as its widest text; with `width` the last column is cut to fit."""
-    widths = [max(map(columns, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(columns, column)) for column in zip(*cells, strict=True)]
     lines = []
-    for row in rows:
-        cells = [text + " " * (wide - columns(text)) for text, wide in zip(row, widths, strict=True)]
-        line = "  ".join(cells).rstrip()
+    for row in cells:
+        padded = [text + " " * (wide - columns(text)) for text, wide in zip(row, widths, strict=True)]
+        line = "  ".join(padded).rstrip()
         lines.append(line if width is None else cut(line, width))
     return lines
 
@@ -95,41 +116,10 @@ def cut(text: str, width: int) -> str:
     return next(_pieces(text, max(width - 2, 1))) + "…"
 
 
-def _rows(value: Any, path: tuple[str | int, ...], hidden: Sequence[tuple[str | None, ...]]) -> Iterator[Row]:
-    if value == MASK and any(_hides(mask, path) for mask in hidden):
-        yield _written(path), MASKED
-    elif isinstance(value, dict) and (value or not path):
-        for key, inner in value.items():
-            yield from _rows(inner, (*path, key), hidden)
-    elif isinstance(value, list) and value:
-        for at, inner in enumerate(value):
-            yield from _rows(inner, (*path, at), hidden)
-    else:
-        yield _written(path), safe(strict_json.encode(value).decode())
-
-
-def _steps(path: str) -> tuple[str | None, ...]:
-    """The steps of a path as policies write it."""
-    return paths.read(path.removeprefix("args"))
-
-
-def _hides(mask: tuple[str | None, ...], path: tuple[str | int, ...]) -> bool:
-    """True where a mask may have replaced the value here: at its end, or on the way there, and in any spelling."""
-    return len(path) <= len(mask) and all(
-        isinstance(step, int) if wanted is None else isinstance(step, str) and folded(step) == folded(wanted)
-        for wanted, step in zip(mask, path, strict=False)
-    )
-
-
-def _written(path: tuple[str | int, ...]) -> str:
-    """A path as people write it; a number is the place in a list, from 0."""
-    return safe("".join(map(_step, path)).removeprefix("."))
-
-
-def _step(step: str | int) -> str:
-    if isinstance(step, int):
-        return f"[{step}]"
-    return f".{step}" if _PLAIN_KEY.fullmatch(step) else f"[{json.dumps(step, ensure_ascii=False)}]"
+def _value(row: rows.Row) -> str:
+    if row.masked:
+        return MASKED
+    return safe(json.dumps(row.text, ensure_ascii=False) if row.kind == "text" else row.text)
 
 
 def _folded(text: str, width: int | None) -> list[str]:

@@ -5,37 +5,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Final
 
-from sidecar.approvals import words
 from sidecar.approvals.document import After, digest_of
-from sidecar.cli.approvals_table import Row, lines_of, rows_of, safe, table
-from sidecar.ledger.approvals import Answer, Grant, Record
+from sidecar.approvals.page.words import VERDICT_WORDS, agreed, kind, span, undo
+from sidecar.approvals.words import asker, like_this
+from sidecar.cli.approvals_table import Row, cut, lines_of, rows_of, safe, sentence, table
+from sidecar.ledger.approvals import Answer, Grant, Record, timestamp
 from sidecar.ledger.transitions import worded
 from sidecar.policy.rego import plain_number
 from sidecar.text import shown
 
-HEADINGS = ("ID", "STATE", "LEFT", "TOOL", "SERVER", "SEVERITY", "ASKED BY", "TIMES", "ARGUMENTS")
-GRANT_HEADINGS = ("STANDING", "LEFT", "CALLS", "TOOL", "SERVER", "FOR", "CALLS LIKE")
+HEADINGS: Final = ("ID", "STATE", "LEFT", "TOOL", "ARGUMENTS", "ASKED BY", "SERVER", "SEVERITY")
+GRANT_HEADINGS: Final = ("STANDING", "LEFT", "CALLS", "TOOL", "SERVER", "FOR", "CALLS LIKE")
 
-_VERDICTS = {
-    "approve": "approved", "deny": "denied", "committed": "said that it ran", "failed": "said that it did not run",
-    "revoke": "took it back",
-}  # fmt: skip
+WIDEST: Final = 200
+"""Columns of a line of the list where no terminal says how many it has."""
+ARGUMENTS: Final = 40
+"""Columns of a call's arguments in the list; `full_lines` has all of them."""
 
 
 def list_lines(records: Sequence[Record], grants: Sequence[Grant], now: float, width: int | None) -> list[str]:
     """A table of approvals, and below it one of the standing ones."""
-    lines = table([HEADINGS, *(_cells(one, now) for one in records)], width) if records else []
+    most = WIDEST if width is None else width
+    lines = table([HEADINGS, *(_cells(one, now) for one in records)], most) if records else []
     if grants:
-        below = table([GRANT_HEADINGS, *(_grant_cells(one, now) for one in grants)], width)
+        below = table([GRANT_HEADINGS, *(_grant_cells(one, now) for one in grants)], most)
         lines += ["", *below] if lines else below
     return lines
 
 
 def change_line(record: Record, now: float) -> str:
     """An approval in one line, for those who follow changes in a pipe."""
-    cells = _cells(record, now)
-    return "  ".join((_moment(record.changed), cells[0], cells[1], *(cell for cell in cells[3:] if cell != "-")))
+    id_, state, _, *others = _cells(record, now)
+    return cut("  ".join((timestamp(record.changed), id_, state, *(cell for cell in others if cell != "-"))), WIDEST)
 
 
 def full_lines(record: Record, after: Sequence[After], now: float, width: int | None) -> list[str]:
@@ -50,12 +53,13 @@ def full_lines(record: Record, after: Sequence[After], now: float, width: int | 
         ("rule", rule),
         ("asked by", _asker(record)),
         ("asked", _asked(record)),
+        *([("until", _moment(record.expires))] if record.state in ("pending", "approved") else []),
         ("approvals", _approvals(record)),
         *(("answer", _answer(one)) for one in record.answers),
     ]
     if record.grant:
         facts.append(("uses", f"the standing approval {record.grant}"))
-    lines = [f"{record.id}: {_state(record, now)}", "", *_indented(facts, width)]
+    lines = [*sentence(f"{record.id}: {_state(record, now)}", width), "", *_indented(facts, width)]
     lines += ["", "  arguments", *_values(rows_of(seen.arguments, seen.masked), width)]
     if seen.other:
         lines += ["", "  other parameters that the server gets", *_values(rows_of(seen.other), width)]
@@ -63,11 +67,11 @@ def full_lines(record: Record, after: Sequence[After], now: float, width: int | 
         lines += ["", "  limits after it", *_values([_limit(one) for one in after], width)]
     if asked.grant is not None:
         terms, grant = asked.grant, "calls like it, if you agree to them too (approve --grant)"
-        bounds = f"at most {terms.calls} calls with this one, within {words.span(terms.seconds)}"
-        like = [("bounds", bounds), ("like it", safe(words.like_this(terms)))]
+        bounds = f"at most {terms.calls} calls with this one, within {span(terms.seconds)}"
+        like = [("bounds", bounds), ("like it", safe(like_this(terms, seen.masked)))]
         lines += ["", f"  {grant}", *_values(like, width)]
     if seen.recent:
-        recent = [(_clock(one.at), f"{shown(one.tool)}: {shown(one.kind)}") for one in seen.recent]
+        recent = [(_clock(one.at), f"{shown(one.tool)}: {kind(one.kind)}") for one in seen.recent]
         lines += ["", "  what this agent did in the hour before", *_values(recent, width)]
     return [*lines, "", *_indented([("digest", digest_of(seen))], width), *_next(record)]
 
@@ -77,23 +81,23 @@ def answered_lines(record: Record, answer: Answer, now: float, *, changed: bool)
     what = f"{safe(record.asked.tool)} on {safe(record.asked.server)} ({record.id})"
     again = "" if changed else "Nothing changed, the same was said before. "
     if answer.verdict == "deny":
-        until = record.changed + record.asked.timeout
-        rest = f"The same call is refused for another {words.span(until - now)}." if until > now else ""
-        return [f"{again}Denied: {what}.", f"The agent is told so, with your reason. {rest}".rstrip()]
+        rest = f"The same call is refused for {span(record.asked.timeout)}." if changed else ""
+        told = "The agent is told so, with the reason." if answer.reason else "The agent is told so."
+        return [f"{again}Denied: {what}.", f"{told} {rest}".rstrip()]
     if record.state == "pending":
-        missing = record.asked.approvers - words.agreed(record)
+        missing = record.asked.approvers - len(agreed(record))
         people = "one more person" if missing == 1 else f"{missing} more people"
-        left = words.span(record.expires - now)
+        left = span(record.expires - now)
         return [f"{again}Noted: {what}.", f"It goes through when {people} approved it within {left}."]
     lines = [f"{again}Approved: {what}."]
     if record.state == "approved":
-        left = words.span(record.expires - now)
-        lines.append(f"It goes through once, if the agent repeats exactly this call within {left}.")
+        left = span(record.asked.use_within if changed else record.expires - now)
+        lines.append(f"It goes through once: now if it waits in place, else when the agent repeats it within {left}.")
     terms = record.asked.grant
     if answer.grant and terms is not None:
         if all(one.grant for one in record.answers if one.verdict == "approve"):
-            like = safe(words.like_this(terms))
-            lines.append(f"Calls like it do too, {terms.calls} in all within {words.span(terms.seconds)}: {like}.")
+            like = safe(like_this(terms))
+            lines.append(f"Calls like it do too, {terms.calls} in all within {span(terms.seconds)}: {like}.")
             lines.append(f"`sidecar approvals revoke {record.id}` takes that back at once.")
         else:
             lines.append("No calls like it: not everybody who approved agreed to them.")
@@ -119,23 +123,24 @@ def revoked_lines(record: Record) -> list[str]:
 
 def _cells(record: Record, now: float) -> tuple[str, ...]:
     asked, seen = record.asked, record.asked.shown
-    arguments = "  ".join(f"{path}={value}" for path, value in rows_of(seen.arguments, seen.masked))
+    arguments = cut(safe(seen.arguments[: ARGUMENTS + 1]), ARGUMENTS)
     return (
-        record.id, worded(record), _left(record, now), shown(asked.tool), shown(asked.server), seen.severity or "-",
-        shown(words.asker(seen)), str(record.asked_times), arguments or "-",
+        record.id, worded(record), _left(record, now), shown(asked.tool), arguments, shown(asker(seen)),
+        shown(asked.server), safe(seen.severity) or "-",
     )  # fmt: skip
 
 
 def _grant_cells(grant: Grant, now: float) -> tuple[str, ...]:
     terms = grant.terms
     return (
-        grant.id, words.span(grant.until - now), f"{grant.left} of {terms.calls}", shown(grant.tool),
-        shown(grant.server), shown(grant.holder), safe(words.like_this(terms)),
+        grant.id, span(grant.until - now), f"{grant.left} of {terms.calls}", shown(grant.tool),
+        shown(grant.server), shown(grant.holder), safe(like_this(terms)),
     )  # fmt: skip
 
 
 def _left(record: Record, now: float) -> str:
-    return words.span(record.expires - now) if record.state in ("pending", "approved") else "-"
+    """The time that is left, in its greatest unit."""
+    return " ".join(span(record.expires - now).split()[:2]) if record.state in ("pending", "approved") else "-"
 
 
 def _state(record: Record, now: float) -> str:
@@ -143,27 +148,26 @@ def _state(record: Record, now: float) -> str:
         case "pending" | "approved" if now >= record.expires:
             return f"{worded(record)}, but its time is over"
         case "pending":
-            return f"pending, {words.span(record.expires - now)} left to answer (until {_moment(record.expires)})"
+            return f"pending, {span(record.expires - now)} left to answer"
         case "approved":
-            left = words.span(record.expires - now)
-            return f"approved, {left} left for the agent to repeat the call (until {_moment(record.expires)})"
+            return f"approved, {span(record.expires - now)} left for the agent to repeat the call"
         case "in_use":
-            return f"in use: the call was forwarded at {_moment(record.changed)}, and no answer came yet"
+            return f"in use: the call went on at {_moment(record.changed)}, and no answer came yet"
         case "unknown":
-            return f"unknown: the call was forwarded and no answer came ({_moment(record.changed)})"
+            return f"unknown: the call went on, and no answer came ({_moment(record.changed)})"
     return f"{worded(record)} since {_moment(record.changed)}"
 
 
 def _class(record: Record) -> str:
     seen = record.asked.shown
     named = ", ".join(text for text in (seen.risk_class, seen.severity) if text)
-    undoing = words.undoing(seen.risk_class)
+    undoing = undo(seen.risk_class)
     return f"{safe(named)}: {undoing}" if named else undoing
 
 
 def _asker(record: Record) -> str:
     seen = record.asked.shown
-    parts = [safe(words.asker(seen))]
+    parts = [safe(asker(seen))]
     if seen.asker:
         parts.append(f"of {safe(seen.issuer)}" if seen.issuer else "")
         parts.append(f"session {safe(seen.session)}")
@@ -178,12 +182,12 @@ def _asked(record: Record) -> str:
 
 
 def _approvals(record: Record) -> str:
-    needed = f"{words.agreed(record)} of {record.asked.approvers}"
+    needed = f"{len(agreed(record))} of {record.asked.approvers}"
     return f"{needed}; whoever asks cannot approve" if record.asked.four_eyes else needed
 
 
 def _answer(answer: Answer) -> str:
-    what = _VERDICTS[answer.verdict] + (", and calls like it" if answer.grant else "")
+    what = VERDICT_WORDS[answer.verdict] + (", and calls like it" if answer.grant else "")
     reason = f": {safe(answer.reason)}" if answer.reason else ""
     return f"{safe(answer.by)} {what} at {_moment(answer.at)} by {answer.via} from {safe(answer.origin)}{reason}"
 
@@ -201,7 +205,7 @@ def _next(record: Record) -> list[str]:
         case "approved":
             does = ["revoke"]
         case "unknown":
-            says = "Look at the server whether the call ran, and say so; until then the same call is refused:"
+            says = "Find out at the server whether the call ran; until you say so, it is refused:"
             ran = [f"    sidecar approvals resolve {record.id} --{what}" for what in ("committed", "failed")]
             return ["", f"  {says}", *ran]
         case _:

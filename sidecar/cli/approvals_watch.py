@@ -63,7 +63,7 @@ async def _redraw(approvals: Approvals, states: Collection[State], server: str, 
         waiting = sum(record.state == "pending" for record in records)
         clock = time.strftime("%H:%M:%S UTC", time.gmtime(now))
         status = cut(f"{clock}  {waiting} pending, {len(records)} in all, {len(grants)} standing  q: end", size.columns)
-        body = "".join(f"{line}{_REST_OF_LINE}\r\n" for line in (status, "", *lines))
+        body = "".join(f"{line}{_REST_OF_LINE}\n" for line in (status, "", *lines))
         sys.stdout.write(f"{_HOME}{body}{_REST}")
         sys.stdout.flush()
         await _pause(asked_to_stop)

@@ -15,7 +15,7 @@ import msgspec
 
 from sidecar.cli.kept_counters import KeptCounters, counter_of, kept
 from sidecar.decision.arguments import Projection
-from sidecar.decision.decision import Decision, Visible, safe_reason
+from sidecar.decision.decision import Approval, Decision, Visible, safe_reason
 from sidecar.decision.question import question, question_about_list
 from sidecar.engine import binary
 from sidecar.errors import StartError, UsageError
@@ -27,6 +27,7 @@ from sidecar.policy.compile import compile_policy, each_condition
 from sidecar.policy.model import CallerPath, Condition, CounterName, Policy, PolicyEntry, Rule
 from sidecar.policy.paths import Path as Way
 from sidecar.policy.paths import shown
+from sidecar.policy.read_items import listed
 from sidecar.policy.rego import plain_number
 from sidecar.text import shown as name_shown
 from sidecar.text import visible
@@ -111,6 +112,8 @@ class Explainer:
         """A line for whatever there is to say of a call beside its outcome."""
         if self.bundle.terms.monitor:
             yield "the policy only monitors: the call is forwarded all the same"
+        if explained.decision.approval:
+            yield from _approval(explained.decision.approval, four_eyes=self.bundle.terms.approvals.four_eyes)
         for name, value in self.bundle.terms.risks.of(call.tool).document.items():
             yield f"{name}: {value}"
         totals = self._totals_read(call)
@@ -154,6 +157,17 @@ class Explainer:
         counts = "would have counted" if refused else "counts"
         what = "has nothing that can be counted" if taken is None else f"{counts} {plain_number(Decimal(taken))}"
         return f"the counter stands at {_total(total)}; this call {what}"
+
+
+def _approval(approval: Approval, *, four_eyes: bool) -> Iterator[str]:
+    """What the approval has to be that a call needs, by all the rules that ask."""
+    people = "1 person" if approval.approvers == 1 else f"{approval.approvers} different people"
+    others = ", none of them who asked (four_eyes)" * four_eyes
+    yield f"approval: by {people} within {approval.timeout} s{others}; to be used within {approval.use_within} s"
+    if grant := approval.grant:
+        same = listed([shown("args", path) for path in grant.same], "and")
+        no_greater = f", and no greater {listed([shown('args', path) for path in grant.at_most])}" * bool(grant.at_most)
+        yield f"or for {grant.calls} calls within {grant.seconds} s, with the same {same}{no_greater}"
 
 
 def _verdict(rule: Rule, explained: Explained) -> str:

@@ -85,13 +85,17 @@ class Approving:
             case _:
                 assert_never(why)
 
-    def release(self, approval: str, entries: tuple[Entry, ...]) -> None:
+    def release(self, approval: str, use: int, entries: tuple[Entry, ...]) -> None:
         """A call that took an approval was not forwarded: all is as before."""
-        self._settling.settle(approval, "released", entries)
+        self._settling.settle(approval, use, "released", entries)
 
     def settle(self, forward: Forward, outcome: Outcome, done: Callable[[], None]) -> None:
         """A call that used an approval ended; then call `done`."""
-        self._settling.settle(forward.approval, settlement(outcome), forward.given_back(outcome), done)
+        self._settling.settle(forward.approval, forward.use, settlement(outcome), forward.given_back(outcome), done)
+
+    def doubt(self, forward: Forward) -> None:
+        """The client gave up a call that used an approval: nobody knows what becomes of it, until it is settled."""
+        self._settling.settle(forward.approval, forward.use, "unknown", ())
 
     def end_holds(self) -> None:
         """No call waits in place any longer, from now on."""

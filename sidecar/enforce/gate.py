@@ -140,6 +140,11 @@ class Gate:
         else:
             done()
 
+    def given_up(self, forward: Forward) -> None:
+        """The client gave up a call that was forwarded: what became of it is known once it is settled, if ever."""
+        if forward.approval:
+            self._commit.approving.doubt(forward)
+
     def wants_definition(self, tool: str) -> bool:
         """True for a tool whose definition an approval is bound to."""
         return self._decider.bundle.terms.asks(tool)

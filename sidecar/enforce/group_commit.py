@@ -118,7 +118,7 @@ class GroupCommit:
         """Nobody waits for a verdict any more."""
         match verdict:
             case Forward():
-                self._undo(verdict.approval, verdict.entries)
+                self._undo(verdict.approval, verdict.use, verdict.entries)
             case Reply() | Hold():
                 pass
             case _:
@@ -190,13 +190,13 @@ class GroupCommit:
         if is_stale and not trial.dropped:
             # The engine was lost, or another policy came into force, while the call waited for the store.
             if isinstance(taken, Claim):
-                self._undo(taken.approval.id if taken.approval is not None else "", taken.entries)
+                self._undo_claim(taken)
             self._begin_again(trial)
             return
         match taken:
             case Claim() if trial.dropped:
                 self._give(trial, self._rulings.deny(trial, answer, CANCELLED))
-                self._undo(taken.approval.id if taken.approval is not None else "", taken.entries)
+                self._undo_claim(taken)
             case Claim():
                 if taken.approval is not None:
                     self.approving.taken(taken.approval)
@@ -246,10 +246,16 @@ class GroupCommit:
         else:
             self._judge_anew(trial)
 
-    def _undo(self, approval: str, entries: tuple[Entry, ...]) -> None:
+    def _undo_claim(self, claim: Claim) -> None:
+        if claim.approval is None:
+            self._undo("", 0, claim.entries)
+        else:
+            self._undo(claim.approval.id, claim.approval.uses, claim.entries)
+
+    def _undo(self, approval: str, use: int, entries: tuple[Entry, ...]) -> None:
         """A call is not forwarded: it took nothing."""
         if approval:
-            self.approving.release(approval, entries)
+            self.approving.release(approval, use, entries)
         else:
             self._counters.give_back(entries)
 

@@ -53,11 +53,11 @@ class Rulings:
         approval = claim.approval.id if claim.approval is not None else ""
         if not decision.reserve:
             self._tell(trial, self._permission(trial, answer, decision.violations), approval=approval)
-            return _forward(trial, approval=approval)
+            return _forward(trial, approval=claim.approval)
         violations, left = _counted(decision, claim.totals)
         self._tell(trial, self._permission(trial, answer, violations), left, approval=approval)
         refund = tuple([refunds.get(item.counter, "not_run") for item in decision.reserve])
-        return _forward(trial, claim.entries, refund, approval)
+        return _forward(trial, claim.entries, refund, claim.approval)
 
     def allow_uncounted(self, trial: Trial, answer: Answer) -> Verdict:
         """The call may pass although the store cannot be used: the operator chose so."""
@@ -173,10 +173,12 @@ def _refusing(answer: Answer | None) -> list[Violation]:
 
 
 def _forward(
-    trial: Trial, entries: tuple[Entry, ...] = (), refunds: tuple[str, ...] = (), approval: str = ""
+    trial: Trial, entries: tuple[Entry, ...] = (), refunds: tuple[str, ...] = (), approval: Record | None = None
 ) -> Forward:  # fmt: skip
-    call = trial.call
-    return Forward(call.id, call.tool, entries, refunds, time.perf_counter(), approval)
+    call, since = trial.call, time.perf_counter()
+    if approval is None:
+        return Forward(call.id, call.tool, entries, refunds, since)
+    return Forward(call.id, call.tool, entries, refunds, since, approval.id, approval.uses)
 
 
 def _counted(

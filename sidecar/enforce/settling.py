@@ -43,14 +43,15 @@ class Settling:
         self._emit = emit
 
     def settle(
-        self, approval: str, how: Settlement, entries: tuple[Entry, ...], done: Callable[[], None] = lambda: None
+        self, approval: str, use: int, how: Settlement, entries: tuple[Entry, ...],
+        done: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
-        """The use of an approval ended, and `entries` are given back; then call `done`.
+        """The use of an approval with this number ended, and `entries` are given back; then call `done`.
 
         A store that takes long holds it up for `HELD_UP` at most.
         """
         try:
-            record = self.approvals.settle_at_once(approval, how, entries)
+            record = self.approvals.settle_at_once(approval, how, entries, use)
         except StoreUnavailable:
             record = None  # it is told again, by whoever waits for it
         except Exception as error:  # noqa: BLE001 - whatever it is, who waits for the answer has to get it
@@ -58,25 +59,24 @@ class Settling:
             done()
             return
         if record is None:
-            self.work.start(self._wait(approval, how, entries, done))
+            self.work.start(self._wait(approval, use, how, entries, done))
         else:
             self._settled(record)
             done()
 
     async def _wait(
-        self, approval: str, how: Settlement, entries: tuple[Entry, ...], done: Callable[[], None]
+        self, approval: str, use: int, how: Settlement, entries: tuple[Entry, ...], done: Callable[[], None]
     ) -> None:  # fmt: skip
-        settling = asyncio.ensure_future(self._until_settled(approval, how, entries))
+        settling = asyncio.ensure_future(self._until_settled(approval, use, how, entries))
         await asyncio.wait([settling], timeout=HELD_UP)
         done()
         await settling
 
-    async def _until_settled(self, approval: str, how: Settlement, entries: tuple[Entry, ...]) -> None:
+    async def _until_settled(self, approval: str, use: int, how: Settlement, entries: tuple[Entry, ...]) -> None:
         told = False
         while True:
             try:
-                self._settled(await self.approvals.settle(approval, how, entries))
-                return
+                record = await self.approvals.settle(approval, how, entries, use)
             except NoApproval:
                 return  # so old that it was removed
             except StoreUnavailable as error:
@@ -84,7 +84,10 @@ class Settling:
                     text = f"it could not be told what became of the approval {approval}, and is told again: {error}"
                     self._emit(StoreFailed(self._server, text))
                     told = True
-            await asyncio.sleep(AGAIN)
+                await asyncio.sleep(AGAIN)
+            else:
+                self._settled(record)
+                return
 
     def _settled(self, record: Record) -> None:
         self._emit(ApprovalChanged(self._server, record))

@@ -29,7 +29,8 @@ class Forward(msgspec.Struct, frozen=True):
     """Send the call on. Whoever sends it tells `Gate.settle` how it ended, which may be long after: so little is kept.
 
     `refunds` says for each entry of the claim when it is given back, in the words of `GIVES_BACK`. `since` is when it
-    may leave, by the performance counter. `approval` is the id of the approval that it uses, empty where it needs none.
+    may leave, by the performance counter. `approval` is the id of the approval that it uses, empty where it needs none,
+    and `use` the number of that use.
     """
 
     id: Id
@@ -38,6 +39,7 @@ class Forward(msgspec.Struct, frozen=True):
     refunds: tuple[str, ...]
     since: float
     approval: str = ""
+    use: int = 0
 
     def given_back(self, outcome: Outcome) -> tuple[Entry, ...]:
         """What a call that ended so gives back."""

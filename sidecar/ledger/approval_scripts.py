@@ -9,7 +9,8 @@ All keys begin with the first key, the base, and none of them expires by itself:
 | key                       | holds                                                                                   |
 | ------------------------- | --------------------------------------------------------------------------------------- |
 | base                      | `version`, `seq` of the last approval, `now` as the highest time seen, `secret`         |
-| `asked`, `stands`         | by id: what was asked, which never changes; how it stands                               |
+| `asked`, `long`           | by id: what was asked, which never changes; what is long of it                          |
+| `stands`                  | by id: how it stands                                                                    |
 | `binding`                 | by binding: the newest approval of a call                                               |
 | `unfinished\\|server\\|call` | ids of those in use or unknown                                                       |
 | `at\\|state`, `…\\|server`  | ids by `seq`                                                                          |
@@ -17,6 +18,7 @@ All keys begin with the first key, the base, and none of them expires by itself:
 | `waiting`, `…\\|holder`    | ids of pending ones by the end of their time                                           |
 | `using`, `owners`         | ids in use by when they came to be; their instances                                     |
 | `done`                    | ids of final ones by when they came to be                                               |
+| `changed`                 | ids of all by when they came into their state                                           |
 | `heard`                   | instances by when they last said that they live                                         |
 | `grants`, `standing`      | standing approvals by id; ids by their end                                              |
 | `standing\\|server\\|…`    | ids of those for calls of one kind, by when they were given                            |
@@ -40,7 +42,7 @@ _NOW: Final = """
 local function seen_by_all(now)
   redis.call('DEL', KEYS[2])
   local mark = redis.call('HGET', KEYS[1], 'now')
-  if mark and not tonumber(mark) then
+  if mark and not (tonumber(mark) and tonumber(mark) == tonumber(mark)) then
     error('a time is no number')
   end
   if mark and tonumber(mark) >= tonumber(now) then
@@ -55,25 +57,26 @@ local now = seen_by_all(ARGV[1])
 """
 
 _FETCH: Final = """
-local function record(id)
-  return {id, redis.call('HGET', base .. 'stands', id), redis.call('HGET', base .. 'asked', id)}
+local function record(id, brief)
+  return {
+    id, redis.call('HGET', base .. 'stands', id), redis.call('HGET', base .. 'asked', id),
+    not brief and redis.call('HGET', base .. 'long', id)
+  }
 end
 
-local function records(ids)
-  local found = {}
-  for i, id in ipairs(ids) do
-    found[i] = record(id)
-  end
-  return found
-end
 """
 
 READ: Final = (
     _NOW
     + _FETCH
     + """
--- After the time pairs of what is asked for and whose. The version, the last number, the time, and the answers.
+-- After the time pairs of what is asked for and whose. The version, the last number, the time, and the answers. No call
+-- needs what is long of what was asked, and an agent may ask for the same with megabytes.
 local read = {record = record}
+
+function read.brief(id)
+  return record(id, true)
+end
 
 function read.pointer(binding)
   return redis.call('HGET', base .. 'binding', binding)
@@ -81,11 +84,15 @@ end
 
 function read.binding(binding)
   local id = read.pointer(binding)
-  return id and record(id)
+  return id and read.brief(id)
 end
 
 function read.unfinished(call)
-  return records(redis.call('SMEMBERS', base .. 'unfinished|' .. call))
+  local found = {}
+  for i, id in ipairs(redis.call('SMEMBERS', base .. 'unfinished|' .. call)) do
+    found[i] = read.brief(id)
+  end
+  return found
 end
 
 function read.grant(id)
@@ -209,11 +216,13 @@ FETCH: Final = (
     _NOW
     + _FETCH
     + """
--- After the time and a number of bytes ids: the time, and their approvals, as many as there is room for, one at least.
-local found, room = {}, tonumber(ARGV[2])
-for i = 3, #ARGV do
-  found[i - 2] = record(ARGV[i])
-  room = room - #(found[i - 2][3] or '')
+-- After the time and a number of bytes `brief` or nothing, then ids: the time, and their approvals, as many as there is
+-- room for, one at least.
+local found, room, brief = {}, tonumber(ARGV[2]), ARGV[3] == 'brief'
+for i = 4, #ARGV do
+  local one = record(ARGV[i], brief)
+  found[i - 3] = one
+  room = room - #(one[3] or '') - #(one[4] or '')
   if room <= 0 then
     break
   end
@@ -230,6 +239,22 @@ local found = {}
 for i = 2, #ARGV, 2 do
   found[i / 2] = redis.call('ZREVRANGE', base .. ARGV[i], 0, ARGV[i + 1], 'WITHSCORES')
 end
+return found
+"""
+)
+
+SINCE: Final = (
+    _NOW
+    + """
+-- After the time another one: approvals that came into their state after it, noted or not, with how they stand.
+local found = {}
+local function add(index, up_to)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', base .. index, '(' .. ARGV[2], up_to)) do
+    found[#found + 1] = {id, redis.call('HGET', base .. 'stands', id)}
+  end
+end
+add('changed', '+inf')
+add('due', now)
 return found
 """
 )
@@ -319,15 +344,17 @@ NOTICES: Final = (
     + _NOTICE
     + """
 -- After the time a server, seconds, and how many: its notices that are due, which nobody else gets for so long. For
--- each its id, what it says, the attempts so far, its approval, and what was asked.
+-- each its id, when it was due, what it says, the attempts so far, its approval, and both texts of what was asked.
 local outbox, busy, found = base .. 'outbox|' .. ARGV[2], tonumber(ARGV[3]), {}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', outbox, '-inf', now, 'LIMIT', 0, ARGV[4])) do
+local due = redis.call('ZRANGEBYSCORE', outbox, '-inf', now, 'WITHSCORES', 'LIMIT', 0, ARGV[4])
+for i = 1, #due, 2 do
+  local id = due[i]
   local approval = whose(id)
   if approval then
     redis.call('ZADD', outbox, string.format('%.17g', tonumber(now) + busy), id)
     found[#found + 1] = {
-      id, redis.call('HGET', base .. 'notices', id), redis.call('HGET', base .. 'tries', id), approval,
-      redis.call('HGET', base .. 'asked', approval)
+      id, due[i + 1], redis.call('HGET', base .. 'notices', id), redis.call('HGET', base .. 'tries', id), approval,
+      redis.call('HGET', base .. 'asked', approval), redis.call('HGET', base .. 'long', approval)
     }
   else
     redis.call('ZREM', outbox, id)
@@ -357,5 +384,14 @@ end
 """
 )
 
-SCRIPTS: Final = (READ, COMMIT, TAKE_SAME, FETCH, LIST, GRANTS, COUNT, SWEEP, NOTICES, NOTICED)
+SECRET: Final = (
+    _NOW
+    + """
+-- After the time a secret for those who have none: the one that all users share.
+redis.call('HSETNX', KEYS[1], 'secret', ARGV[2])
+return redis.call('HGET', KEYS[1], 'secret')
+"""
+)
+
+SCRIPTS: Final = (READ, COMMIT, TAKE_SAME, FETCH, LIST, SINCE, GRANTS, COUNT, SWEEP, NOTICES, NOTICED, SECRET)
 """All of them."""

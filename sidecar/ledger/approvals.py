@@ -31,6 +31,8 @@ was never forwarded: all is as if the approval had not been taken.
 
 MAX_SHOWN: Final = 2 << 20
 """Bytes of arguments that a person can be asked about; a larger call is refused."""
+MAX_BRIEF: Final = 16 << 10
+"""Characters of arguments and other parameters that are part of a list."""
 MAX_PENDING: Final = 10_000
 """Pending approvals of one store."""
 MAX_PENDING_EACH: Final = 100
@@ -254,11 +256,13 @@ class Approvals(Protocol):
         """One approval. Raises `NoApproval`."""
 
     async def records(
-        self, states: Collection[State] = STATES, *, server: str = "", limit: int = 1_000, changed_after: float = 0.0
-    ) -> list[Record]:
+        self, states: Collection[State] = STATES, *, server: str = "", limit: int = 1_000, changed_after: float = 0.0,
+        brief: bool = False,
+    ) -> list[Record]:  # fmt: skip
         """Approvals in these states, the newest first; of one server, or of all where none is named.
 
-        With `changed_after` only those that came into their state later than that.
+        With `changed_after` only those that came into their state later than that. With `brief` those with much to
+        show (`MAX_BRIEF`) come without it: `shown.arguments` and `shown.other` are empty, and were not read.
         """
 
     async def grants(self, server: str = "") -> list[Grant]:
@@ -304,6 +308,9 @@ class Approvals(Protocol):
 
     async def counts(self, server: str) -> Counts:
         """How many there are of a server."""
+
+    async def mark(self) -> str:
+        """A text that is another one after every change of an approval or of a standing one."""
 
     async def notices(self, server: str, busy_for: float, limit: int) -> tuple[Notice, ...]:
         """What webhooks of a server have to hear now, `limit` at most, the longest due first.

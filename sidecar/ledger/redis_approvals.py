@@ -1,8 +1,8 @@
 """The approvals in Redis or Valkey: what calls claim of them, what people answer, and the upkeep.
 
-What nobody can know at once is found out by the sweep of the instance. A claim whose answer is lost was certainly not
-forwarded: if it was taken, it is released. How a call ended is noted again where that failed. Who reads of an approval
-in use may rely on it: somebody runs the call, or will say what became of it, or is gone.
+A claim whose answer is lost was certainly not forwarded: if it was taken after all, the next sweep of this instance
+releases it. So who reads of an approval in use may rely on it: somebody runs the call and will say what became of it,
+or is gone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger import transitions
-from sidecar.ledger.approval_scripts import COUNT, FETCH, GRANTS, LIST, NOTICED, NOTICES, SWEEP
+from sidecar.ledger.approval_scripts import COUNT, FETCH, GRANTS, LIST, NOTICED, NOTICES, SECRET, SINCE, SWEEP
 from sidecar.ledger.approvals import (
     KEPT,
     LOST_AFTER,
@@ -54,12 +54,11 @@ from sidecar.ledger.values import Entry
 
 MAX_SWEPT: Final = 200
 """Approvals that one sweep ends, and as many that it removes."""
-AT_ONCE: Final = 8
-"""Approvals of one transaction of the sweep: each may be long."""
+AT_ONCE: Final = 20
+"""Approvals of one transaction of the sweep, for which calls wait."""
 MAX_FETCHED: Final = 4 << 20
-"""Bytes after which no more approvals come with one answer."""
-MAX_NOTICES: Final = 20
-"""Notices that are handed out at once."""
+"""Bytes after which no more approvals come with one answer; and no more than `FETCHED`, however short they are."""
+FETCHED: Final = 100
 SECRET_BYTES: Final = 32
 
 _LIVE: Final[tuple[State, ...]] = ("pending", "approved")
@@ -68,17 +67,8 @@ _COUNTED: Final[tuple[State, ...]] = ("pending", "approved", "in_use", "unknown"
 _Result = TypeVar("_Result")
 
 
-class Owed(msgspec.Struct, frozen=True):
-    """A use of an approval whose end is not noted yet; `version` is the one that it was taken with."""
-
-    id: str
-    how: Settlement
-    entries: tuple[Entry, ...]
-    version: str
-
-
-class InUse(msgspec.Struct, frozen=True):
-    """An approval that a call of this process uses, as it was taken."""
+class Lost(msgspec.Struct, frozen=True):
+    """An approval that was perhaps taken, for a call that is not forwarded; `version` would be the one of that."""
 
     record: Record
     version: str
@@ -93,13 +83,15 @@ class RedisApprovals:
         self._transactions = transactions
         self._fetch_script = connection.script(FETCH)
         self._list_script = connection.script(LIST)
+        self._since_script = connection.script(SINCE)
         self._grants_script = connection.script(GRANTS)
         self._count_script = connection.script(COUNT)
         self._sweep_script = connection.script(SWEEP)
         self._notices_script = connection.script(NOTICES)
         self._noticed_script = connection.script(NOTICED)
-        self._uses: dict[str, InUse] = {}
-        self._owed: list[Owed] = []
+        self._secret_script = connection.script(SECRET)
+        self._uses: dict[str, Record] = {}
+        self._lost: list[Lost] = []
 
     async def claim(self, wants: Wants, taking: Taking) -> Claimed:
         """Take what a call takes from its limits together with the approval that it wants, or ask for that."""
@@ -107,10 +99,11 @@ class RedisApprovals:
         def work(records: RedisRecords) -> tuple[Record | Unapproved | QueueFull | None, Counting]:
             use = transitions.take(wants, records)
             if isinstance(use, Unapproved | QueueFull):
-                return use, counting_of(taking.nothing()) if taking.seen else NO_COUNTING
+                # Where a call takes nothing but asks a person, that needs memory, which Redis may refuse.
+                return use, counting_of(taking.nothing()) if taking.seen or records.commands else NO_COUNTING
             return use.put(taking.entries, records) if isinstance(use, Use) else None, counting_of(taking)
 
-        done = await self._transactions.run(work, questions_of(wants), lost=self._lost)
+        done = await self._transactions.run(work, questions_of(wants), lost=self._lose)
         result = done.result
         if isinstance(result, Unapproved | QueueFull):
             moved = done.answer is not None and isinstance(taking.nothing().claimed(done.answer), Moved)
@@ -118,27 +111,33 @@ class RedisApprovals:
         try:
             claimed = taking.claimed(done.answer)
         except StoreUnavailable:
-            self._lost(result, done.version)
+            self._lose(result, done.version)
             raise
         if result is None or not isinstance(claimed, Claim):
             return claimed
-        self._uses[result.id] = InUse(result, done.version)
+        self._uses[result.id] = result
         return replace(claimed, approval=result)
 
     async def find(self, id: str) -> Record:  # noqa: A002 - the field's word
-        now, (answer,) = await self._ask(self._fetch_script, MAX_FETCHED, id)
+        now, (answer,) = await self._ask(self._fetch_script, MAX_FETCHED, "", id)
         if (known := known_of(answer)) is None:
             raise NoApproval
         return seen_at(known.record, self._transactions.time(now))
 
     async def records(
-        self, states: Collection[State] = STATES, *, server: str = "", limit: int = 1_000
-    ) -> list[Record]:
-        ids, found = await self._newest(states, server, limit), []
+        self, states: Collection[State] = STATES, *, server: str = "", limit: int = 1_000, changed_after: float = 0.0,
+        brief: bool = False,
+    ) -> list[Record]:  # fmt: skip
+        ids = await (self._since(changed_after) if changed_after else self._newest(states, server, limit))
+        found: list[Record] = []
         while ids and len(found) < limit:
-            mark, answers = await self._ask(self._fetch_script, MAX_FETCHED, *ids)
-            now = self._transactions.time(mark)
-            found += [record for record in _readable(answers, now) if record.state in states]
+            words = (MAX_FETCHED, "brief" if brief else "", *ids[:FETCHED])
+            mark, answers = await self._ask(self._fetch_script, *words)
+            found += [
+                record
+                for record in _readable(answers, self._transactions.time(mark))
+                if record.state in states and record.changed > changed_after and server in ("", record.asked.server)
+            ]
             ids = ids[len(answers) :]
         return found[:limit]
 
@@ -152,43 +151,52 @@ class RedisApprovals:
         return sorted(usable, key=lambda grant: (grant.created, grant.id), reverse=True)
 
     async def decide(self, id: str, answer: Answer) -> tuple[Record, bool]:  # noqa: A002
-        return await self._do(lambda records: transitions.decide(id, answer, records), id)
+        return await self._do(lambda records: transitions.decide(id, answer, records), ("record", id))
 
     async def resolve(self, id: str, answer: Answer) -> Record:  # noqa: A002
         return await self._settled(lambda records: transitions.resolve(id, answer, records), id)
 
     async def revoke(self, id: str, answer: Answer) -> Record:  # noqa: A002
-        return await self._do(lambda records: transitions.revoke(id, answer, records), id, ("grant", id))
+        return await self._do(lambda records: transitions.revoke(id, answer, records), ("record", id), ("grant", id))
 
-    def settle_at_once(self, id: str, how: Settlement, entries: tuple[Entry, ...] = ()) -> Record | None:  # noqa: A002
+    def settle_at_once(
+        self, id: str, how: Settlement, entries: tuple[Entry, ...] = (), use: int | None = None,  # noqa: A002
+    ) -> Record | None:  # fmt: skip
         """None: the network always needs waiting."""
         return None
 
-    async def settle(self, id: str, how: Settlement, entries: tuple[Entry, ...] = ()) -> Record:  # noqa: A002
-        use, noted = self._uses.get(id), False
-        try:
-            record = await self._settled(lambda records: _settle(id, how, entries, use, records), id)
-            noted = True
-        finally:
-            if noted:
-                self._uses.pop(id, None)
-            else:  # the next sweep does it; who released what nobody here took can only say that nobody knows
-                self._owed.append(Owed(id, how if use else "unknown", entries, use.version if use else ""))
+    async def settle(
+        self, id: str, how: Settlement, entries: tuple[Entry, ...] = (), use: int | None = None,  # noqa: A002
+    ) -> Record:  # fmt: skip
+        taken = self._uses.get(id)
+        if taken is not None and use not in (None, taken.uses):
+            taken = None
+        number = taken.uses if taken else use
+
+        def work(records: RedisRecords) -> Settled:
+            before = records.get(id)
+            if taken is not None and (before is None or before.uses < taken.uses):
+                records.put(taken)  # the store forgot that it was taken, as after a failover: the call ran all the same
+            return transitions.settle(id, how, entries, records, number)
+
+        record = await self._settled(work, id)
+        if taken is not None and self._uses.get(id) is taken:
+            del self._uses[id]
         return record
 
     async def sweep(self, instance: str) -> tuple[Record, ...]:
         changed: list[Record] = []
         try:
-            await self._note_owed(changed)
+            await self._release_lost(changed)
             over, lost, old, ended = await self._ask(
                 self._sweep_script, instance, repr(LOST_AFTER), repr(KEPT), MAX_SWEPT
             )
             for ids in _chunks([*over, *lost]):
-                changed += await self._do(partial(_end, ids), *ids)
+                changed += await self._do(partial(_end, ids), *(("brief", one) for one in ids))
             for ids in _chunks(ended):
-                await self._do(partial(_remove_grants, ids))
+                await self._do(partial(_remove_grants, ids), *(("grant", one) for one in ids))
             for ids in _chunks(old):
-                await self._do(partial(_remove, ids), *ids)
+                await self._do(partial(_remove, ids), *(("brief", one) for one in ids))
         except StoreUnavailable:
             if not changed:
                 raise  # else what changed is told first; the next sweep finds the store as it is then
@@ -199,28 +207,29 @@ class RedisApprovals:
         states = dict(zip(_COUNTED, counted, strict=True))
         return Counts(states, None if oldest is None else value_of(oldest, Kept).stands.created)
 
-    async def notices(self, server: str, busy_for: float) -> tuple[Notice, ...]:
+    async def mark(self) -> str:
+        base = self._transactions.base
+
+        async def look() -> Any:
+            return await self._connection.redis.hget(base, "version")
+
+        # Every transaction that writes has a version of its own; that an instance lives is no transaction.
+        return _text(await self._connection.ask(look) or b"")
+
+    async def notices(self, server: str, busy_for: float, limit: int) -> tuple[Notice, ...]:
         found = []
-        for answer in await self._ask(self._notices_script, server, repr(busy_for), MAX_NOTICES):
+        for answer in await self._ask(self._notices_script, server, repr(busy_for), limit):
             try:
                 found.append(notice_of(answer))
             except StoreUnavailable:  # nobody can be told what it says, now or later
                 await self._ask(self._noticed_script, answer[0], "")
-        return tuple(notice for _, notice in sorted(found, key=lambda one: one[0]))
+        return tuple(notice for *_, notice in sorted(found, key=lambda one: one[:2]))
 
     async def noticed(self, id: str, again_in: float | None) -> None:  # noqa: A002
         await self._ask(self._noticed_script, id, "" if again_in is None else repr(again_in))
 
     async def secret(self) -> bytes:
-        base = self._transactions.base
-
-        async def look() -> Any:
-            async with self._connection.redis.pipeline(transaction=True) as pipeline:
-                pipeline.hsetnx(base, "secret", secrets.token_hex(SECRET_BYTES))
-                pipeline.hget(base, "secret")
-                return (await pipeline.execute())[1]
-
-        stored = await self._connection.ask(look)
+        stored = await self._ask(self._secret_script, secrets.token_hex(SECRET_BYTES))
         try:
             secret = bytes.fromhex(stored.decode())
         except ValueError:
@@ -242,31 +251,35 @@ class RedisApprovals:
             found += zip(map(int, answer[1::2]), answer[::2], strict=True)
         return [id_ for _, id_ in sorted(found, reverse=True)]
 
-    async def _note_owed(self, changed: list[Record]) -> None:
-        """Note how uses ended of which that is not known to be noted; `changed` gets those that this changed."""
-        for owed in tuple(self._owed):
-            note = partial(self._note, owed, self._uses.get(owed.id))
+    async def _since(self, changed_after: float) -> list[bytes]:
+        """The ids of approvals that came into their state later, the newest first."""
+        found = {}
+        for id_, stands in await self._ask(self._since_script, repr(changed_after)):
+            with suppress(StoreUnavailable):  # a damaged one: see above
+                found[id_] = value_of(stands, Kept).seq
+        return sorted(found, key=found.__getitem__, reverse=True)
+
+    async def _release_lost(self, changed: list[Record]) -> None:
+        """Release what was taken without our knowing; `changed` gets it."""
+        for lost in tuple(self._lost):
+            release = partial(self._release, lost)
             # With a new version, so that a claim that is still on its way comes too late.
-            done = await self._transactions.run(note, [("record", owed.id)], always=True)
-            self._owed.remove(owed)
-            self._uses.pop(owed.id, None)
+            done = await self._transactions.run(release, [("record", lost.record.id)], always=True)
+            self._lost.remove(lost)
             if done.result is not None:
                 changed.append(done.result)
 
-    def _note(self, owed: Owed, use: InUse | None, records: RedisRecords) -> tuple[Record | None, Counting]:
-        """How a use ended, if it did not end yet; what that changed."""
-        before = records.get(owed.id)
-        # What was written since is no use of ours: another took it, or ours was noted after all.
-        is_over = owed.how == "released" and records.version_of(owed.id) != owed.version
-        if is_over or (before is None and use is None):
-            return None, NO_COUNTING
-        settled = _settle(owed.id, owed.how, owed.entries, use, records)
-        return settled.record if settled.record != before else None, counting_back(self._prefix, settled.back)
+    def _release(self, lost: Lost, records: RedisRecords) -> tuple[Record | None, Counting]:
+        taken = lost.record
+        if records.version_of(taken.id) != lost.version:
+            return None, NO_COUNTING  # it was not taken, or others have changed it since
+        settled = transitions.settle(taken.id, "released", taken.entries, records)
+        return settled.record, counting_back(self._prefix, settled.back)
 
-    def _lost(self, result: Record | Unapproved | QueueFull | None, version: str) -> None:
+    def _lose(self, result: Record | Unapproved | QueueFull | None, version: str) -> None:
         """No answer says whether a call took its approval. It is not forwarded."""
         if isinstance(result, Record):
-            self._owed.append(Owed(result.id, "released", result.entries, version))
+            self._lost.append(Lost(result, version))
 
     async def _settled(self, work: Callable[[RedisRecords], Settled], id_: str) -> Record:
         def settle(records: RedisRecords) -> tuple[Record, Counting]:
@@ -275,15 +288,12 @@ class RedisApprovals:
 
         return (await self._transactions.run(settle, [("record", id_)])).result
 
-    async def _do(
-        self, work: Callable[[RedisRecords], _Result], *read: str | bytes | Question
-    ) -> _Result:  # fmt: skip
-        """A transaction that counts nothing; the approvals with the ids in `read` are read at once."""
+    async def _do(self, work: Callable[[RedisRecords], _Result], *questions: Question) -> _Result:
+        """A transaction that counts nothing."""
 
         def do(records: RedisRecords) -> tuple[_Result, Counting]:
             return work(records), NO_COUNTING
 
-        questions = [one if isinstance(one, tuple) else ("record", _text(one)) for one in read]
         return (await self._transactions.run(do, questions)).result
 
     async def _ask(self, script: Any, *words: str | bytes | int) -> Any:
@@ -291,41 +301,31 @@ class RedisApprovals:
         return await self._connection.ask(partial(script, keys, arguments))
 
 
-def _settle(
-    id_: str, how: Settlement, entries: tuple[Entry, ...], use: InUse | None, records: RedisRecords
-) -> Settled:  # fmt: skip
-    """Note how a use ended, also where the store forgot the claim, as after a failover: nobody may use it once more."""
-    before = records.get(id_)
-    if use is not None and (before is None or before.state in _LIVE):
-        records.put(use.record)
-    return transitions.settle(id_, how, entries, records)
-
-
-def _end(ids: Sequence[bytes], records: RedisRecords) -> list[Record]:
+def _end(ids: Sequence[str], records: RedisRecords) -> list[Record]:
     """What becomes of approvals whose time is over, or whose instance is gone."""
     changed = []
     for id_ in ids:
         with suppress(StoreUnavailable):  # a damaged one is told to who needs it; it keeps nobody from the others
-            record = records.get(_text(id_))
+            record = records.get(id_)
             if record is not None and (after := transitions.over(record, records)) is not None:
                 changed.append(after)
     return changed
 
 
-def _remove(ids: Sequence[bytes], records: RedisRecords) -> None:
+def _remove(ids: Sequence[str], records: RedisRecords) -> None:
     for id_ in ids:
         with suppress(StoreUnavailable):  # see above
-            record = records.get(_text(id_))
+            record = records.get(id_)
             if record is not None and transitions.is_old(record, records):
                 records.remove(record.id)
 
 
-def _remove_grants(ids: Sequence[bytes], records: RedisRecords) -> None:
+def _remove_grants(ids: Sequence[str], records: RedisRecords) -> None:
     for id_ in ids:
         with suppress(StoreUnavailable):  # see above
-            grant = records.grant(_text(id_))
+            grant = records.grant(id_)
             if grant is None or records.now >= grant.until:
-                records.remove_grant(_text(id_))
+                records.remove_grant(id_)
 
 
 def _readable(answers: Sequence[Any], now: float) -> Iterator[Record]:
@@ -336,9 +336,9 @@ def _readable(answers: Sequence[Any], now: float) -> Iterator[Record]:
                 yield seen_at(known.record, now)
 
 
-def _chunks(ids: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+def _chunks(ids: Sequence[bytes]) -> Iterator[list[str]]:
     for first in range(0, len(ids), AT_ONCE):
-        yield ids[first : first + AT_ONCE]
+        yield [_text(id_) for id_ in ids[first : first + AT_ONCE]]
 
 
 def _text(id_: str | bytes) -> str:

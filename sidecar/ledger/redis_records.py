@@ -15,7 +15,7 @@ import msgspec
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger.approvals import FINAL, Asked, Grant, Notice, Record, Wants
 from sidecar.ledger.keys import encoded
-from sidecar.ledger.stored import Stands, damaged, record_of, stands_of, text_of, value_of
+from sidecar.ledger.stored import Stands, asked_from, damaged, record_from, stands_of, text_of, texts_of, value_of
 from sidecar.ledger.transitions import Event, can_be_used, new_id
 
 Question: TypeAlias = tuple[str, str]
@@ -102,7 +102,7 @@ class RedisRecords:
 
     def get(self, id: str) -> Record | None:  # noqa: A002 - the field's word
         if id not in self._known:
-            self._know(self._snapshot["record", id])
+            self._know(self._snapshot["brief" if ("brief", id) in self._snapshot else "record", id])
         known = self._known.get(id)
         return known.record if known else None
 
@@ -155,7 +155,10 @@ class RedisRecords:
         if before is None:
             # Nobody but a transition that made up an id puts what it has not read.
             self._seq += 1
-            self._write("HSET", "asked", record.id, text_of(record.asked))
+            asked, long = texts_of(record.asked)
+            self._write("HSET", "asked", record.id, asked)
+            if long is not None:
+                self._write("HSET", "long", record.id, long)
             self._set_root("seq", str(self._seq))
         seq = before.seq if before else self._seq
         if record.grant == "" and before is None:
@@ -164,9 +167,6 @@ class RedisRecords:
             self._unbind(record)
         self._write("HSET", "stands", record.id, text_of(Kept(seq, self._version, stands_of(record))))
         self._index(_indexed(before.record, seq) if before else {}, _indexed(record, seq))
-        if record.state == "in_use":
-            # It lives: nobody takes it for lost before it has said so the first time.
-            self._write("ZADD", "heard", repr(self.now), record.owner)
         self._known[record.id] = Known(record, seq, self._version)
         if tell is not None and record.asked.notify:
             self._tell(record, tell)
@@ -188,7 +188,7 @@ class RedisRecords:
             return
         self._unbind(record)
         self._index(_indexed(record, self._known[id_].seq), {})
-        for name in ("asked", "stands"):
+        for name in ("asked", "long", "stands"):
             self._write("HDEL", name, id_)
         for notice in self._snapshot["notices", id_]:
             self._write("ZREM", f"outbox|{record.asked.server}", notice)
@@ -263,15 +263,15 @@ def grants_question(server: str, tool: str, holder: str, rules: str) -> Question
 
 
 def known_of(answer: Any) -> Known | None:
-    """The approval in an answer of id, how it stands, and what was asked; None where there is none.
+    """The approval in an answer of id, how it stands, and both texts of what was asked; None where there is none.
 
     Raises `StoreUnavailable` where it is damaged.
     """
-    id_, stands, asked = answer
+    id_, stands, asked, long = answer
     if stands is None and asked is None:
         return None
     kept = value_of(stands, Kept)
-    return Known(record_of(text(id_), value_of(asked, Asked), kept.stands), kept.seq, kept.version)
+    return Known(record_from(text(id_), asked_from(asked, long), kept.stands), kept.seq, kept.version)
 
 
 def grant_of(stored: Any, id_: str | None = None) -> Grant:
@@ -282,16 +282,16 @@ def grant_of(stored: Any, id_: str | None = None) -> Grant:
     return grant
 
 
-def notice_of(answer: Any) -> tuple[int, Notice]:
-    """A notice and its place in the order of all, from what `NOTICES` gives for it.
+def notice_of(answer: Any) -> tuple[float, int, Notice]:
+    """A notice, when it was due, and its place in the order of all, from what `NOTICES` gives for it.
 
     Raises `StoreUnavailable` where it is damaged.
     """
-    id_, says, tries, approval, asked = answer
+    id_, due, says, tries, approval, asked, long = answer
     kept = value_of(says, KeptNotice)
     attempts = value_of(tries, int) if tries is not None else 0
-    record = record_of(text(approval), value_of(asked, Asked), kept.stands)
-    return kept.seq, Notice(text(id_), kept.event, kept.at, attempts, record)
+    record = record_from(text(approval), asked_from(asked, long), kept.stands)
+    return time_of(due), kept.seq, Notice(text(id_), kept.event, kept.at, attempts, record)
 
 
 def text(stored: Any) -> str:
@@ -317,6 +317,7 @@ def _indexed(record: Record, seq: int) -> dict[tuple[str, str], str]:
     """Where an approval is found: for each index and member the score, the owner in `owners`, or nothing in a set."""
     asked, state = record.asked, record.state
     found = {(f"at|{state}", record.id): str(seq), (f"at|{state}|{asked.server}", record.id): str(seq)}
+    found["changed", record.id] = repr(record.changed)
     expires = repr(record.expires)
     if state in _LIVE:
         found["due", record.id] = expires

@@ -27,7 +27,15 @@ from sidecar.ledger.approvals import (
 from sidecar.ledger.shared_time import SharedTime
 from sidecar.ledger.sqlite_access import Access
 from sidecar.ledger.sqlite_counters import give_back
-from sidecar.ledger.sqlite_records import SqliteRecords, grant_of, notice_of, record_with, records_where, time_in
+from sidecar.ledger.sqlite_records import (
+    SqliteRecords,
+    changes_in,
+    grant_of,
+    notice_of,
+    record_with,
+    records_where,
+    time_in,
+)
 from sidecar.ledger.transitions import Settled, can_be_used, seen_at
 from sidecar.ledger.values import Entry
 
@@ -68,7 +76,7 @@ _COUNTS = (
     " ('pending', 'approved', 'in_use', 'unknown') AND (state IN ('in_use', 'unknown') OR expires > ?) GROUP BY state"
 )
 _DUE = (
-    "SELECT approvals_notices.id, event, at, attempts, approval, stands, asked"
+    "SELECT approvals_notices.id, event, at, attempts, approval, stands, asked, long"
     " FROM approvals_notices LEFT JOIN approvals_asked ON approvals_asked.id = approval"
     " WHERE server = ? AND due <= ? ORDER BY due, seq LIMIT ?"
 )
@@ -98,8 +106,9 @@ class SqliteApprovals:
         return await self._access.read(look)
 
     async def records(
-        self, states: Collection[State] = STATES, *, server: str = "", limit: int = 1_000, changed_after: float = 0.0
-    ) -> list[Record]:
+        self, states: Collection[State] = STATES, *, server: str = "", limit: int = 1_000, changed_after: float = 0.0,
+        brief: bool = False,
+    ) -> list[Record]:  # fmt: skip
         def look(db: sqlite3.Connection) -> list[Record]:
             now = time_in(db, self._time)
             condition = f"{_SEEN_AS} IN ({', '.join('?' * len(states))})"
@@ -114,7 +123,7 @@ class SqliteApprovals:
             if server:
                 condition += " AND server = ?"
                 values += (server,)
-            found = records_where(f"{condition} ORDER BY seq DESC LIMIT ?", (*values, limit), db, index)
+            found = records_where(f"{condition} ORDER BY seq DESC LIMIT ?", (*values, limit), db, index, brief=brief)
             return [seen_at(record, now) for record in found]
 
         return await self._access.look(look)
@@ -159,6 +168,9 @@ class SqliteApprovals:
             return Counts({**dict.fromkeys(OPEN, 0), **{state: number for state, number, _ in rows}}, oldest)
 
         return await self._access.read(look)
+
+    async def mark(self) -> str:
+        return await self._access.read(changes_in)
 
     async def notices(self, server: str, busy_for: float, limit: int) -> tuple[Notice, ...]:
         def any_due(db: sqlite3.Connection) -> bool:
@@ -219,8 +231,8 @@ class SqliteApprovals:
         now = records.now
         db.execute(_LIVES, (instance, now))
         ended = [
-            *records_where(_OVER, (now, MAX_SWEPT), db, "approvals_expires"),
-            *records_where(_LOST, (now - LOST_AFTER, MAX_SWEPT), db, "approvals_in_use"),
+            *records_where(_OVER, (now, MAX_SWEPT), db, "approvals_expires", brief=True),
+            *records_where(_LOST, (now - LOST_AFTER, MAX_SWEPT), db, "approvals_in_use", brief=True),
         ]
         changed = [after for record in ended if (after := transitions.over(record, records)) is not None]
         db.execute(_FORGET_INSTANCES, (now - KEPT,))

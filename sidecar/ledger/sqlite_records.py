@@ -9,15 +9,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
 from sidecar.errors import StoreUnavailable
-from sidecar.ledger.approvals import MAX_PENDING, MAX_PENDING_EACH, Answer, Asked, Grant, Notice, Record, State
+from sidecar.ledger.approvals import MAX_PENDING, MAX_PENDING_EACH, Grant, Notice, Record
 from sidecar.ledger.shared_time import SharedTime, mark_of
+from sidecar.ledger.stored import Stands, asked_from, damaged, record_from, stands_of, text_of, texts_of, value_of
 from sidecar.ledger.transitions import Event, new_id
-from sidecar.ledger.values import MAX_TEXT, Entry
 
 SCHEMA: Final = (
     # `seq` is the order in which they were asked for: two may be of the same moment.
@@ -29,7 +29,8 @@ SCHEMA: Final = (
         expires REAL NOT NULL, stands TEXT NOT NULL
     )
     """,
-    "CREATE TABLE IF NOT EXISTS approvals_asked (id TEXT PRIMARY KEY, asked TEXT NOT NULL) WITHOUT ROWID",
+    # With its rows by number: a table WITHOUT ROWID reads rows whole, however long, where it looks for one.
+    "CREATE TABLE IF NOT EXISTS approvals_asked (id TEXT PRIMARY KEY, asked TEXT NOT NULL, long TEXT)",
     "CREATE INDEX IF NOT EXISTS approvals_binding ON approvals (binding, seq) WHERE used_grant = ''",
     "CREATE INDEX IF NOT EXISTS approvals_call ON approvals (server, call) WHERE state IN ('in_use', 'unknown')",
     "CREATE INDEX IF NOT EXISTS approvals_pending ON approvals (holder, expires, state) WHERE state = 'pending'",
@@ -65,19 +66,24 @@ SCHEMA: Final = (
     "CREATE INDEX IF NOT EXISTS approvals_notices_of ON approvals_notices (approval)",
     "CREATE TABLE IF NOT EXISTS approvals_instances (instance TEXT PRIMARY KEY, heard REAL NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS approvals_time (one INTEGER PRIMARY KEY CHECK (one = 1), mark REAL NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS approvals_changes (one INTEGER PRIMARY KEY CHECK (one = 1), count INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS approvals_secret (one INTEGER PRIMARY KEY CHECK (one = 1), secret BLOB NOT NULL)",
 )
 
 _ROW = (
-    "SELECT approvals.id, server, holder, binding, call, used_grant, state, created, changed, expires, stands, asked"
-    " FROM approvals{} LEFT JOIN approvals_asked ON approvals_asked.id = approvals.id"
+    "SELECT approvals.id, server, holder, binding, call, used_grant, state, created, changed, expires, stands,"
+    " asked, long FROM approvals{} LEFT JOIN approvals_asked ON approvals_asked.id = approvals.id"
 )
+_BRIEF_ROW = _ROW.replace("asked, long", "asked, NULL")
+"""Without what is long of what was asked: no call needs that, and an agent may ask for the same with megabytes."""
+
 _BY_ID = f"{_ROW.format('')} WHERE approvals.id = ?"
 _OF_BINDING = (
-    f"{_ROW.format(' INDEXED BY approvals_binding')} WHERE binding = ? AND used_grant = '' ORDER BY seq DESC LIMIT 1"
+    f"{_BRIEF_ROW.format(' INDEXED BY approvals_binding')}"
+    " WHERE binding = ? AND used_grant = '' ORDER BY seq DESC LIMIT 1"
 )
 _UNFINISHED = (
-    f"{_ROW.format(' INDEXED BY approvals_call')}"
+    f"{_BRIEF_ROW.format(' INDEXED BY approvals_call')}"
     " WHERE state IN ('in_use', 'unknown') AND server = ? AND call = ? ORDER BY seq"
 )
 _PENDING_OF = (
@@ -93,7 +99,7 @@ _ADD = (
     "INSERT INTO approvals (id, server, holder, binding, call, used_grant, state, created, changed, expires, stands)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_ADD_ASKED = "INSERT INTO approvals_asked VALUES (?, ?)"
+_ADD_ASKED = "INSERT INTO approvals_asked VALUES (?, ?, ?)"
 _GRANT_ROW = "SELECT id, server, tool, holder, rules, until, grant_ FROM approvals_grants"
 _GRANT = f"{_GRANT_ROW} WHERE id = ?"
 _GRANTS = f"{_GRANT_ROW} WHERE server = ? AND tool = ? AND holder = ? AND rules = ? ORDER BY created, id"
@@ -108,26 +114,8 @@ _ADD_NOTICE = (
 _HEARD = "SELECT heard FROM approvals_instances WHERE instance = ?"
 _MARK = "SELECT mark FROM approvals_time"
 _STORE_MARK = "INSERT INTO approvals_time VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET mark = excluded.mark"
-
-_TOO_MUCH: Final = 10**MAX_TEXT
-"""No amount is as great."""
-
-_Type = TypeVar("_Type")
-
-
-class Stands(msgspec.Struct, frozen=True):
-    """All of an approval that changes."""
-
-    state: State
-    created: float
-    changed: float
-    expires: float
-    asked_times: int
-    answers: tuple[Answer, ...]
-    entries: tuple[Entry, ...]
-    grant: str
-    owner: str
-    uses: int
+_CHANGES = "SELECT count FROM approvals_changes"
+_COUNT_CHANGE = "INSERT INTO approvals_changes VALUES (1, 1) ON CONFLICT (one) DO UPDATE SET count = count + 1"
 
 
 class SqliteRecords:
@@ -175,27 +163,35 @@ class SqliteRecords:
         return self._heard[instance]
 
     def put(self, record: Record, tell: Event | None = None) -> None:
-        asked, stands = record.asked, _stands(record)
+        asked, stands = record.asked, text_of(stands_of(record))
+        self._db.execute(_COUNT_CHANGE)
         changes = (record.grant, record.state, record.changed, record.expires, stands, record.id)
         if self._db.execute(_CHANGE, changes).rowcount == 0:
             looked_up_by = (record.id, asked.server, asked.holder, asked.binding, asked.call, record.grant)
             self._db.execute(
                 _ADD, (*looked_up_by, record.state, record.created, record.changed, record.expires, stands)
             )
-            self._db.execute(_ADD_ASKED, (record.id, _text(asked)))
+            self._db.execute(_ADD_ASKED, (record.id, *texts_of(asked)))
         if tell is not None and asked.notify:
             now = self.now
             self._db.execute(_ADD_NOTICE, (new_id("ntc"), record.id, asked.server, tell, now, now, stands))
 
     def put_grant(self, grant: Grant) -> None:
+        self._db.execute(_COUNT_CHANGE)
         to_whom = (grant.server, grant.tool, grant.holder, grant.rules)
-        self._db.execute(_STORE_GRANT, (grant.id, *to_whom, grant.created, grant.until, _text(grant)))
+        self._db.execute(_STORE_GRANT, (grant.id, *to_whom, grant.created, grant.until, text_of(grant)))
 
 
 def time_in(db: sqlite3.Connection, time: SharedTime) -> float:
     """Unix seconds now, given what users of the store have seen."""
     row = db.execute(_MARK).fetchone()
     return time.now(mark_of(row[0] if row else None))
+
+
+def changes_in(db: sqlite3.Connection) -> str:
+    """How often anything was written of approvals and standing ones, as a text."""
+    row = db.execute(_CHANGES).fetchone()
+    return str(row[0] if row else 0)
 
 
 def record_with(id: str, db: sqlite3.Connection) -> Record | None:  # noqa: A002
@@ -205,14 +201,17 @@ def record_with(id: str, db: sqlite3.Connection) -> Record | None:  # noqa: A002
 
 
 def records_where(
-    condition: str, values: tuple[object, ...], db: sqlite3.Connection, index: str = ""
+    condition: str, values: tuple[object, ...], db: sqlite3.Connection, index: str = "", *, brief: bool = False
 ) -> Iterator[Record]:  # fmt: skip
     """The approvals for which a condition and order of ours holds, found by an index, without those that are damaged.
+
+    With `brief` what is long of them is not read.
 
     Whoever needs a damaged one is told by `record_with`; it must not keep people from all others. SQLite knows nothing
     of how many there are in which state, and often takes another index than the one that is made for a question.
     """
-    rows = db.execute(f"{_ROW.format(f' INDEXED BY {index}' if index else '')} WHERE {condition}", values)
+    select = (_BRIEF_ROW if brief else _ROW).format(f" INDEXED BY {index}" if index else "")
+    rows = db.execute(f"{select} WHERE {condition}", values)
     for row in rows.fetchall():
         with suppress(StoreUnavailable):
             yield record_of(row)
@@ -220,67 +219,32 @@ def records_where(
 
 def record_of(row: tuple[object, ...]) -> Record:
     """The approval in a row of `_ROW`. Raises `StoreUnavailable` where it is damaged."""
-    id_, server, holder, binding, call, used_grant, state, created, changed, expires, stands, asked = row
-    question, one = _value(asked, Asked), _value(stands, Stands)
+    id_, server, holder, binding, call, used_grant, state, created, changed, expires, stands, asked, long = row
+    question, one = asked_from(asked, long), value_of(stands, Stands)
     looked_up_by = (question.server, question.holder, question.binding, question.call)
     columns = (one.grant, one.state, one.created, one.changed, one.expires)
     if looked_up_by != (server, holder, binding, call) or columns != (used_grant, state, created, changed, expires):
-        raise _damaged()
-    return _record(id_, question, one)
+        raise damaged()
+    return record_from(id_, question, one)
 
 
 def grant_of(row: tuple[object, ...]) -> Grant:
     """The standing approval in a row of `_GRANT_ROW`. Raises `StoreUnavailable` where it is damaged."""
     *columns, text = row
-    grant = _value(text, Grant)
+    grant = value_of(text, Grant)
     if columns != [grant.id, grant.server, grant.tool, grant.holder, grant.rules, grant.until]:
-        raise _damaged()
+        raise damaged()
     return grant
 
 
 def notice_of(row: tuple[object, ...]) -> Notice:
-    """The notice in a row of id, event, time, attempts, approval's id, how it stood, and what was asked.
+    """The notice in a row of id, event, time, attempts, approval's id, how it stood, and both texts of what was asked.
 
     Raises `StoreUnavailable` where it is damaged.
     """
-    id_, event, at, attempts, approval, stands, asked = row
-    record = _record(approval, _value(asked, Asked), _value(stands, Stands))
+    id_, event, at, attempts, approval, stands, asked, long = row
+    record = record_from(approval, asked_from(asked, long), value_of(stands, Stands))
     try:
         return msgspec.convert({"id": id_, "event": event, "at": at, "attempts": attempts, "record": record}, Notice)
     except msgspec.ValidationError:
-        raise _damaged() from None
-
-
-def _record(id_: object, asked: Asked, one: Stands) -> Record:
-    amounts = [entry.reservation.amount for entry in one.entries]
-    if not isinstance(id_, str) or not all(0 <= amount < _TOO_MUCH for amount in amounts):
-        raise _damaged()
-    return Record(
-        id_, asked, one.state, one.created, one.changed, one.expires, one.asked_times, one.answers, one.entries,
-        one.grant, one.owner, one.uses,
-    )  # fmt: skip
-
-
-def _stands(record: Record) -> str:
-    stands = Stands(
-        record.state, record.created, record.changed, record.expires, record.asked_times, record.answers,
-        record.entries, record.grant, record.owner, record.uses,
-    )  # fmt: skip
-    return _text(stands)
-
-
-def _text(value: object) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-def _value(text: object, kind: type[_Type]) -> _Type:
-    if not isinstance(text, str):
-        raise _damaged()
-    try:
-        return msgspec.json.decode(text, type=kind)
-    except msgspec.DecodeError:
-        raise _damaged() from None
-
-
-def _damaged() -> StoreUnavailable:
-    return StoreUnavailable("the store holds an approval that is not as we wrote it")
+        raise damaged() from None

@@ -83,8 +83,9 @@ class Log:
         if ruling.allowed:
             return
         by = f" by {ruling.rule}" if ruling.rule else ""
+        done, would = ("held back", "hold back") if ruling.kind == "approval_required" else ("denied", "deny")
         log.info(
-            "%s %s%s (%s): %s [%s]", "denied" if ruling.mode == "enforce" else "would deny", shown(event.call.tool),
+            "%s %s%s (%s): %s [%s]", done if ruling.mode == "enforce" else f"would {would}", shown(event.call.tool),
             visible(by), ruling.kind, visible(ruling.reason), event.decision_id,
         )  # fmt: skip
 

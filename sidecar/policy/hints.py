@@ -10,7 +10,7 @@ from sidecar.policy import folder_hints, hosts
 from sidecar.policy.applies import applying
 from sidecar.policy.classes import rules_of
 from sidecar.policy.model import CallerPath, Condition, Policy, PolicyEntry, Rule
-from sidecar.policy.paths import Path
+from sidecar.policy.paths import Path, shown
 from sidecar.policy.problem import Place, Problem
 
 _UNKNOWN: Final = "on stdio nobody is authenticated, and one token for all says of nobody who it is"
@@ -143,6 +143,11 @@ def _unread_decimals(entry: PolicyEntry) -> Iterator[Problem]:
             if condition.decimal_text and isinstance(condition.subject, tuple):
                 lines.setdefault(condition.subject, condition.path_place.line)
     for rule in entry.rules:
+        for path in rule.approval.grant.at_most if rule.approval and rule.approval.grant else ():
+            if path in lines:
+                text = f"line {lines[path]} reads {shown('args', path)} with decimal_text, and here a number in quotes"
+                text = f"{text} is only text, which no standing approval fits: name it under same"
+                yield Problem(rule.place, f"{where(rule)}.grant.at_most", text, warning=True)
         for at, condition in enumerate(rule.conditions, 1):
             line = _compared(condition, lines)
             if line is not None:

@@ -95,6 +95,7 @@ class Terms:
     `hidden` are the names and patterns that no list may show; `methods` says which methods of a client pass.
     `withheld` is all that decides which tools a list does not show, empty where it shows every tool.
     `asking` are the tools of which a rule asks a person about calls, `*` for all; `asking_rules` are those rules.
+    `tells_apart` is True where it matters who asks and who approves: four eyes, or several approvers.
     """
 
     tools: frozenset[str]
@@ -114,6 +115,7 @@ class Terms:
     asking: frozenset[str] = frozenset()
     asking_patterns: tuple[re.Pattern[str], ...] = ()
     asking_rules: tuple[tuple[re.Pattern[str], RuleInfo], ...] = ()
+    tells_apart: bool = False
 
     def asks(self, tool: str) -> bool:
         """True for a tool of which some rule asks a person about calls, be it not about every one."""
@@ -162,7 +164,12 @@ def read_terms(facts: dict[str, Any]) -> Terms:
     counters = [read for of_tool in _every_read(reads) for read in of_tool.counters]
     risks = read_risks(facts)
     infos = tuple(_rule_infos(facts, risks))
-    asking = [info for info, (_, rule) in zip(infos, rules, strict=True) if "approval" in rule and not rule["monitor"]]
+    asked = [
+        (info, rule["approval"])
+        for info, (_, rule) in zip(infos, rules, strict=True)
+        if "approval" in rule and not rule["monitor"]
+    ]
+    asking = [info for info, _ in asked]
     return Terms(
         tools=frozenset({*facts["tools"], *facts["hide"]["tools"]}),
         patterns=tuple(
@@ -186,6 +193,7 @@ def read_terms(facts: dict[str, Any]) -> Terms:
         asking=frozenset(info.tool for info in asking),
         asking_patterns=tuple(matcher(name) for name in dict.fromkeys(info.tool for info in asking) if _is_some(name)),
         asking_rules=tuple((matcher(info.tool), info) for info in asking),
+        tells_apart=any(facts["approvals"]["four_eyes"] or approval["approvers"] > 1 for _, approval in asked),
     )
 
 

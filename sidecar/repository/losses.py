@@ -56,6 +56,10 @@ def _restrictions(bundle: Bundle) -> set[object]:
     rules |= {("hide", name) for name in terms.hidden} | {("methods", name) for name in terms.methods.deny}
     if terms.methods.unknown == "deny":
         rules.add(("methods", "unknown"))
+    rules |= {("asks", info.tool, info.rule) for _, info in terms.asking_rules}
+    rules |= {("mask", path) for path in terms.approvals.mask}
+    if terms.approvals.four_eyes:
+        rules.add(("approvals", "four_eyes"))
     return rules | ({"default"} if facts["default"] == "deny" else set())
 
 

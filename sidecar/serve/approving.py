@@ -26,11 +26,16 @@ def check(bundle: Bundle, taken: TakenSecrets) -> None:
 
 
 def say_unanswered(settings: Settings, bundle: Bundle) -> None:
-    """Say where a rule asks a person, and nobody would hear of it."""
+    """Say where a rule asks a person, and nobody would hear of it, or whoever asked could answer."""
     if asks(bundle.terms) and settings.approvals is None and not bundle.terms.approvals.webhook:
         log.warning(
             "a rule asks a person, and nobody is told: answer with `sidecar approvals list` and `sidecar approvals "
             "approve ID`, start with --approvals and --approvers-file, or write approvals.notify into the policy"
+        )
+    if bundle.terms.tells_apart and not (settings.listen and settings.listen.jwt):
+        log.warning(
+            "the policy wants people who are not who asked (four_eyes, or several approvers), and who asks is not "
+            "known here: whoever asked may be one of them; serve over HTTP with --jwt-jwks"
         )
 
 

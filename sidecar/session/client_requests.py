@@ -48,6 +48,8 @@ class ClientRequests(OutstandingRequests[Outstanding]):
             return True
         if self.get(named) is None:
             return False  # a twin of its id: whether that ends it is the server's to say
+        if isinstance(one, Call) and one.forward is not None:
+            self._gate.given_up(one.forward)
         cancelled = one.route.cancelled
         oldest = self.cancel(named, one if cancelled is None else unheard(one))
         if oldest is not None:

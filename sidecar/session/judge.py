@@ -42,6 +42,9 @@ class Judge(Protocol):
     def settle(self, forward: Forward, outcome: Outcome, done: Callable[[], None] = ...) -> None:
         """A forwarded call ended with this outcome. `done` is called when all that follows from it took place."""
 
+    def given_up(self, forward: Forward) -> None:
+        """The client gave up a forwarded call: it is settled if its answer comes after all, or nobody waits for it."""
+
     def permits(self, method: str, caller: Caller) -> bool:
         """True when a message with this method, which is no call, may go on."""
 

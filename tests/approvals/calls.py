@@ -23,6 +23,7 @@ def asked(
     four_eyes: bool = False,
     timeout: int = 1800,
     grant: GrantTerms | None = None,
+    notify: bool = False,
     binding: str = "",
 ) -> Asked:
     """A call of its own, unless `binding` says which it is."""
@@ -34,6 +35,6 @@ def asked(
     )  # fmt: skip
     return Asked(
         server=server, tool=tool, holder=holder, binding=binding, call=f"call of {binding}", definition="", rules="r1",
-        owner="sidecar-1", timeout=timeout, use_within=600, approvers=approvers, four_eyes=four_eyes, notify=False,
+        owner="sidecar-1", timeout=timeout, use_within=600, approvers=approvers, four_eyes=four_eyes, notify=notify,
         shown=shown, grant=grant,
     )  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from sidecar.approvals.listener import serve_approvals
+from sidecar.approvals.page.site import Site
 from sidecar.approvals.site import Page, Parts
 from sidecar.events import ApprovalChanged, ApprovalTried, Event
 from sidecar.ledger.approvals import Asked, Record, Unapproved
@@ -77,7 +78,7 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    tmp_path: Path, *, url: str = "", hosts: tuple[str, ...] = (), page: Callable[[Parts], Page] | None = None
+    tmp_path: Path, *, url: str = "", hosts: tuple[str, ...] = (), page: Callable[[Parts], Page] = Site
 ) -> AsyncIterator[Served]:
     """A listener for Alice, Bob and Carol, closed at the end."""
     people = write(tmp_path / "people.yaml", *EVERYBODY)

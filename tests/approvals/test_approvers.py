@@ -95,7 +95,7 @@ def test_without_a_principal_the_name_says_who_asked_however_it_is_written() -> 
         ("", "F:1:1: file: names nobody: write approvers: and below it - name: and token_sha256:"),
         ("approvers: []", "F:1:1: file: names nobody: write approvers: and below it - name: and token_sha256:"),
         ("approvers: alice", "F:1:12: approvers: must be a list: begin each item with a dash"),
-        ("people: []", 'F:1:1: file: the key "people" is not known here; known are approvers'),
+        ("people: []", 'F:1:1: file: the key "people" is not known here: write approvers'),
         (f"approvers:\n- token_sha256: {GOOD}", "F:2:3: approvers[1]: name is missing: write name and token_sha256"),
         ("approvers:\n- name: a\n", "token_sha256 is missing"),
         (

@@ -13,14 +13,18 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from unittest.mock import patch
 
 import pytest
 
 from sidecar import cli
 from sidecar.approvals.document import digest_of
+from sidecar.cli.approvals_table import columns
+from sidecar.errors import StoreUnavailable
+from sidecar.ledger.approvals import LOST_AFTER, GrantTerms
 from sidecar.ledger.redis import RedisLedger
+from sidecar.ledger.sqlite_approvals import SqliteApprovals
 from sidecar.ledger.values import Counter
 from tests.cli.asking import GRANT, ORDERS, ask_in, asked, found, lost, pending, recent, store, used, using
 from tests.cli.test_approvals_table import HOSTILE
@@ -46,8 +50,9 @@ def approvals(state: Path, *words: str, **env: str) -> Done:
     """What a command prints, and how it ends; in this process, which takes a hundredth of the time."""
     out, errors = io.StringIO(), io.StringIO()
     argv = ["sidecar", "approvals", *words, "--state-dir", str(state)]
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | env
     with (
-        patch.dict(os.environ, env), patch.object(sys, "argv", argv),
+        patch.dict(os.environ, environment, clear=True), patch.object(sys, "argv", argv),
         contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors),
     ):  # fmt: skip
         status = cli._main()
@@ -104,7 +109,9 @@ def test_a_file_that_is_no_store_is_said(state: Path) -> None:
 
 def test_a_folder_in_which_others_may_write_is_refused(state: Path) -> None:
     state.chmod(0o777)
-    assert "everybody may write" in refused(state, "list")
+    text = refused(state, "list")
+    assert "everybody may write" in text
+    assert text.endswith("The user of the sidecar can answer there")
 
 
 def test_a_prefix_is_of_keys(state: Path) -> None:
@@ -124,14 +131,18 @@ def test_what_waits_is_a_table_with_the_newest_first(state: Path) -> None:
     first, second = pending(state, asked(), asked({"sz": 5}, tool="place_order", asker="alice", severity=""))
     headings, *rows = done(state, "list")
     assert headings.split() == [
-        "ID", "STATE", "LEFT", "TOOL", "SERVER", "SEVERITY", "ASKED", "BY", "TIMES", "ARGUMENTS",
+        "ID", "STATE", "LEFT", "TOOL", "ARGUMENTS", "ASKED", "BY", "SERVER", "SEVERITY",
     ]  # fmt: skip
-    left = rows[0].split()[2]
-    assert left in ("29", "30")
-    assert [row.replace("29 min 59 s", "30 min").split() for row in rows] == [
-        [second, "pending", "30", "min", "place_order", "okx", "-", "alice", "1", "sz=5"],
-        [first, "pending", "30", "min", "cancel_order", "okx", "critical", "session", "s1", "1", 'ordId="42"'],
+    assert [row.replace("29 min", "30 min").split() for row in rows] == [
+        [second, "pending", "30", "min", "place_order", '{"sz":5}', "alice", "okx", "-"],
+        [first, "pending", "30", "min", "cancel_order", '{"ordId":"42"}', "session", "s1", "okx", "critical"],
     ]
+
+
+def test_a_line_of_the_list_is_cut_however_long_the_arguments_are(state: Path) -> None:
+    pending(state, asked({"note": "x" * 100_000}))
+    _, row = done(state, "list")
+    assert f'{{"note":"{"x" * 29}…  session s1' in row
 
 
 def test_a_list_is_of_a_server_and_of_states(state: Path) -> None:
@@ -178,7 +189,7 @@ def test_whoever_approves_sees_all_of_a_call(state: Path) -> None:
     text = "\n".join(out)
     for line in (
         "  tool       cancel_order",
-        "  class      Financial, critical: moves money, or decides what money does: it cannot be undone",
+        "  class      Financial, critical: Moves money, or commits to do so. It cannot be undone.",
         "  reason     Requires human approval",
         "  rule       every cancel, policy.yaml:12",
         "  asked by   alice, of https://login.example, session s1, through agent 1.0, by its own word",
@@ -198,8 +209,26 @@ def test_whoever_approves_sees_all_of_a_call(state: Path) -> None:
     ):
         assert line in out, text
     assert [line.split()[2:] for line in out if "UTC  market" in line or "UTC  place" in line] == [
-        ["market_tickers:", "allow"], ["place_order:", "allow"],
+        ["market_tickers:", "went", "through"], ["place_order:", "went", "through"],
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("columns_", [60, 80])
+def test_no_line_is_wider_than_the_terminal(columns_: int, state: Path) -> None:
+    granting = asked({"instId": "SOL-USDT", "note": "日本 " * 90}, grant=GRANT, reason="because " * 20, asker="a " * 60)
+    [id_] = pending(state, granting)
+    for words in (
+        ["list"],
+        ["show", id_],
+        ["approve", id_, "--grant", "--reason", "x" * 200],
+        ["list"],
+        ["revoke", id_],
+    ):
+        lines = done(state, *words, COLUMNS=str(columns_))
+        assert max(map(columns, lines)) <= columns_ or words == ["show", id_]
+        if words == ["show", id_]:
+            wide = [line for line in lines if columns(line) > columns_]
+            assert all(id_ in line for line in wide), wide
 
 
 def test_all_of_a_call_is_one_json_object(state: Path) -> None:
@@ -218,7 +247,7 @@ def test_nothing_that_an_agent_wrote_reaches_the_terminal_as_it_is(state: Path) 
     call = asked(
         {HOSTILE.replace("\0", ""): HOSTILE}, tool=f"t{HOSTILE}", client=HOSTILE, asker=HOSTILE, issuer=HOSTILE,
         session=HOSTILE, other=json.dumps({"x": HOSTILE}, separators=(",", ":")), recent=recent(HOSTILE),
-        grant=GRANT.__class__(60, 2, (("args.x", f"value {HOSTILE}"),), (), (HOSTILE,)), reason=HOSTILE, rule=HOSTILE,
+        grant=GrantTerms(60, 2, (("args.x", f"value {HOSTILE}"),), (), (HOSTILE,)), reason=HOSTILE, rule=HOSTILE,
     )  # fmt: skip
     [id_] = pending(state, call)
     for words in (["list"], ["show", id_], ["approve", id_, "--grant"], ["list", "--grants"], ["revoke", id_]):
@@ -229,10 +258,10 @@ def test_nothing_that_an_agent_wrote_reaches_the_terminal_as_it_is(state: Path) 
 @pytest.mark.parametrize(
     ("risk", "said"),
     [
-        ("Destructive", "removes what cannot be restored: it cannot be undone"),
-        ("Execute", "count on it that it cannot be undone"),
-        ("Write", "changes what can be changed back"),
-        ("", "the policy does not say what it can do: count on it that it cannot be undone"),
+        ("Destructive", "Removes what cannot be restored. It cannot be undone."),
+        ("Execute", "Runs code or commands. What they do cannot be undone from here."),
+        ("Write", "Changes something that can be changed back."),
+        ("", "The policy gives this tool no risk class. Assume that it cannot be undone."),
     ],
 )
 def test_whether_a_call_can_be_undone_is_said_in_words(risk: str, said: str, state: Path) -> None:
@@ -284,10 +313,7 @@ def test_an_approved_call_goes_through_once_when_it_is_made_again(state: Path) -
     [id_] = pending(state, call)
     lines = done(state, "approve", id_, "--reason", "seen with Bob")
     assert lines[0] == f"Approved: cancel_order on okx ({id_})."
-    assert lines[1] in (
-        "It goes through once, if the agent repeats exactly this call within 10 min.",
-        "It goes through once, if the agent repeats exactly this call within 9 min 59 s.",
-    )
+    assert lines[1] == ("It goes through once: now if it waits in place, else when the agent repeats it within 10 min.")
     record = found(state, id_)
     assert record.state == "approved"
     [answer] = record.answers
@@ -302,7 +328,7 @@ def test_a_denied_call_is_refused_from_then_on(state: Path) -> None:
     [id_] = pending(state, asked())
     lines = done(state, "deny", id_, "--by", "bob", "--reason", "too early")
     assert lines[0] == f"Denied: cancel_order on okx ({id_})."
-    assert lines[1].startswith("The agent is told so, with your reason. The same call is refused for another ")
+    assert lines[1] == "The agent is told so, with the reason. The same call is refused for 30 min."
     record = found(state, id_)
     assert (record.state, record.answers[0].by, record.answers[0].reason) == ("denied", "bob", "too early")
 
@@ -357,6 +383,14 @@ def test_with_four_eyes_who_asked_does_not_approve(state: Path) -> None:
     done(state, "approve", id_, "--by", "bob")
 
 
+def test_a_masked_value_is_not_told_as_what_calls_like_it_have(state: Path) -> None:
+    terms = GrantTerms(60, 2, (("args.account.id", "value s3cret"),), (("args.account.most", "77777"),))
+    [id_] = pending(state, asked({"account": "[masked]"}, grant=terms, masked=("args.account",)))
+    out = "\n".join(done(state, "show", id_))
+    assert "s3cret" not in out
+    assert "77777" not in out
+
+
 def test_calls_like_it_are_approved_only_where_its_rule_says_so(state: Path) -> None:
     plain, granting = pending(state, asked(), asked({"instId": "SOL-USDT", "sz": 5, "px": 1}, grant=GRANT))
     assert "only this call" in refused(state, "approve", plain, "--grant")
@@ -390,7 +424,7 @@ def test_somebody_says_what_became_of_a_call_without_an_answer(how: str, left: i
     done(state, "approve", id_)
     lost(state, call)
     shown = done(state, "show", id_)
-    assert shown[0].startswith(f"{id_}: unknown: the call was forwarded and no answer came")
+    assert shown[0].startswith(f"{id_}: unknown: the call went on, and no answer came")
     assert shown[-1] == f"    sidecar approvals resolve {id_} --failed"
     for words in ((), ("--committed", "--failed")):
         assert "say whether the call ran" in refused(state, "resolve", id_, *words, status=2)
@@ -399,6 +433,21 @@ def test_somebody_says_what_became_of_a_call_without_an_answer(how: str, left: i
     assert found(state, id_).state == "consumed"
     counter = Counter(ORDERS.counter, ORDERS.holder, ORDERS.window)
     assert using(state, lambda ledger: ledger.totals((counter,))) == (left,)
+
+
+def test_what_was_in_use_when_every_sidecar_ended_can_be_resolved(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    call = asked()
+    [id_] = pending(state, call)
+    done(state, "approve", id_)
+    used(state, call)
+    assert "it is in use" in refused(state, "resolve", id_, "--failed")
+    now = time.time() + LOST_AFTER + 1
+    monkeypatch.setattr(time, "time", lambda: now)
+    done(state, "resolve", id_, "--failed")
+    assert found(state, id_).state == "consumed"
+    assert [(line["event"], line.get("state")) for line in audit(state)] == [
+        ("approval", "approved"), ("approval_refused", None), ("approval", "unknown"), ("approval", "consumed"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["", " bob", "b\x1bob", "b\u202eob", "b" * 129])
@@ -422,9 +471,22 @@ def test_every_answer_and_every_refused_try_is_audited_without_a_value(state: Pa
     refused(state, "deny", id_, "--by", "bob")
     refused(state, "approve", "apr_" + "0" * 20)
     lines = audit(state)
-    assert [line["event"] for line in lines] == ["approval", "approval_tried", "approval_tried"]
+    assert [line["event"] for line in lines] == ["approval", "approval_refused", "approval_refused"]
     assert "s3cret" not in json.dumps(lines)
     assert (lines[0]["approval"], lines[0]["state"], lines[0]["by"]) == (id_, "approved", "alice")
+
+
+def test_a_try_that_the_store_could_not_take_is_audited_too(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [id_] = pending(state, asked())
+
+    async def gone(*_: object) -> NoReturn:
+        raise StoreUnavailable("the store is gone")
+
+    monkeypatch.setattr(SqliteApprovals, "decide", gone)
+    assert refused(state, "approve", id_) == "the store is gone"
+    assert [(line["event"], line["approval"], line["reason"]) for line in audit(state)] == [
+        ("approval_refused", id_, "the store is gone")
+    ]
 
 
 def test_nothing_is_decided_that_cannot_be_recorded(state: Path) -> None:
@@ -452,6 +514,13 @@ def test_the_queue_is_the_same_in_redis(redis_server: RedisServer, tmp_path: Pat
     assert done(state, "approve", id_[:14], **env)[0] == f"Approved: cancel_order on okx ({id_})."
     assert json.loads(done(state, "show", id_, "--json", **env)[0])["state"] == "approved"
     assert [line["approval"] for line in audit(state)] == [id_]
+
+
+@pytest.mark.parametrize("dsn", ["http://user:s3cret@h", "redis://user:s3cret@h@x/0", "s3cret"])
+def test_what_names_no_redis_is_said_without_the_password(dsn: str, tmp_path: Path) -> None:
+    said = approvals(tmp_path / "audit", "list", SIDECAR_STATE_DSN=dsn)
+    assert (said.status, len(said.errors)) == (1, 1)
+    assert "s3cret" not in said.errors[0]
 
 
 def test_a_redis_that_is_gone_is_said(tmp_path: Path) -> None:

@@ -273,7 +273,8 @@ tools:
         "counts, no limit in 3600 s (global): seen", "passes  of pattern", "counts, at most 9 in 60 s (global): of all",
     ]),
     ("pay", '{"n": 5}', [
-        "require_approval: ask a person", "refuses (only reports) watch", "the call has nothing there: FAILS",
+        "require_approval: ask a person", "approval: by 1 person within 1800 s; to be used within 600 s",
+        "refuses (only reports) watch", "the call has nothing there: FAILS",
         "asks for an approval: big", "args.n gt 4; the call has 5: holds",
         "at most 5 in one call; the call has 5: holds",
     ]),
@@ -295,6 +296,44 @@ def test_every_kind_of_rule_is_explained(tool: str, args: str, lines: list[str],
     assert (done.status, done.errors) == (status, [])
     assert done.out.startswith(lines[0])
     assert [line for line in lines if line not in done.out] == []
+
+
+ASKING = """\
+approvals: {timeout: 1h, use_within: 90s, four_eyes: true}
+tools:
+  pay:
+    rules:
+      - name: big
+        action: require_approval
+        reason: ask the desk
+        approvers: 2
+        grant: {for: 2h, calls: 10, same: [args.to, 'args["a b"]'], at_most: [args.n, args.m]}
+      - name: bigger
+        action: require_approval
+        reason: ask the chief
+        approval_timeout: 5m
+        approvers: 3
+        conditions: [{path: args.n, op: gt, value: 9}]
+"""
+
+
+def test_what_an_approval_has_to_be_is_explained(here: Path) -> None:
+    (here / "asking.yaml").write_text(ASKING)
+    done = sidecar(here, "explain", "pay", "-c", "asking.yaml", "--args", '{"n": 5}')
+    assert done.status == 4
+    assert done.out.splitlines()[:3] == [
+        "require_approval: ask the desk",
+        "  approval: by 2 different people within 3600 s, none of them who asked (four_eyes); to be used within 90 s",
+        '  or for 10 calls within 7200 s, with the same args.to and args["a b"], and no greater args.n or args.m',
+    ]
+
+
+def test_where_several_rules_ask_the_strictest_approval_is_explained(here: Path) -> None:
+    (here / "asking.yaml").write_text(ASKING)
+    done = sidecar(here, "explain", "pay", "-c", "asking.yaml", "--args", '{"n": 10}')
+    assert done.status == 4
+    assert "  approval: by 3 different people within 300 s, none of them who asked (four_eyes)" in done.out
+    assert "or for 10 calls" not in done.out
 
 
 SLIDING = """\

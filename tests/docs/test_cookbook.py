@@ -22,7 +22,6 @@ from tests.support.desk import NOON, Clock, desk
 from tests.support.peer import Sidecar, denied
 
 WARNS: Final = {
-    "Ask a person when": "nobody can approve a call yet",
     "Who asks": "a principal is known only over HTTP",
 }
 """Recipes that `sidecar validate` warns of: with these words, which the recipe's text quotes."""

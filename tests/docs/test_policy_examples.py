@@ -14,7 +14,7 @@ from tests.support import OPA, ROOT
 TEXT = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
 BLOCKS = [block for block in re.findall(r"^```yaml\n(.*?)^```", TEXT, flags=re.S | re.M) if not block.startswith("# ")]
 CONDITIONS = re.findall(r"`(\{path: [^`\n]* op: [^`\n]*\})`", TEXT)
-PARTS = {"classes", "default", "methods", "tools"}
+PARTS = {"approvals", "classes", "default", "methods", "tools"}
 """Keys of a file with which an example begins that is no tool of one."""
 
 

@@ -321,7 +321,7 @@ def test_a_call_that_was_given_up_before_it_left_used_nothing(tmp_path: Path) ->
             if isinstance(event, ApprovalChanged) and event.record.state == "in_use":
                 given_up[0].drop()
 
-        world.gate._emit = world.gate._commit.approving._emit = hear  # noqa: SLF001 - the moment between claim and delivery
+        world.gate._emit = world.gate._commit.approving._emit = hear
         trial, verdicts = world.judge(call())
         given_up.append(trial)
         await soon(lambda: trial.dropped)
@@ -347,7 +347,7 @@ def test_without_the_store_nothing_is_approved_whatever_the_operator_chose(tmp_p
         def gone(*_: Any) -> Any:
             raise StoreUnavailable("the disk is gone")
 
-        world.ledger.claim_at_once = gone  # type: ignore[method-assign]
+        world.ledger.claim_at_once = gone  # type: ignore[method-assign,assignment]
         assert (await world.refused())[0] == "store_unavailable"
 
     run(test, tmp_path, fail_open=fail_open)

@@ -57,7 +57,8 @@ def test_absent_is_equal_to_absent_and_not_to_null_or_to_the_word() -> None:
 
 
 def test_what_a_server_may_read_inside_of_a_text_is_not_taken_for_absent() -> None:
-    texts = [same_text({"a": value}, ("a", "b")) for value in ('{"b": 1}', '{"b": 2}', ["x"], {})]
+    values: list[Any] = ['{"b": 1}', '{"b": 2}', ["x"], {}]
+    texts = [same_text({"a": value}, ("a", "b")) for value in values]
     assert len(set(texts)) == 4
 
 

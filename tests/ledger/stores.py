@@ -13,6 +13,7 @@ from typing import Protocol, TypeAlias
 import redis
 
 from sidecar.errors import StoreUnavailable
+from sidecar.ledger.approvals import NOTHING_ASKED, Wants
 from sidecar.ledger.protocol import NOTHING_SEEN, Claim, Claimed, Exhausted, Ledger
 from sidecar.ledger.redis import RedisLedger
 from sidecar.ledger.redis_counters import PLACES
@@ -32,12 +33,21 @@ Row: TypeAlias = tuple[str, str, int, int, Amount]
 
 @dataclass
 class Clock:
-    """A clock that stands until it is set."""
+    """A clock that stands until it is set; `ran` is what another one says, which nobody sets."""
 
     now: float = NOON
+    ran: float = 0.0
 
     def __call__(self) -> float:
         return self.now
+
+    def monotonic(self) -> float:
+        return self.ran
+
+    def passes(self, seconds: float) -> None:
+        """Time passes, by both."""
+        self.now += seconds
+        self.ran += seconds
 
 
 class Store(Protocol):
@@ -65,7 +75,7 @@ class SqliteStore:
         return ["sqlite", str(self.path)]
 
     def ledger(self, clock: Clock) -> SqliteLedger:
-        return SqliteLedger(self.path, clock)
+        return SqliteLedger(self.path, clock, clock.monotonic)
 
     def rows(self) -> list[Row]:
         with closing(sqlite3.connect(self.path)) as db:
@@ -87,11 +97,12 @@ class RedisStore:
         return ["redis", self.dsn, self.prefix]
 
     def ledger(self, clock: Clock) -> RedisLedger:
-        return RedisLedger(self.dsn, self.prefix, clock)
+        return RedisLedger(self.dsn, self.prefix, clock, clock.monotonic)
 
     def rows(self) -> list[Row]:
         with redis.Redis.from_url(self.dsn, decode_responses=True) as client:
-            return sorted(row for key in self.keys(client) for row in _rows(key.removeprefix(self.prefix), client, key))
+            counters = [key for key in self.keys(client) if not key.removeprefix(self.prefix).startswith("|")]
+            return sorted(row for key in counters for row in _rows(key.removeprefix(self.prefix), client, key))
 
     def keys(self, client: redis.Redis) -> list[str]:
         """Its keys."""
@@ -126,11 +137,14 @@ def wants(
     return Reservation(counter, holder, window, amount, limit, exclusive, sliding)
 
 
-async def claim(ledger: Ledger, *reservations: Reservation, seen: tuple[Seen, ...] = ()) -> Claimed:
+async def claim(
+    ledger: Ledger, *reservations: Reservation, seen: tuple[Seen, ...] = (), asks: Wants | None = None
+) -> Claimed:
     """Claim as the gate does: at once, or else by waiting."""
-    claimed = ledger.claim_at_once([reservations], {0: seen} if seen else NOTHING_SEEN)
+    asked = NOTHING_ASKED if asks is None else {0: asks}
+    claimed = ledger.claim_at_once([reservations], {0: seen} if seen else NOTHING_SEEN, asked)
     if claimed is None:
-        return await ledger.claim(reservations, seen)
+        return await ledger.claim(reservations, seen, asks)
     (one,) = claimed
     if isinstance(one, StoreUnavailable):
         raise one

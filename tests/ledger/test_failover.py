@@ -19,6 +19,8 @@ from tests.support.peer import SECONDS, until
 from tests.support.redis_server import RedisServer
 
 CONNECTIONS = 6
+AT_ONCE = ("--repl-diskless-sync-delay", "0")
+"""A replica gets all without a wait for others."""
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def pair(tmp_path: Path) -> Iterator[list[RedisServer]]:
     folders = [tmp_path / "one", tmp_path / "other"]
     for folder in folders:
         folder.mkdir()
-    with RedisServer(folders[0]) as one, RedisServer(folders[1]) as other:
+    with RedisServer(folders[0], *AT_ONCE) as one, RedisServer(folders[1], *AT_ONCE) as other:
         follow(other, one)
         yield [one, other]
 

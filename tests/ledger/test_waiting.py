@@ -13,6 +13,7 @@ from sidecar.enforce import limits
 from sidecar.enforce.limits import Counters
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger import sqlite_access
+from sidecar.ledger.approvals import NOTHING_ASKED, Approvals, Wants
 from sidecar.ledger.protocol import NOTHING_SEEN, Claimed, Taken
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Amount, Counter, Entry, Reservation, Seen
@@ -80,11 +81,18 @@ class Slow:
         self.returned: list[Entry] = []
 
     def claim_at_once(
-        self, wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]] = NOTHING_SEEN
-    ) -> list[Taken] | None:
+        self, wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]] = NOTHING_SEEN,
+        asked: Mapping[int, Wants] = NOTHING_ASKED,
+    ) -> list[Taken] | None:  # fmt: skip
         raise NotImplementedError
 
-    async def claim(self, reservations: tuple[Reservation, ...], seen: tuple[Seen, ...] = ()) -> Claimed:
+    async def claim(
+        self, reservations: tuple[Reservation, ...], seen: tuple[Seen, ...] = (), asked: Wants | None = None
+    ) -> Claimed:  # fmt: skip
+        raise NotImplementedError
+
+    @property
+    def approvals(self) -> Approvals:
         raise NotImplementedError
 
     async def totals(self, counters: tuple[Counter, ...]) -> tuple[Amount, ...]:

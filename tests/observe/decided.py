@@ -7,7 +7,9 @@ from typing import Any
 import msgspec
 
 from sidecar.auth.caller import Caller
-from sidecar.events import Decided, EngineReady, Event, Observer, Ruling, fan_out
+from sidecar.events import ApprovalChanged, Decided, EngineReady, Event, Observer, Ruling, fan_out
+from sidecar.ledger.approvals import Answer, Record, State
+from tests.approvals.calls import asked
 from tests.engine.asking import bundle_of, tool_call
 
 BUNDLE = bundle_of("""
@@ -38,3 +40,19 @@ def decided(tool: str = "t", arguments: str = f'{{"card":"{SECRET}"}}', **change
 def denied(tool: str = "t", rule: str = "per day", kind: str = "rate_limit", **changes: Any) -> Decided:
     """A decision against a call."""
     return decided(tool, allowed=False, kind=kind, rule=rule, reason="No more", **changes)
+
+
+def record(state: State = "pending", **changes: Any) -> Record:
+    """An approval of a call with a secret among its arguments, asked for at 1000 s."""
+    call = asked(arguments=f'{{"card":"{SECRET}"}}', approvers=changes.pop("approvers", 1))
+    return msgspec.structs.replace(Record("apr_1", call, state, 1000.0, 1000.0, 2800.0), **changes)
+
+
+def answer(verdict: Any = "approve", *, via: str = "page", at: float = 1090.0, reason: str = "looks right") -> Answer:
+    """What Alice says."""
+    return Answer("alice", at, via, "192.0.2.7", verdict, reason, shown="d" * 64)
+
+
+def changed(state: State = "pending", by: Answer | None = None, **changes: Any) -> ApprovalChanged:
+    """An approval that came into a state."""
+    return ApprovalChanged("okx", record(state, **changes), by)

@@ -24,12 +24,12 @@ from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
 from sidecar.decision.decision import Violation
 from sidecar.enforce.call_cache import CachedCall, Memo
-from sidecar.events import Event, Judged, MethodDenied, Passed, Refused, StoreFailed
+from sidecar.events import AnswerSeen, ApprovalTried, Event, Judged, MethodDenied, Passed, Refused, StoreFailed
 from sidecar.mcp.jsonrpc import Request
 from sidecar.mcp.tool_call import PreparedCall, ToolCall, read_call
 from sidecar.observe.audit import Audit, installation_key, opened, standard
 from sidecar.policy.risks import UNKNOWN, Risk
-from tests.observe.decided import BUNDLE, SECRET, decided, denied, tell
+from tests.observe.decided import BUNDLE, SECRET, answer, changed, decided, denied, record, tell
 from tests.support.fuzzing import examples
 
 
@@ -102,6 +102,61 @@ def test_a_refused_message_is_a_line_with_its_code() -> None:
         "not JSON",
     )
     assert (line["decision_id"], line["event"]) == ("i-2", "decision")
+
+
+def test_the_decision_on_a_call_names_the_approval_that_it_uses_or_waits_for() -> None:
+    (line,) = lines(decided(approval="apr_1"))
+    assert line["approval"] == "apr_1"
+    (line,) = lines(decided())
+    assert "approval" not in line
+
+
+def test_a_call_that_asks_a_person_is_a_line_that_says_who_asks_for_what() -> None:
+    (line,) = lines(changed())
+    del line["time"]
+    assert line == {
+        "event": "approval", "instance": "i", "server": "okx", "approval": "apr_1", "state": "pending",
+        "tool": "cancel_order", "rule": "cancel_order#1", "session": "1.1", "client": "agent 1.0", "asked_times": 1,
+    }  # fmt: skip
+
+
+def test_what_a_person_decides_is_a_line_that_says_who_from_where_why_and_what_was_shown() -> None:
+    (line,) = lines(changed("denied", answer("deny", reason="not today")))
+    told = {"verdict", "by", "via", "origin", "reason", "standing", "shown"}
+    assert {key: line[key] for key in told} == {
+        "verdict": "deny", "by": "alice", "via": "page", "origin": "192.0.2.7", "reason": "not today",
+        "standing": False, "shown": "d" * 64,
+    }  # fmt: skip
+    assert (line["state"], line["approval"]) == ("denied", "apr_1")
+
+
+def test_a_reason_is_capped_and_cannot_fool_a_reader() -> None:
+    (line,) = lines(changed("denied", answer("deny", reason="\u202e\x1b[2J" + "x" * 5_000)))
+    assert line["reason"].isprintable()
+    assert len(line["reason"]) < 1_100
+
+
+def test_the_use_of_a_standing_approval_names_it() -> None:
+    (line,) = lines(changed("in_use", grant="apr_0"))
+    assert (line["state"], line["grant"]) == ("in_use", "apr_0")
+
+
+def test_a_try_that_is_refused_is_a_line_fit_to_show() -> None:
+    (line,) = lines(ApprovalTried("okx", "mallory\u202e", "api", "192.0.2.9", "approve", "apr_9", 404, "no such"))
+    del line["time"]
+    assert line == {
+        "event": "approval_refused", "instance": "i", "server": "okx", "approval": "apr_9", "what": "approve",
+        "by": "mallory\\u202e", "via": "api", "origin": "192.0.2.9", "status": 404, "reason": "no such",
+    }  # fmt: skip
+
+
+def test_what_was_recorded_where_it_was_said_is_not_recorded_again() -> None:
+    assert lines(AnswerSeen("okx", record("approved"), answer(via="cli"))) == []
+
+
+def test_no_line_of_an_approval_holds_an_argument() -> None:
+    events = [changed(), changed("approved", answer()), changed("in_use"), changed("unknown")]
+    assert SECRET not in str(lines(*events))
 
 
 def test_what_is_no_decision_leaves_no_line() -> None:

@@ -9,9 +9,21 @@ from collections.abc import Iterator
 import pytest
 
 from sidecar.auth.caller import Caller
-from sidecar.events import Dropped, EngineFailed, Event, Listed, Passed, Refused, Reloaded, StoreFailed
+from sidecar.events import (
+    AnswerSeen,
+    ApprovalTried,
+    Dropped,
+    EngineFailed,
+    Event,
+    Listed,
+    NoticeSent,
+    Passed,
+    Refused,
+    Reloaded,
+    StoreFailed,
+)
 from sidecar.observe.log import MOST, PERIOD, JsonFormatter, Log
-from tests.observe.decided import READY, SECRET, decided, denied, tell
+from tests.observe.decided import READY, SECRET, answer, changed, decided, denied, record, tell
 
 FAILED = EngineFailed("stub", "timeout", "the policy engine did not answer in 250 ms")
 ENDED = EngineFailed("stub", "exit", "opa ended with status 137")
@@ -122,3 +134,89 @@ def test_nothing_is_said_to_be_missing_from_a_page_or_before_a_policy_is_known(
     log: Log, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert said(log, caplog, Listed("stub", [], True), READY, Listed("stub", [], False)) == []
+
+
+# Approvals.
+
+
+def test_a_call_that_a_person_is_asked_about_is_held_back_not_denied(
+    log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert said(log, caplog, denied(kind="approval_required")) == [
+        ("INFO", "held back t by per day (approval_required): No more [i-1]")
+    ]
+
+
+def test_each_change_of_an_approval_is_said_with_who_did_it(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    events = (
+        changed(), changed("approved", answer()), changed("in_use"), changed("consumed"), changed("expired"),
+        AnswerSeen("okx", record("denied"), answer("deny", via="cli")),
+    )  # fmt: skip
+    assert said(log, caplog, *events) == [
+        ("INFO", "approval apr_1 for cancel_order: asked for by agent 1.0"),
+        ("INFO", "approval apr_1 for cancel_order: approved by alice (page)"),
+        ("INFO", "approval apr_1 for cancel_order: in use"),
+        ("INFO", "approval apr_1 for cancel_order: consumed"),
+        ("INFO", "approval apr_1 for cancel_order: expired"),
+        ("INFO", "approval apr_1 for cancel_order: denied by alice (cli)"),
+    ]
+
+
+def test_that_nobody_knows_whether_a_call_ran_is_a_warning_that_says_what_to_do(
+    log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    line = (
+        "nobody knows whether cancel_order ran: the same call is refused until a person looks and says "
+        "`sidecar approvals resolve apr_1 --committed` or `--failed`"
+    )
+    assert said(log, caplog, changed("unknown")) == [("WARNING", line)]
+
+
+def test_no_argument_of_a_call_that_waits_is_said(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    assert SECRET not in str(said(log, caplog, changed(), changed("unknown"), changed("approved", answer())))
+
+
+def tried(number: int = 1) -> ApprovalTried:
+    return ApprovalTried("okx", "", "api", "192.0.2.9\u202e", "approve", f"apr_{number}", 401, "no such token")
+
+
+def test_a_try_that_is_refused_is_said_fit_to_show(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    line = "refused a try at approvals: approve of apr_1 by nobody known (api, from 192.0.2.9\\u202e): no such token"
+    assert said(log, caplog, tried()) == [("WARNING", line)]
+
+
+def test_a_flood_of_tries_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+    log = Log(lambda: now[0])
+    lines = said(log, caplog, *(tried(number) for number in range(1_000)))
+    assert len(lines) == MOST + 1
+    assert lines[-1][1] == "more tries at approvals are refused; the audit log has all of them"
+    now[0] = PERIOD
+    assert said(log, caplog, tried())[MOST + 1][1] == f"{1_000 - MOST} more tries at approvals were refused"
+
+
+def sent(why: str = "", *, attempts: int = 1, given_up: bool = False) -> NoticeSent:
+    return NoticeSent("okx", "apr_1", "pending", attempts, why, given_up)
+
+
+def test_a_webhook_that_fails_is_said_when_that_begins_and_when_it_ends(
+    log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing = sent("it answered with status 500")
+    line = (
+        "the webhook did not take approval.pending of apr_1: it answered with status 500; what is not taken is sent "
+        "again, for a day at most"
+    )
+    assert said(log, caplog, sent(), failing, failing, failing, sent(), sent()) == [
+        ("WARNING", line),
+        ("WARNING", "the webhook takes messages again"),
+    ]
+
+
+def test_what_the_webhook_never_took_is_said(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    lines = said(log, caplog, sent("no", attempts=28, given_up=True))
+    assert lines[-1] == ("ERROR", "approval.pending of apr_1 is not sent any more, after 28 attempts: no")
+
+
+def test_a_flood_of_messages_given_up_does_not_fill_the_log(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    assert len(said(log, caplog, *(sent("no", given_up=True) for _ in range(1_000)))) == MOST + 2

@@ -10,22 +10,26 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 from sidecar.auth.caller import Caller
 from sidecar.events import (
     ENGINE_ERRORS,
+    AnswerSeen,
+    ApprovalsCounted,
     Dropped,
     EngineFailed,
     EngineReady,
     Event,
     Listed,
     MethodDenied,
+    NoticeSent,
     Passed,
     Refused,
     Reloaded,
     Settled,
     StoreFailed,
 )
+from sidecar.ledger.approvals import OPEN, Counts, State
 from sidecar.mcp.tool_call import Outcome
 from sidecar.observe.metrics import MAX_TOOLS, Metrics
 from tests.engine.asking import bundle_of
-from tests.observe.decided import BUNDLE, READY, SECRET, decided, denied, tell
+from tests.observe.decided import BUNDLE, READY, SECRET, answer, changed, decided, denied, record, tell
 
 DOCUMENTED = {
     "decisions_total": {"server", "tool", "decision", "kind", "rule", "mode", "cache"},
@@ -42,6 +46,12 @@ DOCUMENTED = {
     "sessions": {"server"},
     "requests_total": {"server", "method"},
     "denied_methods_total": {"server", "method", "mode"},
+    "approvals": {"server", "state"},
+    "approvals_oldest_pending_seconds": {"server"},
+    "approvals_decided_total": {"server", "result"},
+    "approval_wait_seconds_count": {"server"},
+    "approval_uses_total": {"server", "result", "standing"},
+    "webhook_deliveries_total": {"server", "result"},
     "build_info": {"version", "opa"},
 }
 SETTLED = Settled("stub", "t", Outcome.ERROR, 1, 1, 0.01)
@@ -50,6 +60,8 @@ EVERYTHING: list[Event] = [
     Passed("stub", "ping"), Refused("i-2", "stub", Caller("s1"), -32700, "not JSON"), Dropped("stub", "server", "why"),
     MethodDenied("i-3", "stub", Caller("s1"), "x", "enforce"), StoreFailed("stub", "gone"),
     Listed("stub", ["t", "u"], True), Reloaded("stub", False, f"bad {SECRET}"),
+    changed("approved", answer()), changed("consumed"), NoticeSent("stub", "apr_1", "pending", 1, "", False),
+    ApprovalsCounted("stub", Counts({"pending": 1}, 1000.0), 5.0),
 ]  # fmt: skip
 
 
@@ -200,6 +212,82 @@ def test_what_monitor_mode_would_refuse_counts_as_that() -> None:
     labels = {"tool": "t", "decision": "deny", "kind": "rate_limit", "rule": "per day", "cache": "miss"}
     assert value(metrics, "decisions_total", mode="monitor", **labels) == 1
     assert value(metrics, "decisions_total", mode="enforce", **labels) == 0
+
+
+# Approvals.
+
+
+@pytest.mark.parametrize("state", sorted(OPEN))
+def test_approvals_are_counted_from_0_in_each_state_that_is_not_final(state: str) -> None:
+    assert value(metrics_after(), "approvals", state=state) == 0
+
+
+def test_what_waits_and_for_how_long_is_a_gauge_that_falls_again() -> None:
+    metrics = metrics_after(ApprovalsCounted("stub", Counts({"pending": 3, "unknown": 1}, 1000.0), 90.0))
+    assert value(metrics, "approvals", state="pending") == 3
+    assert value(metrics, "approvals", state="unknown") == 1
+    assert value(metrics, "approvals_oldest_pending_seconds") == 90
+    tell(metrics, ApprovalsCounted("stub", Counts({}, None), 0.0))
+    assert value(metrics, "approvals", state="pending") == 0
+    assert value(metrics, "approvals_oldest_pending_seconds") == 0
+
+
+@pytest.mark.parametrize(("verdict", "state", "result"), [
+    ("approve", "approved", "approved"), ("deny", "denied", "denied"), ("revoke", "denied", "revoked"),
+    ("committed", "consumed", "committed"), ("failed", "consumed", "failed"),
+])  # fmt: skip
+def test_what_a_person_decides_is_counted_once_wherever_it_was_said(verdict: str, state: State, result: str) -> None:
+    assert value(metrics_after(), "approvals_decided_total", result=result) == 0
+    metrics = metrics_after(changed(state, answer(verdict)))
+    assert value(metrics, "approvals_decided_total", result=result) == 1
+    tell(metrics, AnswerSeen("stub", record(state), answer(verdict, via="cli")))
+    assert value(metrics, "approvals_decided_total", result=result) == 2
+    assert value(metrics, "approval_uses_total", result="consumed", standing="false") == 0
+
+
+def test_what_nobody_answers_in_time_is_counted() -> None:
+    assert value(metrics_after(), "approvals_decided_total", result="expired") == 0
+    assert value(metrics_after(changed("expired")), "approvals_decided_total", result="expired") == 1
+
+
+def test_the_first_of_two_who_must_agree_decides_nothing() -> None:
+    metrics = metrics_after(changed("pending", answer(), approvers=2))
+    assert value(metrics, "approvals_decided_total", result="approved") == 0
+    assert value(metrics, "approval_wait_seconds_count") == 0
+
+
+@pytest.mark.parametrize("verdict", ["approve", "deny"])
+def test_how_long_a_call_waited_for_a_person_is_counted(verdict: str) -> None:
+    metrics = metrics_after(changed("approved" if verdict == "approve" else "denied", answer(verdict)))
+    assert value(metrics, "approval_wait_seconds_sum") == 90
+    assert value(metrics, "approval_wait_seconds_bucket", le="60.0") == 0
+    assert value(metrics, "approval_wait_seconds_bucket", le="120.0") == 1
+
+
+@pytest.mark.parametrize("verdict", ["revoke", "committed", "failed"])
+def test_what_is_said_of_a_call_that_waits_no_more_is_no_waiting_time(verdict: str) -> None:
+    assert value(metrics_after(changed("consumed", answer(verdict))), "approval_wait_seconds_count") == 0
+
+
+@pytest.mark.parametrize(("state", "result"), [
+    ("consumed", "consumed"), ("unknown", "unknown"), ("approved", "released"),
+])  # fmt: skip
+@pytest.mark.parametrize(("grant", "standing"), [("", "false"), ("apr_0", "true")])
+def test_how_uses_end_is_counted_those_of_standing_approvals_apart(
+    state: State, result: str, grant: str, standing: str
+) -> None:
+    assert value(metrics_after(), "approval_uses_total", result=result, standing=standing) == 0
+    metrics = metrics_after(changed(state, grant=grant))
+    assert value(metrics, "approval_uses_total", result=result, standing=standing) == 1
+
+
+@pytest.mark.parametrize(("why", "given_up", "result"), [
+    ("", False, "delivered"), ("status 500", False, "failed"), ("status 500", True, "given_up"),
+])  # fmt: skip
+def test_each_attempt_to_tell_the_webhook_is_counted(why: str, given_up: bool, result: str) -> None:
+    assert value(metrics_after(), "webhook_deliveries_total", result=result) == 0
+    metrics = metrics_after(NoticeSent("stub", "apr_1", "pending", 1, why, given_up))
+    assert value(metrics, "webhook_deliveries_total", result=result) == 1
 
 
 # Whatever anybody makes up.

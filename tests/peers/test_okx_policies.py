@@ -1,4 +1,4 @@
-"""`policies/okx.yaml` and `policies/okx-trading.yaml` through `sidecar run`, the real mcp-okx and the stub exchange."""
+"""The OKX policies through `sidecar run`, the real mcp-okx and the stub exchange."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def file(policy: str) -> PolicyFile:
     return found
 
 
-@pytest.mark.parametrize("policy", ["okx", "okx-trading"])
+@pytest.mark.parametrize("policy", ["okx", "okx-trading", "okx-approval"])
 def test_every_tool_of_the_server_is_in_the_policy_and_no_other(bare: Desk, policy: str) -> None:
     entries = {entry.tool for entry in file(policy).entries}
     assert entries - {"*"} == listed(bare.peer).keys()
@@ -126,14 +126,16 @@ def test_every_tool_of_the_server_is_in_the_policy_and_no_other(bare: Desk, poli
     assert file(policy).default == "deny"
 
 
-@pytest.mark.parametrize("policy", ["okx", "okx-trading", "okx-seed"])
+@pytest.mark.parametrize("policy", ["okx", "okx-trading", "okx-seed", "okx-approval"])
 def test_every_argument_that_a_rule_names_is_one_of_the_tool(bare: Desk, policy: str) -> None:
     tools = listed(bare.peer)
     for entry in file(policy).entries:
         subjects = [item.subject for rule in entry.rules for item in rule.conditions if isinstance(item.subject, tuple)]
         amounts = [path for rule in entry.rules if rule.amount for path in (rule.amount.path, rule.amount.times)]
         only = [(name,) for rule in entry.rules for name in rule.only or ()]
-        for path in (*subjects, *only, *filter(None, amounts)):
+        grants = [rule.approval.grant for rule in entry.rules if rule.approval and rule.approval.grant]
+        held = [path for grant in grants for path in (*grant.same, *grant.at_most)]
+        for path in (*subjects, *only, *held, *filter(None, amounts)):
             assert path[0] in tools[entry.tool]["properties"], (entry.tool, path)
 
 
@@ -147,7 +149,7 @@ def test_an_order_may_have_the_arguments_that_the_server_needs_and_none_that_cha
     assert only == needed | {"px", "clOrdId", "tag"}
 
 
-@pytest.mark.parametrize("policy", ["okx", "okx-trading"])
+@pytest.mark.parametrize("policy", ["okx", "okx-trading", "okx-approval"])
 def test_every_tool_has_its_class_and_severity(policy: str) -> None:
     found = {entry.tool: (entry.risk, entry.severity) for entry in file(policy).entries if entry.tool != "*"}
     critical = ("place_order", "close_positions", "cancel_order")
@@ -216,7 +218,7 @@ def test_history_is_read_in_pages_of_a_known_size(policy: str, limit: object, re
     assert refusal == "Send limit, a number without quotes from 1 to 100"
 
 
-@pytest.mark.parametrize("policy", ["okx", "okx-trading"])
+@pytest.mark.parametrize("policy", ["okx", "okx-trading", "okx-approval"])
 def test_a_thousand_rows_of_history_are_counted_from_the_argument(tmp_path: Path, policy: str) -> None:
     stay_within(3600, 15)
     with desk(tmp_path, policy) as fresh:

@@ -58,6 +58,17 @@ def test_a_rule_that_asks_is_found_by_tool_and_name(tool: str, rule: str, place:
     assert terms(ASKING).place_of(tool, rule) == place
 
 
+@pytest.mark.parametrize(("text", "told"), [
+    ("tools: {t: {rules: [{action: require_approval}]}}", False),
+    ("tools: {t: {rules: [{action: require_approval}, {action: require_approval, approvers: 2}]}}", True),
+    ("tools: {t: {rules: [{action: require_approval, approvers: 2, mode: monitor}]}}", False),
+    ("approvals: {four_eyes: true}\ntools: {t*: {rules: [{action: require_approval}]}}", True),
+    ("approvals: {four_eyes: true}\ntools: {t: {rules: [{action: deny}]}}", False),
+])  # fmt: skip
+def test_where_it_matters_who_asked_is_known(text: str, told: bool) -> None:
+    assert terms(text).tells_apart is told
+
+
 def test_how_approvals_work_is_known() -> None:
     assert terms("tools: {t: }").approvals == ApprovalTerms()
     known = terms("""\

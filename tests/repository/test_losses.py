@@ -8,6 +8,7 @@ import pytest
 
 from sidecar.repository import losses
 from sidecar.system.files import Content, Found
+from tests.policy.test_compile import bundle_of
 
 CUT = ["", "null\n", "---\n", "tools:\n", 'version: "1"\n', "tools:\n  t:\n", "mode: enforce\n", "mode: monitor\n"]
 SAID = "tools: {}\n"
@@ -65,3 +66,26 @@ def test_a_tool_has_the_rules_of_a_class_in_whichever_file_that_stands() -> None
 
 def test_a_part_of_what_was_forbidden_may_go_without_a_word() -> None:
     assert unsaid("default: deny\nhide: [t]\n", "hide: [t]\n") == []
+
+
+ASKING = """\
+tools:
+  t: {rules: [{name: a, action: require_approval}, {action: deny, conditions: [{path: args.a, op: eq, value: 1}]}]}
+"""
+CARE = "approvals: {four_eyes: true, mask: [args.k]}\n"
+
+
+@pytest.mark.parametrize(("after", "lost"), [
+    (CARE + ASKING, 0), (ASKING, 2 / 5), (CARE + ASKING.replace("require_approval", "allow"), 1 / 5),
+    (CARE + ASKING.replace("require_approval}", "require_approval, mode: monitor}"), 1 / 5),
+    (CARE + ASKING.replace("{name: a, action: require_approval}, ", ""), 3 / 5), (CARE, 3 / 5), ("", 1),
+    (CARE.replace("[args.k]", "[args.other]") + ASKING, 1 / 5),
+])  # fmt: skip
+def test_what_asks_people_and_what_they_may_not_see_are_restrictions_too(after: str, lost: float) -> None:
+    assert losses.share(bundle_of(CARE + ASKING), bundle_of(after)) == lost
+
+
+def test_a_file_that_loses_its_only_rule_which_asks_must_say_so() -> None:
+    before = "tools: {t: {rules: [{action: require_approval}]}}\n"
+    assert unsaid(before, "tools:\n") != []
+    assert unsaid(before, "tools: {t: {rules: []}}\n") == []

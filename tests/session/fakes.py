@@ -46,6 +46,7 @@ class SlowGate:
     def __init__(self) -> None:
         self.known = CallCache()
         self.trials: list[SlowTrial] = []
+        self.doubted: list[Any] = []
         self.wanted: set[str] = set()
         self.definitions: dict[str, str] = {}
         self.settled: list[tuple[Any, Outcome]] = []
@@ -102,6 +103,9 @@ class SlowGate:
     def hide(self, *tools: str) -> None:
         """Hide tools from the list that waits longest."""
         self.lists.pop(0)[1](frozenset(tools))
+
+    def given_up(self, forward: Forward) -> None:
+        self.doubted.append(forward.id)
 
     def settle(self, forward: Forward, outcome: Outcome, done: Callable[[], None] = lambda: None) -> None:
         self.settled.append((forward.id, outcome))

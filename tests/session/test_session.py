@@ -162,6 +162,7 @@ def test_a_cancel_of_a_forwarded_call_is_passed_on_and_its_answer_may_still_come
     line = world.call(1, "quick")
     cancel = world.cancel(1)
     assert world.server == [line, cancel]
+    assert (world.gate.doubted, world.gate.settled) == ([1], [])
     reply = world.answer(1)
     assert world.client == [reply]
     assert world.gate.settled == [(1, Outcome.SUCCEEDED)]

@@ -11,7 +11,7 @@ from typing import Final
 
 from sidecar.auth.caller import Caller
 from sidecar.enforce.gate import Gate
-from sidecar.enforce.verdict import Forward, Verdict
+from sidecar.enforce.verdict import Forward, Reply, Verdict
 from sidecar.engine.local import local_engine
 from sidecar.errors import InvalidMessage
 from sidecar.ledger.sqlite import SqliteLedger
@@ -54,6 +54,7 @@ class Desk:
             found = await verdict
         if isinstance(found, Forward):
             return "passes"
+        assert isinstance(found, Reply), found
         answer = json.loads(found.message.raw)
         if "error" in answer:
             assert answer["error"]["code"] == -32003, answer
@@ -75,7 +76,8 @@ async def desk(policy: str, folder: Path, clock: Clock | None = None) -> AsyncIt
         OPA, bundle, server="desk", timeout=10, remember=False, emit=lambda _: None, said=lambda _: None
     ) as local:
         ledger = SqliteLedger(folder / "counters.db", clock or Clock())
-        gate = Gate(server="desk", instance="desk", decider=local.engine, ledger=ledger, emit=lambda _: None)
+        key = await ledger.approvals.secret()
+        gate = Gate(server="desk", instance="desk", decider=local.engine, ledger=ledger, emit=lambda _: None, key=key)
         try:
             yield Desk(gate)
         finally:

@@ -201,9 +201,9 @@ class Sidecar(Peer):
     @property
     def metrics(self) -> list[Sample]:
         """Every sample of its telemetry, which must be on (`TELEMETRY`)."""
-        found = re.search(r"http://\S+", self.errors)
+        found = re.search(r"telemetry on (\S+)", self.errors)
         assert found is not None
-        with urllib.request.urlopen(found[0], timeout=10) as reply:
+        with urllib.request.urlopen(found[1], timeout=10) as reply:
             families = text_string_to_metric_families(reply.read().decode())
             return [sample for family in families for sample in family.samples]
 

@@ -19,7 +19,9 @@ from tests.wire.http.running import running
 META = "io.modelcontextprotocol/clientInfo"
 
 POLICY = """
+approvals: {four_eyes: true}
 tools:
+  paid: {rules: [{action: require_approval}]}
   named: {rules: [{conditions: [{path: session.client.name, op: eq, value: claude}], reason: not you}]}
   barred:
     rules: [{action: deny, conditions: [{path: session.client.name, op: regex, value: "^evil"}], reason: not you}]
@@ -60,6 +62,7 @@ def test_on_stdio_rules_read_what_the_client_says_of_itself_whoever_it_was_befor
         ]  # fmt: skip
         assert call("placed", {}) is None
         assert "nobody is authenticated" in sidecar.errors
+        assert "whoever asked may be one of them; serve over HTTP with --jwt-jwks" in sidecar.errors
 
 
 def test_only_the_arguments_that_a_rule_permits_pass_and_every_element_is_judged(tmp_path: Path) -> None:
@@ -98,6 +101,7 @@ def test_over_http_rules_read_what_a_token_claims_and_each_caller_is_another(tmp
         assert refusal(stateless_call(listener.url, "ops", bearer("a", groups=["ops"])).message) is None
         assert refusal(stateless_call(listener.url, "ops", bearer("a", groups=[])).message) == "ops only"
         assert "nobody is authenticated" not in listener.errors
+        assert "whoever asked may be one of them" not in listener.errors
 
 
 @pytest.mark.parametrize("transport", ["http", "relay"])
@@ -126,3 +130,11 @@ def test_a_policy_that_comes_to_read_the_principal_is_told_of_where_there_is_non
         assert "nobody is authenticated" not in sidecar.errors
         (tmp_path / "policy.yaml").write_text(POLICY)
         until(lambda: "nobody is authenticated" in sidecar.errors)
+
+
+def test_one_token_for_all_does_not_say_who_asks(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("one-token-for-all-agents\n")
+    (tmp_path / "token").chmod(0o600)
+    with running(tmp_path / "run", "--auth-token-file", str(tmp_path / "token"), policy=POLICY) as listener:
+        assert "nobody is authenticated" not in listener.errors
+        assert "whoever asked may be one of them" in listener.errors

@@ -13,7 +13,7 @@ from sidecar.approvals.document import After, digest_of
 from sidecar.approvals.page import words
 from sidecar.approvals.page.rows import Row, row_at, rows_of
 from sidecar.enforce.grant_terms import ANY_OTHER
-from sidecar.ledger.approvals import OPEN, Answer, Grant, GrantTerms, Record, State
+from sidecar.ledger.approvals import MAX_BRIEF, OPEN, Answer, Grant, GrantTerms, Record, State
 from sidecar.ledger.values import Amount
 
 PREVIEW: Final = 3
@@ -201,7 +201,8 @@ def moment(unix: float) -> Moment:
 def card(record: Record, now: float) -> Card:
     """An approval in a list."""
     asked, shown = record.asked, record.asked.shown
-    is_large = len(shown.arguments) > LARGE
+    size = len(shown.arguments)
+    is_large = not shown.arguments or len(shown.arguments) > LARGE  # very long ones are not part of a list
     rows = [] if is_large else rows_of(shown.arguments, shown.masked)
     return Card(
         record.id,
@@ -216,7 +217,7 @@ def card(record: Record, now: float) -> Card:
         record.asked_times,
         tuple(rows[:PREVIEW]),
         max(0, len(rows) - PREVIEW),
-        words.size(len(shown.arguments)) if is_large else "",
+        (words.size(size) if size else f"more than {words.size(MAX_BRIEF)}") if is_large else "",
         moment(record.created),
         moment(record.changed),
         _left(record, now),
