@@ -206,6 +206,8 @@ def resolve(id: str, answer: Answer, records: Records) -> Settled:  # noqa: A002
     record, now = _known(id, records), records.now
     if record.state != "unknown":
         raise Conflict(record, f"it is {worded(record)}, and only what is unknown can be resolved")
+    if record.asked.four_eyes and _is_person(answer.by, record.asked.shown.asker):
+        raise Conflict(record, "who asked cannot say what became of it: the policy says four_eyes")
     after = replace(
         record, state="consumed", changed=now, entries=(), answers=(*record.answers, replace(answer, at=now))
     )
