@@ -53,9 +53,8 @@ async def listen(settings: Settings, ledger: Ledger, emit: Emit, stack: AsyncExi
         return ""
     # Only here: most sidecars have no page, and its templates take long to import.
     from sidecar.approvals.listener import serve_approvals  # noqa: PLC0415
-    from sidecar.approvals.page.site import Site  # noqa: PLC0415
 
-    server = await serve_approvals(settings.approvals, ledger, settings.server, emit, Site)
+    server = await serve_approvals(settings.approvals, ledger, settings.server, emit)
     stack.push_async_callback(server.close, 0)
     host = settings.approvals.address.host
     state.info("approvals on http://%s:%d", f"[{host}]" if ":" in host else host, server.port)
