@@ -283,12 +283,15 @@ local function all(state)
   return redis.call('ZCARD', base .. 'at|' .. state .. '|' .. server)
 end
 local pending = ends_later('pending')
-for _, id in ipairs(pending > 0 and redis.call('ZRANGE', base .. 'at|pending|' .. server, 0, -1) or {}) do
-  local ends = redis.call('ZSCORE', base .. 'due', id)
-  if ends and tonumber(ends) > tonumber(now) then
-    oldest = redis.call('HGET', base .. 'stands', id)
+local place = 0
+while pending > 0 and not oldest do
+  local id = redis.call('ZRANGE', base .. 'at|pending|' .. server, place, place)[1]
+  if not id then
     break
   end
+  local ends = redis.call('ZSCORE', base .. 'due', id)
+  oldest = ends and tonumber(ends) > tonumber(now) and redis.call('HGET', base .. 'stands', id)
+  place = place + 1
 end
 return {pending, ends_later('approved'), all('in_use'), all('unknown'), oldest}
 """

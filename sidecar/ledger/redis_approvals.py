@@ -186,20 +186,14 @@ class RedisApprovals:
 
     async def sweep(self, instance: str) -> tuple[Record, ...]:
         changed: list[Record] = []
-        try:
-            await self._release_lost(changed)
-            over, lost, old, ended = await self._ask(
-                self._sweep_script, instance, repr(LOST_AFTER), repr(KEPT), MAX_SWEPT
-            )
-            for ids in _chunks([*over, *lost]):
-                changed += await self._do(partial(_end, ids), *(("brief", one) for one in ids))
-            for ids in _chunks(ended):
-                await self._do(partial(_remove_grants, ids), *(("grant", one) for one in ids))
-            for ids in _chunks(old):
-                await self._do(partial(_remove, ids), *(("brief", one) for one in ids))
-        except StoreUnavailable:
-            if not changed:
-                raise  # else what changed is told first; the next sweep finds the store as it is then
+        failed = None
+        for step in (partial(self._end_over, instance), self._release_lost):
+            try:
+                await step(changed)
+            except StoreUnavailable as error:  # what keeps the one from its end does not keep the other from it
+                failed = error
+        if failed is not None and not changed:
+            raise failed  # else what changed is told first; the next sweep finds the store as it is then
         return tuple(changed)
 
     async def counts(self, server: str) -> Counts:
@@ -259,11 +253,25 @@ class RedisApprovals:
                 found[id_] = value_of(stands, Kept).seq
         return sorted(found, key=found.__getitem__, reverse=True)
 
+    async def _end_over(self, instance: str, changed: list[Record]) -> None:
+        """Say that an instance lives, end what is over, and remove what is old; `changed` gets what ended."""
+        words = (instance, repr(LOST_AFTER), repr(KEPT), MAX_SWEPT)
+        over, lost, old, ended = await self._ask(self._sweep_script, *words)
+        for ids in _chunks([*over, *lost]):
+            changed += await self._do(partial(_end, ids), *(("brief", one) for one in ids))
+        for ids in _chunks(ended):
+            await self._do(partial(_remove_grants, ids), *(("grant", one) for one in ids))
+        for ids in _chunks(old):
+            await self._do(partial(_remove, ids), *(("brief", one) for one in ids))
+
     async def _release_lost(self, changed: list[Record]) -> None:
         """Release what was taken without our knowing; `changed` gets it."""
         for lost in tuple(self._lost):
-            release = partial(self._release, lost)
+            # One that cannot be released does not stand in the way of the others.
+            self._lost.remove(lost)
+            self._lost.append(lost)
             # With a new version, so that a claim that is still on its way comes too late.
+            release = partial(self._release, lost)
             done = await self._transactions.run(release, [("record", lost.record.id)], always=True)
             self._lost.remove(lost)
             if done.result is not None:
@@ -271,7 +279,11 @@ class RedisApprovals:
 
     def _release(self, lost: Lost, records: RedisRecords) -> tuple[Record | None, Counting]:
         taken = lost.record
-        if records.version_of(taken.id) != lost.version:
+        try:
+            version = records.version_of(taken.id)
+        except StoreUnavailable:
+            return None, NO_COUNTING  # a damaged one lets nothing through
+        if version != lost.version:
             return None, NO_COUNTING  # it was not taken, or others have changed it since
         settled = transitions.settle(taken.id, "released", taken.entries, records)
         return settled.record, counting_back(self._prefix, settled.back)

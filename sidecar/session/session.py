@@ -266,7 +266,8 @@ class Session:
 
         self._requests.open(call.id, pending)
         try:
-            caller = self._calling(request, call, may_elicit)
+            # Others say once who they are.
+            caller = self.caller if may_elicit and not call.stateless else self._calling(request, call, may_elicit)
             pending.trial = self._gate.judge(call, caller, deliver, may_hold=route.may_hold)
         except Exception:
             self._requests.close(call.id)

@@ -394,6 +394,15 @@ def test_a_masked_value_is_not_told_as_what_calls_like_it_have(state: Path) -> N
     assert "77777" not in out
 
 
+def test_with_four_eyes_who_asked_does_not_say_what_became_of_it(state: Path) -> None:
+    call = asked(asker="alice", four_eyes=True)
+    [id_] = pending(state, call)
+    done(state, "approve", id_, "--by", "bob")
+    lost(state, call)
+    assert "four_eyes" in refused(state, "resolve", id_, "--failed", "--by", "Alice")
+    done(state, "resolve", id_, "--failed", "--by", "bob")
+
+
 def test_calls_like_it_are_approved_only_where_its_rule_says_so(state: Path) -> None:
     plain, granting = pending(state, asked(), asked({"instId": "SOL-USDT", "sz": 5, "px": 1}, grant=GRANT))
     assert "only this call" in refused(state, "approve", plain, "--grant")
