@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.calls import asked, order
 from tests.browser.desk import Desk
 from tests.browser.serving import ALICE, Serving
+
+pytestmark = pytest.mark.slow
 
 
 def found(page: Page) -> list[str]:

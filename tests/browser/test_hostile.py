@@ -12,6 +12,8 @@ from tests.browser.calls import asked, order
 from tests.browser.desk import Desk
 from tests.browser.serving import ALICE, Serving
 
+pytestmark = pytest.mark.slow
+
 HTML = """"><img src=x onerror="window.hit=1"><script>window.hit=1</script><svg onload=window.hit=1>{{7*7}}<!--'"""
 TURNED = "USDT\u202eTDSU-LOS\u202c"
 ESCAPES = "\x1b[2J\x1b]0;owned\x07 ok\r\n\ttail"

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser.calls import asked, order
 from tests.browser.desk import Desk
 from tests.browser.elsewhere import page_of
 from tests.browser.serving import ALICE, BOB, TRADER, Serving
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_wrong_token_gets_nowhere_and_is_told(serving: Serving, desk: Desk) -> None:
