@@ -135,6 +135,9 @@ golden: setup ## write the compiled example policies again
 		for part in $(GENERATED); do cp -r build/compiled/$$name/$$part tests/golden/$$name/$$part; done || exit 1; \
 	done
 
+screenshots: setup chromium ## take the pictures of the page of approvals in docs/images again
+	@$(BIN)/python -m programs.screenshots
+
 pins: $(STAMP) ## pin every dependency again, to the newest that fits
 	$(BIN)/$(PIN) --extra dev pyproject.toml -o .ci/requirements.txt
 	$(BIN)/$(PIN) --constraint .ci/requirements.txt pyproject.toml -o deploy/requirements.txt

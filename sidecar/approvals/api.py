@@ -20,6 +20,7 @@ from sidecar.errors import StoreUnavailable
 from sidecar.http.values import JSON, Headers, Request, Response
 from sidecar.ledger.approvals import OPEN, STATES, Conflict, NoApproval, Record, State
 from sidecar.mcp.strict_json import NotStrict, read_value
+from sidecar.system.tasks import in_thread_if_can_be
 from sidecar.text import visible
 
 PREFIX: Final = "/api"
@@ -107,10 +108,10 @@ class Api:
                 return _json({"grants": [grant_document(one, now) for one in await self._queue.grants(person)]})
             case ["approvals", id_]:
                 _only(request, "GET")
-                return self._document(await self._queue.show(self._person(request, "show"), id_))
+                return await self._document(await self._queue.show(self._person(request, "show"), id_))
             case ["approvals", id_, ("approve" | "deny" | "resolve" | "revoke") as verb]:
                 _only(request, "POST")
-                return self._document(await self._decide(self._person(request, verb), id_, verb, request))
+                return await self._document(await self._decide(self._person(request, verb), id_, verb, request))
             case _:
                 # Whoever has no token does not learn what is here.
                 self._person(request, "look around")
@@ -126,7 +127,8 @@ class Api:
         states, server, limit = _filters(query)
         now = self._queue.clock()
         found = await self._queue.visible(person, states, server=server, limit=limit)
-        return _json({"approvals": [_summary(one, now) for one in found]})
+        # A long list takes a while to write, and calls go through here meanwhile.
+        return await in_thread_if_can_be(lambda: _json({"approvals": [_summary(one, now) for one in found]}))
 
     async def _decide(self, person: Person, id_: str, verb: str, request: Request) -> Full:
         try:
@@ -153,8 +155,9 @@ class Api:
             case _:
                 return await self._queue.revoke(person, id_, reason=_body(request, Revoke).reason)
 
-    def _document(self, full: Full) -> Response:
-        return _json(document(full.record, self._queue.clock(), full.after))
+    async def _document(self, full: Full) -> Response:
+        now = self._queue.clock()
+        return await in_thread_if_can_be(lambda: _json(document(full.record, now, full.after)))
 
 
 def problem(status: int, text: str, *headers: tuple[str, str], state: State | None = None) -> Response:

@@ -60,6 +60,11 @@ class Approver:
     tools: tuple[str, ...] = ("*",)
     principal: Principal | None = None
 
+    @property
+    def answers_all(self) -> bool:
+        """True where no server and no tool is left to others."""
+        return self.servers == self.tools == ("*",)
+
     def may_answer(self, server: str, tool: str) -> bool:
         """True for the calls that this approver may see and answer."""
         return _any(self.servers, server) and _any(self.tools, tool)

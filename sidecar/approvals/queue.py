@@ -19,7 +19,7 @@ from sidecar.approvals.document import After, digest_of, limits_after
 from sidecar.approvals.watch import Watch
 from sidecar.errors import StoreUnavailable
 from sidecar.events import ApprovalChanged, ApprovalTried, Emit
-from sidecar.ledger.approvals import STATES, Answer, Conflict, Grant, NoApproval, Record, State
+from sidecar.ledger.approvals import MAX_PENDING, STATES, Answer, Conflict, Grant, NoApproval, Record, State
 from sidecar.ledger.protocol import Ledger
 
 LISTED: Final = 1_000
@@ -70,8 +70,11 @@ class Queue:
 
         Very long arguments are left out (`Approvals.records`): `show` has them.
         """
-        found = await self._approvals.records(states, server=server, limit=LISTED, brief=True)
-        may = person.approver.may_answer
+        approver = person.approver
+        may = approver.may_answer
+        # Whoever may answer some calls only must find his among all that there can be.
+        most = LISTED if approver.answers_all else MAX_PENDING
+        found = await self._approvals.records(states, server=server, limit=most, brief=True)
         return [one for one in found if may(one.asked.server, one.asked.tool)][:limit]
 
     async def show(self, person: Person, id: str) -> Full:  # noqa: A002 - the field's word

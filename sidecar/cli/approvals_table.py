@@ -31,14 +31,27 @@ def safe(text: str) -> str:
     text = visible(text)
     if text.isascii():
         return text
+    characters = set(text)
+    # A blank that is none to a parser looks like one; visible() leaves it, being neither invisible nor a control.
+    odd = {ord(char): _escaped(char) for char in characters if unicodedata.category(char) == "Zs" and char != " "}
+    text = text.translate(odd)
+    return _without_piles(text) if any(map(_is_mark, characters)) else text
+
+
+def _without_piles(text: str) -> str:
     shown, marks = [], 0
     for char in text:
-        category = unicodedata.category(char)
-        marks = marks + 1 if category[0] == "M" else 0
-        # A blank that is none to a parser looks like one; visible() leaves it, being neither invisible nor a control.
-        odd = category == "Zs" and char != " "
-        shown.append(json.dumps(char)[1:-1] if odd or marks > _MOST_MARKS else char)
+        marks = marks + 1 if _is_mark(char) else 0
+        shown.append(_escaped(char) if marks > _MOST_MARKS else char)
     return "".join(shown)
+
+
+def _is_mark(char: str) -> bool:
+    return unicodedata.category(char)[0] == "M"
+
+
+def _escaped(char: str) -> str:
+    return json.dumps(char)[1:-1]
 
 
 def rows_of(arguments: str, masked: Sequence[str] = ()) -> list[Row]:

@@ -123,10 +123,10 @@ def revoked_lines(record: Record) -> list[str]:
 
 def _cells(record: Record, now: float) -> tuple[str, ...]:
     asked, seen = record.asked, record.asked.shown
-    arguments = "  ".join(f"{path}={value}" for path, value in rows_of(seen.arguments, seen.masked))
+    arguments = cut(safe(seen.arguments[: ARGUMENTS + 1]), ARGUMENTS)
     return (
-        record.id, worded(record), _left(record, now), shown(asked.tool), cut(arguments, ARGUMENTS) or "-",
-        shown(asker(seen)), shown(asked.server), safe(seen.severity) or "-",
+        record.id, worded(record), _left(record, now), shown(asked.tool), arguments, shown(asker(seen)),
+        shown(asked.server), safe(seen.severity) or "-",
     )  # fmt: skip
 
 

@@ -14,10 +14,10 @@ from sidecar.cli.listen_options import (
     TELEMETRY,
     TRANSPORTS,
     approvals_on,
+    exposed,
     headers_given,
     host_of,
     listen_on,
-    open_approvals,
     upstream_at,
     variables_of,
 )
@@ -138,8 +138,9 @@ def run_command(
 def _serve(settings: Settings, config: list[Path], opa_bin: Path | None) -> int:
     opa = binary.find(opa_bin)
     bundle, warnings = prepare(settings.policies, opa, serial=1)
-    exposed = open_approvals(settings.approvals) if settings.approvals is not None else []
-    for warning in [*warnings, *map(_open_to_all, filter(ownership.is_open, config)), *exposed]:
+    if settings.approvals is not None and (warning := exposed(settings.approvals)) is not None:
+        warnings = [*warnings, warning]
+    for warning in [*warnings, *map(_open_to_all, filter(ownership.is_open, config))]:
         print(warning, file=sys.stderr)
     return app.run(settings, bundle, opa)
 

@@ -61,6 +61,7 @@ class EarlyStream:
 
     def end(self) -> None:
         """See `Exchange.end`."""
+        self._stop()
         self._exchange.end()
 
     def abort(self) -> None:

@@ -63,8 +63,8 @@ class Approving:
         except TooLargeToShow:
             return TOO_LARGE_TO_SHOW
 
-    def taken(self, record: Record) -> None:
-        """A call took an approval into use."""
+    def changed(self, record: Record) -> None:
+        """A person is asked about a call from now on, or a call took an approval into use."""
         self._emit(ApprovalChanged(self._server, record))
 
     def not_taken(self, trial: Trial, answer: Answer, why: Unapproved | QueueFull) -> Verdict:
@@ -73,8 +73,6 @@ class Approving:
             case QueueFull():
                 return self._rulings.deny(trial, answer, full_queue(why))
             case Unapproved(record):
-                if why.is_new:
-                    self._emit(ApprovalChanged(self._server, record))
                 match record.state:
                     case "pending":
                         return self._wait(trial, answer, record)

@@ -184,46 +184,49 @@ class GroupCommit:
     # From claims to verdicts.
 
     def _claimed(self, trial: Trial, answer: Answer, taken: Taken, confirmed: bool) -> None:
-        if isinstance(taken, StoreUnavailable):
-            self._emit(StoreFailed(self._server, str(taken)))
+        match taken:
+            case StoreUnavailable():
+                self._emit(StoreFailed(self._server, str(taken)))
+            case Unapproved(is_new=True):
+                self.approving.changed(taken.record)
         is_stale = trial.bundle is not self._decider.bundle or (answer.remembered and not confirmed)
-        if is_stale and not trial.dropped:
-            # The engine was lost, or another policy came into force, while the call waited for the store.
+        if is_stale or trial.dropped:
+            # Another policy came into force, or the engine was lost, while the call waited for the store; or its client
+            # gave it up.
             if isinstance(taken, Claim):
                 self._undo_claim(taken)
-            self._begin_again(trial)
-            return
-        match taken:
-            case Claim() if trial.dropped:
+            if trial.dropped:
                 self._give(trial, self._rulings.deny(trial, answer, CANCELLED))
-                self._undo_claim(taken)
+            else:
+                self._begin_again(trial)
+        elif isinstance(taken, Moved):
+            self._judge_by_moved(trial)
+        else:
+            self._give(trial, self._verdict(trial, answer, taken))
+
+    def _verdict(
+        self, trial: Trial, answer: Answer, taken: Claim | Exhausted | Unapproved | QueueFull | StoreUnavailable
+    ) -> Verdict:  # fmt: skip
+        match taken:
             case Claim():
                 if taken.approval is not None:
-                    self.approving.taken(taken.approval)
+                    self.approving.changed(taken.approval)
                 elif answer.decision.action != "allow":
                     raise AssertionError("a call that asks for an approval was claimed without one")
-                self._give(trial, self._rulings.allow(trial, answer, taken))
-            case Unapproved() | QueueFull() if trial.dropped:
-                self._give(trial, self._rulings.deny(trial, answer, CANCELLED))
+                return self._rulings.allow(trial, answer, taken)
             case Unapproved() | QueueFull():
-                self._give(trial, self.approving.not_taken(trial, answer, taken))
+                return self.approving.not_taken(trial, answer, taken)
             case Exhausted():
                 limit = answer.decision.reserve[taken.position]
-                grounds = Grounds(limit.kind, limit.rule, limit.reason, taken.seconds)
-                self._give(trial, self._rulings.deny(trial, answer, grounds))
-            case Moved():
-                self._judge_by_moved(trial)
+                return self._rulings.deny(
+                    trial, answer, Grounds(limit.kind, limit.rule, limit.reason, taken.seconds)
+                )  # fmt: skip
+            case StoreUnavailable() if self._fail_open and answer.decision.action == "allow":
+                return self._rulings.allow_uncounted(trial, answer)
             case StoreUnavailable():
-                self._give(trial, self._without_store(trial, answer))
+                return self._rulings.deny(trial, answer, NO_STORE)
             case _:
                 assert_never(taken)
-
-    def _without_store(self, trial: Trial, answer: Answer) -> Verdict:
-        if trial.dropped:
-            return self._rulings.deny(trial, answer, CANCELLED)
-        if self._fail_open and answer.decision.action == "allow":
-            return self._rulings.allow_uncounted(trial, answer)
-        return self._rulings.deny(trial, answer, NO_STORE)
 
     # Once more.
 

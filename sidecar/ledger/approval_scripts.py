@@ -64,21 +64,19 @@ local function record(id, brief)
   }
 end
 
-local function records(ids)
-  local found = {}
-  for i, id in ipairs(ids) do
-    found[i] = record(id)
-  end
-  return found
-end
 """
 
 READ: Final = (
     _NOW
     + _FETCH
     + """
--- After the time pairs of what is asked for and whose. The version, the last number, the time, and the answers.
+-- After the time pairs of what is asked for and whose. The version, the last number, the time, and the answers. No call
+-- needs what is long of what was asked, and an agent may ask for the same with megabytes.
 local read = {record = record}
+
+function read.brief(id)
+  return record(id, true)
+end
 
 function read.pointer(binding)
   return redis.call('HGET', base .. 'binding', binding)
@@ -86,11 +84,15 @@ end
 
 function read.binding(binding)
   local id = read.pointer(binding)
-  return id and record(id)
+  return id and read.brief(id)
 end
 
 function read.unfinished(call)
-  return records(redis.call('SMEMBERS', base .. 'unfinished|' .. call))
+  local found = {}
+  for i, id in ipairs(redis.call('SMEMBERS', base .. 'unfinished|' .. call)) do
+    found[i] = read.brief(id)
+  end
+  return found
 end
 
 function read.grant(id)
@@ -281,12 +283,15 @@ local function all(state)
   return redis.call('ZCARD', base .. 'at|' .. state .. '|' .. server)
 end
 local pending = ends_later('pending')
-for _, id in ipairs(pending > 0 and redis.call('ZRANGE', base .. 'at|pending|' .. server, 0, -1) or {}) do
-  local ends = redis.call('ZSCORE', base .. 'due', id)
-  if ends and tonumber(ends) > tonumber(now) then
-    oldest = redis.call('HGET', base .. 'stands', id)
+local place = 0
+while pending > 0 and not oldest do
+  local id = redis.call('ZRANGE', base .. 'at|pending|' .. server, place, place)[1]
+  if not id then
     break
   end
+  local ends = redis.call('ZSCORE', base .. 'due', id)
+  oldest = ends and tonumber(ends) > tonumber(now) and redis.call('HGET', base .. 'stands', id)
+  place = place + 1
 end
 return {pending, ends_later('approved'), all('in_use'), all('unknown'), oldest}
 """

@@ -31,7 +31,7 @@ was never forwarded: all is as if the approval had not been taken.
 
 MAX_SHOWN: Final = 2 << 20
 """Bytes of arguments that a person can be asked about; a larger call is refused."""
-MAX_BRIEF: Final = 16 << 10
+MAX_BRIEF: Final = 4 << 10
 """Characters of arguments and other parameters that are part of a list."""
 MAX_PENDING: Final = 10_000
 """Pending approvals of one store."""

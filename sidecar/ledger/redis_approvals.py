@@ -54,10 +54,11 @@ from sidecar.ledger.values import Entry
 
 MAX_SWEPT: Final = 200
 """Approvals that one sweep ends, and as many that it removes."""
-AT_ONCE: Final = 8
-"""Approvals of one transaction of the sweep: each may be long."""
+AT_ONCE: Final = 20
+"""Approvals of one transaction of the sweep, for which calls wait."""
 MAX_FETCHED: Final = 4 << 20
-"""Bytes after which no more approvals come with one answer."""
+"""Bytes after which no more approvals come with one answer; and no more than `FETCHED`, however short they are."""
+FETCHED: Final = 100
 SECRET_BYTES: Final = 32
 
 _LIVE: Final[tuple[State, ...]] = ("pending", "approved")
@@ -130,7 +131,8 @@ class RedisApprovals:
         ids = await (self._since(changed_after) if changed_after else self._newest(states, server, limit))
         found: list[Record] = []
         while ids and len(found) < limit:
-            mark, answers = await self._ask(self._fetch_script, MAX_FETCHED, "brief" if brief else "", *ids)
+            words = (MAX_FETCHED, "brief" if brief else "", *ids[:FETCHED])
+            mark, answers = await self._ask(self._fetch_script, *words)
             found += [
                 record
                 for record in _readable(answers, self._transactions.time(mark))
@@ -149,13 +151,13 @@ class RedisApprovals:
         return sorted(usable, key=lambda grant: (grant.created, grant.id), reverse=True)
 
     async def decide(self, id: str, answer: Answer) -> tuple[Record, bool]:  # noqa: A002
-        return await self._do(lambda records: transitions.decide(id, answer, records), id)
+        return await self._do(lambda records: transitions.decide(id, answer, records), ("record", id))
 
     async def resolve(self, id: str, answer: Answer) -> Record:  # noqa: A002
         return await self._settled(lambda records: transitions.resolve(id, answer, records), id)
 
     async def revoke(self, id: str, answer: Answer) -> Record:  # noqa: A002
-        return await self._do(lambda records: transitions.revoke(id, answer, records), id, ("grant", id))
+        return await self._do(lambda records: transitions.revoke(id, answer, records), ("record", id), ("grant", id))
 
     def settle_at_once(
         self, id: str, how: Settlement, entries: tuple[Entry, ...] = (), use: int | None = None,  # noqa: A002
@@ -184,20 +186,14 @@ class RedisApprovals:
 
     async def sweep(self, instance: str) -> tuple[Record, ...]:
         changed: list[Record] = []
-        try:
-            await self._release_lost(changed)
-            over, lost, old, ended = await self._ask(
-                self._sweep_script, instance, repr(LOST_AFTER), repr(KEPT), MAX_SWEPT
-            )
-            for ids in _chunks([*over, *lost]):
-                changed += await self._do(partial(_end, ids), *ids)
-            for ids in _chunks(ended):
-                await self._do(partial(_remove_grants, ids))
-            for ids in _chunks(old):
-                await self._do(partial(_remove, ids), *ids)
-        except StoreUnavailable:
-            if not changed:
-                raise  # else what changed is told first; the next sweep finds the store as it is then
+        failed = None
+        for step in (partial(self._end_over, instance), self._release_lost):
+            try:
+                await step(changed)
+            except StoreUnavailable as error:  # what keeps the one from its end does not keep the other from it
+                failed = error
+        if failed is not None and not changed:
+            raise failed  # else what changed is told first; the next sweep finds the store as it is then
         return tuple(changed)
 
     async def counts(self, server: str) -> Counts:
@@ -257,11 +253,25 @@ class RedisApprovals:
                 found[id_] = value_of(stands, Kept).seq
         return sorted(found, key=found.__getitem__, reverse=True)
 
+    async def _end_over(self, instance: str, changed: list[Record]) -> None:
+        """Say that an instance lives, end what is over, and remove what is old; `changed` gets what ended."""
+        words = (instance, repr(LOST_AFTER), repr(KEPT), MAX_SWEPT)
+        over, lost, old, ended = await self._ask(self._sweep_script, *words)
+        for ids in _chunks([*over, *lost]):
+            changed += await self._do(partial(_end, ids), *(("brief", one) for one in ids))
+        for ids in _chunks(ended):
+            await self._do(partial(_remove_grants, ids), *(("grant", one) for one in ids))
+        for ids in _chunks(old):
+            await self._do(partial(_remove, ids), *(("brief", one) for one in ids))
+
     async def _release_lost(self, changed: list[Record]) -> None:
         """Release what was taken without our knowing; `changed` gets it."""
         for lost in tuple(self._lost):
-            release = partial(self._release, lost)
+            # One that cannot be released does not stand in the way of the others.
+            self._lost.remove(lost)
+            self._lost.append(lost)
             # With a new version, so that a claim that is still on its way comes too late.
+            release = partial(self._release, lost)
             done = await self._transactions.run(release, [("record", lost.record.id)], always=True)
             self._lost.remove(lost)
             if done.result is not None:
@@ -269,7 +279,11 @@ class RedisApprovals:
 
     def _release(self, lost: Lost, records: RedisRecords) -> tuple[Record | None, Counting]:
         taken = lost.record
-        if records.version_of(taken.id) != lost.version:
+        try:
+            version = records.version_of(taken.id)
+        except StoreUnavailable:
+            return None, NO_COUNTING  # a damaged one lets nothing through
+        if version != lost.version:
             return None, NO_COUNTING  # it was not taken, or others have changed it since
         settled = transitions.settle(taken.id, "released", taken.entries, records)
         return settled.record, counting_back(self._prefix, settled.back)
@@ -286,15 +300,12 @@ class RedisApprovals:
 
         return (await self._transactions.run(settle, [("record", id_)])).result
 
-    async def _do(
-        self, work: Callable[[RedisRecords], _Result], *read: str | bytes | Question
-    ) -> _Result:  # fmt: skip
-        """A transaction that counts nothing; the approvals with the ids in `read` are read at once."""
+    async def _do(self, work: Callable[[RedisRecords], _Result], *questions: Question) -> _Result:
+        """A transaction that counts nothing."""
 
         def do(records: RedisRecords) -> tuple[_Result, Counting]:
             return work(records), NO_COUNTING
 
-        questions = [one if isinstance(one, tuple) else ("record", _text(one)) for one in read]
         return (await self._transactions.run(do, questions)).result
 
     async def _ask(self, script: Any, *words: str | bytes | int) -> Any:
@@ -302,31 +313,31 @@ class RedisApprovals:
         return await self._connection.ask(partial(script, keys, arguments))
 
 
-def _end(ids: Sequence[bytes], records: RedisRecords) -> list[Record]:
+def _end(ids: Sequence[str], records: RedisRecords) -> list[Record]:
     """What becomes of approvals whose time is over, or whose instance is gone."""
     changed = []
     for id_ in ids:
         with suppress(StoreUnavailable):  # a damaged one is told to who needs it; it keeps nobody from the others
-            record = records.get(_text(id_))
+            record = records.get(id_)
             if record is not None and (after := transitions.over(record, records)) is not None:
                 changed.append(after)
     return changed
 
 
-def _remove(ids: Sequence[bytes], records: RedisRecords) -> None:
+def _remove(ids: Sequence[str], records: RedisRecords) -> None:
     for id_ in ids:
         with suppress(StoreUnavailable):  # see above
-            record = records.get(_text(id_))
+            record = records.get(id_)
             if record is not None and transitions.is_old(record, records):
                 records.remove(record.id)
 
 
-def _remove_grants(ids: Sequence[bytes], records: RedisRecords) -> None:
+def _remove_grants(ids: Sequence[str], records: RedisRecords) -> None:
     for id_ in ids:
         with suppress(StoreUnavailable):  # see above
-            grant = records.grant(_text(id_))
+            grant = records.grant(id_)
             if grant is None or records.now >= grant.until:
-                records.remove_grant(_text(id_))
+                records.remove_grant(id_)
 
 
 def _readable(answers: Sequence[Any], now: float) -> Iterator[Record]:
@@ -337,9 +348,9 @@ def _readable(answers: Sequence[Any], now: float) -> Iterator[Record]:
                 yield seen_at(known.record, now)
 
 
-def _chunks(ids: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+def _chunks(ids: Sequence[bytes]) -> Iterator[list[str]]:
     for first in range(0, len(ids), AT_ONCE):
-        yield ids[first : first + AT_ONCE]
+        yield [_text(id_) for id_ in ids[first : first + AT_ONCE]]
 
 
 def _text(id_: str | bytes) -> str:

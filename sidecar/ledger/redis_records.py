@@ -102,7 +102,7 @@ class RedisRecords:
 
     def get(self, id: str) -> Record | None:  # noqa: A002 - the field's word
         if id not in self._known:
-            self._know(self._snapshot["record", id])
+            self._know(self._snapshot["brief" if ("brief", id) in self._snapshot else "record", id])
         known = self._known.get(id)
         return known.record if known else None
 

@@ -15,6 +15,7 @@ from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
+from sidecar.errors import StoreUnavailable
 from sidecar.ledger.approval_scripts import CHANGED, COMMIT, READ
 from sidecar.ledger.redis_connection import Connection
 from sidecar.ledger.redis_counters import Taking, giving_back, never
@@ -99,14 +100,25 @@ class Transactions:
         written after it.
         """
 
+        waits = False
+
         async def transaction() -> Done[_Result]:
+            nonlocal waits
+            waits = True
             async with self._turn:
+                waits = False
                 while True:
                     done = await self._attempt(work, questions, lost, always)
                     if done is not None:
                         return done
 
-        return await self._connection.ask(transaction)
+        try:
+            return await self._connection.ask(transaction)
+        except StoreUnavailable:
+            if not waits:
+                raise
+        where = self._connection.where
+        raise StoreUnavailable(f"the store of counters at {where} cannot be used: other calls held it up")
 
     async def _attempt(
         self, work: Callable[[RedisRecords], tuple[_Result, Counting]], questions: Sequence[Question],

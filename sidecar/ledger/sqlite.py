@@ -21,13 +21,14 @@ from sidecar.errors import StoreUnavailable
 from sidecar.ledger import batch, sqlite_records
 from sidecar.ledger.approvals import NOTHING_ASKED, Wants
 from sidecar.ledger.batch import Asks, Claims, Key
-from sidecar.ledger.protocol import NOTHING_SEEN, Claimed, Taken
+from sidecar.ledger.protocol import NOTHING_SEEN, Claim, Claimed, Taken
 from sidecar.ledger.shared_time import SharedTime
 from sidecar.ledger.sqlite_access import Access
 from sidecar.ledger.sqlite_approvals import SqliteApprovals
 from sidecar.ledger.sqlite_counters import SCHEMA, Stand, carry_over, give_back, store, totals
 from sidecar.ledger.sqlite_records import SqliteRecords
 from sidecar.ledger.sweep import Sweep
+from sidecar.ledger.transitions import settle
 from sidecar.ledger.values import Amount, Counter, Entry, Reservation, Seen
 
 MAX_LAST_TOTALS: Final = 1_000
@@ -85,7 +86,9 @@ class SqliteLedger:
         self, reservations: tuple[Reservation, ...], seen: tuple[Seen, ...] = (), asked: Wants | None = None
     ) -> Claimed:
         asks = NOTHING_ASKED if asked is None else {0: asked}
-        (claimed,), _ = await self._access.wait(lambda db: self._claim(db, (reservations,), {0: seen}, asks))
+        (claimed,), _ = await self._access.wait(
+            lambda db: self._claim(db, (reservations,), {0: seen}, asks), self._unclaim
+        )
         if isinstance(claimed, StoreUnavailable):
             raise claimed
         return claimed
@@ -126,6 +129,15 @@ class SqliteLedger:
         claimed, changed = batch.claims(wanted, seen, now, stand, asks)
         store(db, changed, stand)
         return claimed, changed
+
+    def _unclaim(self, db: sqlite3.Connection, done: Claims) -> None:
+        """Undo a claim that whoever made it does not know of."""
+        for claimed in done[0]:
+            if isinstance(claimed, Claim) and claimed.approval is None:
+                give_back(db, claimed.entries)
+            elif isinstance(claimed, Claim) and claimed.approval is not None:
+                taken, records = claimed.approval, SqliteRecords(db, self._time)
+                give_back(db, settle(taken.id, "released", claimed.entries, records, taken.uses).back)
 
     def _claim_optimistically(self, wanted: Sequence[tuple[Reservation, ...]]) -> Claims | None:
         """Claim on one counter by one UPDATE, which succeeds only if the total is still the one that we last wrote.

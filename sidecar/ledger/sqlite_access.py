@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from threading import Lock
 from typing import Final, TypeAlias, TypeVar
 
 from sidecar.errors import StoreUnavailable
@@ -78,9 +79,15 @@ class Access:
         self._files.check()
         return result
 
-    async def wait(self, work: Work[_Result]) -> _Result:
-        """Do in one write transaction, and wait for others for `PATIENCE` at most."""
+    async def wait(
+        self, work: Work[_Result], too_late: Callable[[sqlite3.Connection, _Result], object] | None = None
+    ) -> _Result:
+        """Do in one write transaction, and wait for others for `PATIENCE` at most.
+
+        What a disk holds up is done after whoever waited was told that it cannot be; `too_late` undoes that.
+        """
         deadline = time.monotonic() + PATIENCE
+        handover = _Handover()
 
         def run() -> _Result:
             left = deadline - time.monotonic()
@@ -88,10 +95,12 @@ class Access:
                 raise TimeoutError
             self._patient.wait(left)
             result = self._patient.run(work)
+            if not handover.done() and too_late is not None:
+                self._patient.run(lambda db: too_late(db, result))
             self._files.check()
             return result
 
-        return await self._bounded(self._thread, run)
+        return await self._bounded(self._thread, run, handover)
 
     async def look(self, work: Work[_Result]) -> _Result:
         """Read much from one state of the file, on a thread."""
@@ -107,7 +116,7 @@ class Access:
             self._files.check()
             return result
 
-        return await self._bounded(thread, run)
+        return await self._bounded(thread, run, _Handover())
 
     async def close(self) -> None:
         """Close the file."""
@@ -121,10 +130,21 @@ class Access:
             self._reader[1].shutdown(wait=False, cancel_futures=True)
         self.hasty.close()
 
-    async def _bounded(self, thread: ThreadPoolExecutor, run: Callable[[], _Result]) -> _Result:
+    async def _bounded(
+        self, thread: ThreadPoolExecutor, run: Callable[[], _Result], handover: _Handover
+    ) -> _Result:  # fmt: skip
         try:
-            async with asyncio.timeout(PATIENCE + GRACE):
-                return await asyncio.get_running_loop().run_in_executor(thread, run)
+            doing = asyncio.get_running_loop().run_in_executor(thread, run)
+            doing.add_done_callback(_heard)  # whoever gave up does not hear how it ended
+            try:
+                await asyncio.wait([doing], timeout=PATIENCE + GRACE)
+            finally:
+                given_up = not doing.done() and handover.give_up()
+                if given_up:
+                    doing.cancel()
+            if given_up:
+                raise TimeoutError
+            return await doing
         except sqlite3.Error as error:
             raise _unavailable(error) from None
         except TimeoutError:
@@ -133,6 +153,32 @@ class Access:
             ) from None
         except RuntimeError as error:  # the system gives us no thread
             raise StoreUnavailable(f"the store of counters cannot be used: {error}") from None
+
+
+class _Handover:
+    """Either the thread has done it, or whoever waited has given up: both know which of the two."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._given_up = False
+        self._is_done = False
+
+    def done(self) -> bool:
+        """It is done; False where nobody waits any more."""
+        with self._lock:
+            self._is_done = not self._given_up
+            return self._is_done
+
+    def give_up(self) -> bool:
+        """Nobody waits any more; False where it is done already."""
+        with self._lock:
+            self._given_up = not self._is_done
+            return self._given_up
+
+
+def _heard(doing: asyncio.Future[_Result]) -> None:
+    if not doing.cancelled():
+        doing.exception()
 
 
 def _nothing() -> None:

@@ -231,8 +231,8 @@ class SqliteApprovals:
         now = records.now
         db.execute(_LIVES, (instance, now))
         ended = [
-            *records_where(_OVER, (now, MAX_SWEPT), db, "approvals_expires"),
-            *records_where(_LOST, (now - LOST_AFTER, MAX_SWEPT), db, "approvals_in_use"),
+            *records_where(_OVER, (now, MAX_SWEPT), db, "approvals_expires", brief=True),
+            *records_where(_LOST, (now - LOST_AFTER, MAX_SWEPT), db, "approvals_in_use", brief=True),
         ]
         changed = [after for record in ended if (after := transitions.over(record, records)) is not None]
         db.execute(_FORGET_INSTANCES, (now - KEPT,))

@@ -74,12 +74,16 @@ _ROW = (
     "SELECT approvals.id, server, holder, binding, call, used_grant, state, created, changed, expires, stands,"
     " asked, long FROM approvals{} LEFT JOIN approvals_asked ON approvals_asked.id = approvals.id"
 )
+_BRIEF_ROW = _ROW.replace("asked, long", "asked, NULL")
+"""Without what is long of what was asked: no call needs that, and an agent may ask for the same with megabytes."""
+
 _BY_ID = f"{_ROW.format('')} WHERE approvals.id = ?"
 _OF_BINDING = (
-    f"{_ROW.format(' INDEXED BY approvals_binding')} WHERE binding = ? AND used_grant = '' ORDER BY seq DESC LIMIT 1"
+    f"{_BRIEF_ROW.format(' INDEXED BY approvals_binding')}"
+    " WHERE binding = ? AND used_grant = '' ORDER BY seq DESC LIMIT 1"
 )
 _UNFINISHED = (
-    f"{_ROW.format(' INDEXED BY approvals_call')}"
+    f"{_BRIEF_ROW.format(' INDEXED BY approvals_call')}"
     " WHERE state IN ('in_use', 'unknown') AND server = ? AND call = ? ORDER BY seq"
 )
 _PENDING_OF = (
@@ -206,8 +210,8 @@ def records_where(
     Whoever needs a damaged one is told by `record_with`; it must not keep people from all others. SQLite knows nothing
     of how many there are in which state, and often takes another index than the one that is made for a question.
     """
-    row = _ROW.replace("asked, long", "asked, NULL") if brief else _ROW
-    rows = db.execute(f"{row.format(f' INDEXED BY {index}' if index else '')} WHERE {condition}", values)
+    select = (_BRIEF_ROW if brief else _ROW).format(f" INDEXED BY {index}" if index else "")
+    rows = db.execute(f"{select} WHERE {condition}", values)
     for row in rows.fetchall():
         with suppress(StoreUnavailable):
             yield record_of(row)

@@ -6,6 +6,7 @@ the arguments are very long, they are a third one, which lists leave out: an age
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Final, TypeVar
 
 import msgspec
@@ -63,8 +64,8 @@ def asked_from(text: object, long: object) -> Asked:
 
 def record_from(id_: object, asked: Asked, one: Stands) -> Record:
     """An approval from its parts. Raises `StoreUnavailable` for what was not written by us."""
-    amounts = [entry.reservation.amount for entry in one.entries]
-    if not isinstance(id_, str) or not all(0 <= amount < _TOO_MUCH for amount in amounts):
+    amounts = [Decimal(entry.reservation.amount) for entry in one.entries]
+    if not isinstance(id_, str) or not all(amount.is_finite() and 0 <= amount < _TOO_MUCH for amount in amounts):
         raise damaged()
     return Record(
         id_, asked, one.state, one.created, one.changed, one.expires, one.asked_times, one.answers, one.entries,

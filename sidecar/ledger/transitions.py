@@ -165,7 +165,7 @@ def decide(id: str, answer: Answer, records: Records) -> tuple[Record, bool]:  #
     if _said(answer, record) and state != "expired" and (state == "denied") == (answer.verdict == "deny"):
         return record, False
     if state != "pending":
-        raise Conflict(record, "it expired" if state == "expired" else f"it is {worded(record)} already")
+        raise Conflict(seen_at(record, now), "it expired" if state == "expired" else f"it is {worded(record)} already")
     answers = (*record.answers, replace(answer, at=now))
     if answer.verdict == "deny":
         after = replace(record, state="denied", changed=now, answers=answers)
@@ -193,6 +193,8 @@ def resolve(id: str, answer: Answer, records: Records) -> Settled:  # noqa: A002
     record, now = _known(id, records), records.now
     if record.state != "unknown":
         raise Conflict(record, f"it is {worded(record)}, and only what is unknown can be resolved")
+    if record.asked.four_eyes and _is_person(answer.by, record.asked.shown.asker):
+        raise Conflict(record, "who asked cannot say what became of it: the policy says four_eyes")
     after = replace(
         record, state="consumed", changed=now, entries=(), answers=(*record.answers, replace(answer, at=now))
     )
@@ -211,7 +213,8 @@ def revoke(id: str, answer: Answer, records: Records) -> Record:  # noqa: A002
     standing = grant is not None and can_be_used(grant, now)
     unused = state_at(record, now) == "approved"
     if not standing and not unused:
-        raise Conflict(record, f"it is {worded(record)}, and nothing of it can be used any more")
+        seen = seen_at(record, now)
+        raise Conflict(seen, f"it is {worded(seen)}, and nothing of it can be used any more")
     if grant is not None and not grant.revoked:  # one with nothing left could get a place back
         records.put_grant(replace(grant, revoked=True, answers=(*grant.answers, answer)))
     answers = (*record.answers, answer)
@@ -386,7 +389,7 @@ def _granted(record: Record, terms: GrantTerms, now: float) -> Grant:
 def _give_place_back(record: Record, records: Records) -> None:
     """A call that certainly did not run is none of those that a standing approval allows."""
     if (grant := records.grant(record.grant or record.id)) is not None:
-        records.put_grant(replace(grant, left=min(grant.left + 1, grant.terms.calls)))
+        records.put_grant(replace(grant, left=grant.left + 1))
 
 
 def new_id(kind: str) -> str:

@@ -116,7 +116,7 @@ def _not_to_be_called(url: str) -> str:
         return f"is no URL that can be called: {write}"
     if parts.fragment:
         return "has a part after #, which no server gets: remove it"
-    if parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host)):
+    if url.startswith("https://") or (url.startswith("http://") and _is_loopback(host)):
         return ""
     return "must begin with https://: what it sends shows what agents ask (http:// only to this machine, as 127.0.0.1)"
 

@@ -33,7 +33,7 @@ from sidecar.mcp.tool_call import Outcome, ToolCall
 from sidecar.session.batches import Parted, element
 from sidecar.session.client_requests import ClientRequests
 from sidecar.session.from_server import Among, Announce, Deliver, FromServer
-from sidecar.session.holding import Holding
+from sidecar.session.held_call import HeldCall
 from sidecar.session.judge import Judge, Judgement
 from sidecar.session.outstanding import Call, as_outstanding, is_answer
 from sidecar.session.reading import Lane, Line, Read, Reader
@@ -245,14 +245,14 @@ class Session:
         def deliver(verdict: Verdict) -> None:
             trial, pending.trial = pending.trial, None  # or the two would hold each other
             try:
-                if isinstance(trial, Holding):
+                if isinstance(trial, HeldCall):
                     trial.end()
                 match verdict:
                     case Hold():
                         assert trial is not None  # or it was given up, and nothing is delivered any more
-                        pending.trial = holding = self._holding(verdict, trial, request, route)
+                        pending.trial = held = self._held(verdict, trial, request, route)
                         route.held()
-                        holding.begin(elicits=verdict.elicits and self._sends_requests(call))
+                        held.begin(elicits=verdict.elicits and self._sends_requests(call))
                     case Forward():
                         pending.forward = verdict
                         route.to_server(request)
@@ -266,7 +266,8 @@ class Session:
 
         self._requests.open(call.id, pending)
         try:
-            caller = self._calling(request, call, may_elicit)
+            # Others say once who they are.
+            caller = self.caller if may_elicit and not call.stateless else self._calling(request, call, may_elicit)
             pending.trial = self._gate.judge(call, caller, deliver, may_hold=route.may_hold)
         except Exception:
             self._requests.close(call.id)
@@ -278,8 +279,8 @@ class Session:
             self.caller = replace(self.caller, elicits=elicits)
         return self.caller if may_elicit or not self.caller.elicits else replace(self.caller, elicits=False)
 
-    def _holding(self, hold: Hold, trial: Judgement, request: Request, route: Route) -> Holding:
-        return Holding(hold, trial, route.tell or route.to_client, protocol.progress_token(request), self._asked)
+    def _held(self, hold: Hold, trial: Judgement, request: Request, route: Route) -> HeldCall:
+        return HeldCall(hold, trial, route.tell or route.to_client, protocol.progress_token(request), self._asked)
 
     def _sends_requests(self, call: ToolCall) -> bool:
         """True where a client can be sent a request to open a page."""

@@ -160,6 +160,19 @@ def test_of_two_who_answer_at_once_one_is_told_what_the_other_said(tmp_path: Pat
     run(tmp_path, use)
 
 
+def test_who_may_answer_some_calls_only_finds_them_behind_those_of_others(tmp_path: Path) -> None:
+    async def use(queue: Queue, ledger: SqliteLedger, told: list[Event]) -> None:
+        hers = await ask(ledger, asked())
+        for holder in range(LISTED // MAX_PENDING_EACH + 1):
+            calls = {at: asked(tool="place_order", holder=f"other-{holder}") for at in range(MAX_PENDING_EACH)}
+            assert ledger.claim_at_once([()] * MAX_PENDING_EACH, asked=calls)
+        carol = Person(Approver("carol", ("okx",), ("cancel_*",)), "api", "127.0.0.1")
+        assert [one.id for one in await queue.visible(carol)] == [hers.id]
+        assert len(await queue.visible(ALICE)) == LISTED
+
+    run(tmp_path, use)
+
+
 @pytest.mark.slow
 def test_ten_thousand_that_wait_are_listed_within_bounds(tmp_path: Path) -> None:
     async def use(queue: Queue, ledger: SqliteLedger, told: list[Event]) -> None:

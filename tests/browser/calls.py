@@ -9,7 +9,7 @@ from sidecar.ledger.approvals import Asked, GrantTerms, Recent, Shown
 from sidecar.ledger.values import Reservation
 
 CANCEL = '{"instId":"SOL-USDT","ordId":"2510789768709120"}'
-ORDER = '{"instId":"SOL-USDT","tdMode":"cash","side":"buy","ordType":"limit","sz":"12.50","px":"148.20"}'
+ORDER = '{"instId":"SOL-USDT","tdMode":"cash","side":"buy","ordType":"limit","sz":12.50,"px":148.20}'
 GRANT = GrantTerms(
     3600, 10, (("args.instId", "value SOL-USDT"),), (("args.sz", "12.5"),),
     ("args.tdMode", "args.side", "args.ordType", "args.px", "any other argument"),
@@ -59,7 +59,7 @@ def order(now: float, arguments: str = ORDER, **others: Any) -> Asked:
         "reason": "Orders over 1000 USD need a person",
         "recent": recent,
         "takes": (takes("okx/place_order.usd", 1852, 10000), takes("okx/place_order.count", 1, 20, 3600)),
-        "limits": ("10000 USD a day", "20 orders an hour"),
+        "limits": ("daily spend in USD", "order rate"),
     }
     return asked("place_order", arguments, **{**usual, **others})
 

@@ -1,4 +1,4 @@
-"""A Chromium for all tests of a run, and for each of them a listener, and pages whose complaints fail the test."""
+"""A Chromium for all tests here, and for each of them a listener, and pages whose complaints fail the test."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tests.browser.desk import Desk
 from tests.browser.serving import Serving
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium: nothing is downloaded."""
+    """Debian's Chromium: nothing is downloaded. It runs an event loop, so it ends before the tests of others begin."""
     path = which("chromium")
     assert path is not None, "these tests need chromium: make chromium"
     with sync_playwright() as playwright:

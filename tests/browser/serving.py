@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -34,13 +34,15 @@ class Serving:
 
     def __init__(self, folder: Path, *, url: str = "http://127.0.0.1") -> None:
         self.events: list[Event] = []
+        self.behind = 0.0
+        """Seconds by which the store's clock is behind, to have things asked for a while ago."""
         self._is_lost = False
         self._approvers = folder / "approvers.yaml"
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self.name_approvers(ALICE, BOB, TRADER)
-        self.ledger = self.run(_ledger(folder / "state.db"))
+        self.ledger = self.run(_ledger(folder / "state.db", lambda: time.time() - self.behind))
         listener = ApprovalsListener(Address("127.0.0.1", 0), self._approvers, url, ())
         self._http: HttpServer = self.run(serve_approvals(listener, self.ledger, "okx", self.events.append, Site))
         self.url = f"http://127.0.0.1:{self._http.port}"
@@ -127,5 +129,5 @@ async def _end_others() -> None:
     await asyncio.gather(*others, return_exceptions=True)
 
 
-async def _ledger(path: Path) -> SqliteLedger:
-    return SqliteLedger(path, time.time)
+async def _ledger(path: Path, clock: Callable[[], float]) -> SqliteLedger:
+    return SqliteLedger(path, clock)

@@ -126,8 +126,8 @@ def test_a_stolen_cookie_is_worth_nothing_by_itself(serving: Serving, desk: Desk
 
 def test_nobody_is_signed_in_by_a_page_of_others(serving: Serving, desk: Desk) -> None:
     desk.excuse("403")
-    form = f'<form method=post action="{serving.url}/sign-in"><input name=token value="{ALICE}"><button>Win</button></form>'
-    with page_of(form) as (elsewhere, _):
+    field = f'<input name=token value="{ALICE}"><button>Win</button>'
+    with page_of(f'<form method=post action="{serving.url}/sign-in">{field}</form>') as (elsewhere, _):
         theirs = desk.tab(elsewhere)
         with theirs.expect_response(lambda one: one.request.method == "POST") as answered:
             theirs.get_by_role("button", name="Win").click()

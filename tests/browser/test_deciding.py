@@ -68,7 +68,8 @@ def test_everything_that_was_decided_upon_is_on_the_page(serving: Serving, desk:
         "On the server okx. Moves money, or commits to do so. It cannot be undone.",
         "Orders over 1000 USD need a person", "orders over 1000 USD", "policies/okx-approval.yaml, line 41",
         "bot@example.com", "https://login.example.com", "trading-agent", "5f1c9e20",
-        "10000 USD a day: 8052 of 10000", "20 orders an hour: 8 of 20", "The agent asked for this very call 2 times.",
+        "daily spend in USD: 8052 of 10000 a day", "order rate: 8 of 20 an hour",
+        "The agent asked for this very call 2 times.",
         "refused: a limit was reached", "The policy hides the values of args.px",
     ):  # fmt: skip
         expect(page.locator("main")).to_contain_text(text)

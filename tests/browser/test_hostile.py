@@ -114,7 +114,7 @@ def test_a_megabyte_is_folded_and_whole(serving: Serving, desk: Desk) -> None:
     assert len(long) == 1_000_009
     record = serving.ask(asked("write_file", json.dumps({"path": "/tmp/x", "content": long}, ensure_ascii=False)))
     page = desk.sign_in(ALICE)
-    expect(page.locator(".card")).to_contain_text("1.0 million characters of arguments")
+    expect(page.locator(".card")).to_contain_text("more than 16,384 characters of arguments")
     page.goto(f"{page.url}approvals/{record.id}")
     expect(page.get_by_text("show all 1,000,009 characters")).to_be_visible()
     whole = page.get_by_role("group", name="The whole value")

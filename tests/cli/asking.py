@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from sidecar.ledger.approvals import Asked, GrantTerms, Recent, Record, Shown, U
 from sidecar.ledger.protocol import Claim, Ledger
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Reservation
+from sidecar.mcp import strict_json
 
 ORDERS: Final = Reservation("okx/cancel_order.orders", "", 3600, 1, 10)
 """What a call of these takes, where it takes something."""
@@ -39,7 +39,7 @@ def asked(
         server=server, tool=tool, holder="s1", binding=f"b{name}", call=f"c{name}", definition="", rules="r",
         owner="sidecar-1", timeout=timeout, use_within=600, approvers=approvers, four_eyes=four_eyes, notify=False,
         shown=Shown(
-            arguments=json.dumps({"ordId": "42"} if arguments is None else arguments, separators=(",", ":")),
+            arguments=strict_json.encode({"ordId": "42"} if arguments is None else arguments).decode(),
             masked=masked, **given,
         ),
         grant=grant,

@@ -134,15 +134,15 @@ def test_what_waits_is_a_table_with_the_newest_first(state: Path) -> None:
         "ID", "STATE", "LEFT", "TOOL", "ARGUMENTS", "ASKED", "BY", "SERVER", "SEVERITY",
     ]  # fmt: skip
     assert [row.replace("29 min", "30 min").split() for row in rows] == [
-        [second, "pending", "30", "min", "place_order", "sz=5", "alice", "okx", "-"],
-        [first, "pending", "30", "min", "cancel_order", 'ordId="42"', "session", "s1", "okx", "critical"],
+        [second, "pending", "30", "min", "place_order", '{"sz":5}', "alice", "okx", "-"],
+        [first, "pending", "30", "min", "cancel_order", '{"ordId":"42"}', "session", "s1", "okx", "critical"],
     ]
 
 
 def test_a_line_of_the_list_is_cut_however_long_the_arguments_are(state: Path) -> None:
     pending(state, asked({"note": "x" * 100_000}))
     _, row = done(state, "list")
-    assert f'note="{"x" * 32}…  session s1' in row
+    assert f'{{"note":"{"x" * 29}…  session s1' in row
 
 
 def test_a_list_is_of_a_server_and_of_states(state: Path) -> None:
@@ -389,6 +389,15 @@ def test_a_masked_value_is_not_told_as_what_calls_like_it_have(state: Path) -> N
     out = "\n".join(done(state, "show", id_))
     assert "s3cret" not in out
     assert "77777" not in out
+
+
+def test_with_four_eyes_who_asked_does_not_say_what_became_of_it(state: Path) -> None:
+    call = asked(asker="alice", four_eyes=True)
+    [id_] = pending(state, call)
+    done(state, "approve", id_, "--by", "bob")
+    lost(state, call)
+    assert "four_eyes" in refused(state, "resolve", id_, "--failed", "--by", "Alice")
+    done(state, "resolve", id_, "--failed", "--by", "bob")
 
 
 def test_calls_like_it_are_approved_only_where_its_rule_says_so(state: Path) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.cli.approvals_table import columns
 from sidecar.ledger.approvals import Answer
 from tests.cli.asking import asked, pending, store, used, using
 from tests.cli.test_approvals_table import HOSTILE
@@ -151,11 +152,13 @@ def test_a_store_that_goes_away_ends_it_and_is_said(state: Path) -> None:
 
 
 def test_nothing_of_a_call_reaches_the_terminal_and_no_line_is_folded(state: Path) -> None:
-    pending(state, asked({"x": HOSTILE, "y": "日本" * 50}, tool=HOSTILE, asker=HOSTILE), *(asked() for _ in range(30)))
+    hostile = asked({"x": HOSTILE, "y": "日本" * 50}, tool=HOSTILE, asker=HOSTILE)
+    pending(state, *(asked() for _ in range(30)), hostile)  # the newest is on top
     with terminal(state, columns=90, lines=12) as shown:
         frame = shown.until(lambda frame: "31 pending" in frame, "the calls")
         assert all(line.isprintable() for line in frame.split("\n"))
-        assert max(map(len, frame.split("\n"))) <= 90
+        assert r"a\u001b[2J" in frame
+        assert max(map(columns, frame.split("\n"))) <= 90
         assert len(frame.rstrip("\n").split("\n")) < 12
         shown.type(b"q")
         assert shown.end() == 0

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from sidecar.cli import app
 from sidecar.cli import run as run_module
-from sidecar.cli.listen_options import approvals_on, headers_given, host_of, listen_on, open_approvals, upstream_at
+from sidecar.cli.listen_options import approvals_on, exposed, headers_given, host_of, listen_on, upstream_at
 from sidecar.engine import binary
 from sidecar.errors import StartError, UsageError
 from sidecar.serve import app as running
@@ -235,17 +235,26 @@ def test_a_list_of_approvers_that_anybody_can_write_is_refused(tmp_path: Path) -
 
 
 def test_a_listener_that_other_machines_reach_is_warned_of(tmp_path: Path) -> None:
-    def warned(where: str, url: str | None = None) -> list[str]:
+    def warned(where: str, url: str | None = None) -> str | None:
         listener = approvals_on(where, approvers(tmp_path), url, [])
         assert listener is not None
-        return open_approvals(listener)
+        return exposed(listener)
 
-    assert warned("127.0.0.1:8700") == warned("localhost:8700") == warned("[::1]:8700") == []
-    [plain] = warned("10.0.0.1:8700")
+    assert warned("127.0.0.1:8700") == warned("localhost:8700") == warned("[::1]:8700") is None
+    plain = warned("10.0.0.1:8700")
+    assert plain is not None
     assert "tokens travel there as plain text" in plain
-    assert warned("0.0.0.0:8700", "https://approvals.example") == [plain.replace("10.0.0.1", "0.0.0.0")]
-    _, link = warned("0.0.0.0:8700")
-    assert "http://0.0.0.0:8700, which is no address to visit: give --approvals-url" in link
+    assert warned("0.0.0.0:8700", "https://approvals.example") == plain.replace("10.0.0.1", "0.0.0.0")
+
+
+@pytest.mark.parametrize("where", ["127.0.0.1:0", "0.0.0.0:8700", "[::]:8700"])
+def test_links_lead_to_an_address_that_can_be_visited(where: str, tmp_path: Path) -> None:
+    file = approvers(tmp_path)
+    with pytest.raises(UsageError, match="which no link can lead to: say how people come with --approvals-url"):
+        approvals_on(where, file, None, [])
+    named = approvals_on(where, file, "http://localhost:8700", [])
+    assert named is not None
+    assert named.url == "http://localhost:8700"
 
 
 # The whole command.

@@ -269,7 +269,7 @@ class RelayedCall:
     def __init__(self, accept: str = "application/json, text/event-stream", **meta: Any) -> None:
         self.client, self.way, self.gate = Client(), Way(), SlowGate()
         request = sent(line(**call(**meta)), {"accept": accept})
-        tracked = Tracked(self._open, None, "2025-11-25", lambda *_: None)
+        self.tracked = tracked = Tracked(self._open, None, "2025-11-25", lambda *_: None)
         self.over: list[str] = []
         Passage(
             self.way, Post(request.headers), tracked, request, self.client.exchange, lambda: self.over.append("over")
@@ -282,6 +282,11 @@ class RelayedCall:
             server="s", caller=Caller("s"), gate=self.gate, emit=lambda event: None, route=tracked.route,
             announce=tracked.announce,
         )  # fmt: skip
+
+    def cancel(self) -> None:
+        """The client gives the call up."""
+        given_up = line(method="notifications/cancelled", params={"requestId": 1})
+        self.tracked.session.from_client(given_up, self.tracked.route)
 
     async def answer(self, status: int, kind: str, body: bytes) -> None:
         """Let the call go on, and answer it."""
@@ -353,6 +358,19 @@ def test_relayed_what_the_server_refuses_after_the_stream_began_is_an_error_on_i
         last = world.client.messages[-1]
         assert (last["id"], last["error"]["code"], world.client.is_complete) == (1, code, True)
         assert world.gate.settled[0][0] == 1
+
+    run(inside())
+
+
+def test_relayed_what_is_no_message_is_no_event_though_nobody_waits_any_more() -> None:
+    async def inside() -> None:
+        world = RelayedCall(**TOLD)
+        world.gate.allow()
+        world.cancel()
+        world.way.asked[0].answered(cast("ClientResponse", Answer(500, "text/plain", b"not\n\ndata: JSON")))
+        await turns(20)
+        assert [message.get("method") for message in world.client.messages] == ["notifications/progress"]
+        assert world.client.is_complete
 
     run(inside())
 

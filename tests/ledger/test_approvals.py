@@ -286,8 +286,9 @@ def test_an_answer_in_the_last_moment_counts_and_one_after_it_does_not(store: St
         clock.passes(1799.999)
         await ledger.approvals.decide(early.id, says("approve"))
         clock.passes(0.001)
-        with pytest.raises(Conflict, match="expired"):
+        with pytest.raises(Conflict, match="expired") as caught:
             await ledger.approvals.decide(late.id, says("approve"))
+        assert caught.value.record.state == "expired"
         assert await state(ledger, late) == "expired"
 
     with_ledger(store, test)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from redis import Redis
 
 from sidecar.errors import StoreUnavailable
-from sidecar.ledger.approvals import KEPT, NoApproval, Unapproved
+from sidecar.ledger.approvals import KEPT, LOST_AFTER, MAX_BRIEF, NoApproval, Unapproved
 from sidecar.ledger.protocol import Claim, Exhausted, Moved
 from sidecar.ledger.redis import RedisLedger
 from sidecar.ledger.redis_approvals import MAX_FETCHED
@@ -140,6 +140,7 @@ def test_of_many_copies_over_two_replicas_one_runs_and_one_takes_from_the_limit(
     async def test(ledger: RedisLedger, clock: Clock) -> None:
         async with ledger_in(store, clock) as other:
             record = await approved(ledger, asks())
+            await state(other, record)  # so that both are connected
             both = [ledger, other] * (copies // 2)
             answers = await asyncio.gather(*(claim(one, wants(limit=None), asks=asks()) for one in both))
             taken = [answer for answer in answers if isinstance(answer, Claim)]
@@ -307,6 +308,20 @@ def test_the_approval_of_a_standing_one_is_kept_for_as_long_as_that(store: Redis
     with_ledger(store, test)
 
 
+def test_a_call_whose_question_a_standing_approval_settled_can_use_that_again(store: RedisStore) -> None:
+    async def test(ledger: RedisLedger, clock: Clock) -> None:
+        question = await pending(ledger, asks(grant=TERMS))
+        given = await approved(ledger, asks("another", grant=TERMS), grant=True)
+        first = await used(ledger, asks(grant=TERMS))
+        assert first.id == question.id
+        await ledger.approvals.settle(first.id, "consumed")
+        second = await used(ledger, asks(grant=TERMS))
+        assert second.id != first.id
+        assert second.grant == given.id
+
+    with_ledger(store, test)
+
+
 def test_long_approvals_come_in_several_answers_the_newest_first(own_server: RedisServer) -> None:
     shown = replace(SHOWN, arguments='"' + "x" * (MAX_FETCHED // 3) + '"')
 
@@ -327,6 +342,25 @@ def test_an_agent_that_asks_again_does_not_write_what_it_asked_again(store: Redi
         client.hset(name(store, "asked"), record.id, " " + str(client.hget(name(store, "asked"), record.id)))
         assert (await refused(ledger, asks())).asked_times == 2
         assert str(client.hget(name(store, "asked"), record.id)).startswith(" ")
+
+    with_ledger(store, test)
+
+
+def test_neither_calls_nor_sweeps_read_what_is_long(store: RedisStore, client: Redis) -> None:
+    shown = replace(SHOWN, arguments='"' + "x" * (MAX_BRIEF + 1) + '"')
+
+    async def test(ledger: RedisLedger, clock: Clock) -> None:
+        record = await approved(ledger, asks(shown=shown))
+        client.hset(name(store, "long"), record.id, "damaged")
+        await used(ledger, asks(shown=shown))
+        clock.passes(LOST_AFTER)
+        assert (await refused(ledger, asks(shown=shown))).state == "unknown"
+        await pending(ledger, asks("another", timeout=1, shown=shown))
+        clock.passes(1)
+        client.hset(name(store, "long"), mapping=dict.fromkeys(client.hkeys(name(store, "long")), "damaged"))
+        assert [one.state for one in await ledger.approvals.sweep("here")] == ["expired"]
+        with pytest.raises(StoreUnavailable):
+            await ledger.approvals.find(record.id)
 
     with_ledger(store, test)
 

@@ -14,7 +14,7 @@ from sidecar.ledger.approvals import LOST_AFTER, Settlement, Unapproved
 from sidecar.ledger.protocol import Claim
 from sidecar.ledger.redis import RedisLedger
 from sidecar.ledger.values import Counter
-from tests.ledger.asking import TERMS, approved, asks, refused, says, state, used
+from tests.ledger.asking import TERMS, approved, asks, pending, refused, says, state, used
 from tests.ledger.redis_wire import Wire, wire_to
 from tests.ledger.stores import DAY, Clock, RedisStore, claim, ledger_in, wants
 from tests.ledger.test_failover import follow, pair
@@ -171,6 +171,28 @@ def test_a_lost_claim_of_an_instance_that_seemed_to_be_gone_stays_unknown(
         assert await state(ledger, record) == "unknown"
         await ledger.approvals.resolve(record.id, says("failed"))
         assert await total(ledger) == 0
+
+    run(test)
+
+
+def test_a_lost_claim_that_cannot_be_released_keeps_nothing_else_from_its_end(
+    run: Callable[[Test], None], store: RedisStore, redis_server: RedisServer
+) -> None:
+    async def test(wire: Wire, ledger: RedisLedger, clock: Clock) -> None:
+        record = await approved(ledger, asks())
+        await loses(wire, ledger)
+        over = await pending(ledger, asks("over", timeout=1))
+        with redis_server.client() as client:
+            (counter,) = [key for key in store.keys(client) if "|approvals" not in key]
+            stood = client.get(counter)
+            client.set(counter, "many")
+            clock.passes(1)
+            assert [one.id for one in await ledger.approvals.sweep("here")] == [over.id]
+            with pytest.raises(StoreUnavailable, match="no number"):
+                await ledger.approvals.sweep("here")
+            client.set(counter, str(stood))
+        assert [one.id for one in await ledger.approvals.sweep("here")] == [record.id]
+        assert await state(ledger, record) == "approved"
 
     run(test)
 

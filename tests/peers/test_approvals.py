@@ -17,6 +17,7 @@ from tests.peers.clients import PYTHON_1
 from tests.support import ROOT
 from tests.support.approver import Approver
 from tests.support.listener import Listener, everything, sidecar
+from tests.support.node import FOLDER, NODE
 from tests.support.peer import Peer
 
 pytestmark = pytest.mark.slow
@@ -26,19 +27,23 @@ TOLD: Final = RULE
 HELD: Final = f"approvals: {{hold: 60s}}\n{RULE}"
 RESULT: Final = f"approvals: {{answer: result}}\n{RULE}"
 PAGE: Final = "https://desk.example"
-PYTHONS: Final = {"python-1": str(PYTHON_1), "python-2": sys.executable}
-SCRIPT: Final = str(ROOT / "tests" / "peers" / "approval_client.py")
+_SCRIPT: Final = str(ROOT / "tests" / "peers" / "approval_client.py")
+SDKS: Final = {
+    "python-1": [str(PYTHON_1), _SCRIPT],
+    "python-2": [sys.executable, _SCRIPT],
+    "typescript": [str(NODE), str(FOLDER / "approval_client.mjs")],
+}
 START_SECONDS: Final = 60.0
 
-each_line = pytest.mark.parametrize("line", PYTHONS)
+each_sdk = pytest.mark.parametrize("sdk", SDKS)
 each_transport = pytest.mark.parametrize("transport", ["stdio", "http"])
 
 
 class Client(Peer):
     """A client as a program, and who answers approvals behind it."""
 
-    def __init__(self, line: str, kind: str, transport: str, words: list[str], folder: Path, state: Path) -> None:
-        super().__init__([PYTHONS[line], SCRIPT, kind, transport, *words], folder)
+    def __init__(self, sdk: str, kind: str, transport: str, words: list[str], folder: Path, state: Path) -> None:
+        super().__init__([*SDKS[sdk], kind, transport, *words], folder)
         self.ann = Approver(state)
         assert self.read(START_SECONDS) == {"ready": True}
 
@@ -57,7 +62,7 @@ class Client(Peer):
 
 
 @contextmanager
-def client(line: str, kind: str, transport: str, policy: str, folder: Path) -> Iterator[Client]:
+def client(sdk: str, kind: str, transport: str, policy: str, folder: Path) -> Iterator[Client]:
     """A client of a sidecar that has a page."""
     approvers = people.write(folder / "approvers.yaml", *people.EVERYBODY)
     page = ["--approvals", "127.0.0.1:0", "--approvers-file", str(approvers), "--approvals-url", PAGE]
@@ -65,14 +70,14 @@ def client(line: str, kind: str, transport: str, policy: str, folder: Path) -> I
     server = ["--", *everything("stdio")]
     if transport == "stdio":
         command = sidecar(folder / "sidecar", policy, *page, *server)
-        with Client(line, kind, transport, command, folder, state) as found:
+        with Client(sdk, kind, transport, command, folder, state) as found:
             yield found
         return
     listen = ["--transport", "http", "--port", "0"]
     command = sidecar(folder / "sidecar", policy, *listen, *page, *server)
     with (
         Listener(command, folder / "sidecar", says="ready\n") as listener,
-        Client(line, kind, transport, [listener.url], folder, state) as found,
+        Client(sdk, kind, transport, [listener.url], folder, state) as found,
     ):
         yield found
 
@@ -83,11 +88,9 @@ def echoed(text: str) -> dict[str, str]:
 
 
 @each_transport
-@each_line
-def test_a_client_is_told_to_come_back_and_its_call_goes_through_once(
-    line: str, transport: str, tmp_path: Path
-) -> None:
-    with client(line, "session", transport, TOLD, tmp_path) as agent:
+@each_sdk
+def test_a_client_is_told_to_come_back_and_its_call_goes_through_once(sdk: str, transport: str, tmp_path: Path) -> None:
+    with client(sdk, "session", transport, TOLD, tmp_path) as agent:
         agent.call("a")
         error = agent.told
         record = agent.approve()
@@ -101,11 +104,11 @@ def test_a_client_is_told_to_come_back_and_its_call_goes_through_once(
 
 
 @each_transport
-@each_line
+@each_sdk
 def test_a_client_whose_call_is_held_hears_progress_and_then_the_answer(
-    line: str, transport: str, tmp_path: Path
+    sdk: str, transport: str, tmp_path: Path
 ) -> None:
-    with client(line, "session", transport, HELD, tmp_path) as agent:
+    with client(sdk, "session", transport, HELD, tmp_path) as agent:
         agent.call("a")
         assert agent.told == {"progress": "waiting for an approval: Ask the desk"}
         record = agent.approve()
@@ -114,11 +117,11 @@ def test_a_client_whose_call_is_held_hears_progress_and_then_the_answer(
 
 
 @each_transport
-@each_line
+@each_sdk
 def test_a_client_that_opens_pages_is_sent_to_ours_while_its_call_is_held(
-    line: str, transport: str, tmp_path: Path
+    sdk: str, transport: str, tmp_path: Path
 ) -> None:
-    with client(line, "pages", transport, HELD, tmp_path) as agent:
+    with client(sdk, "pages", transport, HELD, tmp_path) as agent:
         agent.call("a")
         told = [agent.told, agent.told]
         record = agent.approve()
@@ -153,9 +156,20 @@ def test_a_client_without_sessions_is_told_to_come_back_where_nothing_is_held(tr
         assert agent.told == echoed("a")
 
 
-@each_line
-def test_an_agent_that_never_sees_errors_gets_the_text_as_a_result(line: str, tmp_path: Path) -> None:
-    with client(line, "session", "stdio", RESULT, tmp_path) as agent:
+@each_transport
+def test_a_client_that_gives_up_after_a_silence_waits_as_long_as_it_hears_progress(
+    transport: str, tmp_path: Path
+) -> None:
+    with client("typescript", "session", transport, HELD, tmp_path) as agent:
+        agent.call("a")
+        assert [agent.told["progress"] for _ in range(3)] == ["waiting for an approval: Ask the desk"] * 3
+        agent.approve()
+        assert agent.told == echoed("a")
+
+
+@each_sdk
+def test_an_agent_that_never_sees_errors_gets_the_text_as_a_result(sdk: str, tmp_path: Path) -> None:
+    with client(sdk, "session", "stdio", RESULT, tmp_path) as agent:
         agent.call("a")
         assert agent.told["result"].startswith("[INTERCEPT APPROVAL REQUIRED] Ask the desk\n")
         agent.approve()

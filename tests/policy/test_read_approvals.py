@@ -136,6 +136,7 @@ def test_what_a_file_says_of_approvals_and_is_wrong(text: str, where: str, advic
     ("{url: 'http://127.0.0.1.example/y', secret_env: S}", "must begin with https://"),
     ("{url: 'http://169.254.169.254/y', secret_env: S}", "must begin with https://"),
     ("{url: 'ftp://x/y', secret_env: S}", "must begin with https://"),
+    ("{url: 'HTTPS://x/y', secret_env: S}", "must begin with https://"),
     ("{url: 'x.example/hook', secret_env: S}", "no URL that can be called"),
     ("{url: 'https:///y', secret_env: S}", "no URL that can be called"),
     ("{url: 'https://x:99999/', secret_env: S}", "is no URL: write"),

@@ -16,6 +16,8 @@ from sidecar.text import is_plain, visible
 
 MOST: Final = 1_000
 """Signs in one text."""
+PIECE: Final = 2_000
+"""Characters of one piece of a long text."""
 
 _BREAKS: Final = {"\n": "↵", "\r": "CR", "\t": "TAB"}
 """Characters that lay out a text: a sign tells that they are there, and they do their work."""
@@ -23,15 +25,48 @@ _BREAKS: Final = {"\n": "↵", "\r": "CR", "\t": "TAB"}
 
 def marked(text: str) -> Markup:
     """A text as HTML."""
-    escaped = escape(text)
+    hidden = _hidden(text)
+    if _are_too_many(text, hidden):
+        return _AS_JSON + escape(_as_json(text))
+    return _with_signs(text, hidden)
+
+
+def pieces(text: str) -> list[Markup]:
+    """A long text as HTML in pieces, whole: a browser takes minutes to lay out a megabyte in one."""
+    hidden = _hidden(text)
+    if _are_too_many(text, hidden):
+        return [_AS_JSON, *(escape(piece) for piece in _cut(_as_json(text)))]
+    return [_with_signs(piece, hidden) for piece in _cut(text)]
+
+
+def plain_pieces(text: str) -> list[Markup]:
+    """A JSON text as HTML in pieces: hidden characters stand as JSON escapes, so it is still the same JSON."""
+    return [escape(piece) for piece in _cut(visible(text))]
+
+
+_AS_JSON: Final = Markup('<span class="sign">written as in JSON</span>')
+
+
+def _hidden(text: str) -> set[str]:
     # By the characters that occur: a text of a megabyte has few.
-    hidden = {char for char in set(text) if not is_plain(char)}
-    if not hidden:
-        return escaped
-    if sum(map(hidden.__contains__, text)) > MOST:
-        written = visible(json.dumps(text, ensure_ascii=False)[1:-1])
-        return Markup('<span class="sign">written as in JSON</span>') + escape(written)
-    return Markup(str(escaped).translate({ord(char): _sign(char) for char in hidden}))  # noqa: S704 - escaped above
+    return {char for char in set(text) if not is_plain(char)}
+
+
+def _are_too_many(text: str, hidden: set[str]) -> bool:
+    return bool(hidden) and sum(map(hidden.__contains__, text)) > MOST
+
+
+def _as_json(text: str) -> str:
+    return visible(json.dumps(text, ensure_ascii=False)[1:-1])
+
+
+def _cut(text: str) -> list[str]:
+    return [text[at : at + PIECE] for at in range(0, len(text), PIECE)]
+
+
+def _with_signs(text: str, hidden: set[str]) -> Markup:
+    signs = {ord(char): _sign(char) for char in hidden}
+    return Markup(str(escape(text)).translate(signs))  # noqa: S704 - escaped here
 
 
 def _sign(char: str) -> str:

@@ -17,7 +17,7 @@ from sidecar.approvals.site import Parts
 from sidecar.auth.refusal import Refusal
 from sidecar.errors import StoreUnavailable
 from sidecar.http.exchange import Exchange
-from sidecar.http.values import Request, Response
+from sidecar.http.values import JSON, Request, Response
 from sidecar.ledger.approvals import OPEN, STATES, Conflict, NoApproval, Record, State
 from sidecar.system.tasks import in_thread_if_can_be
 
@@ -29,7 +29,7 @@ POLICY: Final = (
 SHOWN: Final = 200
 """Approvals of one kind that one page lists."""
 
-_APPROVAL: Final = re.compile(r"/approvals/([A-Za-z0-9_-]{1,64})(?:/(approve|deny|resolve|revoke))?")
+_APPROVAL: Final = re.compile(r"/approvals/([A-Za-z0-9_-]{1,64})(?:/(approve|deny|resolve|revoke|arguments[.]json))?")
 _BACK: Final = re.compile(r"/(?:approvals/[A-Za-z0-9_-]{1,64}|history|grants)?")
 """Where one may go after signing in."""
 
@@ -96,9 +96,13 @@ class Site:
             case "/history":
                 return await self._history(query, visit, person)
         found = _APPROVAL.fullmatch(visit.path)
-        if found is None or found[2]:
+        if found is None or found[2] not in (None, "arguments.json"):
             return self._error(visit, 404, "There is nothing here", "Look whether the link is whole.")
         full = await self._queue.show(person, found[1])
+        if found[2]:
+            # As it was written, and never a page.
+            named = ("content-disposition", f'attachment; filename="{found[1]}.json"')
+            return _response(200, full.record.asked.shown.arguments.encode(), JSON, named)
         if query.get("part") == "status":
             return await self._page(visit, "status", stands=view.status(full.record, self._queue.clock()))
         return await self._detail(visit, person, full)
@@ -116,7 +120,7 @@ class Site:
             self._sessions.close(session)
             return _see_other("/", self._sessions.no_cookie(session))
         found = _APPROVAL.fullmatch(visit.path)
-        if found is None or not found[2]:
+        if found is None or found[2] in (None, "arguments.json"):
             return self._error(visit, 404, "There is nothing here", "Nothing was decided.")
         try:
             await self._do(found[2], found[1], form, person)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from sidecar.approvals.page.signs import marked
+from sidecar.approvals.page.signs import marked, pieces, plain_pieces
 from sidecar.text import visible
 
 _HERE: Final = Path(__file__).parent
@@ -47,7 +47,12 @@ class Templates:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._environment.filters |= {"marked": marked, "visible": visible}
+        self._environment.filters |= {
+            "marked": marked,
+            "pieces": pieces,
+            "plain_pieces": plain_pieces,
+            "visible": visible,
+        }
         self._environment.globals |= {"asset": self._paths.__getitem__}
 
     def render(self, template: str, **values: Any) -> bytes:

@@ -16,7 +16,7 @@ from sidecar.enforce.grant_terms import ANY_OTHER
 from sidecar.ledger.approvals import MAX_BRIEF, OPEN, Answer, Grant, GrantTerms, Record, State
 from sidecar.ledger.values import Amount
 
-PREVIEW: Final = 3
+PREVIEW: Final = 6
 """Arguments that a list shows of a call. The rest is on the call's own page, and the list says how many there are."""
 LARGE: Final = 64 << 10
 """Characters of arguments from which on a list shows none of them, and a page is made on a thread."""

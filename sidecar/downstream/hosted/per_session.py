@@ -84,19 +84,20 @@ class HostedSession:
         """A new stream for the answers to a POST."""
         return Stream(next(self._names), self._hold, self._unread)
 
-    def expect(self, stream: Stream, post: Post, count: int) -> None:
-        """So many answers to a POST, and what is told of their progress, belong to its stream.
+    def expect(self, stream: Stream, post: Post) -> None:
+        """The answers to a POST, and what is told of their progress, belong to its stream: from now on it is kept."""
+        stream.expect(len(post.sent))
+        self.keep(stream)
+        for token in post.tokens:
+            if type(token) in (str, int):
+                self._tokens[token] = stream
 
-        From now on it is kept.
-        """
-        stream.expect(count)
+    def keep(self, stream: Stream) -> None:
+        """Keep a stream for a client that comes back to it; of those that have ended only the last."""
         finished = [name for name, kept in self._streams.items() if kept.ended and not kept.reading]
         for name in finished[: max(0, len(finished) - KEPT)]:
             self._drop(name)
         self._streams[stream.name] = stream
-        for token in post.tokens:
-            if type(token) in (str, int):
-                self._tokens[token] = stream
 
     def _drop(self, name: str) -> None:
         stream = self._streams.pop(name)
@@ -267,7 +268,7 @@ class Hosted:
     ) -> None:  # fmt: skip
         """Send on what passed, and answer with what comes of it."""
         if post.goes_on and post.sent:
-            hosted.expect(stream, post, len(post.sent))
+            hosted.expect(stream, post)
             if post.reply is not None:
                 stream.put(post.reply.raw)
             hosted.send(post.take())
@@ -284,12 +285,14 @@ class Hosted:
 
         def settled() -> None:
             if post.goes_on:
+                hosted.expect(stream, post)
                 hosted.send(post.take())
                 exchange.let_go()
-            else:
-                stream.answer(post.outcome().body)
+                return
+            stream.put(post.outcome().body)
+            stream.end()
+            hosted.keep(stream)  # a client that left and comes back hears that it is over
 
-        hosted.expect(stream, post, 1)
         post.when_settled(settled)
         exchange.on_gone(lambda: hosted.session.left(asked))
         await write(stream, exchange, (), name_events=True)

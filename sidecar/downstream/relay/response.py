@@ -168,8 +168,7 @@ class Passing:
             self._remote.say(failure.text)
         errors = unanswered(session, post, failure.text, failure.outcome)
         if isinstance(exchange, EarlyStream) and exchange.has_begun:
-            # Too late for a status: the client gets the server's error as an event, or ours.
-            exchange.send(Response(200, body=errors[0].raw if errors else message or b""))
+            _end_with(errors[0].raw if errors else message, exchange)
             return
         types = answer.headers.all("content-type")[:1] if message else []
         headers = (*(("content-type", type_) for type_ in types), *self._back(answer))
@@ -332,6 +331,15 @@ async def _shown(session: Session, body: bytes, kind: str, among: Among) -> byte
         return raw
     message = await _judged(session, _message(value, raw), among)
     return message.raw if message is not None else None
+
+
+def _end_with(body: bytes | None, exchange: EarlyStream) -> None:
+    """End a stream for which it is too late for a status: with the server's error or ours, where that is a message."""
+    found = _readable(body) if body else None
+    if found is not None and _is_message(found[0]):
+        exchange.send(Response(200, body=found[1]))
+    else:
+        exchange.end()
 
 
 def _message(value: dict[str, Any], raw: bytes) -> Said:

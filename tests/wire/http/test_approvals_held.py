@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from tests.approvals import people
 from tests.support.approver import Approver
 from tests.support.listener import Listener
-from tests.support.peer import SECONDS
+from tests.support.peer import SECONDS, until
 from tests.wire.http.client import Agent, Wire, call, first_message, hello, mirrors, stateless
 from tests.wire.http.conftest import assert_quiet
 from tests.wire.http.running import received, running
@@ -45,7 +46,7 @@ class Desk:
 
     def times(self, number: int) -> int:
         """How often the server got the call with a number."""
-        return sum(params["arguments"] == {"n": number} for params in self.got())
+        return sum(params["arguments"]["n"] == number for params in self.got())
 
     def agent(self, *, session: bool) -> Client:
         return Client(self.listener.url, session=session)
@@ -58,9 +59,11 @@ class Client:
         self._session = session
         self.agent = Agent.with_session(url) if session else Agent(url)
 
-    def sell(self, number: int, params: Mapping[str, Any] = MappingProxyType({}), **meta: Any) -> Wire:
-        """A connection on which the call was made."""
-        message = call("sell", {"n": number}, 1, **params)
+    def sell(
+        self, number: int, params: Mapping[str, Any] = MappingProxyType({}), mute: bool = False, /, **meta: Any
+    ) -> Wire:  # fmt: skip
+        """A connection on which the call was made; a child that gets a `mute` one never answers it."""
+        message = call("sell", {"n": number, **({"stub": "mute"} if mute else {})}, 1, **params)
         if self._session:
             message["params"]["_meta"] = meta
             return self.agent.opened(message)
@@ -165,6 +168,28 @@ def test_what_the_server_refuses_after_the_stream_began_is_an_error_on_it(
         assert wire.told() is None
     desk.ann.reaches(record.id, "unknown")
     desk.ann.resolve(record.id, "failed")
+
+
+def _waits(event: threading.Event) -> None:
+    assert event.wait(SECONDS)
+
+
+def test_a_call_whose_client_leaves_once_it_was_sent_on_is_unknown_and_not_repeated(
+    desk: Desk, number: int, upstream: Upstream
+) -> None:
+    answered = threading.Event()
+    upstream.says["sell"] = lambda asked, connection: _waits(answered)
+    client = desk.agent(session=False)
+    with client.sell(number, {}, True):
+        record = desk.ann.approve(desk.ann.pending().id)
+        until(lambda: desk.times(number) == 1)
+    desk.ann.reaches(record.id, "unknown")
+    answered.set()
+    for session in (False, True):
+        with desk.agent(session=session).sell(number, {}, True) as wire:
+            assert "nobody knows whether it ran" in json.dumps(wire.answer().message)
+    assert desk.times(number) == 1
+    desk.ann.resolve(record.id, "committed")
 
 
 def test_a_cancel_ends_the_wait(desk: Desk, number: int) -> None:

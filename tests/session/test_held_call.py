@@ -11,7 +11,7 @@ import pytest
 from sidecar.enforce.verdict import Hold
 from sidecar.mcp import elicitation
 from sidecar.mcp.tool_call import Outcome, ToolCall
-from sidecar.session import holding
+from sidecar.session import held_call
 from sidecar.session.reading import LARGE
 from tests.downstream.fakes import run, turns
 from tests.session.fakes import ObservedSession, batch, encoded
@@ -106,7 +106,7 @@ def test_the_client_that_left_after_its_call_was_sent_on_ends_nothing() -> None:
 
 
 def test_progress_grows_stays_below_the_servers_and_ends_with_the_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(holding, "PROGRESS_SECONDS", 0.002)
+    monkeypatch.setattr(held_call, "PROGRESS_SECONDS", 0.002)
 
     async def inside() -> None:
         world = ObservedSession()

@@ -18,7 +18,7 @@ PROGRESS_SECONDS: Final = 5.0
 _WAITING: Final = "waiting for an approval: "
 
 
-class Holding:
+class HeldCall:
     """A call that is held: as long as `trial` is neither ended nor dropped, its client hears of it by `tell`.
 
     Progress is reported under `token`, where there is one. It is minus the seconds that the hold can last yet: so it
