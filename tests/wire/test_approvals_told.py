@@ -121,13 +121,15 @@ def test_the_server_cannot_read_the_secret_of_the_webhook(tmp_path: Path, receiv
         assert f"{VARIABLE}=".encode() not in Path(f"/proc/{server}/environ").read_bytes()
 
 
-def test_a_receiver_that_hangs_delays_no_call(tmp_path: Path, receiver: Receiver) -> None:
+def test_a_receiver_that_hangs_delays_no_call_and_no_end(tmp_path: Path, receiver: Receiver) -> None:
     receiver.waits.clear()
     with Sidecar(tmp_path, hooked(receiver.url), env=SAYS) as sidecar:
         for number in range(20):
             asked(sidecar, {"n": number})
         assert "result" in sidecar.call("free")
         receiver.wait_for(1)
+        assert sidecar.end() == 0
+        assert "internal error" not in sidecar.errors
 
 
 def test_people_answer_on_a_listener_and_the_call_goes_through_once(tmp_path: Path) -> None:
