@@ -85,7 +85,7 @@ _LEASE = "UPDATE approvals_notices SET due = ? WHERE id = ?"
 _AGAIN = "UPDATE approvals_notices SET due = ?, attempts = attempts + 1 WHERE id = ?"
 _DELIVERED = "DELETE FROM approvals_notices WHERE id = ?"
 _SECRET = "SELECT secret FROM approvals_secret"  # noqa: S105 - no secret, where it stands
-_NEW_SECRET = "INSERT OR IGNORE INTO approvals_secret VALUES (1, ?)"  # noqa: S105
+_NEW_SECRET = "INSERT INTO approvals_secret VALUES (1, ?)"  # noqa: S105
 
 _Result = TypeVar("_Result")
 
