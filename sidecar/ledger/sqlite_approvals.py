@@ -39,7 +39,7 @@ from sidecar.ledger.sqlite_records import (
 from sidecar.ledger.transitions import Settled, can_be_used, seen_at
 from sidecar.ledger.values import Entry
 
-MAX_SWEPT: Final = 200
+MAX_SWEPT: Final = 50
 """Approvals that one sweep ends, and as many that it removes: a sweep holds up calls."""
 
 SECRET_BYTES: Final = 32
