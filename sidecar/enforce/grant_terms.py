@@ -6,6 +6,7 @@ compared as JSON values. Such values have the same text here, and no others do, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -20,10 +21,25 @@ MAX_FREE: Final = 200
 ANY_OTHER: Final = "any other argument"
 
 
-def terms_of(granting: Granting, arguments: dict[str, Any]) -> GrantTerms:
-    """What the rule lets an approver agree to, and where this call stands."""
-    same = tuple((paths.shown("args", path), same_text(arguments, path)) for path in granting.same)
-    at_most = tuple((paths.shown("args", path), number_text(arguments, path)) for path in granting.at_most)
+def terms_of(
+    granting: Granting, arguments: dict[str, Any], visible: dict[str, Any], conceal: Callable[[str], str]
+) -> GrantTerms:
+    """What the rule lets an approver agree to, and where this call stands.
+
+    `visible` are the arguments as people see them. What they do not see is compared as `conceal` makes it of its text,
+    and no number of it is told, so no standing approval fits where that would have to be compared.
+    """
+
+    def same_of(path: tuple[str, ...]) -> str:
+        text = same_text(arguments, path)
+        return text if text == same_text(visible, path) else f"concealed {conceal(text)}"
+
+    def number_of(path: tuple[str, ...]) -> str | None:
+        number = number_text(arguments, path)
+        return number if number == number_text(visible, path) else None
+
+    same = tuple((paths.shown("args", path), same_of(path)) for path in granting.same)
+    at_most = tuple((paths.shown("args", path), number_of(path)) for path in granting.at_most)
     fixed = {*granting.same, *granting.at_most}
     free = [paths.shown("args", path) for path in _leaves(arguments) if path not in fixed]
     named = free if len(free) <= MAX_FREE else [*free[:MAX_FREE], f"{len(free) - MAX_FREE} more"]
