@@ -154,7 +154,7 @@ class Site:
         if isinstance(entered, Refusal):
             wrong = _WRONG if entered.status == 401 else f"{entered.text[:1].upper()}{entered.text[1:]}."
             return self._sign_in_page(visit, entered.status, after, wrong, entered.headers)
-        session = self._sessions.open(form["token"])
+        session = self._sessions.open(form["token"], request.headers.get("origin"))
         return _see_other(f"{session.base}{_back(after)}", self._sessions.cookie(session))
 
     def _stranger(self, request: Request, visit: Visit) -> Response:
