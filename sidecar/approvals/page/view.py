@@ -332,7 +332,9 @@ def matches(record: Record, tool: str, text: str) -> bool:
 def _equal_to(text: str) -> str:
     """What a value has to be equal to, from the text that stands for it."""
     word, _, value = text.partition(" ")
-    return value if word in ("value", "json", "inside") else text
+    if word in ("value", "json", "inside"):
+        return value
+    return text if text in ("absent", "null") else "as it was in the call"  # nobody may see it, or it is long
 
 
 def _left(record: Record, now: float) -> Left | None:
