@@ -59,7 +59,8 @@ class Asking:
         params = approval_binding.params_of(call)
         holder = holder_of(caller)
         bound = approval_binding.bound(params)
-        shown = self._shown(trial, answer, params, takes)
+        arguments, hidden = masked(call.arguments, terms.mask)
+        shown = self._shown(trial, answer, params, takes, arguments, hidden)
         return Asked(
             server=self._server,
             tool=call.tool,
@@ -75,15 +76,19 @@ class Asking:
             four_eyes=terms.four_eyes,
             notify=bool(terms.webhook),
             shown=shown,
-            grant=terms_of(approval.grant, call.arguments) if approval.grant is not None else None,
+            grant=(
+                terms_of(approval.grant, call.arguments, arguments, self._hashed_value)
+                if approval.grant is not None
+                else None
+            ),
         )
 
     def _shown(
-        self, trial: Trial, answer: Answer, params: dict[str, Any], takes: tuple[Reservation, ...]
+        self, trial: Trial, answer: Answer, params: dict[str, Any], takes: tuple[Reservation, ...],
+        arguments: dict[str, Any], hidden: tuple[str, ...],
     ) -> Shown:  # fmt: skip
         call, caller, decision = trial.call, trial.caller, answer.decision
         terms = trial.bundle.terms
-        arguments, hidden = masked(call.arguments, terms.approvals.mask)
         text = strict_json.encode(arguments).decode()
         other = approval_binding.beside(params).decode()
         if len(text) + len(other) > MAX_SHOWN:
@@ -116,6 +121,9 @@ class Asking:
     def _same_call(self, call: ToolCall) -> str:
         same = approval_binding.same_call(call.tool, call.arguments)
         return self._hash("call", self._server, "", "", "", same)
+
+    def _hashed_value(self, text: str) -> str:
+        return self._hash("value", self._server, "", "", "", text.encode())
 
     def _hash(self, kind: str, server: str, tool: str, holder: str, content: str, document: bytes) -> str:
         """A keyed hash of parts, none of which can run into the next."""

@@ -80,13 +80,14 @@ def test_a_number_is_written_in_plain_decimal_and_stays_what_it_is(number: str) 
 def test_every_argument_that_is_left_free_is_named() -> None:
     granting = Granting(3600, 10, (("instId",), ("o", "a")), (("sz",),))
     arguments = {"instId": "BTC", "sz": msgspec.Raw(b"0.10"), "px": 3, "o": {"a": 1, "b": {"c": 2}, "d": {}}}
-    terms = terms_of(granting, arguments)
+    terms = terms_of(granting, arguments, arguments, str)
     assert terms.free == ("args.px", "args.o.b.c", "args.o.d", ANY_OTHER)
     assert terms.same == (("args.instId", "value BTC"), ("args.o.a", "value 1"))
     assert terms.at_most == (("args.sz", "0.1"),)
 
 
 def test_a_multitude_of_arguments_is_counted_and_not_named() -> None:
-    terms = terms_of(Granting(1, 1, (("x",),), ()), {f"k{number}": 1 for number in range(MAX_FREE + 5)})
+    arguments = {f"k{number}": 1 for number in range(MAX_FREE + 5)}
+    terms = terms_of(Granting(1, 1, (("x",),), ()), arguments, arguments, str)
     assert terms.free[-2:] == ("5 more", ANY_OTHER)
     assert len(terms.free) == MAX_FREE + 2

@@ -12,7 +12,7 @@ import msgspec
 from sidecar.approvals.document import After, digest_of
 from sidecar.approvals.page import words
 from sidecar.approvals.page.rows import Row, row_at, rows_of
-from sidecar.enforce.grant_terms import ANY_OTHER
+from sidecar.enforce.grant_terms import ANY_OTHER, HIDDEN
 from sidecar.ledger.approvals import MAX_BRIEF, OPEN, Answer, Grant, GrantTerms, Record, State
 from sidecar.ledger.values import Amount
 
@@ -332,6 +332,8 @@ def matches(record: Record, tool: str, text: str) -> bool:
 def _equal_to(text: str) -> str:
     """What a value has to be equal to, from the text that stands for it."""
     word, _, value = text.partition(" ")
+    if word == HIDDEN:
+        return "what the approved call had there (hidden by the policy)"
     return value if word in ("value", "json", "inside") else text
 
 
@@ -413,12 +415,19 @@ def _amount(amount: Amount) -> str:
 
 
 def _offer(terms: GrantTerms, arguments: str) -> GrantOffer:
-    same = tuple(Bound(path, row_at(arguments, path)) for path, _ in terms.same)
+    same = tuple(Bound(path, _row_at(arguments, path, text)) for path, text in terms.same)
     at_most = tuple(Bound(path, row_at(arguments, path)) for path, _ in terms.at_most)
     numbers = all(most is not None for _, most in terms.at_most) and all(bound.row for bound in at_most)
     return GrantOffer(
         terms.calls - 1, words.span(terms.seconds), same, at_most, _named(terms.free), numbers and terms.calls > 1
     )
+
+
+def _row_at(arguments: str, path: str, text: str) -> Row | None:
+    row = row_at(arguments, path)
+    if row is not None and text.startswith(f"{HIDDEN} "):
+        return msgspec.structs.replace(row, masked=True)
+    return row
 
 
 def _named(free: tuple[str, ...]) -> tuple[str, ...]:
