@@ -11,15 +11,16 @@ import hmac
 from collections.abc import Callable
 from typing import Any, Final
 
-from sidecar.decision.decision import Answer, Approval, safe_reason
+from sidecar.decision.decision import Answer, Approval, Granting, safe_reason
 from sidecar.enforce.grant_terms import terms_of
 from sidecar.enforce.masking import masked
 from sidecar.enforce.recent import RecentCalls, holder_of
 from sidecar.enforce.trial import Trial
-from sidecar.ledger.approvals import MAX_SHOWN, Asked, SameCall, Shown
+from sidecar.ledger.approvals import MAX_SHOWN, Asked, GrantTerms, SameCall, Shown
 from sidecar.ledger.values import Reservation
 from sidecar.mcp import approval_binding, strict_json
 from sidecar.mcp.tool_call import ToolCall
+from sidecar.policy.paths import Path
 
 MAX_DEFINITIONS: Final = 10_000
 """Tools whose definitions' digests are remembered; those of one that is known are always brought up to date."""
@@ -46,7 +47,7 @@ class Asking:
 
     def same(self, call: ToolCall) -> SameCall:
         """What stands for a call that needs no approval."""
-        return SameCall(self._server, self._same_call(call))
+        return SameCall(self._server, self._same_call(call), self._instance)
 
     def asked(
         self, trial: Trial, answer: Answer, approval: Approval, takes: tuple[Reservation, ...]
@@ -75,7 +76,7 @@ class Asking:
             four_eyes=terms.four_eyes,
             notify=bool(terms.webhook),
             shown=shown,
-            grant=terms_of(approval.grant, call.arguments) if approval.grant is not None else None,
+            grant=self._granting(approval.grant, call, params, terms.mask) if approval.grant is not None else None,
         )
 
     def _shown(
@@ -112,6 +113,14 @@ class Asking:
             takes=tuple(taken for taken, _ in limited),
             limits=tuple(rule for _, rule in limited),
         )
+
+    def _granting(
+        self, granting: Granting, call: ToolCall, params: dict[str, Any], masks: tuple[Path, ...]
+    ) -> GrantTerms:  # fmt: skip
+        def digest(text: str) -> str:
+            return self._hash("grant", self._server, call.tool, "", "", text.encode())
+
+        return terms_of(granting, call.arguments, approval_binding.lasting_beside(params), masks, digest)
 
     def _same_call(self, call: ToolCall) -> str:
         same = approval_binding.same_call(call.tool, call.arguments)
