@@ -14,7 +14,7 @@ import pytest
 from sidecar.approvals.document import digest_of
 from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
-from sidecar.decision.decision import Decision
+from sidecar.decision.decision import Approval, Decision, Granting
 from sidecar.enforce.gate import Gate
 from sidecar.enforce.trial import Trial
 from sidecar.enforce.verdict import Forward, Hold, Reply, Verdict
@@ -472,6 +472,21 @@ def test_what_an_agent_did_before_stands_beside_what_it_asks(tmp_path: Path) -> 
         assert [(one.tool, one.kind) for one in record.asked.shown.recent] == [("other", "allow")]
 
     run(test, tmp_path)
+
+
+def test_what_is_masked_is_nowhere_in_the_store_though_a_standing_approval_goes_by_it(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        await world.asked(call('{"pin":"71325","x":{"pin":{"71325":1}}}'))
+        record = (await world.ledger.approvals.records())[0]
+        assert record.asked.grant is not None
+        assert b"71325" not in b"".join(file.read_bytes() for file in tmp_path.glob("counters.db*"))
+
+    granting = Granting(3600, 10, (("pin",),), (("pin",),))
+    approval = Approval(1800, 600, 1, "c0ffee", granting)
+    run(
+        test, tmp_path, bundle=bundle_of(f"approvals: {{mask: [args.pin, args.x.pin]}}\n{ASKS}"),
+        decision=msgspec.structs.replace(ASKING, approval=approval),
+    )  # fmt: skip
 
 
 def test_an_answer_of_the_engine_is_needed_each_time(tmp_path: Path) -> None:
