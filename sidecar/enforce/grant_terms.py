@@ -36,13 +36,13 @@ def terms_of(
     keyed hash, for what lies at the paths `masks`. A number there cannot be compared, so no call is like it.
     """
 
-    def same(path: Path) -> str:
+    def same(path: tuple[str, ...]) -> str:
         text = same_text(arguments, path)
         if any(overlaps(path, mask) for mask in masks):
             return f"masked {digest(text)}"
         return text if len(text) <= MAX_SAME else f"long {digest(text)}"
 
-    def most(path: Path) -> str | None:
+    def most(path: tuple[str, ...]) -> str | None:
         return None if any(overlaps(path, mask) for mask in masks) else number_text(arguments, path)
 
     fixed = {*granting.same, *granting.at_most}
