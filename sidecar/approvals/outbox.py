@@ -67,6 +67,8 @@ class Outbox:
             _, late = await asyncio.wait(self._under_way, timeout=seconds)
             for task in late:
                 task.cancel()
+            if late:
+                await asyncio.wait(late)
 
     async def _tell(self, notice: Notice, webhook: Webhook) -> None:
         try:

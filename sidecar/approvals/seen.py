@@ -32,7 +32,7 @@ class SeenAnswers:
         if counts == self._counts and self._looks % LOOKS:
             return []
         self._counts = counts
-        changed = await self._approvals.records(ANSWERED, server=self._server, changed_after=self._since)
+        changed = await self._approvals.records(ANSWERED, server=self._server, changed_after=self._since, brief=True)
         found = [
             AnswerSeen(self._server, record, answer)
             for record in reversed(changed)

@@ -6,6 +6,7 @@ It begins with the first policy that asks a person, or with the listener of appr
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -26,8 +27,8 @@ PERIOD: Final = 1.0
 """Seconds between two looks."""
 AGAIN: Final = 60.0
 """Seconds after which a store that is still gone is told of again."""
-FINISH: Final = 2.0
-"""Seconds that messages to a webhook have at our end."""
+FINISH: Final = 0.5
+"""Seconds that messages to a webhook have at our end; what is not taken by then, somebody sends again."""
 
 
 def asks(terms: Terms) -> bool:
@@ -58,20 +59,26 @@ class Upkeep:
         self._outbox = Outbox(server, ledger, page, emit, clock)
         self._seen = SeenAnswers(server, instance, ledger.approvals, clock())
         self._failing_since: float | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._over = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin, in the background."""
-        self._task = tasks.lasting(self._run)
+        # Apart, since others take us for dead where we do not look for some seconds, whatever a webhook takes.
+        self._tasks = [tasks.lasting(self._look_again_and_again), tasks.lasting(self._tell_again_and_again)]
 
     async def close(self) -> None:
         """End; what is under way to a webhook may finish, for a moment."""
-        if self._task is not None:
-            self._task.cancel()
-            await self._outbox.finish(FINISH)
+        # Both: `asyncio.wait_for` of Python 3.11, which the Redis client uses, can lose a cancellation.
+        self._over.set()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._outbox.finish(FINISH)
 
-    async def _run(self) -> None:
-        while True:
+    async def _look_again_and_again(self) -> None:
+        while not self._over.is_set():
             # Once begun it lasts: an approval may be in use when a policy that asks nobody comes into force.
             self._begun = self._begun or asks(self._terms())
             if self._begun:
@@ -81,7 +88,21 @@ class Upkeep:
                     self._failed(error)
                 else:
                     self._works()
-            await asyncio.sleep(self._period)
+            await self._pause()
+
+    async def _tell_again_and_again(self) -> None:
+        while not self._over.is_set():
+            # The policy in force was not accepted without what its webhook needs.
+            hook = webhook(self._terms().approvals, self._secret) if self._begun else None
+            if hook is not None:
+                with contextlib.suppress(StoreUnavailable):  # that is told by whoever looks
+                    await self._outbox.look(hook)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._period):
+                await self._over.wait()
 
     async def _look(self) -> None:
         for record in await self._approvals.sweep(self._instance):
@@ -91,9 +112,6 @@ class Upkeep:
         self._emit(ApprovalsCounted(self._server, counts, waits))
         for answer in await self._seen.look(counts):
             self._emit(answer)
-        # The policy in force was not accepted without what its webhook needs.
-        if (hook := webhook(self._terms().approvals, self._secret)) is not None:
-            await self._outbox.look(hook)
 
     def _failed(self, error: StoreUnavailable) -> None:
         """Say once, and then now and again, that the store is gone."""

@@ -17,7 +17,7 @@ from sidecar.approvals.document import document, grant_document, limits_after
 from sidecar.approvals.queue import MAX_REASON
 from sidecar.cli import approvals_text as text
 from sidecar.cli.approvals_answer import give
-from sidecar.cli.approvals_store import Store, find, ledger_of, origin, store_at, user
+from sidecar.cli.approvals_store import Store, find, ledger_of, origin, store_at, user, whole
 from sidecar.cli.approvals_table import sentence
 from sidecar.cli.approvals_watch import watch
 from sidecar.cli.options import one_of
@@ -179,7 +179,10 @@ def revoke_command(
 
 async def _list(store: Store, states: frozenset[State], server: str, *, grants_only: bool, as_json: bool) -> int:
     async with ledger_of(store) as ledger:
-        records = [] if grants_only else await ledger.approvals.records(states, server=server, limit=MOST_LISTED)
+        approvals = ledger.approvals
+        records = [] if grants_only else await approvals.records(states, server=server, limit=MOST_LISTED, brief=True)
+        if as_json:
+            records = [await whole(approvals, one) for one in records]
         grants = await ledger.approvals.grants(server) if grants_only or not as_json else []
     now = time.time()
     if as_json:

@@ -115,7 +115,7 @@ async def find(approvals: Approvals, text: str) -> Record:
             raise CannotAnswer(_unknown(f"apr_{digits}")) from None
     if len(digits) < LEAST:
         raise CannotAnswer(f"{shown(text)} is too short: write at least {LEAST} digits of the id")
-    among = await approvals.records(STATES, limit=MOST)
+    among = await approvals.records(STATES, limit=MOST, brief=True)
     if len(among) >= MOST:
         raise CannotAnswer(f"there are too many approvals to look for {shown(text)}: write the whole id")
     found = [one for one in among if one.id.startswith(f"apr_{digits}")]
@@ -123,7 +123,12 @@ async def find(approvals: Approvals, text: str) -> Record:
         raise CannotAnswer(_unknown(f"apr_{digits}…"))
     if len(found) > 1:
         raise CannotAnswer(f"{len(found)} approvals begin with apr_{digits}: write more of the id")
-    return found[0]
+    return await whole(approvals, found[0])
+
+
+async def whole(approvals: Approvals, listed: Record) -> Record:
+    """An approval of a brief list with what that left out."""
+    return listed if listed.asked.shown.arguments else await approvals.find(listed.id)
 
 
 def user() -> str:

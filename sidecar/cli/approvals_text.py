@@ -123,7 +123,8 @@ def revoked_lines(record: Record) -> list[str]:
 
 def _cells(record: Record, now: float) -> tuple[str, ...]:
     asked, seen = record.asked, record.asked.shown
-    arguments = cut(safe(seen.arguments[: ARGUMENTS + 1]), ARGUMENTS)
+    # Lists come without very long ones.
+    arguments = cut(safe(seen.arguments[: ARGUMENTS + 1]), ARGUMENTS) or "long: see `show`"
     return (
         record.id, worded(record), _left(record, now), shown(asked.tool), arguments, shown(asker(seen)),
         shown(asked.server), safe(seen.severity) or "-",

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from sidecar.approvals.document import document
+from sidecar.cli.approvals_store import whole
 from sidecar.cli.approvals_table import cut
 from sidecar.cli.approvals_text import change_line, list_lines
 from sidecar.ledger.approvals import Approvals, NoApproval, Record, State
@@ -52,7 +53,7 @@ async def watch(
 
 async def _redraw(approvals: Approvals, states: Collection[State], server: str, asked_to_stop: asyncio.Event) -> None:
     while not asked_to_stop.is_set():
-        records = await approvals.records(states, server=server, limit=MOST)
+        records = await approvals.records(states, server=server, limit=MOST, brief=True)
         grants = await approvals.grants(server)
         size = shutil.get_terminal_size()
         room = max(size.lines - 3, 1)
@@ -75,13 +76,17 @@ async def _tell(
 ) -> None:  # fmt: skip
     known: dict[str, Record] = {}
     while not asked_to_stop.is_set():
-        found = {one.id: one for one in reversed(await approvals.records(states, server=server, limit=MOST))}
+        listed = await approvals.records(states, server=server, limit=MOST, brief=True)
+        found = {one.id: one for one in reversed(listed)}
         gone = [one for one in known if one not in found]
         ended = [one for id_ in gone if (one := await _found(approvals, id_)) is not None]
         news = [one for one in (*ended, *found.values()) if _differs(known.get(one.id), one)]
         now = time.time()
         for record in sorted(news, key=lambda one: one.changed):
-            print(as_json(document(record, now)) if as_json is not None else change_line(record, now))
+            if as_json is not None:
+                print(as_json(document(await whole(approvals, record), now)))
+            else:
+                print(change_line(record, now))
         sys.stdout.flush()
         known = found
         await _pause(asked_to_stop)

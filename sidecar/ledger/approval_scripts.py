@@ -17,7 +17,8 @@ All keys begin with the first key, the base, and none of them expires by itself:
 | `until\\|state\\|server`    | ids of pending and approved ones by the end of their time; `due` all of them          |
 | `waiting`, `…\\|holder`    | ids of pending ones by the end of their time                                           |
 | `using`, `owners`         | ids in use by when they came to be; their instances                                     |
-| `done`                    | ids of final ones by when they came to be                                               |
+| `waiting-long`, `…\\|holder` | those of them with much to show                                                      |
+| `done`                    | ids of final ones by when they came to be, earlier where they are kept for less         |
 | `changed`                 | ids of all by when they came into their state                                           |
 | `heard`                   | instances by when they last said that they live                                         |
 | `grants`, `standing`      | standing approvals by id; ids by their end                                              |
@@ -110,7 +111,9 @@ end
 function read.pending(holder)
   return {
     redis.call('ZCOUNT', base .. 'waiting|' .. holder, '(' .. now, '+inf'),
-    redis.call('ZCOUNT', base .. 'waiting', '(' .. now, '+inf')
+    redis.call('ZCOUNT', base .. 'waiting', '(' .. now, '+inf'),
+    redis.call('ZCOUNT', base .. 'waiting-long|' .. holder, '(' .. now, '+inf'),
+    redis.call('ZCOUNT', base .. 'waiting-long', '(' .. now, '+inf')
   }
 end
 

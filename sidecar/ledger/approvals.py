@@ -37,10 +37,15 @@ MAX_PENDING: Final = 10_000
 """Pending approvals of one store."""
 MAX_PENDING_EACH: Final = 100
 """Pending approvals of one holder: a session or a principal. A full queue refuses new ones and loses none."""
+MAX_LONG: Final = 200
+MAX_LONG_EACH: Final = 20
+"""The same of those with more to show than `MAX_BRIEF`: an agent that runs away must not fill the store's disk."""
 LOST_AFTER: Final = 30.0
 """Seconds without a word of an instance after which it is gone: what it had in use is unknown then."""
 KEPT: Final = 7 * 86400.0
 """Seconds that an approval in a final state is kept for those who look back."""
+KEPT_LONG: Final = 3600.0
+"""The same of one with more to show than `MAX_BRIEF` that nobody answered."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -67,6 +72,7 @@ class GrantTerms(msgspec.Struct, frozen=True):
     equal values (as in `eq`) have equal texts; `at_most` are paths with numbers (None for what is no number, which no
     standing approval fits) that must not be greater; `free` are the other arguments of this call, for the page.
     `beside` stands for all parameters beside the arguments, which must be equal, too.
+    Values that people may not see stand nowhere here.
     """
 
     seconds: int
@@ -110,6 +116,11 @@ class Shown(msgspec.Struct, frozen=True):
     recent: tuple[Recent, ...] = ()
     takes: tuple[Reservation, ...] = ()
     limits: tuple[str, ...] = ()
+
+
+def is_long(shown: Shown) -> bool:
+    """True where there is more to show than is part of a list; then a list has nothing of it."""
+    return not shown.arguments or len(shown.arguments) + len(shown.other) > MAX_BRIEF
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -308,7 +319,7 @@ class Approvals(Protocol):
     async def sweep(self, instance: str) -> tuple[Record, ...]:
         """Say that an instance lives, and end what is over: what expired, what instances that are gone had in use.
 
-        Gives what changed. Approvals that were final for `KEPT` are removed.
+        Gives what changed. Approvals that were final for `KEPT` (or `KEPT_LONG`) are removed.
         """
 
     async def counts(self, server: str) -> Counts:

@@ -13,10 +13,10 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import msgspec
 
 from sidecar.errors import StoreUnavailable
-from sidecar.ledger.approvals import FINAL, Asked, Grant, Notice, Record, Wants
+from sidecar.ledger.approvals import FINAL, KEPT, Asked, Grant, Notice, Record, Wants, is_long
 from sidecar.ledger.keys import encoded
 from sidecar.ledger.stored import Stands, asked_from, damaged, record_from, stands_of, text_of, texts_of, value_of
-from sidecar.ledger.transitions import Event, can_be_used, new_id
+from sidecar.ledger.transitions import Event, Waiting, can_be_used, kept_until, new_id
 
 Question: TypeAlias = tuple[str, str]
 """What is read, in the words of `READ`, and whose."""
@@ -142,9 +142,8 @@ class RedisRecords:
             raise damaged()
         return sorted(found, key=lambda grant: (grant.created, grant.id))
 
-    def pending(self, holder: str) -> tuple[int, int]:
-        own, everybody = self._snapshot["pending", holder]
-        return own, everybody
+    def pending(self, holder: str) -> Waiting:
+        return Waiting(*self._snapshot["pending", holder])
 
     def heard_of(self, instance: str) -> float | None:
         text = self._snapshot["heard", instance]
@@ -325,13 +324,16 @@ def _indexed(record: Record, seq: int) -> dict[tuple[str, str], str]:
     if state == "pending":
         found["waiting", record.id] = expires
         found[f"waiting|{asked.holder}", record.id] = expires
+        if is_long(asked.shown):
+            found["waiting-long", record.id] = expires
+            found[f"waiting-long|{asked.holder}", record.id] = expires
     if state in _UNFINISHED:
         found[f"unfinished|{encoded(asked.server)}|{asked.call}", record.id] = ""
     if state == "in_use":
         found["using", record.id] = repr(record.changed)
         found["owners", record.id] = record.owner
     if state in FINAL:
-        found["done", record.id] = repr(record.changed)
+        found["done", record.id] = repr(kept_until(record) - KEPT)
     return found
 
 

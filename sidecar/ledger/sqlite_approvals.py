@@ -39,7 +39,7 @@ from sidecar.ledger.sqlite_records import (
 from sidecar.ledger.transitions import Settled, can_be_used, seen_at
 from sidecar.ledger.values import Entry
 
-MAX_SWEPT: Final = 200
+MAX_SWEPT: Final = 50
 """Approvals that one sweep ends, and as many that it removes: a sweep holds up calls."""
 
 SECRET_BYTES: Final = 32
@@ -58,9 +58,9 @@ _FORGET_INSTANCES = "DELETE FROM approvals_instances WHERE heard <= ?"
 _FORGET_GRANTS = "DELETE FROM approvals_grants WHERE until <= ?"
 _OLD = (
     "SELECT id FROM approvals INDEXED BY approvals_final"
-    " WHERE state IN ('denied', 'expired', 'consumed') AND changed <= ?"
+    " WHERE state IN ('denied', 'expired', 'consumed') AND kept_until <= ?"
     " AND NOT EXISTS (SELECT 1 FROM approvals_grants WHERE approvals_grants.id = approvals.id)"
-    " ORDER BY changed LIMIT ?"
+    " ORDER BY kept_until LIMIT ?"
 )
 _FORGET = (
     "DELETE FROM approvals WHERE id = ?",
@@ -85,7 +85,7 @@ _LEASE = "UPDATE approvals_notices SET due = ? WHERE id = ?"
 _AGAIN = "UPDATE approvals_notices SET due = ?, attempts = attempts + 1 WHERE id = ?"
 _DELIVERED = "DELETE FROM approvals_notices WHERE id = ?"
 _SECRET = "SELECT secret FROM approvals_secret"  # noqa: S105 - no secret, where it stands
-_NEW_SECRET = "INSERT OR IGNORE INTO approvals_secret VALUES (1, ?)"  # noqa: S105
+_NEW_SECRET = "INSERT INTO approvals_secret VALUES (1, ?)"  # noqa: S105
 
 _Result = TypeVar("_Result")
 
@@ -237,7 +237,7 @@ class SqliteApprovals:
         changed = [after for record in ended if (after := transitions.over(record, records)) is not None]
         db.execute(_FORGET_INSTANCES, (now - KEPT,))
         db.execute(_FORGET_GRANTS, (now,))
-        for (old,) in db.execute(_OLD, (now - KEPT, MAX_SWEPT)).fetchall():
+        for (old,) in db.execute(_OLD, (now, MAX_SWEPT)).fetchall():
             for statement in _FORGET:
                 db.execute(statement, (old,))
         return tuple(changed)

@@ -14,10 +14,10 @@ from typing import Final
 import msgspec
 
 from sidecar.errors import StoreUnavailable
-from sidecar.ledger.approvals import MAX_PENDING, MAX_PENDING_EACH, Grant, Notice, Record
+from sidecar.ledger.approvals import MAX_PENDING, MAX_PENDING_EACH, Grant, Notice, Record, is_long
 from sidecar.ledger.shared_time import SharedTime, mark_of
 from sidecar.ledger.stored import Stands, asked_from, damaged, record_from, stands_of, text_of, texts_of, value_of
-from sidecar.ledger.transitions import Event, new_id
+from sidecar.ledger.transitions import Event, Waiting, kept_until, new_id
 
 SCHEMA: Final = (
     # `seq` is the order in which they were asked for: two may be of the same moment.
@@ -26,7 +26,7 @@ SCHEMA: Final = (
         seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
         server TEXT NOT NULL, holder TEXT NOT NULL, binding TEXT NOT NULL, call TEXT NOT NULL,
         used_grant TEXT NOT NULL, state TEXT NOT NULL, created REAL NOT NULL, changed REAL NOT NULL,
-        expires REAL NOT NULL, stands TEXT NOT NULL
+        expires REAL NOT NULL, kept_until REAL NOT NULL, is_long INTEGER NOT NULL, stands TEXT NOT NULL
     )
     """,
     # With its rows by number: a table WITHOUT ROWID reads rows whole, however long, where it looks for one.
@@ -34,10 +34,14 @@ SCHEMA: Final = (
     "CREATE INDEX IF NOT EXISTS approvals_binding ON approvals (binding, seq) WHERE used_grant = ''",
     "CREATE INDEX IF NOT EXISTS approvals_call ON approvals (server, call) WHERE state IN ('in_use', 'unknown')",
     "CREATE INDEX IF NOT EXISTS approvals_pending ON approvals (holder, expires, state) WHERE state = 'pending'",
+    """
+    CREATE INDEX IF NOT EXISTS approvals_long ON approvals (holder, expires, state, is_long)
+    WHERE state = 'pending' AND is_long = 1
+    """,
     "CREATE INDEX IF NOT EXISTS approvals_expires ON approvals (expires) WHERE state IN ('pending', 'approved')",
     "CREATE INDEX IF NOT EXISTS approvals_in_use ON approvals (changed) WHERE state = 'in_use'",
     """
-    CREATE INDEX IF NOT EXISTS approvals_final ON approvals (changed)
+    CREATE INDEX IF NOT EXISTS approvals_final ON approvals (kept_until)
     WHERE state IN ('denied', 'expired', 'consumed')
     """,
     "CREATE INDEX IF NOT EXISTS approvals_changed ON approvals (changed)",
@@ -95,10 +99,19 @@ _PENDING = (
     "SELECT count(*) FROM (SELECT 1 FROM approvals INDEXED BY approvals_pending"
     " WHERE state = 'pending' AND expires > ? LIMIT ?)"
 )
-_CHANGE = "UPDATE approvals SET used_grant = ?, state = ?, changed = ?, expires = ?, stands = ? WHERE id = ?"
+_LONG_OF = (
+    "SELECT count(*) FROM approvals INDEXED BY approvals_long"
+    " WHERE state = 'pending' AND is_long = 1 AND holder = ? AND expires > ?"
+)
+_LONG = (
+    "SELECT count(*) FROM approvals INDEXED BY approvals_long WHERE state = 'pending' AND is_long = 1 AND expires > ?"
+)
+_CHANGE = (
+    "UPDATE approvals SET used_grant = ?, state = ?, changed = ?, expires = ?, kept_until = ?, stands = ? WHERE id = ?"
+)
 _ADD = (
-    "INSERT INTO approvals (id, server, holder, binding, call, used_grant, state, created, changed, expires, stands)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO approvals (id, server, holder, binding, call, used_grant, state, created, changed, expires,"
+    " kept_until, is_long, stands) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _ADD_ASKED = "INSERT INTO approvals_asked VALUES (?, ?, ?)"
 _GRANT_ROW = "SELECT id, server, tool, holder, rules, until, grant_ FROM approvals_grants"
@@ -152,10 +165,12 @@ class SqliteRecords:
     def grants(self, server: str, tool: str, holder: str, rules: str) -> Sequence[Grant]:
         return [grant_of(row) for row in self._db.execute(_GRANTS, (server, tool, holder, rules)).fetchall()]
 
-    def pending(self, holder: str) -> tuple[int, int]:
+    def pending(self, holder: str) -> Waiting:
         (own,) = self._db.execute(_PENDING_OF, (holder, self.now, MAX_PENDING_EACH)).fetchone()
         (everybody,) = self._db.execute(_PENDING, (self.now, MAX_PENDING)).fetchone()
-        return own, everybody
+        (own_long,) = self._db.execute(_LONG_OF, (holder, self.now)).fetchone()
+        (long,) = self._db.execute(_LONG, (self.now,)).fetchone()
+        return Waiting(own, everybody, own_long, long)
 
     def heard_of(self, instance: str) -> float | None:
         if instance not in self._heard:
@@ -166,12 +181,12 @@ class SqliteRecords:
     def put(self, record: Record, tell: Event | None = None) -> None:
         asked, stands = record.asked, text_of(stands_of(record))
         self._db.execute(_COUNT_CHANGE)
-        changes = (record.grant, record.state, record.changed, record.expires, stands, record.id)
+        until = kept_until(record)
+        changes = (record.grant, record.state, record.changed, record.expires, until, stands, record.id)
         if self._db.execute(_CHANGE, changes).rowcount == 0:
             looked_up_by = (record.id, asked.server, asked.holder, asked.binding, asked.call, record.grant)
-            self._db.execute(
-                _ADD, (*looked_up_by, record.state, record.created, record.changed, record.expires, stands)
-            )
+            times = (record.created, record.changed, record.expires, until)
+            self._db.execute(_ADD, (*looked_up_by, record.state, *times, is_long(asked.shown), stands))
             self._db.execute(_ADD_ASKED, (record.id, *texts_of(asked)))
         if tell is not None and asked.notify:
             now = self.now

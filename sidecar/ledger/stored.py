@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from sidecar.errors import StoreUnavailable
-from sidecar.ledger.approvals import MAX_BRIEF, Answer, Asked, Record, State
+from sidecar.ledger.approvals import Answer, Asked, Record, State, is_long
 from sidecar.ledger.values import MAX_TEXT, Entry
 
 _TOO_MUCH: Final = 10**MAX_TEXT
@@ -47,7 +47,7 @@ class Long(msgspec.Struct, frozen=True):
 def texts_of(asked: Asked) -> tuple[str, str | None]:
     """The text of what was asked, and that of what is long of it and stands apart, if anything does."""
     shown = asked.shown
-    if len(shown.arguments) + len(shown.other) <= MAX_BRIEF:
+    if not is_long(shown):
         return text_of(asked), None
     brief = replace(asked, shown=replace(shown, arguments="", other=""))
     return text_of(brief), text_of(Long(shown.arguments, shown.other))

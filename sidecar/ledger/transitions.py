@@ -25,7 +25,7 @@ import secrets
 import unicodedata
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -33,7 +33,10 @@ from msgspec.structs import replace
 from sidecar.ledger.approvals import (
     FINAL,
     KEPT,
+    KEPT_LONG,
     LOST_AFTER,
+    MAX_LONG,
+    MAX_LONG_EACH,
     MAX_PENDING,
     MAX_PENDING_EACH,
     Answer,
@@ -49,10 +52,20 @@ from sidecar.ledger.approvals import (
     State,
     Unapproved,
     Wants,
+    is_long,
 )
 from sidecar.ledger.values import Entry
 
 Event = Literal["pending", "decided", "expired"]
+
+
+class Waiting(NamedTuple):
+    """How many approvals wait for a person: those of one holder and of all, and the long ones among them."""
+
+    own: int
+    everybody: int
+    own_long: int
+    long: int
 
 
 class Records(Protocol):
@@ -77,8 +90,8 @@ class Records(Protocol):
     def grants(self, server: str, tool: str, holder: str, rules: str) -> Sequence[Grant]:
         """The standing approvals for such calls, the oldest first."""
 
-    def pending(self, holder: str) -> tuple[int, int]:
-        """How many approvals of a holder wait for a person, and how many of all; not those whose time is over."""
+    def pending(self, holder: str) -> Waiting:
+        """How many approvals wait for a person; not those whose time is over."""
 
     def heard_of(self, instance: str) -> float | None:
         """When an instance last said that it lives."""
@@ -209,12 +222,13 @@ def revoke(id: str, answer: Answer, records: Records) -> Record:  # noqa: A002
     record, now = _known(id, records), records.now
     answer = replace(answer, at=now)
     grant = records.grant(id)
-    standing = grant is not None and can_be_used(grant, now)
+    # One with no calls left, too: a call that did not run could give it one back.
+    standing = grant is not None and not grant.revoked and now < grant.until
     unused = state_at(record, now) == "approved"
     if not standing and not unused:
         seen = seen_at(record, now)
         raise Conflict(seen, f"it is {worded(seen)}, and nothing of it can be used any more")
-    if grant is not None and not grant.revoked:  # one with nothing left could get a place back
+    if grant is not None and standing:
         records.put_grant(replace(grant, revoked=True, answers=(*grant.answers, answer)))
     answers = (*record.answers, answer)
     after = (
@@ -262,10 +276,16 @@ def over(record: Record, records: Records) -> Record | None:
 
 def is_old(record: Record, records: Records) -> bool:
     """True for one that nobody needs any more: it was final for long, and no standing approval came of it."""
-    if record.state not in FINAL or records.now < record.changed + KEPT:
+    if record.state not in FINAL or records.now < kept_until(record):
         return False
     grant = records.grant(record.id)
     return grant is None or records.now >= grant.until
+
+
+def kept_until(record: Record) -> float:
+    """Until when one that is final now is kept (Unix seconds)."""
+    unanswered = record.state == "expired" and not record.answers
+    return record.changed + (KEPT_LONG if unanswered and is_long(record.asked.shown) else KEPT)
 
 
 def can_be_used(grant: Grant, now: float) -> bool:
@@ -340,9 +360,10 @@ def _folded(name: str) -> str:
 
 
 def _ask(wants: Asked, records: Records, now: float) -> Unapproved | QueueFull:
-    own, everybody = records.pending(wants.holder)
-    if own >= MAX_PENDING_EACH or everybody >= MAX_PENDING:
-        return QueueFull(own >= MAX_PENDING_EACH)
+    waiting, long = records.pending(wants.holder), is_long(wants.shown)
+    own = waiting.own >= MAX_PENDING_EACH or (long and waiting.own_long >= MAX_LONG_EACH)
+    if own or waiting.everybody >= MAX_PENDING or (long and waiting.long >= MAX_LONG):
+        return QueueFull(own)
     record = Record(new_id("apr"), wants, "pending", now, now, now + wants.timeout)
     records.put(record, "pending")
     return Unapproved(record, is_new=True)

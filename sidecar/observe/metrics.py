@@ -43,6 +43,8 @@ MAX_TOOLS: Final = 500
 """Tools with series of their own, from the policy and from the server's lists."""
 MAX_CLIENTS: Final = 100
 """Clients with series of their own; a client can give itself another name in each request."""
+MAX_SERVERS: Final = 100
+"""Other servers of our store whose approvals have series here."""
 
 _JUDGING_BUCKETS = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 1)
 _WAITING_BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 14_400, 28_800, 86_400)
@@ -73,6 +75,7 @@ class Metrics:
         self._tools: dict[str, str] = {}
         """Known tools, as they are shown."""
         self._clients: set[str] = set()
+        self._servers: set[str] = set()
         self._children: dict[tuple[Any, ...], Any] = {}
         self._counted: dict[tuple[Any, ...], _Counted] = {}
         self._info: list[tuple[GaugeMetric, tuple[str, ...]]] = []
@@ -248,21 +251,32 @@ class Metrics:
 
     def _approval_changed(self, event: ApprovalChanged) -> None:
         record, by = event.record, event.by
-        if by is None:
-            if record.state == "expired":
-                self._child(self._answers, "expired").inc()
-            elif record.state in _USES:
-                self._child(self._uses, _USES[record.state], "true" if record.grant else "false").inc()
-        elif by.verdict != "approve" or record.state != "pending":  # else more people are needed
-            self._answered(record, by)
+        if by is not None:
+            if by.verdict != "approve" or record.state != "pending":  # else more people are needed
+                self._answered(event.server, record, by)
+        elif record.state == "expired":
+            self._answers.labels(self._sharing(event.server), "expired").inc()
+        elif record.state in _USES:
+            standing = "true" if record.grant else "false"
+            self._uses.labels(self._sharing(event.server), _USES[record.state], standing).inc()
 
     def _answer_seen(self, event: AnswerSeen) -> None:
-        self._answered(event.record, event.by)
+        self._answered(event.server, event.record, event.by)
 
-    def _answered(self, record: Record, by: Answer) -> None:
-        self._child(self._answers, _DECIDED[by.verdict]).inc()
+    def _answered(self, server: str, record: Record, by: Answer) -> None:
+        server = self._sharing(server)
+        self._answers.labels(server, _DECIDED[by.verdict]).inc()
         if by.verdict in ("approve", "deny"):
-            self._child(self._waits).observe(max(0.0, by.at - record.created))
+            self._waits.labels(server).observe(max(0.0, by.at - record.created))
+
+    def _sharing(self, server: str) -> str:
+        """The label of a server whose approvals are in our store: whoever ends one counts it, whosoever it is."""
+        if server == self._server or server in self._servers:
+            return server
+        if len(self._servers) < MAX_SERVERS:
+            self._servers.add(server)
+            return server
+        return OTHER
 
     def _notice_sent(self, event: NoticeSent) -> None:
         result = "given_up" if event.given_up else "failed" if event.why else "delivered"

@@ -16,7 +16,7 @@ from sidecar.approvals.page.site import Site
 from sidecar.approvals.site import Page, Parts
 from sidecar.events import ApprovalChanged, ApprovalTried, Event
 from sidecar.ledger.approvals import Asked, Record, Unapproved
-from sidecar.ledger.protocol import Claim
+from sidecar.ledger.protocol import Claim, Ledger
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.settings import Address, ApprovalsListener
 from tests.approvals.people import ALICE, EVERYBODY, write
@@ -26,7 +26,7 @@ from tests.approvals.people import ALICE, EVERYBODY, write
 class Served:
     """A listener, its store, and what it told of."""
 
-    ledger: SqliteLedger
+    ledger: Ledger
     port: int
     people: Path
     client: httpx.AsyncClient
@@ -78,11 +78,16 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    tmp_path: Path, *, url: str = "", hosts: tuple[str, ...] = (), page: Callable[[Parts], Page] = Site
+    tmp_path: Path,
+    *,
+    url: str = "",
+    hosts: tuple[str, ...] = (),
+    page: Callable[[Parts], Page] = Site,
+    ledger: Ledger | None = None,
 ) -> AsyncIterator[Served]:
     """A listener for Alice, Bob and Carol, closed at the end."""
     people = write(tmp_path / "people.yaml", *EVERYBODY)
-    ledger = SqliteLedger(tmp_path / "counters.db", time.time)
+    ledger = ledger or SqliteLedger(tmp_path / "counters.db", time.time)
     told: list[Event] = []
     settings = ApprovalsListener(Address("127.0.0.1", 0), people, url or "http://approvals.test", hosts)
     server = await serve_approvals(settings, ledger, "okx", told.append, page)

@@ -19,6 +19,7 @@ from tests.approvals.calls import asked
 from tests.approvals.kept import Heard, Place, ask, keeping, notified, says, until, use
 from tests.engine.asking import bundle_of
 from tests.ledger.stores import Clock
+from tests.support.peer import SECONDS
 from tests.support.receiver import receiving
 
 ASKS = "tools: {cancel_order: {rules: [{action: require_approval}]}}"
@@ -241,6 +242,16 @@ def test_a_store_that_is_gone_is_told_once_and_used_again_when_it_is_back(
             assert len(texts) == 2
             assert texts[0].startswith("the store of counters is gone; until it can be")
             assert caplog.text.count("the store can be used again") == 2
+
+    asyncio.run(kept())
+
+
+def test_it_ends_whatever_it_is_at(place: Place) -> None:
+    async def kept() -> None:
+        async with keeping(place, clock := Clock()) as ledger:
+            for _ in range(20):
+                async with asyncio.timeout(SECONDS), kept_up(ledger, clock) as heard:
+                    await look(heard)
 
     asyncio.run(kept())
 

@@ -12,6 +12,8 @@ from tests.browser.desk import Desk
 from tests.browser.elsewhere import page_of
 from tests.browser.serving import ALICE, Serving
 
+pytestmark = pytest.mark.slow
+
 
 def session_of(page: Page, desk: Desk) -> dict[str, str]:
     """The cookie of a tab, as somebody has it who got hold of it."""

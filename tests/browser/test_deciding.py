@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import time
 
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from sidecar.approvals.document import digest_of
 from tests.browser.calls import CANCEL, GRANT, ORDER, asked, order, takes
 from tests.browser.desk import Desk
 from tests.browser.serving import ALICE, BOB, Serving
+
+pytestmark = pytest.mark.slow
 
 
 def stands(page: Page, text: str) -> None:

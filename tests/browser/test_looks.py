@@ -13,6 +13,8 @@ from tests.browser.desk import Desk
 from tests.browser.serving import ALICE, Serving
 from tests.support.node import package
 
+pytestmark = pytest.mark.slow
+
 AXE = package("axe-core", "axe.min.js")
 PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1280, "height": 800}
 

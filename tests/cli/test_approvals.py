@@ -140,9 +140,12 @@ def test_what_waits_is_a_table_with_the_newest_first(state: Path) -> None:
 
 
 def test_a_line_of_the_list_is_cut_however_long_the_arguments_are(state: Path) -> None:
-    pending(state, asked({"note": "x" * 100_000}))
-    _, row = done(state, "list")
+    pending(state, asked({"note": "x" * 4_000}), asked({"note": "x" * 100_000}))
+    _, very_long, row = done(state, "list")
     assert f'{{"note":"{"x" * 29}…  session s1' in row
+    assert "long: see `show`" in very_long
+    listed = json.loads("\n".join(done(state, "list", "--json")))
+    assert [len(one["arguments"]["note"]) for one in listed] == [100_000, 4_000]
 
 
 def test_a_list_is_of_a_server_and_of_states(state: Path) -> None:

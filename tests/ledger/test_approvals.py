@@ -13,7 +13,10 @@ from msgspec.structs import replace
 from sidecar.ledger import transitions
 from sidecar.ledger.approvals import (
     KEPT,
+    KEPT_LONG,
     LOST_AFTER,
+    MAX_BRIEF,
+    MAX_LONG_EACH,
     MAX_PENDING_EACH,
     Conflict,
     GrantTerms,
@@ -565,9 +568,8 @@ def test_a_standing_approval_can_be_taken_back_at_once_even_when_all_its_calls_r
     async def test(ledger: Ledger, _: Clock) -> None:
         first = await approved(ledger, asks("first", grant=like()), grant=True)
         await used(ledger, asks("first", grant=like()))
-        one, two = [await used(ledger, asks(name, grant=like())) for name in ("one", "two")]
-        await ledger.approvals.settle(one.id, "not_run")
-        assert [one.left for one in await ledger.approvals.grants("stub")] == [1]
+        two = [await used(ledger, asks(name, grant=like())) for name in ("one", "two")][1]
+        assert await ledger.approvals.grants("stub") == []
         assert (await ledger.approvals.revoke(first.id, says("revoke", "carol"))).answers[-1].by == "carol"
         assert await ledger.approvals.grants() == []
         await ledger.approvals.settle(two.id, "not_run")  # gives a place back to what was taken back
@@ -668,6 +670,26 @@ def test_a_full_queue_asks_nobody_and_loses_none(store: Store, monkeypatch: pyte
         assert (await ledger.approvals.counts("stub")).states["pending"] == MAX_PENDING_EACH + 1
         clock.passes(60)  # room again, before anybody has noted that they are over
         await pending(ledger, asks("one more"))
+
+    with_ledger(store, test)
+
+
+def test_few_long_questions_wait_at_once_and_those_that_nobody_answered_are_soon_removed(store: Store) -> None:
+    shown = replace(SHOWN, arguments=f'{{"text":"{"x" * MAX_BRIEF}"}}')
+
+    async def test(ledger: Ledger, clock: Clock) -> None:
+        records = [await pending(ledger, asks(f"c{number}", shown=shown)) for number in range(MAX_LONG_EACH)]
+        assert await claim(ledger, asks=asks("one more", shown=shown)) == QueueFull(own=True)
+        await pending(ledger, asks("a short one"))
+        await pending(ledger, asks("of another", holder="other", shown=shown))
+        await ledger.approvals.decide(records[0].id, says("deny"))
+        await pending(ledger, asks("one more", shown=shown))
+        clock.passes(1800)
+        await ledger.approvals.sweep("here")
+        clock.passes(KEPT_LONG)
+        await ledger.approvals.sweep("here")
+        found = await ledger.approvals.records()
+        assert {one.asked.call for one in found} == {"a short one", "c0"}
 
     with_ledger(store, test)
 

@@ -15,7 +15,9 @@ from sidecar.ledger import transitions
 from sidecar.ledger.approvals import (
     FINAL,
     KEPT,
+    KEPT_LONG,
     LOST_AFTER,
+    MAX_BRIEF,
     STATES,
     Answer,
     Conflict,
@@ -26,8 +28,8 @@ from sidecar.ledger.approvals import (
     State,
     Unapproved,
 )
-from sidecar.ledger.transitions import Event, Use, decide, is_old, over, resolve, revoke, settle, take
-from tests.ledger.asking import TERMS, asks, same, says
+from sidecar.ledger.transitions import Event, Use, Waiting, decide, is_old, over, resolve, revoke, settle, take
+from tests.ledger.asking import SHOWN, TERMS, asks, same, says
 
 ROW = re.compile(r"^\| (?P<before>[^|]*) \| +`(?P<after>\w+)` +\|", re.MULTILINE)
 TABLE = {
@@ -38,6 +40,7 @@ TABLE = {
 """Which state may follow which, as the module says; nothing comes before the first."""
 
 NOW = 1_000.0
+LONG = replace(SHOWN, arguments=f'{{"text":"{"x" * MAX_BRIEF}"}}')
 
 
 class Kept:
@@ -50,7 +53,7 @@ class Kept:
         self.heard = heard
         self.written: list[tuple[str, str]] = []
         self.told: list[Event] = []
-        self.waiting = (0, 0)
+        self.waiting = Waiting(0, 0, 0, 0)
 
     def get(self, id: str) -> Record | None:  # noqa: A002 - the field's word
         return self.all.get(id)
@@ -68,7 +71,7 @@ class Kept:
     def grants(self, server: str, tool: str, holder: str, rules: str) -> Sequence[Grant]:
         return list(self.standing.values())
 
-    def pending(self, holder: str) -> tuple[int, int]:
+    def pending(self, holder: str) -> Waiting:
         return self.waiting
 
     def heard_of(self, instance: str) -> float | None:
@@ -199,12 +202,30 @@ def test_a_webhook_hears_of_what_people_wait_for_and_of_nothing_else() -> None:
     assert records.told == ["pending", "decided"]
 
 
-@pytest.mark.parametrize(("waiting", "own"), [((100, 100), True), ((0, 10_000), False), ((100, 10_000), True)])
-def test_a_full_queue_takes_no_more_and_says_whose_it_is(waiting: tuple[int, int], own: bool) -> None:
+@pytest.mark.parametrize(("waiting", "own"), [
+    ((100, 100, 0, 0), True), ((0, 10_000, 0, 0), False), ((100, 10_000, 0, 0), True),
+    ((20, 20, 20, 20), True), ((0, 200, 0, 200), False), ((20, 200, 20, 200), True),
+])  # fmt: skip
+def test_a_full_queue_takes_no_more_and_says_whose_it_is(waiting: tuple[int, int, int, int], own: bool) -> None:
     records = Kept()
-    records.waiting = waiting
-    assert take(asks(), records) == QueueFull(own)
+    records.waiting = Waiting(*waiting)
+    assert take(asks(shown=LONG), records) == QueueFull(own)
     assert records.all == {}
+
+
+def test_a_short_question_is_asked_however_many_long_ones_wait() -> None:
+    records = Kept()
+    records.waiting = Waiting(20, 200, 20, 200)
+    assert isinstance(take(asks(), records), Unapproved)
+
+
+def test_a_long_question_that_nobody_answered_is_not_kept_for_long() -> None:
+    record = Record("apr_1", asks(shown=LONG), "expired", 0.0, NOW - KEPT_LONG, 0.0)
+    assert is_old(record, Kept(record))
+    assert not is_old(replace(record, changed=NOW - KEPT_LONG + 1), Kept(record))
+    assert not is_old(replace(record, answers=(says("approve"),)), Kept(record))
+    assert not is_old(replace(record, state="denied"), Kept(record))
+    assert not is_old(replace(record, asked=asks()), Kept(record))
 
 
 def test_what_is_over_is_noted_once_and_what_lives_is_left() -> None:

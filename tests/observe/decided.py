@@ -53,6 +53,8 @@ def answer(verdict: Any = "approve", *, via: str = "page", at: float = 1090.0, r
     return Answer("alice", at, via, "192.0.2.7", verdict, reason, shown="d" * 64)
 
 
-def changed(state: State = "pending", by: Answer | None = None, **changes: Any) -> ApprovalChanged:
+def changed(
+    state: State = "pending", by: Answer | None = None, *, server: str = "stub", **changes: Any
+) -> ApprovalChanged:  # fmt: skip
     """An approval that came into a state."""
-    return ApprovalChanged("okx", record(state, **changes), by)
+    return ApprovalChanged(server, record(state, **changes), by)

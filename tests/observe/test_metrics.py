@@ -27,7 +27,7 @@ from sidecar.events import (
 )
 from sidecar.ledger.approvals import OPEN, Counts, State
 from sidecar.mcp.tool_call import Outcome
-from sidecar.observe.metrics import MAX_TOOLS, Metrics
+from sidecar.observe.metrics import MAX_SERVERS, MAX_TOOLS, Metrics
 from tests.engine.asking import bundle_of
 from tests.observe.decided import BUNDLE, READY, SECRET, answer, changed, decided, denied, record, tell
 
@@ -279,6 +279,18 @@ def test_how_uses_end_is_counted_those_of_standing_approvals_apart(
     assert value(metrics_after(), "approval_uses_total", result=result, standing=standing) == 0
     metrics = metrics_after(changed(state, grant=grant))
     assert value(metrics, "approval_uses_total", result=result, standing=standing) == 1
+
+
+def test_what_ends_of_another_server_of_the_store_counts_for_that_one() -> None:
+    metrics = metrics_after(changed("expired", server="other"), changed("approved", answer(), server="other"))
+    assert value(metrics, "approvals_decided_total", server="other", result="expired") == 1
+    assert value(metrics, "approval_wait_seconds_count", server="other") == 1
+    assert value(metrics, "approvals_decided_total", result="expired") == 0
+
+
+def test_however_many_servers_share_the_store_series_are_bounded() -> None:
+    metrics = metrics_after(*(changed("expired", server=f"server-{number}") for number in range(1_000)))
+    assert value(metrics, "approvals_decided_total", server="_other", result="expired") == 1_000 - MAX_SERVERS
 
 
 @pytest.mark.parametrize(("why", "given_up", "result"), [

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -30,6 +31,7 @@ from sidecar.text import visible
 from tests.policy.drawing import (
     AMOUNTS,
     GLOBS,
+    GRANTS,
     NUMBERS,
     TEXTS,
     TOOLS,
@@ -282,12 +284,40 @@ def test_look_alike_keys_are_refused_wherever_a_rule_reads_one(also: str) -> Non
     {"state": {"counter": "n", "window": "day", "increment_from": "args.a.b"}},
     {"action": "require_approval", "conditions": [{"path": "args.a.b", "op": "eq", "value": "x"}]},
     {"action": "require_approval", "state": {"counter": "n", "window": "day", "increment_from": "args.a.b"}},
+    {"action": "require_approval", "grant": {"for": "1h", "calls": Decimal(5), "same": ["args.a.b"]}},
+    {"action": "require_approval", "grant": {
+        "for": "1h", "calls": Decimal(5), "same": ["args.x"], "at_most": ["args.a.b"],
+    }},
 ])  # fmt: skip
 @pytest.mark.parametrize("entry", ["t", "t*", "?", "*"])
 def test_look_alike_keys_are_refused_in_every_kind_of_rule_and_entry(rule: dict[str, Any], entry: str) -> None:
     bundle = bundle_of({"default": "allow", "tools": {entry: {"rules": [rule]}}})
     assert projected(bundle, Call("t", {"a": {"b": Decimal(1), "B": Decimal(2)}})) is None
     assert projected(bundle, Call("t", {"a": {"b": Decimal(1), "c": Decimal(2)}})) is not None
+
+
+WITHIN: list[dict[str, Any]] = [{}, {"approval_timeout": "90s"}, {"approval_timeout": "3h"}]
+PEOPLE: list[dict[str, Any]] = [{}, {"approvers": Decimal(2)}, {"approvers": Decimal(3), "grant": GRANTS[0]}]
+WHEN: list[dict[str, Any]] = [
+    {}, {"mode": "monitor"}, {"conditions": [{"path": "args.n", "op": "gt", "value": Decimal(5)}]},
+]  # fmt: skip
+ASKING = [
+    {"action": "require_approval", "reason": "ask", **times, **people, **when}
+    for times, people, when in product(WITHIN, PEOPLE, WHEN)
+]
+"""Rules that ask, each in another way."""
+
+
+def test_whatever_rules_ask_together_the_strictest_of_them_is_asked_for() -> None:
+    pairs = list(product(ASKING, ASKING[::2]))
+    rules = [[{"name": "one", **one}, {"name": "other", **other}] for one, other in pairs]
+    tools = {f"t{at}": {"rules": both} for at, both in enumerate(rules)}
+    policy = {"default": "allow", "approvals": {"timeout": "45m", "use_within": "90s"}, "tools": tools}
+    calls = [Call(tool, {"n": Decimal(number)}) for tool in tools for number in (1, 9)]
+    answers = ask(bundle_of(policy), list(map(whole, calls)))
+    for call, decision in zip(calls, answers, strict=True):
+        wanted = decide(policy, call.tool, call.arguments, {})
+        assert verdict(decision, wanted) == wanted, (yaml(tools[call.tool]), call)
 
 
 AWKWARD: list[Json] = [

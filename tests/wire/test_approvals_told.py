@@ -15,6 +15,7 @@ from tests.support import SIDECAR
 from tests.support.peer import SECONDS, TELEMETRY, Sidecar, until
 from tests.support.ports import free_port
 from tests.support.receiver import Receiver, receiving
+from tests.support.redis_server import RedisServer
 
 VARIABLE = "HOOK_SECRET"
 SECRET = "correct horse battery staple"
@@ -120,13 +121,15 @@ def test_the_server_cannot_read_the_secret_of_the_webhook(tmp_path: Path, receiv
         assert f"{VARIABLE}=".encode() not in Path(f"/proc/{server}/environ").read_bytes()
 
 
-def test_a_receiver_that_hangs_delays_no_call(tmp_path: Path, receiver: Receiver) -> None:
+def test_a_receiver_that_hangs_delays_no_call_and_no_end(tmp_path: Path, receiver: Receiver) -> None:
     receiver.waits.clear()
     with Sidecar(tmp_path, hooked(receiver.url), env=SAYS) as sidecar:
         for number in range(20):
             asked(sidecar, {"n": number})
         assert "result" in sidecar.call("free")
         receiver.wait_for(1)
+        assert sidecar.end() == 0
+        assert "internal error" not in sidecar.errors
 
 
 def test_people_answer_on_a_listener_and_the_call_goes_through_once(tmp_path: Path) -> None:
@@ -141,3 +144,22 @@ def test_people_answer_on_a_listener_and_the_call_goes_through_once(tmp_path: Pa
         with Sidecar(tmp_path, ASKS, *listens, ready=False) as other:
             assert other.wait() == 1
             assert f"cannot listen on 127.0.0.1:{port} for approvals" in other.errors
+
+
+def test_a_store_that_is_gone_is_said_once_and_what_waits_is_told_when_it_is_back(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    (tmp_path / "redis").mkdir()
+    with RedisServer(tmp_path / "redis") as server:
+        store = ["--state-dsn", server.dsn, "--server", "stub"]
+        with Sidecar(tmp_path, hooked(receiver.url), env=SAYS, store=store) as sidecar:
+            asked(sidecar, {})
+            assert bodies(receiver, 1)[0]["event"] == "approval.pending"
+            server.kill()
+            gone = "approvals do not expire and nobody is told of them"
+            sidecar.wait_for_error(gone)
+            assert server.start()
+            sidecar.wait_for_error("the store can be used again")
+            assert sidecar.errors.count(gone) == 1
+            asked(sidecar, {"another": "call"})
+            until(lambda: any(body["approval"]["arguments"] for body in bodies(receiver, 1)))

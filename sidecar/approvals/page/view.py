@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from sidecar.approvals.document import After, digest_of
 from sidecar.approvals.page import words
@@ -415,12 +416,17 @@ def _amount(amount: Amount) -> str:
 
 
 def _offer(terms: GrantTerms, arguments: str) -> GrantOffer:
-    same = tuple(Bound(path, row_at(arguments, path)) for path, _ in terms.same)
+    same = tuple(Bound(path, _row(path, text, arguments)) for path, text in terms.same)
     at_most = tuple(Bound(path, row_at(arguments, path)) for path, _ in terms.at_most)
     numbers = all(most is not None for _, most in terms.at_most) and all(bound.row for bound in at_most)
     return GrantOffer(
         terms.calls - 1, words.span(terms.seconds), same, at_most, _named(terms.free), numbers and terms.calls > 1
     )
+
+
+def _row(path: str, text: str, arguments: str) -> Row | None:
+    row = row_at(arguments, path)
+    return replace(row, masked=text.startswith("masked ")) if row is not None else None
 
 
 def _named(free: tuple[str, ...]) -> tuple[str, ...]:
