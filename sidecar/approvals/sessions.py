@@ -2,8 +2,9 @@
 
 A cookie goes to every port of a host, so on loopback it would go to what an agent serves beside us. So it counts only
 together with a secret in the path (`base`, which every link of the page begins with): the browser sends it nowhere
-else, and the path alone is worth nothing. Where the page is reached by https, a certificate says who is there, the
-cookie has the `__Host-` prefix, and `base` is empty.
+else, and the path alone is worth nothing. Who signs in by https, where a certificate says who is there, has a cookie
+with the `__Host-` prefix, and an empty `base`. The `Origin` of the form tells which it is: where people come by https,
+the same listener may be reached on loopback as well, and there browsers send even such cookies to other ports.
 
 The cookie is `SameSite=Strict`: whoever follows a link from a chat has to come to `base` by a page of ours.
 """
@@ -35,7 +36,7 @@ _BASE: Final = re.compile(r"/s/[A-Za-z0-9_-]{22}(?=/)")
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Somebody signed in. `csrf` stands in every form, `base` before every path of the page."""
+    """Somebody signed in. `csrf` stands in every form, `base` before every path of the page; with https it is empty."""
 
     id: str = field(repr=False)
     base: str = field(repr=False)
@@ -71,20 +72,23 @@ class Sessions:
     def __init__(self, approvers: Approvers, ours: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._approvers = approvers
         self._ours = ours
-        self._https = https = ours.startswith("https:")
+        self._https = ours.startswith("https:")
         self._clock = clock
         self._sessions: OrderedDict[str, Session] = OrderedDict()
-        self._cookie = "__Host-approvals" if https else "approvals"
 
-    def open(self, token: str) -> Session:
-        """A new session for the approver of a token, which was looked at before (`Guard.enter`)."""
+    def open(self, token: str, origin: str | None) -> Session:
+        """A new session for the approver of a token, which was looked at before (`Guard.enter`).
+
+        `origin` is that of the form by which it came.
+        """
         held = digest(token)
         own = [one for one in self._sessions.values() if hmac.compare_digest(one.token, held)]
         for one in own[: max(0, len(own) - MAX_EACH + 1)]:
             self.close(one)
         if len(self._sessions) >= MAX_SESSIONS:
             self._sessions.popitem(last=False)
-        base = "" if self._https else f"/s/{secrets.token_urlsafe(16)}"
+        by_https = self._https and origin is not None and origin.lower() == self._ours.lower()
+        base = "" if by_https else f"/s/{secrets.token_urlsafe(16)}"
         session = Session(secrets.token_urlsafe(32), base, secrets.token_urlsafe(32), held, self._clock() + LASTS)
         self._sessions[session.id] = session
         return session
@@ -120,19 +124,22 @@ class Sessions:
         return self._header(session.base, "", 0)
 
     def _header(self, base: str, value: str, seconds: int) -> tuple[str, str]:
-        secure = "; Secure" if self._https else ""
+        secure = "" if base else "; Secure"
         path = f"{base}/"
-        return "set-cookie", (
-            f"{self._cookie}={value}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
-        )
+        return "set-cookie", f"{_name(base)}={value}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
 
     def _of(self, base: str, headers: Headers) -> Session | None:
         """The session of a cookie, at its own path only."""
         for pair in "; ".join(headers.all("cookie")).split(";"):
             name, _, value = pair.strip().partition("=")
-            session = self._sessions.get(value) if name == self._cookie else None
+            session = self._sessions.get(value) if name == _name(base) else None
             if session is None or self._clock() >= session.until:
                 continue
             if hmac.compare_digest(session.base.encode(), base.encode("utf-8", "replace")):
                 return session
         return None
+
+
+def _name(base: str) -> str:
+    """The name of the cookie."""
+    return "approvals" if base else "__Host-approvals"

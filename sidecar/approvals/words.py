@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-from sidecar.enforce.grant_terms import HIDDEN
 from sidecar.ledger.approvals import GrantTerms, Shown
 from sidecar.policy import paths
 
@@ -28,7 +27,7 @@ def like_this(terms: GrantTerms, masked: Sequence[str] = ()) -> str:
     return f"{', '.join(parts)}; free: {', '.join(terms.free) or 'nothing'}"
 
 
-_KEPT: Final = "as it is in this call (masked)"
+_KEPT: Final = "as it is here (masked)"
 
 
 def _is_in(path: str, masked: Sequence[str]) -> bool:
@@ -51,4 +50,4 @@ def _same(text: str) -> str:
             return f"equal to {value}"
         case "absent" | "null":
             return kind
-    return _KEPT if kind == HIDDEN else "as it is here"
+    return "as it is here"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from sidecar.decision.decision import Answer, Approval, safe_reason
@@ -59,8 +60,12 @@ class Asking:
         params = approval_binding.params_of(call)
         holder = holder_of(caller)
         bound = approval_binding.bound(params)
-        arguments, hidden = masked(call.arguments, terms.mask)
-        shown = self._shown(trial, answer, params, takes, arguments, hidden)
+        visible, hidden = masked(call.arguments, terms.mask)
+        shown = self._shown(trial, answer, params, takes, visible, hidden)
+        grant = None
+        if approval.grant is not None:
+            conceal = partial(self._concealed, call.tool, holder)
+            grant = terms_of(approval.grant, call.arguments, visible, conceal)
         return Asked(
             server=self._server,
             tool=call.tool,
@@ -76,20 +81,16 @@ class Asking:
             four_eyes=terms.four_eyes,
             notify=bool(terms.webhook),
             shown=shown,
-            grant=(
-                terms_of(approval.grant, call.arguments, arguments, self._hashed_value)
-                if approval.grant is not None
-                else None
-            ),
+            grant=grant,
         )
 
     def _shown(
         self, trial: Trial, answer: Answer, params: dict[str, Any], takes: tuple[Reservation, ...],
-        arguments: dict[str, Any], hidden: tuple[str, ...],
+        visible: dict[str, Any], hidden: tuple[str, ...],
     ) -> Shown:  # fmt: skip
         call, caller, decision = trial.call, trial.caller, answer.decision
         terms = trial.bundle.terms
-        text = strict_json.encode(arguments).decode()
+        text = strict_json.encode(visible).decode()
         other = approval_binding.beside(params).decode()
         if len(text) + len(other) > MAX_SHOWN:
             raise TooLargeToShow
@@ -118,12 +119,12 @@ class Asking:
             limits=tuple(rule for _, rule in limited),
         )
 
+    def _concealed(self, tool: str, holder: str, text: str) -> str:
+        return self._hash("value", self._server, tool, holder, "", text.encode("utf-8", "surrogatepass"))
+
     def _same_call(self, call: ToolCall) -> str:
         same = approval_binding.same_call(call.tool, call.arguments)
         return self._hash("call", self._server, "", "", "", same)
-
-    def _hashed_value(self, text: str) -> str:
-        return self._hash("value", self._server, "", "", "", text.encode())
 
     def _hash(self, kind: str, server: str, tool: str, holder: str, content: str, document: bytes) -> str:
         """A keyed hash of parts, none of which can run into the next."""

@@ -2,7 +2,6 @@
 
 Equal means equal as in `eq`: a number or a boolean equals the text that is written the same way, lists and objects are
 compared as JSON values. Such values have the same text here, and no others do, so whoever compares compares texts.
-What the policy masks is a keyed hash of that text: it can be compared, and neither the store nor anybody else reads it.
 """
 
 from __future__ import annotations
@@ -20,38 +19,31 @@ from sidecar.policy import paths
 MAX_FREE: Final = 200
 """Arguments that a standing approval leaves free and that are named one by one."""
 ANY_OTHER: Final = "any other argument"
-HIDDEN: Final = "hidden"
-"""The word before the keyed hash of a value that the policy masks."""
 
 
 def terms_of(
-    granting: Granting, arguments: dict[str, Any], seen: dict[str, Any], hashed: Callable[[str], str]
-) -> GrantTerms:  # fmt: skip
+    granting: Granting, arguments: dict[str, Any], visible: dict[str, Any], conceal: Callable[[str], str]
+) -> GrantTerms:
     """What the rule lets an approver agree to, and where this call stands.
 
-    `seen` are the arguments as approvers see them, `hashed` gives the keyed hash of a text. A masked number at
-    `at_most` is none: it would have to be kept in clear to be compared, so no call is like this one.
+    `visible` are the arguments as people see them. What they do not see is compared as `conceal` makes it of its text,
+    and no number of it is told, so no standing approval fits where that would have to be compared.
     """
 
-    def same(path: tuple[str, ...]) -> str:
+    def same_of(path: tuple[str, ...]) -> str:
         text = same_text(arguments, path)
-        if seen is arguments or text == same_text(seen, path):
-            return text
-        return f"{HIDDEN} {hashed(paths.shown('args', path) + ' ' + text)}"
+        return text if text == same_text(visible, path) else f"concealed {conceal(text)}"
 
-    def at_most(path: tuple[str, ...]) -> str | None:
-        return number_text(arguments, path) if number_text(seen, path) is not None else None
+    def number_of(path: tuple[str, ...]) -> str | None:
+        number = number_text(arguments, path)
+        return number if number == number_text(visible, path) else None
 
+    same = tuple((paths.shown("args", path), same_of(path)) for path in granting.same)
+    at_most = tuple((paths.shown("args", path), number_of(path)) for path in granting.at_most)
     fixed = {*granting.same, *granting.at_most}
-    free = [paths.shown("args", path) for path in _leaves(seen) if path not in fixed]
+    free = [paths.shown("args", path) for path in _leaves(arguments) if path not in fixed]
     named = free if len(free) <= MAX_FREE else [*free[:MAX_FREE], f"{len(free) - MAX_FREE} more"]
-    return GrantTerms(
-        granting.seconds,
-        granting.calls,
-        tuple([(paths.shown("args", path), same(path)) for path in granting.same]),
-        tuple([(paths.shown("args", path), at_most(path)) for path in granting.at_most]),
-        (*named, ANY_OTHER),
-    )
+    return GrantTerms(granting.seconds, granting.calls, same, at_most, (*named, ANY_OTHER))
 
 
 _ABSENT: Final = object()

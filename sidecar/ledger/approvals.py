@@ -73,6 +73,7 @@ class GrantTerms(msgspec.Struct, frozen=True):
     At most `calls` calls within `seconds`. `same` are paths with the values that must be equal, in a form in which
     equal values (as in `eq`) have equal texts; `at_most` are paths with numbers (None for what is no number, which no
     standing approval fits) that must not be greater; `free` are the other arguments of this call, for the page.
+    Values that people may not see stand nowhere here.
     """
 
     seconds: int

@@ -39,7 +39,7 @@ from sidecar.ledger.sqlite_records import (
 from sidecar.ledger.transitions import Settled, can_be_used, seen_at
 from sidecar.ledger.values import Entry
 
-MAX_SWEPT: Final = 200
+MAX_SWEPT: Final = 50
 """Approvals that one sweep ends, and as many that it removes: a sweep holds up calls."""
 
 SECRET_BYTES: Final = 32
@@ -85,7 +85,7 @@ _LEASE = "UPDATE approvals_notices SET due = ? WHERE id = ?"
 _AGAIN = "UPDATE approvals_notices SET due = ?, attempts = attempts + 1 WHERE id = ?"
 _DELIVERED = "DELETE FROM approvals_notices WHERE id = ?"
 _SECRET = "SELECT secret FROM approvals_secret"  # noqa: S105 - no secret, where it stands
-_NEW_SECRET = "INSERT OR IGNORE INTO approvals_secret VALUES (1, ?)"  # noqa: S105
+_NEW_SECRET = "INSERT INTO approvals_secret VALUES (1, ?)"  # noqa: S105
 
 _Result = TypeVar("_Result")
 

@@ -223,12 +223,13 @@ def revoke(id: str, answer: Answer, records: Records) -> Record:  # noqa: A002
     record, now = _known(id, records), records.now
     answer = replace(answer, at=now)
     grant = records.grant(id)
-    standing = grant is not None and can_be_used(grant, now)
+    # One with no calls left, too: a call that did not run could give it one back.
+    standing = grant is not None and not grant.revoked and now < grant.until
     unused = state_at(record, now) == "approved"
     if not standing and not unused:
         seen = seen_at(record, now)
         raise Conflict(seen, f"it is {worded(seen)}, and nothing of it can be used any more")
-    if grant is not None and not grant.revoked:  # one with nothing left could get a place back
+    if grant is not None and standing:
         records.put_grant(replace(grant, revoked=True, answers=(*grant.answers, answer)))
     answers = (*record.answers, answer)
     after = (

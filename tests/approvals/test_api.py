@@ -419,6 +419,44 @@ def test_a_store_that_is_gone_is_said_in_plain_words_and_decides_nothing(
     with_listener(tmp_path, use)
 
 
+def test_a_store_that_was_removed_decides_nothing(tmp_path: Path) -> None:
+    files = [tmp_path / f"counters.db{end}" for end in ("", "-wal", "-shm")]
+
+    async def use(served: Served) -> None:
+        record = await served.ask(asked())
+        digest = await served.digest(record)
+        for file in files:
+            file.unlink(missing_ok=True)
+        answers = [
+            await served.get("/api/approvals"),
+            await served.get(f"/api/approvals/{record.id}"),
+            await served.post(f"/api/approvals/{record.id}/approve", {"digest": digest}),
+        ]
+        assert [one.status_code for one in answers] == [503] * 3
+        assert served.changes == []
+
+    with_listener(tmp_path, use)
+
+
+@pytest.mark.parametrize("name", ["authorization", "origin", "content-type"])
+def test_a_header_that_stands_twice_is_refused(tmp_path: Path, name: str) -> None:
+    async def use(served: Served) -> None:
+        record = await served.ask(asked())
+        digest = await served.digest(record)
+        own = {
+            "authorization": f"Bearer {ALICE}",
+            "origin": f"http://127.0.0.1:{served.port}",
+            "content-type": "application/json",
+        }
+        path, body = f"/api/approvals/{record.id}/approve", json.dumps({"digest": digest})
+        twice = await served.client.post(path, content=body, headers=[*own.items(), (name, own[name])])
+        assert twice.status_code == 400
+        assert served.changes == []
+        assert (await served.client.post(path, content=body, headers=list(own.items()))).status_code == 200
+
+    with_listener(tmp_path, use)
+
+
 def test_what_agents_and_approvers_write_comes_back_as_json_text(tmp_path: Path) -> None:
     async def use(served: Served) -> None:
         record = await served.ask(asked(arguments=json.dumps({"x": HOSTILE})))

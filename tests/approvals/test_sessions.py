@@ -35,6 +35,11 @@ def sessions(tmp_path: Path, *, https: bool = False) -> tuple[Sessions, Clock]:
     return Sessions(approvers, "https://approvals.example.com" if https else "http://127.0.0.1:9465", clock), clock
 
 
+def opened(found: Sessions, token: str, origin: str | None = "https://approvals.example.com") -> Session:
+    """Somebody signs in, by a form of an origin."""
+    return found.open(token, origin)
+
+
 def signed_in(found: Sessions, session: Session, path: str, headers: Headers | None = None) -> str | None:
     """Who is signed in for the listener when the browser asks for a path."""
     headers = headers or Browser(found.cookie(session)).headers(path)
@@ -46,7 +51,7 @@ def signed_in(found: Sessions, session: Session, path: str, headers: Headers | N
 @pytest.mark.parametrize("https", [False, True])
 def test_who_signed_in_is_known_at_the_paths_of_the_session(tmp_path: Path, https: bool) -> None:
     found, _ = sessions(tmp_path, https=https)
-    session = found.open(ALICE)
+    session = opened(found, ALICE)
     visit = found.visit(
         f"{session.base}/approvals/x", Browser(found.cookie(session)).headers(f"{session.base}/approvals/x"), "::1"
     )
@@ -58,7 +63,7 @@ def test_who_signed_in_is_known_at_the_paths_of_the_session(tmp_path: Path, http
 def test_a_cookie_is_for_nobody_else_and_for_no_script(tmp_path: Path) -> None:
     for https in (False, True):
         found, _ = sessions(tmp_path, https=https)
-        session = found.open(ALICE)
+        session = opened(found, ALICE)
         name, value = found.cookie(session)
         assert name == "set-cookie"
         assert {"HttpOnly", "SameSite=Strict", f"Max-Age={LASTS}"} <= set(value.split("; "))
@@ -69,16 +74,29 @@ def test_a_cookie_is_for_nobody_else_and_for_no_script(tmp_path: Path) -> None:
     assert "; Path=/;" in value
 
 
+def test_who_signs_in_on_loopback_has_a_cookie_for_one_path_though_others_come_by_https(tmp_path: Path) -> None:
+    found, _ = sessions(tmp_path, https=True)
+    for origin in ("http://127.0.0.1:9465", "https://127.0.0.1:9465", None):
+        session = opened(found, ALICE, origin)
+        assert session.base
+        assert f"; Path={session.base}/;" in found.cookie(session)[1]
+        assert signed_in(found, session, f"{session.base}/") == "alice"
+        assert signed_in(found, session, "/", Headers([HOST, ("cookie", f"__Host-approvals={session.id}")])) is None
+    by_https = opened(found, ALICE)
+    assert by_https.base == ""
+    assert signed_in(found, by_https, "/", Headers([HOST, ("cookie", f"approvals={by_https.id}")])) is None
+
+
 def test_a_cookie_that_went_to_another_port_of_this_machine_opens_nothing(tmp_path: Path) -> None:
     found, _ = sessions(tmp_path)
-    session = found.open(ALICE)
+    session = opened(found, ALICE)
     browser = Browser(found.cookie(session))
     # What a browser sends to a page that an agent serves on another port: only what belongs to the path there.
     for path in ("/", "/index.html", "/s/", "/approvals/x"):
         assert browser.headers(path).get("cookie") is None
     # And with a cookie that came into wrong hands, the path is missing still.
     stolen = Headers([HOST, ("cookie", browser.pair)])
-    other = found.open(BOB)
+    other = opened(found, BOB)
     for path in ("/", "/approvals/x", f"{other.base}/", f"/s/{'A' * 22}/", f"{session.base}x/", session.base):
         assert signed_in(found, session, path, stolen) is None
     assert signed_in(found, session, f"{session.base}/", stolen) == "alice"
@@ -86,21 +104,21 @@ def test_a_cookie_that_went_to_another_port_of_this_machine_opens_nothing(tmp_pa
 
 def test_the_path_without_the_cookie_opens_nothing(tmp_path: Path) -> None:
     found, _ = sessions(tmp_path)
-    session = found.open(ALICE)
+    session = opened(found, ALICE)
     for cookie in ("", "approvals=", "approvals", f"approvals={'x' * 43}", f"other={session.id}", ALICE):
         assert signed_in(found, session, f"{session.base}/", Headers([HOST, ("cookie", cookie)])) is None
 
 
 def test_a_cookie_is_found_among_others_and_among_some_of_the_same_name(tmp_path: Path) -> None:
     found, _ = sessions(tmp_path)
-    old, session = found.open(BOB), found.open(ALICE)
+    old, session = opened(found, BOB), opened(found, ALICE)
     cookies = f"a=b; approvals={old.id};approvals={session.id}; c"
     assert signed_in(found, session, f"{session.base}/", Headers([HOST, ("cookie", cookies)])) == "alice"
 
 
 def test_a_session_ends_by_itself_and_by_signing_out(tmp_path: Path) -> None:
     found, clock = sessions(tmp_path)
-    one, other = found.open(ALICE), found.open(ALICE)
+    one, other = opened(found, ALICE), opened(found, ALICE)
     found.close(one)
     assert not found.stands(one)
     assert signed_in(found, one, f"{one.base}/") is None
@@ -114,7 +132,7 @@ def test_a_session_ends_by_itself_and_by_signing_out(tmp_path: Path) -> None:
 
 def test_a_session_ends_when_its_approver_is_taken_from_the_file(tmp_path: Path) -> None:
     found, clock = sessions(tmp_path)
-    session = found.open(ALICE)
+    session = opened(found, ALICE)
     write(tmp_path / "people.yaml", *EVERYBODY[1:])
     clock.now += LOOK
     assert signed_in(found, session, f"{session.base}/") is None
@@ -123,16 +141,16 @@ def test_a_session_ends_when_its_approver_is_taken_from_the_file(tmp_path: Path)
 
 def test_sessions_are_bounded_and_the_oldest_goes_first(tmp_path: Path) -> None:
     found, _ = sessions(tmp_path)
-    mine = [found.open(ALICE) for _ in range(MAX_EACH + 3)]
+    mine = [opened(found, ALICE) for _ in range(MAX_EACH + 3)]
     assert [found.stands(one) for one in mine] == [False] * 3 + [True] * MAX_EACH
-    assert found.stands(found.open(BOB))
+    assert found.stands(opened(found, BOB))
     assert len({one.id for one in mine} | {one.base for one in mine} | {one.csrf for one in mine}) == 3 * len(mine)
     assert MAX_SESSIONS > MAX_EACH
 
 
 def test_a_form_counts_only_with_the_secret_of_its_page_and_from_its_page(tmp_path: Path) -> None:
     found, _ = sessions(tmp_path)
-    session, other = found.open(ALICE), found.open(BOB)
+    session, other = opened(found, ALICE), opened(found, BOB)
     own = Headers([HOST, ("origin", "http://127.0.0.1:9465"), ("sec-fetch-site", "same-origin")])
     assert found.may_post(session, own, session.csrf)
     assert found.may_post(session, Headers([HOST]), session.csrf)
@@ -153,7 +171,7 @@ def test_a_form_counts_only_with_the_secret_of_its_page_and_from_its_page(tmp_pa
 
 def test_a_session_is_not_shown_with_its_secrets(tmp_path: Path) -> None:
     found, _ = sessions(tmp_path)
-    session = found.open(ALICE)
+    session = opened(found, ALICE)
     for secret in (session.id, session.csrf, session.base, repr(session.token)):
         assert secret not in repr(session)
     assert replace(session, csrf="other") != session

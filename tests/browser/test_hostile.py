@@ -8,6 +8,7 @@ import time
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from sidecar.ledger.approvals import MAX_BRIEF
 from tests.browser.calls import asked, order
 from tests.browser.desk import Desk
 from tests.browser.serving import ALICE, Serving
@@ -116,7 +117,7 @@ def test_a_megabyte_is_folded_and_whole(serving: Serving, desk: Desk) -> None:
     assert len(long) == 1_000_009
     record = serving.ask(asked("write_file", json.dumps({"path": "/tmp/x", "content": long}, ensure_ascii=False)))
     page = desk.sign_in(ALICE)
-    expect(page.locator(".card")).to_contain_text("more than 16,384 characters of arguments")
+    expect(page.locator(".card")).to_contain_text(f"more than {MAX_BRIEF:,} characters of arguments")
     page.goto(f"{page.url}approvals/{record.id}")
     expect(page.get_by_text("show all 1,000,009 characters")).to_be_visible()
     whole = page.get_by_role("group", name="The whole value")
@@ -161,6 +162,10 @@ def test_numbers_stand_as_they_were_written(serving: Serving, desk: Desk) -> Non
     assert cells == ["1.10", "1e400", "123456789012345678901234567890", "-0.0", "0.1000000000000000055511151231257827"]
     page.get_by_text("The raw JSON").click()
     expect(page.get_by_role("group", name="Arguments as JSON")).to_have_text(arguments)
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="Save as a file").click()
+    assert saved.value.suggested_filename == f"{record.id}.json"
+    assert saved.value.path().read_text(encoding="utf-8") == arguments
 
 
 def test_what_is_masked_is_named_and_not_shown(serving: Serving, desk: Desk) -> None:

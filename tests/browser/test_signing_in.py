@@ -12,6 +12,7 @@ from tests.browser.calls import asked, order
 from tests.browser.desk import Desk
 from tests.browser.elsewhere import page_of
 from tests.browser.serving import ALICE, BOB, TRADER, Serving
+from tests.browser.tls_proxy import port_for_tls, tls_on
 
 pytestmark = pytest.mark.slow
 
@@ -41,9 +42,12 @@ def test_the_cookie_is_out_of_reach_of_scripts_and_of_other_sites(serving: Servi
 
 
 def test_behind_https_the_cookie_is_bound_to_the_host(browser: Browser, tmp_path: Path) -> None:
-    # What ends TLS is in front of us; a browser takes loopback for as safe.
-    serving = Serving(tmp_path, url="https://127.0.0.1")
-    desk = Desk(browser, serving.url.replace("127.0.0.1", "localhost"))
+    bound = port_for_tls()
+    url = f"https://localhost:{bound.getsockname()[1]}"
+    serving = Serving(tmp_path, url=url)
+    proxy = tls_on(bound, int(serving.url.rpartition(":")[2]), tmp_path)
+    serving.run(proxy.__aenter__())
+    desk = Desk(browser, url, ignore_https_errors=True)
     page = desk.sign_in(ALICE)
     (cookie,) = desk.context.cookies()
     assert cookie["name"] == "__Host-approvals"
@@ -55,7 +59,7 @@ def test_behind_https_the_cookie_is_bound_to_the_host(browser: Browser, tmp_path
         page.get_by_role("link").click()
         expect(page.get_by_role("button", name="Approve")).to_be_visible()
     # And whoever is not signed in sees where to.
-    stranger = Desk(browser, desk.url)
+    stranger = Desk(browser, desk.url, ignore_https_errors=True)
     with page_of(f'<a href="{desk.url}/approvals/{record.id}">The approval</a>') as (elsewhere, _):
         theirs = stranger.tab(elsewhere)
         theirs.get_by_role("link").click()
@@ -63,6 +67,21 @@ def test_behind_https_the_cookie_is_bound_to_the_host(browser: Browser, tmp_path
     assert desk.complaints == []
     stranger.close()
     desk.close()
+    serving.run(proxy.__aexit__(None, None, None))
+    serving.close()
+
+
+def test_who_comes_by_loopback_has_a_cookie_for_one_path_though_others_come_by_https(
+    browser: Browser, tmp_path: Path
+) -> None:
+    serving = Serving(tmp_path, url="https://approvals.example.com")
+    # A browser takes loopback for as safe as https, and would send a cookie with `Secure` to every port of it.
+    for name in ("127.0.0.1", "localhost"):
+        desk = Desk(browser, serving.url.replace("127.0.0.1", name))
+        page = desk.sign_in(ALICE)
+        (cookie,) = desk.context.cookies()
+        assert (cookie["name"], cookie["path"]) == ("approvals", page.url.removeprefix(desk.url))
+        desk.close()
     serving.close()
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from sidecar.decision.decision import Granting
 from sidecar.enforce.grant_terms import ANY_OTHER, MAX_FREE, number_text, same_text, terms_of
+from sidecar.enforce.masking import masked
 from sidecar.mcp.strict_json import read_value
 from tests.policy.judging import equal
 
@@ -77,10 +78,25 @@ def test_a_number_is_written_in_plain_decimal_and_stays_what_it_is(number: str) 
     assert Decimal(text) == Decimal(number)
 
 
+def told(text: str) -> str:
+    """Nothing is concealed here."""
+    raise AssertionError(text)
+
+
+def test_what_people_do_not_see_stands_in_no_terms() -> None:
+    granting = Granting(60, 2, (("key",), ("o",), ("open",)), (("sz",), ("px",)))
+    arguments = {"key": "s3cret", "o": {"pin": 4711, "a": 1}, "open": "BTC", "sz": 815, "px": 3}
+    visible, _ = masked(arguments, (("key",), ("o", "pin"), ("sz",)))
+    terms = terms_of(granting, arguments, visible, lambda text: str(len(text)))
+    assert terms.same == (("args.key", "concealed 12"), ("args.o", "concealed 23"), ("args.open", "value BTC"))
+    assert terms.at_most == (("args.sz", None), ("args.px", "3"))
+    assert not any(word in str(terms) for word in ("s3cret", "4711", "815"))
+
+
 def test_every_argument_that_is_left_free_is_named() -> None:
     granting = Granting(3600, 10, (("instId",), ("o", "a")), (("sz",),))
     arguments = {"instId": "BTC", "sz": msgspec.Raw(b"0.10"), "px": 3, "o": {"a": 1, "b": {"c": 2}, "d": {}}}
-    terms = terms_of(granting, arguments, arguments, str)
+    terms = terms_of(granting, arguments, arguments, told)
     assert terms.free == ("args.px", "args.o.b.c", "args.o.d", ANY_OTHER)
     assert terms.same == (("args.instId", "value BTC"), ("args.o.a", "value 1"))
     assert terms.at_most == (("args.sz", "0.1"),)
@@ -88,6 +104,6 @@ def test_every_argument_that_is_left_free_is_named() -> None:
 
 def test_a_multitude_of_arguments_is_counted_and_not_named() -> None:
     arguments = {f"k{number}": 1 for number in range(MAX_FREE + 5)}
-    terms = terms_of(Granting(1, 1, (("x",),), ()), arguments, arguments, str)
+    terms = terms_of(Granting(1, 1, (("x",),), ()), arguments, arguments, told)
     assert terms.free[-2:] == ("5 more", ANY_OTHER)
     assert len(terms.free) == MAX_FREE + 2

@@ -198,8 +198,9 @@ class Model:
     def revoke(self, id_: str, now: float) -> bool:
         """Whether there was something to take back."""
         one, standing = self.all[id_], self.standing.get(id_)
-        unused, stands = self.state(id_, now) == "approved", standing is not None and standing.usable(now)
-        if standing is not None and (unused or stands):
+        unused = self.state(id_, now) == "approved"
+        stands = standing is not None and not standing.revoked and now < standing.until
+        if standing is not None and stands:
             standing.revoked = True
         if unused:
             one.state, one.changed = "denied", now

@@ -545,9 +545,8 @@ def test_a_standing_approval_can_be_taken_back_at_once_even_when_all_its_calls_r
     async def test(ledger: Ledger, _: Clock) -> None:
         first = await approved(ledger, asks("first", grant=like()), grant=True)
         await used(ledger, asks("first", grant=like()))
-        one, two = [await used(ledger, asks(name, grant=like())) for name in ("one", "two")]
-        await ledger.approvals.settle(one.id, "not_run")
-        assert [one.left for one in await ledger.approvals.grants("stub")] == [1]
+        two = [await used(ledger, asks(name, grant=like())) for name in ("one", "two")][1]
+        assert await ledger.approvals.grants("stub") == []
         assert (await ledger.approvals.revoke(first.id, says("revoke", "carol"))).answers[-1].by == "carol"
         assert await ledger.approvals.grants() == []
         await ledger.approvals.settle(two.id, "not_run")  # gives a place back to what was taken back

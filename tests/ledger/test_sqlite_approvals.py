@@ -18,6 +18,7 @@ from sidecar.ledger import sqlite_access, sqlite_records
 from sidecar.ledger.approvals import MAX_PENDING, QueueFull, Record, Unapproved
 from sidecar.ledger.protocol import Claim
 from sidecar.ledger.sqlite import SqliteLedger
+from sidecar.ledger.sqlite_approvals import MAX_SWEPT
 from sidecar.ledger.values import Counter
 from tests.ledger.asking import SHOWN, TERMS, approved, asks, pending, refused, same, says, state, used
 from tests.ledger.stores import DAY, Clock, SqliteStore, claim, claims, ledger_in, wants
@@ -288,7 +289,7 @@ def test_ten_thousand_calls_that_wait_are_all_that_do_and_none_is_lost(path: Pat
         clock.passes(1800)
         swept: list[Record] = []
         while more := await ledger.approvals.sweep("here"):  # each holds up the calls for a moment only
-            assert len(more) <= 200
+            assert len(more) <= MAX_SWEPT
             swept += more
         assert sum(one.state == "expired" for one in swept) == MAX_PENDING - 1
 

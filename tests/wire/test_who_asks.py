@@ -138,3 +138,10 @@ def test_one_token_for_all_does_not_say_who_asks(tmp_path: Path) -> None:
     with running(tmp_path / "run", "--auth-token-file", str(tmp_path / "token"), policy=POLICY) as listener:
         assert "nobody is authenticated" not in listener.errors
         assert "whoever asked may be one of them" in listener.errors
+
+
+def test_a_policy_that_only_monitors_asks_nobody_and_says_nothing_of_it(tmp_path: Path) -> None:
+    with Sidecar(tmp_path, "mode: monitor\n" + POLICY) as sidecar:
+        assert "monitor mode" in sidecar.errors
+        assert "a rule asks a person" not in sidecar.errors
+        assert "whoever asked" not in sidecar.errors

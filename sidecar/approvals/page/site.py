@@ -11,7 +11,7 @@ from sidecar.approvals.page import view, words
 from sidecar.approvals.page.forms import BadForm, Fields, form_of, query_of
 from sidecar.approvals.page.stream import Streams
 from sidecar.approvals.page.templates import Templates
-from sidecar.approvals.queue import Full, NotTheirs, Person
+from sidecar.approvals.queue import LISTED, Full, NotTheirs, Person
 from sidecar.approvals.sessions import Visit
 from sidecar.approvals.site import Parts
 from sidecar.auth.refusal import Refusal
@@ -154,7 +154,7 @@ class Site:
         if isinstance(entered, Refusal):
             wrong = _WRONG if entered.status == 401 else f"{entered.text[:1].upper()}{entered.text[1:]}."
             return self._sign_in_page(visit, entered.status, after, wrong, entered.headers)
-        session = self._sessions.open(form["token"])
+        session = self._sessions.open(form["token"], request.headers.get("origin"))
         return _see_other(f"{session.base}{_back(after)}", self._sessions.cookie(session))
 
     def _stranger(self, request: Request, visit: Visit) -> Response:
@@ -180,6 +180,7 @@ class Site:
 
     async def _waiting(self, visit: Visit, person: Person) -> Response:
         records = await self._queue.visible(person, OPEN)
+        is_full = len(records) >= LISTED
         now = self._queue.clock()
         # Whatever is over counts as over, though nobody has noted it yet.
         records = [one for one in records if one.state not in ("pending", "approved") or one.expires > now]
@@ -191,7 +192,8 @@ class Site:
             visit, "waiting", large=True, here="waiting", pending=partial(_cards, pending[:SHOWN], now), count=count,
             unknown=partial(_cards, unknown[:SHOWN], now),
             open=partial(_cards, _in(records, "approved", "in_use")[:SHOWN], now),
-            more=max(0, count - SHOWN), shown=SHOWN, version=view.version(records), says=says,
+            more=max(0, count - SHOWN), at_least=is_full, listed=LISTED, shown=SHOWN, version=view.version(records),
+            says=says,
         )  # fmt: skip
 
     async def _grants(self, visit: Visit, person: Person) -> Response:

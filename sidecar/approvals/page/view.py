@@ -8,11 +8,12 @@ from decimal import Decimal
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from sidecar.approvals.document import After, digest_of
 from sidecar.approvals.page import words
 from sidecar.approvals.page.rows import Row, first_rows, row_at, rows_of
-from sidecar.enforce.grant_terms import ANY_OTHER, HIDDEN
+from sidecar.enforce.grant_terms import ANY_OTHER
 from sidecar.ledger.approvals import MAX_BRIEF, OPEN, Answer, Grant, GrantTerms, Record, State
 from sidecar.ledger.values import Amount
 
@@ -334,8 +335,8 @@ def matches(record: Record, tool: str, text: str) -> bool:
 def _equal_to(text: str) -> str:
     """What a value has to be equal to, from the text that stands for it."""
     word, _, value = text.partition(" ")
-    if word == HIDDEN:
-        return "what the approved call had there (hidden by the policy)"
+    if word == "concealed":
+        return "the value of the call that was approved, which the policy hides"
     return value if word in ("value", "json", "inside") else text
 
 
@@ -417,7 +418,7 @@ def _amount(amount: Amount) -> str:
 
 
 def _offer(terms: GrantTerms, arguments: str) -> GrantOffer:
-    same = tuple(Bound(path, _row_at(arguments, path, text)) for path, text in terms.same)
+    same = tuple(Bound(path, _row(path, text, arguments)) for path, text in terms.same)
     at_most = tuple(Bound(path, row_at(arguments, path)) for path, _ in terms.at_most)
     numbers = all(most is not None for _, most in terms.at_most) and all(bound.row for bound in at_most)
     return GrantOffer(
@@ -425,11 +426,9 @@ def _offer(terms: GrantTerms, arguments: str) -> GrantOffer:
     )
 
 
-def _row_at(arguments: str, path: str, text: str) -> Row | None:
+def _row(path: str, text: str, arguments: str) -> Row | None:
     row = row_at(arguments, path)
-    if row is not None and text.startswith(f"{HIDDEN} "):
-        return msgspec.structs.replace(row, masked=True)
-    return row
+    return replace(row, masked=text.startswith("concealed ")) if row is not None else None
 
 
 def _named(free: tuple[str, ...]) -> tuple[str, ...]:

@@ -27,7 +27,6 @@ NO_CLASS: Final = "The policy gives this tool no risk class. Assume that it cann
 
 KIND_WORDS: Final[dict[str, str]] = {
     "allow": "went through",
-    "approval_pending": "asked for approval",
     "approval_required": "asked for approval",
     "approval_denied": "refused by a person",
     "approval_in_use": "refused: the same call was running",

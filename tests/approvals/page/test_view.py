@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from sidecar.approvals.document import After
 from sidecar.approvals.page import view, words
-from sidecar.ledger.approvals import Answer, GrantTerms, Record, State
+from sidecar.ledger.approvals import Answer, Grant, GrantTerms, Record, State
 from tests.browser.calls import GRANT, asked, order
 
 NOW = 1_800_000_000.0
@@ -134,3 +134,15 @@ def test_an_hour_of_an_agent_is_told_in_words() -> None:
         ("place_order", "refused: a limit was reached", True), ("place_order", "went through", False),
     ]  # fmt: skip
     assert words.kind("something_new") == "refused: something new"
+
+
+def test_what_the_policy_hides_is_not_told_by_what_must_be_equal() -> None:
+    terms = GrantTerms(60, 2, (("args.key", "concealed 0f3a"),), ())
+    wants = asked(arguments='{"key":"[masked]"}', masked=("args.key",), grant=terms)
+    offer = view.detail(record(wants=wants), (), NOW).offer
+    assert offer is not None
+    (bound,) = offer.same
+    assert bound.row is not None
+    assert bound.row.masked
+    standing = Grant("apr_1", "okx", "t", "", "session 1", "", terms, NOW, NOW + 60, 1, ())
+    assert "0f3a" not in str(view.standing(standing, NOW).same)
