@@ -335,9 +335,9 @@ def matches(record: Record, tool: str, text: str) -> bool:
 def _equal_to(text: str) -> str:
     """What a value has to be equal to, from the text that stands for it."""
     word, _, value = text.partition(" ")
-    if word == "concealed":
-        return "the value of the call that was approved, which the policy hides"
-    return value if word in ("value", "json", "inside") else text
+    if word in ("value", "json", "inside"):
+        return value
+    return text if text in ("absent", "null") else "as it was in the call"  # nobody may see it, or it is long
 
 
 def _left(record: Record, now: float) -> Left | None:
@@ -428,7 +428,7 @@ def _offer(terms: GrantTerms, arguments: str) -> GrantOffer:
 
 def _row(path: str, text: str, arguments: str) -> Row | None:
     row = row_at(arguments, path)
-    return replace(row, masked=text.startswith("concealed ")) if row is not None else None
+    return replace(row, masked=text.startswith("masked ")) if row is not None else None
 
 
 def _named(free: tuple[str, ...]) -> tuple[str, ...]:
