@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sidecar.ledger.approvals import Answer, Grant, Record, Shown, timestamp
+from sidecar.ledger.approvals import Answer, Grant, GrantTerms, Record, Shown, timestamp
 from sidecar.ledger.protocol import Ledger
 from sidecar.ledger.values import Amount, Counter, add
 
@@ -70,7 +70,7 @@ def document(record: Record, now: float, after: tuple[After, ...] = ()) -> dict[
         "approvers": asked.approvers,
         "four_eyes": asked.four_eyes,
         "answers": [answer_document(one) for one in record.answers],
-        "grant_terms": msgspec.to_builtins(asked.grant) if asked.grant is not None else None,
+        "grant_terms": _terms(asked.grant) if asked.grant is not None else None,
         "used_grant": record.grant or None,
         "recent": [{"time": timestamp(one.at), "tool": one.tool, "kind": one.kind} for one in shown.recent],
         "limits_after": [{"rule": one.rule, "total": one.total, "limit": one.limit} for one in after],
@@ -94,6 +94,12 @@ def grant_document(grant: Grant, now: float) -> dict[str, Any]:
         "calls": grant.terms.calls,
         "answers": [answer_document(one) for one in grant.answers],
     }
+
+
+def _terms(terms: GrantTerms) -> dict[str, Any]:
+    document: dict[str, Any] = msgspec.to_builtins(terms)
+    del document["beside"]  # a hash, for no reader
+    return document
 
 
 def answer_document(answer: Answer) -> dict[str, Any]:

@@ -9,18 +9,18 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
 
-from sidecar.decision.decision import Answer, Approval, safe_reason
+from sidecar.decision.decision import Answer, Approval, Granting, safe_reason
 from sidecar.enforce.grant_terms import terms_of
 from sidecar.enforce.masking import masked
 from sidecar.enforce.recent import RecentCalls, holder_of
 from sidecar.enforce.trial import Trial
-from sidecar.ledger.approvals import MAX_SHOWN, Asked, SameCall, Shown
+from sidecar.ledger.approvals import MAX_SHOWN, Asked, GrantTerms, SameCall, Shown
 from sidecar.ledger.values import Reservation
 from sidecar.mcp import approval_binding, strict_json
 from sidecar.mcp.tool_call import ToolCall
+from sidecar.policy.paths import Path
 
 MAX_DEFINITIONS: Final = 10_000
 """Tools whose definitions' digests are remembered; those of one that is known are always brought up to date."""
@@ -47,7 +47,7 @@ class Asking:
 
     def same(self, call: ToolCall) -> SameCall:
         """What stands for a call that needs no approval."""
-        return SameCall(self._server, self._same_call(call))
+        return SameCall(self._server, self._same_call(call), self._instance)
 
     def asked(
         self, trial: Trial, answer: Answer, approval: Approval, takes: tuple[Reservation, ...]
@@ -60,12 +60,7 @@ class Asking:
         params = approval_binding.params_of(call)
         holder = holder_of(caller)
         bound = approval_binding.bound(params)
-        visible, hidden = masked(call.arguments, terms.mask)
-        shown = self._shown(trial, answer, params, takes, visible, hidden)
-        grant = None
-        if approval.grant is not None:
-            conceal = partial(self._concealed, call.tool, holder)
-            grant = terms_of(approval.grant, call.arguments, visible, conceal)
+        shown = self._shown(trial, answer, params, takes)
         return Asked(
             server=self._server,
             tool=call.tool,
@@ -81,16 +76,16 @@ class Asking:
             four_eyes=terms.four_eyes,
             notify=bool(terms.webhook),
             shown=shown,
-            grant=grant,
+            grant=self._granting(approval.grant, call, params, terms.mask) if approval.grant is not None else None,
         )
 
     def _shown(
-        self, trial: Trial, answer: Answer, params: dict[str, Any], takes: tuple[Reservation, ...],
-        visible: dict[str, Any], hidden: tuple[str, ...],
+        self, trial: Trial, answer: Answer, params: dict[str, Any], takes: tuple[Reservation, ...]
     ) -> Shown:  # fmt: skip
         call, caller, decision = trial.call, trial.caller, answer.decision
         terms = trial.bundle.terms
-        text = strict_json.encode(visible).decode()
+        arguments, hidden = masked(call.arguments, terms.approvals.mask)
+        text = strict_json.encode(arguments).decode()
         other = approval_binding.beside(params).decode()
         if len(text) + len(other) > MAX_SHOWN:
             raise TooLargeToShow
@@ -119,8 +114,13 @@ class Asking:
             limits=tuple(rule for _, rule in limited),
         )
 
-    def _concealed(self, tool: str, holder: str, text: str) -> str:
-        return self._hash("value", self._server, tool, holder, "", text.encode("utf-8", "surrogatepass"))
+    def _granting(
+        self, granting: Granting, call: ToolCall, params: dict[str, Any], masks: tuple[Path, ...]
+    ) -> GrantTerms:  # fmt: skip
+        def digest(text: str) -> str:
+            return self._hash("grant", self._server, call.tool, "", "", text.encode())
+
+        return terms_of(granting, call.arguments, approval_binding.lasting_beside(params), masks, digest)
 
     def _same_call(self, call: ToolCall) -> str:
         same = approval_binding.same_call(call.tool, call.arguments)

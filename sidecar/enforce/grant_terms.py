@@ -2,48 +2,61 @@
 
 Equal means equal as in `eq`: a number or a boolean equals the text that is written the same way, lists and objects are
 compared as JSON values. Such values have the same text here, and no others do, so whoever compares compares texts.
+What nobody may see has a keyed hash as its text, and so has what is long: the texts are read with every call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from sidecar.decision.decision import Granting
+from sidecar.enforce.masking import masked, overlaps
 from sidecar.ledger.approvals import GrantTerms
 from sidecar.mcp import approval_binding
 from sidecar.policy import paths
+from sidecar.policy.paths import Path
+from sidecar.text import shown
 
+MASKED: Final = "masked"
+"""The first word of what stands for a value that people may not see."""
 MAX_FREE: Final = 200
 """Arguments that a standing approval leaves free and that are named one by one."""
+MAX_SAME: Final = 1_000
+"""Characters of a text that stands for a value; of a longer one its hash does."""
 ANY_OTHER: Final = "any other argument"
 
 
 def terms_of(
-    granting: Granting, arguments: dict[str, Any], visible: dict[str, Any], conceal: Callable[[str], str]
-) -> GrantTerms:
+    granting: Granting, arguments: dict[str, Any], beside: bytes, masks: Sequence[Path], digest: Callable[[str], str]
+) -> GrantTerms:  # fmt: skip
     """What the rule lets an approver agree to, and where this call stands.
 
-    `visible` are the arguments as people see them. What they do not see is compared as `conceal` makes it of its text,
-    and no number of it is told, so no standing approval fits where that would have to be compared.
+    `beside` is all that the server gets beside the arguments, which a call like this one has, too. `digest` makes a
+    keyed hash, for what lies at the paths `masks`. A number there cannot be compared, so no call is like it.
     """
 
-    def same_of(path: tuple[str, ...]) -> str:
+    def same(path: tuple[str, ...]) -> str:
         text = same_text(arguments, path)
-        return text if text == same_text(visible, path) else f"concealed {conceal(text)}"
+        if any(overlaps(path, mask) for mask in masks):
+            return f"{MASKED} {digest(text)}"
+        return text if len(text) <= MAX_SAME else f"long {digest(text)}"
 
-    def number_of(path: tuple[str, ...]) -> str | None:
-        number = number_text(arguments, path)
-        return number if number == number_text(visible, path) else None
+    def most(path: tuple[str, ...]) -> str | None:
+        return None if any(overlaps(path, mask) for mask in masks) else number_text(arguments, path)
 
-    same = tuple((paths.shown("args", path), same_of(path)) for path in granting.same)
-    at_most = tuple((paths.shown("args", path), number_of(path)) for path in granting.at_most)
     fixed = {*granting.same, *granting.at_most}
-    free = [paths.shown("args", path) for path in _leaves(arguments) if path not in fixed]
+    visible, _ = masked(arguments, masks)
+    free = [shown(paths.shown("args", path)) for path in _leaves(visible) if path not in fixed]
     named = free if len(free) <= MAX_FREE else [*free[:MAX_FREE], f"{len(free) - MAX_FREE} more"]
-    return GrantTerms(granting.seconds, granting.calls, same, at_most, (*named, ANY_OTHER))
+    return GrantTerms(
+        granting.seconds, granting.calls,
+        tuple((paths.shown("args", path), same(path)) for path in granting.same),
+        tuple((paths.shown("args", path), most(path)) for path in granting.at_most),
+        (*named, ANY_OTHER), digest(beside.decode()),
+    )  # fmt: skip
 
 
 _ABSENT: Final = object()

@@ -42,8 +42,6 @@ MAX_LONG_EACH: Final = 20
 """The same of those with more to show than `MAX_BRIEF`: an agent that runs away must not fill the store's disk."""
 LOST_AFTER: Final = 30.0
 """Seconds without a word of an instance after which it is gone: what it had in use is unknown then."""
-SILENT_AFTER: Final = 5.0
-"""Seconds without its word after which what it has in use may be lost: until it is known, the same call waits."""
 KEPT: Final = 7 * 86400.0
 """Seconds that an approval in a final state is kept for those who look back."""
 KEPT_LONG: Final = 3600.0
@@ -73,6 +71,7 @@ class GrantTerms(msgspec.Struct, frozen=True):
     At most `calls` calls within `seconds`. `same` are paths with the values that must be equal, in a form in which
     equal values (as in `eq`) have equal texts; `at_most` are paths with numbers (None for what is no number, which no
     standing approval fits) that must not be greater; `free` are the other arguments of this call, for the page.
+    `beside` stands for all parameters beside the arguments, which must be equal, too.
     Values that people may not see stand nowhere here.
     """
 
@@ -81,6 +80,7 @@ class GrantTerms(msgspec.Struct, frozen=True):
     same: tuple[tuple[str, str], ...]
     at_most: tuple[tuple[str, str | None], ...]
     free: tuple[str, ...] = ()
+    beside: str = ""
 
 
 class Recent(msgspec.Struct, frozen=True):
@@ -151,10 +151,14 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class SameCall(msgspec.Struct, frozen=True):
-    """A call that needs no approval, of a tool of which other calls do: it waits where the same call is unknown."""
+    """A call that needs no approval, of a tool of which other calls do: it waits where the same call is unknown.
+
+    `owner` is the instance that makes it.
+    """
 
     server: str
     call: str
+    owner: str
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -206,7 +210,8 @@ class Unapproved(msgspec.Struct, frozen=True):
     """Nothing was taken: the call has no approval that it could use. `record` says where the one it has stands.
 
     `pending`: it waits for a person; `is_new` where it was asked for just now. `denied`: a person said no.
-    `in_use`: the same call runs on it now. `unknown`: the same call was forwarded and no answer came, whoever asked.
+    `in_use`: the same call runs on it now, here or at another instance. `unknown`: the same call was forwarded and no
+    answer came, whoever asked.
     """
 
     record: Record
@@ -263,8 +268,8 @@ class Approvals(Protocol):
     What a call does with approvals is part of `Ledger.claim`.
     """
 
-    async def find(self, id: str) -> Record:  # noqa: A002 - the field's word
-        """One approval. Raises `NoApproval`."""
+    async def find(self, id: str, *, brief: bool = False) -> Record:  # noqa: A002 - the field's word
+        """One approval; with `brief` as in `records`. Raises `NoApproval`."""
 
     async def records(
         self, states: Collection[State] = STATES, *, server: str = "", limit: int = 1_000, changed_after: float = 0.0,

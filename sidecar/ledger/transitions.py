@@ -39,7 +39,6 @@ from sidecar.ledger.approvals import (
     MAX_LONG_EACH,
     MAX_PENDING,
     MAX_PENDING_EACH,
-    SILENT_AFTER,
     Answer,
     Asked,
     Conflict,
@@ -314,12 +313,12 @@ def _is_same(definition: str, other: str) -> bool:
 def _uncertain(wants: Wants, records: Records) -> Record | None:
     """An approval with which this very call may have run, and nobody knows.
 
-    An instance that says nothing may be gone. Until that is certain its call stands in the way, too: else there is
+    What another instance has in use stands in the way, too: nobody can tell that it was killed just now. Else there is
     a time between its end and the `unknown` of its call in which the call could run again.
     """
     for record in records.unfinished(wants.server, wants.call):
         now = over(record, records) or record
-        if now.state == "unknown" or records.now >= _last_word(now, records) + SILENT_AFTER:
+        if now.state == "unknown" or now.owner != wants.owner:
             return now
     return None
 
@@ -382,12 +381,18 @@ def _grant_for(wants: Asked, records: Records, now: float) -> Grant | None:
 
 def _fits(granted: GrantTerms, call: GrantTerms) -> bool:
     """True where a call's values are those that were agreed to, and no number is greater."""
-    if granted.same != call.same or [path for path, _ in granted.at_most] != [path for path, _ in call.at_most]:
+    if (granted.same, granted.beside) != (call.same, call.beside):
         return False
-    numbers = zip(granted.at_most, call.at_most, strict=True)
-    return all(
-        most is not None and now is not None and Decimal(now) <= Decimal(most) for (_, most), (_, now) in numbers
-    )
+    if [path for path, _ in granted.at_most] != [path for path, _ in call.at_most]:
+        return False
+    return all(_is_at_most(now, most) for (_, most), (_, now) in zip(granted.at_most, call.at_most, strict=True))
+
+
+def _is_at_most(now: str | None, most: str | None) -> bool:
+    """True for a number that is not greater. What is below zero may do the opposite, so that is agreed to as it is."""
+    if now is None or most is None:
+        return False
+    return now == most or 0 <= Decimal(now) <= Decimal(most)
 
 
 def _use_of(grant: Grant, wants: Asked, waits: Record | None, now: float) -> Use:

@@ -35,6 +35,11 @@ def bound(params: dict[str, Any]) -> bytes:
     return _sorted(_lasting(params))
 
 
+def lasting_beside(params: dict[str, Any]) -> bytes:
+    """The parameters of `bound` without name and arguments: JSON with sorted keys."""
+    return _sorted({key: value for key, value in _lasting(params).items() if key not in ("name", "arguments")})
+
+
 def beside(params: dict[str, Any]) -> bytes:
     """The parameters of `bound` without name and arguments, in the order they came: JSON to be shown."""
     return encode({key: value for key, value in _lasting(params).items() if key not in ("name", "arguments")})
@@ -78,7 +83,8 @@ def _with_plain_numbers(value: Any) -> Any:
     return value
 
 
-_NUMBERS: Final = frozenset({int, float, msgspec.Raw})
+_NUMBERS: Final = frozenset({float, msgspec.Raw})
+"""An `int` is written in plain decimal as it is."""
 
 
 def _plain(token: str) -> bytes:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-SILENT, LOST = 5.0, 30.0
-"""Seconds after which an instance that says nothing is in doubt, and is gone."""
+LOST = 30.0
+"""Seconds after which an instance that says nothing is gone."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,16 @@ class Model:
         """Seconds since the instance that has an approval in use gave a sign of life."""
         return now - max(one.changed, self.heard.get(one.owner, 0.0))
 
-    def blocks(self, same: str, now: float) -> set[str]:
-        """Approvals with which this very call may have run, and nobody knows."""
+    def blocks(self, same: str, owner: str, now: float) -> set[str]:
+        """Approvals with which this very call may have run, and the instance `owner` cannot know."""
         return {
             id_
             for id_, one in self.all.items()
             if one.call.same == same
-            and (one.state == "unknown" or (one.state == "in_use" and self.silent(one, now) >= SILENT))
+            and (
+                one.state == "unknown"
+                or (one.state == "in_use" and (one.owner != owner or self.silent(one, now) >= LOST))
+            )
         }
 
     def newest(self, call: Call) -> str | None:

@@ -18,7 +18,6 @@ from sidecar.ledger.approvals import (
     MAX_BRIEF,
     MAX_LONG_EACH,
     MAX_PENDING_EACH,
-    SILENT_AFTER,
     Conflict,
     GrantTerms,
     NoApproval,
@@ -426,32 +425,43 @@ def test_an_answer_that_comes_late_says_what_became_of_it(store: Store) -> None:
     with_ledger(store, test)
 
 
-def test_the_same_call_waits_from_the_moment_that_an_instance_is_in_doubt(store: Store) -> None:
-    """A crash, a new session, a quick approval: before anybody has noted that the first call is lost."""
+def test_the_same_call_waits_while_another_instance_has_it(store: Store) -> None:
+    """A crash, a new session, a quick approval: before anybody can know that the first call is lost."""
 
     async def test(ledger: Ledger, clock: Clock) -> None:
         await ledger.approvals.sweep("here")
         await approved(ledger, asks())
-        await approved(ledger, asks(holder="other"))
+        await approved(ledger, asks(holder="other", owner="there"))
         record = await used(ledger, asks())
-        clock.passes(SILENT_AFTER)
-        assert (await refused(ledger, asks(holder="other"))).id == record.id
-        assert (await refused(ledger, same())).id == record.id
-        clock.passes(LOST_AFTER - SILENT_AFTER)
-        assert (await refused(ledger, same())).state == "unknown"
+        assert (await refused(ledger, asks(holder="other", owner="there"))).id == record.id
+        assert (await refused(ledger, same(owner="there"))).id == record.id
+        clock.passes(LOST_AFTER)
+        assert (await refused(ledger, same(owner="there"))).state == "unknown"
+        await ledger.approvals.resolve(record.id, says("committed"))
+        await used(ledger, asks(holder="other", owner="there"))
 
     with_ledger(store, test)
 
 
-def test_the_same_call_of_others_does_not_wait_for_an_instance_that_lives(store: Store) -> None:
-    async def test(ledger: Ledger, clock: Clock) -> None:
+def test_a_standing_approval_runs_no_call_again_that_another_instance_has_in_use(store: Store) -> None:
+    """A sidecar is killed, and the agent's client repeats the very call at the next one."""
+
+    async def test(ledger: Ledger, _: Clock) -> None:
+        await approved(ledger, asks(grant=TERMS), grant=True)
+        record = await used(ledger, asks(grant=TERMS))
+        assert (await refused(ledger, asks(grant=TERMS, owner="there"))).id == record.id
+        await used(ledger, asks("another", grant=TERMS, owner="there"))
+        await ledger.approvals.settle(record.id, "consumed")
+        await used(ledger, asks(grant=TERMS, owner="there"))
+
+    with_ledger(store, test)
+
+
+def test_the_same_call_of_others_does_not_wait_for_one_that_runs_at_the_same_instance(store: Store) -> None:
+    async def test(ledger: Ledger, _: Clock) -> None:
         await approved(ledger, asks())
         await approved(ledger, asks(holder="other"))
         await used(ledger, asks())
-        for _ in range(30):
-            clock.passes(SILENT_AFTER - 1)
-            assert await ledger.approvals.sweep("here") == ()
-            assert await ledger.approvals.sweep("there") == ()
         await used(ledger, asks(holder="other"))
         assert isinstance(await claim(ledger, asks=same()), Claim)
 
@@ -488,20 +498,33 @@ def test_calls_like_it_go_through_until_there_are_as_many_as_the_rule_allows(sto
         asks("c", grant=replace(like(), at_most=())),
         asks("c", grant=replace(like(), same=())),
         asks("c", grant=None),
+        asks("c", grant=replace(like(), beside="a task")),
         asks("c", grant=like(), holder="other"),
         asks("c", grant=like(), rules="edited"),
         asks("c", grant=like(), definition="new"),
         asks("c", grant=like(), server="other"),
     ],
     ids=[
-        "a greater number", "no number", "another value", "fewer bounds", "fewer values", "no grant", "another agent",
-        "an edit of the rule", "another tool of that name", "another server",
+        "a greater number", "no number", "another value", "fewer bounds", "fewer values", "no grant",
+        "another parameter beside the arguments", "another agent", "an edit of the rule", "another tool of that name",
+        "another server",
     ],
 )  # fmt: skip
 def test_a_standing_approval_is_of_no_use_for(store: Store, other: Any) -> None:
     async def test(ledger: Ledger, _: Clock) -> None:
         await approved(ledger, asks("first", grant=like(), definition="old"), grant=True)
         await pending(ledger, other)
+
+    with_ledger(store, test)
+
+
+@pytest.mark.parametrize(("most", "now", "fits"), [
+    ("5", "0", True), ("5", "-1", False), ("-5", "-6", False), ("-5", "-5", True), ("-5", "0", False),
+])  # fmt: skip
+def test_below_zero_no_number_counts_as_smaller(store: Store, most: str, now: str, fits: bool) -> None:
+    async def test(ledger: Ledger, _: Clock) -> None:
+        await approved(ledger, asks(grant=like(most)), grant=True)
+        assert isinstance(await claim(ledger, asks=asks("next", grant=like(now))), Claim) is fits
 
     with_ledger(store, test)
 

@@ -119,12 +119,12 @@ class ApprovalsAndModel(RuleBasedStateMachine):
 
     def comes(self, call: Call, owner: str, wait: bool) -> None:
         """The store and the model agree on what becomes of a call."""
-        blocks = self.model.blocks(call.same, self.now)
+        blocks = self.model.blocks(call.same, owner, self.now)
         can, id_ = self.model.usable(call, self.now)
         match self.claims(owner, call, wait):
             case Unapproved() as result:
                 assert blocks or can not in ("own", "standing"), (can, id_)
-                self.unapproved(call, result)
+                self.unapproved(call, owner, result)
             case Exhausted(position=0):
                 assert not blocks
                 assert can in ("own", "standing")
@@ -143,7 +143,10 @@ class ApprovalsAndModel(RuleBasedStateMachine):
     def everybody_agrees(self, pick: int, grant: bool, owner: str) -> None:
         """The usual course, so that many runs get far: a call asks, is approved, and runs."""
         call = self.calls[pick % len(self.calls)]
-        if not self.model.blocks(call.same, self.now) and self.model.usable(call, self.now)[0] in ("ask", "pending"):
+        if not self.model.blocks(call.same, owner, self.now) and self.model.usable(call, self.now)[0] in (
+            "ask",
+            "pending",
+        ):
             self.comes(call, owner, False)
             id_ = self.model.usable(call, self.now)[1]
             for by in ("alice", "carol")[: call.approvers]:
@@ -153,8 +156,8 @@ class ApprovalsAndModel(RuleBasedStateMachine):
     @rule(pick=PICK, owner=st.sampled_from(INSTANCES))
     def the_same_call_comes_where_it_needs_no_approval(self, pick: int, owner: str) -> None:
         call = self.calls[pick % len(self.calls)]
-        blocks = self.model.blocks(call.same, self.now)
-        match self.runner.run(claim(self.ledgers[owner], asks=SameCall("stub", call.same))):
+        blocks = self.model.blocks(call.same, owner, self.now)
+        match self.runner.run(claim(self.ledgers[owner], asks=SameCall("stub", call.same, owner))):
             case Unapproved(record):
                 assert record.id in blocks
             case Claim(approval=None):
@@ -167,10 +170,10 @@ class ApprovalsAndModel(RuleBasedStateMachine):
         ledger, wanted, asks = self.ledgers[owner], self.wanted(1), asked(call, owner)
         return self.runner.run(ledger.claim(wanted, (), asks) if wait else claim(ledger, *wanted, asks=asks))
 
-    def unapproved(self, call: Call, result: Unapproved) -> None:
+    def unapproved(self, call: Call, owner: str, result: Unapproved) -> None:
         """A call that has to wait: the model agrees why."""
         record = result.record
-        blocks = self.model.blocks(call.same, self.now)
+        blocks = self.model.blocks(call.same, owner, self.now)
         can, id_ = self.model.usable(call, self.now)
         if blocks:
             assert record.id in blocks

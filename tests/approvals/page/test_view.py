@@ -137,7 +137,7 @@ def test_an_hour_of_an_agent_is_told_in_words() -> None:
 
 
 def test_what_the_policy_hides_is_not_told_by_what_must_be_equal() -> None:
-    terms = GrantTerms(60, 2, (("args.key", "concealed 0f3a"),), ())
+    terms = GrantTerms(60, 2, (("args.key", "masked 0f3a"),), ())
     wants = asked(arguments='{"key":"[masked]"}', masked=("args.key",), grant=terms)
     offer = view.detail(record(wants=wants), (), NOW).offer
     assert offer is not None
