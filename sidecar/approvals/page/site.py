@@ -189,8 +189,9 @@ class Site:
         count = len(pending)
         says = f"{count} {'call waits' if count == 1 else 'calls wait'} for an answer." if count else "Nothing waits."
         return await self._page(
-            visit, "waiting", here="waiting", pending=_cards(pending[:SHOWN], now), count=count,
-            unknown=_cards(unknown[:SHOWN], now), open=_cards(_in(records, "approved", "in_use")[:SHOWN], now),
+            visit, "waiting", large=True, here="waiting", pending=partial(_cards, pending[:SHOWN], now), count=count,
+            unknown=partial(_cards, unknown[:SHOWN], now),
+            open=partial(_cards, _in(records, "approved", "in_use")[:SHOWN], now),
             more=max(0, count - SHOWN), at_least=is_full, listed=LISTED, shown=SHOWN, version=view.version(records),
             says=says,
         )  # fmt: skip
@@ -216,7 +217,8 @@ class Site:
         if count > SHOWN:
             said = f"The newest {SHOWN} of {count} are shown. Narrow the filter to see others."
         return await self._page(
-            visit, "history", here="history", records=_cards(found[:SHOWN], self._queue.clock()), found=said,
+            visit, "history", large=True, here="history",
+            records=partial(_cards, found[:SHOWN], self._queue.clock()), found=said,
             states=tuple(words.STATE_WORDS.items()), state=state, tool=tool, text=text,
         )  # fmt: skip
 
@@ -226,7 +228,7 @@ class Site:
         if record.asked.grant is not None and record.state != "pending":
             grant = next((one for one in await self._queue.grants(person) if one.id == record.id), None)
         now = self._queue.clock()
-        large = len(record.asked.shown.arguments) + len(record.asked.shown.other) > view.LARGE
+        large = len(record.asked.shown.arguments) + len(record.asked.shown.other) > view.SLOW
         return await self._page(
             visit, "detail", status, large=large, one=partial(view.detail, record, full.after, now, grant),
             notice=notice, not_you=_not_you(record, person), here="",
