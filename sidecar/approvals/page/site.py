@@ -54,6 +54,8 @@ class Site:
         try:
             response = await self._answer(request, visit)
         except BadForm as problem:
+            if request.method == "POST" and visit.person is not None:
+                self._queue.tried(visit.person, "post", 400, str(problem))
             response = self._error(visit, 400, "This cannot be read", f"{problem}. Nothing was decided.")
         except NoApproval:
             response = self._error(
@@ -146,6 +148,7 @@ class Site:
     def _sign_in(self, form: Fields, request: Request, visit: Visit) -> Response:
         # A page of elsewhere must not sign anybody in, as somebody else.
         if request.headers.get("sec-fetch-site") not in (None, "same-origin", "none"):
+            self._guard.refused("page", visit.origin, "sign in", 403, "the form is not of our page")
             return self._error(
                 visit, 403, "This did not come from our page", "Open this page itself, and sign in here."
             )
@@ -160,6 +163,7 @@ class Site:
     def _stranger(self, request: Request, visit: Visit) -> Response:
         """What somebody gets who did not sign in."""
         if request.method == "POST":
+            self._guard.refused("page", visit.origin, "post", 401, "nobody is signed in")
             wrong = "You are signed out, so nothing was decided. Sign in, and answer again."
             return self._sign_in_page(visit, 401, visit.path, wrong)
         # A link from a chat comes without the cookie, which is strict: one step on our own site brings it along.
