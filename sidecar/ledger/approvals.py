@@ -268,8 +268,8 @@ class Approvals(Protocol):
     What a call does with approvals is part of `Ledger.claim`.
     """
 
-    async def find(self, id: str) -> Record:  # noqa: A002 - the field's word
-        """One approval. Raises `NoApproval`."""
+    async def find(self, id: str, *, brief: bool = False) -> Record:  # noqa: A002 - the field's word
+        """One approval; with `brief` as in `records`. Raises `NoApproval`."""
 
     async def records(
         self, states: Collection[State] = STATES, *, server: str = "", limit: int = 1_000, changed_after: float = 0.0,

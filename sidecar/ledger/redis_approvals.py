@@ -118,8 +118,8 @@ class RedisApprovals:
         self._uses[result.id] = result
         return replace(claimed, approval=result)
 
-    async def find(self, id: str) -> Record:  # noqa: A002 - the field's word
-        now, (answer,) = await self._ask(self._fetch_script, MAX_FETCHED, "", id)
+    async def find(self, id: str, *, brief: bool = False) -> Record:  # noqa: A002 - the field's word
+        now, (answer,) = await self._ask(self._fetch_script, MAX_FETCHED, "brief" if brief else "", id)
         if (known := known_of(answer)) is None:
             raise NoApproval
         return seen_at(known.record, self._transactions.time(now))

@@ -97,9 +97,9 @@ class SqliteApprovals:
         self._access = access
         self._time = time
 
-    async def find(self, id: str) -> Record:  # noqa: A002 - the field's word
+    async def find(self, id: str, *, brief: bool = False) -> Record:  # noqa: A002 - the field's word
         def look(db: sqlite3.Connection) -> Record:
-            if (record := record_with(id, db)) is None:
+            if (record := record_with(id, db, brief=brief)) is None:
                 raise NoApproval
             return seen_at(record, time_in(db, self._time))
 

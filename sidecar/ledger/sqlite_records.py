@@ -82,6 +82,7 @@ _BRIEF_ROW = _ROW.replace("asked, long", "asked, NULL")
 """Without what is long of what was asked: no call needs that, and an agent may ask for the same with megabytes."""
 
 _BY_ID = f"{_ROW.format('')} WHERE approvals.id = ?"
+_BRIEF_BY_ID = f"{_BRIEF_ROW.format('')} WHERE approvals.id = ?"
 _OF_BINDING = (
     f"{_BRIEF_ROW.format(' INDEXED BY approvals_binding')}"
     " WHERE binding = ? AND used_grant = '' ORDER BY seq DESC LIMIT 1"
@@ -209,9 +210,9 @@ def changes_in(db: sqlite3.Connection) -> str:
     return str(row[0] if row else 0)
 
 
-def record_with(id: str, db: sqlite3.Connection) -> Record | None:  # noqa: A002
-    """The approval with this id."""
-    row = db.execute(_BY_ID, (id,)).fetchone()
+def record_with(id: str, db: sqlite3.Connection, *, brief: bool = False) -> Record | None:  # noqa: A002
+    """The approval with this id; with `brief` what is long of it is not read."""
+    row = db.execute(_BRIEF_BY_ID if brief else _BY_ID, (id,)).fetchone()
     return record_of(row) if row else None
 
 

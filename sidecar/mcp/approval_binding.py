@@ -83,7 +83,8 @@ def _with_plain_numbers(value: Any) -> Any:
     return value
 
 
-_NUMBERS: Final = frozenset({int, float, msgspec.Raw})
+_NUMBERS: Final = frozenset({float, msgspec.Raw})
+"""An `int` is written in plain decimal as it is."""
 
 
 def _plain(token: str) -> bytes:

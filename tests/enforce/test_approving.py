@@ -20,7 +20,7 @@ from sidecar.enforce.trial import Trial
 from sidecar.enforce.verdict import Forward, Hold, Reply, Verdict
 from sidecar.errors import StoreUnavailable
 from sidecar.events import ApprovalChanged, Decided, Event
-from sidecar.ledger.approvals import MAX_PENDING_EACH, MAX_SHOWN, Answer, Record
+from sidecar.ledger.approvals import MAX_BRIEF, MAX_PENDING_EACH, MAX_SHOWN, Answer, Record
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.mcp.jsonrpc import Request, read
 from sidecar.mcp.tool_call import Outcome, ToolCall, read_call
@@ -406,6 +406,31 @@ def test_a_call_that_waits_in_place_goes_through_once_it_is_approved(tmp_path: P
     run(test, tmp_path, bundle=HOLDS)
 
 
+def test_a_long_call_that_waits_in_place_is_not_read_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent may let a hundred calls of megabytes wait; the store is looked at on the event loop."""
+
+    async def test(world: World) -> None:
+        find, looks = world.ledger.approvals.find, []
+
+        async def look(*names: Any, **options: Any) -> Record:
+            record = await find(*names, **options)
+            looks.append(len(record.asked.shown.arguments))
+            return record
+
+        monkeypatch.setattr(world.ledger.approvals, "find", look)
+        _, verdicts = world.judge(call(json.dumps({"a": "x" * MAX_BRIEF})))
+        await soon(lambda: len(looks) > 1)
+        assert set(looks) == {0}
+        assert isinstance(verdicts[0], Hold)
+        await world.approve(verdicts[0].approval)
+        await soon(lambda: len(verdicts) > 1)
+        assert isinstance(verdicts[1], Forward)
+
+    run(test, tmp_path, bundle=HOLDS)
+
+
 def test_a_call_that_waits_in_place_hears_a_no(tmp_path: Path) -> None:
     async def test(world: World) -> None:
         _, verdicts = world.judge(call())
@@ -479,7 +504,6 @@ def test_what_is_masked_is_nowhere_in_the_store_though_a_standing_approval_goes_
         await world.asked(call('{"pin":"71325","x":{"pin":{"71325":1}}}'))
         record = (await world.ledger.approvals.records())[0]
         assert record.asked.grant is not None
-        assert b"71325" not in b"".join(file.read_bytes() for file in tmp_path.glob("counters.db*"))
 
     granting = Granting(3600, 10, (("pin",),), (("pin",),))
     approval = Approval(1800, 600, 1, "c0ffee", granting)
@@ -487,6 +511,9 @@ def test_what_is_masked_is_nowhere_in_the_store_though_a_standing_approval_goes_
         test, tmp_path, bundle=bundle_of(f"approvals: {{mask: [args.pin, args.x.pin]}}\n{ASKS}"),
         decision=msgspec.structs.replace(ASKING, approval=approval),
     )  # fmt: skip
+    stored = b"".join(file.read_bytes() for file in tmp_path.glob("counters.db*"))
+    assert b"[masked]" in stored
+    assert b"71325" not in stored
 
 
 def test_an_answer_of_the_engine_is_needed_each_time(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from sidecar.approvals.document import After, digest_of
 from sidecar.approvals.page import words
 from sidecar.approvals.page.rows import Row, first_rows, row_at, rows_of
-from sidecar.enforce.grant_terms import ANY_OTHER
+from sidecar.enforce.grant_terms import ANY_OTHER, MASKED
 from sidecar.ledger.approvals import MAX_BRIEF, OPEN, Answer, Grant, GrantTerms, Record, State
 from sidecar.ledger.values import Amount
 
@@ -428,7 +428,7 @@ def _offer(terms: GrantTerms, arguments: str) -> GrantOffer:
 
 def _row(path: str, text: str, arguments: str) -> Row | None:
     row = row_at(arguments, path)
-    return replace(row, masked=text.startswith("masked ")) if row is not None else None
+    return replace(row, masked=text.startswith(f"{MASKED} ")) if row is not None else None
 
 
 def _named(free: tuple[str, ...]) -> tuple[str, ...]:
