@@ -44,6 +44,8 @@ class Site:
         try:
             response = await self._answer(request, visit)
         except BadForm as problem:
+            if request.method == "POST" and visit.person is not None:
+                self._queue.tried(visit.person, "post", 400, str(problem))
             response = self._pages.error(visit, 400, "This cannot be read", f"{problem}. Nothing was decided.")
         except NoApproval:
             response = self._pages.error(
