@@ -13,7 +13,7 @@ import itertools
 import os
 import socket
 from collections import Counter as Tally
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
@@ -35,8 +35,9 @@ from sidecar.engine.local import local_engine
 from sidecar.engine.managed import ManagedEngine
 from sidecar.errors import InvalidMessage
 from sidecar.events import Decided, Event
+from sidecar.ledger.approvals import NOTHING_ASKED, Asked, Record, Unapproved, Wants
 from sidecar.ledger.names import of_tool
-from sidecar.ledger.protocol import Claim, Claimed
+from sidecar.ledger.protocol import NOTHING_SEEN, Claim, Claimed, Taken
 from sidecar.ledger.values import Amount, Counter, Reservation, Seen
 from sidecar.mcp import jsonrpc, strict_json
 from sidecar.mcp.protocol import ClientInfo
@@ -75,6 +76,18 @@ class Notes(FakeLedger):
 
     async def totals(self, counters: tuple[Counter, ...]) -> tuple[Amount, ...]:
         return tuple(self.stand.get((one.counter, one.window), 0) for one in counters)
+
+    def claim_at_once(
+        self, wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]] = NOTHING_SEEN,
+        asked: Mapping[int, Wants] = NOTHING_ASKED,
+    ) -> list[Taken]:  # fmt: skip
+        """Whoever needs an approval waits for one."""
+        return [
+            Unapproved(Record("apr_1", needs, "pending", 0.0, 0.0, 1.0))
+            if isinstance(needs := asked.get(place), Asked)
+            else self._claim(one)
+            for place, one in enumerate(wanted)
+        ]
 
     def _claim(self, reservations: tuple[Reservation, ...], seen: tuple[Seen, ...] = ()) -> Claimed:
         self.wanted += reservations
