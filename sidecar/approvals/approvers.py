@@ -10,7 +10,7 @@ approvers:
 ```
 
 `principal` is who the approver is when she calls tools herself: where a rule says `four_eyes`, nobody approves what he
-asked for. Without it the subject that equals the name counts.
+asked for. Without it the subject that equals the name counts; without its issuer, that subject of any issuer does.
 """
 
 from __future__ import annotations
@@ -74,9 +74,7 @@ class Approver:
         shown = asked.shown
         if not shown.asker:
             return False
-        if self.principal is not None:
-            return (self.principal.subject, self.principal.issuer) == (shown.asker, shown.issuer)
-        return _folded(self.name) == _folded(shown.asker)
+        return _may_be(self.principal or Principal(self.name), Principal(shown.asker, shown.issuer))
 
 
 class Approvers:
@@ -149,6 +147,7 @@ class _Reader(ItemReader):
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__(problems)
         self._seen: dict[str | bytes, Place] = {}
+        self._principals: list[tuple[Principal, Place]] = []
 
     def file(self, node: Node) -> tuple[tuple[bytes, Approver], ...]:
         if self.problems:
@@ -214,7 +213,12 @@ class _Reader(ItemReader):
             return None
         found = Principal(subject, issuer or "")
         # Two names for one person would make two people of him.
-        self.only_once(found.key, node, where, "another approver is the same principal: write each person once")
+        alike = (place for one, place in self._principals if _may_be(found, one) or _may_be(one, found))
+        first = next(alike, None)
+        self._principals.append((found, node.place))
+        if first is not None:
+            advice = "another approver is, or may be, the same principal: write each person once, each with its issuer"
+            self.problem(node.place, where, f"stands in line {first.line} too: {advice}")
         return found
 
     def needed(self, node: Node, where: str, known: tuple[str, ...], needed: tuple[str, ...]) -> dict[str, Node]:
@@ -233,6 +237,11 @@ class _Reader(ItemReader):
 def _folded(name: str) -> str:
     """A name as the store compares the names of people: who writes `Alice` for `alice` is no second pair of eyes."""
     return unicodedata.normalize("NFKC", name).casefold().strip()
+
+
+def _may_be(known: Principal, other: Principal) -> bool:
+    """True where both may be one person: whoever is known without an issuer may be of any."""
+    return _folded(known.subject) == _folded(other.subject) and known.issuer in ("", other.issuer)
 
 
 def _any(names: tuple[str, ...], name: str) -> bool:

@@ -98,12 +98,21 @@ class Guard:
         return Refusal(429, "too many requests of this approver: wait a moment", (("retry-after", str(seconds)),))
 
     def _refused(self, via: str, origin: str, what: str) -> Refusal:
-        if seconds := self._wrong.takes(_network(origin)):
-            self._say("", via, origin, what, f"address {_network(origin)}")
+        if seconds := self.refused(via, origin, what, _WRONG.status, "the token is no approver's"):
             text = "too many wrong tokens came from this address: wait, and use the right one"
             return Refusal(429, text, (("retry-after", str(seconds)),))
-        self._queue.told("", via, origin, what, _WRONG.status, "the token is no approver's")
         return _WRONG
+
+    def refused(self, via: str, origin: str, what: str, status: int, why: str) -> int:
+        """Tell that somebody whom nobody knows was refused.
+
+        Returns the seconds to wait where that was too often from his address. Of those, one a minute is told.
+        """
+        if seconds := self._wrong.takes(_network(origin)):
+            self._say("", via, origin, what, f"address {_network(origin)}")
+            return seconds
+        self._queue.told("", via, origin, what, status, why)
+        return 0
 
     def _say(self, who: str, via: str, origin: str, what: str, key: str) -> None:
         # Once a minute: whoever is refused for being too many must not fill the audit log either.
@@ -145,6 +154,8 @@ def _network(origin: str) -> str:
         address = ip_address(origin)
     except ValueError:
         return origin
-    if isinstance(address, IPv6Address):
-        return str(address.ipv4_mapped or address.exploded[:19])
-    return str(address)
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    if address.is_loopback:
+        return "loopback"  # whoever is on this machine may come from sixteen million of these
+    return address.exploded[:19] if isinstance(address, IPv6Address) else str(address)

@@ -45,7 +45,8 @@ async def serve_approvals(
     sessions = Sessions(approvers, ours)
     pages = page(Parts(queue, guard, sessions, listener.url))
     address, names = listener.address, (*listener.allow_hosts, origin.host_header)
-    front = _Front(Api(queue, guard), pages, sessions, Hosts(address.host, address.port, names), ours)
+    hosts = Hosts(address.host, address.port, names)
+    front = _Front(Api(queue, guard), pages, sessions, guard, hosts, ours)
     try:
         http = await HttpServer.start(address.host, address.port, front.handle, LIMITS, front.admit, front.failed)
     except OSError as error:
@@ -59,8 +60,9 @@ async def serve_approvals(
 class _Front:
     """What every request meets first, and who answers it."""
 
-    def __init__(self, api: Api, page: Page, sessions: Sessions, hosts: Hosts, ours: str) -> None:
+    def __init__(self, api: Api, page: Page, sessions: Sessions, guard: Guard, hosts: Hosts, ours: str) -> None:
         self.hosts = hosts
+        self._guard = guard
         self._api = api
         self._page = page
         self._ours = ours
@@ -77,6 +79,9 @@ class _Front:
             return problem(400, str(error))
         if refusal is not None:
             return problem(refusal.status, refusal.text)
+        # By its head alone nobody knows the address; all such tries share one bound.
+        via = "api" if target.startswith(PREFIX) else "page"
+        self._guard.refused(via, "", "ask", 403, "a page of another origin asked")
         return problem(403, "pages of another origin may not ask here")
 
     def handle(self, request: Request, exchange: Exchange) -> Coroutine[Any, Any, None]:

@@ -7,6 +7,7 @@ refused is one too.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from sidecar.approvals.document import After, digest_of, limits_after
 from sidecar.approvals.watch import Watch
 from sidecar.errors import StoreUnavailable
 from sidecar.events import ApprovalChanged, ApprovalTried, Emit
-from sidecar.ledger.approvals import MAX_PENDING, STATES, Answer, Conflict, Grant, NoApproval, Record, State
+from sidecar.ledger.approvals import MAX_PENDING, OPEN, STATES, Answer, Conflict, Grant, NoApproval, Record, State
 from sidecar.ledger.protocol import Ledger
 
 LISTED: Final = 1_000
@@ -142,6 +143,12 @@ class Queue:
         Begin with an empty mark, which is never that of now. However many wait, the store is looked at twice a second.
         """
         return await self._watch.changed(since, seconds)
+
+    async def news(self, person: Person) -> str:
+        """A text that differs when anything that is not over has changed that the person may see."""
+        records, grants = await self.visible(person, OPEN, limit=MAX_PENDING), await self.grants(person)
+        seen = [(one.id, one.state, one.changed, one.asked_times, len(one.answers)) for one in records]
+        return hashlib.sha256(msgspec.json.encode((seen, [(one.id, one.left) for one in grants]))).hexdigest()
 
     def tried(self, person: Person, what: str, status: int, why: str, approval: str = "") -> None:
         """Tell that a try was refused."""

@@ -41,6 +41,9 @@ class Sender:
             return f"it did not answer within {SECONDS:.0f} s"
         except httpx.ConnectError as error:
             return f"it cannot be reached: {visible(str(error))[:200]}"
+        except (httpx.InvalidURL, UnicodeError):
+            # Names that no resolver takes, and what is longer than anybody's URL.
+            return "its URL cannot be used: look whether the host in it exists"
         except httpx.TransportError as error:
             # Their texts may quote what the other side sent.
             return f"the connection broke ({type(error).__name__})"

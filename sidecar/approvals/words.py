@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
+from sidecar.enforce.grant_terms import MASKED
 from sidecar.ledger.approvals import GrantTerms, Shown
 from sidecar.policy import paths
 
@@ -27,7 +28,7 @@ def like_this(terms: GrantTerms, masked: Sequence[str] = ()) -> str:
     return f"{', '.join(parts)}; free: {', '.join(terms.free) or 'nothing'}"
 
 
-_KEPT: Final = "as it is here (masked)"
+_KEPT: Final = "as it is in this call (masked)"
 
 
 def _is_in(path: str, masked: Sequence[str]) -> bool:
@@ -50,4 +51,4 @@ def _same(text: str) -> str:
             return f"equal to {value}"
         case "absent" | "null":
             return kind
-    return "as it is here"
+    return _KEPT if kind == MASKED else "as it is here"

@@ -71,7 +71,7 @@ def full_lines(record: Record, after: Sequence[After], now: float, width: int | 
         like = [("bounds", bounds), ("like it", safe(like_this(terms, seen.masked)))]
         lines += ["", f"  {grant}", *_values(like, width)]
     if seen.recent:
-        recent = [(_clock(one.at), f"{shown(one.tool)}: {kind(one.kind)}") for one in seen.recent]
+        recent = [(_clock(one.at), f"{_named(one.tool)}: {kind(one.kind)}") for one in seen.recent]
         lines += ["", "  what this agent did in the hour before", *_values(recent, width)]
     return [*lines, "", *_indented([("digest", digest_of(seen))], width), *_next(record)]
 
@@ -126,17 +126,22 @@ def _cells(record: Record, now: float) -> tuple[str, ...]:
     # Lists come without very long ones.
     arguments = cut(safe(seen.arguments[: ARGUMENTS + 1]), ARGUMENTS) or "long: see `show`"
     return (
-        record.id, worded(record), _left(record, now), shown(asked.tool), arguments, shown(asker(seen)),
-        shown(asked.server), safe(seen.severity) or "-",
+        record.id, worded(record), _left(record, now), _named(asked.tool), arguments, _named(asker(seen)),
+        _named(asked.server), safe(seen.severity) or "-",
     )  # fmt: skip
 
 
 def _grant_cells(grant: Grant, now: float) -> tuple[str, ...]:
     terms = grant.terms
     return (
-        grant.id, span(grant.until - now), f"{grant.left} of {terms.calls}", shown(grant.tool),
-        shown(grant.server), shown(grant.holder), safe(like_this(terms)),
+        grant.id, span(grant.until - now), f"{grant.left} of {terms.calls}", _named(grant.tool),
+        _named(grant.server), _named(grant.holder), safe(like_this(terms)),
     )  # fmt: skip
+
+
+def _named(name: str) -> str:
+    """A name of an agent's, in a line with others."""
+    return safe(shown(name))
 
 
 def _left(record: Record, now: float) -> str:

@@ -180,6 +180,10 @@ class Gate:
         """Deliver which of the listed tools a client may not see; None when nobody can tell."""
         self._lists.filter(tools, deliver)
 
+    def close(self) -> None:
+        """Stop telling a store that is gone what became of calls."""
+        self._settling.give_up()
+
     async def finish(self) -> None:
         """Wait until everything that is under way is done, for `FINISH` at most: each part has a bound of its own."""
         with contextlib.suppress(TimeoutError):

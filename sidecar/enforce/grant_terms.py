@@ -20,6 +20,8 @@ from sidecar.policy import paths
 from sidecar.policy.paths import Path
 from sidecar.text import shown
 
+MASKED: Final = "masked"
+"""The first word of what stands for a value that people may not see."""
 MAX_FREE: Final = 200
 """Arguments that a standing approval leaves free and that are named one by one."""
 MAX_SAME: Final = 1_000
@@ -39,7 +41,7 @@ def terms_of(
     def same(path: tuple[str, ...]) -> str:
         text = same_text(arguments, path)
         if any(overlaps(path, mask) for mask in masks):
-            return f"masked {digest(text)}"
+            return f"{MASKED} {digest(text)}"
         return text if len(text) <= MAX_SAME else f"long {digest(text)}"
 
     def most(path: tuple[str, ...]) -> str | None:

@@ -41,6 +41,11 @@ class Settling:
         self._server = server
         self.approvals = approvals
         self._emit = emit
+        self._over = False
+
+    def give_up(self) -> None:
+        """Tell nothing again that the store did not take: we end, and once we are gone it is unknown."""
+        self._over = True
 
     def settle(
         self, approval: str, use: int, how: Settlement, entries: tuple[Entry, ...],
@@ -54,6 +59,9 @@ class Settling:
             record = self.approvals.settle_at_once(approval, how, entries, use)
         except StoreUnavailable:
             record = None  # it is told again, by whoever waits for it
+        except NoApproval:
+            done()  # so old that it was removed
+            return
         except Exception as error:  # noqa: BLE001 - whatever it is, who waits for the answer has to get it
             defects.tell("an approval is not settled", error)
             done()
@@ -74,7 +82,7 @@ class Settling:
 
     async def _until_settled(self, approval: str, use: int, how: Settlement, entries: tuple[Entry, ...]) -> None:
         told = False
-        while True:
+        while not self._over:
             try:
                 record = await self.approvals.settle(approval, how, entries, use)
             except NoApproval:
@@ -90,4 +98,6 @@ class Settling:
                 return
 
     def _settled(self, record: Record) -> None:
+        if record.answers and record.answers[-1].verdict in ("committed", "failed"):
+            return  # a person was quicker to say what happened, and that was told
         self._emit(ApprovalChanged(self._server, record))

@@ -67,6 +67,7 @@ async def _run(settings: Settings, bundle: Bundle, opa: Path, stopped_by: list[i
         gc.freeze()
         status = await serve(built, asked_to_stop)
         await built.gate.finish()
+        built.gate.close()
         return status
 
 

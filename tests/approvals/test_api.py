@@ -332,6 +332,7 @@ def test_pages_of_another_origin_are_refused_even_with_a_token(tmp_path: Path, o
         digest = await served.digest(record)
         answer = await served.post(f"/api/approvals/{record.id}/approve", {"digest": digest}, origin=foreign)
         assert answer.status_code == 403
+        assert served.tries[-1] == ("", "ask", 403)
         assert (await served.get(f"/api/approvals/{record.id}")).json()["state"] == "pending"
         own = f"http://127.0.0.1:{served.port}"
         answer = await served.post(f"/api/approvals/{record.id}/approve", {"digest": digest}, origin=own)

@@ -81,6 +81,14 @@ def test_who_asked_is_known_by_the_principal_that_the_file_names() -> None:
     assert not bob.asked_for(asked(asker="bob@example.com", issuer="https://elsewhere.example.com"))
 
 
+def test_a_principal_without_an_issuer_is_that_subject_of_any() -> None:
+    bob = Approver("bob", principal=Principal("bob@example.com"))
+    assert bob.asked_for(asked(asker="bob@example.com", issuer="https://login.example.com"))
+    assert bob.asked_for(asked(asker="Bob@Example.com", issuer="https://login.example.com"))
+    assert bob.asked_for(asked(asker="bob@example.com"))
+    assert not bob.asked_for(asked(asker="alice@example.com"))
+
+
 def test_without_a_principal_the_name_says_who_asked_however_it_is_written() -> None:
     alice = Approver("alice")
     assert alice.asked_for(asked(asker="alice", issuer="https://login.example.com"))
@@ -128,7 +136,11 @@ def test_without_a_principal_the_name_says_who_asked_however_it_is_written() -> 
         ),
         (
             SAME_PERSON,
-            "approvers[2].principal: stands in line 2 too: another approver is the same principal",
+            "approvers[2].principal: stands in line 2 too: another approver is, or may be, the same",
+        ),
+        (
+            SAME_PERSON.replace("subject: s}", "subject: S, issuer: i}", 1),
+            "approvers[2].principal: stands in line 2 too",
         ),
         (f"approvers:\n- name: a\n  token_sha256: {GOOD}\n  tools: []", "F:4:10: approvers[1].tools: names nothing"),
         (f"approvers:\n- name: a\n  token_sha256: {GOOD}\n  tools: x", "approvers[1].tools: must be a list"),

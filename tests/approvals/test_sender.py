@@ -147,3 +147,12 @@ def test_the_address_stands_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG), receiving(TAKEN) as receiver:
         sent(receiver.url)
     assert "s3cr3t" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "url", ["https://1.2.3.999/s3cr3t", "https://xn--zz--zz/s3cr3t", f"https://a/{'s3cr3t' * 20_000}"]
+)
+def test_a_url_that_cannot_be_used_is_said_without_the_path(url: str) -> None:
+    why = sent(url)
+    assert "cannot be used" in why
+    assert "s3cr3t" not in why

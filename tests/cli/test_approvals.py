@@ -539,3 +539,10 @@ def test_a_redis_that_is_gone_is_said(tmp_path: Path) -> None:
     said = approvals(tmp_path / "audit", "list", SIDECAR_STATE_DSN="redis://127.0.0.1:1/0")
     assert (said.status, len(said.errors)) == (1, 1)
     assert "store" in said.errors[0]
+
+
+def test_a_pile_of_marks_in_a_name_does_not_cover_the_lines_around_it(state: Path) -> None:
+    pile = "\u0301" * 100
+    [id_] = pending(state, asked(tool=f"cancel_{pile}", asker=f"x{pile}", recent=recent(f"y{pile}")))
+    for words in (["list"], ["show", id_]):
+        assert "\u0301" * 3 not in "".join(done(state, *words))

@@ -9,6 +9,7 @@ from typing import Final
 from sidecar.approvals.guard import SECURITY
 from sidecar.approvals.queue import Person, Queue
 from sidecar.approvals.sessions import Session, Sessions
+from sidecar.errors import StoreUnavailable
 from sidecar.http.exchange import Exchange, text
 from sidecar.http.sse import Event, event_bytes
 from sidecar.http.values import EVENTS
@@ -41,21 +42,31 @@ class Streams:
         self._open[name] += 1
         try:
             exchange.start(200, (("content-type", EVENTS), ("x-accel-buffering", "no"), *SECURITY))
-            await self._tell(exchange, session)
+            await self._tell(exchange, session, person)
             exchange.end()
         finally:
             self._open[name] -= 1
             if not self._open[name]:
                 del self._open[name]
 
-    async def _tell(self, exchange: Exchange, session: Session) -> None:
-        mark, silent = "", 0
+    async def _tell(self, exchange: Exchange, session: Session, person: Person) -> None:
+        mark, seen, silent = "", "", 0
         while self._sessions.stands(session):
             # The first mark is news too: the page may have been made before it.
             last, mark = mark, await self._queue.changed(mark, CHECK)
-            if mark != last:
+            before, seen = seen, await self._seen(mark, person) if mark != last else seen
+            if seen != before:
                 silent = 0
                 await exchange.write(event_bytes(Event("", "changed", retry=2_000)))
             elif (silent := silent + 1) % SILENCE == 0:
                 await exchange.write(event_bytes(Event(None, comment=True)))
         await exchange.write(event_bytes(Event("", "signed-out")))
+
+    async def _seen(self, mark: str, person: Person) -> str:
+        """A mark of what the person may see: what is for others is no news, nor is when it happens."""
+        if person.approver.answers_all:
+            return mark
+        try:
+            return await self._queue.news(person)
+        except StoreUnavailable:
+            return "gone"

@@ -12,15 +12,17 @@ from msgspec.structs import replace
 
 from sidecar.approvals.document import After, digest_of
 from sidecar.approvals.page import words
-from sidecar.approvals.page.rows import Row, row_at, rows_of
-from sidecar.enforce.grant_terms import ANY_OTHER
+from sidecar.approvals.page.rows import Row, first_rows, row_at, rows_of
+from sidecar.enforce.grant_terms import ANY_OTHER, MASKED
 from sidecar.ledger.approvals import MAX_BRIEF, OPEN, Answer, Grant, GrantTerms, Record, State
 from sidecar.ledger.values import Amount
 
 PREVIEW: Final = 6
 """Arguments that a list shows of a call. The rest is on the call's own page, and the list says how many there are."""
 LARGE: Final = 64 << 10
-"""Characters of arguments from which on a list shows none of them, and a page is made on a thread."""
+"""Characters of arguments from which on a list shows none of them."""
+SLOW: Final = 2 << 10
+"""Characters of arguments from which on a page is made on a thread: a thousand rows take a tenth of a second."""
 UNFOLDED: Final = 40
 """Rows of a table that are shown at once; the others are folded."""
 
@@ -204,7 +206,7 @@ def card(record: Record, now: float) -> Card:
     asked, shown = record.asked, record.asked.shown
     size = len(shown.arguments)
     is_large = not shown.arguments or len(shown.arguments) > LARGE  # very long ones are not part of a list
-    rows = [] if is_large else rows_of(shown.arguments, shown.masked)
+    rows, more = ([], 0) if is_large else first_rows(shown.arguments, shown.masked, PREVIEW)
     return Card(
         record.id,
         asked.tool,
@@ -216,8 +218,8 @@ def card(record: Record, now: float) -> Card:
         shown.reason,
         who(record),
         record.asked_times,
-        tuple(rows[:PREVIEW]),
-        max(0, len(rows) - PREVIEW),
+        tuple(rows),
+        more,
         (words.size(size) if size else f"more than {words.size(MAX_BRIEF)}") if is_large else "",
         moment(record.created),
         moment(record.changed),
@@ -426,7 +428,7 @@ def _offer(terms: GrantTerms, arguments: str) -> GrantOffer:
 
 def _row(path: str, text: str, arguments: str) -> Row | None:
     row = row_at(arguments, path)
-    return replace(row, masked=text.startswith("masked ")) if row is not None else None
+    return replace(row, masked=text.startswith(f"{MASKED} ")) if row is not None else None
 
 
 def _named(free: tuple[str, ...]) -> tuple[str, ...]:

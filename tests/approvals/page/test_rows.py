@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.approvals.page.rows import Row, row_at, rows_of
+from sidecar.approvals.page.rows import MAX_PATHS, MAX_ROWS, WHOLE, Row, first_rows, row_at, rows_of
 from sidecar.policy import paths
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=20)
@@ -77,3 +78,27 @@ def test_only_what_the_policy_hides_is_called_hidden() -> None:
     }  # fmt: skip
     # A value that is there is no mask, whatever the policy says of its place.
     assert [row.masked for row in rows_of('{"key":"plain"}', ("args.key",))] == [False]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"k" * 20_000: [1] * 4_000}),
+        json.dumps({"k" * (MAX_PATHS + 1): 1}),
+        '{"' + '":{"'.join(["k" * 10_000] * 100) + '":1' + "}" * 100,
+        json.dumps({"a": [1] * (MAX_ROWS + 1)}),
+    ],
+)
+def test_a_document_never_makes_a_table_far_greater_than_itself(text: str) -> None:
+    assert rows_of(text) == [Row(WHOLE, "object", text)]
+    assert len(first_rows(text, (), 6)[0]) <= 6
+
+
+def test_as_many_rows_as_there_may_be_are_rows() -> None:
+    rows = rows_of(json.dumps({"a": [1] * MAX_ROWS}))
+    assert (len(rows), rows[-1]) == (MAX_ROWS, Row(f"a[{MAX_ROWS - 1}]", "number", "1"))
+    assert first_rows(json.dumps({"a": [1] * MAX_ROWS}), (), 6) == (rows[:6], MAX_ROWS - 6)
+
+
+def test_no_key_looks_like_a_whole_document() -> None:
+    assert [row.path for row in rows_of(json.dumps({WHOLE: 1}))] == [f'["{WHOLE}"]']
