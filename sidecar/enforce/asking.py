@@ -47,7 +47,7 @@ class Asking:
 
     def same(self, call: ToolCall) -> SameCall:
         """What stands for a call that needs no approval."""
-        return SameCall(self._server, self._same_call(call), self._instance)
+        return SameCall(self._server, self._same_call(call))
 
     def asked(
         self, trial: Trial, answer: Answer, approval: Approval, takes: tuple[Reservation, ...]

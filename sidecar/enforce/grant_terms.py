@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from sidecar.decision.decision import Granting
-from sidecar.enforce.masking import masked, overlaps
+from sidecar.enforce.masking import masked
 from sidecar.ledger.approvals import GrantTerms
 from sidecar.mcp import approval_binding
 from sidecar.policy import paths
@@ -40,12 +40,12 @@ def terms_of(
 
     def same(path: tuple[str, ...]) -> str:
         text = same_text(arguments, path)
-        if any(overlaps(path, mask) for mask in masks):
+        if any(paths.overlap(path, mask) for mask in masks):
             return f"{MASKED} {digest(text)}"
         return text if len(text) <= MAX_SAME else f"long {digest(text)}"
 
     def most(path: tuple[str, ...]) -> str | None:
-        return None if any(overlaps(path, mask) for mask in masks) else number_text(arguments, path)
+        return None if any(paths.overlap(path, mask) for mask in masks) else number_text(arguments, path)
 
     fixed = {*granting.same, *granting.at_most}
     visible, _ = masked(arguments, masks)

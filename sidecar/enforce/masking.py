@@ -29,15 +29,6 @@ def masked(arguments: dict[str, Any], masks: Iterable[Path]) -> tuple[dict[str, 
     return kept, tuple(hidden)
 
 
-def overlaps(one: Path, other: Path) -> bool:
-    """True where one of two paths may lead to something that the other leads into, by any spelling of a key."""
-    return all(
-        ((first is EACH or second is EACH) and first is second)
-        or (first is not EACH and second is not EACH and folded(first) == folded(second))
-        for first, second in zip(one, other, strict=False)
-    )
-
-
 def _masked(value: Any, path: Path) -> tuple[Any, bool]:
     if not path:
         return MASK, True

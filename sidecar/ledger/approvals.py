@@ -151,14 +151,10 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class SameCall(msgspec.Struct, frozen=True):
-    """A call that needs no approval, of a tool of which other calls do: it waits where the same call is unknown.
-
-    `owner` is the instance that makes it.
-    """
+    """A call that needs no approval, of a tool of which other calls do: it waits for the same one in use or unknown."""
 
     server: str
     call: str
-    owner: str
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -210,8 +206,7 @@ class Unapproved(msgspec.Struct, frozen=True):
     """Nothing was taken: the call has no approval that it could use. `record` says where the one it has stands.
 
     `pending`: it waits for a person; `is_new` where it was asked for just now. `denied`: a person said no.
-    `in_use`: the same call runs on it now, here or at another instance. `unknown`: the same call was forwarded and no
-    answer came, whoever asked.
+    `in_use`: the same call runs on it now. `unknown`: the same call was forwarded and no answer came. Whoever asked.
     """
 
     record: Record

@@ -1,8 +1,8 @@
 """The ledger in one SQLite file, shared by any number of processes on this machine.
 
 One transaction a claim: what is committed survives the death of every process (`synchronous=NORMAL` leaves out the
-wait for the disk; after a power cut the last claims may be gone). Totals are decimal text, summed in Python: exact,
-whatever their size.
+wait for the disk; after a power cut the last claims may be gone, but none that took an approval: those wait on a thread
+until they are on the disk). Totals are decimal text, summed in Python: exact, whatever their size.
 
 Most claims are on one counter that no other process has changed since we did. Such a claim is optimistic: one UPDATE
 that succeeds only if the total is still the one that we last wrote. If it is not, the claim runs as a transaction; so
@@ -70,11 +70,21 @@ class SqliteLedger:
         self, wanted: Sequence[tuple[Reservation, ...]], seen: Mapping[int, tuple[Seen, ...]] = NOTHING_SEEN,
         asked: Mapping[int, Wants] = NOTHING_ASKED,
     ) -> list[Taken] | None:  # fmt: skip
+        def work(db: sqlite3.Connection) -> Claims:
+            done = self._claim(db, wanted, seen, asked)
+            if _takes_an_approval(done):
+                raise _WaitsForDisk
+            return done
+
         def claim() -> Claims:
             optimistic = None if seen or asked else self._claim_optimistically(wanted)
-            return optimistic or self._access.hasty.run(lambda db: self._claim(db, wanted, seen, asked))
+            return optimistic or self._access.hasty.run(work)
 
-        if (done := self._access.at_once(claim)) is None:
+        try:
+            done = self._access.at_once(claim)
+        except _WaitsForDisk:  # nothing is done: a thread does it
+            return None
+        if done is None:
             return None
         claimed, changed = done
         if len(self._last_totals) >= MAX_LAST_TOTALS:
@@ -87,7 +97,7 @@ class SqliteLedger:
     ) -> Claimed:
         asks = NOTHING_ASKED if asked is None else {0: asked}
         (claimed,), _ = await self._access.wait(
-            lambda db: self._claim(db, (reservations,), {0: seen}, asks), self._unclaim
+            lambda db: self._claim(db, (reservations,), {0: seen}, asks), self._unclaim, _takes_an_approval
         )
         if isinstance(claimed, StoreUnavailable):
             raise claimed
@@ -158,6 +168,14 @@ class SqliteLedger:
         ((key, before),) = assumed.totals.items()
         held = self._access.hasty.changes(_CHANGE, (str(changed[key]), *key[:4], str(before)))
         return (claimed, changed) if held else None
+
+
+class _WaitsForDisk(Exception):
+    """A claim takes an approval."""
+
+
+def _takes_an_approval(done: Claims) -> bool:
+    return any(isinstance(claimed, Claim) and claimed.approval is not None for claimed in done[0])
 
 
 class _Assumed:

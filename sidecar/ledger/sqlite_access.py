@@ -7,6 +7,7 @@ loop never does. What reads much has a second thread, so that nobody who waits f
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -35,6 +36,7 @@ class Access:
 
     def __init__(self, path: Path, begin: Work[None]) -> None:
         self._path = path
+        self._log = path.with_name(path.name + "-wal")
         self._reader: tuple[Connection, ThreadPoolExecutor] | None = None
         try:
             secure(path)
@@ -80,11 +82,13 @@ class Access:
         return result
 
     async def wait(
-        self, work: Work[_Result], too_late: Callable[[sqlite3.Connection, _Result], object] | None = None
-    ) -> _Result:
+        self, work: Work[_Result], too_late: Callable[[sqlite3.Connection, _Result], object] = lambda *_: None,
+        lasts: Callable[[_Result], bool] = lambda _: False,
+    ) -> _Result:  # fmt: skip
         """Do in one write transaction, and wait for others for `PATIENCE` at most.
 
-        What a disk holds up is done after whoever waited was told that it cannot be; `too_late` undoes that.
+        What a disk holds up is done after whoever waited was told that it cannot be; `too_late` undoes that. A result
+        that `lasts` is on the disk before anybody hears of it: no power cut takes it back.
         """
         deadline = time.monotonic() + PATIENCE
         handover = _Handover()
@@ -95,12 +99,30 @@ class Access:
                 raise TimeoutError
             self._patient.wait(left)
             result = self._patient.run(work)
-            if not handover.done() and too_late is not None:
+            unwritten = self._unwritten() if lasts(result) else None
+            if not handover.done() or unwritten is not None:
                 self._patient.run(lambda db: too_late(db, result))
+            if unwritten is not None:
+                raise unwritten
             self._files.check()
             return result
 
         return await self._bounded(self._thread, run, handover)
+
+    def _unwritten(self) -> StoreUnavailable | None:
+        """Have all that was committed written to the disk; gives why it cannot be.
+
+        That is the log: what is in the file itself was written there before SQLite began the log anew.
+        """
+        try:
+            log = os.open(self._log, os.O_RDWR)
+            try:
+                os.fsync(log)
+            finally:
+                os.close(log)
+        except OSError as error:
+            return StoreUnavailable(f"the store of counters cannot be used: {error.strerror}")
+        return None
 
     async def look(self, work: Work[_Result]) -> _Result:
         """Read much from one state of the file, on a thread."""

@@ -145,7 +145,9 @@ class SqliteApprovals:
         return await self._access.do(self._settled(lambda records: transitions.resolve(id, answer, records)))
 
     async def revoke(self, id: str, answer: Answer) -> Record:  # noqa: A002
-        return await self._do(lambda records: transitions.revoke(id, answer, records))
+        return await self._access.wait(
+            lambda db: transitions.revoke(id, answer, SqliteRecords(db, self._time)), lasts=lambda _: True
+        )
 
     def settle_at_once(
         self, id: str, how: Settlement, entries: tuple[Entry, ...] = (), use: int | None = None,  # noqa: A002

@@ -140,10 +140,11 @@ def seen_at(record: Record, now: float) -> Record:
 def take(wants: Wants, records: Records) -> Use | Unapproved | QueueFull | None:
     """What a call can use. Where there is nothing, a person is asked: that is written.
 
-    None where the call needs nothing: the same call has certainly not run with an outcome that nobody knows.
+    None where the call needs nothing: the same call does not run, and has not run with an outcome that nobody knows.
     """
-    if (uncertain := _uncertain(wants, records)) is not None:
-        return Unapproved(uncertain)
+    runs = _unfinished(wants, records)
+    if runs is not None and (runs.state == "unknown" or isinstance(wants, SameCall)):
+        return Unapproved(runs)
     if isinstance(wants, SameCall):
         return None
     now = records.now
@@ -152,13 +153,14 @@ def take(wants: Wants, records: Records) -> Use | Unapproved | QueueFull | None:
         record = None
     state = state_at(record, now) if record is not None else None
     if record is not None and state == "approved":
-        return Use(replace(record, state="in_use", changed=now, owner=wants.owner, uses=record.uses + 1))
+        after = replace(record, state="in_use", changed=now, owner=wants.owner, uses=record.uses + 1)
+        return Use(after) if runs is None else Unapproved(runs)
     # A no holds for as long as the question would have stood: else asking again is all that it takes.
     if record is not None and state == "denied" and now < record.changed + record.asked.timeout:
         return Unapproved(record)
     waits = record if state == "pending" else None
     if (grant := _grant_for(wants, records, now)) is not None:
-        return _use_of(grant, wants, waits, now)
+        return _use_of(grant, wants, waits, now) if runs is None else Unapproved(runs)
     if record is not None and state == "in_use":
         return Unapproved(record)
     if waits is not None:
@@ -310,17 +312,14 @@ def _is_same(definition: str, other: str) -> bool:
     return not definition or not other or definition == other
 
 
-def _uncertain(wants: Wants, records: Records) -> Record | None:
-    """An approval with which this very call may have run, and nobody knows.
+def _unfinished(wants: Wants, records: Records) -> Record | None:
+    """An approval on which this very call runs, or may have run; one of which nobody knows, if there is one.
 
-    What another instance has in use stands in the way, too: nobody can tell that it was killed just now. Else there is
-    a time between its end and the `unknown` of its call in which the call could run again.
+    What is in use stands in the way, too, whoever has it: nobody can tell that its instance was killed just now, or
+    that its agent lost the connection and repeats what still runs. Only to ask a person is possible meanwhile.
     """
-    for record in records.unfinished(wants.server, wants.call):
-        now = over(record, records) or record
-        if now.state == "unknown" or now.owner != wants.owner:
-            return now
-    return None
+    found = [over(record, records) or record for record in records.unfinished(wants.server, wants.call)]
+    return next((one for one in found if one.state == "unknown"), found[0] if found else None)
 
 
 def _last_word(record: Record, records: Records) -> float:

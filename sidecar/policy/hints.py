@@ -10,7 +10,7 @@ from sidecar.policy import folder_hints, hosts
 from sidecar.policy.applies import applying
 from sidecar.policy.classes import rules_of
 from sidecar.policy.model import CallerPath, Condition, Policy, PolicyEntry, Rule
-from sidecar.policy.paths import Path, shown
+from sidecar.policy.paths import Path, overlap, shown
 from sidecar.policy.problem import Place, Problem
 
 _UNKNOWN: Final = "on stdio nobody is authenticated, and one token for all says of nobody who it is"
@@ -56,9 +56,29 @@ def _of_entry(policy: Policy, entry: PolicyEntry) -> Iterator[Problem]:
     yield from _unread_decimals(entry)
     for rule in entry.rules:
         yield from _limits(rule)
+        yield from _masked(policy, rule)
         for at, condition in enumerate(rule.conditions, 1):
             if advice := folder_hints.advice(rule.action, condition) or _other_ports(rule, condition):
                 yield Problem(condition.place, f"{where(rule)}.conditions[{at}]", advice, warning=True)
+
+
+def _masked(policy: Policy, rule: Rule) -> Iterator[Problem]:
+    """What a rule does with values that people may not see."""
+    grant = rule.approval.grant if rule.approval else None
+    for path in grant.at_most if grant else ():
+        if _is_masked(policy, path):
+            text = f"approvals.mask hides {shown('args', path)}, so no call is like the one that was approved: name it"
+            yield Problem(rule.place, f"{where(rule)}.grant.at_most", f"{text} under same", warning=True)
+    for amount in (rule.amount.path, rule.amount.times) if rule.amount else ():
+        if amount is not None and _is_masked(policy, amount):
+            text = (
+                f"approvals.mask hides {shown('args', amount)}, and this rule counts it: who approves a call sees what"
+            )
+            yield Problem(rule.place, where(rule), f"{text} the limit will be after it", warning=True)
+
+
+def _is_masked(policy: Policy, path: Path) -> bool:
+    return any(overlap(path, mask) for mask in policy.approvals.mask)
 
 
 def _about_principals(policy: Policy) -> list[Problem]:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Final, Literal, TypeAlias
 
+from sidecar.text import folded
+
 EACH: Final = None
 """The step `[*]`: into each element of a list."""
 Step: TypeAlias = str | None
@@ -38,6 +40,15 @@ def read(text: str) -> Path:
 def shown(root: str, path: Path) -> str:
     """A path as people write it; `read` gives the same steps."""
     return root + "".join(map(_shown, path))
+
+
+def overlap(one: Path, other: Path) -> bool:
+    """True where one of two paths may lead to something that the other leads into, by any spelling of a key."""
+    return all(
+        ((first is EACH or second is EACH) and first is second)
+        or (first is not EACH and second is not EACH and folded(first) == folded(second))
+        for first, second in zip(one, other, strict=False)
+    )
 
 
 def in_order(found: Iterable[Path]) -> list[Path]:

@@ -95,17 +95,9 @@ class Model:
         """Seconds since the instance that has an approval in use gave a sign of life."""
         return now - max(one.changed, self.heard.get(one.owner, 0.0))
 
-    def blocks(self, same: str, owner: str, now: float) -> set[str]:
-        """Approvals with which this very call may have run, and the instance `owner` cannot know."""
-        return {
-            id_
-            for id_, one in self.all.items()
-            if one.call.same == same
-            and (
-                one.state == "unknown"
-                or (one.state == "in_use" and (one.owner != owner or self.silent(one, now) >= LOST))
-            )
-        }
+    def blocks(self, same: str) -> set[str]:
+        """Approvals with which this very call runs, or may have run."""
+        return {id_ for id_, one in self.all.items() if one.call.same == same and one.state in ("in_use", "unknown")}
 
     def newest(self, call: Call) -> str | None:
         """The approval that was asked for last for exactly this call, if the tool is still the same."""

@@ -31,9 +31,9 @@ def asks(
     )  # fmt: skip
 
 
-def same(call: str = "c", *, server: str = "stub", owner: str = "here") -> SameCall:
+def same(call: str = "c", *, server: str = "stub") -> SameCall:
     """The same call where it needs no approval."""
-    return SameCall(server, call, owner)
+    return SameCall(server, call)
 
 
 def says(verdict: Verdict, by: str = "alice", *, grant: bool = False, reason: str = "") -> Answer:

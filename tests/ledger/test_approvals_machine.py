@@ -119,12 +119,12 @@ class ApprovalsAndModel(RuleBasedStateMachine):
 
     def comes(self, call: Call, owner: str, wait: bool) -> None:
         """The store and the model agree on what becomes of a call."""
-        blocks = self.model.blocks(call.same, owner, self.now)
+        blocks = self.model.blocks(call.same)
         can, id_ = self.model.usable(call, self.now)
         match self.claims(owner, call, wait):
             case Unapproved() as result:
                 assert blocks or can not in ("own", "standing"), (can, id_)
-                self.unapproved(call, owner, result)
+                self.unapproved(call, result)
             case Exhausted(position=0):
                 assert not blocks
                 assert can in ("own", "standing")
@@ -143,7 +143,7 @@ class ApprovalsAndModel(RuleBasedStateMachine):
     def everybody_agrees(self, pick: int, grant: bool, owner: str) -> None:
         """The usual course, so that many runs get far: a call asks, is approved, and runs."""
         call = self.calls[pick % len(self.calls)]
-        if not self.model.blocks(call.same, owner, self.now) and self.model.usable(call, self.now)[0] in (
+        if not self.model.blocks(call.same) and self.model.usable(call, self.now)[0] in (
             "ask",
             "pending",
         ):
@@ -156,8 +156,8 @@ class ApprovalsAndModel(RuleBasedStateMachine):
     @rule(pick=PICK, owner=st.sampled_from(INSTANCES))
     def the_same_call_comes_where_it_needs_no_approval(self, pick: int, owner: str) -> None:
         call = self.calls[pick % len(self.calls)]
-        blocks = self.model.blocks(call.same, owner, self.now)
-        match self.runner.run(claim(self.ledgers[owner], asks=SameCall("stub", call.same, owner))):
+        blocks = self.model.blocks(call.same)
+        match self.runner.run(claim(self.ledgers[owner], asks=SameCall("stub", call.same))):
             case Unapproved(record):
                 assert record.id in blocks
             case Claim(approval=None):
@@ -170,14 +170,17 @@ class ApprovalsAndModel(RuleBasedStateMachine):
         ledger, wanted, asks = self.ledgers[owner], self.wanted(1), asked(call, owner)
         return self.runner.run(ledger.claim(wanted, (), asks) if wait else claim(ledger, *wanted, asks=asks))
 
-    def unapproved(self, call: Call, owner: str, result: Unapproved) -> None:
+    def unapproved(self, call: Call, result: Unapproved) -> None:
         """A call that has to wait: the model agrees why."""
         record = result.record
-        blocks = self.model.blocks(call.same, owner, self.now)
+        blocks = self.model.blocks(call.same)
         can, id_ = self.model.usable(call, self.now)
-        if blocks:
+        if any(self.model.all[one].state == "unknown" or record.state == "unknown" for one in blocks):
             assert record.id in blocks
-            assert record.state in ("in_use", "unknown")
+            assert record.state == "unknown"
+        elif can in ("own", "standing"):
+            assert record.id in blocks
+            assert record.state == "in_use"
         elif can == "ask":
             assert result.is_new
             assert record.state == "pending"

@@ -242,11 +242,11 @@ def test_a_call_that_is_unknown_by_now_is_not_taken_with_what_was_read_before(
     async def test(wire: Wire, ledger: RedisLedger, clock: Clock) -> None:
         async with ledger_in(store, clock) as other:
             await approved(other, asks("same", holder="other"))
-            first = await used(other, asks("same", holder="other"), wants())
             await approved(ledger, asks("same"))
             wire.holds = True
             slow = asyncio.create_task(ledger.claim((wants(),), (), asks("same")))
             await asyncio.wait_for(wire.held.wait(), SECONDS)
+            first = await used(other, asks("same", holder="other"), wants())
             await other.approvals.settle(first.id, "unknown")
         wire.go.set()
         answer = await slow

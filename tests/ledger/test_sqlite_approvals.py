@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Coroutine
@@ -94,9 +97,8 @@ def test_a_damaged_approval_is_the_trouble_of_its_own_call_among_several(path: P
         await approved(ledger, asks("good"))
         await pending(ledger, asks("damaged"))
         write(path, "UPDATE approvals SET stands = '' WHERE call = 'damaged'")
-        calls = {0: asks("damaged"), 1: asks("good")}
-        claimed = ledger.claim_at_once([(wants(),)] * 3, {}, calls)
-        assert claimed is not None
+        calls = (ledger.claim((wants(),), (), one) for one in (asks("damaged"), asks("good"), None))
+        claimed = await asyncio.gather(*calls, return_exceptions=True)
         assert [type(one) for one in claimed] == [StoreUnavailable, Claim, Claim]
 
     with_ledger(path, test)
@@ -336,5 +338,47 @@ def test_a_claim_that_asks_for_nothing_stays_one_statement(path: Path) -> None:
         ledger._access.hasty._db.set_trace_callback(said.append)
         await claims(ledger, wants())
         assert [one.split()[0] for one in said] == ["BEGIN", "UPDATE", "COMMIT"] or len(said) == 1, said
+
+    with_ledger(path, test)
+
+
+def test_a_power_cut_takes_back_no_use_of_an_approval_and_no_revocation(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the disk certainly has is what was there when it was last waited for."""
+    disk = path.with_name("disk")
+    disk.mkdir()
+
+    def fsync(_: int) -> None:
+        for file in path.parent.glob(f"{path.name}*"):
+            shutil.copy(file, disk)
+
+    async def on_disk(id_: str) -> tuple[str, int]:
+        async with ledger_in(SqliteStore(disk / path.name)) as after:
+            return (await after.approvals.find(id_)).state, len(await after.approvals.grants())
+
+    async def test(ledger: SqliteLedger, _: Clock) -> None:
+        record = await approved(ledger, asks(grant=TERMS), grant=True)
+        monkeypatch.setattr(os, "fsync", fsync)
+        await used(ledger, asks(grant=TERMS))
+        assert await on_disk(record.id) == ("in_use", 1)
+        await ledger.approvals.revoke(record.id, says("revoke"))
+        assert await on_disk(record.id) == ("in_use", 0)
+
+    with_ledger(path, test)
+
+
+def test_a_use_of_an_approval_that_the_disk_does_not_take_is_none(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fsync(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    async def test(ledger: SqliteLedger, _: Clock) -> None:
+        record = await approved(ledger, asks())
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fsync)
+            with pytest.raises(StoreUnavailable):
+                await claim(ledger, wants(limit=1), asks=asks())
+        assert await state(ledger, record) == "approved"
+        await used(ledger, asks(), wants(limit=1))
 
     with_ledger(path, test)

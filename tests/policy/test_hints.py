@@ -257,3 +257,16 @@ def test_a_deny_list_of_hosts_is_about_every_port(action: str, host: str, advice
     found = [text for text in warnings(f"tools: {{t: {{rules: [{rule}]}}}}") if "default port" in text]
     assert len(found) == (advice is not None)
     assert advice is None or found[0].endswith(advice)
+
+
+def test_what_nobody_may_see_bounds_no_call_and_is_counted_in_sight() -> None:
+    grant = "{for: 1h, calls: 5, same: [args.Card.pin, args.to], at_most: [args.card.limit, args.n]}"
+    found = warnings(
+        "approvals: {mask: [args.card]}\n"
+        f"tools:\n  pay:\n    rules:\n      - {{action: require_approval, grant: {grant}}}\n"
+        "      - {spend_limit: {path: args.n, times: args.card.limit, max: 5, window: day}}\n"
+        "      - {name: n, spend_limit: {path: args.n, max: 5, window: day}}\n"
+    )
+    bound, counted = (warning.partition("warning: tools.pay.")[2] for warning in found)
+    assert bound.startswith("rules[1].grant.at_most: approvals.mask hides args.card.limit, so no call is like the one")
+    assert counted.startswith("rules[2]: approvals.mask hides args.card.limit, and this rule counts it")

@@ -203,6 +203,7 @@ def test_a_call_of_which_nobody_knows_whether_it_ran_is_not_repeated_until_a_per
         id_ = asked(sidecar, call) or ""
         ann.approve(id_)
         mute = sidecar.post("tools/call", call)
+        until(lambda: sidecar.received)
         sidecar.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": mute}})
         ann.reaches(id_, "unknown")
         same = {"stub": "mute", "n": 1.0}
@@ -220,6 +221,7 @@ def test_a_rule_that_is_removed_leaves_a_call_of_which_nobody_knows_refused(tmp_
         id_ = asked(sidecar, call) or ""
         ann.approve(id_)
         mute = sidecar.post("tools/call", call)
+        until(lambda: sidecar.received)
         sidecar.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": mute}})
         ann.reaches(id_, "unknown")
         (tmp_path / "policy.yaml").write_text(calm)
