@@ -18,7 +18,7 @@ from sidecar.auth.refusal import Refusal
 from sidecar.errors import StoreUnavailable
 from sidecar.http.exchange import Exchange
 from sidecar.http.values import JSON, Request, Response
-from sidecar.ledger.approvals import OPEN, STATES, Conflict, NoApproval, Record, State
+from sidecar.ledger.approvals import STATES, Conflict, NoApproval, Record, State
 from sidecar.system.tasks import in_thread_if_can_be
 
 POLICY: Final = (
@@ -183,8 +183,10 @@ class Site:
         return _response(status, body, *_HTML, *[pair for pair in headers if pair[0] != "www-authenticate"])
 
     async def _waiting(self, visit: Visit, person: Person) -> Response:
-        records = await self._queue.visible(person, OPEN)
-        is_full = len(records) >= LISTED
+        # By themselves: an agent that asks and asks must not push out what nobody knows the outcome of.
+        begun = await self._queue.visible(person, _BEGUN)
+        waiting = await self._queue.visible(person, _WAITS)
+        is_full, records = len(waiting) >= LISTED, [*waiting, *begun]
         now = self._queue.clock()
         # Whatever is over counts as over, though nobody has noted it yet.
         records = [one for one in records if one.state not in ("pending", "approved") or one.expires > now]
@@ -267,6 +269,8 @@ class Site:
         return _response(status, body, *_HTML, *headers)
 
 
+_WAITS: Final[tuple[State, ...]] = ("pending",)
+_BEGUN: Final[tuple[State, ...]] = ("approved", "in_use", "unknown")
 _READS: Final = ("GET", "HEAD")
 _ALLOW: Final = ("allow", "GET, HEAD, POST")
 _WRONG: Final = "This token is not an approver's. Look whether it is whole, and ask whoever runs the sidecar."
