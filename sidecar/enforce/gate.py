@@ -31,12 +31,13 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
 from sidecar.auth.caller import Caller
 from sidecar.decision.decider import Decider
+from sidecar.enforce.asked_tools import AskedTools
 from sidecar.enforce.asking import Asking
 from sidecar.enforce.call_cache import CallCache
 from sidecar.enforce.group_commit import GroupCommit
@@ -64,14 +65,14 @@ class Gate:
     `instance` makes decision ids unique among sidecars; `mode` wins over the policy's where it is given; `fail_open`
     lets calls pass that would be counted when the store cannot be used; `workload` says where in a cluster we run.
     `key` is the store's secret, by which it knows calls again that it must not hold; `page_url` is where people
-    approve, empty where there is no page.
+    approve, empty where there is no page. `doubtful` are tools of which the store has calls that may have run.
     """
 
     def __init__(
         self, *, server: str, instance: str, decider: Decider, ledger: Ledger, emit: Emit,
         key: bytes, mode: Mode | None = None, fail_open: bool = False,
         workload: Mapping[str, str] = MappingProxyType({}), page_url: str = "",
-        clock: Callable[[], float] = time.time,
+        doubtful: Collection[str] = (), clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self.known = CallCache()
         self._server = server
@@ -89,7 +90,7 @@ class Gate:
         self._commit = GroupCommit(
             server=server, decider=decider, questions=self._questions, counters=self._counters,
             rulings=Rulings(server, emit, mode, page_url, self._asking.recent), asking=self._asking,
-            settling=self._settling, emit=emit, fail_open=fail_open,
+            asked_tools=AskedTools(doubtful), settling=self._settling, emit=emit, fail_open=fail_open,
         )  # fmt: skip
         self._lists = Lists(server=server, decider=decider, mode=mode, next_id=self.next_id)
 

@@ -13,6 +13,7 @@ from typing import Final, assert_never
 from sidecar.decision.decider import Decider
 from sidecar.decision.decision import Answer
 from sidecar.enforce.approving import Approving
+from sidecar.enforce.asked_tools import AskedTools
 from sidecar.enforce.asking import Asking
 from sidecar.enforce.limits import Counters
 from sidecar.enforce.questions import Questions, Result
@@ -50,7 +51,7 @@ class GroupCommit:
 
     def __init__(
         self, *, server: str, decider: Decider, questions: Questions, counters: Counters, rulings: Rulings,
-        asking: Asking, settling: Settling, emit: Emit, fail_open: bool,
+        asking: Asking, asked_tools: AskedTools, settling: Settling, emit: Emit, fail_open: bool,
     ) -> None:  # fmt: skip
         self.answers: list[tuple[Trial, Answer]] = []
         self.is_due = False
@@ -59,6 +60,7 @@ class GroupCommit:
         self._questions = questions
         self._counters = counters
         self._rulings = rulings
+        self._asked_tools = asked_tools
         self.approving = Approving(
             server=server, asking=asking, settling=settling, rulings=rulings, emit=emit, again=self._judge_anew,
             give=self._give, broken=self._break,
@@ -157,7 +159,7 @@ class GroupCommit:
         decision, rulings = answer.decision, self._rulings
         # The engine's word counts, whatever the terms say; by the terms other calls of the tool may ask.
         needs = decision.approval if decision.action == "require_approval" else None
-        asks = needs is not None or trial.bundle.terms.asks(trial.call.tool)
+        asks = self._asked_tools.have(trial.call.tool, trial.bundle.terms) or needs is not None
         if trial.dropped:
             self._give(trial, rulings.deny(trial, answer, CANCELLED))
         elif answer.remembered and not confirmed:

@@ -50,6 +50,15 @@ async def key(ledger: Ledger) -> bytes:
         raise StartError(str(error)) from None
 
 
+async def doubtful(ledger: Ledger, server: str) -> frozenset[str]:
+    """The tools of which the store has calls that may have run, or run now. Raises `StartError`."""
+    try:
+        found = await ledger.approvals.records(("in_use", "unknown"), server=server, brief=True)
+    except StoreUnavailable as error:
+        raise StartError(str(error)) from None
+    return frozenset(record.asked.tool for record in found)
+
+
 async def listen(settings: Settings, ledger: Ledger, emit: Emit, stack: AsyncExitStack) -> str:
     """Let people answer over HTTP where that is wanted: the URL of the page, else empty. Raises `StartError`."""
     if settings.approvals is None:

@@ -131,7 +131,7 @@ async def start(
     gate = Gate(
         server=settings.server, instance=observers.instance, decider=local.engine, ledger=ledger, emit=observers.emit,
         mode=settings.mode, fail_open=settings.fail_open, workload=workload(os.environ), page_url=page,
-        key=await approving.key(ledger),
+        key=await approving.key(ledger), doubtful=await approving.doubtful(ledger, settings.server),
     )  # fmt: skip
     approving.keep_up(
         settings, observers.instance, ledger, observers.emit, lambda: local.engine.bundle.terms, page, taken, stack

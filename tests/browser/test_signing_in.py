@@ -119,6 +119,10 @@ def test_an_approver_who_is_taken_out_of_the_file_is_out(serving: Serving, desk:
     slow.get_by_role("button", name="Approve").click()
     expect(slow.get_by_role("alert")).to_contain_text("You are signed out, so nothing was decided.")
     assert serving.find(record.id).state == "pending"
+    # Whoever signs in again is back where that was.
+    slow.get_by_label("Your token").fill(BOB)
+    slow.get_by_role("button", name="Sign in").click()
+    expect(slow.get_by_role("heading", name="cancel_order", exact=True)).to_be_visible()
     plain.close()
 
 

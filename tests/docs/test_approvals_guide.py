@@ -12,6 +12,7 @@ from sidecar.approvals.openapi import DESCRIPTION
 from sidecar.enforce.denial import APPROVAL, APPROVAL_REQUIRED
 from sidecar.ledger.approvals import KEPT, LOST_AFTER, MAX_PENDING, MAX_PENDING_EACH, MAX_SHOWN, STATES
 from tests.approvals.people import put
+from tests.ledger.test_redis_approvals import RIGHTS
 from tests.support import ROOT
 
 TEXT = (ROOT / "docs" / "approvals.md").read_text(encoding="utf-8")
@@ -75,3 +76,9 @@ def test_the_links_within_the_guide_lead_somewhere() -> None:
     headings = {re.sub(r"[^\w -]", "", line).strip().replace(" ", "-").lower()
                 for line in re.findall(r"^#+ (.*)$", TEXT, re.M)}  # fmt: skip
     assert set(re.findall(r"\]\(#([^)]*)\)", TEXT)) <= headings
+
+
+def test_the_rights_that_the_documentation_names_are_those_that_are_tried() -> None:
+    policy = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
+    named = policy[policy.index("- **Permissions**") :].split(". If the server's name")[0]
+    assert set(re.findall(r"`([A-Z|]+)`", named)) == set(RIGHTS.split())

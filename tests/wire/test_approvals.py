@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.approver import Approver
-from tests.support.peer import TELEMETRY, Sidecar, denied, kind
+from tests.support.peer import TELEMETRY, Sidecar, denied, kind, until
 
 POLICY = """
 approvals: {timeout: 45m}
@@ -210,3 +210,25 @@ def test_a_call_of_which_nobody_knows_whether_it_ran_is_not_repeated_until_a_per
         assert len(sidecar.received) == 1
         ann.resolve(id_, "committed")
         assert sidecar.call("sell", same)["error"]["data"]["approval_id"] != id_
+
+
+def test_a_rule_that_is_removed_leaves_a_call_of_which_nobody_knows_refused(tmp_path: Path) -> None:
+    call = {"name": "sell", "arguments": {"stub": "mute", "n": 1}}
+    calm = "tools: {sell: {rules: [{name: day, rate_limit: 9/day}]}}"
+    with Sidecar(tmp_path, POLICY) as sidecar:
+        ann = Approver(sidecar.state)
+        id_ = asked(sidecar, call) or ""
+        ann.approve(id_)
+        mute = sidecar.post("tools/call", call)
+        sidecar.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": mute}})
+        ann.reaches(id_, "unknown")
+        (tmp_path / "policy.yaml").write_text(calm)
+        sidecar.wait_for_error("in force")
+        assert kind(sidecar.call("sell", call["arguments"])) == "outcome_unknown"
+        assert len(sidecar.received) == 1
+    with Sidecar(tmp_path, calm) as sidecar:
+        assert kind(sidecar.call("sell", call["arguments"])) == "outcome_unknown"
+        assert denied(sidecar.call("sell", {"n": 2})) is None
+        ann.resolve(id_, "failed")
+        assert sidecar.post("tools/call", call)
+        until(lambda: len(sidecar.received) == 3)
