@@ -282,7 +282,7 @@ def detail(record: Record, after: tuple[After, ...], now: float, grant: Grant | 
         _offer(asked.grant, shown.arguments) if asked.grant is not None else None,
         record.grant,
         asked.four_eyes,
-        digest_of(shown),
+        digest_of(asked),
         grant is not None or (record.state == "approved" and now < record.expires),
     )
 
