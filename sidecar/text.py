@@ -23,6 +23,11 @@ def is_plain(text: str) -> bool:
     return (text.isascii() and text.isprintable()) or not any(map(_is_hidden, set(text)))
 
 
+def is_odd_blank(char: str) -> bool:
+    """True for a character that looks like a blank and is none to a program: `is_plain` takes it for visible."""
+    return char == "\u2800" or (char != " " and unicodedata.category(char) == "Zs")
+
+
 def visible(text: str) -> str:
     """The text with control, invisible and bidirectional characters written as JSON escapes (`\\u202e`)."""
     if text.isascii() and text.isprintable():

@@ -147,7 +147,7 @@ class _Reader(ItemReader):
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__(problems)
         self._seen: dict[str | bytes, Place] = {}
-        self._principals: list[tuple[Principal, Place]] = []
+        self._principals: list[tuple[Principal, Place, bool]] = []
 
     def file(self, node: Node) -> tuple[tuple[bytes, Approver], ...]:
         if self.problems:
@@ -167,7 +167,10 @@ class _Reader(ItemReader):
         given = self.digest(members.get("token_sha256"), f"{where}.token_sha256")
         servers = self.names(members.get("servers"), f"{where}.servers")
         tools = self.names(members.get("tools"), f"{where}.tools")
-        return given, Approver(name, servers, tools, self.principal(members.get("principal"), f"{where}.principal"))
+        principal = self.principal(members.get("principal"), f"{where}.principal")
+        if name and "principal" not in members:
+            self.one_person(Principal(name), members["name"], f"{where}.name", is_named=False)
+        return given, Approver(name, servers, tools, principal)
 
     def name(self, node: Node | None, where: str) -> str:
         name = self.text(node, where)
@@ -212,14 +215,21 @@ class _Reader(ItemReader):
         if not subject:
             return None
         found = Principal(subject, issuer or "")
-        # Two names for one person would make two people of him.
-        alike = (place for one, place in self._principals if _may_be(found, one) or _may_be(one, found))
+        self.one_person(found, node, where, is_named=True)
+        return found
+
+    def one_person(self, found: Principal, node: Node, where: str, *, is_named: bool) -> None:
+        """Two names for one person would make two people of him. Two that are names only are compared as names."""
+        alike = (
+            place
+            for one, place, named in self._principals
+            if (named or is_named) and (_may_be(found, one) or _may_be(one, found))
+        )
         first = next(alike, None)
-        self._principals.append((found, node.place))
+        self._principals.append((found, node.place, is_named))
         if first is not None:
             advice = "another approver is, or may be, the same principal: write each person once, each with its issuer"
             self.problem(node.place, where, f"stands in line {first.line} too: {advice}")
-        return found
 
     def needed(self, node: Node, where: str, known: tuple[str, ...], needed: tuple[str, ...]) -> dict[str, Node]:
         members = self.mapping(node, where, known).members

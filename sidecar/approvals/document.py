@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sidecar.ledger.approvals import Answer, Grant, GrantTerms, Record, Shown, timestamp
+from sidecar.ledger.approvals import Answer, Asked, Grant, GrantTerms, Record, timestamp
 from sidecar.ledger.protocol import Ledger
 from sidecar.ledger.values import Amount, Counter, add
 
@@ -22,9 +22,16 @@ class After(msgspec.Struct, frozen=True):
     limit: Amount | None
 
 
-def digest_of(shown: Shown) -> str:
-    """The digest of what people see of a call (SHA-256, hexadecimal)."""
-    return hashlib.sha256(msgspec.json.encode(shown)).hexdigest()
+def digest_of(asked: Asked) -> str:
+    """The digest of what people see of a call, and of which call it is (SHA-256, hexadecimal).
+
+    Two calls never have the same one, though their arguments and the rule be the same: `binding` is the call's own.
+    """
+    whole = (
+        asked.server, asked.tool, asked.binding, asked.definition, asked.approvers, asked.four_eyes, asked.grant,
+        asked.shown,
+    )  # fmt: skip
+    return hashlib.sha256(msgspec.json.encode(whole)).hexdigest()
 
 
 async def limits_after(record: Record, ledger: Ledger) -> tuple[After, ...]:
@@ -54,7 +61,7 @@ def document(record: Record, now: float, after: tuple[After, ...] = ()) -> dict[
         "arguments": msgspec.Raw(shown.arguments.encode()),
         "masked": list(shown.masked),
         "other_parameters": msgspec.Raw(shown.other.encode()) if shown.other else None,
-        "digest": digest_of(shown),
+        "digest": digest_of(asked),
         "rule": shown.rule,
         "reason": shown.reason,
         "file": shown.file,

@@ -105,7 +105,7 @@ class Queue:
         are approved too. Raises `NoApproval`, and `Conflict` with a text for the person.
         """
         record = await self._find(person, id, verdict)
-        if (shown or verdict == "approve") and shown != digest_of(record.asked.shown):
+        if (shown or verdict == "approve") and shown != digest_of(record.asked):
             why = "what was shown to you is not what this approval is about: look at it again, and answer then"
             raise self._refused(person, verdict, Conflict(record, why))
         if verdict == "approve":

@@ -37,7 +37,7 @@ async def give(store: Store, id: str, answer: Answer) -> Given:  # noqa: A002 - 
                 tried.found(record)
                 if record.state == "in_use" and answer.verdict in ("committed", "failed"):
                     await _sweep(ledger.approvals, emit)
-                answer = replace(answer, at=time.time(), shown=digest_of(record.asked.shown))
+                answer = replace(answer, at=time.time(), shown=digest_of(record.asked))
                 after, changed = await _act(ledger.approvals, record.id, answer)
         except Conflict as error:
             tried.refuse(f"{error.record.id}: {visible(str(error))}")

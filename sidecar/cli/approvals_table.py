@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 
 from sidecar.approvals.page import rows
-from sidecar.text import visible
+from sidecar.text import is_odd_blank, visible
 
 Row: TypeAlias = tuple[str, str]
 """A path into arguments, without their name in front, and the value as JSON."""
@@ -32,8 +32,8 @@ def safe(text: str) -> str:
     if text.isascii():
         return text
     characters = set(text)
-    # A blank that is none to a parser looks like one; visible() leaves it, being neither invisible nor a control.
-    odd = {ord(char): _escaped(char) for char in characters if unicodedata.category(char) == "Zs" and char != " "}
+    # visible() leaves them, being neither invisible nor a control.
+    odd = {ord(char): _escaped(char) for char in characters if is_odd_blank(char)}
     text = text.translate(odd)
     return _without_piles(text) if any(map(_is_mark, characters)) else text
 

@@ -73,7 +73,7 @@ def full_lines(record: Record, after: Sequence[After], now: float, width: int | 
     if seen.recent:
         recent = [(_clock(one.at), f"{_named(one.tool)}: {kind(one.kind)}") for one in seen.recent]
         lines += ["", "  what this agent did in the hour before", *_values(recent, width)]
-    return [*lines, "", *_indented([("digest", digest_of(seen))], width), *_next(record)]
+    return [*lines, "", *_indented([("digest", digest_of(asked))], width), *_next(record)]
 
 
 def answered_lines(record: Record, answer: Answer, now: float, *, changed: bool) -> list[str]:

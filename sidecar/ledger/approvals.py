@@ -92,7 +92,7 @@ class Recent(msgspec.Struct, frozen=True):
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """What a person sees of a call before the answer. It never changes; `digest_of` names it.
+    """What a person sees of a call before the answer. It never changes; `digest_of` names it, and the call.
 
     `arguments` is their JSON as it was written, with the values at `masked` (paths as policies write them) replaced.
     `other` is the JSON of all other parameters that the server gets. `risk_class` and `severity` are empty where

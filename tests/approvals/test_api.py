@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import jsonschema
+import msgspec
 import pytest
 
 from sidecar.approvals import guard
@@ -101,6 +102,26 @@ def test_nothing_is_approved_that_was_not_shown(tmp_path: Path) -> None:
         assert [one.status_code for one in answers] == [400, 409, 409]
         assert (await served.get(f"/api/approvals/{record.id}")).json()["state"] == "pending"
         assert served.tries == [("alice", "approve", status) for status in (400, 409, 409)]
+
+    with_listener(tmp_path, use)
+
+
+@pytest.mark.parametrize("more", [{"tool": "cancel_all_orders"}, {"server": "okx-live"}, {"holder": "session-2"}])
+def test_what_was_shown_of_one_call_approves_no_other_that_looks_the_same(
+    tmp_path: Path, more: dict[str, str]
+) -> None:  # fmt: skip
+    """One rule for all tools asks, and an agent makes two calls with the same arguments."""
+
+    async def use(served: Served) -> None:
+        harmless = asked()
+        other = asked(
+            tool=more.get("tool", harmless.tool), server=more.get("server", harmless.server),
+            holder=more.get("holder", harmless.holder),
+        )  # fmt: skip
+        seen = await served.ask(harmless)
+        record = await served.ask(msgspec.structs.replace(other, shown=harmless.shown))
+        body = {"digest": await served.digest(seen)}
+        assert (await served.post(f"/api/approvals/{record.id}/approve", body)).status_code == 409
 
     with_listener(tmp_path, use)
 

@@ -139,6 +139,16 @@ def test_without_a_principal_the_name_says_who_asked_however_it_is_written() -> 
             "approvers[2].principal: stands in line 2 too: another approver is, or may be, the same",
         ),
         (
+            SAME_PERSON.replace("subject: s", "subject: B", 1).replace(", principal: {subject: s}", ""),
+            "approvers[2].name: stands in line 2 too: another approver is, or may be, the same",
+        ),
+        (
+            SAME_PERSON.replace("subject: s", "subject: A, issuer: i").replace(
+                ", principal: {subject: A, issuer: i}", "", 1
+            ),
+            "approvers[2].principal: stands in line 2 too: another approver is, or may be, the same",
+        ),
+        (
             SAME_PERSON.replace("subject: s}", "subject: S, issuer: i}", 1),
             "approvers[2].principal: stands in line 2 too",
         ),

@@ -10,6 +10,8 @@ from pathlib import Path
 import httpx
 
 from sidecar.approvals.guard import WRONG_BURST
+from sidecar.approvals.queue import LISTED
+from sidecar.ledger.approvals import MAX_PENDING_EACH
 from tests.approvals.calls import asked
 from tests.approvals.people import ALICE, CAROL
 from tests.approvals.serving import Served, serving
@@ -60,17 +62,38 @@ def test_all_addresses_of_this_machine_are_one(tmp_path: Path) -> None:
     with_listener(tmp_path, use)
 
 
+def test_a_flood_of_questions_does_not_hide_what_nobody_knows(tmp_path: Path) -> None:
+    async def use(served: Served) -> None:
+        call = asked(tool="cancel_order")
+        lost = await served.ask(call)
+        await served.approve(lost)
+        await served.use(call)
+        await served.ledger.approvals.settle(lost.id, "unknown")
+        for at in range(LISTED):
+            await served.ask(asked(tool="place_order", holder=f"session-{at // MAX_PENDING_EACH}"))
+        headers, base = await signed_in(served, ALICE)
+        page = await served.client.get(f"{base}/", headers=headers)
+        assert lost.id in page.text
+        assert "Nobody knows whether these ran" in page.text
+
+    with_listener(tmp_path, use)
+
+
+async def signed_in(served: Served, token: str) -> tuple[dict[str, str], str]:
+    """The headers of somebody who signed in, and what the paths of his pages begin with."""
+    answer = await served.client.post("/sign-in", data={"token": token})
+    assert answer.status_code == 303
+    return {"cookie": answer.headers["set-cookie"].partition(";")[0]}, answer.headers["location"].rstrip("/")
+
+
 @asynccontextmanager
 async def listening(served: Served, token: str) -> AsyncIterator[asyncio.Queue[str]]:
     """The events that a page gets, by their names."""
-    signed_in = await served.client.post("/sign-in", data={"token": token})
-    assert signed_in.status_code == 303
+    headers, base = await signed_in(served, token)
     heard: asyncio.Queue[str] = asyncio.Queue()
 
     async def listen() -> None:
-        cookie = signed_in.headers["set-cookie"].partition(";")[0]
-        path = f"{signed_in.headers['location'].rstrip('/')}/events"
-        async with served.client.stream("GET", path, headers={"cookie": cookie}) as events:
+        async with served.client.stream("GET", f"{base}/events", headers=headers) as events:
             assert events.status_code == 200
             async for line in events.aiter_lines():
                 if line.startswith("event:"):

@@ -129,7 +129,7 @@ def test_an_answer_is_told_of_though_the_person_goes_away_meanwhile(
             return done
 
         monkeypatch.setattr(ledger.approvals, "decide", slow)
-        shown = digest_of(record.asked.shown)
+        shown = digest_of(record.asked)
         answering = asyncio.create_task(queue.answer(ALICE, record.id, "approve", shown=shown))
         await stored.wait()
         answering.cancel()
@@ -147,7 +147,7 @@ def test_of_two_who_answer_at_once_one_is_told_what_the_other_said(tmp_path: Pat
     async def use(queue: Queue, ledger: SqliteLedger, told: list[Event]) -> None:
         bob = Person(Approver("bob"), "api", "127.0.0.1")
         record = await ask(ledger, asked())
-        shown = digest_of(record.asked.shown)
+        shown = digest_of(record.asked)
         answers = await asyncio.gather(
             queue.answer(ALICE, record.id, "approve", shown=shown),
             queue.answer(bob, record.id, "deny", shown=shown),

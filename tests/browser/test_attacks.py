@@ -33,7 +33,7 @@ def test_a_form_of_another_page_decides_nothing(serving: Serving, desk: Desk) ->
     page = desk.sign_in(ALICE)
     # The attacker knows all but the session: where the page is, what is shown, and even the token of its forms.
     form = f"""<form method=post action="{page.url}approvals/{record.id}/approve">
-      <input name=csrf value="{csrf_of(page)}"><input name=shown value="{digest_of(wants.shown)}"><button>Win</button>
+      <input name=csrf value="{csrf_of(page)}"><input name=shown value="{digest_of(wants)}"><button>Win</button>
       </form>"""
     with page_of(form) as (elsewhere, _):
         theirs = desk.tab(elsewhere)
@@ -61,7 +61,7 @@ def test_scripts_of_another_page_read_and_decide_nothing(serving: Serving, desk:
     wants = asked()
     record = serving.ask(wants)
     page = desk.sign_in(ALICE)
-    csrf, shown = csrf_of(page), digest_of(wants.shown)
+    csrf, shown = csrf_of(page), digest_of(wants)
     with page_of("<p>Hello</p>") as (elsewhere, cookies):
         theirs = desk.tab(elsewhere)
         fetched = theirs.evaluate(
@@ -97,7 +97,7 @@ def test_a_stolen_cookie_is_worth_nothing_by_itself(serving: Serving, desk: Desk
     page = desk.sign_in(ALICE, f"/approvals/{record.id}")
     stolen = session_of(page, desk)
     base = page.url.partition("/approvals/")[0]
-    fields = {"csrf": csrf_of(page), "shown": digest_of(wants.shown)}
+    fields = {"csrf": csrf_of(page), "shown": digest_of(wants)}
     with httpx.Client() as client:
         # Without the path that it belongs to.
         answer = client.post(f"{serving.url}/approvals/{record.id}/approve", headers=stolen, data=fields)

@@ -38,7 +38,7 @@ def test_a_call_appears_without_a_reload_and_is_approved(serving: Serving, desk:
     expect(page.locator("#live")).to_contain_text("alice approved it")
     (answer,) = serving.find(record.id).answers
     assert (answer.by, answer.verdict, answer.via, answer.origin) == ("alice", "approve", "page", "127.0.0.1")
-    assert answer.shown == digest_of(wants.shown)
+    assert answer.shown == digest_of(wants)
     assert not answer.grant
     # The agent repeats the call, and the page follows.
     used = serving.use(wants)

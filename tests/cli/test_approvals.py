@@ -206,7 +206,7 @@ def test_whoever_approves_sees_all_of_a_call(state: Path) -> None:
         "    orders an hour  1 of 10",
         "    bounds   at most 10 calls with this one, within 1 h",
         '    like it  args.instId equal to "SOL-USDT", args.sz at most 5; free: args.px',
-        f"  digest  {digest_of(call.shown)}",
+        f"  digest  {digest_of(call)}",
         f"    sidecar approvals approve {id_}",
         f"    sidecar approvals deny {id_}",
     ):
@@ -240,7 +240,7 @@ def test_all_of_a_call_is_one_json_object(state: Path) -> None:
     [line] = done(state, "show", id_, "--json")
     assert line.isprintable()
     shown = json.loads(line)
-    assert (shown["id"], shown["state"], shown["digest"]) == (id_, "pending", digest_of(call.shown))
+    assert (shown["id"], shown["state"], shown["digest"]) == (id_, "pending", digest_of(call))
     assert shown["arguments"] == {"n": 1, "text": HOSTILE}
     assert shown["limits_after"] == [{"rule": "orders an hour", "total": 1, "limit": 10}]
 
@@ -322,7 +322,7 @@ def test_an_approved_call_goes_through_once_when_it_is_made_again(state: Path) -
     [answer] = record.answers
     assert (answer.by, answer.via, answer.verdict, answer.reason) == (ME, "cli", "approve", "seen with Bob")
     assert answer.origin == f"{ME}@{socket.gethostname()}"
-    assert answer.shown == digest_of(call.shown)
+    assert answer.shown == digest_of(call)
     assert abs(answer.at - time.time()) < 60
     assert used(state, call) == id_
 

@@ -87,7 +87,7 @@ def test_control_invisible_and_bidirectional_characters_are_written_out() -> Non
 
 
 def test_a_blank_that_only_looks_like_one_is_written_out() -> None:
-    assert shown({"to": "a\u00a0b\u3000c d"}) == r'to  "a\u00a0b\u3000c d"'
+    assert shown({"to": "a\u00a0b\u3000c\u2800 d"}) == r'to  "a\u00a0b\u3000c\u2800 d"'
 
 
 def test_a_pile_of_marks_does_not_cover_the_lines_around_it() -> None:

@@ -96,7 +96,7 @@ class World:
         return result["_meta"]["intercept/decision"]["kind"], result["content"][0]["text"]
 
     async def approve(self, id_: str, verdict: Any = "approve", reason: str = "") -> Record:
-        shown = digest_of((await self.ledger.approvals.find(id_)).asked.shown)
+        shown = digest_of((await self.ledger.approvals.find(id_)).asked)
         answer = Answer("alice", self.now, "cli", "here", verdict, reason, shown=shown)
         after, _ = await self.ledger.approvals.decide(id_, answer)
         return after

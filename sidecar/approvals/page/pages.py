@@ -12,7 +12,7 @@ from sidecar.approvals.page.templates import Templates
 from sidecar.approvals.queue import LISTED, Full, Person, Queue
 from sidecar.approvals.sessions import Visit
 from sidecar.http.values import Response
-from sidecar.ledger.approvals import OPEN, STATES, Record, State
+from sidecar.ledger.approvals import STATES, Record, State
 from sidecar.system.tasks import in_thread_if_can_be
 
 POLICY: Final = (
@@ -34,8 +34,10 @@ class Pages:
 
     async def waiting(self, visit: Visit, person: Person) -> Response:
         """What waits, and what else is not over."""
-        records = await self._queue.visible(person, OPEN)
-        is_full = len(records) >= LISTED
+        # By themselves: an agent that asks and asks must not push out what nobody knows the outcome of.
+        begun = await self._queue.visible(person, _BEGUN)
+        asked = await self._queue.visible(person, _WAITS)
+        is_full, records = len(asked) >= LISTED, [*asked, *begun]
         now = self._queue.clock()
         # Whatever is over counts as over, though nobody has noted it yet.
         records = [one for one in records if one.state not in ("pending", "approved") or one.expires > now]
@@ -132,6 +134,10 @@ def response(status: int, body: bytes, content_type: str = HTML, *headers: tuple
     own = (("content-type", content_type), ("content-security-policy", POLICY), *headers)
     names = {name for name, _ in own}
     return Response(status, (*own, *(pair for pair in SECURITY if pair[0] not in names)), body)
+
+
+_WAITS: Final[tuple[State, ...]] = ("pending",)
+_BEGUN: Final[tuple[State, ...]] = ("approved", "in_use", "unknown")
 
 
 def _in(records: list[Record], *states: State) -> list[Record]:

@@ -12,7 +12,7 @@ from typing import Final
 
 from markupsafe import Markup, escape
 
-from sidecar.text import is_plain, visible
+from sidecar.text import is_odd_blank, is_plain, visible
 
 MOST: Final = 1_000
 """Signs in one text."""
@@ -41,7 +41,7 @@ def pieces(text: str) -> list[Markup]:
 
 def plain_pieces(text: str) -> list[Markup]:
     """A JSON text as HTML in pieces: hidden characters stand as JSON escapes, so it is still the same JSON."""
-    return [escape(piece) for piece in _cut(visible(text))]
+    return [escape(piece) for piece in _cut(_escaped(text))]
 
 
 _AS_JSON: Final = Markup('<span class="sign">written as in JSON</span>')
@@ -49,7 +49,7 @@ _AS_JSON: Final = Markup('<span class="sign">written as in JSON</span>')
 
 def _hidden(text: str) -> set[str]:
     # By the characters that occur: a text of a megabyte has few.
-    return {char for char in set(text) if not is_plain(char)}
+    return {char for char in set(text) if not is_plain(char) or is_odd_blank(char)}
 
 
 def _are_too_many(text: str, hidden: set[str]) -> bool:
@@ -57,7 +57,13 @@ def _are_too_many(text: str, hidden: set[str]) -> bool:
 
 
 def _as_json(text: str) -> str:
-    return visible(json.dumps(text, ensure_ascii=False)[1:-1])
+    return _escaped(json.dumps(text, ensure_ascii=False)[1:-1])
+
+
+def _escaped(text: str) -> str:
+    """A JSON text in which whatever is hidden, or only looks like a blank, stands as an escape."""
+    blanks = {ord(char): f"\\u{ord(char):04x}" for char in set(text) if is_odd_blank(char)}
+    return visible(text).translate(blanks)
 
 
 def _cut(text: str) -> list[str]:

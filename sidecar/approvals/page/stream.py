@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from typing import Final
 
+from sidecar.approvals.approvers import Approver
 from sidecar.approvals.guard import SECURITY
 from sidecar.approvals.queue import Person, Queue
 from sidecar.approvals.sessions import Session, Sessions
@@ -22,6 +23,15 @@ SILENCE: Final = 10
 """Checks without a change after which a comment keeps the connection."""
 
 
+class _News:
+    """What one approver may see, as a mark, and the store's own mark when that was looked up."""
+
+    def __init__(self) -> None:
+        self.looking = asyncio.Lock()
+        self.mark = ""
+        self.seen = ""
+
+
 class Streams:
     """All streams of events that are open."""
 
@@ -29,6 +39,7 @@ class Streams:
         self._queue = queue
         self._sessions = sessions
         self._open: Counter[str] = Counter()
+        self._news: dict[Approver, _News] = {}
 
     async def serve(self, exchange: Exchange, session: Session, person: Person) -> None:
         """Tell a page of changes until it goes away or its session is over."""
@@ -48,6 +59,8 @@ class Streams:
             self._open[name] -= 1
             if not self._open[name]:
                 del self._open[name]
+                for approver in [one for one in self._news if one.name == name]:
+                    del self._news[approver]
 
     async def _tell(self, exchange: Exchange, session: Session, person: Person) -> None:
         mark, seen, silent = "", "", 0
@@ -66,7 +79,12 @@ class Streams:
         """A mark of what the person may see: what is for others is no news, nor is when it happens."""
         if person.approver.answers_all:
             return mark
-        try:
-            return await self._queue.news(person)
-        except StoreUnavailable:
-            return "gone"
+        news = self._news.setdefault(person.approver, _News())
+        async with news.looking:  # for all pages of one approver together: it reads whatever waits
+            if news.mark != mark:
+                try:
+                    news.seen = await self._queue.news(person)
+                except StoreUnavailable:
+                    news.seen = "gone"
+                news.mark = mark
+            return news.seen

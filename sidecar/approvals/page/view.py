@@ -282,7 +282,7 @@ def detail(record: Record, after: tuple[After, ...], now: float, grant: Grant | 
         _offer(asked.grant, shown.arguments) if asked.grant is not None else None,
         record.grant,
         asked.four_eyes,
-        digest_of(shown),
+        digest_of(asked),
         grant is not None or (record.state == "approved" and now < record.expires),
     )
 
@@ -309,7 +309,9 @@ def standing(grant: Grant, now: float) -> Standing:
 def who(record: Record) -> str:
     """Who asks, in a few words."""
     shown = record.asked.shown
-    return shown.asker or shown.client or "an agent without a name"
+    if shown.asker or not shown.client:
+        return shown.asker or "an agent without a name"
+    return f"an agent that calls itself {shown.client}"  # anybody may call himself anything
 
 
 def version(records: list[Record]) -> str:

@@ -146,3 +146,10 @@ def test_what_the_policy_hides_is_not_told_by_what_must_be_equal() -> None:
     assert bound.row.masked
     standing = Grant("apr_1", "okx", "t", "", "session 1", "", terms, NOW, NOW + 60, 1, ())
     assert "0f3a" not in str(view.standing(standing, NOW).same)
+
+
+def test_a_name_that_an_agent_gives_itself_is_not_who_asks() -> None:
+    wants = asked(client="alice@example.com", asker="", issuer="")
+    assert view.card(record(wants=wants), NOW).who == "an agent that calls itself alice@example.com"
+    known = asked(client="alice@example.com", asker="bot@example.com")
+    assert view.card(record(wants=known), NOW).who == "bot@example.com"
