@@ -140,6 +140,7 @@ class Site:
     def _sign_in(self, form: Fields, request: Request, visit: Visit) -> Response:
         # A page of elsewhere must not sign anybody in, as somebody else.
         if request.headers.get("sec-fetch-site") not in (None, "same-origin", "none"):
+            self._guard.refused("page", visit.origin, "sign in", 403, "the form is not of our page")
             return self._pages.error(
                 visit, 403, "This did not come from our page", "Open this page itself, and sign in here."
             )
@@ -154,6 +155,7 @@ class Site:
     def _stranger(self, request: Request, visit: Visit) -> Response:
         """What somebody gets who did not sign in."""
         if request.method == "POST":
+            self._guard.refused("page", visit.origin, "post", 401, "nobody is signed in")
             wrong = "You are signed out, so nothing was decided. Sign in, and answer again."
             found = _APPROVAL.fullmatch(visit.path)
             return self._sign_in_page(visit, 401, f"/approvals/{found[1]}" if found is not None else "/", wrong)
