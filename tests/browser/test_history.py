@@ -68,7 +68,7 @@ def test_more_than_one_page_shows_is_said(serving: Serving, desk: Desk) -> None:
     page = desk.sign_in(ALICE)
     expect(page.locator(".card")).to_have_count(200)
     expect(page.locator(".card").first.locator(".preview dd")).to_have_text("0")  # the one that ends first
-    expect(page.get_by_text("Only the 200 that end first are shown. 1 more waits.")).to_be_visible()
+    expect(page.get_by_text("Only 200 are shown, those that end first. 1 more waits.")).to_be_visible()
     expect(page).to_have_title("(201) Waiting – Approvals")
     page.get_by_role("link", name="History").click()
     expect(page.get_by_text("The newest 200 of 201 are shown.")).to_be_visible()

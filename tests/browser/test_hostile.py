@@ -162,6 +162,10 @@ def test_numbers_stand_as_they_were_written(serving: Serving, desk: Desk) -> Non
     assert cells == ["1.10", "1e400", "123456789012345678901234567890", "-0.0", "0.1000000000000000055511151231257827"]
     page.get_by_text("The raw JSON").click()
     expect(page.get_by_role("group", name="Arguments as JSON")).to_have_text(arguments)
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="Save as a file").click()
+    assert saved.value.suggested_filename == f"{record.id}.json"
+    assert saved.value.path().read_text(encoding="utf-8") == arguments
 
 
 def test_what_is_masked_is_named_and_not_shown(serving: Serving, desk: Desk) -> None:

@@ -11,7 +11,7 @@ from sidecar.approvals.page import view, words
 from sidecar.approvals.page.forms import BadForm, Fields, form_of, query_of
 from sidecar.approvals.page.stream import Streams
 from sidecar.approvals.page.templates import Templates
-from sidecar.approvals.queue import Full, NotTheirs, Person
+from sidecar.approvals.queue import LISTED, Full, NotTheirs, Person
 from sidecar.approvals.sessions import Visit
 from sidecar.approvals.site import Parts
 from sidecar.auth.refusal import Refusal
@@ -180,6 +180,7 @@ class Site:
 
     async def _waiting(self, visit: Visit, person: Person) -> Response:
         records = await self._queue.visible(person, OPEN)
+        is_full = len(records) >= LISTED
         now = self._queue.clock()
         # Whatever is over counts as over, though nobody has noted it yet.
         records = [one for one in records if one.state not in ("pending", "approved") or one.expires > now]
@@ -190,7 +191,8 @@ class Site:
         return await self._page(
             visit, "waiting", here="waiting", pending=_cards(pending[:SHOWN], now), count=count,
             unknown=_cards(unknown[:SHOWN], now), open=_cards(_in(records, "approved", "in_use")[:SHOWN], now),
-            more=max(0, count - SHOWN), shown=SHOWN, version=view.version(records), says=says,
+            more=max(0, count - SHOWN), at_least=is_full, listed=LISTED, shown=SHOWN, version=view.version(records),
+            says=says,
         )  # fmt: skip
 
     async def _grants(self, visit: Visit, person: Person) -> Response:
