@@ -50,6 +50,11 @@ class Receiver:
         return self.got
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # of many that come at once none is kept waiting by the kernel
+
+
 @contextmanager
 def receiving(*says: bytes) -> Iterator[Receiver]:
     """A receiver for the length of a `with`."""
@@ -75,8 +80,7 @@ def receiving(*says: bytes) -> Iterator[Receiver]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     receiver.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
