@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 
 from sidecar.decision.arguments import Projection, arguments_read
@@ -19,6 +20,7 @@ from sidecar.policy.model import Methods
 from sidecar.policy.read import read
 from sidecar.policy.risks import UNKNOWN, Risks
 from sidecar.policy.terms import Reads, Terms
+from tests.support.peer import child_pids, command_line
 
 
 def bundle_of(policy: str, serial: int = 1) -> Bundle:
@@ -88,3 +90,8 @@ async def soon(true: Callable[[], object], seconds: float = 10.0) -> None:
     async with asyncio.timeout(seconds):
         while not true():  # noqa: ASYNC110 - what is waited for is no event
             await asyncio.sleep(0.002)
+
+
+async def all_ended() -> None:
+    """Wait until nothing runs that an engine started; the Redis that all packages of tests share may go on."""
+    await soon(lambda: all("redis-server" in command_line(pid) for pid in child_pids(os.getpid())))

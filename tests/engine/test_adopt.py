@@ -22,7 +22,7 @@ from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import Decided, EngineFailed, EngineReady, Event
 from sidecar.policy.bundle import Bundle
 from tests.enforce.fakes import KEY, FakeLedger
-from tests.engine.asking import asked, body_of, bundle_of, soon, tool_call
+from tests.engine.asking import all_ended, asked, body_of, bundle_of, soon, tool_call
 from tests.support import OPA
 from tests.support.peer import child_pids, command_line
 
@@ -43,7 +43,7 @@ async def local(events: list[Event], *, remember: bool = True) -> AsyncIterator[
         OPA, OPEN, server="stub", timeout=5.0, remember=remember, emit=events.append, said=lambda _: None
     ) as running:
         yield running
-    await soon(lambda: not child_pids(os.getpid()))
+    await all_ended()
 
 
 def opa_pid() -> int:

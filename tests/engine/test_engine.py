@@ -26,7 +26,7 @@ from sidecar.engine.managed import ManagedEngine
 from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import EngineFailed, EngineReady, Event
 from sidecar.mcp.strict_json import encode
-from tests.engine.asking import asked, body_of, bundle_of, soon
+from tests.engine.asking import all_ended, asked, body_of, bundle_of, soon
 from tests.support import OPA
 from tests.support.peer import child_pids, command_line, is_alive, kill, stopped
 
@@ -93,7 +93,7 @@ async def running(timeout: float = 5.0, *, remember: bool = True) -> AsyncIterat
         OPA, BUNDLE, server="stub", timeout=timeout, remember=remember, emit=events.append, said=said.append
     ) as local:
         yield Running(local, events, said)
-    await soon(lambda: not child_pids(os.getpid()))
+    await all_ended()
 
 
 def test_an_engine_is_ready_once_both_canaries_proved_it() -> None:

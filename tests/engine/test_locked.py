@@ -25,7 +25,7 @@ from sidecar.engine.managed import ManagedEngine
 from sidecar.engine.process import OpaProcess
 from sidecar.engine.sign import shared
 from sidecar.policy.bundle import EVERY_PATH, MANIFEST, Bundle
-from tests.engine.asking import asked, body_of, bundle_of, soon
+from tests.engine.asking import all_ended, asked, body_of, bundle_of, soon
 from tests.support import OPA
 from tests.support.peer import child_pids, command_line
 
@@ -150,7 +150,7 @@ async def local() -> AsyncIterator[tuple[ManagedEngine, Path]]:
         OPA, BUNDLE, server="stub", timeout=5, remember=False, emit=lambda _: None, said=lambda _: None
     ) as running:
         yield running, Path(running.engine._client._socket)
-    await soon(lambda: not child_pids(os.getpid()))
+    await all_ended()
 
 
 @asynccontextmanager
