@@ -103,6 +103,8 @@ class _ApprovalChanged(msgspec.Struct, frozen=True, gc=False, tag_field="event",
     approval: str
     state: str
     tool: str
+    risk_class: str | msgspec.UnsetType = msgspec.field(name="class")
+    severity: str | msgspec.UnsetType
     rule: str
     session: str
     asked_by: str | msgspec.UnsetType
@@ -194,7 +196,8 @@ class Audit:
         record, by = event.record, event.by
         asked, told = record.asked, record.asked.shown
         about = _ApprovalChanged(
-            self._instance, event.server, record.id, record.state, shown(asked.tool), told.rule, told.session,
+            self._instance, event.server, record.id, record.state, shown(asked.tool),
+            told.risk_class or msgspec.UNSET, told.severity or msgspec.UNSET, told.rule, told.session,
             shown(told.asker) or msgspec.UNSET, shown(told.client), record.asked_times, record.grant or msgspec.UNSET,
         )  # fmt: skip
         if by is not None:

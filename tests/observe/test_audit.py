@@ -116,7 +116,8 @@ def test_a_call_that_asks_a_person_is_a_line_that_says_who_asks_for_what() -> No
     del line["time"]
     assert line == {
         "event": "approval", "instance": "i", "server": "stub", "approval": "apr_1", "state": "pending",
-        "tool": "cancel_order", "rule": "cancel_order#1", "session": "1.1", "client": "agent 1.0", "asked_times": 1,
+        "tool": "cancel_order", "class": "Financial", "severity": "critical", "rule": "cancel_order#1",
+        "session": "1.1", "client": "agent 1.0", "asked_times": 1,
     }  # fmt: skip
 
 

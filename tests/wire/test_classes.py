@@ -56,6 +56,7 @@ def test_class_and_severity_are_told(tmp_path: Path) -> None:
             sidecar.call(tool)
         told = [(line.get("class"), line.get("severity")) for line in sidecar.audit]
         assert told == [
+            ("Destructive", "critical"),  # a person is asked
             ("Destructive", "critical"), ("Financial", "critical"), ("Write", "medium"), (None, None),
         ]  # fmt: skip
         assert sidecar.metric("rule_info", tool="pay", **{"class": "Financial", "severity": "critical"}) == 1
