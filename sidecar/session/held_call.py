@@ -28,7 +28,7 @@ class HeldCall:
 
     def __init__(self, hold: Hold, trial: Judgement, tell: Send, token: Any, asked: set[Id]) -> None:
         self._hold = hold
-        self._trial = trial
+        self.trial = trial
         self._tell = tell
         self._token = token if type(token) in (str, int) else None
         self._asked = asked
@@ -59,7 +59,7 @@ class HeldCall:
 
     def drop(self) -> None:
         """The client gave the call up: it will neither be forwarded nor answered."""
-        self._trial.drop()
+        self.trial.drop()
         self.end()
 
     def _report(self) -> None:

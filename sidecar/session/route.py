@@ -25,7 +25,7 @@ class Route(msgspec.Struct, frozen=True):
     | we answer it ourselves                       | `to_client`, with our answer                   |
     | it cannot be taken                           | `refuse`, or `to_client` where there is none   |
     | it goes no further, and has no answer        | `dropped`                                      |
-    | its verdict waits for a person               | `held`, once, before any of these              |
+    | its verdict waits for a person               | `held`, before any of these, perhaps again     |
     | the client hears of it meanwhile             | `tell`, or `to_client` where there is none     |
     | the server answered what was sent on         | `to_client`, unless it is delivered elsewhere  |
     | the client cancelled what was sent on        | `cancelled`; no answer follows                 |

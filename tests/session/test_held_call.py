@@ -180,6 +180,22 @@ def test_a_page_that_is_not_needed_any_more_is_taken_back() -> None:
     in_loop(test)
 
 
+def test_of_a_call_that_is_held_once_more_each_page_is_over_once() -> None:
+    def test(world: ObservedSession) -> None:
+        hello(world, URLS)
+        world.call(1, "look")
+        world.gate.hold(ELICITS)
+        world.gate.hold(ELICITS)
+        world.cancel(1)
+        asked = [one["params"]["elicitationId"] for one in told(world) if one["method"] == "elicitation/create"]
+        complete = [one for one in told(world) if one["method"] == "notifications/elicitation/complete"]
+        assert len(asked) == 2
+        assert [one["params"]["elicitationId"] for one in complete] == asked
+        assert world.gate.trials[0].dropped
+
+    in_loop(test)
+
+
 def test_an_answer_that_cannot_be_read_is_no_answer_of_the_servers_either() -> None:
     def test(world: ObservedSession) -> None:
         hello(world, URLS)
