@@ -31,11 +31,6 @@ FINISH: Final = 0.5
 """Seconds that messages to a webhook have at our end; what is not taken by then, somebody sends again."""
 
 
-def asks(terms: Terms) -> bool:
-    """True for a policy with a rule that asks a person."""
-    return bool(terms.asking or terms.asking_patterns)
-
-
 class Upkeep:
     """The upkeep of one server's approvals by one sidecar, `instance`.
 
@@ -80,7 +75,7 @@ class Upkeep:
     async def _look_again_and_again(self) -> None:
         while not self._over.is_set():
             # Once begun it lasts: an approval may be in use when a policy that asks nobody comes into force.
-            self._begun = self._begun or asks(self._terms())
+            self._begun = self._begun or self._terms().asks_people
             if self._begun:
                 try:
                     await self._look()

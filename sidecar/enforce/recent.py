@@ -1,5 +1,6 @@
-"""What each agent did and was refused in the last hour, for whoever decides about its next call. Counted calls, no
-arguments; bounded, and forgotten with the process.
+"""What each agent did and was refused in the last hour, for whoever decides about its next call.
+
+Tools and outcomes, no arguments. There is a bound to it, and it is forgotten with the process.
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ class Rulings:
                 limited, approval,
             )
         )  # fmt: skip
-        if trial.bundle.terms.asking or trial.bundle.terms.asking_patterns:
+        if trial.bundle.terms.asks_people:
             self._recent.note(holder_of(trial.caller), trial.call.tool, ruling.kind)
 
 

@@ -117,6 +117,11 @@ class Terms:
     asking_rules: tuple[tuple[re.Pattern[str], RuleInfo], ...] = ()
     tells_apart: bool = False
 
+    @property
+    def asks_people(self) -> bool:
+        """True where some rule asks a person."""
+        return bool(self.asking or self.asking_patterns)
+
     def asks(self, tool: str) -> bool:
         """True for a tool of which some rule asks a person about calls, be it not about every one."""
         return ANY_TOOL in self.asking or tool in self.asking or any(one.match(tool) for one in self.asking_patterns)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from sidecar.approvals import webhook
-from sidecar.approvals.upkeep import Upkeep, asks
+from sidecar.approvals.upkeep import Upkeep
 from sidecar.enforce.rulings import mode_of
 from sidecar.errors import StartError, StoreUnavailable
 from sidecar.events import Emit
@@ -30,7 +30,7 @@ def say_unanswered(settings: Settings, bundle: Bundle) -> None:
     """Say where a rule asks a person, and nobody would hear of it, or whoever asked could answer."""
     if mode_of(bundle, settings.mode) == "monitor":
         return  # nobody is asked
-    if asks(bundle.terms) and settings.approvals is None and not bundle.terms.approvals.webhook:
+    if bundle.terms.asks_people and settings.approvals is None and not bundle.terms.approvals.webhook:
         log.warning(
             "a rule asks a person, and nobody is told: answer with `sidecar approvals list` and `sidecar approvals "
             "approve ID`, start with --approvals and --approvers-file, or write approvals.notify into the policy"

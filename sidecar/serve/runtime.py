@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from sidecar.approvals.upkeep import asks
 from sidecar.enforce.gate import Gate
 from sidecar.enforce.rulings import mode_of
 from sidecar.engine import binary
@@ -71,7 +70,7 @@ class Runtime:
                 _say_mode(settings, new)
             if new.terms.reads_about("principal") and not old.terms.reads_about("principal"):
                 _say_unknown_callers(settings, new)
-            if asks(new.terms) and not asks(old.terms):
+            if new.terms.asks_people and not old.terms.asks_people:
                 approving.say_unanswered(settings, new)
 
         reloader = Reloader(settings.policies, self.opa, settings.server, self.local, self.emit, check_all, changed)
