@@ -247,9 +247,8 @@ class Session:
             try:
                 if isinstance(trial, HeldCall):
                     trial.end()
-                    trial = (
-                        trial.trial
-                    )  # else a call that is held once more, for another approval, would tell of this one again
+                    # Else a call that is held once more, for another approval, would tell of this one again.
+                    trial = trial.trial
                 match verdict:
                     case Hold():
                         assert trial is not None  # or it was given up, and nothing is delivered any more
