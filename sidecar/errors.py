@@ -62,3 +62,15 @@ class Superseded(SidecarError):
 
 class StoreUnavailable(SidecarError):
     """The store of counters cannot be used."""
+
+
+class SourceUnavailable(SidecarError):
+    """A bundle could not be fetched: no network, no such file, a server that answers otherwise. It may come back."""
+
+
+class BundleRefused(SidecarError):
+    """A bundle was fetched and is not put in force. `kind` is one of `events.BUNDLE_REFUSALS`."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind

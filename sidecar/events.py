@@ -22,6 +22,17 @@ ENGINE_ERRORS: Final = (
 """The ways in which the engine can fail to give a usable answer."""
 
 
+BUNDLE_REFUSALS: Final = (
+    "unsigned", "signature", "older", "conflict", "format", "foreign", "broken", "too_large", "trial", "check",
+)  # fmt: skip
+"""Why a bundle is not put in force.
+
+It has no signature, or none by a key that counts; its serial is below the highest that was admitted, or the same with
+other content; its format is another; it holds what is not the policy's to say; it cannot be read; it is too large; the
+canaries are answered wrongly on it; or this sidecar cannot serve under it.
+"""
+
+
 class Ruling(msgspec.Struct, frozen=True, gc=False):
     """What was decided. `kind` is `allow`, or the kind of refusal; `remembered` means by a cached answer of the engine.
 
@@ -137,6 +148,7 @@ class EngineReady(msgspec.Struct, frozen=True, gc=False):
     revision: str
     serial: int
     terms: Terms
+    commit: str = ""
 
 
 class Reloaded(msgspec.Struct, frozen=True, gc=False):
@@ -145,6 +157,27 @@ class Reloaded(msgspec.Struct, frozen=True, gc=False):
     server: str
     accepted: bool
     text: str
+
+
+class BundleFetched(msgspec.Struct, frozen=True, gc=False):
+    """A look at the source of bundles: `news` where it had another one. `trouble` says why it could not be had."""
+
+    server: str
+    news: bool
+    trouble: str = ""
+
+
+class BundleJudged(msgspec.Struct, frozen=True, gc=False):
+    """A fetched bundle was put in force, or refused: then `refused` is one of `BUNDLE_REFUSALS`, and `text` says why.
+
+    `serial` and `commit` are what it says of itself, 0 and empty where that could not be read.
+    """
+
+    server: str
+    serial: int
+    commit: str
+    refused: str = ""
+    text: str = ""
 
 
 class StoreFailed(msgspec.Struct, frozen=True, gc=False):
@@ -235,6 +268,8 @@ Event: TypeAlias = (
     | EngineFailed
     | EngineReady
     | Reloaded
+    | BundleFetched
+    | BundleJudged
     | StoreFailed
     | ApprovalChanged
     | AnswerSeen

@@ -90,6 +90,28 @@ class RemoteOpa:
 
 
 @dataclass(frozen=True, slots=True)
+class BundleSource:
+    """Where the policy comes from as a bundle: a file, a directory, `http(s)://…` or `oci://…`.
+
+    `keys` are public keys in PEM; a bundle counts if any of them verifies it. Without one nobody's signature is
+    checked. `interval` is in seconds, between two looks at a source that cannot tell by itself.
+    """
+
+    source: str
+    keys: tuple[str, ...]
+    interval: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Calls are recorded in the file `path`, in up to `size` bytes; `whole` keeps all arguments that are not masked."""
+
+    path: Path
+    whole: bool
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class ApprovalsListener:
     """Where the API and the page of approvals listen, and for whom.
 
@@ -106,13 +128,14 @@ class ApprovalsListener:
 class Settings:
     """The settings of `sidecar run`; the help of the options documents them for users.
 
-    `policies` are the policy files as they were at the start. The server is `command`, or remote (`upstream`). The
-    client is on standard input and output, or comes to `listen`.
+    `policies` are the policy files as they were at the start; with `bundle` there are none. The server is `command`, or
+    remote (`upstream`). The client is on standard input and output, or comes to `listen`.
     `opa_timeout` is in seconds, `max_message` in bytes. `mode`, if given, wins over the policy's. `fail_open` lets
     calls pass uncounted while the store cannot be used. `audit` is `stderr`, `stdout`, `off`, a path, or None for a
     file in the state folder. `state_dsn`, which may hold a password, names a store of counters other than the file in
     `state_dir`; its keys begin with `state_prefix`. A telemetry port that is in use stops the start only if
-    `telemetry_must`. Without `remote_opa` we start an OPA of our own.
+    `telemetry_must`. Without `remote_opa` we start an OPA of our own. `shadow` are the files of a candidate policy,
+    which is asked about the same calls.
     """
 
     policies: tuple[Found, ...]
@@ -134,3 +157,6 @@ class Settings:
     max_message: int
     approvals: ApprovalsListener | None = None
     remote_opa: RemoteOpa | None = None
+    bundle: BundleSource | None = None
+    recording: Recording | None = None
+    shadow: tuple[Found, ...] = ()

@@ -157,7 +157,7 @@ class Engine:
         newer = self._next
         if newer is not None and (revision, serial) == (newer.revision, newer.serial):
             self.bundle, self._next = newer, None
-            self._emit(EngineReady(self._server, newer.revision, newer.serial, newer.terms))
+            self._emit(EngineReady(self._server, newer.revision, newer.serial, newer.terms, newer.commit))
         if (revision, serial) == (self.bundle.revision, self.bundle.serial):
             if bundle is not self.bundle:
                 raise Superseded
@@ -214,7 +214,8 @@ class Engine:
         if self._failing:
             self._failing = self._quiet = False
             self._said.clear()
-            self._emit(EngineReady(self._server, self.bundle.revision, self.bundle.serial, self.bundle.terms))
+            now = self.bundle
+            self._emit(EngineReady(self._server, now.revision, now.serial, now.terms, now.commit))
         return True
 
     def _forget(self) -> None:

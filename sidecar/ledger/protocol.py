@@ -38,6 +38,13 @@ class Moved(msgspec.Struct, frozen=True):
     """Nothing was taken: the total of a counter that the call was judged by has changed, so it is judged anew."""
 
 
+class Highest(msgspec.Struct, frozen=True):
+    """The highest serial of a bundle that was ever admitted for a server, and the revision that it had."""
+
+    serial: int
+    revision: str
+
+
 Claimed: TypeAlias = Claim | Exhausted | Moved | Unapproved | QueueFull
 Taken: TypeAlias = Claimed | StoreUnavailable
 """What became of one claim among several."""
@@ -77,6 +84,12 @@ class Ledger(Protocol):
 
     async def give_back(self, entries: tuple[Entry, ...]) -> None:
         """Undo entries of a claim; the wait for others is bounded."""
+
+    async def admit(self, server: str, bundle: Highest) -> Highest:
+        """Note a bundle as admitted for a server if its serial is higher than any before: the highest after that.
+
+        It is one step, whoever shares the store. It is on the disk when this returns, so that no crash takes it back.
+        """
 
     async def close(self) -> None:
         """Close the store; what was claimed stays."""

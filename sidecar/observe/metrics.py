@@ -203,7 +203,7 @@ class Metrics:
         self._revision = event.revision
         for gauge, labels in self._info:
             gauge.remove(*labels)
-        self._info = [(self._bundle, (self._server, event.revision, "", str(event.serial)))]
+        self._info = [(self._bundle, (self._server, event.revision, event.commit, str(event.serial)))]
         self._know(sorted(event.terms.tools))
         for rule in event.terms.rules:
             tool = rule.tool if rule.tool in self._tools else OTHER if rule.tool != "*" else "*"

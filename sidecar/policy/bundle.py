@@ -1,6 +1,7 @@
 """A bundle: the compiled policy and the Rego library that decides by it, as files and as an archive.
 
-The revision is a hash of the content. Every answer of the engine names the revision and the serial.
+The revision is a hash of what the policy became. The library is not part of it: a sidecar decides with the library that
+it brings itself, whoever built the bundle. Every answer of the engine names the revision and the serial.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sidecar import __version__
 from sidecar.policy.terms import Terms, read_terms
 
 ROOT = "intercept"
@@ -23,29 +25,35 @@ EVERY_PATH = ""
 MANIFEST = ".manifest"
 STAMP = f"{ROOT}/bundle/data.json"
 FACTS = f"{ROOT}/facts/data.json"
+FORMAT = 1
+"""What the library expects of the compiled policy. It rises with every change that makes an older one unusable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """One policy, ready for the engine. `files` maps paths to text; the revision is over all of them but the stamp."""
+    """One policy, ready for the engine. `files` maps paths to text; the revision is over those that `build` got.
+
+    `commit` names the state of the repository that it was built from, empty where nobody said.
+    """
 
     revision: str
     serial: int
     files: dict[str, str]
     terms: Terms
+    commit: str = ""
 
 
-def build(compiled: dict[str, str], serial: int) -> Bundle:
+def build(compiled: dict[str, str], serial: int, commit: str = "") -> Bundle:
     """The bundle of a compiled policy and our Rego library."""
-    content = {**library(), **compiled}
-    digest = hashlib.sha256()
-    for path, text in sorted(content.items()):
+    digest = hashlib.sha256(f"format {FORMAT}".encode())
+    for path, text in sorted(compiled.items()):
         digest.update(f"{path}\0{len(text.encode())}\0{text}".encode())
     revision = digest.hexdigest()[:32]
     stamp = {"revision": revision, "serial": serial, "allow": _allow(revision, serial)}
-    manifest = {"revision": revision, "roots": [ROOT], "rego_version": 1, "metadata": {"serial": serial}}
-    files = {MANIFEST: _json(manifest), STAMP: _json(stamp), **content}
-    return Bundle(revision, serial, files, read_terms(json.loads(content[FACTS])))
+    metadata = {"serial": serial, "format": FORMAT, "sidecar": __version__} | ({"commit": commit} if commit else {})
+    manifest = {"revision": revision, "roots": [ROOT], "rego_version": 1, "metadata": metadata}
+    files = {MANIFEST: _json(manifest), STAMP: _json(stamp), **library(), **compiled}
+    return Bundle(revision, serial, files, read_terms(json.loads(compiled[FACTS])), commit)
 
 
 def _allow(revision: str, serial: int) -> dict[str, Any]:

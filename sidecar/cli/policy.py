@@ -1,0 +1,9 @@
+"""`sidecar policy`: the verbs of a policy repository, one command a file."""
+
+from __future__ import annotations
+
+import typer
+
+policy_app = typer.Typer(
+    help="A policy as a repository: written, tested, compared, built, shipped.", no_args_is_help=True
+)

@@ -1,0 +1,1 @@
+"""Policy as bundles that travel: published, fetched, admitted, kept, put in force."""

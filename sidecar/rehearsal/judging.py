@@ -1,0 +1,163 @@
+"""Calls judged as a running sidecar judges them, and sent nowhere.
+
+It is the same way as that of a live call: the message is read strictly, the gate asks a real OPA, and what the call
+reserves is claimed from a store. Only nothing is forwarded, nobody hears of it, and the time is told from outside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from sidecar.auth.caller import Caller
+from sidecar.decision.decider import Decider
+from sidecar.decision.decision import Violation
+from sidecar.enforce.gate import Gate
+from sidecar.enforce.verdict import Verdict
+from sidecar.engine.local import local_engine
+from sidecar.errors import InvalidMessage
+from sidecar.events import Decided, Event, Ruling
+from sidecar.ledger.sqlite import SqliteLedger
+from sidecar.mcp import jsonrpc
+from sidecar.mcp.protocol import TOOLS_CALL
+from sidecar.mcp.strict_json import encode
+from sidecar.mcp.tool_call import read_call
+from sidecar.policy.bundle import Bundle
+from sidecar.policy.model import ANY_TOOL
+from sidecar.policy.names import matcher
+from sidecar.policy.terms import RuleInfo, Terms
+from sidecar.system import temporary_folders
+
+Action: TypeAlias = Literal["allow", "deny", "approval"]
+"""What becomes of a call: it passes, it is refused, or a person is asked."""
+
+TIMEOUT: Final = 30.0
+"""Seconds for one decision: a machine that is busy with tests is no reason to refuse."""
+BEGIN: Final = 1_735_689_600.0
+"""The time until another is told, in Unix seconds: no window ends just then but the longest."""
+_NOBODY: Final = Caller("rehearsal")
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """What would have become of a call. `rule` stands at `file` and `line`, empty and 0 where no rule decided.
+
+    `violations` are all that rules had to say, those of rules that only report included. `forwarded` is True where the
+    call would have reached the server, which in monitor mode it does whatever is decided.
+    """
+
+    action: Action
+    kind: str
+    rule: str
+    reason: str
+    file: str
+    line: int
+    violations: tuple[Violation, ...]
+    forwarded: bool
+
+
+class Rehearsal:
+    """Judges calls of one server under one policy, whose counters and approvals begin empty."""
+
+    def __init__(self, decider: Decider, server: str, folder: Path, workload: Mapping[str, str]) -> None:
+        self.now = BEGIN
+        """The time of the next call, in Unix seconds. It may only rise until all is forgotten."""
+        self._decider = decider
+        self._server = server
+        self._folder = folder
+        self._workload = workload
+        self._ids = itertools.count(1)
+        self._told: Ruling | None = None
+        self._begin()
+
+    @property
+    def bundle(self) -> Bundle:
+        """The policy that judges."""
+        return self._decider.bundle
+
+    async def judge(self, tool: str, arguments: Mapping[str, Any], caller: Caller = _NOBODY) -> Judgement:
+        """What becomes of one call; what it takes from counters stays taken. Calls are judged one after the other.
+
+        `arguments` are JSON values, numbers also as `msgspec.Raw` tokens.
+        """
+        params = {"name": tool, "arguments": arguments}
+        line = encode({"jsonrpc": "2.0", "id": next(self._ids), "method": TOOLS_CALL, "params": params})
+        found: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        self._told = None
+        try:
+            request = jsonrpc.read(line)
+            assert isinstance(request, jsonrpc.Request)  # it has a method and an id
+            self._gate.judge(read_call(request), caller, found.set_result, may_hold=False)
+        except InvalidMessage as error:
+            return Judgement("deny", "invalid_request", "", str(error), "", 0, (), forwarded=False)
+        await found
+        return self._judgement(tool)
+
+    async def forget(self) -> None:
+        """Begin again, with counters at 0 and no approvals. Time begins again too."""
+        await self._end()
+        self.now = BEGIN
+        self._begin()
+
+    async def close(self) -> None:
+        """Drop the counters."""
+        await self._end()
+
+    def _begin(self) -> None:
+        self._ledger = SqliteLedger(self._folder / f"{next(self._ids)}.db", lambda: self.now, lambda: self.now)
+        self._gate = Gate(
+            server=self._server, instance="rehearsal", decider=self._decider, ledger=self._ledger, emit=self._hear,
+            key=b"rehearsal", workload=self._workload, clock=lambda: self.now,
+        )  # fmt: skip
+
+    async def _end(self) -> None:
+        await self._gate.finish()
+        self._gate.close()
+        await self._ledger.close()
+        for file in self._folder.glob("*.db*"):
+            file.unlink()
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, Decided):
+            self._told = event.ruling
+
+    def _judgement(self, tool: str) -> Judgement:
+        ruling = self._told
+        assert ruling is not None  # every verdict is told before it is delivered
+        action: Action = "allow" if ruling.allowed else "approval" if ruling.kind == "approval_required" else "deny"
+        place = place_of(self.bundle.terms, tool, ruling.rule)
+        file, line = (place.file, place.line) if place is not None else ("", 0)
+        return Judgement(
+            action, ruling.kind, ruling.rule, ruling.reason, file, line, ruling.violations,
+            forwarded=ruling.allowed or ruling.mode == "monitor",
+        )  # fmt: skip
+
+
+@asynccontextmanager
+async def rehearsal(
+    bundle: Bundle, opa: Path, *, server: str = "rehearsal", workload: Mapping[str, str] | None = None
+) -> AsyncIterator[Rehearsal]:
+    """A rehearsal under `bundle` with an OPA of its own, for the length of a `with`. Raises `StartError`."""
+    engine = local_engine(
+        opa, bundle, server=server, timeout=TIMEOUT, remember=True, emit=lambda _: None, said=lambda _: None
+    )
+    with temporary_folders.folder() as folder:
+        async with engine as local:
+            judging = Rehearsal(local.engine, server, folder, workload or {})
+            try:
+                yield judging
+            finally:
+                await judging.close()
+
+
+def place_of(terms: Terms, tool: str, rule: str) -> RuleInfo | None:
+    """The first rule of this name that is about `tool`; None where none is, as for a hidden tool."""
+    named = [info for info in terms.rules if info.rule == rule]
+    exact = (info for info in named if info.tool == tool)
+    others = (info for info in named if info.tool == ANY_TOOL or matcher(info.tool).match(tool))
+    return next(exact, None) or next(others, None)
