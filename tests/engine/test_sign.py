@@ -25,9 +25,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.engine.bundle_server import BundleServer
-from sidecar.engine.sign import SIGNATURES, private, shared, signed
+from sidecar.engine.sign import private, shared, signed
 from sidecar.errors import StartError
-from sidecar.policy.bundle import STAMP, archive
+from sidecar.policy.archive import SIGNATURES
+from sidecar.policy.archive import write as archive
+from sidecar.policy.bundle import STAMP
 from tests.engine.asking import bundle_of, soon
 from tests.engine.test_engine import ALLOWED, BUNDLE, REFUSED, running
 from tests.support import OPA
