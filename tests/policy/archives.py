@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 BLOCK: Final = 512
@@ -35,3 +35,8 @@ def member(name: bytes, content: bytes = b"", kind: bytes = b"0", *, link: bytes
 def archived(members: Iterable[bytes], end: bytes = END) -> bytes:
     """The members as an archive."""
     return gzip.compress(b"".join(members) + end, 1, mtime=0)
+
+
+def packed(files: Mapping[str, str]) -> bytes:
+    """Files as an archive, whatever they are called."""
+    return archived(member(path.encode(), text.encode()) for path, text in sorted(files.items()))
