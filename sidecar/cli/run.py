@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from sidecar.cli import run_options
+from sidecar.cli.bundle_options import Bundle, BundleInterval, BundleKey, bundle_source
 from sidecar.cli.listen_options import (
     MAX_PROGRAMS,
     MAX_SESSIONS,
@@ -21,7 +22,6 @@ from sidecar.cli.listen_options import (
     upstream_at,
     variables_of,
 )
-from sidecar.cli.bundle_options import Bundle, BundleInterval, BundleKey, bundle_source
 from sidecar.cli.opa import BundleListen, BundleSigningKey, BundleTokenFile, OpaUrl, remote_opa
 from sidecar.cli.options import (
     ConfigUnlessBundle,

@@ -131,7 +131,9 @@ class Log:
     def _bundle_judged(self, event: BundleJudged) -> None:
         which = named_bundle(event)
         if event.refused:
-            log.error("%s is refused (%s), the old policy stays in force: %s", which, event.refused, visible(event.text))
+            log.error(
+                "%s is refused (%s), the old policy stays in force: %s", which, event.refused, visible(event.text)
+            )
         else:
             log.warning("%s is in force", which)
 

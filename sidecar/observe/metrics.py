@@ -121,7 +121,8 @@ class Metrics:
         self._reloads = counter("reloads_total", "Changes of the policy files.", "result")
         self._fetches = counter("bundle_fetches_total", "Looks at the source of bundles.", "result")
         self._fetched = gauge(
-            "bundle_last_fetch_timestamp_seconds", "When the source of bundles was last reached; 0 before, or without one."
+            "bundle_last_fetch_timestamp_seconds",
+            "When the source of bundles was last reached; 0 before, or without one.",
         )
         self._bundle_refusals = counter("bundle_refusals_total", "Bundles that were not put in force.", "reason")
         self._approvals = gauge("approvals", "Approvals in the store, in each state that is not final.", "state")
