@@ -1,7 +1,7 @@
 """Readiness beyond the engine's, as it is heard from events and shown by the readiness probe.
 
-A store that fails makes a sidecar not ready. A bundle that is refused, or a source that cannot be reached, is only told:
-the policy in force still decides.
+A store that fails makes a sidecar not ready. A bundle that is refused is only told, as is a source that cannot be
+reached: the policy in force still decides.
 """
 
 from __future__ import annotations
