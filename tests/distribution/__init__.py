@@ -1,0 +1,1 @@
+"""Mirrors `sidecar/distribution`: bundles that travel, from a source into force."""
