@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.engine import binary
+from sidecar.engine import binary, custom_rego
 from sidecar.policy.bundle import Bundle, build
 from sidecar.policy.compile import compile_policy
 from sidecar.policy.custom import NO_CUSTOM, Custom
@@ -34,6 +34,7 @@ def subject(path: Path, opa: Path, *, serial: int = 1, commit: str = "") -> Subj
     found = repository(path) if is_repository(path) else None
     custom = found.custom if found is not None else NO_CUSTOM
     policy, warnings = load(find(found.policies if found is not None else (path,)), lambda: opa)
-    bundle = build({**compile_policy(policy), **custom.files}, serial, commit)
+    checked = custom_rego.check(opa, custom.files) if custom.files else None
+    bundle = build(compile_policy(policy, checked), serial, commit)
     binary.check(opa, bundle.files)
     return Subject(path, bundle, policy, custom, found, tuple(map(str, warnings)))
