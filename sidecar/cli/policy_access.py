@@ -32,7 +32,7 @@ def access(token_file: Path | None, taken: TakenSecrets) -> Access:
     if token := taken.take(TOKEN):
         if token_file is not None:
             raise UsageError(f"{TOKEN} and --policy-token-file are two answers to one question: give one of them")
-        return Access(lambda: token.strip(), _docker())
+        return Access(token.strip, _docker())
     if token_file is None:
         return Access(docker=_docker())
     ownership.check(token_file, "--policy-token-file", secret=True)

@@ -10,7 +10,9 @@ from typing import TypeAlias
 from sidecar.auth.hosts import is_loopback
 from sidecar.distribution import oci_reference
 from sidecar.distribution.access import ANONYMOUS, SAID, Access
+from sidecar.distribution.destination import Destination
 from sidecar.distribution.file_source import FileSource
+from sidecar.distribution.folder_destination import FolderDestination
 from sidecar.distribution.oci_reference import OciReference
 from sidecar.distribution.source import Source
 from sidecar.errors import UsageError
@@ -40,6 +42,26 @@ def source_of(text: str, access: Access = ANONYMOUS) -> Source:
     from sidecar.distribution.oci_source import OciSource  # noqa: PLC0415
 
     return OciSource(place, access) if isinstance(place, OciReference) else HttpSource(place.text, access)
+
+
+def destination_of(text: str, access: Access = ANONYMOUS) -> Destination:
+    """The place that a text names, to publish to. Nothing is asked yet. Raises `UsageError`."""
+    place = place_of(text, access)
+    if isinstance(place, Path):
+        if place.is_file() or (not place.exists() and place.name.endswith(".tar.gz")):
+            raise UsageError(f"{_name(text)} is a file: name the directory that bundles are published in")
+        return FolderDestination(place)
+    # Imported only here: httpx takes long to import.
+    from sidecar.distribution.http_destination import HttpDestination  # noqa: PLC0415
+    from sidecar.distribution.oci_destination import OciDestination  # noqa: PLC0415
+
+    if isinstance(place, OciReference):
+        if place.pinned:
+            raise UsageError(f"{_name(text)} names one content for ever: name a tag, as oci://HOST/NAME:latest")
+        return OciDestination(place, access)
+    if place.text.partition("?")[0].endswith("/"):
+        raise UsageError(f"{_name(text)} names no file: write where sidecars fetch it, as …/bundle.tar.gz")
+    return HttpDestination(place.text, access)
 
 
 def place_of(text: str, access: Access = ANONYMOUS) -> Place:
