@@ -43,7 +43,7 @@ MAX_CALLS: Final = 1_000
 MAX_BYTES: Final = 4 << 20
 """Calls that wait for the candidate, and bytes of their messages: more are skipped."""
 PORTION: Final = 50
-"""Calls that are written in one go: more would hold up whatever comes next for more than a fraction of a millisecond."""
+"""Calls that are written in one go: that takes a fraction of a millisecond, in which nothing else is done."""
 PAUSE: Final = 0.01
 """Seconds between two portions."""
 FIRST_REST: Final = 1.0
