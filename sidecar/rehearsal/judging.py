@@ -19,7 +19,7 @@ from sidecar.auth.caller import Caller
 from sidecar.decision.decider import Decider
 from sidecar.decision.decision import Violation
 from sidecar.enforce.gate import Gate
-from sidecar.enforce.verdict import Verdict
+from sidecar.enforce.verdict import Reply, Verdict
 from sidecar.engine.local import local_engine
 from sidecar.errors import InvalidMessage
 from sidecar.events import Decided, Event, Ruling
@@ -27,6 +27,7 @@ from sidecar.ledger import names
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Amount, Reservation
 from sidecar.mcp import jsonrpc
+from sidecar.mcp.jsonrpc import Response
 from sidecar.mcp.protocol import TOOLS_CALL
 from sidecar.mcp.strict_json import encode
 from sidecar.mcp.tool_call import read_call
@@ -50,7 +51,8 @@ class Judgement(msgspec.Struct, frozen=True):
     """What would have become of a call. `rule` stands at `file` and `line`, empty and 0 where no rule decided.
 
     `violations` are all that rules had to say, those of rules that only report included. `forwarded` is True where the
-    call would have reached the server, which in monitor mode it does whatever is decided.
+    call would have reached the server, which in monitor mode it does whatever is decided. `told` is the text for the
+    agent, empty where there is none, and `code` that of the JSON-RPC error that carries it, 0 where none does.
     """
 
     action: Action
@@ -61,6 +63,8 @@ class Judgement(msgspec.Struct, frozen=True):
     line: int
     violations: tuple[Violation, ...]
     forwarded: bool
+    told: str = ""
+    code: int = 0
 
 
 class Rehearsal:
@@ -96,9 +100,10 @@ class Rehearsal:
             assert isinstance(request, jsonrpc.Request)  # it has a method and an id
             self._gate.judge(read_call(request), caller, found.set_result, may_hold=False)
         except InvalidMessage as error:
-            return Judgement("deny", "invalid_request", "", str(error), "", 0, (), forwarded=False)
-        await found
-        return self._judgement(tool)
+            return Judgement(
+                "deny", "invalid_request", "", str(error), "", 0, (), forwarded=False, told=str(error), code=error.code
+            )
+        return self._judgement(tool, await found)
 
     async def count(self, tool: str, taken: Sequence[tuple[CounterRead, Amount]], caller: Caller = _NOBODY) -> None:
         """Count on counters as calls of a tool would that were forwarded now. What nobody holds counts nothing."""
@@ -114,12 +119,15 @@ class Rehearsal:
         if reservations:
             await self._ledger.claim(tuple(reservations))
 
-    async def forget(self, workload: Mapping[str, str] | None = None) -> None:
-        """Begin again, with counters at 0 and no approvals. Time begins again too; the place may be another."""
+    async def forget(self, now: float = BEGIN, workload: Mapping[str, str] | None = None) -> None:
+        """Begin again, with counters at 0 and no approvals, at the time `now`; `workload` is where the sidecar is then.
+
+        Where none is given it stays where it is.
+        """
         await self._end()
+        self.now = now
         if workload is not None:
             self._workload = workload
-        self.now = BEGIN
         self._begin()
 
     async def close(self) -> None:
@@ -144,16 +152,24 @@ class Rehearsal:
         if isinstance(event, Decided):
             self._told = event.ruling
 
-    def _judgement(self, tool: str) -> Judgement:
+    def _judgement(self, tool: str, verdict: Verdict) -> Judgement:
         ruling = self._told
         assert ruling is not None  # every verdict is told before it is delivered
         action: Action = "allow" if ruling.allowed else "approval" if ruling.kind == "approval_required" else "deny"
         place = place_of(self.bundle.terms, tool, ruling.rule)
         file, line = (place.file, place.line) if place is not None else ("", 0)
+        told, code = _answer(verdict.message) if isinstance(verdict, Reply) else ("", 0)
         return Judgement(
             action, ruling.kind, ruling.rule, ruling.reason, file, line, ruling.violations,
-            forwarded=ruling.allowed or ruling.mode == "monitor",
+            forwarded=ruling.allowed or ruling.mode == "monitor", told=told, code=code,
         )  # fmt: skip
+
+
+def _answer(answer: Response) -> tuple[str, int]:
+    """The text in an answer of ours, and the code of its JSON-RPC error, 0 for the result of a tool."""
+    if answer.error is not None:
+        return answer.error["message"], answer.error["code"]
+    return answer.result["content"][0]["text"], 0
 
 
 @asynccontextmanager
