@@ -13,6 +13,7 @@ from sidecar.policy.bundle import Bundle
 from sidecar.policy.content import content
 from sidecar.policy.model import ANY_TOOL, CounterName, Policy, PolicyEntry, Rule
 from sidecar.policy.names import is_pattern, matcher
+from sidecar.policy.terms import CounterRead
 
 UNNAMED: Final = ("some_tool", "other_tool", "any_other_tool")
 """Names for a tool that no rule names."""
@@ -37,6 +38,12 @@ class Side:
     def counted(self) -> dict[CounterName, Ruled]:
         """The rules that keep the counters which conditions may read."""
         return self.policy.counters()
+
+    @property
+    def longest_window(self) -> int:
+        """Seconds for which a call counts at most."""
+        rules = (rule for entry in self.policy.entries for rule in entry.rules)
+        return max((rule.window.seconds for rule in rules if rule.counter is not None), default=0)
 
     def rules(self, tool: str) -> list[Ruled]:
         """The rules about a tool, in the order that counts."""
@@ -71,6 +78,12 @@ def said(ruled: Ruled) -> tuple[object, ...]:
     entry, rule = ruled
     counted = (entry.counters, entry.counts_each_tool, rule.stored) if rule.counter else ()
     return entry.tool, rule.name, rule.monitor, content(rule), counted
+
+
+def counter(entry: PolicyEntry, rule: Rule) -> CounterRead:
+    """The counter that a rule counts on."""
+    window, name = rule.window, f"{entry.counters}.{rule.stored}"
+    return CounterRead(rule.name, name, window.seconds, rule.scope, entry.counts_each_tool, window.sliding)
 
 
 def tools(old: Side, new: Side, named: Iterable[str]) -> list[str]:
