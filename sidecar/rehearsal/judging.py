@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
@@ -23,7 +23,9 @@ from sidecar.enforce.verdict import Reply, Verdict
 from sidecar.engine.local import local_engine
 from sidecar.errors import InvalidMessage
 from sidecar.events import Decided, Event, Ruling
+from sidecar.ledger import names
 from sidecar.ledger.sqlite import SqliteLedger
+from sidecar.ledger.values import Amount, Reservation
 from sidecar.mcp import jsonrpc
 from sidecar.mcp.jsonrpc import Response
 from sidecar.mcp.protocol import TOOLS_CALL
@@ -32,7 +34,7 @@ from sidecar.mcp.tool_call import ToolCall, read_call
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.model import ANY_TOOL
 from sidecar.policy.names import matcher
-from sidecar.policy.terms import RuleInfo, Terms
+from sidecar.policy.terms import CounterRead, RuleInfo, Terms
 from sidecar.system import temporary_folders
 
 Action: TypeAlias = Literal["allow", "deny", "approval"]
@@ -110,6 +112,20 @@ class Rehearsal:
         except InvalidMessage as error:
             return _refused(error)
         return self._judgement(call.tool, await found)
+
+    async def count(self, tool: str, taken: Sequence[tuple[CounterRead, Amount]], caller: Caller = _NOBODY) -> None:
+        """Count on counters as calls of a tool would that were forwarded now. What nobody holds counts nothing."""
+        server = names.of_server(self._server)
+        reservations = []
+        for counter, amount in taken:
+            holder = caller.holder(counter.scope)
+            if holder is not None:
+                name = names.of_tool(counter.counter, tool) if counter.each_tool else counter.counter
+                reservations.append(
+                    Reservation(server + name, holder, counter.window, amount, None, sliding=counter.sliding)
+                )
+        if reservations:
+            await self._ledger.claim(tuple(reservations))
 
     async def forget(self, now: float = BEGIN, workload: Mapping[str, str] | None = None) -> None:
         """Begin again, with counters at 0 and no approvals, at the time `now`; `workload` is where the sidecar is then.
