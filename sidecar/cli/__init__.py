@@ -11,11 +11,12 @@ from sidecar.cli.approvals import approvals_app
 from sidecar.cli.compile import compile_command
 from sidecar.cli.explain import explain_command
 from sidecar.cli.health import health_command
+from sidecar.cli.policy import policy_app
 from sidecar.cli.risks import risks_command
 from sidecar.cli.run import run_command
 from sidecar.cli.validate import validate_command
 from sidecar.cli.version import version_command
-from sidecar.errors import PolicyError, SidecarError, UsageError
+from sidecar.errors import CasesError, PolicyError, SidecarError, UsageError
 
 app = typer.Typer(
     name="sidecar",
@@ -31,12 +32,13 @@ app.command("compile")(compile_command)
 app.command("explain")(explain_command)
 app.command("risks")(risks_command)
 app.add_typer(approvals_app, name="approvals")
+app.add_typer(policy_app, name="policy")
 app.command("health")(health_command)
 app.command("version")(version_command)
 
 
 def main() -> None:
-    """Run the command line: 0 for success, 1 for a wrong policy or a failed start, 2 for wrong usage."""
+    """Run the command line: 0 for success, 1 for a wrong policy or a failed start, 2 for wrong usage or tests."""
     for stream in (sys.stdout, sys.stderr):
         # Whatever the locale: our output quotes policies, which may hold any character.
         if isinstance(stream, TextIOWrapper):
@@ -51,10 +53,10 @@ def _main() -> int:
         return _fail(f"{error.format_message()}; see `sidecar --help`", 2)
     except UsageError as error:
         return _fail(str(error), 2)
-    except PolicyError as error:
+    except (CasesError, PolicyError) as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
-        return 1
+        return 1 if isinstance(error, PolicyError) else 2
     except SidecarError as error:
         return _fail(str(error), 1)
     except (typer.Abort, KeyboardInterrupt):
