@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from sidecar.engine.trial import trial
 from sidecar.engine.managed import ManagedEngine
+from sidecar.engine.trial import trial
 from sidecar.errors import PolicyError, SidecarError, StartError
 from sidecar.events import Emit, Reloaded
 from sidecar.policy.bundle import Bundle
