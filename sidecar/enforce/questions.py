@@ -28,11 +28,13 @@ from sidecar.mcp.jsonrpc import INVALID_PARAMS
 from sidecar.mcp.tool_call import ToolCall
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.names import RESERVED
-from sidecar.policy.terms import CounterRead
+from sidecar.policy.terms import CounterRead, Reads
 from sidecar.text import quoted, shown
 
 MAX_QUESTION: Final = 2 << 20
 """Bytes of a question: a pattern goes through so much text within some 30 ms, and others wait for OPA meanwhile."""
+MAX_IN_SHADOW: Final = 256 << 10
+"""Bytes of a call that rules in shadow judge: what they read must not make a question longer than `MAX_QUESTION`."""
 MAX_FORMS: Final = 1_000
 """Tools whose questions are kept half written; a client may name any number."""
 
@@ -49,7 +51,8 @@ Fill: TypeAlias = Callable[[Mapping[str, Amount] | None], bytes]
 class ToolQuestion(msgspec.Struct, frozen=True):
     """How the calls of one tool are asked about under one bundle: what is read of a call, and the form to fill.
 
-    `caller` is what is read of the caller, None for nothing. `keys` where the names of all arguments are.
+    `caller` is what is read of the caller, None for nothing. `keys` where the names of all arguments are. `bare` is the
+    question without what only rules in shadow read, None where there is no such thing.
     """
 
     projection: Projection
@@ -57,6 +60,7 @@ class ToolQuestion(msgspec.Struct, frozen=True):
     caller: Projection | None
     counters: tuple[CounterRead, ...]
     form: Form
+    bare: ToolQuestion | None = None
 
 
 class Questions:
@@ -109,7 +113,10 @@ class Questions:
             body = kept.body
         else:
             asking = self._asking(call, bundle)
-            arguments = arguments_read(call, asking.projection)
+            if asking.bare is not None and len(call.raw) > MAX_IN_SHADOW:
+                asking, trial.spares_shadow = asking.bare, True
+            heeded = asking.bare.projection if asking.bare is not None else None
+            arguments = arguments_read(call, asking.projection, heeded)
             keys = sorted(call.arguments) if asking.keys else None
             if len(call.raw) > MAX_QUESTION and is_longer([arguments, keys], MAX_QUESTION):
                 found(trial, TOO_LARGE)
@@ -144,13 +151,19 @@ class Questions:
             _check_name(call, bundle)
             if len(self._by_tool) >= MAX_FORMS:
                 self._by_tool.clear()
-            reads = bundle.terms.reads_of(call.tool)
-            asking = self._by_tool[call.tool] = ToolQuestion(
-                Projection(reads.paths, reads.only or ()), reads.only is not None,
-                Projection(reads.caller, guarded=False) if reads.caller else None, reads.counters,
-                Form(self._server, call.tool),
-            )  # fmt: skip
+            asking = self._by_tool[call.tool] = self._question(call.tool, bundle.terms.reads_of(call.tool))
         return asking
+
+    def _question(self, tool: str, reads: Reads) -> ToolQuestion:
+        caller = Projection(reads.caller, guarded=False) if reads.caller else None
+        bare = ToolQuestion(
+            Projection(reads.paths, reads.only or ()), reads.only is not None, caller, reads.counters,
+            Form(self._server, tool),
+        )  # fmt: skip
+        if not reads.shadow_paths and not reads.shadow_names:
+            return bare
+        whole = Projection(reads.paths, reads.only or (), beside=reads.shadow_paths)
+        return msgspec.structs.replace(bare, projection=whole, keys=reads.names, bare=bare)
 
     def _about(self, caller: Caller, projection: Projection) -> dict[str, Any]:
         """What is read of the caller."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sidecar.mcp.protocol import OF_CLIENTS, folded
+from sidecar.mcp.tool_call import is_odd_name
 from sidecar.policy.model import ANY_TOOL, NAMED_WINDOWS, AnswerForm, Methods
 from sidecar.policy.names import is_pattern, matcher
 from sidecar.policy.paths import Path, Root, in_order
@@ -16,7 +17,10 @@ from sidecar.policy.risks import Risk, Risks, read_risk, read_risks
 
 @dataclass(frozen=True, slots=True)
 class RuleInfo:
-    """A rule as metrics and explanations name it."""
+    """A rule as metrics and explanations name it.
+
+    `reports` is its mode where it only reports; `asks` is True where it may ask a person.
+    """
 
     tool: str
     rule: str
@@ -24,6 +28,8 @@ class RuleInfo:
     file: str
     line: int
     risk: Risk
+    reports: Literal["", "monitor", "shadow"] = ""
+    asks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +53,26 @@ class Reads:
 
     `paths` lead into the arguments. `only` are the names that arguments may have, None where no rule says so. `caller`
     are paths about the caller, with the root in front: `("principal", "subject")`. `counters` are counters.
+    `shadow_paths` are those of rules in shadow, by which no call is refused, not even for a look-alike; `shadow_names`
+    where such a rule says which arguments there may be.
     """
 
     paths: tuple[Path, ...] = ()
     only: frozenset[str] | None = None
     caller: tuple[Path, ...] = ()
     counters: tuple[CounterRead, ...] = ()
+    shadow_paths: tuple[Path, ...] = ()
+    shadow_names: bool = False
+
+    @property
+    def all_paths(self) -> tuple[Path, ...]:
+        """All paths into the arguments."""
+        return tuple(in_order({*self.paths, *self.shadow_paths}))
+
+    @property
+    def names(self) -> bool:
+        """True where a rule reads the names of the arguments."""
+        return self.only is not None or self.shadow_names
 
     def __add__(self, other: Reads) -> Reads:
         # A path stays even if a shorter one contains it: none of its steps may have a look-alike.
@@ -61,6 +81,8 @@ class Reads:
             other.only if self.only is None else self.only.union(other.only or ()),
             tuple(in_order({*self.caller, *other.caller})),
             tuple(dict.fromkeys((*self.counters, *other.counters))),
+            tuple(in_order({*self.shadow_paths, *other.shadow_paths})),
+            self.shadow_names or other.shadow_names,
         )
 
 
@@ -90,6 +112,8 @@ class ApprovalTerms:
 class Terms:
     """What the sidecar itself needs to know of a policy; all of it is read from the bundle.
 
+    `tools` are the tools that it names. Where all of a tool's rules are in shadow its name counts only if it is plain:
+    an odd one, which a server may take for another's, is not made known by that.
     `refunds` says for each counter when what a call took is given back: `not_run`, `on_error`, `on_failure`, `never`;
     `monitored` are the counters of rules that only report; `scopes` are the scopes of all counters;
     `hidden` are the names and patterns that no list may show; `methods` says which methods of a client pass.
@@ -175,8 +199,9 @@ def read_terms(facts: dict[str, Any]) -> Terms:
         if "approval" in rule and not rule["monitor"]
     ]
     asking = [info for info, _ in asked]
+    odd = set(filter(is_odd_name, facts.get("shadowed", ())))
     return Terms(
-        tools=frozenset({*facts["tools"], *facts["hide"]["tools"]}),
+        tools=frozenset({*facts["tools"]} - odd | {*facts["hide"]["tools"]}),
         patterns=tuple(
             PatternReads(matcher(item["name"]), _reads(read), item.get("by_class", False), "class" in risk)
             for item, read, risk in zip(facts["patterns"], reads["patterns"], facts["risks"]["patterns"], strict=True)
@@ -225,7 +250,11 @@ def _rule_infos(facts: dict[str, Any], risks: Risks) -> Iterator[RuleInfo]:
     patterns = ((item["name"], item["rules"], read_risk(risk)) for item, risk in of_patterns)
     for tool, rules, risk in (*exact, *patterns, (ANY_TOOL, facts["any_tool"], risks.any_tool)):
         for rule in rules:
-            yield RuleInfo(tool, rule["name"], rule["kind"], rule["file"], rule["line"], risk)
+            reports: Literal["", "monitor", "shadow"] = "shadow" if "shadow" in rule else "monitor"
+            yield RuleInfo(
+                tool, rule["name"], rule["kind"], rule["file"], rule["line"], risk, reports if rule["monitor"] else "",
+                "approval" in rule,
+            )  # fmt: skip
 
 
 def _withheld(facts: dict[str, Any]) -> tuple[object, ...]:
@@ -234,7 +263,8 @@ def _withheld(facts: dict[str, Any]) -> tuple[object, ...]:
     if facts["list"] == "all":
         return hidden
     risks, refusing = facts["risks"], facts["never_passed"]
-    permitted = (*facts["tools"], *(item["pattern"] for item in facts["patterns"] if item["permits"]))
+    named = [tool for tool in facts["tools"] if tool not in facts.get("shadowed", ())]
+    permitted = (*named, *(item["pattern"] for item in facts["patterns"] if item["permits"]))
     patterns = facts["patterns"]
     classed = [  # by these the rules of a class apply to one tool and not to another
         *(tool for tool, risk in risks["tools"].items() if "class" in risk),
@@ -267,4 +297,8 @@ def _reads(read: dict[str, Any]) -> Reads:
         for item in read["counters"]
     )
     paths, caller = (tuple(map(tuple, read[key])) for key in ("paths", "caller"))
-    return Reads(paths, None if read["only"] is None else frozenset(read["only"]), caller, counters)
+    only, shadow = read["only"], read.get("shadow", {"paths": (), "only": None})
+    return Reads(
+        paths, None if only is None else frozenset(only), caller, counters,
+        tuple(map(tuple, shadow["paths"])), shadow["only"] is not None,
+    )  # fmt: skip
