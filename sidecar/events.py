@@ -180,6 +180,14 @@ class BundleJudged(msgspec.Struct, frozen=True, gc=False):
     text: str = ""
 
 
+class RecordingFailed(msgspec.Struct, frozen=True, gc=False):
+    """`lost` decided calls could not be recorded; `text` says why, empty once calls are recorded again."""
+
+    server: str
+    lost: int
+    text: str
+
+
 class StoreFailed(msgspec.Struct, frozen=True, gc=False):
     """The store of counters could not be used; `text` says what failed, and what did not happen because of that."""
 
@@ -270,6 +278,7 @@ Event: TypeAlias = (
     | Reloaded
     | BundleFetched
     | BundleJudged
+    | RecordingFailed
     | StoreFailed
     | ApprovalChanged
     | AnswerSeen

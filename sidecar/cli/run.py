@@ -32,6 +32,7 @@ from sidecar.cli.options import (
     set_up_logging,
     size,
 )
+from sidecar.cli.recording_options import Record, RecordAll, RecordSize, recording_in
 from sidecar.engine import binary
 from sidecar.errors import UsageError
 from sidecar.policy.model import MODES
@@ -81,6 +82,9 @@ def run_command(
     approvers_file: run_options.ApproversFile = None,
     approvals_url: run_options.ApprovalsUrl = None,
     audit: run_options.Audit = None,
+    record: Record = None,
+    record_all: RecordAll = False,
+    record_size: RecordSize = "64MiB",
     max_message: run_options.MaxMessage = "16MiB",
     log_level: run_options.LogLevel = "info",
     log_format: run_options.LogFormat = "text",
@@ -128,6 +132,7 @@ def run_command(
         audit=audit,
         max_message=size(max_message),
         approvals=answering,
+        recording=recording_in(record, record_size, whole=record_all),
         remote_opa=remote_opa(opa_url, bundle_listen, bundle_token_file, bundle_signing_key),
     )
     # Before any process is started: the server, which policy and limits bind, must not get the passwords.

@@ -22,6 +22,7 @@ from sidecar.events import (
     Listed,
     MethodDenied,
     NoticeSent,
+    RecordingFailed,
     Refused,
     Reloaded,
     StoreFailed,
@@ -67,6 +68,7 @@ class Log:
         self._given_up = _Sparing(MOST, clock)
         self._webhook_failing = False
         self._engine_failing = False
+        self._recording_failing = False
         self._said: set[str] = set()
         self._policy_tools: frozenset[str] = frozenset()
         self._compared: frozenset[str] = frozenset()
@@ -75,7 +77,7 @@ class Log:
             EngineFailed: self._engine_failed, EngineReady: self._engine_ready, Reloaded: self._reloaded,
             Listed: self._listed, MethodDenied: self._method_denied, Defect: self._defect,
             ApprovalChanged: self._approval_changed, AnswerSeen: self._answer_seen, ApprovalTried: self._approval_tried,
-            NoticeSent: self._notice_sent,
+            NoticeSent: self._notice_sent, RecordingFailed: self._recording_failed,
         }  # fmt: skip
 
     def _decided(self, event: Decided) -> None:
@@ -98,6 +100,13 @@ class Log:
 
     def _store_failed(self, event: StoreFailed) -> None:
         log.error("%s", event.text)
+
+    def _recording_failed(self, event: RecordingFailed) -> None:
+        if event.text and not self._recording_failing:
+            log.error("%s; calls are decided all the same, and not recorded until it can be written again", event.text)
+        elif not event.text:
+            log.warning("calls are recorded again; %d are missing", event.lost)
+        self._recording_failing = bool(event.text)
 
     def _engine_failed(self, event: EngineFailed) -> None:
         if not self._engine_failing or event.kind == "exit" or self._is_news(event.kind):

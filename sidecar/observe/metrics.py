@@ -26,6 +26,7 @@ from sidecar.events import (
     MethodDenied,
     NoticeSent,
     Passed,
+    RecordingFailed,
     Refused,
     Reloaded,
     Ruling,
@@ -122,6 +123,7 @@ class Metrics:
         )
         self._dropped = counter("dropped_messages_total", "Messages that went nowhere.", "sender")
         self._store_errors = counter("store_errors_total", "Failures of the store of counters.")
+        self._unrecorded = counter("unrecorded_calls_total", "Decided calls that are missing in the recording.")
         self._defects = counter("internal_errors_total", "Defects of ours, each of which ended one message at most.")
         self._reloads = counter("reloads_total", "Changes of the policy files.", "result")
         self._approvals = gauge("approvals", "Approvals in the store, in each state that is not final.", "state")
@@ -147,6 +149,7 @@ class Metrics:
             Reloaded: self._reloaded, Listed: self._listed, EngineReady: self._activate,
             SessionsOpen: self._sessions_open, Defect: self._defect, ApprovalsCounted: self._approvals_counted,
             ApprovalChanged: self._approval_changed, AnswerSeen: self._answer_seen, NoticeSent: self._notice_sent,
+            RecordingFailed: self._recording_failed,
         }  # fmt: skip
 
     def _begin_at_zero(self) -> None:
@@ -165,7 +168,7 @@ class Metrics:
         for result in _USES.values():
             for standing in ("false", "true"):
                 self._child(self._uses, result, standing)
-        for single in (self._store_errors, self._defects, self._oldest, self._waits):
+        for single in (self._store_errors, self._unrecorded, self._defects, self._oldest, self._waits):
             self._child(single)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
@@ -260,6 +263,10 @@ class Metrics:
 
     def _store_failed(self, _: StoreFailed) -> None:
         self._child(self._store_errors).inc()
+
+    def _recording_failed(self, event: RecordingFailed) -> None:
+        if event.text:
+            self._child(self._unrecorded).inc(event.lost)
 
     def _defect(self, _: Defect) -> None:
         self._child(self._defects).inc()

@@ -31,6 +31,7 @@ from sidecar.observe.readiness import Readiness
 from sidecar.policy.bundle import Bundle
 from sidecar.repository.reload import Reloader
 from sidecar.serve import approving
+from sidecar.serve.recording import recorder_to
 from sidecar.session.reading import Reader
 from sidecar.settings import Settings
 from sidecar.system import ownership, tasks
@@ -105,8 +106,13 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
     readiness = Readiness(time.monotonic)
     if metrics is not None:
         heard_by += [metrics, readiness]
+    if settings.recording is not None:
+        recorder = recorder_to(settings.recording, settings.server, _key(state_dir), lambda event: emit(event))
+        stack.callback(recorder.close)
+        heard_by.append(recorder)
+    emit = fan_out(heard_by)
     exposition = metrics.exposition if metrics is not None else None
-    return Observers(instance, state_dir, fan_out(heard_by), reader, exposition, readiness.trouble)
+    return Observers(instance, state_dir, emit, reader, exposition, readiness.trouble)
 
 
 async def ledger(settings: Settings, state_dir: Path, stack: AsyncExitStack) -> Ledger:
