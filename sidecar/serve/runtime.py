@@ -21,7 +21,7 @@ from sidecar.engine.local import local_engine
 from sidecar.engine.managed import ManagedEngine
 from sidecar.engine.remote import remote_engine
 from sidecar.errors import StartError, StoreUnavailable
-from sidecar.events import Emit, Observer, fan_out
+from sidecar.events import Emit, Event, Observer, fan_out
 from sidecar.ledger.protocol import Ledger
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.observe.audit import Audit, installation_key, opened, standard
@@ -107,7 +107,11 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
     if metrics is not None:
         heard_by += [metrics, readiness]
     if settings.recording is not None:
-        recorder = recorder_to(settings.recording, settings.server, _key(state_dir), lambda event: emit(event))
+
+        def tell(event: Event) -> None:
+            emit(event)
+
+        recorder = recorder_to(settings.recording, settings.server, _key(state_dir), tell)
         stack.callback(recorder.close)
         heard_by.append(recorder)
     emit = fan_out(heard_by)
