@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,60 +15,39 @@ from sidecar.engine.bundle_server import RESOURCE, BundleServer
 from sidecar.engine.sign import shared
 from sidecar.errors import NothingPublished, SourceUnavailable
 from sidecar.policy import archive
+from tests.distribution.conftest import KINDS
 from tests.distribution.made import packed, run, using
 from tests.distribution.publishing import published
 from tests.engine.asking import bundle_of
-from tests.support.nginx import nginx
-from tests.support.ports import free_port
 from tests.support.registry import registry
 
 FIRST, SECOND = packed(), packed("default: deny\n", 2)
 HTPASSWD = "robot:$2b$05$2jKGHKY9Cbiz8myIdbagkOVGylYferrY4z66WBa/qP6Qq0ig.fUIy\n"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("www")
-
-
-@pytest.fixture(scope="module")
-def dav(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An nginx that takes PUT, and whose folder is `folder`."""
-    port = free_port()
-    block = f"server {{ listen 127.0.0.1:{port}; root {folder}; dav_methods PUT; create_full_put_path on; }}"
-    with nginx(tmp_path_factory.mktemp("nginx"), block, port):
-        yield f"http://127.0.0.1:{port}"
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with registry(tmp_path_factory.mktemp("registry")) as address:
-        yield address
-
-
-@pytest.mark.parametrize("kind", ["directory", "http", "oci"])
-def test_what_is_published_is_fetched_from_there(kind: str, tmp_path: Path, dav: str, host: str) -> None:
-    place = {"directory": str(tmp_path), "http": f"{dav}/fetched/b.tar.gz", "oci": f"oci://{host}/fetched"}[kind]
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_published_is_fetched_from_there(kind: str, place: Callable[[str], str]) -> None:
+    where = place(kind)
 
     async def looks(source: Source) -> None:
         with pytest.raises(NothingPublished):
             await source.fetch("")
-        await published(place, FIRST)
+        await published(where, FIRST)
         first = await source.fetch("")
         assert first is not None
         assert first.data == FIRST
         assert await source.fetch(first.tag) is None
-        await published(place, SECOND)
+        await published(where, SECOND)
         second = await source.fetch(first.tag)
         assert second is not None
         assert second.data == SECOND
         assert [await source.fetch(second.tag) for _ in range(3)] == [None] * 3
 
-    using(source_of(place), looks)
+    using(source_of(where), looks)
 
 
-def test_two_bundles_of_one_second_and_one_size_are_two_for_nginx_too(dav: str, folder: Path) -> None:
-    path = folder / "twins"
+def test_two_bundles_of_one_second_and_one_size_are_two_for_nginx_too(dav: str, www: Path) -> None:
+    path = www / "twins"
 
     async def looks(source: Source) -> None:
         path.write_bytes(b"\x1f\x8bone")
