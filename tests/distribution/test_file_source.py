@@ -12,6 +12,7 @@ from sidecar.distribution import file_source
 from sidecar.distribution.file_source import FileSource
 from sidecar.distribution.source import MAX_SIZE, Source
 from sidecar.errors import BundleRefused, NothingPublished, SourceUnavailable
+from sidecar.system.files import Content
 from tests.distribution.made import look, using
 
 
@@ -78,10 +79,10 @@ def test_a_file_system_that_hangs_has_one_thread_of_ours_and_not_one_for_each_lo
 ) -> None:
     answers, asked = threading.Event(), list[Path]()
 
-    def hanging(path: Path, limit: int) -> file_source.Content:
+    def hanging(path: Path, limit: int) -> Content:
         asked.append(path)
         answers.wait(20)
-        return file_source.Content(b"late"[:limit], (), "", None)
+        return Content(b"late"[:limit], (), "", None)
 
     monkeypatch.setattr(file_source, "SECONDS", 0.05)
     monkeypatch.setattr("sidecar.system.files.read", hanging)
