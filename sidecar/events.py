@@ -24,12 +24,14 @@ ENGINE_ERRORS: Final = (
 
 BUNDLE_REFUSALS: Final = (
     "unsigned", "signature", "older", "conflict", "format", "foreign", "broken", "too_large", "trial", "check",
+    "unavailable",
 )  # fmt: skip
 """Why a bundle is not put in force.
 
 It has no signature, or none by a key that counts; its serial is below the highest that was admitted, or the same with
 other content; its format is another; it holds what is not the policy's to say; it cannot be read; it is too large; the
-canaries are answered wrongly on it; or this sidecar cannot serve under it.
+canaries are answered wrongly on it; this sidecar cannot serve under it; or the engine, the store or the disk, which it
+needs for that, cannot be used now.
 """
 
 

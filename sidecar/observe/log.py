@@ -13,6 +13,8 @@ from sidecar.events import (
     AnswerSeen,
     ApprovalChanged,
     ApprovalTried,
+    BundleFetched,
+    BundleJudged,
     CandidateBegan,
     CandidateCompared,
     CandidateFailed,
@@ -71,6 +73,7 @@ class Log:
         self._tries = _Sparing(MOST, clock)
         self._given_up = _Sparing(MOST, clock)
         self._webhook_failing = False
+        self._source_failing = ""
         self._engine_failing = False
         self._said: set[str] = set()
         self._policy_tools: frozenset[str] = frozenset()
@@ -82,7 +85,8 @@ class Log:
             EngineFailed: self._engine_failed, EngineReady: self._engine_ready, Reloaded: self._reloaded,
             Listed: self._listed, MethodDenied: self._method_denied, Defect: self._defect,
             ApprovalChanged: self._approval_changed, AnswerSeen: self._answer_seen, ApprovalTried: self._approval_tried,
-            NoticeSent: self._notice_sent, CandidateBegan: self._candidate_began,
+            NoticeSent: self._notice_sent, BundleFetched: self._bundle_fetched, BundleJudged: self._bundle_judged,
+            CandidateBegan: self._candidate_began,
             CandidateFailed: self._candidate_failed, CandidateCompared: self._candidate_compared,
         }  # fmt: skip
 
@@ -125,6 +129,22 @@ class Log:
             log.warning("the changed policy is in force%s", f"; {event.text}" if event.text else "")
         else:
             log.error("the changed policy is refused, the old one stays in force: %s", event.text)
+
+    def _bundle_fetched(self, event: BundleFetched) -> None:
+        if event.trouble and event.trouble != self._source_failing:
+            log.error("no bundle can be fetched, the policy in force stays: %s", visible(event.trouble))
+        elif self._source_failing and not event.trouble:
+            log.warning("bundles can be fetched again")
+        self._source_failing = event.trouble
+
+    def _bundle_judged(self, event: BundleJudged) -> None:
+        which = named_bundle(event)
+        if event.refused:
+            log.error(
+                "%s is refused (%s), the old policy stays in force: %s", which, event.refused, visible(event.text)
+            )
+        else:
+            log.warning("%s is in force", which)
 
     def _listed(self, event: Listed) -> None:
         """Warn once about tools that the policy names and the server does not list: most are misspelt."""
@@ -235,6 +255,13 @@ class Log:
     def _is_news(self, kind: str) -> bool:
         """True for a failure that has to be logged again after others, because only the operator can mend it."""
         return kind in ("version", "no_policy") and kind not in self._said
+
+
+def named_bundle(event: BundleJudged) -> str:
+    """A bundle as messages call it, by what it says of itself."""
+    if not event.serial:
+        return "a bundle"
+    return f"the bundle with serial {event.serial}" + (f" (commit {shown(event.commit)})" if event.commit else "")
 
 
 def _say_approval(record: Record, by: Answer | None) -> None:

@@ -12,11 +12,14 @@ from prometheus_client.exposition import choose_encoder
 
 from sidecar import __version__
 from sidecar.events import (
+    BUNDLE_REFUSALS,
     CANDIDATE_GAPS,
     ENGINE_ERRORS,
     AnswerSeen,
     ApprovalChanged,
     ApprovalsCounted,
+    BundleFetched,
+    BundleJudged,
     CandidateBegan,
     CandidateCompared,
     CandidateNotAsked,
@@ -122,6 +125,12 @@ class Metrics:
         self._store_errors = counter("store_errors_total", "Failures of the store of counters.")
         self._defects = counter("internal_errors_total", "Defects of ours, each of which ended one message at most.")
         self._reloads = counter("reloads_total", "Changes of the policy files.", "result")
+        self._fetches = counter("bundle_fetches_total", "Looks at the source of bundles.", "result")
+        self._fetched = gauge(
+            "bundle_last_fetch_timestamp_seconds",
+            "When the source of bundles was last reached; 0 before, or without one.",
+        )
+        self._bundle_refusals = counter("bundle_refusals_total", "Bundles that were not put in force.", "reason")
         self._approvals = gauge("approvals", "Approvals in the store, in each state that is not final.", "state")
         self._oldest = gauge("approvals_oldest_pending_seconds", "How long the oldest call waits for a person.")
         self._answers = counter("approvals_decided_total", "What people decided, or did not in time.", "result")
@@ -151,6 +160,7 @@ class Metrics:
             Reloaded: self._reloaded, Listed: self._listed, EngineReady: self._activate,
             SessionsOpen: self._sessions_open, Defect: self._defect, ApprovalsCounted: self._approvals_counted,
             ApprovalChanged: self._approval_changed, AnswerSeen: self._answer_seen, NoticeSent: self._notice_sent,
+            BundleFetched: self._bundle_fetched, BundleJudged: self._bundle_judged,
             CandidateBegan: self._candidate_began, CandidateCompared: self._candidate_compared,
             CandidateNotAsked: self._candidate_not_asked,
         }  # fmt: skip
@@ -162,6 +172,8 @@ class Metrics:
             (self._engine_errors, ENGINE_ERRORS),
             (self._dropped, ("client", "server")),
             (self._reloads, ("accepted", "refused")),
+            (self._fetches, ("news", "unchanged", "failed")),
+            (self._bundle_refusals, BUNDLE_REFUSALS),
             (self._approvals, sorted(OPEN)),
             (self._answers, (*_DECIDED.values(), "expired")),
             (self._deliveries, ("delivered", "failed", "given_up")),
@@ -171,7 +183,7 @@ class Metrics:
         for result in _USES.values():
             for standing in ("false", "true"):
                 self._child(self._uses, result, standing)
-        for single in (self._store_errors, self._defects, self._oldest, self._waits):
+        for single in (self._store_errors, self._defects, self._fetched, self._oldest, self._waits):
             self._child(single)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
@@ -317,6 +329,15 @@ class Metrics:
 
     def _reloaded(self, event: Reloaded) -> None:
         self._child(self._reloads, "accepted" if event.accepted else "refused").inc()
+
+    def _bundle_fetched(self, event: BundleFetched) -> None:
+        self._child(self._fetches, "failed" if event.trouble else "news" if event.news else "unchanged").inc()
+        if not event.trouble:
+            self._child(self._fetched).set(time.time())
+
+    def _bundle_judged(self, event: BundleJudged) -> None:
+        if event.refused:
+            self._child(self._bundle_refusals, event.refused).inc()
 
     def _listed(self, event: Listed) -> None:
         self._know(event.tools)
