@@ -131,7 +131,7 @@ def test_counters_of_a_session_and_of_a_server_are_their_own(tmp_path: Path) -> 
 
 
 def test_a_raised_limit_loosens(tmp_path: Path) -> None:
-    limit = {"decision": "deny", "kind": "rate_limit", "rule": "two"}
+    limit: dict[str, Any] = {"decision": "deny", "kind": "rate_limit", "rule": "two"}
     found = replayed(compiled(tmp_path, LIMITED), [call(), call(**limit), call(**limit)])
     assert [(one.recorded, one.line) for one in found.loosened] == [("calls.jsonl:2", "policy.yaml:1")]
     assert found.unchanged == 2
@@ -146,7 +146,7 @@ def test_a_limit_that_was_used_up_before_the_recording_began_cannot_be_replayed(
 
 def test_what_the_very_same_policy_decided_otherwise_lay_in_what_was_counted_before(tmp_path: Path) -> None:
     policy = compiled(tmp_path, LIMITED)
-    limit = {"decision": "deny", "kind": "rate_limit", "rule": "two", "revision": policy.revision}
+    limit: dict[str, Any] = {"decision": "deny", "kind": "rate_limit", "rule": "two", "revision": policy.revision}
     found = replayed(policy, [call(revision=policy.revision), call(**limit)])
     assert why(found) == ["a counter: the very same policy decided otherwise, by what was counted when it was recorded"]
     assert (found.unchanged, found.loosened) == (1, ())
@@ -189,6 +189,42 @@ def test_a_policy_that_only_monitors_lets_everything_pass_that_was_refused(
 ) -> None:
     found = replayed(compiled(tmp_path, "mode: monitor\n" + NEVER), [call(decision="deny", mode=mode)])
     assert (len(found.loosened), found.unchanged) == (loosened, 1 - loosened)
+
+
+CUSTOM = """\
+package intercept.custom
+
+violations contains {"rule": "hours", "reason": "Closed"} if {
+	CONDITION
+}
+"""
+
+
+def repository(folder: Path, condition: str) -> Bundle:
+    (folder / "policies").mkdir()
+    (folder / "policies" / "policy.yaml").write_text(FREE)
+    (folder / "rego" / "custom").mkdir(parents=True)
+    (folder / "rego" / "custom" / "hours.rego").write_text(CUSTOM.replace("CONDITION", condition))
+    return subject(folder, OPA).bundle
+
+
+def test_hand_written_rules_see_the_time_at_which_the_call_was_recorded(tmp_path: Path) -> None:
+    policy = repository(tmp_path, 'input.time >= "2026-11-30T09:00:00Z"')
+    found = replayed(policy, [call(kept=()), call(kept=(), after=3600)])
+    assert [(one.recorded, one.rule) for one in found.tightened] == [("calls.jsonl:2", "hours")]
+
+
+def test_hand_written_rules_that_look_at_the_clock_cannot_be_replayed(tmp_path: Path) -> None:
+    found = replayed(repository(tmp_path, "time.now_ns() > 0"), [call()])
+    assert why(found) == ["hand-written Rego reads the clock with time.now_ns: the time of the call is input.time"]
+
+
+def test_hand_written_rules_that_may_read_anything_need_all_of_a_call(tmp_path: Path) -> None:
+    policy = repository(tmp_path, "some value in input\n\tvalue == 7")
+    found = replayed(policy, [call(kept=()), call(), call(masked=("args.pin",))])
+    reason = "hand-written Rego may read anything, and not all of the call was kept: record with --record-all"
+    assert why(found) == [reason, reason]
+    assert found.unchanged == 1
 
 
 # Properties.
