@@ -127,6 +127,8 @@ class Log:
             log.error("%s; calls are denied until it answers again", event.text)
 
     def _engine_ready(self, event: EngineReady) -> None:
+        if event.revision != self._revision:
+            self._differences.clear()
         self._policy_tools, self._revision = event.terms.tools, event.revision
         if self._engine_failing:
             self._engine_failing = False

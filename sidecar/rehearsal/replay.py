@@ -17,6 +17,7 @@ from sidecar.auth.principal import Principal
 from sidecar.errors import StartError
 from sidecar.mcp.protocol import ClientInfo
 from sidecar.policy.bundle import Bundle
+from sidecar.policy.custom import CUSTOM
 from sidecar.rehearsal.judging import Action, Judgement, Rehearsal, place_of, rehearsal
 from sidecar.rehearsal.outcome import ASKED, NO_POLICY
 from sidecar.rehearsal.recorded import Recorded, without
@@ -161,14 +162,23 @@ def _why_not(call: Recorded, bundle: Bundle) -> str | None:
     """Why a call cannot be asked about at all, None where it can."""
     if call.kind in NO_POLICY:
         return f"no policy decided it: {shown(call.kind)}"
+    if _reads_the_clock(bundle):
+        return "hand-written Rego reads the clock with time.now_ns: the time of the call is input.time"
     reads = bundle.terms.reads_of(call.tool)
     missing = without(call, reads)
     if not missing:
         return None
+    if reads.whole:
+        return "hand-written Rego may read anything, and not all of the call was kept: record with --record-all"
     unkept = without(msgspec.structs.replace(call, masked=()), reads)
     if unkept:
         return f"not kept: {', '.join(map(shown, unkept))}, which a rule reads"
     return f"kept as a hash only: {', '.join(map(shown, missing))}, which a rule reads"
+
+
+def _reads_the_clock(bundle: Bundle) -> bool:
+    """True where the engine may be asked what time it is now; a comment that says so counts too, for safety."""
+    return any(path.startswith(f"{CUSTOM}/") and "now_ns" in text for path, text in bundle.files.items())
 
 
 def _person_answered(call: Recorded) -> bool:
