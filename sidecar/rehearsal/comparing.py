@@ -10,7 +10,7 @@ from typing import Final
 
 from sidecar.rehearsal.cases import Case
 from sidecar.rehearsal.dead_rules import DeadRule, dead_rules
-from sidecar.rehearsal.differences import Comparison, Found
+from sidecar.rehearsal.differences import Comparison, Difference, Found
 from sidecar.rehearsal.judging import rehearsal
 from sidecar.rehearsal.limit_probes import limit_probes
 from sidecar.rehearsal.probes import Probe, calls, put, unexplored
@@ -21,14 +21,15 @@ from sidecar.rehearsal.tables import Table, Which, tables
 from sidecar.repository.subject import Subject
 
 MOST_TOOLS: Final = 2_000
-MOST_CALLS: Final = 16_000
-"""Generated calls of one comparison: they are judged within half a minute."""
+MOST_CALLS: Final = 2_400
+"""Generated calls of one comparison: on a busy machine they are judged within some 20 s."""
 MOST_EACH: Final = 600
 """Calls of one tool of which the policies do not say the same."""
 SAME_EACH: Final = 40
 """Calls of one tool of which they do."""
-MOST_LIMITS: Final = 240
-"""Calls of one tool about its limits."""
+MOST_LIMITS: Final = 600
+"""Generated calls of one comparison about limits, beside these."""
+LIMITS_EACH: Final = 240
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,37 @@ class Compared:
     unexplored: tuple[str, ...]
     custom: tuple[str, ...]
 
+    @property
+    def loosened(self) -> list[Difference]:
+        """The calls that are decided less strictly: first what is allowed now."""
+        return [*self.allowed, *self.held]
+
+    @property
+    def allowed(self) -> list[Difference]:
+        """The calls that are allowed and were not; those that were refused first."""
+        found = [one for one in self.found.loosened.values() if one.new.action == "allow"]
+        return sorted(found, key=lambda one: one.old.action != "deny")
+
+    @property
+    def held(self) -> list[Difference]:
+        """The calls that were refused, and are now held for a person."""
+        return [one for one in self.found.loosened.values() if one.new.action != "allow"]
+
+    @property
+    def tightened(self) -> list[Difference]:
+        """The calls that are decided more strictly."""
+        return list(self.found.tightened.values())
+
+    @property
+    def opens(self) -> bool:
+        """True where something passes that did not."""
+        return bool(self.allowed) or any(one.opens for one in self.settings)
+
+    @property
+    def differs(self) -> bool:
+        """True where anything changes but the words of refusals."""
+        return bool(self.found.loosened or self.found.tightened or self.settings or self.custom)
+
 
 async def compare(
     old: Subject, new: Subject, opa: Path, cases: Sequence[Case], recordings: Sequence[Recording],
@@ -58,6 +90,7 @@ async def compare(
     sides: dict[Which, Side | None] = {"old": _side(old), "new": _side(new)}
     found, blind, made = Found(), [], list[Table]()
     one, other = sides["old"], sides["new"]
+    custom = _changed(old.custom.files, new.custom.files)
     async with rehearsal(old.bundle, opa) as before, rehearsal(new.bundle, opa) as after:
         comparison = Comparison({"old": before, "new": after}, sides, found)
         await comparison.tests(cases)
@@ -68,13 +101,12 @@ async def compare(
             names = list(dict.fromkeys([*tools(one, other, _named(old, new, cases))]))
             made = tables(opa, one, other, names[:MOST_TOOLS])
             blind = list(_unexplored(made, names))
-            probes = _probes(made, one, other, blind)
+            probes = _probes(made, one, other, blind, custom=bool(custom))
             for at, table in enumerate(made):
                 progress(f"tool {at + 1} of {len(made)}")
                 await comparison.generated(probes(table))
         else:
             blind.append("no calls were generated: a bundle without the sources of its policy was given")
-    custom = _changed(old.custom.files, new.custom.files)
     settings = settings_changed(one.policy, other.policy) if one is not None and other is not None else ()
     dead = dead_rules(one, other, _tools(old), _tools(new), made) if one is not None and other is not None else ()
     return Compared(found, settings, dead, tuple(blind), custom)
@@ -96,23 +128,27 @@ def _named(old: Subject, new: Subject, cases: Iterable[Case]) -> Iterator[str]:
 
 
 def _probes(
-    made: Sequence[Table], old: Side, new: Side, blind: list[str]
+    made: Sequence[Table], old: Side, new: Side, blind: list[str], *, custom: bool
 ) -> Callable[[Table], Iterator[Probe]]:  # fmt: skip
-    """The calls to judge of each tool: many where the policies do not say the same of it."""
+    """The calls to judge of each tool: many where the policies do not say the same of it.
+
+    With `custom` the hand-written Rego differs, which may say anything of any tool.
+    """
     by_name = {table.tool: table for table in made}
-    differing = [table.tool for table in made if old.said_of(table.tool) != new.said_of(table.tool)]
-    each = max(SAME_EACH, min(MOST_EACH, MOST_CALLS // max(1, len(differing))))
-    same = max(2, min(SAME_EACH, MOST_CALLS // max(1, len(made))))
     sides: Mapping[Which, Side] = {"old": old, "new": new}
+    differing = {table.tool for table in made if custom or old.said_of(table.tool) != new.said_of(table.tool)}
+    each = max(SAME_EACH, min(MOST_EACH, MOST_CALLS // max(1, len(differing))))
+    limits = max(SAME_EACH, min(LIMITS_EACH, MOST_LIMITS // max(1, len(differing))))
+    same = max(2, min(SAME_EACH, MOST_CALLS // max(1, len(made))))
 
     def of(table: Table) -> Iterator[Probe]:
         differs = table.tool in differing
         found = calls(table, each if differs else same)
-        if differs and len(found) >= each:
-            blind.append(f"{table.tool}: only the first {each} calls were judged")
         yield from (Probe(table.tool, put(table, at)) for at in found)
-        if differs:
-            yield from islice(limit_probes(table, by_name, sides), MOST_LIMITS)
+        about_limits = list(islice(limit_probes(table, by_name, sides), limits)) if differs else []
+        yield from about_limits
+        if differs and (len(found) >= each or len(about_limits) >= limits):
+            blind.append(f"{table.tool}: more calls than the {len(found) + len(about_limits)} that were judged")
 
     return of
 
