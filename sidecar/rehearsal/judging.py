@@ -30,7 +30,7 @@ from sidecar.mcp import jsonrpc
 from sidecar.mcp.jsonrpc import Response
 from sidecar.mcp.protocol import TOOLS_CALL
 from sidecar.mcp.strict_json import encode
-from sidecar.mcp.tool_call import read_call
+from sidecar.mcp.tool_call import ToolCall, read_call
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.model import ANY_TOOL
 from sidecar.policy.names import matcher
@@ -45,6 +45,8 @@ TIMEOUT: Final = 30.0
 BEGIN: Final = 1_735_689_600.0
 """The time until another is told, in Unix seconds: no window ends just then but the longest."""
 _NOBODY: Final = Caller("rehearsal")
+_ASKS: Final = ("approval_required", "approvals_full")
+"""Nobody answers here, so in the end too many calls wait; the policy asks a person about them all the same."""
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -93,17 +95,23 @@ class Rehearsal:
         """
         params = {"name": tool, "arguments": arguments}
         line = encode({"jsonrpc": "2.0", "id": next(self._ids), "method": TOOLS_CALL, "params": params})
-        found: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-        self._told = None
         try:
             request = jsonrpc.read(line)
             assert isinstance(request, jsonrpc.Request)  # it has a method and an id
-            self._gate.judge(read_call(request), caller, found.set_result, may_hold=False)
+            call = read_call(request)
         except InvalidMessage as error:
-            return Judgement(
-                "deny", "invalid_request", "", str(error), "", 0, (), forwarded=False, told=str(error), code=error.code
-            )
-        return self._judgement(tool, await found)
+            return _refused(error)
+        return await self.judge_call(call, caller)
+
+    async def judge_call(self, call: ToolCall, caller: Caller) -> Judgement:
+        """The same for a call that was read already."""
+        found: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        self._told = None
+        try:
+            self._gate.judge(call, caller, found.set_result, may_hold=False)
+        except InvalidMessage as error:
+            return _refused(error)
+        return self._judgement(call.tool, await found)
 
     async def count(self, tool: str, taken: Sequence[tuple[CounterRead, Amount]], caller: Caller = _NOBODY) -> None:
         """Count on counters as calls of a tool would that were forwarded now. What nobody holds counts nothing."""
@@ -155,7 +163,7 @@ class Rehearsal:
     def _judgement(self, tool: str, verdict: Verdict) -> Judgement:
         ruling = self._told
         assert ruling is not None  # every verdict is told before it is delivered
-        action: Action = "allow" if ruling.allowed else "approval" if ruling.kind == "approval_required" else "deny"
+        action: Action = "allow" if ruling.allowed else "approval" if ruling.kind in _ASKS else "deny"
         place = place_of(self.bundle.terms, tool, ruling.rule)
         file, line = (place.file, place.line) if place is not None else ("", 0)
         told, code = _answer(verdict.message) if isinstance(verdict, Reply) else ("", 0)
@@ -174,11 +182,12 @@ def _answer(answer: Response) -> tuple[str, int]:
 
 @asynccontextmanager
 async def rehearsal(
-    bundle: Bundle, opa: Path, *, server: str = "rehearsal", workload: Mapping[str, str] | None = None
-) -> AsyncIterator[Rehearsal]:
+    bundle: Bundle, opa: Path, *, server: str = "rehearsal", workload: Mapping[str, str] | None = None,
+    timeout: float = TIMEOUT,
+) -> AsyncIterator[Rehearsal]:  # fmt: skip
     """A rehearsal under `bundle` with an OPA of its own, for the length of a `with`. Raises `StartError`."""
     engine = local_engine(
-        opa, bundle, server=server, timeout=TIMEOUT, remember=True, emit=lambda _: None, said=lambda _: None
+        opa, bundle, server=server, timeout=timeout, remember=True, emit=lambda _: None, said=lambda _: None
     )
     with temporary_folders.folder() as folder:
         async with engine as local:
@@ -187,6 +196,12 @@ async def rehearsal(
                 yield judging
             finally:
                 await judging.close()
+
+
+def _refused(error: InvalidMessage) -> Judgement:
+    """A call that cannot be read strictly, or not be put as a question."""
+    text = str(error)
+    return Judgement("deny", "invalid_request", "", text, "", 0, (), forwarded=False, told=text, code=error.code)
 
 
 def place_of(terms: Terms, tool: str, rule: str) -> RuleInfo | None:

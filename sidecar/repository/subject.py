@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.engine import binary
+from sidecar.engine import binary, custom_rego
 from sidecar.policy.bundle import Bundle, build
 from sidecar.policy.compile import compile_policy
 from sidecar.policy.custom import NO_CUSTOM, Custom
@@ -46,6 +46,7 @@ def _subject(
 ) -> Subject:  # fmt: skip
     custom = found.custom if found is not None else NO_CUSTOM
     policy, warnings = load(find(files), lambda: opa)
-    bundle = build({**compile_policy(policy), **custom.files}, serial, commit)
+    checked = custom_rego.check(opa, custom.files) if custom.files else None
+    bundle = build(compile_policy(policy, checked), serial, commit)
     binary.check(opa, bundle.files)
     return Subject(path, bundle, policy, custom, found, tuple(map(str, warnings)))
