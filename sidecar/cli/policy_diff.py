@@ -17,10 +17,9 @@ from sidecar.cli.policy_diff_text import document, table
 from sidecar.engine import binary
 from sidecar.errors import UsageError
 from sidecar.rehearsal.cases import Case, load_cases
-from sidecar.rehearsal.comparing import Compared, Recording, compare
-from sidecar.rehearsal.recorded import read_line
+from sidecar.rehearsal.comparing import Compared, compare
+from sidecar.rehearsal.recording_files import Line, lines_of, unreadable
 from sidecar.repository.subject import Subject, subject
-from sidecar.text import of_system
 
 UNCHANGED: Final = 0
 CHANGED: Final = 3
@@ -35,7 +34,9 @@ def policy_diff_command(
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The same, as it is to be.")],
     calls: Annotated[
         list[Path] | None,
-        typer.Option("--calls", metavar="FILE", help="Recorded calls, or a file of tests; several times.", show_default=False),
+        typer.Option(
+            "--calls", metavar="FILE", show_default=False, help="Recorded calls, or a file of tests; several times."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write all of it as JSON.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Write a comment for a pull request.")] = False,
@@ -80,26 +81,15 @@ def _tests(old: Subject, new: Subject) -> tuple[Case, ...]:
     return tuple(found.values())
 
 
-def _calls(paths: Sequence[Path]) -> tuple[tuple[Case, ...], tuple[Recording, ...]]:
-    """The calls in files of tests and in recordings."""
+def _calls(paths: Sequence[Path]) -> tuple[tuple[Case, ...], tuple[Line, ...]]:
+    """The calls in files of tests, and in recordings."""
     cases = load_cases([path for path in paths if path.suffix in _YAML])
-    return cases, tuple(_recording(path) for path in paths if path.suffix not in _YAML)
-
-
-def _recording(path: Path) -> Recording:
-    name = of_system(str(path))
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise UsageError(f"cannot read {name}: {error.strerror}") from None
-    calls = []
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                calls.append(read_line(line.rstrip(b"\r")))
-            except ValueError as problem:
-                raise UsageError(f"{name}:{number}: {problem}") from None
-    return Recording(name, tuple(calls))
+    recordings = [path for path in paths if path.suffix not in _YAML]
+    for path in recordings:
+        _, problems = unreadable(path)
+        if problems:
+            raise UsageError(f"{problems[0]}; take the line out, or record anew ({len(problems)} such lines)")
+    return cases, tuple(line for path in recordings for line in lines_of(path))
 
 
 def _progress(clock: Callable[[], float]) -> Callable[[str], None]:

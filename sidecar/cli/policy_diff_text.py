@@ -61,10 +61,14 @@ def table(compared: Compared) -> Iterator[str]:
     opened = [one for one in compared.settings if one.opens]
     yield from _lines("OPENED", (setting(one) for one in opened))
     yield from _section("no longer refused, but held for a person", compared.held)
-    yield from _lines("settings that are less strict", (setting(s) for s in compared.settings if s.is_looser and not s.opens))
+    yield from _lines(
+        "settings that are less strict", (setting(s) for s in compared.settings if s.is_looser and not s.opens)
+    )
     yield from _section("stricter", compared.tightened)
     yield from _lines("other settings that change", (setting(one) for one in compared.settings if not one.is_looser))
-    yield from _lines("rules that can no longer match", (f"{dead.rule} ({dead.line}): {dead.why}" for dead in compared.dead))
+    yield from _lines(
+        "rules that can no longer match", (f"{dead.rule} ({dead.line}): {dead.why}" for dead in compared.dead)
+    )
     yield from _lines("hand-written Rego that changes: explored by the calls above only", compared.custom)
     yield from _lines("not explored", compared.unexplored)
     yield from _lines(

@@ -59,8 +59,7 @@ def _of(op: str, value: Value) -> Iterator[Value]:
         case "eq" | "neq":
             yield from _equals(value)
         case "in" | "not_in" if isinstance(value, tuple):
-            for item in _some(value):
-                yield item
+            yield from _some(value)
             if value:
                 yield from _equals(value[0])
                 yield from _equals(value[-1])

@@ -13,11 +13,12 @@ from sidecar.rehearsal.dead_rules import DeadRule, dead_rules
 from sidecar.rehearsal.differences import Comparison, Difference, Found
 from sidecar.rehearsal.judging import rehearsal
 from sidecar.rehearsal.limit_probes import limit_probes
-from sidecar.rehearsal.probes import Probe, calls, put, unexplored
-from sidecar.rehearsal.recorded import Recorded
+from sidecar.rehearsal.probes import Probe, calls, look_alikes, put, unexplored
+from sidecar.rehearsal.recording_files import Line
 from sidecar.rehearsal.settings_changed import SettingChanged, settings_changed
 from sidecar.rehearsal.sides import Side, tools
 from sidecar.rehearsal.tables import Table, Which, tables
+from sidecar.repository.load import find, places_of_settings
 from sidecar.repository.subject import Subject
 
 MOST_TOOLS: Final = 2_000
@@ -30,14 +31,6 @@ SAME_EACH: Final = 40
 MOST_LIMITS: Final = 600
 """Generated calls of one comparison about limits, beside these."""
 LIMITS_EACH: Final = 240
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """Recorded calls, and the name of where they are from."""
-
-    name: str
-    calls: Sequence[Recorded]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +76,7 @@ class Compared:
 
 
 async def compare(
-    old: Subject, new: Subject, opa: Path, cases: Sequence[Case], recordings: Sequence[Recording],
+    old: Subject, new: Subject, opa: Path, cases: Sequence[Case], recorded: Sequence[Line],
     progress: Callable[[str], None] = lambda _: None,
 ) -> Compared:  # fmt: skip
     """Compare two policies. Raises `StartError` where the engine does not answer."""
@@ -94,8 +87,7 @@ async def compare(
     async with rehearsal(old.bundle, opa) as before, rehearsal(new.bundle, opa) as after:
         comparison = Comparison({"old": before, "new": after}, sides, found)
         await comparison.tests(cases)
-        for recording in recordings:
-            await comparison.recorded(recording.calls, recording.name)
+        await comparison.recorded(recorded)
         if one is not None and other is not None:
             progress("the conditions of both policies are looked through")
             names = list(dict.fromkeys([*tools(one, other, _named(old, new, cases))]))
@@ -113,7 +105,12 @@ async def compare(
 
 
 def _side(subject: Subject) -> Side | None:
-    return Side(subject.policy, subject.bundle) if subject.policy is not None else None
+    if subject.policy is None:
+        return None
+    files = subject.repository.policies if subject.repository is not None else (subject.path,)
+    # A bundle has its sources inside.
+    settings = places_of_settings(find(files)) if all(path.suffix in (".yaml", ".yml") for path in files) else {}
+    return Side(subject.policy, subject.bundle, settings)
 
 
 def _tools(subject: Subject) -> tuple[str, ...] | None:
@@ -147,6 +144,8 @@ def _probes(
         yield from (Probe(table.tool, put(table, at)) for at in found)
         about_limits = list(islice(limit_probes(table, by_name, sides), limits)) if differs else []
         yield from about_limits
+        if differs:
+            yield from (Probe(table.tool, found) for found in islice(look_alikes(table), same))
         if differs and (len(found) >= each or len(about_limits) >= limits):
             blind.append(f"{table.tool}: more calls than the {len(found) + len(about_limits)} that were judged")
 

@@ -98,7 +98,9 @@ def monitor(data: st.DataObject, policy: Policy) -> None:
 
 
 def change_action(data: st.DataObject, policy: Policy) -> None:
-    if found := [(rules, at) for rules, at in rules_of(policy) if rules[at].get("action") in ("deny", "require_approval")]:
+    if found := [
+        (rules, at) for rules, at in rules_of(policy) if rules[at].get("action") in ("deny", "require_approval")
+    ]:
         rules, at = data.draw(st.sampled_from(found))
         rule = rules[at]
         rules[at] = {**rule, "action": "require_approval" if rule["action"] == "deny" else "deny"}
