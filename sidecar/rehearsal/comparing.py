@@ -13,13 +13,14 @@ from sidecar.rehearsal.dead_rules import DeadRule, dead_rules
 from sidecar.rehearsal.differences import Comparison, Difference, Found
 from sidecar.rehearsal.judging import rehearsal
 from sidecar.rehearsal.limit_probes import limit_probes
-from sidecar.rehearsal.probes import Probe, calls, look_alikes, put, unexplored
+from sidecar.rehearsal.probes import Probe, calls, put, unexplored
 from sidecar.rehearsal.recording_files import Line
 from sidecar.rehearsal.settings_changed import SettingChanged, settings_changed
 from sidecar.rehearsal.sides import Side, tools
 from sidecar.rehearsal.tables import Table, Which, tables
 from sidecar.repository.load import find, places_of_settings
 from sidecar.repository.subject import Subject
+from sidecar.text import shown
 
 MOST_TOOLS: Final = 2_000
 MOST_CALLS: Final = 2_400
@@ -31,6 +32,10 @@ SAME_EACH: Final = 40
 MOST_LIMITS: Final = 600
 """Generated calls of one comparison about limits, beside these."""
 LIMITS_EACH: Final = 240
+
+
+NAMED: Final = 8
+"""Tools that are named in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +97,12 @@ async def compare(
             progress("the conditions of both policies are looked through")
             names = list(dict.fromkeys([*tools(one, other, _named(old, new, cases))]))
             made = tables(opa, one, other, names[:MOST_TOOLS])
-            blind = list(_unexplored(made, names))
-            probes = _probes(made, one, other, blind, custom=bool(custom))
+            cut: list[str] = []
+            probes = _probes(made, one, other, cut, custom=bool(custom))
             for at, table in enumerate(made):
                 progress(f"tool {at + 1} of {len(made)}")
                 await comparison.generated(probes(table))
+            blind = [*_unexplored(made, names), *_cut(cut)]
         else:
             blind.append("no calls were generated: a bundle without the sources of its policy was given")
     settings = settings_changed(one.policy, other.policy) if one is not None and other is not None else ()
@@ -125,11 +131,12 @@ def _named(old: Subject, new: Subject, cases: Iterable[Case]) -> Iterator[str]:
 
 
 def _probes(
-    made: Sequence[Table], old: Side, new: Side, blind: list[str], *, custom: bool
+    made: Sequence[Table], old: Side, new: Side, cut: list[str], *, custom: bool
 ) -> Callable[[Table], Iterator[Probe]]:  # fmt: skip
     """The calls to judge of each tool: many where the policies do not say the same of it.
 
-    With `custom` the hand-written Rego differs, which may say anything of any tool.
+    With `custom` the hand-written Rego differs, which may say anything of any tool. `cut` gets the tools of which more
+    calls could be made.
     """
     by_name = {table.tool: table for table in made}
     sides: Mapping[Which, Side] = {"old": old, "new": new}
@@ -144,10 +151,8 @@ def _probes(
         yield from (Probe(table.tool, put(table, at)) for at in found)
         about_limits = list(islice(limit_probes(table, by_name, sides), limits)) if differs else []
         yield from about_limits
-        if differs:
-            yield from (Probe(table.tool, found) for found in islice(look_alikes(table), same))
         if differs and (len(found) >= each or len(about_limits) >= limits):
-            blind.append(f"{table.tool}: more calls than the {len(found) + len(about_limits)} that were judged")
+            cut.append(table.tool)
 
     return of
 
@@ -165,6 +170,12 @@ def _unexplored(made: Sequence[Table], names: Sequence[str]) -> Iterator[str]:
             if pool.left_out:
                 said.add(f"{table.tool}: {pool.left_out} more values at {pool.place}")
     yield from sorted(said)
+
+
+def _cut(tools: Sequence[str]) -> Iterator[str]:
+    if tools:
+        more = f" and {len(tools) - NAMED} more" if len(tools) > NAMED else ""
+        yield f"not every call that could be made was judged, of {', '.join(map(shown, tools[:NAMED]))}{more}"
 
 
 def _name(table: Table, rule: str) -> str:

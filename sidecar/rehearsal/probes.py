@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from sidecar.policy.model import Rule
 from sidecar.rehearsal.choosing import Clause, Demand, chosen, demand
-from sidecar.rehearsal.places import Choice, Place, choice
+from sidecar.rehearsal.places import Choice, Place
 from sidecar.rehearsal.sides import said
 from sidecar.rehearsal.tables import AMOUNT, WHICH, Row, Table, Which, positions
 
@@ -219,19 +219,6 @@ def _in_pairs(table: Table, base: At) -> Iterator[At]:
 
 
 _PAIRED: Final = 6
-
-
-def look_alikes(table: Table) -> Iterator[dict[Place, Choice]]:
-    """Calls with a key that differs only in case from one that a rule reads, alone and beside it."""
-    for at in bases(table):
-        whole = put(table, at)
-        for pool in table.pools:
-            for index, step in enumerate(pool.place.path):
-                if pool.place.root == "args" and isinstance(step, str) and step.swapcase() != step:
-                    path = (*pool.place.path[:index], step.swapcase(), *pool.place.path[index + 1 :])
-                    alone = {place: one for place, one in whole.items() if place != pool.place}
-                    yield {**alone, Place("args", path): choice(Decimal(1))}
-                    yield {**whole, Place("args", path): choice(Decimal(1))}
 
 
 def counts(table: Table, at: At) -> dict[tuple[Which, str], Decimal]:
