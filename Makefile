@@ -111,7 +111,7 @@ manifests: setup ## the Kubernetes manifests, built into build/manifests and che
 	@.ci/build-kustomize
 	@cp rego/system/authz/authz.rego rego/system/log/mask.rego deploy/base
 	@mkdir -p build/manifests && cp deploy/quickstart.yaml build/manifests
-	@for folder in base overlays/beside-server overlays/beside-agent overlays/shared; do \
+	@for folder in base overlays/beside-server overlays/beside-agent overlays/shared overlays/from-registry; do \
 		.tools/bin/kustomize build deploy/$$folder -o build/manifests/$$(basename $$folder).yaml || exit 1; \
 	done
 	@for version in 1.33 1.37; do \
