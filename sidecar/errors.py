@@ -68,6 +68,10 @@ class SourceUnavailable(SidecarError):
     """A bundle could not be fetched: no network, no such file, a server that answers otherwise. It may come back."""
 
 
+class NothingPublished(SourceUnavailable):
+    """The source answers, and has no bundle yet: nobody published one there. Looking again soon costs it little."""
+
+
 class BundleRefused(SidecarError):
     """A bundle was fetched and is not put in force. `kind` is one of `events.BUNDLE_REFUSALS`."""
 

@@ -11,6 +11,7 @@ from sidecar.cli.approvals import approvals_app
 from sidecar.cli.compile import compile_command
 from sidecar.cli.explain import explain_command
 from sidecar.cli.health import health_command
+from sidecar.cli.policy import policy_app
 from sidecar.cli.risks import risks_command
 from sidecar.cli.run import run_command
 from sidecar.cli.validate import validate_command
@@ -31,6 +32,7 @@ app.command("compile")(compile_command)
 app.command("explain")(explain_command)
 app.command("risks")(risks_command)
 app.add_typer(approvals_app, name="approvals")
+app.add_typer(policy_app, name="policy")
 app.command("health")(health_command)
 app.command("version")(version_command)
 

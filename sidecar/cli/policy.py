@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from sidecar.cli.policy_publish import publish_command
+
 policy_app = typer.Typer(
     help="A policy as a repository: written, tested, compared, built, shipped.", no_args_is_help=True
 )
+policy_app.command("publish")(publish_command)

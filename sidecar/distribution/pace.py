@@ -1,4 +1,4 @@
-"""When to look at a source again: pauses that grow while it fails, spread so that a thousand sidecars do not come at once.
+"""When to look at a source again: pauses that grow while it fails, each a bit different, so that not all come at once.
 
 Pure: chance is handed in.
 """

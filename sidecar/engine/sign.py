@@ -18,11 +18,11 @@ from typing import Any, Final
 import msgspec
 
 from sidecar.errors import StartError
+from sidecar.policy.archive import SIGNATURES
 
 KEY_ID: Final = "intercept"
 SCOPE: Final = "intercept"
 """The scope of the signature, which OPA's configuration names with the key."""
-SIGNATURES: Final = ".signatures.json"
 
 _STRUCTURED: Final = frozenset({".manifest", "data.json"})
 """Files of which OPA hashes the JSON value, not the text."""

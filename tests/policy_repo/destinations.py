@@ -7,48 +7,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import socket
 from abc import abstractmethod
-from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import httpx
 
-from tests.support.peer import SECONDS, Peer, until
+from tests.support.nginx import nginx
+from tests.support.peer import SECONDS
 from tests.support.ports import free_port
+from tests.support.registry import registry
 
-NGINX = """\
-daemon off;
-worker_processes 1;
-pid {folder}/nginx.pid;
-error_log stderr;
-events {{}}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
-  server {{
-    listen 127.0.0.1:{port};
-    root {folder}/files;
-    dav_methods PUT;
-    create_full_put_path on;
-    client_max_body_size 64m;
-  }}
+BLOCK = """\
+server {{
+  listen 127.0.0.1:{port};
+  root {folder}/files;
+  dav_methods PUT;
+  create_full_put_path on;
+  client_max_body_size 64m;
 }}
-"""
-REGISTRY = """\
-version: 0.1
-storage: {{filesystem: {{rootdirectory: {folder}/registry}}}}
-http: {{addr: "127.0.0.1:{port}"}}
-log: {{level: error}}
 """
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -114,21 +93,14 @@ class _Served(Destination):
         self._running = ExitStack()
 
     @abstractmethod
-    def _command(self) -> Sequence[str]:
-        """How it is started."""
+    def _serving(self) -> AbstractContextManager[object]:
+        """The server while it runs."""
 
     def go_away(self) -> None:
         self._running.close()
 
     def come_back(self) -> None:
-        server = self._running.enter_context(Peer(self._command(), self._folder))
-        self._running.callback(server.process.terminate)
-        until(lambda: self._listens() or server.process.poll() is not None, what=self.name)
-        assert server.process.poll() is None, server.errors
-
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self._port)) == 0
+        self._running.enter_context(self._serving())
 
 
 class Nginx(_Served):
@@ -137,19 +109,15 @@ class Nginx(_Served):
     name = "HTTP (nginx)"
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        (folder / "files").mkdir()
-        # Its workers are another user's where it is started by root.
-        (folder / "files").chmod(0o777)
+        super().__init__(folder / "nginx")
+        (self._folder / "files").mkdir(parents=True)
         self.url = f"http://127.0.0.1:{self._port}/mcp-policy.tar.gz"
 
     def put(self, data: bytes) -> None:
         assert httpx.put(self.url, content=data, timeout=SECONDS).is_success
 
-    def _command(self) -> Sequence[str]:
-        (self._folder / "nginx.conf").write_text(NGINX.format(folder=self._folder, port=self._port))
-        configuration = str(self._folder / "nginx.conf")
-        return [_program("nginx"), "-e", "stderr", "-p", str(self._folder), "-c", configuration]
+    def _serving(self) -> AbstractContextManager[object]:
+        return nginx(self._folder, BLOCK.format(folder=self._folder, port=self._port), self._port)
 
 
 class Registry(_Served):
@@ -158,7 +126,7 @@ class Registry(_Served):
     name = "OCI (docker-registry)"
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+        super().__init__(folder / "registry")
         self.url = f"oci://127.0.0.1:{self._port}/team/mcp-policy:latest"
 
     def put(self, data: bytes) -> None:
@@ -168,9 +136,8 @@ class Registry(_Served):
             headers = {"content-type": MANIFEST_TYPE}
             assert client.put("manifests/latest", content=json.dumps(manifest), headers=headers).is_success
 
-    def _command(self) -> Sequence[str]:
-        (self._folder / "registry.yml").write_text(REGISTRY.format(folder=self._folder, port=self._port))
-        return [_program("docker-registry"), "serve", str(self._folder / "registry.yml")]
+    def _serving(self) -> AbstractContextManager[object]:
+        return registry(self._folder, port=self._port)
 
 
 KINDS: tuple[type[Directory | Nginx | Registry], ...] = (Directory, Nginx, Registry)
@@ -184,10 +151,3 @@ def _pushed(client: httpx.Client, media_type: str, data: bytes) -> dict[str, obj
     location = httpx.URL(begun.headers["location"]).copy_merge_params({"digest": digest})
     assert client.put(location, content=data).is_success
     return {"mediaType": media_type, "digest": digest, "size": len(data)}
-
-
-def _program(name: str) -> str:
-    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
-    if found is None:
-        raise RuntimeError(f"no {name}: run `make {name.removeprefix('docker-')}`")
-    return found
