@@ -134,8 +134,8 @@ class Settings:
     calls pass uncounted while the store cannot be used. `audit` is `stderr`, `stdout`, `off`, a path, or None for a
     file in the state folder. `state_dsn`, which may hold a password, names a store of counters other than the file in
     `state_dir`; its keys begin with `state_prefix`. A telemetry port that is in use stops the start only if
-    `telemetry_must`. Without `remote_opa` we start an OPA of our own. `shadow` are the files of a candidate policy,
-    which is asked about the same calls.
+    `telemetry_must`. Without `remote_opa` we start an OPA of our own. `shadow` is the path of a candidate policy, a
+    file or a repository, which is asked about the same calls.
     """
 
     policies: tuple[Found, ...]
@@ -159,4 +159,4 @@ class Settings:
     remote_opa: RemoteOpa | None = None
     bundle: BundleSource | None = None
     recording: Recording | None = None
-    shadow: tuple[Found, ...] = ()
+    shadow: Path | None = None

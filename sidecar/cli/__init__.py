@@ -16,7 +16,7 @@ from sidecar.cli.risks import risks_command
 from sidecar.cli.run import run_command
 from sidecar.cli.validate import validate_command
 from sidecar.cli.version import version_command
-from sidecar.errors import PolicyError, SidecarError, UsageError
+from sidecar.errors import CasesError, PolicyError, SidecarError, UsageError
 
 app = typer.Typer(
     name="sidecar",
@@ -38,7 +38,7 @@ app.command("version")(version_command)
 
 
 def main() -> None:
-    """Run the command line: 0 for success, 1 for a wrong policy or a failed start, 2 for wrong usage."""
+    """Run the command line: 0 for success, 1 for a wrong policy or a failed start, 2 for wrong usage or tests."""
     for stream in (sys.stdout, sys.stderr):
         # Whatever the locale: our output quotes policies, which may hold any character.
         if isinstance(stream, TextIOWrapper):
@@ -53,10 +53,10 @@ def _main() -> int:
         return _fail(f"{error.format_message()}; see `sidecar --help`", 2)
     except UsageError as error:
         return _fail(str(error), 2)
-    except PolicyError as error:
+    except (CasesError, PolicyError) as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
-        return 1
+        return 1 if isinstance(error, PolicyError) else 2
     except SidecarError as error:
         return _fail(str(error), 1)
     except (typer.Abort, KeyboardInterrupt):

@@ -38,6 +38,7 @@ from sidecar.errors import UsageError
 from sidecar.policy.model import MODES
 from sidecar.repository.prepare import prepare
 from sidecar.repository.reload import first_look
+from sidecar.repository.subject import subject
 from sidecar.serve import app
 from sidecar.settings import Settings
 from sidecar.system import hardening, ownership
@@ -80,6 +81,7 @@ def run_command(
     state_prefix: run_options.StatePrefix = "",
     state_fail_mode: run_options.StateFailMode = "closed",
     no_watch: run_options.NoWatch = False,
+    shadow: run_options.Shadow = None,
     telemetry: run_options.Telemetry = None,
     approvals: run_options.Approvals = None,
     approvers_file: run_options.ApproversFile = None,
@@ -134,6 +136,7 @@ def run_command(
         audit=audit,
         max_message=size(max_message),
         approvals=answering,
+        shadow=shadow,
         remote_opa=remote_opa(opa_url, bundle_listen, bundle_token_file, bundle_signing_key),
     )
     # Before any process is started: the server, which policy and limits bind, must not get the passwords.
@@ -144,6 +147,9 @@ def run_command(
 def _serve(settings: Settings, config: list[Path], opa_bin: Path | None) -> int:
     opa = binary.find(opa_bin)
     bundle, warnings = prepare(settings.policies, opa, serial=1) if settings.bundle is None else (None, [])
+    if settings.shadow is not None:
+        # Said here, where it can be mended; while we run, a candidate that cannot be used stops nothing.
+        warnings = [*warnings, *(f"candidate: {warning}" for warning in subject(settings.shadow, opa).warnings)]
     if settings.approvals is not None and (warning := exposed(settings.approvals)) is not None:
         warnings = [*warnings, warning]
     for warning in [*warnings, *map(_open_to_all, filter(ownership.is_open, config))]:

@@ -60,7 +60,7 @@ def check(opa: Path, files: dict[str, str]) -> None:
     """Try the files of a bundle with `opa check --strict`. Raises `StartError` with what it finds."""
     with temporary_folders.folder() as folder:
         write(files, folder)
-        done = _run([opa, "check", "--strict", "--bundle", folder])
+        done = run([opa, "check", "--strict", "--bundle", folder])
         if done.returncode:
             found = (done.stderr or done.stdout).replace(f"{folder}/", "").strip()
             raise StartError(f"opa does not accept the compiled policy: {found}")
@@ -94,14 +94,14 @@ def evaluate(opa: Path, query: str, document: str, files: dict[str, str] | None 
         if files:
             write(files, folder)
             command += ["--bundle", folder]
-        done = _run([*command, query], document)
+        done = run([*command, query], document)
     if done.returncode or not done.stdout.strip():
         raise StartError(f"opa cannot evaluate {query}: {(done.stderr or done.stdout or 'no result').strip()[:400]}")
     return done.stdout
 
 
 def _reason(opa: Path, pattern: str) -> str:
-    done = _run(
+    done = run(
         [opa, "eval", "--format", "json", "--strict-builtin-errors", "--stdin-input", 'regex.match(input, "")'],
         json.dumps(pattern),
     )
@@ -109,7 +109,8 @@ def _reason(opa: Path, pattern: str) -> str:
     return str(json.loads(f'"{found[1]}"')) if found else "it is no RE2 pattern"
 
 
-def _run(command: list[Path | str], stdin: str = "") -> subprocess.CompletedProcess[str]:
+def run(command: list[Path | str], stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Run one command of OPA's to its end. Raises `StartError` if it cannot be run, or does not end in time."""
     try:
         return subprocess.run(
             command, input=stdin, capture_output=True, encoding="utf-8", errors="replace", timeout=_POLICY_SECONDS,

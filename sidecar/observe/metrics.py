@@ -13,12 +13,16 @@ from prometheus_client.exposition import choose_encoder
 from sidecar import __version__
 from sidecar.events import (
     BUNDLE_REFUSALS,
+    CANDIDATE_GAPS,
     ENGINE_ERRORS,
     AnswerSeen,
     ApprovalChanged,
     ApprovalsCounted,
     BundleFetched,
     BundleJudged,
+    CandidateBegan,
+    CandidateCompared,
+    CandidateNotAsked,
     Decided,
     Defect,
     Dropped,
@@ -46,6 +50,8 @@ MAX_TOOLS: Final = 500
 """Tools with series of their own, from the policy and from the server's lists."""
 MAX_CLIENTS: Final = 100
 """Clients with series of their own; a client can give itself another name in each request."""
+ACTIONS: Final = ("allow", "deny", "approval")
+"""What a policy says of a call."""
 MAX_SERVERS: Final = 100
 """Other servers of our store whose approvals have series here."""
 
@@ -133,6 +139,14 @@ class Metrics:
         )
         self._uses = counter("approval_uses_total", "How uses of approvals ended.", "result", "standing")
         self._deliveries = counter("webhook_deliveries_total", "Attempts to tell the webhook of approvals.", "result")
+        self._candidate = counter(
+            "candidate_total", "Calls that a candidate was asked about, by what both say.", "live", "candidate"
+        )
+        self._candidate_gaps = counter(
+            "candidate_not_compared_total", "Calls of which nothing could be compared.", "reason"
+        )
+        self._candidate_info = gauge("candidate_info", "The candidate policy in shadow.", "revision")
+        self._candidate_revision = ""
         self._sessions = gauge("sessions", "Sessions that are open.")
         self._sessions.labels(server).set(1)
         build = Info("mcp_policy_build", "What is running.", registry=registry)
@@ -147,6 +161,8 @@ class Metrics:
             SessionsOpen: self._sessions_open, Defect: self._defect, ApprovalsCounted: self._approvals_counted,
             ApprovalChanged: self._approval_changed, AnswerSeen: self._answer_seen, NoticeSent: self._notice_sent,
             BundleFetched: self._bundle_fetched, BundleJudged: self._bundle_judged,
+            CandidateBegan: self._candidate_began, CandidateCompared: self._candidate_compared,
+            CandidateNotAsked: self._candidate_not_asked,
         }  # fmt: skip
 
     def _begin_at_zero(self) -> None:
@@ -293,6 +309,23 @@ class Metrics:
     def _notice_sent(self, event: NoticeSent) -> None:
         result = "given_up" if event.given_up else "failed" if event.why else "delivered"
         self._child(self._deliveries, result).inc()
+
+    def _candidate_began(self, event: CandidateBegan) -> None:
+        if self._candidate_revision:
+            self._candidate_info.remove(self._server, self._candidate_revision)
+        self._candidate_revision = event.revision
+        self._candidate_info.labels(self._server, event.revision).set(1)
+        for live in ACTIONS:
+            for candidate in ACTIONS:
+                self._child(self._candidate, live, candidate)
+        for reason in CANDIDATE_GAPS:
+            self._child(self._candidate_gaps, reason)
+
+    def _candidate_compared(self, event: CandidateCompared) -> None:
+        self._child(self._candidate, event.live, event.candidate).inc(event.count)
+
+    def _candidate_not_asked(self, event: CandidateNotAsked) -> None:
+        self._child(self._candidate_gaps, event.reason).inc(event.count)
 
     def _reloaded(self, event: Reloaded) -> None:
         self._child(self._reloads, "accepted" if event.accepted else "refused").inc()

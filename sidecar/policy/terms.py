@@ -47,12 +47,19 @@ class Reads:
 
     `paths` lead into the arguments. `only` are the names that arguments may have, None where no rule says so. `caller`
     are paths about the caller, with the root in front: `("principal", "subject")`. `counters` are counters.
+
+    Hand-written Rego may read more: `keys` are the names of all arguments, `time` is the time of the call, and with
+    `whole` it gets all arguments and all that is known of the caller. An answer that is not `lasting` holds but once.
     """
 
     paths: tuple[Path, ...] = ()
     only: frozenset[str] | None = None
     caller: tuple[Path, ...] = ()
     counters: tuple[CounterRead, ...] = ()
+    keys: bool = False
+    time: bool = False
+    whole: bool = False
+    lasting: bool = True
 
     def __add__(self, other: Reads) -> Reads:
         # A path stays even if a shorter one contains it: none of its steps may have a look-alike.
@@ -61,6 +68,10 @@ class Reads:
             other.only if self.only is None else self.only.union(other.only or ()),
             tuple(in_order({*self.caller, *other.caller})),
             tuple(dict.fromkeys((*self.counters, *other.counters))),
+            keys=self.keys or other.keys,
+            time=self.time or other.time,
+            whole=self.whole or other.whole,
+            lasting=self.lasting and other.lasting,
         )
 
 
@@ -165,7 +176,8 @@ def read_terms(facts: dict[str, Any]) -> Terms:
     rules = [(tool, rule) for tool, rules in [*entries, ("*", facts["any_tool"])] for rule in rules]
     limits = [(rule, rule["limit"]) for _, rule in rules if "limit" in rule]
     reads = facts["reads"]
-    reads_any = sum(map(_reads, reads["any_tool"]), Reads())
+    custom = facts.get("custom", {"rules": [], "reads": None})
+    reads_any = sum(map(_reads, reads["any_tool"]), _custom_reads(custom["reads"]))
     counters = [read for of_tool in _every_read(reads) for read in of_tool.counters]
     risks = read_risks(facts)
     infos = tuple(_rule_infos(facts, risks))
@@ -174,7 +186,8 @@ def read_terms(facts: dict[str, Any]) -> Terms:
         for info, (_, rule) in zip(infos, rules, strict=True)
         if "approval" in rule and not rule["monitor"]
     ]
-    asking = [info for info, _ in asked]
+    of_custom = [(_custom_info(rule, risks), rule) for rule in custom["rules"]]
+    asking = [info for info, _ in asked] + [info for info, rule in of_custom if rule["asks"]]
     return Terms(
         tools=frozenset({*facts["tools"], *facts["hide"]["tools"]}),
         patterns=tuple(
@@ -192,13 +205,15 @@ def read_terms(facts: dict[str, Any]) -> Terms:
         methods=Methods(
             facts["methods"]["unknown"], frozenset(facts["methods"]["allow"]), frozenset(facts["methods"]["deny"])
         ),
-        rules=infos,
+        rules=(*infos, *(info for info, _ in of_custom)),
         risks=risks,
         approvals=_approvals(facts["approvals"]),
         asking=frozenset(info.tool for info in asking),
         asking_patterns=tuple(matcher(name) for name in dict.fromkeys(info.tool for info in asking) if _is_some(name)),
         asking_rules=tuple((matcher(info.tool), info) for info in asking),
-        tells_apart=any(facts["approvals"]["four_eyes"] or approval["approvers"] > 1 for _, approval in asked),
+        tells_apart=(facts["approvals"]["four_eyes"] and bool(asking))
+        or any(approval["approvers"] > 1 for _, approval in asked)
+        or any(rule["several"] for rule in custom["rules"]),
     )
 
 
@@ -226,6 +241,11 @@ def _rule_infos(facts: dict[str, Any], risks: Risks) -> Iterator[RuleInfo]:
     for tool, rules, risk in (*exact, *patterns, (ANY_TOOL, facts["any_tool"], risks.any_tool)):
         for rule in rules:
             yield RuleInfo(tool, rule["name"], rule["kind"], rule["file"], rule["line"], risk)
+
+
+def _custom_info(rule: dict[str, Any], risks: Risks) -> RuleInfo:
+    kind = "approval_required" if rule["asks"] else "custom"
+    return RuleInfo(ANY_TOOL, rule["rule"], kind, rule["file"], rule["line"], risks.any_tool)
 
 
 def _withheld(facts: dict[str, Any]) -> tuple[object, ...]:
@@ -268,3 +288,13 @@ def _reads(read: dict[str, Any]) -> Reads:
     )
     paths, caller = (tuple(map(tuple, read[key])) for key in ("paths", "caller"))
     return Reads(paths, None if read["only"] is None else frozenset(read["only"]), caller, counters)
+
+
+def _custom_reads(read: dict[str, Any] | None) -> Reads:
+    """What hand-written Rego reads, whichever tool is called."""
+    if read is None:
+        return Reads()
+    paths, caller = (tuple(map(tuple, read[key])) for key in ("paths", "caller"))
+    return Reads(
+        paths, caller=caller, keys=read["keys"], time=read["time"], whole=read["whole"], lasting=read["lasting"]
+    )

@@ -23,6 +23,7 @@ REGO: Final = "rego/custom"
 TESTS: Final = "tests"
 TOOLS: Final = "tools.json"
 _YAML: Final = (".yaml", ".yml")
+_REGO_TEST: Final = "_test.rego"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,24 @@ def _custom(folder: Path) -> Custom:
     })  # fmt: skip
 
 
+def rego_tests(folder: Path) -> dict[str, str]:
+    """The tests of the hand-written Rego in a repository's folder, by the paths that they would have in a bundle.
+
+    Raises `PolicyError`.
+    """
+    tests = sorted((folder / REGO).rglob(f"*{_REGO_TEST}"))
+    try:
+        return {
+            f"{CUSTOM}/{path.relative_to(folder / REGO).as_posix()}": path.read_text(encoding="utf-8") for path in tests
+        }
+    except OSError as error:
+        raise PolicyError([f"{error.filename}: cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise PolicyError([f"{folder / REGO}: a file there is not UTF-8: save it as UTF-8"]) from None
+
+
 def _counts(path: Path) -> bool:
-    return (path.suffix == ".rego" and not path.name.endswith("_test.rego")) or path.name == "data.json"
+    return (path.suffix == ".rego" and not path.name.endswith(_REGO_TEST)) or path.name == "data.json"
 
 
 def _tools(path: Path) -> tuple[str, ...] | None:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from sidecar.distribution.feed import Feed
 from sidecar.enforce.gate import Gate
@@ -38,6 +38,9 @@ from sidecar.system import ownership, tasks
 from sidecar.system.taken_secrets import TakenSecrets
 from sidecar.system.workload import workload
 from sidecar.text import visible
+
+if TYPE_CHECKING:
+    from sidecar.rehearsal.candidate import Candidate
 
 log = logging.getLogger("sidecar")
 state = logging.getLogger("sidecar.state")
@@ -109,6 +112,7 @@ class Observers:
     exposition: Callable[[str], tuple[bytes, str]] | None
     trouble: Callable[[], str | None]
     notes: Callable[[], list[str]]
+    candidate: Candidate | None
 
 
 def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers:
@@ -127,8 +131,13 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
     readiness = Readiness(time.monotonic)
     if metrics is not None:
         heard_by += [metrics, readiness]
+    candidate = _candidate(settings, opa)
+    if candidate is not None:
+        heard_by.append(candidate)
     exposition = metrics.exposition if metrics is not None else None
-    return Observers(instance, state_dir, fan_out(heard_by), reader, exposition, readiness.trouble, readiness.notes)
+    return Observers(
+        instance, state_dir, fan_out(heard_by), reader, exposition, readiness.trouble, readiness.notes, candidate
+    )  # fmt: skip
 
 
 async def ledger(settings: Settings, state_dir: Path, stack: AsyncExitStack) -> Ledger:
@@ -160,12 +169,24 @@ async def start(
     approving.keep_up(
         settings, observers.instance, ledger, observers.emit, lambda: local.engine.bundle.terms, page, taken, stack
     )
+    if observers.candidate is not None:
+        observers.candidate.start(observers.emit)
+        stack.push_async_callback(observers.candidate.stop)
     _say_mode(settings, bundle)
     _say_unknown_callers(settings, bundle)
     approving.say_unanswered(settings, bundle)
     if settings.fail_open:
         log.warning("--state-fail-mode open: calls pass uncounted while the store cannot be used")
     return Runtime(settings, opa, observers.instance, observers.emit, local, gate, observers.reader, policy)
+
+
+def _candidate(settings: Settings, opa: Path) -> Candidate | None:
+    if settings.shadow is None:
+        return None
+    # Only here: what judges a candidate takes some milliseconds to import.
+    from sidecar.rehearsal.candidate import Candidate  # noqa: PLC0415
+
+    return Candidate(settings.shadow, opa, settings.server, workload(os.environ))
 
 
 def _engine(settings: Settings, opa: Path, bundle: Bundle, emit: Emit) -> AbstractAsyncContextManager[ManagedEngine]:

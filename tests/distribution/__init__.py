@@ -1,1 +1,1 @@
-"""Mirrors `sidecar/distribution`: bundles that travel, from a source into force."""
+"""Bundles that travel: sources and destinations, good ones and those that lie, real and made up."""

@@ -63,7 +63,9 @@ def scripted(answer: Answer, tls: ssl.SSLContext | None = None, host: str = "127
             if len(words) != 3:
                 return None
             lines = iter(lambda: self.rfile.readline(1 << 16).decode("latin-1").strip(), "")
-            headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+            headers = {
+                name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
+            }
             return Asked(words[0], words[1], headers, self.rfile.read(int(headers.get("content-length", "0"))))
 
     class Server(socketserver.ThreadingTCPServer):
