@@ -17,7 +17,7 @@ class Figures:
 
     def note(self, what: str, value: str) -> None:
         """Remember one."""
-        self._lines.append(f"{what:<66} {value}")
+        self._lines.append(f"{what}: {value}")
 
 
 @pytest.fixture

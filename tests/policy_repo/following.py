@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.policy_repo.verbs import CLOSED, OPEN, REFUSAL, Key
 from tests.support import SIDECAR, STUB
 from tests.support.peer import PATIENT, SECONDS, TELEMETRY, Peer, Sidecar, denied, until
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """Seconds that it took to publish, and seconds after that until it decided; below 0 where it did so before."""
+
+    publishing: float
+    after: float
+
+    def __str__(self) -> str:
+        whole = self.publishing + self.after
+        return f"{max(0.0, self.after):.2f} s after `publish` ended, {whole:.2f} s after it was started"
 
 
 class Following(Sidecar):
@@ -47,11 +61,23 @@ class Following(Sidecar):
         """True if calls are decided by the policy `verbs.POLICY`."""
         return self.permits(OPEN) and not self.permits(CLOSED) and denied(self.call(CLOSED, {})) == REFUSAL
 
-    def seconds_until(self, tool: str, permitted: bool) -> float:
-        """How long it takes, from now, until calls of the tool are decided so."""
-        began = time.monotonic()
-        until(lambda: self.permits(tool) is permitted, what=f"{tool} decided otherwise")
-        return time.monotonic() - began
+    def wait_until(self, tool: str, permitted: bool) -> None:
+        """Wait until calls of the tool are decided so."""
+        until(lambda: self.permits(tool) is permitted, 2 * SECONDS, f"{tool} decided otherwise")
+
+    def follows(self, publishing: Sequence[str], folder: Path, tool: str, permitted: bool) -> Followed:
+        """Run a command that publishes, and call the tool all the time until calls are decided so."""
+        began, ended, decided = time.monotonic(), 0.0, 0.0
+        said = folder / "publishing.txt"
+        with said.open("wb") as out, subprocess.Popen(publishing, cwd=folder, stdout=out, stderr=out) as publisher:
+            while not ended or not decided:
+                assert time.monotonic() - began < 4 * SECONDS, f"{tool} is not decided otherwise: {said.read_text()}"
+                if not decided and self.permits(tool) is permitted:
+                    decided = time.monotonic()
+                if not ended and publisher.poll() is not None:
+                    ended = time.monotonic()
+                    assert publisher.returncode == 0, said.read_text()
+        return Followed(ended - began, decided - ended)
 
     def refusals(self, reason: str) -> float:
         """How many bundles were refused for this reason, by the metric."""

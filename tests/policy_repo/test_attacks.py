@@ -16,7 +16,7 @@ from tests.policy_repo.conftest import Figures
 from tests.policy_repo.destinations import KINDS, Destination, Directory
 from tests.policy_repo.following import Following
 from tests.policy_repo.forging import ATTACKS, IN_FORCE, Attack
-from tests.policy_repo.verbs import CLOSED, OPENED, Key, built, policy, written
+from tests.policy_repo.verbs import CLOSED, OPENED, POLICY, Key, bundle
 from tests.support.peer import until
 
 pytestmark = [pytest.mark.policy_repo, pytest.mark.timeout(240)]
@@ -36,13 +36,11 @@ class Target:
 
 @pytest.fixture(scope="module", params=KINDS, ids=lambda kind: kind.__name__.lower())
 def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, key: Key) -> Iterator[Target]:
-    """One for each kind of source; its policy came by `policy publish`."""
+    """One for each kind of source."""
     folder = tmp_path_factory.mktemp("attacked")
     with request.param(folder) as destination:
-        good = folder / "good.tar.gz"
-        built(written(folder / "repository"), good, IN_FORCE, key)
-        policy("publish", str(good), destination.url, cwd=folder)
-        opening = built(written(folder / "opening", OPENED), folder / "opening.tar.gz", IN_FORCE + 1, key)
+        destination.put(bundle(POLICY, IN_FORCE, key))
+        opening = bundle(OPENED, IN_FORCE + 1, key)
         with Following(folder, destination.url, [key], *QUICK) as sidecar:
             assert sidecar.decides_as_before()
             yield Target(destination, sidecar, opening)
@@ -68,14 +66,14 @@ def test_a_bundle_that_must_not_come_into_force_does_not(
 def test_after_all_of_that_a_good_one_comes_into_force(target: Target, figures: Figures) -> None:
     began = time.monotonic()
     target.destination.put(target.opening)
-    target.sidecar.seconds_until(CLOSED, permitted=True)
+    target.sidecar.wait_until(CLOSED, permitted=True)
     figures.note(f"after {len(ATTACKS)} attacks on {target.destination.name}: a good bundle in force", _since(began))
     until(lambda: target.sidecar.readyz() == (200, ["ready"]), what="nothing to say but ready")
 
 
 def test_no_damage_to_a_good_bundle_changes_a_decision(tmp_path: Path, key: Key, figures: Figures) -> None:
-    good = built(written(tmp_path / "repository"), tmp_path / "good.tar.gz", IN_FORCE, key)
-    opening = built(written(tmp_path / "opening", OPENED), tmp_path / "opening.tar.gz", IN_FORCE + 1, key)
+    good = bundle(POLICY, IN_FORCE, key)
+    opening = bundle(OPENED, IN_FORCE + 1, key)
     chance = random.Random(19)
     with Directory(tmp_path) as destination:
         destination.put(good)
@@ -90,7 +88,7 @@ def test_no_damage_to_a_good_bundle_changes_a_decision(tmp_path: Path, key: Key,
             refused = sum(sample.value for sample in sidecar.metrics if sample.name.endswith("bundle_refusals_total"))
             assert refused > 10, "the sidecar hardly looked: this shows nothing"
             destination.put(opening)
-            sidecar.seconds_until(CLOSED, permitted=True)
+            sidecar.wait_until(CLOSED, permitted=True)
     figures.note(
         f"damaged bundles published in {SECONDS_OF_MUTATIONS:g} s, {calls} calls decided meanwhile", f"{tried}"
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.policy_repo.following import Following
-from tests.policy_repo.verbs import CLOSED, OPENED, Key, built, written
+from tests.policy_repo.verbs import CLOSED, OPENED, POLICY, Key, bundle
 from tests.support.peer import SECONDS, until
 from tests.support.scripted_http import Answer, Asked, reply, scripted
 
@@ -68,8 +68,8 @@ LIES: dict[str, Callable[[bytes], Answer]] = {
 def test_what_a_server_answers_instead_of_a_bundle_leaves_the_policy_in_force(
     lie: str, tmp_path: Path, key: Key
 ) -> None:
-    good = built(written(tmp_path / "repository"), tmp_path / "1.tar.gz", 1, key)
-    opening = built(written(tmp_path / "opening", OPENED), tmp_path / "2.tar.gz", 2, key)
+    good = bundle(POLICY, 1, key)
+    opening = bundle(OPENED, 2, key)
     says = Says(always(reply(200, good)))
     with scripted(says.answer) as server, Following(tmp_path, f"{server.url}/policy.tar.gz", [key]) as sidecar:
         assert sidecar.decides_as_before()
@@ -80,12 +80,12 @@ def test_what_a_server_answers_instead_of_a_bundle_leaves_the_policy_in_force(
         assert (status, lines[0]) == (200, "ready")
         assert len(lines) > 1
         says.now = always(reply(200, opening))
-        sidecar.seconds_until(CLOSED, permitted=True)
+        sidecar.wait_until(CLOSED, permitted=True)
 
 
 def test_calls_are_decided_while_a_bundle_comes_slowly(tmp_path: Path, key: Key) -> None:
-    good = built(written(tmp_path / "repository"), tmp_path / "1.tar.gz", 1, key)
-    opening = built(written(tmp_path / "opening", OPENED), tmp_path / "2.tar.gz", 2, key)
+    good = bundle(POLICY, 1, key)
+    opening = bundle(OPENED, 2, key)
     says = Says(always(reply(200, good)))
     with scripted(says.answer) as server, Following(tmp_path, f"{server.url}/policy.tar.gz", [key]) as sidecar:
         assert sidecar.decides_as_before()
@@ -101,4 +101,4 @@ def test_calls_are_decided_while_a_bundle_comes_slowly(tmp_path: Path, key: Key)
         for _ in range(20):
             assert sidecar.decides_as_before()
         rest.set()
-        sidecar.seconds_until(CLOSED, permitted=True)
+        sidecar.wait_until(CLOSED, permitted=True)

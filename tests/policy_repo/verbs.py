@@ -6,7 +6,9 @@ import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.support import OPA, SIDECAR
 from tests.support.peer import SECONDS
@@ -48,6 +50,13 @@ def written(folder: Path, policy: str = POLICY) -> Path:
     (folder / "policies").mkdir(parents=True, exist_ok=True)
     (folder / "policies" / "policy.yaml").write_text(policy)
     return folder
+
+
+@cache
+def bundle(text: str, serial: int, key: Key) -> bytes:
+    """The bundle of a policy, signed; each is built once."""
+    with TemporaryDirectory() as folder:
+        return built(written(Path(folder) / "repository", text), Path(folder) / "policy.tar.gz", serial, key)
 
 
 def built(repository: Path, file: Path, serial: int, key: Key | None) -> bytes:
