@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -94,12 +95,15 @@ class BundleSource:
     """Where the policy comes from as a bundle: a file, a directory, `http(s)://…` or `oci://…`.
 
     `keys` are public keys in PEM; a bundle counts if any of them verifies it. Without one nobody's signature is
-    checked. `interval` is in seconds, between two looks at a source that cannot tell by itself.
+    checked. `interval` is in seconds, between two looks at a source that cannot tell by itself. `secret` gives what to
+    show there, where a token was set; `docker` is docker's `config.json`, which has logins for registries.
     """
 
     source: str
     keys: tuple[str, ...]
     interval: float
+    secret: Callable[[], str] | None = field(default=None, repr=False)
+    docker: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

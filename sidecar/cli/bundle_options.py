@@ -9,6 +9,8 @@ from typing import Annotated, Final, TypeAlias
 import typer
 
 from sidecar.cli.options import duration
+from sidecar.distribution.access import Access
+from sidecar.distribution.places import source_of
 from sidecar.errors import StartError, UsageError
 from sidecar.settings import BundleSource
 from sidecar.system import files, ownership
@@ -39,7 +41,7 @@ BundleInterval: TypeAlias = Annotated[
 
 
 def bundle_source(
-    config: Sequence[Path] | None, source: str | None, keys: Sequence[Path] | None, interval: str
+    config: Sequence[Path] | None, source: str | None, keys: Sequence[Path] | None, interval: str, access: Access
 ) -> BundleSource | None:  # fmt: skip
     """The source of bundles that the options name, or None where the policy is in files.
 
@@ -53,7 +55,8 @@ def bundle_source(
         if not config:
             raise UsageError("no policy: name a file with -c, or a bundle with --bundle")
         return None
-    return BundleSource(source, tuple(map(_key, keys or ())), duration(interval))
+    source_of(source, access)  # says what names no place before anything is started
+    return BundleSource(source, tuple(map(_key, keys or ())), duration(interval), access.read, access.docker)
 
 
 def _key(path: Path) -> str:

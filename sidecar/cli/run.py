@@ -33,6 +33,7 @@ from sidecar.cli.options import (
     set_up_logging,
     size,
 )
+from sidecar.cli.policy_access import PolicyTokenFile, access
 from sidecar.engine import binary
 from sidecar.errors import UsageError
 from sidecar.policy.model import MODES
@@ -42,6 +43,7 @@ from sidecar.repository.subject import subject
 from sidecar.serve import app
 from sidecar.settings import Settings
 from sidecar.system import hardening, ownership
+from sidecar.system.taken_secrets import TakenSecrets
 from sidecar.text import of_system
 
 
@@ -67,6 +69,7 @@ def run_command(
     bundle: Bundle = None,
     bundle_key: BundleKey = None,
     bundle_interval: BundleInterval = "1s",
+    policy_token_file: PolicyTokenFile = None,
     server: run_options.Server = None,
     mode: run_options.Mode = None,
     opa_bin: OpaBin = None,
@@ -99,7 +102,7 @@ def run_command(
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     way = one_of("--transport", transport, TRANSPORTS)
     _check_server(command, upstream)
-    shipped = bundle_source(config, bundle, bundle_key, bundle_interval)
+    shipped = bundle_source(config, bundle, bundle_key, bundle_interval, access(policy_token_file, TakenSecrets()))
     if audit == "stdout" and way == "stdio":
         raise UsageError("--audit stdout is not possible here: standard output carries the protocol")
     answering = approvals_on(approvals, approvers_file, approvals_url, allow_host or [])
@@ -140,7 +143,7 @@ def run_command(
         remote_opa=remote_opa(opa_url, bundle_listen, bundle_token_file, bundle_signing_key),
     )
     # Before any process is started: the server, which policy and limits bind, must not get the passwords.
-    hardening.forget("SIDECAR_STATE_DSN", "SIDECAR_HEADER", *variables_of(headers))
+    hardening.forget("SIDECAR_STATE_DSN", "SIDECAR_HEADER", "SIDECAR_POLICY_KEY", *variables_of(headers))
     return _serve(settings, config or [], opa_bin)
 
 

@@ -123,7 +123,9 @@ def _unexplored(made: Sequence[Table], names: Sequence[str]) -> Iterator[str]:
     said = set()
     for table in made:
         for (_, rule), (blind, every) in unexplored(table).items():
-            said.add(f"{blind} of {every} conditions of rule {_name(table, rule)}: no value was found for both outcomes")
+            said.add(
+                f"{blind} of {every} conditions of rule {_name(table, rule)}: no value was found for both outcomes"
+            )
         for pool in table.pools:
             if pool.left_out:
                 said.add(f"{table.tool}: {pool.left_out} more values at {pool.place}")

@@ -121,9 +121,7 @@ def _beyond(table: Table, rule: Rule) -> list[int]:
     if rule.only is None:
         return []
     return [
-        at
-        for at, pool in enumerate(table.pools)
-        if pool.place.root == "args" and pool.place.path[0] not in rule.only
+        at for at, pool in enumerate(table.pools) if pool.place.root == "args" and pool.place.path[0] not in rule.only
     ]
 
 

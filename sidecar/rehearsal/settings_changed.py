@@ -123,7 +123,9 @@ def _rules(policy: Policy) -> Mapping[object, Rule]:
     for entry in policy.entries:
         for rule in entry.rules:
             conditions = tuple((str(one.subject), one.op) for one in rule.conditions)
-            key = (entry.tool, rule.given_name) if rule.given_name else (entry.tool, rule.action, conditions, rule.stored)
+            key = (
+                (entry.tool, rule.given_name) if rule.given_name else (entry.tool, rule.action, conditions, rule.stored)
+            )
             found.setdefault(key, rule)
     return found
 

@@ -106,9 +106,7 @@ def tables(opa: Path, old: Side, new: Side, names: Iterable[str]) -> list[Table]
                 questions[cell.key[0], cell.key[2] == AMOUNT].append((cell.asked(found, together), cell))
         made.append((tool, rules, found, cells))
     _answer(opa, {"old": old, "new": new}, questions)
-    return [
-        Table(tool, found, rules, {cell.key: cell.row() for cell in cells}) for tool, rules, found, cells in made
-    ]
+    return [Table(tool, found, rules, {cell.key: cell.row() for cell in cells}) for tool, rules, found, cells in made]
 
 
 @dataclass(slots=True)
@@ -129,9 +127,7 @@ class _Cell:
         return self.asked_about
 
     def asked(self, found: Sequence[Pool], together: Together) -> Asked:
-        put = {
-            found[place].place: found[place].choices[at] for place, at in zip(self.places, together, strict=True)
-        }
+        put = {found[place].place: found[place].choices[at] for place, at in zip(self.places, together, strict=True)}
         return Asked(self.key[1], self.key[2], put)
 
     def row(self) -> Row:

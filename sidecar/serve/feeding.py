@@ -8,11 +8,12 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
+from sidecar.distribution.access import Access
 from sidecar.distribution.admission import admit
 from sidecar.distribution.feed import Feed
 from sidecar.distribution.floor import SerialFloor
 from sidecar.distribution.kept import Kept
-from sidecar.distribution.sources import source_of
+from sidecar.distribution.places import source_of
 from sidecar.ledger.protocol import Ledger
 from sidecar.policy.bundle import Bundle
 from sidecar.serve.runtime import Observers
@@ -30,7 +31,7 @@ def feed(
     assert wanted is not None  # there is no policy in files
     if not wanted.keys:
         log.warning("--bundle without --bundle-key: nobody's signature is checked, so whoever can write there decides")
-    source = source_of(wanted.source)
+    source = source_of(wanted.source, Access(wanted.secret, wanted.docker))
     stack.push_async_callback(source.close)
     return Feed(
         server=settings.server, source=source, admit=partial(admit, keys=wanted.keys, opa=opa, name=source.name),
