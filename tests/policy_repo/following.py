@@ -8,13 +8,20 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.policy_repo.verbs import CLOSED, OPEN, REFUSAL, Key
 from tests.support import SIDECAR, STUB
 from tests.support.peer import PATIENT, SECONDS, TELEMETRY, Peer, Sidecar, denied, until
+
+
+def measured(true: Callable[[], object]) -> str:
+    """How long it takes from now until something holds."""
+    began = time.monotonic()
+    until(true, what="what was published")
+    return f"{time.monotonic() - began:.2f} s"
 
 
 @dataclass(frozen=True, slots=True)
