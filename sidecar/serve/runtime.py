@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from sidecar.distribution.feed import Feed
 from sidecar.enforce.gate import Gate
 from sidecar.enforce.rulings import mode_of
 from sidecar.engine import binary
@@ -40,6 +39,7 @@ from sidecar.system.workload import workload
 from sidecar.text import visible
 
 if TYPE_CHECKING:
+    from sidecar.distribution.feed import Feed
     from sidecar.rehearsal.candidate import Candidate
 
 log = logging.getLogger("sidecar")
