@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from sidecar.cli.policy_init import policy_init_command
 from sidecar.cli.policy_diff import policy_diff_command
+from sidecar.cli.policy_init import policy_init_command
 from sidecar.cli.policy_publish import publish_command
 from sidecar.cli.policy_replay import replay_command
 from sidecar.cli.policy_test import policy_test_command
