@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,13 +29,20 @@ PolicyKey: TypeAlias = Annotated[
 
 
 def private_key(path: Path | None, taken: TakenSecrets) -> str:
-    """The PEM text of the key, empty where none was given. Raises `UsageError`, `StartError`."""
+    """The PEM text of the key, empty where none was given. Raises `UsageError`, `StartError`.
+
+    A file that everybody can read is warned of.
+    """
     text = taken.take(KEY)
     if path is None:
         return text
     if text:
         raise UsageError(f"--key and {KEY} are two answers to one question: give one of them")
-    ownership.check(path, "--key", secret=True)
+    ownership.check(path, "--key")
+    try:
+        ownership.check(path, "--key", secret=True)
+    except StartError as error:  # it may be a file of a build that is thrown away
+        print(f"sidecar: warning: {error}", file=sys.stderr)
     return _text(path, "--key")
 
 
