@@ -125,7 +125,12 @@ def run_bounded(command: list[Path | str], most: int) -> str | None:
     except OSError as error:
         raise StartError(f"cannot run {command[0]}: {_why(error)}") from None
     late = threading.Event()
-    timer = threading.Timer(_SECONDS, lambda: (late.set(), process.kill()))
+
+    def end() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(_SECONDS, end)
     timer.start()
     with process:
         try:
