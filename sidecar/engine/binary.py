@@ -136,7 +136,12 @@ def run_bounded(command: list[Path | str], most: int) -> str | None:
     except OSError as error:
         raise StartError(f"cannot run {command[0]}: {_why(error)}") from None
     late = threading.Event()
-    timer = threading.Timer(_SECONDS, lambda: (late.set(), process.kill()))
+
+    def stop() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(_SECONDS, stop)
     timer.start()
     with process:
         try:
