@@ -346,10 +346,13 @@ violations := [{
 	not permitted
 }
 
-violations := [violation |
-	some rule in rules
-	some violation in violations_of(rule)
-] if {
+violations := array.concat(
+	[violation |
+		some rule in rules
+		some violation in violations_of(rule)
+	],
+	spoken.violations,
+) if {
 	input.tool != "intercept/canary-denied"
 	callable
 }
@@ -437,11 +440,14 @@ refusals := [violation | some violation in violations; not violation.monitor]
 
 # METADATA
 # description: The rules by which a person has to agree, the first that counts in front.
-approvals := [{"rule": rule.name, "reason": rule.reason, "kind": "approval_required", "terms": rule.approval} |
-	some rule in rules
-	asks(rule)
-	not rule.monitor
-]
+approvals := array.concat(
+	[{"rule": rule.name, "reason": rule.reason, "kind": "approval_required", "terms": rule.approval} |
+		some rule in rules
+		asks(rule)
+		not rule.monitor
+	],
+	spoken.approvals,
+)
 
 # METADATA
 # description: |
@@ -462,6 +468,142 @@ approval := {
 default grant := null
 
 grant := approvals[0].terms.grant if count(approvals) == 1
+
+# METADATA
+# description: |
+#   What hand-written rules add: after the rules of the policy, in an order that depends on nothing but what they say.
+#   Each list is only ever added to another, so nothing in it can take anything away.
+default spoken := {"violations": [], "approvals": []}
+
+spoken := {
+	"violations": array.concat(
+		[said | some [_, _, said] in sort([[known.rule, known.reason, known] | some known in custom_violations])],
+		[broken(name) | some name in unusable],
+	),
+	"approvals": [said |
+		some [_, _, said] in sort([[known.rule, known.reason, known] | some known in custom_approvals])
+	],
+} if {
+	not canary
+}
+
+# METADATA
+# description: |
+#   True when hand-written rules refuse, ask, report and break nothing. Where there are any, every proof of a call needs
+#   it: so what is proved passes them too.
+quiet if spoken == {"violations": [], "approvals": []}
+
+# METADATA
+# description: What hand-written rules have to say against the call.
+custom_violations contains object.union({"kind": "custom", "monitor": false}, said) if {
+	some said in data.intercept.custom.violations
+	refuses_well(said)
+}
+
+# METADATA
+# description: The hand-written rules by which a person has to agree; what one does not say is as the policy has it.
+custom_approvals contains {"rule": said.rule, "reason": said.reason, "kind": "approval_required", "terms": terms} if {
+	some said in data.intercept.custom.approvals
+	asks_well(said)
+	terms := {
+		"timeout": floor(object.get(said, "timeout", data.intercept.facts.approvals.timeout)),
+		"use_within": data.intercept.facts.approvals.use_within,
+		"approvers": floor(object.get(said, "approvers", 1)),
+		"content": object.get(data.intercept.facts, ["custom", "content"], ""),
+	}
+}
+
+# METADATA
+# description: True for an element of `violations` in the one form that counts.
+refuses_well(said) if {
+	names_itself(said)
+	object.keys(said) - {"rule", "reason", "monitor"} == set()
+	is_boolean(object.get(said, "monitor", false))
+}
+
+# METADATA
+# description: True for an element of `approvals` in the one form that counts; it waits for up to 30 days.
+asks_well(said) if {
+	names_itself(said)
+	object.keys(said) - {"rule", "reason", "timeout", "approvers"} == set()
+	counts(object.get(said, "timeout", 1), 2592000)
+	counts(object.get(said, "approvers", 1), 1000)
+}
+
+# METADATA
+# description: True for what has the name of its rule, and a message.
+names_itself(said) if {
+	is_object(said)
+	every text in [said.rule, said.reason] {
+		is_string(text)
+		text != ""
+	}
+}
+
+# METADATA
+# description: True for a whole number from 1 on.
+counts(number, most) if {
+	is_number(number)
+	floor(number) == number
+	number >= 1
+	number <= most
+}
+
+# METADATA
+# description: |
+#   The hand-written rules that say what nobody can go by, each by its name, or that of its set: they refuse the call. So
+#   does what is no set, and a set that is not there although rules add to it.
+unusable contains called(said, "violations") if {
+	some said in data.intercept.custom.violations
+	not refuses_well(said)
+}
+
+unusable contains called(said, "approvals") if {
+	some said in data.intercept.custom.approvals
+	not asks_well(said)
+}
+
+unusable contains "violations" if {
+	found := data.intercept.custom.violations
+	not is_set(found)
+}
+
+unusable contains "approvals" if {
+	found := data.intercept.custom.approvals
+	not is_set(found)
+}
+
+unusable contains "violations" if {
+	some rule in data.intercept.facts.custom.rules
+	not rule.asks
+	not are_violations
+}
+
+unusable contains "approvals" if {
+	some rule in data.intercept.facts.custom.rules
+	rule.asks
+	not are_approvals
+}
+
+# Rules of their own because what is negated must not be undefined.
+are_violations if is_set(data.intercept.custom.violations)
+
+are_approvals if is_set(data.intercept.custom.approvals)
+
+# METADATA
+# description: The name of the rule that says something, or that of its set where it gives none.
+called(said, _) := said.rule if names_itself(said)
+
+called(said, name) := name if not names_itself(said)
+
+# METADATA
+# description: What is said of a hand-written rule that says what nobody can go by.
+broken(name) := {
+	"rule": name,
+	"reason": sprintf("Hand-written rule %s says nothing that can be used", [quoted(name)]),
+	"kind": "custom_invalid",
+	"monitor": false,
+}
 
 # METADATA
 # description: What a call that passes takes from the counters of its rules.

@@ -20,14 +20,17 @@ class Projection:
     """The paths into a document that a policy reads, as a tree that is built once and applied to many documents.
 
     `names` are keys at its top that a rule names without reading what stands there. `guarded` where a key that differs
-    only in case from one that is read is refused. `beside` are more paths, for which nothing is ever refused.
+    only in case from one that is read is refused. `beside` are more paths, for which nothing is ever refused. `whole`
+    where nobody can tell what else is read: then all of it is.
     """
 
-    __slots__ = ("_folded", "_guarded", "_has_twins", "_longest", "_read", "_steps")
+    __slots__ = ("_folded", "_guarded", "_has_twins", "_longest", "_read", "_steps", "_whole")
 
     def __init__(
-        self, paths: Iterable[Path], names: Iterable[str] = (), *, guarded: bool = True, beside: Iterable[Path] = ()
+        self, paths: Iterable[Path], names: Iterable[str] = (), *, guarded: bool = True, beside: Iterable[Path] = (),
+        whole: bool = False,
     ) -> None:  # fmt: skip
+        self._whole = whole
         ways, others = _by_first_step(paths), _by_first_step(beside)
         places = {
             step: _Place(ways.get(step, set()), others.get(step, set()), guarded) for step in sorted({*ways, *others})
@@ -75,7 +78,7 @@ class Projection:
                 kept[step] = IN_THE_WAY
         if there < len(document) or self._has_twins:
             self._refuse_look_alikes(document)
-        return kept
+        return dict(document) if self._whole else kept
 
     def _refuse_look_alikes(self, document: Mapping[str, Any]) -> None:
         if not self._guarded:

@@ -83,7 +83,7 @@ class Gate:
         self._counters = Counters(server, ledger, emit)
         self._questions = Questions(
             server=server, workload=workload, decider=decider, counters=self._counters, known=self.known, emit=emit,
-            fail_open=fail_open,
+            fail_open=fail_open, clock=clock,
         )  # fmt: skip
         self._asking = Asking(server, instance, key, clock)
         self._settling = Settling(server, ledger.approvals, emit)

@@ -14,7 +14,7 @@ from sidecar.auth.caller import Caller
 from sidecar.decision.arguments import Projection, arguments_read, is_longer
 from sidecar.decision.decider import Decider, Finding
 from sidecar.decision.decision import Answer
-from sidecar.decision.question import Form
+from sidecar.decision.question import Form, time_of_call
 from sidecar.enforce.call_cache import CachedCall, CachedQuestion, CallCache
 from sidecar.enforce.limits import Counters
 from sidecar.enforce.trial import Trial
@@ -51,14 +51,17 @@ Fill: TypeAlias = Callable[[Mapping[str, Amount] | None], bytes]
 class ToolQuestion(msgspec.Struct, frozen=True):
     """How the calls of one tool are asked about under one bundle: what is read of a call, and the form to fill.
 
-    `caller` is what is read of the caller, None for nothing. `keys` where the names of all arguments are. `bare` is the
-    question without what only rules in shadow read, None where there is no such thing.
+    `caller` is what is read of the caller, None for nothing. `keys` where the names of all arguments are, `time` where
+    that of the call is. An answer that is not `lasting` is not used again. `bare` is the question without what only
+    rules in shadow read, None where there is no such thing.
     """
 
     projection: Projection
     keys: bool
     caller: Projection | None
     counters: tuple[CounterRead, ...]
+    time: bool
+    lasting: bool
     form: Form
     bare: ToolQuestion | None = None
 
@@ -67,12 +70,13 @@ class Questions:
     """Puts the questions about the calls of one server.
 
     A question is a function of bundle and call, and of the caller where rules read anything of him; a known call keeps
-    it. With the totals of counters in it, it is made anew each time, and its answer is not to be recalled.
+    it. With the totals of counters in it, or the time, it is made anew each time, and its answer is not to be recalled;
+    nor is any other that does not last. `clock` gives Unix seconds.
     """
 
     def __init__(
         self, *, server: str, workload: Mapping[str, str], decider: Decider, counters: Counters, known: CallCache,
-        emit: Emit, fail_open: bool,
+        emit: Emit, fail_open: bool, clock: Callable[[], float],
     ) -> None:  # fmt: skip
         self._server = server
         self._workload = dict(workload)
@@ -81,6 +85,7 @@ class Questions:
         self._known = known
         self._emit = emit
         self._fail_open = fail_open
+        self._clock = clock
         self._turns: Turns[tuple[Counter, ...]] = Turns()
         self._bundle = decider.bundle
         self._by_tool: dict[str, ToolQuestion] = {}
@@ -122,11 +127,15 @@ class Questions:
                 found(trial, TOO_LARGE)
                 return
             about = self._about(caller, asking.caller) if asking.caller is not None else {}
+            time_told = time_of_call(self._clock()) if asking.time else ""
             if asking.counters:
-                fill = partial(asking.form.filled, arguments, keys=keys, caller=about)
+                fill = partial(asking.form.filled, arguments, keys=keys, caller=about, time=time_told)
                 self._counters.work.start(self._look_up(trial, asking.counters, fill, found))
                 return
-            body = asking.form.filled(arguments, keys=keys, caller=about)
+            body = asking.form.filled(arguments, keys=keys, caller=about, time=time_told)
+            if not asking.lasting:
+                self._ask(trial, body, found, lasting=False)
+                return
             if memo is not None:
                 memo.question = CachedQuestion(bundle, asking.caller is not None, caller.principal, caller.said, body)
         answer = self._decider.recall(body)
@@ -155,15 +164,15 @@ class Questions:
         return asking
 
     def _question(self, tool: str, reads: Reads) -> ToolQuestion:
-        caller = Projection(reads.caller, guarded=False) if reads.caller else None
+        of_caller = Projection(reads.caller, guarded=False, whole=reads.whole) if reads.caller or reads.whole else None
         bare = ToolQuestion(
-            Projection(reads.paths, reads.only or ()), reads.only is not None, caller, reads.counters,
-            Form(self._server, tool),
+            Projection(reads.paths, reads.only or (), whole=reads.whole), reads.only is not None or reads.keys,
+            of_caller, reads.counters, reads.time, reads.lasting, Form(self._server, tool),
         )  # fmt: skip
         if not reads.shadow_paths and not reads.shadow_names:
             return bare
-        whole = Projection(reads.paths, reads.only or (), beside=reads.shadow_paths)
-        return msgspec.structs.replace(bare, projection=whole, keys=reads.names, bare=bare)
+        more = Projection(reads.paths, reads.only or (), beside=reads.shadow_paths, whole=reads.whole)
+        return msgspec.structs.replace(bare, projection=more, keys=reads.names, bare=bare)
 
     def _about(self, caller: Caller, projection: Projection) -> dict[str, Any]:
         """What is read of the caller."""

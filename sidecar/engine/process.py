@@ -14,7 +14,8 @@ from typing import Final, cast
 from sidecar.engine.bundle_server import RESOURCE
 from sidecar.engine.environment import of_a_server
 from sidecar.engine.sign import KEY_ID, SCOPE
-from sidecar.policy.bundle import EVERY_PATH, MANIFEST
+from sidecar.policy.archive import MANIFEST
+from sidecar.policy.bundle import EVERY_PATH
 from sidecar.system import children, tasks
 
 FIRST_PAUSE: Final = 0.05

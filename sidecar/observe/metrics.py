@@ -12,10 +12,17 @@ from prometheus_client.exposition import choose_encoder
 
 from sidecar import __version__
 from sidecar.events import (
+    BUNDLE_REFUSALS,
+    CANDIDATE_GAPS,
     ENGINE_ERRORS,
     AnswerSeen,
     ApprovalChanged,
     ApprovalsCounted,
+    BundleFetched,
+    BundleJudged,
+    CandidateBegan,
+    CandidateCompared,
+    CandidateNotAsked,
     Decided,
     Defect,
     Dropped,
@@ -44,6 +51,8 @@ MAX_TOOLS: Final = 500
 """Tools with series of their own, from the policy and from the server's lists."""
 MAX_CLIENTS: Final = 100
 """Clients with series of their own; a client can give itself another name in each request."""
+ACTIONS: Final = ("allow", "deny", "approval")
+"""What a policy says of a call."""
 MAX_SERVERS: Final = 100
 """Other servers of our store whose approvals have series here."""
 
@@ -126,6 +135,12 @@ class Metrics:
         self._unrecorded = counter("unrecorded_calls_total", "Decided calls that are missing in the recording.")
         self._defects = counter("internal_errors_total", "Defects of ours, each of which ended one message at most.")
         self._reloads = counter("reloads_total", "Changes of the policy files.", "result")
+        self._fetches = counter("bundle_fetches_total", "Looks at the source of bundles.", "result")
+        self._fetched = gauge(
+            "bundle_last_fetch_timestamp_seconds",
+            "When the source of bundles was last reached; 0 before, or without one.",
+        )
+        self._bundle_refusals = counter("bundle_refusals_total", "Bundles that were not put in force.", "reason")
         self._approvals = gauge("approvals", "Approvals in the store, in each state that is not final.", "state")
         self._oldest = gauge("approvals_oldest_pending_seconds", "How long the oldest call waits for a person.")
         self._answers = counter("approvals_decided_total", "What people decided, or did not in time.", "result")
@@ -134,6 +149,14 @@ class Metrics:
         )
         self._uses = counter("approval_uses_total", "How uses of approvals ended.", "result", "standing")
         self._deliveries = counter("webhook_deliveries_total", "Attempts to tell the webhook of approvals.", "result")
+        self._candidate = counter(
+            "candidate_total", "Calls that a candidate was asked about, by what both say.", "live", "candidate"
+        )
+        self._candidate_gaps = counter(
+            "candidate_not_compared_total", "Calls of which nothing could be compared.", "reason"
+        )
+        self._candidate_info = gauge("candidate_info", "The candidate policy in shadow.", "revision")
+        self._candidate_revision = ""
         self._sessions = gauge("sessions", "Sessions that are open.")
         self._sessions.labels(server).set(1)
         build = Info("mcp_policy_build", "What is running.", registry=registry)
@@ -149,6 +172,9 @@ class Metrics:
             Reloaded: self._reloaded, Listed: self._listed, EngineReady: self._activate,
             SessionsOpen: self._sessions_open, Defect: self._defect, ApprovalsCounted: self._approvals_counted,
             ApprovalChanged: self._approval_changed, AnswerSeen: self._answer_seen, NoticeSent: self._notice_sent,
+            BundleFetched: self._bundle_fetched, BundleJudged: self._bundle_judged,
+            CandidateBegan: self._candidate_began, CandidateCompared: self._candidate_compared,
+            CandidateNotAsked: self._candidate_not_asked,
             RecordingFailed: self._recording_failed,
         }  # fmt: skip
 
@@ -159,6 +185,8 @@ class Metrics:
             (self._engine_errors, ENGINE_ERRORS),
             (self._dropped, ("client", "server")),
             (self._reloads, ("accepted", "refused")),
+            (self._fetches, ("news", "unchanged", "failed")),
+            (self._bundle_refusals, BUNDLE_REFUSALS),
             (self._approvals, sorted(OPEN)),
             (self._answers, (*_DECIDED.values(), "expired")),
             (self._deliveries, ("delivered", "failed", "given_up")),
@@ -168,7 +196,9 @@ class Metrics:
         for result in _USES.values():
             for standing in ("false", "true"):
                 self._child(self._uses, result, standing)
-        for single in (self._store_errors, self._unrecorded, self._defects, self._oldest, self._waits):
+        for single in (
+            self._store_errors, self._unrecorded, self._defects, self._fetched, self._oldest, self._waits,
+        ):  # fmt: skip
             self._child(single)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
@@ -309,8 +339,34 @@ class Metrics:
         result = "given_up" if event.given_up else "failed" if event.why else "delivered"
         self._child(self._deliveries, result).inc()
 
+    def _candidate_began(self, event: CandidateBegan) -> None:
+        if self._candidate_revision:
+            self._candidate_info.remove(self._server, self._candidate_revision)
+        self._candidate_revision = event.revision
+        self._candidate_info.labels(self._server, event.revision).set(1)
+        for live in ACTIONS:
+            for candidate in ACTIONS:
+                self._child(self._candidate, live, candidate)
+        for reason in CANDIDATE_GAPS:
+            self._child(self._candidate_gaps, reason)
+
+    def _candidate_compared(self, event: CandidateCompared) -> None:
+        self._child(self._candidate, event.live, event.candidate).inc(event.count)
+
+    def _candidate_not_asked(self, event: CandidateNotAsked) -> None:
+        self._child(self._candidate_gaps, event.reason).inc(event.count)
+
     def _reloaded(self, event: Reloaded) -> None:
         self._child(self._reloads, "accepted" if event.accepted else "refused").inc()
+
+    def _bundle_fetched(self, event: BundleFetched) -> None:
+        self._child(self._fetches, "failed" if event.trouble else "news" if event.news else "unchanged").inc()
+        if not event.trouble:
+            self._child(self._fetched).set(time.time())
+
+    def _bundle_judged(self, event: BundleJudged) -> None:
+        if event.refused:
+            self._child(self._bundle_refusals, event.refused).inc()
 
     def _listed(self, event: Listed) -> None:
         self._know(event.tools)

@@ -16,9 +16,10 @@ import msgspec
 
 from sidecar.policy import conditions
 from sidecar.policy.applies import Applying, applying
+from sidecar.policy.custom import CheckedCustom
 from sidecar.policy.facts import facts, file_name
 from sidecar.policy.model import ANY_TOOL, Policy, PolicyEntry, Rule
-from sidecar.policy.proof import proof_of_others, proofs
+from sidecar.policy.proof import NOTHING_BESIDE, QUIET, proof_of_others, proofs
 from sidecar.policy.rego import comment, defined, plain_number, string
 
 PACKAGE = "intercept.policy"
@@ -29,8 +30,8 @@ MAX_FILES: Final = 64
 """Files of Rego in one bundle: for each file, OPA's compiler goes through the names of all rules of its package."""
 
 
-def compile_policy(policy: Policy) -> dict[str, str]:
-    """Path in the bundle to text: `.rego` files, and `data.json` with the facts.
+def compile_policy(policy: Policy, custom: CheckedCustom | None = None) -> dict[str, str]:
+    """Path in the bundle to text: `.rego` files, and `data.json` with the facts; the files of `custom` as they are.
 
     Each entry with rules has a file of its own. If that would make too many files, neighbouring entries share one.
     """
@@ -38,14 +39,15 @@ def compile_policy(policy: Policy) -> dict[str, str]:
     known = applying(policy)
     shared = max(1, -(-len(entries) // MAX_FILES))
     files: dict[str, str] = {}
-    if of_others := proof_of_others(known):
+    beside = NOTHING_BESIDE if custom is None else QUIET
+    if of_others := proof_of_others(known, beside):
         files[_path("others")] = "\n".join([_header(policy), *of_others])
     for first in range(0, len(entries), shared):
         part = entries[first : first + shared]
         name = _file_name(part[0].tool, files) if shared == 1 else f"entries_{first + 1}_to_{first + len(part)}"
-        files[_path(name)] = _file(policy, part, known)
-    files["intercept/facts/data.json"] = _json(facts(policy))
-    return files
+        files[_path(name)] = _file(policy, part, known, beside)
+    files["intercept/facts/data.json"] = _json(facts(policy, custom))
+    return files if custom is None else {**files, **custom.files}
 
 
 def each_condition(policy: Policy) -> dict[str, str]:
@@ -66,10 +68,10 @@ def _path(name: str) -> str:
     return f"intercept/policy/{name}.rego"
 
 
-def _file(policy: Policy, entries: Sequence[PolicyEntry], known: Applying) -> str:
+def _file(policy: Policy, entries: Sequence[PolicyEntry], known: Applying, beside: Sequence[str]) -> str:
     blocks: list[str] = []
     for entry in entries:
-        for block in (*(block for rule in entry.rules for block in _blocks(rule)), *proofs(entry, known)):
+        for block in (*(block for rule in entry.rules for block in _blocks(rule)), *proofs(entry, known, beside)):
             if block.startswith(_RULE) and blocks and _is_comment(blocks[-1]):
                 blocks[-1] += block  # `opa fmt` leaves no blank line between comments
             else:

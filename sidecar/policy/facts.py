@@ -8,14 +8,23 @@ from typing import Any
 
 from sidecar.policy.applies import Applying, applying
 from sidecar.policy.content import content
+from sidecar.policy.custom import CheckedCustom
 from sidecar.policy.model import Approval, Approvals, CallerPath, CounterName, Granting, Policy, PolicyEntry, Rule
 from sidecar.policy.names import glob, is_pattern
 from sidecar.policy.paths import in_order
 from sidecar.policy.words import says
 
 
-def facts(policy: Policy) -> dict[str, Any]:
-    """Settings, the rules by tool in order of precedence, and what they read; numbers are exact."""
+def facts(policy: Policy, custom: CheckedCustom | None = None) -> dict[str, Any]:
+    """Settings, the rules by tool in order of precedence, and what they read; numbers are exact.
+
+    What is known of hand-written Rego stands under `custom`, where there is any.
+    """
+    found = _facts(policy)
+    return found if custom is None else found | {"custom": custom.facts}
+
+
+def _facts(policy: Policy) -> dict[str, Any]:
     known = applying(policy)
     exact, any_tool = known.exact, known.any_tool
     patterns = [entry for _, entry in known.patterns]

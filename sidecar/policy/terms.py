@@ -55,6 +55,9 @@ class Reads:
     are paths about the caller, with the root in front: `("principal", "subject")`. `counters` are counters.
     `shadow_paths` are those of rules in shadow, by which no call is refused, not even for a look-alike; `shadow_names`
     where such a rule says which arguments there may be.
+
+    Hand-written Rego may read more: `keys` are the names of all arguments, `time` is the time of the call, and with
+    `whole` it gets all arguments and all that is known of the caller. An answer that is not `lasting` holds but once.
     """
 
     paths: tuple[Path, ...] = ()
@@ -63,6 +66,10 @@ class Reads:
     counters: tuple[CounterRead, ...] = ()
     shadow_paths: tuple[Path, ...] = ()
     shadow_names: bool = False
+    keys: bool = False
+    time: bool = False
+    whole: bool = False
+    lasting: bool = True
 
     @property
     def all_paths(self) -> tuple[Path, ...]:
@@ -72,7 +79,7 @@ class Reads:
     @property
     def names(self) -> bool:
         """True where a rule reads the names of the arguments."""
-        return self.only is not None or self.shadow_names
+        return self.only is not None or self.keys or self.shadow_names
 
     def __add__(self, other: Reads) -> Reads:
         # A path stays even if a shorter one contains it: none of its steps may have a look-alike.
@@ -83,6 +90,10 @@ class Reads:
             tuple(dict.fromkeys((*self.counters, *other.counters))),
             tuple(in_order({*self.shadow_paths, *other.shadow_paths})),
             self.shadow_names or other.shadow_names,
+            keys=self.keys or other.keys,
+            time=self.time or other.time,
+            whole=self.whole or other.whole,
+            lasting=self.lasting and other.lasting,
         )
 
 
@@ -189,7 +200,8 @@ def read_terms(facts: dict[str, Any]) -> Terms:
     rules = [(tool, rule) for tool, rules in [*entries, ("*", facts["any_tool"])] for rule in rules]
     limits = [(rule, rule["limit"]) for _, rule in rules if "limit" in rule]
     reads = facts["reads"]
-    reads_any = sum(map(_reads, reads["any_tool"]), Reads())
+    custom = facts.get("custom", {"rules": [], "reads": None})
+    reads_any = sum(map(_reads, reads["any_tool"]), _custom_reads(custom["reads"]))
     counters = [read for of_tool in _every_read(reads) for read in of_tool.counters]
     risks = read_risks(facts)
     infos = tuple(_rule_infos(facts, risks))
@@ -198,7 +210,8 @@ def read_terms(facts: dict[str, Any]) -> Terms:
         for info, (_, rule) in zip(infos, rules, strict=True)
         if "approval" in rule and not rule["monitor"]
     ]
-    asking = [info for info, _ in asked]
+    of_custom = [(_custom_info(rule, risks), rule) for rule in custom["rules"]]
+    asking = [info for info, _ in asked] + [info for info, rule in of_custom if rule["asks"]]
     odd = set(filter(is_odd_name, facts.get("shadowed", ())))
     return Terms(
         tools=frozenset({*facts["tools"]} - odd | {*facts["hide"]["tools"]}),
@@ -217,13 +230,15 @@ def read_terms(facts: dict[str, Any]) -> Terms:
         methods=Methods(
             facts["methods"]["unknown"], frozenset(facts["methods"]["allow"]), frozenset(facts["methods"]["deny"])
         ),
-        rules=infos,
+        rules=(*infos, *(info for info, _ in of_custom)),
         risks=risks,
         approvals=_approvals(facts["approvals"]),
         asking=frozenset(info.tool for info in asking),
         asking_patterns=tuple(matcher(name) for name in dict.fromkeys(info.tool for info in asking) if _is_some(name)),
         asking_rules=tuple((matcher(info.tool), info) for info in asking),
-        tells_apart=any(facts["approvals"]["four_eyes"] or approval["approvers"] > 1 for _, approval in asked),
+        tells_apart=(facts["approvals"]["four_eyes"] and bool(asking))
+        or any(approval["approvers"] > 1 for _, approval in asked)
+        or any(rule["several"] for rule in custom["rules"]),
     )
 
 
@@ -255,6 +270,11 @@ def _rule_infos(facts: dict[str, Any], risks: Risks) -> Iterator[RuleInfo]:
                 tool, rule["name"], rule["kind"], rule["file"], rule["line"], risk, reports if rule["monitor"] else "",
                 "approval" in rule,
             )  # fmt: skip
+
+
+def _custom_info(rule: dict[str, Any], risks: Risks) -> RuleInfo:
+    kind = "approval_required" if rule["asks"] else "custom"
+    return RuleInfo(ANY_TOOL, rule["rule"], kind, rule["file"], rule["line"], risks.any_tool)
 
 
 def _withheld(facts: dict[str, Any]) -> tuple[object, ...]:
@@ -302,3 +322,13 @@ def _reads(read: dict[str, Any]) -> Reads:
         paths, None if only is None else frozenset(only), caller, counters,
         tuple(map(tuple, shadow["paths"])), shadow["only"] is not None,
     )  # fmt: skip
+
+
+def _custom_reads(read: dict[str, Any] | None) -> Reads:
+    """What hand-written Rego reads, whichever tool is called."""
+    if read is None:
+        return Reads()
+    paths, caller = (tuple(map(tuple, read[key])) for key in ("paths", "caller"))
+    return Reads(
+        paths, caller=caller, keys=read["keys"], time=read["time"], whole=read["whole"], lasting=read["lasting"]
+    )

@@ -1,23 +1,27 @@
-"""Policy files to a bundle that the engine accepts."""
+"""Policy files, and the hand-written Rego beside them, to a bundle that the engine accepts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from sidecar.engine import binary
+from sidecar.engine import binary, custom_rego
 from sidecar.policy.bundle import Bundle, build
 from sidecar.policy.compile import compile_policy
+from sidecar.policy.custom import NO_CUSTOM, Custom
 from sidecar.repository import load
 from sidecar.system.files import Found
 
 
-def prepare(found: Sequence[Found], opa: Path, serial: int) -> tuple[Bundle, list[str]]:
+def prepare(
+    found: Sequence[Found], opa: Path, serial: int, custom: Custom = NO_CUSTOM
+) -> tuple[Bundle, list[str]]:  # fmt: skip
     """The bundle of the files, tried on the engine's own programs, and warnings to show.
 
     Raises `PolicyError` with every problem, `StartError` when the engine does not accept what was compiled.
     """
     policy, warnings = load.load(found, lambda: opa)
-    bundle = build(compile_policy(policy), serial)
+    checked = custom_rego.check(opa, custom.files) if custom.files else None
+    bundle = build(compile_policy(policy, checked), serial)
     binary.check(opa, bundle.files)
     return bundle, [str(warning) for warning in warnings]
