@@ -17,7 +17,7 @@ PIP_INSTALL := pip install --disable-pip-version-check --progress-bar off --quie
 PIN := uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-http demo-approval test rebuild fuzz fuzz-minute soak conformance check lint type rego opa redis nginx registry chromium node sdk1 bench bench-peers bench-opa profile clean golden screenshots pins wheel manifests image pod-test
+.PHONY: help setup demo demo-http demo-approval test rebuild fuzz fuzz-minute soak conformance check lint type rego opa redis nginx registry chromium node sdk1 bench bench-peers bench-opa profile clean golden screenshots pins wheel manifests image pod-test policy-repo-test
 
 help: ## list the verbs
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -35,7 +35,7 @@ demo-approval: setup ## the agent asks to cancel an order; a person says yes on 
 
 test: setup redis nginx registry chromium node sdk1 manifests ## every test, the Rego ones included; the slow ones last
 	$(OPA) test --fail-on-empty rego
-	$(BIN)/pytest -m "not slow and not rebuild and not pod"
+	$(BIN)/pytest -m "not slow and not rebuild and not pod and not policy_repo"
 	$(BIN)/pytest -m slow
 
 rebuild: setup ## that another build of OPA gives the very same bytes
@@ -114,7 +114,7 @@ manifests: setup ## the Kubernetes manifests, built into build/manifests and che
 	@.ci/build-kustomize
 	@cp rego/system/authz/authz.rego rego/system/log/mask.rego deploy/base
 	@mkdir -p build/manifests && cp deploy/quickstart.yaml build/manifests
-	@for folder in base overlays/beside-server overlays/beside-agent overlays/shared; do \
+	@for folder in base overlays/beside-server overlays/beside-agent overlays/shared overlays/from-registry; do \
 		.tools/bin/kustomize build deploy/$$folder -o build/manifests/$$(basename $$folder).yaml || exit 1; \
 	done
 	@for version in 1.33 1.37; do \
@@ -128,6 +128,9 @@ image: setup ## the images, built with podman from this machine's wheel; BASE=IM
 
 pod-test: manifests image ## a pod of the manifests, played by podman: calls, what dies, what is drained
 	$(BIN)/pytest -m pod
+
+policy-repo-test: setup nginx registry redis ## from an edit in a policy repository to a decision at a running sidecar, and attacks on that; prints figures
+	$(BIN)/pytest -m policy_repo tests/policy_repo
 
 golden: setup ## write the compiled example policies again
 	@rm -rf tests/golden

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from sidecar.distribution import pace
 from sidecar.distribution.kept import Kept
 from sidecar.distribution.source import Fetched, Source
-from sidecar.errors import BundleRefused, SidecarError, SourceUnavailable, StartError
+from sidecar.errors import BundleRefused, NothingPublished, SidecarError, SourceUnavailable, StartError
 from sidecar.events import BundleFetched, BundleJudged, Emit
 from sidecar.policy.bundle import Bundle
 from sidecar.system import defects
@@ -110,7 +110,8 @@ class Feed:
         try:
             fetched = await self._source.fetch(self._tag)
         except SourceUnavailable as error:
-            self._failures += 1
+            # A place that answers and has nothing yet is not in trouble: the first bundle there is awaited, not spared.
+            self._failures = 0 if isinstance(error, NothingPublished) else self._failures + 1
             self._emit(BundleFetched(self._server, news=False, trouble=str(error)))
             return
         except BundleRefused as error:  # it is too large to be fetched

@@ -131,7 +131,7 @@ class _Replaying:
         moment = call.moment
         self._judging.now = max(self._judging.now, moment) if self._has_begun else moment
         self._has_begun = True
-        said = await self._judging.judge(call.tool, call.sent, _caller(call))
+        said = await self._judging.judge(call.tool, call.sent, caller_of(call))
         if said.kind in ("engine_unavailable", "store_unavailable"):
             raise StartError(f"the recording cannot be replayed to its end: {said.reason}")
         return said
@@ -196,7 +196,8 @@ def _new(call: Recorded, said: Judgement) -> Action:
     return "allow" if said.forwarded and call.mode != "monitor" else said.action
 
 
-def _caller(call: Recorded) -> Caller:
+def caller_of(call: Recorded) -> Caller:
+    """Who made a recorded call."""
     by, client = call.principal, call.client
     principal = Principal(by.subject, by.issuer, by.claims) if by is not None else None
     if client is None:

@@ -18,7 +18,7 @@ import uvloop
 from sidecar.events import Defect, Emit
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.nothing import nothing
-from sidecar.serve import approving, feeding, runtime, stdio
+from sidecar.serve import approving, runtime, stdio
 from sidecar.settings import Listen, Settings
 from sidecar.system import defects
 from sidecar.system.memory import memory, room_for
@@ -77,6 +77,9 @@ async def _run(settings: Settings, bundle: Bundle | None, opa: Path, stopped_by:
         ledger = await runtime.ledger(settings, observers.state_dir, stack)
         feed = None
         if bundle is None:
+            # Only here: what fetches and admits bundles takes long to import.
+            from sidecar.serve import feeding  # noqa: PLC0415
+
             feed = feeding.feed(settings, opa, ledger, accepts, observers, stack)
             bundle = await feed.first() or nothing()
         # Before the engine, so that both begin at once.

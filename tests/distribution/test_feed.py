@@ -13,7 +13,14 @@ from sidecar.distribution import feed as feed_module
 from sidecar.distribution.feed import Feed
 from sidecar.distribution.kept import Kept
 from sidecar.distribution.source import Fetched
-from sidecar.errors import BundleRefused, EngineUnavailable, SidecarError, SourceUnavailable, StartError
+from sidecar.errors import (
+    BundleRefused,
+    EngineUnavailable,
+    NothingPublished,
+    SidecarError,
+    SourceUnavailable,
+    StartError,
+)
 from sidecar.events import BundleFetched, BundleJudged, Event
 from sidecar.policy.bundle import Bundle
 from tests.engine.asking import bundle_of
@@ -135,6 +142,16 @@ def test_what_the_source_has_is_in_force(tmp_path: Path) -> None:
         await world.until(lambda: world.told == [3, 4])
         assert world.in_force == [3, 4]
         assert not world.refusals
+
+    run(tmp_path, inside)
+
+
+def test_a_place_that_has_nothing_yet_is_looked_at_as_often_as_one_that_has(tmp_path: Path) -> None:
+    async def inside(world: World) -> None:
+        world.shelf.has = NothingPublished("no bundle is there")
+        await world.until(lambda: len(world.events) > 25)  # with pauses that grow this would take minutes
+        world.shelf.put(1)
+        await world.until(lambda: world.told == [1])
 
     run(tmp_path, inside)
 

@@ -195,10 +195,10 @@ def test_where_no_thread_can_be_had_for_a_look_it_is_said_once(path: Path, monke
 def test_where_no_thread_can_be_had_for_a_trial_the_policy_comes_into_force_later(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def at_the_limit(policy: Any) -> Any:
+    def at_the_limit(policy: Any, custom: Any) -> Any:
         monkeypatch.setattr(prepare, "compile_policy", compile_policy)
         no_threads(1, monkeypatch)
-        return compile_policy(policy)
+        return compile_policy(policy, custom)
 
     async def inside() -> None:
         world = ReloaderOfFile(path)
@@ -216,10 +216,10 @@ def test_where_no_thread_can_be_had_for_a_trial_the_policy_comes_into_force_late
 def test_a_defect_that_one_policy_meets_leaves_the_old_one_in_force_and_ends_nothing(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(policy: Any) -> Any:
+    def broken(policy: Any, custom: Any) -> Any:
         if "worse" in str(policy):
             raise KeyError("a defect")
-        return compile_policy(policy)
+        return compile_policy(policy, custom)
 
     monkeypatch.setattr(prepare, "compile_policy", broken)
 

@@ -21,13 +21,13 @@ http: {{addr: 127.0.0.1:{port}, secret: only-for-tests}}
 
 
 @contextmanager
-def registry(folder: Path, more: str = "") -> Iterator[str]:
+def registry(folder: Path, more: str = "", port: int | None = None) -> Iterator[str]:
     """Its HOST:PORT. `more` is configuration, in which `{folder}` stands for its folder."""
     folder.mkdir(exist_ok=True)
     program = shutil.which("docker-registry")
     if program is None:
         raise RuntimeError("no docker-registry: make registry")
-    port = free_port()
+    port = port or free_port()
     config = folder / "registry.yml"
     config.write_text(CONFIG.format(folder=folder, port=port, more=more.replace("{folder}", str(folder))))
     with Peer([program, "serve", str(config)], folder) as running:

@@ -33,6 +33,8 @@ KIND_WORDS: Final[dict[str, str]] = {
     "approvals_full": "refused: too many calls waited",
     "outcome_unknown": "refused: its outcome is unknown",
     "rule": "refused by a rule",
+    "custom": "refused by a rule",
+    "custom_invalid": "refused: a hand-written rule is broken",
     "hidden": "refused: the tool is hidden",
     "default_deny": "refused: not in the policy",
     "rate_limit": "refused: a limit was reached",
