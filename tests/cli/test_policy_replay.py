@@ -19,6 +19,7 @@ tools:
     rules:
       - {name: small, conditions: [{path: args.n, op: lte, value: 5}], reason: Too many}
   pay: {rules: [{name: two, rate_limit: 2/hour}]}
+  buy: {rules: [{name: ask, action: require_approval}]}
   look: {rules: [{name: by team, conditions: [{path: args.team, op: eq, value: x}]}]}
 """
 TIME = "2026-11-30T08:00:00Z"
@@ -31,6 +32,8 @@ def line(tool: str, decision: str, arguments: dict[str, Any], **more: Any) -> st
 PASSES = line("search", "allow", {"n": 1})
 LOOSENS = line("search", "deny", {"n": 2}, rule="small")
 TIGHTENS = line("search", "allow", {"n": 9})
+ASKED = line("buy", "deny", {})
+UNASKED = line("search", "approval", {"n": 2})
 UNKNOWN = line("look", "allow", {}, kept=[])
 
 
@@ -49,7 +52,7 @@ def replay(folder: Path, *lines: str, options: tuple[str, ...] = ()) -> Any:
     ("lines", "status"),
     [
         ([PASSES], 0), ([PASSES, UNKNOWN], 0), ([PASSES, TIGHTENS], 3), ([TIGHTENS, LOOSENS, PASSES], 4),
-        ([LOOSENS], 4),
+        ([LOOSENS], 4), ([ASKED], 3), ([ASKED, UNASKED], 4),
     ],
 )  # fmt: skip
 def test_the_status_says_whether_anything_changes_and_whether_anything_passes_that_was_refused(
@@ -84,9 +87,9 @@ def test_numbers_stand_in_the_json_as_they_were_recorded(here: Path) -> None:
 def test_the_table_begins_with_what_passes_now(here: Path) -> None:
     done = replay(here, TIGHTENS, PASSES, LOOSENS, LOOSENS, UNKNOWN)
     assert done.out.splitlines() == [
-        "2 calls that did not pass, or not without a person, now would:",
+        "2 calls would pass that did not:",
         '  search: refused by "small", now allowed (policy.yaml:4): 2 calls, the first at calls.jsonl:3 with {"n":2}',
-        "1 call that passed would now be refused, or wait for a person:",
+        "1 call would be refused, or wait for a person, and was not:",
         '  search: allowed, now refused by "small" (policy.yaml:4): 1 call, the first at calls.jsonl:1 with {"n":9}',
         "1 call cannot be replayed:",
         "  look: not kept: args.team, which a rule reads (1 call, the first at calls.jsonl:5)",
