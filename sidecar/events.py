@@ -228,6 +228,14 @@ class CandidateNotAsked(msgspec.Struct, frozen=True, gc=False):
     count: int
 
 
+class RecordingFailed(msgspec.Struct, frozen=True, gc=False):
+    """`lost` decided calls could not be recorded; `text` says why, empty once calls are recorded again."""
+
+    server: str
+    lost: int
+    text: str
+
+
 class StoreFailed(msgspec.Struct, frozen=True, gc=False):
     """The store of counters could not be used; `text` says what failed, and what did not happen because of that."""
 
@@ -322,6 +330,7 @@ Event: TypeAlias = (
     | CandidateFailed
     | CandidateCompared
     | CandidateNotAsked
+    | RecordingFailed
     | StoreFailed
     | ApprovalChanged
     | AnswerSeen

@@ -34,6 +34,7 @@ from sidecar.cli.options import (
     size,
 )
 from sidecar.cli.policy_access import PolicyTokenFile, access
+from sidecar.cli.recording_options import Record, RecordAll, RecordSize, recording_in
 from sidecar.engine import binary
 from sidecar.errors import UsageError
 from sidecar.policy.model import MODES
@@ -90,6 +91,9 @@ def run_command(
     approvers_file: run_options.ApproversFile = None,
     approvals_url: run_options.ApprovalsUrl = None,
     audit: run_options.Audit = None,
+    record: Record = None,
+    record_all: RecordAll = False,
+    record_size: RecordSize = "64MiB",
     max_message: run_options.MaxMessage = "16MiB",
     log_level: run_options.LogLevel = "info",
     log_format: run_options.LogFormat = "text",
@@ -140,6 +144,7 @@ def run_command(
         max_message=size(max_message),
         approvals=answering,
         shadow=shadow,
+        recording=recording_in(record, record_size, whole=record_all),
         remote_opa=remote_opa(opa_url, bundle_listen, bundle_token_file, bundle_signing_key),
     )
     # Before any process is started: the server, which policy and limits bind, must not get the passwords.

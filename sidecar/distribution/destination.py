@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from sidecar.distribution.label import Label
 from sidecar.errors import SidecarError
 
-LEAST: Final = 0.3
+LEAST: Final = 0.2
 """Seconds that are waited before a name is read back that its place lets anybody overwrite."""
 MOST: Final = 5.0
 TIMES: Final = 4

@@ -14,7 +14,7 @@ from typing import Final
 from sidecar.distribution.access import SAID, Access, authorization
 from sidecar.distribution.file_source import tag_of
 from sidecar.distribution.source import MAX_SIZE, Fetched
-from sidecar.distribution.web import HEAD, HOPS, Reply, Web, next_hop, shown_url
+from sidecar.distribution.web import HOPS, Reply, Web, next_hop, shown_url
 from sidecar.errors import NothingPublished, SourceUnavailable
 
 LONG_POLLS: Final = "application/vnd.openpolicyagent.bundles"
@@ -68,7 +68,7 @@ class HttpSource:
             headers["authorization"] = shown
         url = self._url
         for _ in range(HOPS + 1):
-            reply = await self._web.ask("GET", url, headers, most=MAX_SIZE, head_seconds=HEAD + wait)
+            reply = await self._web.ask("GET", url, headers, most=MAX_SIZE, wait=wait)
             if not reply.redirects:
                 return reply
             url = next_hop(reply, self.name)

@@ -73,9 +73,11 @@ class Web:
         *,
         body: bytes = b"",
         most: int = SMALL,
-        head_seconds: float = HEAD,
+        wait: float = 0,
     ) -> Reply:
-        """One request, and the answer to it. Of a good one at most `most` bytes are read, of others a few.
+        """One request, and the answer to it, which the server may hold for `wait` seconds.
+
+        Of a good one at most `most` bytes are read, of others a few.
 
         Raises `SourceUnavailable`, and `BundleRefused` of kind `too_large` where a good answer is longer.
         """
@@ -83,7 +85,7 @@ class Web:
         fixed = {"user-agent": "intercept-sidecar", "accept-encoding": "identity", "accept": "*/*"}
         try:
             request = client.build_request(method, url, headers=fixed | dict(headers), content=body or None)
-            async with asyncio.timeout(head_seconds + (BODY if body else 0)):
+            async with asyncio.timeout(HEAD + wait + (BODY if body else 0)):
                 response = await client.send(request, stream=True)
             try:
                 async with asyncio.timeout(BODY):

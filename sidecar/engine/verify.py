@@ -46,6 +46,14 @@ class VerificationKey:
 
 
 def verification_key(pem: str, name: str, now: float) -> VerificationKey:
+    """The key in a text, as `read_key` does; it has to count now. Raises `StartError`."""
+    key = read_key(pem, name)
+    if trouble := key.trouble(now):
+        raise StartError(f"{trouble}: give the key that replaced it with --bundle-key")
+    return key
+
+
+def read_key(pem: str, name: str) -> VerificationKey:
     """The key in a text: a public key or a certificate in PEM. `name` is where it comes from.
 
     Nobody has to vouch for a certificate: it is trusted because it was given. Raises `StartError`.
@@ -63,8 +71,6 @@ def verification_key(pem: str, name: str, now: float) -> VerificationKey:
         raise StartError(
             f"{name} must be a public key in PEM, RSA of {MIN_RSA_BITS} bits or more or on the curve P-256: {_MAKE}"
         )
-    if trouble := key.trouble(now):
-        raise StartError(f"{trouble}: give the key that replaced it with --bundle-key")
     return key
 
 

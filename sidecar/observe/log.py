@@ -27,6 +27,7 @@ from sidecar.events import (
     Listed,
     MethodDenied,
     NoticeSent,
+    RecordingFailed,
     Refused,
     Reloaded,
     StoreFailed,
@@ -75,6 +76,7 @@ class Log:
         self._webhook_failing = False
         self._source_failing = ""
         self._engine_failing = False
+        self._recording_failing = False
         self._said: set[str] = set()
         self._policy_tools: frozenset[str] = frozenset()
         self._compared: frozenset[str] = frozenset()
@@ -86,8 +88,8 @@ class Log:
             Listed: self._listed, MethodDenied: self._method_denied, Defect: self._defect,
             ApprovalChanged: self._approval_changed, AnswerSeen: self._answer_seen, ApprovalTried: self._approval_tried,
             NoticeSent: self._notice_sent, BundleFetched: self._bundle_fetched, BundleJudged: self._bundle_judged,
-            CandidateBegan: self._candidate_began,
-            CandidateFailed: self._candidate_failed, CandidateCompared: self._candidate_compared,
+            CandidateBegan: self._candidate_began, CandidateFailed: self._candidate_failed,
+            CandidateCompared: self._candidate_compared, RecordingFailed: self._recording_failed,
         }  # fmt: skip
 
     def _decided(self, event: Decided) -> None:
@@ -111,6 +113,13 @@ class Log:
     def _store_failed(self, event: StoreFailed) -> None:
         log.error("%s", event.text)
 
+    def _recording_failed(self, event: RecordingFailed) -> None:
+        if event.text and not self._recording_failing:
+            log.error("%s; calls are decided all the same, and not recorded until it can be written again", event.text)
+        elif not event.text:
+            log.warning("calls are recorded again; %d are missing", event.lost)
+        self._recording_failing = bool(event.text)
+
     def _engine_failed(self, event: EngineFailed) -> None:
         if not self._engine_failing or event.kind == "exit" or self._is_news(event.kind):
             self._engine_failing = True
@@ -118,6 +127,8 @@ class Log:
             log.error("%s; calls are denied until it answers again", event.text)
 
     def _engine_ready(self, event: EngineReady) -> None:
+        if event.revision != self._revision:
+            self._differences.clear()
         self._policy_tools, self._revision = event.terms.tools, event.revision
         if self._engine_failing:
             self._engine_failing = False

@@ -33,6 +33,7 @@ from sidecar.events import (
     MethodDenied,
     NoticeSent,
     Passed,
+    RecordingFailed,
     Refused,
     Reloaded,
     Ruling,
@@ -117,12 +118,21 @@ class Metrics:
             "class",
             "severity",
         )
+        self._would_deny = counter(
+            "would_deny_total",
+            "What rules that only report would have refused, or would have asked a person about.",
+            "tool",
+            "rule",
+            "kind",
+            "by",
+        )
         self._requests = counter("requests_total", "Messages of the client that were read.", "method")
         self._denied_methods = counter(
             "denied_methods_total", "Messages that are no calls, whose method policy denies.", "method", "mode"
         )
         self._dropped = counter("dropped_messages_total", "Messages that went nowhere.", "sender")
         self._store_errors = counter("store_errors_total", "Failures of the store of counters.")
+        self._unrecorded = counter("unrecorded_calls_total", "Decided calls that are missing in the recording.")
         self._defects = counter("internal_errors_total", "Defects of ours, each of which ended one message at most.")
         self._reloads = counter("reloads_total", "Changes of the policy files.", "result")
         self._fetches = counter("bundle_fetches_total", "Looks at the source of bundles.", "result")
@@ -153,6 +163,8 @@ class Metrics:
         build.info({"version": __version__, "opa": opa_version})
         self._begin_at_zero()
         self._revision = ""
+        self._reporting: frozenset[str] = frozenset()
+        """The names of the rules that only report."""
         self.handlers: Handlers = {
             Decided: self._decided, Passed: self._passed, Settled: self._settled, Refused: self._refused,
             MethodDenied: self._method_denied,
@@ -163,6 +175,7 @@ class Metrics:
             BundleFetched: self._bundle_fetched, BundleJudged: self._bundle_judged,
             CandidateBegan: self._candidate_began, CandidateCompared: self._candidate_compared,
             CandidateNotAsked: self._candidate_not_asked,
+            RecordingFailed: self._recording_failed,
         }  # fmt: skip
 
     def _begin_at_zero(self) -> None:
@@ -183,7 +196,9 @@ class Metrics:
         for result in _USES.values():
             for standing in ("false", "true"):
                 self._child(self._uses, result, standing)
-        for single in (self._store_errors, self._defects, self._fetched, self._oldest, self._waits):
+        for single in (
+            self._store_errors, self._unrecorded, self._defects, self._fetched, self._oldest, self._waits,
+        ):  # fmt: skip
             self._child(single)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
@@ -213,6 +228,12 @@ class Metrics:
             self._child(self._reservations, "reserved").inc(len(event.left))
         elif event.limited:
             self._child(self._reservations, "refused").inc()
+        for violation in ruling.violations:
+            if violation.monitor:
+                # What hand-written rules call themselves may be anything.
+                rule = violation.rule if violation.rule in self._reporting else OTHER
+                by = "shadow" if violation.shadow else "monitor"
+                self._child(self._would_deny, tool, rule, violation.kind, by).inc()
 
     def _counted_by(self, ruling: Ruling, tool: str, client: str) -> _Counted:
         decision, cache = "allow" if ruling.allowed else "deny", "hit" if ruling.remembered else "miss"
@@ -233,12 +254,16 @@ class Metrics:
             gauge.remove(*labels)
         self._info = [(self._bundle, (self._server, event.revision, event.commit, str(event.serial)))]
         self._know(sorted(event.terms.tools))
+        self._reporting = frozenset(rule.rule for rule in event.terms.rules if rule.reports)
         for rule in event.terms.rules:
             tool = rule.tool if rule.tool in self._tools else OTHER if rule.tool != "*" else "*"
             risk = (rule.risk.risk_class or "", rule.risk.severity or "")
             labels = (self._server, tool, rule.rule, rule.file, str(rule.line), rule.kind, *risk)
             self._info.append((self._rules, labels))
-            if tool in self._tools:
+            if tool in self._tools and rule.reports:
+                for kind in (rule.kind, "approval_required") if rule.asks else (rule.kind,):
+                    self._child(self._would_deny, tool, rule.rule, kind, rule.reports)
+            elif tool in self._tools:
                 for cache in ("miss", "hit"):
                     mode = "monitor" if event.terms.monitor else "enforce"
                     self._child(self._decisions, tool, "deny", rule.kind, rule.rule, mode, cache)
@@ -268,6 +293,10 @@ class Metrics:
 
     def _store_failed(self, _: StoreFailed) -> None:
         self._child(self._store_errors).inc()
+
+    def _recording_failed(self, event: RecordingFailed) -> None:
+        if event.text:
+            self._child(self._unrecorded).inc(event.lost)
 
     def _defect(self, _: Defect) -> None:
         self._child(self._defects).inc()

@@ -39,17 +39,22 @@ def proposed_amounts(rule: Rule) -> list[Value]:
     if rule.spend_limit is not None and rule.spend_limit.per_call is not None:
         bounds.insert(0, rule.spend_limit.per_call)
     found: list[Value] = [Decimal(1), *(value for bound in bounds for value in beside(bound) if value >= 0)]
-    found += [Decimal(0), Decimal(-1)]
+    found += [_digit(bound) for bound in bounds]
+    found += [Decimal("0.01"), Decimal(0), Decimal(-1)]
     return [*found, *_as_text(found)] if rule.amount and rule.amount.decimal_text else [*found, "1"]
 
 
 def beside(bound: Decimal) -> list[Decimal]:
     """A number, the nearest that are written with a digit more, and those one hundredth and one away."""
+    steps = dict.fromkeys((Decimal(1), Decimal("0.01"), _digit(bound)))
+    return [bound, *(_WIDE.add(bound, sign * step) for step in steps for sign in (1, -1))]
+
+
+def _digit(bound: Decimal) -> Decimal:
+    """One in the digit after the last of a number."""
     exponent = bound.as_tuple().exponent
     assert isinstance(exponent, int)
-    digits = Decimal(1).scaleb(min(exponent, 0) - 1)
-    steps = dict.fromkeys((Decimal(1), Decimal("0.01"), digits))
-    return [bound, *(_WIDE.add(bound, sign * step) for step in steps for sign in (1, -1))]
+    return Decimal(1).scaleb(min(exponent, 0) - 1)
 
 
 def _of(op: str, value: Value) -> Iterator[Value]:
@@ -59,8 +64,7 @@ def _of(op: str, value: Value) -> Iterator[Value]:
         case "eq" | "neq":
             yield from _equals(value)
         case "in" | "not_in" if isinstance(value, tuple):
-            for item in _some(value):
-                yield item
+            yield from _some(value)
             if value:
                 yield from _equals(value[0])
                 yield from _equals(value[-1])

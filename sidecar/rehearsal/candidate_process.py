@@ -21,6 +21,7 @@ from sidecar.auth.principal import Principal
 from sidecar.errors import InvalidMessage, PolicyError, SidecarError
 from sidecar.mcp import jsonrpc
 from sidecar.mcp.protocol import ClientInfo
+from sidecar.mcp.strict_json import NotStrict, read_value
 from sidecar.mcp.tool_call import read_call
 from sidecar.policy.bundle import Bundle
 from sidecar.rehearsal import candidate_talk as talk
@@ -81,12 +82,12 @@ class Comparing:
         try:
             request = jsonrpc.read(asked.message)
             assert isinstance(request, jsonrpc.Request)  # it was read as one before
-            call = read_call(request)
-        except InvalidMessage:
+            call, caller = read_call(request), _caller(asked.who)
+        except (InvalidMessage, NotStrict):
             self._failed += 1
             return
         judging.now = max(judging.now, time.time())
-        said = await judging.judge_call(call, _caller(asked.who))
+        said = await judging.judge_call(call, caller)
         if said.kind in _FAILED:
             self._failed += 1
             return
@@ -111,9 +112,11 @@ class Comparing:
 
 
 def _caller(who: talk.Who) -> Caller:
+    """Who made a call. Raises `NotStrict` for claims that cannot be told again as they are."""
     principal = None
     if who.subject is not None:
-        principal = Principal(who.subject, who.issuer, msgspec.json.decode(who.claims))
+        claims, _ = read_value(who.claims)
+        principal = Principal(who.subject, who.issuer, claims)
     said = None if who.said is None else ClientInfo(*who.said)
     return Caller(who.session, who.client, principal, said)
 

@@ -1,4 +1,4 @@
-"""Rules that can no longer match: their tool is gone, a rule before them refuses everything, or they contradict themselves."""
+"""Rules that can no longer match: their tool is gone, an earlier one refuses every call, they contradict themselves."""
 
 from __future__ import annotations
 

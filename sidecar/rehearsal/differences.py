@@ -12,20 +12,20 @@ from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
 from sidecar.auth.caller import Caller
-from sidecar.auth.principal import Principal
 from sidecar.errors import StartError
-from sidecar.mcp.protocol import ClientInfo
 from sidecar.mcp.strict_json import encode
+from sidecar.policy.facts import file_name
 from sidecar.policy.terms import CounterRead
 from sidecar.rehearsal import places
 from sidecar.rehearsal.cases import Case
 from sidecar.rehearsal.judging import BEGIN, Action, Judgement, Rehearsal
 from sidecar.rehearsal.probes import Before, Probe
 from sidecar.rehearsal.recorded import Recorded, without
+from sidecar.rehearsal.recording_files import Line
+from sidecar.rehearsal.replay import caller_of
 from sidecar.rehearsal.sides import Side, counter
 from sidecar.rehearsal.tables import Which
 from sidecar.rehearsal.testing import NO_ANSWER
-from sidecar.text import shown
 
 STRICTNESS: Final[Mapping[Action, int]] = {"deny": 2, "approval": 1, "allow": 0}
 FRESH: Final = 60
@@ -143,25 +143,29 @@ class Comparison:
                 who = _said_of(step.caller)
                 self.found.note(Difference(step.tool, step.arguments, *seen, who, before, origin))
 
-    async def recorded(self, calls: Sequence[Recorded], origin: str) -> None:
-        """Judge recorded calls in their order, at their times, where both policies can be asked again."""
-        last = 0.0
-        workload: Mapping[str, str] | None = None
-        for at, call in enumerate(calls, 1):
-            missing = {name for one in self._rehearsals.values() for name in _missing(one, call)}
-            if missing:
-                reason = f"{', '.join(sorted(missing))} was not kept"
-                self.found.not_asked[reason] = self.found.not_asked.get(reason, 0) + 1
-                continue
-            if workload is None or workload != call.workload:
-                workload, last = call.workload, call.moment
-                await self._afresh(workload, last)
-            last = max(last, call.moment)  # several sidecars may have written, each by its own clock
-            self._set(last)
-            caller = caller_of(call)
-            seen = await self._judged(call.tool, call.sent, caller)
-            said = Difference(call.tool, call.sent, *seen, _said_of(caller), {}, f"{origin}:{at}")
-            self.found.note(said)
+    async def recorded(self, lines: Sequence[Line]) -> None:
+        """Judge recorded calls in their order, at their times, where both policies can be asked about them again."""
+        for server, workload in dict.fromkeys(map(_where, lines)):
+            began = False
+            for line in lines:
+                if _where(line) == (server, workload):
+                    began = await self._recorded(line, dict(workload), began=began)
+
+    async def _recorded(self, line: Line, workload: Mapping[str, str], *, began: bool) -> bool:
+        call = line.call
+        missing = {name for one in self._rehearsals.values() for name in _missing(one, call)}
+        if missing:
+            reason = f"not kept: {', '.join(sorted(missing))}"
+            self.found.not_asked[reason] = self.found.not_asked.get(reason, 0) + 1
+            return began
+        if not began:
+            await self._afresh(workload, call.moment)
+        self._now = max(self._now, call.moment)  # several sidecars may have written, each by its own clock
+        self._set(self._now)
+        caller = caller_of(call)
+        seen = await self._judged(call.tool, call.sent, caller)
+        self.found.note(Difference(call.tool, call.sent, *seen, _said_of(caller), {}, line.place))
+        return True
 
     async def _afresh(self, workload: Mapping[str, str], now: float = BEGIN) -> None:
         self._asked, self._now, self._workload = 0, now, workload
@@ -204,15 +208,23 @@ class Comparison:
         old, new = (self._rehearsals[which].judge(tool, arguments, caller) for which in ("old", "new"))
         one, other = await asyncio.gather(old, new)
         self._asked += "approval" in (one.action, other.action)
-        return _seen(one), _seen(other)
+        return self._seen("old", tool, one), self._seen("new", tool, other)
+
+    def _seen(self, which: Which, tool: str, judgement: Judgement) -> Seen:
+        if judgement.kind in NO_ANSWER:
+            # As a refusal it would hide a difference.
+            raise StartError(f"a call could not be judged: {judgement.reason}; try again when the machine is less busy")
+        action: Action = "allow" if judgement.forwarded else judgement.action
+        file, line = judgement.file, judgement.line
+        side = self._sides[which]
+        if not file and side is not None and (place := side.place_of(judgement.kind, tool)) is not None:
+            file, line = file_name(place.file), place.line
+        return Seen(action, judgement.kind, judgement.rule, judgement.reason, file, line)
 
 
-def _seen(judgement: Judgement) -> Seen:
-    if judgement.kind in NO_ANSWER:
-        # As a refusal it would hide a difference.
-        raise StartError(f"a call could not be judged: {judgement.reason}; try again when the machine is less busy")
-    action: Action = "allow" if judgement.forwarded else judgement.action
-    return Seen(action, judgement.kind, judgement.rule, judgement.reason, judgement.file, judgement.line)
+def _where(line: Line) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """The server of a recorded call, and where its sidecar ran: others have other counters."""
+    return line.call.server, tuple(sorted(line.call.workload.items()))
 
 
 def _missing(rehearsal: Rehearsal, call: Recorded) -> tuple[str, ...]:
@@ -244,16 +256,6 @@ def _who(put: places.Put, caller: Caller, before: Before | None) -> dict[str, An
     if before is not None and places.caller(before.put).principal != caller.principal:
         said["principal"] = {**said.get("principal", {}), "same_as_before": False}
     return said
-
-
-def caller_of(call: Recorded) -> Caller:
-    """Who made a recorded call."""
-    by, client = call.principal, call.client
-    principal = Principal(by.subject, by.issuer, by.claims) if by is not None else None
-    if client is None:
-        return Caller(call.session, principal=principal)
-    name = shown(client.name) if isinstance(client.name, str) else ""
-    return Caller(call.session, name, principal, ClientInfo(name, client.name, client.version))
 
 
 def _said_of(caller: Caller) -> dict[str, Any]:

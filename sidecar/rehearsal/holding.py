@@ -5,7 +5,7 @@ It serves to find calls that are worth judging. What becomes of a call is never 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -37,11 +37,13 @@ class Asked:
 def shown(opa: Path, bundle: Bundle, policy: Policy, asked: Sequence[Asked]) -> list[bool]:
     """Whether the engine shows the condition: that it holds, or, of a rule that denies or asks, that it does not."""
     files = {**bundle.files, **each_condition(policy)}
+    # The question is a variable of its own: `with input as one.question` gives nothing.
     query = (
         "[n | some one in input; question := one.question; "
         "n := count([1 | data.intercept.policy.shows[one.rule][one.at] with input as question])]"
     )
-    return [bool(found) for found in _evaluated(opa, query, files, asked, list[int])]
+    found = _answers(opa, query, files, asked)
+    return [count > 0 for answers in found for count in msgspec.json.decode(answers, type=list[int])]
 
 
 def amounts(opa: Path, bundle: Bundle, asked: Sequence[Asked]) -> list[Decimal | None]:
@@ -50,17 +52,15 @@ def amounts(opa: Path, bundle: Bundle, asked: Sequence[Asked]) -> list[Decimal |
         "[found | some one in input; question := one.question; "
         "found := [amount | amount := data.intercept.policy.amounts[one.rule] with input as question]]"
     )
-    found = _evaluated(opa, query, bundle.files, asked, list[list[Decimal]])
-    return [each[0] if each else None for each in found]
+    found = _answers(opa, query, bundle.files, asked)
+    every = [each for answers in found for each in msgspec.json.decode(answers, type=list[list[Decimal]])]
+    return [each[0] if each else None for each in every]
 
 
-def _evaluated(opa: Path, query: str, files: Mapping[str, str], asked: Sequence[Asked], kind: type) -> list:  # type: ignore[type-arg]
-    found = []
+def _answers(opa: Path, query: str, files: Mapping[str, str], asked: Sequence[Asked]) -> Iterator[str]:
     for first in range(0, len(asked), PORTION):
-        part = asked[first : first + PORTION]
-        document = "[" + ",".join(map(_document, part)) + "]"
-        found += msgspec.json.decode(binary.evaluate(opa, query, document, dict(files)), type=kind)
-    return found
+        document = "[" + ",".join(map(_document, asked[first : first + PORTION])) + "]"
+        yield binary.evaluate(opa, query, document, dict(files))
 
 
 def _document(one: Asked) -> str:

@@ -100,7 +100,8 @@ def _item(item: tuple[Any, Any], depth: int) -> Iterator[str]:
         case "SUBPATTERN":
             yield from _sequence(list(value[-1]), depth + 1)
         case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
-            yield from _repeated(*value, depth)
+            least, most, inner = value
+            yield from _repeated(least, most, inner, depth)
         case "AT":
             yield ""
 

@@ -46,7 +46,8 @@ def pools(old: Sequence[Ruled], new: Sequence[Ruled]) -> list[Pool]:
             _add(proposed, Place("args", rule.amount.path), boundaries.proposed_amounts(rule))
             if rule.amount.times is not None:
                 _add(proposed, Place("args", rule.amount.times), [Decimal(1), Decimal(2), Decimal(-1), "1"])
-    for key in _keys(proposed, *({name for _, rule in side for name in rule.only or ()} for side in (old, new)), rules):
+    permitted = [{name for _, rule in side for name in rule.only or ()} for side in (old, new)]
+    for key in _keys(proposed, permitted[0], permitted[1], rules):
         proposed[Place("args", (key,))] = ["x"]
     if any(rule.counter is not None and rule.scope == "principal" for rule in rules):
         _add(proposed, Place("principal", ("subject",)), [SOMEBODY])

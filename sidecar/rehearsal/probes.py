@@ -9,8 +9,9 @@ from decimal import Decimal
 from typing import Final, TypeAlias
 
 from sidecar.policy.model import Rule
-from sidecar.rehearsal.choosing import Clause, Demand, Domains, chosen, demand, only
+from sidecar.rehearsal.choosing import Clause, Demand, chosen, demand
 from sidecar.rehearsal.places import Choice, Place
+from sidecar.rehearsal.sides import said
 from sidecar.rehearsal.tables import AMOUNT, WHICH, Row, Table, Which, positions
 
 SESSION: Final = "session-1"
@@ -152,8 +153,13 @@ def calls(table: Table, most: int) -> list[At]:
 def _calls(table: Table) -> Iterator[At]:
     starts = bases(table)
     yield from starts
-    aimed = [_aimed(table, which, rule) for which in WHICH for _, rule in table.rules[which]]
-    yield from _in_turn([*aimed, *(_varied(table, base) for base in starts)])
+    aimed: dict[bool, list[Iterator[At]]] = {True: [], False: []}
+    for which in WHICH:
+        known = set(map(said, table.rules[other(which)]))
+        for ruled in table.rules[which]:
+            aimed[said(ruled) in known].append(_aimed(table, which, ruled[1]))
+    yield from _in_turn(aimed[False])  # what only one of the policies says comes first
+    yield from _in_turn([*(_varied(table, base) for base in starts), *aimed[True]])
     yield from _in_pairs(table, starts[0])
 
 
@@ -213,13 +219,6 @@ def _in_pairs(table: Table, base: At) -> Iterator[At]:
 
 
 _PAIRED: Final = 6
-
-
-def narrowed(domains: Domains, fixed: Mapping[int, int]) -> Domains:
-    """Domains in which some places have one choice."""
-    for place, at in fixed.items():
-        domains = only(domains, place, at)
-    return domains
 
 
 def counts(table: Table, at: At) -> dict[tuple[Which, str], Decimal]:

@@ -88,9 +88,11 @@ def without(recorded: Recorded, reads: Reads) -> tuple[str, ...]:
 
     `reads` is what a policy reads of calls of this tool. The call can be asked about again where nothing is missing.
     """
+    if reads.whole and (recorded.kept != "all" or recorded.masked):
+        return ("everything",)
     needed = [("args", path) for path in reads.paths] + [(str(path[0]), path[1:]) for path in reads.caller]
     missing = [paths.shown(root, path) for root, path in needed if not _has(recorded, root, path)]
-    if reads.only is not None and recorded.keys is None and recorded.kept != "all":
+    if (reads.only is not None or reads.keys) and recorded.keys is None and recorded.kept != "all":
         missing.append("the names of the arguments")
     return tuple(missing)
 

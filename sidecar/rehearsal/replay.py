@@ -17,6 +17,7 @@ from sidecar.auth.principal import Principal
 from sidecar.errors import StartError
 from sidecar.mcp.protocol import ClientInfo
 from sidecar.policy.bundle import Bundle
+from sidecar.policy.custom import CUSTOM
 from sidecar.rehearsal.judging import Action, Judgement, Rehearsal, place_of, rehearsal
 from sidecar.rehearsal.outcome import ASKED, NO_POLICY
 from sidecar.rehearsal.recorded import Recorded, without
@@ -130,7 +131,7 @@ class _Replaying:
         moment = call.moment
         self._judging.now = max(self._judging.now, moment) if self._has_begun else moment
         self._has_begun = True
-        said = await self._judging.judge(call.tool, call.sent, _caller(call))
+        said = await self._judging.judge(call.tool, call.sent, caller_of(call))
         if said.kind in ("engine_unavailable", "store_unavailable"):
             raise StartError(f"the recording cannot be replayed to its end: {said.reason}")
         return said
@@ -161,14 +162,23 @@ def _why_not(call: Recorded, bundle: Bundle) -> str | None:
     """Why a call cannot be asked about at all, None where it can."""
     if call.kind in NO_POLICY:
         return f"no policy decided it: {shown(call.kind)}"
+    if _reads_the_clock(bundle):
+        return "hand-written Rego reads the clock with time.now_ns: the time of the call is input.time"
     reads = bundle.terms.reads_of(call.tool)
     missing = without(call, reads)
     if not missing:
         return None
+    if reads.whole:
+        return "hand-written Rego may read anything, and not all of the call was kept: record with --record-all"
     unkept = without(msgspec.structs.replace(call, masked=()), reads)
     if unkept:
         return f"not kept: {', '.join(map(shown, unkept))}, which a rule reads"
     return f"kept as a hash only: {', '.join(map(shown, missing))}, which a rule reads"
+
+
+def _reads_the_clock(bundle: Bundle) -> bool:
+    """True where the engine may be asked what time it is now; a comment that says so counts too, for safety."""
+    return any(path.startswith(f"{CUSTOM}/") and "now_ns" in text for path, text in bundle.files.items())
 
 
 def _person_answered(call: Recorded) -> bool:
@@ -186,7 +196,8 @@ def _new(call: Recorded, said: Judgement) -> Action:
     return "allow" if said.forwarded and call.mode != "monitor" else said.action
 
 
-def _caller(call: Recorded) -> Caller:
+def caller_of(call: Recorded) -> Caller:
+    """Who made a recorded call."""
     by, client = call.principal, call.client
     principal = Principal(by.subject, by.issuer, by.claims) if by is not None else None
     if client is None:

@@ -92,9 +92,9 @@ def _of_approval(name: str, line: str, old: Approval, new: Approval) -> Iterator
     if old.approvers != new.approvers:
         yield _said(f"{name}: approvers", old.approvers, new.approvers, new.approvers < old.approvers, line)
     if old.timeout != new.timeout:
-        times = tuple("as in approvals" if one is None else f"{one} s" for one in (old.timeout, new.timeout))
+        before, after = ("as in approvals" if one is None else f"{one} s" for one in (old.timeout, new.timeout))
         looser = old.timeout is not None and (new.timeout is None or new.timeout > old.timeout)
-        yield _said(f"{name}: approval_timeout", *times, looser, line)
+        yield _said(f"{name}: approval_timeout", before, after, looser, line)
     if old.grant != new.grant:
         yield _said(f"{name}: grant", _grant(old.grant), _grant(new.grant), _grants_more(old.grant, new.grant), line)
 

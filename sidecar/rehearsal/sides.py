@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, TypeAlias
 
@@ -13,6 +13,7 @@ from sidecar.policy.bundle import Bundle
 from sidecar.policy.content import content
 from sidecar.policy.model import ANY_TOOL, CounterName, Policy, PolicyEntry, Rule
 from sidecar.policy.names import is_pattern, matcher
+from sidecar.policy.problem import Place
 from sidecar.policy.terms import CounterRead
 
 UNNAMED: Final = ("some_tool", "other_tool", "any_other_tool")
@@ -29,6 +30,8 @@ class Side:
 
     policy: Policy
     bundle: Bundle
+    settings: Mapping[str, Place] = field(default_factory=dict)
+    """Where settings that are no rules stand, by their names."""
 
     @cached_property
     def applying(self) -> Applying:
@@ -38,6 +41,13 @@ class Side:
     def counted(self) -> dict[CounterName, Ruled]:
         """The rules that keep the counters which conditions may read."""
         return self.policy.counters()
+
+    def place_of(self, kind: str, tool: str) -> Place | None:
+        """Where it stands that refuses a tool, where no rule does: as hidden, or by default."""
+        if kind == "hidden":
+            hiding = (item for item in self.policy.hide if item.name == ANY_TOOL or matcher(item.name).match(tool))
+            return next((item.place for item in hiding), None)
+        return self.settings.get("default") if kind == "default_deny" else None
 
     @property
     def longest_window(self) -> int:

@@ -21,7 +21,7 @@ from sidecar.engine.local import local_engine
 from sidecar.engine.managed import ManagedEngine
 from sidecar.engine.remote import remote_engine
 from sidecar.errors import StartError, StoreUnavailable
-from sidecar.events import Emit, Observer, fan_out
+from sidecar.events import Emit, Event, Observer, fan_out
 from sidecar.ledger.protocol import Ledger
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.observe.audit import Audit, installation_key, opened, standard
@@ -31,6 +31,7 @@ from sidecar.observe.readiness import Readiness
 from sidecar.policy.bundle import Bundle
 from sidecar.repository.reload import Reloader
 from sidecar.serve import approving
+from sidecar.serve.recording import recorder_to
 from sidecar.session.reading import Reader
 from sidecar.settings import Settings
 from sidecar.system import ownership, tasks
@@ -134,9 +135,18 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
     candidate = _candidate(settings, opa)
     if candidate is not None:
         heard_by.append(candidate)
+    if settings.recording is not None:
+
+        def tell(event: Event) -> None:
+            emit(event)
+
+        recorder = recorder_to(settings.recording, settings.server, _key(state_dir), tell)
+        stack.callback(recorder.close)
+        heard_by.append(recorder)
+    emit = fan_out(heard_by)
     exposition = metrics.exposition if metrics is not None else None
     return Observers(
-        instance, state_dir, fan_out(heard_by), reader, exposition, readiness.trouble, readiness.notes, candidate
+        instance, state_dir, emit, reader, exposition, readiness.trouble, readiness.notes, candidate
     )  # fmt: skip
 
 

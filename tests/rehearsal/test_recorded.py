@@ -73,5 +73,13 @@ def test_names_of_arguments_are_missing_where_no_rule_asked_for_them() -> None:
     assert without(CALL, reads) == ()
 
 
+def test_hand_written_rules_that_may_read_anything_lack_whatever_was_not_kept() -> None:
+    whole = msgspec.structs.replace(CALL, kept="all")
+    assert without(CALL, Reads(whole=True)) == ("everything",)
+    assert without(msgspec.structs.replace(whole, masked=("args.pin",)), Reads(whole=True)) == ("everything",)
+    assert without(whole, Reads(whole=True, keys=True)) == ()
+    assert without(msgspec.structs.replace(CALL, keys=None), Reads(keys=True)) == ("the names of the arguments",)
+
+
 def test_arguments_that_are_known_by_name_only_are_asked_about_too() -> None:
     assert CALL.sent == {"amount": CALL.arguments["amount"], "note": True}
