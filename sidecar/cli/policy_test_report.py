@@ -130,7 +130,8 @@ class Report:
         yield from _listed("No test shows that these rules refuse a call, or ask about one:", found.never_refused)
         yield from _listed("No test shows that these rules let a call pass:", found.never_passed)
         if found.unguarded:
-            yield from ("", "No rule looks at these tools, and they may be called:")
+            rego = f" (but the Rego in {self._rego_folder} may)" * bool(self.about.custom.files)
+            yield from ("", f"No rule looks at these tools{rego}, and they may be called:")
         for tool in found.unguarded:
             named = tool.named
             where = f"named without rules at {visible(named.file)}:{named.line}" if named else "named nowhere"
@@ -164,7 +165,7 @@ class Report:
 
     def _rego_failure(self, test: RegoTest) -> list[str]:
         why = [f"  {visible(line)}" for line in test.why.splitlines()]
-        hint = [] if why else ["  print(…) in the test, or in the rule, shows here what they had"]
+        hint = [] if why else ["  print(…) in the test shows here what it had"]
         return [f"{self._rego_file(test.file)}:{test.line}: the test does not hold", *why, *hint]
 
 

@@ -6,13 +6,16 @@ import json
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from sidecar.decision.question import question
 from sidecar.engine.environment import passed
 from sidecar.errors import StartError
 from sidecar.policy.bundle import write
+from sidecar.policy.names import CANARY_ALLOWED, CANARY_DENIED
 from sidecar.system import ownership, temporary_folders
 
 GOOD_VERSIONS: Final = ("1.22.4", "1.22.2")
@@ -64,6 +67,15 @@ def check(opa: Path, files: dict[str, str]) -> None:
             raise StartError(f"opa does not accept the compiled policy: {found}")
 
 
+def trial(opa: Path, files: dict[str, str]) -> None:
+    """Evaluate the canaries on a bundle in an OPA of its own. Raises `StartError` unless both answers are right."""
+    for action, tool in (("allow", CANARY_ALLOWED), ("deny", CANARY_DENIED)):
+        body = json.loads(question("", tool, {}))
+        answer = json.loads(evaluate(opa, "data.intercept.decision", json.dumps(body["input"]), files))
+        if answer.get("action") != action or not answer.get("revision"):
+            raise StartError(f"the compiled policy is no good: the canary that must get {action} got another answer")
+
+
 def bad_patterns(opa: Path, patterns: Iterable[str]) -> dict[str, str]:
     """The regular expressions that the engine refuses, each with its reason."""
     every = sorted(set(patterns))
@@ -112,6 +124,33 @@ def run(command: list[Path | str], stdin: str = "") -> subprocess.CompletedProce
             f"opa {command[1]} had not looked through the policy after {_POLICY_SECONDS} s: write fewer rules, or give "
             "it a machine that is faster or less busy"
         ) from None
+
+
+def run_bounded(command: list[Path | str], most: int) -> str | None:
+    """What a command of OPA's says on both its outputs; None if that is more than `most` bytes, or takes too long.
+
+    Raises `StartError` if it cannot be run.
+    """
+    try:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=passed())
+    except OSError as error:
+        raise StartError(f"cannot run {command[0]}: {_why(error)}") from None
+    late = threading.Event()
+
+    def stop() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(_SECONDS, stop)
+    timer.start()
+    with process:
+        try:
+            assert process.stdout is not None  # it is a pipe
+            said = process.stdout.read(most + 1)
+        finally:
+            timer.cancel()
+            process.kill()
+    return None if len(said) > most or late.is_set() else said.decode("utf-8", "replace")
 
 
 def _find(given: Path | None) -> Path:

@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sidecar.policy.applies import Applying, applying
 from sidecar.policy.model import Policy, Rule
 from sidecar.policy.problem import Place
 from sidecar.rehearsal.judging import Judgement
 from sidecar.rehearsal.testing import CaseResult
+
+_OF_REGO: Final = frozenset({"custom", "custom_invalid"})
+"""Kinds of refusal by hand-written Rego, whose names may be those of rules too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +92,8 @@ def _refusing(about: Sequence[Rule], judgement: Judgement) -> set[Place]:
 
     An answer has their names. Of rules with one name the first are meant, as wherever a line is told.
     """
-    names = Counter(violation.rule for violation in judgement.violations)
-    if judgement.action != "allow" and judgement.rule not in names:
+    names = Counter(violation.rule for violation in judgement.violations if violation.kind not in _OF_REGO)
+    if judgement.action != "allow" and judgement.kind not in _OF_REGO and judgement.rule not in names:
         names[judgement.rule] += 1
     found = set()
     for rule in about:

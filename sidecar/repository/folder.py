@@ -3,7 +3,7 @@
 ```
 policies/*.yaml       the policy, merged
 rego/custom/**        hand-written Rego, its data (data.json) and its tests (*_test.rego)
-tests/*.yaml          calls and what is expected of each
+tests/**/*.yaml       calls and what is expected of each
 tools.json            what `tools/list` of the server answers, where it is kept
 ```
 """
@@ -45,6 +45,10 @@ def is_repository(path: Path) -> bool:
 def repository(folder: Path) -> Repository:
     """The repository in a folder. Raises `PolicyError` where it has no policy or a file cannot be read."""
     policies = _named(folder / POLICIES)
+    if apart := [path for path in policies if path.parent != folder / POLICIES]:
+        raise PolicyError(
+            [f"{path}: a policy in a folder of its own: move it to {folder / POLICIES}" for path in apart]
+        )
     if not policies:
         raise PolicyError([f"{folder / POLICIES}: no policy is there: write one, as {POLICIES}/policy.yaml"])
     try:
@@ -56,7 +60,8 @@ def repository(folder: Path) -> Repository:
 
 
 def _named(folder: Path) -> tuple[Path, ...]:
-    return tuple(sorted(path for path in folder.glob("*") if path.suffix in _YAML))
+    # Whatever stands in folders below, too: what looks like a part of the policy must not be passed over.
+    return tuple(sorted(path for path in folder.rglob("*") if path.suffix in _YAML))
 
 
 def _custom(folder: Path) -> Custom:

@@ -248,3 +248,16 @@ def test_names_that_would_fool_a_terminal_are_escaped(here: Path) -> None:
     assert done.status == 1
     assert "FAILED  a\\u202eb" in done.out.splitlines()
     assert "\x1b" not in done.out
+
+
+def test_tests_in_folders_below_are_run_and_policies_there_are_refused(here: Path) -> None:
+    (here / "tests" / "more").mkdir()
+    (here / "tests" / "more" / "a.yml").write_text("- {name: n, steps: [{call: wipe, expect: allow}]}\n")
+    done = run(here, ".")
+    assert (done.status, done.out.splitlines()[-1]) == (1, "3 cases, 4 steps: 1 FAILED")
+    (here / "policies" / "more").mkdir()
+    (here / "policies" / "more" / "b.yaml").write_text("tools: {x: {rules: [{action: deny}]}}\n")
+    done = run(here, ".")
+    assert (done.status, done.errors) == (
+        1, ["policies/more/b.yaml: a policy in a folder of its own: move it to policies"]
+    )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import json
 import tarfile
@@ -162,6 +163,20 @@ def test_a_directory_that_cannot_be_written_is_one_plain_line(tmp_path: Path) ->
     (tmp_path / "file").write_text("")
     with pytest.raises(SourceUnavailable, match="cannot be written: Not a directory"):
         run(published(str(tmp_path / "file" / "below"), packed()))
+
+
+def test_a_full_disk_leaves_the_old_bundle_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(published(str(tmp_path), packed(ALLOW, 1)))
+    before = {path.name for path in tmp_path.iterdir()}
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(SourceUnavailable, match="No space left on device"):
+        run(published(str(tmp_path), packed(DENY, 2)))
+    assert {path.name for path in tmp_path.iterdir()} == before
+    assert fetched(str(tmp_path)) == packed(ALLOW, 1)
 
 
 def test_where_the_copy_of_a_serial_is() -> None:

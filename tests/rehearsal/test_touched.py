@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from sidecar.decision.decision import Violation
+from sidecar.rehearsal.cases import read_cases
+from sidecar.rehearsal.judging import Judgement
+from sidecar.rehearsal.testing import CaseResult, StepResult
 from sidecar.rehearsal.touched import Touched, touched
 from tests.rehearsal.running import policy_of, run
 
@@ -97,3 +101,12 @@ def test_tools_that_no_rule_looks_at_are_told_and_where_they_are_named() -> None
     assert [one.tool for one in of(strict, steps, tools).unguarded] == ["bare", "read_it"]
     everywhere = 'tools: {"*": {rules: [{rate_limit: 9/hour}]}, bare: {}}\n'
     assert of(everywhere, "    - {call: t, expect: allow}\n", tools).unguarded == ()
+
+
+def test_a_refusal_by_hand_written_rego_shows_nothing_of_a_rule_with_the_same_name() -> None:
+    policy = policy_of(POLICY)
+    (case,), _ = read_cases("- {name: n, steps: [{call: t, expect: deny}]}\n", "t.yaml")
+    violation = Violation("small", "no", "custom", monitor=False)
+    judgement = Judgement("deny", "custom", "small", "no", "", 0, (violation,), forwarded=False)
+    found = touched(policy, [CaseResult(case, (StepResult(case.steps[0], judgement, ""),), 0.0)], None)
+    assert names(found) == (["t/small", "u/small"], [], [])
