@@ -43,7 +43,10 @@ def private_key(path: Path | None, taken: TakenSecrets) -> str:
         ownership.check(path, "--key", secret=True)
     except StartError as error:  # it may be a file of a build that is thrown away
         print(f"sidecar: warning: {error}", file=sys.stderr)
-    return _text(path, "--key")
+    text = _text(path, "--key")
+    if not text.strip():  # else nothing would be signed, and somebody thinks that it was
+        raise StartError(f"the key {path} is empty: name a private key in PEM with --key")
+    return text
 
 
 def public_keys(paths: Sequence[Path]) -> list[VerificationKey]:
