@@ -17,7 +17,7 @@ PIP_INSTALL := pip install --disable-pip-version-check --progress-bar off --quie
 PIN := uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-http demo-approval test rebuild fuzz fuzz-minute soak conformance check lint type rego opa redis nginx chromium node sdk1 bench bench-peers bench-opa profile clean golden screenshots pins wheel manifests image pod-test
+.PHONY: help setup demo demo-http demo-approval test rebuild fuzz fuzz-minute soak conformance check lint type rego opa redis nginx registry chromium node sdk1 bench bench-peers bench-opa profile clean golden screenshots pins wheel manifests image pod-test policy-repo-test
 
 help: ## list the verbs
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -33,10 +33,14 @@ demo-http: setup ## the same over HTTP, with a token that the agent does not hav
 demo-approval: setup ## the agent asks to cancel an order; a person says yes on the command line, for that call and once
 	@$(BIN)/python -m programs.demo_approval
 
-test: setup redis nginx chromium node sdk1 manifests ## every test, the Rego ones included; the slow ones last
+test: setup redis nginx registry chromium node sdk1 manifests ## every test, the Rego ones included; the slow ones beside the others
 	$(OPA) test --fail-on-empty rego
-	$(BIN)/pytest -m "not slow and not rebuild and not pod"
-	$(BIN)/pytest -m slow
+	@mkdir -p build
+	@echo "the slow tests run beside the others; what they say follows at the end, and is in build/slow-tests.txt"
+	@$(BIN)/pytest -m "slow and not policy_repo" -p no:cacheprovider >build/slow-tests.txt 2>&1 & slow=$$!; \
+	trap 'kill $$slow 2>/dev/null' EXIT; trap 'exit 130' INT TERM; \
+	$(BIN)/pytest -m "not slow and not rebuild and not pod and not policy_repo"; others=$$?; \
+	wait $$slow; status=$$?; cat build/slow-tests.txt; exit $$((others | status))
 
 rebuild: setup ## that another build of OPA gives the very same bytes
 	$(BIN)/pytest -m rebuild
@@ -86,6 +90,9 @@ redis: ## the redis-server that tests start
 nginx: ## the nginx that tests start
 	@.ci/install-nginx
 
+registry: ## the OCI registry that tests start
+	@.ci/install-registry
+
 chromium: ## the Chromium in which tests open the page of approvals
 	@.ci/install-chromium
 
@@ -111,7 +118,7 @@ manifests: setup ## the Kubernetes manifests, built into build/manifests and che
 	@.ci/build-kustomize
 	@cp rego/system/authz/authz.rego rego/system/log/mask.rego deploy/base
 	@mkdir -p build/manifests && cp deploy/quickstart.yaml build/manifests
-	@for folder in base overlays/beside-server overlays/beside-agent overlays/shared; do \
+	@for folder in base overlays/beside-server overlays/beside-agent overlays/shared overlays/from-registry; do \
 		.tools/bin/kustomize build deploy/$$folder -o build/manifests/$$(basename $$folder).yaml || exit 1; \
 	done
 	@for version in 1.33 1.37; do \
@@ -125,6 +132,9 @@ image: setup ## the images, built with podman from this machine's wheel; BASE=IM
 
 pod-test: manifests image ## a pod of the manifests, played by podman: calls, what dies, what is drained
 	$(BIN)/pytest -m pod
+
+policy-repo-test: setup nginx registry redis ## from an edit in a policy repository to a decision at a running sidecar, and attacks on that; prints figures
+	$(BIN)/pytest -m policy_repo tests/policy_repo
 
 golden: setup ## write the compiled example policies again
 	@rm -rf tests/golden

@@ -27,6 +27,14 @@ class PolicyError(SidecarError):
         self.problems = problems
 
 
+class CasesError(SidecarError):
+    """A file of test calls cannot be read. `problems` are lines to show, as in `PolicyError`. Exit status 2."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
 class InvalidMessage(SidecarError):
     """A peer sent a message that cannot be read strictly, or not be accepted where it stands, so it is not forwarded.
 
@@ -66,6 +74,10 @@ class StoreUnavailable(SidecarError):
 
 class SourceUnavailable(SidecarError):
     """A bundle could not be fetched: no network, no such file, a server that answers otherwise. It may come back."""
+
+
+class NothingPublished(SourceUnavailable):
+    """The source answers, and has no bundle yet: nobody published one there. Looking again soon costs it little."""
 
 
 class BundleRefused(SidecarError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -94,12 +95,15 @@ class BundleSource:
     """Where the policy comes from as a bundle: a file, a directory, `http(s)://…` or `oci://…`.
 
     `keys` are public keys in PEM; a bundle counts if any of them verifies it. Without one nobody's signature is
-    checked. `interval` is in seconds, between two looks at a source that cannot tell by itself.
+    checked. `interval` is in seconds, between two looks at a source that cannot tell by itself. `secret` gives what to
+    show there, where a token was set; `docker` is docker's `config.json`, which has logins for registries.
     """
 
     source: str
     keys: tuple[str, ...]
     interval: float
+    secret: Callable[[], str] | None = field(default=None, repr=False)
+    docker: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +138,8 @@ class Settings:
     calls pass uncounted while the store cannot be used. `audit` is `stderr`, `stdout`, `off`, a path, or None for a
     file in the state folder. `state_dsn`, which may hold a password, names a store of counters other than the file in
     `state_dir`; its keys begin with `state_prefix`. A telemetry port that is in use stops the start only if
-    `telemetry_must`. Without `remote_opa` we start an OPA of our own. `shadow` are the files of a candidate policy,
-    which is asked about the same calls.
+    `telemetry_must`. Without `remote_opa` we start an OPA of our own. `shadow` is the path of a candidate policy, a
+    file or a repository, which is asked about the same calls.
     """
 
     policies: tuple[Found, ...]
@@ -159,4 +163,4 @@ class Settings:
     remote_opa: RemoteOpa | None = None
     bundle: BundleSource | None = None
     recording: Recording | None = None
-    shadow: tuple[Found, ...] = ()
+    shadow: Path | None = None

@@ -166,6 +166,8 @@ def _on_pipes() -> list[Contender]:
                   _ON_PIPES, policy=WITHIN, always_new=True, more=A_FILE),
         Contender("sidecar, each of 10", "sidecar", "as `sidecar, new`, and an amount in each of ten orders", _ON_PIPES,
                   policy=EACH, always_new=True, more=TEN_ORDERS),
+        Contender("sidecar, candidate", "sidecar", "as `sidecar, repeated`, beside a candidate in shadow",
+                  (*_SIDECAR, "--shadow", "{policy}", "--", "{server}")),
         Contender("sidecar, counted", "sidecar", "a rate limit for all sessions, counted on disk", _ON_PIPES,
                   policy=COUNTED),
     ]  # fmt: skip

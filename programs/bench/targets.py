@@ -43,6 +43,8 @@ def targets(measured: Sequence[Measured], memory: Memory, started: Sequence[Star
     shown = _Shown(measured)
     return [
         *_against_peer(shown, "stdio, asked before", "sidecar, repeated", 0.8, 0.8, 1.2),
+        _times(shown, "stdio, a candidate in shadow", "sidecar, candidate", "sidecar, repeated", 1.05,
+               "added p50, × without it"),
         *_against_peer(shown, _NEW, "sidecar, new", 4, None, 0.3),
         _against_opa(shown),
         _times(shown, _NEW, f"sidecar, {FEW_TOOLS:,} tools", "sidecar, new", 1.6, "added p50, 10 rules × one rule"),

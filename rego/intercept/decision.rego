@@ -223,16 +223,25 @@ hidden(tool) if {
 # METADATA
 # description: |
 #   True when the policy permits the tool, by default or by an entry that is about it; one whose pattern is made of
-#   wildcards alone is about no tool in particular, as "*" is.
+#   wildcards alone is about no tool in particular, as "*" is, and one whose rules are all in shadow permits nothing.
 permitted if data.intercept.facts["default"] == "allow"
 
-permitted if data.intercept.facts.tools[input.tool]
+permitted if {
+	data.intercept.facts.tools[input.tool]
+	not only_tried
+}
 
 permitted if {
 	some entry in data.intercept.facts.patterns
 	entry.permits
 	regex.match(entry.pattern, input.tool)
 }
+
+# METADATA
+# description: |
+#   True when all rules of the tool's own entry are in shadow. A rule of its own because what is negated must not be
+#   undefined: most policies say nothing of it.
+only_tried if input.tool in data.intercept.facts.shadowed
 
 # METADATA
 # description: The rules that apply to the tool, in the order that counts; none to a canary.
@@ -352,30 +361,34 @@ violations := array.concat(
 # description: What one rule has to say against the call; nothing when it is met.
 violations_of(rule) := [violation |
 	not proven(rule)
-	violation := {"rule": rule.name, "reason": told(rule), "kind": rule.kind, "monitor": rule.monitor}
+	violation := said_by(rule, told(rule), rule.kind)
 ] if {
 	countable(rule)
 	not would_ask(rule)
 }
 
-violations_of(rule) := [{
-	"rule": rule.name,
-	"reason": rule.reason,
-	"kind": "approval_required",
-	"monitor": true,
-}] if {
+violations_of(rule) := [said_by(rule, rule.reason, "approval_required")] if {
 	countable(rule)
 	would_ask(rule)
 }
 
-violations_of(rule) := [{
-	"rule": rule.name,
-	"reason": sprintf("Rule %s needs a number at %s", [quoted(rule.name), rule.amount]),
-	"kind": "invalid_amount",
-	"monitor": rule.monitor,
-}] if {
+violations_of(rule) := [said_by(rule, words, "invalid_amount")] if {
 	not countable(rule)
+	words := sprintf("Rule %s needs a number at %s", [quoted(rule.name), rule.amount])
 }
+
+# METADATA
+# description: A reason of a rule, and whether the rule only reports it.
+said_by(rule, reason, kind) := {
+	"rule": rule.name,
+	"reason": reason,
+	"kind": kind,
+	"monitor": true,
+	"shadow": true,
+} if {
+	rule.monitor
+	rule.shadow
+} else := {"rule": rule.name, "reason": reason, "kind": kind, "monitor": rule.monitor}
 
 # METADATA
 # description: |

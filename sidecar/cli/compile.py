@@ -13,6 +13,7 @@ from sidecar.engine import binary
 from sidecar.errors import StartError
 from sidecar.policy.bundle import Bundle, build, write
 from sidecar.policy.compile import compile_policy
+from sidecar.repository.compiled import differing, there
 from sidecar.repository.load import find, load
 
 
@@ -34,30 +35,20 @@ def compile_command(
 
 
 def _check(bundle: Bundle, config: list[Path], folder: Path) -> int:
-    there = _there(folder)
-    differing = sorted(path for path in there | bundle.files.keys() if _content(folder, path) != bundle.files.get(path))
     options = " ".join(f"-c {path}" for path in config)
-    for path in differing:
+    differ = differing(bundle.files, folder)
+    for path in differ:
         print(f"{folder / path}: differs; run `sidecar compile {options} -o {folder}`", file=sys.stderr)
-    return 1 if differing else 0
+    return 1 if differ else 0
 
 
 def _write(bundle: Bundle, folder: Path) -> int:
-    if foreign := sorted(path for path in _there(folder) - bundle.files.keys() if not _is_ours(folder, path)):
+    if foreign := sorted(path for path in there(folder) - bundle.files.keys() if not _is_ours(folder, path)):
         raise StartError(f"{folder / foreign[0]} is not of our making: name an empty folder with -o")
-    for path in _there(folder) - bundle.files.keys():
+    for path in there(folder) - bundle.files.keys():
         (folder / path).unlink()
     write(bundle.files, folder)
     return 0
-
-
-def _there(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-
-
-def _content(folder: Path, path: str) -> str | None:
-    file = folder / path
-    return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
 def _is_ours(folder: Path, path: str) -> bool:

@@ -102,6 +102,8 @@ class Explainer:
         """What becomes of a call, limits included (`allow`, `deny` or `require_approval`), and why."""
         decision = explained.decision
         for item in decision.reserve:
+            if item.counter in self.bundle.terms.monitored:
+                continue  # it only reports
             (total,) = self._store.totals([kept(item, call.tool)])
             wanted = Reservation(item.counter, "", item.seconds, item.amount, item.limit, item.exclusive)
             if decision.action == "allow" and not wanted.admits(add(total or 0, item.amount)):
@@ -171,7 +173,7 @@ def _approval(approval: Approval, *, four_eyes: bool) -> Iterator[str]:
 
 
 def _verdict(rule: Rule, explained: Explained) -> str:
-    watches = " (only reports)" if rule.monitor else ""
+    watches = " (in shadow: only reports)" if rule.shadow else " (only reports)" if rule.monitor else ""
     if any(item.rule == rule.name and item.kind == "invalid_amount" for item in explained.decision.violations):
         return f"refuses{watches}, for want of an amount:"
     if rule.id not in explained.passes:

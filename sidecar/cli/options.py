@@ -22,6 +22,13 @@ Config: TypeAlias = Annotated[
         help="The policy, a YAML file; several are merged.",
     ),
 ]  # fmt: skip
+ConfigUnlessBundle: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "-c", "--config", envvar="SIDECAR_CONFIG", show_default=False,
+        help="The policy, a YAML file; several are merged. Needed, unless --bundle is given.",
+    ),
+]  # fmt: skip
 OpaBin: TypeAlias = Annotated[
     Path | None,
     typer.Option(

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-import typer
+from sidecar.cli.lazy import commands
 
-policy_app = typer.Typer(
-    help="A policy as a repository: written, tested, compared, built, shipped.", no_args_is_help=True
+policy_app = commands(
+    "policy",
+    "A policy as a repository: written, tested, compared, built, shipped.",
+    {
+        "init": "policy_init:policy_init_command",
+        "test": "policy_test:policy_test_command",
+        "diff": "policy_diff:policy_diff_command",
+        "replay": "policy_replay:replay_command",
+        "publish": "policy_publish:publish_command",
+    },
 )

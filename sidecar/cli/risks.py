@@ -94,7 +94,8 @@ def _what_befalls(
         return f"denied by {refusing.name}"
     asking = [rule for _, rule in heeded if rule.action == "require_approval"]
     passed = "asks a person" if any(not rule.conditions for rule in asking) else "allowed"
-    parts = [f"{passed}, {_counted(len(rules))}"]
+    active = sum(not rule.shadow for _, rule in rules)
+    parts = [f"{passed}, {_counted(active)}{f' and {len(rules) - active} in shadow' * (active < len(rules))}"]
     if passed == "allowed" and asking:
         parts.append("asks a person under conditions")
     parts += [limit for one, rule in heeded for limit in _limits(one, rule)]

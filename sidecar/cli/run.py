@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from sidecar.cli import run_options
+from sidecar.cli.bundle_options import Bundle, BundleInterval, BundleKey, bundle_source
 from sidecar.cli.listen_options import (
     MAX_PROGRAMS,
     MAX_SESSIONS,
@@ -23,7 +24,7 @@ from sidecar.cli.listen_options import (
 )
 from sidecar.cli.opa import BundleListen, BundleSigningKey, BundleTokenFile, OpaUrl, remote_opa
 from sidecar.cli.options import (
-    Config,
+    ConfigUnlessBundle,
     OpaBin,
     address,
     default_state_dir,
@@ -32,19 +33,23 @@ from sidecar.cli.options import (
     set_up_logging,
     size,
 )
+from sidecar.cli.policy_access import PolicyTokenFile, access
+from sidecar.cli.recording_options import Record, RecordAll, RecordSize, recording_in
 from sidecar.engine import binary
 from sidecar.errors import UsageError
 from sidecar.policy.model import MODES
 from sidecar.repository.prepare import prepare
 from sidecar.repository.reload import first_look
+from sidecar.repository.subject import subject
 from sidecar.serve import app
 from sidecar.settings import Settings
 from sidecar.system import hardening, ownership
+from sidecar.system.taken_secrets import TakenSecrets
 from sidecar.text import of_system
 
 
 def run_command(
-    config: Config,
+    config: ConfigUnlessBundle = None,
     command: run_options.Command = None,
     transport: run_options.Transport = "stdio",
     bind: run_options.Bind = "127.0.0.1",
@@ -62,6 +67,10 @@ def run_command(
     max_sessions: run_options.MaxSessions = None,
     max_sessions_each: run_options.MaxSessionsEach = None,
     session_idle: run_options.SessionIdle = "30m",
+    bundle: Bundle = None,
+    bundle_key: BundleKey = None,
+    bundle_interval: BundleInterval = "1s",
+    policy_token_file: PolicyTokenFile = None,
     server: run_options.Server = None,
     mode: run_options.Mode = None,
     opa_bin: OpaBin = None,
@@ -76,11 +85,15 @@ def run_command(
     state_prefix: run_options.StatePrefix = "",
     state_fail_mode: run_options.StateFailMode = "closed",
     no_watch: run_options.NoWatch = False,
+    shadow: run_options.Shadow = None,
     telemetry: run_options.Telemetry = None,
     approvals: run_options.Approvals = None,
     approvers_file: run_options.ApproversFile = None,
     approvals_url: run_options.ApprovalsUrl = None,
     audit: run_options.Audit = None,
+    record: Record = None,
+    record_all: RecordAll = False,
+    record_size: RecordSize = "64MiB",
     max_message: run_options.MaxMessage = "16MiB",
     log_level: run_options.LogLevel = "info",
     log_format: run_options.LogFormat = "text",
@@ -93,6 +106,7 @@ def run_command(
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     way = one_of("--transport", transport, TRANSPORTS)
     _check_server(command, upstream)
+    shipped = bundle_source(config, bundle, bundle_key, bundle_interval, access(policy_token_file, TakenSecrets()))
     if audit == "stdout" and way == "stdio":
         raise UsageError("--audit stdout is not possible here: standard output carries the protocol")
     answering = approvals_on(approvals, approvers_file, approvals_url, allow_host or [])
@@ -110,7 +124,8 @@ def run_command(
     if state_dsn is not None:
         _check_store(server, state_dir)
     settings = Settings(
-        policies=first_look(config),
+        policies=first_look(config or ()),
+        bundle=shipped,
         mode=one_of("--mode", mode, MODES) if mode else None,
         fail_open=one_of("--state-fail-mode", state_fail_mode, ("closed", "open")) == "open",
         watch=not no_watch,
@@ -128,16 +143,21 @@ def run_command(
         audit=audit,
         max_message=size(max_message),
         approvals=answering,
+        shadow=shadow,
+        recording=recording_in(record, record_size, whole=record_all),
         remote_opa=remote_opa(opa_url, bundle_listen, bundle_token_file, bundle_signing_key),
     )
     # Before any process is started: the server, which policy and limits bind, must not get the passwords.
-    hardening.forget("SIDECAR_STATE_DSN", "SIDECAR_HEADER", *variables_of(headers))
-    return _serve(settings, config, opa_bin)
+    hardening.forget("SIDECAR_STATE_DSN", "SIDECAR_HEADER", "SIDECAR_POLICY_KEY", *variables_of(headers))
+    return _serve(settings, config or [], opa_bin)
 
 
 def _serve(settings: Settings, config: list[Path], opa_bin: Path | None) -> int:
     opa = binary.find(opa_bin)
-    bundle, warnings = prepare(settings.policies, opa, serial=1)
+    bundle, warnings = prepare(settings.policies, opa, serial=1) if settings.bundle is None else (None, [])
+    if settings.shadow is not None:
+        # Said here, where it can be mended; while we run, a candidate that cannot be used stops nothing.
+        warnings = [*warnings, *(f"candidate: {warning}" for warning in subject(settings.shadow, opa).warnings)]
     if settings.approvals is not None and (warning := exposed(settings.approvals)) is not None:
         warnings = [*warnings, warning]
     for warning in [*warnings, *map(_open_to_all, filter(ownership.is_open, config))]:

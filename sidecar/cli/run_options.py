@@ -160,6 +160,15 @@ StateFailMode: TypeAlias = Annotated[
 NoWatch: TypeAlias = Annotated[
     bool, typer.Option("--no-watch", envvar="SIDECAR_NO_WATCH", help="Do not reload when a policy file changes.")
 ]
+Shadow: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="SIDECAR_SHADOW",
+        metavar="POLICY",
+        show_default=False,
+        help="A candidate policy, asked about the same calls after the verdict: what it would change is counted.",
+    ),
+]
 Telemetry: TypeAlias = Annotated[
     str | None,
     typer.Option(

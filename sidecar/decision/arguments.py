@@ -20,20 +20,21 @@ class Projection:
     """The paths into a document that a policy reads, as a tree that is built once and applied to many documents.
 
     `names` are keys at its top that a rule names without reading what stands there. `guarded` where a key that differs
-    only in case from one that is read is refused. `whole` where nobody can tell what else is read: then all of it is.
+    only in case from one that is read is refused. `beside` are more paths, for which nothing is ever refused. `whole`
+    where nobody can tell what else is read: then all of it is.
     """
 
     __slots__ = ("_folded", "_guarded", "_has_twins", "_longest", "_read", "_steps", "_whole")
 
     def __init__(
-        self, paths: Iterable[Path], names: Iterable[str] = (), *, guarded: bool = True, whole: bool = False
+        self, paths: Iterable[Path], names: Iterable[str] = (), *, guarded: bool = True, beside: Iterable[Path] = (),
+        whole: bool = False,
     ) -> None:  # fmt: skip
         self._whole = whole
-        ways: dict[str, set[Path]] = {}
-        for first, *rest in paths:
-            if first is not EACH:  # an object is no list
-                ways.setdefault(first, set()).add(tuple(rest))
-        places = {step: _Place(ways[step], guarded) for step in sorted(ways)}
+        ways, others = _by_first_step(paths), _by_first_step(beside)
+        places = {
+            step: _Place(ways.get(step, set()), others.get(step, set()), guarded) for step in sorted({*ways, *others})
+        }
         # None for a value that is read as it is; else what is read of an object, of a list, and whether as a whole too.
         self._steps = tuple(
             (step, (place.below, place.each, place.whole) if place.below or place.each else None)
@@ -42,7 +43,8 @@ class Projection:
         self._read = frozenset(ways).union(names)
         self._folded = frozenset(map(folded, self._read))
         self._longest = max(map(len, self._folded), default=0)
-        self._has_twins = len(self._folded) < len(self._read)
+        known = self._read.union(others)
+        self._has_twins = len(set(map(folded, known))) < len(known)
         self._guarded = guarded
 
     def of(self, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,16 +97,23 @@ class Projection:
 
 
 class _Place:
-    """What is read of the values at one place: `whole` for the value itself, `below` of an object, `each` of a list."""
+    """What is read of the values at one place: `whole` for the value itself, `below` of an object, `each` of a list.
+
+    It is read by what lies behind the place on paths (`ways`), and on those beside them (`others`).
+    """
 
     __slots__ = ("below", "each", "whole")
 
-    def __init__(self, ways: set[Path], guarded: bool) -> None:
-        self.whole = () in ways
-        of_objects = {way for way in ways if way and way[0] is not EACH}
-        of_elements = {way[1:] for way in ways if way and way[0] is EACH}
-        self.below: Projection | None = Projection(of_objects, guarded=guarded) if of_objects else None
-        self.each: _Place | None = _Place(of_elements, guarded) if of_elements else None
+    def __init__(self, ways: set[Path], others: set[Path], guarded: bool) -> None:
+        self.whole = () in ways or () in others
+        of_objects, others_of_objects = _of_objects(ways), _of_objects(others)
+        of_elements, others_of_elements = _of_elements(ways), _of_elements(others)
+        self.below: Projection | None = None
+        if of_objects or others_of_objects:
+            self.below = Projection(of_objects, guarded=guarded, beside=others_of_objects)
+        self.each: _Place | None = None
+        if of_elements or others_of_elements:
+            self.each = _Place(of_elements, others_of_elements, guarded)
 
     def of_all(self, elements: list[Any]) -> list[Any]:
         """The part that is read of each element of a list."""
@@ -125,17 +134,34 @@ class _Place:
         return value if self.whole else part
 
 
-def arguments_read(call: ToolCall, projection: Projection) -> dict[str, Any]:
+def _by_first_step(paths: Iterable[Path]) -> dict[str, set[Path]]:
+    """What comes behind each first step."""
+    ways: dict[str, set[Path]] = {}
+    for first, *rest in paths:
+        if first is not EACH:  # an object is no list
+            ways.setdefault(first, set()).add(tuple(rest))
+    return ways
+
+
+def _of_objects(ways: set[Path]) -> set[Path]:
+    return {way for way in ways if way and way[0] is not EACH}
+
+
+def _of_elements(ways: set[Path]) -> set[Path]:
+    return {way[1:] for way in ways if way and way[0] is EACH}
+
+
+def arguments_read(call: ToolCall, projection: Projection, heeded: Projection | None = None) -> dict[str, Any]:
     """The part of a call's arguments that is read.
 
     Raises `InvalidMessage` for look-alike keys (see `Projection.of`), and for a text with a NUL character, at which a
-    server in C ends it.
+    server in C ends it. If only a part of what is read can refuse a call, `heeded` is the projection of that part.
     """
     try:
         kept = projection.of(call.arguments)
     except ValueError as problem:
         raise InvalidMessage(INVALID_PARAMS, str(problem), call.id) from None
-    if strict_json.NUL in call.raw and _has_nul(kept):
+    if strict_json.NUL in call.raw and _has_nul(kept if heeded is None else heeded.of(call.arguments)):
         raise InvalidMessage(INVALID_PARAMS, "an argument that a rule reads holds a NUL character", call.id)
     return kept
 

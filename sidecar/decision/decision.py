@@ -5,7 +5,7 @@ An answer of any other shape is no answer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import Annotated, Final, Literal, TypeAlias
 
@@ -13,7 +13,7 @@ import msgspec
 
 from sidecar.errors import EngineUnavailable
 from sidecar.ledger.values import Amount
-from sidecar.policy.model import NAMED_WINDOWS
+from sidecar.policy.model import NAMED_WINDOWS, SCOPES
 from sidecar.text import visible
 
 NAMED_FROM_OUTSIDE: Final = frozenset({"default_deny", "hidden", "invalid_amount"})
@@ -24,7 +24,8 @@ class Reserve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an allowed call takes from one counter; `window` is in seconds, or a named one.
 
     `limit` is None if the rule only counts; `exclusive` means that the total must stay below the limit, `sliding` that
-    the window ends now. With `each_tool` the counter is another one for each tool that is called.
+    the window ends now. With `each_tool` the counter is another one for each tool that is called. A rule in `shadow`
+    counts apart: its limit stops nothing, and the call passes whether it can be counted or not.
     """
 
     counter: str
@@ -38,6 +39,7 @@ class Reserve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exclusive: bool = False
     each_tool: bool = False
     sliding: bool = False
+    shadow: bool = False
 
     @property
     def seconds(self) -> int:
@@ -46,12 +48,13 @@ class Reserve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Violation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One reason to refuse; `monitor` means that the rule only reports."""
+    """One reason to refuse; `monitor` means that the rule only reports, `shadow` that it is only tried."""
 
     rule: str
     reason: str
     kind: str
     monitor: bool
+    shadow: bool = False
 
 
 AboveZero: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
@@ -125,6 +128,20 @@ class Answer(msgspec.Struct, frozen=True):
     remembered: bool = False
 
 
+def without_shadow(answer: Answer) -> Answer:
+    """The same answer without what rules in shadow say and count."""
+    violations = tuple(item for item in answer.decision.violations if not item.shadow)
+    return uncounted(
+        msgspec.structs.replace(answer, decision=msgspec.structs.replace(answer.decision, violations=violations))
+    )
+
+
+def uncounted(answer: Answer, scopes: Collection[str] = SCOPES) -> Answer:
+    """The same answer without what rules in shadow count by one of these scopes."""
+    reserve = tuple(item for item in answer.decision.reserve if not (item.shadow and item.scope in scopes))
+    return msgspec.structs.replace(answer, decision=msgspec.structs.replace(answer.decision, reserve=reserve))
+
+
 def safe_reason(said: Decision | Violation) -> str:
     """A reason of the engine's. The author's own words stay; a name that the client chose must not hide anything."""
     return visible(said.reason) if said.kind in NAMED_FROM_OUTSIDE else said.reason
@@ -140,6 +157,8 @@ def read_answer(body: bytes) -> Answer:
     if decision.kind == "undecided":
         raise EngineUnavailable("undecided", "the policy engine could not decide this call")
     refused = any(not violation.monitor for violation in decision.violations)
+    if any(violation.shadow and not violation.monitor for violation in decision.violations):
+        raise _bad_shape()
     asked = decision.action == "require_approval"
     if refused is not (decision.action == "deny") or asked is not (decision.approval is not None):
         raise _bad_shape()

@@ -92,7 +92,9 @@ class Asking:
         place = terms.place_of(call.tool, decision.rule)
         risk = terms.risks.of(call.tool)
         limited = [
-            (taken, item.rule) for taken, item in zip(takes, decision.reserve, strict=True) if item.limit is not None
+            (taken, item.rule)
+            for taken, item in zip(takes, decision.reserve, strict=True)
+            if item.limit is not None and not item.shadow
         ]
         principal = caller.principal
         return Shown(

@@ -11,7 +11,7 @@ import asyncio
 from typing import Final, assert_never
 
 from sidecar.decision.decider import Decider
-from sidecar.decision.decision import Answer
+from sidecar.decision.decision import Answer, uncounted, without_shadow
 from sidecar.enforce.approving import Approving
 from sidecar.enforce.asked_tools import AskedTools
 from sidecar.enforce.asking import Asking
@@ -38,6 +38,7 @@ from sidecar.ledger.approvals import QueueFull, Unapproved, Wants
 from sidecar.ledger.protocol import Claim, Exhausted, Moved, Taken
 from sidecar.ledger.values import Entry, Reservation, Seen
 from sidecar.mcp import jsonrpc
+from sidecar.policy.model import SCOPES
 from sidecar.system import defects
 
 _NOTHING: Final = Claim((), ())
@@ -135,8 +136,9 @@ class GroupCommit:
         seen: dict[int, tuple[Seen, ...]] = {}
         asked: dict[int, Wants] = {}
         answers, self.answers = self.answers, []
-        for trial, answer in answers:
+        for trial, found in answers:
             try:
+                answer = _judged(trial, found)
                 wants = self._wanted(trial, answer, confirmed)
             except Exception as error:  # noqa: BLE001 - it denies this call, whatever it is
                 self._break(trial, error)
@@ -223,12 +225,21 @@ class GroupCommit:
                 return self._rulings.deny(
                     trial, answer, Grounds(limit.kind, limit.rule, limit.reason, taken.seconds)
                 )  # fmt: skip
+            case StoreUnavailable() if self._needs_no_claim(trial, answer):
+                return self._rulings.allow(trial, uncounted(answer), _NOTHING)
             case StoreUnavailable() if self._fail_open and answer.decision.action == "allow":
                 return self._rulings.allow_uncounted(trial, answer)
             case StoreUnavailable():
                 return self._rulings.deny(trial, answer, NO_STORE)
             case _:
                 assert_never(taken)
+
+    def _needs_no_claim(self, trial: Trial, answer: Answer) -> bool:
+        """True for a call that would have been claimed nothing for, were there no rules in shadow."""
+        decision = answer.decision
+        counts = not all(item.shadow for item in decision.reserve) or bool(trial.seen)
+        asks = self._asked_tools.have(trial.call.tool, trial.bundle.terms)
+        return decision.action == "allow" and not counts and not asks
 
     # Once more.
 
@@ -267,6 +278,7 @@ class GroupCommit:
     def _judge_anew(self, trial: Trial) -> None:
         trial.bundle = self._decider.bundle
         trial.seen = ()
+        trial.spares_shadow = False
         try:
             self._questions.put(trial, self.found)
         except InvalidMessage as problem:
@@ -300,3 +312,13 @@ class GroupCommit:
         self.answers, self._claims, self._verdicts = [], [], []
         for trial in trials:
             self._break(trial, error)
+
+
+def _judged(trial: Trial, answer: Answer) -> Answer:
+    """The answer as it counts for this call: rules in shadow are left out where they cannot be judged or counted."""
+    if trial.spares_shadow:
+        return without_shadow(answer)
+    for item in answer.decision.reserve:
+        if item.shadow and trial.caller.holder(item.scope) is None:
+            return uncounted(answer, [scope for scope in SCOPES if trial.caller.holder(scope) is None])
+    return answer

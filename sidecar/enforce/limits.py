@@ -45,7 +45,7 @@ class Counters:
             holder = caller.holder(item.scope)
             if holder is None:
                 return None
-            # A rule that only monitors counts, and refuses nothing.
+            # A rule that only monitors, or stands in shadow, counts and refuses nothing.
             limit = None if item.counter in bundle.terms.monitored else item.limit
             key = self._key(item, tool)
             reservations.append(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeAlias
 
 from sidecar.policy import paths
 from sidecar.policy.paths import EACH, Path
@@ -11,6 +11,8 @@ from sidecar.text import folded
 
 MASK: Final = "[masked]"
 """What stands in the place of a value."""
+Instead: TypeAlias = Callable[[Path, Any], Any]
+"""Makes what stands in the place of a value, of the path at which the value was found."""
 
 
 def masked(arguments: dict[str, Any], masks: Iterable[Path]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -20,25 +22,37 @@ def masked(arguments: dict[str, Any], masks: Iterable[Path]) -> tuple[dict[str, 
     read an object there. A key that differs from a step only in case is hidden too: a server may take it for that.
     """
     hidden: list[str] = []
-    kept: Any = arguments
+    kept = arguments
     for path in masks:
-        after, hides = _masked(kept, path)
+        after, hides = _masked(kept, path, (), _mask)
         if hides:
             kept = after
             hidden.append(paths.shown("args", path))
     return kept, tuple(hidden)
 
 
-def _masked(value: Any, path: Path) -> tuple[Any, bool]:
+def replaced(arguments: dict[str, Any], masks: Iterable[Path], instead: Instead) -> dict[str, Any]:
+    """The arguments with something else in the place of each value that `masked` hides."""
+    kept = arguments
+    for path in masks:
+        kept, _ = _masked(kept, path, (), instead)
+    return kept
+
+
+def _mask(_: Path, __: Any) -> str:
+    return MASK
+
+
+def _masked(value: Any, path: Path, way: Path, instead: Instead) -> tuple[Any, bool]:
     if not path:
-        return MASK, True
+        return instead(way, value), True
     step, rest = path[0], path[1:]
     if step is EACH and type(value) is list:
-        parts = [_masked(one, rest) for one in value]
+        parts = [_masked(one, rest, (*way, EACH), instead) for one in value]
         return [part for part, _ in parts], any(hides for _, hides in parts)
     if step is not EACH and type(value) is dict:
         alike = [key for key in value if folded(key) == folded(step)]
-        under = [(key, *_masked(value[key], rest)) for key in alike]
+        under = [(key, *_masked(value[key], rest, (*way, key), instead)) for key in alike]
         hiding = {key: part for key, part, hides in under if hides}
         return ({**value, **hiding} if hiding else value), bool(hiding)
-    return (value, False) if value is None else (MASK, True)
+    return (value, False) if value is None else (instead(way, value), True)

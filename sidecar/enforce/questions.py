@@ -28,11 +28,13 @@ from sidecar.mcp.jsonrpc import INVALID_PARAMS
 from sidecar.mcp.tool_call import ToolCall
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.names import RESERVED
-from sidecar.policy.terms import CounterRead
+from sidecar.policy.terms import CounterRead, Reads
 from sidecar.text import quoted, shown
 
 MAX_QUESTION: Final = 2 << 20
 """Bytes of a question: a pattern goes through so much text within some 30 ms, and others wait for OPA meanwhile."""
+MAX_IN_SHADOW: Final = 256 << 10
+"""Bytes of a call that rules in shadow judge: what they read must not make a question longer than `MAX_QUESTION`."""
 MAX_FORMS: Final = 1_000
 """Tools whose questions are kept half written; a client may name any number."""
 
@@ -50,7 +52,8 @@ class ToolQuestion(msgspec.Struct, frozen=True):
     """How the calls of one tool are asked about under one bundle: what is read of a call, and the form to fill.
 
     `caller` is what is read of the caller, None for nothing. `keys` where the names of all arguments are, `time` where
-    that of the call is. An answer that is not `lasting` is not used again.
+    that of the call is. An answer that is not `lasting` is not used again. `bare` is the question without what only
+    rules in shadow read, None where there is no such thing.
     """
 
     projection: Projection
@@ -60,6 +63,7 @@ class ToolQuestion(msgspec.Struct, frozen=True):
     time: bool
     lasting: bool
     form: Form
+    bare: ToolQuestion | None = None
 
 
 class Questions:
@@ -114,7 +118,10 @@ class Questions:
             body = kept.body
         else:
             asking = self._asking(call, bundle)
-            arguments = arguments_read(call, asking.projection)
+            if asking.bare is not None and len(call.raw) > MAX_IN_SHADOW:
+                asking, trial.spares_shadow = asking.bare, True
+            heeded = asking.bare.projection if asking.bare is not None else None
+            arguments = arguments_read(call, asking.projection, heeded)
             keys = sorted(call.arguments) if asking.keys else None
             if len(call.raw) > MAX_QUESTION and is_longer([arguments, keys], MAX_QUESTION):
                 found(trial, TOO_LARGE)
@@ -153,13 +160,19 @@ class Questions:
             _check_name(call, bundle)
             if len(self._by_tool) >= MAX_FORMS:
                 self._by_tool.clear()
-            reads = bundle.terms.reads_of(call.tool)
-            asking = self._by_tool[call.tool] = ToolQuestion(
-                Projection(reads.paths, reads.only or (), whole=reads.whole), reads.only is not None or reads.keys,
-                Projection(reads.caller, guarded=False, whole=reads.whole) if reads.caller or reads.whole else None,
-                reads.counters, reads.time, reads.lasting, Form(self._server, call.tool),
-            )  # fmt: skip
+            asking = self._by_tool[call.tool] = self._question(call.tool, bundle.terms.reads_of(call.tool))
         return asking
+
+    def _question(self, tool: str, reads: Reads) -> ToolQuestion:
+        of_caller = Projection(reads.caller, guarded=False, whole=reads.whole) if reads.caller or reads.whole else None
+        bare = ToolQuestion(
+            Projection(reads.paths, reads.only or (), whole=reads.whole), reads.only is not None or reads.keys,
+            of_caller, reads.counters, reads.time, reads.lasting, Form(self._server, tool),
+        )  # fmt: skip
+        if not reads.shadow_paths and not reads.shadow_names:
+            return bare
+        more = Projection(reads.paths, reads.only or (), beside=reads.shadow_paths, whole=reads.whole)
+        return msgspec.structs.replace(bare, projection=more, keys=reads.names, bare=bare)
 
     def _about(self, caller: Caller, projection: Projection) -> dict[str, Any]:
         """What is read of the caller."""

@@ -184,7 +184,7 @@ def _forward(
 def _counted(
     decision: Decision, totals: tuple[Amount, ...]
 ) -> tuple[tuple[Violation, ...], tuple[tuple[str, float], ...]]:
-    """The violations, those of limits that only monitor included, and what is left of each limit."""
+    """The violations, those of limits that only report included, and what is left of each limit."""
     violations = decision.violations
     left: list[tuple[str, float]] = []
     for item, total in zip(decision.reserve, totals, strict=True):
@@ -193,5 +193,5 @@ def _counted(
         rest = subtract(item.limit, total)
         left.append((item.rule, float(rest)))
         if rest < 0 or (item.exclusive and rest == 0):
-            violations = (*violations, Violation(item.rule, item.reason, item.kind, monitor=True))
+            violations = (*violations, Violation(item.rule, item.reason, item.kind, monitor=True, shadow=item.shadow))
     return violations, tuple(left)

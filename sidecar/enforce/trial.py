@@ -29,7 +29,8 @@ class Trial(msgspec.Struct):
     `since` is when it began, by the performance counter; `engine_seconds` how long the engine took, where it was asked.
     `seen` is where the counters stood that it was judged by, `moves` how often they stood elsewhere at its claim, and
     `turn` the counters for which others that were judged by them wait until it is done. `may_hold` where it can wait in
-    place for a person, and `held_until` until when it does, by the clock of the event loop.
+    place for a person, and `held_until` until when it does, by the clock of the event loop. `spares_shadow` where the
+    question has nothing for rules in shadow, so that what they say does not count.
     """
 
     call: ToolCall
@@ -46,6 +47,7 @@ class Trial(msgspec.Struct):
     dropped: bool = False
     may_hold: bool = True
     held_until: float | None = None
+    spares_shadow: bool = False
 
     def drop(self) -> None:
         """The client gave the call up: it will neither be forwarded nor answered."""

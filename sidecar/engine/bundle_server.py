@@ -16,7 +16,8 @@ from sidecar.http.endpoint import serve_gets
 from sidecar.http.exchange import text
 from sidecar.http.server import HttpServer
 from sidecar.http.values import Headers, Request, Response
-from sidecar.policy.bundle import ROOT, Bundle, archive, rooted
+from sidecar.policy import archive
+from sidecar.policy.bundle import ROOT, Bundle, rooted
 
 RESOURCE: Final = "/bundles/intercept.tar.gz"
 MAX_WAIT: Final = 60
@@ -49,7 +50,7 @@ class BundleServer:
     def publish(self, bundle: Bundle) -> None:
         """Make this the bundle in force; long polls that wait get it now."""
         files = signed(rooted(bundle.files, self._root), self._key)
-        self._archive, self._etag = archive(files), f'"{bundle.revision}.{bundle.serial}"'
+        self._archive, self._etag = archive.write(files), f'"{bundle.revision}.{bundle.serial}"'
         self._published.set()
         self._published = asyncio.Event()
 

@@ -19,6 +19,7 @@ from sidecar.errors import EngineUnavailable, Superseded
 from sidecar.events import Emit, EngineFailed, EngineReady
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.names import CANARY_ALLOWED, CANARY_DENIED
+from sidecar.policy.nothing import NO_SERIAL, WHY
 from sidecar.system import defects
 
 BEAT: Final = 0.4
@@ -61,7 +62,9 @@ class Engine:
     @property
     def trouble(self) -> str | None:
         """Why it is not ready, in words for a person; None if it is."""
-        return None if self.ready else self._trouble
+        if self.ready:
+            return WHY if self.bundle.serial == NO_SERIAL else None
+        return self._trouble
 
     def recall(self, body: bytes) -> Answer | None:
         """The cached answer to a question, if there is one that may still be used."""
@@ -86,6 +89,9 @@ class Engine:
         A `lasting` answer may be cached. While the same lasting question is in flight it is not put again: all who
         asked get its answer, and for all but the first it is marked as remembered.
         """
+        if bundle.serial == NO_SERIAL:
+            done(self._no_policy())
+            return
         key = (bundle.revision, bundle.serial, body)
         if lasting and self._cache is not None:
             if (same := self._under_way.get(key)) is not None:
@@ -126,6 +132,8 @@ class Engine:
 
         Raises `EngineUnavailable` if there is no usable one, `Superseded` if it comes from a newer policy.
         """
+        if bundle.serial == NO_SERIAL:
+            raise self._no_policy()
         try:
             visible = read_visible(await self._client.ask(body, decision_id), tools)
             self._check_revision(visible.revision, visible.serial, bundle)
@@ -133,6 +141,12 @@ class Engine:
             self._emit(EngineFailed(self._server, error.kind, str(error)))
             raise
         return visible
+
+    def _no_policy(self) -> EngineUnavailable:
+        """Nothing was admitted, so nothing is asked: an answer would not say that nobody made a policy yet."""
+        error = EngineUnavailable("no_policy", WHY)
+        self._emit(EngineFailed(self._server, error.kind, str(error)))
+        return error
 
     def expect(self, bundle: Bundle) -> None:
         """Note that a newer bundle was published; the first answer that comes from it puts it in force.

@@ -1,8 +1,9 @@
 """Signs bundles: `.signatures.json` is a JWT over the hash of every file (OPA's bundle signing).
 
-Whoever serves a bundle, only one that was signed here comes into force. There are two kinds of key: a secret that an
-OPA of our own shares with us, and a private key, of which an OPA of somebody else's has the public half. OPA also
-accepts an older bundle of ours; `Engine` refuses its answers by the serial in them.
+Whoever serves a bundle, only one that was signed here comes into force. There are three kinds of key: a secret that an
+OPA of our own shares with us; a private key, of which an OPA of somebody else's has the public half; and the private
+key of whoever publishes a policy, of which sidecars have the public half (`verify`). OPA also accepts an older bundle
+of ours; `Engine` refuses its answers by the serial in them.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from typing import Any, Final
 import msgspec
 
 from sidecar.errors import StartError
+from sidecar.policy.archive import SIGNATURES
 
 KEY_ID: Final = "intercept"
 SCOPE: Final = "intercept"
 """The scope of the signature, which OPA's configuration names with the key."""
-SIGNATURES: Final = ".signatures.json"
+MIN_RSA_BITS: Final = 2048
 
 _STRUCTURED: Final = frozenset({".manifest", "data.json"})
 """Files of which OPA hashes the JSON value, not the text."""
@@ -43,35 +45,69 @@ def shared(secret: str) -> SigningKey:
 
 def private(pem: str) -> SigningKey:
     """A key from a private key in PEM, on the curve P-256. Raises `StartError` if the text is none."""
-    # Imported only here: the library takes 30 ms and 10 MiB, and an OPA of our own does not need it.
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
-    from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric import ec, utils  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
-
-    try:
-        key = load_pem_private_key(pem.encode(), None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        key = None  # the reason may quote the key
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+    key = _es256(_loaded(pem))
+    if key is None:
         raise StartError(
             "--bundle-signing-key must be a private key on the curve P-256, in PEM and without a password: make one "
             "with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`"
         )
-    signer = key
+    return key
+
+
+def of_publisher(pem: str, what: str) -> SigningKey:
+    """A key that signs what travels, from a private key in PEM; `what` names it. Raises `StartError` if it is none.
+
+    An RSA key (RS256) signs the same bytes alike each time; one on the curve P-256 (ES256) never does.
+    """
+    loaded = _loaded(pem)
+    key = _rs256(loaded) or _es256(loaded)
+    if key is None:
+        raise StartError(
+            f"{what} must be a private key in PEM without a password: RSA of {MIN_RSA_BITS} bits or more, or on the "
+            "curve P-256; make one with `openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072`"
+        )
+    return key
+
+
+def _loaded(pem: str) -> Any:
+    """The private key in a text, of whatever kind; None where there is none."""
+    # Imported only here: the library takes 30 ms and 10 MiB, and an OPA of our own does not need it.
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+
+    try:
+        return load_pem_private_key(pem.encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return None  # the reason may quote the key
+
+
+def _es256(loaded: Any) -> SigningKey | None:
+    from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import ec, utils  # noqa: PLC0415
+
+    if not isinstance(loaded, ec.EllipticCurvePrivateKey) or not isinstance(loaded.curve, ec.SECP256R1):
+        return None
 
     def sign(data: bytes) -> bytes:
-        r, s = utils.decode_dss_signature(signer.sign(data, ec.ECDSA(hashes.SHA256())))
+        r, s = utils.decode_dss_signature(loaded.sign(data, ec.ECDSA(hashes.SHA256())))
         return r.to_bytes(32) + s.to_bytes(32)
 
     return SigningKey("ES256", sign)
 
 
+def _rs256(loaded: Any) -> SigningKey | None:
+    from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import padding, rsa  # noqa: PLC0415
+
+    if not isinstance(loaded, rsa.RSAPrivateKey) or loaded.key_size < MIN_RSA_BITS:
+        return None
+    return SigningKey("RS256", lambda data: loaded.sign(data, padding.PKCS1v15(), hashes.SHA256()))
+
+
 def signed(files: Mapping[str, str], key: SigningKey) -> dict[str, str]:
     """The files of a bundle, with `.signatures.json` added."""
     hashes = [
-        {"name": path, "hash": hashlib.sha256(_hashed(path, text)).hexdigest(), "algorithm": "SHA-256"}
-        for path, text in sorted(files.items())
+        {"name": path, "hash": digest(path, text), "algorithm": "SHA-256"} for path, text in sorted(files.items())
     ]
     head = {"alg": key.algorithm, "kid": KEY_ID, "typ": "JWT"}
     token = _part(_json(head)) + b"." + _part(_json({"files": hashes, "scope": SCOPE}))
@@ -79,9 +115,18 @@ def signed(files: Mapping[str, str], key: SigningKey) -> dict[str, str]:
     return {**files, SIGNATURES: json.dumps({"signatures": [token.decode()]})}
 
 
+def digest(path: str, text: str) -> str:
+    """The hash of a file as OPA makes it: of JSON without blanks, keys sorted, numbers untouched; of others as is."""
+    return hashlib.sha256(_hashed(path, text)).hexdigest()
+
+
+def is_structured(path: str) -> bool:
+    """True for a file of which the JSON value is hashed, not the text."""
+    return path.rpartition("/")[2] in _STRUCTURED
+
+
 def _hashed(path: str, text: str) -> bytes:
-    """The bytes of a file that OPA hashes: of JSON without blanks, keys sorted, numbers untouched; of others as is."""
-    if path.rpartition("/")[2] not in _STRUCTURED:
+    if not is_structured(path):
         return text.encode()
     found = _sorted(json.loads(text, parse_int=_token, parse_float=_token))
     # Go escapes these two line ends; everything else it writes as msgspec does.

@@ -38,6 +38,10 @@ class Moved(msgspec.Struct, frozen=True):
     """Nothing was taken: the total of a counter that the call was judged by has changed, so it is judged anew."""
 
 
+MAX_SERIAL: Final = 2**53 - 1
+"""The greatest serial of a bundle: every reader of JSON takes it for the same number."""
+
+
 class Highest(msgspec.Struct, frozen=True):
     """The highest serial of a bundle that was ever admitted for a server, and the revision that it had."""
 

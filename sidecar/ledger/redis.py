@@ -13,10 +13,11 @@ from functools import partial
 from typing import Final
 
 from sidecar.errors import StoreUnavailable
+from sidecar.ledger import admitted
 from sidecar.ledger.approval_scripts import CHANGED, SCRIPTS, TAKE_SAME
 from sidecar.ledger.approvals import NOTHING_ASKED, SameCall, Wants
 from sidecar.ledger.keys import carry_over, check_prefix
-from sidecar.ledger.protocol import NOTHING_SEEN, Claimed, Taken
+from sidecar.ledger.protocol import NOTHING_SEEN, Claimed, Highest, Taken
 from sidecar.ledger.redis_approvals import RedisApprovals
 from sidecar.ledger.redis_connection import Connection
 from sidecar.ledger.redis_counters import Taking, first_counted, giving_back, key_now, never, read_amount, taking
@@ -48,6 +49,7 @@ class RedisLedger:
         self._take_same = self._connection.script(TAKE_SAME)
         self._return = self._connection.script(GIVE_BACK)
         self._look = self._connection.script(LOOK)
+        self._raise = self._connection.script(admitted.RAISE)
         self._transactions = Transactions(self._connection, prefix, clock, monotonic)
         self._approvals = RedisApprovals(self._connection, prefix, self._transactions)
 
@@ -58,7 +60,7 @@ class RedisLedger:
     async def check(self, server: str) -> None:
         """Connect, log in, load the scripts and carry over old counters of `server`. Raises `StoreUnavailable`."""
         redis, ask = self._connection.redis, self._connection.ask
-        for script in (TAKE, GIVE_BACK, LOOK, *SCRIPTS):
+        for script in (TAKE, GIVE_BACK, LOOK, admitted.RAISE, *SCRIPTS):
             await ask(partial(redis.script_load, script))
         if await ask(self._connection.is_cluster):
             raise StoreUnavailable(
@@ -99,6 +101,11 @@ class RedisLedger:
 
     async def give_back(self, entries: tuple[Entry, ...]) -> None:
         await self._connection.ask(partial(self._return, *giving_back(self._prefix, entries)))
+
+    async def admit(self, server: str, bundle: Highest) -> Highest:
+        keys = [admitted.key(self._prefix, server), never(self._prefix)]
+        answer = await self._connection.ask(partial(self._raise, keys, [bundle.serial, bundle.revision]))
+        return admitted.read_raised(answer)
 
     async def close(self) -> None:
         await self._connection.close()

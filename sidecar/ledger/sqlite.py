@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.errors import StoreUnavailable
-from sidecar.ledger import batch, sqlite_records
+from sidecar.ledger import admitted, batch, sqlite_records
 from sidecar.ledger.approvals import NOTHING_ASKED, Wants
 from sidecar.ledger.batch import Asks, Claims, Key
-from sidecar.ledger.protocol import NOTHING_SEEN, Claim, Claimed, Taken
+from sidecar.ledger.protocol import NOTHING_SEEN, Claim, Claimed, Highest, Taken
 from sidecar.ledger.shared_time import SharedTime
 from sidecar.ledger.sqlite_access import Access
 from sidecar.ledger.sqlite_approvals import SqliteApprovals
@@ -112,12 +112,17 @@ class SqliteLedger:
     async def give_back(self, entries: tuple[Entry, ...]) -> None:
         await self._access.wait(lambda db: give_back(db, entries))
 
+    async def admit(self, server: str, bundle: Highest) -> Highest:
+        # On the disk also where it stood already: whoever wrote it may not have come so far.
+        return await self._access.wait(lambda db: admitted.raised(db, server, bundle), lasts=lambda _: True)
+
     async def close(self) -> None:
         await self._access.close()
 
     def _begin(self, db: sqlite3.Connection) -> None:
         """Make the tables if there are none, bring counters' names up to date, and remove old windows."""
         db.execute(SCHEMA)
+        db.execute(admitted.SCHEMA)
         for statement in sqlite_records.SCHEMA:
             db.execute(statement)
         if db.execute("PRAGMA user_version").fetchone() == (0,):

@@ -42,13 +42,13 @@ class NotJson(NotStrict):
 
 
 class TooManyValues(NotStrict):
-    """It has more than `MAX_VALUES`."""
+    """It has more than are read."""
 
 
-def read_value(line: bytes) -> tuple[Any, bytes]:
-    """The JSON value in `line` and its canonical bytes. Raises `NotStrict`."""
-    if len(line) > MAX_VALUES and _has_too_many_values(line):
-        raise TooManyValues(f"a message may have up to {MAX_VALUES} values")
+def read_value(line: bytes, most: int = MAX_VALUES) -> tuple[Any, bytes]:
+    """The JSON value in `line`, of up to `most` values, and its canonical bytes. Raises `NotStrict`."""
+    if len(line) > most and _has_too_many_values(line, most):
+        raise TooManyValues(f"a message may have up to {most} values")
     try:
         value = _decode(line)
         # Encoding the value back to the same bytes proves that they are canonical: compact, no duplicate key, no odd
@@ -105,16 +105,16 @@ def _pieces(data: bytes) -> Iterator[bytes]:
         begin = end
 
 
-def _has_too_many_values(line: bytes) -> bool:
+def _has_too_many_values(line: bytes, most: int) -> bool:
     """Counted before the line is parsed: each value follows a comma or an opening bracket outside of texts."""
     # `translate` takes the same time for each byte; counting mark by mark takes many times as long if they are dense.
-    if len(line.translate(None, _NO_MARKS)) < MAX_VALUES:
+    if len(line.translate(None, _NO_MARKS)) < most:
         return False
     # Marks in texts do not count, so texts are cut out. An escaped quotation mark does not end a text.
     bare = line.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_MARKS_OR_QUOTES)
     texts = len(bare.translate(None, _MARKS)) // 2
     # A value has at most two texts: itself, and its key.
-    return texts > 2 * MAX_VALUES or sum(map(len, bare.split(b'"')[::2])) >= MAX_VALUES
+    return texts > 2 * most or sum(map(len, bare.split(b'"')[::2])) >= most
 
 
 _MARKS = b",[{"

@@ -43,6 +43,7 @@ class _Violation(msgspec.Struct, frozen=True, gc=False):
     rule: str
     kind: str
     monitor: bool
+    shadow: bool | msgspec.UnsetType
 
 
 class _Caller(msgspec.Struct, frozen=True, gc=False):
@@ -236,8 +237,11 @@ class Audit:
         return _Decided(
             self._instance, event.server, caller.session, _principal(caller), shown(call.tool),
             "allow" if ruling.allowed else "deny", ruling.kind, ruling.rule, ruling.reason,
-            [_Violation(item.rule, item.kind, item.monitor) for item in ruling.violations], ruling.mode, caller.client,
-            hashed, ruling.revision, ruling.serial, ruling.engine_id, ruling.remembered,
+            [
+                _Violation(item.rule, item.kind, item.monitor, item.shadow or msgspec.UNSET)
+                for item in ruling.violations
+            ],
+            ruling.mode, caller.client, hashed, ruling.revision, ruling.serial, ruling.engine_id, ruling.remembered,
             ruling.risk.risk_class or msgspec.UNSET, ruling.risk.severity or msgspec.UNSET,
         )  # fmt: skip
 

@@ -34,11 +34,14 @@ async def serve(host: str, port: int, answer: GetHandler, allow_hosts: Iterable[
     return await serve_gets(host, port, answer, admit=admit)
 
 
-def telemetry(exposition: Callable[[str], tuple[bytes, str]], not_ready: Callable[[], str | None]) -> GetHandler:
+def telemetry(
+    exposition: Callable[[str], tuple[bytes, str]], not_ready: Callable[[], str | None],
+    notes: Callable[[], list[str]] = list,
+) -> GetHandler:  # fmt: skip
     """What answers the requests.
 
     `exposition` renders metrics and their content type for an Accept header; it may take milliseconds.
-    `not_ready` says why the sidecar cannot serve, or None when it can.
+    `not_ready` says why the sidecar cannot serve, or None when it can; `notes` is what there is to know beside that.
     """
 
     turn = asyncio.Lock()
@@ -67,7 +70,7 @@ def telemetry(exposition: Callable[[str], tuple[bytes, str]], not_ready: Callabl
                 return text(200, "ok")
             case "/readyz":
                 why = not_ready()
-                return text(503, why) if why else text(200, "ready")
+                return text(503 if why else 200, "\n".join([why or "ready", *notes()]))
             case _:
                 return text(404, "not found")
 

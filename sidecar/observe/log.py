@@ -13,6 +13,11 @@ from sidecar.events import (
     AnswerSeen,
     ApprovalChanged,
     ApprovalTried,
+    BundleFetched,
+    BundleJudged,
+    CandidateBegan,
+    CandidateCompared,
+    CandidateFailed,
     Decided,
     Defect,
     Dropped,
@@ -22,6 +27,7 @@ from sidecar.events import (
     Listed,
     MethodDenied,
     NoticeSent,
+    RecordingFailed,
     Refused,
     Reloaded,
     StoreFailed,
@@ -36,6 +42,8 @@ PERIOD: Final = 60.0
 """Seconds of one period, in which only a few dropped messages and defects are logged; metrics count all of them."""
 MOST: Final = 50
 MOST_DEFECTS: Final = 10
+MOST_DIFFERENCES: Final = 200
+"""Kinds of differences to a candidate of which the first is logged."""
 
 
 class _Sparing:
@@ -66,16 +74,22 @@ class Log:
         self._tries = _Sparing(MOST, clock)
         self._given_up = _Sparing(MOST, clock)
         self._webhook_failing = False
+        self._source_failing = ""
         self._engine_failing = False
+        self._recording_failing = False
         self._said: set[str] = set()
         self._policy_tools: frozenset[str] = frozenset()
         self._compared: frozenset[str] = frozenset()
+        self._revision = ""
+        self._differences: set[tuple[str, ...]] = set()
         self.handlers: Handlers = {
             Decided: self._decided, Refused: self._refused, Dropped: self._dropped_one, StoreFailed: self._store_failed,
             EngineFailed: self._engine_failed, EngineReady: self._engine_ready, Reloaded: self._reloaded,
             Listed: self._listed, MethodDenied: self._method_denied, Defect: self._defect,
             ApprovalChanged: self._approval_changed, AnswerSeen: self._answer_seen, ApprovalTried: self._approval_tried,
-            NoticeSent: self._notice_sent,
+            NoticeSent: self._notice_sent, BundleFetched: self._bundle_fetched, BundleJudged: self._bundle_judged,
+            CandidateBegan: self._candidate_began, CandidateFailed: self._candidate_failed,
+            CandidateCompared: self._candidate_compared, RecordingFailed: self._recording_failed,
         }  # fmt: skip
 
     def _decided(self, event: Decided) -> None:
@@ -99,6 +113,13 @@ class Log:
     def _store_failed(self, event: StoreFailed) -> None:
         log.error("%s", event.text)
 
+    def _recording_failed(self, event: RecordingFailed) -> None:
+        if event.text and not self._recording_failing:
+            log.error("%s; calls are decided all the same, and not recorded until it can be written again", event.text)
+        elif not event.text:
+            log.warning("calls are recorded again; %d are missing", event.lost)
+        self._recording_failing = bool(event.text)
+
     def _engine_failed(self, event: EngineFailed) -> None:
         if not self._engine_failing or event.kind == "exit" or self._is_news(event.kind):
             self._engine_failing = True
@@ -106,7 +127,9 @@ class Log:
             log.error("%s; calls are denied until it answers again", event.text)
 
     def _engine_ready(self, event: EngineReady) -> None:
-        self._policy_tools = event.terms.tools
+        if event.revision != self._revision:
+            self._differences.clear()
+        self._policy_tools, self._revision = event.terms.tools, event.revision
         if self._engine_failing:
             self._engine_failing = False
             self._said.clear()
@@ -117,6 +140,22 @@ class Log:
             log.warning("the changed policy is in force%s", f"; {event.text}" if event.text else "")
         else:
             log.error("the changed policy is refused, the old one stays in force: %s", event.text)
+
+    def _bundle_fetched(self, event: BundleFetched) -> None:
+        if event.trouble and event.trouble != self._source_failing:
+            log.error("no bundle can be fetched, the policy in force stays: %s", visible(event.trouble))
+        elif self._source_failing and not event.trouble:
+            log.warning("bundles can be fetched again")
+        self._source_failing = event.trouble
+
+    def _bundle_judged(self, event: BundleJudged) -> None:
+        which = named_bundle(event)
+        if event.refused:
+            log.error(
+                "%s is refused (%s), the old policy stays in force: %s", which, event.refused, visible(event.text)
+            )
+        else:
+            log.warning("%s is in force", which)
 
     def _listed(self, event: Listed) -> None:
         """Warn once about tools that the policy names and the server does not list: most are misspelt."""
@@ -198,9 +237,42 @@ class Log:
         elif number == MOST + 1:
             log.error("more messages to the webhook are given up; mcp_policy_webhook_deliveries_total counts them")
 
+    def _candidate_began(self, event: CandidateBegan) -> None:
+        self._differences.clear()
+        log.warning(
+            "a candidate policy is asked about every call, and decides nothing: its revision %s, beside %s in force",
+            event.revision, self._revision or "none",
+        )  # fmt: skip
+
+    def _candidate_failed(self, event: CandidateFailed) -> None:
+        log.error("the candidate policy (--shadow): %s; live calls do not wait for it", visible(event.text))
+
+    def _candidate_compared(self, event: CandidateCompared) -> None:
+        """Say the first difference of each kind: what both say, by which rules."""
+        kind = (event.live, event.candidate, event.live_rule, event.live_place, event.rule, event.place)
+        if event.live == event.candidate or kind in self._differences:
+            return
+        if len(self._differences) >= MOST_DIFFERENCES:
+            return
+        self._differences.add(kind)
+        log.warning(
+            "the candidate policy says %s to %s%s, the policy in force %s%s [%s]", _SAYS[event.candidate],
+            shown(event.tool), _by(event.rule, event.place), _SAYS[event.live], _by(event.live_rule, event.live_place),
+            event.decision_id,
+        )  # fmt: skip
+        if len(self._differences) == MOST_DIFFERENCES:
+            log.warning("more kinds of differences are not logged; mcp_policy_candidate_total counts all calls")
+
     def _is_news(self, kind: str) -> bool:
         """True for a failure that has to be logged again after others, because only the operator can mend it."""
         return kind in ("version", "no_policy") and kind not in self._said
+
+
+def named_bundle(event: BundleJudged) -> str:
+    """A bundle as messages call it, by what it says of itself."""
+    if not event.serial:
+        return "a bundle"
+    return f"the bundle with serial {event.serial}" + (f" (commit {shown(event.commit)})" if event.commit else "")
 
 
 def _say_approval(record: Record, by: Answer | None) -> None:
@@ -215,6 +287,13 @@ def _say_approval(record: Record, by: Answer | None) -> None:
         log.info("approval %s for %s: %s", record.id, name, record.state.replace("_", " "))
 
 
+def _by(rule: str, place: str) -> str:
+    """The rule that says so, and its line."""
+    where = f" at {visible(place)}" if place else ""
+    return f" by {visible(rule)}{where}" if rule else ""
+
+
+_SAYS: Final = {"allow": "yes", "deny": "no", "approval": "ask a person"}
 _VERDICTS: Final = {
     "approve": "approved", "deny": "denied", "committed": "resolved as committed", "failed": "resolved as failed",
     "revoke": "revoked",

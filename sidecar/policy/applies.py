@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sidecar.policy.classes import in_force
-from sidecar.policy.model import ANY_TOOL, Policy, PolicyEntry
+from sidecar.policy.model import ANY_TOOL, Default, Policy, PolicyEntry
 from sidecar.policy.names import CANARY_ALLOWED, CANARY_DENIED, is_pattern, matcher
 
 MOST: Final = 16
@@ -23,6 +23,7 @@ class Applying:
     any_tool: tuple[PolicyEntry, ...]
     hidden: frozenset[str]
     hidden_patterns: tuple[re.Pattern[str], ...]
+    default: Default
 
     def to(self, entry: PolicyEntry) -> list[PolicyEntry]:
         """All entries that apply to the tool of an exact entry, itself in front, in the order that counts."""
@@ -40,8 +41,10 @@ class Applying:
     def provable(self, entry: PolicyEntry) -> bool:
         """True for an exact entry with rules whose tool is not hidden, if a call can pass all that apply to it unasked.
 
-        Also false where more than `MOST` entries apply.
+        Also false where more than `MOST` entries apply, and where `default: deny` may apply although there are rules.
         """
+        if self.default == "deny" and not entry.permits:
+            return False
         if not entry.rules or entry.tool in (CANARY_ALLOWED, CANARY_DENIED) or self.hides(entry.tool):
             return False
         applying_to_it = self.to(entry)
@@ -59,6 +62,7 @@ def applying(policy: Policy) -> Applying:
         any_tool=tuple(entry for entry in policy.entries if entry.tool == ANY_TOOL),
         hidden=frozenset(item.name for item in policy.hide if not is_pattern(item.name)),
         hidden_patterns=tuple(matcher(item.name) for item in policy.hide if is_pattern(item.name)),
+        default=policy.default,
     )
 
 

@@ -1,4 +1,4 @@
-"""A bundle: the compiled policy and the Rego library that decides by it, as files and as an archive.
+"""A bundle: the compiled policy and the Rego library that decides by it, as files.
 
 The revision is a hash of what the policy became. The library is not part of it: a sidecar decides with the library that
 it brings itself, whoever built the bundle. Every answer of the engine names the revision and the serial.
@@ -6,25 +6,26 @@ it brings itself, whoever built the bundle. Every answer of the engine names the
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import json
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sidecar import __version__
+from sidecar.policy.archive import MANIFEST
 from sidecar.policy.terms import Terms, read_terms
 
 ROOT = "intercept"
 """The path below which everything in a bundle stands."""
 EVERY_PATH = ""
 """The root of a bundle that owns every path of OPA: OPA then lets nobody write anything."""
-MANIFEST = ".manifest"
 STAMP = f"{ROOT}/bundle/data.json"
 FACTS = f"{ROOT}/facts/data.json"
+POLICY = f"{ROOT}/policy/"
+"""Where the generated modules stand."""
+SOURCES = f"{ROOT}/sources/data.json"
+"""The policy files that a bundle was built from, for people and for comparing; no sidecar reads them."""
 FORMAT = 1
 """What the library expects of the compiled policy. It rises with every change that makes an older one unusable."""
 
@@ -70,18 +71,6 @@ def _allow(revision: str, serial: int) -> dict[str, Any]:
         "revision": revision,
         "serial": serial,
     }
-
-
-def archive(files: dict[str, str]) -> bytes:
-    """The files of a bundle as OPA fetches them: a gzipped tar, the same bytes for the same files."""
-    tar_bytes = io.BytesIO()
-    with tarfile.open(fileobj=tar_bytes, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for path, text in sorted(files.items()):
-            data = text.encode()
-            info = tarfile.TarInfo(path)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return gzip.compress(tar_bytes.getvalue(), compresslevel=1, mtime=0)
 
 
 def rooted(files: dict[str, str], root: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from sidecar.policy.model import (
     NAMED_WINDOWS,
     OWN_CLASS,
     ClassRules,
+    Condition,
     CounterName,
     Policy,
     PolicyEntry,
@@ -28,6 +29,7 @@ def check(policy: Policy) -> list[Problem]:
     entries = [entry for entry in policy.entries if not entry.by_class]  # what a class brings is told once
     return [
         *(problem for entry in entries for problem in _of_entry(entry, counted)),
+        *_put_in_the_shadow(policy),
         *(problem for item in policy.classes for problem in _of_class(item, counted)),
     ]
 
@@ -38,6 +40,16 @@ Counted: TypeAlias = Mapping[CounterName, tuple[PolicyEntry, Rule]]
 def _of_entry(entry: PolicyEntry, counted: Counted) -> Iterator[Problem]:
     yield from _rules(entry)
     yield from _reads(entry, counted)
+
+
+def _put_in_the_shadow(policy: Policy) -> Iterator[Problem]:
+    """Entries whose rules, all in shadow, would stand in the place of those of their class."""
+    ruled = {item.risk for item in policy.classes if item.rules}
+    for entry in policy.entries:
+        if entry.is_in_shadow and entry.risk in ruled:
+            text = f"all rules here are in shadow, and with them none of class {entry.risk} would apply"
+            text = f"{text}: put the rules in shadow under the class, or repeat here what is to be enforced"
+            yield Problem(entry.place, f"tools.{entry.tool}", text)
 
 
 def _of_class(item: ClassRules, counted: Counted) -> Iterator[Problem]:
@@ -70,8 +82,9 @@ def _counters(entry: PolicyEntry) -> Iterator[Problem]:
     for rule in entry.rules:
         if rule.counter is None or rule.stored is None:
             continue
-        # Conditions read a counter under its own name, whatever it is called in stores, where no name has a dot.
-        names = (rule.stored, f"state.{rule.counter}") if rule.state else (rule.stored,)
+        # Conditions read a counter under its own name, whatever it is called in stores, where no name has a dot. One in
+        # shadow is apart in stores, and no condition reads it.
+        names = (rule.stored, f"state.{rule.counter}") if rule.state and not rule.shadow else (rule.stored,)
         if place := next((counters[name] for name in names if name in counters), None):
             if rule.rate_limit:
                 window = rule.rate_limit.window.name
@@ -90,12 +103,15 @@ def _reads(entry: PolicyEntry, counted: Counted) -> Iterator[Problem]:
             name = condition.subject
             if not isinstance(name, CounterName) or not name.counter or name.tool in ("", ANY_TOOL):
                 continue  # no counter, or no path of one: said already
-            if text := _misread(name, counted):
+            if text := _misread(rule, condition, name, counted):
                 yield Problem(condition.path_place, f"{where(rule)}.conditions[{at}].path", text)
 
 
-def _misread(name: CounterName, counted: Counted) -> str:
+def _misread(rule: Rule, condition: Condition, name: CounterName, counted: Counted) -> str:
     """What is wrong with reading a counter; empty where nothing is."""
+    if rule.shadow:
+        own = "" if condition in rule.own_limits else f'"{name}" cannot be read in shadow, where every counter is apart'
+        return own and f"{own}: a rule in shadow may only limit its own, with lt or lte"
     if name in counted:
         entry, _ = counted[name]
         if entry.counts_each_tool:
@@ -107,7 +123,7 @@ def _misread(name: CounterName, counted: Counted) -> str:
         text = f"add {counting} there, or write state.<tool>.{name.counter}"
         return f'"{name}" is a counter of a rule of the same class, and no such rule counts on it: {text}'
     tool = ANY_TOOL if name.tool == GLOBAL else name.tool
-    return f'"{name}" is counted by no rule: add {counting} to a rule of "{tool}"'
+    return f'"{name}" is counted by no rule that is in force: add {counting} to a rule of "{tool}"'
 
 
 def _counting(counter: str) -> str:

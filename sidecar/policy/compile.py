@@ -129,7 +129,7 @@ def _no_proof(rule: Rule) -> str:
 
 def _comment(rule: Rule, text: str) -> str:
     place = f"{comment(file_name(rule.place.file))}, line {rule.place.line}"
-    return f"{_RULE}{comment(rule.name)}, {place}. {text}\n"
+    return f"{_RULE}{comment(rule.name)}, {place}. {'In shadow. ' * rule.shadow}{text}\n"
 
 
 def _description(rule: Rule) -> str:

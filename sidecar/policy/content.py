@@ -17,8 +17,8 @@ import msgspec
 from sidecar.policy.model import Rule
 from sidecar.policy.rego import plain_number
 
-_WHERE: Final = frozenset({"entry", "position", "place", "path_place"})
-"""What says where a rule stands, and not what it says."""
+_WHERE: Final = frozenset({"entry", "position", "place", "path_place", "shadow"})
+"""What says where a rule stands, and not what it says. One in shadow asks for no approval, as one that monitors."""
 
 
 def content(rule: Rule) -> str:

@@ -45,6 +45,7 @@ def _facts(policy: Policy) -> dict[str, Any]:
         "list": policy.listed,
         "approvals": _approvals(policy.approvals),
         "tools": {entry.tool: [_fact(policy, rule, entry) for rule in entry.rules] for entry in exact},
+        **_shadowed(exact),
         "patterns": [_pattern(policy, entry) for entry in patterns],
         "any_tool": [_fact(policy, rule, entry) for entry in any_tool for rule in entry.rules],
         "never_passed": {
@@ -79,6 +80,12 @@ def _pattern(policy: Policy, entry: PolicyEntry) -> dict[str, Any]:
     return fact | {"by_class": True} if entry.by_class else fact
 
 
+def _shadowed(exact: Sequence[PolicyEntry]) -> dict[str, list[str]]:
+    """The tools that are in the policy for a trial only: nothing but their rules comes of it."""
+    tools = [entry.tool for entry in exact if entry.is_in_shadow]
+    return {"shadowed": tools} if tools else {}
+
+
 def _never_passed(entry: PolicyEntry) -> list[str]:
     """The names of an entry's rules that no call gets past."""
     return [rule.name for rule in entry.rules if rule.never_passed and not rule.monitor]
@@ -101,6 +108,8 @@ def _fact(policy: Policy, rule: Rule, entry: PolicyEntry) -> dict[str, Any]:
         "line": rule.place.line,
         "monitor": rule.monitor,
     }
+    if rule.shadow:
+        fact["shadow"] = True
     if said := says(rule):
         fact["says"] = said
     if rule.amount:
@@ -164,6 +173,8 @@ def _counted(rule: Rule, entry: PolicyEntry) -> dict[str, Any]:
         limit["each_tool"] = True
     if rule.window.sliding:
         limit["sliding"] = True
+    if rule.shadow:
+        limit["shadow"] = True
     counted: dict[str, Any] = {"limit": limit, "refund": rule.refund}
     return counted if rule.amount else counted | {"increment": rule.state.increment if rule.state else 1}
 
@@ -186,18 +197,43 @@ def _reads(entry: PolicyEntry, counted: Mapping[CounterName, tuple[PolicyEntry, 
     """What an entry's rules read: paths into the arguments and about the caller, counters, and the keys they permit.
 
     A path about the caller begins with its root. `only` is None where no rule says which arguments a call may have.
+    Under `shadow` is what rules in shadow read of the arguments: no call is refused for how it writes that.
     """
-    conditions = [condition for rule in entry.rules for condition in rule.asked]
-    amounts = [rule.amount for rule in entry.rules if rule.amount]
+    active = [rule for rule in entry.rules if not rule.shadow]
+    in_shadow = [rule for rule in entry.rules if rule.shadow]
+    subjects = {condition.subject for rule in entry.rules for condition in rule.asked}
+    about = {(subject.root, *subject.steps) for subject in subjects if isinstance(subject, CallerPath)}
+    reads = {
+        **_of_arguments(active),
+        "caller": in_order(about),
+        "counters": _counters_read(active, counted),
+    }
+    return reads | {"shadow": _of_arguments(in_shadow)} if in_shadow else reads
+
+
+def _of_arguments(rules: Sequence[Rule]) -> dict[str, Any]:
+    """What some rules read of the arguments."""
+    conditions = [condition for rule in rules for condition in rule.asked]
+    amounts = [rule.amount for rule in rules if rule.amount]
     subjects = {condition.subject for condition in conditions}
     paths = {subject for subject in subjects if isinstance(subject, tuple)} | {amount.path for amount in amounts}
     times = [condition.times for condition in conditions] + [amount.times for amount in amounts]
     paths |= {path for path in times if path is not None}
     # What a standing approval holds a call to must not come under a look-alike of its name either.
-    grants = [rule.approval.grant for rule in entry.rules if rule.approval and rule.approval.grant]
+    grants = [rule.approval.grant for rule in rules if rule.approval and rule.approval.grant]
     paths |= {path for grant in grants for path in (*grant.same, *grant.at_most)}
-    about = {(subject.root, *subject.steps) for subject in subjects if isinstance(subject, CallerPath)}
-    permitted = [name for rule in entry.rules for name in rule.only or ()]
+    permitted = {name for rule in rules for name in rule.only or ()}
+    return {
+        "paths": in_order(paths),
+        "only": sorted(permitted) if any(rule.only is not None for rule in rules) else None,
+    }
+
+
+def _counters_read(
+    rules: Sequence[Rule], counted: Mapping[CounterName, tuple[PolicyEntry, Rule]]
+) -> list[dict[str, Any]]:
+    """The counters that some rules read, none of which is in shadow."""
+    subjects = {condition.subject for rule in rules for condition in rule.asked}
     counters = []
     for name in sorted((subject for subject in subjects if isinstance(subject, CounterName)), key=str):
         kept, rule = counted[name]  # `check` has seen that it is there
@@ -212,12 +248,7 @@ def _reads(entry: PolicyEntry, counted: Mapping[CounterName, tuple[PolicyEntry, 
         if rule.window.sliding:
             counter["sliding"] = True
         counters.append(counter)
-    return {
-        "paths": in_order(paths),
-        "only": sorted(set(permitted)) if any(rule.only is not None for rule in entry.rules) else None,
-        "caller": in_order(about),
-        "counters": counters,
-    }
+    return counters
 
 
 def file_name(source: str) -> str:

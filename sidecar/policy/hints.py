@@ -19,7 +19,7 @@ _APART: Final = "write approvals: {four_eyes: true}, and serve over HTTP with --
 
 def hints(policy: Policy) -> list[Problem]:
     """Every warning about a policy without mistakes. What a class gives to its tools is told once, where it stands."""
-    found = [*_of_policy(policy), *_unused_classes(policy), *_unguarded(policy)]
+    found = [*_of_policy(policy), *_unused_classes(policy), *_unguarded(policy), *_only_tried(policy)]
     for entry in policy.entries:
         if not entry.by_class:
             found += _of_entry(policy, entry)
@@ -210,6 +210,16 @@ def _unguarded(policy: Policy) -> Iterator[Problem]:
     for entry in policy.entries:
         if entry.risk not in ("Financial", "Destructive") or known.hides(entry.tool):
             continue
-        if not any(other.rules for other in ((*known.any_tool, entry) if entry.is_pattern else known.to(entry))):
+        applied = (*known.any_tool, entry) if entry.is_pattern else known.to(entry)
+        if all(rule.shadow for other in applied for rule in other.rules):
             text = f"a {entry.risk} tool that any call may use: give it rules, or write default: deny"
             yield Problem(entry.place, f"tools.{entry.tool}", text, warning=True)
+
+
+def _only_tried(policy: Policy) -> Iterator[Problem]:
+    if policy.default != "deny":
+        return
+    for entry in policy.entries:
+        if entry.is_in_shadow and entry.tool.strip("*?"):
+            text = "all rules here are in shadow, which permit nothing, so default: deny refuses the tool as before"
+            yield Problem(entry.place, f"tools.{entry.tool}", f"{text}; permit it with - action: allow", warning=True)

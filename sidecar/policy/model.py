@@ -36,6 +36,8 @@ ALWAYS_OPEN: Final = ("initialize", "ping", "server/discover", "tools/list", "to
 """Methods that cannot be denied: without them there is no session, and tools have rules of their own."""
 Mode: TypeAlias = Literal["enforce", "monitor"]
 MODES: Final[tuple[Mode, ...]] = ("enforce", "monitor")
+RuleMode: TypeAlias = Literal["enforce", "monitor", "shadow"]
+RULE_MODES: Final[tuple[RuleMode, ...]] = (*MODES, "shadow")
 Action: TypeAlias = Literal["evaluate", "allow", "deny", "require_approval"]
 ACTIONS: Final[tuple[Action, ...]] = ("evaluate", "allow", "deny", "require_approval")
 Scope: TypeAlias = Literal["global", "session", "principal"]
@@ -214,7 +216,9 @@ class Bound:
 class Rule:
     """One rule of an entry. `position` counts from 1; `given_name` and `reason` are None where the file says none.
 
-    `only` are the keys that the arguments may have at their top; None where the rule does not say.
+    `only` are the keys that the arguments may have at their top; None where the rule does not say. One that is to
+    `monitor` only reports. If it stands in `shadow` too, it has no part in anything else: it counts apart, and no rule
+    reads its counter.
     """
 
     entry: str
@@ -231,6 +235,7 @@ class Rule:
     reason: str | None
     place: Place
     only: tuple[str, ...] | None = None
+    shadow: bool = False
 
     @property
     def name(self) -> str:
@@ -257,7 +262,7 @@ class Rule:
     @property
     def has_readable_counter(self) -> bool:
         """True where conditions may read the counter: that of a state, or of the string form of a rate limit."""
-        return self.state is not None or bool(self.rate_limit and self.rate_limit.short)
+        return not self.shadow and (self.state is not None or bool(self.rate_limit and self.rate_limit.short))
 
     @property
     def stored(self) -> str | None:
@@ -270,8 +275,9 @@ class Rule:
         name, counting = self.counter, self.rate_limit or self.spend_limit or self.state
         if name is None or counting is None:
             return None
+        traits: tuple[str, ...] = ("shadow",) if self.shadow else ()
         # A spending limit that is not as it should be may have no window.
-        traits: tuple[str, ...] = ("sliding",) if counting.window and counting.window.sliding else ()
+        traits += ("sliding",) if counting.window and counting.window.sliding else ()
         if self.amount:
             traits += self.amount.traits
         if self.spend_limit and (traits or not _is_of_words(self.spend_limit.amount.path)):
@@ -392,9 +398,17 @@ class PolicyEntry:
         return self.tool != ANY_TOOL and is_pattern(self.tool)
 
     @property
+    def is_in_shadow(self) -> bool:
+        """True when all that the entry says of its tools stands in shadow."""
+        return bool(self.rules) and not self.by_class and all(rule.shadow for rule in self.rules)
+
+    @property
     def permits(self) -> bool:
-        """True when `default: deny` does not apply to the entry's tools: its name is more than wildcards."""
-        return bool(self.tool.strip("*?"))
+        """True when `default: deny` does not apply to the entry's tools.
+
+        Its name is more than wildcards, and not all of its rules are in shadow: one that is tried must not open a tool.
+        """
+        return bool(self.tool.strip("*?")) and not self.is_in_shadow
 
     @property
     def known_severity(self) -> Severity | None:

@@ -12,9 +12,9 @@ from sidecar.policy.model import (
     ACTIONS,
     ANY_TOOL,
     GLOBAL,
-    MODES,
     NAMED_WINDOWS,
     REFUNDS,
+    RULE_MODES,
     SCOPES,
     Action,
     Amount,
@@ -65,6 +65,7 @@ class RuleReader(ApprovalReader):
         reason = self.text(members.get(reason_key), f"{where}.{reason_key}")
         unsaid: Action = "evaluate" if keys.keys() & {"conditions", "only"} else "allow"
         action = self.choice(members.get("action"), f"{where}.action", ACTIONS, suggest.ACTIONS) or unsaid
+        mode = self.choice(members.get("mode"), f"{where}.mode", RULE_MODES, suggest.RULE_MODES)
         self.combination(mapping, where, action)
         conditions = self.conditions(members.get("conditions"), f"{where}.conditions", action)
         return Rule(
@@ -80,10 +81,11 @@ class RuleReader(ApprovalReader):
             state=self.state(members["state"], f"{where}.state") if "state" in keys else None,
             approval=self.approval(mapping, where) if action == "require_approval" else None,
             refund=self.choice(members.get("refund"), f"{where}.refund", REFUNDS) or "not_run",
-            monitor=self.choice(members.get("mode"), f"{where}.mode", MODES, suggest.MODES) == "monitor",
+            monitor=mode in ("monitor", "shadow"),
             reason=reason,
             place=mapping.place,
             only=self.only(members["only"], f"{where}.only") if "only" in keys else None,
+            shadow=mode == "shadow",
         )
 
     def only(self, node: Node, where: str) -> tuple[str, ...]:

@@ -62,7 +62,12 @@ MODES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("audit", "observe", "watch", "log", "dry-run", "dry_run", "dryrun", "shadow"), "write monitor"),
     **dict.fromkeys(("block", "strict", "on", "active", "enforcing"), "write enforce"),
 }
-"""By the mode that was tried."""
+"""By the mode of a file that was tried."""
+
+RULE_MODES: Final[Mapping[str, str]] = {
+    **MODES, **dict.fromkeys(("dry-run", "dry_run", "dryrun", "test", "trial", "candidate"), "write shadow"),
+}  # fmt: skip
+"""By the mode of a rule that was tried."""
 
 SCOPES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("user", "caller", "client", "subject", "identity", "per_user"), "write principal"),

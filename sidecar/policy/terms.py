@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sidecar.mcp.protocol import OF_CLIENTS, folded
+from sidecar.mcp.tool_call import is_odd_name
 from sidecar.policy.model import ANY_TOOL, NAMED_WINDOWS, AnswerForm, Methods
 from sidecar.policy.names import is_pattern, matcher
 from sidecar.policy.paths import Path, Root, in_order
@@ -16,7 +17,10 @@ from sidecar.policy.risks import Risk, Risks, read_risk, read_risks
 
 @dataclass(frozen=True, slots=True)
 class RuleInfo:
-    """A rule as metrics and explanations name it."""
+    """A rule as metrics and explanations name it.
+
+    `reports` is its mode where it only reports; `asks` is True where it may ask a person.
+    """
 
     tool: str
     rule: str
@@ -24,6 +28,8 @@ class RuleInfo:
     file: str
     line: int
     risk: Risk
+    reports: Literal["", "monitor", "shadow"] = ""
+    asks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,8 @@ class Reads:
 
     `paths` lead into the arguments. `only` are the names that arguments may have, None where no rule says so. `caller`
     are paths about the caller, with the root in front: `("principal", "subject")`. `counters` are counters.
+    `shadow_paths` are those of rules in shadow, by which no call is refused, not even for a look-alike; `shadow_names`
+    where such a rule says which arguments there may be.
 
     Hand-written Rego may read more: `keys` are the names of all arguments, `time` is the time of the call, and with
     `whole` it gets all arguments and all that is known of the caller. An answer that is not `lasting` holds but once.
@@ -56,10 +64,22 @@ class Reads:
     only: frozenset[str] | None = None
     caller: tuple[Path, ...] = ()
     counters: tuple[CounterRead, ...] = ()
+    shadow_paths: tuple[Path, ...] = ()
+    shadow_names: bool = False
     keys: bool = False
     time: bool = False
     whole: bool = False
     lasting: bool = True
+
+    @property
+    def all_paths(self) -> tuple[Path, ...]:
+        """All paths into the arguments."""
+        return tuple(in_order({*self.paths, *self.shadow_paths}))
+
+    @property
+    def names(self) -> bool:
+        """True where a rule reads the names of the arguments."""
+        return self.only is not None or self.keys or self.shadow_names
 
     def __add__(self, other: Reads) -> Reads:
         # A path stays even if a shorter one contains it: none of its steps may have a look-alike.
@@ -68,6 +88,8 @@ class Reads:
             other.only if self.only is None else self.only.union(other.only or ()),
             tuple(in_order({*self.caller, *other.caller})),
             tuple(dict.fromkeys((*self.counters, *other.counters))),
+            tuple(in_order({*self.shadow_paths, *other.shadow_paths})),
+            self.shadow_names or other.shadow_names,
             keys=self.keys or other.keys,
             time=self.time or other.time,
             whole=self.whole or other.whole,
@@ -101,6 +123,8 @@ class ApprovalTerms:
 class Terms:
     """What the sidecar itself needs to know of a policy; all of it is read from the bundle.
 
+    `tools` are the tools that it names. Where all of a tool's rules are in shadow its name counts only if it is plain:
+    an odd one, which a server may take for another's, is not made known by that.
     `refunds` says for each counter when what a call took is given back: `not_run`, `on_error`, `on_failure`, `never`;
     `monitored` are the counters of rules that only report; `scopes` are the scopes of all counters;
     `hidden` are the names and patterns that no list may show; `methods` says which methods of a client pass.
@@ -188,8 +212,9 @@ def read_terms(facts: dict[str, Any]) -> Terms:
     ]
     of_custom = [(_custom_info(rule, risks), rule) for rule in custom["rules"]]
     asking = [info for info, _ in asked] + [info for info, rule in of_custom if rule["asks"]]
+    odd = set(filter(is_odd_name, facts.get("shadowed", ())))
     return Terms(
-        tools=frozenset({*facts["tools"], *facts["hide"]["tools"]}),
+        tools=frozenset({*facts["tools"]} - odd | {*facts["hide"]["tools"]}),
         patterns=tuple(
             PatternReads(matcher(item["name"]), _reads(read), item.get("by_class", False), "class" in risk)
             for item, read, risk in zip(facts["patterns"], reads["patterns"], facts["risks"]["patterns"], strict=True)
@@ -240,7 +265,11 @@ def _rule_infos(facts: dict[str, Any], risks: Risks) -> Iterator[RuleInfo]:
     patterns = ((item["name"], item["rules"], read_risk(risk)) for item, risk in of_patterns)
     for tool, rules, risk in (*exact, *patterns, (ANY_TOOL, facts["any_tool"], risks.any_tool)):
         for rule in rules:
-            yield RuleInfo(tool, rule["name"], rule["kind"], rule["file"], rule["line"], risk)
+            reports: Literal["", "monitor", "shadow"] = "shadow" if "shadow" in rule else "monitor"
+            yield RuleInfo(
+                tool, rule["name"], rule["kind"], rule["file"], rule["line"], risk, reports if rule["monitor"] else "",
+                "approval" in rule,
+            )  # fmt: skip
 
 
 def _custom_info(rule: dict[str, Any], risks: Risks) -> RuleInfo:
@@ -254,7 +283,8 @@ def _withheld(facts: dict[str, Any]) -> tuple[object, ...]:
     if facts["list"] == "all":
         return hidden
     risks, refusing = facts["risks"], facts["never_passed"]
-    permitted = (*facts["tools"], *(item["pattern"] for item in facts["patterns"] if item["permits"]))
+    named = [tool for tool in facts["tools"] if tool not in facts.get("shadowed", ())]
+    permitted = (*named, *(item["pattern"] for item in facts["patterns"] if item["permits"]))
     patterns = facts["patterns"]
     classed = [  # by these the rules of a class apply to one tool and not to another
         *(tool for tool, risk in risks["tools"].items() if "class" in risk),
@@ -287,7 +317,11 @@ def _reads(read: dict[str, Any]) -> Reads:
         for item in read["counters"]
     )
     paths, caller = (tuple(map(tuple, read[key])) for key in ("paths", "caller"))
-    return Reads(paths, None if read["only"] is None else frozenset(read["only"]), caller, counters)
+    only, shadow = read["only"], read.get("shadow", {"paths": (), "only": None})
+    return Reads(
+        paths, None if only is None else frozenset(only), caller, counters,
+        tuple(map(tuple, shadow["paths"])), shadow["only"] is not None,
+    )  # fmt: skip
 
 
 def _custom_reads(read: dict[str, Any] | None) -> Reads:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
@@ -19,19 +19,22 @@ from sidecar.auth.caller import Caller
 from sidecar.decision.decider import Decider
 from sidecar.decision.decision import Violation
 from sidecar.enforce.gate import Gate
-from sidecar.enforce.verdict import Verdict
-from sidecar.engine.local import local_engine
+from sidecar.enforce.verdict import Reply, Verdict
+from sidecar.engine.local import still_engine
 from sidecar.errors import InvalidMessage
 from sidecar.events import Decided, Event, Ruling
+from sidecar.ledger import names
 from sidecar.ledger.sqlite import SqliteLedger
+from sidecar.ledger.values import Amount, Reservation
 from sidecar.mcp import jsonrpc
+from sidecar.mcp.jsonrpc import Response
 from sidecar.mcp.protocol import TOOLS_CALL
 from sidecar.mcp.strict_json import encode
-from sidecar.mcp.tool_call import read_call
+from sidecar.mcp.tool_call import ToolCall, read_call
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.model import ANY_TOOL
 from sidecar.policy.names import matcher
-from sidecar.policy.terms import RuleInfo, Terms
+from sidecar.policy.terms import CounterRead, RuleInfo, Terms
 from sidecar.system import temporary_folders
 
 Action: TypeAlias = Literal["allow", "deny", "approval"]
@@ -42,13 +45,16 @@ TIMEOUT: Final = 30.0
 BEGIN: Final = 1_735_689_600.0
 """The time until another is told, in Unix seconds: no window ends just then but the longest."""
 _NOBODY: Final = Caller("rehearsal")
+_ASKS: Final = ("approval_required", "approvals_full")
+"""Nobody answers here, so in the end too many calls wait; the policy asks a person about them all the same."""
 
 
 class Judgement(msgspec.Struct, frozen=True):
     """What would have become of a call. `rule` stands at `file` and `line`, empty and 0 where no rule decided.
 
     `violations` are all that rules had to say, those of rules that only report included. `forwarded` is True where the
-    call would have reached the server, which in monitor mode it does whatever is decided.
+    call would have reached the server, which in monitor mode it does whatever is decided. `told` is the text for the
+    agent, empty where there is none, and `code` that of the JSON-RPC error that carries it, 0 where none does.
     """
 
     action: Action
@@ -59,6 +65,8 @@ class Judgement(msgspec.Struct, frozen=True):
     line: int
     violations: tuple[Violation, ...]
     forwarded: bool
+    told: str = ""
+    code: int = 0
 
 
 class Rehearsal:
@@ -87,21 +95,47 @@ class Rehearsal:
         """
         params = {"name": tool, "arguments": arguments}
         line = encode({"jsonrpc": "2.0", "id": next(self._ids), "method": TOOLS_CALL, "params": params})
-        found: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-        self._told = None
         try:
             request = jsonrpc.read(line)
             assert isinstance(request, jsonrpc.Request)  # it has a method and an id
-            self._gate.judge(read_call(request), caller, found.set_result, may_hold=False)
+            call = read_call(request)
         except InvalidMessage as error:
-            return Judgement("deny", "invalid_request", "", str(error), "", 0, (), forwarded=False)
-        await found
-        return self._judgement(tool)
+            return _refused(error)
+        return await self.judge_call(call, caller)
 
-    async def forget(self) -> None:
-        """Begin again, with counters at 0 and no approvals. Time begins again too."""
+    async def judge_call(self, call: ToolCall, caller: Caller) -> Judgement:
+        """The same for a call that was read already."""
+        found: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        self._told = None
+        try:
+            self._gate.judge(call, caller, found.set_result, may_hold=False)
+        except InvalidMessage as error:
+            return _refused(error)
+        return self._judgement(call.tool, await found)
+
+    async def count(self, tool: str, taken: Sequence[tuple[CounterRead, Amount]], caller: Caller = _NOBODY) -> None:
+        """Count on counters as calls of a tool would that were forwarded now. What nobody holds counts nothing."""
+        server = names.of_server(self._server)
+        reservations = []
+        for counter, amount in taken:
+            holder = caller.holder(counter.scope)
+            if holder is not None:
+                name = names.of_tool(counter.counter, tool) if counter.each_tool else counter.counter
+                reservations.append(
+                    Reservation(server + name, holder, counter.window, amount, None, sliding=counter.sliding)
+                )
+        if reservations:
+            await self._ledger.claim(tuple(reservations))
+
+    async def forget(self, now: float = BEGIN, workload: Mapping[str, str] | None = None) -> None:
+        """Begin again, with counters at 0 and no approvals, at the time `now`; `workload` is where the sidecar is then.
+
+        Where none is given it stays where it is.
+        """
         await self._end()
-        self.now = BEGIN
+        self.now = now
+        if workload is not None:
+            self._workload = workload
         self._begin()
 
     async def close(self) -> None:
@@ -126,33 +160,48 @@ class Rehearsal:
         if isinstance(event, Decided):
             self._told = event.ruling
 
-    def _judgement(self, tool: str) -> Judgement:
+    def _judgement(self, tool: str, verdict: Verdict) -> Judgement:
         ruling = self._told
         assert ruling is not None  # every verdict is told before it is delivered
-        action: Action = "allow" if ruling.allowed else "approval" if ruling.kind == "approval_required" else "deny"
+        action: Action = "allow" if ruling.allowed else "approval" if ruling.kind in _ASKS else "deny"
         place = place_of(self.bundle.terms, tool, ruling.rule)
         file, line = (place.file, place.line) if place is not None else ("", 0)
+        told, code = _answer(verdict.message) if isinstance(verdict, Reply) else ("", 0)
         return Judgement(
             action, ruling.kind, ruling.rule, ruling.reason, file, line, ruling.violations,
-            forwarded=ruling.allowed or ruling.mode == "monitor",
+            forwarded=ruling.allowed or ruling.mode == "monitor", told=told, code=code,
         )  # fmt: skip
+
+
+def _answer(answer: Response) -> tuple[str, int]:
+    """The text in an answer of ours, and the code of its JSON-RPC error, 0 for the result of a tool."""
+    if answer.error is not None:
+        return answer.error["message"], answer.error["code"]
+    return answer.result["content"][0]["text"], 0
 
 
 @asynccontextmanager
 async def rehearsal(
-    bundle: Bundle, opa: Path, *, server: str = "rehearsal", workload: Mapping[str, str] | None = None
-) -> AsyncIterator[Rehearsal]:
+    bundle: Bundle, opa: Path, *, server: str = "rehearsal", workload: Mapping[str, str] | None = None,
+    timeout: float = TIMEOUT,
+) -> AsyncIterator[Rehearsal]:  # fmt: skip
     """A rehearsal under `bundle` with an OPA of its own, for the length of a `with`. Raises `StartError`."""
-    engine = local_engine(
-        opa, bundle, server=server, timeout=TIMEOUT, remember=True, emit=lambda _: None, said=lambda _: None
-    )
+    running = still_engine(
+        opa, bundle, server=server, timeout=timeout, emit=lambda _: None, said=lambda _: None
+    )  # fmt: skip
     with temporary_folders.folder() as folder:
-        async with engine as local:
-            judging = Rehearsal(local.engine, server, folder, workload or {})
+        async with running as engine:
+            judging = Rehearsal(engine, server, folder, workload or {})
             try:
                 yield judging
             finally:
                 await judging.close()
+
+
+def _refused(error: InvalidMessage) -> Judgement:
+    """A call that cannot be read strictly, or not be put as a question."""
+    text = str(error)
+    return Judgement("deny", "invalid_request", "", text, "", 0, (), forwarded=False, told=text, code=error.code)
 
 
 def place_of(terms: Terms, tool: str, rule: str) -> RuleInfo | None:

@@ -3,7 +3,7 @@
 ```
 policies/*.yaml       the policy, merged
 rego/custom/**        hand-written Rego, its data (data.json) and its tests (*_test.rego)
-tests/*.yaml          calls and what is expected of each
+tests/**/*.yaml       calls and what is expected of each
 tools.json            what `tools/list` of the server answers, where it is kept
 ```
 """
@@ -23,6 +23,7 @@ REGO: Final = "rego/custom"
 TESTS: Final = "tests"
 TOOLS: Final = "tools.json"
 _YAML: Final = (".yaml", ".yml")
+_REGO_TEST: Final = "_test.rego"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,10 @@ def is_repository(path: Path) -> bool:
 def repository(folder: Path) -> Repository:
     """The repository in a folder. Raises `PolicyError` where it has no policy or a file cannot be read."""
     policies = _named(folder / POLICIES)
+    if apart := [path for path in policies if path.parent != folder / POLICIES]:
+        raise PolicyError(
+            [f"{path}: a policy in a folder of its own: move it to {folder / POLICIES}" for path in apart]
+        )
     if not policies:
         raise PolicyError([f"{folder / POLICIES}: no policy is there: write one, as {POLICIES}/policy.yaml"])
     try:
@@ -55,7 +60,8 @@ def repository(folder: Path) -> Repository:
 
 
 def _named(folder: Path) -> tuple[Path, ...]:
-    return tuple(sorted(path for path in folder.glob("*") if path.suffix in _YAML))
+    # Whatever stands in folders below, too: what looks like a part of the policy must not be passed over.
+    return tuple(sorted(path for path in folder.rglob("*") if path.suffix in _YAML))
 
 
 def _custom(folder: Path) -> Custom:
@@ -65,8 +71,24 @@ def _custom(folder: Path) -> Custom:
     })  # fmt: skip
 
 
+def rego_tests(folder: Path) -> dict[str, str]:
+    """The tests of the hand-written Rego in a repository's folder, by the paths that they would have in a bundle.
+
+    Raises `PolicyError`.
+    """
+    tests = sorted((folder / REGO).rglob(f"*{_REGO_TEST}"))
+    try:
+        return {
+            f"{CUSTOM}/{path.relative_to(folder / REGO).as_posix()}": path.read_text(encoding="utf-8") for path in tests
+        }
+    except OSError as error:
+        raise PolicyError([f"{error.filename}: cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise PolicyError([f"{folder / REGO}: a file there is not UTF-8: save it as UTF-8"]) from None
+
+
 def _counts(path: Path) -> bool:
-    return (path.suffix == ".rego" and not path.name.endswith("_test.rego")) or path.name == "data.json"
+    return (path.suffix == ".rego" and not path.name.endswith(_REGO_TEST)) or path.name == "data.json"
 
 
 def _tools(path: Path) -> tuple[str, ...] | None:

@@ -51,6 +51,16 @@ def load(found: Sequence[Found], opa: Callable[[], Path]) -> tuple[Policy, list[
     return policy, sorted([*problems, *hints(policy)])
 
 
+def places_of_settings(found: Sequence[Found]) -> dict[str, Place]:
+    """Where the settings of a policy stand by their names: of several that say the same one the strictest."""
+    places: dict[str, Place] = {}
+    for one in found:
+        file, _ = read(text(one), of_system(str(one.path)))
+        strict = {"default": file.default == "deny", "mode": file.mode != "monitor", "list": file.listed == "callable"}
+        places |= {key: place for key, place in file.keys.items() if key not in places or strict.get(key)}
+    return places
+
+
 @contextmanager
 def no_collections() -> Iterator[None]:
     """Pause garbage collection: a policy has many values and no cycles, and collecting takes four times as long."""

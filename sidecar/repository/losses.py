@@ -51,8 +51,11 @@ _ABOUT_ITSELF = ("version", "description")
 
 
 def _restrictions(bundle: Bundle) -> set[object]:
+    """What keeps calls back: nothing of what only reports."""
     terms, facts = bundle.terms, json.loads(bundle.files[FACTS])
-    rules: set[object] = {(rule.file, rule.tool, rule.rule) for rule in terms.rules}
+    if terms.monitor:
+        return set()
+    rules: set[object] = {(rule.file, rule.tool, rule.rule) for rule in terms.rules if not rule.reports}
     rules |= {("hide", name) for name in terms.hidden} | {("methods", name) for name in terms.methods.deny}
     if terms.methods.unknown == "deny":
         rules.add(("methods", "unknown"))

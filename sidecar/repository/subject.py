@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +33,19 @@ def subject(path: Path, opa: Path, *, serial: int = 1, commit: str = "") -> Subj
     Raises `PolicyError` with every problem, `StartError` where the engine does not accept what was compiled.
     """
     found = repository(path) if is_repository(path) else None
+    return _subject(path, found.policies if found is not None else (path,), found, opa, serial, commit)
+
+
+def merged(paths: Sequence[Path], opa: Path) -> Subject:
+    """The policy that several files make together. Raises as `subject` does."""
+    return _subject(paths[0], paths, None, opa, 1, "")
+
+
+def _subject(
+    path: Path, files: Sequence[Path], found: Repository | None, opa: Path, serial: int, commit: str
+) -> Subject:  # fmt: skip
     custom = found.custom if found is not None else NO_CUSTOM
-    policy, warnings = load(find(found.policies if found is not None else (path,)), lambda: opa)
+    policy, warnings = load(find(files), lambda: opa)
     checked = custom_rego.check(opa, custom.files) if custom.files else None
     bundle = build(compile_policy(policy, checked), serial, commit)
     binary.check(opa, bundle.files)

@@ -9,6 +9,7 @@ import secrets
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -16,6 +17,7 @@ import uvloop
 
 from sidecar.events import Defect, Emit
 from sidecar.policy.bundle import Bundle
+from sidecar.policy.nothing import nothing
 from sidecar.serve import approving, runtime, stdio
 from sidecar.settings import Listen, Settings
 from sidecar.system import defects
@@ -32,10 +34,18 @@ STDERR: Final = 2
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def run(settings: Settings, bundle: Bundle, opa: Path) -> int:
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to serve: `accepts` raises `StartError` for a policy that cannot be served under so."""
+
+    accepts: Callable[[Bundle], None]
+    begin: Begin
+
+
+def run(settings: Settings, bundle: Bundle | None, opa: Path) -> int:
     """Run the sidecar on standard input and output, or as a listener, until it ends or is stopped; the exit status.
 
-    Raises `StartError` when the surroundings do not allow it.
+    Without a `bundle` the settings name a source of them. Raises `StartError` when the surroundings do not allow it.
     """
     # Or a signal of the kernel's, as SIGBUS where an index in shared memory was cut short, would end us without a word.
     faulthandler.enable(STDERR)
@@ -49,19 +59,33 @@ def run(settings: Settings, bundle: Bundle, opa: Path) -> int:
             return 128 + stopped_by[0]
 
 
-async def _run(settings: Settings, bundle: Bundle, opa: Path, stopped_by: list[int]) -> int:
+async def _run(settings: Settings, bundle: Bundle | None, opa: Path, stopped_by: list[int]) -> int:
     _stop_while_starting(stopped_by)
-    begin = _on_stdio(settings, bundle) if settings.listen is None else _listening(settings.listen, settings, bundle)
+    way = _on_stdio(settings) if settings.listen is None else _listening(settings.listen, settings)
     taken = TakenSecrets()
+
+    def accepts(bundle: Bundle) -> None:
+        way.accepts(bundle)
+        approving.check(bundle, taken)
+
     # Before the server is started: who has the webhook's secret can speak in our name.
-    approving.check(bundle, taken)
+    if bundle is not None:
+        accepts(bundle)
     async with AsyncExitStack() as stack:
         observers = runtime.observers(settings, opa, stack)
         _contain_defects(asyncio.get_running_loop(), settings.server, observers.emit)
         ledger = await runtime.ledger(settings, observers.state_dir, stack)
+        feed = None
+        if bundle is None:
+            # Only here: what fetches and admits bundles takes long to import.
+            from sidecar.serve import feeding  # noqa: PLC0415
+
+            feed = feeding.feed(settings, opa, ledger, accepts, observers, stack)
+            bundle = await feed.first() or nothing()
         # Before the engine, so that both begin at once.
-        serve = await begin(stack)
-        built = await runtime.start(settings, bundle, opa, observers, ledger, taken, stack)
+        serve = await way.begin(stack)
+        policy = runtime.Policy(bundle, accepts, feed)
+        built = await runtime.start(settings, policy, opa, observers, ledger, taken, stack)
         asked_to_stop = _asked_to_stop()
         # What was made until now stays: looking through it again and again would hold up calls.
         gc.freeze()
@@ -71,8 +95,7 @@ async def _run(settings: Settings, bundle: Bundle, opa: Path, stopped_by: list[i
         return status
 
 
-def _on_stdio(settings: Settings, bundle: Bundle) -> Begin:
-    stdio.check_scopes(bundle)
+def _on_stdio(settings: Settings) -> Way:
     room = room_for(settings.max_message, memory())
     open_link = connector(settings, room)
 
@@ -81,15 +104,14 @@ def _on_stdio(settings: Settings, bundle: Bundle) -> Begin:
         stack.callback(server.close)
         return lambda built, asked_to_stop: stdio.serve(built, server, room, asked_to_stop)
 
-    return begin
+    return Way(stdio.check_scopes, begin)
 
 
-def _listening(listen: Listen, settings: Settings, bundle: Bundle) -> Begin:
+def _listening(listen: Listen, settings: Settings) -> Way:
     # Only here: on stdio nobody needs it, and it takes 40 ms to import.
     from sidecar.serve import listener  # noqa: PLC0415
 
     who = listener.who_calls(listen)
-    listener.check_scopes(bundle, who)
     connector(settings)  # says what cannot work before anything is started
 
     async def begin(stack: AsyncExitStack) -> Serve:
@@ -97,7 +119,7 @@ def _listening(listen: Listen, settings: Settings, bundle: Bundle) -> Begin:
         stack.push_async_callback(who.close)
         return lambda built, asked_to_stop: listener.serve(built, who, asked_to_stop)
 
-    return begin
+    return Way(lambda bundle: listener.check_scopes(bundle, who), begin)
 
 
 def _asked_to_stop() -> asyncio.Event:

@@ -137,7 +137,7 @@ async def serve(runtime: Runtime, who: Authenticator, asked_to_stop: asyncio.Eve
         host = f"[{listen.address.host}]" if ":" in listen.address.host else listen.address.host
         state.info("listening on http://%s:%d%s", host, server.port, path)
         state.info("ready")
-        watching = runtime.watch(lambda bundle: check_scopes(bundle, who), backend.tools_changed)
+        watching = runtime.watch(backend.tools_changed)
         sweeping = tasks.lasting(partial(_sweep, backend, server))
         await asked_to_stop.wait()
         sweeping.cancel()

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from sidecar.enforce.gate import Gate
 from sidecar.enforce.rulings import mode_of
@@ -21,7 +21,7 @@ from sidecar.engine.local import local_engine
 from sidecar.engine.managed import ManagedEngine
 from sidecar.engine.remote import remote_engine
 from sidecar.errors import StartError, StoreUnavailable
-from sidecar.events import Emit, Observer, fan_out
+from sidecar.events import Emit, Event, Observer, fan_out
 from sidecar.ledger.protocol import Ledger
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.observe.audit import Audit, installation_key, opened, standard
@@ -31,6 +31,7 @@ from sidecar.observe.readiness import Readiness
 from sidecar.policy.bundle import Bundle
 from sidecar.repository.reload import Reloader
 from sidecar.serve import approving
+from sidecar.serve.recording import recorder_to
 from sidecar.session.reading import Reader
 from sidecar.settings import Settings
 from sidecar.system import ownership, tasks
@@ -38,8 +39,24 @@ from sidecar.system.taken_secrets import TakenSecrets
 from sidecar.system.workload import workload
 from sidecar.text import visible
 
+if TYPE_CHECKING:
+    from sidecar.distribution.feed import Feed
+    from sidecar.rehearsal.candidate import Candidate
+
 log = logging.getLogger("sidecar")
 state = logging.getLogger("sidecar.state")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The policy to begin with, and how others come into force: from files, or from the `feed` of bundles.
+
+    `accepts` raises `StartError` for one that this sidecar cannot serve under.
+    """
+
+    bundle: Bundle
+    accepts: Callable[[Bundle], None]
+    feed: Feed | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +70,11 @@ class Runtime:
     local: ManagedEngine
     gate: Gate
     reader: Reader
-    taken: TakenSecrets
+    policy: Policy
 
-    def watch(self, check: Callable[[Bundle], None], tools_changed: Callable[[], None]) -> asyncio.Task[None] | None:
-        """Take changed policy files into force, unless that is not wanted; `tools_changed` hears of other lists."""
-        settings, gate = self.settings, self.gate
-
-        def check_all(bundle: Bundle) -> None:
-            check(bundle)
-            approving.check(bundle, self.taken)
+    def watch(self, tools_changed: Callable[[], None]) -> asyncio.Task[None] | None:
+        """Put changed policies in force, unless that is not wanted; `tools_changed` hears of other lists."""
+        settings, gate, local, feed = self.settings, self.gate, self.local, self.policy.feed
 
         def changed(old: Bundle, new: Bundle) -> None:
             if gate.withheld_by(old) != gate.withheld_by(new):
@@ -73,8 +86,20 @@ class Runtime:
             if new.terms.asks_people and not old.terms.asks_people:
                 approving.say_unanswered(settings, new)
 
-        reloader = Reloader(settings.policies, self.opa, settings.server, self.local, self.emit, check_all, changed)
-        return tasks.lasting(reloader.watch) if settings.watch else None
+        async def adopt(bundle: Bundle) -> None:
+            old = local.engine.bundle
+            if (old.revision, old.serial) != (bundle.revision, bundle.serial):
+                await local.adopt(bundle)
+                changed(old, bundle)
+
+        if not settings.watch:
+            return None
+        if feed is not None:
+            return tasks.lasting(lambda: feed.watch(adopt))
+        reloader = Reloader(
+            settings.policies, self.opa, settings.server, local, self.emit, self.policy.accepts, changed
+        )  # fmt: skip
+        return tasks.lasting(reloader.watch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +112,8 @@ class Observers:
     reader: Reader
     exposition: Callable[[str], tuple[bytes, str]] | None
     trouble: Callable[[], str | None]
+    notes: Callable[[], list[str]]
+    candidate: Candidate | None
 
 
 def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers:
@@ -105,8 +132,22 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
     readiness = Readiness(time.monotonic)
     if metrics is not None:
         heard_by += [metrics, readiness]
+    candidate = _candidate(settings, opa)
+    if candidate is not None:
+        heard_by.append(candidate)
+    if settings.recording is not None:
+
+        def tell(event: Event) -> None:
+            emit(event)
+
+        recorder = recorder_to(settings.recording, settings.server, _key(state_dir), tell)
+        stack.callback(recorder.close)
+        heard_by.append(recorder)
+    emit = fan_out(heard_by)
     exposition = metrics.exposition if metrics is not None else None
-    return Observers(instance, state_dir, fan_out(heard_by), reader, exposition, readiness.trouble)
+    return Observers(
+        instance, state_dir, emit, reader, exposition, readiness.trouble, readiness.notes, candidate
+    )  # fmt: skip
 
 
 async def ledger(settings: Settings, state_dir: Path, stack: AsyncExitStack) -> Ledger:
@@ -117,15 +158,18 @@ async def ledger(settings: Settings, state_dir: Path, stack: AsyncExitStack) -> 
 
 
 async def start(
-    settings: Settings, bundle: Bundle, opa: Path, observers: Observers, ledger: Ledger, taken: TakenSecrets,
+    settings: Settings, policy: Policy, opa: Path, observers: Observers, ledger: Ledger, taken: TakenSecrets,
     stack: AsyncExitStack,
 ) -> Runtime:  # fmt: skip
     """Start the engine, the gate in front of it, and what approvals need. Raises `StartError`."""
+    bundle = policy.bundle
     page = await approving.listen(settings, ledger, observers.emit, stack)
     local = await stack.enter_async_context(_engine(settings, opa, bundle, observers.emit))
     if observers.exposition is not None:
         await stack.enter_async_context(
-            _telemetry(settings, observers.exposition, lambda: local.engine.trouble or observers.trouble())
+            _telemetry(
+                settings, observers.exposition, lambda: local.engine.trouble or observers.trouble(), observers.notes
+            )
         )
     gate = Gate(
         server=settings.server, instance=observers.instance, decider=local.engine, ledger=ledger, emit=observers.emit,
@@ -135,12 +179,24 @@ async def start(
     approving.keep_up(
         settings, observers.instance, ledger, observers.emit, lambda: local.engine.bundle.terms, page, taken, stack
     )
+    if observers.candidate is not None:
+        observers.candidate.start(observers.emit)
+        stack.push_async_callback(observers.candidate.stop)
     _say_mode(settings, bundle)
     _say_unknown_callers(settings, bundle)
     approving.say_unanswered(settings, bundle)
     if settings.fail_open:
         log.warning("--state-fail-mode open: calls pass uncounted while the store cannot be used")
-    return Runtime(settings, opa, observers.instance, observers.emit, local, gate, observers.reader, taken)
+    return Runtime(settings, opa, observers.instance, observers.emit, local, gate, observers.reader, policy)
+
+
+def _candidate(settings: Settings, opa: Path) -> Candidate | None:
+    if settings.shadow is None:
+        return None
+    # Only here: what judges a candidate takes some milliseconds to import.
+    from sidecar.rehearsal.candidate import Candidate  # noqa: PLC0415
+
+    return Candidate(settings.shadow, opa, settings.server, workload(os.environ))
 
 
 def _engine(settings: Settings, opa: Path, bundle: Bundle, emit: Emit) -> AbstractAsyncContextManager[ManagedEngine]:
@@ -238,11 +294,12 @@ def _metrics(settings: Settings, opa: Path) -> Any:
 
 @asynccontextmanager
 async def _telemetry(
-    settings: Settings, exposition: Callable[[str], tuple[bytes, str]], trouble: Callable[[], str | None]
+    settings: Settings, exposition: Callable[[str], tuple[bytes, str]], trouble: Callable[[], str | None],
+    notes: Callable[[], list[str]],
 ) -> AsyncIterator[None]:  # fmt: skip
     address = settings.telemetry
     assert address is not None  # otherwise there is nothing to expose
-    handler = telemetry(exposition, trouble)
+    handler = telemetry(exposition, trouble, notes)
     try:
         allow_hosts = settings.listen.allow_hosts if settings.listen is not None else ()
         server = await serve(address.host, address.port, handler, allow_hosts)

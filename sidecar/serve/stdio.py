@@ -64,7 +64,7 @@ async def serve(runtime: Runtime, server: Link, room: MemoryBudget, asked_to_sto
     server.begin(session.from_server, partial(client_waits.set, "server"), session.no_answer)
     await client.open(sys.stdin.buffer, sys.stdout.buffer, inbox.take)
     state.info("ready")
-    watching = runtime.watch(check_scopes, session.tools_changed)
+    watching = runtime.watch(session.tools_changed)
     ended = asyncio.create_task(server.ended())
     waits = [ended, *(asyncio.create_task(event.wait()) for event in (asked_to_stop, client_gone))]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -20,7 +20,8 @@ from tests.support.pod_opa import container as container_of_base
 
 DEPLOY = ROOT / "deploy"
 KUSTOMIZE = ROOT / ".tools" / "bin" / "kustomize"
-OVERLAYS = ("overlays/beside-server", "overlays/beside-agent", "overlays/shared")
+FROM_REGISTRY = "overlays/from-registry"
+OVERLAYS = ("overlays/beside-server", "overlays/beside-agent", "overlays/shared", FROM_REGISTRY)
 TOPOLOGIES = ("base", *OVERLAYS)
 EVERY = (*TOPOLOGIES, "quickstart.yaml")
 VERSIONS = ("1.33", "1.37")
@@ -159,7 +160,7 @@ def test_a_variable_stands_after_those_that_it_is_made_of(name: str) -> None:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_every_setting_is_one_that_the_sidecar_knows(name: str) -> None:
-    run = cast("Any", typer.main.get_command(app)).commands["run"]
+    run = cast("Any", typer.main.get_command(app)).get_command(None, "run")
     known = {variable for option in run.params for variable in _as_list(getattr(option, "envvar", None))}
     given = {variable for variable in env(containers(name)["sidecar"]) if variable.startswith("SIDECAR_")}
     assert given
@@ -180,7 +181,7 @@ def test_probes_ask_the_sidecar_itself(name: str) -> None:
     assert sidecar["readinessProbe"]["timeoutSeconds"] > 3
 
 
-@pytest.mark.parametrize("name", ["overlays/beside-server", "overlays/shared"])
+@pytest.mark.parametrize("name", ["overlays/beside-server", "overlays/shared", FROM_REGISTRY])
 def test_beside_the_server_the_only_way_to_it_is_through_the_sidecar(name: str) -> None:
     found = containers(name)
     assert "--host=127.0.0.1" in found["app"]["args"]
@@ -204,8 +205,8 @@ def test_beside_the_agent_nothing_of_the_pod_can_be_reached_and_the_agent_has_no
     assert "Authorization" not in str(found["app"])
 
 
-def test_replicas_share_one_store_and_their_number_is_said_once() -> None:
-    name = "overlays/shared"
+@pytest.mark.parametrize("name", ["overlays/shared", FROM_REGISTRY])
+def test_replicas_share_one_store_and_their_number_is_said_once(name: str) -> None:
     (deployment,) = of_kind(name, "Deployment")
     (scaler,) = of_kind(name, "HorizontalPodAutoscaler")
     (budget,) = of_kind(name, "PodDisruptionBudget")
@@ -254,13 +255,41 @@ def test_opa_runs_under_the_rules_of_this_version_and_takes_policy_from_the_side
     assert all(address.startswith(("unix://", "127.0.0.1:")) for address in addresses)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", [name for name in EVERY if name != FROM_REGISTRY])
 def test_the_policy_that_is_shipped_is_good_and_denies_what_it_does_not_name(name: str, tmp_path: Path) -> None:
     (policy,) = [item["data"]["policy.yaml"] for item in of_kind(name, "ConfigMap") if "policy.yaml" in item["data"]]
     (tmp_path / "policy.yaml").write_text(policy)
     command = [str(SIDECAR), "validate", "-c", str(tmp_path / "policy.yaml")]
     assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
     assert yaml.safe_load(policy)["default"] == "deny"
+
+
+def test_a_policy_from_a_registry_comes_from_nowhere_else_and_counts_only_when_it_is_signed() -> None:
+    sidecar = containers(FROM_REGISTRY)["sidecar"]
+    settings = env(sidecar)
+    assert settings["SIDECAR_BUNDLE"].startswith("oci://")
+    assert "SIDECAR_CONFIG" not in settings
+    assert not [item for item in of_kind(FROM_REGISTRY, "ConfigMap") if "policy.yaml" in item["data"]]
+    assert {"bundle-key", "policy-key", "registry"} <= volumes(sidecar)
+    assert "policy" not in volumes(sidecar) | {volume["name"] for volume in pod(FROM_REGISTRY)["volumes"]}
+    mounts = {mount["name"]: mount for mount in sidecar["volumeMounts"]}
+    assert settings["SIDECAR_BUNDLE_KEY"] == f"{mounts['policy-key']['mountPath']}/public.pem"
+    assert settings["DOCKER_CONFIG"] == mounts["registry"]["mountPath"]
+    (registry,) = [volume["secret"] for volume in pod(FROM_REGISTRY)["volumes"] if volume["name"] == "registry"]
+    assert registry["items"] == [{"key": ".dockerconfigjson", "path": "config.json"}]
+
+
+def test_the_way_to_the_registry_is_open_and_only_where_policy_comes_from_it() -> None:
+    name = "mcp-registry"
+    (network,) = [item for item in of_kind(FROM_REGISTRY, "NetworkPolicy") if item["metadata"]["name"] == name]
+    assert [port for rule in network["spec"]["egress"] for port in rule["ports"]] == [{"port": 443}]
+    assert name not in {item["metadata"]["name"] for item in of_kind("overlays/shared", "NetworkPolicy")}
+
+
+def test_a_pod_that_waits_for_its_first_policy_is_not_started_again_and_again() -> None:
+    probe = containers(FROM_REGISTRY)["sidecar"]["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= 3600
+    assert probe["exec"] == containers("base")["sidecar"]["startupProbe"]["exec"]
 
 
 def test_a_changed_policy_reaches_pods_that_run_and_a_changed_opa_starts_new_ones() -> None:

@@ -19,7 +19,7 @@ from sidecar.enforce.verdict import Forward, Reply, Verdict
 from sidecar.errors import EngineUnavailable, StoreUnavailable, Superseded
 from sidecar.events import Decided, Event, Judged, Ruling
 from sidecar.ledger.approvals import NOTHING_ASKED, Approvals, Wants
-from sidecar.ledger.protocol import NOTHING_SEEN, Claim, Claimed, Exhausted, Moved, Taken
+from sidecar.ledger.protocol import NOTHING_SEEN, Claim, Claimed, Exhausted, Highest, Moved, Taken
 from sidecar.ledger.values import Amount, Counter, Entry, Reservation, Seen, add
 from sidecar.policy.bundle import Bundle
 from tests.engine.asking import bundle_of, tool_call
@@ -185,6 +185,9 @@ class FakeLedger:
 
     async def give_back(self, entries: tuple[Entry, ...]) -> None:
         self._give_back(entries)
+
+    async def admit(self, server: str, bundle: Highest) -> Highest:
+        return bundle
 
     async def close(self) -> None:
         pass

@@ -24,7 +24,8 @@ from sidecar.engine.local import local_engine
 from sidecar.engine.managed import ManagedEngine
 from sidecar.engine.process import OpaProcess
 from sidecar.engine.sign import shared
-from sidecar.policy.bundle import EVERY_PATH, MANIFEST, Bundle
+from sidecar.policy.archive import MANIFEST
+from sidecar.policy.bundle import EVERY_PATH, Bundle
 from tests.engine.asking import all_ended, asked, body_of, bundle_of, soon
 from tests.support import OPA
 from tests.support.peer import child_pids, command_line

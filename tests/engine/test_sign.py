@@ -25,11 +25,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.engine.bundle_server import BundleServer
-from sidecar.engine.sign import SIGNATURES, private, shared, signed
+from sidecar.engine.sign import private, shared, signed
 from sidecar.errors import StartError
-from sidecar.policy.bundle import STAMP, archive
+from sidecar.policy.archive import SIGNATURES
+from sidecar.policy.bundle import STAMP
 from tests.engine.asking import bundle_of, soon
 from tests.engine.test_engine import ALLOWED, BUNDLE, REFUSED, running
+from tests.policy.archives import packed
 from tests.support import OPA
 from tests.support.fuzzing import examples
 
@@ -111,7 +113,7 @@ def test_a_whole_bundle_has_the_hashes_that_opa_makes_of_it() -> None:
 
 def publish(service: BundleServer, files: Files) -> None:
     """Serve files as somebody would who has the port and the token, but not the key."""
-    service._archive, service._etag = archive(files), '"another"'
+    service._archive, service._etag = packed(files), '"another"'
     service._published.set()
     service._published = asyncio.Event()
 

@@ -14,7 +14,7 @@ from sidecar.enforce.limits import Counters
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger import sqlite_access
 from sidecar.ledger.approvals import NOTHING_ASKED, Approvals, Wants
-from sidecar.ledger.protocol import NOTHING_SEEN, Claimed, Taken
+from sidecar.ledger.protocol import NOTHING_SEEN, Claimed, Highest, Taken
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Amount, Counter, Entry, Reservation, Seen
 from tests.ledger.stores import DAY, Clock, SqliteStore, claims, ledger_in, wants
@@ -104,6 +104,9 @@ class Slow:
     async def give_back(self, entries: tuple[Entry, ...]) -> None:
         await self.may.wait()
         self.returned += entries
+
+    async def admit(self, server: str, bundle: Highest) -> Highest:
+        raise NotImplementedError
 
     async def close(self) -> None:
         pass

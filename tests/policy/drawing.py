@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from tests.policy.evaluator import SECONDS, length, matches, rules_about
+from tests.policy.evaluator import SECONDS, is_only_tried, length, matches, rules_about
 from tests.policy.judging import EACH, PATTERNS, Json, Step, last_each, root_of, steps, written
 
 
@@ -342,12 +342,20 @@ def rule_lists(draw: st.DrawFn, entry: str) -> list[dict[str, Any]]:
             rule["name"] = name
         if draw(st.booleans()) and "reason" not in rule:
             rule[draw(st.sampled_from(["reason", "on_deny"]))] = draw(st.sampled_from(TEXTS[:45]))
-        if not draw(st.integers(0, 6)):
-            rule["mode"] = "monitor"
-        for op, value in rule.pop("own", []):
-            path = counter_path(entry, rule["state"]["counter"])
-            rule["conditions"] = [{"path": path, "op": op, "value": value}, *rule["conditions"]]
-    return without_double_counters(rules)
+        if not draw(st.integers(0, 4)):
+            rule["mode"] = draw(st.sampled_from(["monitor", "shadow"]))
+    return without_double_counters([with_own_limits(entry, rule) for rule in rules])
+
+
+def with_own_limits(entry: str, rule: dict[str, Any]) -> dict[str, Any]:
+    """The rule with its limits as conditions on its own counter; in shadow it may say nothing else of that."""
+    own = [(op, value) for op, value in rule.pop("own", []) if op != "gte" or rule.get("mode") != "shadow"]
+    for op, value in own:
+        path = counter_path(entry, rule["state"]["counter"])
+        rule["conditions"] = [{"path": path, "op": op, "value": value}, *rule["conditions"]]
+    if not rule.get("conditions", [None]):
+        del rule["conditions"]
+    return rule
 
 
 def counter_path(entry: str, counter: str) -> str:
@@ -370,6 +378,7 @@ def without_double_counters(rules: list[dict[str, Any]]) -> list[dict[str, Any]]
                 counter = block["counter"]
             case _:
                 counter = object()
+        counter = (counter, rule.get("mode") == "shadow")  # what is in shadow counts apart
         if counter not in seen:
             kept.append(rule)
         seen.append(counter)
@@ -381,6 +390,8 @@ def readable(entry: str, rules: list[dict[str, Any]]) -> list[str]:
     found = []
     for rule in rules:
         match rule:
+            case {"mode": "shadow"}:
+                pass
             case {"state": block}:
                 found.append(counter_path(entry, block["counter"]))
             case {"rate_limit": str(text)}:
@@ -435,6 +446,8 @@ def entries(draw: st.DrawFn, name: str, classes: list[str]) -> dict[str, Any]:
             body["severity"] = draw(st.sampled_from(SEVERITIES))
         if draw(st.integers(0, 2)):
             del body["rules"]
+    if "class" in body and is_only_tried(body):
+        body["rules"].append({"action": "allow"})  # else those of the class would be lost
     return body
 
 
@@ -442,7 +455,7 @@ def entries(draw: st.DrawFn, name: str, classes: list[str]) -> dict[str, Any]:
 def readings(draw: st.DrawFn, rules: list[dict[str, Any]], counters: list[str]) -> None:
     """Let some rules read counters."""
     for rule in rules:
-        if counters and "conditions" in rule and not draw(st.integers(0, 2)):
+        if counters and "conditions" in rule and rule.get("mode") != "shadow" and not draw(st.integers(0, 2)):
             op, value = draw(st.sampled_from(READINGS))
             path = draw(st.sampled_from(counters))
             rule["conditions"] = [*rule["conditions"], {"path": path, "op": op, "value": value}]

@@ -27,6 +27,7 @@ class Refusal:
     reason: str
     kind: str
     monitor: bool = False
+    shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Taken:
     seconds: int
     scope: str
     sliding: bool = False
+    shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +171,15 @@ def is_about(entry: str, tool: str) -> bool:
 
 
 def is_permitted(policy: Mapping[str, Any], tool: str) -> bool:
-    """True unless `default: deny` refuses the tool: no entry names it that is more than wildcards."""
-    return policy["default"] != "deny" or any(is_about(entry, tool) for entry in policy["tools"] if entry.strip("*?"))
+    """True unless `default: deny` refuses the tool: no entry names it, by more than wildcards or what is tried."""
+    naming = [entry for entry, said in policy["tools"].items() if entry.strip("*?") and not is_only_tried(said)]
+    return policy["default"] != "deny" or any(is_about(entry, tool) for entry in naming)
+
+
+def is_only_tried(entry: Mapping[str, Any]) -> bool:
+    """True for an entry with rules of its own that are all in shadow."""
+    rules = entry.get("rules", [])
+    return bool(rules) and all(rule.get("mode") == "shadow" for rule in rules)
 
 
 def is_callable(policy: Mapping[str, Any], tool: str) -> bool:
@@ -181,8 +190,12 @@ def is_callable(policy: Mapping[str, Any], tool: str) -> bool:
 
 
 def never_passes(rule: Placed) -> bool:
-    """True for a rule that refuses every call."""
-    return (rule.said.get("action") == "deny" and not rule.conditions) or cannot_be_met(rule)
+    """True for a rule that refuses every call, or whose limit is less than what one call takes."""
+    if (rule.said.get("action") == "deny" and not rule.conditions) or cannot_be_met(rule):
+        return True
+    (limit, exclusive), each = limit_of(rule), Decimal(rule.block.get("increment", 1))
+    counts_calls = "state" in rule.said and not rule.amount_paths
+    return counts_calls and limit is not None and (each > limit or (exclusive and each == limit))
 
 
 def entries_about(policy: Mapping[str, Any], tool: str) -> list[str]:
@@ -215,12 +228,13 @@ def has_look_alikes(policy: Mapping[str, Any], tool: str, arguments: dict[str, J
 
 def may_have_look_alikes(policy: Mapping[str, Any], tool: str, arguments: dict[str, Json]) -> bool:
     """The same where the names under `only` count as keys that are read: a call with another key is refused anyway."""
-    names = [[name] for rule in rules_about(policy, tool) for name in rule.said.get("only", [])]
+    rules = [rule for rule in rules_about(policy, tool) if not in_shadow(rule)]
+    names = [[name] for rule in rules for name in rule.said.get("only", [])]
     return _look_alikes([*_read_paths(policy, tool), *names], arguments)
 
 
 def _read_paths(policy: Mapping[str, Any], tool: str) -> list[list[Step]]:
-    rules = rules_about(policy, tool)
+    rules = [rule for rule in rules_about(policy, tool) if not in_shadow(rule)]
     paths = [path for rule in rules for path in rule.amount_paths]
     paths += [each[key] for rule in rules for each in rule.conditions for key in ("path", "times") if key in each]
     return [steps(path) for path in paths if not path.startswith("state.") and root_of(path) == "args"]
@@ -247,14 +261,14 @@ def refusal(rule: Placed, known: Known) -> Refusal | None:
     """Why the rule refuses a call, whatever is left of its limit; None when it does not."""
     if rule.amount_paths and amount_of(rule, known) is None:
         words = f"Rule {quoted(rule.name)} needs a number at {' times '.join(rule.amount_paths)}"
-        return Refusal(rule.name, words, "invalid_amount", monitors(rule))
+        return Refusal(rule.name, words, "invalid_amount", monitors(rule), in_shadow(rule))
     if refuses(rule, known):
         kind = "spend_limit" if "spend_limit" in rule.said else "rule"
         exceeded = f"Amount exceeds the limit per call of {rule.name}"
         words = exceeded if kind == "spend_limit" else f"Denied by rule {quoted(rule.name)}"
-        return Refusal(rule.name, rule.own_reason or words, kind, monitors(rule))
+        return Refusal(rule.name, rule.own_reason or words, kind, monitors(rule), in_shadow(rule))
     if monitors(rule) and asks(rule, known):
-        return Refusal(rule.name, rule.own_reason, "approval_required", monitor=True)
+        return Refusal(rule.name, rule.own_reason, "approval_required", monitor=True, shadow=in_shadow(rule))
     return None
 
 
@@ -286,7 +300,12 @@ def asks(rule: Placed, known: Known) -> bool:
 
 def monitors(rule: Placed) -> bool:
     """True for a rule that only reports."""
-    return rule.said.get("mode") == "monitor"
+    return rule.said.get("mode") in ("monitor", "shadow")
+
+
+def in_shadow(rule: Placed) -> bool:
+    """True for a rule that is only tried: it only reports, and counts apart."""
+    return rule.said.get("mode") == "shadow"
 
 
 def approval_of(policy: Mapping[str, Any], asking: Sequence[Placed]) -> Approval:
@@ -345,7 +364,7 @@ def what_it_takes(rule: Placed, known: Known) -> Taken | None:
     # A limit that nobody can meet is the rule's own refusal, so no counter is asked to enforce it.
     limit = (None, False) if cannot_be_met(rule) else limit_of(rule)
     sliding = bool(rule.block.get("sliding"))
-    return Taken(rule.name, limit_reason(rule), kind, found, *limit, seconds, scope, sliding)
+    return Taken(rule.name, limit_reason(rule), kind, found, *limit, seconds, scope, sliding, in_shadow(rule))
 
 
 def limit_reason(rule: Placed) -> str:

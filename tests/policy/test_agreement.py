@@ -133,13 +133,13 @@ def _answers(bundle: Bundle, questions: list[bytes]) -> str:
 def projected(bundle: Bundle, call: Call) -> bytes | None:
     """The question as the sidecar asks it; None where it refuses to."""
     reads = bundle.terms.reads_of(call.tool)
-    projection = Projection(reads.paths, reads.only or ())
+    projection = Projection(reads.paths, reads.only or (), beside=reads.shadow_paths)
     try:
         arguments = arguments_read(ToolCall(1, call.tool, arguments_of(call), False, b""), projection)
     except InvalidMessage:
         return None
     totals = {item.name: call.totals[item.name] for item in reads.counters}
-    names = sorted(call.arguments) if reads.only is not None else None
+    names = sorted(call.arguments) if reads.names else None
     about = Projection(reads.caller, guarded=False).of(call.caller)
     return question("server", call.tool, arguments, totals, keys=names, caller=about)
 
@@ -158,7 +158,7 @@ def verdict(decision: Decision, wanted: Verdict) -> Verdict:
     return Verdict(
         decision.action, decision.rule, _told(wanted.reason, decision.reason, decision.kind), decision.kind,
         tuple(
-            Refusal(it.rule, _told(reason, it.reason, it.kind), it.kind, it.monitor)
+            Refusal(it.rule, _told(reason, it.reason, it.kind), it.kind, it.monitor, it.shadow)
             for it, reason in zip(decision.violations, reasons, strict=False)
         ),
         tuple(map(_taken, decision.reserve)),
@@ -200,7 +200,8 @@ def _taken(item: Reserve) -> Taken:
     limit = None if item.limit is None else Decimal(item.limit)
     amount = Decimal(item.amount)
     return Taken(
-        item.rule, item.reason, item.kind, amount, limit, item.exclusive, item.seconds, item.scope, item.sliding
+        item.rule, item.reason, item.kind, amount, limit, item.exclusive, item.seconds, item.scope, item.sliding,
+        item.shadow,
     )  # fmt: skip
 
 
@@ -299,7 +300,7 @@ def test_look_alike_keys_are_refused_in_every_kind_of_rule_and_entry(rule: dict[
 WITHIN: list[dict[str, Any]] = [{}, {"approval_timeout": "90s"}, {"approval_timeout": "3h"}]
 PEOPLE: list[dict[str, Any]] = [{}, {"approvers": Decimal(2)}, {"approvers": Decimal(3), "grant": GRANTS[0]}]
 WHEN: list[dict[str, Any]] = [
-    {}, {"mode": "monitor"}, {"conditions": [{"path": "args.n", "op": "gt", "value": Decimal(5)}]},
+    {}, {"mode": "monitor"}, {"mode": "shadow"}, {"conditions": [{"path": "args.n", "op": "gt", "value": Decimal(5)}]},
 ]  # fmt: skip
 ASKING = [
     {"action": "require_approval", "reason": "ask", **times, **people, **when}

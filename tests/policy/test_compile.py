@@ -13,7 +13,8 @@ import pytest
 
 from sidecar.decision.decision import Decision
 from sidecar.decision.question import question
-from sidecar.policy.bundle import Bundle, archive, build, write
+from sidecar.policy.archive import write as archive
+from sidecar.policy.bundle import Bundle, build, write
 from sidecar.policy.check import check
 from sidecar.policy.compile import MAX_FILES, compile_policy
 from sidecar.policy.merge import merge

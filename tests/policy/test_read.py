@@ -458,7 +458,9 @@ def test_a_path_that_leads_nowhere_is_answered_with_what_to_write(text: str, adv
     ("{action: require_approval, approvers: 1.5}", "a whole number above 0"),
     ("{action: require_approval, approval_timeout: soon}", "write as 90s, 15m, 12h"),
     ("{action: require_approval, refund: never}", "refund belongs to a rule with a limit"),
-    ("{action: deny, mode: watch}", "write monitor"), ("{action: deny, mode: sometimes}", "must be enforce or monitor"),
+    ("{action: deny, mode: watch}", "write monitor"),
+    ("{action: deny, mode: sometimes}", "must be enforce, monitor or shadow"),
+    ("{action: deny, mode: dry-run}", "write shadow"),
     ("{reason: a, on_deny: b, action: deny}", "keep one of the two"),
 ])  # fmt: skip
 def test_what_may_not_stand_together_is_answered_with_what_to_write(text: str, advice: str) -> None:

@@ -107,7 +107,7 @@ def test_the_keys_are_those_that_the_reader_knows(where: dict[str, Any], keys: t
         (SCHEMA["properties"]["list"], model.LISTED),
         (DEFS["entry"]["properties"]["class"], model.CLASSES),
         (DEFS["entry"]["properties"]["severity"], model.SEVERITIES),
-        (DEFS["rule"]["properties"]["mode"], model.MODES),
+        (DEFS["rule"]["properties"]["mode"], model.RULE_MODES),
         (DEFS["rule"]["properties"]["action"], model.ACTIONS),
         (DEFS["rule"]["properties"]["refund"], model.REFUNDS),
         (DEFS["approvals"]["properties"]["answer"], model.ANSWERS),

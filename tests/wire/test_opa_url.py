@@ -23,7 +23,7 @@ import yaml
 
 from sidecar.cli.opa import remote_opa
 from sidecar.errors import StartError, UsageError
-from sidecar.policy.bundle import archive
+from sidecar.policy.archive import write as archive
 from sidecar.settings import Address, RemoteOpa
 from tests.engine.asking import bundle_of
 from tests.support import ROOT, SIDECAR

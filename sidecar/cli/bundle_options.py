@@ -1,0 +1,67 @@
+"""Options about a policy that comes as a bundle, and how their values are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Final, TypeAlias
+
+import typer
+
+from sidecar.cli.options import duration
+from sidecar.distribution.access import Access
+from sidecar.distribution.places import source_of
+from sidecar.errors import StartError, UsageError
+from sidecar.settings import BundleSource
+from sidecar.system import files, ownership
+
+MAX_KEY_FILE: Final = 64 << 10
+"""Bytes of a file with a public key or a certificate."""
+
+Bundle: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        envvar="SIDECAR_BUNDLE",
+        metavar="SOURCE",
+        show_default=False,
+        help="The policy as a bundle instead of -c: a file, a directory, http(s)://… or oci://HOST/NAME.",
+    ),
+]
+BundleKey: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option(
+        envvar="SIDECAR_BUNDLE_KEY",
+        show_default=False,
+        help="A public key (PEM) that a bundle must be signed by; of several any one. [default: no signature is asked]",
+    ),
+]
+BundleInterval: TypeAlias = Annotated[
+    str, typer.Option(envvar="SIDECAR_BUNDLE_INTERVAL", help="Time between two looks for a newer bundle.")
+]
+
+
+def bundle_source(
+    config: Sequence[Path] | None, source: str | None, keys: Sequence[Path] | None, interval: str, access: Access
+) -> BundleSource | None:  # fmt: skip
+    """The source of bundles that the options name, or None where the policy is in files.
+
+    Raises `UsageError` for options that do not go together, `StartError` for a key that cannot be read.
+    """
+    if config and source is not None:
+        raise UsageError("two policies: give -c for files or --bundle for a bundle, not both")
+    if source is None:
+        if keys:
+            raise UsageError("--bundle-key is about the bundle of --bundle")
+        if not config:
+            raise UsageError("no policy: name a file with -c, or a bundle with --bundle")
+        return None
+    source_of(source, access)  # says what names no place before anything is started
+    return BundleSource(source, tuple(map(_key, keys or ())), duration(interval), access.read, access.docker)
+
+
+def _key(path: Path) -> str:
+    ownership.check(path, "--bundle-key")
+    try:
+        return files.read(path, MAX_KEY_FILE).data.decode("latin-1")
+    except files.Unreadable as error:
+        raise StartError(f"cannot read the key {path}: {error}; name it with --bundle-key") from None

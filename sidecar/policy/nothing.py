@@ -1,0 +1,20 @@
+"""What decides while no policy was admitted yet: nothing is permitted, and everybody is told why."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sidecar.policy.bundle import Bundle, build
+from sidecar.policy.compile import compile_policy
+from sidecar.policy.merge import merge
+from sidecar.policy.read import read
+
+NO_SERIAL: Final = 0
+"""The serial of no policy; those of bundles begin at 1."""
+WHY: Final = "no policy is in force yet: no bundle was admitted"
+
+
+def nothing() -> Bundle:
+    """A bundle under which no tool is permitted, and no method that is not needed to say so."""
+    policy, _ = merge([read('version: "1"\ndefault: deny\nlist: callable\n', "(no policy)")[0]])
+    return build(compile_policy(policy), NO_SERIAL)

@@ -1,0 +1,43 @@
+"""Bundles in a sidecar that runs: the feed that the settings ask for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+
+from sidecar.distribution.access import Access
+from sidecar.distribution.admission import admit
+from sidecar.distribution.feed import Feed
+from sidecar.distribution.floor import SerialFloor
+from sidecar.distribution.kept import Kept
+from sidecar.distribution.places import source_of
+from sidecar.engine.verify import read_key
+from sidecar.ledger.protocol import Ledger
+from sidecar.policy.bundle import Bundle
+from sidecar.serve.runtime import Observers
+from sidecar.settings import Settings
+
+log = logging.getLogger("sidecar")
+
+
+def feed(
+    settings: Settings, opa: Path, ledger: Ledger, accepts: Callable[[Bundle], None], observers: Observers,
+    stack: AsyncExitStack,
+) -> Feed:  # fmt: skip
+    """The feed of bundles. Raises `StartError` for a source or a key that is none."""
+    wanted = settings.bundle
+    assert wanted is not None  # there is no policy in files
+    for number, pem in enumerate(wanted.keys, 1):
+        read_key(pem, f"--bundle-key no. {number}")  # what is no key is said before anything is started
+    if not wanted.keys:
+        log.warning("--bundle without --bundle-key: nobody's signature is checked, so whoever can write there decides")
+    source = source_of(wanted.source, Access(wanted.secret, wanted.docker))
+    stack.push_async_callback(source.close)
+    return Feed(
+        server=settings.server, source=source, admit=partial(admit, keys=wanted.keys, opa=opa, name=source.name),
+        floor=SerialFloor(ledger, settings.server), kept=Kept(observers.state_dir, settings.server), accepts=accepts,
+        interval=wanted.interval, emit=observers.emit,
+    )  # fmt: skip

@@ -1,0 +1,63 @@
+"""TLS on the way to a bundle: who is believed, and that a refusal is one plain line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sidecar.distribution.access import Access
+from sidecar.distribution.http_source import HttpSource
+from sidecar.errors import SourceUnavailable
+from tests.distribution.made import look
+from tests.support.certificates import issued
+from tests.support.scripted_http import reply, scripted
+
+
+def test_a_server_whose_certificate_is_trusted_is_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = issued(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(known.certificate))
+    with scripted(lambda _: reply(200, b"bundle"), known.context) as server:
+        [found] = look(HttpSource(f"{server.url}/b", Access(lambda: "t0ken")))
+    assert found is not None
+    assert found.data == b"bundle"
+
+
+@pytest.mark.parametrize(
+    ("name", "expired", "trusted", "why"),
+    [
+        ("localhost", True, True, "certificate has expired"),
+        ("elsewhere.example", False, True, "Hostname mismatch"),
+        ("localhost", False, False, "self-signed certificate"),
+    ],
+)
+def test_any_other_sees_no_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, expired: bool, trusted: bool, why: str
+) -> None:
+    shown = issued(tmp_path, name, expired=expired)
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(shown.certificate))
+    with scripted(lambda _: reply(200, b"bundle"), shown.context) as server:
+        with pytest.raises(SourceUnavailable, match=f"its TLS certificate is not accepted: .*{why}") as failed:
+            look(HttpSource(f"{server.url}/b", Access(lambda: "t0ken")))
+        assert "\n" not in str(failed.value)
+        assert server.asked == []
+
+
+def test_a_server_that_speaks_no_tls_is_one_plain_line() -> None:
+    with scripted(lambda _: reply(200, b"bundle")) as server:
+        url = server.url.replace("http://", "https://")
+        with pytest.raises(SourceUnavailable, match="TLS fails"):
+            look(HttpSource(f"{url}/b", Access(lambda: "t0ken")))
+
+
+def test_a_redirect_never_leads_from_tls_to_plain_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = issued(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(known.certificate))
+    with (
+        scripted(lambda _: reply(200, b"bundle"), host="localhost") as plain,
+        scripted(lambda _: reply(302, location=f"{plain.url}/b"), known.context) as server,
+    ):
+        with pytest.raises(SourceUnavailable, match="which is not followed"):
+            look(HttpSource(f"{server.url}/b", Access(lambda: "t0ken")))
+        assert plain.asked == []
