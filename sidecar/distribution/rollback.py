@@ -9,16 +9,17 @@ from collections.abc import Sequence
 
 from sidecar.distribution.label import again
 from sidecar.engine.sign import of_publisher, signed
-from sidecar.engine.verify import VerificationKey, verification_key, verify
+from sidecar.engine.verify import read_key, verify
 from sidecar.errors import UsageError
 from sidecar.policy import archive
 from sidecar.policy.archive import SIGNATURES, TO_TRAVEL
 
 
-def rolled_back(data: bytes, serial: int, key: str, keys: Sequence[VerificationKey], now: float) -> bytes:
+def rolled_back(data: bytes, serial: int, key: str, older: Sequence[str], now: float) -> bytes:
     """The bundle of the same content under a serial, signed with a private key in PEM, unsigned where that is empty.
 
-    It was signed by that key too, or by one of `keys`. Raises `BundleRefused` with a clause that says why it was not.
+    It was signed by that key too, or by one of the `older` public ones. Raises `BundleRefused` with a clause that says
+    why not.
     """
     files = archive.read(data)
     if not key:
@@ -26,7 +27,8 @@ def rolled_back(data: bytes, serial: int, key: str, keys: Sequence[VerificationK
             raise UsageError("the bundle is signed, and under a new serial it has to be signed again: give --key")
         return archive.write(again(data, serial), TO_TRAVEL)
     signer = of_publisher(key, "--key")
-    verify(files, [*keys, verification_key(_public_half(key), "--key", now)], now)
+    keys = [read_key(pem, f"--bundle-key no. {number}") for number, pem in enumerate(older, 1)]
+    verify(files, [*keys, read_key(_public_half(key), "--key")], now)
     return archive.write(signed(again(data, serial), signer), TO_TRAVEL)
 
 
