@@ -162,9 +162,8 @@ class Metrics:
         build = Info("mcp_policy_build", "What is running.", registry=registry)
         build.info({"version": __version__, "opa": opa_version})
         self._begin_at_zero()
-        self._revision = ""
-        self._reporting: frozenset[str] = frozenset()
-        """The names of the rules that only report."""
+        # The policy in force, and the names of its rules that only report.
+        self._revision, self._reporting = "", frozenset[str]()
         self.handlers: Handlers = {
             Decided: self._decided, Passed: self._passed, Settled: self._settled, Refused: self._refused,
             MethodDenied: self._method_denied,
