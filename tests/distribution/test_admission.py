@@ -323,5 +323,5 @@ def test_an_opa_that_cannot_be_run_is_no_fault_of_the_bundle(tmp_path: Path) -> 
 
 
 def test_a_key_that_is_none_is_said_as_such() -> None:
-    with pytest.raises(StartError, match="no. 1 of --bundle-key"):
+    with pytest.raises(StartError, match=r"no\. 1 of --bundle-key"):
         admit(packed(GOOD), keys=("x",), opa=OPA, name="x")
