@@ -254,9 +254,10 @@ def test_facts_of_which_a_part_is_missing_or_something_else_are_refused_or_harml
         try:
             bundle = admit(packed(revised(files)), keys=(), opa=OPA, name="x")
         except BundleRefused as error:
-            assert error.kind in ("broken", "trial")
+            found = error.kind
         else:
-            assert bundle.files[FACTS] == files[FACTS]
+            found = "harmless" if bundle.files[FACTS] == files[FACTS] else "changed"
+        assert found in ("broken", "trial", "harmless")
 
 
 @pytest.mark.parametrize("text", ["package intercept\n\ndecision := {}\n", "package system.authz\n\nallow := true\n"])
