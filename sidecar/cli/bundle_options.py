@@ -59,10 +59,11 @@ def bundle_source(
             raise UsageError("no policy: name a file with -c, or a bundle with --bundle")
         return None
     source_of(source, access)  # says what names no place before anything is started
-    return BundleSource(source, tuple(map(_key, keys or ())), duration(interval), access.read, access.docker)
+    return BundleSource(source, tuple(map(public_key, keys or ())), duration(interval), access.read, access.docker)
 
 
-def _key(path: Path) -> str:
+def public_key(path: Path) -> str:
+    """The text of a key of --bundle-key. Raises `StartError` where it cannot be read."""
     ownership.check(path, "--bundle-key")
     try:
         text = files.read(path, MAX_KEY_FILE).data.decode("latin-1")

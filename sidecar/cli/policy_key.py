@@ -10,6 +10,7 @@ from typing import Annotated, Final, TypeAlias
 
 import typer
 
+from sidecar.cli.bundle_options import public_key
 from sidecar.engine.verify import VerificationKey, verification_key
 from sidecar.errors import StartError, UsageError
 from sidecar.system import files, ownership
@@ -43,7 +44,10 @@ def private_key(path: Path | None, taken: TakenSecrets) -> str:
         ownership.check(path, "--key", secret=True)
     except StartError as error:  # it may be a file of a build that is thrown away
         print(f"sidecar: warning: {error}", file=sys.stderr)
-    text = _text(path, "--key")
+    try:
+        text = files.read(path, MAX_KEY_FILE).data.decode("latin-1")
+    except files.Unreadable as error:
+        raise StartError(f"cannot read the key {path}: {error}; name it with --key") from None
     if not text.strip():  # else nothing would be signed, and somebody thinks that it was
         raise StartError(f"the key {path} is empty: name a private key in PEM with --key")
     return text
@@ -51,13 +55,4 @@ def private_key(path: Path | None, taken: TakenSecrets) -> str:
 
 def public_keys(paths: Sequence[Path]) -> list[VerificationKey]:
     """The keys that verify bundles. Raises `StartError` for one that cannot be used."""
-    for path in paths:
-        ownership.check(path, "--bundle-key")
-    return [verification_key(_text(path, "--bundle-key"), str(path), time.time()) for path in paths]
-
-
-def _text(path: Path, option: str) -> str:
-    try:
-        return files.read(path, MAX_KEY_FILE).data.decode("latin-1")
-    except files.Unreadable as error:
-        raise StartError(f"cannot read the key {path}: {error}; name it with {option}") from None
+    return [verification_key(public_key(path), str(path), time.time()) for path in paths]

@@ -36,7 +36,7 @@ def refusals(store: Store, *bundles: Bundle, server: str = "okx") -> list[str]:
             try:
                 await SerialFloor(ledger, server).rise(bundle)
             except BundleRefused as error:
-                return error.kind if "`sidecar policy " in str(error) else str(error)
+                return error.kind if "`sidecar policy " in str(error) else "without what to do"
             return ""
 
     async def every() -> list[str]:
