@@ -23,7 +23,7 @@ OF_LIBRARY: Final = frozenset({"net.cidr_expand", "opa.runtime"})
 
 _CANARIES: Final = {"allow": CANARY_ALLOWED, "deny": CANARY_DENIED}
 _ASKED: Final = "{action: answer | some action, asked in input; answer := data.intercept.decision with input as asked}"
-_METADATA: Final = re.compile(r"^\s*#\s*METADATA\s*$", re.MULTILINE)
+_METADATA: Final = re.compile(r"#\s*METADATA[ \t\u00a0]*(?:[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]|\Z)")
 
 
 def check_generated(opa: Path, modules: Mapping[str, str], facts: str, *, custom: bool) -> None:

@@ -142,7 +142,9 @@ def test_a_proof_that_passes_hand_written_rego_over_is_foreign() -> None:
     assert fault(text, custom=True)[0] == "foreign"
 
 
-@pytest.mark.parametrize("mark", ["# METADATA", "#METADATA", "\t# METADATA  ", "#  METADATA"])
+@pytest.mark.parametrize(
+    "mark", ["# METADATA", "#METADATA", "\t# METADATA  ", "#  METADATA", "# x # METADATA", "# METADATA\r"]
+)
 def test_an_annotation_is_foreign(mark: str) -> None:
     assert fault(f"{mark}\n# schemas:\n# - input: schema.x\npackage intercept.policy\n")[0] == "foreign"
 

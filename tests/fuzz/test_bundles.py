@@ -61,7 +61,7 @@ _KEYS = [verification_key(public_pem(key), "k", NOON) for key in (RSA, EC)]
 _GOOD = signed(SMALL, of_publisher(private_pem(RSA), "--key"))[SIGNATURES]
 _TOKEN = json.loads(_GOOD)["signatures"][0]
 _PARTS = [
-    *_TOKEN.split("."), ".", '{"signatures":["', '"]}', "eyJhbGciOiJub25lIn0", "e30", "=", "\\n", _TOKEN, "null", ",", "[",
+    *_TOKEN.split("."), ".", '{"signatures":["', '"]}', "eyJhbGciOiJub25lIn0", "e30", "=", "\\n", _TOKEN, "null", ",",
 ]  # fmt: skip
 
 
