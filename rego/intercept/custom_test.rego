@@ -200,3 +200,12 @@ is_quiet(custom) if {
 		with data.intercept.facts as facts
 		with data.intercept.custom as custom
 }
+
+test_it_speaks_whatever_the_facts_say_of_it if {
+	known := object.remove(facts, ["custom"])
+	decide_by("free", known, policy, refusing({"a"})).violations == [said("a")]
+	every odd in [false, null, 5, {}] {
+		decide_by("free", known, policy, {"violations": odd}).action == "deny"
+		decide_by("free", known, policy, {"approvals": odd}).action == "deny"
+	}
+}

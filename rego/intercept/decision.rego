@@ -484,8 +484,19 @@ spoken := {
 		some [_, _, said] in sort([[known.rule, known.reason, known] | some known in custom_approvals])
 	],
 } if {
+	custom_speaks
 	not canary
 }
+
+# METADATA
+# description: |
+#   True where there are hand-written rules: by the facts, and whatever the facts say if one of the sets has any value.
+#   Without it neither set is there, so all that `spoken` goes through would be empty.
+custom_speaks if data.intercept.facts.custom
+
+custom_speaks if type_name(data.intercept.custom.violations)
+
+custom_speaks if type_name(data.intercept.custom.approvals)
 
 # METADATA
 # description: |
