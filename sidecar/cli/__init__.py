@@ -7,34 +7,24 @@ from io import TextIOWrapper
 
 import typer
 
-from sidecar.cli.approvals import approvals_app
-from sidecar.cli.compile import compile_command
-from sidecar.cli.explain import explain_command
-from sidecar.cli.health import health_command
-from sidecar.cli.policy import policy_app
-from sidecar.cli.risks import risks_command
-from sidecar.cli.run import run_command
-from sidecar.cli.validate import validate_command
-from sidecar.cli.version import version_command
+from sidecar.cli.lazy import commands
 from sidecar.errors import CasesError, PolicyError, SidecarError, UsageError
 
-app = typer.Typer(
-    name="sidecar",
-    help="A policy sidecar between AI agents and MCP servers.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",  # in "rich" a bracket, as in [default: …], is markup and not shown
+app = commands(
+    "sidecar",
+    "A policy sidecar between AI agents and MCP servers.",
+    {
+        "run": "run:run_command",
+        "validate": "validate:validate_command",
+        "compile": "compile:compile_command",
+        "explain": "explain:explain_command",
+        "risks": "risks:risks_command",
+        "approvals": "approvals:approvals_app",
+        "policy": "policy:policy_app",
+        "health": "health:health_command",
+        "version": "version:version_command",
+    },
 )
-app.command("run")(run_command)
-app.command("validate")(validate_command)
-app.command("compile")(compile_command)
-app.command("explain")(explain_command)
-app.command("risks")(risks_command)
-app.add_typer(approvals_app, name="approvals")
-app.add_typer(policy_app, name="policy")
-app.command("health")(health_command)
-app.command("version")(version_command)
 
 
 def main() -> None:
@@ -50,7 +40,8 @@ def _main() -> int:
     try:
         status = app(standalone_mode=False)
     except typer.TyperException as error:
-        return _fail(f"{error.format_message()}; see `sidecar --help`", 2)
+        said = error.format_message()  # nothing where the help was shown, for want of a command
+        return _fail(f"{said}; see `sidecar --help`", 2) if said else 2
     except UsageError as error:
         return _fail(str(error), 2)
     except (CasesError, PolicyError) as error:

@@ -60,6 +60,7 @@ AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 approvals_app = typer.Typer(
     help="Show calls that wait for a person, and answer them. Whoever owns the state folder can.",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode="markdown",
 )
 

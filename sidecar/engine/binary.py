@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -123,6 +124,33 @@ def run(command: list[Path | str], stdin: str = "") -> subprocess.CompletedProce
             f"opa {command[1]} had not looked through the policy after {_POLICY_SECONDS} s: write fewer rules, or give "
             "it a machine that is faster or less busy"
         ) from None
+
+
+def run_bounded(command: list[Path | str], most: int) -> str | None:
+    """What a command of OPA's says on both its outputs; None if that is more than `most` bytes, or takes too long.
+
+    Raises `StartError` if it cannot be run.
+    """
+    try:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=passed())
+    except OSError as error:
+        raise StartError(f"cannot run {command[0]}: {_why(error)}") from None
+    late = threading.Event()
+
+    def stop() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(_SECONDS, stop)
+    timer.start()
+    with process:
+        try:
+            assert process.stdout is not None  # it is a pipe
+            said = process.stdout.read(most + 1)
+        finally:
+            timer.cancel()
+            process.kill()
+    return None if len(said) > most or late.is_set() else said.decode("utf-8", "replace")
 
 
 def _find(given: Path | None) -> Path:

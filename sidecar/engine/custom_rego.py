@@ -29,6 +29,8 @@ from sidecar.system import temporary_folders
 MAX_MODULES: Final = 64
 MAX_SIZE: Final = 4 << 20
 """Bytes of all files together."""
+MAX_TREE: Final = 64 << 20
+"""Bytes of what OPA says of one module: that grows with the square of how deep it is nested."""
 _NAME: Final = re.compile(rf"{CUSTOM}/(?:[A-Za-z0-9_-]+/)*(?:[A-Za-z0-9_][A-Za-z0-9_.-]*\.rego|data\.json)")
 _OURS: Final = "intercept/typed/"
 """The part of our library that it can use."""
@@ -110,7 +112,11 @@ def _parsed(opa: Path, folder: Path, modules: Iterable[str]) -> tuple[dict[str, 
     problems: list[Problem] = []
     for path in modules:
         asked = ("--format", "json", "--json-include", "locations,-comments", folder / path)
-        said = _json(binary.run([opa, "parse", *asked]).stdout)
+        text = binary.run_bounded([opa, "parse", *asked], MAX_TREE)
+        said = _json(text or "")
+        if text is None or not said:
+            words = "it is too deep, or too long, to be looked through: write it as smaller rules"
+            _refuse([Problem(Place(shown(path), 1, 1), "rego", words)])
         if "package" in said:
             trees[shown(path)] = said
         else:
@@ -137,9 +143,9 @@ def _dependencies(opa: Path, folder: Path) -> list[Names]:
     """The ways into the question that OPA finds; where it cannot say, the question as a whole."""
     done = binary.run([opa, "deps", "--format", "json", "--bundle", folder, "data.intercept.custom"])
     said = _json(done.stdout)
-    if done.returncode or not isinstance(found := said.get("base"), list):
+    if done.returncode or not said.get("virtual"):  # there are rules, so without any this is no answer
         return [("input",)]
-    names = [_written_out(steps) for steps in found]
+    names = [_written_out(steps) for steps in said.get("base") or ()]
     foreign = [way for way in names if way[0] == "data" and way[1:3] != custom_module.PACKAGE]
     return [("input",)] if foreign else names
 

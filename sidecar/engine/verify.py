@@ -18,11 +18,8 @@ import msgspec
 from sidecar.engine.sign import KEY_ID, MIN_RSA_BITS, SCOPE, digest, is_structured
 from sidecar.errors import BundleRefused, StartError
 from sidecar.mcp.strict_json import NotStrict, read_value
-from sidecar.policy.archive import SIGNATURES
+from sidecar.policy.archive import MAX_VALUES, SIGNATURES, strict
 from sidecar.text import quoted, shown
-
-MAX_VALUES: Final = 1_000_000
-"""Values in one file of JSON: some hundred MiB of memory at worst."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +43,14 @@ class VerificationKey:
 
 
 def verification_key(pem: str, name: str, now: float) -> VerificationKey:
+    """The key in a text, as `read_key` does; it has to count now. Raises `StartError`."""
+    key = read_key(pem, name)
+    if trouble := key.trouble(now):
+        raise StartError(f"{trouble}: give the key that replaced it with --bundle-key")
+    return key
+
+
+def read_key(pem: str, name: str) -> VerificationKey:
     """The key in a text: a public key or a certificate in PEM. `name` is where it comes from.
 
     Nobody has to vouch for a certificate: it is trusted because it was given. Raises `StartError`.
@@ -63,8 +68,6 @@ def verification_key(pem: str, name: str, now: float) -> VerificationKey:
         raise StartError(
             f"{name} must be a public key in PEM, RSA of {MIN_RSA_BITS} bits or more or on the curve P-256: {_MAKE}"
         )
-    if trouble := key.trouble(now):
-        raise StartError(f"{trouble}: give the key that replaced it with --bundle-key")
     return key
 
 
@@ -143,14 +146,6 @@ def _check_files(hashes: Mapping[str, str], files: Mapping[str, str]) -> None:
             strict(path, files[path])  # else the hash might be that of another reading
         if digest(path, files[path]) != hashes[path]:
             raise _bad(f"{path} was changed after it was signed")
-
-
-def strict(path: str, text: str, most: int = MAX_VALUES) -> Any:
-    """The JSON value of a file, which every reader must read alike. Raises `BundleRefused`."""
-    try:
-        return read_value(text.encode(), most)[0]
-    except NotStrict as problem:
-        raise BundleRefused("broken", f"{path} in it is no JSON that has one meaning: {problem}") from None
 
 
 def _token(text: str) -> str:

@@ -22,6 +22,10 @@ EVERY_PATH = ""
 """The root of a bundle that owns every path of OPA: OPA then lets nobody write anything."""
 STAMP = f"{ROOT}/bundle/data.json"
 FACTS = f"{ROOT}/facts/data.json"
+POLICY = f"{ROOT}/policy/"
+"""Where the generated modules stand."""
+SOURCES = f"{ROOT}/sources/data.json"
+"""The policy files that a bundle was built from, for people and for comparing; no sidecar reads them."""
 FORMAT = 1
 """What the library expects of the compiled policy. It rises with every change that makes an older one unusable."""
 

@@ -70,6 +70,8 @@ class _Reader:
 
     def read(self) -> Module:
         self._check_package(_package(self._tree), self._at(self._tree["package"]))
+        if self._module.problems:
+            return self._module
         for annotation in self._tree.get("annotations") or ():
             if "schemas" in annotation:  # OPA fetches it while it compiles
                 self._wrong(self._at(annotation), "schemas", "a schema can be fetched from anywhere: remove it")

@@ -16,7 +16,7 @@ from sidecar.rehearsal.limit_probes import limit_probes
 from sidecar.rehearsal.probes import Probe, calls, put, unexplored
 from sidecar.rehearsal.recording_files import Line
 from sidecar.rehearsal.settings_changed import SettingChanged, settings_changed
-from sidecar.rehearsal.sides import Side, tools
+from sidecar.rehearsal.sides import Side, line_of, tools
 from sidecar.rehearsal.tables import Table, Which, tables
 from sidecar.rehearsal.variations import variations
 from sidecar.repository.load import find, places_of_settings
@@ -113,7 +113,7 @@ async def compare(
         else:
             blind.append("no calls were generated: a bundle without the sources of its policy was given")
     settings = settings_changed(one.policy, other.policy) if one is not None and other is not None else ()
-    dead = dead_rules(one, other, _tools(old), _tools(new), made) if one is not None and other is not None else ()
+    dead = dead_rules(one, other, _tools(old), _tools(new)) if one is not None and other is not None else ()
     return Compared(found, settings, dead, tuple(blind), custom)
 
 
@@ -187,7 +187,7 @@ def _cut(tools: Sequence[str]) -> Iterator[str]:
 
 def _name(table: Table, rule: str) -> str:
     every = (one for rules in table.rules.values() for _, one in rules)
-    return next(f"{one.name} ({one.place.file}:{one.place.line})" for one in every if one.id == rule)
+    return next(f"{one.name} ({line_of(one.place)})" for one in every if one.id == rule)
 
 
 def _changed(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, ...]:

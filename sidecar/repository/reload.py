@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from sidecar.engine import binary
 from sidecar.engine.managed import ManagedEngine
+from sidecar.engine.trial import trial
 from sidecar.errors import PolicyError, SidecarError, StartError
 from sidecar.events import Emit, Reloaded
 from sidecar.policy.bundle import Bundle
@@ -112,7 +112,7 @@ class Reloader:
             self.check(bundle)
         except StartError as error:
             raise PolicyError([str(error)]) from None
-        await in_thread(partial(binary.trial, self.opa, bundle.files))
+        await in_thread(partial(trial, self.opa, bundle))
         while await eye.look() == found:
             if eye.settling.whole(eye.now(), lost):
                 await self.local.adopt(bundle)

@@ -160,7 +160,7 @@ def test_a_variable_stands_after_those_that_it_is_made_of(name: str) -> None:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_every_setting_is_one_that_the_sidecar_knows(name: str) -> None:
-    run = cast("Any", typer.main.get_command(app)).commands["run"]
+    run = cast("Any", typer.main.get_command(app)).get_command(None, "run")
     known = {variable for option in run.params for variable in _as_list(getattr(option, "envvar", None))}
     given = {variable for variable in env(containers(name)["sidecar"]) if variable.startswith("SIDECAR_")}
     assert given

@@ -193,6 +193,24 @@ def test_a_token_service_of_the_registry_gets_our_login_and_the_registry_the_tok
         assert [asked.headers.get("authorization") for asked in server.asked] == [None, *["Bearer t0ken"] * 3]
 
 
+def test_a_token_that_ran_out_is_replaced() -> None:
+    given = iter(range(10))
+    shown: list[str] = []
+
+    def answer(asked: Asked) -> bytes | None:
+        if asked.target.startswith("/token"):
+            return reply(200, f'{{"access_token": "token-{next(given)}"}}'.encode())
+        shown.append(asked.headers.get("authorization", ""))
+        if shown[-1] and shown.count(shown[-1]) <= 2:  # each token is good for two requests
+            return None
+        return reply(401, www_authenticate=f'Bearer realm="http://{asked.headers["host"]}/token",service="s"')
+
+    with scripted(but(answer)) as server:
+        found = look(source(server, LOGIN), "", "", "")
+        assert [one.data for one in found if one is not None] == [BUNDLE] * 3
+        assert set(shown) == {"", *(f"Bearer token-{number}" for number in range(3))}
+
+
 def test_a_token_service_elsewhere_is_not_told_who_we_are() -> None:
     with with_tokens("localhost") as (server, service):
         with pytest.raises(SourceUnavailable, match="is of another domain, so it is not told our login"):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import json
 import tarfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -164,6 +166,20 @@ def test_a_directory_that_cannot_be_written_is_one_plain_line(tmp_path: Path) ->
         run(published(str(tmp_path / "file" / "below"), packed()))
 
 
+def test_a_full_disk_leaves_the_old_bundle_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(published(str(tmp_path), packed(ALLOW, 1)))
+    before = {path.name for path in tmp_path.iterdir()}
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(SourceUnavailable, match="No space left on device"):
+        run(published(str(tmp_path), packed(DENY, 2)))
+    assert {path.name for path in tmp_path.iterdir()} == before
+    assert fetched(str(tmp_path)) == packed(ALLOW, 1)
+
+
 def test_where_the_copy_of_a_serial_is() -> None:
     assert (
         copy_of("https://example.com/p/bundle.tar.gz?sig=1", 7) == "https://example.com/p/bundle.serial-7.tar.gz?sig=1"
@@ -219,6 +235,20 @@ def test_a_server_that_says_yes_and_keeps_nothing_is_found_out() -> None:
     answer = lambda asked: reply(201 if asked.method == "PUT" else 404)  # noqa: E731
     with scripted(answer) as server, pytest.raises(SidecarError, match="status 404"):
         run(published(f"{server.url}/b.tar.gz", packed()))
+
+
+def test_whoever_writes_a_moment_later_is_seen() -> None:
+    """He looked before we wrote. A plain server lets the last writer win, so that is he."""
+    shelf, other = Shelf(), packed(DENY, 1)
+
+    def answer(asked: Asked) -> bytes:
+        said = shelf(asked)
+        if asked.method == "PUT" and "serial-1" in asked.target:
+            threading.Timer(0.05, shelf.kept.update, [{asked.target: other}]).start()
+        return said
+
+    with scripted(answer) as server:
+        assert run(told(f"{server.url}/b.tar.gz", packed(ALLOW, 1))) == "conflict"
 
 
 def test_whoever_may_not_write_is_told_so() -> None:

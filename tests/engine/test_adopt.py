@@ -15,10 +15,9 @@ import uvloop
 from sidecar.auth.caller import Caller
 from sidecar.enforce.gate import Gate
 from sidecar.enforce.verdict import Verdict
-from sidecar.engine.binary import trial
 from sidecar.engine.local import local_engine
 from sidecar.engine.managed import ManagedEngine
-from sidecar.errors import EngineUnavailable, StartError
+from sidecar.errors import EngineUnavailable
 from sidecar.events import Decided, EngineFailed, EngineReady, Event
 from sidecar.policy.bundle import Bundle
 from tests.enforce.fakes import KEY, FakeLedger
@@ -167,40 +166,3 @@ def test_calls_in_flight_while_policies_change_are_all_judged_and_each_by_one_po
     assert len(told) == caller.asked
     assert all(own_words[event.ruling.reason or "allow"] == event.ruling.revision for event in told)
     assert {event.ruling.revision for event in told} == set(own_words.values())
-
-
-# Before anything serves by it.
-
-
-def test_a_good_policy_passes_its_trial() -> None:
-    trial(OPA, FIRST.files)
-
-
-@pytest.mark.parametrize(
-    ("decision", "said"),
-    [
-        ('{"action": "allow", "revision": "x"}', "the canary that must get deny got another answer"),
-        ('{"action": "deny", "revision": "x"}', "the canary that must get allow got another answer"),
-        ('{"action": input.tool, "revision": "x"}', "the canary that must get allow got another answer"),
-        ('{"allow": true}', "the canary that must get allow got another answer"),
-        ('{"action": action, "revision": ""}', "the canary that must get allow got another answer"),
-        ("input.nothing", "opa cannot evaluate"),
-        ("1 / 0", "opa cannot evaluate"),
-    ],
-)  # fmt: skip
-def test_a_policy_that_answers_a_canary_wrongly_fails_its_trial(decision: str, said: str) -> None:
-    library = f"""package intercept
-
-action := "allow" if input.tool == "intercept/canary-allowed"
-
-action := "deny" if input.tool == "intercept/canary-denied"
-
-decision := {decision}
-"""
-    with pytest.raises(StartError, match=said):
-        trial(OPA, FIRST.files | {"intercept/decision.rego": library})
-
-
-def test_a_policy_that_opa_cannot_compile_fails_its_trial() -> None:
-    with pytest.raises(StartError, match="opa cannot evaluate"):
-        trial(OPA, FIRST.files | {"intercept/more.rego": "package intercept\n\nallowed if unknown_thing\n"})

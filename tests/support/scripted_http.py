@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import socketserver
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 SECONDS = 15.0
 
@@ -75,7 +77,7 @@ def scripted(answer: Answer, tls: ssl.SSLContext | None = None, host: str = "127
         def handle_error(self, request: object, client_address: object) -> None:
             """A client that leaves is no defect of the test."""
 
-        def get_request(self) -> tuple[object, object]:
+        def get_request(self) -> tuple[socket.socket, Any]:
             request, address = super().get_request()
             if tls is not None:
                 request.settimeout(SECONDS)

@@ -1,0 +1,57 @@
+"""Commands that are imported when they are called: `run` must not wait for what only the others need."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+
+def commands(name: str, text: str, places: Mapping[str, str]) -> typer.Typer:
+    """A group of commands: the name of each, and where it is, as `module:attribute` below `sidecar.cli`.
+
+    There stands the function of a command, or another group.
+    """
+
+    class Commands(TyperGroup):
+        def list_commands(self, ctx: object) -> list[str]:
+            return list(places)
+
+        def get_command(self, ctx: object, cmd_name: str) -> Any:
+            return _command(cmd_name, places[cmd_name]) if cmd_name in places else None
+
+    made = _typer(name, text, Commands)
+    made.callback()(_nothing)
+    return made
+
+
+def _command(name: str, place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    found = getattr(importlib.import_module(f"sidecar.cli.{module}"), attribute)
+    if not isinstance(found, typer.Typer):
+        alone = _typer(name, None, None)
+        alone.command(name)(found)
+        found = alone
+    command = get_command(found)
+    command.name = name
+    return command
+
+
+def _typer(name: str, text: str | None, cls: type[TyperGroup] | None) -> typer.Typer:
+    return typer.Typer(
+        name=name,
+        help=text,
+        cls=cls,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",  # in "rich" a bracket, as in [default: …], is markup and not shown
+    )
+
+
+def _nothing() -> None:
+    """A group does nothing by itself."""
