@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,6 +173,11 @@ def clone(tmp_path: Path) -> Path:
     return tmp_path / "clone"
 
 
+def private_key() -> str:
+    command = ["openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
 def edit(clone: Path, file: str, old: str, new: str) -> None:
     text = (clone / file).read_text()
     assert old in text
@@ -275,14 +281,15 @@ def test_an_agreement_is_good_for_one_change_only(clone: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_what_is_merged_is_signed_and_published_once_for_each_run(clone: Path, ci: Pipeline, tmp_path: Path) -> None:
-    command = ["openssl", "genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]
-    key = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    key = private_key()
     published = tmp_path / "published"
     published.mkdir()
     ran = ci.merged(clone, 7, key, str(published))
     assert ran.status == 0, ran.said
     assert "serial 7" in ran.said
-    assert sorted(path.name for path in published.iterdir()) == ["bundle.tar.gz", "serial-7.tar.gz"]
+    assert sorted(path.name for path in published.glob("*.gz")) == ["bundle.tar.gz", "serial-7.tar.gz"]
+    with tarfile.open(published / "bundle.tar.gz") as bundle:
+        assert ".signatures.json" in bundle.getnames()
     most(clone, 600)
     assert ci.merged(clone, 8, key, str(published)).status == 0
     ran = ci.merged(clone, 7, key, str(published))
@@ -294,8 +301,7 @@ def test_what_is_merged_is_signed_and_published_once_for_each_run(clone: Path, c
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("missing", ["key", "destination"])
 def test_nothing_is_published_without_a_key_or_a_destination(clone: Path, ci: Pipeline, missing: str) -> None:
-    command = ["openssl", "genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]
-    key = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    key = private_key()
     published = clone.parent / "published"
     published.mkdir()
     ran = ci.merged(clone, 7, "" if missing == "key" else key, "" if missing == "destination" else str(published))
@@ -320,3 +326,27 @@ def test_a_first_change_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
     assert (ran.status, ran.said) == (0, "main~1 has no policy, so there is nothing to compare with.\n")
     assert run(["ci/compare", "nowhere"], origin, {}).status != 0
     assert git(origin, "worktree", "list").count("\n") == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_commands_of_its_readme_do_what_they_say(clone: Path) -> None:
+    text = (clone / "README.md").read_text()
+    (clone.parent / "policy").mkdir()
+    first, second = (block.splitlines() for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
+    assert (first[0], first[-1].split("#")[0].strip()) == (INSTALL, "pre-commit install")
+    assert second[-1].startswith("sidecar run --bundle /srv/policy --bundle-key public.pem -- ")
+    for line in (*first[1:-1], *second[:-1]):
+        ran = run(
+            [
+                "bash",
+                "-e",
+                "-c",
+                line.replace("/srv/policy", "../policy").replace("compare main", "compare origin/main"),
+            ],
+            clone,
+            {},
+        )
+        assert ran.status == 0, (line, ran.said)
+    assert (clone.parent / "policy" / "serial-1.tar.gz").is_file()
+    assert git(clone, "status", "--porcelain") == ""
