@@ -132,7 +132,8 @@ class Web:
                 if response.is_success:
                     raise self._too_large(most)
                 break
-        return bytes(data[:most])
+        del data[most:]
+        return bytes(data)
 
     def _too_large(self, most: int) -> Exception:
         if most >= MAX_SIZE:

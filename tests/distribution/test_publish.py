@@ -17,7 +17,7 @@ from sidecar.distribution.access import Access
 from sidecar.distribution.http_destination import copy_of
 from sidecar.distribution.label import again, label
 from sidecar.distribution.places import destination_of, source_of
-from sidecar.distribution.publish import highest
+from sidecar.distribution.publish import copy, highest
 from sidecar.errors import BundleRefused, SidecarError, SourceUnavailable
 from sidecar.policy import archive
 from sidecar.policy.bundle import STAMP
@@ -219,6 +219,34 @@ def test_a_server_that_has_one_name_only_is_published_to_with_a_warning() -> Non
         assert fetched(where) == packed(ALLOW, 1)
         with pytest.raises(BundleRefused, match="other content"):
             run(published(where, packed(DENY, 1)))
+
+
+def test_a_server_that_has_one_bundle_under_every_name_is_published_to() -> None:
+    bodies: list[bytes] = []
+
+    def answer(asked: Asked) -> bytes:
+        if asked.method == "PUT":
+            bodies.append(asked.body)
+        return reply(200, bodies[-1]) if bodies else reply(404)
+
+    warned: list[str] = []
+    with scripted(answer) as server:
+        where = f"{server.url}/b.tar.gz"
+        run(published(where, packed(ALLOW, 1), warned=warned))
+        assert not warned
+        run(published(where, packed(DENY, 2), warned=warned))
+        assert "it keeps no copies" in warned[0]
+        assert fetched(where) == packed(DENY, 2)
+        with pytest.raises(BundleRefused, match="has serial 2, and this bundle has 1"):
+            run(published(where, packed(ALLOW, 1)))
+
+
+def test_another_bundle_under_the_name_of_a_serial_is_not_that_serial(tmp_path: Path) -> None:
+    """A rollback to serial 2 must not become one to whatever somebody put there: it may be signed, and allow more."""
+    run(published(str(tmp_path), packed(DENY, 2)))
+    (tmp_path / "serial-2.tar.gz").write_bytes(packed(ALLOW, 1))
+    assert run(copy(2, destination_of(str(tmp_path)))) is None
+    assert run(highest(destination_of(str(tmp_path)))) == 2
 
 
 def test_conditions_are_sent_to_servers_that_heed_them() -> None:
