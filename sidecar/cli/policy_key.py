@@ -1,18 +1,24 @@
-"""The private key of a policy's publisher, which signs bundles: from a file or from the environment."""
+"""The keys of a policy's publisher: the private one that signs bundles, and the public ones that verify them."""
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias
 
 import typer
 
+from sidecar.cli.bundle_options import public_key
+from sidecar.engine.verify import VerificationKey, verification_key
 from sidecar.errors import StartError, UsageError
 from sidecar.system import files, ownership
 from sidecar.system.taken_secrets import TakenSecrets
 
 KEY: Final = "SIDECAR_POLICY_KEY"
 MAX_KEY_FILE: Final = 64 << 10
+"""Bytes of a file with a key, or with a certificate."""
 
 PolicyKey: TypeAlias = Annotated[
     Path | None,
@@ -24,14 +30,26 @@ PolicyKey: TypeAlias = Annotated[
 
 
 def private_key(path: Path | None, taken: TakenSecrets) -> str:
-    """The PEM text of the key, empty where none was given. Raises `UsageError`, `StartError`."""
+    """The PEM text of the key, empty where none was given. Raises `UsageError`, `StartError`.
+
+    A file that everybody can read is warned of.
+    """
     text = taken.take(KEY)
     if path is None:
         return text
     if text:
         raise UsageError(f"--key and {KEY} are two answers to one question: give one of them")
-    ownership.check(path, "--key", secret=True)
+    ownership.check(path, "--key")
+    try:
+        ownership.check(path, "--key", secret=True)
+    except StartError as error:  # it may be a file of a build that is thrown away
+        print(f"sidecar: warning: {error}", file=sys.stderr)
     try:
         return files.read(path, MAX_KEY_FILE).data.decode("latin-1")
     except files.Unreadable as error:
         raise StartError(f"cannot read the key {path}: {error}; name it with --key") from None
+
+
+def public_keys(paths: Sequence[Path]) -> list[VerificationKey]:
+    """The keys that verify bundles. Raises `StartError` for one that cannot be used."""
+    return [verification_key(public_key(path), str(path), time.time()) for path in paths]

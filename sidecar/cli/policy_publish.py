@@ -12,15 +12,15 @@ from typing import Annotated
 
 import typer
 
-from sidecar.cli.bundle_options import public_key
 from sidecar.cli.policy_access import PolicyTokenFile, access
-from sidecar.cli.policy_key import PolicyKey, private_key
+from sidecar.cli.policy_key import PolicyKey, private_key, public_keys
 from sidecar.distribution.destination import Destination
 from sidecar.distribution.label import Label
 from sidecar.distribution.places import destination_of
 from sidecar.distribution.publish import copy, highest, publish
 from sidecar.distribution.rollback import rolled_back
 from sidecar.distribution.source import MAX_SIZE
+from sidecar.engine.verify import VerificationKey
 from sidecar.errors import BundleRefused, StartError, UsageError
 from sidecar.system import files
 from sidecar.system.taken_secrets import TakenSecrets
@@ -50,7 +50,7 @@ def publish_command(
     if not rollback and (key is not None or bundle_key):
         raise UsageError("--key and --bundle-key are for --rollback: `sidecar policy build` signs")
     place = destination_of(destination, access(policy_token_file, taken))
-    older = [public_key(path) for path in bundle_key or ()]
+    older = public_keys(bundle_key or ())
     label, written = asyncio.run(_published(file, place, (pem, older) if rollback else None))
     print(f"{place.name}: {'published' if written else 'already there'}")
     print(f"revision {shown(label.revision)}")
@@ -60,7 +60,9 @@ def publish_command(
     return 0
 
 
-async def _published(file: str, place: Destination, signing: tuple[str, Sequence[str]] | None) -> tuple[Label, bool]:
+async def _published(
+    file: str, place: Destination, signing: tuple[str, Sequence[VerificationKey]] | None
+) -> tuple[Label, bool]:
     """Publish; with `signing`, a private key and more public ones, the content is given the next serial before."""
     try:
         by_serial = signing is not None and _is_serial(file)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.distribution.manifest import read_manifest
-from sidecar.engine.verify import strict
 from sidecar.errors import BundleRefused
 from sidecar.ledger.protocol import MAX_SERIAL
 from sidecar.policy import archive
+from sidecar.policy.archive import strict
 from sidecar.policy.bundle import FACTS, FORMAT, POLICY, SOURCES, Bundle, build
 from sidecar.policy.custom import CUSTOM
+from sidecar.policy.manifest import read_manifest
 from sidecar.text import shown
 
 _MANY: Final = 1000
