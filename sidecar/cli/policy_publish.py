@@ -16,10 +16,10 @@ from sidecar.cli.policy_access import PolicyTokenFile, access
 from sidecar.cli.policy_key import PolicyKey, private_key, public_keys
 from sidecar.distribution.destination import Destination
 from sidecar.distribution.label import Label
-from sidecar.distribution.places import destination_of
 from sidecar.distribution.publish import copy, highest, publish
 from sidecar.distribution.rollback import rolled_back
 from sidecar.distribution.source import MAX_SIZE
+from sidecar.distribution.writable import destination_of
 from sidecar.engine.verify import VerificationKey
 from sidecar.errors import BundleRefused, StartError, UsageError
 from sidecar.system import files

@@ -16,8 +16,9 @@ import pytest
 from sidecar.distribution.access import Access
 from sidecar.distribution.http_destination import copy_of
 from sidecar.distribution.label import again, label
-from sidecar.distribution.places import destination_of, source_of
+from sidecar.distribution.places import source_of
 from sidecar.distribution.publish import copy, highest
+from sidecar.distribution.writable import destination_of
 from sidecar.errors import BundleRefused, SidecarError, SourceUnavailable
 from sidecar.policy import archive
 from sidecar.policy.bundle import STAMP
