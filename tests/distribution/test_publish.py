@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import io
 import json
 import tarfile
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from sidecar.distribution import folder_destination
 from sidecar.distribution.access import Access
 from sidecar.distribution.http_destination import copy_of
 from sidecar.distribution.label import again, label
@@ -121,6 +124,48 @@ def test_of_two_serials_in_the_same_moment_the_higher_one_stays(kind: str, place
 
     run(both(), 60)
     assert fetched(where) == packed(ALLOW, 2)
+
+
+def test_a_directory_is_published_to_by_one_of_many_at_a_time(tmp_path: Path) -> None:
+    """Each in a thread of its own, so that they meet between any two calls to the system."""
+    policies = [f"default: deny\nhide: [tool-{number}]\n" for number in range(6)]
+    gate = threading.Barrier(len(policies))
+
+    def outcome(policy: str) -> str:
+        data = packed(policy, 1)
+        gate.wait(30)
+        return run(told(str(tmp_path), data))
+
+    with ThreadPoolExecutor(len(policies)) as pool:
+        outcomes = list(pool.map(outcome, policies))
+    assert sorted(outcomes) == ["", *["conflict"] * 5]
+    winner = packed(policies[outcomes.index("")], 1)
+    assert (tmp_path / "serial-1.tar.gz").read_bytes() == winner
+    assert (tmp_path / "bundle.tar.gz").read_bytes() == winner
+
+
+def test_many_serials_at_a_time_leave_the_highest(tmp_path: Path) -> None:
+    gate = threading.Barrier(6)
+
+    def outcome(serial: int) -> str:
+        data = packed(ALLOW, serial)
+        gate.wait(30)
+        return run(told(str(tmp_path), data))
+
+    with ThreadPoolExecutor(6) as pool:
+        outcomes = list(pool.map(outcome, range(1, 7)))
+    assert outcomes[-1] == ""
+    assert {*outcomes} <= {"", "older"}
+    assert (tmp_path / "bundle.tar.gz").read_bytes() == packed(ALLOW, 6)
+
+
+def test_a_lock_that_somebody_keeps_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_destination, "SECONDS", 0.2)
+    with (tmp_path / folder_destination.LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(SourceUnavailable, match="somebody else publishes there"):
+            run(published(str(tmp_path), packed()))
+    run(published(str(tmp_path), packed()))
 
 
 def test_a_bundle_whose_content_is_not_what_its_revision_says_is_not_published(tmp_path: Path) -> None:
