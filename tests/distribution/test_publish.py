@@ -331,9 +331,11 @@ def test_whoever_may_not_write_is_told_so() -> None:
         run(published(f"{server.url}/b.tar.gz", packed()))
 
 
-def test_an_upload_that_a_registry_wants_elsewhere_is_not_made() -> None:
+@pytest.mark.parametrize("location", ["{other}/upload", "//example.com/upload", "http://[", "file:///tmp/upload"])
+def test_an_upload_that_a_registry_wants_elsewhere_is_not_made(location: str) -> None:
     def answer(asked: Asked) -> bytes:
-        return reply(202, location=f"{other.url}/upload") if asked.method == "POST" else reply(404)
+        where = location.format(other=other.url)
+        return reply(202, location=where) if asked.method == "POST" else reply(404)
 
     with scripted(lambda _: reply(201)) as other, scripted(answer) as server:
         where = f"oci://{server.url.removeprefix('http://')}/policy"
