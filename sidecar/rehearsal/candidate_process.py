@@ -32,8 +32,8 @@ from sidecar.repository.subject import subject
 
 LOOK: Final = 1.0
 """Seconds between two looks at the candidate's files: a change counts once two looks have found it the same."""
-TIMEOUT: Final = 1.0
-"""Seconds for one decision: the calls behind it do not wait for an engine that hangs."""
+TIMEOUT: Final = 5.0
+"""Seconds for one decision: it stands back from the processor, so that may take long; but an engine may hang, too."""
 NICE: Final = 10
 """How far the process and its OPA stand back where others want the processor, once the candidate is compiled."""
 _FAILED: Final = ("engine_unavailable", "store_unavailable")
