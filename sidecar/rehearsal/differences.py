@@ -19,6 +19,7 @@ from sidecar.policy.terms import CounterRead
 from sidecar.rehearsal import places
 from sidecar.rehearsal.cases import Case
 from sidecar.rehearsal.judging import BEGIN, Action, Judgement, Rehearsal
+from sidecar.rehearsal.outcome import STRICTNESS
 from sidecar.rehearsal.probes import Before, Probe
 from sidecar.rehearsal.recorded import Recorded, without
 from sidecar.rehearsal.recording_files import Line
@@ -28,7 +29,6 @@ from sidecar.rehearsal.tables import Which
 from sidecar.rehearsal.testing import NO_ANSWER
 from sidecar.rehearsal.variations import Variation
 
-STRICTNESS: Final[Mapping[Action, int]] = {"deny": 2, "approval": 1, "allow": 0}
 FRESH: Final = 60
 """Requests for approvals after which the counters and approvals begin anew: few may wait at once."""
 
