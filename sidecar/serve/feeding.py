@@ -14,7 +14,6 @@ from sidecar.distribution.feed import Feed
 from sidecar.distribution.floor import SerialFloor
 from sidecar.distribution.kept import Kept
 from sidecar.distribution.places import source_of
-from sidecar.engine.verify import read_key
 from sidecar.ledger.protocol import Ledger
 from sidecar.policy.bundle import Bundle
 from sidecar.serve.runtime import Observers
@@ -30,8 +29,6 @@ def feed(
     """The feed of bundles. Raises `StartError` for a source or a key that is none."""
     wanted = settings.bundle
     assert wanted is not None  # there is no policy in files
-    for number, pem in enumerate(wanted.keys, 1):
-        read_key(pem, f"--bundle-key no. {number}")  # what is no key is said before anything is started
     if not wanted.keys:
         log.warning("--bundle without --bundle-key: nobody's signature is checked, so whoever can write there decides")
     source = source_of(wanted.source, Access(wanted.secret, wanted.docker))

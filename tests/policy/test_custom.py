@@ -7,6 +7,7 @@ calls are those that the policy's own tests draw, so that many are proved to pas
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -28,20 +29,23 @@ from sidecar.policy.merge import merge
 from sidecar.policy.model import Policy
 from sidecar.policy.read import read
 from tests.policy.drawing import Call, examples
+from tests.policy.judging import Json
 from tests.policy.test_agreement import arguments_of, whole, yaml
 from tests.support import OPA
 from tests.support.fuzzing import TIMES
 
 TIME = "2026-11-30T10:00:00Z"
-CONDITIONS = [
+BOUNDED = [
     "true", "false", 'input.tool == "t"', 'startswith(input.tool, "get")', 'input.server == "server"',
     "input.arguments.a", "not input.arguments.a", "input.arguments.a > 5", "input.arguments.b <= 5",
     'input.arguments["x-y"] == 5', "input.arguments.a.b == 5", "typed.at_most(input.arguments.a, 5)", "not small",
     "some x in input.arguments.a; x == 5", "input.arguments.a[_].b", 'input.arguments.a != "a"',
     "is_string(input.arguments.b)", '"a" in input.keys', "count(input.keys) > 1", 'input.principal.subject != ""',
     "not input.principal", "input.principal.claims.groups", 'input.session.client.name == "a"', "input.workload",
-    'input.time > "2026"', "x := input; x.arguments.a", "count(input.arguments) > 1", "input.arguments[_] == 5",
-    "walk(input, [_, 5])", "every x in input.arguments.b { x == 5 }",
+    'input.time > "2026"', "every x in input.arguments.b { x == 5 }",
+]  # fmt: skip
+UNBOUNDED = [
+    "x := input; x.arguments.a", "count(input.arguments) > 1", "input.arguments[_] == 5", "walk(input, [_, 5])",
 ]  # fmt: skip
 VIOLATIONS = ["", ', "monitor": true', ', "monitor": false']
 APPROVALS = ["", ', "timeout": 60', ', "approvers": 2', ', "timeout": 100000, "approvers": 3']
@@ -52,16 +56,27 @@ HELPERS = "small if typed.at_most(input.arguments.b, 5)\n"
 def modules(draw: st.DrawFn) -> str:
     """A module with some rules; most of what it says is not said of every call."""
     rules = []
+    every = draw(st.sampled_from([BOUNDED, BOUNDED, BOUNDED + UNBOUNDED]))
     for at in range(draw(st.integers(1, 3))):
         name, more = draw(st.sampled_from([("violations", VIOLATIONS)] * 2 + [("approvals", APPROVALS)]))
         said = f'{{"rule": "own {draw(st.integers(0, 2))}", "reason": "because {at}"{draw(st.sampled_from(more))}}}'
-        conditions = draw(st.lists(st.sampled_from(CONDITIONS), min_size=1, max_size=2, unique=True))
+        conditions = draw(st.lists(st.sampled_from(every), min_size=1, max_size=2, unique=True))
         rules.append(f"{name} contains {said} if {{\n\t" + "\n\t".join(conditions) + "\n}\n")
     body = "\n".join(rules)
     if body.count("x :=") + body.count("some x") > 1:
         body = body.replace("x :=", "y :=").replace("; x.arguments", "; y.arguments")
     used = "import data.intercept.typed\n\n" if "typed." in body or "small" in body else ""
     return f"package intercept.custom\n\n{used}{body}\n" + (HELPERS if "small" in body else "")
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[dict[str, Any], list[Call], str]:
+    """A policy, a module beside it, and calls, many of which have arguments that the module looks at."""
+    policy, calls = draw(examples())
+    values: list[Json] = [Decimal(5), Decimal(6), "5", None, True, [Decimal(5)], [{"b": Decimal(1)}], {"b": Decimal(5)}]
+    looked_at = st.dictionaries(st.sampled_from(["a", "b", "x-y"]), st.sampled_from(values), max_size=2)
+    calls = [Call(call.tool, call.arguments | draw(looked_at), call.totals, call.caller) for call in calls]
+    return policy, calls, draw(modules())
 
 
 def model_of(policy: dict[str, Any]) -> Policy:
@@ -185,9 +200,9 @@ OFTEN = settings(
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 @OFTEN
-@given(examples(), modules())
-def test_it_adds_what_it_says_and_takes_nothing_away(example: tuple[dict[str, Any], list[Call]], text: str) -> None:
-    policy, calls = example
+@given(cases())
+def test_it_adds_what_it_says_and_takes_nothing_away(case: tuple[dict[str, Any], list[Call], str]) -> None:
+    policy, calls, text = case
     note(f"{yaml(policy)}\n{text}")
     model, custom = model_of(policy), checked(text)
     plain, joined = build(compile_policy(model), 7), build(compile_policy(model, custom), 7)
@@ -204,11 +219,9 @@ def test_it_adds_what_it_says_and_takes_nothing_away(example: tuple[dict[str, An
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 @OFTEN
-@given(examples(), modules())
-def test_what_is_left_out_of_a_question_does_not_matter_to_it(
-    example: tuple[dict[str, Any], list[Call]], text: str
-) -> None:
-    policy, calls = example
+@given(cases())
+def test_what_is_left_out_of_a_question_does_not_matter_to_it(case: tuple[dict[str, Any], list[Call], str]) -> None:
+    policy, calls, text = case
     note(f"{yaml(policy)}\n{text}")
     bundle = build(compile_policy(model_of(policy), checked(text)), 7)
     pairs = [(each, everything(bundle, call)) for call in calls if (each := projected(bundle, call)) is not None]

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.events import Emit, EngineReady, Event, Judged, RecordingFailed
-from sidecar.policy.bundle import Bundle
-from sidecar.policy.terms import Terms
+from sidecar.events import CandidateBegan, Emit, EngineReady, Event, Judged, RecordingFailed
+from sidecar.policy.bundle import FACTS, Bundle
 from sidecar.rehearsal import recording
 from sidecar.rehearsal.record_file import RecordFile
 from sidecar.rehearsal.recorded import Recorded, read_line, written
@@ -35,10 +34,9 @@ class World:
         self.path = path
         self.told: list[RecordingFailed] = []
         self.news = asyncio.Event()
-        self.candidate: Terms | None = None
         emit: Emit = self._hear
         self.file = file(path, size)
-        self.recorder = Recorder(self.file, "bank", b"key", {}, emit, whole=False, candidate=lambda: self.candidate)
+        self.recorder = Recorder(self.file, "bank", b"key", {}, emit, whole=False)
         self.in_force(BUNDLE)
 
     def _hear(self, event: Event) -> None:
@@ -108,8 +106,8 @@ def test_what_a_new_candidate_reads_is_kept_from_then_on(tmp_path: Path) -> None
 
     def test(world: World) -> None:
         world.decide(CALL)
-        world.candidate = OTHER.terms
-        world.recorder.candidate_changed()
+        began = CandidateBegan("bank", OTHER.revision, OTHER.files[FACTS])
+        world.recorder.handlers[CandidateBegan](began)
         world.decide(CALL)
 
     run(world, test)

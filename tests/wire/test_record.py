@@ -76,6 +76,15 @@ def test_a_changed_policy_changes_what_is_kept(tmp_path: Path) -> None:
         assert [one.arguments for one in lines(path, 2)] == [{"amount": 1}, {"to": "x"}]
 
 
+def test_what_only_a_candidate_reads_is_kept_too(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    (tmp_path / "new.yaml").write_text(POLICY.replace("args.amount", "args.to").replace("lte", "neq"))
+    with Sidecar(tmp_path, POLICY, "--record", str(path), "--shadow", str(tmp_path / "new.yaml")) as sidecar:
+        sidecar.wait_for_error("a candidate policy is asked about every call")
+        sidecar.call("pay", {"amount": 1, "to": "x", "note": "y"})
+        assert [one.arguments for one in lines(path, 1)] == [{"amount": 1, "to": "x"}]
+
+
 def test_what_cannot_be_recorded_is_counted_and_calls_pass(tmp_path: Path) -> None:
     folder = tmp_path / "f"
     folder.mkdir()
