@@ -20,7 +20,7 @@ from sidecar.rehearsal.settings_changed import SettingChanged, settings_changed
 from sidecar.rehearsal.sides import Side, line_of, tools
 from sidecar.rehearsal.tables import Table, Which, tables
 from sidecar.rehearsal.variations import variations
-from sidecar.repository.load import find, places_of_settings
+from sidecar.repository.load import places_of_settings
 from sidecar.repository.subject import Subject
 from sidecar.text import shown
 
@@ -51,6 +51,8 @@ class Compared:
     dead: tuple[DeadRule, ...]
     unexplored: tuple[str, ...]
     custom: tuple[str, ...]
+    unknown: bool = False
+    """True for two policies that are not the same, of which no calls could be made."""
 
     @property
     def loosened(self) -> list[Difference]:
@@ -81,7 +83,7 @@ class Compared:
     @property
     def differs(self) -> bool:
         """True where anything changes but the words of refusals."""
-        return bool(self.found.loosened or self.found.tightened or self.settings or self.custom)
+        return bool(self.found.loosened or self.found.tightened or self.settings or self.custom or self.unknown)
 
 
 async def compare(
@@ -115,16 +117,14 @@ async def compare(
             blind.append("no calls were generated: a bundle without the sources of its policy was given")
     settings = settings_changed(one.policy, other.policy) if one is not None and other is not None else ()
     dead = dead_rules(one, other, _tools(old), _tools(new)) if one is not None and other is not None else ()
-    return Compared(found, settings, dead, tuple(blind), custom)
+    unknown = (one is None or other is None) and old.bundle.revision != new.bundle.revision
+    return Compared(found, settings, dead, tuple(blind), custom, unknown)
 
 
 def _side(subject: Subject) -> Side | None:
     if subject.policy is None:
         return None
-    files = subject.repository.policies if subject.repository is not None else (subject.path,)
-    # A bundle has its sources inside.
-    settings = places_of_settings(find(files)) if all(path.suffix in (".yaml", ".yml") for path in files) else {}
-    return Side(subject.policy, subject.bundle, settings)
+    return Side(subject.policy, subject.bundle, places_of_settings(subject.found))
 
 
 def _tools(subject: Subject) -> tuple[str, ...] | None:
