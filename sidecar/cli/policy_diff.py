@@ -50,7 +50,7 @@ def policy_diff_command(
         raise UsageError("choose one of --json and --markdown")
     opa = binary.find(opa_bin)
     before, after = subject(old, opa), subject(new, opa)
-    for warning in (*before.warnings, *after.warnings):
+    for warning in (*(before.warnings if before.policy is None else ()), *after.warnings):
         print(warning, file=sys.stderr)
     cases, recordings = _calls(calls or ())
     compared = asyncio.run(

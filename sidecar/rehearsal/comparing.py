@@ -27,14 +27,14 @@ from sidecar.text import shown
 MOST_TOOLS: Final = 2_000
 MOST_CALLS: Final = 2_400
 """Generated calls of one comparison: on a busy machine they are judged within some 20 s."""
-MOST_EACH: Final = 600
+MOST_EACH: Final = 300
 """Calls of one tool of which the policies do not say the same."""
 SAME_EACH: Final = 40
 """Calls of one tool of which they do."""
 MOST_LIMITS: Final = 600
 """Generated calls of one comparison about limits, beside these."""
 LIMITS_EACH: Final = 240
-MOST_VARIED: Final = 200
+MOST_VARIED: Final = 120
 """Calls of tests that are varied, of one tool, where there is hand-written Rego."""
 
 

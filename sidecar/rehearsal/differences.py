@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, Final, TypeAlias
 
 from sidecar.auth.caller import Caller
@@ -32,6 +32,9 @@ from sidecar.rehearsal.variations import Variation
 STRICTNESS: Final[Mapping[Action, int]] = {"deny": 2, "approval": 1, "allow": 0}
 BY_REGO: Final = frozenset({"custom", "custom_invalid"})
 """Kinds of a refusal by hand-written Rego."""
+LONG: Final = 50 * 366 * 86400
+"""Seconds after which time begins anew: a long window must not take calls beyond the last year that there is."""
+_EXACT: Final = Context(prec=200)
 FRESH: Final = 60
 """Requests for approvals after which the counters and approvals begin anew: few may wait at once."""
 
@@ -129,7 +132,7 @@ class Comparison:
         """Judge calls each by itself: what came before is long ago, but for what the probe says."""
         for probe in probes:
             at = places.workload(probe.put)
-            if self._asked >= FRESH or at != self._workload:
+            if self._asked >= FRESH or self._now > BEGIN + LONG or at != self._workload:
                 await self._afresh(at)
             await self._move(probe)
             arguments, caller = places.arguments(probe.put), places.caller(probe.put, probe.session)
@@ -206,7 +209,7 @@ class Comparison:
             side = self._sides[which]
             assert side is not None  # probes are made from both
             taken = [
-                (counter(entry, rule), before.counted[which, rule.id] * before.calls)
+                (counter(entry, rule), _EXACT.multiply(before.counted[which, rule.id], before.calls))
                 for entry, rule in side.rules(before.tool)
                 if (which, rule.id) in before.counted
             ]

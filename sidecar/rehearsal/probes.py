@@ -215,7 +215,7 @@ def _beyond_rules(table: Table, base: At) -> Iterator[At]:
                 yield (*base[:place], at, *base[place + 1 :])
 
 
-_FIRST: Final = 40
+_FIRST: Final = 24
 _FROM_REGO: Final = 30
 
 
