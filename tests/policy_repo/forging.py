@@ -185,7 +185,7 @@ ATTACKS: Final = (
     Attack("of another format", ("format",), _another_format),
     Attack("a foreign package in custom rules", ("foreign",),
            _foreign_package("intercept.facts", "intercept/custom/more.rego")),
-    Attack("a foreign package beside the policy", ("foreign",),
+    Attack("a module beside the policy that no policy compiles to", ("foreign",),
            _foreign_package("intercept.policy", "intercept/policy/more.rego")),
     Attack("rules for OPA's own system", ("foreign",), _foreign_package("system.authz", "intercept/custom/more.rego")),
     Attack("data outside of the policy", ("foreign",), _more_data),
