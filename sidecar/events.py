@@ -188,10 +188,14 @@ class BundleJudged(msgspec.Struct, frozen=True, gc=False):
 
 
 class CandidateBegan(msgspec.Struct, frozen=True, gc=False):
-    """A candidate policy is asked about the same calls from now on, by this revision; it decides nothing."""
+    """A candidate policy is asked about the same calls from now on, by this revision; it decides nothing.
+
+    `facts` are those of its bundle, from which its terms can be read; empty where they are very long.
+    """
 
     server: str
     revision: str
+    facts: str = ""
 
 
 class CandidateFailed(msgspec.Struct, frozen=True, gc=False):

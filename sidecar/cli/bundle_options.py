@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias
@@ -11,9 +12,11 @@ import typer
 from sidecar.cli.options import duration
 from sidecar.distribution.access import Access
 from sidecar.distribution.places import source_of
+from sidecar.engine.verify import verification_key
 from sidecar.errors import StartError, UsageError
 from sidecar.settings import BundleSource
 from sidecar.system import files, ownership
+from sidecar.text import of_system
 
 MAX_KEY_FILE: Final = 64 << 10
 """Bytes of a file with a public key or a certificate."""
@@ -45,7 +48,7 @@ def bundle_source(
 ) -> BundleSource | None:  # fmt: skip
     """The source of bundles that the options name, or None where the policy is in files.
 
-    Raises `UsageError` for options that do not go together, `StartError` for a key that cannot be read.
+    Raises `UsageError` for options that do not go together, `StartError` for a key that cannot be used.
     """
     if config and source is not None:
         raise UsageError("two policies: give -c for files or --bundle for a bundle, not both")
@@ -56,12 +59,15 @@ def bundle_source(
             raise UsageError("no policy: name a file with -c, or a bundle with --bundle")
         return None
     source_of(source, access)  # says what names no place before anything is started
-    return BundleSource(source, tuple(map(_key, keys or ())), duration(interval), access.read, access.docker)
+    return BundleSource(source, tuple(map(public_key, keys or ())), duration(interval), access.read, access.docker)
 
 
-def _key(path: Path) -> str:
+def public_key(path: Path) -> str:
+    """The text of a key of --bundle-key. Raises `StartError` where it cannot be read."""
     ownership.check(path, "--bundle-key")
     try:
-        return files.read(path, MAX_KEY_FILE).data.decode("latin-1")
+        text = files.read(path, MAX_KEY_FILE).data.decode("latin-1")
     except files.Unreadable as error:
         raise StartError(f"cannot read the key {path}: {error}; name it with --bundle-key") from None
+    verification_key(text, of_system(str(path)), time.time())
+    return text

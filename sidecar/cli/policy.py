@@ -12,6 +12,7 @@ policy_app = commands(
         "test": "policy_test:policy_test_command",
         "diff": "policy_diff:policy_diff_command",
         "replay": "policy_replay:replay_command",
+        "build": "policy_build:policy_build_command",
         "publish": "policy_publish:publish_command",
     },
 )

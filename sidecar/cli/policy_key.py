@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Annotated, Final, TypeAlias
 
 import typer
 
+from sidecar.cli.bundle_options import public_key
 from sidecar.engine.verify import VerificationKey, verification_key
 from sidecar.errors import StartError, UsageError
 from sidecar.system import files, ownership
@@ -28,25 +30,26 @@ PolicyKey: TypeAlias = Annotated[
 
 
 def private_key(path: Path | None, taken: TakenSecrets) -> str:
-    """The PEM text of the key, empty where none was given. Raises `UsageError`, `StartError`."""
+    """The PEM text of the key, empty where none was given. Raises `UsageError`, `StartError`.
+
+    A file that everybody can read is warned of.
+    """
     text = taken.take(KEY)
     if path is None:
         return text
     if text:
         raise UsageError(f"--key and {KEY} are two answers to one question: give one of them")
-    ownership.check(path, "--key", secret=True)
-    return _text(path, "--key")
+    ownership.check(path, "--key")
+    try:
+        ownership.check(path, "--key", secret=True)
+    except StartError as error:  # it may be a file of a build that is thrown away
+        print(f"sidecar: warning: {error}", file=sys.stderr)
+    try:
+        return files.read(path, MAX_KEY_FILE).data.decode("latin-1")
+    except files.Unreadable as error:
+        raise StartError(f"cannot read the key {path}: {error}; name it with --key") from None
 
 
 def public_keys(paths: Sequence[Path]) -> list[VerificationKey]:
     """The keys that verify bundles. Raises `StartError` for one that cannot be used."""
-    for path in paths:
-        ownership.check(path, "--bundle-key")
-    return [verification_key(_text(path, "--bundle-key"), str(path), time.time()) for path in paths]
-
-
-def _text(path: Path, option: str) -> str:
-    try:
-        return files.read(path, MAX_KEY_FILE).data.decode("latin-1")
-    except files.Unreadable as error:
-        raise StartError(f"cannot read the key {path}: {error}; name it with {option}") from None
+    return [verification_key(public_key(path), str(path), time.time()) for path in paths]

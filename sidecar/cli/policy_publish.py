@@ -24,7 +24,7 @@ from sidecar.engine.verify import VerificationKey
 from sidecar.errors import BundleRefused, StartError, UsageError
 from sidecar.system import files
 from sidecar.system.taken_secrets import TakenSecrets
-from sidecar.text import of_system
+from sidecar.text import of_system, shown
 
 
 def publish_command(
@@ -50,10 +50,10 @@ def publish_command(
     if not rollback and (key is not None or bundle_key):
         raise UsageError("--key and --bundle-key are for --rollback: `sidecar policy build` signs")
     place = destination_of(destination, access(policy_token_file, taken))
-    keys = public_keys(bundle_key or [])
-    label, written = asyncio.run(_published(file, place, (pem, keys) if rollback else None))
+    older = public_keys(bundle_key or ())
+    label, written = asyncio.run(_published(file, place, (pem, older) if rollback else None))
     print(f"{place.name}: {'published' if written else 'already there'}")
-    print(f"revision {label.revision}")
+    print(f"revision {shown(label.revision)}")
     print(f"serial {label.serial}")
     return 0
 

@@ -45,7 +45,7 @@ def replay_command(
 ) -> int:
     """Ask another policy about recorded calls, and say which it decides otherwise. No server is contacted.
 
-    Ends with 0 when nothing changes, 3 when something does, 4 when any call passes that was refused.
+    Ends with 0 when nothing changes, 3 when something does, 4 when any call passes that did not.
     """
     count, problems = unreadable(recording)
     if problems:
@@ -63,7 +63,7 @@ def replay_command(
         print("\n".join(_table(found)))
     for note in _notes(found, asked.bundle.terms, files_of(recording)):
         print(note, file=sys.stderr)
-    return LOOSENED if found.loosened else CHANGED if found.tightened else UNCHANGED
+    return LOOSENED if found.opens else CHANGED if found.loosened or found.tightened else UNCHANGED
 
 
 def _unreadable(problems: Sequence[str]) -> int:
@@ -81,8 +81,11 @@ def _document(found: Replay) -> str:
 
 def _table(found: Replay) -> Iterator[str]:
     """The changes that loosen first, each kind with its first call; then the rest."""
-    yield from _changes("{} that did not pass, or not without a person, now would", found.loosened)
-    yield from _changes("{} that passed would now be refused, or wait for a person", found.tightened)
+    yield from _changes("{} would pass that did not", [one for one in found.loosened if one.new == "allow"])
+    yield from _changes(
+        "{} would wait for a person, and was refused", [one for one in found.loosened if one.new != "allow"]
+    )
+    yield from _changes("{} would be refused, or wait for a person, and was not", found.tightened)
     if found.not_replayable:
         yield f"{_calls(len(found.not_replayable))} cannot be replayed:"
         for (tool, why), same in _grouped(found.not_replayable, lambda one: (one.tool, one.why)):

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from sidecar.errors import BundleRefused
+from sidecar.ledger.protocol import MAX_SERIAL
 from sidecar.policy import archive
-from sidecar.policy.bundle import FACTS, FORMAT, ROOT, Bundle, build
+from sidecar.policy.archive import strict
+from sidecar.policy.bundle import FACTS, FORMAT, POLICY, SOURCES, Bundle, build
 from sidecar.policy.custom import CUSTOM
+from sidecar.policy.manifest import read_manifest
 from sidecar.text import shown
 
-MAX_SERIAL: Final = 1 << 53
-_POLICY: Final = f"{ROOT}/policy/"
-_SOURCES: Final = f"{ROOT}/sources/data.json"
+_MANY: Final = 1000
+"""Values of a manifest, whatever its format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,11 @@ def checked(data: bytes) -> Label:
     """The same, of a bundle whose content is the one that its revision names, as far as our format goes."""
     files = archive.read(data)
     found = _label(files)
-    if found.format == FORMAT and (made := _made(files, found.serial, found.commit).revision) != found.revision:
-        raise BundleRefused("broken", f"its revision is {found.revision}, and its content's is {made}: build it again")
+    if found.format == FORMAT:
+        read_manifest(files)  # more strictly
+        made = _made(files, found.serial, found.commit).revision
+        if made != found.revision:
+            raise BundleRefused("broken", f"its revision is {found.revision}, its content's is {made}: build it again")
     return found
 
 
@@ -58,17 +62,17 @@ def again(data: bytes, serial: int) -> dict[str, str]:
         )
     checked(data)
     made = _made(files, serial, found.commit).files
-    return made | ({_SOURCES: files[_SOURCES]} if _SOURCES in files else {})
+    return made | ({SOURCES: files[SOURCES]} if SOURCES in files else {})
 
 
 def _label(files: Mapping[str, str]) -> Label:
     try:
-        manifest = json.loads(files[archive.MANIFEST])
+        manifest = strict(archive.MANIFEST, files[archive.MANIFEST], _MANY)
         metadata, revision = manifest["metadata"], manifest["revision"]
         serial, commit, form = metadata["serial"], metadata.get("commit", ""), metadata["format"]
-    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
+    except (KeyError, TypeError, AttributeError):
         raise BundleRefused("broken", "it says no revision and serial: build it with `sidecar policy build`") from None
-    if type(serial) is not int or not 0 < serial < MAX_SERIAL or type(form) is not int:
+    if type(serial) is not int or not 0 < serial <= MAX_SERIAL or type(form) is not int:
         raise BundleRefused("broken", "its serial is no number from 1 on: build it with `sidecar policy build`")
     if not isinstance(revision, str) or not revision or not isinstance(commit, str):
         raise BundleRefused("broken", "its revision is no text: build it with `sidecar policy build`")
@@ -77,7 +81,7 @@ def _label(files: Mapping[str, str]) -> Label:
 
 def _made(files: Mapping[str, str], serial: int, commit: str) -> Bundle:
     compiled = {
-        path: text for path, text in files.items() if path == FACTS or path.startswith((_POLICY, f"{CUSTOM}/"))
+        path: text for path, text in files.items() if path == FACTS or path.startswith((POLICY, f"{CUSTOM}/"))
     }  # fmt: skip
     try:
         return build(compiled, serial, commit)

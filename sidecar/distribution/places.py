@@ -58,6 +58,8 @@ def destination_of(text: str, access: Access = ANONYMOUS) -> Destination:
     if isinstance(place, OciReference):
         if place.pinned:
             raise UsageError(f"{_name(text)} names one content for ever: name a tag, as oci://HOST/NAME:latest")
+        if place.tag.startswith("serial-"):
+            raise UsageError(f"{_name(text)} is the tag of a serial, which is given once: name another tag, or none")
         return OciDestination(place, access)
     if place.text.partition("?")[0].endswith("/"):
         raise UsageError(f"{_name(text)} names no file: write where sidecars fetch it, as …/bundle.tar.gz")

@@ -26,17 +26,5 @@ def rolled_back(data: bytes, serial: int, key: str, keys: Sequence[VerificationK
             raise UsageError("the bundle is signed, and under a new serial it has to be signed again: give --key")
         return archive.write(again(data, serial), TO_TRAVEL)
     signer = of_publisher(key, "--key")
-    verify(files, [*keys, verification_key(_public_half(key), "--key", now)], now)
+    verify(files, [*keys, verification_key(signer.public, "--key", now)], now)
     return archive.write(signed(again(data, serial), signer), TO_TRAVEL)
-
-
-def _public_half(pem: str) -> str:
-    # Imported only here: the library takes 30 ms and 10 MiB.
-    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
-        Encoding,
-        PublicFormat,
-        load_pem_private_key,
-    )
-
-    public = load_pem_private_key(pem.encode(), None).public_key()
-    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()

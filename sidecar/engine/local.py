@@ -1,4 +1,7 @@
-"""An engine of our own: OPA as our child, fed by our bundle server, with its socket in a folder that is ours alone."""
+"""An engine of our own: OPA as our child, with its socket in a folder that is ours alone.
+
+It is fed by our bundle server, or reads one bundle for good.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from typing import Final
 from sidecar.engine.bundle_server import BundleServer
 from sidecar.engine.engine import Engine
 from sidecar.engine.managed import ManagedEngine
-from sidecar.engine.process import OpaProcess
+from sidecar.engine.process import OpaProcess, StillOpa
 from sidecar.engine.sign import shared
 from sidecar.errors import StartError
 from sidecar.events import Emit
@@ -40,17 +43,42 @@ async def local_engine(
         port = await service.start()
         process = OpaProcess(opa, folder, port, token, secret, said)
         engine = Engine(process.socket, bundle, server=server, timeout=timeout, remember=remember, emit=emit)
-        heart = None
         try:
-            await _start(opa, process, engine)
-            heart = tasks.lasting(engine.beat)
-            yield ManagedEngine(engine, service)
+            async with _running(opa, process, engine):
+                yield ManagedEngine(engine, service)
         finally:
-            if heart is not None:
-                heart.cancel()
-            engine.close()
-            await process.stop()
             await service.close()
+
+
+@asynccontextmanager
+async def still_engine(
+    opa: Path, bundle: Bundle, *, server: str, timeout: float, emit: Emit, said: Callable[[str], None]
+) -> AsyncIterator[Engine]:
+    """An engine that decides by `bundle` and never by another, for the length of a `with`: it needs no network.
+
+    Raises `StartError` if it does not become ready.
+    """
+    temporary_folders.sweep()
+    with temporary_folders.folder() as folder:
+        ownership.check(folder, "the folder for temporary files (TMPDIR)")
+        process = StillOpa(opa, folder, bundle, said)
+        engine = Engine(process.socket, bundle, server=server, timeout=timeout, remember=True, emit=emit)
+        async with _running(opa, process, engine):
+            yield engine
+
+
+@asynccontextmanager
+async def _running(opa: Path, process: OpaProcess, engine: Engine) -> AsyncIterator[None]:
+    heart = None
+    try:
+        await _start(opa, process, engine)
+        heart = tasks.lasting(engine.beat)
+        yield
+    finally:
+        if heart is not None:
+            heart.cancel()
+        engine.close()
+        await process.stop()
 
 
 async def _start(opa: Path, process: OpaProcess, engine: Engine) -> None:

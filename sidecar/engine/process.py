@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
@@ -15,7 +15,7 @@ from sidecar.engine.bundle_server import RESOURCE
 from sidecar.engine.environment import of_a_server
 from sidecar.engine.sign import KEY_ID, SCOPE
 from sidecar.policy.archive import MANIFEST
-from sidecar.policy.bundle import EVERY_PATH
+from sidecar.policy.bundle import EVERY_PATH, Bundle, rooted
 from sidecar.system import children, tasks
 
 FIRST_PAUSE: Final = 0.05
@@ -47,21 +47,29 @@ class OpaProcess:
     def __init__(
         self, opa: Path, folder: Path, bundle_port: int, token: str, secret: str, said: Callable[[str], None]
     ) -> None:  # fmt: skip
+        _write(folder / "token", token)
+        key = {"algorithm": "HS256", "key": secret}
+        _write(folder / "opa.json", json.dumps(configuration(bundle_port, folder / "token", key)))
+        empty = {MANIFEST: json.dumps({"roots": [EVERY_PATH]})}
+        self._begin_with(opa, folder, empty, ("--config-file", str(folder / "opa.json")), said)
+
+    def _begin_with(
+        self, opa: Path, folder: Path, files: Mapping[str, str], options: Sequence[str], said: Callable[[str], None]
+    ) -> None:  # fmt: skip
+        """Get ready to start it with a bundle of these files."""
         self.socket = str(folder / "opa.sock")
         self._said = said
         self._process: _Process | None = None
         self._watch: asyncio.Task[None] | None = None
-        _write(folder / "token", token)
-        key = {"algorithm": "HS256", "key": secret}
-        _write(folder / "opa.json", json.dumps(configuration(bundle_port, folder / "token", key)))
-        empty = folder / BUNDLE
-        empty.mkdir(mode=0o700)
-        _write(empty / MANIFEST, json.dumps({"roots": [EVERY_PATH]}))
         self._folder = folder
+        for name, text in files.items():
+            path = folder / BUNDLE / name
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write(path, text)
         self._command = [
             str(opa.absolute()), "run", "--server", "--addr", f"unix://{self.socket}", "--unix-socket-perm", "600",
             "--skip-version-check", "--log-level", "error", "--log-format", "json",
-            "--config-file", str(folder / "opa.json"),
+            *options,
             # Its path is its name: relative to the folder it is that of the one that will be fetched.
             "--bundle", BUNDLE,
         ]  # fmt: skip
@@ -110,6 +118,13 @@ class OpaProcess:
             except OSError as error:
                 ended(f"opa cannot be started: {error.strerror}")
                 pause = min(2 * pause, LONGEST_PAUSE)
+
+
+class StillOpa(OpaProcess):
+    """OPA that decides by one bundle for as long as it runs: it reads it when it starts, and opens no connection."""
+
+    def __init__(self, opa: Path, folder: Path, bundle: Bundle, said: Callable[[str], None]) -> None:
+        self._begin_with(opa, folder, rooted(bundle.files, EVERY_PATH), (), said)
 
 
 def _write(path: Path, text: str) -> None:

@@ -32,10 +32,14 @@ _STRUCTURED: Final = frozenset({".manifest", "data.json"})
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A key to sign with: its algorithm by its name in RFC 7518, and the function that signs bytes."""
+    """A key to sign with: its algorithm by its name in RFC 7518, and the function that signs bytes.
+
+    `public` is its public half in PEM, empty where it has none.
+    """
 
     algorithm: str
     sign: Callable[[bytes], bytes] = field(repr=False)
+    public: str = ""
 
 
 def shared(secret: str) -> SigningKey:
@@ -92,7 +96,7 @@ def _es256(loaded: Any) -> SigningKey | None:
         r, s = utils.decode_dss_signature(loaded.sign(data, ec.ECDSA(hashes.SHA256())))
         return r.to_bytes(32) + s.to_bytes(32)
 
-    return SigningKey("ES256", sign)
+    return SigningKey("ES256", sign, _public(loaded))
 
 
 def _rs256(loaded: Any) -> SigningKey | None:
@@ -101,7 +105,13 @@ def _rs256(loaded: Any) -> SigningKey | None:
 
     if not isinstance(loaded, rsa.RSAPrivateKey) or loaded.key_size < MIN_RSA_BITS:
         return None
-    return SigningKey("RS256", lambda data: loaded.sign(data, padding.PKCS1v15(), hashes.SHA256()))
+    return SigningKey("RS256", lambda data: loaded.sign(data, padding.PKCS1v15(), hashes.SHA256()), _public(loaded))
+
+
+def _public(loaded: Any) -> str:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
+
+    return bytes(loaded.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)).decode()
 
 
 def signed(files: Mapping[str, str], key: SigningKey) -> dict[str, str]:

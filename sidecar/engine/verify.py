@@ -18,11 +18,8 @@ import msgspec
 from sidecar.engine.sign import KEY_ID, MIN_RSA_BITS, SCOPE, digest, is_structured
 from sidecar.errors import BundleRefused, StartError
 from sidecar.mcp.strict_json import NotStrict, read_value
-from sidecar.policy.archive import SIGNATURES
+from sidecar.policy.archive import MAX_VALUES, SIGNATURES, strict
 from sidecar.text import quoted, shown
-
-MAX_VALUES: Final = 1_000_000
-"""Values in one file of JSON: some hundred MiB of memory at worst."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +146,6 @@ def _check_files(hashes: Mapping[str, str], files: Mapping[str, str]) -> None:
             strict(path, files[path])  # else the hash might be that of another reading
         if digest(path, files[path]) != hashes[path]:
             raise _bad(f"{path} was changed after it was signed")
-
-
-def strict(path: str, text: str, most: int = MAX_VALUES) -> Any:
-    """The JSON value of a file, which every reader must read alike. Raises `BundleRefused`."""
-    try:
-        return read_value(text.encode(), most)[0]
-    except NotStrict as problem:
-        raise BundleRefused("broken", f"{path} in it is no JSON that has one meaning: {problem}") from None
 
 
 def _token(text: str) -> str:

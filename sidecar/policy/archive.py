@@ -13,9 +13,10 @@ import re
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 from sidecar.errors import BundleRefused, PolicyError
+from sidecar.mcp.strict_json import NotStrict, read_value
 from sidecar.text import quoted, shown
 
 MAX_FILES: Final = 5_000
@@ -23,6 +24,9 @@ MAX_UNPACKED: Final = 32 << 20
 """Bytes of the tar within an archive."""
 MAX_NAME: Final = 150
 """Characters of a name: as many as a header of tar surely holds."""
+
+MAX_VALUES: Final = 1_000_000
+"""Values in one file of JSON: some hundred MiB of memory at worst."""
 
 MANIFEST: Final = ".manifest"
 SIGNATURES: Final = ".signatures.json"
@@ -98,6 +102,14 @@ def read(data: bytes) -> dict[str, str]:
         except UnicodeDecodeError:
             raise BundleRefused("broken", f"{name} in it is not UTF-8") from None
     return files
+
+
+def strict(path: str, text: str, most: int = MAX_VALUES) -> Any:
+    """The JSON value of a file, which every reader must read alike. Raises `BundleRefused`."""
+    try:
+        return read_value(text.encode(), most)[0]
+    except NotStrict as problem:
+        raise BundleRefused("broken", f"{path} in it is no JSON that has one meaning: {problem}") from None
 
 
 def _is_name(path: str) -> bool:

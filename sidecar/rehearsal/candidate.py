@@ -127,8 +127,8 @@ class Candidate:
     def _heard(self, told: list[Told]) -> None:
         for one in told:
             match one:
-                case Begun(revision):
-                    self._emit(CandidateBegan(self._server, revision))
+                case Begun(revision, facts):
+                    self._emit(CandidateBegan(self._server, revision, facts))
                 case Trouble(text):
                     self._emit(CandidateFailed(self._server, text))
                 case NotJudged(count):

@@ -23,7 +23,7 @@ from sidecar.mcp import jsonrpc
 from sidecar.mcp.protocol import ClientInfo
 from sidecar.mcp.strict_json import NotStrict, read_value
 from sidecar.mcp.tool_call import read_call
-from sidecar.policy.bundle import Bundle
+from sidecar.policy.bundle import FACTS, Bundle
 from sidecar.rehearsal import candidate_talk as talk
 from sidecar.rehearsal.candidate_talk import HEAD, MAX_FRAME, Asked, Begin, Begun, Compared, NotJudged, Told, Trouble
 from sidecar.rehearsal.judging import Judgement, Rehearsal, rehearsal
@@ -145,7 +145,8 @@ class Worker:
         async with rehearsal(
             bundle, self._opa, server=begin.server, workload=begin.workload, timeout=TIMEOUT
         ) as judging:
-            self.tell([Begun(bundle.revision)])
+            facts = bundle.files[FACTS]
+            self.tell([Begun(bundle.revision, facts if len(facts) < MAX_FRAME // 8 else "")])
             while (calls := await self._next()) is not None:
                 for asked in calls:
                     await self._comparing.judge(judging, asked)

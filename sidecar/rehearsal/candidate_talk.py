@@ -45,9 +45,10 @@ class Asked(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Begun(msgspec.Struct, frozen=True, tag="begun"):
-    """The candidate judges from now on."""
+    """The candidate judges from now on. `facts` are those of its bundle, empty where they are too long to be told."""
 
     revision: str
+    facts: str
 
 
 class Trouble(msgspec.Struct, frozen=True, tag="trouble"):

@@ -16,8 +16,9 @@ from sidecar.rehearsal.limit_probes import limit_probes
 from sidecar.rehearsal.probes import Probe, calls, put, unexplored
 from sidecar.rehearsal.recording_files import Line
 from sidecar.rehearsal.settings_changed import SettingChanged, settings_changed
-from sidecar.rehearsal.sides import Side, tools
+from sidecar.rehearsal.sides import Side, line_of, tools
 from sidecar.rehearsal.tables import Table, Which, tables
+from sidecar.rehearsal.variations import variations
 from sidecar.repository.load import find, places_of_settings
 from sidecar.repository.subject import Subject
 from sidecar.text import shown
@@ -32,6 +33,8 @@ SAME_EACH: Final = 40
 MOST_LIMITS: Final = 600
 """Generated calls of one comparison about limits, beside these."""
 LIMITS_EACH: Final = 240
+MOST_VARIED: Final = 200
+"""Calls of tests that are varied, of one tool, where there is hand-written Rego."""
 
 
 NAMED: Final = 8
@@ -89,6 +92,7 @@ async def compare(
     found, blind, made = Found(), [], list[Table]()
     one, other = sides["old"], sides["new"]
     custom = _changed(old.custom.files, new.custom.files)
+    rego = bool(old.custom.files or new.custom.files)
     async with rehearsal(old.bundle, opa) as before, rehearsal(new.bundle, opa) as after:
         comparison = Comparison({"old": before, "new": after}, sides, found)
         await comparison.tests(cases)
@@ -101,12 +105,15 @@ async def compare(
             probes = _probes(made, one, other, cut, custom=bool(custom))
             for at, table in enumerate(made):
                 progress(f"tool {at + 1} of {len(made)}")
-                await comparison.generated(probes(table))
+                asked = list(probes(table))
+                await comparison.generated(asked)
+                if rego and (custom or one.said_of(table.tool) != other.said_of(table.tool)):
+                    await comparison.varied(variations(asked, cases, MOST_VARIED))
             blind = [*_unexplored(made, names), *_cut(cut)]
         else:
             blind.append("no calls were generated: a bundle without the sources of its policy was given")
     settings = settings_changed(one.policy, other.policy) if one is not None and other is not None else ()
-    dead = dead_rules(one, other, _tools(old), _tools(new), made) if one is not None and other is not None else ()
+    dead = dead_rules(one, other, _tools(old), _tools(new)) if one is not None and other is not None else ()
     return Compared(found, settings, dead, tuple(blind), custom)
 
 
@@ -180,7 +187,7 @@ def _cut(tools: Sequence[str]) -> Iterator[str]:
 
 def _name(table: Table, rule: str) -> str:
     every = (one for rules in table.rules.values() for _, one in rules)
-    return next(f"{one.name} ({one.place.file}:{one.place.line})" for one in every if one.id == rule)
+    return next(f"{one.name} ({line_of(one.place)})" for one in every if one.id == rule)
 
 
 def _changed(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, ...]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from sidecar.policy.model import ANY_TOOL, Condition, PolicyEntry, Rule
 from sidecar.policy.names import matcher
 from sidecar.policy.paths import EACH
-from sidecar.rehearsal.sides import Side
-from sidecar.rehearsal.tables import Table
+from sidecar.rehearsal.sides import Side, line_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +22,12 @@ class DeadRule:
 
 
 def dead_rules(
-    old: Side, new: Side, old_tools: Sequence[str] | None, new_tools: Sequence[str] | None, made: Iterable[Table]
+    old: Side, new: Side, old_tools: Sequence[str] | None, new_tools: Sequence[str] | None
 ) -> tuple[DeadRule, ...]:
     """The rules of the new policy that are dead, and were not in the old one."""
     before = {(rule.id, why) for rule, why in _dead(old, old_tools)}
     return tuple(
-        DeadRule(rule.name, f"{rule.place.file}:{rule.place.line}", why)
+        DeadRule(rule.name, line_of(rule.place), why)
         for rule, why in _dead(new, new_tools)
         if (rule.id, why) not in before
     )

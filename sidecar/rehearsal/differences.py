@@ -26,6 +26,7 @@ from sidecar.rehearsal.replay import caller_of
 from sidecar.rehearsal.sides import Side, counter
 from sidecar.rehearsal.tables import Which
 from sidecar.rehearsal.testing import NO_ANSWER
+from sidecar.rehearsal.variations import Variation
 
 STRICTNESS: Final[Mapping[Action, int]] = {"deny": 2, "approval": 1, "allow": 0}
 FRESH: Final = 60
@@ -142,6 +143,14 @@ class Comparison:
                 origin = f"{step.place.file}:{step.place.line}"
                 who = _said_of(step.caller)
                 self.found.note(Difference(step.tool, step.arguments, *seen, who, before, origin))
+
+    async def varied(self, variations: Iterable[Variation]) -> None:
+        """Judge calls of tests with generated values in them, each by itself."""
+        for one in variations:
+            await self._afresh(one.workload, one.time)
+            seen = await self._judged(one.tool, one.arguments, one.caller)
+            who = _said_of(one.caller) | ({"workload": one.workload} if one.workload else {})
+            self.found.note(Difference(one.tool, one.arguments, *seen, who, {}, one.origin))
 
     async def recorded(self, lines: Sequence[Line]) -> None:
         """Judge recorded calls in their order, at their times, where both policies can be asked about them again."""

@@ -20,7 +20,7 @@ from sidecar.decision.decider import Decider
 from sidecar.decision.decision import Violation
 from sidecar.enforce.gate import Gate
 from sidecar.enforce.verdict import Reply, Verdict
-from sidecar.engine.local import local_engine
+from sidecar.engine.local import still_engine
 from sidecar.errors import InvalidMessage
 from sidecar.events import Decided, Event, Ruling
 from sidecar.ledger import names
@@ -186,12 +186,12 @@ async def rehearsal(
     timeout: float = TIMEOUT,
 ) -> AsyncIterator[Rehearsal]:  # fmt: skip
     """A rehearsal under `bundle` with an OPA of its own, for the length of a `with`. Raises `StartError`."""
-    engine = local_engine(
-        opa, bundle, server=server, timeout=timeout, remember=True, emit=lambda _: None, said=lambda _: None
-    )
+    running = still_engine(
+        opa, bundle, server=server, timeout=timeout, emit=lambda _: None, said=lambda _: None
+    )  # fmt: skip
     with temporary_folders.folder() as folder:
-        async with engine as local:
-            judging = Rehearsal(local.engine, server, folder, workload or {})
+        async with running as engine:
+            judging = Rehearsal(engine, server, folder, workload or {})
             try:
                 yield judging
             finally:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,7 +20,7 @@ from sidecar.enforce.masking import replaced
 from sidecar.events import Decided, Ruling
 from sidecar.policy import paths
 from sidecar.policy.paths import EACH, Path, in_order, overlap
-from sidecar.policy.terms import Reads, Terms
+from sidecar.policy.terms import Reads, Terms, read_terms
 from sidecar.rehearsal import recorded
 from sidecar.rehearsal.recorded import By, Client, Recorded
 from sidecar.text import folded
@@ -42,13 +43,14 @@ class _OfTool:
 class Keeper:
     """Makes what is recorded of calls that were judged under one policy; `candidate` is tried beside it.
 
-    Hashes are keyed with `key`; `workload` is where we run. With `whole` all is kept that is not masked.
+    Of a candidate there are the facts of its bundle, empty for none. Hashes are keyed with `key`; `workload` is where
+    we run. With `whole` all is kept that is not masked.
     """
 
     def __init__(
-        self, terms: Terms, candidate: Terms | None, key: bytes, workload: Mapping[str, str], *, whole: bool
+        self, terms: Terms, candidate: str, key: bytes, workload: Mapping[str, str], *, whole: bool
     ) -> None:  # fmt: skip
-        self._terms = [terms] if candidate is None else [terms, candidate]
+        self._terms = [terms, read_terms(json.loads(candidate))] if candidate else [terms]
         # Both: what people may not see under one of them must not be in a file for the other.
         self._masks: tuple[Path, ...] = tuple(in_order({path for one in self._terms for path in one.approvals.mask}))
         self._hmac = hmac.new(hmac.digest(key, b"recording", "sha256"), digestmod=hashlib.sha256)

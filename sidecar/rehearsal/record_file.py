@@ -21,8 +21,10 @@ class RecordFile:
         self.path = path
         self.most = size // 2
         """Bytes of one of the two files: no line may be longer."""
-        ownership.check(path, "the recording (--record)", secret=True)
         try:
+            if path.is_symlink() or (path.exists() and not path.is_file()):  # to open a device may have effects
+                raise PermissionError(0, "it is no regular file")
+            ownership.check(path, "the recording (--record)", secret=True)
             self._file = _opened(path)
         except OSError as error:
             raise StartError(_refused(path, error)) from None

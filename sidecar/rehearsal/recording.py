@@ -11,10 +11,10 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Final, TypeAlias
 
-from sidecar.events import Decided, Emit, EngineReady, Handlers, Judged, RecordingFailed
+from sidecar.events import CandidateBegan, Decided, Emit, EngineReady, Handlers, Judged, RecordingFailed
 from sidecar.policy.terms import Terms
 from sidecar.rehearsal.kept import Keeper
 from sidecar.rehearsal.record_file import RecordFile
@@ -32,28 +32,30 @@ MAX_CALLS: Final = 20_000
 ENDS: Final = 2.0
 """Seconds that the end waits for what is still to be written."""
 
-Decision: TypeAlias = tuple[Decided, float, Keeper]
-"""A decided call, its time, and who knows what to keep of it."""
+Decision: TypeAlias = tuple[Decided, float, Callable[[], Keeper]]
+"""A decided call, its time, and what gives who knows what to keep of it: made on the thread, when it is first asked."""
 
 
 class Recorder:
     """Records the calls of one server in a file. `emit` hears of what is lost.
 
-    `candidate` gives the policy that is tried beside the one in force. Both policies say what is kept.
+    What is kept is what rules read: those of the policy in force, and of a candidate that is tried beside it.
     """
 
     def __init__(
-        self, file: RecordFile, server: str, key: bytes, workload: Mapping[str, str], emit: Emit, *, whole: bool,
-        candidate: Callable[[], Terms | None] = lambda: None,
-    ) -> None:  # fmt: skip
-        self.handlers: Handlers = {EngineReady: self._ready, Decided: self._decided, Judged: self._judged}
+        self, file: RecordFile, server: str, key: bytes, workload: Mapping[str, str], emit: Emit, *, whole: bool
+    ) -> None:
+        self.handlers: Handlers = {
+            EngineReady: self._ready, CandidateBegan: self._candidate_began, Decided: self._decided,
+            Judged: self._judged,
+        }  # fmt: skip
         self._file = file
         self._server = server
         self._emit = emit
-        self._candidate = candidate
         self._keeper_for = partial(Keeper, key=key, workload=workload, whole=whole)
-        self._keeper: Keeper | None = None
-        self._terms: tuple[Terms, Terms | None] | None = None
+        self._keeper: Callable[[], Keeper] | None = None
+        self._terms: Terms | None = None
+        self._candidate = ""
         self._revision = ""
         self._batch: list[Decision] = []
         self._bytes = 0
@@ -72,20 +74,19 @@ class Recorder:
 
     # On the event loop.
 
-    def candidate_changed(self) -> None:
-        """Another candidate is tried from now on, or none."""
-        if self._terms is not None:
-            self._keep(self._terms[0])
-
     def _ready(self, event: EngineReady) -> None:
         self._revision = event.revision
-        self._keep(event.terms)
+        if self._terms is not event.terms:  # else it was only away for a while
+            self._terms = event.terms
+            self._keep()
 
-    def _keep(self, terms: Terms) -> None:
-        candidate = self._candidate()
-        if self._terms is None or self._terms[0] is not terms or self._terms[1] is not candidate:
-            self._terms = terms, candidate
-            self._keeper = self._keeper_for(terms, candidate)
+    def _candidate_began(self, event: CandidateBegan) -> None:
+        self._candidate = event.facts
+        self._keep()
+
+    def _keep(self) -> None:
+        if self._terms is not None:
+            self._keeper = cache(partial(self._keeper_for, self._terms, self._candidate))
 
     def _decided(self, event: Decided) -> None:
         # Only a call that was given up is told by another policy than the one in force: nobody decided it.
@@ -137,7 +138,7 @@ class Recorder:
         size = 0
         for event, moment, keeper in decisions:
             try:
-                line = written(keeper.recorded(event, moment))
+                line = written(keeper().recorded(event, moment))
             except Exception as error:  # noqa: BLE001 - one call is missing, and all others are there
                 self._tell(self._broken, error)
                 continue

@@ -61,12 +61,21 @@ class NotReplayable(msgspec.Struct, frozen=True):
 
 
 class Replay(msgspec.Struct, frozen=True):
-    """What became of all calls of a recording, each list in the order of its lines."""
+    """What became of all calls of a recording, in the order of its lines.
+
+    Of what loosens, first comes what was refused and passes, then what passes without a person, then what was refused
+    and a person is asked about.
+    """
 
     loosened: tuple[Change, ...]
     tightened: tuple[Change, ...]
     unchanged: int
     not_replayable: tuple[NotReplayable, ...]
+
+    @property
+    def opens(self) -> bool:
+        """True where some call passes that did not."""
+        return any(change.new == "allow" for change in self.loosened)
 
 
 Result = Change | NotReplayable | None
@@ -88,11 +97,15 @@ async def replay(lines: Callable[[], Iterable[Line]], bundle: Bundle, opa: Path)
     results = [result for _, result in sorted(found, key=lambda one: one[0])]
     changes = [result for result in results if isinstance(result, Change)]
     return Replay(
-        loosened=tuple(change for change in changes if change.loosens),
+        loosened=tuple(sorted((change for change in changes if change.loosens), key=_gravity)),
         tightened=tuple(change for change in changes if not change.loosens),
         unchanged=results.count(None),
         not_replayable=tuple(result for result in results if isinstance(result, NotReplayable)),
     )
+
+
+def _gravity(change: Change) -> tuple[bool, bool]:
+    return change.new != "allow", change.old != "deny"
 
 
 def _places(lines: Iterable[Line]) -> Iterator[tuple[str, tuple[tuple[str, str], ...]]]:

@@ -9,6 +9,7 @@ from typing import Any
 from sidecar.mcp.protocol import OF_CLIENTS
 from sidecar.policy.model import Approval, Granting, Methods, Policy, Rule
 from sidecar.policy.paths import Path, shown
+from sidecar.rehearsal.sides import line_of
 
 _REFUNDS = ("never", "not_run", "on_error", "on_failure")
 """From the one that gives back least."""
@@ -56,7 +57,7 @@ def _word(passes: bool) -> str:
 def _of_policy(old: Policy, new: Policy) -> Iterator[SettingChanged]:
     one, other = old.approvals, new.approvals
     place = other.place or one.place
-    line = f"{place.file}:{place.line}" if place is not None else ""
+    line = line_of(place) if place is not None else ""
     if one.four_eyes != other.four_eyes:
         yield _said("approvals.four_eyes", one.four_eyes, other.four_eyes, one.four_eyes, line)
     for name in ("timeout", "use_within", "hold"):
@@ -80,7 +81,7 @@ def _of_rules(old: Policy, new: Policy) -> Iterator[SettingChanged]:
         was = before.get(key)
         if was is None:
             continue
-        name, line = f"rule {rule.name}", f"{rule.place.file}:{rule.place.line}"
+        name, line = f"rule {rule.name}", line_of(rule.place)
         if was.approval is not None and rule.approval is not None:
             yield from _of_approval(name, line, was.approval, rule.approval)
         if was.counter is not None and rule.counter is not None and was.refund != rule.refund:

@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 from sidecar.policy.applies import Applying, applying
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.content import content
+from sidecar.policy.facts import file_name
 from sidecar.policy.model import ANY_TOOL, CounterName, Policy, PolicyEntry, Rule
 from sidecar.policy.names import is_pattern, matcher
 from sidecar.policy.problem import Place
@@ -94,6 +95,11 @@ def counter(entry: PolicyEntry, rule: Rule) -> CounterRead:
     """The counter that a rule counts on."""
     window, name = rule.window, f"{entry.counters}.{rule.stored}"
     return CounterRead(rule.name, name, window.seconds, rule.scope, entry.counts_each_tool, window.sliding)
+
+
+def line_of(place: Place) -> str:
+    """A place in a policy as it is told: `file:line`, the file without its folder."""
+    return f"{file_name(place.file)}:{place.line}"
 
 
 def tools(old: Side, new: Side, named: Iterable[str]) -> list[str]:

@@ -7,17 +7,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sidecar.engine import binary, custom_rego
-from sidecar.policy.bundle import Bundle, build
+from sidecar.errors import BundleRefused, PolicyError, StartError
+from sidecar.policy.archive import MAX_UNPACKED
+from sidecar.policy.bundle import POLICY, Bundle, build
 from sidecar.policy.compile import compile_policy
 from sidecar.policy.custom import NO_CUSTOM, Custom
 from sidecar.policy.model import Policy
 from sidecar.repository.folder import Repository, is_repository, repository
 from sidecar.repository.load import find, load
+from sidecar.repository.sources import read_sources
+from sidecar.repository.unpack import Unpacked, unpack
+from sidecar.system import files
+from sidecar.system.files import Found
+from sidecar.text import of_system
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One policy. `policy` is None for a bundle that does not carry its sources; `repository` where it is none."""
+    """One policy. `policy` is None for a bundle that does not carry its sources; `repository` where it is none.
+
+    `found` are the policy files as they were read.
+    """
 
     path: Path
     bundle: Bundle
@@ -25,13 +35,17 @@ class Subject:
     custom: Custom
     repository: Repository | None
     warnings: tuple[str, ...]
+    found: tuple[Found, ...] = ()
 
 
 def subject(path: Path, opa: Path, *, serial: int = 1, commit: str = "") -> Subject:
     """The policy at `path`, compiled and tried on the engine's own programs.
 
-    Raises `PolicyError` with every problem, `StartError` where the engine does not accept what was compiled.
+    Raises `PolicyError` with every problem, `StartError` where the engine does not accept what was compiled, and
+    `BundleRefused` for a bundle that no sidecar would admit; who signed it is not asked.
     """
+    if is_bundle(path):
+        return of_bundle(path, opa)
     found = repository(path) if is_repository(path) else None
     return _subject(path, found.policies if found is not None else (path,), found, opa, serial, commit)
 
@@ -41,12 +55,53 @@ def merged(paths: Sequence[Path], opa: Path) -> Subject:
     return _subject(paths[0], paths, None, opa, 1, "")
 
 
+def is_bundle(path: Path) -> bool:
+    """True for a file that begins as a bundle does."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(2) == b"\x1f\x8b"
+    except OSError:
+        return False
+
+
+def of_bundle(path: Path, opa: Path) -> Subject:
+    """The policy in a bundle. Raises as `subject` does."""
+    try:
+        data = files.read(path, MAX_UNPACKED).data
+    except files.Unreadable as error:
+        raise StartError(f"cannot read the bundle {of_system(str(path))}: {error}") from None
+    try:
+        unpacked = unpack(data, opa, (), 0)
+    except BundleRefused as error:
+        raise BundleRefused(error.kind, f"{of_system(str(path))}: {error}; see `sidecar policy build`") from None
+    custom = NO_CUSTOM if unpacked.custom is None else Custom(unpacked.custom.files)
+    policy, found = _policy_of(unpacked, opa)
+    why = f"{of_system(str(path))}: its policy files do not make its rules here: what needs them is left out"
+    return Subject(path, unpacked.bundle, policy, custom, None, () if policy is not None else (why,), found)
+
+
+def _policy_of(unpacked: Unpacked, opa: Path) -> tuple[Policy | None, tuple[Found, ...]]:
+    """The policy that a bundle was built from, and its files; None unless they make the very rules of the bundle."""
+    try:
+        found = read_sources(unpacked.sources)
+        policy, _ = load(found, lambda: opa)
+        made = compile_policy(policy, unpacked.custom)
+    except (PolicyError, BundleRefused):
+        return None, ()
+    same = all(unpacked.bundle.files.get(path) == text for path, text in made.items())
+    known = {path for path in unpacked.bundle.files if path.startswith(POLICY)}
+    return (policy, found) if same and known <= made.keys() else (None, ())
+
+
 def _subject(
-    path: Path, files: Sequence[Path], found: Repository | None, opa: Path, serial: int, commit: str
+    path: Path, paths: Sequence[Path], found: Repository | None, opa: Path, serial: int, commit: str
 ) -> Subject:  # fmt: skip
     custom = found.custom if found is not None else NO_CUSTOM
-    policy, warnings = load(find(files), lambda: opa)
+    texts = find(paths)
+    policy, warnings = load(texts, lambda: opa)
     checked = custom_rego.check(opa, custom.files) if custom.files else None
     bundle = build(compile_policy(policy, checked), serial, commit)
     binary.check(opa, bundle.files)
-    return Subject(path, bundle, policy, custom, found, tuple(map(str, warnings)))
+    return Subject(path, bundle, policy, custom, found, tuple(map(str, warnings)), texts)

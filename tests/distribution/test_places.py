@@ -93,6 +93,7 @@ def test_any_text_is_a_place_or_wrong_usage(text: str) -> None:
         ("new.tar.gz", "is a file"),
         ("https://example.com/policy/", "names no file"),
         (f"oci://ghcr.io/policy@sha256:{'0' * 64}", "for ever"),
+        ("oci://ghcr.io/policy:serial-7", "given once"),
     ],
 )
 def test_bundles_are_not_published_to_what_cannot_hold_them(text: str, why: str) -> None:

@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import tarfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -234,6 +235,20 @@ def test_a_server_that_says_yes_and_keeps_nothing_is_found_out() -> None:
     answer = lambda asked: reply(201 if asked.method == "PUT" else 404)  # noqa: E731
     with scripted(answer) as server, pytest.raises(SidecarError, match="status 404"):
         run(published(f"{server.url}/b.tar.gz", packed()))
+
+
+def test_whoever_writes_a_moment_later_is_seen() -> None:
+    """He looked before we wrote. A plain server lets the last writer win, so that is he."""
+    shelf, other = Shelf(), packed(DENY, 1)
+
+    def answer(asked: Asked) -> bytes:
+        said = shelf(asked)
+        if asked.method == "PUT" and "serial-1" in asked.target:
+            threading.Timer(0.05, shelf.kept.update, [{asked.target: other}]).start()
+        return said
+
+    with scripted(answer) as server:
+        assert run(told(f"{server.url}/b.tar.gz", packed(ALLOW, 1))) == "conflict"
 
 
 def test_whoever_may_not_write_is_told_so() -> None:

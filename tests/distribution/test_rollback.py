@@ -7,7 +7,7 @@ import pytest
 from sidecar.distribution.label import label
 from sidecar.distribution.rollback import rolled_back
 from sidecar.engine.sign import of_publisher, signed
-from sidecar.engine.verify import verification_key, verify
+from sidecar.engine.verify import read_key, verify
 from sidecar.errors import BundleRefused, UsageError
 from sidecar.policy import archive
 from tests.distribution.made import packed
@@ -24,7 +24,7 @@ def by(key: object, data: bytes = OLD) -> bytes:
 
 def test_what_we_signed_is_signed_again_under_the_new_serial() -> None:
     again = rolled_back(by(RSA), 9, KEY, [], NOON)
-    verify(archive.read(again), [verification_key(public_pem(RSA), "k", NOON)], NOON)
+    verify(archive.read(again), [read_key(public_pem(RSA), "k")], NOON)
     before, after = label(by(RSA)), label(again)
     assert (after.serial, after.revision, after.commit) == (9, before.revision, before.commit)
     assert again == rolled_back(by(RSA), 9, KEY, [], NOON)
@@ -33,10 +33,10 @@ def test_what_we_signed_is_signed_again_under_the_new_serial() -> None:
 def test_what_an_older_key_signed_needs_that_key_to_be_named() -> None:
     with pytest.raises(BundleRefused, match="none of the keys"):
         rolled_back(by(OTHER_RSA), 9, KEY, [], NOON)
-    older = [verification_key(public_pem(OTHER_RSA), "older.pem", NOON)]
+    older = [public_pem(OTHER_RSA)]
     verify(
         archive.read(rolled_back(by(OTHER_RSA), 9, KEY, older, NOON)),
-        [verification_key(public_pem(RSA), "k", NOON)],
+        [read_key(public_pem(RSA), "k")],
         NOON,
     )
 

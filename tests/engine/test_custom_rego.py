@@ -275,7 +275,7 @@ def test_a_file_that_is_neither_rego_nor_data_or_stands_elsewhere_is_refused(pat
 
 def test_there_are_bounds_to_what_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(custom_rego, "MAX_MODULES", 2)
-    assert check(OPA, files(a_rego=HEAD + GOOD, b_rego=HEAD + "x := 1"))
+    assert len(check(OPA, files(a_rego=HEAD + GOOD, b_rego=HEAD + "x := 1")).files) == 2
     [many] = refused(files(a_rego=HEAD + GOOD, b_rego=HEAD + "x := 1", c_rego=HEAD + "y := 1"))
     assert "there may be up to 2 files of Rego" in many
     monkeypatch.setattr(custom_rego, "MAX_SIZE", 10)

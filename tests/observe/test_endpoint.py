@@ -17,14 +17,16 @@ from tests.engine.asking import get, http
 from tests.observe.decided import READY, SECRET, decided, tell
 
 
-def fetch(request: str, not_ready: Callable[[], str | None] = lambda: None) -> tuple[int, dict[str, str], str]:
+def fetch(
+    request: str, not_ready: Callable[[], str | None] = lambda: None, notes: Callable[[], list[str]] = list
+) -> tuple[int, dict[str, str], str]:
     """The answer to one request."""
 
     async def exchange() -> tuple[int, dict[str, str], str]:
         metrics = Metrics("stub", "1.22.4")
         tell(metrics, READY)
         tell(metrics, decided())
-        server = await serve_gets("127.0.0.1", 0, telemetry(metrics.exposition, not_ready))
+        server = await serve_gets("127.0.0.1", 0, telemetry(metrics.exposition, not_ready, notes))
         try:
             status, headers, body = await http(server.port, request)
         finally:
@@ -63,6 +65,11 @@ def test_a_query_changes_nothing() -> None:
 
 def test_a_sidecar_is_ready_while_its_engine_is() -> None:
     assert fetch(get("/readyz"))[::2] == (200, "ready\n")
+
+
+def test_what_there_is_to_know_beside_that_follows_in_lines_of_its_own() -> None:
+    notes = ["a bundle is refused (unsigned): it is not signed"]
+    assert fetch(get("/readyz"), notes=lambda: notes)[::2] == (200, f"ready\n{notes[0]}\n")
 
 
 def test_a_sidecar_without_its_engine_is_not_ready_and_says_why_but_lives() -> None:

@@ -12,6 +12,8 @@ from sidecar.auth.caller import Caller
 from sidecar.events import (
     AnswerSeen,
     ApprovalTried,
+    BundleFetched,
+    BundleJudged,
     Dropped,
     EngineFailed,
     Event,
@@ -220,3 +222,23 @@ def test_what_the_webhook_never_took_is_said(log: Log, caplog: pytest.LogCapture
 
 def test_a_flood_of_messages_given_up_does_not_fill_the_log(log: Log, caplog: pytest.LogCaptureFixture) -> None:
     assert len(said(log, caplog, *(sent("no", given_up=True) for _ in range(1_000)))) == MOST + 2
+
+
+def test_a_source_that_fails_is_said_once_and_when_it_is_back(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    away, back = BundleFetched("stub", news=False, trouble="no such host\x1b[2J"), BundleFetched("stub", news=True)
+    lines = said(log, caplog, away, away, back, back)
+    assert [level for level, _ in lines] == ["ERROR", "WARNING"]
+    assert "no such host\\u001b[2J" in lines[0][1]
+    assert lines[1][1] == "bundles can be fetched again"
+
+
+def test_a_bundle_is_said_to_be_in_force_or_refused_and_why(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    lines = said(
+        log, caplog, BundleJudged("stub", 8, "c0ffee"), BundleJudged("stub", 7, "", "older", "it has serial 7"),
+        BundleJudged("stub", 0, "", "unsigned", "it is not signed"),
+    )  # fmt: skip
+    assert lines == [
+        ("WARNING", "the bundle with serial 8 (commit c0ffee) is in force"),
+        ("ERROR", "the bundle with serial 7 is refused (older), the old policy stays in force: it has serial 7"),
+        ("ERROR", "a bundle is refused (unsigned), the old policy stays in force: it is not signed"),
+    ]

@@ -1,8 +1,8 @@
-"""A store that cannot be used makes a sidecar not ready, until it counts again or nobody asked for a while."""
+"""What the readiness probe says beyond the engine: a store that fails, and bundles that do not come into force."""
 
 from __future__ import annotations
 
-from sidecar.events import Passed, StoreFailed
+from sidecar.events import BundleFetched, BundleJudged, Passed, StoreFailed
 from sidecar.observe.readiness import LASTS, Readiness
 from tests.observe.decided import decided, tell
 
@@ -36,3 +36,20 @@ def test_a_failure_counts_only_for_a_while_or_no_call_would_come_that_could_end_
     tell(readiness, FAILED)
     clock.now += LASTS
     assert readiness.trouble() is None
+
+
+def test_a_bundle_that_is_refused_is_told_and_makes_nothing_unready() -> None:
+    readiness = Readiness(Clock())
+    tell(readiness, BundleJudged("stub", 7, "", "older", "it has serial 7"))
+    assert readiness.notes() == ["the bundle with serial 7 is refused (older): it has serial 7"]
+    assert readiness.trouble() is None
+    tell(readiness, BundleJudged("stub", 9, "c0ffee"))
+    assert readiness.notes() == []
+
+
+def test_a_source_that_cannot_be_reached_is_told_until_it_can() -> None:
+    readiness = Readiness(Clock())
+    tell(readiness, BundleFetched("stub", news=False, trouble="no such host"))
+    assert readiness.notes() == ["no bundle can be fetched: no such host"]
+    tell(readiness, BundleFetched("stub", news=False))
+    assert readiness.notes() == []

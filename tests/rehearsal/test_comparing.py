@@ -187,8 +187,7 @@ def of_tool(found: Sequence[Difference], tool: str) -> list[Difference]:
 
 @pytest.mark.parametrize("tool", LOOSER)
 def test_an_edit_that_lets_a_call_pass_is_found(edited: Compared, tool: str) -> None:
-    (found, *_) = of_tool(edited.allowed, tool) or [None]
-    assert found is not None
+    found = next(iter(of_tool(edited.allowed, tool)))
     assert (found.old.action, found.new.action) in (("deny", "allow"), ("approval", "allow"))
     assert found.old.file == "old.yaml"
     assert found.old.line == 3 + list(LOOSER).index(tool)
@@ -201,8 +200,7 @@ def test_an_edit_that_lets_calls_pass_refuses_none(edited: Compared, tool: str) 
 
 @pytest.mark.parametrize("tool", LOOSER)
 def test_an_edit_that_stops_a_call_is_found_with_the_line_that_stops_it(taken_back: Compared, tool: str) -> None:
-    (found, *_) = of_tool(taken_back.tightened, tool) or [None]
-    assert found is not None
+    found = next(iter(of_tool(taken_back.tightened, tool)))
     assert (found.new.file, found.new.line) == ("new.yaml", 3 + list(LOOSER).index(tool))
 
 

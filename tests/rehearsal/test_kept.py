@@ -19,6 +19,7 @@ from sidecar.events import Decided, Ruling
 from sidecar.mcp import strict_json
 from sidecar.mcp.protocol import ClientInfo
 from sidecar.mcp.tool_call import ToolCall
+from sidecar.policy.bundle import FACTS
 from sidecar.policy.paths import EACH, Path, shown
 from sidecar.policy.terms import Reads
 from sidecar.rehearsal.kept import Keeper
@@ -50,7 +51,7 @@ def decided(tool: str, arguments: str, caller: Caller = NOBODY, **ruling: Any) -
 
 
 def keeper(policy: str = POLICY, candidate: str | None = None, *, whole: bool = False) -> Keeper:
-    tried = bundle_of(candidate).terms if candidate else None
+    tried = bundle_of(candidate).files[FACTS] if candidate else ""
     return Keeper(bundle_of(policy).terms, tried, KEY, {"pod": "p", "namespace": "n"}, whole=whole)
 
 
@@ -144,7 +145,7 @@ def test_one_value_at_one_path_has_one_hash() -> None:
     assert hashes('{"b":7,"a":{"y":[1.0],"x":1}}') == one
     assert hashes('{"a":7,"b":7}')["a"] != one["b"]
     assert hashes('{"a":8,"b":8}')["b"] != one["b"]
-    other = Keeper(bundle_of("approvals: {mask: [args.b]}\ntools: {}").terms, None, b"another", {}, whole=True)
+    other = Keeper(bundle_of("approvals: {mask: [args.b]}\ntools: {}").terms, "", b"another", {}, whole=True)
     assert recorded(other, "x", '{"b":7}').arguments["b"] != one["b"]
 
 
@@ -188,7 +189,7 @@ def test_no_value_is_kept_that_is_masked_or_that_no_rule_reads(
     reads: list[Path], masks: list[Path], shadow: list[Path], arguments: dict[str, Any]
 ) -> None:
     terms = bundle_of(policy_of(reads, masks, shadow)).terms
-    made = Keeper(terms, None, KEY, {}, whole=False)
+    made = Keeper(terms, "", KEY, {}, whole=False)
     line = written(made.recorded(decided("t", json.dumps(arguments)), 0.0)).decode()
     for way, secret in secrets(arguments):
         read = any(leads(path, way) for path in (*reads, *shadow))
@@ -199,7 +200,7 @@ def test_no_value_is_kept_that_is_masked_or_that_no_rule_reads(
 @given(st.lists(ways, max_size=3), calls)
 def test_with_all_kept_only_what_is_masked_is_missing(masks: list[Path], arguments: dict[str, Any]) -> None:
     terms = bundle_of(policy_of([], masks, [])).terms
-    line = written(Keeper(terms, None, KEY, {}, whole=True).recorded(decided("t", json.dumps(arguments)), 0.0)).decode()
+    line = written(Keeper(terms, "", KEY, {}, whole=True).recorded(decided("t", json.dumps(arguments)), 0.0)).decode()
     for way, secret in secrets(arguments):
         if any(leads(path, way, loosely=True) for path in masks):
             assert secret not in line, (way, line)
@@ -211,7 +212,7 @@ def test_with_all_kept_only_what_is_masked_is_missing(masks: list[Path], argumen
 def test_what_is_kept_is_asked_about_as_the_call_itself(reads: list[Path], arguments: dict[str, Any]) -> None:
     """The question about a recorded call is that about the call: nothing that a rule reads is missing or another."""
     terms = bundle_of(policy_of([], [], reads)).terms  # in shadow, so that no look-alike was refused
-    kept = recorded(Keeper(terms, None, KEY, {}, whole=False), "t", json.dumps(arguments))
+    kept = recorded(Keeper(terms, "", KEY, {}, whole=False), "t", json.dumps(arguments))
     projection = Projection(reads)
     assert question_of(projection, kept.sent) == question_of(projection, arguments)
     assert without(kept, Reads(paths=tuple(reads))) == ()

@@ -52,6 +52,19 @@ def why(found: Replay) -> list[str]:
     return [one.why for one in found.not_replayable]
 
 
+def test_what_was_refused_and_passes_comes_first(tmp_path: Path) -> None:
+    policy = compiled(tmp_path, "tools: {t: {rules: []}, asks: {rules: [{name: ask, action: require_approval}]}}")
+    calls = [call("asks", "deny"), call(decision="approval"), call(decision="deny")]
+    found = replayed(policy, calls)
+    assert [(one.old, one.new) for one in found.loosened] == [
+        ("deny", "allow"),
+        ("approval", "allow"),
+        ("deny", "approval"),
+    ]
+    assert found.opens
+    assert not replayed(policy, calls[:1]).opens
+
+
 SMALL = """
 tools:
   t:

@@ -79,7 +79,8 @@ CARE = "approvals: {four_eyes: true, mask: [args.k]}\n"
     (CARE + ASKING, 0), (ASKING, 2 / 5), (CARE + ASKING.replace("require_approval", "allow"), 1 / 5),
     (CARE + ASKING.replace("require_approval}", "require_approval, mode: monitor}"), 2 / 5),
     (CARE + ASKING.replace("require_approval}", "require_approval, mode: shadow}"), 2 / 5),
-    (CARE + ASKING.replace("{action: deny,", "{action: deny, mode: shadow,"), 1 / 5), ("mode: monitor\n" + CARE + ASKING, 1),
+    (CARE + ASKING.replace("{action: deny,", "{action: deny, mode: shadow,"), 1 / 5),
+    ("mode: monitor\n" + CARE + ASKING, 1),
     (CARE + ASKING.replace("{name: a, action: require_approval}, ", ""), 3 / 5), (CARE, 3 / 5), ("", 1),
     (CARE.replace("[args.k]", "[args.other]") + ASKING, 1 / 5),
 ])  # fmt: skip

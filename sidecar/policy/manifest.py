@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sidecar.engine.verify import strict
 from sidecar.errors import BundleRefused
 from sidecar.ledger.protocol import MAX_SERIAL
-from sidecar.policy.archive import MANIFEST
+from sidecar.policy.archive import MANIFEST, strict
 from sidecar.policy.bundle import FORMAT, ROOT
 from sidecar.text import quoted, shown
 

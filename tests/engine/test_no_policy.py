@@ -1,0 +1,39 @@
+"""An engine that has no policy yet: it asks nothing, permits nothing, says so, and begins once it has one."""
+
+from __future__ import annotations
+
+import pytest
+import uvloop
+
+from sidecar.engine.local import local_engine
+from sidecar.errors import EngineUnavailable
+from sidecar.events import EngineFailed, Event
+from sidecar.policy.nothing import WHY, nothing
+from tests.engine.asking import all_ended, asked, body_of, bundle_of
+from tests.support import OPA
+
+POLICY = bundle_of("tools: {}")
+CALL = body_of(POLICY, "t", "{}")
+
+
+def test_nothing_is_permitted_until_there_is_a_policy() -> None:
+    async def test() -> None:
+        events: list[Event] = []
+        none_yet = nothing()
+        async with local_engine(
+            OPA, none_yet, server="stub", timeout=5.0, remember=True, emit=events.append, said=lambda _: None
+        ) as local:
+            engine = local.engine
+            with pytest.raises(EngineUnavailable) as refused:
+                await asked(engine, CALL, none_yet)
+            assert refused.value.kind == "no_policy"
+            with pytest.raises(EngineUnavailable):
+                await engine.ask_visible(b"{}", ["t"], none_yet, "1")
+            assert [event.kind for event in events if isinstance(event, EngineFailed)] == ["no_policy", "no_policy"]
+            assert engine.trouble == WHY
+            await local.adopt(POLICY)
+            assert (await asked(engine, CALL, POLICY)).decision.action == "allow"
+            assert engine.trouble is None
+        await all_ended()
+
+    uvloop.run(test())
