@@ -170,7 +170,7 @@ def test_a_source_that_cannot_be_reached_is_named_in_one_line_and_what_was_kept_
 def test_a_new_sidecar_takes_no_older_policy_where_the_store_is_shared(
     tmp_path: Path, key: Key, redis_server: RedisServer
 ) -> None:
-    store = ["--state-dsn", redis_server.dsn, "--state-prefix", "policy-repo"]
+    store = ["--state-dsn", redis_server.dsn, "--state-prefix", "policy-repo:"]
     with Directory(tmp_path) as destination:
         destination.put(bundle(POLICY, 2, key))
         with Following(tmp_path, destination.url, [key], store=store) as first:
