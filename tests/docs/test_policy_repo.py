@@ -1,4 +1,4 @@
-"""docs/policy-repo.md: what it says of reasons, bounds, files and variables is so. Its commands run in tests/policy_repo."""
+"""docs/policy-repo.md: reasons, bounds, files, variables are those of the code. tests/policy_repo runs its commands."""
 
 from __future__ import annotations
 
@@ -64,27 +64,13 @@ def test_the_example_of_a_test_holds_for_what_init_writes(tmp_path: Path) -> Non
     (example,) = re.findall(r"^```yaml\n(.*?)^```$", TEXT, re.M | re.S)
     assert yaml.safe_load(example)
     (tmp_path / "example.yaml").write_text(example)
-    command = [
-        str(SIDECAR),
-        "policy",
-        "test",
-        "-c",
-        str(tmp_path / "desk" / "policies" / "policy.yaml"),
-        "example.yaml",
-    ]
+    command = ["policy", "test", "-c", "desk/policies/policy.yaml", "example.yaml", "--opa-bin", str(OPA)]
     done = subprocess.run(
-        [*command, "--opa-bin", str(OPA)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=4 * SECONDS,
-        check=False,
+        [SIDECAR, *command], cwd=tmp_path, capture_output=True, text=True, timeout=4 * SECONDS, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(
-    "name", ["custom-rego.md", "policy-tests.md", "try-a-policy.md", "recording.md", "policy-sources.md"]
-)
+@pytest.mark.parametrize("name", ["custom-rego", "policy-tests", "try-a-policy", "recording", "policy-sources"])
 def test_the_pages_about_each_part_are_named(name: str) -> None:
-    assert f"({name})" in TEXT
+    assert f"({name}.md)" in TEXT
