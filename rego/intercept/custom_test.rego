@@ -183,20 +183,42 @@ test_a_set_that_rules_add_to_and_that_is_not_there_is_a_denial if {
 	}
 }
 
-test_it_is_quiet_only_where_it_adds_nothing if {
-	every custom in [{}, {"violations": set()}, {"approvals": set(), "helper": 1}] {
-		intercept.quiet with input as question("free") with data.intercept.facts as facts
-			with data.intercept.custom as custom
+test_it_is_quiet_exactly_where_it_adds_nothing if {
+	sets := [[], [set()], [{{"rule": "a", "reason": "own"}}], [{{"rule": "a", "reason": "own", "monitor": true}}]]
+	values := array.concat(sets, [[odd] | some odd in [null, false, true, 0, "", [], {}, ["a"], {"a": 1}, {"a"}, {5}]])
+	every violations in values {
+		every approvals in values {
+			every rules in [[], [{"asks": true}], [{"asks": false}], [{"asks": true}, {"asks": false}]] {
+				custom := object.union(
+					{"violations": value | some value in violations},
+					{"approvals": value | some value in approvals},
+				)
+				known := object.union(facts, {"custom": {"content": "digest", "rules": rules}})
+				is_quiet(custom, known) == adds_nothing(custom, known)
+			}
+		}
 	}
-	every custom in [
-		refusing({"a"}), asking({}), {"violations": 5}, {"violations": {{"rule": "a", "reason": "b", "monitor": true}}},
-	] {
-		not is_quiet(custom)
-	}
+	is_quiet({}, facts)
+	not is_quiet(refusing({"a"}), facts)
 }
 
-is_quiet(custom) if {
+adds_nothing(custom, known) if decide_by("free", known, policy, custom) == decide("free", {})
+
+default is_quiet(_, _) := false
+
+is_quiet(custom, known) if {
 	intercept.quiet with input as question("free")
-		with data.intercept.facts as facts
+		with data.intercept.facts as known
 		with data.intercept.custom as custom
+}
+
+default adds_nothing(_, _) := false
+
+test_it_speaks_whatever_the_facts_say_of_it if {
+	known := object.remove(facts, ["custom"])
+	decide_by("free", known, policy, refusing({"a"})).violations == [said("a")]
+	every odd in [false, null, 5, {}] {
+		decide_by("free", known, policy, {"violations": odd}).action == "deny"
+		decide_by("free", known, policy, {"approvals": odd}).action == "deny"
+	}
 }

@@ -183,7 +183,7 @@ def _asked(event: Decided) -> Asked | None:
     if live is None:
         return None
     rule = ruling.rule or ("" if live == "allow" else f"({ruling.kind})")
-    return Asked(event.call.raw, _who(event.caller), live, rule, event.decision_id)
+    return Asked(event.call.raw, _who(event.caller), live, rule, ruling.mode == "monitor", event.decision_id)
 
 
 def _who(caller: Caller) -> Who:

@@ -32,10 +32,10 @@ from sidecar.repository.subject import subject
 
 LOOK: Final = 1.0
 """Seconds between two looks at the candidate's files: a change counts once two looks have found it the same."""
-TIMEOUT: Final = 1.0
-"""Seconds for one decision: the calls behind it do not wait for an engine that hangs."""
-NICE: Final = 5
-"""How far the process stands back where others want the processor, its OPA included."""
+TIMEOUT: Final = 5.0
+"""Seconds for one decision: it stands back from the processor, so that may take long; but an engine may hang, too."""
+NICE: Final = 10
+"""How far the process and its OPA stand back where others want the processor, once the candidate is compiled."""
 _FAILED: Final = ("engine_unavailable", "store_unavailable")
 
 
@@ -94,10 +94,12 @@ class Comparing:
         self._note(call.tool, asked, said)
 
     def _note(self, tool: str, asked: Asked, said: Judgement) -> None:
-        rule = said.rule or ("" if said.action == "allow" else f"({said.kind})")
-        key = (asked.live, said.action, asked.rule, rule, said.file, str(said.line))
+        # A candidate that only monitors lets everything pass, which is a change where the policy in force does not.
+        action = "allow" if said.forwarded and not asked.monitors else said.action
+        rule = said.rule or ("" if action == "allow" else f"({said.kind})")
+        key = (asked.live, action, asked.rule, rule, said.file, str(said.line))
         first = self._found.get(key) or Compared(
-            asked.live, said.action, asked.rule, rule, said.file, said.line, tool, asked.decision_id, 0
+            asked.live, action, asked.rule, rule, said.file, said.line, tool, asked.decision_id, 0
         )
         self._found[key] = msgspec.structs.replace(first, count=first.count + 1)
 
@@ -141,6 +143,7 @@ class Worker:
 
     async def _judge_by(self, bundle: Bundle, seen: Seen) -> Bundle | None:
         """Judge by one candidate until there is another, which is returned, or the pipe ends."""
+        os.nice(max(0, NICE - os.nice(0)))
         begin, now = self._begin, asyncio.get_running_loop().time
         async with rehearsal(
             bundle, self._opa, server=begin.server, workload=begin.workload, timeout=TIMEOUT
@@ -212,7 +215,6 @@ async def _run() -> int:
 
 def main() -> None:
     """Judge what comes on standard input until it ends."""
-    os.nice(NICE)
     sys.exit(asyncio.run(_run()))
 
 

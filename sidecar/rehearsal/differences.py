@@ -20,6 +20,7 @@ from sidecar.policy.terms import CounterRead
 from sidecar.rehearsal import places
 from sidecar.rehearsal.cases import Case
 from sidecar.rehearsal.judging import BEGIN, Action, Judgement, Rehearsal
+from sidecar.rehearsal.outcome import STRICTNESS
 from sidecar.rehearsal.probes import Before, Probe
 from sidecar.rehearsal.recorded import Recorded, without
 from sidecar.rehearsal.recording_files import Line
@@ -29,7 +30,6 @@ from sidecar.rehearsal.tables import Which
 from sidecar.rehearsal.testing import NO_ANSWER
 from sidecar.rehearsal.variations import Variation
 
-STRICTNESS: Final[Mapping[Action, int]] = {"deny": 2, "approval": 1, "allow": 0}
 BY_REGO: Final = frozenset({"custom", "custom_invalid"})
 """Kinds of a refusal by hand-written Rego."""
 LONG: Final = 50 * 366 * 86400
@@ -37,6 +37,8 @@ LONG: Final = 50 * 366 * 86400
 _EXACT: Final = Context(prec=200)
 FRESH: Final = 60
 """Requests for approvals after which the counters and approvals begin anew: few may wait at once."""
+
+WEEK: Final = 7 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +163,14 @@ class Comparison:
 
     async def varied(self, variations: Iterable[Variation]) -> None:
         """Judge calls of tests with generated values in them, each by itself."""
-        for one in variations:
-            await self._afresh(one.workload, one.time)
+        began: tuple[Mapping[str, str], float] | None = None
+        for one in sorted(variations, key=lambda one: (sorted(one.workload.items()), one.time)):
+            if began != (one.workload, one.time) or self._asked >= FRESH:
+                began = (one.workload, one.time)
+                await self._afresh(one.workload, one.time)
+            # The same hour of the same day of a week, when everything is forgotten: Rego may read the time.
+            self._now += WEEK * (self._gap // WEEK + 1)
+            self._set(self._now)
             seen = await self._judged(one.tool, one.arguments, one.caller)
             who = _said_of(one.caller) | ({"workload": one.workload} if one.workload else {})
             self.found.note(Difference(one.tool, one.arguments, *seen, who, {}, one.origin))

@@ -30,7 +30,7 @@ NOT_OURS = {
     "tools/call", "tools//call", "tools/./call", "tools/list", "tools/execute", "tasks/result", "server/discover",
     "x/run", "intercept/policy", "intercept/facts", "intercept/facts/data.json", "intercept/decision",
     "intercept/engine", "a/b", "b/c", "build/compiled", "build/bench.svg",
-    "ci/compare",
+    "ci/compare", "rego/custom/",
 }  # fmt: skip
 """What looks like a path and is none here: methods, what a bundle holds, servers and tools, what `make`
 builds, what `policy init` writes."""

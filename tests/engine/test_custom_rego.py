@@ -405,3 +405,20 @@ def test_data_and_helpers_are_part_of_what_an_approval_is_bound_to() -> None:
 
 def test_without_any_file_there_is_nothing_to_say() -> None:
     assert check(OPA, {}) == CheckedCustom({}, (), CustomReads())
+
+
+@pytest.mark.parametrize("text", [
+    "import data.intercept.typed as data", "import data.intercept.custom as input", "import input.arguments as data",
+    "import input.arguments as input", "input := 1", "data.x := 1", "f(input) := input.arguments.n",
+    "f(data) := data.x", "x := 1 if some data in [1]",
+])  # fmt: skip
+def test_nothing_else_can_be_called_input_or_data(text: str) -> None:
+    assert refused(files(a_rego=f"{HEAD}{text}\n\n{GOOD}\n"))[0].startswith("rego/custom/a.rego:3:")
+
+
+def test_a_function_of_its_own_is_not_taken_for_the_one_that_is_built_in() -> None:
+    helpers = {f"{CUSTOM}/h.rego": "package intercept.custom.helpers\n\nnow_ns := 5\n"}
+    text = f"{HEAD}import data.intercept.custom.helpers as time\n\nx := time.now_ns\n\n{GOOD}\n"
+    assert check(OPA, files(a_rego=text) | helpers).reads == CustomReads()
+    [problem] = refused(files(a_rego=text.replace("time.now_ns", "time.clock(5)")) | helpers)
+    assert "undefined function data.intercept.custom.helpers.clock" in problem

@@ -6,6 +6,7 @@ calls are those that the policy's own tests draw, so that many are proved to pas
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -14,6 +15,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
+from jsonschema import Draft7Validator
 
 from sidecar.decision.arguments import Projection, arguments_read
 from sidecar.decision.decision import Approval, Decision, Violation
@@ -31,7 +33,7 @@ from sidecar.policy.read import read
 from tests.policy.drawing import Call, examples
 from tests.policy.judging import Json
 from tests.policy.test_agreement import arguments_of, whole, yaml
-from tests.support import OPA
+from tests.support import OPA, ROOT
 from tests.support.fuzzing import TIMES
 
 TIME = "2026-11-30T10:00:00Z"
@@ -47,6 +49,7 @@ BOUNDED = [
 UNBOUNDED = [
     "x := input; x.arguments.a", "count(input.arguments) > 1", "input.arguments[_] == 5", "walk(input, [_, 5])",
 ]  # fmt: skip
+VIOLATION = 'violations contains {"rule": "r", "reason": "no"}'
 VIOLATIONS = ["", ', "monitor": true', ', "monitor": false']
 APPROVALS = ["", ', "timeout": 60', ', "approvers": 2', ', "timeout": 100000, "approvers": 3']
 HELPERS = "small if typed.at_most(input.arguments.b, 5)\n"
@@ -236,10 +239,22 @@ def test_a_policy_without_it_is_compiled_as_if_there_were_no_such_thing() -> Non
     assert "custom" not in msgspec.json.decode(files[FACTS])
 
 
+def test_what_the_facts_say_of_it_is_what_their_schema_says() -> None:
+    rules = [
+        'approvals contains {"rule": "r", "reason": "no"} if input.principal.subject == input.arguments.a',
+        VIOLATION,
+    ]
+    custom = checked("\n\n".join(["package intercept.custom", *rules]) + "\n")
+    facts = build(compile_policy(model_of({"tools": {"t": {"rules": []}}}), custom), 1).files[FACTS]
+    validator = Draft7Validator(json.loads((ROOT / "rego/schemas" / FACTS).read_text(encoding="utf-8")))
+    assert json.loads(facts)["custom"] == custom.facts
+    assert [error.message for error in validator.iter_errors(json.loads(facts))] == []
+
+
 def test_every_proof_needs_it_to_be_quiet() -> None:
     limit = {"rules": [{"rate_limit": "5/hour"}]}
     tools = {"t": limit, "t*": limit, "free": {"rules": []}, "*": {"rules": []}}
-    custom = checked('package intercept.custom\n\nviolations contains {"rule": "r", "reason": "no"}\n')
+    custom = checked(f"package intercept.custom\n\n{VIOLATION}\n")
     files = compile_policy(model_of({"default": "allow", "tools": tools}), custom)
     proofs = [
         rule

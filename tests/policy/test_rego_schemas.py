@@ -90,7 +90,9 @@ CALLER = {
 }
 QUESTIONS = {
     "shortest": question("s", "t", {}),
-    "longest": question("s", "t", {"a": {"b": None}}, {"state.t.n": 1}, keys=["a", "b"], caller=CALLER),
+    "longest": question(
+        "s", "t", {"a": {"b": None}}, {"state.t.n": 1}, keys=["a", "b"], caller=CALLER, time="2026-11-30T10:00:00Z"
+    ),
     "list": question_about_list("s", ["t", "u"]),
     "engine": question_about_engine(),
 }

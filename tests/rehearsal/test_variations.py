@@ -52,6 +52,7 @@ def compared(folder: Path, passes: str, step: str, old: str, new: str) -> Compar
     return asyncio.run(compare(before, after, OPA, cases, ()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("passes", "step"),
     [
@@ -72,6 +73,7 @@ def test_what_a_rule_lets_pass_shows_though_rego_refuses_every_generated_call(
     assert back.allowed == []
 
 
+@pytest.mark.slow
 def test_what_does_not_change_is_not_told(tmp_path: Path) -> None:
     found = compared(tmp_path, CLAIM, f"{{call: pay, arguments: {{amount: 501}}, {TRADER}, expect: allow}}", "9", "9.0")
     assert not found.differs
