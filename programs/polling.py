@@ -16,8 +16,9 @@ from pathlib import Path
 
 import uvloop
 
-from sidecar.distribution.places import destination_of, source_of
+from sidecar.distribution.places import source_of
 from sidecar.distribution.publish import publish
+from sidecar.distribution.writable import destination_of
 from sidecar.policy import archive
 from sidecar.policy.bundle import build
 from sidecar.policy.compile import compile_policy

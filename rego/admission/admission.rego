@@ -1,17 +1,17 @@
 # METADATA
-# title: What is wrong with the generated modules of a bundle that somebody else built
+# title: What is wrong with the policy in a bundle that somebody else built
 # description: |
 #   Asked before any engine has the bundle, and never in a bundle itself. The modules are only parsed. They have to be
 #   the policy's package and to define only what the compiler writes, so that nothing in them takes the place of the
 #   library that decides. Where hand-written Rego stands beside them, every proof of a whole call has to need that it is
-#   quiet: else a call could pass that it refuses.
+#   quiet: else a call could pass that it refuses. The facts have to be what the library expects of them.
 package admission
 
 # METADATA
 # title: faults
 # description: |
-#   Each fault of a module in input.modules, which maps files to texts; input.custom is true where hand-written Rego
-#   stands beside them.
+#   Each fault of a module in input.modules, which maps files to texts, and of input.facts by input.schema;
+#   input.custom is true where hand-written Rego stands beside them.
 # entrypoint: true
 faults contains {"file": file, "fault": sprintf("says package %s", [concat(".", array.slice(path, 1, count(path)))])} if {
 	some file, module in modules
@@ -53,6 +53,16 @@ faults contains {"file": file, "fault": "proves calls whatever the hand-written 
 	proves(rule)
 	not needs_quiet(rule)
 }
+
+faults contains {"file": facts, "fault": sprintf("is not what the library expects: %s: %s", [error.field, error.desc])} if {
+	some error in matched[1]
+}
+
+faults contains {"file": facts, "fault": "cannot be compared with what the library expects"} if not matched
+
+facts := "intercept/facts/data.json"
+
+matched := json.match_schema(input.facts, input.schema)
 
 modules[file] := rego.parse_module(file, text) if some file, text in input.modules
 

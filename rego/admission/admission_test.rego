@@ -3,11 +3,11 @@ package admission_test
 import data.admission
 
 found(text) := faults if {
-	faults := admission.faults with input as {"modules": {"a.rego": text}, "custom": false}
+	faults := admission.faults with input as {"modules": {"a.rego": text}, "custom": false, "facts": {}, "schema": {}}
 }
 
 beside(text) := faults if {
-	faults := admission.faults with input as {"modules": {"a.rego": text}, "custom": true}
+	faults := admission.faults with input as {"modules": {"a.rego": text}, "custom": true, "facts": {}, "schema": {}}
 }
 
 generated := `package intercept.policy
@@ -68,4 +68,20 @@ test_a_proof_that_passes_hand_written_rego_over_is_a_fault[text] if {
 	module := concat("", ["package intercept.policy\n\n", text, "\n"])
 	beside(module) == {{"file": "a.rego", "fault": "proves calls whatever the hand-written Rego says of them"}}
 	found(module) == set()
+}
+
+test_facts_that_the_library_does_not_expect_are_a_fault if {
+	schema := {"type": "object", "properties": {"mode": {"type": "string"}}, "additionalProperties": false}
+	every facts in [{"mode": 5}, {"mood": "x"}, []] {
+		faults := admission.faults with input as {"modules": {}, "custom": false, "facts": facts, "schema": schema}
+		count(faults) == 1
+		some fault in faults
+		startswith(fault.fault, "is not what the library expects: ")
+	}
+	admission.faults == set() with input as {"modules": {}, "custom": false, "facts": {"mode": "x"}, "schema": schema}
+}
+
+test_without_facts_there_is_a_fault if {
+	faults := admission.faults with input as {"modules": {}, "custom": false, "schema": {}}
+	{fault.fault | some fault in faults} == {"cannot be compared with what the library expects"}
 }

@@ -52,6 +52,8 @@ rule(id, name) := {
 
 monitored(known) := object.union(known, {"monitor": true})
 
+tried(known) := object.union(known, {"monitor": true, "shadow": true})
+
 asking(id, name, timeout) := object.union(rule(id, name), {"approval": terms(timeout)})
 
 terms(timeout) := {"timeout": timeout, "use_within": 600, "approvers": 1, "content": sprintf("c%d", [timeout])}
@@ -514,6 +516,35 @@ test_a_monitored_rule_without_an_amount_reports_and_takes_nothing if {
 test_monitoring_is_no_proof_for_another_rule if {
 	watching := only([monitored(rule("t#1", "same")), rule("t#2", "same")])
 	decide(question("t"), watching, {"t#1"}) == denied([violation("same")])
+}
+
+test_a_rule_in_shadow_reports_as_such_and_does_not_refuse if {
+	trying := only([tried(rule("t#1", "try")), rule("t#2", "guard")])
+	reported_by_it := object.union(violation("try"), {"monitor": true, "shadow": true})
+	decide(question("t"), trying, {"t#1", "t#2"}) == allowed([])
+	decide(question("t"), trying, {"t#2"}) == reported([reported_by_it])
+	decide(question("t"), trying, set()) == object.union(
+		denied([violation("guard")]),
+		{"violations": [reported_by_it, violation("guard")]},
+	)
+}
+
+test_a_rule_in_shadow_reports_that_it_has_no_amount_or_would_ask if {
+	without := object.union(invalid("budget"), {"monitor": true, "shadow": true})
+	decide(question("t"), only([tried(spent), rule("t#2", "guard")]), {"t#2"}) == reported([without])
+	asked := {"rule": "ask", "reason": "no: ask", "kind": "approval_required", "monitor": true, "shadow": true}
+	known := only([tried(asking("t#1", "ask", 60))])
+	decide_by(question("t"), known, {"passes": {"t#1"}}) == reported([asked])
+}
+
+test_a_tool_whose_rules_are_all_in_shadow_is_not_permitted_by_them if {
+	known := object.union(only([tried(rule("t#1", "try"))]), {"default": "deny"})
+	every shadowed in [["t"], ["u", "t"]] {
+		decision := decide(question("t"), object.union(known, {"shadowed": shadowed}), {"t#1"})
+		decision.kind == "default_deny"
+	}
+	decide(question("t"), object.union(known, {"shadowed": ["u"]}), {"t#1"}).action == "allow"
+	decide(question("t"), known, {"t#1"}).action == "allow"
 }
 
 test_an_approval_is_asked_for_by_the_first_rule_that_asks if {

@@ -138,11 +138,11 @@ class Explainer:
     def _document(self, call: Call) -> str:
         reads = self.bundle.terms.reads_of(call.tool)
         try:
-            read = Projection(reads.paths, reads.only or ()).of(call.arguments)
+            read = Projection(reads.paths, reads.only or (), beside=reads.shadow_paths).of(call.arguments)
         except ValueError as problem:
             raise UsageError(f"the sidecar would refuse this call: {problem}") from None
         totals = {name: total or 0 for name, total in self._totals_read(call).items()}
-        keys = sorted(call.arguments) if reads.only is not None else None
+        keys = sorted(call.arguments) if reads.names else None
         body = question("explain", call.tool, read, totals, keys=keys)
         return bytes(msgspec.json.decode(body, type=dict[str, msgspec.Raw])["input"]).decode()
 

@@ -50,6 +50,8 @@ def policy_diff_command(
         raise UsageError("choose one of --json and --markdown")
     opa = binary.find(opa_bin)
     before, after = subject(old, opa), subject(new, opa)
+    for warning in (*(before.warnings if before.policy is None else ()), *after.warnings):
+        print(warning, file=sys.stderr)
     cases, recordings = _calls(calls or ())
     compared = asyncio.run(
         compare(before, after, opa, (*_tests(before, after), *cases), recordings, _progress(time.monotonic))

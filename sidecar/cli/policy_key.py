@@ -45,9 +45,12 @@ def private_key(path: Path | None, taken: TakenSecrets) -> str:
     except StartError as error:  # it may be a file of a build that is thrown away
         print(f"sidecar: warning: {error}", file=sys.stderr)
     try:
-        return files.read(path, MAX_KEY_FILE).data.decode("latin-1")
+        text = files.read(path, MAX_KEY_FILE).data.decode("latin-1")
     except files.Unreadable as error:
         raise StartError(f"cannot read the key {path}: {error}; name it with --key") from None
+    if not text.strip():  # else nothing would be signed, and somebody thinks that it was
+        raise StartError(f"the key {path} is empty: name a private key in PEM with --key")
+    return text
 
 
 def public_keys(paths: Sequence[Path]) -> list[VerificationKey]:

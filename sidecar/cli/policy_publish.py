@@ -16,10 +16,10 @@ from sidecar.cli.policy_access import PolicyTokenFile, access
 from sidecar.cli.policy_key import PolicyKey, private_key, public_keys
 from sidecar.distribution.destination import Destination
 from sidecar.distribution.label import Label
-from sidecar.distribution.places import destination_of
-from sidecar.distribution.publish import highest, publish
+from sidecar.distribution.publish import copy, highest, publish
 from sidecar.distribution.rollback import rolled_back
 from sidecar.distribution.source import MAX_SIZE
+from sidecar.distribution.writable import destination_of
 from sidecar.engine.verify import VerificationKey
 from sidecar.errors import BundleRefused, StartError, UsageError
 from sidecar.system import files
@@ -55,6 +55,8 @@ def publish_command(
     print(f"{place.name}: {'published' if written else 'already there'}")
     print(f"revision {shown(label.revision)}")
     print(f"serial {label.serial}")
+    if label.commit:
+        print(f"commit {shown(label.commit)}")
     return 0
 
 
@@ -81,7 +83,7 @@ def _is_serial(file: str) -> bool:
 
 
 async def _of_serial(serial: int, place: Destination) -> bytes:
-    found = await place.of_serial(serial)
+    found = await copy(serial, place)
     if found is None:
         raise StartError(f"{place.name}: has no serial {serial}; name a file that `sidecar policy build` wrote")
     return found

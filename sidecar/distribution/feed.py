@@ -68,6 +68,7 @@ class Feed:
         self._now = asyncio.get_running_loop().time
         self._tag = ""
         self._failures = 0
+        self._too_large = ""
         self._waiting: _Waiting | None = None
 
     async def first(self) -> Bundle | None:
@@ -116,9 +117,13 @@ class Feed:
             return
         except BundleRefused as error:  # it is too large to be fetched
             self._failures += 1
-            self._emit(BundleJudged(self._server, 0, "", error.kind, str(error)))
+            # Whatever comes next is judged, if only to take back what is said now.
+            self._tag = ""
+            if str(error) != self._too_large:
+                self._too_large = str(error)
+                self._emit(BundleJudged(self._server, 0, "", error.kind, str(error)))
             return
-        self._failures = 0
+        self._failures, self._too_large = 0, ""
         self._emit(BundleFetched(self._server, news=fetched is not None))
         if fetched is not None:
             self._tag = fetched.tag

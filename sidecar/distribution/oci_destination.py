@@ -91,19 +91,21 @@ class OciDestination:
         started = f"{self._place.base}/blobs/uploads/"
         reply = await self._registry.ask("POST", started, {"content-length": "0"})
         self._registry.must_be(reply, 202, "upload")
-        url = urljoin(started, reply.headers.get("location", ""))
-        self._must_be_here(url)
+        url = self._here(started, reply.headers.get("location", ""))
         url = f"{url}{'&' if '?' in url else '?'}digest={digest}"
         reply = await self._registry.ask("PUT", url, {"content-type": "application/octet-stream"}, body=content)
         self._registry.must_be(reply, 201, "upload")
 
-    def _must_be_here(self, url: str) -> None:
+    def _here(self, asked: str, location: str) -> str:
+        """Where an upload goes on, which is at this registry: our login goes with it."""
         try:
+            url = urljoin(asked, location)
             here = origin.parse(url)[0] == self._place.registry
         except ValueError:
             here = False
-        if not here:  # our login goes with the upload
-            raise SourceUnavailable(f"{self.name}: the registry wants the upload at another server, which is not done")
+        if here:
+            return url
+        raise SourceUnavailable(f"{self.name}: the registry wants the upload at another server, which is not done")
 
 
 def _manifest(data: bytes, label: Label) -> bytes:

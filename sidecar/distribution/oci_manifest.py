@@ -62,8 +62,7 @@ def bundle_in(manifest: bytes) -> Blob | str:
     layers = [layer for layer in _list(found, "layers") if layer.get("mediaType") == LAYER]
     if len(layers) != 1:
         raise NoManifest(
-            f"its manifest has {len(layers) or 'no'} layers of the type {LAYER}, and a bundle is one: "
-            "publish it with `sidecar policy publish`"
+            f"its manifest has {len(layers) or 'no'} layers of the type {LAYER}, and a bundle has one: is it an image?"
         )
     return _blob(layers[0])
 

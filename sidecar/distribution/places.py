@@ -10,9 +10,7 @@ from typing import TypeAlias
 from sidecar.auth.hosts import is_loopback
 from sidecar.distribution import oci_reference
 from sidecar.distribution.access import ANONYMOUS, SAID, Access
-from sidecar.distribution.destination import Destination
 from sidecar.distribution.file_source import FileSource
-from sidecar.distribution.folder_destination import FolderDestination
 from sidecar.distribution.oci_reference import OciReference
 from sidecar.distribution.source import Source
 from sidecar.errors import UsageError
@@ -44,28 +42,6 @@ def source_of(text: str, access: Access = ANONYMOUS) -> Source:
     return OciSource(place, access) if isinstance(place, OciReference) else HttpSource(place.text, access)
 
 
-def destination_of(text: str, access: Access = ANONYMOUS) -> Destination:
-    """The place that a text names, to publish to. Nothing is asked yet. Raises `UsageError`."""
-    place = place_of(text, access)
-    if isinstance(place, Path):
-        if place.is_file() or (not place.exists() and place.name.endswith(".tar.gz")):
-            raise UsageError(f"{_name(text)} is a file: name the directory that bundles are published in")
-        return FolderDestination(place)
-    # Imported only here: httpx takes long to import.
-    from sidecar.distribution.http_destination import HttpDestination  # noqa: PLC0415
-    from sidecar.distribution.oci_destination import OciDestination  # noqa: PLC0415
-
-    if isinstance(place, OciReference):
-        if place.pinned:
-            raise UsageError(f"{_name(text)} names one content for ever: name a tag, as oci://HOST/NAME:latest")
-        if place.tag.startswith("serial-"):
-            raise UsageError(f"{_name(text)} is the tag of a serial, which is given once: name another tag, or none")
-        return OciDestination(place, access)
-    if place.text.partition("?")[0].endswith("/"):
-        raise UsageError(f"{_name(text)} names no file: write where sidecars fetch it, as …/bundle.tar.gz")
-    return HttpDestination(place.text, access)
-
-
 def place_of(text: str, access: Access = ANONYMOUS) -> Place:
     """The place that a text names. Raises `UsageError`."""
     found = _SCHEME.match(text)
@@ -76,7 +52,7 @@ def place_of(text: str, access: Access = ANONYMOUS) -> Place:
                 where, _ = origin.parse(text)
                 if access.given and not where.secure and not is_loopback(where.host):
                     raise UsageError(
-                        f"{_name(text)}: the token would be readable on the way: write https://, or set no {SAID}"
+                        f"{place_name(text)}: the token would be readable on the way: write https://, or set no {SAID}"
                     )
                 return Url(text)
             case "oci":
@@ -84,16 +60,16 @@ def place_of(text: str, access: Access = ANONYMOUS) -> Place:
             case "file":
                 return Path(text[len("file:") :].removeprefix("//"))
     except ValueError as error:
-        raise UsageError(f"{_name(text)} names no place for a bundle: {error}") from None
+        raise UsageError(f"{place_name(text)} names no place for a bundle: {error}") from None
     if scheme:
         raise UsageError(
-            f"{_name(text)} names no place for a bundle: write a path, http://…, https://… or oci://HOST/NAME[:TAG]"
+            f"{place_name(text)} names no place for a bundle: write a path, http://…, https://… or oci://HOST/NAME[:TAG]"
         )
     if not text or "\0" in text:
         raise UsageError("a bundle comes from a place: write a path, http://…, https://… or oci://HOST/NAME[:TAG]")
     return Path(text)
 
 
-def _name(text: str) -> str:
+def place_name(text: str) -> str:
     """The text without a query and without what stands before an `@` in its host: both may be secrets."""
     return shown(re.sub(r"(?<=://)[^/?#]*@", "", text.partition("?")[0]))

@@ -34,12 +34,18 @@ async def highest(place: Destination) -> int:
     found = await _current_label(place)
     serial = found.serial if found else 0
     for _ in range(MAX_STEPS):
-        if await place.of_serial(serial + 1) is None:
+        if await copy(serial + 1, place) is None:
             return serial
         serial += 1
     raise BundleRefused(
         "conflict", f"{place.name}: has {MAX_STEPS} serials above the current one: look what wrote them"
     )
+
+
+async def copy(serial: int, place: Destination) -> bytes | None:
+    """The bundle of a serial that the place has; what says another serial of itself is none."""
+    found = await place.of_serial(serial)
+    return found if found is not None and _labelled(found, place.name).serial == serial else None
 
 
 async def _keep(data: bytes, ours: Label, place: Destination, warn: Callable[[str], None]) -> bool:
@@ -54,7 +60,10 @@ async def _keep(data: bytes, ours: Label, place: Destination, warn: Callable[[st
     except NoCopy as error:
         warn(str(error))
         return False
-    if there is not None and _labelled(there, place.name).revision != ours.revision:
+    found = _labelled(there, place.name) if there is not None else None
+    if found is not None and found.serial != ours.serial:
+        warn(f"{place.name}: gives serial {found.serial} where the copy of {ours.serial} would be: it keeps no copies")
+    elif found is not None and found.revision != ours.revision:
         raise _conflict(ours, place.name)
     return False
 

@@ -96,7 +96,7 @@ class Web:
             raise SourceUnavailable(f"{self.name}: does not answer in time") from None
         except (httpx.InvalidURL, UnicodeError):
             raise SourceUnavailable(f"{self.name}: its URL cannot be used: look whether the host exists") from None
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, OSError) as error:  # a record that is no TLS comes as it is
             raise SourceUnavailable(f"{self.name}: {_why(error)}") from None
         finally:
             client.cookies.clear()
@@ -132,7 +132,8 @@ class Web:
                 if response.is_success:
                     raise self._too_large(most)
                 break
-        return bytes(data[:most])
+        del data[most:]
+        return bytes(data)
 
     def _too_large(self, most: int) -> Exception:
         if most >= MAX_SIZE:
@@ -166,7 +167,7 @@ def _lower(response: httpx.Response) -> dict[str, str]:
     return {name.lower(): value for name, value in response.headers.items()}
 
 
-def _why(error: httpx.HTTPError) -> str:
+def _why(error: Exception) -> str:
     """Why there is no answer. The libraries' own texts may quote what the other side sent; what they stem from not."""
     causes = list(_causes(error))
     for cause in causes:

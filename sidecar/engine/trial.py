@@ -1,4 +1,4 @@
-"""A bundle that somebody else built, on OPA's own programs before any engine has it: its modules, then its answers."""
+"""A bundle that somebody else built, on OPA's own programs before any engine has it: its content, then its answers."""
 
 from __future__ import annotations
 
@@ -23,22 +23,25 @@ OF_LIBRARY: Final = frozenset({"net.cidr_expand", "opa.runtime"})
 
 _CANARIES: Final = {"allow": CANARY_ALLOWED, "deny": CANARY_DENIED}
 _ASKED: Final = "{action: answer | some action, asked in input; answer := data.intercept.decision with input as asked}"
-_METADATA: Final = re.compile(r"^\s*#\s*METADATA\s*$", re.MULTILINE)
+_METADATA: Final = re.compile(r"#\s*METADATA[ \t\u00a0]*(?:[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]|\Z)")
 
 
-def check_generated(opa: Path, modules: Mapping[str, str], *, custom: bool) -> None:
-    """Raise `BundleRefused` unless the modules are what a compiler of ours writes, as far as that can be seen.
+def check_generated(opa: Path, modules: Mapping[str, str], facts: str, *, custom: bool) -> None:
+    """Raise `BundleRefused` unless modules and facts are what a compiler of ours writes, as far as that can be seen.
 
-    `custom` says whether hand-written Rego stands beside them. They are parsed and not compiled: to compile a module
-    can do things already. Raises `StartError` where OPA cannot be run.
+    `facts` is the text of JSON that has been read strictly; `custom` says whether hand-written Rego stands beside the
+    modules. They are parsed and not compiled: to compile a module can do things already. Raises `StartError` where OPA
+    cannot be run.
     """
     for path, text in sorted(modules.items()):
         # An annotation may name a schema, which OPA fetches.
         if _METADATA.search(text):
             raise BundleRefused("foreign", f"{path} in it has annotations, which no compiler of ours writes")
+    schema = (rego_folder() / "schemas" / "intercept" / "facts" / "data.json").read_text(encoding="utf-8")
+    document = f'{{"modules":{json.dumps(modules)},"custom":{json.dumps(custom)},"facts":{facts},"schema":{schema}}}'
     command: list[Path | str] = [opa, "eval", "--format", "raw", "--strict-builtin-errors", "--stdin-input"]
     command += ["--data", rego_folder() / "admission" / "admission.rego", "data.admission.faults"]
-    done = binary.run(command, json.dumps({"modules": modules, "custom": custom}))
+    done = binary.run(command, document)
     faults = _json(done.stdout)
     if done.returncode or not isinstance(faults, list):
         raise BundleRefused("broken", f"a module in it is no Rego: {_brief(done.stderr or done.stdout)}")

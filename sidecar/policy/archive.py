@@ -20,13 +20,13 @@ from sidecar.mcp.strict_json import NotStrict, read_value
 from sidecar.text import quoted, shown
 
 MAX_FILES: Final = 5_000
-MAX_UNPACKED: Final = 32 << 20
+MAX_UNPACKED: Final = 16 << 20
 """Bytes of the tar within an archive."""
 MAX_NAME: Final = 150
 """Characters of a name: as many as a header of tar surely holds."""
 
-MAX_VALUES: Final = 1_000_000
-"""Values in one file of JSON: some hundred MiB of memory at worst."""
+MAX_VALUES: Final = 500_000
+"""Values in one file of JSON: some 50 MiB of memory at worst; ten thousand rules need 200,000."""
 
 MANIFEST: Final = ".manifest"
 SIGNATURES: Final = ".signatures.json"

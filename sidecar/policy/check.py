@@ -110,7 +110,9 @@ def _reads(entry: PolicyEntry, counted: Counted) -> Iterator[Problem]:
 def _misread(rule: Rule, condition: Condition, name: CounterName, counted: Counted) -> str:
     """What is wrong with reading a counter; empty where nothing is."""
     if rule.shadow:
-        own = "" if condition in rule.own_limits else f'"{name}" cannot be read in shadow, where every counter is apart'
+        # The rules of a class are looked at as they are written: their own counter has another name there.
+        limits = (replace(rule, entry=OWN_CLASS) if name.tool == OWN_CLASS else rule).own_limits
+        own = "" if condition in limits else f'"{name}" cannot be read in shadow, where every counter is apart'
         return own and f"{own}: a rule in shadow may only limit its own, with lt or lte"
     if name in counted:
         entry, _ = counted[name]

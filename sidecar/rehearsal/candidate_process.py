@@ -29,13 +29,14 @@ from sidecar.rehearsal.candidate_talk import HEAD, MAX_FRAME, Asked, Begin, Begu
 from sidecar.rehearsal.judging import Judgement, Rehearsal, rehearsal
 from sidecar.repository.folder import POLICIES, REGO, is_repository
 from sidecar.repository.subject import subject
+from sidecar.system.priority import stand_back
 
 LOOK: Final = 1.0
 """Seconds between two looks at the candidate's files: a change counts once two looks have found it the same."""
-TIMEOUT: Final = 1.0
-"""Seconds for one decision: the calls behind it do not wait for an engine that hangs."""
-NICE: Final = 5
-"""How far the process stands back where others want the processor, its OPA included."""
+TIMEOUT: Final = 5.0
+"""Seconds for one decision: it stands back from the processor, so that may take long; but an engine may hang, too."""
+NICE: Final = 10
+"""How far the process and its OPA stand back where others want the processor, once the candidate is compiled."""
 _FAILED: Final = ("engine_unavailable", "store_unavailable")
 
 
@@ -94,10 +95,12 @@ class Comparing:
         self._note(call.tool, asked, said)
 
     def _note(self, tool: str, asked: Asked, said: Judgement) -> None:
-        rule = said.rule or ("" if said.action == "allow" else f"({said.kind})")
-        key = (asked.live, said.action, asked.rule, rule, said.file, str(said.line))
+        # A candidate that only monitors lets everything pass, which is a change where the policy in force does not.
+        action = "allow" if said.forwarded and not asked.monitors else said.action
+        rule = said.rule or ("" if action == "allow" else f"({said.kind})")
+        key = (asked.live, action, asked.rule, rule, said.file, str(said.line))
         first = self._found.get(key) or Compared(
-            asked.live, said.action, asked.rule, rule, said.file, said.line, tool, asked.decision_id, 0
+            asked.live, action, asked.rule, rule, said.file, said.line, tool, asked.decision_id, 0
         )
         self._found[key] = msgspec.structs.replace(first, count=first.count + 1)
 
@@ -131,6 +134,7 @@ class Worker:
         self._reader = reader
         self._out = out
         self._comparing = Comparing()
+        self._again = 0.0
 
     async def run(self) -> None:
         """Judge until the pipe ends. Raises `SidecarError` if the candidate cannot be used at all."""
@@ -141,6 +145,7 @@ class Worker:
 
     async def _judge_by(self, bundle: Bundle, seen: Seen) -> Bundle | None:
         """Judge by one candidate until there is another, which is returned, or the pipe ends."""
+        stand_back(NICE)
         begin, now = self._begin, asyncio.get_running_loop().time
         async with rehearsal(
             bundle, self._opa, server=begin.server, workload=begin.workload, timeout=TIMEOUT
@@ -148,6 +153,7 @@ class Worker:
             facts = bundle.files[FACTS]
             self.tell([Begun(bundle.revision, facts if len(facts) < MAX_FRAME // 8 else "")])
             while (calls := await self._next()) is not None:
+                self._stand_back(now())
                 for asked in calls:
                     await self._comparing.judge(judging, asked)
                 self.tell(self._comparing.told())
@@ -163,6 +169,12 @@ class Worker:
             self.tell([Trouble(f"the changed candidate is not used, the one before goes on: {_text(error)}")])
             return None
         return changed if changed.revision != bundle.revision else None
+
+    def _stand_back(self, now: float) -> None:
+        """Once in a while: our OPA may have been started again."""
+        if now >= self._again:
+            self._again = now + LOOK
+            stand_back(NICE)
 
     async def _next(self) -> list[Asked] | None:
         """The next calls, none where none come for a while; None at the end of the pipe."""
@@ -212,7 +224,6 @@ async def _run() -> int:
 
 def main() -> None:
     """Judge what comes on standard input until it ends."""
-    os.nice(NICE)
     sys.exit(asyncio.run(_run()))
 
 

@@ -35,12 +35,16 @@ class Who(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Asked(msgspec.Struct, frozen=True, array_like=True):
-    """One call, the message as it is sent on, and what became of it: what the policy in force said, by which rule."""
+    """One call, the message as it is sent on, and what became of it: what the policy in force said, by which rule.
+
+    `monitors` where that one only monitors, so that every call passes.
+    """
 
     message: bytes
     who: Who
     live: Action
     rule: str
+    monitors: bool
     decision_id: str
 
 

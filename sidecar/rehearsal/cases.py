@@ -52,7 +52,7 @@ SESSION: Final = "first"
 """The session of steps that name none."""
 
 _CASE_KEYS: Final = ("name", "steps", "workload")
-_STEP_KEYS: Final = (
+STEP_KEYS: Final = (
     "call", "arguments", "arguments_json", "expect", "message", "rule", "code", "principal", "session", "client", "at",
     "after",
 )  # fmt: skip
@@ -155,7 +155,7 @@ class _CasesReader(ItemReader):
         return Case(name or "", tuple(steps), self.workload(members.get("workload"), f"{where}.workload"), node.place)
 
     def step(self, node: Node, where: str, before: float | None) -> Step:
-        members = self.mapping(node, where, _STEP_KEYS).members
+        members = self.mapping(node, where, STEP_KEYS).members
         tool = self.text(members.get("call"), f"{where}.call")
         if tool is None:
             self.problem(node.place, where, "a step needs a call: write `call:` and the name of a tool")

@@ -15,25 +15,26 @@ from sidecar.rehearsal.judging import rehearsal
 from sidecar.rehearsal.limit_probes import limit_probes
 from sidecar.rehearsal.probes import Probe, calls, put, unexplored
 from sidecar.rehearsal.recording_files import Line
+from sidecar.rehearsal.rego_values import written_in_rego
 from sidecar.rehearsal.settings_changed import SettingChanged, settings_changed
 from sidecar.rehearsal.sides import Side, line_of, tools
 from sidecar.rehearsal.tables import Table, Which, tables
 from sidecar.rehearsal.variations import variations
-from sidecar.repository.load import find, places_of_settings
+from sidecar.repository.load import places_of_settings
 from sidecar.repository.subject import Subject
 from sidecar.text import shown
 
 MOST_TOOLS: Final = 2_000
 MOST_CALLS: Final = 2_400
 """Generated calls of one comparison: on a busy machine they are judged within some 20 s."""
-MOST_EACH: Final = 600
+MOST_EACH: Final = 300
 """Calls of one tool of which the policies do not say the same."""
 SAME_EACH: Final = 40
 """Calls of one tool of which they do."""
 MOST_LIMITS: Final = 600
 """Generated calls of one comparison about limits, beside these."""
 LIMITS_EACH: Final = 240
-MOST_VARIED: Final = 200
+MOST_VARIED: Final = 120
 """Calls of tests that are varied, of one tool, where there is hand-written Rego."""
 
 
@@ -50,6 +51,8 @@ class Compared:
     dead: tuple[DeadRule, ...]
     unexplored: tuple[str, ...]
     custom: tuple[str, ...]
+    unknown: bool = False
+    """True for two policies that are not the same, of which no calls could be made."""
 
     @property
     def loosened(self) -> list[Difference]:
@@ -80,7 +83,7 @@ class Compared:
     @property
     def differs(self) -> bool:
         """True where anything changes but the words of refusals."""
-        return bool(self.found.loosened or self.found.tightened or self.settings or self.custom)
+        return bool(self.found.loosened or self.found.tightened or self.settings or self.custom or self.unknown)
 
 
 async def compare(
@@ -100,7 +103,7 @@ async def compare(
         if one is not None and other is not None:
             progress("the conditions of both policies are looked through")
             names = list(dict.fromkeys([*tools(one, other, _named(old, new, cases))]))
-            made = tables(opa, one, other, names[:MOST_TOOLS])
+            made = tables(opa, one, other, names[:MOST_TOOLS], written_in_rego(old, new))
             cut: list[str] = []
             probes = _probes(made, one, other, cut, custom=bool(custom))
             for at, table in enumerate(made):
@@ -109,21 +112,19 @@ async def compare(
                 await comparison.generated(asked)
                 if rego and (custom or one.said_of(table.tool) != other.said_of(table.tool)):
                     await comparison.varied(variations(asked, cases, MOST_VARIED))
-            blind = [*_unexplored(made, names), *_cut(cut)]
+            blind = [*_unexplored(made, names), *_cut(cut), *_behind_rego(found)]
         else:
             blind.append("no calls were generated: a bundle without the sources of its policy was given")
     settings = settings_changed(one.policy, other.policy) if one is not None and other is not None else ()
     dead = dead_rules(one, other, _tools(old), _tools(new)) if one is not None and other is not None else ()
-    return Compared(found, settings, dead, tuple(blind), custom)
+    unknown = (one is None or other is None) and old.bundle.revision != new.bundle.revision
+    return Compared(found, settings, dead, tuple(blind), custom, unknown)
 
 
 def _side(subject: Subject) -> Side | None:
     if subject.policy is None:
         return None
-    files = subject.repository.policies if subject.repository is not None else (subject.path,)
-    # A bundle has its sources inside.
-    settings = places_of_settings(find(files)) if all(path.suffix in (".yaml", ".yml") for path in files) else {}
-    return Side(subject.policy, subject.bundle, settings)
+    return Side(subject.policy, subject.bundle, places_of_settings(subject.found))
 
 
 def _tools(subject: Subject) -> tuple[str, ...] | None:
@@ -177,6 +178,13 @@ def _unexplored(made: Sequence[Table], names: Sequence[str]) -> Iterator[str]:
             if pool.left_out:
                 said.add(f"{table.tool}: {pool.left_out} more values at {pool.place}")
     yield from sorted(said)
+
+
+def _behind_rego(found: Found) -> Iterator[str]:
+    for tool, (refused, every) in found.by_rego.items():
+        if every and refused == every:
+            advice = "write a test with a call that it lets pass"
+            yield f"{shown(tool)}: hand-written Rego refuses all {every} generated calls under both policies: {advice}"
 
 
 def _cut(tools: Sequence[str]) -> Iterator[str]:

@@ -8,17 +8,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, Final, TypeAlias
 
 from sidecar.auth.caller import Caller
 from sidecar.errors import StartError
 from sidecar.mcp.strict_json import encode
+from sidecar.policy.custom import CUSTOM
 from sidecar.policy.facts import file_name
 from sidecar.policy.terms import CounterRead
 from sidecar.rehearsal import places
 from sidecar.rehearsal.cases import Case
 from sidecar.rehearsal.judging import BEGIN, Action, Judgement, Rehearsal
+from sidecar.rehearsal.outcome import STRICTNESS
 from sidecar.rehearsal.probes import Before, Probe
 from sidecar.rehearsal.recorded import Recorded, without
 from sidecar.rehearsal.recording_files import Line
@@ -28,9 +30,15 @@ from sidecar.rehearsal.tables import Which
 from sidecar.rehearsal.testing import NO_ANSWER
 from sidecar.rehearsal.variations import Variation
 
-STRICTNESS: Final[Mapping[Action, int]] = {"deny": 2, "approval": 1, "allow": 0}
+BY_REGO: Final = frozenset({"custom", "custom_invalid"})
+"""Kinds of a refusal by hand-written Rego."""
+LONG: Final = 50 * 366 * 86400
+"""Seconds after which time begins anew: a long window must not take calls beyond the last year that there is."""
+_EXACT: Final = Context(prec=200)
 FRESH: Final = 60
 """Requests for approvals after which the counters and approvals begin anew: few may wait at once."""
+
+WEEK: Final = 7 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,8 @@ class Seen:
     reason: str
     file: str
     line: int
+    by_rego: bool = False
+    """True where hand-written Rego refuses it, whatever else does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +83,17 @@ Key: TypeAlias = tuple[object, ...]
 
 @dataclass(slots=True)
 class Found:
-    """What was found so far. `not_asked` are recorded calls that lack what a policy reads, by the reason."""
+    """What was found so far. `not_asked` are recorded calls that lack what a policy reads, by the reason.
+
+    `by_rego` says for each tool how many of how many generated calls hand-written Rego refuses under both policies.
+    """
 
     loosened: dict[Key, Difference] = field(default_factory=dict)
     tightened: dict[Key, Difference] = field(default_factory=dict)
     unchanged: int = 0
     reworded: int = 0
     not_asked: dict[str, int] = field(default_factory=dict)
+    by_rego: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def note(self, difference: Difference) -> None:
         """Count a call in, and keep it where it is the smallest of its kind."""
@@ -120,7 +134,7 @@ class Comparison:
         """Judge calls each by itself: what came before is long ago, but for what the probe says."""
         for probe in probes:
             at = places.workload(probe.put)
-            if self._asked >= FRESH or at != self._workload:
+            if self._asked >= FRESH or self._now > BEGIN + LONG or at != self._workload:
                 await self._afresh(at)
             await self._move(probe)
             arguments, caller = places.arguments(probe.put), places.caller(probe.put, probe.session)
@@ -128,6 +142,9 @@ class Comparison:
             for which in self._rehearsals:
                 await self._preset(which, probe.tool, caller, totals)
             seen = await self._judged(probe.tool, arguments, caller)
+            refused, every = self.found.by_rego.get(probe.tool, (0, 0))
+            by_both = all(one.by_rego for one in seen)
+            self.found.by_rego[probe.tool] = refused + by_both, every + 1
             before = _before(probe.before, probe.tool) | ({"counters": _shown(totals)} if any(totals.values()) else {})
             who = _who(probe.put, caller, probe.before)
             self.found.note(Difference(probe.tool, arguments, *seen, who, before, "generated"))
@@ -146,8 +163,14 @@ class Comparison:
 
     async def varied(self, variations: Iterable[Variation]) -> None:
         """Judge calls of tests with generated values in them, each by itself."""
-        for one in variations:
-            await self._afresh(one.workload, one.time)
+        began: tuple[Mapping[str, str], float] | None = None
+        for one in sorted(variations, key=lambda one: (sorted(one.workload.items()), one.time)):
+            if began != (one.workload, one.time) or self._asked >= FRESH:
+                began = (one.workload, one.time)
+                await self._afresh(one.workload, one.time)
+            # The same hour of the same day of a week, when everything is forgotten: Rego may read the time.
+            self._now += WEEK * (self._gap // WEEK + 1)
+            self._set(self._now)
             seen = await self._judged(one.tool, one.arguments, one.caller)
             who = _said_of(one.caller) | ({"workload": one.workload} if one.workload else {})
             self.found.note(Difference(one.tool, one.arguments, *seen, who, {}, one.origin))
@@ -194,7 +217,7 @@ class Comparison:
             side = self._sides[which]
             assert side is not None  # probes are made from both
             taken = [
-                (counter(entry, rule), before.counted[which, rule.id] * before.calls)
+                (counter(entry, rule), _EXACT.multiply(before.counted[which, rule.id], before.calls))
                 for entry, rule in side.rules(before.tool)
                 if (which, rule.id) in before.counted
             ]
@@ -220,15 +243,26 @@ class Comparison:
         return self._seen("old", tool, one), self._seen("new", tool, other)
 
     def _seen(self, which: Which, tool: str, judgement: Judgement) -> Seen:
-        if judgement.kind in NO_ANSWER:
+        rehearsal, side = self._rehearsals[which], self._sides[which]
+        failed_in_rego = _failed_in_rego(judgement, rehearsal)
+        if judgement.kind in NO_ANSWER and not failed_in_rego:
             # As a refusal it would hide a difference.
             raise StartError(f"a call could not be judged: {judgement.reason}; try again when the machine is less busy")
         action: Action = "allow" if judgement.forwarded else judgement.action
         file, line = judgement.file, judgement.line
-        side = self._sides[which]
         if not file and side is not None and (place := side.place_of(judgement.kind, tool)) is not None:
             file, line = file_name(place.file), place.line
-        return Seen(action, judgement.kind, judgement.rule, judgement.reason, file, line)
+        by_rego = failed_in_rego or any(one.kind in BY_REGO and not one.monitor for one in judgement.violations)
+        return Seen(action, judgement.kind, judgement.rule, judgement.reason, file, line, by_rego)
+
+
+def _failed_in_rego(judgement: Judgement, rehearsal: Rehearsal) -> bool:
+    """True for a call that is refused since hand-written Rego fails on it: the engine says so with this status.
+
+    That is what becomes of the call in a sidecar too, every time.
+    """
+    written = any(path.startswith(f"{CUSTOM}/") for path in rehearsal.bundle.files)
+    return written and judgement.kind == "engine_unavailable" and "status is '500'" in judgement.reason
 
 
 def _where(line: Line) -> tuple[str, tuple[tuple[str, str], ...]]:

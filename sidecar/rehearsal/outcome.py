@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from sidecar.rehearsal.judging import Action
 
+STRICTNESS: Final[Mapping[Action, int]] = {"deny": 2, "approval": 1, "allow": 0}
 ASKED: Final = frozenset({"approval_required", "approval_denied", "approvals_full"})
 """Kinds of a refusal where policy asks a person: nobody answered yet, a person refused, or too many calls wait."""
 NO_POLICY: Final = frozenset({

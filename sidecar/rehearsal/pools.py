@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Final
 
 from sidecar.policy.model import Condition, CounterName, Rule, Value
@@ -32,8 +33,10 @@ class Pool:
     left_out: int = 0
 
 
-def pools(old: Sequence[Ruled], new: Sequence[Ruled]) -> list[Pool]:
-    """The pools for a tool with these rules under either policy."""
+def pools(
+    old: Sequence[Ruled], new: Sequence[Ruled], beyond: Mapping[Place, Sequence[Value]] = MappingProxyType({})
+) -> list[Pool]:
+    """The pools for a tool with these rules under either policy; `beyond` has values for what other rules read."""
     proposed: dict[Place, list[Value]] = {}
     rules = [rule for _, rule in (*old, *new)]
     for rule in rules:
@@ -51,6 +54,8 @@ def pools(old: Sequence[Ruled], new: Sequence[Ruled]) -> list[Pool]:
         proposed[Place("args", (key,))] = ["x"]
     if any(rule.counter is not None and rule.scope == "principal" for rule in rules):
         _add(proposed, Place("principal", ("subject",)), [SOMEBODY])
+    for place, values in beyond.items():
+        _add(proposed, place, values)
     return [_pool(place, values) for place, values in proposed.items()]
 
 

@@ -114,11 +114,14 @@ def read_line(line: bytes) -> Recorded:
         raise ValueError("recorded in a form that this version does not read")
     claims = _claims(others)
     try:
-        read = msgspec.convert({**_plain(others), "arguments": {}}, Recorded)
+        plain = _plain(others)
+        if type(plain.get("time")) in (int, float):  # by hand: Unix seconds
+            plain["time"] = time_of(plain["time"])
+        read = msgspec.convert({**plain, "arguments": {}}, Recorded)
         read.moment  # noqa: B018 - it raises for what is no time
         for text in (*(read.kept if read.kept != "all" else ()), *read.masked):
             _split(text)
-    except (msgspec.ValidationError, ValueError) as problem:
+    except (msgspec.MsgspecError, ValueError, OverflowError, OSError) as problem:
         raise ValueError(f"no line of a recording: {shown(str(problem))}") from None
     by = msgspec.structs.replace(read.principal, claims=claims) if read.principal is not None else None
     return msgspec.structs.replace(read, arguments=arguments, principal=by)

@@ -19,14 +19,12 @@ from sidecar.mcp.protocol import ClientInfo
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.custom import CUSTOM
 from sidecar.rehearsal.judging import Action, Judgement, Rehearsal, place_of, rehearsal
-from sidecar.rehearsal.outcome import ASKED, NO_POLICY
+from sidecar.rehearsal.outcome import ASKED, NO_POLICY, STRICTNESS
 from sidecar.rehearsal.recorded import Recorded, without
 from sidecar.rehearsal.recording_files import Line
 from sidecar.text import shown
 
 LIMITS: Final = frozenset({"rate_limit", "spend_limit"})
-_RANK: Final[dict[str, int]] = {"deny": 0, "approval": 1, "allow": 2}
-"""The decisions, from the strictest on."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -49,7 +47,7 @@ class Change(msgspec.Struct, frozen=True):
     @property
     def loosens(self) -> bool:
         """True where the call passes that did not, or passes without a person."""
-        return _RANK[self.new] > _RANK[self.old]
+        return STRICTNESS[self.new] < STRICTNESS[self.old]
 
 
 class NotReplayable(msgspec.Struct, frozen=True):

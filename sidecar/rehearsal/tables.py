@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from sidecar.policy.model import Rule
+from sidecar.policy.model import Rule, Value
 from sidecar.rehearsal import holding
 from sidecar.rehearsal.choosing import Demand, Domains, demand
 from sidecar.rehearsal.holding import Asked
@@ -91,15 +91,20 @@ def _amount_places(rule: Rule) -> tuple[Place, ...]:
     return tuple(dict.fromkeys(Place("args", path) for path in paths if path is not None))
 
 
-def tables(opa: Path, old: Side, new: Side, names: Iterable[str]) -> list[Table]:
-    """The tables of tools: what meets each condition is asked from the engine, for all of them together."""
+def tables(
+    opa: Path, old: Side, new: Side, names: Iterable[str], beyond: Mapping[Place, Sequence[Value]]
+) -> list[Table]:
+    """The tables of tools: what meets each condition is asked from the engine, for all of them together.
+
+    `beyond` has values for the places that hand-written Rego reads.
+    """
     made = []
     questions: dict[tuple[Which, bool], list[tuple[Asked, _Cell]]] = {
         (which, amounts): [] for which in WHICH for amounts in (False, True)
     }
     for tool in names:
         rules: dict[Which, tuple[Ruled, ...]] = {"old": tuple(old.rules(tool)), "new": tuple(new.rules(tool))}
-        found = tuple(pools(rules["old"], rules["new"]))
+        found = tuple(pools(rules["old"], rules["new"], beyond))
         cells = list(_cells(rules, found))
         for cell in cells:
             for together in cell.every(found):

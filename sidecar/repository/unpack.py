@@ -51,7 +51,7 @@ def unpack(data: bytes, opa: Path, keys: Sequence[VerificationKey], now: float) 
     bundle = _built(policy, manifest)
     hand_written = {path: text for path, text in policy.items() if path.startswith(f"{CUSTOM}/")}
     generated = {path: text for path, text in policy.items() if path.startswith(POLICY)}
-    check_generated(opa, generated, custom=bool(hand_written))
+    check_generated(opa, generated, policy[FACTS], custom=bool(hand_written))
     custom = _custom(opa, hand_written, strict(FACTS, policy[FACTS]))
     trial(opa, bundle)
     return Unpacked(bundle, custom, files.get(SOURCES))

@@ -43,8 +43,12 @@ class Done:
 
 
 def diff(folder: Path, *words: str) -> Done:
+    return sidecar(folder, "policy", "diff", *words)
+
+
+def sidecar(folder: Path, *words: str) -> Done:
     done = subprocess.run(
-        [SIDECAR, "policy", "diff", *words], capture_output=True, text=True, check=False, cwd=folder, timeout=120,
+        [SIDECAR, *words], capture_output=True, text=True, check=False, cwd=folder, timeout=120,
         env={"PATH": os.defpath, "PYTHONPATH": str(ROOT), "HOME": str(folder), "SIDECAR_OPA_BIN": str(OPA)},
     )  # fmt: skip
     return Done(done.returncode, done.stdout, done.stderr)
@@ -163,6 +167,17 @@ def test_changed_rego_is_a_change_of_which_little_is_known(tmp_path: Path) -> No
     assert done.status == 4
     assert done.json["custom_changed"] == ["intercept/custom/hours.rego"]
     assert [one["tool"] for one in done.json["loosened"]] == ["pay"]
+
+
+def test_a_bundle_is_compared_as_the_policy_that_it_was_built_from(tmp_path: Path) -> None:
+    write(tmp_path, {"old/policies/p.yaml": OLD, "new/policies/p.yaml": OLD.replace("500", "600")})
+    for name in ("old", "new"):
+        built = sidecar(tmp_path, "policy", "build", name, "-o", f"{name}.tar.gz")
+        assert built.status == 0, built.errors
+    assert diff(tmp_path, "old.tar.gz", "old").status == 0
+    done = diff(tmp_path, "old.tar.gz", "new.tar.gz", "--json")
+    assert done.status == 4
+    assert [(one["tool"], one["line"]) for one in done.json["loosened"]] == [("pay", "p.yaml:6")]
 
 
 def test_a_rule_whose_tool_is_gone_is_named(tmp_path: Path) -> None:

@@ -132,11 +132,13 @@ def test_a_wrong_policy_is_refused_with_its_problems(here: Path) -> None:
     assert (done.status, done.errors[0].startswith("policy.yaml:1:1: ")) == (1, True)
 
 
-def test_a_repository_can_be_asked(here: Path) -> None:
+def test_a_repository_or_a_bundle_can_be_asked(here: Path) -> None:
     (here / "repo" / "policies").mkdir(parents=True)
     (here / "policy.yaml").rename(here / "repo" / "policies" / "policy.yaml")
     (here / "calls.jsonl").write_text(f"{TIGHTENS}\n")
     assert sidecar(here, "policy", "replay", "calls.jsonl", "-c", "repo").status == 3
+    assert sidecar(here, "policy", "build", "repo", "-o", "bundle.tar.gz").status == 0
+    assert sidecar(here, "policy", "replay", "calls.jsonl", "-c", "bundle.tar.gz").status == 3
 
 
 # No network, loopback included: OPA reads the policy from a folder, and is asked over a unix socket.

@@ -261,3 +261,18 @@ def test_tests_in_folders_below_are_run_and_policies_there_are_refused(here: Pat
     assert (done.status, done.errors) == (
         1, ["policies/more/b.yaml: a policy in a folder of its own: move it to policies"]
     )  # fmt: skip
+
+
+def test_rego_that_reads_the_time_is_told_the_time_of_the_step(here: Path) -> None:
+    rule = 'violations contains {"rule": "hours", "reason": "Not at night"} if {\n'
+    rule += '\tinput.tool == "look"\n\t[hour, _, _] := time.clock(time.parse_rfc3339_ns(input.time))\n\thour < 8\n}\n'
+    with_rego(here, "")
+    (here / "rego" / "custom" / "wipe.rego").write_text(f"package intercept.custom\n\n{rule}")
+    (here / "tests" / "orders.yaml").write_text("""- name: nobody looks at night
+  steps:
+    - {call: look, at: 2026-01-05T07:59:59Z, expect: deny, rule: hours}
+    - {call: look, after: 1s, expect: allow}
+    - {call: look, at: 2026-01-06T07:59:59Z, expect: deny, message: Not at night}
+""")
+    done = run(here, ".")
+    assert (done.status, done.out.splitlines()[-1]) == (0, "1 case, 3 steps: all as expected")

@@ -20,7 +20,7 @@ tools:
   get: {class: Read, rules: [{name: slow, rate_limit: 9/minute}]}
   "get_*": {class: Read, severity: high, rules: [{rate_limit: {max: 2, window: 90s}}]}
   get_x: {rules: []}
-  watched: {class: Execute, rules: [{action: deny, mode: monitor}]}
+  watched: {class: Execute, rules: [{action: deny, mode: monitor}, {rate_limit: 1/day, mode: shadow}]}
   gone: {class: Write, rules: []}
   buy:
     class: Financial
@@ -39,7 +39,7 @@ READ_BY_HAND = [
     ("drop", "Destructive", "critical", "asks a person, 1 rule"),
     ("get_*", "Read", "high", "allowed, 1 rule; calls at most 2 per 90 s for each session over all of get_*"),
     ("get_x", "Read", "high", "allowed, 1 rule; calls at most 2 per 90 s for each session over all of get_*"),
-    ("watched", "Execute", "high", "allowed, 1 rule"),
+    ("watched", "Execute", "high", "allowed, 1 rule and 1 in shadow"),
     ("gone", "Write", "medium", "hidden"),
     ("get", "Read", "low", "allowed, 1 rule; calls at most 9 per minute"),
     ("free", None, None, "allowed, no rules"),

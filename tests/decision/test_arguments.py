@@ -280,3 +280,31 @@ def test_a_text_with_a_nul_character_is_refused_where_a_rule_reads_it(value: str
     with pytest.raises(InvalidMessage):
         arguments_read(call, Projection([("to",)]))
     assert arguments_read(call, Projection([("amount",)])) == {}
+
+
+# Paths beside: read too, and nothing is refused for them.
+
+BESIDE = st.lists(st.lists(st.sampled_from(["a", "A", "b", EACH]), min_size=1, max_size=3).map(tuple), max_size=4)
+DOCUMENTS = st.recursive(
+    st.sampled_from([None, 1, "x"]),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["a", "A", "b", "B"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(BESIDE, BESIDE, st.sets(st.sampled_from(["a", "B"])), st.dictionaries(st.sampled_from("aAbB"), DOCUMENTS))
+def test_what_stands_beside_refuses_nothing_and_hides_nothing(
+    paths: list[Path], beside: list[Path], names: set[str], document: dict[str, Any]
+) -> None:
+    alone, both = Projection(paths, names), Projection(paths, names, beside=beside)
+    try:
+        kept = alone.of(document)
+    except ValueError as problem:
+        with pytest.raises(ValueError, match=re.escape(str(problem))):
+            both.of(document)
+        return
+    every = Projection([*paths, *beside], guarded=False).of(document)
+    assert both.of(document) == every
+    assert alone.of(both.of(document)) == kept

@@ -107,6 +107,17 @@ def test_another_build_gives_the_very_same_opa(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+def test_the_wheel_has_what_a_new_policy_repository_is_made_of(wheel: Path) -> None:
+    template = ROOT / "sidecar" / "repository" / "template"
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    made_of = {path.relative_to(ROOT).as_posix() for path in template.rglob("*") if path.is_file()}
+    assert made_of
+    assert made_of <= names
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_wheel_is_for_every_linux_of_its_architecture(wheel: Path) -> None:
     machine = platform.machine()
     tags = content(wheel, "/WHEEL")

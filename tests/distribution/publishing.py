@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sidecar.distribution.access import ANONYMOUS, Access
 from sidecar.distribution.label import Label
-from sidecar.distribution.places import destination_of
 from sidecar.distribution.publish import publish
+from sidecar.distribution.writable import destination_of
 
 
 async def published(place: str, data: bytes, access: Access = ANONYMOUS, warned: list[str] | None = None) -> Label:

@@ -156,6 +156,21 @@ def test_a_place_that_has_nothing_yet_is_looked_at_as_often_as_one_that_has(tmp_
     run(tmp_path, inside)
 
 
+def test_a_bundle_that_is_too_large_to_be_fetched_is_told_once_and_taken_back_when_it_is_gone(tmp_path: Path) -> None:
+    async def inside(world: World) -> None:
+        world.shelf.put(1)
+        await world.until(lambda: world.told == [1])
+        good, world.shelf.has = world.shelf.has, BundleRefused("too_large", "more than 32 MiB")
+        for _ in range(5):
+            world.shelf.looked.clear()
+            await world.until(world.shelf.looked.is_set)
+        assert world.refusals == ["too_large"]
+        world.shelf.has = good
+        await world.until(lambda: world.told == [1, 1])
+
+    run(tmp_path, inside)
+
+
 def test_an_older_bundle_and_another_of_the_same_serial_are_refused(tmp_path: Path) -> None:
     async def inside(world: World) -> None:
         world.shelf.put(3)

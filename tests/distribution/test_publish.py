@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import io
 import json
 import tarfile
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from sidecar.distribution import folder_destination
 from sidecar.distribution.access import Access
 from sidecar.distribution.http_destination import copy_of
 from sidecar.distribution.label import again, label
-from sidecar.distribution.places import destination_of, source_of
-from sidecar.distribution.publish import highest
+from sidecar.distribution.places import source_of
+from sidecar.distribution.publish import copy, highest
+from sidecar.distribution.writable import destination_of
 from sidecar.errors import BundleRefused, SidecarError, SourceUnavailable
 from sidecar.policy import archive
 from sidecar.policy.bundle import STAMP
@@ -122,6 +126,48 @@ def test_of_two_serials_in_the_same_moment_the_higher_one_stays(kind: str, place
     assert fetched(where) == packed(ALLOW, 2)
 
 
+def test_a_directory_is_published_to_by_one_of_many_at_a_time(tmp_path: Path) -> None:
+    """Each in a thread of its own, so that they meet between any two calls to the system."""
+    policies = [f"default: deny\nhide: [tool-{number}]\n" for number in range(6)]
+    gate = threading.Barrier(len(policies))
+
+    def outcome(policy: str) -> str:
+        data = packed(policy, 1)
+        gate.wait(30)
+        return run(told(str(tmp_path), data))
+
+    with ThreadPoolExecutor(len(policies)) as pool:
+        outcomes = list(pool.map(outcome, policies))
+    assert sorted(outcomes) == ["", *["conflict"] * 5]
+    winner = packed(policies[outcomes.index("")], 1)
+    assert (tmp_path / "serial-1.tar.gz").read_bytes() == winner
+    assert (tmp_path / "bundle.tar.gz").read_bytes() == winner
+
+
+def test_many_serials_at_a_time_leave_the_highest(tmp_path: Path) -> None:
+    gate = threading.Barrier(6)
+
+    def outcome(serial: int) -> str:
+        data = packed(ALLOW, serial)
+        gate.wait(30)
+        return run(told(str(tmp_path), data))
+
+    with ThreadPoolExecutor(6) as pool:
+        outcomes = list(pool.map(outcome, range(1, 7)))
+    assert outcomes[-1] == ""
+    assert {*outcomes} <= {"", "older"}
+    assert (tmp_path / "bundle.tar.gz").read_bytes() == packed(ALLOW, 6)
+
+
+def test_a_lock_that_somebody_keeps_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_destination, "SECONDS", 0.2)
+    with (tmp_path / folder_destination.LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(SourceUnavailable, match="somebody else publishes there"):
+            run(published(str(tmp_path), packed()))
+    run(published(str(tmp_path), packed()))
+
+
 def test_a_bundle_whose_content_is_not_what_its_revision_says_is_not_published(tmp_path: Path) -> None:
     files = archive.read(packed(DENY))
     changed = files | {"intercept/policy/more.rego": "package intercept.policy\n\nproved := true\n"}
@@ -221,6 +267,34 @@ def test_a_server_that_has_one_name_only_is_published_to_with_a_warning() -> Non
             run(published(where, packed(DENY, 1)))
 
 
+def test_a_server_that_has_one_bundle_under_every_name_is_published_to() -> None:
+    bodies: list[bytes] = []
+
+    def answer(asked: Asked) -> bytes:
+        if asked.method == "PUT":
+            bodies.append(asked.body)
+        return reply(200, bodies[-1]) if bodies else reply(404)
+
+    warned: list[str] = []
+    with scripted(answer) as server:
+        where = f"{server.url}/b.tar.gz"
+        run(published(where, packed(ALLOW, 1), warned=warned))
+        assert not warned
+        run(published(where, packed(DENY, 2), warned=warned))
+        assert "it keeps no copies" in warned[0]
+        assert fetched(where) == packed(DENY, 2)
+        with pytest.raises(BundleRefused, match="has serial 2, and this bundle has 1"):
+            run(published(where, packed(ALLOW, 1)))
+
+
+def test_another_bundle_under_the_name_of_a_serial_is_not_that_serial(tmp_path: Path) -> None:
+    """A rollback to serial 2 must not become one to whatever somebody put there: it may be signed, and allow more."""
+    run(published(str(tmp_path), packed(DENY, 2)))
+    (tmp_path / "serial-2.tar.gz").write_bytes(packed(ALLOW, 1))
+    assert run(copy(2, destination_of(str(tmp_path)))) is None
+    assert run(highest(destination_of(str(tmp_path)))) == 2
+
+
 def test_conditions_are_sent_to_servers_that_heed_them() -> None:
     with scripted(Shelf(honest=True)) as server:
         where = f"{server.url}/b.tar.gz"
@@ -257,9 +331,11 @@ def test_whoever_may_not_write_is_told_so() -> None:
         run(published(f"{server.url}/b.tar.gz", packed()))
 
 
-def test_an_upload_that_a_registry_wants_elsewhere_is_not_made() -> None:
+@pytest.mark.parametrize("location", ["{other}/upload", "//example.com/upload", "http://[", "file:///tmp/upload"])
+def test_an_upload_that_a_registry_wants_elsewhere_is_not_made(location: str) -> None:
     def answer(asked: Asked) -> bytes:
-        return reply(202, location=f"{other.url}/upload") if asked.method == "POST" else reply(404)
+        where = location.format(other=other.url)
+        return reply(202, location=where) if asked.method == "POST" else reply(404)
 
     with scripted(lambda _: reply(201)) as other, scripted(answer) as server:
         where = f"oci://{server.url.removeprefix('http://')}/policy"

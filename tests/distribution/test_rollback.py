@@ -33,7 +33,7 @@ def test_what_we_signed_is_signed_again_under_the_new_serial() -> None:
 def test_what_an_older_key_signed_needs_that_key_to_be_named() -> None:
     with pytest.raises(BundleRefused, match="none of the keys"):
         rolled_back(by(OTHER_RSA), 9, KEY, [], NOON)
-    older = [public_pem(OTHER_RSA)]
+    older = [read_key(public_pem(OTHER_RSA), "older.pem")]
     verify(
         archive.read(rolled_back(by(OTHER_RSA), 9, KEY, older, NOON)),
         [read_key(public_pem(RSA), "k")],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from sidecar.distribution.http_source import HttpSource
 from sidecar.errors import SourceUnavailable
 from tests.distribution.made import look
 from tests.support.certificates import issued
-from tests.support.scripted_http import reply, scripted
+from tests.support.scripted_http import Asked, reply, scripted
 
 
 def test_a_server_whose_certificate_is_trusted_is_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,11 +46,22 @@ def test_any_other_sees_no_request(
         assert server.asked == []
 
 
-def test_a_server_that_speaks_no_tls_is_one_plain_line() -> None:
-    with scripted(lambda _: reply(200, b"bundle")) as server:
-        url = server.url.replace("http://", "https://")
-        with pytest.raises(SourceUnavailable, match="TLS fails"):
-            look(HttpSource(f"{url}/b", Access(lambda: "t0ken")))
+def test_a_server_that_speaks_no_tls_is_one_plain_line(dav: str) -> None:
+    url = dav.replace("http://", "https://")
+    with pytest.raises(SourceUnavailable, match="TLS fails"):
+        look(HttpSource(f"{url}/b", Access(lambda: "t0ken")))
+
+
+def test_a_connection_that_is_tampered_with_is_one_plain_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = issued(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(known.certificate))
+
+    def answer(asked: Asked) -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n"
+        os.write(asked.descriptor, bytes([23, 3, 3, 0, 32]) + bytes(32))  # a record that nobody encrypted
+
+    with scripted(answer, known.context) as server, pytest.raises(SourceUnavailable, match="TLS fails"):
+        look(HttpSource(f"{server.url}/b", Access()))
 
 
 def test_a_redirect_never_leads_from_tls_to_plain_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from sidecar.decision.decision import Violation
+from sidecar.decision.decision import Violation, read_answer
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable
 from sidecar.events import Decided
 from sidecar.ledger.protocol import Exhausted
@@ -161,3 +161,57 @@ def test_a_report_without_a_refusal_stands_in_the_record_of_the_call() -> None:
         assert (world.ruling.allowed, [item.monitor for item in world.ruling.violations]) == (True, [True])
 
     run(test, {"decision": reported})
+
+
+# Rules in shadow.
+
+TRIED = msgspec.structs.replace(LIMIT, counter="t._rate_shadow:_rate_day", shadow=True)
+TRYING = bundle_of("tools: {t: {rules: [{name: per day, mode: shadow, rate_limit: 3/day}]}}")
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_only_rules_in_shadow_count_passes_with_a_store_and_without(waits: bool, gone: bool) -> None:
+    tried = msgspec.structs.replace(ALLOWED, reserve=(TRIED,))
+    claimed = StoreUnavailable("disk on fire") if gone else None
+
+    async def test(world: GateBetweenFakes) -> None:
+        forward = await world.forward()
+        assert len(forward.entries) == (0 if gone else 1)
+        report = () if gone else (Violation("per day", "Three a day", "rate_limit", monitor=True, shadow=True),)
+        assert (world.ruling.kind, world.ruling.violations) == ("allow", report)
+
+    run(test, {"bundle": TRYING, "decision": tried}, {"claimed": claimed, "waits": waits, "total": 9})
+
+
+def test_what_others_count_too_needs_the_store_all_the_same() -> None:
+    both = msgspec.structs.replace(ALLOWED, reserve=(TRIED, LIMIT))
+
+    async def test(world: GateBetweenFakes) -> None:
+        assert (await world.refusal())["kind"] == "store_unavailable"
+
+    run(test, {"bundle": TRYING, "decision": both}, {"claimed": StoreUnavailable("disk on fire")})
+
+
+def test_nobody_is_refused_because_a_rule_in_shadow_counts_by_a_principal_who_is_not_known() -> None:
+    by_principal = msgspec.structs.replace(TRIED, scope="principal")
+    both = msgspec.structs.replace(ALLOWED, reserve=(by_principal, LIMIT, TRIED))
+
+    async def test(world: GateBetweenFakes) -> None:
+        assert world.caller.principal is None
+        forward = await world.forward()
+        assert [entry.reservation.counter.rpartition("/")[2] for entry in forward.entries] == [
+            "t._rate_day", "t._rate_shadow:_rate_day",
+        ]  # fmt: skip
+
+    run(test, {"bundle": TRYING, "decision": both})
+
+
+def test_a_rule_in_shadow_of_which_the_engine_says_that_it_refuses_is_no_answer() -> None:
+    body = {
+        "result": msgspec.to_builtins(
+            msgspec.structs.replace(DENIED, violations=(Violation("x", "y", "z", False, True),))
+        )
+    }
+    with pytest.raises(EngineUnavailable):
+        read_answer(msgspec.json.encode(body))

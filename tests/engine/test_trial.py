@@ -10,7 +10,7 @@ import pytest
 
 from sidecar.engine.trial import OF_LIBRARY, check_generated, trial
 from sidecar.errors import BundleRefused, StartError
-from sidecar.policy.bundle import Bundle
+from sidecar.policy.bundle import FACTS, Bundle
 from tests.engine.asking import bundle_of
 from tests.support import OPA, ROOT
 
@@ -33,7 +33,7 @@ def refusal(bundle: Bundle) -> str:
 def fault(text: str, *, custom: bool = False) -> tuple[str, str]:
     """Why a module is refused."""
     with pytest.raises(BundleRefused) as caught:
-        check_generated(OPA, {f"{GENERATED}a.rego": text}, custom=custom)
+        check_generated(OPA, {f"{GENERATED}a.rego": text}, BUNDLE.files[FACTS], custom=custom)
     return caught.value.kind, str(caught.value)
 
 
@@ -118,7 +118,8 @@ def test_the_library_needs_no_more_than_it_is_given() -> None:
 def test_what_the_compiler_writes_has_no_fault() -> None:
     for path in sorted((ROOT / "policies").glob("*.yaml")):
         files = bundle_of(path.read_text()).files
-        check_generated(OPA, {name: files[name] for name in files if name.startswith(GENERATED)}, custom=False)
+        modules = {name: files[name] for name in files if name.startswith(GENERATED)}
+        check_generated(OPA, modules, files[FACTS], custom=False)
 
 
 @pytest.mark.parametrize(
@@ -137,11 +138,13 @@ def test_a_module_that_defines_more_than_the_compiler_writes_is_foreign() -> Non
 
 def test_a_proof_that_passes_hand_written_rego_over_is_foreign() -> None:
     text = 'package intercept.policy\n\nproved if input.tool == "t"\n'
-    check_generated(OPA, {f"{GENERATED}a.rego": text}, custom=False)
+    check_generated(OPA, {f"{GENERATED}a.rego": text}, BUNDLE.files[FACTS], custom=False)
     assert fault(text, custom=True)[0] == "foreign"
 
 
-@pytest.mark.parametrize("mark", ["# METADATA", "#METADATA", "\t# METADATA  ", "#  METADATA"])
+@pytest.mark.parametrize(
+    "mark", ["# METADATA", "#METADATA", "\t# METADATA  ", "#  METADATA", "# x # METADATA", "# METADATA\r"]
+)
 def test_an_annotation_is_foreign(mark: str) -> None:
     assert fault(f"{mark}\n# schemas:\n# - input: schema.x\npackage intercept.policy\n")[0] == "foreign"
 

@@ -93,6 +93,13 @@ def test_the_own_counter_of_a_class_is_that_of_each_entry_and_its_limit_too() ->
         assert str(second.asked[0].subject) == f"state.{entry.tool}.spent"
 
 
+def test_a_rule_of_a_class_that_is_in_shadow_may_limit_its_own_counter() -> None:
+    rule = "{mode: shadow, state: {counter: m, window: day}, conditions: [{path: state._class.m, op: lte, value: 5}]}"
+    made, problems = test_merge.merged(f"classes: {{Read: {{rules: [{rule}]}}}}\ntools: {{t: {{class: Read}}}}")
+    (entry,) = made.entries
+    assert ([len(one.own_limits) for one in entry.rules], problems) == ([1], [])
+
+
 def test_each_tool_counts_by_itself_under_a_pattern_too_and_the_facts_say_where() -> None:
     bundle = build(compile_policy(policy(COUNTING)), serial=1)
     facts = msgspec.json.decode(bundle.files[FACTS])

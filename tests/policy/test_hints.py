@@ -197,6 +197,27 @@ def test_the_same_argument_of_another_tool_is_another_argument() -> None:
     assert warnings(f"tools: {{t: {one}, u: {{rules: [{{conditions: [{{path: args.sz, op: lt, value: 9}}]}}]}}}}") == []
 
 
+# Rules in shadow.
+
+
+@pytest.mark.parametrize(("rules", "permits"), [
+    ("[{action: deny, mode: shadow}]", False),
+    ("[{action: allow, mode: shadow}, {rate_limit: 1/day, mode: shadow}]", False),
+    ("[{action: allow}, {action: deny, mode: shadow}]", True),
+    ("[{action: deny, mode: monitor}]", True),
+])  # fmt: skip
+def test_a_tool_that_is_only_tried_stays_refused_under_default_deny_which_is_said(rules: str, permits: bool) -> None:
+    found = warnings(f"default: deny\ntools: {{t: {{rules: {rules}}}}}")
+    assert any("permit nothing, so default: deny refuses the tool" in warning for warning in found) is not permits
+    assert warnings(f"tools: {{t: {{rules: {rules}}}}}") == []
+
+
+def test_a_rule_in_shadow_guards_no_dangerous_tool() -> None:
+    for rule, guards in (("action: deny, mode: shadow", False), ("rate_limit: 1/day", True)):
+        found = warnings(f"tools: {{pay: {{class: Financial, rules: [{{{rule}}}]}}}}")
+        assert (found == []) is guards
+
+
 # What can never be reached.
 
 

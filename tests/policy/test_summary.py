@@ -28,6 +28,8 @@ RULE = "{rules: [{action: allow}]}"
     ("hide: ['*']", "default: allow; 0 tools with 0 rules; every tool is hidden"),
     (f"mode: monitor\ntools: {{a: {RULE}}}",
      "default: allow; 1 tool with 1 rule; every other tool is allowed; mode: monitor, so nothing is refused"),
+    ("tools: {a: {rules: [{action: allow}, {action: deny, mode: shadow}]}}",
+     "default: allow; 1 tool with 2 rules; every other tool is allowed; 1 rule only tried, in shadow"),
 ])  # fmt: skip
 def test_a_policy_is_summed_up_in_one_line(text: str, line: str) -> None:
     file, _ = read(text, "p.yaml")

@@ -41,20 +41,24 @@ class Following(Sidecar):
 
     def __init__(
         self, folder: Path, source: str, keys: Iterable[Key], *options: str, state: Path | None = None,
-        ready: bool = True,
+        store: Sequence[str] | None = None,
     ) -> None:  # fmt: skip
         self.state = state or folder / "intercept-sidecar"
         self.log = folder / "received.jsonl"
         self.log.touch()
         known = [word for key in keys for word in ("--bundle-key", str(key.public))]
-        command = [str(SIDECAR), "run", "--bundle", source, *known, "--state-dir", str(self.state), "--server", "stub"]
+        kept = ["--state-dir", str(self.state)] if store is None else store
+        command = [str(SIDECAR), "run", "--bundle", source, *known, *kept, "--server", "stub"]
         stub = [sys.executable, "-S", "-E", str(STUB), "--log", str(self.log)]
         Peer.__init__(
             self, [*command, *PATIENT, *TELEMETRY, *options, "--", *stub], folder, {"XDG_STATE_HOME": str(folder)}
         )
-        if ready:
+        try:
             self.wait_for_error("ready\n", 2 * SECONDS)
-        self.initialize()
+            self.initialize()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
 
     def permits(self, tool: str) -> bool:
         """True if a call of the tool came to the server, and back; false if policy refused it."""

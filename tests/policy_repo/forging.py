@@ -74,14 +74,15 @@ def rebuilt(files: dict[str, str], changed: dict[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """A bundle that somebody puts where sidecars look, and the reasons one of which it may be refused for.
+    """A bundle that somebody puts where sidecars look, the reason for which it is refused, and words of the message.
 
     `made` gets a good bundle that would open a closed tool, of a serial above the one in force, and the private keys:
     the right one and another.
     """
 
     name: str
-    reasons: tuple[str, ...]
+    reason: str
+    said: str
     made: Callable[[bytes, Path, Path], bytes]
 
 
@@ -136,7 +137,7 @@ def _another_format(good: bytes, key: Path, foreign: Path) -> bytes:
     return packed(signed_by(key, with_metadata(unpacked(good), format=99)))
 
 
-def _foreign_package(package: str, path: str) -> Callable[[bytes, Path, Path], bytes]:
+def _package(package: str, path: str) -> Callable[[bytes, Path, Path], bytes]:
     def made(good: bytes, key: Path, foreign: Path) -> bytes:
         text = f'package {package}\n\nviolations := set()\n\nproved contains "{CLOSED}" if true\n'
         return packed(signed_by(key, rebuilt(unpacked(good), {path: text})))
@@ -172,25 +173,25 @@ def _link(good: bytes, key: Path, foreign: Path) -> bytes:
 
 IN_FORCE: Final = 5
 """The serial of the policy in force while attacks come."""
+RULES: Final = "intercept/custom/rules.rego"
+MORE: Final = "intercept/policy/more.rego"
 ATTACKS: Final = (
-    Attack("unsigned", ("unsigned",), _unsigned),
-    Attack("signed by a foreign key", ("signature",), _foreign_key),
-    Attack("changed after it was signed", ("signature",), _changed_after_signing),
-    Attack("with the signature of another bundle", ("signature",), _signature_of_another),
-    Attack("of an older serial", ("older",), _older),
-    Attack("of the same serial, with other content", ("conflict",), _same_serial),
-    Attack("truncated", ("broken",), _truncated),
-    Attack("a bomb", ("too_large",), _bomb),
-    Attack("33 MiB long", ("too_large",), _long),
-    Attack("of another format", ("format",), _another_format),
-    Attack("a foreign package in custom rules", ("foreign",),
-           _foreign_package("intercept.facts", "intercept/custom/more.rego")),
-    Attack("a foreign package beside the policy", ("foreign",),
-           _foreign_package("intercept.policy", "intercept/policy/more.rego")),
-    Attack("rules for OPA's own system", ("foreign",), _foreign_package("system.authz", "intercept/custom/more.rego")),
-    Attack("data outside of the policy", ("foreign",), _more_data),
-    Attack("an unsigned delta", ("unsigned", "foreign"), _delta),
-    Attack("one whose canary lies", ("trial", "foreign"), _lying_canary),
-    Attack("a link", ("foreign",), _link),
-    Attack("no bundle at all", ("broken",), lambda good, key, foreign: b"<html>502 Bad Gateway</html>"),
-)  # fmt: skip
+    Attack("unsigned", "unsigned", "is not signed", _unsigned),
+    Attack("signed by a foreign key", "signature", "none of the keys", _foreign_key),
+    Attack("changed after it was signed", "signature", ".manifest was changed after", _changed_after_signing),
+    Attack("with the signature of another bundle", "signature", "was changed after", _signature_of_another),
+    Attack("of an older serial", "older", "it has serial 1, and serial 5 was in force", _older),
+    Attack("of the same serial, with other content", "conflict", "in force before with other content", _same_serial),
+    Attack("truncated", "broken", "cut off", _truncated),
+    Attack("a bomb", "too_large", "unpacks to more than", _bomb),
+    Attack("33 MiB long", "too_large", "larger than 32 MiB", _long),
+    Attack("of another format", "format", "format 99", _another_format),
+    Attack("Rego that says a package of ours", "foreign", "intercept.facts", _package("intercept.facts", RULES)),
+    Attack("Rego that says OPA's own package", "foreign", "system.authz", _package("system.authz", RULES)),
+    Attack("a module that no policy compiles to", "foreign", "more.rego", _package("intercept.policy", MORE)),
+    Attack("data outside of the policy", "foreign", "system/data.json", _more_data),
+    Attack("an unsigned delta", "foreign", "patch.json", _delta),
+    Attack("one whose canary lies", "foreign", "proves calls by something else", _lying_canary),
+    Attack("a link", "foreign", "symbolic link", _link),
+    Attack("no bundle at all", "broken", "no gzipped tar archive", lambda good, key, foreign: b"<html>502</html>"),
+)

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.policy_repo.conftest import Figures
-from tests.policy_repo.destinations import KINDS, Destination, Nginx
+from tests.policy_repo.destinations import KINDS, Destination, Directory, Nginx
 from tests.policy_repo.following import Following
 from tests.policy_repo.verbs import CLOSED, OPEN, OPENED, POLICY, Key, bundle, new_key, run
 from tests.support import SIDECAR
 from tests.support.peer import until
+from tests.support.redis_server import RedisServer
 
 pytestmark = [pytest.mark.policy_repo, pytest.mark.timeout(240)]
 
@@ -143,3 +144,51 @@ def test_a_state_folder_that_cannot_be_written_leaves_the_policy_in_force_until_
             assert sidecar.decides_as_before()
             bundles.unlink()
             sidecar.wait_until(CLOSED, permitted=True)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("http://nowhere.invalid/policy.tar.gz", "nowhere.invalid"),
+        ("oci://127.0.0.1:1/team/mcp-policy", "127.0.0.1:1"),
+        ("/nowhere/published", "/nowhere/published"),
+    ],
+)
+def test_a_source_that_cannot_be_reached_is_named_in_one_line_and_what_was_kept_decides(
+    source: str, said: str, tmp_path: Path, key: Key
+) -> None:
+    with Directory(tmp_path) as destination:
+        destination.put(bundle(POLICY, 1, key))
+        with Following(tmp_path, destination.url, [key]) as sidecar:
+            assert sidecar.decides_as_before()
+    with Following(tmp_path, source, [key]) as sidecar:
+        assert sidecar.decides_as_before()
+        (line,) = [line for line in sidecar.errors.splitlines() if "no bundle can be fetched" in line]
+        assert said in line
+
+
+def test_a_new_sidecar_takes_no_older_policy_where_the_store_is_shared(
+    tmp_path: Path, key: Key, redis_server: RedisServer
+) -> None:
+    store = ["--state-dsn", redis_server.dsn, "--state-prefix", "policy-repo:"]
+    with Directory(tmp_path) as destination:
+        destination.put(bundle(POLICY, 2, key))
+        with Following(tmp_path, destination.url, [key], store=store) as first:
+            assert first.decides_as_before()
+        destination.put(bundle(OPENED, 1, key))
+        (tmp_path / "another").mkdir()
+        with Following(tmp_path / "another", destination.url, [key], store=store) as second:
+            second.wait_for_error("is refused (older)")
+            assert not second.permits(CLOSED)
+            assert second.readyz()[0] == 503
+        # Without it a sidecar knows only what it saw itself: the limit that the documents name.
+        with Following(tmp_path / "another", destination.url, [key]) as third:
+            assert third.permits(CLOSED)
+
+
+def test_without_a_key_it_is_said_that_nobodys_signature_is_checked(tmp_path: Path, foreign: Key) -> None:
+    with Directory(tmp_path) as destination:
+        destination.put(bundle(POLICY, 1, foreign))
+        with Following(tmp_path, destination.url, []) as sidecar:
+            assert "nobody's signature is checked" in sidecar.errors
+            assert sidecar.decides_as_before()

@@ -26,6 +26,11 @@ tools:
       - {{name: never, action: deny, reason: {REFUSAL}}}
 """
 OPENED = POLICY.replace(", action: deny", ", action: allow").replace(f", reason: {REFUSAL}", "")
+CUSTOM = """\
+package intercept.custom
+
+violations contains {"rule": "no drafts", "reason": "Drafts are not read"} if input.arguments.draft == true
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +58,14 @@ def written(folder: Path, policy: str = POLICY) -> Path:
 
 
 @cache
-def bundle(text: str, serial: int, key: Key) -> bytes:
-    """The bundle of a policy, signed; each is built once."""
+def bundle(text: str, serial: int, key: Key, *, custom: bool = False) -> bytes:
+    """The bundle of a policy, signed; each is built once. It has hand-written Rego where that is wanted."""
     with TemporaryDirectory() as folder:
-        return built(written(Path(folder) / "repository", text), Path(folder) / "policy.tar.gz", serial, key)
+        repository = written(Path(folder) / "repository", text)
+        if custom:
+            (repository / "rego" / "custom").mkdir(parents=True)
+            (repository / "rego" / "custom" / "rules.rego").write_text(CUSTOM)
+        return built(repository, Path(folder) / "policy.tar.gz", serial, key)
 
 
 def built(repository: Path, file: Path, serial: int, key: Key | None) -> bytes:

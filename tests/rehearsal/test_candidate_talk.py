@@ -54,9 +54,9 @@ def test_a_call_comes_with_who_made_it() -> None:
     asked = [
         Asked(
             b'{"n":1.10}', Who("s", "agent", "ann", "https://idp", b'{"n":1.10}', ("agent", True, None)),
-            "deny", "r", "d",
+            "deny", "r", True, "d",
         ),
-        Asked(b"{}", Who("s", "", None, "", b"", None), "allow", "", "e"),
+        Asked(b"{}", Who("s", "", None, "", b"", None), "allow", "", False, "e"),
     ]  # fmt: skip
     (value,) = Frames().take(frame(asked))
     assert read_asked(value) == asked

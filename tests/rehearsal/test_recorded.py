@@ -27,6 +27,13 @@ def test_a_line_by_hand_needs_only_what_no_call_can_be_asked_about_without() -> 
     assert bytes(read.arguments["a"]) == b"1e2"
 
 
+@pytest.mark.parametrize(
+    "time", ["1796025600", "1796025600.0", '"2026-11-30T08:00:00Z"', '"2026-11-30T09:00:00+01:00"']
+)
+def test_a_time_by_hand_may_be_unix_seconds(time: str) -> None:
+    assert read_line(f'{{"time":{time},"tool":"t","arguments":{{}},"decision":"allow"}}'.encode()).moment == 1796025600
+
+
 def test_a_time_is_kept_to_the_microsecond() -> None:
     assert msgspec.structs.replace(CALL, time=time_of(1796025600.000001)).moment == 1796025600.000001
 
@@ -38,6 +45,8 @@ def test_a_time_is_kept_to_the_microsecond() -> None:
         b"[]",
         b'{"tool":"t"}',
         b'{"time":"now","tool":"t","arguments":{},"decision":"allow"}',
+        b'{"time":1e300,"tool":"t","arguments":{},"decision":"allow"}',
+        b'{"time":null,"tool":"t","arguments":{},"decision":"allow"}',
         b'{"time":"2026-11-30T08:00:00Z","tool":"t","arguments":[],"decision":"allow"}',
         b'{"time":"2026-11-30T08:00:00Z","tool":"t","arguments":{},"decision":"perhaps"}',
         b'{"time":"2026-11-30T08:00:00Z","tool":"t","arguments":{},"arguments":{},"decision":"allow"}',

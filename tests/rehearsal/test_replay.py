@@ -14,11 +14,14 @@ from hypothesis import strategies as st
 
 from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
+from sidecar.events import Decided, Ruling
 from sidecar.mcp import strict_json
 from sidecar.mcp.protocol import ClientInfo
-from sidecar.policy.bundle import Bundle
+from sidecar.mcp.tool_call import ToolCall
+from sidecar.policy.bundle import FACTS, Bundle
 from sidecar.rehearsal.judging import Judgement, rehearsal
-from sidecar.rehearsal.recorded import By, Client, Recorded, time_of
+from sidecar.rehearsal.kept import Keeper
+from sidecar.rehearsal.recorded import Recorded, read_line, time_of, written
 from sidecar.rehearsal.recording_files import Line
 from sidecar.rehearsal.replay import Change, NotReplayable, Replay, replay
 from sidecar.repository.subject import subject
@@ -252,15 +255,14 @@ def caller_of(drawn: Call) -> Caller:
     )  # fmt: skip
 
 
-def recorded(drawn: Call, said: Judgement, moment: float, bundle: Bundle) -> Recorded:
-    caller = caller_of(drawn)
-    by, client = caller.principal, caller.said
-    return Recorded(
-        time=time_of(moment), tool=drawn.tool, arguments=arguments_of(drawn), decision=said.action, kind=said.kind,
-        rule=said.rule, session="s", server="live", revision=bundle.revision,
-        principal=By(by.subject, by.issuer, dict(by.claims)) if by is not None else None,
-        client=Client(client.name, client.version) if client is not None else None,
-    )  # fmt: skip
+def recorded(keeper: Keeper, drawn: Call, said: Judgement, moment: float) -> Recorded:
+    """The line that a sidecar writes of a call, read again."""
+    ruling = Ruling(
+        said.action == "allow", "enforce", said.kind, said.rule, said.reason, (), "of another policy", 1, None, False
+    )
+    call = ToolCall(1, drawn.tool, arguments_of(drawn), False, b"")
+    event = Decided("d", "live", caller_of(drawn), call, ruling, 0.0, None, (), False)
+    return read_line(written(keeper.recorded(event, moment)).rstrip())
 
 
 async def live(bundle: Bundle, drawn: Sequence[Call], moments: Sequence[float]) -> list[Judgement]:
@@ -273,12 +275,18 @@ async def live(bundle: Bundle, drawn: Sequence[Call], moments: Sequence[float]) 
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any], list[Call], list[int]]:
-    """Two policies, calls for either, and the seconds before each."""
+def histories(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any], list[Call], list[int], bool]:
+    """Two policies, calls for either, the seconds before each, and whether all of a call is recorded."""
     old, new = draw(policies()), draw(policies())
     drawn = draw(st.lists(st.one_of(calls_of(old), calls_of(old), calls_of(new)), min_size=20, max_size=30))
     repeated = [one for one in drawn for _ in range(draw(st.integers(1, 3)))]
-    return old, new, repeated, draw(st.lists(st.sampled_from([0, 1, 59, 3600]), min_size=90, max_size=90))
+    return (
+        old,
+        new,
+        repeated,
+        draw(st.lists(st.sampled_from([0, 1, 59, 3600]), min_size=90, max_size=90)),
+        draw(st.booleans()),
+    )
 
 
 @pytest.mark.fuzz
@@ -287,14 +295,15 @@ def histories(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any], list[Cal
 @settings(EXACT, max_examples=6 * TIMES)
 @given(histories())
 def test_a_replay_says_what_the_gate_says(
-    history: tuple[dict[str, Any], dict[str, Any], list[Call], list[int]],
+    history: tuple[dict[str, Any], dict[str, Any], list[Call], list[int], bool],
 ) -> None:
-    old, new, drawn, pauses = history
+    old, new, drawn, pauses, whole = history
     bundle, other = bundle_of(old), bundle_of(new)
+    keeper = Keeper(bundle.terms, other.files[FACTS], b"key", {}, whole=whole)
     moments = [BEGIN + sum(pauses[: number + 1]) for number in range(len(drawn))]
     told = zip(drawn, asyncio.run(live(bundle, drawn, moments)), moments, strict=True)
     decided = [one for one in told if one[1].kind != "invalid_request"]  # no decision, so not recorded
-    calls = [recorded(*one, bundle) for one in decided]
+    calls = [recorded(keeper, *one) for one in decided]
     assert replayed(bundle, calls) == Replay((), (), len(calls), ())
     if other.revision != bundle.revision:
         said = asyncio.run(live(other, [one for one, _, _ in decided], [moment for _, _, moment in decided]))

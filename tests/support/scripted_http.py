@@ -16,12 +16,13 @@ SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request; names of headers in lower case."""
+    """A request; names of headers in lower case. `descriptor` is that of its connection, below any TLS."""
 
     method: str
     target: str
     headers: Mapping[str, str]
     body: bytes
+    descriptor: int
 
 
 @dataclass(slots=True)
@@ -68,7 +69,13 @@ def scripted(answer: Answer, tls: ssl.SSLContext | None = None, host: str = "127
             headers = {
                 name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
             }
-            return Asked(words[0], words[1], headers, self.rfile.read(int(headers.get("content-length", "0"))))
+            return Asked(
+                words[0],
+                words[1],
+                headers,
+                self.rfile.read(int(headers.get("content-length", "0"))),
+                self.connection.fileno(),
+            )
 
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads = True
