@@ -101,8 +101,6 @@ class Metrics:
         self._in_force = ("", 0)
         self._reporting: frozenset[str] = frozenset()
         """The names of the rules that only report."""
-        self._named: frozenset[str] = frozenset()
-        """The names of all rules; hand-written ones may give themselves another name in each call."""
         self.handlers: Handlers = {
             Decided: self._decided, Passed: self._passed, Settled: self._settled, Refused: self._refused,
             MethodDenied: self._method_denied,
@@ -161,7 +159,7 @@ class Metrics:
         calls = Count()
         for whole in (
             self._child(self._requests, TOOLS_CALL),
-            self._child(self._decisions, tool, decision, ruling.kind, self._rule(ruling), ruling.mode, cache),
+            self._child(self._decisions, tool, decision, ruling.kind, ruling.rule, ruling.mode, cache),
             self._child(self._agents, client, decision),
         ):
             whole.parts.append(calls)
@@ -172,7 +170,6 @@ class Metrics:
             return
         self._in_force = (event.revision, event.serial)
         self._know(sorted(event.terms.tools))
-        self._named = frozenset(rule.rule for rule in event.terms.rules)
         self._reporting = frozenset(rule.rule for rule in event.terms.rules if rule.reports)
         for rule in event.terms.rules:
             if rule.tool not in self._tools:
@@ -230,10 +227,6 @@ class Metrics:
             self._clients.add(name)
             return name
         return OTHER
-
-    def _rule(self, ruling: Ruling) -> str:
-        made_up = ruling.kind in ("custom", "approval_required") and self._named and ruling.rule not in self._named
-        return OTHER if made_up else ruling.rule
 
     def _tool(self, name: str) -> str:
         return self._tools.get(name, OTHER)

@@ -178,6 +178,16 @@ def test_no_character_of_a_signature_can_be_another(key: Any, data: st.DataObjec
     assert refusal(with_token(files, token[:at] + other + token[at + 1 :]), key_of(key))[0] == "signature"
 
 
+def test_a_signature_has_one_spelling() -> None:
+    token = ".".join(token_of(signed_by(RSA)))
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    # 256 bytes leave four bits of the last letter that say nothing.
+    others = [letter for letter in letters if letters.index(letter) >> 4 == letters.index(token[-1]) >> 4]
+    assert len(others) == 16
+    for letter in set(others) - {token[-1]}:
+        assert refusal(with_token(FILES, token[:-1] + letter)) == ("signature", "its signature is no JWT")
+
+
 @examples(200)
 @given(st.data())
 def test_no_file_can_be_changed_added_or_taken_out(data: st.DataObject) -> None:
