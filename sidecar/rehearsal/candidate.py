@@ -44,8 +44,8 @@ MAX_BYTES: Final = 4 << 20
 """Calls that wait for the candidate, and bytes of their messages: more are skipped."""
 PORTION: Final = 50
 """Calls that are written in one go: that takes a fraction of a millisecond, in which nothing else is done."""
-PAUSE: Final = 0.01
-"""Seconds between two portions."""
+PAUSE: Final = 0.05
+"""Seconds between two portions: at most a thousand calls a second are compared, to leave the processor to others."""
 FIRST_REST: Final = 1.0
 LONGEST_REST: Final = 60.0
 LASTED: Final = 60.0

@@ -29,6 +29,7 @@ from sidecar.rehearsal.candidate_talk import HEAD, MAX_FRAME, Asked, Begin, Begu
 from sidecar.rehearsal.judging import Judgement, Rehearsal, rehearsal
 from sidecar.repository.folder import POLICIES, REGO, is_repository
 from sidecar.repository.subject import subject
+from sidecar.system.priority import stand_back
 
 LOOK: Final = 1.0
 """Seconds between two looks at the candidate's files: a change counts once two looks have found it the same."""
@@ -133,6 +134,7 @@ class Worker:
         self._reader = reader
         self._out = out
         self._comparing = Comparing()
+        self._again = 0.0
 
     async def run(self) -> None:
         """Judge until the pipe ends. Raises `SidecarError` if the candidate cannot be used at all."""
@@ -143,7 +145,7 @@ class Worker:
 
     async def _judge_by(self, bundle: Bundle, seen: Seen) -> Bundle | None:
         """Judge by one candidate until there is another, which is returned, or the pipe ends."""
-        os.nice(max(0, NICE - os.nice(0)))
+        stand_back(NICE)
         begin, now = self._begin, asyncio.get_running_loop().time
         async with rehearsal(
             bundle, self._opa, server=begin.server, workload=begin.workload, timeout=TIMEOUT
@@ -151,6 +153,7 @@ class Worker:
             facts = bundle.files[FACTS]
             self.tell([Begun(bundle.revision, facts if len(facts) < MAX_FRAME // 8 else "")])
             while (calls := await self._next()) is not None:
+                self._stand_back(now())
                 for asked in calls:
                     await self._comparing.judge(judging, asked)
                 self.tell(self._comparing.told())
@@ -166,6 +169,12 @@ class Worker:
             self.tell([Trouble(f"the changed candidate is not used, the one before goes on: {_text(error)}")])
             return None
         return changed if changed.revision != bundle.revision else None
+
+    def _stand_back(self, now: float) -> None:
+        """Once in a while: our OPA may have been started again."""
+        if now >= self._again:
+            self._again = now + LOOK
+            stand_back(NICE)
 
     async def _next(self) -> list[Asked] | None:
         """The next calls, none where none come for a while; None at the end of the pipe."""

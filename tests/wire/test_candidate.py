@@ -146,6 +146,13 @@ def test_a_candidate_that_only_monitors_opens_what_is_closed(
 def test_the_candidate_stands_back_from_the_processor(sidecar: Shadowed) -> None:
     assert [os.getpriority(os.PRIO_PROCESS, pid) for pid in (sidecar.worker, sidecar.worker_opa)] == [10, 10]
     assert os.getpriority(os.PRIO_PROCESS, sidecar.process.pid) == 0
+    until(lambda: all(map(stands_back, (sidecar.worker, sidecar.worker_opa))), what="their groups")
+
+
+def stands_back(pid: int) -> bool:
+    """True for a process whose session stands back too, where the kernel weighs sessions."""
+    group = Path(f"/proc/{pid}/autogroup")
+    return not group.exists() or group.read_text().endswith(" nice 10\n")
 
 
 def test_a_candidate_that_hangs_holds_up_no_call_and_what_finds_no_room_is_counted(sidecar: Shadowed) -> None:
