@@ -279,6 +279,15 @@ def test_a_policy_from_a_registry_comes_from_nowhere_else_and_counts_only_when_i
     assert registry["items"] == [{"key": ".dockerconfigjson", "path": "config.json"}]
 
 
+def test_two_keys_stand_in_one_variable_while_one_replaces_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIDECAR_BUNDLE_KEY", "/etc/public.pem:/etc/next.pem")
+    run = cast("Any", typer.main.get_command(app)).get_command(None, "run")
+    (option,) = [option for option in run.params if option.name == "bundle_key"]
+    assert option.value_from_envvar(run.make_context("run", [], resilient_parsing=True)) == [
+        "/etc/public.pem", "/etc/next.pem",
+    ]  # fmt: skip
+
+
 def test_the_way_to_the_registry_is_open_and_only_where_policy_comes_from_it() -> None:
     name = "mcp-registry"
     (network,) = [item for item in of_kind(FROM_REGISTRY, "NetworkPolicy") if item["metadata"]["name"] == name]

@@ -232,7 +232,9 @@ def test_no_cookie_and_no_proxy_of_the_environment_is_used(monkeypatch: pytest.M
             assert not any("cookie" in asked.headers for asked in server.asked)
 
 
-def test_a_server_that_serves_long_polls_is_asked_to_wait() -> None:
+def test_a_server_that_serves_long_polls_is_asked_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_source, "HELD", 20.0)
+
     def answer(asked: Asked) -> bytes:
         if "if-none-match" in asked.headers:
             return reply(304, content_type=POLLS)
@@ -252,13 +254,13 @@ def test_a_server_that_serves_long_polls_is_asked_to_wait() -> None:
 
 
 def test_a_long_poll_may_take_longer_than_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "HEAD", 0.2)
-    monkeypatch.setattr(http_source, "HELD", 0.3)
+    monkeypatch.setattr(web, "HEAD", 1.0)
+    monkeypatch.setattr(http_source, "HELD", 1.0)
     servers: list[Scripted] = []
 
     def answer(asked: Asked) -> bytes:
         if "if-none-match" in asked.headers:
-            servers[0].over.wait(0.4)
+            servers[0].over.wait(1.3)
             return reply(200, b"news", etag='"2"', content_type=POLLS)
         return reply(200, BUNDLE, etag='"1"', content_type=POLLS)
 

@@ -46,11 +46,10 @@ def test_any_other_sees_no_request(
         assert server.asked == []
 
 
-def test_a_server_that_speaks_no_tls_is_one_plain_line() -> None:
-    with scripted(lambda _: reply(200, b"bundle")) as server:
-        url = server.url.replace("http://", "https://")
-        with pytest.raises(SourceUnavailable, match="TLS fails"):
-            look(HttpSource(f"{url}/b", Access(lambda: "t0ken")))
+def test_a_server_that_speaks_no_tls_is_one_plain_line(dav: str) -> None:
+    url = dav.replace("http://", "https://")
+    with pytest.raises(SourceUnavailable, match="TLS fails"):
+        look(HttpSource(f"{url}/b", Access(lambda: "t0ken")))
 
 
 def test_a_connection_that_is_tampered_with_is_one_plain_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

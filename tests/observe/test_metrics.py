@@ -8,10 +8,16 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from sidecar.auth.caller import Caller
+from sidecar.decision.decision import Violation
 from sidecar.events import (
     ENGINE_ERRORS,
     AnswerSeen,
     ApprovalsCounted,
+    BundleFetched,
+    BundleJudged,
+    CandidateBegan,
+    CandidateCompared,
+    CandidateNotAsked,
     Dropped,
     EngineFailed,
     EngineReady,
@@ -20,6 +26,7 @@ from sidecar.events import (
     MethodDenied,
     NoticeSent,
     Passed,
+    RecordingFailed,
     Refused,
     Reloaded,
     Settled,
@@ -53,6 +60,14 @@ DOCUMENTED = {
     "approval_wait_seconds_count": {"server"},
     "approval_uses_total": {"server", "result", "standing"},
     "webhook_deliveries_total": {"server", "result"},
+    "would_deny_total": {"server", "tool", "rule", "kind", "by"},
+    "bundle_fetches_total": {"server", "result"},
+    "bundle_last_fetch_timestamp_seconds": {"server"},
+    "bundle_refusals_total": {"server", "reason"},
+    "candidate_total": {"server", "live", "candidate"},
+    "candidate_not_compared_total": {"server", "reason"},
+    "candidate_info": {"server", "revision"},
+    "unrecorded_calls_total": {"server"},
     "build_info": {"version", "opa"},
 }
 SETTLED = Settled("stub", "t", Outcome.ERROR, 1, 1, 0.01)
@@ -63,6 +78,10 @@ EVERYTHING: list[Event] = [
     Listed("stub", ["t", "u"], True), Reloaded("stub", False, f"bad {SECRET}"),
     changed("approved", answer()), changed("consumed"), NoticeSent("stub", "apr_1", "pending", 1, "", False),
     ApprovalsCounted("stub", Counts({"pending": 1}, 1000.0), 5.0),
+    decided(violations=(Violation("new", f"args.card is {SECRET}", "rule", monitor=True),)),
+    BundleFetched("stub", news=True), BundleJudged("stub", 7, "abc", "older", f"older than {SECRET}"),
+    CandidateBegan("stub", "r1"), CandidateCompared("stub", "t", "deny", "allow", "small", "", "", "", "i-1", 2),
+    CandidateNotAsked("stub", "skipped", 1), RecordingFailed("stub", 3, f"full: {SECRET}"),
 ]  # fmt: skip
 
 

@@ -178,14 +178,14 @@ def everything(bundle: Bundle, call: Call) -> bytes:
 def projected(bundle: Bundle, call: Call) -> bytes | None:
     """The question as the sidecar asks it; None where it refuses to."""
     reads = bundle.terms.reads_of(call.tool)
-    projection = Projection(reads.paths, reads.only or (), whole=reads.whole)
+    projection = Projection(reads.paths, reads.only or (), beside=reads.shadow_paths, whole=reads.whole)
     try:
         arguments = arguments_read(ToolCall(1, call.tool, arguments_of(call), False, b""), projection)
     except InvalidMessage:
         return None
     totals = {item.name: call.totals[item.name] for item in reads.counters}
     about = Projection(reads.caller, guarded=False, whole=reads.whole).of(call.caller)
-    keys = sorted(call.arguments) if reads.only is not None or reads.keys else None
+    keys = sorted(call.arguments) if reads.names else None
     return question("server", call.tool, arguments, totals, keys=keys, caller=about, time=TIME if reads.time else "")
 
 

@@ -34,7 +34,8 @@ GOOD = {
 ONLY_VALIDATE = {
     "counter-in-shadow", "duplicate-counter", "duplicate-key", "duplicate-rule-key", "duplicate-top-key",
     "grant-same-twice", "not-yaml", "rate-limit-twice", "regex-backreference", "regex-end-anchor-z",
-    "regex-lookahead", "regex-lookbehind", "regex-unclosed", "same-rule-name", "state-path-other-counter", "state-path-other-tool", "state-path-without-block",
+    "regex-lookahead", "regex-lookbehind", "regex-unclosed", "same-rule-name",
+    "state-path-other-counter", "state-path-other-tool", "state-path-without-block",
     "shadow-in-place-of-a-class", "shadow-reads-a-counter", "state-wildcard-by-star-tool", "tab-indent",
 }  # fmt: skip
 """Files whose mistake no schema can tell: it stands between two items, or in a pattern's grammar, or in the YAML."""
