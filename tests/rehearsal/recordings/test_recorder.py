@@ -13,6 +13,7 @@ import pytest
 
 from sidecar.events import CandidateBegan, Emit, EngineReady, Event, Judged, RecordingFailed
 from sidecar.policy.bundle import FACTS, Bundle
+from sidecar.rehearsal.recordings import recorder
 from sidecar.rehearsal.recordings.record_file import RecordFile
 from sidecar.rehearsal.recordings.recorded import Recorded, read_line, written
 from sidecar.rehearsal.recordings.recorder import Recorder
