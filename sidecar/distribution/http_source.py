@@ -108,6 +108,6 @@ def _trusted_etag(reply: Reply) -> str:
 def _time(text: str) -> datetime | None:
     try:
         found = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # the second for numbers that no date has
         return None
     return found if found.tzinfo else found.replace(tzinfo=UTC)

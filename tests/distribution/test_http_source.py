@@ -96,6 +96,25 @@ def test_an_etag_of_the_second_in_which_the_file_changed_is_not_trusted_yet() ->
         assert ["if-none-match" in asked.headers for asked in server.asked] == [False, False, False, True]
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "Mon, 30 Nov 99999999999999999999 12:00:00 GMT",
+        "Mon, 30 Nov 2026 12:00:00 +99999999999999999999",
+        "x",
+        "9" * 9999,
+    ],
+)
+def test_a_time_that_is_none_only_costs_a_download(changed: str) -> None:
+    def answer(asked: Asked) -> bytes:
+        return reply(304) if "if-none-match" in asked.headers else reply(200, BUNDLE, etag='"1"', last_modified=changed)
+
+    with scripted(answer) as server:
+        first, again = look(HttpSource(server.url, Access()), "", "sha256:0")
+        assert first == again
+        assert first is not None
+
+
 def test_a_304_that_nobody_asked_for_is_no_bundle() -> None:
     assert "status 304" in failing(lambda _: reply(304))
 
