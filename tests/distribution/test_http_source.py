@@ -169,6 +169,28 @@ def test_a_body_without_an_end_is_left_at_the_bound() -> None:
     assert sent < 2 * MAX_SIZE
 
 
+def test_a_body_in_tiny_pieces_holds_up_nobody_and_is_left() -> None:
+    """They arrive many together, and to take them apart is work that nothing interrupts by itself."""
+    heard = 0
+
+    async def heartbeat() -> None:
+        nonlocal heard
+        while True:
+            await asyncio.sleep(0)
+            heard += 1
+
+    async def looks(source: Source) -> None:
+        heart = asyncio.create_task(heartbeat())
+        with pytest.raises(SourceUnavailable, match="too many pieces"):
+            await source.fetch("")
+        heart.cancel()
+
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    with scripted(lambda _: [head, b"1\r\nx\r\n" * (web.MAX_PIECES + 1), b"0\r\n\r\n"]) as server:
+        using(HttpSource(server.url, Access()), looks)
+    assert heard > web.MAX_PIECES / web.IN_ONE_GO
+
+
 def test_a_length_beyond_the_bound_is_not_read() -> None:
     head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (MAX_SIZE + 1)
     with scripted(lambda _: [head]) as server, pytest.raises(BundleRefused) as refused:
