@@ -16,7 +16,8 @@ from sidecar.rehearsal.limit_probes import limit_probes
 from sidecar.rehearsal.probes import Probe, calls, put, unexplored
 from sidecar.rehearsal.recording_files import Line
 from sidecar.rehearsal.rego_values import written_in_rego
-from sidecar.rehearsal.settings_changed import SettingChanged, settings_changed
+from sidecar.rehearsal.requests_changed import requests_changed
+from sidecar.rehearsal.settings_changed import SettingChanged, gravity, settings_changed
 from sidecar.rehearsal.sides import Side, line_of, tools
 from sidecar.rehearsal.tables import Table, Which, tables
 from sidecar.rehearsal.variations import variations
@@ -116,6 +117,7 @@ async def compare(
         else:
             blind.append("no calls were generated: a bundle without the sources of its policy was given")
     settings = settings_changed(one.policy, other.policy) if one is not None and other is not None else ()
+    settings = tuple(sorted([*settings, *requests_changed(found.asked_otherwise.values(), settings)], key=gravity))
     dead = dead_rules(one, other, _tools(old), _tools(new)) if one is not None and other is not None else ()
     unknown = (one is None or other is None) and old.bundle.revision != new.bundle.revision
     return Compared(found, settings, dead, tuple(blind), custom, unknown)

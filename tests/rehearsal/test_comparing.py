@@ -207,3 +207,43 @@ def test_an_edit_that_stops_a_call_is_found_with_the_line_that_stops_it(taken_ba
 @pytest.mark.parametrize("tool", sorted(LOOSER.keys() - BOTH_WAYS))
 def test_an_edit_that_stops_calls_is_not_said_to_let_any_pass(taken_back: Compared, tool: str) -> None:
     assert of_tool(taken_back.loosened, tool) == []
+
+
+ASKED: Final[dict[str, tuple[str, str, str]]] = {
+    "fewer_people": (
+        "{name: by two, action: require_approval, approvers: 2, reason: r}",
+        "{name: by one, action: require_approval, reason: r}",
+        "approvers",
+    ),
+    "more_time": (
+        "{name: soon, action: require_approval, approval_timeout: 5m, reason: r}",
+        "{name: late, action: require_approval, approval_timeout: 1h, reason: r}",
+        "approval_timeout",
+    ),
+    "more_calls": (
+        "{name: each, action: require_approval, reason: r, conditions: [{path: args.n, op: gt, value: 5}]}",
+        "{name: many, action: require_approval, reason: r, grant: {for: 1h, calls: 9, same: [args.a]}}",
+        "grant",
+    ),
+}
+"""Edits of rules that are renamed by them, so that only the calls show what people are asked for."""
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Compared:
+    old, new = (policy({tool: edit[at] for tool, edit in ASKED.items()}) for at in (0, 1))
+    return comparison(tmp_path_factory.mktemp("asked"), old, new)
+
+
+@pytest.mark.parametrize("tool", ASKED)
+def test_less_is_asked_of_people_by_a_rule_with_another_name(asked: Compared, tool: str) -> None:
+    told = [one for one in asked.settings if one.what.startswith(f"calls of {tool} ")]
+    assert [(one.what.rpartition(": ")[2], one.is_looser, one.line) for one in told] == [
+        (ASKED[tool][2], True, f"new.yaml:{3 + list(ASKED).index(tool)}")
+    ]
+    assert asked.differs
+
+
+def test_what_is_told_of_a_rule_is_not_told_of_its_calls_again(tmp_path: Path) -> None:
+    old, new = (policy({"t": f"{{name: ask, action: require_approval, approvers: {n}, reason: r}}"}) for n in (3, 2))
+    assert [one.what for one in comparison(tmp_path, old, new).settings] == ["rule ask: approvers"]
