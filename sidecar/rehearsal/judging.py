@@ -55,7 +55,7 @@ _MOST_REQUESTS: Final = 1_000
 class Request(msgspec.Struct, frozen=True):
     """What people are asked for: how many have to agree, within so many seconds, and to what beyond the one call.
 
-    `grant` is None for nothing beyond it, else for how long, how many calls, and the paths that are the same or no more.
+    `grant` is None for nothing beyond it, else for how long, how many calls, and which paths are the same or no more.
     """
 
     approvers: int

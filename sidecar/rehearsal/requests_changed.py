@@ -1,6 +1,6 @@
 """What people are asked for, where two policies ask them about the same calls and not for the same.
 
-Rules are known again by their names, calls by themselves: so it shows also where another rule asks, or hand-written Rego.
+Rules are known again by their names, calls by themselves: so it also shows where another rule asks, or written Rego.
 """
 
 from __future__ import annotations

@@ -247,3 +247,55 @@ def test_less_is_asked_of_people_by_a_rule_with_another_name(asked: Compared, to
 def test_what_is_told_of_a_rule_is_not_told_of_its_calls_again(tmp_path: Path) -> None:
     old, new = (policy({"t": f"{{name: ask, action: require_approval, approvers: {n}, reason: r}}"}) for n in (3, 2))
     assert [one.what for one in comparison(tmp_path, old, new).settings] == ["rule ask: approvers"]
+
+
+_TEXT: Final = "{conditions: [{path: args.p, op: %s, value: '%s'}]}"
+TOGETHER: Final[dict[str, tuple[str, str]]] = {
+    "begins_and_ends": (
+        "{conditions: [{path: args.p, op: regex, value: '^/data/in/'}, {path: args.p, op: regex, value: '[.]csv$'}]}",
+        "{conditions: [{path: args.p, op: regex, value: '^/data/'}, {path: args.p, op: regex, value: '[.]csv$'}]}",
+    ),
+    "in_a_folder": (
+        "{conditions: [{path: args.p, op: within, value: /srv/in}, {path: args.p, op: regex, value: '[.]csv$'}]}",
+        "{conditions: [{path: args.p, op: within, value: /srv}, {path: args.p, op: regex, value: '[.]csv$'}]}",
+    ),
+    "by_two_rules": (
+        f"{_TEXT % ('regex', '^a/')}, {_TEXT % ('contains', 'b')}",
+        f"{_TEXT % ('regex', '^c?/')}, {_TEXT % ('contains', 'b')}",
+    ),
+    "of_three": (
+        f"{_TEXT % ('regex', '^a/')}, {_TEXT % ('contains', 'b')}, {_TEXT % ('regex', 'c$')}",
+        f"{_TEXT % ('regex', '^a')}, {_TEXT % ('contains', 'b')}, {_TEXT % ('regex', 'c$')}",
+    ),
+}
+"""Edits that only a text shows which meets several conditions together."""
+
+
+def test_a_text_is_found_that_several_conditions_meet_together(tmp_path: Path) -> None:
+    old, new = (policy({tool: edit[at] for tool, edit in TOGETHER.items()}) for at in (0, 1))
+    found = comparison(tmp_path, old, new)
+    assert {one.tool for one in found.allowed} == TOGETHER.keys()
+    assert not found.unknown
+
+
+BLIND: Final = (
+    "%s, conditions: [{path: args.p, op: regex, value: '^x[a-z]{9}y$'}, {path: args.p, op: contains, value: %s}]"
+)
+"""Conditions that no text of ours meets together."""
+
+
+@pytest.mark.parametrize(
+    ("action", "said"),
+    [
+        ("action: evaluate", "t: no call was found that the rules of the old policy let pass"),
+        ("action: deny", "t#1 (old.yaml:3) changes, and no call was found that meets its conditions together"),
+    ],
+)
+def test_where_no_call_was_found_that_shows_what_a_change_does_that_is_said(
+    tmp_path: Path, action: str, said: str
+) -> None:
+    old, new = (policy({"t": f"{{{BLIND % (action, text)}}}"}) for text in ("qq", "ab"))
+    found = comparison(tmp_path, old, new)
+    assert said in found.unexplored
+    assert found.differs
+    assert not comparison(tmp_path, new, new).differs
