@@ -40,7 +40,7 @@ def proposed_together(conditions: Sequence[Condition]) -> list[str]:
 
     A path that begins so and ends so is the usual case of it.
     """
-    each = [meeting for one in dict.fromkeys(conditions) if (meeting := list(_meeting(one.op, one.value)))]
+    each = [meeting for meeting in dict.fromkeys(tuple(_meeting(one.op, one.value)) for one in conditions) if meeting]
     found: dict[str, None] = {}
     for several in (itertools.permutations(each, size) for size in range(min(len(each), _JOINED), 1, -1)):
         for first, *others in several:
