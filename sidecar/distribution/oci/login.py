@@ -13,7 +13,8 @@ from sidecar.http.origin import Origin
 
 _BEARER = re.compile(r"(?:^|,)\s*Bearer\s+(.*)", re.IGNORECASE)
 _BASIC = re.compile(r"(?:^|,)\s*Basic\b", re.IGNORECASE)
-_PARAMETER = re.compile(r'([a-z]+)="([^"\\]{0,2000})"', re.IGNORECASE)
+# It begins where a word does: else each letter of a long one would be tried as the first.
+_PARAMETER = re.compile(r'(?<![a-z])([a-z]+)="([^"\\]{0,2000})"', re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

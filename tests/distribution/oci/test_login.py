@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import time
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -72,6 +74,16 @@ def test_a_registry_may_ask_for_a_password_itself() -> None:
     assert wants_basic('Basic realm="Registry"')
     assert not wants_basic('Bearer realm="https://ghcr.io/Basic"')
     assert token_service('Basic realm="Registry"', registry("ghcr.io"), SCOPE) is None
+
+
+def test_a_long_challenge_takes_no_long_time() -> None:
+    """As long as a head may be: it is read where calls are decided, so they would wait."""
+    for odd in ("a" * 100_000, 'a="' * 30_000, "a=" * 50_000, ", Bearer" * 12_000, "Bearer " * 14_000, " " * 100_000):
+        began = time.process_time()
+        with suppress(ValueError):
+            token_service(f"Bearer {odd}", registry("ghcr.io"), SCOPE)
+        wants_basic(odd)
+        assert time.process_time() - began < 1
 
 
 @given(st.text())
