@@ -22,8 +22,9 @@ from sidecar.enforce.gate import Gate
 from sidecar.enforce.verdict import Reply, Verdict
 from sidecar.engine.local import still_engine
 from sidecar.errors import InvalidMessage
-from sidecar.events import Decided, Event, Ruling
+from sidecar.events import ApprovalChanged, Decided, Event
 from sidecar.ledger import names
+from sidecar.ledger.approvals import Asked
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Amount, Reservation
 from sidecar.mcp import jsonrpc
@@ -47,6 +48,19 @@ BEGIN: Final = 1_735_689_600.0
 _NOBODY: Final = Caller("rehearsal")
 _ASKS: Final = ("approval_required", "approvals_full")
 """Nobody answers here, so in the end too many calls wait; the policy asks a person about them all the same."""
+_MOST_REQUESTS: Final = 1_000
+"""Requests that are remembered: as many may wait by default, and what became of older ones nobody asks."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What people are asked for: how many have to agree, within so many seconds, and to what beyond the one call.
+
+    `grant` is None for nothing beyond it, else for how long, how many calls, and which paths are the same or no more.
+    """
+
+    approvers: int
+    timeout: int
+    grant: tuple[int, int, tuple[str, ...], tuple[str, ...]] | None = None
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -55,6 +69,7 @@ class Judgement(msgspec.Struct, frozen=True):
     `violations` are all that rules had to say, those of rules that only report included. `forwarded` is True where the
     call would have reached the server, which in monitor mode it does whatever is decided. `told` is the text for the
     agent, empty where there is none, and `code` that of the JSON-RPC error that carries it, 0 where none does.
+    `request` is what people are asked for, None where nobody is.
     """
 
     action: Action
@@ -67,6 +82,7 @@ class Judgement(msgspec.Struct, frozen=True):
     forwarded: bool
     told: str = ""
     code: int = 0
+    request: Request | None = None
 
 
 class Rehearsal:
@@ -80,7 +96,7 @@ class Rehearsal:
         self._folder = folder
         self._workload = workload
         self._ids = itertools.count(1)
-        self._told: Ruling | None = None
+        self._told: Decided | None = None
         self._begin()
 
     @property
@@ -143,6 +159,7 @@ class Rehearsal:
         await self._end()
 
     def _begin(self) -> None:
+        self._requests: dict[str, Request] = {}
         self._ledger = SqliteLedger(self._folder / f"{next(self._ids)}.db", lambda: self.now, lambda: self.now)
         self._gate = Gate(
             server=self._server, instance="rehearsal", decider=self._decider, ledger=self._ledger, emit=self._hear,
@@ -158,11 +175,15 @@ class Rehearsal:
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, Decided):
-            self._told = event.ruling
+            self._told = event
+        elif isinstance(event, ApprovalChanged):
+            if len(self._requests) >= _MOST_REQUESTS:
+                self._requests.clear()
+            self._requests[event.record.id] = _request(event.record.asked)
 
     def _judgement(self, tool: str, verdict: Verdict) -> Judgement:
-        ruling = self._told
-        assert ruling is not None  # every verdict is told before it is delivered
+        assert self._told is not None  # every verdict is told before it is delivered
+        ruling = self._told.ruling
         action: Action = "allow" if ruling.allowed else "approval" if ruling.kind in _ASKS else "deny"
         place = place_of(self.bundle.terms, tool, ruling.rule)
         file, line = (place.file, place.line) if place is not None else ("", 0)
@@ -170,7 +191,16 @@ class Rehearsal:
         return Judgement(
             action, ruling.kind, ruling.rule, ruling.reason, file, line, ruling.violations,
             forwarded=ruling.allowed or ruling.mode == "monitor", told=told, code=code,
+            request=self._requests.get(self._told.approval),
         )  # fmt: skip
+
+
+def _request(asked: Asked) -> Request:
+    grant = asked.grant
+    if grant is None:
+        return Request(asked.approvers, asked.timeout)
+    same, at_most = (tuple(path for path, _ in values) for values in (grant.same, grant.at_most))
+    return Request(asked.approvers, asked.timeout, (grant.seconds, grant.calls, same, at_most))
 
 
 def _answer(answer: Response) -> tuple[str, int]:

@@ -22,7 +22,7 @@ from tests.cli.test_policy_commands import sidecar
 from tests.support import SIDECAR
 
 INSTALL = f"pip install intercept-sidecar=={__version__}"
-LABEL = re.compile(r"adds the label (loosens-[0-9a-f]{12})\.")
+LABEL = re.compile(r"adds the label (loosens-[0-9a-f]{40})\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +276,21 @@ def test_an_agreement_is_good_for_one_change_only(clone: Path) -> None:
     (other,) = LABEL.findall(ran.said)
     assert other != label
     assert run(["ci/compare", "origin/main", f"{other}x,x{other}"], clone, {}).status == 4
+
+
+@pytest.mark.parametrize("place", ["policies", "policies/more.yaml", "rego/custom/data.json"])
+def test_no_link_stands_in_for_a_file_of_the_policy(clone: Path, place: str) -> None:
+    # What it leads to could change after somebody agreed.
+    aside = clone / "aside"
+    aside.mkdir()
+    (aside / "policy.yaml").write_text("default: allow\n")
+    if (clone / place).exists():
+        (clone / place).rename(aside / "before")
+    (clone / place).symlink_to(aside if place == "policies" else aside / "policy.yaml")
+    git(clone, "add", "--all")
+    git(clone, "commit", "--quiet", "--message", "a link")
+    ran = run(["ci/compare", "origin/main"], clone, {})
+    assert (ran.status, place in ran.said, "These are links" in ran.said) == (1, True, True)
 
 
 @pytest.mark.slow

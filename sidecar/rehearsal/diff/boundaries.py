@@ -5,6 +5,7 @@ Nothing here judges. It proposes values; whether a condition holds of them is as
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Context, Decimal
 from typing import Final
@@ -17,6 +18,12 @@ from sidecar.rehearsal.diff.matching_texts import texts
 MOST_ITEMS: Final = 24
 """Items of one list that are tried, from both ends; what is left out is said."""
 MOST_DIGITS: Final = 34
+OF_TEXTS: Final = frozenset({"regex", "not_regex", "within", "host_in"})
+"""Operators that judge texts only."""
+MOST_TOGETHER: Final = 40
+"""Texts that are joined for one place, under one policy."""
+_JOINED: Final = 3
+_TOLD_APART: Final = 6
 _WIDE: Final = Context(prec=400)
 _MAX_PLAIN: Final = 40
 """Digits of numbers that are written out as text."""
@@ -26,6 +33,36 @@ def proposed(condition: Condition) -> list[Value]:
     """Values for the place of one condition."""
     found = list(_of(condition.op, condition.value))
     return [*found, *_as_text(found)] if condition.decimal_text else [*found, *_as_text(found[:1])]
+
+
+def proposed_together(conditions: Sequence[Condition]) -> list[str]:
+    """Texts for one place that several conditions look at: what meets one of them, followed by what meets another.
+
+    A path that begins so and ends so is the usual case of it.
+    """
+    each = [meeting for meeting in dict.fromkeys(tuple(_meeting(one.op, one.value)) for one in conditions) if meeting]
+    found: dict[str, None] = {}
+    for several in (itertools.permutations(each, size) for size in range(min(len(each), _JOINED), 1, -1)):
+        for first, *others in several:
+            for text in first:
+                found["".join((text, *(other[0] for other in others)))] = None
+            for text in others[-1][1:]:
+                found["".join((first[0], *(other[0] for other in others[:-1]), text))] = None
+            if len(found) >= MOST_TOGETHER:
+                break
+    return [*found][:MOST_TOGETHER]
+
+
+def _meeting(op: str, value: Value) -> Iterator[str]:
+    """A few texts that one condition takes for its own, and that may go on."""
+    match op:
+        case "regex" if isinstance(value, str):
+            yield from texts(value)[:_TOLD_APART]
+        case "contains" if isinstance(value, str):
+            yield value
+        case "within" | "host_in":
+            found = [one for one in (_paths if op == "within" else _urls)(value) if isinstance(one, str)]
+            yield from found[1:_TOLD_APART] if op == "within" else found[:_TOLD_APART]
 
 
 def proposed_factors(condition: Condition) -> list[Value]:

@@ -23,7 +23,7 @@ from sidecar.rehearsal.diff.probes import Before, Probe
 from sidecar.rehearsal.diff.sides import Side, counter
 from sidecar.rehearsal.diff.tables import Which
 from sidecar.rehearsal.diff.variations import Variation
-from sidecar.rehearsal.judging import BEGIN, Action, Judgement, Rehearsal
+from sidecar.rehearsal.judging import BEGIN, Action, Judgement, Rehearsal, Request
 from sidecar.rehearsal.outcome import STRICTNESS
 from sidecar.rehearsal.recordings.files import Line
 from sidecar.rehearsal.recordings.recorded import Recorded, without
@@ -43,7 +43,7 @@ WEEK: Final = 7 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What became of a call under one policy, and by which rule."""
+    """What became of a call under one policy, and by which rule; `request` is what people are asked for."""
 
     action: Action
     kind: str
@@ -53,6 +53,7 @@ class Seen:
     line: int
     by_rego: bool = False
     """True where hand-written Rego refuses it, whatever else does."""
+    request: Request | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class Found:
     """What was found so far. `not_asked` are recorded calls that lack what a policy reads, by the reason.
 
     `by_rego` says for each tool how many of how many generated calls hand-written Rego refuses under both policies.
+    `asked_otherwise` are calls about which a person is asked by both, but not for the same.
     """
 
     loosened: dict[Key, Difference] = field(default_factory=dict)
@@ -94,6 +96,7 @@ class Found:
     reworded: int = 0
     not_asked: dict[str, int] = field(default_factory=dict)
     by_rego: dict[str, tuple[int, int]] = field(default_factory=dict)
+    asked_otherwise: dict[Key, Difference] = field(default_factory=dict)
 
     def note(self, difference: Difference) -> None:
         """Count a call in, and keep it where it is the smallest of its kind."""
@@ -101,6 +104,9 @@ class Found:
         if old.action == new.action:
             self.unchanged += 1
             self.reworded += old.reason != new.reason
+            if old.request is not None and new.request is not None and old.request != new.request:
+                asked = (difference.tool, old.rule, new.rule, old.request, new.request)
+                self.asked_otherwise.setdefault(asked, difference)
             return
         kept = self.loosened if difference.is_looser else self.tightened
         key = (difference.tool, old.action, new.action, old.kind, old.rule, new.kind, new.rule)
@@ -253,7 +259,9 @@ class Comparison:
         if not file and side is not None and (place := side.place_of(judgement.kind, tool)) is not None:
             file, line = file_name(place.file), place.line
         by_rego = failed_in_rego or any(one.kind in BY_REGO and not one.monitor for one in judgement.violations)
-        return Seen(action, judgement.kind, judgement.rule, judgement.reason, file, line, by_rego)
+        return Seen(
+            action, judgement.kind, judgement.rule, judgement.reason, file, line, by_rego, judgement.request
+        )  # fmt: skip
 
 
 def _failed_in_rego(judgement: Judgement, rehearsal: Rehearsal) -> bool:

@@ -56,7 +56,20 @@ def pools(
         _add(proposed, Place("principal", ("subject",)), [SOMEBODY])
     for place, values in beyond.items():
         _add(proposed, place, values)
-    return [_pool(place, values) for place, values in proposed.items()]
+    joined = _joined(old), _joined(new)
+    return [
+        _pool(place, values, [text for side in joined for text in side.get(place, ())])
+        for place, values in proposed.items()
+    ]
+
+
+def _joined(side: Sequence[Ruled]) -> dict[Place, list[str]]:
+    """For each place that several conditions of one policy look at, texts that may meet them all."""
+    about: dict[Place, list[Condition]] = {}
+    for _, rule in side:
+        for condition in rule.asked:
+            about.setdefault(place_of(condition.subject), []).append(condition)
+    return {place: boundaries.proposed_together(conditions) for place, conditions in about.items()}
 
 
 def _add(proposed: dict[Place, list[Value]], place: Place, values: Iterable[Value]) -> None:
@@ -80,9 +93,10 @@ def _names() -> Iterator[str]:
         name += "x"
 
 
-def _pool(place: Place, values: Sequence[Value]) -> Pool:
+def _pool(place: Place, values: Sequence[Value], joined: Sequence[str]) -> Pool:
     every = list(dict.fromkeys(_choices(place, values)))
-    return Pool(place, tuple(every[:MOST]), max(0, len(every) - MOST))
+    beyond = [choice(text) for text in joined if place.root != "state"]
+    return Pool(place, tuple(dict.fromkeys((*every[:MOST], *beyond))), max(0, len(every) - MOST))
 
 
 def _choices(place: Place, values: Sequence[Value]) -> Iterator[Choice]:

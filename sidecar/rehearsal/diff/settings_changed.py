@@ -30,7 +30,12 @@ class SettingChanged:
 def settings_changed(old: Policy, new: Policy) -> tuple[SettingChanged, ...]:
     """The changes, those that loosen first."""
     found = [*_methods(old.methods, new.methods), *_of_policy(old, new), *_of_rules(old, new)]
-    return tuple(sorted(found, key=lambda one: (not one.opens, not one.is_looser)))
+    return tuple(sorted(found, key=gravity))
+
+
+def gravity(change: SettingChanged) -> tuple[bool, bool]:
+    """The order in which changes are told: what opens, what loosens, all else."""
+    return not change.opens, not change.is_looser
 
 
 def _methods(old: Methods, new: Methods) -> Iterator[SettingChanged]:

@@ -207,3 +207,95 @@ def test_an_edit_that_stops_a_call_is_found_with_the_line_that_stops_it(taken_ba
 @pytest.mark.parametrize("tool", sorted(LOOSER.keys() - BOTH_WAYS))
 def test_an_edit_that_stops_calls_is_not_said_to_let_any_pass(taken_back: Compared, tool: str) -> None:
     assert of_tool(taken_back.loosened, tool) == []
+
+
+ASKED: Final[dict[str, tuple[str, str, str]]] = {
+    "fewer_people": (
+        "{name: by two, action: require_approval, approvers: 2, reason: r}",
+        "{name: by one, action: require_approval, reason: r}",
+        "approvers",
+    ),
+    "more_time": (
+        "{name: soon, action: require_approval, approval_timeout: 5m, reason: r}",
+        "{name: late, action: require_approval, approval_timeout: 1h, reason: r}",
+        "approval_timeout",
+    ),
+    "more_calls": (
+        "{name: each, action: require_approval, reason: r, conditions: [{path: args.n, op: gt, value: 5}]}",
+        "{name: many, action: require_approval, reason: r, grant: {for: 1h, calls: 9, same: [args.a]}}",
+        "grant",
+    ),
+}
+"""Edits of rules that are renamed by them, so that only the calls show what people are asked for."""
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Compared:
+    old, new = (policy({tool: edit[at] for tool, edit in ASKED.items()}) for at in (0, 1))
+    return comparison(tmp_path_factory.mktemp("asked"), old, new)
+
+
+@pytest.mark.parametrize("tool", ASKED)
+def test_less_is_asked_of_people_by_a_rule_with_another_name(asked: Compared, tool: str) -> None:
+    told = [one for one in asked.settings if one.what.startswith(f"calls of {tool} ")]
+    assert [(one.what.rpartition(": ")[2], one.is_looser, one.line) for one in told] == [
+        (ASKED[tool][2], True, f"new.yaml:{3 + list(ASKED).index(tool)}")
+    ]
+    assert asked.differs
+
+
+def test_what_is_told_of_a_rule_is_not_told_of_its_calls_again(tmp_path: Path) -> None:
+    old, new = (policy({"t": f"{{name: ask, action: require_approval, approvers: {n}, reason: r}}"}) for n in (3, 2))
+    assert [one.what for one in comparison(tmp_path, old, new).settings] == ["rule ask: approvers"]
+
+
+_TEXT: Final = "{conditions: [{path: args.p, op: %s, value: '%s'}]}"
+TOGETHER: Final[dict[str, tuple[str, str]]] = {
+    "begins_and_ends": (
+        "{conditions: [{path: args.p, op: regex, value: '^/data/in/'}, {path: args.p, op: regex, value: '[.]csv$'}]}",
+        "{conditions: [{path: args.p, op: regex, value: '^/data/'}, {path: args.p, op: regex, value: '[.]csv$'}]}",
+    ),
+    "in_a_folder": (
+        "{conditions: [{path: args.p, op: within, value: /srv/in}, {path: args.p, op: regex, value: '[.]csv$'}]}",
+        "{conditions: [{path: args.p, op: within, value: /srv}, {path: args.p, op: regex, value: '[.]csv$'}]}",
+    ),
+    "by_two_rules": (
+        f"{_TEXT % ('regex', '^a/')}, {_TEXT % ('contains', 'b')}",
+        f"{_TEXT % ('regex', '^c?/')}, {_TEXT % ('contains', 'b')}",
+    ),
+    "of_three": (
+        f"{_TEXT % ('regex', '^a/')}, {_TEXT % ('contains', 'b')}, {_TEXT % ('regex', 'c$')}",
+        f"{_TEXT % ('regex', '^a')}, {_TEXT % ('contains', 'b')}, {_TEXT % ('regex', 'c$')}",
+    ),
+}
+"""Edits that only a text shows which meets several conditions together."""
+
+
+def test_a_text_is_found_that_several_conditions_meet_together(tmp_path: Path) -> None:
+    old, new = (policy({tool: edit[at] for tool, edit in TOGETHER.items()}) for at in (0, 1))
+    found = comparison(tmp_path, old, new)
+    assert {one.tool for one in found.allowed} == TOGETHER.keys()
+    assert not found.unknown
+
+
+BLIND: Final = (
+    "%s, conditions: [{path: args.p, op: regex, value: '^x[a-z]{9}y$'}, {path: args.p, op: contains, value: %s}]"
+)
+"""Conditions that no text of ours meets together."""
+
+
+@pytest.mark.parametrize(
+    ("action", "said"),
+    [
+        ("action: evaluate", "t: no call was found that the rules of the old policy let pass"),
+        ("action: deny", "t#1 (old.yaml:3) changes, and no call was found that meets its conditions together"),
+    ],
+)
+def test_where_no_call_was_found_that_shows_what_a_change_does_that_is_said(
+    tmp_path: Path, action: str, said: str
+) -> None:
+    old, new = (policy({"t": f"{{{BLIND % (action, text)}}}"}) for text in ("qq", "ab"))
+    found = comparison(tmp_path, old, new)
+    assert said in found.unexplored
+    assert found.differs
+    assert not comparison(tmp_path, new, new).differs
