@@ -18,8 +18,8 @@ from sidecar.engine import binary
 from sidecar.errors import UsageError
 from sidecar.mcp.strict_json import encode
 from sidecar.rehearsal.cases import Case, load_cases
-from sidecar.rehearsal.comparing import Compared, compare
-from sidecar.rehearsal.recording_files import Line, lines_of, unreadable
+from sidecar.rehearsal.diff.comparing import Compared, compare
+from sidecar.rehearsal.recordings.files import Line, lines_of, unreadable
 from sidecar.repository.subject import Subject, subject
 
 UNCHANGED: Final = 0

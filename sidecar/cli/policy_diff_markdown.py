@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from sidecar.cli.policy_diff_text import WORDS, arguments, circumstances, clipped, count, place, setting, summary
-from sidecar.rehearsal.comparing import Compared
-from sidecar.rehearsal.differences import Difference, Seen
+from sidecar.rehearsal.diff.comparing import Compared
+from sidecar.rehearsal.diff.differences import Difference, Seen
 
 LONGEST: Final = 60_000
 """Characters of a comment: GitHub takes 65,536."""

@@ -8,8 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from sidecar.mcp.strict_json import encode
-from sidecar.rehearsal.comparing import Compared
-from sidecar.rehearsal.differences import Difference, Seen
+from sidecar.rehearsal.diff.comparing import Compared
+from sidecar.rehearsal.diff.differences import Difference, Seen
 from sidecar.text import quoted, shown, visible
 
 WORDS: Final = {"allow": "allowed", "deny": "refused", "approval": "held for a person"}

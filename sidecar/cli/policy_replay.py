@@ -16,7 +16,7 @@ from sidecar.engine import binary
 from sidecar.errors import UsageError
 from sidecar.mcp.strict_json import encode
 from sidecar.policy.terms import Terms
-from sidecar.rehearsal.recording_files import files_of, lines_of, unreadable
+from sidecar.rehearsal.recordings.files import files_of, lines_of, unreadable
 from sidecar.rehearsal.replay import Change, Replay, replay
 from sidecar.repository.subject import subject
 from sidecar.text import of_system, shown, visible

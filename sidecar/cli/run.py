@@ -147,8 +147,11 @@ def run_command(
         recording=recording_in(record, record_size, whole=record_all),
         remote_opa=remote_opa(opa_url, bundle_listen, bundle_token_file, bundle_signing_key),
     )
-    # Before any process is started: the server, which policy and limits bind, must not get the passwords.
-    hardening.forget("SIDECAR_STATE_DSN", "SIDECAR_HEADER", "SIDECAR_POLICY_KEY", *variables_of(headers))
+    # Before any process is started: the server, which policy and limits bind, must not get the passwords. The URL of a
+    # bundle may be signed, which makes it one.
+    hardening.forget(
+        "SIDECAR_STATE_DSN", "SIDECAR_HEADER", "SIDECAR_POLICY_KEY", "SIDECAR_BUNDLE", *variables_of(headers)
+    )  # fmt: skip
     return _serve(settings, config or [], opa_bin)
 
 

@@ -123,6 +123,11 @@ class Feed:
                 self._too_large = str(error)
                 self._emit(BundleJudged(self._server, 0, "", error.kind, str(error)))
             return
+        except Exception as error:  # noqa: BLE001 - whatever a source says, a start and the next look do not hang on it
+            self._failures += 1
+            trouble = defects.text(defects.tell("a look at the source of bundles failed", error))
+            self._emit(BundleFetched(self._server, news=False, trouble=trouble))
+            return
         self._failures, self._too_large = 0, ""
         self._emit(BundleFetched(self._server, news=fetched is not None))
         if fetched is not None:

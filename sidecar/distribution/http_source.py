@@ -16,6 +16,7 @@ from sidecar.distribution.file_source import tag_of
 from sidecar.distribution.source import MAX_SIZE, Fetched
 from sidecar.distribution.web import HOPS, Reply, Web, next_hop, shown_url
 from sidecar.errors import NothingPublished, SourceUnavailable
+from sidecar.http import origin
 
 LONG_POLLS: Final = "application/vnd.openpolicyagent.bundles"
 """The content type by which a server says that it serves long polling (OPA's bundle API)."""
@@ -72,6 +73,8 @@ class HttpSource:
             if not reply.redirects:
                 return reply
             url = next_hop(reply, self.name)
+            if origin.parse(url)[0] != origin.parse(self._url)[0]:
+                headers.pop("authorization", None)  # at another port somebody else may serve
         raise SourceUnavailable(f"{self.name}: redirects again and again")
 
     def _must_be_one(self, reply: Reply) -> None:
@@ -108,6 +111,6 @@ def _trusted_etag(reply: Reply) -> str:
 def _time(text: str) -> datetime | None:
     try:
         found = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # the second for numbers that no date has
         return None
     return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from sidecar.auth.hosts import is_loopback
-from sidecar.distribution import oci_reference
 from sidecar.distribution.access import ANONYMOUS, SAID, Access
 from sidecar.distribution.file_source import FileSource
-from sidecar.distribution.oci_reference import OciReference
+from sidecar.distribution.oci import reference as oci_reference
+from sidecar.distribution.oci.reference import OciReference
 from sidecar.distribution.source import Source
 from sidecar.errors import UsageError
 from sidecar.http import origin
@@ -37,7 +37,7 @@ def source_of(text: str, access: Access = ANONYMOUS) -> Source:
         return FileSource(place)
     # Imported only here: httpx takes long to import.
     from sidecar.distribution.http_source import HttpSource  # noqa: PLC0415
-    from sidecar.distribution.oci_source import OciSource  # noqa: PLC0415
+    from sidecar.distribution.oci.source import OciSource  # noqa: PLC0415
 
     return OciSource(place, access) if isinstance(place, OciReference) else HttpSource(place.text, access)
 

@@ -31,6 +31,10 @@ BODY: Final = 60.0
 """Seconds for the whole body, however steadily it drips."""
 SMALL: Final = 64 << 10
 """Bytes of an answer that is no bundle: a token, an error."""
+MAX_PIECES: Final = 50_000
+"""Pieces in which a body may come: so many, of a packet each, are twice the longest."""
+IN_ONE_GO: Final = 32
+"""Pieces that are taken before others have their turn: of those that arrived together none has to be waited for."""
 HOPS: Final = 3
 """Redirects that are followed one after the other."""
 
@@ -125,9 +129,14 @@ class Web:
         length = response.headers.get("content-length", "")
         if response.is_success and response.request.method != "HEAD" and length.isdecimal() and int(length) > most:
             raise self._too_large(most)
-        data = bytearray()
-        async for part in response.aiter_raw():
-            data += part
+        data, pieces = bytearray(), 0
+        async for piece in response.aiter_raw():
+            data += piece
+            pieces += 1
+            if pieces > MAX_PIECES:
+                raise SourceUnavailable(f"{self.name}: sends its answer in too many pieces")
+            if pieces % IN_ONE_GO == 0:
+                await asyncio.sleep(0)
             if len(data) > most:
                 if response.is_success:
                     raise self._too_large(most)

@@ -7,7 +7,7 @@ from pathlib import Path
 from sidecar.distribution.access import ANONYMOUS, Access
 from sidecar.distribution.destination import Destination
 from sidecar.distribution.folder_destination import FolderDestination
-from sidecar.distribution.oci_reference import OciReference
+from sidecar.distribution.oci.reference import OciReference
 from sidecar.distribution.places import place_name, place_of
 from sidecar.errors import UsageError
 
@@ -21,7 +21,7 @@ def destination_of(text: str, access: Access = ANONYMOUS) -> Destination:
         return FolderDestination(place)
     # Imported only here: httpx takes long to import.
     from sidecar.distribution.http_destination import HttpDestination  # noqa: PLC0415
-    from sidecar.distribution.oci_destination import OciDestination  # noqa: PLC0415
+    from sidecar.distribution.oci.destination import OciDestination  # noqa: PLC0415
 
     if isinstance(place, OciReference):
         if place.pinned:

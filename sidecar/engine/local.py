@@ -36,7 +36,7 @@ async def local_engine(
     """
     token, secret = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     service = BundleServer(token, shared(secret), EVERY_PATH)
-    service.publish(bundle)
+    service.publish(service.packed(bundle))
     temporary_folders.sweep()
     with temporary_folders.folder() as folder:
         ownership.check(folder, "the folder for temporary files (TMPDIR)")

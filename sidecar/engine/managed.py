@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from sidecar.engine.bundle_server import BundleServer
 from sidecar.engine.engine import Engine
 from sidecar.errors import EngineUnavailable
 from sidecar.policy.bundle import Bundle
+from sidecar.system.tasks import in_thread_if_can_be
 
 ADOPT_SECONDS: Final = 30.0
 """Seconds that a published bundle may take to come into force: usually milliseconds, some for ten thousand rules."""
@@ -24,9 +26,10 @@ class ManagedEngine:
 
     async def adopt(self, bundle: Bundle) -> None:
         """Put another bundle in force. Raises `EngineUnavailable` if OPA does not take it; the old one stays then."""
-        old = self.engine.bundle
+        packed = await in_thread_if_can_be(partial(self.service.packed, bundle))  # calls go on meanwhile
+        old = self.service.published
         self.engine.expect(bundle)
-        self.service.publish(bundle)
+        self.service.publish(packed)
         try:
             async with asyncio.timeout(ADOPT_SECONDS):
                 await self.engine.until_in_force(bundle)

@@ -39,7 +39,7 @@ async def remote_engine(
     Raises `StartError` if the key is no good or the bundle server cannot listen.
     """
     service = BundleServer(remote.token, private(remote.signing_key))
-    service.publish(bundle)
+    service.publish(service.packed(bundle))
     engine = Engine(
         remote.socket, bundle, server=server, timeout=timeout, remember=remember, emit=emit,
         # On each connection, because whoever starts OPA may replace it by another version at any time.

@@ -149,6 +149,8 @@ def _check_files(hashes: Mapping[str, str], files: Mapping[str, str]) -> None:
 
 
 def _token(text: str) -> str:
+    if len(text) > _LONGEST:
+        raise _bad(f"its signature is longer than {_LONGEST >> 20} MiB")
     found = strict(SIGNATURES, text, _FEW)
     match found:
         case {"signatures": [str(token)]} if len(found) == 1:
@@ -158,7 +160,7 @@ def _token(text: str) -> str:
 
 def _parts(token: str) -> tuple[bytes, bytes, bytes, bytes]:
     """Head, claims, signature, and the bytes that it is over."""
-    parts = token.split(".")
+    parts = token.split(".", 3)
     if len(parts) != 3 or not all(map(_PART.fullmatch, parts)):
         raise _bad("its signature is no JWT")
     head, claims, signature = map(_decoded, parts)
@@ -166,6 +168,8 @@ def _parts(token: str) -> tuple[bytes, bytes, bytes, bytes]:
 
 
 _PART: Final = re.compile(r"[A-Za-z0-9_-]+")
+_LONGEST: Final = 4 << 20
+"""Characters of a signature: one over as many files as a bundle may have, and the longest names, has half of that."""
 _FEW: Final = 100
 """Values that are read of what nobody signed."""
 

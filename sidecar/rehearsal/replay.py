@@ -20,8 +20,8 @@ from sidecar.policy.bundle import Bundle
 from sidecar.policy.custom import CUSTOM
 from sidecar.rehearsal.judging import Action, Judgement, Rehearsal, place_of, rehearsal
 from sidecar.rehearsal.outcome import ASKED, NO_POLICY, STRICTNESS
-from sidecar.rehearsal.recorded import Recorded, without
-from sidecar.rehearsal.recording_files import Line
+from sidecar.rehearsal.recordings.files import Line
+from sidecar.rehearsal.recordings.recorded import Recorded, without
 from sidecar.text import shown
 
 LIMITS: Final = frozenset({"rate_limit", "spend_limit"})

@@ -6,8 +6,8 @@ import logging
 import os
 
 from sidecar.events import Emit
-from sidecar.rehearsal.record_file import RecordFile
-from sidecar.rehearsal.recording import Recorder
+from sidecar.rehearsal.recordings.record_file import RecordFile
+from sidecar.rehearsal.recordings.recorder import Recorder
 from sidecar.settings import Recording
 from sidecar.system.workload import workload
 from sidecar.text import visible

@@ -41,7 +41,7 @@ from sidecar.text import visible
 
 if TYPE_CHECKING:
     from sidecar.distribution.feed import Feed
-    from sidecar.rehearsal.candidate import Candidate
+    from sidecar.rehearsal.shadow.candidate import Candidate
 
 log = logging.getLogger("sidecar")
 state = logging.getLogger("sidecar.state")
@@ -194,7 +194,7 @@ def _candidate(settings: Settings, opa: Path) -> Candidate | None:
     if settings.shadow is None:
         return None
     # Only here: what judges a candidate takes some milliseconds to import.
-    from sidecar.rehearsal.candidate import Candidate  # noqa: PLC0415
+    from sidecar.rehearsal.shadow.candidate import Candidate  # noqa: PLC0415
 
     return Candidate(settings.shadow, opa, settings.server, workload(os.environ))
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.cli.policy_diff_markdown import LONGEST, code, markdown
-from sidecar.rehearsal.comparing import Compared
-from sidecar.rehearsal.differences import Difference, Found, Seen
+from sidecar.rehearsal.diff.comparing import Compared
+from sidecar.rehearsal.diff.differences import Difference, Found, Seen
 from sidecar.rehearsal.judging import Action
 
 

@@ -35,7 +35,7 @@ class Shelf:
     waits = False
 
     def __init__(self) -> None:
-        self.has: Fetched | SidecarError | None = None
+        self.has: Fetched | Exception | None = None
         self.looked = asyncio.Event()
         self.never_answers = False
         self.closed = False
@@ -48,7 +48,7 @@ class Shelf:
         self.looked.set()
         if self.never_answers:
             await asyncio.Event().wait()
-        if isinstance(self.has, SidecarError):
+        if isinstance(self.has, Exception):
             raise self.has
         return self.has if self.has is not None and self.has.tag != known else None
 
@@ -231,6 +231,20 @@ def test_a_source_that_is_away_is_told_and_looked_at_again(tmp_path: Path) -> No
         await world.until(lambda: world.events.count(failed) > 1)
         world.shelf.put(3)
         await world.until(lambda: world.told == [3])
+
+    run(tmp_path, inside)
+
+
+def test_a_defect_of_a_look_ends_neither_a_start_nor_the_looking(tmp_path: Path) -> None:
+    async def inside(world: World) -> None:
+        world.kept.stage(b"3 good")
+        world.kept.commit()
+        world.shelf.has = OverflowError("a time that is none")
+        begun = await world.feed.first()
+        assert begun is not None
+        assert begun.serial == 3
+        world.shelf.put(4)
+        await world.until(lambda: world.in_force == [4])
 
     run(tmp_path, inside)
 

@@ -96,6 +96,25 @@ def test_an_etag_of_the_second_in_which_the_file_changed_is_not_trusted_yet() ->
         assert ["if-none-match" in asked.headers for asked in server.asked] == [False, False, False, True]
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "Mon, 30 Nov 99999999999999999999 12:00:00 GMT",
+        "Mon, 30 Nov 2026 12:00:00 +99999999999999999999",
+        "x",
+        "9" * 9999,
+    ],
+)
+def test_a_time_that_is_none_only_costs_a_download(changed: str) -> None:
+    def answer(asked: Asked) -> bytes:
+        return reply(304) if "if-none-match" in asked.headers else reply(200, BUNDLE, etag='"1"', last_modified=changed)
+
+    with scripted(answer) as server:
+        first, again = look(HttpSource(server.url, Access()), "", "sha256:0")
+        assert first == again
+        assert first is not None
+
+
 def test_a_304_that_nobody_asked_for_is_no_bundle() -> None:
     assert "status 304" in failing(lambda _: reply(304))
 
@@ -148,6 +167,28 @@ def test_a_body_without_an_end_is_left_at_the_bound() -> None:
         look(HttpSource(server.url, Access()))
     assert refused.value.kind == "too_large"
     assert sent < 2 * MAX_SIZE
+
+
+def test_a_body_in_tiny_pieces_holds_up_nobody_and_is_left() -> None:
+    """They arrive many together, and to take them apart is work that nothing interrupts by itself."""
+    heard = 0
+
+    async def heartbeat() -> None:
+        nonlocal heard
+        while True:
+            await asyncio.sleep(0)
+            heard += 1
+
+    async def looks(source: Source) -> None:
+        heart = asyncio.create_task(heartbeat())
+        with pytest.raises(SourceUnavailable, match="too many pieces"):
+            await source.fetch("")
+        heart.cancel()
+
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    with scripted(lambda _: [head, b"1\r\nx\r\n" * (web.MAX_PIECES + 1), b"0\r\n\r\n"]) as server:
+        using(HttpSource(server.url, Access()), looks)
+    assert heard > web.MAX_PIECES / web.IN_ONE_GO
 
 
 def test_a_length_beyond_the_bound_is_not_read() -> None:

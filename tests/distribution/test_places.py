@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sidecar.distribution.access import Access
 from sidecar.distribution.file_source import FileSource
 from sidecar.distribution.http_source import HttpSource
-from sidecar.distribution.oci_source import OciSource
+from sidecar.distribution.oci.source import OciSource
 from sidecar.distribution.places import place_of, source_of
 from sidecar.distribution.writable import destination_of
 from sidecar.errors import UsageError

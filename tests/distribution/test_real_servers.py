@@ -64,7 +64,7 @@ def test_two_bundles_of_one_second_and_one_size_are_two_for_nginx_too(dav: str, 
 def test_our_own_server_holds_the_request_until_there_is_news() -> None:
     async def test() -> None:
         server = BundleServer("secret-token", shared("secret-key"))
-        server.publish(bundle_of("default: allow\n", serial=1))
+        server.publish(server.packed(bundle_of("default: allow\n", serial=1)))
         port = await server.start()
         source = source_of(f"http://127.0.0.1:{port}{RESOURCE}", Access(lambda: "secret-token"))
         try:
@@ -72,7 +72,7 @@ def test_our_own_server_holds_the_request_until_there_is_news() -> None:
             assert first is not None
             waiting = asyncio.create_task(source.fetch(first.tag))
             assert not (await asyncio.wait({waiting}, timeout=0.6))[0]
-            server.publish(bundle_of("default: deny\n", serial=2))
+            server.publish(server.packed(bundle_of("default: deny\n", serial=2)))
             second = await waiting
             assert second is not None
             assert '"serial": 2' in archive.read(second.data)[archive.MANIFEST]

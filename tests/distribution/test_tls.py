@@ -64,6 +64,19 @@ def test_a_connection_that_is_tampered_with_is_one_plain_line(tmp_path: Path, mo
         look(HttpSource(f"{server.url}/b", Access()))
 
 
+def test_another_port_of_the_host_sees_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else may serve there, and whoever can make the first one redirect need not know what it is told."""
+    known = issued(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(known.certificate))
+    with (
+        scripted(lambda _: reply(200, b"bundle"), known.context) as other,
+        scripted(lambda _: reply(302, location=f"{other.url}/b"), known.context) as server,
+    ):
+        [found] = look(HttpSource(f"{server.url}/b", Access(lambda: "t0ken")))
+        assert found is not None
+        assert ["authorization" in asked.headers for asked in [*server.asked, *other.asked]] == [True, False]
+
+
 def test_a_redirect_never_leads_from_tls_to_plain_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = issued(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(known.certificate))

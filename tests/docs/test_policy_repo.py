@@ -71,6 +71,8 @@ def test_the_example_of_a_test_holds_for_what_init_writes(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", ["custom-rego", "policy-tests", "try-a-policy", "recording", "policy-sources"])
+@pytest.mark.parametrize(
+    "name", ["custom-rego", "policy-diff", "policy-sources", "policy-tests", "recording", "try-a-policy"]
+)
 def test_the_pages_about_each_part_are_named(name: str) -> None:
     assert f"({name}.md)" in TEXT

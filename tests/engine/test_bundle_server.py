@@ -27,7 +27,7 @@ LONG_POLL = "modes=snapshot,delta;wait=30"
 async def serving(*, published: bool = True) -> AsyncIterator[tuple[BundleServer, int]]:
     service = BundleServer("secret-token", shared("secret-key"))
     if published:
-        service.publish(FIRST)
+        service.publish(service.packed(FIRST))
     port = await service.start()
     try:
         yield service, port
@@ -132,7 +132,7 @@ def test_a_long_poll_is_answered_the_moment_a_bundle_is_published() -> None:
             request = get(RESOURCE, Authorization=TOKEN, If_None_Match=known, Prefer=LONG_POLL)
             task = asyncio.create_task(http(port, request))
             assert await still_waits(task)
-            service.publish(SECOND)
+            service.publish(service.packed(SECOND))
             async with asyncio.timeout(2):
                 status, headers, body = await task
             assert (status, headers["etag"]) == (200, f'"{SECOND.revision}.2"')
@@ -146,7 +146,7 @@ def test_a_long_poll_before_the_first_bundle_gets_it_when_it_comes() -> None:
         async with serving(published=False) as (service, port):
             task = asyncio.create_task(http(port, get(RESOURCE, Authorization=TOKEN, Prefer=LONG_POLL)))
             assert await still_waits(task)
-            service.publish(FIRST)
+            service.publish(service.packed(FIRST))
             async with asyncio.timeout(2):
                 assert (await task)[0] == 200
 
@@ -173,7 +173,7 @@ def test_every_one_of_several_that_wait_gets_the_news() -> None:
             request = get(RESOURCE, Authorization=TOKEN, If_None_Match=known, Prefer=LONG_POLL)
             tasks = [asyncio.create_task(http(port, request)) for _ in range(5)]
             assert await still_waits(tasks[-1])
-            service.publish(SECOND)
+            service.publish(service.packed(SECOND))
             async with asyncio.timeout(2):
                 assert [(await task)[0] for task in tasks] == [200] * 5
 

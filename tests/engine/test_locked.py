@@ -191,7 +191,7 @@ def test_nobody_writes_before_the_first_policy_and_nothing_stands_in_its_way(fol
             path = Path(process.socket)
             assert await asyncio.to_thread(taken, path) == []
             assert json.loads(over(path, "GET", "/v1/policies")[1])["result"] == []
-            service.publish(BUNDLE)
+            service.publish(service.packed(BUNDLE))
             engine = engine_of(process)
             await engine.until_ready()
             await asyncio.to_thread(holds_only, path, BUNDLE)

@@ -8,6 +8,8 @@ import uvloop
 from sidecar.engine.local import local_engine
 from sidecar.errors import EngineUnavailable
 from sidecar.events import EngineFailed, Event
+from sidecar.mcp.protocol import OF_CLIENTS
+from sidecar.policy.model import ALWAYS_OPEN
 from sidecar.policy.nothing import WHY, nothing
 from tests.engine.asking import all_ended, asked, body_of, bundle_of
 from tests.support import OPA
@@ -41,3 +43,12 @@ def test_nothing_is_permitted_until_there_is_a_policy() -> None:
         await all_ended()
 
     uvloop.run(test())
+
+
+def test_no_method_passes_that_a_policy_could_deny() -> None:
+    """The policy that is awaited may close any of them: `methods: {deny: [resources/read]}`."""
+    terms = nothing().terms
+    passing = {method for method in OF_CLIENTS if terms.permits(method)}
+    assert {method for method in passing if not method.startswith("notifications/")} == set(ALWAYS_OPEN)
+    assert "notifications/initialized" in passing  # or there is no session in which anybody could be told why
+    assert not terms.permits("acme/do")

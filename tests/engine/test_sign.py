@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import subprocess
@@ -24,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.engine.bundle_server import BundleServer
+from sidecar.engine.bundle_server import BundleServer, Packed
 from sidecar.engine.sign import private, shared, signed
 from sidecar.errors import StartError
 from sidecar.policy.archive import SIGNATURES
@@ -113,9 +112,7 @@ def test_a_whole_bundle_has_the_hashes_that_opa_makes_of_it() -> None:
 
 def publish(service: BundleServer, files: Files) -> None:
     """Serve files as somebody would who has the port and the token, but not the key."""
-    service._archive, service._etag = packed(files), '"another"'
-    service._published.set()
-    service._published = asyncio.Event()
+    service.publish(Packed(packed(files), '"another"'))
 
 
 def token_of(files: Files) -> list[str]:

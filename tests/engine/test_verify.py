@@ -6,6 +6,7 @@ import base64
 import hmac
 import json
 import subprocess
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from sidecar.engine.sign import of_publisher, shared, signed
 from sidecar.engine.verify import VerificationKey, verification_key, verify
 from sidecar.errors import BundleRefused, StartError
-from sidecar.policy.archive import SIGNATURES, write
+from sidecar.policy.archive import MAX_FILES, MAX_NAME, SIGNATURES, write
 from tests.engine.policy_keys import EC, NOON, OTHER_EC, OTHER_RSA, RSA, certificate, private_pem, public_pem
 from tests.engine.test_sign import GOOD, _object, pem, token_of, values, with_token
 from tests.support import OPA
@@ -157,6 +158,24 @@ def test_claims_that_are_not_of_these_files_are_refused_though_the_key_signed_th
 def test_there_is_one_signature_in_one_form(text: str) -> None:
     token = ".".join(token_of(signed_by(RSA)))
     assert refusal({**FILES, SIGNATURES: text.replace("TOKEN", token)})[0] in ("signature", "broken")
+
+
+@pytest.mark.parametrize("token", ["ab." * 5_000_000, "a" * 15_000_000])
+def test_what_nobody_signed_takes_little_memory_to_refuse(token: str) -> None:
+    files = with_token(FILES, token)
+    tracemalloc.start()
+    try:
+        assert refusal(files)[0] == "signature"
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_longest_signature_of_a_bundle_is_accepted() -> None:
+    folders = "/".join(["a" * 64, "b" * 64])
+    files = {f"{folders}/{number:010}.rego": "package a" for number in range(MAX_FILES)}
+    assert max(map(len, files)) > MAX_NAME - 8
+    verify(signed_by(RSA, files), [key_of(RSA)], NOON)
 
 
 def test_a_signature_of_nothing_is_none() -> None:

@@ -7,9 +7,9 @@ import json
 import pytest
 from hypothesis import example, given
 
-from sidecar.distribution.oci_login import token_service
-from sidecar.distribution.oci_manifest import INDEX, LAYER, MANIFEST, NoManifest, bundle_in, written
-from sidecar.distribution.oci_reference import DIGEST, OciReference
+from sidecar.distribution.oci.login import token_service
+from sidecar.distribution.oci.manifest import INDEX, LAYER, MANIFEST, NoManifest, bundle_in, written
+from sidecar.distribution.oci.reference import DIGEST, OciReference
 from sidecar.distribution.places import place_of
 from sidecar.distribution.web import Reply, next_hop
 from sidecar.errors import SourceUnavailable, UsageError

@@ -20,9 +20,9 @@ from sidecar.mcp.protocol import ClientInfo
 from sidecar.mcp.tool_call import ToolCall
 from sidecar.policy.bundle import FACTS, Bundle
 from sidecar.rehearsal.judging import Judgement, rehearsal
-from sidecar.rehearsal.kept import Keeper
-from sidecar.rehearsal.recorded import Recorded, read_line, time_of, written
-from sidecar.rehearsal.recording_files import Line
+from sidecar.rehearsal.recordings.files import Line
+from sidecar.rehearsal.recordings.kept import Keeper
+from sidecar.rehearsal.recordings.recorded import Recorded, read_line, time_of, written
 from sidecar.rehearsal.replay import Change, NotReplayable, Replay, replay
 from sidecar.repository.subject import subject
 from tests.policy.drawing import Call, calls_of, policies

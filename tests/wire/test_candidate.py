@@ -42,6 +42,8 @@ tools:
   asks: {rules: [{name: ask, action: require_approval}]}
   limited: {rules: [{name: two, rate_limit: 2/day}]}
 """
+STANDING_BACK = 60.0
+"""Seconds that a candidate may take on a busy machine: others come first."""
 BEGAN = "a candidate policy is asked about every call, and decides nothing: its revision "
 
 
@@ -52,7 +54,7 @@ class Shadowed(Sidecar):
         self.candidate = folder / "candidate.yaml"
         self.candidate.write_text(candidate)
         super().__init__(folder, LIVE, "--shadow", str(self.candidate), *TELEMETRY, *options)
-        self.wait_for_error(BEGAN)
+        self.wait_for_error(BEGAN, STANDING_BACK)
 
     @property
     def worker(self) -> int:
@@ -74,7 +76,8 @@ class Shadowed(Sidecar):
 
     def wait_for(self, calls: int) -> None:
         """Wait until it is known of so many calls what became of them."""
-        until(lambda: self.compared() + self.left_out() == calls, what=f"what becomes of {calls} calls")
+        done = f"what becomes of {calls} calls"
+        until(lambda: self.compared() + self.left_out() == calls, STANDING_BACK, done)
 
 
 @pytest.fixture
@@ -193,19 +196,19 @@ def test_a_candidate_whose_process_dies_is_started_again(sidecar: Shadowed) -> N
     sidecar.wait_for_error(
         "its process was ended by SIGKILL; it is started again in 1 s; live calls do not wait for it"
     )
-    until(lambda: sidecar.errors.count(BEGAN) == 2, what="the next process")
+    until(lambda: sidecar.errors.count(BEGAN) == 2, STANDING_BACK, what="the next process")
     sidecar.wait_for(1)
     assert sidecar.compared(live="allow", candidate="deny") == 1
 
 
 def test_a_changed_candidate_is_asked_from_then_on_and_a_wrong_one_is_not(sidecar: Shadowed) -> None:
     sidecar.candidate.write_text(CANDIDATE.replace("value: 5", "value: 10"))
-    until(lambda: sidecar.errors.count(BEGAN) == 2, what="the changed candidate")
+    until(lambda: sidecar.errors.count(BEGAN) == 2, STANDING_BACK, what="the changed candidate")
     sidecar.call("open", {"secret": 9})
     sidecar.wait_for(1)
     assert sidecar.compared(live="allow", candidate="allow") == 1
     sidecar.candidate.write_text("toolz: {}\n")
-    sidecar.wait_for_error("the changed candidate is not used, the one before goes on: ")
+    sidecar.wait_for_error("the changed candidate is not used, the one before goes on: ", STANDING_BACK)
     assert "candidate.yaml:1:1: " in sidecar.errors
     sidecar.call("open", {"secret": 11})
     sidecar.wait_for(2)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sidecar.engine.environment import GO
 from tests.support import SIDECAR, STUB
-from tests.support.peer import Peer, Sidecar, child_pids
+from tests.support.peer import Peer, Sidecar, child_pids, until
 from tests.support.redis_server import RedisServer
 
 PASSWORD: Final = "hunter2-hunter2"
@@ -75,3 +75,22 @@ def test_what_headers_were_made_of_is_in_no_environment_any_more(tmp_path: Path)
         assert "t0ken" not in str(environment)
         assert PASSWORD not in str(environment)
     assert opas.keys() <= set(GO)
+
+
+def test_the_server_gets_nothing_by_which_a_bundle_is_fetched_or_signed(tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    environment = {
+        "SIDECAR_BUNDLE": f"http://127.0.0.1:1/bundle.tar.gz?sig={PASSWORD}",
+        "SIDECAR_POLICY_TOKEN": f"name:{PASSWORD}",
+        "SIDECAR_POLICY_KEY": f"-----BEGIN {PASSWORD}",
+        "KEPT": "k",
+    }
+    command = ["run", "--state-dir", "state", "--", "sh", "-c", f"env > {report}.new; mv {report}.new {report}; cat"]
+    with Peer(["env", "-C", str(tmp_path), str(SIDECAR), *command], tmp_path, environment) as sidecar:
+        sidecar.wait_for_error("ready\n")
+        until(report.exists)
+        ours = environment_of(sidecar.process.pid) if os.geteuid() == 0 else {}
+    seen = report.read_text()
+    assert "KEPT=k" in seen
+    assert PASSWORD not in seen
+    assert PASSWORD not in str(ours)

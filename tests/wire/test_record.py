@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.rehearsal.recorded import Recorded, read_line
+from sidecar.rehearsal.recordings.recorded import Recorded, read_line
 from tests.support import SIDECAR
 from tests.support.peer import TELEMETRY, Sidecar, kind, until
 

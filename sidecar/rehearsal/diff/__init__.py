@@ -1,0 +1,1 @@
+"""Two policies compared: which calls they decide otherwise, and what no single call shows."""

@@ -1,0 +1,1 @@
+"""A candidate policy in shadow: asked about the same calls, in a process of its own, and heeded by nobody."""

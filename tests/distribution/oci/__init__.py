@@ -1,0 +1,1 @@
+"""Mirrors `sidecar/distribution/oci`: registries, good ones and those that lie."""

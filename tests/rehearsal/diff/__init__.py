@@ -1,0 +1,1 @@
+"""Mirrors `sidecar/rehearsal/diff`: two policies compared, against adversaries who edit one."""

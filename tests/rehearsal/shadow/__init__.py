@@ -1,0 +1,1 @@
+"""Mirrors `sidecar/rehearsal/shadow`: a candidate beside the live policy."""
