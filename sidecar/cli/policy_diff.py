@@ -16,6 +16,7 @@ from sidecar.cli.policy_diff_markdown import markdown
 from sidecar.cli.policy_diff_text import document, table
 from sidecar.engine import binary
 from sidecar.errors import UsageError
+from sidecar.mcp.strict_json import encode
 from sidecar.rehearsal.cases import Case, load_cases
 from sidecar.rehearsal.diff.comparing import Compared, compare
 from sidecar.rehearsal.recordings.files import Line, lines_of, unreadable
@@ -73,13 +74,13 @@ def status(compared: Compared) -> int:
 
 
 def _tests(old: Subject, new: Subject) -> tuple[Case, ...]:
-    """The tests of both repositories; those that both have are taken from the new one."""
+    """The tests of both repositories; calls that both have are taken from the new one, whatever is expected of them."""
     found: dict[object, Case] = {}
     for one in (new, old):
         if one.repository is not None:
             for case in load_cases(one.repository.tests):
-                steps = tuple((step.tool, repr(step.arguments), step.caller, step.time) for step in case.steps)
-                found.setdefault((case.name, steps), case)
+                steps = [(step.tool, encode(step.arguments), repr(step.caller), step.time) for step in case.steps]
+                found.setdefault((tuple(steps), tuple(sorted(case.workload.items()))), case)
     return tuple(found.values())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -145,6 +146,30 @@ def test_the_tests_of_both_repositories_and_of_files_are_asked(tmp_path: Path) -
     done = diff(tmp_path, "old", "new", "--json", "--calls", "more.yaml", "--calls", "recorded.jsonl")
     assert done.status == 0
     assert done.json["unchanged"] == alone + 4
+
+
+_HERE: Final = """\
+package intercept.custom
+
+violations contains {"rule": "not here", "reason": "no"} if {
+	input.tool == "pay"
+	crypto.sha256(object.get(input, ["workload", "namespace"], "")) == "%s"
+}
+"""
+
+
+def test_a_test_that_was_moved_elsewhere_is_asked_where_it_was_too(tmp_path: Path) -> None:
+    # What the Rego looks for does not stand in it, so that only the old test has the place.
+    digest = hashlib.sha256(b"prod").hexdigest()
+    case = "- {name: n, workload: {namespace: %s}, steps: [{call: pay, arguments: {amount: 5}, expect: refused}]}\n"
+    for side, text, place in (("old", _HERE % digest, "prod"), ("new", _HERE % f"{digest}0", "lab")):
+        write(
+            tmp_path / side,
+            {"policies/policy.yaml": OLD, "rego/custom/here.rego": text, "tests/pay.yaml": case % place},
+        )
+    done = diff(tmp_path, "old", "new", "--json")
+    assert done.status == 4
+    assert {one["origin"].rpartition("/")[2] for one in done.json["loosened"]} >= {"pay.yaml:1"}
 
 
 def test_a_recorded_call_that_is_allowed_now_says_where_it_is_from(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import uvloop
 
 from sidecar.http.server import Exchange, Limits
 from sidecar.http.values import Request, Response
-from sidecar.system.memory import SMALL, Memory, MemoryBudget, memory
+from sidecar.mcp import jsonrpc
+from sidecar.system.memory import SMALL, Memory, MemoryBudget, held, memory
 from tests.engine.asking import soon
 from tests.http.serving import serving, wire
 
@@ -112,3 +114,15 @@ def test_what_a_request_said_is_not_counted_once_nobody_holds_it() -> None:
             assert (await client.answer())[0] == 200
 
     uvloop.run(test())
+
+
+@pytest.mark.parametrize("value", ["[]", '{"":{}}', '{"a":1}', "[[[[[[[[]]]]]]]]", '"abcdefgh"', "1.25", "null"])
+def test_what_a_message_holds_is_not_less_than_it_takes(value: str) -> None:
+    arguments = ",".join([value] * 10_000)
+    line = f'{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"t","arguments":{{"a":[{arguments}]}}}}}}'
+    tracemalloc.start()
+    call = jsonrpc.read(line.encode())
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert isinstance(call, jsonrpc.Request)
+    assert taken < held(call.raw)

@@ -20,13 +20,14 @@ from sidecar.rehearsal.recordings.kept import Keeper
 from sidecar.rehearsal.recordings.record_file import RecordFile
 from sidecar.rehearsal.recordings.recorded import written
 from sidecar.system import defects
+from sidecar.system.memory import held
 
 PAUSE: Final = 0.05
 """Seconds for which calls are gathered before they are written."""
 AGAIN: Final = 1.0
 """Seconds until another try, after a failure."""
 MAX_BYTES: Final = 32 << 20
-"""Bytes of calls that wait to be written: a disk that hangs must not fill the memory."""
+"""Bytes that calls take which wait to be written: a disk that hangs must not fill the memory."""
 MAX_CALLS: Final = 20_000
 """Calls that wait to be written."""
 ENDS: Final = 2.0
@@ -92,7 +93,7 @@ class Recorder:
         # Only a call that was given up is told by another policy than the one in force: nobody decided it.
         if self._keeper is not None and event.ruling.revision == self._revision:
             self._batch.append((event, time.time(), self._keeper))
-            self._bytes += len(event.call.raw)
+            self._bytes += held(event.call.raw)
 
     def _judged(self, _: Judged) -> None:
         if not self._batch:
@@ -169,7 +170,7 @@ class Backlog:
         self._bytes = 0
 
     def put(self, batch: Sequence[Decision], size: int) -> bool:
-        """Let some calls wait, whose messages have `size` bytes; False if there is no room."""
+        """Let some calls wait, which take `size` bytes; False if there is no room."""
         with self._lock:
             if self._bytes + size > MAX_BYTES or len(self._decisions) + len(batch) > MAX_CALLS:
                 return False

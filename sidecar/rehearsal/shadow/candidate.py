@@ -38,10 +38,11 @@ from sidecar.rehearsal.outcome import said_by_policy
 from sidecar.rehearsal.shadow import talk
 from sidecar.rehearsal.shadow.talk import Asked, Begin, Begun, Compared, NotJudged, Told, Trouble, Who
 from sidecar.system import children, tasks
+from sidecar.system.memory import held
 
 MAX_CALLS: Final = 1_000
 MAX_BYTES: Final = 4 << 20
-"""Calls that wait for the candidate, and bytes of their messages: more are skipped."""
+"""Calls that wait for the candidate, and bytes that they take: more are skipped."""
 PORTION: Final = 50
 """Calls that are written in one go: that takes a fraction of a millisecond, in which nothing else is done."""
 PAUSE: Final = 0.05
@@ -89,7 +90,7 @@ class Candidate:
         self._emit = lambda _: None
 
     def _decided(self, event: Decided) -> None:
-        size = len(event.call.raw)
+        size = held(event.call.raw)
         if len(self._waiting) >= MAX_CALLS or self._bytes + size > MAX_BYTES:
             self._skipped += 1
             return
@@ -114,7 +115,7 @@ class Candidate:
         process = self._process
         if process is not None and process.takes_more:
             calls = [self._waiting.popleft() for _ in range(min(PORTION, len(self._waiting)))]
-            self._bytes -= sum(len(event.call.raw) for event in calls)
+            self._bytes -= sum(held(event.call.raw) for event in calls)
             asked = [one for one in map(_asked, calls) if one is not None]
             if len(asked) < len(calls):
                 self._emit(CandidateNotAsked(self._server, "no_policy", len(calls) - len(asked)))

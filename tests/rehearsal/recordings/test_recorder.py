@@ -189,6 +189,15 @@ def test_messages_that_wait_take_no_more_bytes_than_a_bound(tmp_path: Path, monk
     assert "faster" in world.told[0].text
 
 
+def test_what_was_read_of_calls_that_wait_counts_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Many small values take many times the bytes of their message.
+    monkeypatch.setattr(recorder, "MAX_BYTES", 100_000)
+    world = World(tmp_path / "r")
+    many = ",".join(["[]"] * 1_000)
+    run(world, lambda world: world.decide(f'{{"note":[{many}]}}'))
+    assert [one.lost for one in world.told] == [1]
+
+
 def test_a_call_that_no_file_can_hold_is_missing_and_the_others_are_there(tmp_path: Path) -> None:
     world = World(tmp_path / "r", 2_000)
     world.in_force(OTHER)

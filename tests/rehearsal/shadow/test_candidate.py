@@ -42,6 +42,7 @@ def test_calls_that_wait_are_bounded_by_their_number() -> None:
 def test_calls_that_wait_are_bounded_by_their_size() -> None:
     assert skipped([decided(b"x" * (MAX_BYTES // 2))] * 2) == []
     assert skipped([decided(b"x" * (MAX_BYTES // 2))] * 3) == [CandidateNotAsked("server", "skipped", 1)]
+    assert skipped([decided(b"[]," * (MAX_BYTES // 500))] * 3) == [CandidateNotAsked("server", "skipped", 1)]
 
 
 @pytest.mark.parametrize(
