@@ -15,8 +15,8 @@ from sidecar.policy.model import Condition, Rule, Value
 from sidecar.policy.rego import plain_number
 from sidecar.rehearsal.diff.matching_texts import texts
 
-MOST_ITEMS: Final = 24
-"""Items of one list that are tried, from both ends; what is left out is said."""
+MOST_ITEMS: Final = 1_000
+"""Items of one list that are proposed; of those that both policies have, few are tried."""
 MOST_DIGITS: Final = 34
 OF_TEXTS: Final = frozenset({"regex", "not_regex", "within", "host_in"})
 """Operators that judge texts only."""
@@ -101,10 +101,10 @@ def _of(op: str, value: Value) -> Iterator[Value]:
         case "eq" | "neq":
             yield from _equals(value)
         case "in" | "not_in" if isinstance(value, tuple):
-            yield from _some(value)
             if value:
                 yield from _equals(value[0])
                 yield from _equals(value[-1])
+            yield from value[:MOST_ITEMS]
         case "regex" | "not_regex" if isinstance(value, str):
             yield from texts(value)
         case "contains" | "not_contains":
@@ -115,12 +115,6 @@ def _of(op: str, value: Value) -> Iterator[Value]:
             yield from _urls(value)
         case _:
             yield "x"
-
-
-def _some(items: Sequence[Value]) -> Sequence[Value]:
-    if len(items) <= MOST_ITEMS:
-        return items
-    return [*items[: MOST_ITEMS // 2], *items[-MOST_ITEMS // 2 :]]
 
 
 def _equals(value: Value) -> Iterator[Value]:
@@ -184,9 +178,8 @@ def _paths(value: Value) -> Iterator[Value]:
         yield f"{top.upper()}/x"
         if parent := top.rpartition("/")[0]:
             yield parent
-    yield "x"
-    yield "/"
-    yield "~/x"
+        if folder is found[0]:
+            yield from ("x", "/", "~/x")
 
 
 def _urls(value: Value) -> Iterator[Value]:

@@ -299,3 +299,49 @@ def test_where_no_call_was_found_that_shows_what_a_change_does_that_is_said(
     assert said in found.unexplored
     assert found.differs
     assert not comparison(tmp_path, new, new).differs
+
+
+def _items(before: str, after: str, between: str = ", ") -> str:
+    """Many items, and one more between them."""
+    every = [before.format(f"a{number}") for number in range(60)]
+    return between.join([*every[:30], *([after] if after else []), *every[30:]])
+
+
+_ONE: Final = "{conditions: [{path: args.p, op: %s, value: %s}]}"
+_STOPS: Final = "{action: deny, conditions: [{path: args.p, op: %s, value: %s}]}"
+_LISTS: Final = {
+    "one_of_many_texts": (_ONE % ("in", "[%s]"), "{}", ", "),
+    "one_of_many_hosts": (_ONE % ("host_in", "[%s]"), "{}.test", ", "),
+    "one_of_many_folders": (_ONE % ("within", "[%s]"), "/{}", ", "),
+    "one_of_many_words": (_ONE % ("regex", "'^(%s)$'"), "{}", "|"),
+}
+HIDDEN: Final[dict[str, tuple[str, str]]] = {
+    **{
+        name: (rule % _items(item, "", between), rule % _items(item, item.format("evil"), between))
+        for name, (rule, item, between) in _LISTS.items()
+    },
+    "not_one_of_many": (
+        _ONE % ("not_in", f"[{_items('{}', 'evil')}]"),
+        _ONE % ("not_in", f"[{_items('{}', '')}]"),
+    ),
+    "one_line": (_STOPS % ("regex", "'(?s)^a.*b$'"), _STOPS % ("regex", "'^a.*b$'")),
+    "every_line": (_STOPS % ("regex", "'(?m)^root'"), _STOPS % ("regex", "'^root'")),
+    "one_more_character": (_STOPS % ("regex", "'[^a-z0-9 ]'"), _STOPS % ("regex", "'[^a-z0-9 ;]'")),
+    "another_character": (_ONE % ("regex", "'^[^;]*$'"), _ONE % ("regex", "'^[^,]*$'")),
+}
+"""Edits by which one value more passes, among many that are as before."""
+
+
+def test_one_value_more_is_found_among_many(tmp_path: Path) -> None:
+    old, new = (policy({tool: edit[at] for tool, edit in HIDDEN.items()}) for at in (0, 1))
+    found = comparison(tmp_path, old, new)
+    assert {one.tool for one in found.allowed} == HIDDEN.keys()
+
+
+def test_two_patterns_that_no_text_tells_apart_are_said_to_be(tmp_path: Path) -> None:
+    old, new = (policy({"t": _STOPS % ("regex", pattern)}) for pattern in ("'^a{5,9}b'", "'^a{5,9}(b)'"))
+    found = comparison(tmp_path, old, new)
+    assert found.unexplored == (
+        "t#1 (new.yaml:3) changes, and no text was found that tells its pattern from the former one",
+    )
+    assert found.differs
