@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -111,6 +112,8 @@ async def compare(
         if one is not None and other is not None:
             progress("the conditions of both policies are looked through")
             names = list(dict.fromkeys([*tools(one, other, _named(old, new, cases))]))
+            if len(names) > MOST_TOOLS:
+                names.sort(key=partial(_alike, one, other))
             made = tables(opa, one, other, names[:MOST_TOOLS], written_in_rego(old, new))
             cut: list[str] = []
             probes = _probes(made, one, other, cut, custom=bool(custom))
@@ -118,10 +121,11 @@ async def compare(
                 progress(f"tool {at + 1} of {len(made)}")
                 asked = list(probes(table))
                 await comparison.generated(asked)
-                if rego and (custom or one.said_of(table.tool) != other.said_of(table.tool)):
+                if rego and (custom or not _alike(one, other, table.tool)):
                     await comparison.varied(variations(asked, cases, MOST_VARIED))
             unseen = [text for table in made for text in missed(table, one, other)]
-            blind = [*unseen, *_unexplored(made, names), *_cut(cut), *_behind_rego(found)]
+            unseen += _left_out(names, one, other, custom=bool(custom))
+            blind = [*unseen, *_unexplored(made), *_cut(cut), *_behind_rego(found)]
         else:
             blind.append("no calls were generated: a bundle without the sources of its policy was given")
     settings = settings_changed(one.policy, other.policy) if one is not None and other is not None else ()
@@ -158,7 +162,7 @@ def _probes(
     """
     by_name = {table.tool: table for table in made}
     sides: Mapping[Which, Side] = {"old": old, "new": new}
-    differing = {table.tool for table in made if custom or old.said_of(table.tool) != new.said_of(table.tool)}
+    differing = {table.tool for table in made if custom or not _alike(old, new, table.tool)}
     each = max(SAME_EACH, min(MOST_EACH, MOST_CALLS // max(1, len(differing))))
     limits = max(SAME_EACH, min(LIMITS_EACH, MOST_LIMITS // max(1, len(differing))))
     same = max(2, min(SAME_EACH, MOST_CALLS // max(1, len(made))))
@@ -175,9 +179,19 @@ def _probes(
     return of
 
 
-def _unexplored(made: Sequence[Table], names: Sequence[str]) -> Iterator[str]:
-    if len(names) > MOST_TOOLS:
-        yield f"{len(names) - MOST_TOOLS} of {len(names)} tools"
+def _alike(old: Side, new: Side, tool: str) -> bool:
+    """True for a tool of which both policies say the same."""
+    return old.said_of(tool) == new.said_of(tool)
+
+
+def _left_out(names: Sequence[str], old: Side, new: Side, *, custom: bool) -> Iterator[str]:
+    """How many tools were not called, of which the policies do not say the same: those are called first."""
+    left = sum(custom or not _alike(old, new, tool) for tool in names[MOST_TOOLS:])
+    if left:
+        yield f"{left} tools of which the policies do not say the same"
+
+
+def _unexplored(made: Sequence[Table]) -> Iterator[str]:
     said = set()
     for table in made:
         for (_, rule), (blind, every) in unexplored(table).items():

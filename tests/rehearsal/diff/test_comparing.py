@@ -345,3 +345,14 @@ def test_two_patterns_that_no_text_tells_apart_are_said_to_be(tmp_path: Path) ->
         "t#1 (new.yaml:3) changes, and no text was found that tells its pattern from the former one",
     )
     assert found.differs
+
+
+def test_of_too_many_tools_those_that_change_are_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidecar.rehearsal.diff.comparing.MOST_TOOLS", 3)
+    same = {f"t{number}": "{action: deny}" for number in range(9)}
+    old, new = (policy({**same, "z": _ONE % ("lte", number)}) for number in (5, 6))
+    found = comparison(tmp_path, old, new)
+    assert {one.tool for one in found.allowed} == {"z"}
+    assert found.unexplored == ()
+    every = policy(dict.fromkeys(same, "{action: allow}"))
+    assert "7 tools of which the policies do not say the same" in comparison(tmp_path, old, every).unexplored
