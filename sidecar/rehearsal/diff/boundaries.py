@@ -6,8 +6,8 @@ Nothing here judges. It proposes values; whether a condition holds of them is as
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from decimal import Context, Decimal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import ROUND_DOWN, Context, Decimal
 from typing import Final
 
 from sidecar.policy import folders, hosts
@@ -24,6 +24,7 @@ MOST_TOGETHER: Final = 40
 """Texts that are joined for one place, under one policy."""
 _JOINED: Final = 3
 _TOLD_APART: Final = 6
+_FEW_DIGITS: Final = Context(prec=12, rounding=ROUND_DOWN)
 _WIDE: Final = Context(prec=400)
 _MAX_PLAIN: Final = 40
 """Digits of numbers that are written out as text."""
@@ -79,6 +80,13 @@ def proposed_amounts(rule: Rule) -> list[Value]:
     found += [_digit(bound) for bound in bounds]
     found += [Decimal("0.01"), Decimal(0), Decimal(-1)]
     return [*found, *_as_text(found)] if rule.amount and rule.amount.decimal_text else [*found, "1"]
+
+
+def quotients(product: Value, factors: Iterable[Decimal]) -> list[Value]:
+    """What times one of the factors is a product, or as near to it as few digits come."""
+    if not isinstance(product, Decimal):
+        return []
+    return [_FEW_DIGITS.divide(product, factor) for factor in factors if factor]
 
 
 def beside(bound: Decimal) -> list[Decimal]:

@@ -123,7 +123,7 @@ async def compare(
                 await comparison.generated(asked)
                 if rego and (custom or not _alike(one, other, table.tool)):
                     await comparison.varied(variations(asked, cases, MOST_VARIED))
-            unseen = [text for table in made for text in missed(table, one, other)]
+            unseen = [text for table in made for text in missed(table, one, other, found.tools)]
             unseen += _left_out(names, one, other, custom=bool(custom))
             blind = [*unseen, *_unexplored(made), *_cut(cut), *_behind_rego(found)]
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from sidecar.policy.model import Rule, Value
 from sidecar.rehearsal.diff.boundaries import OF_TEXTS
@@ -13,11 +13,40 @@ from sidecar.rehearsal.diff.tables import WHICH, Table, Which
 from sidecar.text import shown
 
 
-def missed(table: Table, old: Side, new: Side) -> Iterator[str]:
-    """What of a change no call was found for: a rule that only one of the policies has, or all rules of a tool."""
+def missed(table: Table, old: Side, new: Side, differing: Collection[str]) -> Iterator[str]:
+    """What of a change no call was found for: a rule that only one of the policies has, or all rules of a tool.
+
+    `differing` are the tools of which a call was found that is decided otherwise.
+    """
     tool = table.tool
     if old.said_of(tool) == new.said_of(tool):
         return
+    found = list(_missed(table, old, new))
+    yield from found
+    may_pass = old.is_permitted(tool) or new.is_permitted(tool)
+    if may_pass and not found and tool not in differing and _parts(table, "old") != _parts(table, "new"):
+        yield f"{shown(tool)}: its rules change, and no call was found that is decided otherwise"
+
+
+def _parts(table: Table, which: Which) -> list[str]:
+    """What rules ask and count, the same after one was renamed or moved, or one that evaluates was taken apart."""
+    found: list[object] = []
+    for _, rule in table.rules[which]:
+        if rule.monitor:
+            continue
+        asked = [
+            repr((one.subject, one.op, one.value, one.times, one.decimal_text, one.optional)) for one in rule.asked
+        ]
+        found += asked if rule.action == "evaluate" else [(rule.action, sorted(asked))]
+        if rule.counter is not None:
+            found.append((rule.rate_limit, rule.spend_limit, rule.bound, rule.stored))
+        if rule.only is not None:
+            found.append(rule.only)
+    return sorted(map(repr, found))
+
+
+def _missed(table: Table, old: Side, new: Side) -> Iterator[str]:
+    tool = table.tool
     known: dict[Which, set[object]] = {which: set(map(said, table.rules[which])) for which in WHICH}
     changed = {
         (which, rule.id): ruled

@@ -40,8 +40,9 @@ def pools(
     old: Sequence[Ruled], new: Sequence[Ruled], beyond: Mapping[Place, Sequence[Value]] = MappingProxyType({})
 ) -> list[Pool]:
     """The pools for a tool with these rules under either policy; `beyond` has values for what other rules read."""
-    sides = _proposed(old), _proposed(new)
     rules = [rule for _, rule in (*old, *new)]
+    numbers = _numbers(rules)
+    sides = _proposed(old, numbers), _proposed(new, numbers)
     permitted = [{name for _, rule in side for name in rule.only or ()} for side in (old, new)]
     others: dict[Place, list[Value]] = {}
     for key in _keys([*sides[0], *sides[1]], permitted[0], permitted[1], rules):
@@ -60,8 +61,20 @@ def pools(
     ]  # fmt: skip
 
 
-def _proposed(side: Sequence[Ruled]) -> dict[Place, list[list[Value]]]:
-    """For each place that rules of one policy read, the values that each of their conditions proposes."""
+def _numbers(rules: Iterable[Rule]) -> dict[Place, list[Decimal]]:
+    """The numbers with which conditions compare what stands at a place."""
+    found: dict[Place, list[Decimal]] = {}
+    for condition in (one for rule in rules for one in rule.asked if one.times is None):
+        if isinstance(condition.value, Decimal):
+            found.setdefault(place_of(condition.subject), []).append(condition.value)
+    return found
+
+
+def _proposed(side: Sequence[Ruled], numbers: Mapping[Place, Sequence[Decimal]]) -> dict[Place, list[list[Value]]]:
+    """For each place that rules of one policy read, the values that each of their conditions proposes.
+
+    Of a product a factor is proposed for each of the `numbers` that the other factor is compared with.
+    """
     found: dict[Place, list[list[Value]]] = {}
 
     def add(place: Place, values: Iterable[Value]) -> None:
@@ -73,10 +86,17 @@ def _proposed(side: Sequence[Ruled]) -> dict[Place, list[list[Value]]]:
             if condition.times is not None:
                 add(Place("args", condition.times), boundaries.proposed_factors(condition))
                 add(place_of(condition.subject), [Decimal(1), Decimal(2)])
+                factors = place_of(condition.subject), Place("args", condition.times)
+                for one, other in (factors, factors[::-1]):
+                    add(one, boundaries.quotients(condition.value, numbers.get(other, ())))
         if rule.amount is not None:
             add(Place("args", rule.amount.path), boundaries.proposed_amounts(rule))
             if rule.amount.times is not None:
                 add(Place("args", rule.amount.times), [Decimal(1), Decimal(2), Decimal(-1), "1"])
+                most = rule.spend_limit.per_call if rule.spend_limit is not None else None
+                amounts = Place("args", rule.amount.path), Place("args", rule.amount.times)
+                for one, other in (amounts, amounts[::-1]):
+                    add(one, boundaries.quotients(most, numbers.get(other, ())))
     return found
 
 

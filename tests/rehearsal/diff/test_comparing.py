@@ -309,6 +309,10 @@ def _items(before: str, after: str, between: str = ", ") -> str:
 
 _ONE: Final = "{conditions: [{path: args.p, op: %s, value: %s}]}"
 _STOPS: Final = "{action: deny, conditions: [{path: args.p, op: %s, value: %s}]}"
+_PRODUCT: Final = (
+    "{conditions: [{path: args.a, times: args.b, op: lte, value: %d}, {path: args.a, op: lte, value: 10}, "
+    "{path: args.b, op: lte, value: 200}]}"
+)
 _LISTS: Final = {
     "one_of_many_texts": (_ONE % ("in", "[%s]"), "{}", ", "),
     "one_of_many_hosts": (_ONE % ("host_in", "[%s]"), "{}.test", ", "),
@@ -324,6 +328,7 @@ HIDDEN: Final[dict[str, tuple[str, str]]] = {
         _ONE % ("not_in", f"[{_items('{}', 'evil')}]"),
         _ONE % ("not_in", f"[{_items('{}', '')}]"),
     ),
+    "a_product_of_bounded_factors": (_PRODUCT % 1000, _PRODUCT % 1500),
     "one_line": (_STOPS % ("regex", "'(?s)^a.*b$'"), _STOPS % ("regex", "'^a.*b$'")),
     "every_line": (_STOPS % ("regex", "'(?m)^root'"), _STOPS % ("regex", "'^root'")),
     "one_more_character": (_STOPS % ("regex", "'[^a-z0-9 ]'"), _STOPS % ("regex", "'[^a-z0-9 ;]'")),
@@ -356,3 +361,19 @@ def test_of_too_many_tools_those_that_change_are_called(tmp_path: Path, monkeypa
     assert found.unexplored == ()
     every = policy(dict.fromkeys(same, "{action: allow}"))
     assert "7 tools of which the policies do not say the same" in comparison(tmp_path, old, every).unexplored
+
+
+def test_a_change_that_no_call_shows_is_no_sameness(tmp_path: Path) -> None:
+    # Whatever the search cannot think of: here there is nothing to find.
+    old, new = (policy({"t": _ONE % edit}) for edit in (("eq", "a"), ("in", "[a]")))
+    found = comparison(tmp_path, old, new)
+    assert found.unexplored == ("t: its rules change, and no call was found that is decided otherwise",)
+    assert (found.differs, found.opens) == (True, False)
+
+
+def test_a_rule_that_is_renamed_and_taken_apart_is_the_same(tmp_path: Path) -> None:
+    one, other = ("{path: args.n, op: lte, value: 5}", "{path: args.p, op: in, value: [a, b]}")
+    old = policy({"t": f"{{name: both, conditions: [{one}, {other}], reason: r}}"})
+    new = policy({"t": f"{{conditions: [{other}]}}, {{name: n, conditions: [{one}], reason: other}}"})
+    found = comparison(tmp_path, old, new)
+    assert (found.differs, found.unexplored) == (False, ())
