@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from sidecar.text import of_system
 MAX_KEY_FILE: Final = 64 << 10
 """Bytes of a file with a public key or a certificate."""
 
+KEYS: Final = "SIDECAR_BUNDLE_KEY"
+
 Bundle: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -33,7 +36,7 @@ Bundle: TypeAlias = Annotated[
 BundleKey: TypeAlias = Annotated[
     list[Path] | None,
     typer.Option(
-        envvar="SIDECAR_BUNDLE_KEY",
+        envvar=KEYS,
         show_default=False,
         help="A public key (PEM) that a bundle must be signed by; of several any one. [default: no signature is asked]",
     ),
@@ -58,6 +61,8 @@ def bundle_source(
         if not config:
             raise UsageError("no policy: name a file with -c, or a bundle with --bundle")
         return None
+    if not keys and KEYS in os.environ:  # else nobody's signature would be asked, and somebody thinks that it is
+        raise UsageError(f"{KEYS} names no key: name a public key in PEM, or unset it where no signature is asked")
     source_of(source, access)  # says what names no place before anything is started
     return BundleSource(source, tuple(map(public_key, keys or ())), duration(interval), access.read, access.docker)
 

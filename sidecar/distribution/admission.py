@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from sidecar.distribution.source import MAX_SIZE
 from sidecar.engine.verify import VerificationKey, read_key
 from sidecar.errors import BundleRefused, StartError
 from sidecar.policy.bundle import Bundle
-from sidecar.repository.unpack import unpack
+from sidecar.repository.unpack import opened, try_out
+from sidecar.system.lru import LRU
 from sidecar.text import visible
 
 MORE: Final = {
@@ -31,15 +32,30 @@ MORE: Final = {
 """What to do about a refusal, by its kind."""
 
 
-def admit(data: bytes, *, keys: Sequence[str], opa: Path, name: str) -> Bundle:
+Tried: TypeAlias = LRU[Literal[True]]
+"""The revisions that OPA has tried and taken.
+
+A revision is a hash of all that comes out of a bundle (`policy/bundle.build`), and it is compared with the content each
+time. All else that is tried, our library and OPA, is the same for as long as we run. So a revision that was taken would
+be taken again; only its serial may be another, which nothing but the stamp holds. What was refused is tried anew.
+"""
+
+
+def tried() -> Tried:
+    """None yet; some hundred are remembered."""
+    return LRU(64 << 10, 200)
+
+
+def admit(data: bytes, *, keys: Sequence[str], opa: Path, name: str, tried: Tried | None = None) -> Bundle:
     """The bundle that `data` becomes in a sidecar, if it may be one. It takes OPA some time, and blocks.
 
     `keys` are public keys in PEM, one of which must have signed it; without any, nobody's signature is asked for.
-    `name` is where it comes from. Raises `BundleRefused` with one line that says what to do.
+    `name` is where it comes from. What OPA has `tried` is not tried again: else whoever can write there, and has no
+    key, could keep it busy with what was signed once. Raises `BundleRefused` with one line that says what to do.
     """
     public = [read_key(pem, f"no. {number} of --bundle-key") for number, pem in enumerate(keys, 1)]
     try:
-        return _admitted(data, public, opa)
+        return _admitted(data, public, opa, tried)
     except BundleRefused as error:
         kind, why = error.kind, str(error)
     except StartError as error:  # OPA cannot be run
@@ -49,7 +65,13 @@ def admit(data: bytes, *, keys: Sequence[str], opa: Path, name: str) -> Bundle:
     raise BundleRefused(kind, f"{visible(name)}: {why}; {MORE[kind]}") from None
 
 
-def _admitted(data: bytes, keys: Sequence[VerificationKey], opa: Path) -> Bundle:
+def _admitted(data: bytes, keys: Sequence[VerificationKey], opa: Path, tried: Tried | None) -> Bundle:
     if len(data) > MAX_SIZE:
         raise BundleRefused("too_large", f"it has more than {MAX_SIZE >> 20} MiB")
-    return unpack(data, opa, keys, time.time()).bundle
+    found = opened(data, keys, time.time())
+    revision = found.bundle.revision.encode()
+    if tried is None or not tried.get(revision):
+        try_out(opa, found)
+        if tried is not None:
+            tried.keep(revision, True)
+    return found.bundle

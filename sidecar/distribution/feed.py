@@ -155,10 +155,15 @@ class Feed:
             bundle = await in_thread(partial(self._admit, data))
             serial, commit = bundle.serial, bundle.commit
             self._accepts(bundle)
-            await in_thread(partial(self._kept.stage, data))
-            await self._rise(bundle)
+            is_new = await in_thread(partial(self._kept.stage, serial, data))
+            try:
+                await self._floor.rise(bundle)
+            except SidecarError:
+                if is_new:
+                    self._kept.drop(serial, data)
+                raise
             await adopt(bundle)
-            await in_thread(self._kept.commit)
+            await in_thread(partial(self._kept.commit, serial, data))
         except Exception as error:  # noqa: BLE001 - whatever it is, the old policy stays in force
             refused = _why(error)
             if refused != said:
@@ -166,13 +171,6 @@ class Feed:
             return refused
         self._emit(BundleJudged(self._server, serial, commit))
         return None
-
-    async def _rise(self, bundle: Bundle) -> None:
-        try:
-            await self._floor.rise(bundle)
-        except SidecarError:
-            self._kept.drop()
-            raise
 
 
 def _why(error: Exception) -> tuple[str, str]:

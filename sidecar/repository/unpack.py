@@ -38,23 +38,43 @@ class Unpacked:
     sources: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A bundle whose content is the one that its revision names, and that OPA has not seen yet."""
+
+    bundle: Bundle
+    policy: Mapping[str, str]
+    sources: str | None
+
+
 def unpack(data: bytes, opa: Path, keys: Sequence[VerificationKey], now: float) -> Unpacked:
     """The bundle that `data` becomes. With `keys` one of them must have signed it. It takes OPA some time, and blocks.
 
     Raises `BundleRefused` with a clause that says why, `StartError` where OPA cannot be run.
     """
+    found = opened(data, keys, now)
+    return Unpacked(found.bundle, try_out(opa, found), found.sources)
+
+
+def opened(data: bytes, keys: Sequence[VerificationKey], now: float) -> Opened:
+    """What `data` holds. Raises `BundleRefused`."""
     files = archive.read(data)
     if keys:
         verify(files, keys, now)
     manifest = read_manifest(files)
     policy = _policy(files)
-    bundle = _built(policy, manifest)
+    return Opened(_built(policy, manifest), policy, files.get(SOURCES))
+
+
+def try_out(opa: Path, found: Opened) -> CheckedCustom | None:
+    """The hand-written Rego in a bundle, if OPA takes all of it. Raises `BundleRefused`, `StartError`."""
+    policy = found.policy
     hand_written = {path: text for path, text in policy.items() if path.startswith(f"{CUSTOM}/")}
     generated = {path: text for path, text in policy.items() if path.startswith(POLICY)}
     check_generated(opa, generated, policy[FACTS], custom=bool(hand_written))
     custom = _custom(opa, hand_written, strict(FACTS, policy[FACTS]))
-    trial(opa, bundle)
-    return Unpacked(bundle, custom, files.get(SOURCES))
+    trial(opa, found.bundle)
+    return custom
 
 
 def _policy(files: Mapping[str, str]) -> dict[str, str]:

@@ -62,11 +62,11 @@ def run(settings: Settings, bundle: Bundle | None, opa: Path) -> int:
 async def _run(settings: Settings, bundle: Bundle | None, opa: Path, stopped_by: list[int]) -> int:
     _stop_while_starting(stopped_by)
     way = _on_stdio(settings) if settings.listen is None else _listening(settings.listen, settings)
-    taken = TakenSecrets()
+    taken, server_runs = TakenSecrets(), False
 
     def accepts(bundle: Bundle) -> None:
         way.accepts(bundle)
-        approving.check(bundle, taken)
+        approving.check(bundle, taken, server_runs=server_runs)
 
     # Before the server is started: who has the webhook's secret can speak in our name.
     if bundle is not None:
@@ -84,6 +84,7 @@ async def _run(settings: Settings, bundle: Bundle | None, opa: Path, stopped_by:
             bundle = await feed.first() or nothing()
         # Before the engine, so that both begin at once.
         serve = await way.begin(stack)
+        server_runs = bool(settings.command)
         policy = runtime.Policy(bundle, accepts, feed)
         built = await runtime.start(settings, policy, opa, observers, ledger, taken, stack)
         asked_to_stop = _asked_to_stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
@@ -16,14 +17,26 @@ from sidecar.policy.bundle import Bundle
 from sidecar.policy.terms import Terms
 from sidecar.settings import Settings
 from sidecar.system.taken_secrets import TakenSecrets
+from sidecar.text import shown
 
 log = logging.getLogger("sidecar")
 state = logging.getLogger("sidecar.state")
 
 
-def check(bundle: Bundle, taken: TakenSecrets) -> None:
-    """Whether the policy's webhook can be told. From now on its secret is ours alone. Raises `StartError`."""
-    webhook.webhook(bundle.terms.approvals, taken.take)
+def check(bundle: Bundle, taken: TakenSecrets, *, server_runs: bool) -> None:
+    """Whether the policy's webhook can be told. From now on its secret is ours alone. Raises `StartError`.
+
+    Where a program of ours that is the server runs already, it has inherited the secret: that is said.
+    """
+    terms = bundle.terms.approvals
+    is_inherited = server_runs and terms.secret_env in os.environ
+    webhook.webhook(terms, taken.take)
+    if is_inherited:
+        log.warning(
+            "%s was in the environment of the MCP server when it was started, and with it the server can speak to the "
+            "webhook in our name: start the sidecar again under this policy, with another secret",
+            shown(terms.secret_env),
+        )
 
 
 def say_unanswered(settings: Settings, bundle: Bundle) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from sidecar.distribution.access import Access
-from sidecar.distribution.admission import admit
+from sidecar.distribution.admission import admit, tried
 from sidecar.distribution.feed import Feed
 from sidecar.distribution.floor import SerialFloor
 from sidecar.distribution.kept import Kept
@@ -34,7 +34,8 @@ def feed(
     source = source_of(wanted.source, Access(wanted.secret, wanted.docker))
     stack.push_async_callback(source.close)
     return Feed(
-        server=settings.server, source=source, admit=partial(admit, keys=wanted.keys, opa=opa, name=source.name),
+        server=settings.server, source=source,
+        admit=partial(admit, keys=wanted.keys, opa=opa, name=source.name, tried=tried()),
         floor=SerialFloor(ledger, settings.server), kept=Kept(observers.state_dir, settings.server), accepts=accepts,
         interval=wanted.interval, emit=observers.emit,
     )  # fmt: skip

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.distribution.admission import MORE, admit
+from sidecar.distribution.admission import MORE, Tried, admit, tried
 from sidecar.distribution.source import MAX_SIZE
 from sidecar.engine import custom_rego
 from sidecar.engine.sign import of_publisher, signed
@@ -321,3 +321,51 @@ def test_an_opa_that_cannot_be_run_is_no_fault_of_the_bundle(tmp_path: Path) -> 
 def test_a_key_that_is_none_is_said_as_such() -> None:
     with pytest.raises(StartError, match=r"no\. 1 of --bundle-key"):
         admit(packed(GOOD), keys=("x",), opa=OPA, name="x")
+
+
+# What was tried once.
+
+
+@pytest.fixture(scope="module")
+def remembered() -> Tried:
+    """Admissions after that of two good bundles."""
+    found = tried()
+    for files in (GOOD, CUSTOM):
+        admit(packed(signed(files, SIGNER)), keys=KEYS, opa=OPA, name="r", tried=found)
+    return found
+
+
+@pytest.mark.parametrize("files", [GOOD, CUSTOM], ids=["generated", "hand-written"])
+def test_what_opa_took_is_not_tried_again_under_any_serial(files: Files, remembered: Tried) -> None:
+    """Whoever has no key can offer what was signed once, packed otherwise, as often as he likes."""
+    for serial in (3, 4):
+        again = in_metadata(serial=serial)(files)
+        nowhere = admit(packed(signed(again, SIGNER)), keys=KEYS, opa=Path("/no/opa"), name="r", tried=remembered)
+        assert nowhere == admitted(again)
+
+
+@examples(25)
+@given(files=st.sampled_from([GOOD, CUSTOM]), data=st.data())
+def test_what_was_tried_changes_no_answer(remembered: Tried, files: Files, data: st.DataObject) -> None:
+    """The adversary: anything near what was taken, signed by the right key, gets the answer that it gets without."""
+    name = data.draw(st.sampled_from(sorted(path for path in files if path.endswith((".rego", FACTS)))))
+    more = data.draw(st.sampled_from([" ", "\n", "# x\n", "x := 1\n", "}", "x := http.send({})\n"]))
+    changes: list[Callable[[Files], Files]] = [
+        lambda files: {**files, name: files[name] + more},
+        lambda files: {**files, FACTS: files[FACTS].replace('"deny"', '"allow"').replace('"enforce"', '"monitor"')},
+        lambda files: {**files, "intercept/custom/more.rego": f"package intercept.custom\n\n{more}"},
+        lambda files: {path: text for path, text in files.items() if path != name},
+        in_metadata(serial=data.draw(st.integers(0, 9))),
+        revised,
+    ]
+    for change in data.draw(st.lists(st.sampled_from(changes), max_size=3)):
+        files = change(files)
+    whole = packed(signed(files, SIGNER))
+    assert _outcome(whole, remembered) == _outcome(whole, None)
+
+
+def _outcome(data: bytes, kept: Tried | None) -> object:
+    try:
+        return admit(data, keys=KEYS, opa=OPA, name="r", tried=kept)
+    except BundleRefused as error:
+        return error.kind, str(error)

@@ -237,8 +237,7 @@ def test_a_source_that_is_away_is_told_and_looked_at_again(tmp_path: Path) -> No
 
 def test_a_defect_of_a_look_ends_neither_a_start_nor_the_looking(tmp_path: Path) -> None:
     async def inside(world: World) -> None:
-        world.kept.stage(b"3 good")
-        world.kept.commit()
+        world.kept.commit(3, b"3 good")
         world.shelf.has = OverflowError("a time that is none")
         begun = await world.feed.first()
         assert begun is not None
@@ -267,8 +266,7 @@ def test_a_start_without_the_source_begins_with_the_last_good_bundle(tmp_path: P
 
 def test_a_start_begins_with_what_the_source_has_now(tmp_path: Path) -> None:
     async def inside(world: World) -> None:
-        world.kept.stage(b"3 good")
-        world.kept.commit()
+        world.kept.commit(3, b"3 good")
         world.shelf.put(4, "next")
         begun = await world.feed.first()
         assert begun is not None
@@ -279,8 +277,7 @@ def test_a_start_begins_with_what_the_source_has_now(tmp_path: Path) -> None:
 
 def test_a_kept_bundle_is_admitted_like_any_other(tmp_path: Path) -> None:
     async def inside(world: World) -> None:
-        world.kept.stage(b"9 forged")
-        world.kept.commit()
+        world.kept.commit(9, b"9 forged")
         assert await world.feed.first() is None
         assert world.refusals == ["signature"]
 
@@ -289,8 +286,7 @@ def test_a_kept_bundle_is_admitted_like_any_other(tmp_path: Path) -> None:
 
 def test_an_older_kept_bundle_does_not_come_back(tmp_path: Path) -> None:
     async def inside(world: World) -> None:
-        world.kept.stage(b"3 good")
-        world.kept.commit()
+        world.kept.commit(3, b"3 good")
         world.serials.highest = (4, "next")
         assert await world.feed.first() is None
         assert world.refusals == ["older"]
@@ -301,9 +297,8 @@ def test_an_older_kept_bundle_does_not_come_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("noted", [True, False])
 def test_a_kill_between_two_steps_leaves_a_bundle_that_is_good(tmp_path: Path, *, noted: bool) -> None:
     async def inside(world: World) -> None:
-        world.kept.stage(b"3 good")
-        world.kept.commit()
-        world.kept.stage(b"4 next")  # killed here, before or after the serial was noted
+        world.kept.commit(3, b"3 good")
+        world.kept.stage(4, b"4 next")  # killed here, before or after the serial was noted
         world.serials.highest = (4, "next") if noted else (3, "good")
         begun = await world.feed.first()
         assert begun is not None
@@ -317,8 +312,7 @@ def test_a_source_that_never_answers_does_not_hold_up_a_start(tmp_path: Path, mo
 
     async def inside(world: World) -> None:
         world.shelf.never_answers = True
-        world.kept.stage(b"3 good")
-        world.kept.commit()
+        world.kept.commit(3, b"3 good")
         begun = await asyncio.wait_for(world.feed.first(), 5)
         assert begun is not None
 

@@ -67,6 +67,23 @@ def test_an_edit_is_in_force_soon_and_said(tmp_path: Path, edit: Callable[[Path,
         assert sidecar.metric("reloads_total", result="refused") == 0
 
 
+def test_a_secret_of_a_later_policy_that_the_server_has_already_is_said(tmp_path: Path) -> None:
+    """What holds it can speak in our name, and nobody can take it back from a process that runs."""
+    hook = "approvals: {notify: {webhook: {url: 'http://127.0.0.1:1/', secret_env: HOOK_SECRET}}}\n"
+    environment = {"HOOK_SECRET": "s3cret-s3cret-s3cret-s3cret"}
+    with Sidecar(tmp_path, OPEN, env=environment) as sidecar:
+        by_move(tmp_path / "policy.yaml", saying("first", hook))
+        until_said(sidecar, "first")
+        sidecar.wait_for_error("HOOK_SECRET was in the environment of the MCP server when it was started")
+        by_move(tmp_path / "policy.yaml", saying("second", hook))
+        until_said(sidecar, "second")
+        assert sidecar.errors.count("HOOK_SECRET was in") == 1
+        assert "s3cret" not in sidecar.errors
+    with Sidecar(tmp_path, OPEN + hook, env=environment) as sidecar:
+        assert denied(sidecar.call("t")) is None
+        assert "HOOK_SECRET was in" not in sidecar.errors
+
+
 def test_a_file_that_is_emptied_first_and_written_later_never_opens_anything(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     with Sidecar(tmp_path, saying("old")) as sidecar:
