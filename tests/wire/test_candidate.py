@@ -59,7 +59,7 @@ class Shadowed(Sidecar):
     @property
     def worker(self) -> int:
         """The process in which the candidate judges."""
-        (pid,) = self.children("candidate_process")
+        (pid,) = self.children("shadow.process")
         return pid
 
     @property
@@ -113,7 +113,7 @@ def test_without_a_candidate_there_is_no_trace_of_one(tmp_path: Path) -> None:
     with Sidecar(tmp_path, LIVE, *TELEMETRY) as sidecar:
         sidecar.call("open")
         assert not [sample for sample in sidecar.metrics if "candidate" in sample.name]
-        assert sidecar.children("candidate_process") == []
+        assert sidecar.children("shadow.process") == []
 
 
 def test_the_candidate_counts_apart_and_takes_nothing_from_live_limits(sidecar: Shadowed) -> None:

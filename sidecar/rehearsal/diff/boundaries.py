@@ -6,8 +6,8 @@ Nothing here judges. It proposes values; whether a condition holds of them is as
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from decimal import Context, Decimal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import ROUND_DOWN, Context, Decimal
 from typing import Final
 
 from sidecar.policy import folders, hosts
@@ -15,8 +15,8 @@ from sidecar.policy.model import Condition, Rule, Value
 from sidecar.policy.rego import plain_number
 from sidecar.rehearsal.diff.matching_texts import texts
 
-MOST_ITEMS: Final = 24
-"""Items of one list that are tried, from both ends; what is left out is said."""
+MOST_ITEMS: Final = 1_000
+"""Items of one list that are proposed; of those that both policies have, few are tried."""
 MOST_DIGITS: Final = 34
 OF_TEXTS: Final = frozenset({"regex", "not_regex", "within", "host_in"})
 """Operators that judge texts only."""
@@ -24,6 +24,7 @@ MOST_TOGETHER: Final = 40
 """Texts that are joined for one place, under one policy."""
 _JOINED: Final = 3
 _TOLD_APART: Final = 6
+_FEW_DIGITS: Final = Context(prec=12, rounding=ROUND_DOWN)
 _WIDE: Final = Context(prec=400)
 _MAX_PLAIN: Final = 40
 """Digits of numbers that are written out as text."""
@@ -81,6 +82,13 @@ def proposed_amounts(rule: Rule) -> list[Value]:
     return [*found, *_as_text(found)] if rule.amount and rule.amount.decimal_text else [*found, "1"]
 
 
+def quotients(product: Value, factors: Iterable[Decimal]) -> list[Value]:
+    """What times one of the factors is a product, or as near to it as few digits come."""
+    if not isinstance(product, Decimal):
+        return []
+    return [_FEW_DIGITS.divide(product, factor) for factor in factors if factor]
+
+
 def beside(bound: Decimal) -> list[Decimal]:
     """A number, the nearest that are written with a digit more, and those one hundredth and one away."""
     steps = dict.fromkeys((Decimal(1), Decimal("0.01"), _digit(bound)))
@@ -101,10 +109,10 @@ def _of(op: str, value: Value) -> Iterator[Value]:
         case "eq" | "neq":
             yield from _equals(value)
         case "in" | "not_in" if isinstance(value, tuple):
-            yield from _some(value)
             if value:
                 yield from _equals(value[0])
                 yield from _equals(value[-1])
+            yield from value[:MOST_ITEMS]
         case "regex" | "not_regex" if isinstance(value, str):
             yield from texts(value)
         case "contains" | "not_contains":
@@ -115,12 +123,6 @@ def _of(op: str, value: Value) -> Iterator[Value]:
             yield from _urls(value)
         case _:
             yield "x"
-
-
-def _some(items: Sequence[Value]) -> Sequence[Value]:
-    if len(items) <= MOST_ITEMS:
-        return items
-    return [*items[: MOST_ITEMS // 2], *items[-MOST_ITEMS // 2 :]]
 
 
 def _equals(value: Value) -> Iterator[Value]:
@@ -184,9 +186,8 @@ def _paths(value: Value) -> Iterator[Value]:
         yield f"{top.upper()}/x"
         if parent := top.rpartition("/")[0]:
             yield parent
-    yield "x"
-    yield "/"
-    yield "~/x"
+        if folder is found[0]:
+            yield from ("x", "/", "~/x")
 
 
 def _urls(value: Value) -> Iterator[Value]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -12,12 +13,18 @@ from sidecar.rehearsal.cases import Case
 from sidecar.rehearsal.diff.dead_rules import DeadRule, dead_rules
 from sidecar.rehearsal.diff.differences import Comparison, Difference, Found
 from sidecar.rehearsal.diff.limit_probes import limit_probes
-from sidecar.rehearsal.diff.probes import Probe, calls, never_passed, never_together, other, put, unexplored
+from sidecar.rehearsal.diff.missed import missed
+from sidecar.rehearsal.diff.probes import (
+    Probe,
+    calls,
+    put,
+    unexplored,
+)
 from sidecar.rehearsal.diff.rego_values import written_in_rego
 from sidecar.rehearsal.diff.requests_changed import requests_changed
 from sidecar.rehearsal.diff.settings_changed import SettingChanged, gravity, settings_changed
-from sidecar.rehearsal.diff.sides import Side, line_of, said, tools
-from sidecar.rehearsal.diff.tables import WHICH, Table, Which, tables
+from sidecar.rehearsal.diff.sides import Side, line_of, tools
+from sidecar.rehearsal.diff.tables import Table, Which, tables
 from sidecar.rehearsal.diff.variations import variations
 from sidecar.rehearsal.judging import rehearsal
 from sidecar.rehearsal.recordings.files import Line
@@ -97,7 +104,7 @@ async def compare(
     one, other = sides["old"], sides["new"]
     custom = _changed(old.custom.files, new.custom.files)
     rego = bool(old.custom.files or new.custom.files)
-    missed: list[str] = []
+    unseen: list[str] = []
     async with rehearsal(old.bundle, opa) as before, rehearsal(new.bundle, opa) as after:
         comparison = Comparison({"old": before, "new": after}, sides, found)
         await comparison.tests(cases)
@@ -105,6 +112,8 @@ async def compare(
         if one is not None and other is not None:
             progress("the conditions of both policies are looked through")
             names = list(dict.fromkeys([*tools(one, other, _named(old, new, cases))]))
+            if len(names) > MOST_TOOLS:
+                names.sort(key=partial(_alike, one, other))
             made = tables(opa, one, other, names[:MOST_TOOLS], written_in_rego(old, new))
             cut: list[str] = []
             probes = _probes(made, one, other, cut, custom=bool(custom))
@@ -112,17 +121,18 @@ async def compare(
                 progress(f"tool {at + 1} of {len(made)}")
                 asked = list(probes(table))
                 await comparison.generated(asked)
-                if rego and (custom or one.said_of(table.tool) != other.said_of(table.tool)):
+                if rego and (custom or not _alike(one, other, table.tool)):
                     await comparison.varied(variations(asked, cases, MOST_VARIED))
-            missed = [text for table in made for text in _missed(table, one, other)]
-            blind = [*missed, *_unexplored(made, names), *_cut(cut), *_behind_rego(found)]
+            unseen = [text for table in made for text in missed(table, one, other, found.tools)]
+            unseen += _left_out(names, one, other, custom=bool(custom))
+            blind = [*unseen, *_unexplored(made), *_cut(cut), *_behind_rego(found)]
         else:
             blind.append("no calls were generated: a bundle without the sources of its policy was given")
     settings = settings_changed(one.policy, other.policy) if one is not None and other is not None else ()
     settings = tuple(sorted([*settings, *requests_changed(found.asked_otherwise.values(), settings)], key=gravity))
     dead = dead_rules(one, other, _tools(old), _tools(new)) if one is not None and other is not None else ()
     unknown = (one is None or other is None) and old.bundle.revision != new.bundle.revision
-    return Compared(found, settings, dead, tuple(dict.fromkeys(blind)), custom, unknown or bool(missed))
+    return Compared(found, settings, dead, tuple(dict.fromkeys(blind)), custom, unknown or bool(unseen))
 
 
 def _side(subject: Subject) -> Side | None:
@@ -152,7 +162,7 @@ def _probes(
     """
     by_name = {table.tool: table for table in made}
     sides: Mapping[Which, Side] = {"old": old, "new": new}
-    differing = {table.tool for table in made if custom or old.said_of(table.tool) != new.said_of(table.tool)}
+    differing = {table.tool for table in made if custom or not _alike(old, new, table.tool)}
     each = max(SAME_EACH, min(MOST_EACH, MOST_CALLS // max(1, len(differing))))
     limits = max(SAME_EACH, min(LIMITS_EACH, MOST_LIMITS // max(1, len(differing))))
     same = max(2, min(SAME_EACH, MOST_CALLS // max(1, len(made))))
@@ -169,9 +179,19 @@ def _probes(
     return of
 
 
-def _unexplored(made: Sequence[Table], names: Sequence[str]) -> Iterator[str]:
-    if len(names) > MOST_TOOLS:
-        yield f"{len(names) - MOST_TOOLS} of {len(names)} tools"
+def _alike(old: Side, new: Side, tool: str) -> bool:
+    """True for a tool of which both policies say the same."""
+    return old.said_of(tool) == new.said_of(tool)
+
+
+def _left_out(names: Sequence[str], old: Side, new: Side, *, custom: bool) -> Iterator[str]:
+    """How many tools were not called, of which the policies do not say the same: those are called first."""
+    left = sum(custom or not _alike(old, new, tool) for tool in names[MOST_TOOLS:])
+    if left:
+        yield f"{left} tools of which the policies do not say the same"
+
+
+def _unexplored(made: Sequence[Table]) -> Iterator[str]:
     said = set()
     for table in made:
         for (_, rule), (blind, every) in unexplored(table).items():
@@ -182,29 +202,6 @@ def _unexplored(made: Sequence[Table], names: Sequence[str]) -> Iterator[str]:
             if pool.left_out:
                 said.add(f"{table.tool}: {pool.left_out} more values at {pool.place}")
     yield from sorted(said)
-
-
-def _missed(table: Table, old: Side, new: Side) -> Iterator[str]:
-    """What of a change no call was found for: a rule that only one of the policies has, or all rules of a tool."""
-    tool = table.tool
-    if old.said_of(tool) == new.said_of(tool):
-        return
-    known: dict[Which, set[object]] = {which: set(map(said, table.rules[which])) for which in WHICH}
-    changed = {
-        (which, rule.id): ruled
-        for which in WHICH
-        for ruled in table.rules[which]
-        for rule in (ruled[1],)
-        if said(ruled) not in known[other(which)]
-    }
-    for key in unexplored(table).keys() & changed.keys():
-        yield f"{_name(table, key[1])} changes, and of its conditions not every one was met and not met"
-    for which, rule in never_together(table):
-        if (which, rule.id) in changed:
-            yield f"{_name(table, rule.id)} changes, and no call was found that meets its conditions together"
-    for which, side in (("old", old), ("new", new)):
-        if side.is_permitted(tool) and never_passed(table, which):
-            yield f"{shown(tool)}: no call was found that the rules of the {which} policy let pass"
 
 
 def _behind_rego(found: Found) -> Iterator[str]:

@@ -98,6 +98,11 @@ class Found:
     by_rego: dict[str, tuple[int, int]] = field(default_factory=dict)
     asked_otherwise: dict[Key, Difference] = field(default_factory=dict)
 
+    @property
+    def tools(self) -> set[str]:
+        """The tools of which a call is decided otherwise."""
+        return {one.tool for kept in (self.loosened, self.tightened) for one in kept.values()}
+
     def note(self, difference: Difference) -> None:
         """Count a call in, and keep it where it is the smallest of its kind."""
         old, new = difference.old, difference.new

@@ -12,8 +12,10 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-MOST: Final = 16
-"""Texts that are made from one pattern before they are varied."""
+MOST: Final = 200
+"""Texts that are made from one pattern."""
+_VARIED: Final = 16
+"""Of these, texts that are varied."""
 _MANY: Final = 12
 """Repetitions that are written out; what needs more is written with as many as it needs, up to `_LONG`."""
 _LONG: Final = 2000
@@ -29,8 +31,9 @@ def texts(pattern: str) -> list[str]:
     made = list(dict.fromkeys(itertools.islice(_made(pattern), MOST)))
     if not made:
         return []
-    beside = [text for one in made for text in _beside(one)]
-    return list(dict.fromkeys([*made, *beside, "", "x", "X1 -"]))
+    beside = [text for one in made[:_VARIED] for text in _beside(one)]
+    excluded = [text for char in itertools.islice(_excluded(pattern), MOST) for text in (char, f"{made[0]}{char}")]
+    return list(dict.fromkeys([*made[:_VARIED], "", "x", "X1 -", *excluded, *beside, *made[_VARIED:]]))
 
 
 def _beside(text: str) -> Iterator[str]:
@@ -41,17 +44,40 @@ def _beside(text: str) -> Iterator[str]:
         yield text[1:]
         yield text.swapcase()
         yield f"{text}\n"
+        yield f"x\n{text}"
         yield f"{text}{text}"
 
 
 def _made(pattern: str) -> Iterator[str]:
+    tree = _parsed(pattern)
+    if tree is not None:
+        yield from _sequence(tree, 0)
+
+
+def _parsed(pattern: str) -> list[Any] | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = re._parser.parse(_for_python(pattern))  # type: ignore[attr-defined]  # typeshed leaves it out
+            return list(re._parser.parse(_for_python(pattern)))  # type: ignore[attr-defined]  # typeshed leaves it out
     except (re.error, RecursionError, OverflowError, AttributeError):
-        return
-    yield from _sequence(list(tree), 0)
+        return None
+
+
+def _excluded(pattern: str) -> Iterator[str]:
+    """The characters that classes of a pattern name in order to leave them out."""
+    left: list[Any] = list(_parsed(pattern) or ())
+    while left:
+        one = left.pop(0)
+        if not isinstance(one, tuple | list | re._parser.SubPattern):  # type: ignore[attr-defined]
+            continue
+        items = list(one)
+        match [str(part) for part in items[:1]]:
+            case ["NOT_LITERAL"]:
+                yield chr(items[1])
+            case ["IN"] if str(items[1][0][0]) == "NEGATE":
+                yield from itertools.chain.from_iterable(map(_edges, items[1][1:]))
+            case _:
+                left[:0] = items
 
 
 def _for_python(pattern: str) -> str:
@@ -91,7 +117,7 @@ def _item(item: tuple[Any, Any], depth: int) -> Iterator[str]:
         case "NOT_LITERAL":
             yield from (char for char in _PLAIN if ord(char) != value)
         case "ANY":
-            yield from _PLAIN[:3]
+            yield from (*_PLAIN[:3], "\n")
         case "IN":
             yield from _members(value)
         case "BRANCH":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import islice, zip_longest
 from types import MappingProxyType
 from typing import Final
 
@@ -15,7 +16,9 @@ from sidecar.rehearsal.diff.places import ABSENT, SOMEBODY, Choice, Leaf, Odd, P
 from sidecar.rehearsal.diff.sides import Ruled
 
 MOST: Final = 72
-"""Choices of one place. What is left out is said."""
+"""Values of one place."""
+MOST_APART: Final = 48
+"""Of these, values that only one of the policies proposes. What is left out of them is said."""
 MOST_KEYS: Final = 8
 """Names of arguments that are tried because some `only` names them."""
 _UNLISTED: Final = "unlisted"
@@ -26,7 +29,7 @@ _TEXTS_ONLY: Final = ("subject", "issuer")
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """What to put at one place; `left_out` says how many more values there were."""
+    """What to put at one place; `left_out` says how many more values only one of the policies proposed."""
 
     place: Place
     choices: tuple[Choice, ...]
@@ -37,30 +40,64 @@ def pools(
     old: Sequence[Ruled], new: Sequence[Ruled], beyond: Mapping[Place, Sequence[Value]] = MappingProxyType({})
 ) -> list[Pool]:
     """The pools for a tool with these rules under either policy; `beyond` has values for what other rules read."""
-    proposed: dict[Place, list[Value]] = {}
     rules = [rule for _, rule in (*old, *new)]
-    for rule in rules:
-        for condition in rule.asked:
-            _add(proposed, place_of(condition.subject), boundaries.proposed(condition))
-            if condition.times is not None:
-                _add(proposed, Place("args", condition.times), boundaries.proposed_factors(condition))
-                _add(proposed, place_of(condition.subject), [Decimal(1), Decimal(2)])
-        if rule.amount is not None:
-            _add(proposed, Place("args", rule.amount.path), boundaries.proposed_amounts(rule))
-            if rule.amount.times is not None:
-                _add(proposed, Place("args", rule.amount.times), [Decimal(1), Decimal(2), Decimal(-1), "1"])
+    numbers = _numbers(rules)
+    sides = _proposed(old, numbers), _proposed(new, numbers)
     permitted = [{name for _, rule in side for name in rule.only or ()} for side in (old, new)]
-    for key in _keys(proposed, permitted[0], permitted[1], rules):
-        proposed[Place("args", (key,))] = ["x"]
+    others: dict[Place, list[Value]] = {}
+    for key in _keys([*sides[0], *sides[1]], permitted[0], permitted[1], rules):
+        others[Place("args", (key,))] = ["x"]
     if any(rule.counter is not None and rule.scope == "principal" for rule in rules):
-        _add(proposed, Place("principal", ("subject",)), [SOMEBODY])
+        others[Place("principal", ("subject",))] = [SOMEBODY]
     for place, values in beyond.items():
-        _add(proposed, place, values)
+        others.setdefault(place, []).extend(values)
     joined = _joined(old), _joined(new)
     return [
-        _pool(place, values, [text for side in joined for text in side.get(place, ())])
-        for place, values in proposed.items()
-    ]
+        _pool(
+            place, [side.get(place, []) for side in sides], others.get(place, ()),
+            [text for side in joined for text in side.get(place, ())],
+        )
+        for place in dict.fromkeys((*sides[0], *sides[1], *others))
+    ]  # fmt: skip
+
+
+def _numbers(rules: Iterable[Rule]) -> dict[Place, list[Decimal]]:
+    """The numbers with which conditions compare what stands at a place."""
+    found: dict[Place, list[Decimal]] = {}
+    for condition in (one for rule in rules for one in rule.asked if one.times is None):
+        if isinstance(condition.value, Decimal):
+            found.setdefault(place_of(condition.subject), []).append(condition.value)
+    return found
+
+
+def _proposed(side: Sequence[Ruled], numbers: Mapping[Place, Sequence[Decimal]]) -> dict[Place, list[list[Value]]]:
+    """For each place that rules of one policy read, the values that each of their conditions proposes.
+
+    Of a product a factor is proposed for each of the `numbers` that the other factor is compared with.
+    """
+    found: dict[Place, list[list[Value]]] = {}
+
+    def add(place: Place, values: Iterable[Value]) -> None:
+        found.setdefault(place, []).append(list(values))
+
+    for _, rule in side:
+        for condition in rule.asked:
+            add(place_of(condition.subject), boundaries.proposed(condition))
+            if condition.times is not None:
+                add(Place("args", condition.times), boundaries.proposed_factors(condition))
+                add(place_of(condition.subject), [Decimal(1), Decimal(2)])
+                factors = place_of(condition.subject), Place("args", condition.times)
+                for one, other in (factors, factors[::-1]):
+                    add(one, boundaries.quotients(condition.value, numbers.get(other, ())))
+        if rule.amount is not None:
+            add(Place("args", rule.amount.path), boundaries.proposed_amounts(rule))
+            if rule.amount.times is not None:
+                add(Place("args", rule.amount.times), [Decimal(1), Decimal(2), Decimal(-1), "1"])
+                most = rule.spend_limit.per_call if rule.spend_limit is not None else None
+                amounts = Place("args", rule.amount.path), Place("args", rule.amount.times)
+                for one, other in (amounts, amounts[::-1]):
+                    add(one, boundaries.quotients(most, numbers.get(other, ())))
+    return found
 
 
 def _joined(side: Sequence[Ruled]) -> dict[Place, list[str]]:
@@ -70,10 +107,6 @@ def _joined(side: Sequence[Ruled]) -> dict[Place, list[str]]:
         for condition in rule.asked:
             about.setdefault(place_of(condition.subject), []).append(condition)
     return {place: boundaries.proposed_together(conditions) for place, conditions in about.items()}
-
-
-def _add(proposed: dict[Place, list[Value]], place: Place, values: Iterable[Value]) -> None:
-    proposed.setdefault(place, []).extend(values)
 
 
 def _keys(proposed: Iterable[Place], old: set[str], new: set[str], rules: Sequence[Rule]) -> list[str]:
@@ -93,10 +126,33 @@ def _names() -> Iterator[str]:
         name += "x"
 
 
-def _pool(place: Place, values: Sequence[Value], joined: Sequence[str]) -> Pool:
-    every = list(dict.fromkeys(_choices(place, values)))
-    beyond = [choice(text) for text in joined if place.root != "state"]
-    return Pool(place, tuple(dict.fromkeys((*every[:MOST], *beyond))), max(0, len(every) - MOST))
+def _pool(
+    place: Place, sides: Sequence[Sequence[list[Value]]], others: Sequence[Value], joined: Sequence[str]
+) -> Pool:  # fmt: skip
+    """What both policies propose for a place: first what only one of them does, for there they may differ."""
+    known = [{repr(value) for values in side for value in values} for side in sides]
+    apart = [
+        [value for value in values if repr(value) not in known[1 - at]]
+        for at, side in enumerate(sides)
+        for values in side
+    ]
+    first = list(_distinct(_in_turn(apart)))
+    kept = first[:MOST_APART]
+    rest = _in_turn([*(values for side in sides for values in side), others])
+    values = list(islice(_distinct([*kept, *rest]), MOST))
+    text = place.root != "state"
+    every = dict.fromkeys((*_choices(place, values), *(choice(one) for one in joined if text)))
+    return Pool(place, tuple(every), len(first) - len(kept))
+
+
+def _distinct(values: Iterable[Value]) -> Iterator[Value]:
+    yield from {repr(value): value for value in values}.values()
+
+
+def _in_turn(lists: Sequence[Sequence[Value]]) -> Iterator[Value]:
+    """The first of each list, then the second of each, to their ends."""
+    for together in zip_longest(*lists, fillvalue=Odd.ABSENT):
+        yield from (value for value in together if value is not Odd.ABSENT)
 
 
 def _choices(place: Place, values: Sequence[Value]) -> Iterator[Choice]:

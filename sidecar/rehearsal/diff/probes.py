@@ -9,7 +9,6 @@ from decimal import Decimal
 from typing import Final, TypeAlias
 
 from sidecar.policy.model import Rule
-from sidecar.rehearsal.diff.boundaries import OF_TEXTS
 from sidecar.rehearsal.diff.choosing import Clause, Demand, chosen, demand
 from sidecar.rehearsal.diff.places import Choice, Place
 from sidecar.rehearsal.diff.sides import said
@@ -72,7 +71,7 @@ def passing(table: Table, which: Which, *, unasked: bool = True) -> list[Clause]
         if rule.denies or (unasked and rule.always_asks):
             return None
         if rule.action == "deny" or (rule.action == "require_approval" and unasked):
-            clauses.append([row.unmet for row in _conditions(table, which, rule)])
+            clauses.append([row.unmet for row in rows_asked(table, which, rule)])
             rows = _rows(table, which, rule)[len(rule.asked) :]
         elif rule.action == "require_approval":
             rows = _rows(table, which, rule)[len(rule.asked) :]
@@ -86,7 +85,7 @@ def passing(table: Table, which: Which, *, unasked: bool = True) -> list[Clause]
 
 def stopping(table: Table, which: Which, rule: Rule) -> Iterator[list[Clause]]:
     """The ways in which one rule refuses a call, or asks about it: each as demands that hold together."""
-    conditions = _conditions(table, which, rule)
+    conditions = rows_asked(table, which, rule)
     if rule.denies or rule.always_asks:
         yield []
     elif rule.action in ("deny", "require_approval"):
@@ -112,7 +111,8 @@ def _rows(table: Table, which: Which, rule: Rule) -> list[Row]:
     return [table.rows[which, rule.id, at] for at, _ in positions(rule)]
 
 
-def _conditions(table: Table, which: Which, rule: Rule) -> list[Row]:
+def rows_asked(table: Table, which: Which, rule: Rule) -> list[Row]:
+    """What meets each condition of a rule."""
     if rule.action == "allow":
         return []
     return [table.rows[which, rule.id, at] for at in range(len(rule.asked))]
@@ -258,35 +258,3 @@ def unexplored(table: Table) -> dict[tuple[Which, str], tuple[int, int]]:
             if blind:
                 found[which, rule.id] = (blind, len(rows))
     return found
-
-
-def never_together(table: Table) -> Iterator[tuple[Which, Rule]]:
-    """The rules that stop a call if it meets all of several conditions, of which no call was found that does.
-
-    Such a rule stops what it cannot judge too, which shows nothing of it: a place that it takes for a text needs one.
-    """
-    for which in WHICH:
-        for _, rule in table.rules[which]:
-            rows = _conditions(table, which, rule)
-            if rule.action not in ("deny", "require_approval") or len(rows) < 2:
-                continue
-            judged = zip(rows, rule.asked, strict=True)
-            texts = {place for row, one in judged if one.op in OF_TEXTS for place in row.met.places}
-            domains = tuple(
-                domain & _texts(table, place) if place in texts else domain
-                for place, domain in enumerate(table.domains)
-            )
-            if chosen([[row.met] for row in rows], domains) is None:
-                yield which, rule
-
-
-def _texts(table: Table, place: int) -> int:
-    """The choices of one place that are texts, as bits."""
-    choices = enumerate(table.pools[place].choices)
-    return sum(1 << at for at, one in choices if one.leaves and all(isinstance(leaf, str) for leaf in one.leaves))
-
-
-def never_passed(table: Table, which: Which) -> bool:
-    """True where one policy may let a call of the tool pass, and no such call was found."""
-    clauses = passing(table, which, unasked=False)
-    return clauses is not None and chosen(clauses, table.domains) is None

@@ -122,7 +122,8 @@ def _with_strays(kept: dict[str, Any], whole: Mapping[str, Any], ways: Sequence[
     if not below:
         return kept
     alike = set(map(folded, below))
-    found = {key: True for key in whole if key not in kept and folded(key) in alike}
+    # What is a step itself and was not kept is null where the path leads on: that is as if it were not there.
+    found = {key: True for key in whole if key not in kept and key not in below and folded(key) in alike}
     deeper = {step: _strays(kept[step], whole[step], rest) for step, rest in below.items() if step in kept}
     return {**kept, **deeper, **found}
 

@@ -1,7 +1,7 @@
 """A whole candidate policy in shadow: it is asked about each live call after the verdict, and decides nothing.
 
 On the path of a call a decision is only put into a list. What is there is written to the process of the candidate
-(`candidate_process`) a little later, in portions, and only while its pipe takes more; what finds no room is counted as
+(`process`) a little later, in portions, and only while its pipe takes more; what finds no room is counted as
 skipped. So a candidate that is slow, hangs or is dead costs a live call the same as one that is not: nothing.
 """
 

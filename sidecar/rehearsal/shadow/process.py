@@ -135,6 +135,7 @@ class Worker:
         self._out = out
         self._comparing = Comparing()
         self._again = 0.0
+        self._reading: asyncio.Future[bytes | None] | None = None
 
     async def run(self) -> None:
         """Judge until the pipe ends. Raises `SidecarError` if the candidate cannot be used at all."""
@@ -152,7 +153,7 @@ class Worker:
         ) as judging:
             facts = bundle.files[FACTS]
             self.tell([Begun(bundle.revision, facts if len(facts) < MAX_FRAME // 8 else "")])
-            while (calls := await self._next()) is not None:
+            while (calls := await self.next()) is not None:
                 self._stand_back(now())
                 for asked in calls:
                     await self._comparing.judge(judging, asked)
@@ -176,13 +177,15 @@ class Worker:
             self._again = now + LOOK
             stand_back(NICE)
 
-    async def _next(self) -> list[Asked] | None:
+    async def next(self) -> list[Asked] | None:
         """The next calls, none where none come for a while; None at the end of the pipe."""
-        try:
-            async with asyncio.timeout(LOOK):
-                data = await _value(self._reader)
-        except TimeoutError:
+        reading = self._reading or asyncio.ensure_future(_value(self._reader))
+        # It goes on where it is not done: a value that was cut off would make nonsense of all that come after it.
+        done, _ = await asyncio.wait([reading], timeout=LOOK)
+        self._reading = None if done else reading
+        if not done:
             return []
+        data = reading.result()
         return talk.read_asked(data) if data is not None else None
 
     def tell(self, told: list[Told]) -> None:

@@ -299,3 +299,81 @@ def test_where_no_call_was_found_that_shows_what_a_change_does_that_is_said(
     assert said in found.unexplored
     assert found.differs
     assert not comparison(tmp_path, new, new).differs
+
+
+def _items(before: str, after: str, between: str = ", ") -> str:
+    """Many items, and one more between them."""
+    every = [before.format(f"a{number}") for number in range(60)]
+    return between.join([*every[:30], *([after] if after else []), *every[30:]])
+
+
+_ONE: Final = "{conditions: [{path: args.p, op: %s, value: %s}]}"
+_STOPS: Final = "{action: deny, conditions: [{path: args.p, op: %s, value: %s}]}"
+_PRODUCT: Final = (
+    "{conditions: [{path: args.a, times: args.b, op: lte, value: %d}, {path: args.a, op: lte, value: 10}, "
+    "{path: args.b, op: lte, value: 200}]}"
+)
+_LISTS: Final = {
+    "one_of_many_texts": (_ONE % ("in", "[%s]"), "{}", ", "),
+    "one_of_many_hosts": (_ONE % ("host_in", "[%s]"), "{}.test", ", "),
+    "one_of_many_folders": (_ONE % ("within", "[%s]"), "/{}", ", "),
+    "one_of_many_words": (_ONE % ("regex", "'^(%s)$'"), "{}", "|"),
+}
+HIDDEN: Final[dict[str, tuple[str, str]]] = {
+    **{
+        name: (rule % _items(item, "", between), rule % _items(item, item.format("evil"), between))
+        for name, (rule, item, between) in _LISTS.items()
+    },
+    "not_one_of_many": (
+        _ONE % ("not_in", f"[{_items('{}', 'evil')}]"),
+        _ONE % ("not_in", f"[{_items('{}', '')}]"),
+    ),
+    "a_product_of_bounded_factors": (_PRODUCT % 1000, _PRODUCT % 1500),
+    "one_line": (_STOPS % ("regex", "'(?s)^a.*b$'"), _STOPS % ("regex", "'^a.*b$'")),
+    "every_line": (_STOPS % ("regex", "'(?m)^root'"), _STOPS % ("regex", "'^root'")),
+    "one_more_character": (_STOPS % ("regex", "'[^a-z0-9 ]'"), _STOPS % ("regex", "'[^a-z0-9 ;]'")),
+    "another_character": (_ONE % ("regex", "'^[^;]*$'"), _ONE % ("regex", "'^[^,]*$'")),
+}
+"""Edits by which one value more passes, among many that are as before."""
+
+
+def test_one_value_more_is_found_among_many(tmp_path: Path) -> None:
+    old, new = (policy({tool: edit[at] for tool, edit in HIDDEN.items()}) for at in (0, 1))
+    found = comparison(tmp_path, old, new)
+    assert {one.tool for one in found.allowed} == HIDDEN.keys()
+
+
+def test_two_patterns_that_no_text_tells_apart_are_said_to_be(tmp_path: Path) -> None:
+    old, new = (policy({"t": _STOPS % ("regex", pattern)}) for pattern in ("'^a{5,9}b'", "'^a{5,9}(b)'"))
+    found = comparison(tmp_path, old, new)
+    assert found.unexplored == (
+        "t#1 (new.yaml:3) changes, and no text was found that tells its pattern from the former one",
+    )
+    assert found.differs
+
+
+def test_of_too_many_tools_those_that_change_are_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidecar.rehearsal.diff.comparing.MOST_TOOLS", 3)
+    same = {f"t{number}": "{action: deny}" for number in range(9)}
+    old, new = (policy({**same, "z": _ONE % ("lte", number)}) for number in (5, 6))
+    found = comparison(tmp_path, old, new)
+    assert {one.tool for one in found.allowed} == {"z"}
+    assert found.unexplored == ()
+    every = policy(dict.fromkeys(same, "{action: allow}"))
+    assert "7 tools of which the policies do not say the same" in comparison(tmp_path, old, every).unexplored
+
+
+def test_a_change_that_no_call_shows_is_no_sameness(tmp_path: Path) -> None:
+    # Whatever the search cannot think of: here there is nothing to find.
+    old, new = (policy({"t": _ONE % edit}) for edit in (("eq", "a"), ("in", "[a]")))
+    found = comparison(tmp_path, old, new)
+    assert found.unexplored == ("t: its rules change, and no call was found that is decided otherwise",)
+    assert (found.differs, found.opens) == (True, False)
+
+
+def test_a_rule_that_is_renamed_and_taken_apart_is_the_same(tmp_path: Path) -> None:
+    one, other = ("{path: args.n, op: lte, value: 5}", "{path: args.p, op: in, value: [a, b]}")
+    old = policy({"t": f"{{name: both, conditions: [{one}, {other}], reason: r}}"})
+    new = policy({"t": f"{{conditions: [{other}]}}, {{name: n, conditions: [{one}], reason: other}}"})
+    found = comparison(tmp_path, old, new)
+    assert (found.differs, found.unexplored) == (False, ())

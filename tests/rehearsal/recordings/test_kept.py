@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sidecar.auth.caller import Caller
@@ -208,6 +208,7 @@ def test_with_all_kept_only_what_is_masked_is_missing(masks: list[Path], argumen
             assert secret in line, (way, line)
 
 
+@example([("a", "b", "a")], {"a": {"b": None}})
 @given(st.lists(ways, min_size=1, max_size=3), calls)
 def test_what_is_kept_is_asked_about_as_the_call_itself(reads: list[Path], arguments: dict[str, Any]) -> None:
     """The question about a recorded call is that about the call: nothing that a rule reads is missing or another."""

@@ -1,0 +1,31 @@
+"""The process of a candidate: what it is told comes in whole, however slowly."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from sidecar.rehearsal.shadow import process
+from sidecar.rehearsal.shadow.process import Worker
+from sidecar.rehearsal.shadow.talk import HEAD, Asked, Begin, Who, frame
+
+CALL = Asked(b"{}", Who("s", "", None, "", b"", None), "allow", "", False, "d")
+
+
+@pytest.mark.parametrize("cut", [1, HEAD, HEAD + 1])
+def test_calls_that_come_in_pieces_with_a_pause_between_are_read(monkeypatch: pytest.MonkeyPatch, cut: int) -> None:
+    monkeypatch.setattr(process, "LOOK", 0.001)
+    data = frame([CALL])
+
+    async def test() -> list[list[Asked] | None]:
+        reader = asyncio.StreamReader()
+        worker = Worker(Begin("", "", "", {}), reader, 1)
+        reader.feed_data(data[:cut])
+        found = [await worker.next()]
+        reader.feed_data(data[cut:] + data)
+        found += [await worker.next(), await worker.next()]
+        reader.feed_eof()
+        return [*found, await worker.next()]
+
+    assert asyncio.run(test()) == [[], [CALL], [CALL], None]
