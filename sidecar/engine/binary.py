@@ -11,11 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from sidecar.decision.question import question
 from sidecar.engine.environment import passed
 from sidecar.errors import StartError
 from sidecar.policy.bundle import write
-from sidecar.policy.names import CANARY_ALLOWED, CANARY_DENIED
 from sidecar.system import ownership, temporary_folders
 
 GOOD_VERSIONS: Final = ("1.22.4", "1.22.2")
@@ -65,15 +63,6 @@ def check(opa: Path, files: dict[str, str]) -> None:
         if done.returncode:
             found = (done.stderr or done.stdout).replace(f"{folder}/", "").strip()
             raise StartError(f"opa does not accept the compiled policy: {found}")
-
-
-def trial(opa: Path, files: dict[str, str]) -> None:
-    """Evaluate the canaries on a bundle in an OPA of its own. Raises `StartError` unless both answers are right."""
-    for action, tool in (("allow", CANARY_ALLOWED), ("deny", CANARY_DENIED)):
-        body = json.loads(question("", tool, {}))
-        answer = json.loads(evaluate(opa, "data.intercept.decision", json.dumps(body["input"]), files))
-        if answer.get("action") != action or not answer.get("revision"):
-            raise StartError(f"the compiled policy is no good: the canary that must get {action} got another answer")
 
 
 def bad_patterns(opa: Path, patterns: Iterable[str]) -> dict[str, str]:
