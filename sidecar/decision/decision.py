@@ -121,11 +121,17 @@ class AboutEngine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A decision, the engine's id for it if its decision log gives one, and whether it came from the decision cache."""
+    """A decision, and the engine's id for it if its decision log gives one.
+
+    `remembered` where it repeats the answer that somebody else got. `recalled` where that was before: from the decision
+    cache, so it counts only while the engine is known to live. Who asked while the same question was under way has an
+    answer that is as fresh as the first one's.
+    """
 
     decision: Decision
     engine_id: str | None
     remembered: bool = False
+    recalled: bool = False
 
 
 def without_shadow(answer: Answer) -> Answer:

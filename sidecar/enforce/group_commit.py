@@ -164,7 +164,7 @@ class GroupCommit:
         asks = self._asked_tools.have(trial.call.tool, trial.bundle.terms) or needs is not None
         if trial.dropped:
             self._give(trial, rulings.deny(trial, answer, CANCELLED))
-        elif answer.remembered and not confirmed:
+        elif answer.recalled and not confirmed:
             self._begin_again(trial)  # the engine was lost since
         elif decision.action != "allow" and (needs is None or rulings.only_monitors(trial)):
             self._give(trial, rulings.follow(trial, answer))
@@ -193,7 +193,7 @@ class GroupCommit:
                 self._emit(StoreFailed(self._server, str(taken)))
             case Unapproved(is_new=True):
                 self.approving.changed(taken.record)
-        is_stale = trial.bundle is not self._decider.bundle or (answer.remembered and not confirmed)
+        is_stale = trial.bundle is not self._decider.bundle or (answer.recalled and not confirmed)
         if is_stale or trial.dropped:
             # Another policy came into force, or the engine was lost, while the call waited for the store; or its client
             # gave it up.

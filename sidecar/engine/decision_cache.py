@@ -21,7 +21,7 @@ _OVERHEAD: Final = 600
 
 
 class DecisionCache(LRU[Answer]):
-    """A bounded map from question to answer, which it marks as remembered."""
+    """A bounded map from question to answer, which it marks as recalled."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         super().__init__(max_bytes, _OVERHEAD)
@@ -29,4 +29,4 @@ class DecisionCache(LRU[Answer]):
     def keep(self, key: bytes, value: Answer) -> None:
         """Keep an answer of the engine, unless its question is too long."""
         if len(key) <= MAX_QUESTION:
-            super().keep(key, msgspec.structs.replace(value, remembered=True))
+            super().keep(key, msgspec.structs.replace(value, remembered=True, recalled=True))

@@ -88,7 +88,7 @@ class FakeEngine:
         if not self.remembers or not self.whole:
             return None
         if self.remembered is None or self.remembered.decision is not self.decision:
-            self.remembered = Answer(self.decision, "engine", remembered=True)
+            self.remembered = Answer(self.decision, "engine", remembered=True, recalled=True)
         return self.remembered
 
     def confirm(self) -> bool:

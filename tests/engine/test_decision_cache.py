@@ -24,7 +24,7 @@ def test_an_answer_is_remembered_as_it_was_but_for_the_mark() -> None:
     cache = DecisionCache()
     assert cache.get(b"question") is None
     cache.keep(b"question", ANSWER)
-    assert cache.get(b"question") == msgspec.structs.replace(ANSWER, remembered=True)
+    assert cache.get(b"question") == msgspec.structs.replace(ANSWER, remembered=True, recalled=True)
     assert not ANSWER.remembered
 
 

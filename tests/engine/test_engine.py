@@ -17,8 +17,11 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sidecar.auth.caller import Caller
 from sidecar.decision.decision import Answer
 from sidecar.decision.question import question
+from sidecar.enforce.gate import Gate
+from sidecar.enforce.verdict import Forward, Verdict
 from sidecar.engine import engine as engine_module
 from sidecar.engine.engine import Engine
 from sidecar.engine.local import local_engine
@@ -26,7 +29,8 @@ from sidecar.engine.managed import ManagedEngine
 from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import EngineFailed, EngineReady, Event
 from sidecar.mcp.strict_json import encode
-from tests.engine.asking import all_ended, asked, body_of, bundle_of, soon
+from tests.enforce.fakes import KEY, FakeLedger
+from tests.engine.asking import all_ended, asked, body_of, bundle_of, soon, tool_call
 from tests.support import OPA
 from tests.support.peer import child_pids, command_line, is_alive, kill, stopped
 
@@ -135,6 +139,27 @@ def test_an_engine_gives_the_decisions_of_the_policy_and_remembers_them() -> Non
                 again = world.engine.recall(body)
                 assert again is not None
                 assert (again.decision, again.remembered) == (fresh.decision, True)
+
+    uvloop.run(test())
+
+
+def test_equal_calls_just_after_a_connection_was_lost_share_one_fresh_answer() -> None:
+    async def test() -> None:
+        async with running() as world:
+            gate = Gate(
+                server="stub",
+                instance="i",
+                decider=world.engine,
+                ledger=FakeLedger(),
+                emit=world.events.append,
+                key=KEY,
+            )
+            verdicts: list[Verdict] = []
+            world.engine.lost()  # until the next heartbeat nothing that was asked before counts
+            for _ in range(32):
+                gate.judge(tool_call("t", '{"a":5,"b":{"c":2},"d":"abc","e":1}'), Caller("s"), verdicts.append)
+            await soon(lambda: len(verdicts) == 32)
+            assert [type(verdict) for verdict in verdicts] == [Forward] * 32
 
     uvloop.run(test())
 
