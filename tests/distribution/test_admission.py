@@ -345,23 +345,40 @@ def test_what_opa_took_is_not_tried_again_under_any_serial(files: Files, remembe
 
 
 @examples(25)
-@given(files=st.sampled_from([GOOD, CUSTOM]), data=st.data())
-def test_what_was_tried_changes_no_answer(remembered: Tried, files: Files, data: st.DataObject) -> None:
+@given(
+    files=st.sampled_from([GOOD, CUSTOM]),
+    place=st.integers(0, 99),
+    more=st.sampled_from([" ", "\n", "# x\n", "x := 1\n", "}", "x := http.send({})\n"]),
+    serial=st.integers(0, 9),
+    steps=st.lists(st.sampled_from(["append", "loosen", "add", "remove", "serial", "revise"]), max_size=3),
+)
+def test_what_was_tried_changes_no_answer(
+    remembered: Tried, files: Files, place: int, more: str, serial: int, steps: list[str]
+) -> None:
     """The adversary: anything near what was taken, signed by the right key, gets the answer that it gets without."""
-    name = data.draw(st.sampled_from(sorted(path for path in files if path.endswith((".rego", FACTS)))))
-    more = data.draw(st.sampled_from([" ", "\n", "# x\n", "x := 1\n", "}", "x := http.send({})\n"]))
-    changes: list[Callable[[Files], Files]] = [
-        lambda files: {**files, name: files[name] + more},
-        lambda files: {**files, FACTS: files[FACTS].replace('"deny"', '"allow"').replace('"enforce"', '"monitor"')},
-        lambda files: {**files, "intercept/custom/more.rego": f"package intercept.custom\n\n{more}"},
-        lambda files: {path: text for path, text in files.items() if path != name},
-        in_metadata(serial=data.draw(st.integers(0, 9))),
-        revised,
-    ]
-    for change in data.draw(st.lists(st.sampled_from(changes), max_size=3)):
-        files = change(files)
+    names = sorted(path for path in files if path.endswith((".rego", FACTS)))
+    name = names[place % len(names)]
+    for step in steps:
+        files = _changed(files, step, name, more, serial)
     whole = packed(signed(files, SIGNER))
     assert _outcome(whole, remembered) == _outcome(whole, None)
+
+
+def _changed(files: Files, step: str, name: str, more: str, serial: int) -> Files:
+    match step:
+        case "append":
+            return {**files, name: files.get(name, "") + more}
+        case "loosen":
+            facts = files.get(FACTS, "").replace('"deny"', '"allow"').replace('"enforce"', '"monitor"')
+            return {**files, FACTS: facts}
+        case "add":
+            return {**files, "intercept/custom/more.rego": f"package intercept.custom\n\n{more}"}
+        case "remove":
+            return {path: text for path, text in files.items() if path != name}
+        case "serial":
+            return in_metadata(serial=serial)(files)
+        case _:
+            return revised(files)
 
 
 def _outcome(data: bytes, kept: Tried | None) -> object:
