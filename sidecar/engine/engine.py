@@ -116,6 +116,8 @@ class Engine:
                 raise reply
             answer = read_answer(reply)
             self._check_revision(answer.decision.revision, answer.decision.serial, bundle)
+            if lasting and self._cache is not None and self.ready and self._next is None and bundle is self.bundle:
+                self._cache.keep(body, answer)
         except EngineUnavailable as error:
             self._emit(EngineFailed(self._server, error.kind, str(error)))
             return error
@@ -123,8 +125,6 @@ class Engine:
             return superseded
         except Exception as error:  # noqa: BLE001 - whatever it is, there is no answer that could be used
             return EngineUnavailable("reply", defects.text(defects.tell("an answer of the engine is not used", error)))
-        if lasting and self._cache is not None and self.ready and self._next is None and bundle is self.bundle:
-            self._cache.keep(body, answer)
         return answer
 
     async def ask_visible(self, body: bytes, tools: Sequence[str], bundle: Bundle, decision_id: str) -> Visible:

@@ -23,6 +23,7 @@ from sidecar.decision.question import question
 from sidecar.enforce.gate import Gate
 from sidecar.enforce.verdict import Forward, Verdict
 from sidecar.engine import engine as engine_module
+from sidecar.engine.decision_cache import DecisionCache
 from sidecar.engine.engine import Engine
 from sidecar.engine.local import local_engine
 from sidecar.engine.managed import ManagedEngine
@@ -160,6 +161,21 @@ def test_equal_calls_just_after_a_connection_was_lost_share_one_fresh_answer() -
                 gate.judge(tool_call("t", '{"a":5,"b":{"c":2},"d":"abc","e":1}'), Caller("s"), verdicts.append)
             await soon(lambda: len(verdicts) == 32)
             assert [type(verdict) for verdict in verdicts] == [Forward] * 32
+
+    uvloop.run(test())
+
+
+def test_a_defect_in_keeping_an_answer_refuses_the_call_and_leaves_none_unanswered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> None:
+        raise AssertionError("a defect")
+
+    async def test() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: None)
+        async with running() as world:
+            monkeypatch.setattr(DecisionCache, "keep", broken)
+            assert await asyncio.wait_for(world.asks(ALLOWED), 10) == "reply"
 
     uvloop.run(test())
 
