@@ -20,7 +20,7 @@ from sidecar.system import files, ownership
 from sidecar.text import of_system
 
 MAX_KEY_FILE: Final = 64 << 10
-"""Bytes of a file with a public key or a certificate."""
+"""Bytes of a file with a key of a policy's publisher, or with a certificate."""
 
 KEYS: Final = "SIDECAR_BUNDLE_KEY"
 

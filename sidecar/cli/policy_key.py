@@ -10,15 +10,13 @@ from typing import Annotated, Final, TypeAlias
 
 import typer
 
-from sidecar.cli.bundle_options import public_key
+from sidecar.cli.bundle_options import MAX_KEY_FILE, public_key
 from sidecar.engine.verify import VerificationKey, verification_key
 from sidecar.errors import StartError, UsageError
 from sidecar.system import files, ownership
 from sidecar.system.taken_secrets import TakenSecrets
 
 KEY: Final = "SIDECAR_POLICY_KEY"
-MAX_KEY_FILE: Final = 64 << 10
-"""Bytes of a file with a key, or with a certificate."""
 
 PolicyKey: TypeAlias = Annotated[
     Path | None,
