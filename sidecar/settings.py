@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal, TypeAlias, get_args
 
 from sidecar.policy.model import Mode
 from sidecar.system.files import Found
@@ -115,6 +115,25 @@ class Recording:
     size: int
 
 
+AuditFormat: TypeAlias = Literal["json", "cef", "rfc5424"]
+AUDIT_FORMATS: Final[tuple[AuditFormat, ...]] = get_args(AuditFormat)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLog:
+    """The audit log goes to `stderr`, `stdout`, `off`, a path, or, where `to` is None, a file in the state folder.
+
+    A file is followed by another one at `size` bytes. Files of it that are older than `keep` seconds are removed, and
+    the oldest ones where all together have more than `total` bytes.
+    """
+
+    to: str | None
+    form: AuditFormat = "json"
+    size: int = 64 << 20
+    keep: float = 30 * 86_400.0
+    total: int = 1 << 30
+
+
 @dataclass(frozen=True, slots=True)
 class ApprovalsListener:
     """Where the API and the page of approvals listen, and for whom.
@@ -135,11 +154,10 @@ class Settings:
     `policies` are the policy files as they were at the start; with `bundle` there are none. The server is `command`, or
     remote (`upstream`). The client is on standard input and output, or comes to `listen`.
     `opa_timeout` is in seconds, `max_message` in bytes. `mode`, if given, wins over the policy's. `fail_open` lets
-    calls pass uncounted while the store cannot be used. `audit` is `stderr`, `stdout`, `off`, a path, or None for a
-    file in the state folder. `state_dsn`, which may hold a password, names a store of counters other than the file in
-    `state_dir`; its keys begin with `state_prefix`. A telemetry port that is in use stops the start only if
-    `telemetry_must`. Without `remote_opa` we start an OPA of our own. `shadow` is the path of a candidate policy, a
-    file or a repository, which is asked about the same calls.
+    calls pass uncounted while the store cannot be used. `state_dsn`, which may hold a password, names a store of
+    counters other than the file in `state_dir`; its keys begin with `state_prefix`. A telemetry port that is in use
+    stops the start only if `telemetry_must`. Without `remote_opa` we start an OPA of our own. `shadow` is the path of a
+    candidate policy, a file or a repository, which is asked about the same calls. Spans of calls go to the URL `otlp`.
     """
 
     policies: tuple[Found, ...]
@@ -157,10 +175,11 @@ class Settings:
     watch: bool
     telemetry: Address | None
     telemetry_must: bool
-    audit: str | None
+    audit: AuditLog
     max_message: int
     approvals: ApprovalsListener | None = None
     remote_opa: RemoteOpa | None = None
     bundle: BundleSource | None = None
     recording: Recording | None = None
     shadow: Path | None = None
+    otlp: str | None = None

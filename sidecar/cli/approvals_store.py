@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from sidecar.audit.key import installation_key
+from sidecar.audit.records import Audit
+from sidecar.audit.trail import Trail, opened
 from sidecar.cli.options import default_state_dir
 from sidecar.errors import SidecarError, StartError, UsageError
 from sidecar.events import Emit, fan_out
 from sidecar.ledger.approvals import STATES, Approvals, NoApproval, Record
 from sidecar.ledger.protocol import Ledger
 from sidecar.ledger.sqlite import SqliteLedger
-from sidecar.observe.audit import Audit, installation_key, opened
 from sidecar.serve.runtime import state_folder
 from sidecar.system import ownership
 from sidecar.text import shown
@@ -99,7 +101,7 @@ def audited(store: Store) -> Iterator[Emit]:
     except OSError as error:
         raise StartError(f"cannot write the audit log {path}: {error.strerror}; nothing was decided") from None
     with stream:
-        yield fan_out([Audit(stream, key, INSTANCE)])
+        yield fan_out([Audit(Trail(stream), key, INSTANCE)])
 
 
 async def find(approvals: Approvals, text: str) -> Record:

@@ -39,13 +39,13 @@ OpaBin: TypeAlias = Annotated[
 
 Choice = TypeVar("Choice", bound=str)
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _SIZES = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 
 def duration(text: str) -> float:
-    """Seconds in a duration as `250ms`, `2s`, `1m`. Raises `UsageError`."""
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m)", text)
+    """Seconds in a duration as `250ms`, `2s`, `1m`, `12h`, `30d`. Raises `UsageError`."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)", text)
     if found is None or float(found[1]) <= 0:
         raise UsageError(f"{text!r} is no duration: write a number above 0 and a unit, as 250ms or 2s")
     return float(found[1]) * _UNITS[found[2]]

@@ -42,7 +42,7 @@ from sidecar.repository.prepare import prepare
 from sidecar.repository.reload import first_look
 from sidecar.repository.subject import subject
 from sidecar.serve import app
-from sidecar.settings import Settings
+from sidecar.settings import AUDIT_FORMATS, AuditLog, Settings
 from sidecar.system import hardening, ownership
 from sidecar.system.taken_secrets import TakenSecrets
 from sidecar.text import of_system
@@ -91,6 +91,11 @@ def run_command(
     approvers_file: run_options.ApproversFile = None,
     approvals_url: run_options.ApprovalsUrl = None,
     audit: run_options.Audit = None,
+    audit_format: run_options.AuditFormat = "json",
+    audit_size: run_options.AuditSize = "64MiB",
+    audit_keep: run_options.AuditKeep = "30d",
+    audit_total: run_options.AuditTotal = "1GiB",
+    otlp: run_options.Otlp = None,
     record: Record = None,
     record_all: RecordAll = False,
     record_size: RecordSize = "64MiB",
@@ -140,7 +145,14 @@ def run_command(
         state_prefix=state_prefix,
         telemetry=watched,
         telemetry_must=bool(telemetry) and listen is not None,
-        audit=audit,
+        audit=AuditLog(
+            audit,
+            one_of("--audit-format", audit_format, AUDIT_FORMATS),
+            size(audit_size),
+            duration(audit_keep),
+            size(audit_total),
+        ),
+        otlp=otlp,
         max_message=size(max_message),
         approvals=answering,
         shadow=shadow,

@@ -208,6 +208,30 @@ Audit: TypeAlias = Annotated[
         help="One JSON line per decision. [default: in the state folder]",
     ),
 ]
+AuditFormat: TypeAlias = Annotated[
+    str, typer.Option(envvar="SIDECAR_AUDIT_FORMAT", metavar="json|cef|rfc5424", help="The form of the audit lines.")
+]
+AuditSize: TypeAlias = Annotated[
+    str, typer.Option(envvar="SIDECAR_AUDIT_SIZE", help="An audit file is followed by another one at this size.")
+]
+AuditKeep: TypeAlias = Annotated[
+    str, typer.Option(envvar="SIDECAR_AUDIT_KEEP", help="Audit files of ended runs are removed after this time.")
+]
+AuditTotal: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        envvar="SIDECAR_AUDIT_TOTAL", help="The oldest audit files are removed where all have more than this."
+    ),
+]
+Otlp: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        envvar="SIDECAR_OTLP",
+        metavar="URL",
+        show_default=False,
+        help="Send one span for each call to this OpenTelemetry collector, as http://localhost:4318. [default: none]",
+    ),
+]
 MaxMessage: TypeAlias = Annotated[
     str, typer.Option(envvar="SIDECAR_MAX_MESSAGE", help="Larger messages are refused, in both directions.")
 ]

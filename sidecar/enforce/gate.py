@@ -126,14 +126,23 @@ class Gate:
         """
         self._commit.conclude()
 
-    def settle(self, forward: Forward, outcome: Outcome, done: Callable[[], None] = lambda: None) -> None:
+    def settle(
+        self, forward: Forward, outcome: Outcome, done: Callable[[], None] = lambda: None, cause: str = "",
+        status: int = 0,
+    ) -> None:  # fmt: skip
         """Refund what the rules' `refund` settings give back for this outcome, then call `done`.
 
-        Whoever hears of the outcome in `done` finds the counters as they must be.
+        Whoever hears of the outcome in `done` finds the counters as they must be. `cause` and `status` say why the
+        server did not answer, in the words of `Settled`.
         """
         entries, seconds = forward.entries, time.perf_counter() - forward.since
         returned = forward.given_back(outcome) if entries else ()
-        self._emit(Settled(self._server, forward.tool, outcome, len(entries), len(returned), seconds))
+        self._emit(
+            Settled(
+                self._server, forward.decision_id, forward.tool, outcome, len(entries), len(returned), seconds, cause,
+                status,
+            )
+        )  # fmt: skip
         if forward.approval:
             self._commit.approving.settle(forward, outcome, done)
         elif returned:

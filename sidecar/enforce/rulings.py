@@ -177,8 +177,8 @@ def _forward(
 ) -> Forward:  # fmt: skip
     call, since = trial.call, time.perf_counter()
     if approval is None:
-        return Forward(call.id, call.tool, entries, refunds, since)
-    return Forward(call.id, call.tool, entries, refunds, since, approval.id, approval.uses)
+        return Forward(call.id, trial.decision_id, call.tool, entries, refunds, since)
+    return Forward(call.id, trial.decision_id, call.tool, entries, refunds, since, approval.id, approval.uses)
 
 
 def _counted(

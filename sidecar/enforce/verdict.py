@@ -34,6 +34,7 @@ class Forward(msgspec.Struct, frozen=True):
     """
 
     id: Id
+    decision_id: str
     tool: str
     entries: tuple[Entry, ...]
     refunds: tuple[str, ...]

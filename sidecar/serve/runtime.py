@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from sidecar.audit.key import installation_key
+from sidecar.audit.records import Audit
+from sidecar.audit.trail import Trail, opened, standard
 from sidecar.enforce.gate import Gate
 from sidecar.enforce.rulings import mode_of
 from sidecar.engine import binary
@@ -24,7 +27,6 @@ from sidecar.errors import StartError, StoreUnavailable
 from sidecar.events import Emit, Event, Observer, fan_out
 from sidecar.ledger.protocol import Ledger
 from sidecar.ledger.sqlite import SqliteLedger
-from sidecar.observe.audit import Audit, installation_key, opened, standard
 from sidecar.observe.endpoint import serve, telemetry
 from sidecar.observe.log import Log
 from sidecar.observe.readiness import Readiness
@@ -122,10 +124,11 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
     state_dir = state_folder(settings.state_dir)
     heard_by: list[Observer] = [Log()]
     reader = Reader()
-    stream = _audit_stream(settings.audit, state_dir, instance)
+    stream = _audit_stream(settings.audit.to, state_dir, instance)
     if stream is not None:
-        stack.callback(stream.close)
-        audit = Audit(stream, _key(state_dir), instance)
+        trail = Trail(stream)
+        stack.callback(trail.close)
+        audit = Audit(trail, _key(state_dir), instance)
         heard_by.append(audit)
         reader = Reader(audit.prepare)
     metrics = _metrics(settings, opa)

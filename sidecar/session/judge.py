@@ -39,8 +39,13 @@ class Judge(Protocol):
     def conclude(self) -> None:
         """Deliver the verdicts that are ready: what came after those calls is passed on next."""
 
-    def settle(self, forward: Forward, outcome: Outcome, done: Callable[[], None] = ...) -> None:
-        """A forwarded call ended with this outcome. `done` is called when all that follows from it took place."""
+    def settle(
+        self, forward: Forward, outcome: Outcome, done: Callable[[], None] = ..., cause: str = ..., status: int = ...
+    ) -> None:
+        """A forwarded call ended with this outcome. `done` is called when all that follows from it took place.
+
+        `cause` and `status` say why the server did not answer it; `cause` is empty where it did.
+        """
 
     def given_up(self, forward: Forward) -> None:
         """The client gave up a forwarded call: it is settled if its answer comes after all, or nobody waits for it."""

@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.audit.records import Audit
+from sidecar.audit.trail import Trail
 from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
 from sidecar.decision.decider import Finding
@@ -24,7 +26,6 @@ from sidecar.events import Event
 from sidecar.ledger.protocol import Claimed
 from sidecar.ledger.values import Reservation, Seen
 from sidecar.mcp.protocol import ClientInfo
-from sidecar.observe.audit import Audit
 from sidecar.policy.bundle import Bundle
 from sidecar.session.route import Route
 from sidecar.session.session import Session
@@ -111,7 +112,7 @@ def _note(out: list[tuple[int, str, bytes]], place: int, side: str, message: byt
 async def _told(steps: list[Step], *, caches: bool) -> Any:
     """Everything that came of it: questions, messages to the server and to each client, claims, and the audit."""
     engine, ledger, written = ByTheQuestion(DecisionCache() if caches else None), Rising(), io.BytesIO()
-    audit = Audit(written, b"k", "i")
+    audit = Audit(Trail(written), b"k", "i")
 
     def emit(event: Event) -> None:
         if (listener := audit.handlers.get(type(event))) is not None:

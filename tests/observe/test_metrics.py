@@ -70,7 +70,7 @@ DOCUMENTED = {
     "unrecorded_calls_total": {"server"},
     "build_info": {"version", "opa"},
 }
-SETTLED = Settled("stub", "t", Outcome.ERROR, 1, 1, 0.01)
+SETTLED = Settled("stub", "d", "t", Outcome.ERROR, 1, 1, 0.01)
 EVERYTHING: list[Event] = [
     decided(left=(("per day", 2.0),)), denied(limited=True), SETTLED, EngineFailed("stub", "exit", "it ended"),
     Passed("stub", "ping"), Refused("i-2", "stub", Caller("s1"), -32700, "not JSON"), Dropped("stub", "server", "why"),
@@ -332,7 +332,7 @@ def test_a_tool_that_nobody_vouches_for_is_other() -> None:
 
 
 def settled(tool: str) -> Settled:
-    return Settled("stub", tool, Outcome.SUCCEEDED, 0, 0, 0.01)
+    return Settled("stub", "d", tool, Outcome.SUCCEEDED, 0, 0, 0.01)
 
 
 def test_a_flood_of_made_up_tools_adds_no_series() -> None:

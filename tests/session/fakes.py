@@ -69,7 +69,7 @@ class SlowGate:
             raise InvalidMessage(-32602, "odd", call.id)
         trial = SlowTrial(call, caller, deliver, may_hold)
         if call.tool == "quick":
-            deliver(Forward(call.id, call.tool, (), (), 0.0))
+            deliver(Forward(call.id, "d", call.tool, (), (), 0.0))
         else:
             self.trials.append(trial)
         return trial
@@ -80,7 +80,7 @@ class SlowGate:
     def allow(self) -> None:
         """Allow the call that waits longest."""
         trial = self.trials.pop(0)
-        trial.deliver(Forward(trial.call.id, trial.call.tool, (), (), 0.0))
+        trial.deliver(Forward(trial.call.id, "d", trial.call.tool, (), (), 0.0))
 
     def deny(self) -> None:
         """Refuse the call that waits longest."""
@@ -107,7 +107,10 @@ class SlowGate:
     def given_up(self, forward: Forward) -> None:
         self.doubted.append(forward.id)
 
-    def settle(self, forward: Forward, outcome: Outcome, done: Callable[[], None] = lambda: None) -> None:
+    def settle(
+        self, forward: Forward, outcome: Outcome, done: Callable[[], None] = lambda: None, cause: str = "",
+        status: int = 0,
+    ) -> None:  # fmt: skip
         self.settled.append((forward.id, outcome))
         done()
 

@@ -6,19 +6,13 @@ the bare hash of a PIN or a card number can be reversed by trying all of them.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
-import logging
-import os
-import secrets
-import stat
 import time
-from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import msgspec
 
+from sidecar.audit.trail import Trail
 from sidecar.auth.caller import Caller
 from sidecar.enforce.call_cache import CachedCall, CachedLine
 from sidecar.events import ApprovalChanged, ApprovalTried, Decided, Handlers, Judged, MethodDenied, Refused
@@ -27,10 +21,6 @@ from sidecar.mcp.protocol import TOOLS_CALL
 from sidecar.mcp.strict_json import encode
 from sidecar.mcp.tool_call import Prepared, PreparedCall
 from sidecar.text import shown, visible
-
-log = logging.getLogger("sidecar")
-
-KEY_FILE: Final = "audit.key"
 
 MAX_REASON: Final = 1_000
 """Characters of a person's reason that are kept."""
@@ -136,19 +126,18 @@ class _ApprovalTried(msgspec.Struct, frozen=True, gc=False, tag_field="event", t
 
 
 class Audit:
-    """Writes to `stream`, unbuffered; `key` keys the hashes of arguments, `instance` names this sidecar.
+    """Writes to `trail`; `key` keys the hashes of arguments, `instance` names this sidecar.
 
     Decisions that are made together are written together, and before any of their calls is forwarded.
     """
 
-    def __init__(self, stream: IO[bytes], key: bytes, instance: str) -> None:
-        self._stream = stream
+    def __init__(self, trail: Trail, key: bytes, instance: str) -> None:
+        self._trail = trail
         self._keyed = hashlib.blake2b(key=key, digest_size=16)
         self._instance = instance
         self._moment = 0
         self._stamp = b""
         self._lines: list[bytes] = []
-        self._is_torn = False
         self.handlers: Handlers = {
             Decided: self._decided, Judged: self._judged, Refused: self._refused, MethodDenied: self._method_denied,
             ApprovalChanged: self._approval_changed, ApprovalTried: self._approval_tried,
@@ -255,33 +244,9 @@ class Audit:
         return self._stamp
 
     def _write(self) -> None:
-        if not self._lines:
-            return
-        # A line that was cut must not make this one unreadable.
-        data = b"\n".join((*([b""] if self._is_torn else []), *self._lines, b""))
-        self._lines.clear()
-        taken = 0
-        try:
-            while taken < len(data):
-                # A nearly full pipe or disk may take only a part.
-                taken += self._written(data[taken:] if taken else data)
-        except OSError as error:
-            if taken:
-                self._is_torn = data[taken - 1 : taken] != b"\n"
-            # A line that was cut goes to the log as a whole, unless only its line end is missing.
-            begin = data.rfind(b"\n", 0, taken + 1) + 1
-            # A full disk must not lose a decision: the operator's log gets it until the file accepts lines again.
-            for line in filter(None, data[begin:].decode(errors="replace").split("\n")):
-                log.error("cannot write the audit log: %s; the line is %s", error.strerror, line)
-        else:
-            self._is_torn = False
-
-    def _written(self, data: bytes) -> int:
-        """The number of bytes written. Raises OSError if that is none."""
-        written = self._stream.write(data)
-        if not written:
-            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        return written
+        if self._lines:
+            self._trail.write(self._lines)
+            self._lines = []
 
 
 def _members(document: msgspec.Struct) -> bytes:
@@ -291,43 +256,3 @@ def _members(document: msgspec.Struct) -> bytes:
 
 def _principal(caller: Caller) -> str | msgspec.UnsetType:
     return shown(caller.principal.subject) if caller.principal is not None else msgspec.UNSET
-
-
-def opened(path: Path) -> IO[bytes]:
-    """The file at `path`, open for appending at the beginning of a line. Raises OSError.
-
-    A pipe whose reader is stuck counts as a full disk; one without a reader is refused.
-    """
-    # A file that an operator made keeps its mode, so that a log shipper can read it.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY, 0o600)
-    stream = os.fdopen(descriptor, "ab", buffering=0)
-    if stat.S_ISREG(os.fstat(stream.fileno()).st_mode) and stream.tell():
-        # The last writer may have been cut off; without the right to read we cannot see that.
-        with contextlib.suppress(OSError), path.open("rb") as file:
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                stream.write(b"\n")
-    return stream
-
-
-def standard(descriptor: int) -> IO[bytes]:
-    """Standard output or error, open for writing without blocking."""
-    if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
-        # Opened anew, so that it stays blocking for everybody else who has it, our own log included.
-        with contextlib.suppress(OSError):
-            return os.fdopen(os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK), "wb", buffering=0)
-    return open(descriptor, "wb", buffering=0, closefd=False)
-
-
-def installation_key(state_dir: Path) -> bytes:
-    """The secret of this installation, made when it is first needed. Raises OSError if it cannot be stored."""
-    path = state_dir / KEY_FILE
-    if not path.exists():
-        # Written under another name and then linked: if two sidecars start at once, both use the key of the faster one.
-        draft = path.with_suffix(f".{os.getpid()}")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(secrets.token_bytes(32))
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-        draft.unlink()
-    return path.read_bytes()

@@ -20,6 +20,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.audit.key import installation_key
+from sidecar.audit.records import Audit
+from sidecar.audit.trail import Trail, opened, standard
 from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
 from sidecar.decision.decision import Violation
@@ -27,7 +30,6 @@ from sidecar.enforce.call_cache import CachedCall, Memo
 from sidecar.events import AnswerSeen, ApprovalTried, Event, Judged, MethodDenied, Passed, Refused, StoreFailed
 from sidecar.mcp.jsonrpc import Request
 from sidecar.mcp.tool_call import PreparedCall, ToolCall, read_call
-from sidecar.observe.audit import Audit, installation_key, opened, standard
 from sidecar.policy.risks import UNKNOWN, Risk
 from tests.observe.decided import BUNDLE, SECRET, answer, changed, decided, denied, record, tell
 from tests.support.fuzzing import examples
@@ -36,7 +38,7 @@ from tests.support.fuzzing import examples
 def lines(*events: Event, key: bytes = b"k" * 32) -> list[dict[str, Any]]:
     """The lines that events leave behind."""
     stream = io.BytesIO()
-    audit = Audit(stream, key, "i")
+    audit = Audit(Trail(stream), key, "i")
     for event in (*events, Judged()):
         tell(audit, event)
     written = stream.getvalue()
@@ -200,7 +202,7 @@ def known(call: ToolCall) -> CachedCall:
 
 def test_decisions_that_are_made_together_are_written_together() -> None:
     stream = Halting(1 << 20)
-    audit = Audit(stream, b"k" * 32, "i")
+    audit = Audit(Trail(stream), b"k" * 32, "i")
     for event in (decided(), denied(), decided()):
         tell(audit, event)
     assert stream.writes == 0
@@ -211,7 +213,7 @@ def test_decisions_that_are_made_together_are_written_together() -> None:
 
 def test_a_refused_message_is_written_at_once_and_after_what_was_decided_before() -> None:
     stream = io.BytesIO()
-    audit = Audit(stream, b"k" * 32, "i")
+    audit = Audit(Trail(stream), b"k" * 32, "i")
     tell(audit, decided())
     tell(audit, Refused("i-2", "stub", Caller("s1"), -32700, "not JSON"))
     assert [json.loads(line)["decision_id"] for line in stream.getvalue().splitlines()] == ["i-1", "i-2"]
@@ -219,7 +221,7 @@ def test_a_refused_message_is_written_at_once_and_after_what_was_decided_before(
 
 def test_what_is_taken_in_parts_is_written_whole() -> None:
     stream = Halting(7)
-    audit = Audit(stream, b"k" * 32, "i")
+    audit = Audit(Trail(stream), b"k" * 32, "i")
     for event in (decided(), denied(), Judged()):
         tell(audit, event)
     assert [json.loads(line)["decision"] for line in stream.getvalue().splitlines()] == ["allow", "deny"]
@@ -243,7 +245,7 @@ def test_decisions_that_a_full_disk_does_not_take_are_in_the_operators_log_whole
     path = tmp_path / "audit.jsonl"
     length = len(json.dumps(lines(decided())[0], separators=(",", ":"))) + len("00\n")  # milliseconds have three digits
     with opened(path) as stream:
-        audit = Audit(stream, b"k" * 32, "i")
+        audit = Audit(Trail(stream), b"k" * 32, "i")
         with nearly_full(length + more):
             for _ in range(2):
                 for event in (decided(), denied(), Judged()):
@@ -267,7 +269,7 @@ def test_every_decision_is_a_line_of_its_own_in_the_file_or_in_the_log(takes: li
     stream, waiting = io.BytesIO(), iter(takes)
     whole = stream.write
     stream.write = lambda data: whole(bytes(data)[: next(waiting, 1 << 20)])  # type: ignore[method-assign]
-    audit = Audit(stream, b"k" * 32, "i")
+    audit = Audit(Trail(stream), b"k" * 32, "i")
     with caught() as said:
         for both in sizes:
             told: list[Event] = [decided(), *([denied()] if both else []), Judged()]
@@ -316,7 +318,7 @@ def test_a_pipe_whose_reader_stands_still_is_like_a_full_disk(
 ) -> None:
     reading, writing = os.pipe()
     with open(reading, "rb") as reader, open(writing, "wb") as other, open_pipe(reading, writing) as stream:  # noqa: PTH123
-        audit = Audit(stream, b"k" * 32, "i")
+        audit = Audit(Trail(stream), b"k" * 32, "i")
         sent = 0
         while len(caplog.records) < 3:
             sent += 1
@@ -341,7 +343,7 @@ def test_a_file_that_ends_amid_a_line_is_gone_on_with_on_a_new_one(tmp_path: Pat
     for before in (b"", b'{"a":1}\n', b'{"cut": "o'):
         path.write_bytes(before)
         with opened(path) as stream:
-            audit = Audit(stream, b"k" * 32, "i")
+            audit = Audit(Trail(stream), b"k" * 32, "i")
             for event in (decided(), Judged()):
                 tell(audit, event)
         assert json.loads(path.read_bytes().splitlines()[-1])["decision"] == "allow"
@@ -397,7 +399,7 @@ def test_sidecars_that_start_at_once_use_one_key(tmp_path: Path, monkeypatch: py
 def test_what_was_worked_out_beforehand_of_a_large_call_gives_the_same_line() -> None:
     event = decided()
     request = Request(1, "tools/call", {"name": "t", "arguments": event.call.arguments}, event.call.raw, {})
-    call = read_call(Audit(io.BytesIO(), b"k" * 32, "i").prepare(request))
+    call = read_call(Audit(Trail(io.BytesIO()), b"k" * 32, "i").prepare(request))
     assert isinstance(call, PreparedCall)
     prepared = msgspec.structs.replace(event, call=call)
     (one,), (other,) = lines(event), lines(prepared)

@@ -1,0 +1,136 @@
+"""The sidecar itself and what it needs: the engine, the store, the server, the listeners, whoever records."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from sidecar.policy.terms import Terms
+
+ENGINE_ERRORS: Final = (
+    "timeout", "connection", "reply", "shape", "undecided", "revision", "canary", "exit", "no_policy", "version",
+    "unverified", "foreign",
+)  # fmt: skip
+"""The ways in which the engine can fail to give a usable answer."""
+
+
+UPSTREAM_ERRORS: Final = (
+    "dns", "refused", "tls", "timeout", "network", "busy", "lost", "unreadable", "ended", "unsent", "status",
+)  # fmt: skip
+"""Why the server did not answer: its name is not known; nobody listens there; TLS failed; it took too long; another
+error of the network; too many requests wait for it; the connection was lost; what it said cannot be read; its program
+ended; the request was never sent; it answered with a status of HTTP that is no answer."""
+
+
+HTTP_REFUSALS: Final = (
+    "host", "origin", "path", "method", "draining", "content_type", "header", "credentials", "keys", "session",
+    "full", "too_large", "unreadable",
+)  # fmt: skip
+"""Why a request to one of our listeners was refused before anybody looked at its message."""
+
+
+class Started(msgspec.Struct, frozen=True, gc=False):
+    """This sidecar begins to serve. `client` and `upstream` are the transports on either side."""
+
+    server: str
+    version: str
+    opa: str
+    client: Literal["stdio", "http", "sse"]
+    upstream: Literal["stdio", "http", "sse"]
+
+
+class Stopped(msgspec.Struct, frozen=True, gc=False):
+    """This sidecar ends with this exit status, after so many seconds; `why` says what ended it."""
+
+    server: str
+    status: int
+    why: str
+    seconds: float
+
+
+class EngineFailed(msgspec.Struct, frozen=True, gc=False):
+    """The engine gave no usable answer, or ended; `kind` is one of `ENGINE_ERRORS`."""
+
+    server: str
+    kind: str
+    text: str
+
+
+class EngineReady(msgspec.Struct, frozen=True, gc=False):
+    """The engine decides by this policy, and both canaries proved it: at the start, or again after a failure."""
+
+    server: str
+    revision: str
+    serial: int
+    terms: Terms
+    commit: str = ""
+
+
+class StoreFailed(msgspec.Struct, frozen=True, gc=False):
+    """The store of counters could not be used; `text` says what failed, and what did not happen because of that."""
+
+    server: str
+    text: str
+
+
+class SessionsOpen(msgspec.Struct, frozen=True, gc=False):
+    """How many sessions a listener has open now."""
+
+    server: str
+    count: int
+
+
+class Defect(msgspec.Struct, frozen=True, gc=False):
+    """A defect of ours ended one message or connection: `what` failed; `trace` is its id in the log."""
+
+    server: str
+    trace: str
+    what: str
+    error: BaseException | None
+
+
+class UpstreamFailed(msgspec.Struct, frozen=True, gc=False):
+    """The server could not be reached, or did not answer: `cause` is one of `UPSTREAM_ERRORS`, `text` is for people."""
+
+    server: str
+    cause: str
+    status: int
+    text: str
+
+
+class UpstreamAnswered(msgspec.Struct, frozen=True, gc=False):
+    """The server answered a request that is no call."""
+
+    server: str
+
+
+class HttpRefused(msgspec.Struct, frozen=True, gc=False):
+    """A listener of ours refused a request by its head: `reason` is one of `HTTP_REFUSALS`, `text` what it was told.
+
+    `peer` is the address that it came from, empty where that is not known.
+    """
+
+    server: str
+    listener: Literal["clients", "telemetry"]
+    status: int
+    reason: str
+    text: str
+    peer: str
+
+
+class AuditFailed(msgspec.Struct, frozen=True, gc=False):
+    """The audit log took nothing: `lost` lines are not in it, for `text`; it is empty once lines are written again."""
+
+    server: str
+    lost: int
+    text: str
+
+
+class SpansSent(msgspec.Struct, frozen=True, gc=False):
+    """Spans of calls were sent, or `lost`: `text` says why, empty where they were taken."""
+
+    server: str
+    sent: int
+    lost: int
+    text: str
