@@ -51,8 +51,9 @@ def test_a_decision_is_one_line_of_this_shape() -> None:
     (line,) = lines(denied(violations=violations, engine_id="e-1", remembered=True))
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))
     assert re.fullmatch(r"[0-9a-f]{32}", line.pop("arguments_hash"))
+    assert re.fullmatch(r"[0-9a-f]{16}", line.pop("rpc_id_hash"))
     assert line == {
-        "event": "decision", "decision_id": "i-1", "instance": "i", "server": "stub", "session": "s1", "tool": "t",
+        "schema": 1, "event": "decision", "decision_id": "i-1", "instance": "i", "server": "stub", "session": "s1", "tool": "t",
         "decision": "deny", "kind": "rate_limit", "rule": "per day", "reason": "No more",
         "violations": [{"rule": "per day", "kind": "rate_limit", "monitor": False}], "mode": "enforce",
         "client": "agent", "revision": BUNDLE.revision, "serial": 1, "engine_decision_id": "e-1", "remembered": True,
@@ -73,7 +74,7 @@ def test_a_method_that_policy_denies_is_a_line_fit_to_show() -> None:
     (line,) = lines(MethodDenied("i-2", "stub", Caller("s1"), "x" * 200 + "\u202e", "monitor"))
     del line["time"]
     assert line == {
-        "event": "decision", "decision_id": "i-2", "instance": "i", "server": "stub", "session": "s1",
+        "schema": 1, "event": "decision", "decision_id": "i-2", "instance": "i", "server": "stub", "session": "s1",
         "method": "x" * 128 + "…", "decision": "deny", "kind": "method", "mode": "monitor",
     }  # fmt: skip
 
@@ -117,7 +118,7 @@ def test_a_call_that_asks_a_person_is_a_line_that_says_who_asks_for_what() -> No
     (line,) = lines(changed())
     del line["time"]
     assert line == {
-        "event": "approval", "instance": "i", "server": "stub", "approval": "apr_1", "state": "pending",
+        "schema": 1, "event": "approval", "instance": "i", "server": "stub", "approval": "apr_1", "state": "pending",
         "tool": "cancel_order", "class": "Financial", "severity": "critical", "rule": "cancel_order#1",
         "session": "1.1", "client": "agent 1.0", "asked_times": 1,
     }  # fmt: skip
@@ -148,7 +149,7 @@ def test_a_try_that_is_refused_is_a_line_fit_to_show() -> None:
     (line,) = lines(ApprovalTried("okx", "mallory\u202e", "api", "192.0.2.9", "approve", "apr_9", 404, "no such"))
     del line["time"]
     assert line == {
-        "event": "approval_refused", "instance": "i", "server": "okx", "approval": "apr_9", "what": "approve",
+        "schema": 1, "event": "approval_refused", "instance": "i", "server": "okx", "approval": "apr_9", "what": "approve",
         "by": "mallory\\u202e", "via": "api", "origin": "192.0.2.9", "status": 404, "reason": "no such",
     }  # fmt: skip
 
