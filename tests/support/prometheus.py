@@ -1,4 +1,4 @@
-"""Prometheus' programs, as `make prometheus` installs and builds them: Debian's of the line 2, and one of the line 3."""
+"""Prometheus' programs: Debian's of the line 2, and those of the line 3 that are built here."""
 
 from __future__ import annotations
 
