@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.observe.test_metrics import EVERYTHING, families, metrics_after
+from tests.observe.metrics.test_metrics import EVERYTHING, families, metrics_after
 from tests.support import ROOT
 
 TEXT: Final = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
