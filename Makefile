@@ -17,8 +17,8 @@ PIP_INSTALL := pip install --disable-pip-version-check --progress-bar off --quie
 PIN := uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-# Every verb is documented, and no file.
-.PHONY: $(shell sed -nE 's/^([a-z0-9-]+):.*\#\#.*/\1/p' $(MAKEFILE_LIST))
+# No verb is a file.
+.PHONY: lint type rego $(shell sed -nE 's/^([a-z0-9-]+):.*\#\#.*/\1/p' $(MAKEFILE_LIST))
 
 help: ## list the verbs
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
