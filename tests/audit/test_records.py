@@ -53,8 +53,8 @@ def test_a_decision_is_one_line_of_this_shape() -> None:
     assert re.fullmatch(r"[0-9a-f]{32}", line.pop("arguments_hash"))
     assert re.fullmatch(r"[0-9a-f]{16}", line.pop("rpc_id_hash"))
     assert line == {
-        "schema": 1, "event": "decision", "decision_id": "i-1", "instance": "i", "server": "stub", "session": "s1", "tool": "t",
-        "decision": "deny", "kind": "rate_limit", "rule": "per day", "reason": "No more",
+        "schema": 1, "event": "decision", "decision_id": "i-1", "instance": "i", "server": "stub", "session": "s1",
+        "tool": "t", "decision": "deny", "kind": "rate_limit", "rule": "per day", "reason": "No more",
         "violations": [{"rule": "per day", "kind": "rate_limit", "monitor": False}], "mode": "enforce",
         "client": "agent", "revision": BUNDLE.revision, "serial": 1, "engine_decision_id": "e-1", "remembered": True,
         "milliseconds": 1.0,
@@ -149,8 +149,9 @@ def test_a_try_that_is_refused_is_a_line_fit_to_show() -> None:
     (line,) = lines(ApprovalTried("okx", "mallory\u202e", "api", "192.0.2.9", "approve", "apr_9", 404, "no such"))
     del line["time"]
     assert line == {
-        "schema": 1, "event": "approval_refused", "instance": "i", "server": "okx", "approval": "apr_9", "what": "approve",
-        "by": "mallory\\u202e", "via": "api", "origin": "192.0.2.9", "status": 404, "reason": "no such",
+        "schema": 1, "event": "approval_refused", "instance": "i", "server": "okx", "approval": "apr_9",
+        "what": "approve", "by": "mallory\\u202e", "via": "api", "origin": "192.0.2.9", "status": 404,
+        "reason": "no such",
     }  # fmt: skip
 
 
