@@ -14,7 +14,8 @@ def cef(line: bytes) -> tuple[list[str], dict[str, str]]:
     text = line.decode("utf-8")
     assert "\n" not in text
     assert "\r" not in text
-    fields, at = [], 0
+    fields: list[str] = []
+    at = 0
     while len(fields) < 7:
         chars = []
         while text[at] != "|":
@@ -75,7 +76,8 @@ def rfc5424(line: bytes) -> Message:
     assert found is not None
     priority = int(found[1])
     assert priority <= 191
-    message = Message(priority, *(found[at].decode("ascii") for at in range(2, 7)))
+    time, host, app, process, id_ = (part.decode("ascii") for part in found.groups()[1:])
+    message = Message(priority, time, host, app, process, id_)
     at = found.end()
     while line[at : at + 1] == b"[":
         at = _element(line, at + 1, message)

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 SCHEMA: Final[dict[str, Any]] = json.loads(
     (Path(__file__).parents[2] / "docs" / "audit.schema.json").read_text(encoding="utf-8")
 )
-LINES: Final = [part["$ref"].rpartition("/")[2] for part in SCHEMA["oneOf"]]
+LINES: Final[list[str]] = [part["$ref"].rpartition("/")[2] for part in SCHEMA["oneOf"]]
 """The names of the definitions of lines."""
 
 _VALIDATORS: Final = {name: Draft202012Validator({**SCHEMA, "oneOf": [{"$ref": f"#/$defs/{name}"}]}) for name in LINES}
