@@ -138,7 +138,11 @@ class HttpRefused(msgspec.Struct, frozen=True, gc=False):
 
 
 class AuditFailed(msgspec.Struct, frozen=True, gc=False):
-    """The audit log took nothing: `lost` lines are not in it, for `text`; it is empty once lines are written again."""
+    """The audit log does not take lines, or has other trouble: `text` says which.
+
+    `lost` lines more are not in it: each event counts its own, and 0 where only a file could not be changed for
+    another. The text is empty once lines are written again.
+    """
 
     server: str
     lost: int

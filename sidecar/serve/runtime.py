@@ -6,18 +6,16 @@ import asyncio
 import logging
 import os
 import secrets
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sidecar import __version__
 from sidecar.audit.key import installation_key
 from sidecar.audit.records import Audit
-from sidecar.audit.trail import Trail, opened, standard
 from sidecar.enforce.gate import Gate
 from sidecar.enforce.rulings import mode_of
 from sidecar.engine import binary
@@ -33,7 +31,7 @@ from sidecar.observe.log import Log
 from sidecar.observe.readiness import Readiness
 from sidecar.policy.bundle import Bundle
 from sidecar.repository.reload import Reloader
-from sidecar.serve import approving
+from sidecar.serve import approving, auditing
 from sidecar.serve.recording import recorder_to
 from sidecar.session.reading import Reader
 from sidecar.settings import Listen, Settings
@@ -145,10 +143,13 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
     state_dir = state_folder(settings.state_dir)
     heard_by: list[Observer] = [Log()]
     reader = Reader()
-    stream = _audit_stream(settings.audit.to, state_dir, instance)
-    if stream is not None:
-        trail = Trail(stream)
-        stack.callback(trail.close)
+
+    def tell(event: Event) -> None:
+        emit(event)
+
+    about = {"instance": instance, "server": settings.server}
+    trail = auditing.trail(settings.audit, state_dir, about, tell, stack)
+    if trail is not None:
         audit = Audit(trail, _key(state_dir), instance, asyncio.get_running_loop().call_later)
         stack.callback(audit.close)
         heard_by.append(audit)
@@ -161,10 +162,6 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
     if candidate is not None:
         heard_by.append(candidate)
     if settings.recording is not None:
-
-        def tell(event: Event) -> None:
-            emit(event)
-
         recorder = recorder_to(settings.recording, settings.server, _key(state_dir), tell)
         stack.callback(recorder.close)
         heard_by.append(recorder)
@@ -274,18 +271,6 @@ def _make(folder: Path) -> None:
     if not folder.exists():
         _make(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
-
-
-def _audit_stream(audit: str | None, state_dir: Path, instance: str) -> IO[bytes] | None:
-    if audit == "off":
-        return None
-    if audit in ("stderr", "stdout"):
-        return standard((sys.stderr if audit == "stderr" else sys.stdout).fileno())
-    path = Path(audit) if audit else state_dir / "events" / f"{instance}.jsonl"
-    try:
-        return opened(path)
-    except OSError as error:
-        raise StartError(f"cannot write the audit log {path}: {error.strerror}; name another with --audit") from None
 
 
 def _key(state_dir: Path) -> bytes:
