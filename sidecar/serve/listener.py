@@ -40,7 +40,8 @@ from sidecar.session.session import Session
 from sidecar.settings import Jwt, Listen
 from sidecar.system import defects, tasks
 from sidecar.system.memory import MemoryBudget, memory, room_for
-from sidecar.upstream.connect import connector, remote
+from sidecar.upstream.connect import connector, remote, telling
+from sidecar.upstream.failure import teller
 
 log = logging.getLogger("sidecar")
 
@@ -213,14 +214,14 @@ def _backend(runtime: Runtime, listen: Listen, room: MemoryBudget) -> Backend:
         )  # fmt: skip
 
     table = Table(asyncio.get_running_loop().time, counted, listen.max_sessions, listen.max_each, listen.idle)
-    upstream = settings.upstream
+    upstream, told = settings.upstream, teller(settings.server, emit)
     if upstream is not None and listen.transport == "http" and not upstream.legacy:
         credentials = CREDENTIALS if upstream.forward_authorization else frozenset()
         return Relay(
-            remote(upstream, settings.max_message, room), table, tracked_session, name, emit, settings.server,
+            remote(upstream, settings.max_message, room, told), table, tracked_session, name, emit, settings.server,
             also=credentials.union(upstream.forward_headers), cookies=upstream.forward_authorization,
         )  # fmt: skip
-    opener, unread = connector(settings, room), Unread(room)
+    opener, unread = telling(connector(settings, room, told), told), Unread(room)
     if listen.transport == "sse":
         return Legacy(opener, table, partial(open_session, alone=False), unread)
     shared = Shared(opener, partial(open_session, alone=True), emit, settings.server, unread, runtime.reader)

@@ -123,6 +123,8 @@ class Client:
 class FakeLink:
     """A server that says what the test says and keeps what it gets."""
 
+    cause = "ended"
+
     def __init__(self) -> None:
         self.sent: list[bytes] = []
         self.paused: list[bool] = []

@@ -110,7 +110,7 @@ class HostedSession:
         assert self._link is not None  # it has begun
         await self._link.ended()
         await self.session.caught_up()
-        self.session.server_ended()
+        self.session.server_ended(self._link.cause)
 
     async def end(self) -> None:
         """The session is over: its server too."""
