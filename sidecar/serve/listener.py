@@ -34,6 +34,7 @@ from sidecar.http.server import CONNECTIONS, Admission, Exchange, HttpServer, Li
 from sidecar.http.values import Headers, Repeated, Request, Response
 from sidecar.mcp.jsonrpc import Message
 from sidecar.policy.bundle import Bundle
+from sidecar.serve.refusals import refusals
 from sidecar.serve.runtime import Runtime, state
 from sidecar.session.route import Route
 from sidecar.session.session import Session
@@ -94,7 +95,7 @@ class Front:
     def failed(self, exchange: Exchange, error: Exception) -> None:
         """A defect of ours ends one request and no other: there are other agents here."""
         if isinstance(error, Repeated):
-            exchange.send(error_response(400, f"the header {error.name} stands twice"))
+            exchange.send(error_response(400, f"the header {error.name} stands twice", reason="header"))
             return
         defects.tell("one request is refused", error)
         if not exchange.gone:
@@ -129,6 +130,7 @@ async def serve(runtime: Runtime, who: Authenticator, asked_to_stop: asyncio.Eve
         raise StartError(
             f"cannot listen on {listen.address}: {error.strerror}; give another --bind or --port"
         ) from None
+    server.turned_away = refusals(runtime.settings.server, "clients", runtime.emit)
     hosts = Hosts(listen.address.host, server.port, listen.allow_hosts, listen.allow_origins)
     methods = METHODS if listen.transport == "http" else LEGACY_METHODS
     front.guard = Guard(methods, hosts, who, asked_to_stop.is_set)

@@ -11,7 +11,7 @@ from sidecar.downstream.early_stream import EarlyStream
 from sidecar.downstream.post import Post
 from sidecar.downstream.relay.client import Tracked
 from sidecar.downstream.relay.response import Passing, send_failure, unanswered
-from sidecar.errors import SidecarError
+from sidecar.downstream.sessions import NoRoom, full
 from sidecar.http.client import ClientResponse, Lost, PendingRequest, Unreachable
 from sidecar.http.server import Exchange, Gone
 from sidecar.http.values import Request
@@ -29,7 +29,7 @@ class Way(Protocol):
         """Send what goes on to the server."""
 
     def reserve(self, tracked: Tracked) -> None:
-        """Keep room for a session that the server may open. Raises `SidecarError` where there is none."""
+        """Keep room for a session that the server may open. Raises `NoRoom`."""
 
     def opened(self, answer: ClientResponse | None, post: Post, tracked: Tracked) -> None:
         """The server answered, or did not, where room was kept: it may have opened a session."""
@@ -126,10 +126,10 @@ class Passage:
         if post.hello:
             try:
                 self._way.reserve(self._tracked)
-            except SidecarError as problem:
-                send_failure(
-                    self._exchange, self._tracked.session, post, Failure(str(problem), Outcome.NOT_RUN, "unsent")
-                )
+            except NoRoom as problem:
+                (asked,) = post.requests  # it stands in no batch
+                unanswered(self._tracked.session, post, Failure(str(problem), Outcome.NOT_RUN, "unsent"))
+                self._exchange.send(full(asked, problem))
                 self._end()
                 return
             self._reserved = True
