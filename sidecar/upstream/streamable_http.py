@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final
 
+from sidecar.errors import InvalidMessage
 from sidecar.http.client import ClientResponse, Lost, Unreachable
 from sidecar.http.hop_by_hop import Fields
 from sidecar.http.sse import Event
@@ -67,6 +68,8 @@ class _Asked:
     """The server may have it, and may have run it."""
     is_cancelled: bool = False
     is_answered: bool = False
+    is_told: bool = False
+    """Its answer came and cannot be read, which whoever takes it tells."""
 
     @property
     def is_late(self) -> bool:
@@ -180,7 +183,7 @@ class HttpLink:
         With `tell` the operator hears of it too.
         """
         if self._waits(asked):
-            if tell:
+            if tell and not asked.is_told:
                 self._remote.tell(failure)
             self._unanswered(asked.request.id, failure)
 
@@ -446,6 +449,8 @@ class HttpLink:
             if not self._revision:
                 self._revision = protocol.agreed_revision(message)
             self._learn(message)
+        elif isinstance(message, InvalidMessage) and asked is not None and message.id == asked.request.id:
+            asked.is_told = True
         self._received(message)
 
     def _learn(self, reply: Response) -> None:
