@@ -8,8 +8,8 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -27,12 +27,11 @@ from sidecar.errors import StartError, StoreUnavailable
 from sidecar.events import Emit, Event, Observer, fan_out
 from sidecar.ledger.protocol import Ledger
 from sidecar.ledger.sqlite import SqliteLedger
-from sidecar.observe.endpoint import serve, telemetry
 from sidecar.observe.log import Log
 from sidecar.observe.readiness import Readiness
 from sidecar.policy.bundle import Bundle
 from sidecar.repository.reload import Reloader
-from sidecar.serve import approving
+from sidecar.serve import approving, telemetry
 from sidecar.serve.recording import recorder_to
 from sidecar.session.reading import Reader
 from sidecar.settings import Settings
@@ -168,12 +167,13 @@ async def start(
     bundle = policy.bundle
     page = await approving.listen(settings, ledger, observers.emit, stack)
     local = await stack.enter_async_context(_engine(settings, opa, bundle, observers.emit))
+    where = ""
     if observers.exposition is not None:
-        await stack.enter_async_context(
-            _telemetry(
-                settings, observers.exposition, lambda: local.engine.trouble or observers.trouble(), observers.notes
-            )
-        )
+        where = await telemetry.listen(
+            settings, observers.instance, observers.exposition, lambda: local.engine.trouble or observers.trouble(),
+            observers.notes, stack,
+        )  # fmt: skip
+    telemetry.note(settings, observers.instance, where, mode_of(bundle, settings.mode), stack)
     gate = Gate(
         server=settings.server, instance=observers.instance, decider=local.engine, ledger=ledger, emit=observers.emit,
         mode=settings.mode, fail_open=settings.fail_open, workload=workload(os.environ), page_url=page,
@@ -293,28 +293,3 @@ def _metrics(settings: Settings, opa: Path) -> Any:
     from sidecar.observe.metrics import Metrics  # noqa: PLC0415
 
     return Metrics(settings.server, binary.version_of(opa))
-
-
-@asynccontextmanager
-async def _telemetry(
-    settings: Settings, exposition: Callable[[str], tuple[bytes, str]], trouble: Callable[[], str | None],
-    notes: Callable[[], list[str]],
-) -> AsyncIterator[None]:  # fmt: skip
-    address = settings.telemetry
-    assert address is not None  # otherwise there is nothing to expose
-    handler = telemetry(exposition, trouble, notes)
-    try:
-        allow_hosts = settings.listen.allow_hosts if settings.listen is not None else ()
-        server = await serve(address.host, address.port, handler, allow_hosts)
-    except OSError as error:
-        if settings.telemetry_must:
-            raise StartError(f"cannot listen on {address}: {error.strerror}; give another --telemetry") from None
-        # Many sidecars may run on one machine; a port that is taken must not keep an agent from its tools.
-        log.warning("no telemetry: cannot listen on %s: %s", address, error.strerror)
-        yield
-        return
-    state.info("telemetry on http://%s:%d/metrics", address.host, server.port)
-    try:
-        yield
-    finally:
-        await server.close()
