@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import secrets
 import sys
@@ -36,6 +35,7 @@ from sidecar.serve.recording import recorder_to
 from sidecar.session.reading import Reader
 from sidecar.settings import Settings
 from sidecar.system import ownership, tasks
+from sidecar.system.operator_log import fields, log
 from sidecar.system.taken_secrets import TakenSecrets
 from sidecar.system.workload import workload
 from sidecar.text import visible
@@ -43,9 +43,6 @@ from sidecar.text import visible
 if TYPE_CHECKING:
     from sidecar.distribution.feed import Feed
     from sidecar.rehearsal.shadow.candidate import Candidate
-
-log = logging.getLogger("sidecar")
-state = logging.getLogger("sidecar.state")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +186,10 @@ async def start(
     _say_unknown_callers(settings, bundle)
     approving.say_unanswered(settings, bundle)
     if settings.fail_open:
-        log.warning("--state-fail-mode open: calls pass uncounted while the store cannot be used")
+        log.warning(
+            "--state-fail-mode open: calls pass uncounted while the store cannot be used",
+            extra=fields("fail_open", option="--state-fail-mode"),
+        )
     return Runtime(settings, opa, observers.instance, observers.emit, local, gate, observers.reader, policy)
 
 
@@ -211,20 +211,21 @@ def _engine(settings: Settings, opa: Path, bundle: Bundle, emit: Emit) -> Abstra
         )  # fmt: skip
     return local_engine(
         opa, bundle, server=settings.server, timeout=settings.opa_timeout, remember=settings.remember,
-        emit=emit, said=lambda line: log.warning("opa: %s", visible(line)),
+        emit=emit, said=lambda line: log.warning("opa: %s", visible(line), extra=fields("opa_stderr")),
     )  # fmt: skip
 
 
 def _say_mode(settings: Settings, bundle: Bundle) -> None:
     if mode_of(bundle, settings.mode) == "monitor":
-        log.warning("monitor mode: every call is forwarded, whatever policy says of it")
+        log.warning("monitor mode: every call is forwarded, whatever policy says of it", extra=fields("monitor_mode"))
 
 
 def _say_unknown_callers(settings: Settings, bundle: Bundle) -> None:
     if bundle.terms.reads_about("principal") and not (settings.listen and settings.listen.knows_callers):
         log.warning(
             "rules read the principal, and nobody is authenticated here, so for every call it does not exist: "
-            "serve over HTTP with --jwt-jwks or --auth-token-file, or take it out of the policy"
+            "serve over HTTP with --jwt-jwks or --auth-token-file, or take it out of the policy",
+            extra=fields("callers_unknown"),
         )
 
 

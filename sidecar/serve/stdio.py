@@ -15,12 +15,13 @@ from sidecar.enforce.gate import Gate
 from sidecar.errors import StartError
 from sidecar.mcp.jsonrpc import Outgoing
 from sidecar.policy.bundle import Bundle
-from sidecar.serve.runtime import Runtime, state
+from sidecar.serve.runtime import Runtime
 from sidecar.session.route import Route
 from sidecar.session.session import Session
 from sidecar.system.flow import Pause
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import WEIGHT, MemoryBudget, Share
+from sidecar.system.operator_log import fields, state
 from sidecar.upstream.link import Link
 
 JUDGE_SECONDS: Final = 0.3
@@ -63,7 +64,7 @@ async def serve(runtime: Runtime, server: Link, room: MemoryBudget, asked_to_sto
     inbox = Inbox(session, route, room, partial(client_waits.set, "room"))
     server.begin(session.from_server, partial(client_waits.set, "server"), session.no_answer)
     await client.open(sys.stdin.buffer, sys.stdout.buffer, inbox.take)
-    state.info("ready")
+    state.info("ready", extra=fields("ready"))
     watching = runtime.watch(session.tools_changed)
     ended = asyncio.create_task(server.ended())
     waits = [ended, *(asyncio.create_task(event.wait()) for event in (asked_to_stop, client_gone))]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import time
 from collections.abc import Callable
@@ -18,9 +17,7 @@ from sidecar.observe.endpoint import serve, telemetry
 from sidecar.policy.model import Mode
 from sidecar.settings import Address, Settings, UnixSocket
 from sidecar.system import instances
-
-log = logging.getLogger("sidecar")
-state = logging.getLogger("sidecar.state")
+from sidecar.system.operator_log import fields, log, state
 
 
 async def listen(
@@ -42,18 +39,24 @@ async def listen(
         if settings.telemetry_must:
             raise StartError(f"cannot listen on {wanted}: {error.strerror}; give another --telemetry") from None
         if error.errno != errno.EADDRINUSE:
-            log.warning("no telemetry: cannot listen on %s: %s", wanted, error.strerror)
+            _say_none(wanted, error)
             return ""
         try:
             address, server = await _served(_beside(wanted, instance), answer, allow_hosts)
         except OSError as second:
-            log.warning("no telemetry: cannot listen on %s: %s", wanted, second.strerror)
+            _say_none(wanted, second)
             return ""
-        log.warning("cannot listen on %s: %s; telemetry has another address: %s", wanted, error.strerror, address)
+        log.warning(
+            "cannot listen on %s: %s; telemetry has another address: %s", wanted, error.strerror, address,
+            extra=fields("telemetry_moved", address=address, cause=error.strerror),
+        )  # fmt: skip
     stack.push_async_callback(server.close)
     if isinstance(wanted, UnixSocket):
         stack.callback(Path(address.removeprefix(instances.UNIX)).unlink, missing_ok=True)
-    state.info("telemetry on %s%s", address, "/metrics" if address.startswith("http") else "")
+    state.info(
+        "telemetry on %s%s", address, "/metrics" if address.startswith("http") else "",
+        extra=fields("telemetry", address=address),
+    )  # fmt: skip
     return address
 
 
@@ -75,9 +78,17 @@ def note(settings: Settings, instance: str, telemetry: str, mode: Mode, stack: A
         log.warning(
             "`sidecar health` and `sidecar status` cannot find this sidecar: cannot write in %s: %s",
             settings.state_dir / instances.FOLDER, error.strerror,
+            extra=fields("instance_not_noted", cause=error.strerror),
         )  # fmt: skip
         return
     stack.callback(noted.close)
+
+
+def _say_none(wanted: Address | UnixSocket, error: OSError) -> None:
+    log.warning(
+        "no telemetry: cannot listen on %s: %s", wanted, error.strerror,
+        extra=fields("telemetry_off", address=str(wanted), cause=error.strerror),
+    )  # fmt: skip
 
 
 async def _served(
