@@ -17,7 +17,8 @@ PIP_INSTALL := pip install --disable-pip-version-check --progress-bar off --quie
 PIN := uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-http demo-approval test rebuild fuzz fuzz-minute soak conformance check lint type rego opa redis nginx registry prometheus chromium node sdk1 bench bench-peers bench-opa profile clean golden screenshots pins wheel manifests image pod-test policy-repo-test
+# No verb is a file.
+.PHONY: lint type rego $(shell sed -nE 's/^([a-z0-9-]+):.*\#\#.*/\1/p' $(MAKEFILE_LIST))
 
 help: ## list the verbs
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -138,6 +139,9 @@ pod-test: manifests image ## a pod of the manifests, played by podman: calls, wh
 
 policy-repo-test: setup nginx registry redis ## from an edit in a policy repository to a decision at a running sidecar, and attacks on that; prints figures
 	$(BIN)/pytest -m policy_repo tests/policy_repo
+
+rules: $(STAMP) ## write the alerts and recording rules as a PrometheusRule again
+	@$(BIN)/python -m programs.prometheus_rule
 
 golden: setup ## write the compiled example policies again
 	@rm -rf tests/golden

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import typer
 from sidecar.errors import UsageError
 from sidecar.observe.log import JsonFormatter
 from sidecar.settings import Address
+from sidecar.system import instances
 
 Config: TypeAlias = Annotated[
     list[Path],
@@ -77,8 +77,7 @@ def one_of(option: str, text: str, choices: tuple[Choice, ...]) -> Choice:
 
 def default_state_dir() -> Path:
     """The state folder of whoever names none."""
-    home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "intercept-sidecar"
+    return Path(instances.default_state_dir())
 
 
 def set_up_logging(level: str, form: str) -> None:

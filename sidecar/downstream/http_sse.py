@@ -92,7 +92,7 @@ class Legacy:
                 return
             hosted.session.caller = replace(hosted.session.caller, principal=caller)
             # This transport has no headers that mirror a message: none of them may say anything else.
-            hosted.session.from_client(request.take(), None, Post(request.headers).look)
+            hosted.session.from_client(request.take(), hosted.route(request.headers), Post(request.headers).look)
             # Who may send the next message before this one is read could send any number.
             await hosted.session.taken()
             exchange.send(Response(202))

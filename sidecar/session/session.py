@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeAlias, assert_never
 
+import msgspec
+
 from sidecar.auth.caller import Caller
 from sidecar.enforce.denial import method_denied
 from sidecar.enforce.verdict import Forward, Hold, Reply, Verdict
@@ -240,6 +242,8 @@ class Session:
             self.caller = replace(self.caller, client=client.shown, said=client)
 
     def _call(self, request: Request, call: ToolCall, route: Route, *, may_elicit: bool = True) -> None:
+        if route.trace is not None and call.trace is None:
+            call = msgspec.structs.replace(call, trace=route.trace)
         pending = Call(route)
 
         def deliver(verdict: Verdict) -> None:

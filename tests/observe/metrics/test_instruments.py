@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 
-from sidecar.observe import instruments
+from sidecar.observe.metrics import instruments
 
 BOUNDS = (5e-05, 0.001, 0.25, 1, 10)
 label_values = st.sampled_from(["a", "b", 'with "quotes"\n', ""])

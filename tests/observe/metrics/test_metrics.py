@@ -34,8 +34,9 @@ from sidecar.events import (
 )
 from sidecar.ledger.approvals import OPEN, Counts, State
 from sidecar.mcp.tool_call import Outcome
-from sidecar.observe.approval_metrics import MAX_SERVERS
-from sidecar.observe.metrics import MAX_TOOLS, Metrics
+from sidecar.observe.metrics import Metrics
+from sidecar.observe.metrics.approvals import MAX_SERVERS
+from sidecar.observe.metrics.exposition import MAX_TOOLS
 from tests.engine.asking import bundle_of
 from tests.observe.decided import BUNDLE, READY, SECRET, answer, changed, decided, denied, record, tell
 

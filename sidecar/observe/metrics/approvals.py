@@ -8,7 +8,7 @@ from typing import Final
 
 from sidecar.events import AnswerSeen, ApprovalChanged, ApprovalsCounted, Handlers, NoticeSent
 from sidecar.ledger.approvals import OPEN, Answer, Record
-from sidecar.observe.instruments import Instruments
+from sidecar.observe.metrics.instruments import Instruments
 
 MAX_SERVERS: Final = 100
 """Other servers of our store whose approvals have series here."""

@@ -19,7 +19,7 @@ from sidecar.events import (
     RecordingFailed,
     Reloaded,
 )
-from sidecar.observe.instruments import GaugeMetric, Instruments
+from sidecar.observe.metrics.instruments import GaugeMetric, Instruments
 
 ACTIONS: Final = ("allow", "deny", "approval")
 """What a policy says of a call."""

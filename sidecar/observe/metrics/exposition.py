@@ -27,9 +27,9 @@ from sidecar.events import (
     StoreFailed,
 )
 from sidecar.mcp.protocol import METHODS, TOOLS_CALL
-from sidecar.observe.approval_metrics import ApprovalMetrics
-from sidecar.observe.instruments import Count, Instruments, Spread
-from sidecar.observe.policy_metrics import PolicyMetrics
+from sidecar.observe.metrics.approvals import ApprovalMetrics
+from sidecar.observe.metrics.instruments import Count, Instruments, Spread
+from sidecar.observe.metrics.policies import PolicyMetrics
 from sidecar.policy.model import ANY_TOOL
 from sidecar.text import shown
 

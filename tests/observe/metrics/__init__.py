@@ -1,0 +1,1 @@
+"""Metrics of events: what they show, and their bounds."""
