@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from programs.traffic.policies import CANDIDATE, DESK, SHOP
+from programs.traffic.policies import DESK, candidate, shop
 from programs.traffic.server import shop_server
 from tests.support import OPA, SIDECAR, STUB
 from tests.support.listener import Listener
 from tests.support.peer import Peer, child_pids, command_line
+from tests.support.receiver import TAKEN, receiving, status
 from tests.wire.http.server import Upstream
 
 TOKEN: Final = "a-token-of-the-shop"
@@ -76,23 +77,31 @@ class World:
 @contextmanager
 def world(folder: Path) -> Iterator[World]:
     """All of it, for the length of a `with`."""
-    (folder / "shop.yaml").write_text(SHOP)
-    (folder / "candidate.yaml").write_text(CANDIDATE)
+    (folder / "till.yaml").write_text(DESK)
     (folder / "tokens").write_text(TOKEN + "\n")
     _private(folder / "approvers.yaml", f"approvers:\n  - {{name: ann, token_sha256: {_digest(APPROVER)}}}\n")
     _key(folder)
     publish(folder, DESK, 1)
     with ExitStack() as running:
         server = running.enter_context(shop_server())
+        # The first message is not taken, and sent again.
+        webhook = running.enter_context(receiving(status(503), TAKEN))
+        policy = shop(webhook.url)
+        (folder / "shop.yaml").write_text(policy)
+        (folder / "candidate.yaml").write_text(candidate(policy))
         people = ["--approvals", "127.0.0.1:0", "--approvals-url", "http://127.0.0.1:9465"]
         people += ["--approvers-file", str(folder / "approvers.yaml")]
-        shop = running.enter_context(_shop(folder, server.url, "--shadow", str(folder / "candidate.yaml"), *people))
-        shop_too = running.enter_context(_shop(folder, server.url))
-        desk = running.enter_context(_program(folder, "desk", ("--bundle", str(folder / "published")), DESK))
-        till = running.enter_context(_program(folder, "till", (), DESK))
+        first = running.enter_context(_shop(folder, server.url, "--shadow", str(folder / "candidate.yaml"), *people))
+        second = running.enter_context(_shop(folder, server.url))
+        desk = running.enter_context(
+            _program(
+                folder, "desk", ("--bundle", str(folder / "published"), "--bundle-key", str(folder / "public.pem"))
+            )
+        )
+        till = running.enter_context(_program(folder, "till", ("--mode", "monitor", "-c", str(folder / "till.yaml"))))
         state = folder / "shop"
         yield World(
-            folder, Place("shop", "shop-1", shop, state), Place("shop", "shop-2", shop_too, state),
+            folder, Place("shop", "shop-1", first, state), Place("shop", "shop-2", second, state),
             Place("desk", "desk-1", desk, folder / "desk"), Place("desk", "till-1", till, folder / "till"), server,
         )  # fmt: skip
 
@@ -116,17 +125,12 @@ def _shop(folder: Path, upstream: str, *options: str) -> Listener:
             "--transport", "http", "--port", "0", "--telemetry", "127.0.0.1:0",
             "--auth-token-file", str(folder / "tokens"), *options, "--upstream", upstream,
         ],
-        folder, {"POD_NAMESPACE": "shop"}, says="ready\n",
+        folder, {"POD_NAMESPACE": "shop", "WEBHOOK_SECRET": "only for the script, and long enough"}, says="ready\n",
     )  # fmt: skip
 
 
-def _program(folder: Path, name: str, policy: Sequence[str], text: str) -> Peer:
+def _program(folder: Path, name: str, policy: Sequence[str]) -> Peer:
     """A sidecar on stdio in front of the stub."""
-    if not policy:
-        (folder / f"{name}.yaml").write_text(text)
-        policy = ("-c", str(folder / f"{name}.yaml"))
-    else:
-        policy = (*policy, "--bundle-key", str(folder / "public.pem"))
     started = Peer(
         [
             str(SIDECAR), "run", *policy, "--server", name, "--state-dir", str(folder / name),

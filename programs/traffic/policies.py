@@ -7,14 +7,16 @@ from typing import Final
 SECRET: Final = "export_customers"
 """A tool that the shop hides."""
 
-SHOP: Final = f"""\
+_SHOP: Final = f"""\
 version: "1"
 description: A shop
 default: deny
 hide: [{SECRET}]
 list: callable
 methods: {{deny: [resources/read]}}
-approvals: {{timeout: 30m, use_within: 10m}}
+approvals:
+  timeout: 30m
+  notify: {{webhook: {{url: "WEBHOOK", secret_env: WEBHOOK_SECRET}}}}
 tools:
   read_page:
     class: Read
@@ -83,17 +85,29 @@ tools:
         rate_limit: {{max: 5000, window: hour, scope: global}}
 """
 
-SHOP_LATER: Final = SHOP.replace("value: 5}", "value: 4}").replace("five percent", "four percent")
-"""The same with one smaller number: what is put in force while calls come."""
 
-SHOP_WRONG: Final = SHOP.replace("op: lte", "op: below")
-"""No policy at all: what a hurried person saves."""
+def shop(webhook: str) -> str:
+    """The shop's policy, where a webhook is told of calls that wait."""
+    return _SHOP.replace("WEBHOOK", webhook, 1)
 
-CANDIDATE: Final = SHOP.replace("  search:\n", "  search_more:\n").replace(
-    "{name: nobody deletes, action: deny, reason: Pages are kept for seven years}",
-    "{name: drafts may go, conditions: [{path: args.draft, op: eq, value: true}]}",
-)
-"""What somebody would like to have: it denies `search`, and lets drafts be deleted."""
+
+def stricter(policy: str) -> str:
+    """The same with one smaller number: what is put in force while calls come."""
+    return policy.replace("value: 5}", "value: 4}").replace("five percent", "four percent")
+
+
+def wrong(policy: str) -> str:
+    """No policy at all: what a hurried person saves."""
+    return policy.replace("op: lte", "op: below")
+
+
+def candidate(policy: str) -> str:
+    """What somebody would like to have: it denies `search`, and lets drafts be deleted."""
+    return policy.replace("  search:\n", "  search_more:\n").replace(
+        "{name: nobody deletes, action: deny, reason: Pages are kept for seven years}",
+        "{name: drafts may go, conditions: [{path: args.draft, op: eq, value: true}]}",
+    )
+
 
 DESK: Final = """\
 version: "1"

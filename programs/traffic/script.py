@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from programs.traffic.callers import BROKER, BUYER, WRITER, Broker, Person, Shopper, Told, turns
 from programs.traffic.places import TOKEN, World
-from programs.traffic.policies import DESK_LATER, SHOP, SHOP_LATER, SHOP_WRONG
+from programs.traffic.policies import DESK_LATER, stricter, wrong
 from tests.support.peer import kill, until
 from tests.wire.http.client import Wire
 
@@ -77,10 +77,11 @@ class Script:
     def _events(self) -> None:
         """What operators do, and what breaks."""
         world = self.world
+        policy = world.policy.read_text()
         for second, what, deed in (
-            (20, "the shop's policy changes", lambda: world.policy.write_text(SHOP_LATER)),
-            (28, "somebody saves a wrong policy for the shop", lambda: world.policy.write_text(SHOP_WRONG)),
-            (36, "and puts it right", lambda: world.policy.write_text(SHOP)),
+            (20, "the shop's policy changes", lambda: world.policy.write_text(stricter(policy))),
+            (28, "somebody saves a wrong policy for the shop", lambda: world.policy.write_text(wrong(policy))),
+            (36, "and puts it right", lambda: world.policy.write_text(policy)),
             (38, "the desk's policy is published anew", lambda: world.publish(DESK_LATER, 2)),
             (46, "what is published for the desk is damaged", self._damage),
             (52, "and published once more", self._publish_again),
@@ -107,6 +108,7 @@ class Script:
         while self.world.till.process.process.poll() is None and not self._over.wait(4 * PAUSE):
             with suppress(AssertionError, BrokenPipeError):
                 seller.call("quote", {})
+                seller.call("cancel_order", {})
 
     def _people(self) -> None:
         """People are asked: they agree, refuse, do not answer, or agree to what nobody knows the outcome of then."""
