@@ -11,6 +11,7 @@ from programs.dashboards.panels import (
     GREY,
     ORANGE,
     RED,
+    TEXT,
     YELLOW,
     Json,
     Query,
@@ -63,7 +64,7 @@ def _at_a_glance() -> list[Json]:
             title,
             f"{says} Down, if it is down at any sidecar.",
             Query(f'min(mcp_policy_component_up{{{SERVER}, component="{name}"}})'),
-            unit="short", steps=thresholds((None, "#6e7681"), (0, RED), (1, GREEN)), none="not used",
+            unit="short", steps=thresholds((None, GREY), (0, RED), (1, GREEN)), none="not used",
             mappings=_UP_OR_DOWN, filled=True, size=(3, 4),
         )
         for name, title, says in _COMPONENTS
@@ -116,10 +117,10 @@ def _policy() -> list[Json]:
             overrides=[
                 override("Sidecars", custom_width=80),
                 override("Serial", custom_width=70),
-                override("In force for", unit="s", decimals=0, custom_width=110),
+                override("In force for", unit="dtdurations", decimals=0, custom_width=110),
                 override(
-                    "Source reached before", unit="s", decimals=0, custom_width=160, noValue="-",
-                    thresholds=thresholds((None, GREY), (300, RED)), custom_cellOptions={"type": "color-text"},
+                    "Source reached before", unit="dtdurations", decimals=0, custom_width=160, noValue="-",
+                    thresholds=thresholds((None, TEXT), (300, RED)), custom_cellOptions={"type": "color-text"},
                 ),
             ],
         ),

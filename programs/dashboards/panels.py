@@ -15,7 +15,8 @@ _NAMES: Final = {"mean": "Mean", "max": "Max", "min": "Min", "lastNotNull": "Las
 """What Grafana calls the columns of a legend."""
 
 DATASOURCE: Final[Json] = {"type": "prometheus", "uid": "${datasource}"}
-GREEN, YELLOW, ORANGE, RED, BLUE, GREY = "green", "yellow", "orange", "red", "blue", "text"
+GREEN, YELLOW, ORANGE, RED, BLUE, PURPLE = "green", "yellow", "orange", "red", "blue", "purple"
+GREY, TEXT = "#8e8e8e", "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ def table(
     defaults = {
         "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "filterable": False, "inspect": False},
         "color": {"mode": "thresholds"},
-        "thresholds": thresholds((None, GREY)),
+        "thresholds": thresholds((None, TEXT)),
         "mappings": [],
         "links": list(links),
     }
