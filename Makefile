@@ -17,7 +17,8 @@ PIP_INSTALL := pip install --disable-pip-version-check --progress-bar off --quie
 PIN := uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-http demo-approval test rebuild fuzz fuzz-minute soak conformance check lint type rego opa redis nginx registry chromium node sdk1 bench bench-peers bench-opa profile clean golden screenshots pins wheel manifests image pod-test policy-repo-test
+# No verb is a file.
+.PHONY: lint type rego $(shell sed -nE 's/^([a-z0-9-]+):.*\#\#.*/\1/p' $(MAKEFILE_LIST))
 
 help: ## list the verbs
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -37,9 +38,9 @@ test: setup redis nginx registry chromium node sdk1 manifests ## every test, the
 	$(OPA) test --fail-on-empty rego
 	@mkdir -p build
 	@echo "the slow tests run beside the others; what they say follows at the end, and is in build/slow-tests.txt"
-	@$(BIN)/pytest -m "slow and not policy_repo" -p no:cacheprovider >build/slow-tests.txt 2>&1 & slow=$$!; \
+	@$(BIN)/pytest -m "slow and not policy_repo and not observability" -p no:cacheprovider >build/slow-tests.txt 2>&1 & slow=$$!; \
 	trap 'kill $$slow 2>/dev/null' EXIT; trap 'exit 130' INT TERM; \
-	$(BIN)/pytest -m "not slow and not rebuild and not pod and not policy_repo"; others=$$?; \
+	$(BIN)/pytest -m "not slow and not rebuild and not pod and not policy_repo and not observability"; others=$$?; \
 	wait $$slow; status=$$?; cat build/slow-tests.txt; exit $$((others | status))
 
 rebuild: setup ## that another build of OPA gives the very same bytes
@@ -93,6 +94,9 @@ nginx: ## the nginx that tests start
 registry: ## the OCI registry that tests start
 	@.ci/install-registry
 
+prometheus: ## the Prometheus and the Alertmanager that tests start: Debian's
+	@.ci/install-prometheus
+
 chromium: ## the Chromium in which tests open the page of approvals
 	@.ci/install-chromium
 
@@ -135,6 +139,9 @@ pod-test: manifests image ## a pod of the manifests, played by podman: calls, wh
 
 policy-repo-test: setup nginx registry redis ## from an edit in a policy repository to a decision at a running sidecar, and attacks on that; prints figures
 	$(BIN)/pytest -m policy_repo tests/policy_repo
+
+rules: $(STAMP) ## write the alerts and recording rules as a PrometheusRule again
+	@$(BIN)/python -m programs.prometheus_rule
 
 golden: setup ## write the compiled example policies again
 	@rm -rf tests/golden

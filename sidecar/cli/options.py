@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import sys
 from pathlib import Path
@@ -13,7 +12,8 @@ import typer
 
 from sidecar.errors import UsageError
 from sidecar.observe.log import JsonFormatter
-from sidecar.settings import Address
+from sidecar.settings import Address, UnixSocket
+from sidecar.system import instances
 
 Config: TypeAlias = Annotated[
     list[Path],
@@ -67,6 +67,16 @@ def address(text: str) -> Address:
     return Address(found["six"] or found["host"], int(found["port"]))
 
 
+def address_or_socket(text: str) -> Address | UnixSocket:
+    """A host and a port, or a unix socket in `unix:/path/to/socket`. Raises `UsageError`."""
+    if not text.startswith("unix:"):
+        return address(text)
+    path = Path(text.removeprefix("unix:"))
+    if not path.is_absolute():
+        raise UsageError(f"{text!r} is no unix socket: write its whole path, as unix:/run/sidecar/telemetry.sock")
+    return UnixSocket(path)
+
+
 def one_of(option: str, text: str, choices: tuple[Choice, ...]) -> Choice:
     """The choice that `text` names. Raises `UsageError` if it is none of them."""
     for choice in choices:
@@ -77,8 +87,7 @@ def one_of(option: str, text: str, choices: tuple[Choice, ...]) -> Choice:
 
 def default_state_dir() -> Path:
     """The state folder of whoever names none."""
-    home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "intercept-sidecar"
+    return Path(instances.default_state_dir())
 
 
 def set_up_logging(level: str, form: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from sidecar.downstream.mirrored_arguments import Marked
-from sidecar.http.values import EVENTS, JSON, Headers, Response
+from sidecar.http.values import EVENTS, JSON, Headers, Repeated, Response
 from sidecar.mcp import jsonrpc, mirrored_headers, protocol
 from sidecar.mcp.jsonrpc import (
     INVALID_PARAMS,
@@ -21,6 +21,7 @@ from sidecar.mcp.jsonrpc import (
     Request,
     messages_of,
 )
+from sidecar.mcp.trace_context import TRACEPARENT, TraceContext, trace_of
 from sidecar.session.route import Route, Send
 
 SESSION: Final = "mcp-session-id"
@@ -83,8 +84,9 @@ class Post:
     def route(self) -> Route:
         """The way of its messages. Not kept here: it holds this, and the two would hold each other."""
         return Route(
-            self._answer, self._forward, self._settle, self._refuse, self._cancelled, held=self._hold, tell=self._say
-        )
+            self._answer, self._forward, self._settle, self._refuse, self._cancelled, held=self._hold, tell=self._say,
+            trace=trace_in(self._headers),
+        )  # fmt: skip
 
     @property
     def revision(self) -> str:
@@ -224,6 +226,14 @@ def _mirrors(headers: Headers) -> Mapping[str, str | None]:
     return {
         name: headers.get(name) for name in (mirrored_headers.VERSION, mirrored_headers.METHOD, mirrored_headers.NAME)
     }
+
+
+def trace_in(headers: Headers) -> TraceContext | None:
+    """The trace that a request is a part of; None also where it names several (W3C Trace Context, 3.2)."""
+    try:
+        return trace_of(headers.get(TRACEPARENT))
+    except Repeated:
+        return None
 
 
 def is_stateless(headers: Headers) -> bool:

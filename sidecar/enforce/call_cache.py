@@ -78,8 +78,8 @@ class Memo(msgspec.Struct):
     line: CachedLine | None = None
 
 
-class CachedCall(ToolCall, frozen=True, gc=False):
-    """A call that came before. Calls that say the same share a `memo`."""
+class CachedCall(ToolCall, frozen=True, gc=False, kw_only=True):
+    """A call that came before. Calls that say the same share a `memo`, in which is nothing of their traces."""
 
     memo: Memo
 
@@ -114,7 +114,10 @@ class CallCache:
         if known is None or known.at != at:
             return None
         call = known.call
-        return CachedCall(int(line[at:end]), call.tool, call.arguments, call.stateless, line, known.memo), known
+        found = CachedCall(
+            int(line[at:end]), call.tool, call.arguments, call.stateless, line, call.trace, memo=known.memo
+        )  # fmt: skip
+        return found, known
 
     def keep(self, request: Request, call: ToolCall, client: ClientInfo | None) -> None:
         """Keep a call that was read and found good, once its line came before."""

@@ -160,7 +160,7 @@ class Rulings:
         self._emit(
             Decided(
                 trial.decision_id, self._server, trial.caller, trial.call, ruling, seconds, trial.engine_seconds,
-                reserve, limited, approval, claim,
+                reserve, limited, approval, trial.answered, claim,
             )
         )  # fmt: skip
         if trial.bundle.terms.asks_people:

@@ -12,6 +12,7 @@ from sidecar import text
 from sidecar.errors import InvalidMessage
 from sidecar.mcp.jsonrpc import INVALID_PARAMS, Id, Request, Response
 from sidecar.mcp.protocol import STATELESS, stated_revision
+from sidecar.mcp.trace_context import TRACEPARENT, TraceContext, trace_of
 from sidecar.text import is_plain
 
 SAYING_NOT_RUN: Final = frozenset({-32700, -32601, -32020, -32021, -32022})
@@ -22,16 +23,20 @@ MAX_TOOL_NAME: Final = 1_024
 
 
 class ToolCall(msgspec.Struct, frozen=True, gc=False):
-    """One `tools/call` as it will be judged and, if allowed, sent. `arguments` is `{}` when absent or null."""
+    """One `tools/call` as it will be judged and, if allowed, sent. `arguments` is `{}` when absent or null.
+
+    `trace` is the trace that it is a part of: as its `_meta` says, or else the request that carried it.
+    """
 
     id: Id
     tool: str
     arguments: dict[str, Any]
     stateless: bool
     raw: bytes
+    trace: TraceContext | None = None
 
 
-class PreparedCall(ToolCall, frozen=True, gc=False):
+class PreparedCall(ToolCall, frozen=True, gc=False, kw_only=True):
     """A large call, with the hash of its arguments for the audit log, which was worked out beforehand."""
 
     arguments_hash: str
@@ -73,10 +78,14 @@ def read_call(request: Request) -> ToolCall:
         )
     if arguments is not None and type(arguments) is not dict:
         raise InvalidMessage(INVALID_PARAMS, "arguments must be an object", request.id)
-    stateless = "_meta" in params and _is_stateless(request)
+    stateless, trace = False, None
+    if type(meta := params.get("_meta")) is dict:
+        stateless, trace = _is_stateless(request), trace_of(meta.get(TRACEPARENT))
     if type(request) is Prepared:
-        return PreparedCall(request.id, tool, arguments or {}, stateless, request.raw, request.arguments_hash)
-    return ToolCall(request.id, tool, arguments or {}, stateless, request.raw)
+        return PreparedCall(
+            request.id, tool, arguments or {}, stateless, request.raw, trace, arguments_hash=request.arguments_hash
+        )  # fmt: skip
+    return ToolCall(request.id, tool, arguments or {}, stateless, request.raw, trace)
 
 
 def is_odd_name(tool: str) -> bool:

@@ -69,6 +69,7 @@ def element(parted: Parted, place: int, route: Route) -> Route:
         cancelled=route.cancelled,
         is_sent=lambda: parted.is_whole,
         may_hold=False,  # or its fellows would wait for a person too
+        trace=route.trace,
     )
 
 

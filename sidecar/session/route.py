@@ -8,6 +8,7 @@ from typing import TypeAlias
 import msgspec
 
 from sidecar.mcp.jsonrpc import Id, Outgoing
+from sidecar.mcp.trace_context import TraceContext
 
 Send: TypeAlias = Callable[[Outgoing], None]
 
@@ -32,7 +33,8 @@ class Route(msgspec.Struct, frozen=True):
 
     Exactly one of the first four happens to each message. Of a batch one part may be answered and another be sent on,
     in this order. Without a `cancelled` the answer to what was cancelled may still come. `is_sent` is False while what
-    `to_server` got can still be held back, by `dropped` or `to_client`. Where not `may_hold` no verdict waits.
+    `to_server` got can still be held back, by `dropped` or `to_client`. Where not `may_hold` no verdict waits. `trace`
+    is the trace that the request which carried the message is a part of.
     """
 
     to_client: Send
@@ -44,3 +46,4 @@ class Route(msgspec.Struct, frozen=True):
     held: Callable[[], None] = _nothing
     tell: Send | None = None
     may_hold: bool = True
+    trace: TraceContext | None = None

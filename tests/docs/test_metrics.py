@@ -12,8 +12,11 @@ from tests.observe.metrics.test_metrics import EVERYTHING, families, metrics_aft
 from tests.support import ROOT
 
 TEXT: Final = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
-RULES: Final = ROOT / "deploy" / "prometheus" / "approvals.yaml"
-ALERTS: Final[list[dict[str, Any]]] = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"][0]["rules"]
+RULES: Final = ROOT / "deploy" / "prometheus" / "rules.yaml"
+GROUPS: Final[list[dict[str, Any]]] = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
+ALERTS: Final = [rule for group in GROUPS for rule in group["rules"] if "alert" in rule]
+RECORDED: Final = {rule["record"]: rule for group in GROUPS for rule in group["rules"] if "record" in rule}
+RUNBOOKS: Final = ROOT / "docs" / "runbooks"
 SELECTOR: Final = re.compile(r"mcp_policy_(\w+)(?:\{(.*?)\})?")
 
 
@@ -44,25 +47,40 @@ def test_the_table_has_every_metric_with_its_kind_and_its_labels() -> None:
     assert table == found
 
 
-@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: str(alert["alert"]))
-def test_an_alert_asks_for_what_is_exposed(alert: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "rule", [*ALERTS, *RECORDED.values()], ids=lambda rule: str(rule.get("alert", rule.get("record")))
+)
+def test_a_rule_asks_for_what_is_exposed(rule: dict[str, Any]) -> None:
     metrics = exposed()
-    selectors = SELECTOR.findall(alert["expr"])
-    assert selectors
+    selectors = SELECTOR.findall(rule["expr"])
+    recorded = re.findall(r"mcp_policy:\w+:\w+", rule["expr"])
+    assert selectors or recorded
+    assert set(recorded) <= RECORDED.keys()
     for name, matchers in selectors:
         assert name in metrics
         for label, values in re.findall(r'(\w+)=~?"(.*?)"', matchers):
             assert label in metrics[name]
-            # Kinds come into being with the first decision of their kind.
-            assert label == "kind" or set(values.split("|")) <= metrics[name][label]
+            # These come into being with the first decision of their kind.
+            assert label in ("kind", "severity", "mode") or set(values.split("|")) <= metrics[name][label]
 
 
-def test_the_table_of_alerts_has_every_alert() -> None:
-    assert re.findall(r"^\| `(Mcp\w+)` \|", TEXT, re.MULTILINE) != []
-    assert set(re.findall(r"^\| `(Mcp\w+)` \|", TEXT, re.MULTILINE)) == {alert["alert"] for alert in ALERTS}
-
-
-def test_every_alert_says_what_it_is_and_what_to_do() -> None:
+def test_every_alert_says_what_it_is_and_has_a_runbook() -> None:
     for alert in ALERTS:
-        assert alert["labels"]["severity"] in ("warning", "critical")
-        assert alert["annotations"].keys() == {"summary", "description"}
+        assert alert["labels"]["severity"] in ("info", "warning", "critical")
+        assert alert["annotations"].keys() == {"runbook", "summary", "description"}
+        assert alert["annotations"]["runbook"] == f"docs/runbooks/{alert['alert']}.md"
+
+
+def test_every_runbook_says_what_it_means_how_to_look_and_what_to_do() -> None:
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in RUNBOOKS.glob("Mcp*.md")}
+    assert pages.keys() == {alert["alert"] for alert in ALERTS}
+    for name, text in pages.items():
+        assert re.findall(r"^#+ (.*)$", text, re.MULTILINE) == [name, "What it means", "How to look", "What to do"]
+        for query in re.findall(r"mcp_policy_(\w+)", text):
+            assert query in exposed(), f"{name}: {query}"
+
+
+def test_the_list_of_runbooks_has_every_alert_with_its_severity() -> None:
+    text = (RUNBOOKS / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[(Mcp\w+)\]\((\w+)\.md\) \| (\w+) \|", text, re.MULTILINE)
+    assert rows == [(alert["alert"], alert["alert"], alert["labels"]["severity"]) for alert in ALERTS]

@@ -14,17 +14,19 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
+import msgspec
+
 from sidecar.auth.principal import Principal, key_of
 from sidecar.downstream.guard import error_response
 from sidecar.downstream.hosted.multiplexed import Shared
 from sidecar.downstream.hosted.replay_buffer import Stream, Unread
 from sidecar.downstream.hosted.writer import write
 from sidecar.downstream.mirrored_arguments import Marked
-from sidecar.downstream.post import RESUME, SESSION, Post, cancelled, is_stateless
-from sidecar.downstream.sessions import Opened, Sessions, Table, holder
+from sidecar.downstream.post import RESUME, SESSION, Post, cancelled, is_stateless, trace_in
+from sidecar.downstream.sessions import NoRoom, Opened, Sessions, Table, full, holder
 from sidecar.errors import InvalidMessage, SidecarError
 from sidecar.http.server import Exchange
-from sidecar.http.values import JSON, Request, Response
+from sidecar.http.values import JSON, Headers, Request, Response
 from sidecar.mcp import jsonrpc, protocol
 from sidecar.mcp.jsonrpc import INVALID_REQUEST, Message, Notification, Outgoing
 from sidecar.mcp.jsonrpc import Request as JsonRequest
@@ -53,13 +55,19 @@ class HostedSession:
         self.holder = holder(principal, peer)
         self._unread = unread
         self.news = Stream("0", self._hold, unread)
-        self.session = open_session(principal, Route(self._say, self.send), self._announce, "")
+        self._route = Route(self._say, self.send)
+        self.session = open_session(principal, self._route, self._announce, "")
         self._link: Link | None = None
         self._names = map(str, itertools.count(1))
         self._streams: OrderedDict[str, Stream] = OrderedDict({"0": self.news})
         self._tokens: dict[Any, Stream] = {}
         self._full = 0
         self._to_server = Valve()
+
+    def route(self, headers: Headers) -> Route:
+        """The way of what a request with these headers carries, where every answer comes down one stream."""
+        trace = trace_in(headers)
+        return self._route if trace is None else msgspec.structs.replace(self._route, trace=trace)
 
     def begin(self, link: Link) -> None:
         """The server is there."""
@@ -110,7 +118,7 @@ class HostedSession:
         assert self._link is not None  # it has begun
         await self._link.ended()
         await self.session.caught_up()
-        self.session.server_ended()
+        self.session.server_ended(self._link.cause)
 
     async def end(self) -> None:
         """The session is over: its server too."""
@@ -253,6 +261,9 @@ class Hosted:
             return
         try:
             opened = await begun(hosted, self._sessions, self._open_link)
+        except NoRoom as problem:
+            exchange.send(full(post.requests[0], problem))
+            return
         except SidecarError as problem:
             error = jsonrpc.error(post.requests[0], protocol.SERVER_GONE, str(problem))
             exchange.send(Response(200, (("content-type", JSON),), error.raw))
@@ -302,7 +313,7 @@ class Hosted:
         resumed = hosted.stream(name) if position.isdecimal() and len(position) < 16 else None
         stream = resumed or hosted.news
         if stream.reading:
-            exchange.send(error_response(409, "this stream is being read already"))
+            exchange.send(error_response(409, "this stream is being read already", reason="session"))
             return
         await write(
             stream, exchange, (), after=min(int(position), stream.taken) if resumed else stream.taken,
@@ -348,5 +359,5 @@ def _answered(hosted: HostedSession, request: Request, marked: Marked) -> tuple[
 
 def _unknown_session(request: Request) -> Response:
     if request.headers.get(SESSION) is None:
-        return error_response(400, "this needs a session: initialize first")
-    return error_response(404, "there is no such session: initialize again")
+        return error_response(400, "this needs a session: initialize first", reason="session")
+    return error_response(404, "there is no such session: initialize again", reason="session")

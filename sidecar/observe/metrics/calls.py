@@ -97,8 +97,8 @@ class CallMetrics:
         counted = self._counted.get(key)
         if counted is None:
             counted = self._counted_by(key, event.call.tool)
-        seconds = event.seconds
-        mark: Mark = (event.decision_id, "", seconds, self._clock())
+        seconds, trace = event.seconds, event.call.trace
+        mark: Mark = (event.decision_id, trace.trace_id if trace is not None else "", seconds, self._clock())
         counted.calls.inc()
         counted.calls.mark = mark
         counted.judging.observe(seconds, mark)

@@ -101,5 +101,6 @@ _USUAL: Final = (
     ("421", "host"), ("403", "origin"), ("404", "path"), ("405", "method"), ("503", "draining"),
     ("415", "content_type"), ("400", "header"), ("401", "credentials"), ("503", "keys"), ("404", "session"),
     ("503", "full"), ("413", "too_large"), ("400", "unreadable"),
+    ("408", "late"),
 )  # fmt: skip
 """Exposed from the start, so that `increase()` sees the first."""
