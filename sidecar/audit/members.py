@@ -157,8 +157,8 @@ class _Policy(Line, frozen=True, gc=False):
 class _Started(Line, frozen=True, gc=False):
     version: str
     opa: str
-    client: str
-    upstream: str
+    client_transport: str
+    upstream_transport: str
     authentication: str
     mode: str
     fail_mode: str

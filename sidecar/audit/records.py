@@ -99,14 +99,16 @@ class Audit:
         self._write()
 
     def _decided(self, event: Decided) -> None:
-        more = b""
+        call, more = event.call, b""
         if event.approval:
             more = b',"approval":"%b"' % event.approval.encode()
+        if call.trace is not None:
+            more += b',"trace_id":"%b"' % call.trace.trace_id.encode()
         self._lines.append(
             _DECISION
             % (
                 self._now(), event.decision_id.encode(), self._about(event), event.seconds * 1000,
-                self._hashes.of_id(event.call.id), more,
+                self._hashes.of_id(call.id), more,
             )
         )  # fmt: skip
 
