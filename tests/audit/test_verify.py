@@ -190,19 +190,9 @@ def test_a_file_without_its_beginning_is_found() -> None:
 
 
 def test_a_line_without_an_end_costs_bounded_memory() -> None:
-    class Endless(io.RawIOBase):
-        given = 0
+    class Endless(io.BytesIO):
+        def readline(self, size: int | None = -1, /) -> bytes:
+            assert size is not None
+            return b"x" * size
 
-        def readable(self) -> bool:
-            return True
-
-        def readinto(self, buffer: object) -> int:
-            view = memoryview(buffer)  # type: ignore[call-overload]
-            view[:] = b"x" * len(view)
-            self.given += len(view)
-            return len(view)
-
-    stream = Endless()
-    found = check(io.BufferedReader(stream))
-    assert found.problem == (1, f"it is longer than {LONGEST} bytes, as no line of an audit log is")
-    assert stream.given < 2 * LONGEST
+    assert check(Endless()).problem == (1, f"it is longer than {LONGEST} bytes, as no line of an audit log is")
