@@ -53,6 +53,8 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
     """True when a limit is exhausted and refused the call."""
     approval: str = ""
     """The id of the approval that the call uses, or waits for."""
+    answered: float = 0.0
+    """How many of the `seconds` had passed when the engine's answer was there; 0 where it was not asked."""
 
 
 class Judged(msgspec.Struct, frozen=True, gc=False):
@@ -106,7 +108,8 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     """A forwarded call ended, `seconds` after it was sent; how many reservations it had, and how many were undone.
 
     `cause` says why the server did not answer it: one of `UPSTREAM_ERRORS`, with the `status` of HTTP where that is the
-    cause, or `given_up` where nobody waited for the answer any more. It is empty where the server answered.
+    cause; `given_up` where nobody waited for the answer any more; `defect` where one of ours ended it. It is empty
+    where the server answered.
     """
 
     server: str

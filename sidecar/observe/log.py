@@ -30,7 +30,9 @@ from sidecar.events import (
     RecordingFailed,
     Refused,
     Reloaded,
+    SpansSent,
     StoreFailed,
+    UpstreamFailed,
 )
 from sidecar.ledger.approvals import Answer, Record
 from sidecar.text import shown, visible
@@ -42,6 +44,8 @@ PERIOD: Final = 60.0
 """Seconds of one period, in which only a few dropped messages and defects are logged; metrics count all of them."""
 MOST: Final = 50
 MOST_DEFECTS: Final = 10
+MOST_TROUBLES: Final = 100
+"""Different troubles of the server that are remembered: some hold words of the server's."""
 MOST_DIFFERENCES: Final = 200
 """Kinds of differences to a candidate of which the first is logged."""
 
@@ -77,11 +81,16 @@ class Log:
         self._source_failing = ""
         self._engine_failing = False
         self._recording_failing = False
+        self._spans = _Sparing(1, clock)
+        self._spans_failing = False
+        self._spans_lost = 0
         self._said: set[str] = set()
         self._policy_tools: frozenset[str] = frozenset()
         self._compared: frozenset[str] = frozenset()
         self._revision = ""
         self._differences: set[tuple[str, ...]] = set()
+        self._clock = clock
+        self._upstream_said: dict[str, float] = {}
         self.handlers: Handlers = {
             Decided: self._decided, Refused: self._refused, Dropped: self._dropped_one, StoreFailed: self._store_failed,
             EngineFailed: self._engine_failed, EngineReady: self._engine_ready, Reloaded: self._reloaded,
@@ -90,6 +99,8 @@ class Log:
             NoticeSent: self._notice_sent, BundleFetched: self._bundle_fetched, BundleJudged: self._bundle_judged,
             CandidateBegan: self._candidate_began, CandidateFailed: self._candidate_failed,
             CandidateCompared: self._candidate_compared, RecordingFailed: self._recording_failed,
+            UpstreamFailed: self._upstream_failed,
+            SpansSent: self._spans_sent,
         }  # fmt: skip
 
     def _decided(self, event: Decided) -> None:
@@ -112,6 +123,14 @@ class Log:
 
     def _store_failed(self, event: StoreFailed) -> None:
         log.error("%s", event.text)
+
+    def _upstream_failed(self, event: UpstreamFailed) -> None:
+        now = self._clock()
+        if now - self._upstream_said.get(event.text, -PERIOD) >= PERIOD:
+            if len(self._upstream_said) >= MOST_TROUBLES:
+                self._upstream_said.clear()
+            self._upstream_said[event.text] = now
+            log.error("%s", visible(event.text))
 
     def _recording_failed(self, event: RecordingFailed) -> None:
         if event.text and not self._recording_failing:
@@ -236,6 +255,18 @@ class Log:
             )  # fmt: skip
         elif number == MOST + 1:
             log.error("more messages to the webhook are given up; mcp_policy_webhook_deliveries_total counts them")
+
+    def _spans_sent(self, event: SpansSent) -> None:
+        if not event.text:
+            if self._spans_failing:
+                self._spans_failing = False
+                log.warning("the collector (--otlp) takes spans again; %d were lost", self._spans_lost)
+                self._spans_lost = 0
+            return
+        self._spans_lost += event.lost
+        if not self._spans_failing and self._spans.count()[0] <= 1:
+            self._spans_failing = True
+            log.warning("spans are not taken by the collector (--otlp): %s; no call waits for that", event.text)
 
     def _candidate_began(self, event: CandidateBegan) -> None:
         self._differences.clear()

@@ -25,10 +25,11 @@ from sidecar.system import defects
 from sidecar.system.memory import memory, room_for
 from sidecar.system.taken_secrets import TakenSecrets
 from sidecar.upstream.connect import connector
+from sidecar.upstream.failure import teller
 
 Serve: TypeAlias = Callable[[runtime.Runtime, asyncio.Event], Coroutine[Any, Any, End]]
 """Serves until the end, or until it is asked to stop."""
-Begin: TypeAlias = Callable[[AsyncExitStack], Coroutine[Any, Any, Serve]]
+Begin: TypeAlias = Callable[[AsyncExitStack, Emit], Coroutine[Any, Any, Serve]]
 """Starts what serving needs beside the engine. What it leaves on the stack is undone at the end."""
 
 STDERR: Final = 2
@@ -86,7 +87,7 @@ async def _run(settings: Settings, bundle: Bundle | None, opa: Path, stopped_by:
             feed = feeding.feed(settings, opa, ledger, accepts, observers, stack)
             bundle = await feed.first() or nothing()
         # Before the engine, so that both begin at once.
-        serve = await way.begin(stack)
+        serve = await way.begin(stack, observers.emit)
         server_runs = bool(settings.command)
         policy = runtime.Policy(bundle, accepts, feed)
         built = await runtime.start(settings, policy, opa, observers, ledger, taken, stack)
@@ -101,10 +102,10 @@ async def _run(settings: Settings, bundle: Bundle | None, opa: Path, stopped_by:
 
 def _on_stdio(settings: Settings) -> Way:
     room = room_for(settings.max_message, memory())
-    open_link = connector(settings, room)
+    connector(settings)  # says what cannot work before anything is started
 
-    async def begin(stack: AsyncExitStack) -> Serve:
-        server = await open_link()
+    async def begin(stack: AsyncExitStack, emit: Emit) -> Serve:
+        server = await connector(settings, room, teller(settings.server, emit))()
         stack.callback(server.close)
         return lambda built, asked_to_stop: stdio.serve(built, server, room, asked_to_stop)
 
@@ -118,7 +119,7 @@ def _listening(listen: Listen, settings: Settings) -> Way:
     who = listener.who_calls(listen)
     connector(settings)  # says what cannot work before anything is started
 
-    async def begin(stack: AsyncExitStack) -> Serve:
+    async def begin(stack: AsyncExitStack, _: Emit) -> Serve:
         await who.start()
         stack.push_async_callback(who.close)
         return lambda built, asked_to_stop: listener.serve(built, who, asked_to_stop)

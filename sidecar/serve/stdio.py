@@ -23,6 +23,7 @@ from sidecar.session.session import Session
 from sidecar.system.flow import Pause
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import WEIGHT, MemoryBudget, Share
+from sidecar.upstream.failure import GIVEN_UP
 from sidecar.upstream.link import Link
 
 JUDGE_SECONDS: Final = 0.3
@@ -77,6 +78,7 @@ async def serve(runtime: Runtime, server: Link, room: MemoryBudget, asked_to_sto
             await asyncio.wait(waits[:2], timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     gate.end_holds()
     why: StopReason = "signal" if asked_to_stop.is_set() else "client_left" if client_gone.is_set() else "server_ended"
+    cause = server.cause if ended.done() else GIVEN_UP
     status = ended.result() if ended.done() else await server.stop(ask=asked_to_stop.is_set())
     for task in (*waits, *([watching] if watching else [])):
         task.cancel()
@@ -86,7 +88,7 @@ async def serve(runtime: Runtime, server: Link, room: MemoryBudget, asked_to_sto
         await client.catch_up(JUDGE_SECONDS)
         await _caught_up(session, asked_to_stop)
         await _judged(gate)
-    session.server_ended()
+    session.server_ended(cause)
     await _judged(gate)  # lists that are being filtered, refusals that are being made
     await client.close(FLUSH_SECONDS)
     return End(status, why)
