@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import IO, Final
 
 from sidecar.audit.chain import link
@@ -58,6 +59,11 @@ class Trail:
         self._since = ""
         self._trouble = ""
         self._is_behind = self._owes()
+
+    @property
+    def path(self) -> Path | None:
+        """The file that is written; None for a stream."""
+        return self._file.path if self._file is not None else None
 
     def write(self, lines: list[bytes]) -> None:
         """Write lines, JSON objects without line ends. What cannot be written goes to the log."""
