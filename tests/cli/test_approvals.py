@@ -503,7 +503,7 @@ def test_a_try_that_the_store_could_not_take_is_audited_too(state: Path, monkeyp
 
 
 def test_answers_of_people_at_once_are_one_chain(state: Path) -> None:
-    ids = pending(state, *(asked(arguments=f'{{"n":{number}}}') for number in range(4)))
+    ids = pending(state, *(asked(arguments={"n": number}) for number in range(4)))
     with ThreadPoolExecutor(4) as threads:
         ended = list(threads.map(lambda id_: sidecar(state, "approvals", "approve", id_, "--state-dir", state), ids))
     assert [(one.status, one.errors) for one in ended] == [(0, [])] * 4
