@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from sidecar.policy.model import Mode
 from sidecar.policy.terms import Terms
 
 ENGINE_ERRORS: Final = (
@@ -37,22 +38,39 @@ connection or message; it is too large; it is no HTTP that can be read; it did n
 """
 
 
+StopReason: TypeAlias = Literal["signal", "client_left", "server_ended", "error"]
+
+
 class Started(msgspec.Struct, frozen=True, gc=False):
-    """This sidecar begins to serve. `client` and `upstream` are the transports on either side."""
+    """This sidecar begins to serve. `client` and `upstream` are the transports on either side.
+
+    `authentication` is what callers have to show, `mode` and the policy are those at the beginning. Where `fail_open`,
+    calls pass uncounted while the store cannot be used.
+    """
 
     server: str
     version: str
     opa: str
     client: Literal["stdio", "http", "sse"]
     upstream: Literal["stdio", "http", "sse"]
+    authentication: Literal["none", "token", "jwt"]
+    mode: Mode
+    fail_open: bool
+    revision: str
+    serial: int
 
 
 class Stopped(msgspec.Struct, frozen=True, gc=False):
-    """This sidecar ends with this exit status, after so many seconds; `why` says what ended it."""
+    """This sidecar ends with this exit status, `seconds` after it began to serve.
+
+    `why` says what ended it: a `signal`, whose name is given; the client left; the MCP server ended; or an `error`,
+    which the log tells.
+    """
 
     server: str
     status: int
-    why: str
+    why: StopReason
+    signal: str
     seconds: float
 
 
@@ -138,7 +156,11 @@ class HttpRefused(msgspec.Struct, frozen=True, gc=False):
 
 
 class AuditFailed(msgspec.Struct, frozen=True, gc=False):
-    """The audit log took nothing: `lost` lines are not in it, for `text`; it is empty once lines are written again."""
+    """The audit log does not take lines, or has other trouble: `text` says which.
+
+    `lost` lines more are not in it: each event counts its own, and 0 where only a file could not be changed for
+    another. The text is empty once lines are written again.
+    """
 
     server: str
     lost: int

@@ -34,6 +34,7 @@ from sidecar.http.server import CONNECTIONS, Admission, Exchange, HttpServer, Li
 from sidecar.http.values import Headers, Repeated, Request, Response
 from sidecar.mcp.jsonrpc import Message
 from sidecar.policy.bundle import Bundle
+from sidecar.serve.ending import End
 from sidecar.serve.refusals import refusals
 from sidecar.serve.runtime import Runtime, state
 from sidecar.session.route import Route
@@ -115,8 +116,8 @@ class Front:
         return self.backend.handle(request, exchange, caller)
 
 
-async def serve(runtime: Runtime, who: Authenticator, asked_to_stop: asyncio.Event) -> int:
-    """Serve clients until we are asked to stop, then let calls in flight finish. Returns the exit status."""
+async def serve(runtime: Runtime, who: Authenticator, asked_to_stop: asyncio.Event) -> End:
+    """Serve clients until we are asked to stop, then let calls in flight finish."""
     listen = runtime.settings.listen
     assert listen is not None  # otherwise the client is on stdio
     front = Front()
@@ -139,7 +140,7 @@ async def serve(runtime: Runtime, who: Authenticator, asked_to_stop: asyncio.Eve
         path = ENDPOINT if listen.transport == "http" else STREAM
         host = f"[{listen.address.host}]" if ":" in listen.address.host else listen.address.host
         state.info("listening on http://%s:%d%s", host, server.port, path)
-        state.info("ready")
+        runtime.ready()
         watching = runtime.watch(backend.tools_changed)
         sweeping = tasks.lasting(partial(_sweep, backend, server))
         await asked_to_stop.wait()
@@ -153,7 +154,7 @@ async def serve(runtime: Runtime, who: Authenticator, asked_to_stop: asyncio.Eve
     finally:
         await server.close(0)
         await backend.close()
-    return 0
+    return End(0, "signal")
 
 
 def _room(limit: int) -> MemoryBudget:
