@@ -16,6 +16,7 @@ from sidecar.http.server import Limits
 from sidecar.http.values import Request
 from sidecar.observe.endpoint import serve, telemetry
 from sidecar.serve.refusals import refusals
+from sidecar.settings import Address
 from tests.downstream.fakes import run
 from tests.http.serving import echo, serving, wire
 
@@ -121,7 +122,7 @@ def test_a_refusal_of_the_telemetry_listener_is_told(start: bytes, status: int, 
     answer = telemetry(lambda accept: (b"", "text/plain"), lambda: None)
 
     async def test() -> None:
-        server = await serve("127.0.0.1", 0, answer)
+        server = await serve(Address("127.0.0.1", 0), answer)
         server.turned_away = refusals("stub", "telemetry", told.append)
         try:
             async with wire(server.port) as client:
