@@ -21,6 +21,7 @@ app = commands(
         "risks": "risks:risks_command",
         "approvals": "approvals:approvals_app",
         "policy": "policy:policy_app",
+        "status": "status:status_command",
         "health": "health:health_command",
         "version": "version:version_command",
     },
