@@ -73,6 +73,8 @@ def recent(audits: Iterable[str]) -> list[Denial]:
             for one in _decisions(lines)
             if one.decision != "allow"
         ]
+    # Of several in one millisecond the later line is the later one.
+    found.reverse()
     return sorted(found, key=lambda one: one.time, reverse=True)[:MOST]
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sidecar.cli import status_audit
-from sidecar.cli.approvals_store import Store, ledger_of
 from sidecar.cli.status_values import Counted, Looked, Status, Waiting
 from sidecar.errors import StartError, StoreUnavailable
 from sidecar.system import instances, ownership
@@ -42,10 +41,13 @@ async def look(place: Place) -> Status:
 
 
 async def _waiting(place: Place, looked: list[Looked]) -> Waiting:
+    if place.dsn is None and not (place.folder / "counters.db").is_file():
+        return Waiting()
+    # Only here: it imports much that nobody needs who has no store.
+    from sidecar.cli.approvals_store import Store, ledger_of  # noqa: PLC0415
+
     try:
         if place.dsn is None:
-            if not (place.folder / "counters.db").is_file():
-                return Waiting()
             ownership.check(place.folder, "the state folder (--state-dir)")
         async with ledger_of(Store(place.folder, place.dsn, place.prefix)) as ledger:
             listed = await ledger.approvals.records(("pending", "unknown"), brief=True)
