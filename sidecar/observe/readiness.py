@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from sidecar.events import BundleFetched, BundleJudged, Decided, Handlers, StoreFailed
-from sidecar.observe.log import named_bundle
+from sidecar.observe.log.policies import named_bundle
 from sidecar.text import visible
 
 LASTS: Final = 10.0
