@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
@@ -43,6 +44,7 @@ def find(given: Path | None) -> Path:
     return path
 
 
+@functools.cache
 def version_of(path: Path) -> str:
     """The version that an OPA binary reports. Raises `StartError` if it cannot be run or reports none."""
     try:

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from sidecar.http.exchange import Exchange, text
+from sidecar.http.exchange import Exchange, turned_away
 from sidecar.http.server import Admission, Admit, HttpServer, Limits, everyone
 from sidecar.http.values import Headers, Repeated, Request, Response
 
@@ -32,16 +32,16 @@ async def serve_gets(
         try:
             response = await answer(request)
         except Repeated as error:
-            response = text(400, str(error))
+            response = turned_away(400, str(error), "header")
         exchange.send(response)
 
     def only_gets(method: str, target: str, headers: Headers) -> Admission:
         if method not in _METHODS:
-            return Response(405, (("allow", ", ".join(_METHODS)),), b"only GET is allowed\n")
+            return turned_away(405, "only GET is allowed", "method", ("allow", ", ".join(_METHODS)))
         try:
             return admit(method, target, headers)
         except Repeated as error:
-            return text(400, str(error))
+            return turned_away(400, str(error), "header")
 
     return await HttpServer.start(host, port, handle, limits, only_gets, bound=bound)
 

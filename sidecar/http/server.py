@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 from sidecar.http.exchange import Exchange, Gone
 from sidecar.http.keepalive import KEEPALIVE
 from sidecar.http.server_connection import CONNECTIONS, Admission, Admit, Limits, ServerConnection
-from sidecar.http.values import Headers, Request
+from sidecar.http.values import Headers, Request, TurnedAway
 from sidecar.system import defects
 from sidecar.system.memory import DEFAULT_BUDGET, WEIGHT, MemoryBudget
 
@@ -34,6 +34,10 @@ def everyone(method: str, target: str, headers: Headers) -> None:
     """Admits every request."""
 
 
+def unheard(refusal: TurnedAway, peer: str) -> None:
+    """Nobody hears of what is refused."""
+
+
 def report(exchange: Exchange, error: Exception) -> None:
     """Tells of a defect."""
     defects.tell("one request is refused", error)
@@ -46,6 +50,8 @@ class HttpServer:
         self.limits = limits
         self.room = room
         self.admit = admit
+        self.turned_away: Callable[[TurnedAway, str], None] = unheard
+        """Hears of each request that is refused by a `TurnedAway`, and of the address that it came from."""
         self.port = 0
         self.stopping = False
         self.cut_off = 0

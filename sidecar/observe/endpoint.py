@@ -13,7 +13,7 @@ from typing import Final
 
 from sidecar.auth.hosts import Hosts
 from sidecar.http.endpoint import GetHandler, serve_gets
-from sidecar.http.exchange import text
+from sidecar.http.exchange import text, turned_away
 from sidecar.http.server import HttpServer
 from sidecar.http.values import Headers, Request, Response
 from sidecar.settings import Address, UnixSocket
@@ -37,7 +37,7 @@ async def serve(where: Address | UnixSocket, answer: GetHandler, allow_hosts: It
 
     def admit(method: str, target: str, headers: Headers) -> Response | None:
         refusal = hosts.check(headers.get("host"), headers.get("origin"))
-        return text(refusal.status, refusal.text) if refusal is not None else None
+        return turned_away(refusal.status, refusal.text, refusal.reason) if refusal is not None else None
 
     return await serve_gets(host, port, answer, admit=admit)
 
@@ -80,6 +80,6 @@ def telemetry(
                 why = not_ready()
                 return text(503 if why else 200, "\n".join([why or "ready", *notes()]))
             case _:
-                return text(404, "not found")
+                return turned_away(404, "not found", "path")
 
     return answer

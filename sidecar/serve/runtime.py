@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from sidecar import __version__
 from sidecar.audit.key import installation_key
 from sidecar.audit.records import Audit
-from sidecar.audit.trail import Trail, opened, standard
 from sidecar.enforce.gate import Gate
 from sidecar.enforce.rulings import mode_of
 from sidecar.engine import binary
@@ -23,19 +22,19 @@ from sidecar.engine.local import local_engine
 from sidecar.engine.managed import ManagedEngine
 from sidecar.engine.remote import remote_engine
 from sidecar.errors import StartError, StoreUnavailable
-from sidecar.events import Emit, Event, Observer, fan_out
+from sidecar.events import Emit, Event, Observer, Started, fan_out
 from sidecar.ledger.protocol import Ledger
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.observe.log.observer import Log
 from sidecar.observe.readiness import Readiness
 from sidecar.policy.bundle import Bundle
 from sidecar.repository.reload import Reloader
-from sidecar.serve import approving, telemetry
+from sidecar.serve import approving, auditing, telemetry
 from sidecar.serve.recording import recorder_to
 from sidecar.session.reading import Reader
-from sidecar.settings import Settings
+from sidecar.settings import Listen, Settings
 from sidecar.system import ownership, tasks
-from sidecar.system.operator_log import fields, log
+from sidecar.system.operator_log import fields, log, state
 from sidecar.system.taken_secrets import TakenSecrets
 from sidecar.system.workload import workload
 from sidecar.text import visible
@@ -69,6 +68,26 @@ class Runtime:
     gate: Gate
     reader: Reader
     policy: Policy
+
+    def ready(self) -> None:
+        """Tell that we serve from now on."""
+        settings, bundle = self.settings, self.local.engine.bundle
+        listen, remote = settings.listen, settings.upstream
+        state.info("ready", extra=fields("ready"))
+        self.emit(
+            Started(
+                settings.server,
+                __version__,
+                binary.version_of(self.opa),
+                client="stdio" if listen is None else listen.transport,
+                upstream="stdio" if remote is None else "sse" if remote.legacy else "http",
+                authentication=_authentication(listen),
+                mode=mode_of(bundle, settings.mode),
+                fail_open=settings.fail_open,
+                revision=bundle.revision,
+                serial=bundle.serial,
+            )
+        )
 
     def watch(self, tools_changed: Callable[[], None]) -> asyncio.Task[None] | None:
         """Put changed policies in force, unless that is not wanted; `tools_changed` hears of other lists."""
@@ -120,11 +139,15 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
     state_dir = state_folder(settings.state_dir)
     heard_by: list[Observer] = [Log()]
     reader = Reader()
-    stream = _audit_stream(settings.audit.to, state_dir, instance)
-    if stream is not None:
-        trail = Trail(stream)
-        stack.callback(trail.close)
-        audit = Audit(trail, _key(state_dir), instance)
+
+    def tell(event: Event) -> None:
+        emit(event)
+
+    about = {"instance": instance, "server": settings.server}
+    trail = auditing.trail(settings.audit, state_dir, about, tell, stack)
+    if trail is not None:
+        audit = Audit(trail, _key(state_dir), instance, asyncio.get_running_loop().call_later)
+        stack.callback(audit.close)
         heard_by.append(audit)
         reader = Reader(audit.prepare)
     metrics = _metrics(settings, opa)
@@ -135,10 +158,6 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
     if candidate is not None:
         heard_by.append(candidate)
     if settings.recording is not None:
-
-        def tell(event: Event) -> None:
-            emit(event)
-
         recorder = recorder_to(settings.recording, settings.server, _key(state_dir), tell)
         stack.callback(recorder.close)
         heard_by.append(recorder)
@@ -191,6 +210,12 @@ async def start(
             extra=fields("fail_open", option="--state-fail-mode"),
         )
     return Runtime(settings, opa, observers.instance, observers.emit, local, gate, observers.reader, policy)
+
+
+def _authentication(listen: Listen | None) -> Literal["none", "token", "jwt"]:
+    if listen is None or not listen.knows_callers:
+        return "none"
+    return "jwt" if listen.jwt is not None else "token"
 
 
 def _candidate(settings: Settings, opa: Path) -> Candidate | None:
@@ -247,18 +272,6 @@ def _make(folder: Path) -> None:
     if not folder.exists():
         _make(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
-
-
-def _audit_stream(audit: str | None, state_dir: Path, instance: str) -> IO[bytes] | None:
-    if audit == "off":
-        return None
-    if audit in ("stderr", "stdout"):
-        return standard((sys.stderr if audit == "stderr" else sys.stdout).fileno())
-    path = Path(audit) if audit else state_dir / "events" / f"{instance}.jsonl"
-    try:
-        return opened(path)
-    except OSError as error:
-        raise StartError(f"cannot write the audit log {path}: {error.strerror}; name another with --audit") from None
 
 
 def _key(state_dir: Path) -> bytes:

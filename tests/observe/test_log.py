@@ -134,7 +134,7 @@ def test_what_the_audit_log_and_the_collector_do_not_take_is_said_once(
     log: Log, caplog: pytest.LogCaptureFixture
 ) -> None:
     full, refused = [AuditFailed("stub", lost, "disk full") for lost in (1, 2)], SpansSent("stub", 0, 3, "refused")
-    events = (*full, AuditFailed("stub", 2, ""), refused, refused, SpansSent("stub", 3, 0, ""))
+    events: tuple[Event, ...] = (*full, AuditFailed("stub", 2, ""), refused, refused, SpansSent("stub", 3, 0, ""))
     lines = said(log, caplog, *events)
     assert [level for level, _ in lines] == ["ERROR", "WARNING", "WARNING", "WARNING"]
     assert lines[1][1] == "the audit log is written again; 2 lines are missing"

@@ -43,10 +43,11 @@ def handler_on(writing: int) -> Iterator[UnblockedHandler]:
         handler.close()
 
 
-def tell(handler: logging.Handler, message: str) -> None:
+def tell(handler: logging.Handler, message: str, times: int = 1) -> None:
     made = logging.LogRecord("sidecar", logging.INFO, "x.py", 1, message, (), None)
     vars(made).update(fields("told"))
-    handler.handle(made)
+    for _ in range(times):
+        handler.handle(made)
 
 
 def read_until(reading: int, end: bytes) -> bytes:
@@ -73,7 +74,7 @@ def test_a_reader_that_is_stuck_holds_up_nobody_and_hears_how_many_lines_are_mis
 ) -> None:
     line = "x" * 1000
     with kind() as (reading, writing), handler_on(writing) as handler:
-        telling = threading.Thread(target=lambda: [tell(handler, line) for _ in range(COUNT)], daemon=True)
+        telling = threading.Thread(target=tell, args=(handler, line, COUNT), daemon=True)
         telling.start()
         telling.join(30)
         assert not telling.is_alive()

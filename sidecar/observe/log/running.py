@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Final
 
 from sidecar.events import (
     AuditFailed,
@@ -47,19 +48,23 @@ class RunningLog:
 
     def _started(self, event: Started) -> None:
         log.info(
-            "sidecar %s serves %s: clients over %s, the server over %s, opa %s", event.version, shown(event.server),
-            event.client, event.upstream, event.opa,
+            "sidecar %s serves %s: clients over %s, the server over %s, opa %s, mode %s", event.version,
+            shown(event.server), event.client, event.upstream, event.opa, event.mode,
             extra=fields(
                 "started", server=shown(event.server), version=event.version, opa=event.opa,
-                client_transport=event.client, upstream_transport=event.upstream,
+                client_transport=event.client, upstream_transport=event.upstream, authentication=event.authentication,
+                mode=event.mode, revision=event.revision, serial=event.serial,
             ),
         )  # fmt: skip
 
     def _stopped(self, event: Stopped) -> None:
         log.log(
-            logging.WARNING if event.status else logging.INFO, "the sidecar ends with status %d: %s", event.status,
-            visible(event.why),
-            extra=fields("stopped", status=event.status, cause=event.why, seconds=round(event.seconds, 3)),
+            logging.WARNING if event.why in ("server_ended", "error") and event.status else logging.INFO,
+            "the sidecar ends with status %d: %s", event.status,
+            _WHY[event.why] % {"signal": event.signal or "a signal"},
+            extra=fields(
+                "stopped", status=event.status, cause=event.why, signal=event.signal, seconds=round(event.seconds, 3)
+            ),
         )  # fmt: skip
 
     def _engine_failed(self, event: EngineFailed) -> None:
@@ -135,3 +140,9 @@ class RunningLog:
         elif self._spans_lost and not event.text:
             log.warning("spans are sent to the collector again", extra=fields("spans_recovered"))
         self._spans_lost = event.text
+
+
+_WHY: Final = {
+    "signal": "%(signal)s asked for it", "client_left": "the client left", "server_ended": "the MCP server ended",
+    "error": "it cannot go on",
+}  # fmt: skip
