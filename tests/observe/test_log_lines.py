@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
 import re
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,3 +96,31 @@ def test_of_an_error_the_place_is_told_and_not_what_it_says() -> None:
     for line in (JsonLines().format(made), TextLines().format(made)):
         assert "4929" not in line
         assert "ValueError" in line
+
+
+def calls_of_the_log() -> list[tuple[str, ast.Call]]:
+    """Every call that writes a line, and where it stands."""
+    found = []
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(func=ast.Attribute(value=ast.Name("log" | "state"), attr=level)) if level in (
+                    "debug", "info", "warning", "error", "critical", "exception", "log",
+                ):  # fmt: skip
+                    found.append((f"{path.name}:{node.lineno}", node))
+    return found
+
+
+@pytest.mark.parametrize(("where", "call"), calls_of_the_log(), ids=lambda it: it if isinstance(it, str) else "")
+def test_every_line_names_its_event_and_carries_fields(where: str, call: ast.Call) -> None:
+    extras = [keyword.value for keyword in call.keywords if keyword.arg == "extra"]
+    assert len(extras) == 1, f"{where}: write extra=fields(EVENT, …)"
+    match extras[0]:
+        case ast.Call(func=ast.Name("fields"), args=[ast.Constant(str(event))]):
+            assert SNAKE.fullmatch(event)
+        case ast.Call(
+            func=ast.Name("fields"), args=[ast.IfExp(body=ast.Constant(str(one)), orelse=ast.Constant(str(other)))]
+        ):
+            assert SNAKE.fullmatch(f"{one}_{other}")
+        case _:  # a helper, or the event of a `Sparing`
+            assert where.startswith(("approvals.py", "sparing.py", "unblocked.py"))

@@ -51,7 +51,7 @@ class UpstreamLog:
                 "%s", visible(event.text),
                 extra=fields(
                     "upstream_failed", cause=event.cause, status=event.status or None,
-                    failures=self._failures if event.is_down else None,
+                    failures=self._failures if self._failures > 1 else None,
                 ),
             )  # fmt: skip
 
