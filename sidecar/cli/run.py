@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
@@ -33,6 +34,7 @@ from sidecar.cli.options import (
     set_up_logging,
     size,
 )
+from sidecar.cli.otlp_options import SECRETS, exposed_headers, otlp_at
 from sidecar.cli.policy_access import PolicyTokenFile, access
 from sidecar.cli.recording_options import Record, RecordAll, RecordSize, recording_in
 from sidecar.engine import binary
@@ -153,7 +155,7 @@ def run_command(
             duration(audit_keep),
             size(audit_total),
         ),
-        otlp=otlp,
+        otlp=otlp_at(otlp, os.environ),
         max_message=size(max_message),
         approvals=answering,
         shadow=shadow,
@@ -163,7 +165,8 @@ def run_command(
     # Before any process is started: the server, which policy and limits bind, must not get the passwords. The URL of a
     # bundle may be signed, which makes it one.
     hardening.forget(
-        "SIDECAR_STATE_DSN", "SIDECAR_HEADER", "SIDECAR_POLICY_KEY", "SIDECAR_BUNDLE", *variables_of(headers)
+        "SIDECAR_STATE_DSN", "SIDECAR_HEADER", "SIDECAR_POLICY_KEY", "SIDECAR_BUNDLE", *variables_of(headers),
+        *(SECRETS if otlp else ()),
     )  # fmt: skip
     return _serve(settings, config or [], opa_bin)
 
@@ -175,6 +178,8 @@ def _serve(settings: Settings, config: list[Path], opa_bin: Path | None) -> int:
         # Said here, where it can be mended; while we run, a candidate that cannot be used stops nothing.
         warnings = [*warnings, *(f"candidate: {warning}" for warning in subject(settings.shadow, opa).warnings)]
     if settings.approvals is not None and (warning := exposed(settings.approvals)) is not None:
+        warnings = [*warnings, warning]
+    if settings.otlp is not None and (warning := exposed_headers(settings.otlp)) is not None:
         warnings = [*warnings, warning]
     for warning in [*warnings, *map(_open_to_all, filter(ownership.is_open, config))]:
         log.warning("%s", warning, extra=fields("policy_warning"))

@@ -157,6 +157,11 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
     candidate = _candidate(settings, opa)
     if candidate is not None:
         heard_by.append(candidate)
+    if settings.otlp is not None:
+        # Only here: nobody else needs it.
+        from sidecar.serve import tracing  # noqa: PLC0415
+
+        heard_by.append(tracing.spans_to(settings.otlp, settings.server, instance, tell, stack))
     if settings.recording is not None:
         recorder = recorder_to(settings.recording, settings.server, _key(state_dir), tell)
         stack.callback(recorder.close)

@@ -19,7 +19,7 @@ from sidecar.events import (
     StoreFailed,
 )
 from sidecar.system.operator_log import fields, log
-from sidecar.system.sparing import Sparing
+from sidecar.system.sparing import PERIOD, Sparing
 from sidecar.text import shown, visible
 
 
@@ -30,7 +30,10 @@ class RunningLog:
         self._engine_failing = False
         self._said: set[str] = set()
         self._recording_failing = False
-        self._spans_lost = ""
+        self._clock = clock
+        self._spans_failing = False
+        self._spans_lost = 0
+        self._spans_said = -PERIOD
         self._audit_failing = ""
         self._store = Sparing(
             "store_failed", "failures of the store", "failures of the store; mcp_policy_component_up shows its state",
@@ -132,14 +135,24 @@ class RunningLog:
         self._recording_failing = bool(event.text)
 
     def _spans_sent(self, event: SpansSent) -> None:
-        if event.text and event.text != self._spans_lost:
+        if not event.text:
+            if self._spans_failing:
+                self._spans_failing = False
+                log.warning(
+                    "the collector (--otlp) takes spans again; %d were lost", self._spans_lost,
+                    extra=fields("spans_recovered", lost=self._spans_lost),
+                )  # fmt: skip
+                self._spans_lost = 0
+            return
+        self._spans_lost += event.lost
+        now = self._clock()
+        # A collector that takes spans now and then is said once a minute.
+        if not self._spans_failing and now - self._spans_said >= PERIOD:
+            self._spans_failing, self._spans_said = True, now
             log.warning(
-                "spans cannot be sent to the collector: %s; those that have no room any more are lost",
-                visible(event.text), extra=fields("spans_failed", lost=event.lost, cause=event.text),
+                "spans are not taken by the collector (--otlp): %s; no call waits for that", visible(event.text),
+                extra=fields("spans_failed", lost=self._spans_lost, cause=event.text),
             )  # fmt: skip
-        elif self._spans_lost and not event.text:
-            log.warning("spans are sent to the collector again", extra=fields("spans_recovered"))
-        self._spans_lost = event.text
 
 
 _WHY: Final = {
