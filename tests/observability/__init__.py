@@ -1,0 +1,1 @@
+"""What an operator sees of real sidecars in real tools: `make observability-test`."""
