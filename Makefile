@@ -38,9 +38,9 @@ test: setup redis nginx registry chromium node sdk1 manifests ## every test, the
 	$(OPA) test --fail-on-empty rego
 	@mkdir -p build
 	@echo "the slow tests run beside the others; what they say follows at the end, and is in build/slow-tests.txt"
-	@$(BIN)/pytest -m "slow and not policy_repo" -p no:cacheprovider >build/slow-tests.txt 2>&1 & slow=$$!; \
+	@$(BIN)/pytest -m "slow and not policy_repo and not observability" -p no:cacheprovider >build/slow-tests.txt 2>&1 & slow=$$!; \
 	trap 'kill $$slow 2>/dev/null' EXIT; trap 'exit 130' INT TERM; \
-	$(BIN)/pytest -m "not slow and not rebuild and not pod and not policy_repo"; others=$$?; \
+	$(BIN)/pytest -m "not slow and not rebuild and not pod and not policy_repo and not observability"; others=$$?; \
 	wait $$slow; status=$$?; cat build/slow-tests.txt; exit $$((others | status))
 
 rebuild: setup ## that another build of OPA gives the very same bytes

@@ -23,6 +23,16 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class UnixSocket:
+    """A unix socket to listen on."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
 class FixedHeader:
     """A header that we add to every request to a remote server: its name in lower case, its value or a file with it."""
 
@@ -167,7 +177,7 @@ class Settings:
     remote (`upstream`). The client is on standard input and output, or comes to `listen`.
     `opa_timeout` is in seconds, `max_message` in bytes. `mode`, if given, wins over the policy's. `fail_open` lets
     calls pass uncounted while the store cannot be used. `state_dsn`, which may hold a password, names a store of
-    counters other than the file in `state_dir`; its keys begin with `state_prefix`. A telemetry port that is in use
+    counters other than the file in `state_dir`; its keys begin with `state_prefix`. A telemetry address that is in use
     stops the start only if `telemetry_must`. Without `remote_opa` we start an OPA of our own. `shadow` is the path of a
     candidate policy, a file or a repository, which is asked about the same calls. Spans go to the collector `otlp`.
     """
@@ -185,7 +195,7 @@ class Settings:
     state_prefix: str
     fail_open: bool
     watch: bool
-    telemetry: Address | None
+    telemetry: Address | UnixSocket | None
     telemetry_must: bool
     audit: AuditLog
     max_message: int

@@ -1,146 +1,86 @@
-"""The audit log: one JSON line for each decision, the engine's or a person's, with no argument value in it.
+"""The audit log: one JSON line for each decision, for what became of the call, and for what changes who may do what.
 
-By `arguments_hash` lines about the same arguments can be found. It is keyed with a secret of this installation, because
-the bare hash of a PIN or a card number can be reversed by trying all of them.
+What the lines say is in `audit/members`, with no argument value in it. By `arguments_hash` lines about the same
+arguments can be found.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
-import msgspec
-
+from sidecar.audit import members
+from sidecar.audit.hashes import Hashes
+from sidecar.audit.sign_ins import FAILURES, Later, SignIns
 from sidecar.audit.trail import Trail
-from sidecar.auth.caller import Caller
 from sidecar.enforce.call_cache import CachedCall, CachedLine
-from sidecar.events import ApprovalChanged, ApprovalTried, Decided, Handlers, Judged, MethodDenied, Refused
+from sidecar.events import (
+    ApprovalChanged,
+    ApprovalTried,
+    BundleJudged,
+    Decided,
+    EngineReady,
+    Handlers,
+    HttpRefused,
+    Judged,
+    MethodDenied,
+    Refused,
+    Reloaded,
+    Settled,
+    Started,
+    Stopped,
+)
 from sidecar.mcp.jsonrpc import Request
 from sidecar.mcp.protocol import TOOLS_CALL
-from sidecar.mcp.strict_json import encode
-from sidecar.mcp.tool_call import Prepared, PreparedCall
-from sidecar.text import shown, visible
+from sidecar.mcp.tool_call import Outcome, Prepared, PreparedCall
+from sidecar.policy.rule_index import RuleIndex
 
-MAX_REASON: Final = 1_000
-"""Characters of a person's reason that are kept."""
+SCHEMA: Final = 1
+"""The version of the lines: another one where a member goes or means something else, the same where one is added."""
 
-_OF_APPROVALS: Final = b'{"time":"%b",%b}'
-_LINE: Final = b'{"time":"%b","event":"decision","decision_id":"%b",%b}'
+OUTCOMES_WAIT: Final = 0.05
+"""Seconds that the line of an outcome waits for decisions to be written with."""
 
-
-class _Violation(msgspec.Struct, frozen=True, gc=False):
-    rule: str
-    kind: str
-    monitor: bool
-    shadow: bool | msgspec.UnsetType
-
-
-class _Caller(msgspec.Struct, frozen=True, gc=False):
-    """Whose message it was. `principal` is there if the caller authenticated."""
-
-    instance: str
-    server: str
-    session: str
-    principal: str | msgspec.UnsetType
-
-
-class _Decided(_Caller, frozen=True, gc=False):
-    """What was decided on a call, and why."""
-
-    tool: str
-    decision: str
-    kind: str
-    rule: str
-    reason: str
-    violations: list[_Violation]
-    mode: str
-    client: str
-    arguments_hash: str
-    revision: str
-    serial: int
-    engine_decision_id: str | None
-    remembered: bool
-    risk_class: str | msgspec.UnsetType = msgspec.field(name="class")
-    severity: str | msgspec.UnsetType
-
-
-class _Refused(_Caller, frozen=True, gc=False):
-    """A message that could not be read."""
-
-    decision: str
-    kind: str
-    reason: str
-    code: int
-
-
-class _MethodDenied(_Caller, frozen=True, gc=False):
-    """A message that is no call, whose method policy does not permit."""
-
-    method: str
-    decision: str
-    kind: str
-    mode: str
-
-
-class _ApprovalChanged(msgspec.Struct, frozen=True, gc=False, tag_field="event", tag="approval"):
-    """An approval came into a state. `by` and what follows is there where a person did that: who, how, and why.
-
-    `asked_by` is the principal of the call. `shown` is the digest of what the person saw, which no line has.
-    """
-
-    instance: str
-    server: str
-    approval: str
-    state: str
-    tool: str
-    risk_class: str | msgspec.UnsetType = msgspec.field(name="class")
-    severity: str | msgspec.UnsetType
-    rule: str
-    session: str
-    asked_by: str | msgspec.UnsetType
-    client: str
-    asked_times: int
-    grant: str | msgspec.UnsetType
-    verdict: str | msgspec.UnsetType = msgspec.UNSET
-    by: str | msgspec.UnsetType = msgspec.UNSET
-    via: str | msgspec.UnsetType = msgspec.UNSET
-    origin: str | msgspec.UnsetType = msgspec.UNSET
-    reason: str | msgspec.UnsetType = msgspec.UNSET
-    standing: bool | msgspec.UnsetType = msgspec.UNSET
-    shown: str | msgspec.UnsetType = msgspec.UNSET
-
-
-class _ApprovalTried(msgspec.Struct, frozen=True, gc=False, tag_field="event", tag="approval_refused"):
-    """Somebody tried to see or to answer approvals and was refused."""
-
-    instance: str
-    server: str
-    approval: str
-    what: str
-    by: str
-    via: str
-    origin: str
-    status: int
-    reason: str
+_LINE: Final = b'{"schema":%d,"time":"%%b","event":"%%b",%%b}' % SCHEMA
+_DECISION: Final = (
+    b'{"schema":%d,"time":"%%b","event":"decision","decision_id":"%%b",%%b,"milliseconds":%%.3f,"rpc_id_hash":"%%b"%%b}'
+    % SCHEMA
+)
+_UNREAD: Final = b'{"schema":%d,"time":"%%b","event":"decision","decision_id":"%%b",%%b}' % SCHEMA
+_OUTCOME: Final = (
+    b'{"schema":%d,"time":"%%b","event":"outcome","decision_id":"%%b",%%b,"milliseconds":%%.3f}' % SCHEMA
+)  # fmt: skip
+_MOST_TOOLS: Final = 1_024
+"""Names of tools of which it is kept what the line of a call that was answered says."""
 
 
 class Audit:
-    """Writes to `trail`; `key` keys the hashes of arguments, `instance` names this sidecar.
+    """Writes to `trail`; `key` keys the hashes, `instance` names this sidecar.
 
-    Decisions that are made together are written together, and before any of their calls is forwarded.
+    Decisions that are made together are written together, and before any of their calls is forwarded. Outcomes are
+    written with the next decisions, or soon after by `later`, which calls a function after so many seconds; without it
+    they are written at once.
     """
 
-    def __init__(self, trail: Trail, key: bytes, instance: str) -> None:
+    def __init__(self, trail: Trail, key: bytes, instance: str, later: Later | None = None) -> None:
         self._trail = trail
-        self._keyed = hashlib.blake2b(key=key, digest_size=16)
+        self._hashes = Hashes(key)
         self._instance = instance
+        self._later = later
+        self._is_timed = False
         self._moment = 0
         self._stamp = b""
         self._lines: list[bytes] = []
+        self._answered: dict[str, bytes] = {}
+        self._in_force: tuple[str, int] | None = None
+        self._rules: RuleIndex | None = None
+        self._sign_ins = SignIns(self._tell_sign_in, later or _never)
         self.handlers: Handlers = {
-            Decided: self._decided, Judged: self._judged, Refused: self._refused, MethodDenied: self._method_denied,
-            ApprovalChanged: self._approval_changed, ApprovalTried: self._approval_tried,
+            Decided: self._decided, Judged: self._judged, Settled: self._settled, Refused: self._refused,
+            MethodDenied: self._method_denied, ApprovalChanged: self._approval_changed,
+            ApprovalTried: self._approval_tried, HttpRefused: self._http_refused, EngineReady: self._engine_ready,
+            Reloaded: self._reloaded, BundleJudged: self._bundle_judged, Started: self._started, Stopped: self._stopped,
         }  # fmt: skip
 
     def prepare(self, request: Request) -> Request:
@@ -150,89 +90,120 @@ class Audit:
             return request
         return Prepared(
             request.id, request.method, request.params, request.raw, request.members,
-            arguments_hash=self._hashed(arguments),
+            arguments_hash=self._hashes.of_arguments(arguments),
         )  # fmt: skip
 
-    def _hashed(self, arguments: dict[str, Any]) -> str:
-        hashed = self._keyed.copy()
-        hashed.update(encode(arguments))
-        return hashed.hexdigest()
+    def close(self) -> None:
+        """Write what waits."""
+        self._sign_ins.summarize()
+        self._write()
 
     def _decided(self, event: Decided) -> None:
-        members = b'%b,"milliseconds":%.3f' % (self._about(event), event.seconds * 1000)
+        call, more = event.call, b""
         if event.approval:
-            members = b'%b,"approval":"%b"' % (members, event.approval.encode())
-        self._lines.append(_LINE % (self._now(), event.decision_id.encode(), members))
+            more = b',"approval":"%b"' % event.approval.encode()
+        if call.trace is not None:
+            more += b',"trace_id":"%b"' % call.trace.trace_id.encode()
+        self._lines.append(
+            _DECISION
+            % (
+                self._now(), event.decision_id.encode(), self._about(event), event.seconds * 1000,
+                self._hashes.of_id(call.id), more,
+            )
+        )  # fmt: skip
+
+    def _judged(self, _: Judged) -> None:
+        self._write()
+
+    def _settled(self, event: Settled) -> None:
+        about = self._answered.get(event.tool) if event.outcome is Outcome.SUCCEEDED else None
+        if about is None:
+            about = members.settled(self._instance, event)
+            if event.outcome is Outcome.SUCCEEDED:
+                if len(self._answered) >= _MOST_TOOLS:
+                    self._answered.clear()
+                self._answered[event.tool] = about
+        self._lines.append(_OUTCOME % (self._now(), event.decision_id.encode(), about, event.seconds * 1000))
+        if self._later is None:
+            self._write()
+        elif not self._is_timed:
+            self._is_timed = True
+            self._later(OUTCOMES_WAIT, self._time_over)
+
+    def _time_over(self) -> None:
+        self._is_timed = False
+        self._write()
 
     def _refused(self, event: Refused) -> None:
-        caller = event.caller
-        refused = _Refused(
-            self._instance, event.server, caller.session, _principal(caller), "deny", "invalid_request", event.reason,
-            event.code,
+        self._lines.append(
+            _UNREAD % (self._now(), event.decision_id.encode(), members.refused(self._instance, event))
         )  # fmt: skip
-        self._lines.append(_LINE % (self._now(), event.decision_id.encode(), _members(refused)))
         self._write()
 
     def _method_denied(self, event: MethodDenied) -> None:
-        caller = event.caller
-        denied = _MethodDenied(
-            self._instance, event.server, caller.session, _principal(caller), shown(event.method), "deny", "method",
-            event.mode,
+        self._lines.append(
+            _UNREAD % (self._now(), event.decision_id.encode(), members.method_denied(self._instance, event))
         )  # fmt: skip
-        self._lines.append(_LINE % (self._now(), event.decision_id.encode(), _members(denied)))
         self._write()
 
     def _approval_changed(self, event: ApprovalChanged) -> None:
-        record, by = event.record, event.by
-        asked, told = record.asked, record.asked.shown
-        about = _ApprovalChanged(
-            self._instance, event.server, record.id, record.state, shown(asked.tool),
-            told.risk_class or msgspec.UNSET, told.severity or msgspec.UNSET, told.rule, told.session,
-            shown(told.asker) or msgspec.UNSET, shown(told.client), record.asked_times, record.grant or msgspec.UNSET,
-        )  # fmt: skip
-        if by is not None:
-            about = msgspec.structs.replace(
-                about, verdict=by.verdict, by=shown(by.by), via=by.via, origin=shown(by.origin),
-                reason=visible(by.reason[:MAX_REASON]), standing=by.grant, shown=by.shown or msgspec.UNSET,
-            )  # fmt: skip
-        self._lines.append(_OF_APPROVALS % (self._now(), _members(about)))
-        self._write()
+        self._tell(b"approval", members.approval_changed(self._instance, event))
 
     def _approval_tried(self, event: ApprovalTried) -> None:
-        tried = _ApprovalTried(
-            self._instance, event.server, shown(event.approval), shown(event.what), shown(event.who), event.via,
-            shown(event.origin), event.status, visible(event.why[:MAX_REASON]),
-        )  # fmt: skip
-        self._lines.append(_OF_APPROVALS % (self._now(), _members(tried)))
-        self._write()
+        self._tell(b"approval_refused", members.approval_tried(self._instance, event))
 
-    def _judged(self, _: Judged) -> None:
+    def _http_refused(self, event: HttpRefused) -> None:
+        if event.reason in FAILURES:
+            self._sign_ins.failed(event)
+
+    def _tell_sign_in(self, event: HttpRefused, times: int) -> None:
+        self._tell(b"sign_in_failed", members.sign_in_failed(self._instance, event, times))
+
+    def _engine_ready(self, event: EngineReady) -> None:
+        before, self._in_force = self._in_force, (event.revision, event.serial)
+        if before == self._in_force:
+            return  # the engine is well again, and nothing changed
+        self._rules = RuleIndex(event.terms)
+        if before is not None:  # the line of the start says the first one
+            self._tell(b"policy", members.policy_in_force(self._instance, event))
+
+    def _reloaded(self, event: Reloaded) -> None:
+        if not event.accepted:
+            self._tell(b"policy", members.files_refused(self._instance, event))
+
+    def _bundle_judged(self, event: BundleJudged) -> None:
+        if event.refused:
+            self._tell(b"policy", members.bundle_refused(self._instance, event))
+
+    def _started(self, event: Started) -> None:
+        self._tell(b"start", members.started(self._instance, event))
+
+    def _stopped(self, event: Stopped) -> None:
+        self._sign_ins.summarize()
+        self._tell(b"stop", members.stopped(self._instance, event))
+
+    def _tell(self, event: bytes, about: bytes) -> None:
+        self._lines.append(_LINE % (self._now(), event, about))
         self._write()
 
     def _about(self, event: Decided) -> bytes:
         """All that is the same for calls that say the same, of one caller and with one ruling."""
         ruling, caller, call = event.ruling, event.caller, event.call
         if type(call) is not CachedCall:
-            return _members(self._document(event))
+            return self._members_of(event)
         kept = call.memo.line
         if kept is None or kept.ruling is not ruling or kept.caller is not caller:
-            kept = call.memo.line = CachedLine(ruling, caller, _members(self._document(event)))
+            kept = call.memo.line = CachedLine(ruling, caller, self._members_of(event))
         return kept.line
 
-    def _document(self, event: Decided) -> _Decided:
-        caller, call, ruling = event.caller, event.call, event.ruling
-        hashed = call.arguments_hash if type(call) is PreparedCall else self._hashed(call.arguments)
-        # By position: of so many fields names would cost more than all else here.
-        return _Decided(
-            self._instance, event.server, caller.session, _principal(caller), shown(call.tool),
-            "allow" if ruling.allowed else "deny", ruling.kind, ruling.rule, ruling.reason,
-            [
-                _Violation(item.rule, item.kind, item.monitor, item.shadow or msgspec.UNSET)
-                for item in ruling.violations
-            ],
-            ruling.mode, caller.client, hashed, ruling.revision, ruling.serial, ruling.engine_id, ruling.remembered,
-            ruling.risk.risk_class or msgspec.UNSET, ruling.risk.severity or msgspec.UNSET,
-        )  # fmt: skip
+    def _members_of(self, event: Decided) -> bytes:
+        call, ruling = event.call, event.ruling
+        hashed = call.arguments_hash if type(call) is PreparedCall else self._hashes.of_arguments(call.arguments)
+        place = None
+        # By another policy than the one in force the call was judged just before that came.
+        if ruling.rule and self._rules is not None and (ruling.revision, ruling.serial) == self._in_force:
+            place = self._rules.find(call.tool, ruling.rule)
+        return members.decided(self._instance, event, hashed, (place.file, place.line) if place is not None else None)
 
     def _now(self) -> bytes:
         """The time in UTC, to the millisecond; the text is cached for that millisecond."""
@@ -249,10 +220,5 @@ class Audit:
             self._lines = []
 
 
-def _members(document: msgspec.Struct) -> bytes:
-    """The encoded members of an object, without its braces."""
-    return encode(document)[1:-1]
-
-
-def _principal(caller: Caller) -> str | msgspec.UnsetType:
-    return shown(caller.principal.subject) if caller.principal is not None else msgspec.UNSET
+def _never(_: float, __: Callable[[], None]) -> None:
+    """For whoever writes no outcomes and hears of no sign-ins."""

@@ -27,7 +27,9 @@ _TWICE: Final = Refusal(
 _NO_TOKEN: Final = Refusal(
     401, "a bearer token is needed: send Authorization: Bearer TOKEN", (("WWW-Authenticate", _CHALLENGE),)
 )
-_UNVERIFIABLE: Final = Refusal(503, f"{NO_KEYS.reason}, so nobody is admitted by a JWT", (("Retry-After", "10"),))
+_UNVERIFIABLE: Final = Refusal(
+    503, f"{NO_KEYS.reason}, so nobody is admitted by a JWT", (("Retry-After", "10"),), "keys"
+)
 _UNKNOWN_TOKEN: Final = Rejected("the token is not one that is accepted here")
 
 

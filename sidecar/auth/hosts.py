@@ -18,9 +18,11 @@ from sidecar.errors import UsageError
 from sidecar.text import quoted, shown
 
 _MISDIRECTED: Final = Refusal(
-    421, "this listener does not answer to that Host: call it by localhost, or start it with --allow-host HOST[:PORT]"
+    421,
+    "this listener does not answer to that Host: call it by localhost, or start it with --allow-host HOST[:PORT]",
+    reason="host",
 )
-_FOREIGN: Final = Refusal(403, "requests of pages from that Origin are not admitted")
+_FOREIGN: Final = Refusal(403, "requests of pages from that Origin are not admitted", reason="origin")
 
 _MAX_CACHED: Final = 100
 """Pairs of admitted headers in the cache."""

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The HTTP answer to a request that is not admitted; `text` may be shown to anyone. Policy never answers so."""
+    """The HTTP answer to a request that is not admitted; `text` may be shown to anyone. Policy never answers so.
+
+    `reason` says in a word what was wrong: `host`, `origin`, `credentials`, or `keys` where they cannot be checked.
+    """
 
     status: int
     text: str
     headers: tuple[tuple[str, str], ...] = ()
+    reason: str = "credentials"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import re
@@ -13,9 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from sidecar.audit.files import AuditFile, is_regular
+from sidecar.audit.forms.json_lines import JsonLines
 from sidecar.audit.key import installation_key
 from sidecar.audit.records import Audit
-from sidecar.audit.trail import Trail, opened
+from sidecar.audit.trail import Trail
 from sidecar.cli.options import default_state_dir
 from sidecar.errors import SidecarError, StartError, UsageError
 from sidecar.events import Emit, fan_out
@@ -23,6 +26,7 @@ from sidecar.ledger.approvals import STATES, Approvals, NoApproval, Record
 from sidecar.ledger.protocol import Ledger
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.serve.runtime import state_folder
+from sidecar.settings import AuditLog
 from sidecar.system import ownership
 from sidecar.text import shown
 
@@ -33,6 +37,9 @@ LEAST: Final = 4
 """Digits of an id that are enough to name it, where no other begins so."""
 MOST: Final = 5_000
 """Approvals among which one is looked for by the beginning of its id."""
+
+PATIENCE: Final = 5.0
+"""Seconds that an answer waits for others that are written at this moment."""
 
 _ID: Final = re.compile(r"(?:apr_)?(?P<digits>[0-9a-f]{1,20})")
 _WHOLE: Final = 20
@@ -97,11 +104,17 @@ def audited(store: Store) -> Iterator[Emit]:
     folder = state_folder(store.state_dir)
     path = folder / "events" / "approvals.jsonl"
     try:
-        stream, key = opened(path), installation_key(folder)
+        if not is_regular(path):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        # Others who answer at this moment have the file for a moment only.
+        file, key = AuditFile(path, JsonLines(), AuditLog(None).size, PATIENCE), installation_key(folder)
     except OSError as error:
         raise StartError(f"cannot write the audit log {path}: {error.strerror}; nothing was decided") from None
-    with stream:
-        yield fan_out([Audit(Trail(stream), key, INSTANCE)])
+    trail = Trail(file, about={"instance": INSTANCE})
+    try:
+        yield fan_out([Audit(trail, key, INSTANCE)])
+    finally:
+        trail.close()
 
 
 async def find(approvals: Approvals, text: str) -> Record:

@@ -27,7 +27,7 @@ from sidecar.cli.opa import BundleListen, BundleSigningKey, BundleTokenFile, Opa
 from sidecar.cli.options import (
     ConfigUnlessBundle,
     OpaBin,
-    address,
+    address_or_socket,
     default_state_dir,
     duration,
     one_of,
@@ -127,7 +127,7 @@ def run_command(
     remote = upstream_at(
         upstream, headers, forward_authorization=forward_authorization, forward_headers=forward_header or ()
     )
-    watched = address(telemetry) if telemetry else TELEMETRY if listen is not None else None
+    watched = address_or_socket(telemetry) if telemetry else TELEMETRY if listen is not None else None
     if state_dsn is not None:
         _check_store(server, state_dir)
     settings = Settings(

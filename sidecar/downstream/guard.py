@@ -13,7 +13,7 @@ from sidecar.auth.hosts import Hosts
 from sidecar.auth.principal import Principal
 from sidecar.auth.refusal import NotYet, Refusal
 from sidecar.http.server import Admission
-from sidecar.http.values import JSON, Headers, Repeated, Response
+from sidecar.http.values import JSON, Headers, Repeated, Response, TurnedAway
 from sidecar.mcp import jsonrpc
 from sidecar.mcp.jsonrpc import INVALID_REQUEST, Id
 
@@ -51,15 +51,16 @@ class Guard:
                 return _refused(refusal)
             allowed = self._methods.get(target.partition("?")[0])
             if allowed is None:
-                return error_response(404, "there is nothing here")
+                return error_response(404, "there is nothing here", reason="path")
             if method not in allowed:
-                return error_response(405, f"only {', '.join(allowed)} is allowed here", ("allow", ", ".join(allowed)))
+                text = f"only {', '.join(allowed)} is allowed here"
+                return error_response(405, text, ("allow", ", ".join(allowed)), reason="method")
             if self._draining():
-                return error_response(503, "shutting down: connect again", ("retry-after", "1"))
+                return error_response(503, "shutting down: connect again", ("retry-after", "1"), reason="draining")
             if method == "POST":
                 return _check_type(headers.get("content-type"))
         except Repeated as problem:
-            return error_response(400, f"the header {problem.name} stands twice")
+            return error_response(400, f"the header {problem.name} stands twice", reason="header")
         return None
 
     def caller_at_once(self, headers: Headers) -> Principal | None | Response | NotYet:
@@ -79,9 +80,11 @@ def error_response(
     *headers: tuple[str, str],
     id: Id | None = None,  # noqa: A002 - the protocol's word
     code: int = INVALID_REQUEST,
+    reason: str = "",
 ) -> Response:
-    """An HTTP status with a JSON-RPC error that says why."""
-    return Response(status, (("content-type", JSON), *headers), jsonrpc.error(id, code, text).raw)
+    """An HTTP status with a JSON-RPC error that says why; with one of `HTTP_REFUSALS` as `reason` a refusal."""
+    fields, body = (("content-type", JSON), *headers), jsonrpc.error(id, code, text).raw
+    return TurnedAway(status, fields, body, reason, text) if reason else Response(status, fields, body)
 
 
 def _authorization(headers: Headers) -> list[str]:
@@ -89,7 +92,7 @@ def _authorization(headers: Headers) -> list[str]:
 
 
 def _refused(refusal: Refusal) -> Response:
-    return error_response(refusal.status, refusal.text, *refusal.headers)
+    return error_response(refusal.status, refusal.text, *refusal.headers, reason=refusal.reason)
 
 
 def _check_type(content_type: str | None) -> Response | None:
@@ -99,4 +102,4 @@ def _check_type(content_type: str | None) -> Response | None:
                 if name.strip() == "charset"]  # fmt: skip
     if media.strip() == JSON and all(charset in ("utf-8", "utf8") for charset in charsets):
         return None
-    return error_response(415, f"send {JSON} in UTF-8")
+    return error_response(415, f"send {JSON} in UTF-8", reason="content_type")

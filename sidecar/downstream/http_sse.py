@@ -16,7 +16,7 @@ from sidecar.downstream.hosted.per_session import Ending, HostedSession, OpenLin
 from sidecar.downstream.hosted.replay_buffer import Unread
 from sidecar.downstream.hosted.writer import write
 from sidecar.downstream.post import Post
-from sidecar.downstream.sessions import Sessions, Table
+from sidecar.downstream.sessions import NoRoom, Sessions, Table
 from sidecar.errors import SidecarError
 from sidecar.http.server import Exchange
 from sidecar.http.values import Request, Response
@@ -69,7 +69,8 @@ class Legacy:
         try:
             opened = await begun(hosted, self._sessions, self._open_link)
         except SidecarError as problem:
-            exchange.send(error_response(503, str(problem), code=SERVER_GONE))
+            reason = "full" if isinstance(problem, NoRoom) else ""
+            exchange.send(error_response(503, str(problem), code=SERVER_GONE, reason=reason))
             return
         watching = tasks.start(self._watch(hosted))
         try:
@@ -104,4 +105,4 @@ class Legacy:
 
 
 def _unknown_session() -> Response:
-    return error_response(404, "there is no such session: open a stream first")
+    return error_response(404, "there is no such session: open a stream first", reason="session")

@@ -11,6 +11,9 @@ from typing import Final, Generic, TypeVar
 
 from sidecar.auth.principal import Principal, key_of
 from sidecar.errors import SidecarError
+from sidecar.http.values import JSON, TurnedAway
+from sidecar.mcp import jsonrpc, protocol
+from sidecar.mcp.jsonrpc import Id
 
 MAX_SESSIONS: Final = 10_000
 IDLE: Final = 1800.0
@@ -50,9 +53,19 @@ class Table:
     idle: float = IDLE
 
 
+def full(id: Id, problem: NoRoom) -> TurnedAway:  # noqa: A002 - the protocol's word
+    """The answer to a request that would have opened a session."""
+    error = jsonrpc.error(id, protocol.SERVER_GONE, str(problem))
+    return TurnedAway(200, (("content-type", JSON),), error.raw, "full", str(problem))
+
+
 def holder(principal: Principal | None, peer: str) -> str:
     """Who a session counts for: its caller, or the address that it is opened from where nobody knows callers."""
     return key_of(principal) if principal is not None else f"address {peer}"
+
+
+class NoRoom(SidecarError):
+    """So many sessions are open that there is no room for another one."""
 
 
 class Sessions(Generic[Item]):
@@ -76,21 +89,21 @@ class Sessions(Generic[Item]):
     def make_room(self, holder: str) -> None:
         """See that one more may be opened; for that one that was idle for a while may have to end.
 
-        Nobody ends one of somebody else's by holding too many. Raises `SidecarError` where there is no room.
+        Nobody ends one of somebody else's by holding too many. Raises `NoRoom`.
         """
         if self._held[holder] >= self._each:
             for opened in [one for one in self._unused(SPARE) if one.holder == holder][:1]:
                 self.close(opened.id)
             if self._held[holder] >= self._each:
-                raise SidecarError(f"{self._each} sessions are yours already: end one, or try later")
+                raise NoRoom(f"{self._each} sessions are yours already: end one, or try later")
         if self._is_full:
             for opened in self._unused(SPARE)[:1]:
                 self.close(opened.id)
             if self._is_full:
-                raise SidecarError("too many sessions are open: end one, or try later")
+                raise NoRoom("too many sessions are open: end one, or try later")
 
     def reserve(self, holder: str) -> None:
-        """Keep room for a session without an id yet, until `release`. Raises `SidecarError` where there is none."""
+        """Keep room for a session without an id yet, until `release`. Raises `NoRoom`."""
         self.make_room(holder)
         self._opening += 1
         self._held[holder] += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
@@ -43,8 +44,10 @@ def find(given: Path | None) -> Path:
     return path
 
 
+@functools.cache
+@functools.cache
 def version_of(path: Path) -> str:
-    """The version that an OPA binary reports. Raises `StartError` if it cannot be run or reports none."""
+    """The version of an OPA binary, which is asked once. Raises `StartError` if it cannot be run or reports none."""
     try:
         done = subprocess.run([path, "version"], capture_output=True, timeout=_SECONDS, check=False, env=passed())
     except (OSError, subprocess.TimeoutExpired) as error:

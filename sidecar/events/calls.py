@@ -108,7 +108,8 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     """A forwarded call ended, `seconds` after it was sent; how many reservations it had, and how many were undone.
 
     `cause` says why the server did not answer it: one of `UPSTREAM_ERRORS`, with the `status` of HTTP where that is the
-    cause, or `given_up` where nobody waited for the answer any more. It is empty where the server answered.
+    cause; `given_up` where nobody waited for the answer any more; `defect` where one of ours ended it. It is empty
+    where the server answered.
     """
 
     server: str

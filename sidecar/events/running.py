@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from sidecar.policy.model import Mode
 from sidecar.policy.terms import Terms
 
 ENGINE_ERRORS: Final = (
@@ -20,32 +21,56 @@ UPSTREAM_ERRORS: Final = (
 )  # fmt: skip
 """Why the server did not answer: its name is not known; nobody listens there; TLS failed; it took too long; another
 error of the network; too many requests wait for it; the connection was lost; what it said cannot be read; its program
-ended; the request was never sent; it answered with a status of HTTP that is no answer."""
+ended, or could not be started; the request was never sent; it answered with a status of HTTP that is no answer."""
+_ANSWERS: Final = ("busy", "unreadable", "unsent")
 
 
 HTTP_REFUSALS: Final = (
     "host", "origin", "path", "method", "draining", "content_type", "header", "credentials", "keys", "session",
-    "full", "too_large", "unreadable",
+    "full", "too_large", "unreadable", "late",
 )  # fmt: skip
-"""Why a request to one of our listeners was refused before anybody looked at its message."""
+"""Why a request to one of our listeners was refused before anybody looked at its message.
+
+It names a host that is not ours; a page of another origin sent it; there is nothing at its path; or not by its method;
+we are about to end; its content is of another type; a header stands twice or does not fit; its credentials are missing
+or wrong; the keys to check them by cannot be had; there is no such session; there is no room for another session,
+connection or message; it is too large; it is no HTTP that can be read; it did not come in time.
+"""
+
+
+StopReason: TypeAlias = Literal["signal", "client_left", "server_ended", "error"]
 
 
 class Started(msgspec.Struct, frozen=True, gc=False):
-    """This sidecar begins to serve. `client` and `upstream` are the transports on either side."""
+    """This sidecar begins to serve. `client` and `upstream` are the transports on either side.
+
+    `authentication` is what callers have to show, `mode` and the policy are those at the beginning. Where `fail_open`,
+    calls pass uncounted while the store cannot be used.
+    """
 
     server: str
     version: str
     opa: str
     client: Literal["stdio", "http", "sse"]
     upstream: Literal["stdio", "http", "sse"]
+    authentication: Literal["none", "token", "jwt"]
+    mode: Mode
+    fail_open: bool
+    revision: str
+    serial: int
 
 
 class Stopped(msgspec.Struct, frozen=True, gc=False):
-    """This sidecar ends with this exit status, after so many seconds; `why` says what ended it."""
+    """This sidecar ends with this exit status, `seconds` after it began to serve.
+
+    `why` says what ended it: a `signal`, whose name is given; the client left; the MCP server ended; or an `error`,
+    which the log tells.
+    """
 
     server: str
     status: int
-    why: str
+    why: StopReason
+    signal: str
     seconds: float
 
 
@@ -91,12 +116,23 @@ class Defect(msgspec.Struct, frozen=True, gc=False):
 
 
 class UpstreamFailed(msgspec.Struct, frozen=True, gc=False):
-    """The server could not be reached, or did not answer: `cause` is one of `UPSTREAM_ERRORS`, `text` is for people."""
+    """The server could not be reached, or did not answer: `cause` is one of `UPSTREAM_ERRORS`, `text` is for people.
+
+    There is one for each request that failed, for each connection that could not be made, and for the end of a server
+    that it chose itself. `text` names the address of a remote one, and how a program ended.
+    """
 
     server: str
     cause: str
     status: int
     text: str
+
+    @property
+    def is_down(self) -> bool:
+        """True where the server is not there, or lets nobody in; False where it answers, but not this request."""
+        if self.cause == "status":
+            return not 400 <= self.status < 500 or self.status in (401, 403, 407)
+        return self.cause not in _ANSWERS
 
 
 class UpstreamAnswered(msgspec.Struct, frozen=True, gc=False):
@@ -120,7 +156,11 @@ class HttpRefused(msgspec.Struct, frozen=True, gc=False):
 
 
 class AuditFailed(msgspec.Struct, frozen=True, gc=False):
-    """The audit log took nothing: `lost` lines are not in it, for `text`; it is empty once lines are written again."""
+    """The audit log does not take lines, or has other trouble: `text` says which.
+
+    `lost` lines more are not in it: each event counts its own, and 0 where only a file could not be changed for
+    another. The text is empty once lines are written again.
+    """
 
     server: str
     lost: int

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from functools import cache
 from http import HTTPStatus
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
-from sidecar.http.values import Lines, Response, field_lines
+from sidecar.http.values import Lines, Response, TurnedAway, field_lines
 
 
 class Gone(ConnectionError):
@@ -48,6 +48,9 @@ class Outlet(Protocol):
     def let_go(self, exchange: Exchange) -> None:
         """Nothing of its request is held any more."""
 
+    def turned_away(self, refusal: TurnedAway) -> None:
+        """A request is refused by this answer: let it be known."""
+
 
 class Exchange:
     """One request's answer: a whole one (`send`), or a streamed one (`start`, `write`, `end`)."""
@@ -69,6 +72,8 @@ class Exchange:
         closes = self._outlet.is_last()
         head, body = answer_bytes(response, closes=closes, head_only=self._head_only)
         self._claim()
+        if type(response) is TurnedAway:
+            self._outlet.turned_away(response)
         if not self.gone:
             self._outlet.write(head, body)
             self._finish(closes)
@@ -181,6 +186,12 @@ class Exchange:
 def text(status: int, line: str) -> Response:
     """A short answer for people."""
     return Response(status, (("content-type", "text/plain; charset=utf-8"),), f"{line}\n".encode())
+
+
+def turned_away(status: int, line: str, reason: str, *headers: tuple[str, str]) -> TurnedAway:
+    """The same for a request that is refused for a reason."""
+    plain = text(status, line)
+    return TurnedAway(status, (*cast("tuple[tuple[str, str], ...]", plain.headers), *headers), plain.body, reason, line)
 
 
 def answer_lines(headers: Sequence[tuple[str, str]]) -> Lines:

@@ -42,11 +42,11 @@ from httptools import HttpRequestParser
 
 from sidecar.http.body import Body
 from sidecar.http.deadline import Deadline
-from sidecar.http.exchange import Exchange, answer_bytes, text
+from sidecar.http.exchange import Exchange, answer_bytes, text, turned_away
 from sidecar.http.head_cache import HeadCache
 from sidecar.http.reader import BadMessage, MessageReader
 from sidecar.http.request import RequestHead, read_request_head
-from sidecar.http.values import Headers, Request, Response
+from sidecar.http.values import Headers, Request, Response, TurnedAway
 from sidecar.system import defects
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import WEIGHT, MemoryBudget
@@ -125,6 +125,8 @@ class Server(Protocol):
     stopping: bool
     admitted: int
     """Requests that were admitted."""
+    turned_away: Callable[[TurnedAway, str], None]
+    """Hears of each request that is refused by such an answer, and of the address that it came from."""
 
     def number(self) -> int:
         """A number that no other connection has."""
@@ -156,6 +158,15 @@ class Server(Protocol):
     def keeps_up(self, connection: ServerConnection) -> None:
         """Nothing that was written to it waits any more."""
 
+
+def _refusal(bad: BadMessage) -> Response:
+    """The answer to what cannot be read, or has no room here. A defect of ours refuses nobody, and is told as one."""
+    if bad.status == 500:
+        return text(bad.status, str(bad))
+    return turned_away(bad.status, str(bad), _REASONS.get(bad.status, "unreadable"))
+
+
+_REASONS: Final = {413: "too_large", 415: "content_type", 431: "too_large", 503: "full"}
 
 _Given = ParamSpec("_Given")
 
@@ -222,9 +233,11 @@ class ServerConnection(asyncio.Protocol):
             self._leave()
             self._transport.abort()
             return
-        self._peer = str(peer[0])
+        self._peer = str(peer[0]) if peer else ""  # on a unix socket nobody has an address
         if not self._server.opened(self):
-            self.write(*answer_bytes(text(503, "there are too many connections"), closes=True, head_only=False))
+            refusal = turned_away(503, "there are too many connections", "full")
+            self.turned_away(refusal)
+            self.write(*answer_bytes(refusal, closes=True, head_only=False))
             self._end()
             return
         self._deadline.set(self._limits.idle_seconds)
@@ -285,7 +298,7 @@ class ServerConnection(asyncio.Protocol):
             if self._reader.waiting != self._ahead:
                 self._count_unread()
         except BadMessage as bad:
-            self._refuse(text(bad.status, str(bad)))
+            self._refuse(_refusal(bad))
         self._pace()
 
     def _read_head(self) -> bool:
@@ -328,7 +341,7 @@ class ServerConnection(asyncio.Protocol):
             else:
                 self._admitted(data)
         except BadMessage as bad:
-            self._refuse(text(bad.status, str(bad)))
+            self._refuse(_refusal(bad))
         self._advance()
 
     def _admitted(self, data: bytes) -> bool:
@@ -471,6 +484,9 @@ class ServerConnection(asyncio.Protocol):
     def let_go(self, exchange: Exchange) -> None:
         self._server.let_go(exchange)
 
+    def turned_away(self, refusal: TurnedAway) -> None:
+        self._server.turned_away(refusal, self._peer)
+
     def soon(self, callback: Callable[[], object]) -> None:
         self._loop.call_soon(callback)
 
@@ -560,6 +576,8 @@ class ServerConnection(asyncio.Protocol):
         """The last answer, after which nothing more is read."""
         if self._phase is ENDED:
             return  # it had to go for others
+        if isinstance(response, TurnedAway):
+            self.turned_away(response)
         self._leave(REFUSED)
         self.write(*answer_bytes(response, closes=True, head_only=self._head_only))
         self._transport.write_eof()
@@ -607,6 +625,6 @@ class ServerConnection(asyncio.Protocol):
         elif self._phase is IDLE:
             self._end()
         elif self._phase is ADMISSION:
-            self._refuse(text(503, "nobody could say in time whether this request may come in"))
+            self._refuse(turned_away(503, "nobody could say in time whether this request may come in", "keys"))
         else:
-            self._refuse(text(408, "the request did not come in time"))
+            self._refuse(turned_away(408, "the request did not come in time", "late"))

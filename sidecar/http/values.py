@@ -115,6 +115,16 @@ class Response(msgspec.Struct, frozen=True):
     body: bytes = b""
 
 
+class TurnedAway(Response, frozen=True):
+    """The answer to a request that is refused by its head, or cannot be read: `reason` in a word, `text` in words.
+
+    Neither holds anything that the client said.
+    """
+
+    reason: str = ""
+    text: str = ""
+
+
 def field_lines(headers: Sequence[tuple[str, str]], not_these: frozenset[str]) -> Lines:
     """The lines of a head. Raises ValueError for what would break it, and for any of the names in `not_these`."""
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers])

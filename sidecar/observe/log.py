@@ -32,6 +32,7 @@ from sidecar.events import (
     Reloaded,
     SpansSent,
     StoreFailed,
+    UpstreamFailed,
 )
 from sidecar.ledger.approvals import Answer, Record
 from sidecar.text import shown, visible
@@ -43,6 +44,8 @@ PERIOD: Final = 60.0
 """Seconds of one period, in which only a few dropped messages and defects are logged; metrics count all of them."""
 MOST: Final = 50
 MOST_DEFECTS: Final = 10
+MOST_TROUBLES: Final = 100
+"""Different troubles of the server that are remembered: some hold words of the server's."""
 MOST_DIFFERENCES: Final = 200
 """Kinds of differences to a candidate of which the first is logged."""
 
@@ -86,6 +89,8 @@ class Log:
         self._compared: frozenset[str] = frozenset()
         self._revision = ""
         self._differences: set[tuple[str, ...]] = set()
+        self._clock = clock
+        self._upstream_said: dict[str, float] = {}
         self.handlers: Handlers = {
             Decided: self._decided, Refused: self._refused, Dropped: self._dropped_one, StoreFailed: self._store_failed,
             EngineFailed: self._engine_failed, EngineReady: self._engine_ready, Reloaded: self._reloaded,
@@ -94,6 +99,7 @@ class Log:
             NoticeSent: self._notice_sent, BundleFetched: self._bundle_fetched, BundleJudged: self._bundle_judged,
             CandidateBegan: self._candidate_began, CandidateFailed: self._candidate_failed,
             CandidateCompared: self._candidate_compared, RecordingFailed: self._recording_failed,
+            UpstreamFailed: self._upstream_failed,
             SpansSent: self._spans_sent,
         }  # fmt: skip
 
@@ -117,6 +123,14 @@ class Log:
 
     def _store_failed(self, event: StoreFailed) -> None:
         log.error("%s", event.text)
+
+    def _upstream_failed(self, event: UpstreamFailed) -> None:
+        now = self._clock()
+        if now - self._upstream_said.get(event.text, -PERIOD) >= PERIOD:
+            if len(self._upstream_said) >= MOST_TROUBLES:
+                self._upstream_said.clear()
+            self._upstream_said[event.text] = now
+            log.error("%s", visible(event.text))
 
     def _recording_failed(self, event: RecordingFailed) -> None:
         if event.text and not self._recording_failing:

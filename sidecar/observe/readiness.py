@@ -1,15 +1,25 @@
 """Readiness beyond the engine's, as it is heard from events and shown by the readiness probe.
 
 A store that fails makes a sidecar not ready. A bundle that is refused is only told, as is a source that cannot be
-reached: the policy in force still decides.
+reached: the policy in force still decides. So is a server that fails: who restarts us for that would mend nothing.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Final
 
-from sidecar.events import BundleFetched, BundleJudged, Decided, Handlers, StoreFailed
+from sidecar.events import (
+    BundleFetched,
+    BundleJudged,
+    Decided,
+    Handlers,
+    Settled,
+    StoreFailed,
+    UpstreamAnswered,
+    UpstreamFailed,
+)
 from sidecar.observe.log import named_bundle
 from sidecar.text import visible
 
@@ -18,15 +28,18 @@ LASTS: Final = 10.0
 
 
 class Readiness:
-    """Keeps the last failure of the store; `clock` gives seconds."""
+    """Keeps the last failure of the store and of the server; `clock` gives seconds, `time_of_day` those since 1970."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], time_of_day: Callable[[], float] = time.time) -> None:
         self._clock = clock
+        self._time_of_day = time_of_day
+        self._since = self._upstream = ""
         self._text = ""
         self._until = 0.0
         self._source = self._refused = ""
         self.handlers: Handlers = {
             StoreFailed: self._failed, Decided: self._decided, BundleFetched: self._fetched, BundleJudged: self._judged,
+            UpstreamFailed: self._upstream_failed, UpstreamAnswered: self._upstream_answered, Settled: self._settled,
         }  # fmt: skip
 
     def trouble(self) -> str | None:
@@ -35,7 +48,21 @@ class Readiness:
 
     def notes(self) -> list[str]:
         """What an operator should know of a sidecar that is ready, a line each."""
-        return [note for note in (self._source, self._refused) if note]
+        upstream = f"since {self._since} {self._upstream}" if self._upstream else ""
+        return [note for note in (self._source, self._refused, upstream) if note]
+
+    def _upstream_failed(self, event: UpstreamFailed) -> None:
+        if event.is_down:
+            if not self._upstream:
+                self._since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._time_of_day()))
+            self._upstream = visible(event.text)
+
+    def _upstream_answered(self, _: UpstreamAnswered) -> None:
+        self._upstream = ""
+
+    def _settled(self, event: Settled) -> None:
+        if self._upstream and not event.cause:
+            self._upstream = ""
 
     def _fetched(self, event: BundleFetched) -> None:
         self._source = f"no bundle can be fetched: {visible(event.trouble)}" if event.trouble else ""

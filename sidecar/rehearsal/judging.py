@@ -33,9 +33,8 @@ from sidecar.mcp.protocol import TOOLS_CALL
 from sidecar.mcp.strict_json import encode
 from sidecar.mcp.tool_call import ToolCall, read_call
 from sidecar.policy.bundle import Bundle
-from sidecar.policy.model import ANY_TOOL
-from sidecar.policy.names import matcher
-from sidecar.policy.terms import CounterRead, RuleInfo, Terms
+from sidecar.policy.rule_index import RuleIndex
+from sidecar.policy.terms import CounterRead
 from sidecar.system import temporary_folders
 
 Action: TypeAlias = Literal["allow", "deny", "approval"]
@@ -92,6 +91,7 @@ class Rehearsal:
         self.now = BEGIN
         """The time of the next call, in Unix seconds. It may only rise until all is forgotten."""
         self._decider = decider
+        self._rules = RuleIndex(decider.bundle.terms)
         self._server = server
         self._folder = folder
         self._workload = workload
@@ -185,7 +185,7 @@ class Rehearsal:
         assert self._told is not None  # every verdict is told before it is delivered
         ruling = self._told.ruling
         action: Action = "allow" if ruling.allowed else "approval" if ruling.kind in _ASKS else "deny"
-        place = place_of(self.bundle.terms, tool, ruling.rule)
+        place = self._rules.find(tool, ruling.rule)
         file, line = (place.file, place.line) if place is not None else ("", 0)
         told, code = _answer(verdict.message) if isinstance(verdict, Reply) else ("", 0)
         return Judgement(
@@ -232,11 +232,3 @@ def _refused(error: InvalidMessage) -> Judgement:
     """A call that cannot be read strictly, or not be put as a question."""
     text = str(error)
     return Judgement("deny", "invalid_request", "", text, "", 0, (), forwarded=False, told=text, code=error.code)
-
-
-def place_of(terms: Terms, tool: str, rule: str) -> RuleInfo | None:
-    """The first rule of this name that is about `tool`; None where none is, as for a hidden tool."""
-    named = [info for info in terms.rules if info.rule == rule]
-    exact = (info for info in named if info.tool == tool)
-    others = (info for info in named if info.tool == ANY_TOOL or matcher(info.tool).match(tool))
-    return next(exact, None) or next(others, None)

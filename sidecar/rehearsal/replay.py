@@ -18,7 +18,8 @@ from sidecar.errors import StartError
 from sidecar.mcp.protocol import ClientInfo
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.custom import CUSTOM
-from sidecar.rehearsal.judging import Action, Judgement, Rehearsal, place_of, rehearsal
+from sidecar.policy.rule_index import RuleIndex
+from sidecar.rehearsal.judging import Action, Judgement, Rehearsal, rehearsal
 from sidecar.rehearsal.outcome import ASKED, NO_POLICY, STRICTNESS
 from sidecar.rehearsal.recordings.files import Line
 from sidecar.rehearsal.recordings.recorded import Recorded, without
@@ -121,6 +122,7 @@ class _Replaying:
     def __init__(self, judging: Rehearsal) -> None:
         self._judging = judging
         self._bundle = judging.bundle
+        self._rules = RuleIndex(judging.bundle.terms)
         self._has_begun = False
         self._has_passed = False
 
@@ -164,7 +166,7 @@ class _Replaying:
     def _change(self, line: Line, said: Judgement, old: Action, new: Action) -> Change:
         call = line.call
         place = f"{said.file}:{said.line}" if said.file else ""
-        if not said.rule and (gone := place_of(self._bundle.terms, call.tool, call.rule)) is not None:
+        if not said.rule and (gone := self._rules.find(call.tool, call.rule)) is not None:
             place = f"{gone.file}:{gone.line}"
         return Change(call.tool, call.arguments, old, new, place, said.rule, said.reason, call.rule, line.place)
 

@@ -19,15 +19,17 @@ from sidecar.events import Defect, Emit
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.nothing import nothing
 from sidecar.serve import approving, runtime, stdio
+from sidecar.serve.ending import End, Life
 from sidecar.settings import Listen, Settings
 from sidecar.system import defects
 from sidecar.system.memory import memory, room_for
 from sidecar.system.taken_secrets import TakenSecrets
 from sidecar.upstream.connect import connector
+from sidecar.upstream.failure import teller
 
-Serve: TypeAlias = Callable[[runtime.Runtime, asyncio.Event], Coroutine[Any, Any, int]]
-"""Serves until the end, or until it is asked to stop; the exit status."""
-Begin: TypeAlias = Callable[[AsyncExitStack], Coroutine[Any, Any, Serve]]
+Serve: TypeAlias = Callable[[runtime.Runtime, asyncio.Event], Coroutine[Any, Any, End]]
+"""Serves until the end, or until it is asked to stop."""
+Begin: TypeAlias = Callable[[AsyncExitStack, Emit], Coroutine[Any, Any, Serve]]
 """Starts what serving needs beside the engine. What it leaves on the stack is undone at the end."""
 
 STDERR: Final = 2
@@ -73,6 +75,8 @@ async def _run(settings: Settings, bundle: Bundle | None, opa: Path, stopped_by:
         accepts(bundle)
     async with AsyncExitStack() as stack:
         observers = runtime.observers(settings, opa, stack)
+        life = Life(settings.server, observers.emit, stopped_by)
+        stack.callback(life.over)
         _contain_defects(asyncio.get_running_loop(), settings.server, observers.emit)
         ledger = await runtime.ledger(settings, observers.state_dir, stack)
         feed = None
@@ -83,25 +87,25 @@ async def _run(settings: Settings, bundle: Bundle | None, opa: Path, stopped_by:
             feed = feeding.feed(settings, opa, ledger, accepts, observers, stack)
             bundle = await feed.first() or nothing()
         # Before the engine, so that both begin at once.
-        serve = await way.begin(stack)
+        serve = await way.begin(stack, observers.emit)
         server_runs = bool(settings.command)
         policy = runtime.Policy(bundle, accepts, feed)
         built = await runtime.start(settings, policy, opa, observers, ledger, taken, stack)
-        asked_to_stop = _asked_to_stop()
+        asked_to_stop = _asked_to_stop(stopped_by)
         # What was made until now stays: looking through it again and again would hold up calls.
         gc.freeze()
-        status = await serve(built, asked_to_stop)
+        life.end = await serve(built, asked_to_stop)
         await built.gate.finish()
         built.gate.close()
-        return status
+        return life.end.status
 
 
 def _on_stdio(settings: Settings) -> Way:
     room = room_for(settings.max_message, memory())
-    open_link = connector(settings, room)
+    connector(settings)  # says what cannot work before anything is started
 
-    async def begin(stack: AsyncExitStack) -> Serve:
-        server = await open_link()
+    async def begin(stack: AsyncExitStack, emit: Emit) -> Serve:
+        server = await connector(settings, room, teller(settings.server, emit))()
         stack.callback(server.close)
         return lambda built, asked_to_stop: stdio.serve(built, server, room, asked_to_stop)
 
@@ -115,7 +119,7 @@ def _listening(listen: Listen, settings: Settings) -> Way:
     who = listener.who_calls(listen)
     connector(settings)  # says what cannot work before anything is started
 
-    async def begin(stack: AsyncExitStack) -> Serve:
+    async def begin(stack: AsyncExitStack, _: Emit) -> Serve:
         await who.start()
         stack.push_async_callback(who.close)
         return lambda built, asked_to_stop: listener.serve(built, who, asked_to_stop)
@@ -123,11 +127,16 @@ def _listening(listen: Listen, settings: Settings) -> Way:
     return Way(lambda bundle: listener.check_scopes(bundle, who), begin)
 
 
-def _asked_to_stop() -> asyncio.Event:
-    """Set when a signal asks us to end in good order."""
+def _asked_to_stop(stopped_by: list[int]) -> asyncio.Event:
+    """Set when a signal asks us to end in good order; which one it was is noted."""
     loop, asked = asyncio.get_running_loop(), asyncio.Event()
+
+    def stop(number: int) -> None:
+        stopped_by.append(number)
+        asked.set()
+
     for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, asked.set)
+        loop.add_signal_handler(number, stop, number)
     return asked
 
 

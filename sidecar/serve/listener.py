@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import resource
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -34,15 +33,17 @@ from sidecar.http.server import CONNECTIONS, Admission, Exchange, HttpServer, Li
 from sidecar.http.values import Headers, Repeated, Request, Response
 from sidecar.mcp.jsonrpc import Message
 from sidecar.policy.bundle import Bundle
-from sidecar.serve.runtime import Runtime, state
+from sidecar.serve.ending import End
+from sidecar.serve.refusals import refusals
+from sidecar.serve.runtime import Runtime
 from sidecar.session.route import Route
 from sidecar.session.session import Session
 from sidecar.settings import Jwt, Listen
 from sidecar.system import defects, tasks
 from sidecar.system.memory import MemoryBudget, memory, room_for
-from sidecar.upstream.connect import connector, remote
-
-log = logging.getLogger("sidecar")
+from sidecar.system.operator_log import fields, log, state
+from sidecar.upstream.connect import connector, remote, telling
+from sidecar.upstream.failure import teller
 
 ENDPOINT: Final = "/mcp"
 METHODS: Final = {ENDPOINT: ("POST", "GET", "DELETE")}
@@ -93,7 +94,7 @@ class Front:
     def failed(self, exchange: Exchange, error: Exception) -> None:
         """A defect of ours ends one request and no other: there are other agents here."""
         if isinstance(error, Repeated):
-            exchange.send(error_response(400, f"the header {error.name} stands twice"))
+            exchange.send(error_response(400, f"the header {error.name} stands twice", reason="header"))
             return
         defects.tell("one request is refused", error)
         if not exchange.gone:
@@ -113,8 +114,8 @@ class Front:
         return self.backend.handle(request, exchange, caller)
 
 
-async def serve(runtime: Runtime, who: Authenticator, asked_to_stop: asyncio.Event) -> int:
-    """Serve clients until we are asked to stop, then let calls in flight finish. Returns the exit status."""
+async def serve(runtime: Runtime, who: Authenticator, asked_to_stop: asyncio.Event) -> End:
+    """Serve clients until we are asked to stop, then let calls in flight finish."""
     listen = runtime.settings.listen
     assert listen is not None  # otherwise the client is on stdio
     front = Front()
@@ -128,6 +129,7 @@ async def serve(runtime: Runtime, who: Authenticator, asked_to_stop: asyncio.Eve
         raise StartError(
             f"cannot listen on {listen.address}: {error.strerror}; give another --bind or --port"
         ) from None
+    server.turned_away = refusals(runtime.settings.server, "clients", runtime.emit)
     hosts = Hosts(listen.address.host, server.port, listen.allow_hosts, listen.allow_origins)
     methods = METHODS if listen.transport == "http" else LEGACY_METHODS
     front.guard = Guard(methods, hosts, who, asked_to_stop.is_set)
@@ -135,8 +137,11 @@ async def serve(runtime: Runtime, who: Authenticator, asked_to_stop: asyncio.Eve
     try:
         path = ENDPOINT if listen.transport == "http" else STREAM
         host = f"[{listen.address.host}]" if ":" in listen.address.host else listen.address.host
-        state.info("listening on http://%s:%d%s", host, server.port, path)
-        state.info("ready")
+        state.info(
+            "listening on http://%s:%d%s", host, server.port, path,
+            extra=fields("listening", address=f"http://{host}:{server.port}{path}"),
+        )  # fmt: skip
+        runtime.ready()
         watching = runtime.watch(backend.tools_changed)
         sweeping = tasks.lasting(partial(_sweep, backend, server))
         await asked_to_stop.wait()
@@ -150,14 +155,17 @@ async def serve(runtime: Runtime, who: Authenticator, asked_to_stop: asyncio.Eve
     finally:
         await server.close(0)
         await backend.close()
-    return 0
+    return End(0, "signal")
 
 
 def _room(limit: int) -> MemoryBudget:
     """The room for all that is held at once, which is said. Raises `StartError` where there is too little."""
     found = memory()
     room = room_for(limit, found)
-    state.info("messages may take %d MiB at once, of the %d MiB of %s", room.limit >> 20, found.size >> 20, found.whose)
+    state.info(
+        "messages may take %d MiB at once, of the %d MiB of %s", room.limit >> 20, found.size >> 20, found.whose,
+        extra=fields("memory", bytes=room.limit),
+    )  # fmt: skip
     return room
 
 
@@ -213,14 +221,14 @@ def _backend(runtime: Runtime, listen: Listen, room: MemoryBudget) -> Backend:
         )  # fmt: skip
 
     table = Table(asyncio.get_running_loop().time, counted, listen.max_sessions, listen.max_each, listen.idle)
-    upstream = settings.upstream
+    upstream, told = settings.upstream, teller(settings.server, emit)
     if upstream is not None and listen.transport == "http" and not upstream.legacy:
         credentials = CREDENTIALS if upstream.forward_authorization else frozenset()
         return Relay(
-            remote(upstream, settings.max_message, room), table, tracked_session, name, emit, settings.server,
+            remote(upstream, settings.max_message, room, told), table, tracked_session, name, emit, settings.server,
             also=credentials.union(upstream.forward_headers), cookies=upstream.forward_authorization,
         )  # fmt: skip
-    opener, unread = connector(settings, room), Unread(room)
+    opener, unread = telling(connector(settings, room, told), told), Unread(room)
     if listen.transport == "sse":
         return Legacy(opener, table, partial(open_session, alone=False), unread)
     shared = Shared(opener, partial(open_session, alone=True), emit, settings.server, unread, runtime.reader)
@@ -233,7 +241,10 @@ async def _sweep(backend: Backend, server: HttpServer) -> None:
         await asyncio.sleep(SWEEP)
         backend.end_idle()
         if server.cut_off > said:
-            log.warning("%d clients did not take their answers and were cut off", server.cut_off - said)
+            log.warning(
+                "%d clients did not take their answers and were cut off", server.cut_off - said,
+                extra=fields("clients_cut_off", count=server.cut_off - said),
+            )  # fmt: skip
             said = server.cut_off
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import secrets
-import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from sidecar import __version__
 from sidecar.audit.key import installation_key
 from sidecar.audit.records import Audit
-from sidecar.audit.trail import Trail, opened, standard
 from sidecar.enforce.gate import Gate
 from sidecar.enforce.rulings import mode_of
 from sidecar.engine import binary
@@ -24,19 +22,19 @@ from sidecar.engine.local import local_engine
 from sidecar.engine.managed import ManagedEngine
 from sidecar.engine.remote import remote_engine
 from sidecar.errors import StartError, StoreUnavailable
-from sidecar.events import Emit, Event, Observer, fan_out
+from sidecar.events import Emit, Event, Observer, Started, fan_out
 from sidecar.ledger.protocol import Ledger
 from sidecar.ledger.sqlite import SqliteLedger
-from sidecar.observe.endpoint import serve, telemetry
 from sidecar.observe.log import Log
 from sidecar.observe.readiness import Readiness
 from sidecar.policy.bundle import Bundle
 from sidecar.repository.reload import Reloader
-from sidecar.serve import approving
+from sidecar.serve import approving, auditing, telemetry
 from sidecar.serve.recording import recorder_to
 from sidecar.session.reading import Reader
-from sidecar.settings import Settings
+from sidecar.settings import Listen, Settings
 from sidecar.system import ownership, tasks
+from sidecar.system.operator_log import fields, log, state
 from sidecar.system.taken_secrets import TakenSecrets
 from sidecar.system.workload import workload
 from sidecar.text import visible
@@ -44,9 +42,6 @@ from sidecar.text import visible
 if TYPE_CHECKING:
     from sidecar.distribution.feed import Feed
     from sidecar.rehearsal.shadow.candidate import Candidate
-
-log = logging.getLogger("sidecar")
-state = logging.getLogger("sidecar.state")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +68,26 @@ class Runtime:
     gate: Gate
     reader: Reader
     policy: Policy
+
+    def ready(self) -> None:
+        """Tell that we serve from now on."""
+        settings, bundle = self.settings, self.local.engine.bundle
+        listen, remote = settings.listen, settings.upstream
+        state.info("ready", extra=fields("ready"))
+        self.emit(
+            Started(
+                settings.server,
+                __version__,
+                binary.version_of(self.opa),
+                client="stdio" if listen is None else listen.transport,
+                upstream="stdio" if remote is None else "sse" if remote.legacy else "http",
+                authentication=_authentication(listen),
+                mode=mode_of(bundle, settings.mode),
+                fail_open=settings.fail_open,
+                revision=bundle.revision,
+                serial=bundle.serial,
+            )
+        )
 
     def watch(self, tools_changed: Callable[[], None]) -> asyncio.Task[None] | None:
         """Put changed policies in force, unless that is not wanted; `tools_changed` hears of other lists."""
@@ -124,11 +139,15 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
     state_dir = state_folder(settings.state_dir)
     heard_by: list[Observer] = [Log()]
     reader = Reader()
-    stream = _audit_stream(settings.audit.to, state_dir, instance)
-    if stream is not None:
-        trail = Trail(stream)
-        stack.callback(trail.close)
-        audit = Audit(trail, _key(state_dir), instance)
+
+    def tell(event: Event) -> None:
+        emit(event)
+
+    about = {"instance": instance, "server": settings.server}
+    trail = auditing.trail(settings.audit, state_dir, about, tell, stack)
+    if trail is not None:
+        audit = Audit(trail, _key(state_dir), instance, asyncio.get_running_loop().call_later)
+        stack.callback(audit.close)
         heard_by.append(audit)
         reader = Reader(audit.prepare)
     metrics = _metrics(settings, opa)
@@ -173,12 +192,13 @@ async def start(
     bundle = policy.bundle
     page = await approving.listen(settings, ledger, observers.emit, stack)
     local = await stack.enter_async_context(_engine(settings, opa, bundle, observers.emit))
+    where = ""
     if observers.exposition is not None:
-        await stack.enter_async_context(
-            _telemetry(
-                settings, observers.exposition, lambda: local.engine.trouble or observers.trouble(), observers.notes
-            )
-        )
+        where = await telemetry.listen(
+            settings, observers.instance, observers.exposition, lambda: local.engine.trouble or observers.trouble(),
+            observers.notes, stack,
+        )  # fmt: skip
+    telemetry.note(settings, observers.instance, where, mode_of(bundle, settings.mode), stack)
     gate = Gate(
         server=settings.server, instance=observers.instance, decider=local.engine, ledger=ledger, emit=observers.emit,
         mode=settings.mode, fail_open=settings.fail_open, workload=workload(os.environ), page_url=page,
@@ -194,8 +214,17 @@ async def start(
     _say_unknown_callers(settings, bundle)
     approving.say_unanswered(settings, bundle)
     if settings.fail_open:
-        log.warning("--state-fail-mode open: calls pass uncounted while the store cannot be used")
+        log.warning(
+            "--state-fail-mode open: calls pass uncounted while the store cannot be used",
+            extra=fields("fail_open", option="--state-fail-mode"),
+        )
     return Runtime(settings, opa, observers.instance, observers.emit, local, gate, observers.reader, policy)
+
+
+def _authentication(listen: Listen | None) -> Literal["none", "token", "jwt"]:
+    if listen is None or not listen.knows_callers:
+        return "none"
+    return "jwt" if listen.jwt is not None else "token"
 
 
 def _candidate(settings: Settings, opa: Path) -> Candidate | None:
@@ -216,20 +245,21 @@ def _engine(settings: Settings, opa: Path, bundle: Bundle, emit: Emit) -> Abstra
         )  # fmt: skip
     return local_engine(
         opa, bundle, server=settings.server, timeout=settings.opa_timeout, remember=settings.remember,
-        emit=emit, said=lambda line: log.warning("opa: %s", visible(line)),
+        emit=emit, said=lambda line: log.warning("opa: %s", visible(line), extra=fields("opa_stderr")),
     )  # fmt: skip
 
 
 def _say_mode(settings: Settings, bundle: Bundle) -> None:
     if mode_of(bundle, settings.mode) == "monitor":
-        log.warning("monitor mode: every call is forwarded, whatever policy says of it")
+        log.warning("monitor mode: every call is forwarded, whatever policy says of it", extra=fields("monitor_mode"))
 
 
 def _say_unknown_callers(settings: Settings, bundle: Bundle) -> None:
     if bundle.terms.reads_about("principal") and not (settings.listen and settings.listen.knows_callers):
         log.warning(
             "rules read the principal, and nobody is authenticated here, so for every call it does not exist: "
-            "serve over HTTP with --jwt-jwks or --auth-token-file, or take it out of the policy"
+            "serve over HTTP with --jwt-jwks or --auth-token-file, or take it out of the policy",
+            extra=fields("callers_unknown"),
         )
 
 
@@ -251,18 +281,6 @@ def _make(folder: Path) -> None:
     if not folder.exists():
         _make(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
-
-
-def _audit_stream(audit: str | None, state_dir: Path, instance: str) -> IO[bytes] | None:
-    if audit == "off":
-        return None
-    if audit in ("stderr", "stdout"):
-        return standard((sys.stderr if audit == "stderr" else sys.stdout).fileno())
-    path = Path(audit) if audit else state_dir / "events" / f"{instance}.jsonl"
-    try:
-        return opened(path)
-    except OSError as error:
-        raise StartError(f"cannot write the audit log {path}: {error.strerror}; name another with --audit") from None
 
 
 def _key(state_dir: Path) -> bytes:
@@ -298,28 +316,3 @@ def _metrics(settings: Settings, opa: Path) -> Any:
     from sidecar.observe.metrics import Metrics  # noqa: PLC0415
 
     return Metrics(settings.server, binary.version_of(opa))
-
-
-@asynccontextmanager
-async def _telemetry(
-    settings: Settings, exposition: Callable[[str], tuple[bytes, str]], trouble: Callable[[], str | None],
-    notes: Callable[[], list[str]],
-) -> AsyncIterator[None]:  # fmt: skip
-    address = settings.telemetry
-    assert address is not None  # otherwise there is nothing to expose
-    handler = telemetry(exposition, trouble, notes)
-    try:
-        allow_hosts = settings.listen.allow_hosts if settings.listen is not None else ()
-        server = await serve(address.host, address.port, handler, allow_hosts)
-    except OSError as error:
-        if settings.telemetry_must:
-            raise StartError(f"cannot listen on {address}: {error.strerror}; give another --telemetry") from None
-        # Many sidecars may run on one machine; a port that is taken must not keep an agent from its tools.
-        log.warning("no telemetry: cannot listen on %s: %s", address, error.strerror)
-        yield
-        return
-    state.info("telemetry on http://%s:%d/metrics", address.host, server.port)
-    try:
-        yield
-    finally:
-        await server.close()

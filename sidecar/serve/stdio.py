@@ -13,14 +13,17 @@ from sidecar.auth.caller import Caller
 from sidecar.downstream.stdio import StdioClient
 from sidecar.enforce.gate import Gate
 from sidecar.errors import StartError
+from sidecar.events import StopReason
 from sidecar.mcp.jsonrpc import Outgoing
 from sidecar.policy.bundle import Bundle
-from sidecar.serve.runtime import Runtime, state
+from sidecar.serve.ending import End
+from sidecar.serve.runtime import Runtime
 from sidecar.session.route import Route
 from sidecar.session.session import Session
 from sidecar.system.flow import Pause
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import WEIGHT, MemoryBudget, Share
+from sidecar.upstream.failure import GIVEN_UP
 from sidecar.upstream.link import Link
 
 JUDGE_SECONDS: Final = 0.3
@@ -34,11 +37,8 @@ FLUSH_SECONDS: Final = 0.5
 """How long what waits for the client may take to be written at the end."""
 
 
-async def serve(runtime: Runtime, server: Link, room: MemoryBudget, asked_to_stop: asyncio.Event) -> int:
-    """Pass messages until the client goes, the server ends, or we are asked to stop; then end all in good order.
-
-    Returns the exit status.
-    """
+async def serve(runtime: Runtime, server: Link, room: MemoryBudget, asked_to_stop: asyncio.Event) -> End:
+    """Pass messages until the client goes, the server ends, or we are asked to stop; then end all in good order."""
     settings, gate, loop = runtime.settings, runtime.gate, asyncio.get_running_loop()
     runtime.reader.room = room
     client_gone = asyncio.Event()
@@ -63,7 +63,7 @@ async def serve(runtime: Runtime, server: Link, room: MemoryBudget, asked_to_sto
     inbox = Inbox(session, route, room, partial(client_waits.set, "room"))
     server.begin(session.from_server, partial(client_waits.set, "server"), session.no_answer)
     await client.open(sys.stdin.buffer, sys.stdout.buffer, inbox.take)
-    state.info("ready")
+    runtime.ready()
     watching = runtime.watch(session.tools_changed)
     ended = asyncio.create_task(server.ended())
     waits = [ended, *(asyncio.create_task(event.wait()) for event in (asked_to_stop, client_gone))]
@@ -77,6 +77,8 @@ async def serve(runtime: Runtime, server: Link, room: MemoryBudget, asked_to_sto
         while client.reads and session.is_waiting and not any(one.done() for one in waits[:2]) and loop.time() < until:
             await asyncio.wait(waits[:2], timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     gate.end_holds()
+    why: StopReason = "signal" if asked_to_stop.is_set() else "client_left" if client_gone.is_set() else "server_ended"
+    cause = server.cause if ended.done() else GIVEN_UP
     status = ended.result() if ended.done() else await server.stop(ask=asked_to_stop.is_set())
     for task in (*waits, *([watching] if watching else [])):
         task.cancel()
@@ -86,10 +88,10 @@ async def serve(runtime: Runtime, server: Link, room: MemoryBudget, asked_to_sto
         await client.catch_up(JUDGE_SECONDS)
         await _caught_up(session, asked_to_stop)
         await _judged(gate)
-    session.server_ended()
+    session.server_ended(cause)
     await _judged(gate)  # lists that are being filtered, refusals that are being made
     await client.close(FLUSH_SECONDS)
-    return status
+    return End(status, why)
 
 
 class Inbox:

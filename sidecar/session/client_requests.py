@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from sidecar.mcp import jsonrpc, protocol
 from sidecar.mcp.jsonrpc import INTERNAL_ERROR, Id, Response
@@ -19,7 +18,7 @@ from sidecar.session.outstanding import (
     unheard,
 )
 from sidecar.session.route import Route
-from sidecar.upstream.failure import Failure
+from sidecar.upstream.failure import GIVEN_UP, Failure
 
 
 class ClientRequests(OutstandingRequests[Outstanding]):
@@ -43,7 +42,7 @@ class ClientRequests(OutstandingRequests[Outstanding]):
         if is_here(one):
             # By a twin of its id too: a server that reads "7" as 7 would run the call after this cancel came first.
             self.close(id_)
-            self._let_go(one)
+            self._let_go(one, GIVEN_UP)
             one.route.dropped()
             return True
         if self.get(named) is None:
@@ -53,7 +52,7 @@ class ClientRequests(OutstandingRequests[Outstanding]):
         cancelled = one.route.cancelled
         oldest = self.cancel(named, one if cancelled is None else unheard(one))
         if oldest is not None:
-            self._let_go(oldest)
+            self._let_go(oldest, GIVEN_UP)
         if cancelled is not None:
             cancelled(id_)
         return False
@@ -63,16 +62,14 @@ class ClientRequests(OutstandingRequests[Outstanding]):
         one = self.get(id)
         if one is not None and is_judged(one):
             self.close(id)
-            self._let_go(one)
+            self._let_go(one, GIVEN_UP)
             one.route.dropped()
 
     def unanswered(
         self,
         id: Id,  # noqa: A002 - the protocol's word
-        text: str,
+        failure: Failure,
         code: int = protocol.SERVER_GONE,
-        outcome: Outcome = Outcome.UNKNOWN,
-        data: Any = None,
     ) -> tuple[Route, Response] | None:
         """A request that was sent on will get no answer: settle it, and give back its route and the error for it.
 
@@ -84,14 +81,14 @@ class ClientRequests(OutstandingRequests[Outstanding]):
         one = self.close(id)
         if one is None:
             return None
-        self._let_go(one, outcome)
+        self._let_go(one, failure.cause, failure.outcome, failure.status)
         if waiting is None:
             return None  # it was cancelled: it is settled, and nobody waits for an answer
-        return one.route, jsonrpc.error(id, code, text, data)
+        return one.route, jsonrpc.error(id, code, failure.text, failure.data)
 
     def no_answer(self, id: Id, failure: Failure) -> None:  # noqa: A002
         """A request that was sent on will get no answer: its client gets an error that says why."""
-        found = self.unanswered(id, failure.text, outcome=failure.outcome, data=failure.data)
+        found = self.unanswered(id, failure)
         if found is not None:
             found[0].to_client(found[1])
 
@@ -103,29 +100,30 @@ class ClientRequests(OutstandingRequests[Outstanding]):
         if is_here(one):
             self.open(id, one)
             return None
-        self._let_go(one)
+        self._let_go(one, "unreadable")
         return one.route, jsonrpc.error(id, INTERNAL_ERROR, text)
 
     def drop_all(self) -> None:
         """Nobody waits for anything any more: settle it."""
-        self._end(lambda one, error: one.route.dropped() if is_here(one) else None)
+        self._end(GIVEN_UP, lambda one, error: one.route.dropped() if is_here(one) else None)
 
-    def server_ended(self) -> None:
+    def server_ended(self, cause: str) -> None:
         """The server is gone: answer everything that waits for it."""
-        self._end(lambda one, error: one.route.to_client(error))
+        self._end(cause, lambda one, error: one.route.to_client(error))
 
-    def _end(self, answer: Callable[[Outstanding, Response], None]) -> None:
+    def _end(self, cause: str, answer: Callable[[Outstanding, Response], None]) -> None:
         text = "the MCP server ended before it answered"
         # What is being judged comes last: once that is over its batch leaves, with whatever is still in it.
         for id_, one, is_expected in sorted(self.drain(), key=lambda each: is_judged(each[1])):
-            self._let_go(one)
+            self._let_go(one, cause)
             if is_expected:
                 answer(one, jsonrpc.error(id_, protocol.SERVER_GONE, text))
 
-    def _let_go(self, one: Outstanding, outcome: Outcome = Outcome.UNKNOWN) -> None:
+    def _let_go(self, one: Outstanding, cause: str, outcome: Outcome = Outcome.UNKNOWN, status: int = 0) -> None:
         """No answer will come to a request: settle it, by `outcome` where the server got it."""
         if isinstance(one, Call):
             if one.forward is not None:
-                self._gate.settle(one.forward, Outcome.NOT_RUN if is_here(one) else outcome)
+                outcome = Outcome.NOT_RUN if is_here(one) else outcome
+                self._gate.settle(one.forward, outcome, cause=cause, status=status)
             elif one.trial is not None:
                 one.trial.drop()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from typing import Final, TypeAlias
 
 from sidecar.errors import InvalidMessage
-from sidecar.events import Dropped, Listed
+from sidecar.events import Dropped, Listed, UpstreamAnswered, UpstreamFailed
 from sidecar.mcp import definition, jsonrpc, protocol, tool_call, tool_list
 from sidecar.mcp.jsonrpc import INTERNAL_ERROR, INVALID_REQUEST, Batch, Id, Message, Outgoing, Request, Response
 from sidecar.session.batches import Joint
@@ -184,6 +184,7 @@ class FromServer:
             show = self._filter if tool_list.looks_like_list(response) else _pass_on
             self._gate.settle(waiting.forward, tool_call.outcome(response), lambda: show(response, to_client))
             return
+        self._state.emit(UpstreamAnswered(self._state.server))
         if type(waiting) is Listing and response.error is None:
             self._list(response, to_client, first=waiting.first)
             return
@@ -300,7 +301,10 @@ class FromServer:
             if is_answer(problem, self._requests):
                 # Its answer came and cannot be passed on: the client must not wait for another.
                 if among is None or problem.id in among:
-                    reply = self._requests.lost(problem.id, f"the server's answer cannot be passed on: {problem}")
+                    text = f"the server's answer cannot be passed on: {problem}"
+                    reply = self._requests.lost(problem.id, text)
+                    if reply is not None:
+                        state.emit(UpstreamFailed(state.server, "unreadable", 0, text))
             elif not state.asked_of_client.is_taken(problem.id):
                 # A request of the server, with an id of its own: nobody else will answer it.
                 state.route.to_server(jsonrpc.error(problem.id, problem.code, str(problem)))

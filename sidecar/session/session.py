@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeAlias, assert_never
+from typing import TypeAlias, assert_never
 
 import msgspec
 
@@ -43,7 +43,7 @@ from sidecar.session.route import Route
 from sidecar.session.state import State
 from sidecar.system import defects
 from sidecar.system.lines import TooLong
-from sidecar.upstream.failure import Failure
+from sidecar.upstream.failure import DEFECT, Failure
 from sidecar.upstream.link import Said
 
 Look: TypeAlias = Callable[[Message], None]
@@ -268,7 +268,7 @@ class Session:
                     case _:
                         assert_never(verdict)
             except Exception as error:  # noqa: BLE001 - it ends this call, whatever it is, and not those after it
-                self.no_answer(call.id, Failure(_told(error), Outcome.UNKNOWN))
+                self.no_answer(call.id, Failure(_told(error), Outcome.UNKNOWN, DEFECT))
 
         self._requests.open(call.id, pending)
         try:
@@ -353,13 +353,11 @@ class Session:
     def unanswered(
         self,
         id: Id,  # noqa: A002 - the protocol's word
-        text: str,
+        failure: Failure,
         code: int = protocol.SERVER_GONE,
-        outcome: Outcome = Outcome.UNKNOWN,
-        data: Any = None,
     ) -> tuple[Route, Response] | None:
         """A request that was sent on will get no answer: see `ClientRequests.unanswered`."""
-        return self._requests.unanswered(id, text, code, outcome, data)
+        return self._requests.unanswered(id, failure, code)
 
     def no_answer(self, id: Id, failure: Failure) -> None:  # noqa: A002
         """A request that was sent on will get no answer: its client gets an error that says why."""
@@ -375,9 +373,9 @@ class Session:
         self._server_lane.close()
         self._requests.drop_all()
 
-    def server_ended(self) -> None:
-        """The server is gone: answer everything that waits for it."""
-        self._requests.server_ended()
+    def server_ended(self, cause: str = "ended") -> None:
+        """The server is gone, for this `cause` of `Settled`: answer everything that waits for it."""
+        self._requests.server_ended(cause)
 
 
 def _told(error: Exception) -> str:

@@ -9,17 +9,18 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
-from sidecar.errors import StartError
 from sidecar.http.client import ClientResponse, Lost, Unreachable
 from sidecar.http.hop_by_hop import Fields
 from sidecar.http.sse import Event
 from sidecar.http.values import EVENTS, JSON
 from sidecar.mcp import protocol
 from sidecar.mcp.jsonrpc import Id, Message, Notification, Outgoing, Request, messages_of
+from sidecar.mcp.tool_call import Outcome
 from sidecar.system import tasks
 from sidecar.system.flow import Valve
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import WEIGHT, Share
+from sidecar.upstream.failure import Failure, NotConnected
 from sidecar.upstream.link import Full, Received, Unanswered
 from sidecar.upstream.remote import GIVEN_UP, GONE, Remote, failure_of, media_type, redirected, refusal
 
@@ -50,10 +51,11 @@ class SseLink:
         self._valve = Valve()
         self._hearing: asyncio.Task[None] | None = None
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.cause = "lost"
 
     @classmethod
     async def connect(cls, remote: Remote) -> SseLink:
-        """Open the stream. Raises `StartError` when the server does not offer it."""
+        """Open the stream. Raises `NotConnected` when the server does not offer it."""
         try:
             async with asyncio.timeout(CONNECT):
                 answer = await remote.send("GET", [("accept", EVENTS), *remote.fixed()])
@@ -64,11 +66,12 @@ class SseLink:
                     answer.abort()
                     raise
         except TimeoutError:
-            raise StartError(f"the MCP server named no address within {CONNECT:g} s") from None
+            text = f"the MCP server named no address within {CONNECT:g} s"
+            raise NotConnected(Failure(text, Outcome.NOT_RUN, "timeout")) from None
         except (Unreachable, Lost) as problem:
-            raise StartError(f"{GONE}: {problem}") from None
+            raise NotConnected(Failure(f"{GONE}: {problem}", Outcome.NOT_RUN, problem.kind)) from None
         except ValueError as problem:
-            raise StartError(str(problem)) from None
+            raise NotConnected(Failure(str(problem), Outcome.NOT_RUN, "unreadable")) from None
 
     def begin(self, received: Received, full: Full, unanswered: Unanswered) -> None:
         self._full, self._unanswered = full, unanswered
@@ -117,7 +120,7 @@ class SseLink:
             self._ended.set_result(status)
 
     async def _hear(self, received: Received) -> None:
-        why = "the MCP server ended its stream"
+        end = Failure("the MCP server ended its stream", Outcome.UNKNOWN, "lost")
         try:
             async for event in self._events:
                 await self._valve.passed()
@@ -126,12 +129,14 @@ class SseLink:
                 elif event.data and event.type == "message":
                     received(event.data.encode())
         except Lost as problem:
-            why = failure_of(problem).text
+            end = failure_of(problem)
         except ValueError as problem:
-            why = f"the stream of the MCP server cannot be read: {problem}"
+            text = f"the stream of the MCP server cannot be read: {problem}"
+            end = Failure(text, Outcome.UNKNOWN, "unreadable")
         finally:
             await self._events.aclose()  # or what came would count for as long as this link is known
-        self._remote.say(why)
+        self.cause = end.cause
+        self._remote.tell(end)
         self._answer.abort()
         self._end(1)
 
@@ -150,11 +155,12 @@ class SseLink:
             answer.abort()
             if answer.status >= 300:
                 failure = refusal(answer.status)
-                self._remote.say(failure.text)
         except (Unreachable, Lost) as problem:
-            failure = self._remote.failed(problem)
-        if failure is not None and isinstance(message, Request):
-            self._unanswered(message.id, failure)
+            failure = failure_of(problem)
+        if failure is not None:
+            self._remote.tell(failure)
+            if isinstance(message, Request):
+                self._unanswered(message.id, failure)
 
     def _posted(self, task: asyncio.Task[None]) -> None:
         self._under_way.pop(task).hold(0)
@@ -163,10 +169,12 @@ class SseLink:
 
 
 async def _endpoint(remote: Remote, answer: ClientResponse, events: AsyncIterator[Event | TooLong]) -> str:
-    """Where messages are to be posted. Raises `StartError` where the stream does not say it."""
+    """Where messages are to be posted. Raises `NotConnected` where the stream does not say it."""
     if answer.status != 200 or media_type(answer.headers) != EVENTS:
-        raise StartError(redirected(answer.status) or f"the MCP server answered status {answer.status} and no stream")
+        text = redirected(answer.status) or f"the MCP server answered status {answer.status} and no stream"
+        cause = "status" if answer.status != 200 else "unreadable"
+        raise NotConnected(Failure(text, Outcome.NOT_RUN, cause, answer.status if answer.status != 200 else 0))
     async for event in events:
         if isinstance(event, Event) and event.type == "endpoint" and event.data:
             return remote.within(event.data)
-    raise StartError("the MCP server ended its stream before it named an address")
+    raise NotConnected(Failure("the MCP server ended its stream before it named an address", Outcome.NOT_RUN, "lost"))

@@ -28,6 +28,10 @@ Unanswered: TypeAlias = Callable[[Id, Failure], None]
 class Link(Protocol):
     """A server that messages can be sent to. It says nothing and hears nothing until `begin`."""
 
+    @property
+    def cause(self) -> str:
+        """Why it ended, where it did by itself: one of `UPSTREAM_ERRORS`."""
+
     def begin(self, received: Received, full: Full, unanswered: Unanswered) -> None:
         """Begin: each message of the server goes to `received`; `full` tells whether it does not keep up."""
 

@@ -9,6 +9,8 @@ from collections.abc import AsyncGenerator, Callable, Hashable
 from typing import Final
 from urllib.parse import urljoin
 
+import msgspec
+
 from sidecar.http.client import OURS, ClientResponse, HttpClient, Lost, PendingRequest, RequestStart, Unreachable
 from sidecar.http.hop_by_hop import Fields
 from sidecar.http.origin import Origin, parse
@@ -19,7 +21,8 @@ from sidecar.system.flow import Valve
 from sidecar.system.intake import Intake
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import DEFAULT_BUDGET, MemoryBudget
-from sidecar.upstream.failure import Failure
+from sidecar.upstream import failure as cause
+from sidecar.upstream.failure import Failure, Told, untold
 from sidecar.upstream.link import LinkReader
 
 log = logging.getLogger("sidecar")
@@ -34,8 +37,12 @@ TURN: Final = 16
 """Events of one stream before others have a turn: a server that says much at once must not hold them up."""
 
 GONE: Final = "the MCP server cannot be reached"
-LOST: Final = "the connection to the MCP server was lost before it answered: the call may have run"
-GIVEN_UP: Final = Failure("the request was cancelled before it was sent", Outcome.NOT_RUN, {"upstream": "unsent"})
+_LOST: Final = "the connection to the MCP server was lost before it answered: the call may have run"
+LOST: Final = Failure(_LOST, Outcome.UNKNOWN, "lost")
+LEFT: Final = Failure(_LOST, Outcome.UNKNOWN, cause.GIVEN_UP)
+"""The client left before the answer came, and with it the connection to the server ended."""
+DEFECTIVE: Final = Failure(_LOST, Outcome.UNKNOWN, cause.DEFECT)
+GIVEN_UP: Final = Failure("the request was cancelled before it was sent", Outcome.NOT_RUN, cause.GIVEN_UP)
 
 AGAIN: Final = 60.0
 """Seconds before the same trouble is said again."""
@@ -48,7 +55,7 @@ class Remote:
 
     def __init__(
         self, origin: Origin, target: str, fixed: Callable[[], Fields], limit: int, room: MemoryBudget | None = None,
-        reader: LinkReader | None = None,
+        reader: LinkReader | None = None, told: Told = untold,
     ) -> None:  # fmt: skip
         self.limit = limit
         self.reader = reader or LinkReader()
@@ -57,11 +64,12 @@ class Remote:
         self.fixed = fixed
         self._origin = origin
         self._client = HttpClient(origin, room=self.room)
+        self._told = told
         self._said: dict[str, float] = {}
 
     def apart(self) -> Remote:
         """The same server by connections that nobody else uses."""
-        return Remote(self._origin, self.target, self.fixed, self.limit, self.room, self.reader)
+        return Remote(self._origin, self.target, self.fixed, self.limit, self.room, self.reader, self._told)
 
     async def send(
         self, method: str, headers: Fields, body: bytes = b"", *, target: str | None = None, whose: Hashable = None
@@ -115,11 +123,15 @@ class Remote:
     def failed(self, problem: Unreachable | Lost) -> Failure:
         """What to tell of a request that got no answer; the operator hears of it too."""
         failure = failure_of(problem)
-        self.say(failure.text)
+        self.tell(failure)
         return failure
 
+    def tell(self, failure: Failure) -> None:
+        """Let it be known that the server failed, and where that is."""
+        self._told(msgspec.structs.replace(failure, text=f"{failure.text} ({self._origin.host_header})"))
+
     def say(self, trouble: str) -> None:
-        """Tell the operator what is wrong with the server, and not each time anew."""
+        """Tell the operator of odd behaviour that fails nothing, and not each time anew."""
         now = time.monotonic()
         if now - self._said.get(trouble, -AGAIN) >= AGAIN:
             if len(self._said) >= MAX_TROUBLES:
@@ -140,9 +152,9 @@ def media_type(headers: Headers) -> str:
 def failure_of(problem: Unreachable | Lost) -> Failure:
     """What became of a request that got no answer."""
     if isinstance(problem, Unreachable):
-        return Failure(f"{GONE}: {problem}", Outcome.NOT_RUN, {"upstream": problem.kind})
+        return Failure(f"{GONE}: {problem}", Outcome.NOT_RUN, problem.kind)
     text = f"the MCP server gave no usable answer: {problem}; the call may have run"
-    return Failure(text, Outcome.UNKNOWN, {"upstream": problem.kind})
+    return Failure(text, Outcome.UNKNOWN, problem.kind)
 
 
 def refusal(status: int) -> Failure:
@@ -151,7 +163,7 @@ def refusal(status: int) -> Failure:
     if status == 401:
         text += ": it wants credentials, give them with --header"
     outcome = Outcome.NOT_RUN if status in _NOT_RUN else Outcome.UNKNOWN
-    return Failure(text, outcome, {"upstream": "status", "status": status})
+    return Failure(text, outcome, "status", status)
 
 
 def redirected(status: int) -> str | None:

@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
-from sidecar.errors import InvalidMessage, StartError
+from sidecar.errors import InvalidMessage
 from sidecar.mcp import jsonrpc
 from sidecar.mcp.jsonrpc import Batch, Outgoing, Request
 from sidecar.mcp.tool_call import Outcome
@@ -24,18 +24,18 @@ from sidecar.system.intake import Intake
 from sidecar.system.lines import LineReader, LineWriter
 from sidecar.system.memory import DEFAULT_BUDGET, MemoryBudget, Share
 from sidecar.upstream.busypoll import BusyPoll
-from sidecar.upstream.failure import Failure
+from sidecar.upstream.failure import Failure, NotConnected, Told, untold
 from sidecar.upstream.link import Full, Received, Unanswered
 
 log = logging.getLogger("sidecar")
 
 HIGH_WATER: Final = 256 << 10
 """Bytes that may wait for a slow server before nothing more is read from the client."""
-ENDED: Final = Failure("the MCP server ended before it got this", Outcome.NOT_RUN, {"upstream": "ended"})
+ENDED: Final = Failure("the MCP server ended before it got this", Outcome.NOT_RUN, "ended")
 
 
 def check(command: Sequence[str]) -> None:
-    """Raise `StartError` where the program certainly cannot be started."""
+    """Raise `NotConnected` where the program certainly cannot be started."""
     try:
         children.find(command[0])
     except OSError as error:
@@ -46,10 +46,14 @@ class ChildServer(asyncio.SubprocessProtocol):
     """The server `command`. It is started, and said nothing and heard nothing until `begin`.
 
     `send` never waits; `full` is called with True when the server does not keep up, and with False when it does again.
+    `told` hears of an end that the server chose itself.
     """
 
-    def __init__(self, limit: int, guardian: Guardian, room: MemoryBudget) -> None:
+    cause = "ended"
+
+    def __init__(self, limit: int, guardian: Guardian, room: MemoryBudget, told: Told = untold) -> None:
         loop = asyncio.get_running_loop()
+        self._told = told
         self._guardian = guardian
         self._is_stopped = True
         """Whoever gets what it says does not keep up."""
@@ -72,10 +76,11 @@ class ChildServer(asyncio.SubprocessProtocol):
 
     @classmethod
     async def start(
-        cls, command: Sequence[str], limit: int, guardian: Guardian, room: MemoryBudget | None = None
+        cls, command: Sequence[str], limit: int, guardian: Guardian, room: MemoryBudget | None = None,
+        told: Told = untold,
     ) -> ChildServer:  # fmt: skip
-        """Start the program, of which `guardian` hears. Raises `StartError` when that fails."""
-        server = cls(limit, guardian, room or MemoryBudget(DEFAULT_BUDGET))
+        """Start the program, of which `guardian` hears. Raises `NotConnected` when that fails."""
+        server = cls(limit, guardian, room or MemoryBudget(DEFAULT_BUDGET), told)
         try:
             await children.start(lambda: server, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None)
         except OSError as error:
@@ -153,10 +158,11 @@ class ChildServer(asyncio.SubprocessProtocol):
         for line in self._lines.finish():
             self._received(line)
         self._intake.close()
-        log.log(
-            logging.WARNING if how or was_killed else logging.DEBUG, "the MCP server %s%s",
-            children.how_it_ended(returncode), ": it did not heed SIGTERM" if was_killed else "",
-        )  # fmt: skip
+        ended = children.how_it_ended(returncode) + (": it did not heed SIGTERM" if was_killed else "")
+        if how:
+            self._told(Failure(f"the MCP server {ended}", Outcome.UNKNOWN, "ended"))
+        else:
+            log.log(logging.WARNING if was_killed else logging.DEBUG, "the MCP server %s", ended)
         self._over(children.exit_status(returncode))
 
     def _over(self, status: int) -> None:
@@ -249,8 +255,9 @@ class ChildServer(asyncio.SubprocessProtocol):
         self._full(False)
 
 
-def _cannot_start(command: Sequence[str], error: OSError) -> StartError:
-    return StartError(f"cannot start the MCP server {command[0]!r}: {error.strerror}")
+def _cannot_start(command: Sequence[str], error: OSError) -> NotConnected:
+    text = f"cannot start the MCP server {command[0]!r}: {error.strerror}"
+    return NotConnected(Failure(text, Outcome.NOT_RUN, "ended"))
 
 
 _UNREAD = 4

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import re
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final
 
+from sidecar.errors import InvalidMessage
 from sidecar.http.client import ClientResponse, Lost, Unreachable
 from sidecar.http.hop_by_hop import Fields
 from sidecar.http.sse import Event
@@ -26,13 +26,12 @@ from sidecar.system import tasks
 from sidecar.system.flow import Valve
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import WEIGHT, Share
+from sidecar.system.operator_log import fields, log
 from sidecar.upstream import listing
 from sidecar.upstream.failure import Failure
 from sidecar.upstream.link import Full, Received, Said, Unanswered
 from sidecar.upstream.listing import reply_in, response
-from sidecar.upstream.remote import GIVEN_UP, MAX_REFUSAL, Remote, media_type, refusal
-
-log = logging.getLogger("sidecar")
+from sidecar.upstream.remote import GIVEN_UP, MAX_REFUSAL, Remote, failure_of, media_type, refusal
 
 MAX_UNDER_WAY: Final = 256
 """Messages on their way to the server before nothing more is read from the client."""
@@ -54,9 +53,7 @@ PATIENCE: Final = 0.5
 """Seconds for which a message waits until the server took the notification before it."""
 MAX_AGE: Final = 1.0
 """Seconds after which a call that waits here is not sent any more: another policy may be in force by then."""
-TOO_LATE: Final = Failure(
-    "the call waited too long and was not sent: ask again", Outcome.NOT_RUN, {"upstream": "unsent"}
-)
+TOO_LATE: Final = Failure("the call waited too long and was not sent: ask again", Outcome.NOT_RUN, "unsent")
 
 
 @dataclass(eq=False, slots=True)
@@ -69,6 +66,8 @@ class _Asked:
     """The server may have it, and may have run it."""
     is_cancelled: bool = False
     is_answered: bool = False
+    is_told: bool = False
+    """Its answer came and cannot be read, which whoever takes it tells."""
 
     @property
     def is_late(self) -> bool:
@@ -104,6 +103,9 @@ class _ErrorStatus:
 
 class HttpLink:
     """A connection to the server at `remote`."""
+
+    cause = "lost"
+    """It ends before the client wants it only where the server forgot the session."""
 
     def __init__(self, remote: Remote) -> None:
         self._remote = remote
@@ -173,9 +175,14 @@ class HttpLink:
         """Whether there is still an answer to come."""
         return not asked.is_answered and self._has_id(asked)
 
-    def _fail(self, asked: _Asked, failure: Failure) -> None:
-        """No answer will come, unless one came: by then another request may have the id."""
+    def _fail(self, asked: _Asked, failure: Failure, *, tell: bool = False) -> None:
+        """No answer will come, unless one came: by then another request may have the id.
+
+        With `tell` the operator hears of it too.
+        """
         if self._waits(asked):
+            if tell and not asked.is_told:
+                self._remote.tell(failure)
             self._unanswered(asked.request.id, failure)
 
     def pause(self, stop: bool) -> None:
@@ -215,14 +222,14 @@ class HttpLink:
                 await asyncio.wait([before], timeout=PATIENCE)
             await self._ask(asked, again=True)
         except (Unreachable, Lost) as problem:
-            self._fail(asked, self._remote.failed(problem))
+            self._fail(asked, failure_of(problem), tell=True)
         except ValueError as problem:
-            self._fail(asked, self._remote.failed(Lost(str(problem), "unreadable")))
+            self._fail(asked, failure_of(Lost(str(problem), "unreadable")), tell=True)
 
     async def _ask(self, asked: _Asked, *, again: bool) -> None:
         """Put a request; where that is to be, once more when the server refused it before it ran anything."""
         if asked.is_late:
-            self._fail(asked, TOO_LATE)
+            self._fail(asked, TOO_LATE, tell=True)
             return
         request, session = asked.request, self._session
         asked.is_there = True
@@ -250,7 +257,7 @@ class HttpLink:
             if self._waits(asked):
                 answer.retire()
             text = f"the MCP server answered status {answer.status} and no message"
-            self._fail(asked, Failure(text, Outcome.UNKNOWN, {"upstream": "unreadable"}))
+            self._fail(asked, Failure(text, Outcome.UNKNOWN, "unreadable"), tell=True)
         finally:
             answer.abort()
 
@@ -258,9 +265,7 @@ class HttpLink:
         """An error status: the server's own error where it is one about this request, else one that we make of it."""
         if refused.reply is not None and refused.answers(asked.request.id):
             await self._take(refused.reply, asked)
-        failure = refusal(refused.status)
-        self._remote.say(failure.text)
-        self._fail(asked, failure)
+        self._fail(asked, refusal(refused.status), tell=True)
 
     def _is_wanted(self, asked: _Asked) -> bool:
         return self._waits(asked) and not asked.is_cancelled
@@ -308,14 +313,20 @@ class HttpLink:
         except (TimeoutError, ValueError):
             reply = None
         if reply is None or reply.error is not None:
-            self._remote.say("the MCP server forgot the session and opens no other")
+            self._remote.tell(Failure("the MCP server forgot the session and opens no other", Outcome.NOT_RUN, "lost"))
             return False
         if protocol.agreed_revision(reply) != self._revision:
-            log.error("the MCP server forgot the session and speaks another revision now: begin anew")
+            log.error(
+                "the MCP server forgot the session and speaks another revision now: begin anew",
+                extra=fields("upstream_session_lost"),
+            )
             self._end(1)
             return False
         self._session = _session_id(answer)
-        log.warning("the MCP server forgot the session, another one is open: what was subscribed to is lost")
+        log.warning(
+            "the MCP server forgot the session, another one is open: what was subscribed to is lost",
+            extra=fields("upstream_session_renewed"),
+        )
         if self._initialized is not None:
             await asyncio.wait([self._spawn(self._note(self._initialized, None), 0)], timeout=PATIENCE)
         return True
@@ -375,7 +386,7 @@ class HttpLink:
         while silent < ATTEMPTS and self._session == session and not self._ended.done():
             silent += 1
             with contextlib.suppress(ConnectionError, ValueError):
-                answer = await self._remote.send("GET", [*self._headers(), *_resume(last)])
+                answer = await self._open_stream(last)
                 try:
                     if answer.status != 200 or media_type(answer.headers) != EVENTS:
                         if was_heard and session and (await _read_refusal(answer)).is_about_session:
@@ -389,6 +400,14 @@ class HttpLink:
                 finally:
                     answer.abort()
             await asyncio.sleep(delay)
+
+    async def _open_stream(self, last: str) -> ClientResponse:
+        """Ask for the stream that the server may offer. Raises `Unreachable`, which is told, and `Lost`."""
+        try:
+            return await self._remote.send("GET", [*self._headers(), *_resume(last)])
+        except Unreachable as problem:
+            self._remote.failed(problem)
+            raise
 
     async def _follow(self, answer: ClientResponse, asked: _Asked) -> None:
         """Hear the answer to a request; where the stream breaks off and can be taken up again, it is."""
@@ -409,7 +428,7 @@ class HttpLink:
                 await asyncio.sleep(delay)
                 with contextlib.suppress(ConnectionError):
                     answer.abort()
-                    answer = await self._remote.send("GET", [*self._headers(), *_resume(last)])
+                    answer = await self._open_stream(last)
                     if answer.status != 200 or media_type(answer.headers) != EVENTS:
                         return
         finally:
@@ -434,6 +453,8 @@ class HttpLink:
             if not self._revision:
                 self._revision = protocol.agreed_revision(message)
             self._learn(message)
+        elif isinstance(message, InvalidMessage) and asked is not None and message.id == asked.request.id:
+            asked.is_told = True
         self._received(message)
 
     def _learn(self, reply: Response) -> None:

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import io
 import json
-import logging
-import os
 import re
-import resource
 import stat
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sidecar.audit.key import installation_key
 from sidecar.audit.records import Audit
-from sidecar.audit.trail import Trail, opened, standard
+from sidecar.audit.trail import Trail
 from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
 from sidecar.decision.decision import Violation
@@ -32,7 +25,6 @@ from sidecar.mcp.jsonrpc import Request
 from sidecar.mcp.tool_call import PreparedCall, ToolCall, read_call
 from sidecar.policy.risks import UNKNOWN, Risk
 from tests.observe.decided import BUNDLE, SECRET, answer, changed, decided, denied, record, tell
-from tests.support.fuzzing import examples
 
 
 def lines(*events: Event, key: bytes = b"k" * 32) -> list[dict[str, Any]]:
@@ -43,7 +35,10 @@ def lines(*events: Event, key: bytes = b"k" * 32) -> list[dict[str, Any]]:
         tell(audit, event)
     written = stream.getvalue()
     assert written.endswith(b"\n") or not written
-    return [json.loads(line) for line in written.splitlines()]
+    found = [json.loads(line) for line in written.splitlines()]
+    for line in found:
+        del line["seq"], line["chain"]  # they are the trail's
+    return found
 
 
 def test_a_decision_is_one_line_of_this_shape() -> None:
@@ -51,9 +46,10 @@ def test_a_decision_is_one_line_of_this_shape() -> None:
     (line,) = lines(denied(violations=violations, engine_id="e-1", remembered=True))
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))
     assert re.fullmatch(r"[0-9a-f]{32}", line.pop("arguments_hash"))
+    assert re.fullmatch(r"[0-9a-f]{16}", line.pop("rpc_id_hash"))
     assert line == {
-        "event": "decision", "decision_id": "i-1", "instance": "i", "server": "stub", "session": "s1", "tool": "t",
-        "decision": "deny", "kind": "rate_limit", "rule": "per day", "reason": "No more",
+        "schema": 1, "event": "decision", "decision_id": "i-1", "instance": "i", "server": "stub", "session": "s1",
+        "tool": "t", "decision": "deny", "kind": "rate_limit", "rule": "per day", "reason": "No more",
         "violations": [{"rule": "per day", "kind": "rate_limit", "monitor": False}], "mode": "enforce",
         "client": "agent", "revision": BUNDLE.revision, "serial": 1, "engine_decision_id": "e-1", "remembered": True,
         "milliseconds": 1.0,
@@ -73,7 +69,7 @@ def test_a_method_that_policy_denies_is_a_line_fit_to_show() -> None:
     (line,) = lines(MethodDenied("i-2", "stub", Caller("s1"), "x" * 200 + "\u202e", "monitor"))
     del line["time"]
     assert line == {
-        "event": "decision", "decision_id": "i-2", "instance": "i", "server": "stub", "session": "s1",
+        "schema": 1, "event": "decision", "decision_id": "i-2", "instance": "i", "server": "stub", "session": "s1",
         "method": "x" * 128 + "…", "decision": "deny", "kind": "method", "mode": "monitor",
     }  # fmt: skip
 
@@ -117,7 +113,7 @@ def test_a_call_that_asks_a_person_is_a_line_that_says_who_asks_for_what() -> No
     (line,) = lines(changed())
     del line["time"]
     assert line == {
-        "event": "approval", "instance": "i", "server": "stub", "approval": "apr_1", "state": "pending",
+        "schema": 1, "event": "approval", "instance": "i", "server": "stub", "approval": "apr_1", "state": "pending",
         "tool": "cancel_order", "class": "Financial", "severity": "critical", "rule": "cancel_order#1",
         "session": "1.1", "client": "agent 1.0", "asked_times": 1,
     }  # fmt: skip
@@ -148,8 +144,9 @@ def test_a_try_that_is_refused_is_a_line_fit_to_show() -> None:
     (line,) = lines(ApprovalTried("okx", "mallory\u202e", "api", "192.0.2.9", "approve", "apr_9", 404, "no such"))
     del line["time"]
     assert line == {
-        "event": "approval_refused", "instance": "i", "server": "okx", "approval": "apr_9", "what": "approve",
-        "by": "mallory\\u202e", "via": "api", "origin": "192.0.2.9", "status": 404, "reason": "no such",
+        "schema": 1, "event": "approval_refused", "instance": "i", "server": "okx", "approval": "apr_9",
+        "what": "approve", "by": "mallory\\u202e", "via": "api", "origin": "192.0.2.9", "status": 404,
+        "reason": "no such",
     }  # fmt: skip
 
 
@@ -225,128 +222,6 @@ def test_what_is_taken_in_parts_is_written_whole() -> None:
     for event in (decided(), denied(), Judged()):
         tell(audit, event)
     assert [json.loads(line)["decision"] for line in stream.getvalue().splitlines()] == ["allow", "deny"]
-
-
-@contextmanager
-def nearly_full(room: int) -> Iterator[None]:
-    """No file may grow beyond so many bytes, for the length of a `with`: the rest is refused, as by a full disk."""
-    _, hard = before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-@pytest.mark.parametrize("more", [-200, -2, -1, 0, 1, 200])
-def test_decisions_that_a_full_disk_does_not_take_are_in_the_operators_log_whole(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, more: int
-) -> None:
-    path = tmp_path / "audit.jsonl"
-    length = len(json.dumps(lines(decided())[0], separators=(",", ":"))) + len("00\n")  # milliseconds have three digits
-    with opened(path) as stream:
-        audit = Audit(Trail(stream), b"k" * 32, "i")
-        with nearly_full(length + more):
-            for _ in range(2):
-                for event in (decided(), denied(), Judged()):
-                    tell(audit, event)
-        for event in (decided(), denied(), Judged()):
-            tell(audit, event)
-    written = list(filter(None, map(as_json, path.read_bytes().splitlines())))
-    said = [json.loads(record.getMessage().partition("; the line is ")[2]) for record in caplog.records]
-    text = "cannot write the audit log: File too large"
-    assert all(record.getMessage().startswith(text) for record in caplog.records)
-    assert [line["decision"] for line in written][-2:] == ["allow", "deny"]
-    assert len(written) + len(said) == 6
-    assert len(said) == (4 if more < -1 else 3)
-
-
-@pytest.mark.fuzz
-@examples(60)
-@given(st.lists(st.integers(0, 900), max_size=8), st.lists(st.booleans(), min_size=1, max_size=8))
-def test_every_decision_is_a_line_of_its_own_in_the_file_or_in_the_log(takes: list[int], sizes: list[bool]) -> None:
-    """The file takes so many bytes of each write, none where that is 0, and everything in the end."""
-    stream, waiting = io.BytesIO(), iter(takes)
-    whole = stream.write
-    stream.write = lambda data: whole(bytes(data)[: next(waiting, 1 << 20)])  # type: ignore[method-assign]
-    audit = Audit(Trail(stream), b"k" * 32, "i")
-    with caught() as said:
-        for both in sizes:
-            told: list[Event] = [decided(), *([denied()] if both else []), Judged()]
-            for event in told:
-                tell(audit, event)
-    written = list(filter(None, map(as_json, stream.getvalue().splitlines())))
-    assert len(written) + len(said) == len(sizes) + sum(sizes)
-
-
-def as_json(line: bytes) -> Any:
-    """What a line of the file says; None for one that was cut off."""
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None
-
-
-@contextmanager
-def caught() -> Iterator[list[Any]]:
-    """The decisions in the operator's log."""
-    said: list[Any] = []
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            said.append(json.loads(record.getMessage().partition("; the line is ")[2]))
-
-    log, handler = logging.getLogger("sidecar"), Handler()
-    log.addHandler(handler)
-    try:
-        yield said
-    finally:
-        log.removeHandler(handler)
-
-
-def by_its_path(reading: int, writing: int) -> IO[bytes]:
-    return opened(Path(f"/proc/self/fd/{writing}"))
-
-
-def as_standard_output(reading: int, writing: int) -> IO[bytes]:
-    return standard(writing)
-
-
-@pytest.mark.parametrize("open_pipe", [by_its_path, as_standard_output])
-def test_a_pipe_whose_reader_stands_still_is_like_a_full_disk(
-    open_pipe: Callable[[int, int], IO[bytes]], caplog: pytest.LogCaptureFixture
-) -> None:
-    reading, writing = os.pipe()
-    with open(reading, "rb") as reader, open(writing, "wb") as other, open_pipe(reading, writing) as stream:  # noqa: PTH123
-        audit = Audit(Trail(stream), b"k" * 32, "i")
-        sent = 0
-        while len(caplog.records) < 3:
-            sent += 1
-            tell(audit, decided())
-            tell(audit, Judged())
-        assert os.get_blocking(other.fileno())
-        stream.close()
-        other.close()
-        read = [line for line in reader.read().split(b"\n") if line.endswith(b"}")]
-    assert len(read) + len(caplog.records) == sent
-    assert all("cannot write the audit log" in record.getMessage() for record in caplog.records)
-
-
-def test_a_pipe_that_nobody_reads_is_refused(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "audit")
-    with pytest.raises(OSError, match="No such device"):
-        opened(tmp_path / "audit")
-
-
-def test_a_file_that_ends_amid_a_line_is_gone_on_with_on_a_new_one(tmp_path: Path) -> None:
-    path = tmp_path / "audit.jsonl"
-    for before in (b"", b'{"a":1}\n', b'{"cut": "o'):
-        path.write_bytes(before)
-        with opened(path) as stream:
-            audit = Audit(Trail(stream), b"k" * 32, "i")
-            for event in (decided(), Judged()):
-                tell(audit, event)
-        assert json.loads(path.read_bytes().splitlines()[-1])["decision"] == "allow"
 
 
 def test_no_argument_value_and_no_key_of_the_arguments_stands_in_a_line() -> None:

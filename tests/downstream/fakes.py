@@ -13,7 +13,7 @@ from sidecar.events import Dropped
 from sidecar.events import Event as EventOf
 from sidecar.http.exchange import Exchange
 from sidecar.http.sse import Event, EventReader
-from sidecar.http.values import Headers, Request
+from sidecar.http.values import Headers, Request, TurnedAway
 from sidecar.mcp import strict_json
 from sidecar.mcp.jsonrpc import Message, Outgoing
 from sidecar.session.route import Route
@@ -61,6 +61,7 @@ class Client:
         self.head = b""
         self.body = b""
         self.is_complete = False
+        self.refused: list[str] = []
         self.exchange = Exchange(self, head_only=False, version_10=True)
 
     def write(self, head: bytes, body: bytes = b"") -> None:
@@ -78,6 +79,9 @@ class Client:
 
     def let_go(self, exchange: Exchange) -> None:
         """Nothing is counted here."""
+
+    def turned_away(self, refusal: TurnedAway) -> None:
+        self.refused.append(refusal.reason)
 
     def abort(self) -> None:
         self.is_complete = True
@@ -122,6 +126,8 @@ class Client:
 
 class FakeLink:
     """A server that says what the test says and keeps what it gets."""
+
+    cause = "ended"
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []

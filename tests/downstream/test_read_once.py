@@ -10,13 +10,15 @@ import pytest
 from sidecar.auth.caller import Caller
 from sidecar.downstream.hosted.multiplexed import Shared
 from sidecar.downstream.post import Post
-from sidecar.downstream.relay.response import send_error
+from sidecar.downstream.relay.response import send_failure
 from sidecar.http.values import JSON, Headers
 from sidecar.mcp import jsonrpc
 from sidecar.mcp.jsonrpc import Outgoing
 from sidecar.mcp.strict_json import read_value
+from sidecar.mcp.tool_call import Outcome
 from sidecar.session.route import Route
 from sidecar.session.session import Session
+from sidecar.upstream.failure import Failure
 from sidecar.upstream.streamable_http import HttpLink
 from tests.downstream.fakes import Client, Opener, Sessions, line, post, run, turns
 from tests.session.fakes import ObservedSession, SlowGate, batch
@@ -88,7 +90,7 @@ def test_what_answers_a_batch_is_one_batch_though_we_refused_a_part_and_the_rest
         world, posted, client = ObservedSession(revision="2025-03-26"), Post(Headers()), Client()
         lines = batch(line(id=1, **CALL), line(id=2, method="tools/call", params={"name": "odd"}))
         world.session.from_client(lines, posted.route, posted.look)
-        send_error(client.exchange, world.session, posted, "gone")
+        send_failure(client.exchange, world.session, posted, Failure("gone", Outcome.UNKNOWN, "lost"))
         assert [answer["id"] for answer in client.json] == [1, 2]
 
     run(inside())

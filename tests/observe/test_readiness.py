@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from sidecar.events import BundleFetched, BundleJudged, Passed, StoreFailed
+import pytest
+
+from sidecar.events import (
+    BundleFetched,
+    BundleJudged,
+    Event,
+    Passed,
+    Settled,
+    StoreFailed,
+    UpstreamAnswered,
+    UpstreamFailed,
+)
+from sidecar.mcp.tool_call import Outcome
 from sidecar.observe.readiness import LASTS, Readiness
 from tests.observe.decided import decided, tell
 
@@ -52,4 +64,30 @@ def test_a_source_that_cannot_be_reached_is_told_until_it_can() -> None:
     tell(readiness, BundleFetched("stub", news=False, trouble="no such host"))
     assert readiness.notes() == ["no bundle can be fetched: no such host"]
     tell(readiness, BundleFetched("stub", news=False))
+    assert readiness.notes() == []
+
+
+def settled(cause: str) -> Settled:
+    return Settled("stub", "d", "t", Outcome.UNKNOWN if cause else Outcome.SUCCEEDED, 0, 0, 0.1, cause)
+
+
+@pytest.mark.parametrize("answer", [UpstreamAnswered("stub"), settled("")])
+def test_a_server_that_fails_is_told_since_when_until_it_answers(answer: Event) -> None:
+    time = Clock()
+    readiness = Readiness(Clock(), time)
+    time.now = 12 * 3600 + 3 * 60 + 4
+    tell(readiness, UpstreamFailed("stub", "refused", 0, "the MCP server cannot be reached (127.0.0.1:9)"))
+    time.now += 60
+    tell(readiness, UpstreamFailed("stub", "status", 503, "the MCP server answered\nstatus 503"))
+    tell(readiness, settled("status"))
+    assert readiness.notes() == ["since 1970-01-01T12:03:04Z the MCP server answered\\nstatus 503"]
+    assert readiness.trouble() is None
+    tell(readiness, answer)
+    assert readiness.notes() == []
+
+
+def test_a_server_that_refuses_one_request_is_not_told() -> None:
+    readiness = Readiness(Clock())
+    for cause, status in (("status", 404), ("unreadable", 0), ("unsent", 0), ("busy", 0)):
+        tell(readiness, UpstreamFailed("stub", cause, status, "it answered oddly"))
     assert readiness.notes() == []

@@ -50,6 +50,7 @@ class SlowGate:
         self.wanted: set[str] = set()
         self.definitions: dict[str, str] = {}
         self.settled: list[tuple[Any, Outcome]] = []
+        self.causes: list[tuple[str, int]] = []
         self.lists: list[tuple[list[str], Callable[[frozenset[str] | None], None]]] = []
 
     @property
@@ -112,6 +113,7 @@ class SlowGate:
         status: int = 0,
     ) -> None:  # fmt: skip
         self.settled.append((forward.id, outcome))
+        self.causes.append((cause, status))
         done()
 
 

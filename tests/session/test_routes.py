@@ -375,17 +375,17 @@ def test_a_request_without_an_answer_is_settled_and_answered_once(outcome: Outco
     world = ObservedSession()
     way = posted(world, call(1, "quick"))
     for _ in range(2):
-        world.session.no_answer(1, Failure("gone", outcome, {"upstream": "dns"}))
+        world.session.no_answer(1, Failure("gone", outcome, "dns"))
     error = {"code": -32000, "message": "gone", "data": {"upstream": "dns"}}
     assert [(answer["id"], answer["error"]) for answer in way.answers] == [(1, error)]
     assert world.gate.settled == [(1, outcome)]
-    assert world.session.unanswered(1, "gone") is None
+    assert world.session.unanswered(1, Failure("gone", Outcome.UNKNOWN, "lost")) is None
 
 
 def test_a_call_that_is_judged_cannot_be_left_without_an_answer() -> None:
     world = ObservedSession()
     way = posted(world, call(1))
-    world.session.no_answer(1, Failure("gone", Outcome.NOT_RUN))
+    world.session.no_answer(1, Failure("gone", Outcome.NOT_RUN, "unsent"))
     world.gate.allow()
     assert way.words == ["to_server"]
 

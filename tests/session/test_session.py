@@ -538,7 +538,7 @@ def test_a_cancelled_call_that_was_not_sent_after_all_gives_back_and_leaves_its_
     world = ObservedSession()
     world.call(1, "quick")
     world.cancel(1)
-    world.session.no_answer(1, Failure("it was cancelled first", Outcome.NOT_RUN))
+    world.session.no_answer(1, Failure("it was cancelled first", Outcome.NOT_RUN, "unsent"))
     assert world.gate.settled == [(1, Outcome.NOT_RUN)]
     assert world.client == []
     world.call(1, "quick")

@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from tests.support import OPA, SIDECAR, STUB
+from tests.support.audit_lines import decided_lines
 from tests.support.signals import with_default_signals
 
 SECONDS = 15.0
@@ -194,9 +195,8 @@ class Sidecar(Peer):
 
     @property
     def audit(self) -> list[dict[str, Any]]:
-        """The audit trail of every sidecar that used this state folder, in the order of the files' names."""
-        files = sorted((self.state / "events").glob("*.jsonl"))
-        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        """What every sidecar that used this state folder decided, by its audit trail."""
+        return decided_lines(self.state)
 
     @property
     def metrics(self) -> list[Sample]:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
 from tests.support import SIDECAR
+from tests.support.audit_lines import decided_lines
 from tests.support.listener import Listener
 from tests.support.opa_tap import OpaTap
 from tests.support.peer import PATIENT, TELEMETRY, Peer, Sidecar, kind, until
@@ -100,9 +101,8 @@ class Straight(ABC):
 
     @property
     def audit(self) -> list[dict[str, Any]]:
-        """Its audit trail."""
-        files = sorted((self.state / "events").glob("*.jsonl"))
-        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        """What it decided, by its audit trail."""
+        return decided_lines(self.state)
 
     def _numbered(self, calls: Sequence[Call]) -> tuple[list[int], list[Any]]:
         ids = [next(self._ids) for _ in calls]

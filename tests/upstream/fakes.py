@@ -134,6 +134,9 @@ class FakeRemote:
     def failed(self, problem: Unreachable | Lost) -> Failure:
         return failure_of(problem)
 
+    def tell(self, failure: Failure) -> None:
+        self.said.append(failure.text)
+
     def say(self, trouble: str) -> None:
         self.said.append(trouble)
 

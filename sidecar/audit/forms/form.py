@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, assert_never
 
 from sidecar.settings import AuditFormat
 
@@ -25,9 +25,19 @@ class Form(Protocol):
 
 def form_of(name: AuditFormat) -> Form:
     """The form of this name."""
-    if name != "json":
-        raise ValueError(f"no form of audit lines: {name}")
     # Only here: the modules of the forms need what stands above, and one of them is used.
-    from sidecar.audit.forms.json_lines import JsonLines  # noqa: PLC0415
+    match name:
+        case "json":
+            from sidecar.audit.forms.json_lines import JsonLines  # noqa: PLC0415
 
-    return JsonLines()
+            return JsonLines()
+        case "cef":
+            from sidecar.audit.forms.cef import Cef  # noqa: PLC0415
+
+            return Cef()
+        case "rfc5424":
+            from sidecar.audit.forms.rfc5424 import Rfc5424  # noqa: PLC0415
+
+            return Rfc5424()
+        case _:
+            assert_never(name)

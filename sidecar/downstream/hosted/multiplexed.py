@@ -23,7 +23,7 @@ from sidecar.downstream.hosted.writer import write
 from sidecar.downstream.mirrored_arguments import Marked
 from sidecar.downstream.post import Post
 from sidecar.errors import InvalidMessage, SidecarError
-from sidecar.events import Dropped, Emit
+from sidecar.events import Dropped, Emit, UpstreamFailed
 from sidecar.http.server import Exchange
 from sidecar.http.values import JSON, Response
 from sidecar.http.values import Request as HttpRequest
@@ -46,7 +46,7 @@ from sidecar.system import defects, tasks
 from sidecar.system.flow import Valve
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import DEFAULT_BUDGET, MemoryBudget
-from sidecar.upstream.failure import Failure
+from sidecar.upstream.failure import GIVEN_UP, Failure, NotConnected
 from sidecar.upstream.link import Link, Said, understood
 
 MAX_WAITING: Final = 4 << 20
@@ -205,7 +205,9 @@ class Shared:
         try:
             link = await self._ready()
         except SidecarError as problem:
-            unanswered = session.unanswered(post.requests[0], str(problem), outcome=Outcome.NOT_RUN)
+            cause = problem.failure.cause if isinstance(problem, NotConnected) else "unsent"
+            failure = Failure(str(problem), Outcome.NOT_RUN, cause)
+            unanswered = session.unanswered(post.requests[0], failure)
             assert unanswered is not None  # it was sent on just now
             yield unanswered[1]
             return
@@ -257,13 +259,14 @@ class Shared:
     async def _watch(self, link: Link) -> None:
         await link.ended()
         await self._lane.caught_up()
+        cause = GIVEN_UP
         if self._link is link:
-            self._link = None
+            cause, self._link = link.cause, None
             link.close()
             self._to_server.close(False)
         for asked in list(self._asked.values()):
             await asked.session.caught_up()
-            asked.session.server_ended()
+            asked.session.server_ended(cause)
 
     # From the server.
 
@@ -321,7 +324,9 @@ class Shared:
         self._drop(str(problem))
         if asked is not None:
             text = f"the server's answer cannot be passed on: {problem}"
-            unanswered = asked.session.unanswered(asked.id, text, jsonrpc.INTERNAL_ERROR)
+            self._emit(UpstreamFailed(self._server, "unreadable", 0, text))
+            failure = Failure(text, Outcome.UNKNOWN, "unreadable")
+            unanswered = asked.session.unanswered(asked.id, failure, jsonrpc.INTERNAL_ERROR)
             if unanswered is not None:
                 unanswered[0].to_client(unanswered[1])
 

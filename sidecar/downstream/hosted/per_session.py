@@ -23,7 +23,7 @@ from sidecar.downstream.hosted.replay_buffer import Stream, Unread
 from sidecar.downstream.hosted.writer import write
 from sidecar.downstream.mirrored_arguments import Marked
 from sidecar.downstream.post import RESUME, SESSION, Post, cancelled, is_stateless, trace_in
-from sidecar.downstream.sessions import Opened, Sessions, Table, holder
+from sidecar.downstream.sessions import NoRoom, Opened, Sessions, Table, full, holder
 from sidecar.errors import InvalidMessage, SidecarError
 from sidecar.http.server import Exchange
 from sidecar.http.values import JSON, Headers, Request, Response
@@ -118,7 +118,7 @@ class HostedSession:
         assert self._link is not None  # it has begun
         await self._link.ended()
         await self.session.caught_up()
-        self.session.server_ended()
+        self.session.server_ended(self._link.cause)
 
     async def end(self) -> None:
         """The session is over: its server too."""
@@ -261,6 +261,9 @@ class Hosted:
             return
         try:
             opened = await begun(hosted, self._sessions, self._open_link)
+        except NoRoom as problem:
+            exchange.send(full(post.requests[0], problem))
+            return
         except SidecarError as problem:
             error = jsonrpc.error(post.requests[0], protocol.SERVER_GONE, str(problem))
             exchange.send(Response(200, (("content-type", JSON),), error.raw))
@@ -310,7 +313,7 @@ class Hosted:
         resumed = hosted.stream(name) if position.isdecimal() and len(position) < 16 else None
         stream = resumed or hosted.news
         if stream.reading:
-            exchange.send(error_response(409, "this stream is being read already"))
+            exchange.send(error_response(409, "this stream is being read already", reason="session"))
             return
         await write(
             stream, exchange, (), after=min(int(position), stream.taken) if resumed else stream.taken,
@@ -356,5 +359,5 @@ def _answered(hosted: HostedSession, request: Request, marked: Marked) -> tuple[
 
 def _unknown_session(request: Request) -> Response:
     if request.headers.get(SESSION) is None:
-        return error_response(400, "this needs a session: initialize first")
-    return error_response(404, "there is no such session: initialize again")
+        return error_response(400, "this needs a session: initialize first", reason="session")
+    return error_response(404, "there is no such session: initialize again", reason="session")

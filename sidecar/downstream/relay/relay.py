@@ -147,7 +147,7 @@ class Relay:
         self._remote.ask(self._head(post, request.headers), post.take().raw, asking, _whose(tracked, request))
 
     def reserve(self, tracked: Tracked) -> None:
-        """Keep room for a session that the server may open. Raises `SidecarError` where there is none."""
+        """Keep room for a session that the server may open. Raises `NoRoom`."""
         self._sessions.reserve(tracked.holder)
 
     def opened(self, answer: ClientResponse | None, post: Post, tracked: Tracked) -> None:
@@ -183,7 +183,9 @@ class Relay:
         if last := request.headers.get(RESUME):
             own = self._event_ids.own(last, tracked.client)
             if own is None:
-                exchange.send(error_response(400, "this Last-Event-ID is of no event that you were shown"))
+                exchange.send(
+                    error_response(400, "this Last-Event-ID is of no event that you were shown", reason="header")
+                )
                 return
             fields.append((RESUME, own))
         try:
@@ -240,7 +242,7 @@ class Relay:
         """The session that a request names; where it is none of this caller's, the client is told."""
         opened = self._sessions.find(named, key_of(caller))
         if opened is None:
-            exchange.send(error_response(404, "there is no such session: initialize again"))
+            exchange.send(error_response(404, "there is no such session: initialize again", reason="session"))
         return opened
 
     def _onward(self, headers: Headers) -> Fields:

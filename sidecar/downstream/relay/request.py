@@ -10,13 +10,14 @@ from typing import Concatenate, ParamSpec, Protocol
 from sidecar.downstream.early_stream import EarlyStream
 from sidecar.downstream.post import Post
 from sidecar.downstream.relay.client import Tracked
-from sidecar.downstream.relay.response import Passing, send_error, send_failure, unanswered
-from sidecar.errors import SidecarError
+from sidecar.downstream.relay.response import Passing, send_failure, unanswered
+from sidecar.downstream.sessions import NoRoom, full
 from sidecar.http.client import ClientResponse, Lost, PendingRequest, Unreachable
-from sidecar.http.server import Exchange
+from sidecar.http.server import Exchange, Gone
 from sidecar.http.values import Request
 from sidecar.mcp.tool_call import Outcome
-from sidecar.upstream.remote import LOST
+from sidecar.upstream.failure import Failure
+from sidecar.upstream.remote import DEFECTIVE, LEFT
 
 
 class Way(Protocol):
@@ -28,7 +29,7 @@ class Way(Protocol):
         """Send what goes on to the server."""
 
     def reserve(self, tracked: Tracked) -> None:
-        """Keep room for a session that the server may open. Raises `SidecarError` where there is none."""
+        """Keep room for a session that the server may open. Raises `NoRoom`."""
 
     def opened(self, answer: ClientResponse | None, post: Post, tracked: Tracked) -> None:
         """The server answered, or did not, where room was kept: it may have opened a session."""
@@ -89,7 +90,7 @@ class Passage:
     def failed(self, error: Exception) -> None:
         """A defect of ours: give everything up."""
         self._exchange.failed(error)
-        self._give_up()
+        self._give_up(DEFECTIVE)
 
     # What is called back.
 
@@ -125,8 +126,10 @@ class Passage:
         if post.hello:
             try:
                 self._way.reserve(self._tracked)
-            except SidecarError as problem:
-                send_error(self._exchange, self._tracked.session, post, str(problem), Outcome.NOT_RUN)
+            except NoRoom as problem:
+                (asked,) = post.requests  # it stands in no batch
+                unanswered(self._tracked.session, post, Failure(str(problem), Outcome.NOT_RUN, "unsent"))
+                self._exchange.send(full(asked, problem))
                 self._end()
                 return
             self._reserved = True
@@ -158,7 +161,8 @@ class Passage:
         self._task = None
         # What was left unfinished, because the server ends or the stream has to, must not be taken for whole.
         self._exchange.abort()
-        self._end()
+        is_defect = not task.cancelled() and not isinstance(task.exception(), Gone | None)
+        self._end(DEFECTIVE if is_defect else LEFT)
 
     @_contained
     def _gone(self) -> None:
@@ -167,19 +171,20 @@ class Passage:
 
     # The end.
 
-    def _give_up(self) -> None:
+    def _give_up(self, left: Failure = LEFT) -> None:
         if self._asking is not None:
             self._asking.give_up()
         if self._task is not None:
             self._task.cancel()
-        self._end()
+        self._end(left)
 
     def _opened(self, answer: ClientResponse | None) -> None:
         if self._reserved:
             self._reserved = False
             self._way.opened(answer, self._post, self._tracked)
 
-    def _end(self) -> None:
+    def _end(self, left: Failure = LEFT) -> None:
+        """Nothing more will come of it: whatever of it has no answer is `left` so."""
         if self._is_over:
             return
         self._is_over = True
@@ -188,5 +193,5 @@ class Passage:
             self._answer.abort()
         if self._post.goes_on and not self._post.resumable:
             # Nobody can come back for what has not been answered.
-            unanswered(self._tracked.session, self._post, LOST)
+            unanswered(self._tracked.session, self._post, left)
         self._over()

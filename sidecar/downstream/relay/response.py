@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+import msgspec
+
 from sidecar.downstream.early_stream import EarlyStream
 from sidecar.downstream.eventids import EventIds
 from sidecar.downstream.guard import error_response
@@ -68,9 +70,7 @@ class Passing:
         kind = answer.headers.once(media_type)
         status = answer.status
         if redirected(status) is not None:
-            failure = refusal(status)
-            self._remote.say(failure.text)
-            send_failure(exchange, session, post, failure)
+            self._fail(exchange, session, post, refusal(status))
         elif status >= 400:
             return self._pass_refusal(answer, post, session, exchange)
         elif not post.requests:
@@ -84,7 +84,7 @@ class Passing:
             return self._pass_json(body, answer, post, session, exchange)
         else:
             answer.retire()
-            send_error(exchange, session, post, f"the MCP server answered status {status} and no message")
+            self._unreadable(exchange, session, post, f"the MCP server answered status {status} and no message")
         return None
 
     async def stream(self, answer: ClientResponse, tracked: Tracked, exchange: Answering, *, replayed: bool) -> None:
@@ -100,14 +100,25 @@ class Passing:
 
     async def status(self, answer: ClientResponse, exchange: Answering) -> None:
         """An answer without a message: its status, and its words where it refuses."""
-        if (text := redirected(answer.status)) is not None:
-            exchange.send(error_response(502, text, code=SERVER_GONE))
+        is_redirected = redirected(answer.status) is not None
+        if is_redirected or answer.status >= 500 or answer.status in (401, 403):
+            # Not others: a server need not offer a stream, nor know every session.
+            self._remote.tell(failure := refusal(answer.status))
+        if is_redirected:
+            exchange.send(error_response(502, failure.text, code=SERVER_GONE))
             return
         body = await answer.read(MAX_REFUSAL) if answer.status >= 400 else b""
         found = _readable(body) if isinstance(body, bytes) and media_type(answer.headers) == JSON else None
         message = found[1] if found is not None and "error" in found[0] else b""
         headers = ((("content-type", JSON),) if message else ()) + tuple(self._back(answer))
         exchange.send(Response(answer.status, headers, message))
+
+    def _fail(self, exchange: Answering, session: Session, post: Post, failure: Failure) -> None:
+        self._remote.tell(failure)
+        send_failure(exchange, session, post, failure)
+
+    def _unreadable(self, exchange: Answering, session: Session, post: Post, text: str) -> None:
+        self._fail(exchange, session, post, Failure(text, Outcome.UNKNOWN, "unreadable"))
 
     def failed(self, problem: Unreachable | Lost) -> Failure:
         """What to tell of a request that got no answer."""
@@ -128,7 +139,7 @@ class Passing:
     ) -> Coroutine[Any, Any, None] | None:  # fmt: skip
         if not body:
             answer.retire()
-            send_error(exchange, session, post, "the MCP server answered with nothing")
+            self._unreadable(exchange, session, post, "the MCP server answered with nothing")
             return None
         once = _Once()
         session.from_server(body, once.deliver, among=post.sent)
@@ -147,7 +158,7 @@ class Passing:
     ) -> None:  # fmt: skip
         if message is None:
             answer.retire()
-            send_error(exchange, session, post, "the MCP server's answer is no answer to this")
+            self._unreadable(exchange, session, post, "the MCP server's answer is no answer to this")
             return
         post.shows(message)
         if post.reply is not None:
@@ -164,9 +175,9 @@ class Passing:
         kind = media_type(answer.headers)
         message = await _shown(session, body, kind, post.sent) if isinstance(body, bytes) else None
         failure = refusal(answer.status)
-        if answer.status >= 500 or answer.status in (401, 403):
-            self._remote.say(failure.text)
-        errors = unanswered(session, post, failure.text, failure.outcome)
+        errors = unanswered(session, post, failure)
+        if errors or not post.sent:
+            self._remote.tell(failure)
         if isinstance(exchange, EarlyStream) and exchange.has_begun:
             _end_with(errors[0].raw if errors else message, exchange)
             return
@@ -178,7 +189,7 @@ class Passing:
         exchange.start(answer.status, [("content-type", EVENTS), *self._back(answer)])
         if post.reply is not None:
             await exchange.write(_event(post.reply))
-        broken = False
+        broken, why = False, LOST
         with self._told(tracked, exchange, listens=post.listens):
             try:
                 async for event in self._remote.events(answer):
@@ -186,10 +197,14 @@ class Passing:
                     await self._pass_event(event, tracked, exchange, post)
             except (Lost, ValueError) as problem:
                 broken = True
-                self._remote.say(f"a stream of the MCP server broke off: {problem}")
+                kind = problem.kind if isinstance(problem, Lost) else "unreadable"
+                why = Failure(f"a stream of the MCP server broke off: {problem}", Outcome.UNKNOWN, kind)
         if not post.resumable:
             # Nobody can come back for the answer: the client must not wait for it.
-            for message in unanswered(tracked.session, post, LOST):
+            lost = unanswered(tracked.session, post, msgspec.structs.replace(LOST, cause=why.cause))
+            if lost:
+                self._remote.tell(why)
+            for message in lost:
                 answer.retire()
                 await exchange.write(_event(message))
         if broken and post.resumable:
@@ -260,30 +275,21 @@ def this_task() -> asyncio.Task[Any]:
     return task
 
 
-def send_error(
-    exchange: Answering, session: Session, post: Post, text: str, outcome: Outcome = Outcome.UNKNOWN, data: Any = None
-) -> None:  # fmt: skip
-    """Answer a POST whose messages get no answer of the server."""
-    answers: list[Outgoing] = [*unanswered(session, post, text, outcome, data)]
+def send_failure(exchange: Answering, session: Session, post: Post, failure: Failure) -> None:
+    """Answer a POST whose messages get no answer of the server, with what became of it."""
+    answers: list[Outgoing] = [*unanswered(session, post, failure)]
     if post.reply is not None:
         answers.append(post.reply)
     if not answers:
-        exchange.send(error_response(502, text, code=SERVER_GONE))
+        exchange.send(error_response(502, failure.text, code=SERVER_GONE))
         return
     whole = answers[0] if len(answers) == 1 else Joined(tuple(one for each in answers for one in messages_of(each)))
     exchange.send(Response(200, (("content-type", JSON),), whole.raw))
 
 
-def send_failure(exchange: Answering, session: Session, post: Post, failure: Failure) -> None:
-    """Answer a POST with what became of it."""
-    send_error(exchange, session, post, failure.text, failure.outcome, failure.data)
-
-
-def unanswered(
-    session: Session, post: Post, text: str, outcome: Outcome = Outcome.UNKNOWN, data: Any = None
-) -> list[jsonrpc.Response]:  # fmt: skip
+def unanswered(session: Session, post: Post, failure: Failure) -> list[jsonrpc.Response]:
     """The errors that answer what a POST still waits for."""
-    found = [session.unanswered(id_, text, outcome=outcome, data=data) for id_ in post.sent]
+    found = [session.unanswered(id_, failure) for id_ in post.sent]
     return [one[1] for one in found if one is not None]
 
 

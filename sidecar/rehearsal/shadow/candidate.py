@@ -32,8 +32,7 @@ from sidecar.events import (
     Handlers,
 )
 from sidecar.mcp.strict_json import encode
-from sidecar.policy.terms import Terms
-from sidecar.rehearsal.judging import place_of
+from sidecar.policy.rule_index import RuleIndex
 from sidecar.rehearsal.outcome import said_by_policy
 from sidecar.rehearsal.shadow import talk
 from sidecar.rehearsal.shadow.talk import Asked, Begin, Begun, Compared, NotJudged, Told, Trouble, Who
@@ -71,7 +70,7 @@ class Candidate:
         self._bytes = 0
         self._skipped = 0
         self._is_due = False
-        self._terms: Terms | None = None
+        self._rules: RuleIndex | None = None
         self._emit: Emit = lambda _: None
         self._process: _Process | None = None
         self._keeping: asyncio.Task[None] | None = None
@@ -99,7 +98,7 @@ class Candidate:
         self._be_due()
 
     def _engine_ready(self, event: EngineReady) -> None:
-        self._terms = event.terms
+        self._rules = RuleIndex(event.terms)
 
     def _be_due(self) -> None:
         if not self._is_due:
@@ -137,7 +136,7 @@ class Candidate:
                     self._emit(self._compared(one))
 
     def _compared(self, one: Compared) -> CandidateCompared:
-        live = place_of(self._terms, one.tool, one.live_rule) if self._terms is not None and one.live_rule else None
+        live = self._rules.find(one.tool, one.live_rule) if self._rules is not None else None
         return CandidateCompared(
             self._server, one.tool, one.live, one.candidate, one.live_rule,
             f"{live.file}:{live.line}" if live is not None else "", one.rule,

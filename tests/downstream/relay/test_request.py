@@ -15,7 +15,7 @@ from sidecar.http.client import ClientResponse, PendingRequest, Unreachable
 from sidecar.http.server import Exchange
 from sidecar.http.values import Request
 from sidecar.session.session import Session
-from sidecar.upstream.remote import failure_of
+from sidecar.upstream.remote import LOST, failure_of
 from tests.downstream.fakes import Client, post, run, turns
 from tests.session.fakes import SlowGate
 
@@ -73,7 +73,7 @@ class RelayedRequest:
 
     @property
     def waits(self) -> bool:
-        return self.tracked.session.unanswered(1, "") is not None
+        return self.tracked.session.unanswered(1, LOST) is not None
 
 
 def test_a_client_that_leaves_has_its_request_given_up_and_nothing_is_left() -> None:

@@ -1,0 +1,107 @@
+"""Every query that the project ships is run on both lines of Prometheus, and finds data where it should."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from tests.observability.conftest import Watched
+from tests.observability.empty import QUERIES, SELECTORS
+from tests.observability.queries import Query, dashboards, documented, panels, rules
+from tests.support import ROOT
+from tests.support.prometheus import LINES, Prometheus
+
+pytestmark = pytest.mark.observability
+
+
+def test_there_are_three_dashboards() -> None:
+    assert dashboards() == ["denials", "health", "limits-and-approvals"]
+
+
+@pytest.mark.parametrize("name", dashboards())
+def test_every_panel_has_data(watched: Watched, name: str) -> None:
+    queries = list(panels(name))
+    assert queries
+    assert not without_data(watched, queries)
+    # For whoever draws them.
+    keep(watched, name, queries)
+
+
+def test_every_query_of_the_docs_has_data(watched: Watched) -> None:
+    queries = documented()
+    assert queries
+    # Those that are alerts in the making find nothing where all is well, so each selector has to.
+    assert not unnamed(watched, queries)
+    for query in queries:
+        for line in LINES:
+            results(watched.servers[line], watched, query)
+
+
+def test_every_recording_rule_has_data(watched: Watched) -> None:
+    assert not without_data(watched, [Query(name, name) for name in rules("record")])
+
+
+def test_every_rule_is_healthy_on_both(watched: Watched) -> None:
+    for line in LINES:
+        states = {rule["name"]: (rule["health"], rule.get("lastError", "")) for rule in watched.servers[line].rules()}
+        assert states.keys() == rules("alert").keys() | rules("record").keys()
+        assert {name: state for name, state in states.items() if state != ("ok", "")} == {}
+
+
+def test_every_alert_asks_for_what_is_there(watched: Watched) -> None:
+    assert not unnamed(watched, [Query(name, rule["expr"]) for name, rule in rules("alert").items()])
+
+
+def without_data(watched: Watched, queries: list[Query]) -> list[str]:
+    """Queries without a value at any time on either line, and selectors in them that name no series."""
+    empty = [
+        f"{query.where}: no data in Prometheus {line}: {query.expr}"
+        for query in queries
+        for line in LINES
+        if not has_value(results(watched.servers[line], watched, query))
+        and not any(query.where.startswith(place) for place in QUERIES)
+    ]
+    return empty + unnamed(watched, queries)
+
+
+def unnamed(watched: Watched, queries: list[Query]) -> list[str]:
+    """Selectors in queries that name no series. With `or vector(0)` a query has a value whatever it asks for."""
+    server = watched.servers["3"]
+    found: dict[str, str] = {}
+    for query in queries:
+        for selector in server.selectors(query.expr):
+            found.setdefault(selector, query.where)
+    span = watched.start, watched.end + 1
+    return [
+        f"{where}: nothing is named by {selector}"
+        for selector, where in sorted(found.items())
+        if not server.query_range(selector, *span) and not any(part in selector for part in SELECTORS)
+    ]
+
+
+def results(server: Prometheus, watched: Watched, query: Query) -> list[dict[str, Any]]:
+    """What a query gives over the time of the script; one about the whole of it, at its end."""
+    if query.whole:
+        return server.query(query.expr, watched.end)
+    return server.query_range(query.expr, watched.start, watched.end + 1)
+
+
+def has_value(series: list[dict[str, Any]]) -> bool:
+    """True if any value is a number."""
+    values = [value for one in series for value in one.get("values", [one.get("value")])]
+    return any(not math.isnan(float(value[1])) for value in values)
+
+
+def keep(watched: Watched, name: str, queries: list[Query]) -> None:
+    """Write down what each query of a dashboard gave, in build/observability."""
+    folder = ROOT / "build" / "observability"
+    folder.mkdir(parents=True, exist_ok=True)
+    server = watched.servers["3"]
+    found = {
+        query.where: {"expr": query.expr, "whole": query.whole, "result": results(server, watched, query)}
+        for query in queries
+    }
+    (folder / f"{name}.json").write_text(json.dumps({"start": watched.start, "end": watched.end, "queries": found}))
