@@ -157,10 +157,6 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
     candidate = _candidate(settings, opa)
     if candidate is not None:
         heard_by.append(candidate)
-
-    def tell(event: Event) -> None:
-        emit(event)
-
     if settings.otlp is not None:
         # Only here: nobody else needs it.
         from sidecar.serve import tracing  # noqa: PLC0415

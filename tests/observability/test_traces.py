@@ -105,7 +105,11 @@ def test_a_call_that_a_dead_server_never_got_is_a_span_that_failed(tmp_path: Pat
     with running(tmp_path / "run", "--otlp", collector.url, "--upstream", upstream, policy=POLICY) as listener:
         Agent(listener.url).post(call("look"))
         (span,) = by_tool(collector.wait_for(1)).values()
-    assert span["attributes"].items() >= {("mcp_policy.decision", "allow"), ("mcp_policy.outcome", "not_run")}
+    assert span["attributes"].items() >= {
+        ("mcp_policy.decision", "allow"), ("mcp_policy.outcome", "not_run"), ("mcp_policy.cause", "refused"),
+        ("error.type", "refused"),
+    }  # fmt: skip
+    assert span["status"] == {"code": 2}
 
 
 def test_each_of_many_calls_is_one_span_and_none_is_lost(tmp_path: Path, collector: Collector) -> None:
