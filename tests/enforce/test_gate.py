@@ -138,6 +138,11 @@ def test_a_call_dropped_by_the_verdict_of_another_gives_back_what_it_took() -> N
         await asyncio.sleep(0)
         assert len(world.ledger.wanted) == 2
         assert len(world.ledger.returned) == 1
+        # It was told as a call that is forwarded, so its end is told as well.
+        (end,) = [event for event in world.events if isinstance(event, Settled)]
+        assert (end.decision_id, end.outcome, end.reserved, end.returned, end.cause) == (
+            trials[1].decision_id, Outcome.NOT_RUN, 1, 1, "given_up",
+        )  # fmt: skip
 
     run(test, {"decision": LIMITED}, remembered=True)
 
