@@ -161,6 +161,18 @@ def test_a_denied_call_is_answered_with_rule_kind_and_reason(remembered: bool) -
     run(test, {"decision": DENIED}, remembered=remembered)
 
 
+@pytest.mark.parametrize("remembered", [False, True])
+def test_it_is_told_when_the_answer_of_the_engine_was_there(remembered: bool) -> None:
+    async def test(world: GateBetweenFakes) -> None:
+        world.judge()
+        await world.gate.finish()
+        (decided,) = [event for event in world.events if isinstance(event, Decided)]
+        assert (decided.answered == 0) is remembered
+        assert decided.answered <= decided.seconds
+
+    run(test, {"decision": DENIED}, remembered=remembered)
+
+
 @pytest.mark.parametrize("waits", [False, True])
 def test_a_limited_call_is_forwarded_with_what_it_took(waits: bool) -> None:
     async def test(world: GateBetweenFakes) -> None:

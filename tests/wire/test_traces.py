@@ -83,6 +83,19 @@ def test_over_http_both_the_context_in_a_call_and_that_of_its_request_reach_the_
     assert [f"{name}: {asked.header(name)}" for name in ("traceparent", "tracestate", "baggage")] == list(headers)
 
 
+def test_the_audit_has_the_trace_of_each_of_equal_calls_and_of_no_other(tmp_path: Path) -> None:
+    traces = [f"{number:032x}" for number in (1, 2, 3)]
+    with running(tmp_path / "run") as listener:
+        agent = Agent.with_session(listener.url)
+        for id_, trace in enumerate([*traces, "", traces[0]]):
+            headers = (f"traceparent: 00-{trace}-{PARENT}-01",) if trace else ()
+            assert "result" in agent.call("shown", {"same": 1}, id_, *headers)
+    (file,) = (tmp_path / "run" / "state" / "events").glob("*.jsonl")
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    told = [line.get("trace_id") for line in lines if line["event"] == "decision"]
+    assert told == [*traces, None, traces[0]]
+
+
 def test_a_span_tells_of_each_call_as_a_child_of_who_made_it_and_never_of_its_arguments(tmp_path: Path) -> None:
     environment = {
         "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20s3cr3t", "OTEL_SERVICE_NAME": "agent-x",
