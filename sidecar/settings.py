@@ -23,6 +23,16 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class UnixSocket:
+    """A unix socket to listen on."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
 class FixedHeader:
     """A header that we add to every request to a remote server: its name in lower case, its value or a file with it."""
 
@@ -115,6 +125,18 @@ class Recording:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Otlp:
+    """A collector of spans: its URL, the headers that it wants, which may be secrets, and what we say of ourselves.
+
+    `resource` are attributes of OpenTelemetry by their names, `service.name` among them.
+    """
+
+    url: str
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    resource: tuple[tuple[str, str], ...] = ()
+
+
 AuditFormat: TypeAlias = Literal["json", "cef", "rfc5424"]
 AUDIT_FORMATS: Final[tuple[AuditFormat, ...]] = get_args(AuditFormat)
 
@@ -155,9 +177,9 @@ class Settings:
     remote (`upstream`). The client is on standard input and output, or comes to `listen`.
     `opa_timeout` is in seconds, `max_message` in bytes. `mode`, if given, wins over the policy's. `fail_open` lets
     calls pass uncounted while the store cannot be used. `state_dsn`, which may hold a password, names a store of
-    counters other than the file in `state_dir`; its keys begin with `state_prefix`. A telemetry port that is in use
+    counters other than the file in `state_dir`; its keys begin with `state_prefix`. A telemetry address that is in use
     stops the start only if `telemetry_must`. Without `remote_opa` we start an OPA of our own. `shadow` is the path of a
-    candidate policy, a file or a repository, which is asked about the same calls. Spans of calls go to the URL `otlp`.
+    candidate policy, a file or a repository, which is asked about the same calls. Spans go to the collector `otlp`.
     """
 
     policies: tuple[Found, ...]
@@ -173,7 +195,7 @@ class Settings:
     state_prefix: str
     fail_open: bool
     watch: bool
-    telemetry: Address | None
+    telemetry: Address | UnixSocket | None
     telemetry_must: bool
     audit: AuditLog
     max_message: int
@@ -182,4 +204,4 @@ class Settings:
     bundle: BundleSource | None = None
     recording: Recording | None = None
     shadow: Path | None = None
-    otlp: str | None = None
+    otlp: Otlp | None = None

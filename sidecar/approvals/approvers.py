@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import logging
 import re
 import time
 import unicodedata
@@ -36,6 +35,7 @@ from sidecar.policy.problem import Place, Problem
 from sidecar.policy.read_items import ItemReader, is_null
 from sidecar.system import ownership
 from sidecar.system.files import Unreadable
+from sidecar.system.operator_log import fields, log
 from sidecar.system.watched_file import WatchedFile
 from sidecar.text import is_plain
 
@@ -47,8 +47,6 @@ _DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _OF_NOTHING: Final = hashlib.sha256(b"").digest()
 _KEYS: Final = ("name", "token_sha256", "servers", "tools", "principal")
 _HOW: Final = 'write token_sha256 and what `printf %s "$TOKEN" | sha256sum` prints'
-
-log = logging.getLogger("sidecar")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +107,25 @@ class Approvers:
             content = self._file.changed()
         except Unreadable as problem:
             self._approvers = ()
-            log.error("%s: %s; nobody may approve until it can be used again", OPTION, problem)
+            log.error(
+                "%s: %s; nobody may approve until it can be used again", OPTION, problem,
+                extra=fields("approvers_unusable", option=OPTION, cause=str(problem)),
+            )  # fmt: skip
             return
         if content is None:
             return
         try:
             self._approvers = _approvers(content, self._file.path)
         except StartError as problem:
-            log.error("%s: what it says now is wrong, so it changed nothing: %s", OPTION, problem)
+            log.error(
+                "%s: what it says now is wrong, so it changed nothing: %s", OPTION, problem,
+                extra=fields("approvers_refused", option=OPTION, cause=str(problem)),
+            )  # fmt: skip
         else:
-            log.info("%s: %d may approve now", OPTION, len(self._approvers))
+            log.info(
+                "%s: %d may approve now", OPTION, len(self._approvers),
+                extra=fields("approvers_changed", option=OPTION, count=len(self._approvers)),
+            )  # fmt: skip
 
 
 def digest(token: str) -> bytes:

@@ -8,7 +8,6 @@ another tells it again, under the same id.
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -20,8 +19,7 @@ from sidecar.events import Emit, NoticeSent
 from sidecar.ledger.approvals import NoApproval, Notice
 from sidecar.ledger.protocol import Ledger
 from sidecar.system import tasks
-
-log = logging.getLogger("sidecar")
+from sidecar.system.operator_log import fields, log
 
 AT_ONCE: Final = 8
 """Messages under way at once."""
@@ -78,7 +76,10 @@ class Outbox:
             await self._send(notice, webhook)
         except StoreUnavailable as error:
             # Nothing is lost: it is due again when nobody has it any more.
-            log.warning("a message to the webhook is sent again later: %s", error)
+            log.warning(
+                "a message to the webhook is sent again later: %s", error,
+                extra=fields("webhook_deferred", approval=notice.record.id, cause=str(error)),
+            )  # fmt: skip
 
     async def _send(self, notice: Notice, webhook: Webhook) -> None:
         assert self._sender is not None  # it was made before the first notice
@@ -97,7 +98,10 @@ class Outbox:
         try:
             return await limits_after(notice.record, self._ledger)
         except StoreUnavailable as error:  # one damaged counter: that a person is asked does not depend on it
-            log.warning("the webhook is not told of limits: %s", error)
+            log.warning(
+                "the webhook is not told of limits: %s", error,
+                extra=fields("webhook_without_limits", approval=notice.record.id, cause=str(error)),
+            )  # fmt: skip
             return ()
 
     async def _is_out_of_date(self, notice: Notice) -> bool:

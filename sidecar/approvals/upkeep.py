@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import Callable
 from typing import Final
@@ -20,8 +19,7 @@ from sidecar.events import ApprovalChanged, ApprovalsCounted, Emit, StoreFailed
 from sidecar.ledger.protocol import Ledger
 from sidecar.policy.terms import Terms
 from sidecar.system import tasks
-
-log = logging.getLogger("sidecar")
+from sidecar.system.operator_log import fields, log
 
 PERIOD: Final = 1.0
 """Seconds between two looks."""
@@ -119,4 +117,7 @@ class Upkeep:
     def _works(self) -> None:
         if self._failing_since is not None:
             self._failing_since = None
-            log.warning("the store can be used again: approvals that are over end, and webhooks hear of them")
+            log.warning(
+                "the store can be used again: approvals that are over end, and webhooks hear of them",
+                extra=fields("store_recovered"),
+            )

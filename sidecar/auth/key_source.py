@@ -6,7 +6,6 @@ A caller can make up key ids, but cannot make us fetch the URL more often than i
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from sidecar.auth.keys import KeySet, read_keys
 from sidecar.errors import SidecarError, StartError
 from sidecar.system import tasks
 from sidecar.system.files import Unreadable
+from sidecar.system.operator_log import fields, log
 from sidecar.system.watched_file import WatchedFile
 
 REFRESH: Final = 300.0
@@ -26,8 +26,6 @@ PAUSE: Final = 10.0
 MAX_AGE: Final = 3600.0
 """Seconds for which keys stay valid while the URL does not answer."""
 FETCH_TIMEOUT: Final = 10.0
-
-log = logging.getLogger("sidecar")
 
 
 class KeySource(Protocol):
@@ -67,7 +65,10 @@ class FileKeys:
             self._read()
         except Unreadable as problem:
             self._keys, self._failing = None, True
-            log.error("--jwt-jwks: %s; no JWT is valid until it can be used again", problem)
+            log.error(
+                "--jwt-jwks: %s; no JWT is valid until it can be used again", problem,
+                extra=fields("keys_unusable", option="--jwt-jwks", cause=str(problem)),
+            )  # fmt: skip
         return self._keys
 
     def renewal(self) -> None:
@@ -86,7 +87,7 @@ class FileKeys:
             raise Unreadable(f"{self._file.path} {problem}") from None
         if self._failing:
             self._failing = False
-            log.warning("--jwt-jwks: the keys can be used again")
+            log.warning("--jwt-jwks: the keys can be used again", extra=fields("keys_usable", option="--jwt-jwks"))
 
 
 class UrlKeys:
@@ -142,12 +143,15 @@ class UrlKeys:
             self._failed(f"what the URL answers {problem}")
         else:
             if self._problem:
-                log.warning("--jwt-jwks: the URL gives keys again")
+                log.warning("--jwt-jwks: the URL gives keys again", extra=fields("keys_usable", option="--jwt-jwks"))
             if self._keys is None or keys.digest != self._keys.digest:  # the same keys: what was verified stays so
                 self._keys = keys
             self._renewed, self._problem = self._clock(), ""
 
     def _failed(self, problem: str) -> None:
         if self._keys is not None and not self._problem:
-            log.error("--jwt-jwks: %s; the keys that are known stay valid for up to an hour", problem)
+            log.error(
+                "--jwt-jwks: %s; the keys that are known stay valid for up to an hour", problem,
+                extra=fields("keys_unusable", option="--jwt-jwks", cause=problem),
+            )  # fmt: skip
         self._problem = problem

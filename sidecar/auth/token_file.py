@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import logging
 import re
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Final
 from sidecar.auth.principal import Principal
 from sidecar.errors import StartError
 from sidecar.system.files import Unreadable
+from sidecar.system.operator_log import fields, log
 from sidecar.system.watched_file import WatchedFile
 
 MAX_FILE: Final = 64 << 10
@@ -23,8 +23,6 @@ TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
 
 HOLDER: Final = Principal("token")
 """The principal of every static token: which of its holders shows it, nobody can say."""
-
-log = logging.getLogger("sidecar")
 
 
 class TokenFile:
@@ -49,7 +47,10 @@ class TokenFile:
             self._read()
         except Unreadable as problem:
             self._digests, self._failing = (), True
-            log.error("--auth-token-file: %s; no token is valid until it can be used again", problem)
+            log.error(
+                "--auth-token-file: %s; no token is valid until it can be used again", problem,
+                extra=fields("token_file_unusable", option="--auth-token-file", cause=str(problem)),
+            )  # fmt: skip
         given = _digest(token)
         # All are compared, so the time reveals neither which token it is nor how much of one was right.
         matches = [hmac.compare_digest(given, known) for known in self._digests]
@@ -62,7 +63,10 @@ class TokenFile:
         self._digests = tuple(_digest(token) for token in _tokens(content, self._file.path))
         if self._failing:
             self._failing = False
-            log.warning("--auth-token-file: the tokens can be used again")
+            log.warning(
+                "--auth-token-file: the tokens can be used again",
+                extra=fields("token_file_usable", option="--auth-token-file"),
+            )
 
 
 def _tokens(content: bytes, path: Path) -> list[str]:

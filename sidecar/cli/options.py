@@ -12,7 +12,7 @@ import typer
 
 from sidecar.errors import UsageError
 from sidecar.observe.log import JsonFormatter
-from sidecar.settings import Address
+from sidecar.settings import Address, UnixSocket
 from sidecar.system import instances
 
 Config: TypeAlias = Annotated[
@@ -65,6 +65,16 @@ def address(text: str) -> Address:
     if found is None or int(found["port"]) > 65535:
         raise UsageError(f"{text!r} is no address: write HOST:PORT, as 127.0.0.1:9464")
     return Address(found["six"] or found["host"], int(found["port"]))
+
+
+def address_or_socket(text: str) -> Address | UnixSocket:
+    """A host and a port, or a unix socket in `unix:/path/to/socket`. Raises `UsageError`."""
+    if not text.startswith("unix:"):
+        return address(text)
+    path = Path(text.removeprefix("unix:"))
+    if not path.is_absolute():
+        raise UsageError(f"{text!r} is no unix socket: write its whole path, as unix:/run/sidecar/telemetry.sock")
+    return UnixSocket(path)
 
 
 def one_of(option: str, text: str, choices: tuple[Choice, ...]) -> Choice:

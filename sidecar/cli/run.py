@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
@@ -26,13 +27,14 @@ from sidecar.cli.opa import BundleListen, BundleSigningKey, BundleTokenFile, Opa
 from sidecar.cli.options import (
     ConfigUnlessBundle,
     OpaBin,
-    address,
+    address_or_socket,
     default_state_dir,
     duration,
     one_of,
     set_up_logging,
     size,
 )
+from sidecar.cli.otlp_options import SECRETS, exposed_headers, otlp_at
 from sidecar.cli.policy_access import PolicyTokenFile, access
 from sidecar.cli.recording_options import Record, RecordAll, RecordSize, recording_in
 from sidecar.engine import binary
@@ -125,7 +127,7 @@ def run_command(
     remote = upstream_at(
         upstream, headers, forward_authorization=forward_authorization, forward_headers=forward_header or ()
     )
-    watched = address(telemetry) if telemetry else TELEMETRY if listen is not None else None
+    watched = address_or_socket(telemetry) if telemetry else TELEMETRY if listen is not None else None
     if state_dsn is not None:
         _check_store(server, state_dir)
     settings = Settings(
@@ -152,7 +154,7 @@ def run_command(
             duration(audit_keep),
             size(audit_total),
         ),
-        otlp=otlp,
+        otlp=otlp_at(otlp, os.environ),
         max_message=size(max_message),
         approvals=answering,
         shadow=shadow,
@@ -162,7 +164,8 @@ def run_command(
     # Before any process is started: the server, which policy and limits bind, must not get the passwords. The URL of a
     # bundle may be signed, which makes it one.
     hardening.forget(
-        "SIDECAR_STATE_DSN", "SIDECAR_HEADER", "SIDECAR_POLICY_KEY", "SIDECAR_BUNDLE", *variables_of(headers)
+        "SIDECAR_STATE_DSN", "SIDECAR_HEADER", "SIDECAR_POLICY_KEY", "SIDECAR_BUNDLE", *variables_of(headers),
+        *(SECRETS if otlp else ()),
     )  # fmt: skip
     return _serve(settings, config or [], opa_bin)
 
@@ -174,6 +177,8 @@ def _serve(settings: Settings, config: list[Path], opa_bin: Path | None) -> int:
         # Said here, where it can be mended; while we run, a candidate that cannot be used stops nothing.
         warnings = [*warnings, *(f"candidate: {warning}" for warning in subject(settings.shadow, opa).warnings)]
     if settings.approvals is not None and (warning := exposed(settings.approvals)) is not None:
+        warnings = [*warnings, warning]
+    if settings.otlp is not None and (warning := exposed_headers(settings.otlp)) is not None:
         warnings = [*warnings, warning]
     for warning in [*warnings, *map(_open_to_all, filter(ownership.is_open, config))]:
         print(warning, file=sys.stderr)

@@ -173,9 +173,9 @@ Telemetry: TypeAlias = Annotated[
     str | None,
     typer.Option(
         envvar="SIDECAR_TELEMETRY",
-        metavar="HOST:PORT",
+        metavar="HOST:PORT|unix:PATH",
         show_default=False,
-        help="Serve /metrics, /healthz, /readyz there. [default: none on stdio, else 127.0.0.1:9464]",
+        help="Serve /metrics, /healthz, /readyz there; port 0 is any. [default: none on stdio, else 127.0.0.1:9464]",
     ),
 ]
 Approvals: TypeAlias = Annotated[

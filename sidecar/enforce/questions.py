@@ -219,7 +219,8 @@ class Questions:
 
         def done(finding: Finding) -> None:
             self._open -= 1
-            trial.engine_seconds = time.perf_counter() - asked
+            now = time.perf_counter()
+            trial.engine_seconds, trial.answered = now - asked, now - trial.since
             try:
                 found(trial, no_engine(finding) if isinstance(finding, EngineUnavailable) else finding)
             except Exception as error:  # noqa: BLE001 - it denies this call, and not those that ask the same

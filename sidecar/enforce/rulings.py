@@ -160,7 +160,7 @@ class Rulings:
         self._emit(
             Decided(
                 trial.decision_id, self._server, trial.caller, trial.call, ruling, seconds, trial.engine_seconds, left,
-                limited, approval,
+                limited, approval, trial.answered,
             )
         )  # fmt: skip
         if trial.bundle.terms.asks_people:

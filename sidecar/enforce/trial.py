@@ -26,7 +26,8 @@ them, so it takes other sidecars or many calls that only count to come so far.
 class Trial(msgspec.Struct):
     """One call, judged under one bundle. `deliver` gets the verdict, once.
 
-    `since` is when it began, by the performance counter; `engine_seconds` how long the engine took, where it was asked.
+    `since` is when it began, by the performance counter; `engine_seconds` how long the engine took, where it was asked,
+    and `answered` after how many seconds its answer was there.
     `seen` is where the counters stood that it was judged by, `moves` how often they stood elsewhere at its claim, and
     `turn` the counters for which others that were judged by them wait until it is done. `may_hold` where it can wait in
     place for a person, and `held_until` until when it does, by the clock of the event loop. `spares_shadow` where the
@@ -48,6 +49,7 @@ class Trial(msgspec.Struct):
     may_hold: bool = True
     held_until: float | None = None
     spares_shadow: bool = False
+    answered: float = 0.0
 
     def drop(self) -> None:
         """The client gave the call up: it will neither be forwarded nor answered."""

@@ -45,8 +45,9 @@ def find(given: Path | None) -> Path:
 
 
 @functools.cache
+@functools.cache
 def version_of(path: Path) -> str:
-    """The version that an OPA binary reports. Raises `StartError` if it cannot be run or reports none."""
+    """The version of an OPA binary, which is asked once. Raises `StartError` if it cannot be run or reports none."""
     try:
         done = subprocess.run([path, "version"], capture_output=True, timeout=_SECONDS, check=False, env=passed())
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -53,6 +53,8 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
     """True when a limit is exhausted and refused the call."""
     approval: str = ""
     """The id of the approval that the call uses, or waits for."""
+    answered: float = 0.0
+    """How many of the `seconds` had passed when the engine's answer was there; 0 where it was not asked."""
 
 
 class Judged(msgspec.Struct, frozen=True, gc=False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -16,9 +17,13 @@ GetHandler = Callable[[Request], Awaitable[Response]]
 
 
 async def serve_gets(
-    host: str, port: int, answer: GetHandler, limits: Limits = LIMITS, admit: Admit = everyone
+    host: str, port: int, answer: GetHandler, limits: Limits = LIMITS, admit: Admit = everyone,
+    bound: socket.socket | None = None,
 ) -> HttpServer:  # fmt: skip
-    """Listen. `admit` may refuse a GET by its head. Raises OSError when the address cannot be had."""
+    """Listen, on the unix socket `bound` where one is given; `admit` may refuse a GET by its head.
+
+    Raises OSError when the address cannot be had.
+    """
 
     async def handle(request: Request, exchange: Exchange) -> None:
         task = asyncio.current_task()
@@ -38,7 +43,7 @@ async def serve_gets(
         except Repeated as error:
             return turned_away(400, str(error), "header")
 
-    return await HttpServer.start(host, port, handle, limits, only_gets)
+    return await HttpServer.start(host, port, handle, limits, only_gets, bound=bound)
 
 
 _METHODS: Final = ("GET", "HEAD")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -43,7 +44,7 @@ def report(exchange: Exchange, error: Exception) -> None:
 
 
 class HttpServer:
-    """Serves one handler at one address. `port` is the one in use, also when 0 was asked for."""
+    """Serves one handler at one address. `port` is the one in use, also when 0 was asked for; 0 on a unix socket."""
 
     def __init__(self, handler: Handler, limits: Limits, admit: Admit, failed: Failed, room: MemoryBudget) -> None:
         self.limits = limits
@@ -74,10 +75,12 @@ class HttpServer:
     @classmethod
     async def start(
         cls, host: str, port: int, handler: Handler, limits: Limits = _USUAL, admit: Admit = everyone,
-        failed: Failed = report, room: MemoryBudget | None = None,
+        failed: Failed = report, room: MemoryBudget | None = None, bound: socket.socket | None = None,
     ) -> HttpServer:  # fmt: skip
-        """Listen. `admit` is asked when a head has come, before any body is read: its Response refuses the request.
-        While its answer is awaited nothing more is read.
+        """Listen, on the unix socket `bound` where one is given.
+
+        `admit` is asked when a head has come, before any body is read: its Response refuses the request. While its
+        answer is awaited nothing more is read.
 
         What it admitted once it is not asked about again while the same head comes on the same connection and the
         server does not stop. `failed` hears of what went wrong while a request was answered, and may still answer it.
@@ -85,7 +88,14 @@ class HttpServer:
         """
         server = cls(handler, limits, admit, failed, room or MemoryBudget(DEFAULT_BUDGET))
         loop = asyncio.get_running_loop()
-        server._listening = await loop.create_server(lambda: ServerConnection(server, loop), host, port, backlog=1024)
+
+        def connected() -> ServerConnection:
+            return ServerConnection(server, loop)
+
+        if bound is not None:
+            server._listening = await loop.create_unix_server(connected, sock=bound, backlog=1024)
+            return server
+        server._listening = await loop.create_server(connected, host, port, backlog=1024)
         for listening in server._listening.sockets:
             # Accepted connections inherit these, so that a client that vanished is noticed.
             for level, option, value in KEEPALIVE:

@@ -233,7 +233,7 @@ class ServerConnection(asyncio.Protocol):
             self._leave()
             self._transport.abort()
             return
-        self._peer = str(peer[0])
+        self._peer = str(peer[0]) if peer else ""  # on a unix socket nobody has an address
         if not self._server.opened(self):
             refusal = turned_away(503, "there are too many connections", "full")
             self.turned_away(refusal)

@@ -16,14 +16,22 @@ from sidecar.http.endpoint import GetHandler, serve_gets
 from sidecar.http.exchange import text, turned_away
 from sidecar.http.server import HttpServer
 from sidecar.http.values import Headers, Request, Response
+from sidecar.settings import Address, UnixSocket
+from sidecar.system import unix_socket
 from sidecar.system.tasks import in_thread
 
 MAX_SCRAPES: Final = 8
 """Requests for metrics at once; more are answered with 503."""
 
 
-async def serve(host: str, port: int, answer: GetHandler, allow_hosts: Iterable[str] = ()) -> HttpServer:
-    """Listen, for whoever calls us by an address, by localhost, or by one of `allow_hosts`. Raises OSError."""
+async def serve(where: Address | UnixSocket, answer: GetHandler, allow_hosts: Iterable[str] = ()) -> HttpServer:
+    """Listen, for whoever calls us by an address, by localhost, or by one of `allow_hosts`. Raises OSError.
+
+    On a unix socket any Host will do: no page in a browser can come there.
+    """
+    if isinstance(where, UnixSocket):
+        return await serve_gets("", 0, answer, bound=unix_socket.bound(where.path))
+    host, port = where.host, where.port
     # The port does not matter: who comes by an address need not be told by it.
     hosts = Hosts(host, port, allow_hosts, addresses=True)
 

@@ -30,6 +30,7 @@ from sidecar.events import (
     RecordingFailed,
     Refused,
     Reloaded,
+    SpansSent,
     StoreFailed,
     UpstreamFailed,
 )
@@ -80,6 +81,9 @@ class Log:
         self._source_failing = ""
         self._engine_failing = False
         self._recording_failing = False
+        self._spans = _Sparing(1, clock)
+        self._spans_failing = False
+        self._spans_lost = 0
         self._said: set[str] = set()
         self._policy_tools: frozenset[str] = frozenset()
         self._compared: frozenset[str] = frozenset()
@@ -96,6 +100,7 @@ class Log:
             CandidateBegan: self._candidate_began, CandidateFailed: self._candidate_failed,
             CandidateCompared: self._candidate_compared, RecordingFailed: self._recording_failed,
             UpstreamFailed: self._upstream_failed,
+            SpansSent: self._spans_sent,
         }  # fmt: skip
 
     def _decided(self, event: Decided) -> None:
@@ -250,6 +255,18 @@ class Log:
             )  # fmt: skip
         elif number == MOST + 1:
             log.error("more messages to the webhook are given up; mcp_policy_webhook_deliveries_total counts them")
+
+    def _spans_sent(self, event: SpansSent) -> None:
+        if not event.text:
+            if self._spans_failing:
+                self._spans_failing = False
+                log.warning("the collector (--otlp) takes spans again; %d were lost", self._spans_lost)
+                self._spans_lost = 0
+            return
+        self._spans_lost += event.lost
+        if not self._spans_failing and self._spans.count()[0] <= 1:
+            self._spans_failing = True
+            log.warning("spans are not taken by the collector (--otlp): %s; no call waits for that", event.text)
 
     def _candidate_began(self, event: CandidateBegan) -> None:
         self._differences.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -16,11 +15,9 @@ from sidecar.ledger.protocol import Ledger
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.terms import Terms
 from sidecar.settings import Settings
+from sidecar.system.operator_log import fields, log, state
 from sidecar.system.taken_secrets import TakenSecrets
 from sidecar.text import shown
-
-log = logging.getLogger("sidecar")
-state = logging.getLogger("sidecar.state")
 
 
 def check(bundle: Bundle, taken: TakenSecrets, *, server_runs: bool) -> None:
@@ -35,8 +32,8 @@ def check(bundle: Bundle, taken: TakenSecrets, *, server_runs: bool) -> None:
         log.warning(
             "%s was in the environment of the MCP server when it was started, and with it the server can speak to the "
             "webhook in our name: start the sidecar again under this policy, with another secret",
-            shown(terms.secret_env),
-        )
+            shown(terms.secret_env), extra=fields("webhook_secret_inherited"),
+        )  # fmt: skip
 
 
 def say_unanswered(settings: Settings, bundle: Bundle) -> None:
@@ -46,12 +43,14 @@ def say_unanswered(settings: Settings, bundle: Bundle) -> None:
     if bundle.terms.asks_people and settings.approvals is None and not bundle.terms.approvals.webhook:
         log.warning(
             "a rule asks a person, and nobody is told: answer with `sidecar approvals list` and `sidecar approvals "
-            "approve ID`, start with --approvals and --approvers-file, or write approvals.notify into the policy"
+            "approve ID`, start with --approvals and --approvers-file, or write approvals.notify into the policy",
+            extra=fields("nobody_told"),
         )
     if bundle.terms.tells_apart and not (settings.listen and settings.listen.jwt):
         log.warning(
             "the policy wants people who are not who asked (four_eyes, or several approvers), and who asks is not "
-            "known here: whoever asked may be one of them; serve over HTTP with --jwt-jwks"
+            "known here: whoever asked may be one of them; serve over HTTP with --jwt-jwks",
+            extra=fields("askers_unknown"),
         )
 
 
@@ -82,7 +81,8 @@ async def listen(settings: Settings, ledger: Ledger, emit: Emit, stack: AsyncExi
     server = await serve_approvals(settings.approvals, ledger, settings.server, emit)
     stack.push_async_callback(server.close, 0)
     host = settings.approvals.address.host
-    state.info("approvals on http://%s:%d", f"[{host}]" if ":" in host else host, server.port)
+    address = f"http://{f'[{host}]' if ':' in host else host}:{server.port}"
+    state.info("approvals on %s", address, extra=fields("approvals_listening", address=address))
     return settings.approvals.url
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -18,8 +17,7 @@ from sidecar.ledger.protocol import Ledger
 from sidecar.policy.bundle import Bundle
 from sidecar.serve.runtime import Observers
 from sidecar.settings import Settings
-
-log = logging.getLogger("sidecar")
+from sidecar.system.operator_log import fields, log
 
 
 def feed(
@@ -30,7 +28,10 @@ def feed(
     wanted = settings.bundle
     assert wanted is not None  # there is no policy in files
     if not wanted.keys:
-        log.warning("--bundle without --bundle-key: nobody's signature is checked, so whoever can write there decides")
+        log.warning(
+            "--bundle without --bundle-key: nobody's signature is checked, so whoever can write there decides",
+            extra=fields("bundle_unsigned", option="--bundle"),
+        )
     source = source_of(wanted.source, Access(wanted.secret, wanted.docker))
     stack.push_async_callback(source.close)
     return Feed(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import resource
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -36,16 +35,15 @@ from sidecar.mcp.jsonrpc import Message
 from sidecar.policy.bundle import Bundle
 from sidecar.serve.ending import End
 from sidecar.serve.refusals import refusals
-from sidecar.serve.runtime import Runtime, state
+from sidecar.serve.runtime import Runtime
 from sidecar.session.route import Route
 from sidecar.session.session import Session
 from sidecar.settings import Jwt, Listen
 from sidecar.system import defects, tasks
 from sidecar.system.memory import MemoryBudget, memory, room_for
+from sidecar.system.operator_log import fields, log, state
 from sidecar.upstream.connect import connector, remote, telling
 from sidecar.upstream.failure import teller
-
-log = logging.getLogger("sidecar")
 
 ENDPOINT: Final = "/mcp"
 METHODS: Final = {ENDPOINT: ("POST", "GET", "DELETE")}
@@ -139,7 +137,10 @@ async def serve(runtime: Runtime, who: Authenticator, asked_to_stop: asyncio.Eve
     try:
         path = ENDPOINT if listen.transport == "http" else STREAM
         host = f"[{listen.address.host}]" if ":" in listen.address.host else listen.address.host
-        state.info("listening on http://%s:%d%s", host, server.port, path)
+        state.info(
+            "listening on http://%s:%d%s", host, server.port, path,
+            extra=fields("listening", address=f"http://{host}:{server.port}{path}"),
+        )  # fmt: skip
         runtime.ready()
         watching = runtime.watch(backend.tools_changed)
         sweeping = tasks.lasting(partial(_sweep, backend, server))
@@ -161,7 +162,10 @@ def _room(limit: int) -> MemoryBudget:
     """The room for all that is held at once, which is said. Raises `StartError` where there is too little."""
     found = memory()
     room = room_for(limit, found)
-    state.info("messages may take %d MiB at once, of the %d MiB of %s", room.limit >> 20, found.size >> 20, found.whose)
+    state.info(
+        "messages may take %d MiB at once, of the %d MiB of %s", room.limit >> 20, found.size >> 20, found.whose,
+        extra=fields("memory", bytes=room.limit),
+    )  # fmt: skip
     return room
 
 
@@ -237,7 +241,10 @@ async def _sweep(backend: Backend, server: HttpServer) -> None:
         await asyncio.sleep(SWEEP)
         backend.end_idle()
         if server.cut_off > said:
-            log.warning("%d clients did not take their answers and were cut off", server.cut_off - said)
+            log.warning(
+                "%d clients did not take their answers and were cut off", server.cut_off - said,
+                extra=fields("clients_cut_off", count=server.cut_off - said),
+            )  # fmt: skip
             said = server.cut_off
 
 

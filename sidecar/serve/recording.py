@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
 
 from sidecar.events import Emit
 from sidecar.rehearsal.recordings.record_file import RecordFile
 from sidecar.rehearsal.recordings.recorder import Recorder
 from sidecar.settings import Recording
+from sidecar.system.operator_log import fields, log
 from sidecar.system.workload import workload
 from sidecar.text import visible
-
-log = logging.getLogger("sidecar")
 
 
 def recorder_to(recording: Recording, server: str, key: bytes, emit: Emit) -> Recorder:
@@ -23,5 +21,6 @@ def recorder_to(recording: Recording, server: str, key: bytes, emit: Emit) -> Re
         "values that approvals.mask hides it keeps keyed hashes only",
         "all arguments and claims" if recording.whole else "the arguments and claims that rules read",
         visible(str(recording.path)), recording.size >> 10, visible(recording.path.name),
+        extra=fields("recording", option="--record", file=str(recording.path)),
     )  # fmt: skip
     return Recorder(file, server, key, workload(os.environ), emit, whole=recording.whole)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,16 +25,16 @@ from sidecar.errors import StartError, StoreUnavailable
 from sidecar.events import Emit, Event, Observer, Started, fan_out
 from sidecar.ledger.protocol import Ledger
 from sidecar.ledger.sqlite import SqliteLedger
-from sidecar.observe.endpoint import serve, telemetry
 from sidecar.observe.log import Log
 from sidecar.observe.readiness import Readiness
 from sidecar.policy.bundle import Bundle
 from sidecar.repository.reload import Reloader
-from sidecar.serve import approving, auditing
+from sidecar.serve import approving, auditing, telemetry
 from sidecar.serve.recording import recorder_to
 from sidecar.session.reading import Reader
 from sidecar.settings import Listen, Settings
 from sidecar.system import ownership, tasks
+from sidecar.system.operator_log import fields, log, state
 from sidecar.system.taken_secrets import TakenSecrets
 from sidecar.system.workload import workload
 from sidecar.text import visible
@@ -43,9 +42,6 @@ from sidecar.text import visible
 if TYPE_CHECKING:
     from sidecar.distribution.feed import Feed
     from sidecar.rehearsal.shadow.candidate import Candidate
-
-log = logging.getLogger("sidecar")
-state = logging.getLogger("sidecar.state")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +73,7 @@ class Runtime:
         """Tell that we serve from now on."""
         settings, bundle = self.settings, self.local.engine.bundle
         listen, remote = settings.listen, settings.upstream
-        state.info("ready")
+        state.info("ready", extra=fields("ready"))
         self.emit(
             Started(
                 settings.server,
@@ -161,6 +157,11 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
     candidate = _candidate(settings, opa)
     if candidate is not None:
         heard_by.append(candidate)
+    if settings.otlp is not None:
+        # Only here: nobody else needs it.
+        from sidecar.serve import tracing  # noqa: PLC0415
+
+        heard_by.append(tracing.spans_to(settings.otlp, settings.server, instance, tell, stack))
     if settings.recording is not None:
         recorder = recorder_to(settings.recording, settings.server, _key(state_dir), tell)
         stack.callback(recorder.close)
@@ -187,12 +188,13 @@ async def start(
     bundle = policy.bundle
     page = await approving.listen(settings, ledger, observers.emit, stack)
     local = await stack.enter_async_context(_engine(settings, opa, bundle, observers.emit))
+    where = ""
     if observers.exposition is not None:
-        await stack.enter_async_context(
-            _telemetry(
-                settings, observers.exposition, lambda: local.engine.trouble or observers.trouble(), observers.notes
-            )
-        )
+        where = await telemetry.listen(
+            settings, observers.instance, observers.exposition, lambda: local.engine.trouble or observers.trouble(),
+            observers.notes, stack,
+        )  # fmt: skip
+    telemetry.note(settings, observers.instance, where, mode_of(bundle, settings.mode), stack)
     gate = Gate(
         server=settings.server, instance=observers.instance, decider=local.engine, ledger=ledger, emit=observers.emit,
         mode=settings.mode, fail_open=settings.fail_open, workload=workload(os.environ), page_url=page,
@@ -208,7 +210,10 @@ async def start(
     _say_unknown_callers(settings, bundle)
     approving.say_unanswered(settings, bundle)
     if settings.fail_open:
-        log.warning("--state-fail-mode open: calls pass uncounted while the store cannot be used")
+        log.warning(
+            "--state-fail-mode open: calls pass uncounted while the store cannot be used",
+            extra=fields("fail_open", option="--state-fail-mode"),
+        )
     return Runtime(settings, opa, observers.instance, observers.emit, local, gate, observers.reader, policy)
 
 
@@ -236,20 +241,21 @@ def _engine(settings: Settings, opa: Path, bundle: Bundle, emit: Emit) -> Abstra
         )  # fmt: skip
     return local_engine(
         opa, bundle, server=settings.server, timeout=settings.opa_timeout, remember=settings.remember,
-        emit=emit, said=lambda line: log.warning("opa: %s", visible(line)),
+        emit=emit, said=lambda line: log.warning("opa: %s", visible(line), extra=fields("opa_stderr")),
     )  # fmt: skip
 
 
 def _say_mode(settings: Settings, bundle: Bundle) -> None:
     if mode_of(bundle, settings.mode) == "monitor":
-        log.warning("monitor mode: every call is forwarded, whatever policy says of it")
+        log.warning("monitor mode: every call is forwarded, whatever policy says of it", extra=fields("monitor_mode"))
 
 
 def _say_unknown_callers(settings: Settings, bundle: Bundle) -> None:
     if bundle.terms.reads_about("principal") and not (settings.listen and settings.listen.knows_callers):
         log.warning(
             "rules read the principal, and nobody is authenticated here, so for every call it does not exist: "
-            "serve over HTTP with --jwt-jwks or --auth-token-file, or take it out of the policy"
+            "serve over HTTP with --jwt-jwks or --auth-token-file, or take it out of the policy",
+            extra=fields("callers_unknown"),
         )
 
 
@@ -306,28 +312,3 @@ def _metrics(settings: Settings, opa: Path) -> Any:
     from sidecar.observe.metrics import Metrics  # noqa: PLC0415
 
     return Metrics(settings.server, binary.version_of(opa))
-
-
-@asynccontextmanager
-async def _telemetry(
-    settings: Settings, exposition: Callable[[str], tuple[bytes, str]], trouble: Callable[[], str | None],
-    notes: Callable[[], list[str]],
-) -> AsyncIterator[None]:  # fmt: skip
-    address = settings.telemetry
-    assert address is not None  # otherwise there is nothing to expose
-    handler = telemetry(exposition, trouble, notes)
-    try:
-        allow_hosts = settings.listen.allow_hosts if settings.listen is not None else ()
-        server = await serve(address.host, address.port, handler, allow_hosts)
-    except OSError as error:
-        if settings.telemetry_must:
-            raise StartError(f"cannot listen on {address}: {error.strerror}; give another --telemetry") from None
-        # Many sidecars may run on one machine; a port that is taken must not keep an agent from its tools.
-        log.warning("no telemetry: cannot listen on %s: %s", address, error.strerror)
-        yield
-        return
-    state.info("telemetry on http://%s:%d/metrics", address.host, server.port)
-    try:
-        yield
-    finally:
-        await server.close()

@@ -5,11 +5,10 @@ It has nothing but a pipe from us, on which it reads the groups. The pipe ends w
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import Final
 
-log = logging.getLogger("sidecar")
+from sidecar.system.operator_log import fields, log
 
 SHELL: Final = "/bin/sh"
 # Each line names all groups. A line that was cut when we died is ignored.
@@ -56,8 +55,9 @@ class Guardian:
         except OSError as error:
             self._is_missing = True
             log.warning(
-                "what the MCP server starts may outlive us if we are killed: cannot run %s: %s", SHELL, error.strerror
-            )
+                "what the MCP server starts may outlive us if we are killed: cannot run %s: %s", SHELL, error.strerror,
+                extra=fields("guardian_missing", cause=error.strerror),
+            )  # fmt: skip
 
     def _started(self) -> int:
         """The pipe to the shell."""

@@ -57,13 +57,13 @@ class Note:
 
 def note(state_dir: str, instance: Instance) -> Note:
     """Write down that this sidecar runs, and forget those that are gone. Raises OSError."""
-    folder = os.path.join(state_dir, FOLDER)  # noqa: PTH118
-    os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103
-    for path in _files(folder):
+    where = folder(state_dir)
+    os.makedirs(where, mode=0o700, exist_ok=True)  # noqa: PTH103
+    for path in _files(where):
         _forget(path)
-    path = os.path.join(folder, f"{instance.instance}.json")  # noqa: PTH118
+    path = os.path.join(where, f"{instance.instance}.json")  # noqa: PTH118
     # Whole and locked before it has its name, so that nobody reads half of it or takes it for a dead one's.
-    new = os.path.join(folder, f".{instance.instance}.new")  # noqa: PTH118
+    new = os.path.join(where, f".{instance.instance}.new")  # noqa: PTH118
     descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -83,11 +83,16 @@ def note(state_dir: str, instance: Instance) -> Note:
 def running(state_dir: str) -> list[Instance]:
     """The sidecars that run now with this state folder, in the order in which they started."""
     found = []
-    for path in _files(os.path.join(state_dir, FOLDER)):  # noqa: PTH118
+    for path in _files(folder(state_dir)):
         with contextlib.suppress(OSError), _opened(path) as descriptor:
             if not _is_dead(descriptor) and (one := _read(descriptor)) is not None:
                 found.append(one)
     return sorted(found, key=lambda one: (one.started, one.instance))
+
+
+def folder(state_dir: str) -> str:
+    """Where the files of running sidecars are."""
+    return os.path.join(state_dir, FOLDER)  # noqa: PTH118
 
 
 def default_state_dir() -> str:
@@ -96,12 +101,12 @@ def default_state_dir() -> str:
     return os.path.join(home, "intercept-sidecar")  # noqa: PTH118
 
 
-def _files(folder: str) -> list[str]:
+def _files(where: str) -> list[str]:
     try:
-        names = os.listdir(folder)  # noqa: PTH208
+        names = os.listdir(where)  # noqa: PTH208
     except OSError:
         return []
-    return [os.path.join(folder, name) for name in sorted(names) if name.endswith(".json")]  # noqa: PTH118
+    return [os.path.join(where, name) for name in sorted(names) if name.endswith(".json")]  # noqa: PTH118
 
 
 @contextlib.contextmanager
@@ -136,7 +141,7 @@ def _read(descriptor: int) -> Instance | None:
         return None
     if not isinstance(said, dict) or said.get("schema") != SCHEMA:
         return None
-    values = {name: said.get(name) for name in Instance._fields}
+    values: dict[str, Any] = {name: said.get(name) for name in Instance._fields}
     if not isinstance(values["pid"], int):
         return None
     if not all(isinstance(value, str) for name, value in values.items() if name != "pid"):

@@ -6,7 +6,6 @@ A value may be read from a file, and again when that changes, so that a credenti
 from __future__ import annotations
 
 import codecs
-import logging
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,9 +15,8 @@ from sidecar.errors import StartError
 from sidecar.http.hop_by_hop import Fields
 from sidecar.settings import FixedHeader
 from sidecar.system.files import Unreadable
+from sidecar.system.operator_log import fields, log
 from sidecar.system.watched_file import WatchedFile
-
-log = logging.getLogger("sidecar")
 
 MAX_VALUE: Final = 16 << 10
 """Bytes of a value."""
@@ -52,7 +50,10 @@ def _from_file(name: str, path: Path) -> Callable[[], tuple[str, str]]:
                 found = (name, _value(content, path))
         except Unreadable as problem:
             # The old value may still be good, and the server tells if it is not.
-            log.error("--header %s: %s; the old value stays in use", name, problem)
+            log.error(
+                "--header %s: %s; the old value stays in use", name, problem,
+                extra=fields("header_file_unusable", option="--header", cause=str(problem)),
+            )  # fmt: skip
         return found
 
     return read

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import re
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -27,13 +26,12 @@ from sidecar.system import tasks
 from sidecar.system.flow import Valve
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import WEIGHT, Share
+from sidecar.system.operator_log import fields, log
 from sidecar.upstream import listing
 from sidecar.upstream.failure import Failure
 from sidecar.upstream.link import Full, Received, Said, Unanswered
 from sidecar.upstream.listing import reply_in, response
 from sidecar.upstream.remote import GIVEN_UP, MAX_REFUSAL, Remote, failure_of, media_type, refusal
-
-log = logging.getLogger("sidecar")
 
 MAX_UNDER_WAY: Final = 256
 """Messages on their way to the server before nothing more is read from the client."""
@@ -318,11 +316,17 @@ class HttpLink:
             self._remote.tell(Failure("the MCP server forgot the session and opens no other", Outcome.NOT_RUN, "lost"))
             return False
         if protocol.agreed_revision(reply) != self._revision:
-            log.error("the MCP server forgot the session and speaks another revision now: begin anew")
+            log.error(
+                "the MCP server forgot the session and speaks another revision now: begin anew",
+                extra=fields("upstream_session_lost"),
+            )
             self._end(1)
             return False
         self._session = _session_id(answer)
-        log.warning("the MCP server forgot the session, another one is open: what was subscribed to is lost")
+        log.warning(
+            "the MCP server forgot the session, another one is open: what was subscribed to is lost",
+            extra=fields("upstream_session_renewed"),
+        )
         if self._initialized is not None:
             await asyncio.wait([self._spawn(self._note(self._initialized, None), 0)], timeout=PATIENCE)
         return True

@@ -22,6 +22,7 @@ from sidecar.events import (
     Passed,
     Refused,
     Reloaded,
+    SpansSent,
     StoreFailed,
 )
 from sidecar.observe.log import MOST, PERIOD, JsonFormatter, Log
@@ -242,3 +243,29 @@ def test_a_bundle_is_said_to_be_in_force_or_refused_and_why(log: Log, caplog: py
         ("ERROR", "the bundle with serial 7 is refused (older), the old policy stays in force: it has serial 7"),
         ("ERROR", "a bundle is refused (unsigned), the old policy stays in force: it is not signed"),
     ]
+
+
+def test_spans_that_are_not_taken_are_said_once_and_how_many_were_lost_when_they_are_taken_again(
+    log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    away = SpansSent("stub", 0, 0, "the connection is refused")
+    lost, taken = SpansSent("stub", 0, 512, "the connection is refused"), SpansSent("stub", 3, 0, "")
+    assert said(log, caplog, taken, away, away, lost, lost, taken, taken) == [
+        (
+            "WARNING",
+            "spans are not taken by the collector (--otlp): the connection is refused; no call waits for that",
+        ),
+        ("WARNING", "the collector (--otlp) takes spans again; 1024 were lost"),
+    ]
+
+
+def test_a_collector_that_takes_spans_now_and_then_is_not_said_each_time(caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+    log = Log(clock=lambda: now[0])
+    some, all_ = SpansSent("stub", 1, 1, "it rejected 1 spans: late"), SpansSent("stub", 2, 0, "")
+    with caplog.at_level(logging.DEBUG, "sidecar"):
+        assert len(said(log, caplog, *[some, all_] * 9)) == 2
+        now[0] = PERIOD
+        assert said(log, caplog, *[some, all_] * 9)[3:] == [
+            ("WARNING", "the collector (--otlp) takes spans again; 9 were lost")
+        ]

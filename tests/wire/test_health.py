@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -153,17 +154,72 @@ def test_a_port_that_does_not_exist_is_not_ready(port: str) -> None:
 @pytest.mark.parametrize(
     ("telemetry", "url"),
     [
-        ("", "http://127.0.0.1:9464/readyz"), ("10.0.0.7:1234", "http://10.0.0.7:1234/readyz"),
+        ("", None), ("127.0.0.1:0", None), ("unix:/run/s.sock", "unix:/run/s.sock"), ("10.0.0.7:1234", "http://10.0.0.7:1234/readyz"),
         ("0.0.0.0:9464", "http://127.0.0.1:9464/readyz"), ("[::]:9464", "http://[::1]:9464/readyz"),
         ("[fd00::1]:9464", "http://[fd00::1]:9464/readyz"),
     ],
 )  # fmt: skip
 def test_the_sidecar_of_the_same_environment_is_asked(
-    telemetry: str, url: str, monkeypatch: pytest.MonkeyPatch
+    telemetry: str, url: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("SIDECAR_URL", raising=False)
     monkeypatch.setenv("SIDECAR_TELEMETRY", telemetry)
-    assert probe.default_url() == url
+    assert probe.configured_url() == url
+
+
+def test_the_only_sidecar_of_the_state_folder_is_asked_wherever_its_telemetry_is(tmp_path: Path) -> None:
+    for at in ("127.0.0.1:0", f"unix:{tmp_path}/t.sock"):
+        with Sidecar(tmp_path, POLICY, "--telemetry", at) as sidecar:
+            assert asked(SIDECAR_STATE_DIR=str(sidecar.state)) == (0, "ready\n", "")
+            assert asked("--state-dir", str(sidecar.state), SIDECAR_TELEMETRY=at) == (0, "ready\n", "")
+        gone = f"sidecar: not ready: no sidecar runs with the state folder {sidecar.state}\n"
+        assert asked("--state-dir", str(sidecar.state)) == (1, "", gone)
+        assert asked(SIDECAR_STATE_DIR=str(sidecar.state)) == (1, "", gone)
+
+
+def test_a_telemetry_socket_is_ours_alone_and_goes_with_us(tmp_path: Path) -> None:
+    path = tmp_path / "t.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))  # as one that was killed leaves it: nobody listens there
+    with Sidecar(tmp_path, POLICY, "--telemetry", f"unix:{path}") as sidecar:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert asked("--url", f"unix:{path}") == (0, "ready\n", "")
+        with Sidecar(tmp_path, POLICY, "--telemetry", f"unix:{path}") as second:
+            assert f"cannot listen on unix:{path}: " in second.errors
+            assert asked("--state-dir", str(second.state))[0] == 0
+        assert asked("--url", f"unix:{path}") == (0, "ready\n", "")
+    assert not list(tmp_path.glob("t.sock*"))
+    assert "No such file" in asked("--url", f"unix:{path}")[2]
+    del sidecar
+
+
+def test_a_file_that_is_no_socket_is_not_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "t.sock"
+    path.write_text("precious")
+    with Sidecar(tmp_path, POLICY, "--telemetry", f"unix:{path}") as sidecar:
+        assert f"cannot listen on unix:{path}: " in sidecar.errors
+    assert path.read_text() == "precious"
+
+
+def test_of_several_sidecars_every_one_has_to_be_ready(tmp_path: Path) -> None:
+    opa = PodOpa(tmp_path)
+    state = ("--state-dir", str(tmp_path / "intercept-sidecar"))
+    with (
+        Sidecar(tmp_path, POLICY, *TELEMETRY, "--server", "good") as good,
+        Sidecar(tmp_path, POLICY, *TELEMETRY, "--server", "bad", *opa.options) as bad,
+        Sidecar(tmp_path, POLICY, "--server", "silent") as silent,
+    ):
+        status, out, errors = asked(*state)
+        pids = [one.process.pid for one in (good, bad, silent)]
+        assert status == 1
+        assert set(out.splitlines()) == {
+            f"good (pid {pids[0]}): ready", f"silent (pid {pids[2]}): not asked, it has no telemetry",
+        }  # fmt: skip
+        assert errors == f"sidecar: bad (pid {pids[1]}): not ready: the policy engine cannot be reached\n"
+        assert asked(*state, "--server", "good") == (0, "ready\n", "")
+        assert asked(*state, "--server", "silent")[2].endswith(
+            "no telemetry to ask: start it with --telemetry 127.0.0.1:0\n"
+        )
+        assert "no sidecar in front of other" in asked(*state, "--server", "other")[2]
 
 
 def test_a_probe_imports_nothing_that_takes_long() -> None:

@@ -438,10 +438,11 @@ def test_a_run_without_a_server_is_wrong_usage(tmp_path: Path) -> None:
     assert line.startswith("sidecar: no MCP server: write its command after --")
 
 
-def test_a_telemetry_port_in_use_is_only_a_warning(tmp_path: Path) -> None:
+def test_a_telemetry_port_in_use_is_a_warning_and_another_one_is_used(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with Sidecar(tmp_path, ALLOW, "--telemetry", address) as sidecar:
-            assert f"no telemetry: cannot listen on {address}: " in sidecar.errors
-            assert "ddress already in use\n" in sidecar.errors
+            assert f"cannot listen on {address}: " in sidecar.errors
+            assert "ddress already in use; telemetry has another address: http://127.0.0.1:" in sidecar.errors
+            assert sidecar.metric("build_info") == 1
             assert sidecar.call("t", {"a": 1})["result"]["isError"] is False
