@@ -1,6 +1,6 @@
 """The dashboards, as near to Grafana as it goes: its types, its components, and links that lead to real audit lines.
 
-Grafana's server cannot be had where this is built. Its types for dashboards can, and the components that draw panels too.
+Grafana's server cannot be had where this is built. Its types of dashboards can, and the components that draw panels.
 """
 
 from __future__ import annotations
