@@ -50,8 +50,8 @@ def denials() -> Json:
     return dashboard(
         "mcp-policy-denials",
         "MCP policy: denials",
-        "What the policy refuses, to whom, by which rule at which line of which file; what rules that only report, "
-        "and a candidate, would have refused.",
+        "What the policy refuses, to whom, by which rule at which line of which file; what rules that only report, and "
+        "a candidate, would have refused.",
         [*_at_a_glance(), *_by_what(), *_tables(), *_would_have_been()],
     )
 
@@ -238,7 +238,7 @@ def _tables() -> list[Json]:
                 override("Kind", custom_width=150),
                 override("Class", custom_width=110),
                 override(
-                    "Denied", custom_width=200, decimals=0, color={"mode": "continuous-YlRd"}, min=0,
+                    "Denied", unit="short", custom_width=200, decimals=0, color={"mode": "continuous-YlRd"}, min=0,
                     custom_cellOptions={"type": "gauge", "mode": "gradient", "valueDisplayMode": "text"},
                 ),
             ],

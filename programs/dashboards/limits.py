@@ -31,10 +31,10 @@ LEFT: Final = f"min {_EACH} (mcp_policy_limit_remaining{{{LIMITS}}})"
 MOST: Final = f"max {_EACH} (mcp_policy_limit_max{{{LIMITS}}})"
 RESETS: Final = f"(max {_EACH} (mcp_policy_limit_resets_timestamp_seconds{{{LIMITS}}}) - time())"
 """Seconds until each limit is whole again."""
-RUNS_OUT: Final = f"{LEFT} / (- min {_EACH} (deriv(mcp_policy_limit_remaining{{{LIMITS}}}[5m])) > 0)"
-"""Seconds until each limit is used up, at the pace of the last five minutes."""
+RUNS_OUT: Final = f"({LEFT} > 0) / (- min {_EACH} (deriv(mcp_policy_limit_remaining{{{LIMITS}}}[5m])) > 0)"
+"""Seconds until each limit is used up that is not yet, at the pace of the last five minutes."""
 
-_NAMED: Final = "{{rule}} of {{tool}} ({{scope}}, {{window}})"
+_NAMED: Final = "{{server}}: {{rule}} ({{scope}})"
 _SHARE: Final = "percentunit"
 
 
@@ -100,8 +100,7 @@ def _limits() -> list[Json]:
         table(
             "Limits now",
             "Each limit of the policy in force. Where it counts each session or each caller by itself, the one with "
-            "the "
-            "least left is shown. *Runs out in* is empty where the limit is whole again before that.",
+            "the least left is shown. *Runs out in* is empty where the limit is whole again before that.",
             Query(f"{LEFT} / ({MOST} > 0)"),
             Query(LEFT),
             Query(MOST),
@@ -129,12 +128,12 @@ def _limits() -> list[Json]:
                 override("Whole again in", unit="dthms", decimals=0, custom_width=120),
                 override(
                     "Runs out in", unit="dthms", decimals=0, custom_width=120, noValue="-",
-                    thresholds=thresholds((None, RED), (600, ORANGE), (3600, TEXT)),
+                    thresholds=thresholds((None, TEXT), (0, RED), (600, ORANGE), (3600, TEXT)),
                     custom_cellOptions={"type": "color-text"},
                 ),
                 override("Line", custom_width=60, custom_align="right"),
                 override("Scope", custom_width=90),
-                override("Window", custom_width=90),
+                override("Window", unit="dtdurations", custom_width=110),
                 override("Server", custom_width=120),
             ],
         ),
@@ -144,14 +143,14 @@ def _limits() -> list[Json]:
             Query(f"{LEFT} / ({MOST} > 0)", _NAMED),
             unit=_SHARE, none="the policy has no limits", size=(12, 9), high=1,
             steps=thresholds((None, RED), (0.1, GREEN)),
-            calcs=("min", "lastNotNull"), stepped=True,
+            calcs=("min", "lastNotNull"), right=True, stepped=True,
         ),
         series(
             "Runs out at this pace",
             "How long each limit lasts at the pace of the last five minutes, while that is before it is whole again.",
             Query(f"({RUNS_OUT}) < {RESETS}", _NAMED),
             unit="dthms", none="no limit runs out before it is whole again", size=(12, 9),
-            calcs=("min", "lastNotNull"),
+            calcs=("min", "lastNotNull"), right=True,
         ),
         series(
             "Refused by limits",
@@ -190,8 +189,7 @@ def _approvals() -> list[Json]:
         series(
             "Queue",
             "Approvals that are not over: `pending` waits for a person, `approved` for the call to come again, "
-            "`in_use` "
-            "for the server's answer, `unknown` for a person who looks.",
+            "`in_use` for the server's answer, `unknown` for a person who looks.",
             Query(f"sum by (state) (max by (server, state) (mcp_policy_approvals{{{SERVER}}}))", "{{state}}"),
             unit="short", none="no approvals", stacked=True, stepped=True, decimals=0,
             overrides=[override(name, color=colour(color)) for name, color in states.items()],
@@ -206,8 +204,7 @@ def _approvals() -> list[Json]:
         series(
             "Waiting time until an answer",
             "How long people took to approve or deny: half of the calls waited no longer than p50, nine of ten no "
-            "longer "
-            "than p90.",
+            "longer than p90.",
             *(
                 Query(f"histogram_quantile({share}, {waits})", name)
                 for share, name in ((0.5, "p50"), (0.9, "p90"))
