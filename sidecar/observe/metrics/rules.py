@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from sidecar.decision.decision import Violation
-from sidecar.events import CONDITION_PROBLEMS, ConditionUnmet, Decided, Handlers
+from sidecar.decision.decision import CONDITION_PROBLEMS, Violation, problem_of
+from sidecar.events import Decided
 from sidecar.observe.metrics.instruments import OTHER, Count, CounterMetric, Instruments
 from sidecar.observe.metrics.names import OURS, Names
 from sidecar.policy.model import ANY_TOOL
@@ -47,8 +47,8 @@ class RuleMetrics:
         )
         self._problems = made.counter(
             "condition_problems_total",
-            "Refused calls in which a condition of a rule met no value at its path, or a value of a type that it "
-            "cannot compare. Looked into after the denial, one call at a time; calls beyond that are not looked into.",
+            "Calls in which a condition of a rule met no value at its path, or one that it cannot compare, and which "
+            "the rule refused or reported for that. Counted for rules for which the policy gives no reason.",
             "tool",
             "rule",
             "problem",
@@ -62,7 +62,6 @@ class RuleMetrics:
             "kind",
             "by",
         )
-        self.handlers: Handlers = {ConditionUnmet: self._condition_unmet}
 
     def activate(self, terms: Terms) -> None:
         """Another policy is in force."""
@@ -121,22 +120,23 @@ class RuleMetrics:
                 self._reported(self._names.tool(tool), violation)
             if violation.rule != decider:
                 spoke.append(violation.rule)
+            if problem := problem_of(violation):
+                self._unjudged(tool, violation.rule, problem)
         if spoke:
             counted = {item.rule for item in event.reserve}
             for rule in dict.fromkeys(spoke):
                 if rule not in counted and rule not in OURS:
                     self.matches_of(tool, rule).inc()
 
+    def _unjudged(self, tool: str, rule: str, problem: str) -> None:
+        known = self._rule(tool, rule)
+        labels = (shown(known.info.tool), rule) if known is not None else (OTHER, OTHER)
+        self._problems.labels(self._server, *labels, problem).inc()
+
     def _reported(self, tool: str, violation: Violation) -> None:
         known = any(rule.info.reports for rule in self._by_name.get(violation.rule, ()))
         rule, by = violation.rule if known else OTHER, "shadow" if violation.shadow else "monitor"
         self._would_deny.labels(self._server, tool, rule, violation.kind, by).inc()
-
-    def _condition_unmet(self, event: ConditionUnmet) -> None:
-        known = self._rule(event.tool, event.rule)
-        tool, rule = (shown(known.info.tool), known.info.rule) if known is not None else (OTHER, OTHER)
-        problem = event.problem if event.problem in CONDITION_PROBLEMS else OTHER
-        self._problems.labels(self._server, tool, rule, problem).inc()
 
 
 def _only(tool: str) -> re.Pattern[str]:
