@@ -165,7 +165,10 @@ def problem_of(said: Violation) -> str:
     return next((problem for words, problem in _PROBLEMS if said.reason.endswith(words)), "")
 
 
-_PROBLEMS: Final = (("; it is missing", "missing_path"), ("; it is null", "wrong_type"))
+_PROBLEMS: Final = (
+    ("; it is missing", "missing_path"), ("; it is null", "wrong_type"), ("; it is no number", "wrong_type"),
+    ("; it is no text", "wrong_type"),
+)  # fmt: skip
 
 
 def read_answer(body: bytes) -> Answer:

@@ -130,6 +130,7 @@ def test_rules_of_hand_written_rego_that_make_up_names_are_one_series() -> None:
 
 @pytest.mark.parametrize(("words", "problem"), [
     ("args.a must be at most 5; it is missing", "missing_path"), ("args.a must be at most 5; it is null", "wrong_type"),
+    ("args.a must be at most 5; it is no number", "wrong_type"), ('args.a must match "b"; it is no text', "wrong_type"),
 ])  # fmt: skip
 def test_a_condition_that_nothing_could_be_shown_of_is_counted(words: str, problem: str) -> None:
     labels = {"tool": "t", "rule": "small", "problem": problem}
