@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from sidecar.audit import members
 from sidecar.audit.hashes import Hashes
+from sidecar.audit.members import approvals, calls, running
 from sidecar.audit.sign_ins import FAILURES, Later, SignIns
 from sidecar.audit.trail import Trail
 from sidecar.enforce.call_cache import CachedCall, CachedLine
@@ -121,7 +121,7 @@ class Audit:
     def _settled(self, event: Settled) -> None:
         about = self._answered.get(event.tool) if event.outcome is _SUCCEEDED else None
         if about is None:
-            about = members.settled(self._instance, event)
+            about = calls.settled(self._instance, event)
             if event.outcome is _SUCCEEDED:
                 if len(self._answered) >= _MOST_TOOLS:
                     self._answered.clear()
@@ -142,10 +142,10 @@ class Audit:
         self._write()
 
     def _refused(self, event: Refused) -> None:
-        self._refuse(event.decision_id, members.refused(self._instance, event))
+        self._refuse(event.decision_id, calls.refused(self._instance, event))
 
     def _method_denied(self, event: MethodDenied) -> None:
-        self._refuse(event.decision_id, members.method_denied(self._instance, event))
+        self._refuse(event.decision_id, calls.method_denied(self._instance, event))
 
     def _refuse(self, decision_id: str, about: bytes) -> None:
         self._decisions += 1
@@ -153,17 +153,17 @@ class Audit:
         self._write()
 
     def _approval_changed(self, event: ApprovalChanged) -> None:
-        self._tell("approval", members.approval_changed(self._instance, event))
+        self._tell("approval", approvals.changed(self._instance, event))
 
     def _approval_tried(self, event: ApprovalTried) -> None:
-        self._tell("approval_refused", members.approval_tried(self._instance, event))
+        self._tell("approval_refused", approvals.tried(self._instance, event))
 
     def _http_refused(self, event: HttpRefused) -> None:
         if event.reason in FAILURES:
             self._sign_ins.failed(event)
 
     def _tell_sign_in(self, event: HttpRefused, times: int) -> None:
-        self._tell("sign_in_failed", members.sign_in_failed(self._instance, event, times))
+        self._tell("sign_in_failed", running.sign_in_failed(self._instance, event, times))
 
     def _engine_ready(self, event: EngineReady) -> None:
         before, self._in_force = self._in_force, (event.revision, event.serial)
@@ -171,22 +171,22 @@ class Audit:
             return  # the engine is well again, and nothing changed
         self._rules = RuleIndex(event.terms)
         if before is not None:  # the line of the start says the first one
-            self._tell("policy", members.policy_in_force(self._instance, event))
+            self._tell("policy", running.policy_in_force(self._instance, event))
 
     def _reloaded(self, event: Reloaded) -> None:
         if not event.accepted:
-            self._tell("policy", members.files_refused(self._instance, event))
+            self._tell("policy", running.files_refused(self._instance, event))
 
     def _bundle_judged(self, event: BundleJudged) -> None:
         if event.refused:
-            self._tell("policy", members.bundle_refused(self._instance, event))
+            self._tell("policy", running.bundle_refused(self._instance, event))
 
     def _started(self, event: Started) -> None:
-        self._tell("start", members.started(self._instance, event))
+        self._tell("start", running.started(self._instance, event))
 
     def _stopped(self, event: Stopped) -> None:
         self._sign_ins.summarize()
-        self._tell("stop", members.stopped(self._instance, event))
+        self._tell("stop", running.stopped(self._instance, event))
 
     def _audit_failed(self, event: AuditFailed) -> None:
         if not event.text:  # lines are written again, the first of them says what is lost
@@ -217,7 +217,7 @@ class Audit:
         # By another policy than the one in force the call was judged just before that came.
         if ruling.rule and self._rules is not None and (ruling.revision, ruling.serial) == self._in_force:
             place = self._rules.find(call.tool, ruling.rule)
-        return members.decided(self._instance, event, hashed, (place.file, place.line) if place is not None else None)
+        return calls.decided(self._instance, event, hashed, (place.file, place.line) if place is not None else None)
 
     def _now(self) -> bytes:
         """The beginning of a line with the time in UTC, to the millisecond; it is kept for that millisecond."""
