@@ -93,7 +93,6 @@ class Audit:
             arguments_hash=self._hashes.of_arguments(arguments),
         )  # fmt: skip
 
-    @property
     def written(self) -> dict[str, int]:
         """How many lines were made until now, by event. Those that could not be written are among them."""
         return {"decision": self._decisions, "outcome": self._outcomes, **self._others}

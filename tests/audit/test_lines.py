@@ -312,11 +312,11 @@ def test_no_value_of_an_argument_and_no_id_stands_in_a_line(secret: str, form: A
 
 def test_lines_are_counted_by_what_they_are_about() -> None:
     audit = Audit(Trail(io.BytesIO()), b"k" * 32, "abcd1234")
-    assert audit.written == {"decision": 0, "outcome": 0}
+    assert audit.written() == {"decision": 0, "outcome": 0}
     lost: list[Event] = [AuditFailed("stub", 2, "No space left on device"), AuditFailed("stub", 0, "")]
     for event in (*every_kind(), *lost):
         tell(audit, event)
-    assert audit.written == {
+    assert audit.written() == {
         "decision": 5, "outcome": 2, "approval": 1, "approval_refused": 1, "sign_in_failed": 1, "start": 1, "stop": 1,
         "policy": 2, "lost": 1,
     }  # fmt: skip
