@@ -49,7 +49,7 @@ def changed(instance: str, event: ApprovalChanged) -> bytes:
     asked, told = record.asked, record.asked.shown
     about = _ApprovalChanged(
         instance, event.server, record.id, record.state, shown(asked.tool), told.risk_class or UNSET,
-        told.severity or UNSET, told.rule, told.session, shown(told.asker) or UNSET, shown(told.client),
+        told.severity or UNSET, told.rule, said(told.session), shown(told.asker) or UNSET, shown(told.client),
         record.asked_times, record.grant or UNSET,
     )  # fmt: skip
     if by is not None:
