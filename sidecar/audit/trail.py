@@ -6,7 +6,6 @@ What could not be written stands in the operator's log. The chain says how many 
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import time
 from binascii import hexlify
@@ -22,8 +21,7 @@ from sidecar.audit.forms.json_lines import SEALED, JsonLines
 from sidecar.audit.position import Position, Torn
 from sidecar.audit.stamp import stamp
 from sidecar.mcp.strict_json import encode
-
-log = logging.getLogger("sidecar")
+from sidecar.system.operator_log import fields, log
 
 SCHEMA: Final = 1
 CUT_OFF: Final = "the last writer was cut off"
@@ -164,8 +162,9 @@ class Trail:
             # A full disk must not lose a decision: the operator's log gets it until lines are taken again.
             for line in missing:
                 log.error(
-                    "cannot write the audit log: %s; the line is %s", error.strerror, line.decode(errors="replace")
-                )
+                    "cannot write the audit log: %s; the line is %s", error.strerror, line.decode(errors="replace"),
+                    extra=fields("audit_line_lost", cause=error.strerror),
+                )  # fmt: skip
         self._is_behind = self._owes()
         if missing:
             self._failed(len(missing), self._reason)

@@ -22,6 +22,7 @@ app = commands(
         "approvals": "approvals:approvals_app",
         "audit": "audit:audit_app",
         "policy": "policy:policy_app",
+        "status": "status:status_command",
         "health": "health:health_command",
         "version": "version:version_command",
     },
