@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import IO, Any, Final
@@ -13,6 +13,10 @@ from sidecar.audit.told import Told, form_name, told
 
 LONGEST: Final = 1 << 20
 """Bytes of the longest line that is read: no line of ours is as long."""
+
+
+def _no_pause() -> None:
+    """Nobody writes there."""
 
 
 @dataclass(slots=True)
@@ -56,20 +60,23 @@ class _Broken(Exception):
         self.where = number, text
 
 
-def check(file: IO[bytes]) -> Checked:
-    """Check a file from its beginning, in bounded memory. Raises OSError."""
+def check(file: IO[bytes], pause: Callable[[], None] = _no_pause) -> Checked:
+    """Check a file from its beginning, in bounded memory. Raises OSError.
+
+    A line without an end may be one that is written just now: the rest is looked for after a `pause`.
+    """
     found = Checked()
     try:
-        _check(file, found)
+        _check(_lines(file, pause), found)
     except _Broken as broken:
         found.problem = broken.where
     return found
 
 
-def _check(file: IO[bytes], found: Checked) -> None:
+def _check(lines: Iterator[tuple[int, bytes, bytes]], found: Checked) -> None:
     form: Form | None = None
     torn: _Torn | None = None
-    for number, line, end in _lines(file):
+    for number, line, end in lines:
         form = form or form_of(form_name(line))
         try:
             _must_fit(found, form, line, torn)
@@ -127,11 +134,14 @@ def _take(found: Checked, says: Told, seq: int, chain: bytes) -> None:
         found.lost += says.lines
 
 
-def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes, bytes]]:
+def _lines(file: IO[bytes], pause: Callable[[], None]) -> Iterator[tuple[int, bytes, bytes]]:
     """Each line, its number in the file, and its end, which the last one may lack."""
     number = 0
     while line := file.readline(LONGEST + 1):
         number += 1
+        if len(line) <= LONGEST and not line.endswith(b"\n"):
+            pause()
+            line += file.readline(LONGEST + 1 - len(line))
         if len(line) > LONGEST:
             raise _Broken(number, f"it is longer than {LONGEST} bytes, as no line of an audit log is")
         yield (number, line[:-1], b"\n") if line.endswith(b"\n") else (number, line, b"")

@@ -212,6 +212,19 @@ def test_a_file_without_its_beginning_is_found() -> None:
     assert problem == (1, "it is number 3, and what stood before it is missing")
 
 
+def test_a_line_that_is_written_while_it_is_read_is_read_to_its_end(tmp_path: Path) -> None:
+    whole = chained(line(1), line(2))
+    path = tmp_path / "audit.jsonl"
+    path.write_bytes(whole[:-20])
+
+    def pause() -> None:
+        path.write_bytes(whole)
+
+    with path.open("rb") as file:
+        found = check(file, pause)
+    assert (found.problem, found.lines) == (None, 2)
+
+
 def test_a_line_without_an_end_costs_bounded_memory() -> None:
     class Endless(io.BytesIO):
         def readline(self, size: int | None = -1, /) -> bytes:
