@@ -20,6 +20,7 @@ app = commands(
         "explain": "explain:explain_command",
         "risks": "risks:risks_command",
         "approvals": "approvals:approvals_app",
+        "audit": "audit:audit_app",
         "policy": "policy:policy_app",
         "status": "status:status_command",
         "health": "health:health_command",
