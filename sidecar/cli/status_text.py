@@ -61,7 +61,10 @@ def _sidecars(status: Status, now: float, width: int) -> Iterator[str]:
 def _sidecar(one: Looked, now: float) -> tuple[str, ...]:
     instance, counted = one.instance, one.counted
     unasked = "no answer" if instance.telemetry else "no telemetry"
-    state = {True: "ready", False: "not ready", None: unasked}[one.ready]
+    ill = [name.replace("_", " ") for name, well in one.components.items() if not well]
+    state = ", ".join(
+        [{True: "ready", False: "not ready", None: unasked}[one.ready], *(f"{name} fails" for name in ill)]
+    )
     up_for = _up_for(instance.started, now)
     return _cells(
         instance.server, str(instance.pid), up_for, instance.mode, _count(counted, counted.allow),
