@@ -254,4 +254,4 @@ def test_what_fails_is_named_beside_what_is_ready() -> None:
     )
     shown = lines(Status("f", [looked], Counted(), [], Waiting()), 1_800.0, 80)
     assert "ready, bundle source fails" in shown[3]
-    assert "*  r  global 3600  2 of 8 left  whole again in 1 h" in shown
+    assert "*  r  global in 1 h  2 of 8 left  whole again in 1 h" in shown
