@@ -75,5 +75,5 @@ class Readiness:
         self._text, self._until = event.text, self._clock() + LASTS
 
     def _decided(self, event: Decided) -> None:
-        if event.left:
+        if event.reserve:
             self._text = ""  # a call was counted

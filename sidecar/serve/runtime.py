@@ -192,7 +192,7 @@ async def start(
     if observers.exposition is not None:
         where = await telemetry.listen(
             settings, observers.instance, observers.exposition, lambda: local.engine.trouble or observers.trouble(),
-            observers.notes, stack,
+            observers.notes, observers.emit, stack,
         )  # fmt: skip
     telemetry.note(settings, observers.instance, where, mode_of(bundle, settings.mode), stack)
     gate = Gate(
