@@ -100,12 +100,14 @@ def test_what_clients_chose_stands_there_escaped_and_neither_values_nor_principa
     caller = Caller("s1", "agent", Principal("mallory", "https://issuer.example", {"secret-claim": "x"}))
     event = denied(rule="a\u2028b", caller=caller)
     call = msgspec.structs.replace(event.call, tool='t\u202e"\n', id="\u202e\ud800")
-    event = msgspec.structs.replace(event, call=call)
+    ruling = msgspec.structs.replace(event.ruling, reason="\u202e" + "x" * 5_000)
+    event = msgspec.structs.replace(event, call=call, ruling=ruling)
     (span,) = spans_of(event)
     text = otlp.encoded(span, "stub").decode()
     assert sent(span)["attributes"]["gen_ai.tool.name"] == 't\\u202e"\\n'
     assert sent(span)["attributes"]["jsonrpc.request.id"] == "\\u202e\\ud800"
     assert sent(span)["name"] == "tools/call"
+    assert sent(span)["status"]["message"] == "\\u202e" + "x" * 999
     for secret in (SECRET, "mallory", "issuer.example", "secret-claim", "\u202e", "\u2028"):
         assert secret not in text
 
