@@ -5,11 +5,14 @@ BIN := .venv/bin
 FUZZ_TIMES ?= 100
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 600
+OBSERVABILITY := tests/alerts tests/observability
 STAMP := .venv/.stamp
 STAMP1 := .venv-v1/.stamp
 OPA := .tools/bin/opa
 # What the compiler writes of a bundle; the rest of it is the library in rego.
 GENERATED := intercept/policy intercept/facts
+# The modules in tests/tools that are programs, or name some.
+TOOLS := $(notdir $(patsubst %/,%,$(dir $(wildcard tests/tools/*/main.go) $(shell grep -lE '^tool' tests/tools/*/go.mod))))
 NODE_MODULES := tests/node/node_modules
 NODE_STAMP := $(NODE_MODULES)/.stamp
 FUZZ_A_WHILE := FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/pytest -q -m fuzz --timeout=0 -p no:cacheprovider tests/fuzz
@@ -34,7 +37,7 @@ demo-http: setup ## the same over HTTP, with a token that the agent does not hav
 demo-approval: setup ## the agent asks to cancel an order; a person says yes on the command line, for that call and once
 	@$(BIN)/python -m programs.demo_approval
 
-test: setup redis nginx registry chromium node sdk1 manifests ## every test, the Rego ones included; the slow ones beside the others
+test: setup redis nginx registry jq chromium node sdk1 manifests ## every test, the Rego ones included; the slow ones beside the others
 	$(OPA) test --fail-on-empty rego
 	@mkdir -p build
 	@echo "the slow tests run beside the others; what they say follows at the end, and is in build/slow-tests.txt"
@@ -94,6 +97,9 @@ nginx: ## the nginx that tests start
 registry: ## the OCI registry that tests start
 	@.ci/install-registry
 
+jq: ## the jq with which tests run the recipes of docs/audit.md
+	@.ci/install-jq
+
 prometheus: ## the Prometheus and the Alertmanager that tests start: Debian's
 	@.ci/install-prometheus
 
@@ -139,6 +145,13 @@ pod-test: manifests image ## a pod of the manifests, played by podman: calls, wh
 
 policy-repo-test: setup nginx registry redis ## from an edit in a policy repository to a decision at a running sidecar, and attacks on that; prints figures
 	$(BIN)/pytest -m policy_repo tests/policy_repo
+
+tools: ## the Go programs that tests start, built from the modules in tests/tools: Prometheus 3, a log store…
+	@for tool in $(TOOLS); do PYTHON=$(PYTHON) .ci/build-tool $$tool || exit 1; done
+	@PYTHON=$(PYTHON) .ci/fetch-crds
+
+observability-test: setup tools prometheus redis chromium node ## what an operator sees: two minutes of traffic, watched by real Prometheus, alerts, log store, dashboards
+	$(BIN)/pytest -m observability $(OBSERVABILITY)
 
 rules: $(STAMP) ## write the alerts and recording rules as a PrometheusRule again
 	@$(BIN)/python -m programs.prometheus_rule

@@ -89,16 +89,17 @@ def world(folder: Path) -> Iterator[World]:
         policy = shop(webhook.url)
         (folder / "shop.yaml").write_text(policy)
         (folder / "candidate.yaml").write_text(candidate(policy))
+        spans = running.enter_context(receiving(status(200, "content-type: application/json", body=b"{}")))
         people = ["--approvals", "127.0.0.1:0", "--approvals-url", "http://127.0.0.1:9465"]
         people += ["--approvers-file", str(folder / "approvers.yaml")]
-        first = running.enter_context(_shop(folder, server.url, "--shadow", str(folder / "candidate.yaml"), *people))
+        more = ["--shadow", str(folder / "candidate.yaml"), "--otlp", f"http://127.0.0.1:{spans.port}"]
+        first = running.enter_context(_shop(folder, server.url, *people, *more))
         second = running.enter_context(_shop(folder, server.url))
-        desk = running.enter_context(
-            _program(
-                folder, "desk", ("--bundle", str(folder / "published"), "--bundle-key", str(folder / "public.pem"))
-            )
-        )
-        till = running.enter_context(_program(folder, "till", ("--mode", "monitor", "-c", str(folder / "till.yaml"))))
+        bundle = ["--bundle", str(folder / "published"), "--bundle-key", str(folder / "public.pem")]
+        desk = running.enter_context(_program(folder, "desk", *bundle))
+        # Where the till writes its audit log there is no room: whatever is written there fails as on a full disk.
+        alone = ["-c", str(folder / "till.yaml"), "--mode", "monitor", "--audit", "/dev/full"]
+        till = running.enter_context(_program(folder, "till", *alone))
         state = folder / "shop"
         yield World(
             folder, Place("shop", "shop-1", first, state), Place("shop", "shop-2", second, state),
@@ -129,11 +130,11 @@ def _shop(folder: Path, upstream: str, *options: str) -> Listener:
     )  # fmt: skip
 
 
-def _program(folder: Path, name: str, policy: Sequence[str]) -> Peer:
+def _program(folder: Path, name: str, *options: str) -> Peer:
     """A sidecar on stdio in front of the stub."""
     started = Peer(
         [
-            str(SIDECAR), "run", *policy, "--server", name, "--state-dir", str(folder / name),
+            str(SIDECAR), "run", *options, "--server", name, "--state-dir", str(folder / name),
             "--telemetry", "127.0.0.1:0",
             "--", sys.executable, "-S", "-E", str(STUB), "--tools", "place_order,cancel_order",
         ],

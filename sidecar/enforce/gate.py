@@ -140,7 +140,7 @@ class Gate:
         self._emit(
             Settled(
                 self._server, forward.decision_id, forward.tool, outcome, len(entries), len(returned), seconds, cause,
-                status,
+                status, returned,
             )
         )  # fmt: skip
         if forward.approval:

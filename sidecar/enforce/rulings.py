@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from sidecar.decision.decision import Answer, Decision, Violation, safe_reason
+from sidecar.decision.decision import Answer, Decision, Reserve, Violation, safe_reason
 from sidecar.enforce import denial
 from sidecar.enforce.call_cache import CachedCall, CachedRuling
 from sidecar.enforce.recent import RecentCalls, holder_of
@@ -54,8 +54,8 @@ class Rulings:
         if not decision.reserve:
             self._tell(trial, self._permission(trial, answer, decision.violations), approval=approval)
             return _forward(trial, approval=claim.approval)
-        violations, left = _counted(decision, claim.totals)
-        self._tell(trial, self._permission(trial, answer, violations), left, approval=approval)
+        violations = _reported(decision, claim.totals)
+        self._tell(trial, self._permission(trial, answer, violations), decision.reserve, claim, approval=approval)
         refund = tuple([refunds.get(item.counter, "not_run") for item in decision.reserve])
         return _forward(trial, claim.entries, refund, claim.approval)
 
@@ -153,14 +153,14 @@ class Rulings:
         )  # fmt: skip
 
     def _tell(
-        self, trial: Trial, ruling: Ruling, left: tuple[tuple[str, float], ...] = (), *, limited: bool = False,
-        approval: str = "",
+        self, trial: Trial, ruling: Ruling, reserve: tuple[Reserve, ...] = (), claim: Claim | None = None, *,
+        limited: bool = False, approval: str = "",
     ) -> None:  # fmt: skip
         seconds = time.perf_counter() - trial.since
         self._emit(
             Decided(
-                trial.decision_id, self._server, trial.caller, trial.call, ruling, seconds, trial.engine_seconds, left,
-                limited, approval, trial.answered,
+                trial.decision_id, self._server, trial.caller, trial.call, ruling, seconds, trial.engine_seconds,
+                reserve, limited, approval, trial.answered, claim,
             )
         )  # fmt: skip
         if trial.bundle.terms.asks_people:
@@ -181,17 +181,13 @@ def _forward(
     return Forward(call.id, trial.decision_id, call.tool, entries, refunds, since, approval.id, approval.uses)
 
 
-def _counted(
-    decision: Decision, totals: tuple[Amount, ...]
-) -> tuple[tuple[Violation, ...], tuple[tuple[str, float], ...]]:
-    """The violations, those of limits that only report included, and what is left of each limit."""
+def _reported(decision: Decision, totals: tuple[Amount, ...]) -> tuple[Violation, ...]:
+    """The violations, those of limits that only report included."""
     violations = decision.violations
-    left: list[tuple[str, float]] = []
     for item, total in zip(decision.reserve, totals, strict=True):
         if item.limit is None:
             continue
         rest = subtract(item.limit, total)
-        left.append((item.rule, float(rest)))
         if rest < 0 or (item.exclusive and rest == 0):
             violations = (*violations, Violation(item.rule, item.reason, item.kind, monitor=True, shadow=item.shadow))
-    return violations, tuple(left)
+    return violations

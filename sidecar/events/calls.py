@@ -7,7 +7,9 @@ from typing import Literal
 import msgspec
 
 from sidecar.auth.caller import Caller
-from sidecar.decision.decision import Violation
+from sidecar.decision.decision import Reserve, Violation
+from sidecar.ledger.protocol import Claim
+from sidecar.ledger.values import Entry, subtract
 from sidecar.mcp.tool_call import Outcome, ToolCall
 from sidecar.policy.model import Mode
 from sidecar.policy.risks import UNKNOWN, Risk
@@ -37,7 +39,8 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
     """A call was judged, which took `seconds`.
 
     `engine_seconds` is the part of it that the engine took, or None if it was not asked. Calls that say the same may
-    share a ruling.
+    share a ruling. `reserve` and `claim` say what the call counted: for each item of the one an entry and a total of
+    the other. They are the values that the gate went by, so telling costs no copy.
     """
 
     decision_id: str
@@ -47,14 +50,23 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
     ruling: Ruling
     seconds: float
     engine_seconds: float | None
-    left: tuple[tuple[str, float], ...]
-    """What remains of each limit that was counted: rule and amount."""
+    reserve: tuple[Reserve, ...]
+    """What was taken from counters, empty where nothing was."""
     limited: bool
     """True when a limit is exhausted and refused the call."""
     approval: str = ""
     """The id of the approval that the call uses, or waits for."""
     answered: float = 0.0
     """How many of the `seconds` had passed when the engine's answer was there; 0 where it was not asked."""
+    claim: Claim | None = None
+    """What became of `reserve`: which windows it was taken from, and the totals after it. None where that is empty."""
+
+    @property
+    def left(self) -> tuple[tuple[str, float], ...]:
+        """What remains of each limit that was counted: rule and amount."""
+        totals = self.claim.totals if self.claim is not None else ()
+        counted = zip(self.reserve, totals, strict=True)
+        return tuple([(one.rule, float(subtract(one.limit, total))) for one, total in counted if one.limit is not None])
 
 
 class Judged(msgspec.Struct, frozen=True, gc=False):
@@ -121,3 +133,5 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     seconds: float
     cause: str = ""
     status: int = 0
+    undone: tuple[Entry, ...] = ()
+    """The reservations that were undone, each in its own window."""

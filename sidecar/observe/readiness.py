@@ -20,7 +20,7 @@ from sidecar.events import (
     UpstreamAnswered,
     UpstreamFailed,
 )
-from sidecar.observe.log import named_bundle
+from sidecar.observe.log.policies import named_bundle
 from sidecar.text import visible
 
 LASTS: Final = 10.0
@@ -75,5 +75,5 @@ class Readiness:
         self._text, self._until = event.text, self._clock() + LASTS
 
     def _decided(self, event: Decided) -> None:
-        if event.left:
+        if event.reserve:
             self._text = ""  # a call was counted

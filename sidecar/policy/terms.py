@@ -33,6 +33,23 @@ class RuleInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitInfo:
+    """A limit as metrics name it: that of a rule of an entry (`tool`, as in `RuleInfo`), on a counter.
+
+    `window` is in seconds. With `each_tool` the counter is another one for each tool that is called.
+    """
+
+    counter: str
+    tool: str
+    rule: str
+    scope: str
+    window: int
+    limit: float
+    each_tool: bool = False
+    sliding: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class CounterRead:
     """A counter whose total a rule reads. `name` is its name in the question; `window` is in seconds.
 
@@ -131,6 +148,7 @@ class Terms:
     `withheld` is all that decides which tools a list does not show, empty where it shows every tool.
     `asking` are the tools of which a rule asks a person about calls, `*` for all; `asking_rules` are those rules.
     `tells_apart` is True where it matters who asks and who approves: four eyes, or several approvers.
+    `limits` are those of all counters that have one.
     """
 
     tools: frozenset[str]
@@ -151,6 +169,7 @@ class Terms:
     asking_patterns: tuple[re.Pattern[str], ...] = ()
     asking_rules: tuple[tuple[re.Pattern[str], RuleInfo], ...] = ()
     tells_apart: bool = False
+    limits: tuple[LimitInfo, ...] = ()
 
     @property
     def asks_people(self) -> bool:
@@ -239,7 +258,18 @@ def read_terms(facts: dict[str, Any]) -> Terms:
         tells_apart=(facts["approvals"]["four_eyes"] and bool(asking))
         or any(approval["approvers"] > 1 for _, approval in asked)
         or any(rule["several"] for rule in custom["rules"]),
+        limits=tuple(
+            _limit(tool, rule) for tool, rule in rules if "limit" in rule and rule["limit"]["limit"] is not None
+        ),
     )
+
+
+def _limit(tool: str, rule: dict[str, Any]) -> LimitInfo:
+    limit = rule["limit"]
+    return LimitInfo(
+        limit["counter"], tool, rule["name"], limit["scope"], NAMED_WINDOWS.get(limit["window"], limit["window"]),
+        float(limit["limit"]), "each_tool" in limit, "sliding" in limit,
+    )  # fmt: skip
 
 
 def _is_some(name: str) -> bool:

@@ -32,8 +32,8 @@ def exposed() -> dict[str, dict[str, set[str]]]:
 
 
 def documented() -> dict[str, tuple[str, set[str]]]:
-    """Every metric of the table: its kind and its labels."""
-    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*?) \|", TEXT, re.MULTILINE)
+    """Every metric of the tables: its kind and its labels."""
+    rows = re.findall(r"^\| `(\w+)` \| (counter|gauge|histogram) \| (.*?) \|", TEXT, re.MULTILINE)
     return {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
 
 

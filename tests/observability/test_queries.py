@@ -25,23 +25,22 @@ def test_there_are_three_dashboards() -> None:
 def test_every_panel_has_data(watched: Watched, name: str) -> None:
     queries = list(panels(name))
     assert queries
-    assert not without_data(watched, queries)
-    # For whoever draws them.
     keep(watched, name, queries)
+    none_of(without_data(watched, queries))
 
 
 def test_every_query_of_the_docs_has_data(watched: Watched) -> None:
     queries = documented()
     assert queries
     # Those that are alerts in the making find nothing where all is well, so each selector has to.
-    assert not unnamed(watched, queries)
+    none_of(unnamed(watched, queries))
     for query in queries:
         for line in LINES:
             results(watched.servers[line], watched, query)
 
 
 def test_every_recording_rule_has_data(watched: Watched) -> None:
-    assert not without_data(watched, [Query(name, name) for name in rules("record")])
+    none_of(without_data(watched, [Query(name, name) for name in rules("record")]))
 
 
 def test_every_rule_is_healthy_on_both(watched: Watched) -> None:
@@ -52,7 +51,14 @@ def test_every_rule_is_healthy_on_both(watched: Watched) -> None:
 
 
 def test_every_alert_asks_for_what_is_there(watched: Watched) -> None:
-    assert not unnamed(watched, [Query(name, rule["expr"]) for name, rule in rules("alert").items()])
+    queries = [Query(name, rule["expr"]) for name, rule in rules("alert").items()]
+    none_of(unnamed(watched, queries))
+
+
+def none_of(wrong: list[str]) -> None:
+    """Fail with everything that is wrong, a line each."""
+    if wrong:
+        pytest.fail("\n".join(wrong), pytrace=False)
 
 
 def without_data(watched: Watched, queries: list[Query]) -> list[str]:

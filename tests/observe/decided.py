@@ -7,8 +7,11 @@ from typing import Any
 import msgspec
 
 from sidecar.auth.caller import Caller
+from sidecar.decision.decision import Reserve
 from sidecar.events import ApprovalChanged, Decided, EngineReady, Event, Observer, Ruling, fan_out
 from sidecar.ledger.approvals import Answer, Record, State
+from sidecar.ledger.protocol import Claim
+from sidecar.ledger.values import Entry, Reservation
 from tests.approvals.calls import asked
 from tests.engine.asking import bundle_of, tool_call
 
@@ -26,9 +29,21 @@ def tell(listener: Observer, event: Event) -> None:
     fan_out([listener])(event)
 
 
+def counted(rule: str, left: float, *, start: int = 0, holder: str = "") -> dict[str, Any]:
+    """What a call took from the counter of a rule, after which this much is `left`: the members of a decision."""
+    (limit,) = (one for one in BUNDLE.terms.limits if one.rule == rule)
+    reserve = Reserve(limit.counter, 1, int(limit.limit), limit.window, "global", rule, "No more", "rate_limit")
+    taken = Reservation(f"stub/{limit.counter}", holder, limit.window, 1, reserve.limit)
+    total = int(limit.limit - left)
+    return {"reserve": (reserve,), "claim": Claim((Entry(taken, start),), (total,))}
+
+
 def decided(tool: str = "t", arguments: str = f'{{"card":"{SECRET}"}}', **changes: Any) -> Decided:
-    """A decision; by default `t` is allowed with a secret among its arguments."""
+    """A decision; by default `t` is allowed with a secret among its arguments. `left` is that of one limit."""
     ruling = Ruling(True, "enforce", "allow", "", "", (), BUNDLE.revision, 1, None, False)
+    if "left" in changes:
+        ((rule, left),) = changes.pop("left")
+        changes |= counted(rule, left)
     changed = {key: changes.pop(key) for key in Ruling.__struct_fields__ if key in changes}
     event = Decided(
         "i-1", "stub", Caller("s1", "agent"), tool_call(tool, arguments), msgspec.structs.replace(ruling, **changed),

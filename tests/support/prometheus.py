@@ -18,6 +18,9 @@ from tests.support.service import asked_json, serving
 LINES: Final = ("2", "3")
 """The lines of Prometheus: Debian's 2.42, and the 3.x that `.ci/build-tool prometheus` builds."""
 
+PROMTOOLS: Final = (Path("/usr/bin/promtool"), ROOT / ".tools" / "bin" / "promtool")
+"""The promtool of each line."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

@@ -8,11 +8,10 @@ from typing import Final
 
 from sidecar.events import AnswerSeen, ApprovalChanged, ApprovalsCounted, Handlers, NoticeSent
 from sidecar.ledger.approvals import OPEN, Answer, Record
-from sidecar.observe.metrics.instruments import Instruments
+from sidecar.observe.metrics.instruments import OTHER, Instruments
 
 MAX_SERVERS: Final = 100
 """Other servers of our store whose approvals have series here."""
-OTHER: Final = "_other"
 
 _WAITING_BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 14_400, 28_800, 86_400)
 _DECIDED: Final[Mapping[str, str]] = MappingProxyType({
@@ -31,15 +30,31 @@ class ApprovalMetrics:
     def __init__(self, made: Instruments, server: str) -> None:
         self._server = server
         self._servers: set[str] = set()
-        self._approvals = made.gauge("approvals", "Approvals in the store, in each state that is not final.", "state")
-        self._oldest = made.gauge("approvals_oldest_pending_seconds", "How long the oldest call waits for a person.")
-        self._answers = made.counter("approvals_decided_total", "What people decided, or did not in time.", "result")
-        self._waits = made.histogram(
-            "approval_wait_seconds", "Time until a person approved or denied a call.", _WAITING_BUCKETS
+        self._approvals = made.gauge(
+            "approvals", "Approvals of this server in the store now, in each state that is not final.", "state"
         )
-        self._uses = made.counter("approval_uses_total", "How uses of approvals ended.", "result", "standing")
+        self._oldest = made.gauge(
+            "approvals_oldest_pending_seconds",
+            "How long the oldest call has waited for a person, in seconds; 0 where none waits.",
+        )
+        self._answers = made.counter(
+            "approvals_decided_total",
+            "What people decided on approvals; expired where nobody answered in time or the call did not come back.",
+            "result",
+        )
+        self._waits = made.histogram(
+            "approval_wait_seconds",
+            "Time from the question until a person approved or denied a call, in seconds.",
+            _WAITING_BUCKETS,
+        )
+        self._uses = made.counter(
+            "approval_uses_total",
+            "How uses of approvals ended; standing is true where the approval is good for several calls.",
+            "result",
+            "standing",
+        )
         self._deliveries = made.counter(
-            "webhook_deliveries_total", "Attempts to tell the webhook of approvals.", "result"
+            "webhook_deliveries_total", "Attempts to tell the webhook of approvals, by what became of each.", "result"
         )
         self._begin_at_zero()
         self.handlers: Handlers = {

@@ -3,37 +3,72 @@
 The client's own take a lock for each update. Here only the event loop's thread updates, so plain numbers are enough:
 that saves some 3 µs for each call. Another thread may expose them at the same time: it first copies what can grow,
 which is atomic in the interpreter.
+
+Each metric has a greatest number of series. Beyond it, what stands in the labels whose values come from outside is
+`_other`.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
+
+OTHER: Final = "_other"
+"""What stands for a value that gets no series of its own."""
+OPEN_LABELS: Final = frozenset({"tool", "rule", "client"})
+"""Labels whose values are not ours: they come from a policy, a client or the MCP server."""
+MAX_SERIES: Final = 5_000
+"""Combinations of label values of one counter or gauge."""
+MAX_SPREADS: Final = 600
+"""Combinations of label values of one histogram, each of which is some 16 series."""
+
+Mark: TypeAlias = tuple[str, str, float, float]
+"""What an exemplar shows of one call: its decision id, its trace id or "", the seconds it took, and when (Unix)."""
 
 
 class Count:
-    """A number that only grows. It includes the numbers of its `parts`."""
+    """A number that only grows. It includes the numbers of its parts; `mark` is of what was counted last."""
 
-    __slots__ = ("_own", "parts")
+    __slots__ = ("_own", "_parts", "mark")
 
     def __init__(self) -> None:
         self._own = 0.0
-        self.parts: list[Count] = []
+        self._parts: tuple[float, list[Count]] = (0.0, [])
+        """What parts came to that were folded, and the parts: replaced as one, so that no thread sees half of it."""
+        self.mark: Mark | None = None
 
     def inc(self, by: float = 1.0) -> None:
         """Add to it."""
         self._own += by
 
+    def include(self, part: Count) -> None:
+        """Count all that `part` counts too."""
+        self._parts[1].append(part)
+
+    def fold(self) -> None:
+        """Keep what its parts came to, and let go of them."""
+        self.mark = self.last
+        folded, parts = self._parts
+        self._parts = (folded + sum([part.value for part in parts]), [])
+
     @property
     def value(self) -> float:
         """The number, its parts included."""
-        return self._own + sum([part.value for part in self.parts])
+        folded, parts = self._parts
+        return self._own + folded + sum([part.value for part in parts])
+
+    @property
+    def last(self) -> Mark | None:
+        """The newest mark, those of its parts included."""
+        marks = [mark for mark in (self.mark, *[part.last for part in self._parts[1]]) if mark is not None]
+        return max(marks, key=_when, default=None)
 
 
 class Level:
@@ -48,88 +83,141 @@ class Level:
         """Set it."""
         self.value = value
 
+    def now(self) -> float:
+        """The number when it is exposed."""
+        return self.value
+
+
+class Spread:
+    """The hits of each bucket, and the mark of the last; `bounds` are the greatest values of all buckets but one."""
+
+    __slots__ = ("_bounds", "hits", "marks", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self.hits = [0] * (len(bounds) + 1)
+        self.marks: list[Mark | None] = [None] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float, mark: Mark | None = None) -> None:
+        """Count a value."""
+        at = bisect_left(self._bounds, value)
+        self.hits[at] += 1
+        self.marks[at] = mark
+        self.total += value
+
 
 Number = TypeVar("Number", Count, Level)
 Made = TypeVar("Made", bound=Collector)
 
 
+class _Bound:
+    """The greatest number of combinations of label values, and what a combination beyond it is counted as."""
+
+    __slots__ = ("_open", "most")
+
+    def __init__(self, labels: Sequence[str], most: int) -> None:
+        self._open = [label in OPEN_LABELS for label in labels]
+        self.most = most
+
+    def beyond(self, values: tuple[str, ...]) -> tuple[str, ...]:
+        """The combination that stands for one that gets no series of its own."""
+        return tuple([OTHER if is_open else value for value, is_open in zip(values, self._open, strict=True)])
+
+
 class _Numbers(Collector, Generic[Number]):
-    """One number for each combination of label values."""
+    """One number for each combination of label values, for `most` of them."""
 
     _number: type[Number]
-    _family: type[CounterMetricFamily | GaugeMetricFamily]
 
-    def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
+    def __init__(self, name: str, text: str, labels: Sequence[str], most: int = MAX_SERIES) -> None:
         self._about = (name, text, labels)
+        self._bound = _Bound(labels, most)
         self._numbers: dict[tuple[str, ...], Number] = {}
 
     def labels(self, *values: str) -> Number:
         """The number of one combination of label values."""
-        return self._numbers.setdefault(values, self._number())
-
-    def collect(self) -> Iterator[Metric]:
-        """What the client shows."""
-        name, text, labels = self._about
-        family = self._family(name, text, labels=labels)
-        for values, number in self._numbers.copy().items():
-            family.add_metric(values, number.value)
-        yield family
-
-
-class CounterMetric(_Numbers[Count]):
-    """The counter `name`."""
-
-    _number, _family = Count, CounterMetricFamily
-
-
-class GaugeMetric(_Numbers[Level]):
-    """The gauge `name`."""
-
-    _number, _family = Level, GaugeMetricFamily
+        number = self._numbers.get(values)
+        if number is None:
+            if len(self._numbers) >= self._bound.most:
+                values = self._bound.beyond(values)
+            number = self._numbers.setdefault(values, self._number())
+        return number
 
     def remove(self, *values: str) -> None:
         """Expose one combination of label values no more."""
         self._numbers.pop(values, None)
 
 
-class Spread:
-    """The hits of each bucket; `bounds` are the greatest values of all buckets but the last."""
+class CounterMetric(_Numbers[Count]):
+    """The counter `name`."""
 
-    __slots__ = ("_bounds", "hits", "total")
+    _number = Count
 
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = bounds
-        self.hits = [0] * (len(bounds) + 1)
-        self.total = 0.0
+    def fold(self) -> None:
+        """Let each number keep what its parts came to, and let go of them."""
+        for number in self._numbers.values():
+            number.fold()
 
-    def observe(self, value: float) -> None:
-        """Count a value."""
-        self.hits[bisect_left(self._bounds, value)] += 1
-        self.total += value
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """What the client exposes; only OpenMetrics shows the exemplars."""
+        name, text, labels = self._about
+        family = CounterMetricFamily(name, text, labels=labels)
+        for values, number in self._numbers.copy().items():
+            mark = number.last
+            family.add_metric(values, number.value, exemplar=_exemplar(mark, 1.0) if mark is not None else None)
+        yield family
+
+
+class GaugeMetric(_Numbers[Level]):
+    """The gauge `name`."""
+
+    _number = Level
+
+    def put(self, level: Level, *values: str) -> None:
+        """Let `level` be what one combination of label values shows."""
+        self._numbers[values] = level
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """What the client exposes."""
+        name, text, labels = self._about
+        family = GaugeMetricFamily(name, text, labels=labels)
+        for values, number in self._numbers.copy().items():
+            family.add_metric(values, number.now())
+        yield family
 
 
 class HistogramMetric(Collector):
-    """The histogram `name`, one spread for each combination of label values."""
+    """The histogram `name`, one spread for each combination of label values, for `most` of them."""
 
-    def __init__(self, name: str, text: str, labels: Sequence[str], bounds: Sequence[float]) -> None:
+    def __init__(
+        self, name: str, text: str, labels: Sequence[str], bounds: Sequence[float], most: int = MAX_SPREADS
+    ) -> None:  # fmt: skip
         self._about = (name, text, labels)
         self._bounds = bounds
+        self._shown_bounds = (*map(floatToGoString, bounds), "+Inf")
+        self._bound = _Bound(labels, most)
         self._spreads: dict[tuple[str, ...], Spread] = {}
 
     def labels(self, *values: str) -> Spread:
         """The spread of one combination of label values."""
-        return self._spreads.setdefault(values, Spread(self._bounds))
+        spread = self._spreads.get(values)
+        if spread is None:
+            if len(self._spreads) >= self._bound.most:
+                values = self._bound.beyond(values)
+            spread = self._spreads.setdefault(values, Spread(self._bounds))
+        return spread
 
-    def collect(self) -> Iterator[HistogramMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         """What the client exposes. Buckets are cumulative: each counts all values up to its bound."""
         name, text, labels = self._about
         family = HistogramMetricFamily(name, text, labels=labels)
         for values, spread in self._spreads.copy().items():
             up_to = 0
-            buckets: list[tuple[str, float]] = []
-            for bound, hits in zip((*map(floatToGoString, self._bounds), "+Inf"), spread.hits, strict=True):
+            buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
+            for bound, hits, mark in zip(self._shown_bounds, spread.hits, spread.marks, strict=True):
                 up_to += hits
-                buckets.append((bound, up_to))
+                buckets.append((bound, up_to) if mark is None else (bound, up_to, _exemplar(mark, mark[2])))
             family.add_metric(values, buckets, spread.total)
         yield family
 
@@ -144,16 +232,30 @@ class Instruments:
 
     def counter(self, name: str, text: str, *labels: str) -> CounterMetric:
         """A counter."""
-        return self._registered(CounterMetric(self._prefix + name, text, self._labels + labels))
+        return self.registered(CounterMetric(self._prefix + name, text, self._labels + labels))
 
     def gauge(self, name: str, text: str, *labels: str) -> GaugeMetric:
         """A gauge."""
-        return self._registered(GaugeMetric(self._prefix + name, text, self._labels + labels))
+        return self.registered(GaugeMetric(self._prefix + name, text, self._labels + labels))
 
     def histogram(self, name: str, text: str, bounds: Sequence[float], *labels: str) -> HistogramMetric:
         """A histogram with buckets up to each of the `bounds`, and one for all values beyond."""
-        return self._registered(HistogramMetric(self._prefix + name, text, self._labels + labels, bounds))
+        return self.registered(HistogramMetric(self._prefix + name, text, self._labels + labels, bounds))
 
-    def _registered(self, made: Made) -> Made:
+    def name(self, name: str) -> str:
+        """The whole name of a metric that somebody else makes."""
+        return self._prefix + name
+
+    def registered(self, made: Made) -> Made:
+        """Expose what collects metrics."""
         self._registry.register(made)
         return made
+
+
+def _when(mark: Mark) -> float:
+    return mark[3]
+
+
+def _exemplar(mark: Mark, value: float) -> Exemplar:
+    decision, trace, _, at = mark
+    return Exemplar({"decision_id": decision, "trace_id": trace} if trace else {"decision_id": decision}, value, at)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Final
 
 from sidecar.events import (
@@ -20,6 +19,8 @@ from sidecar.events import (
     Reloaded,
 )
 from sidecar.observe.metrics.instruments import GaugeMetric, Instruments
+from sidecar.observe.metrics.rules import MAX_RULES
+from sidecar.text import shown
 
 ACTIONS: Final = ("allow", "deny", "approval")
 """What a policy says of a call."""
@@ -33,11 +34,19 @@ class PolicyMetrics:
         self._info: list[tuple[GaugeMetric, tuple[str, ...]]] = []
         self._candidate_revision = ""
         counter, gauge = made.counter, made.gauge
-        self._bundle = gauge("bundle_info", "The policy in force.", "revision", "commit", "serial")
-        self._activated = gauge("bundle_activated_timestamp_seconds", "When the policy in force was first seen.")
+        self._bundle = gauge(
+            "bundle_info",
+            "1 for the policy in force: its revision, and of a bundle the commit and the serial.",
+            "revision",
+            "commit",
+            "serial",
+        )
+        self._activated = gauge(
+            "bundle_activated_timestamp_seconds", "When the policy in force came into force here, in Unix seconds."
+        )
         self._rules = gauge(
             "rule_info",
-            "The rules of the policy in force.",
+            "1 for each rule of the policy in force: its entry (tool), where it stands, and the risk of its entry.",
             "tool",
             "rule",
             "file",
@@ -46,21 +55,38 @@ class PolicyMetrics:
             "class",
             "severity",
         )
-        self._reloads = counter("reloads_total", "Changes of the policy files.", "result")
-        self._fetches = counter("bundle_fetches_total", "Looks at the source of bundles.", "result")
+        self._reloads = counter(
+            "reloads_total",
+            "Changes of the policy files, by whether the changed policy was put in force or refused.",
+            "result",
+        )
+        self._fetches = counter(
+            "bundle_fetches_total", "Looks at the source of bundles (--bundle), by what was found.", "result"
+        )
         self._fetched = gauge(
             "bundle_last_fetch_timestamp_seconds",
-            "When the source of bundles was last reached; 0 before, or without one.",
+            "When the source of bundles was last reached, in Unix seconds; 0 before, or without --bundle.",
         )
-        self._refusals = counter("bundle_refusals_total", "Bundles that were not put in force.", "reason")
+        self._refusals = counter(
+            "bundle_refusals_total", "Bundles that were fetched and not put in force, by why.", "reason"
+        )
         self._candidate = counter(
-            "candidate_total", "Calls that a candidate was asked about, by what both say.", "live", "candidate"
+            "candidate_total",
+            "Calls that a candidate policy (--shadow) was asked about, by what the policy in force and it said.",
+            "live",
+            "candidate",
         )
         self._candidate_gaps = counter(
-            "candidate_not_compared_total", "Calls of which nothing could be compared.", "reason"
+            "candidate_not_compared_total",
+            "Calls of which nothing could be compared with what a candidate (--shadow) says, by why.",
+            "reason",
         )
-        self._candidate_info = gauge("candidate_info", "The candidate policy in shadow.", "revision")
-        self._unrecorded = counter("unrecorded_calls_total", "Decided calls that are missing in the recording.")
+        self._candidate_info = gauge(
+            "candidate_info", "1 for the candidate policy (--shadow) that is asked.", "revision"
+        )
+        self._unrecorded = counter(
+            "unrecorded_calls_total", "Decided calls that are missing in the recording (--record)."
+        )
         self._begin_at_zero()
         self.handlers: Handlers = {
             Reloaded: self._reloaded, BundleFetched: self._bundle_fetched, BundleJudged: self._bundle_judged,
@@ -79,14 +105,14 @@ class PolicyMetrics:
         self._fetched.labels(self._server)
         self._unrecorded.labels(self._server)
 
-    def activate(self, event: EngineReady, label: Callable[[str], str]) -> None:
-        """Another policy is in force; `label` gives the label of a tool that a rule is about."""
+    def activate(self, event: EngineReady) -> None:
+        """Another policy is in force."""
         for gauge, labels in self._info:
             gauge.remove(*labels)
         self._info = [(self._bundle, (self._server, event.revision, event.commit, str(event.serial)))]
-        for rule in event.terms.rules:
+        for rule in event.terms.rules[:MAX_RULES]:
             risk = (rule.risk.risk_class or "", rule.risk.severity or "")
-            named = (self._server, label(rule.tool), rule.rule, rule.file, str(rule.line), rule.kind, *risk)
+            named = (self._server, shown(rule.tool), rule.rule, rule.file, str(rule.line), rule.kind, *risk)
             self._info.append((self._rules, named))
         for gauge, labels in self._info:
             gauge.labels(*labels).set(1)

@@ -60,8 +60,9 @@ def test_what_a_part_counts_is_counted_in_every_whole() -> None:
         instruments.Count(),
         instruments.Count(),
     )
-    counter.labels("a").parts.append(part)
-    counter.labels("b").parts += [part, other]
+    counter.labels("a").include(part)
+    counter.labels("b").include(part)
+    counter.labels("b").include(other)
     counter.labels("b").inc(0.5)
     part.inc()
     other.inc(2)

@@ -13,15 +13,18 @@ from sidecar.events import (
     ENGINE_ERRORS,
     AnswerSeen,
     ApprovalsCounted,
+    AuditFailed,
     BundleFetched,
     BundleJudged,
     CandidateBegan,
     CandidateCompared,
     CandidateNotAsked,
+    ConditionUnmet,
     Dropped,
     EngineFailed,
     EngineReady,
     Event,
+    HttpRefused,
     Listed,
     MethodDenied,
     NoticeSent,
@@ -30,13 +33,15 @@ from sidecar.events import (
     Refused,
     Reloaded,
     Settled,
+    SpansSent,
     StoreFailed,
+    UpstreamFailed,
 )
 from sidecar.ledger.approvals import OPEN, Counts, State
 from sidecar.mcp.tool_call import Outcome
 from sidecar.observe.metrics import Metrics
 from sidecar.observe.metrics.approvals import MAX_SERVERS
-from sidecar.observe.metrics.exposition import MAX_TOOLS
+from sidecar.observe.metrics.names import MAX_TOOLS
 from tests.engine.asking import bundle_of
 from tests.observe.decided import BUNDLE, READY, SECRET, answer, changed, decided, denied, record, tell
 
@@ -45,7 +50,18 @@ DOCUMENTED = {
     "decision_duration_seconds_count": {"server", "phase", "cache"},
     "upstream_duration_seconds_count": {"server", "tool"},
     "engine_errors_total": {"server", "kind"},
-    "limit_remaining": {"server", "tool", "rule"},
+    "limit_max": {"server", "tool", "rule", "scope", "window"},
+    "limit_remaining": {"server", "tool", "rule", "scope", "window"},
+    "limit_resets_timestamp_seconds": {"server", "tool", "rule", "scope", "window"},
+    "rule_matches_total": {"server", "tool", "rule"},
+    "condition_problems_total": {"server", "tool", "rule", "problem"},
+    "upstream_errors_total": {"server", "reason"},
+    "calls_settled_total": {"server", "tool", "outcome"},
+    "http_refusals_total": {"server", "status", "reason"},
+    "component_up": {"server", "component"},
+    "audit_lines_total": {"server", "event"},
+    "audit_lost_lines_total": {"server"},
+    "otlp_spans_total": {"server", "result"},
     "reservations_total": {"server", "result"},
     "bundle_info": {"server", "revision", "commit", "serial"},
     "bundle_activated_timestamp_seconds": {"server"},
@@ -71,6 +87,8 @@ DOCUMENTED = {
     "unrecorded_calls_total": {"server"},
     "build_info": {"version", "opa"},
 }
+NOW = 100.0
+"""The time of all metrics here, in the window of what calls count here."""
 SETTLED = Settled("stub", "d", "t", Outcome.ERROR, 1, 1, 0.01)
 EVERYTHING: list[Event] = [
     decided(left=(("per day", 2.0),)), denied(limited=True), SETTLED, EngineFailed("stub", "exit", "it ended"),
@@ -82,12 +100,15 @@ EVERYTHING: list[Event] = [
     decided(violations=(Violation("new", f"args.card is {SECRET}", "rule", monitor=True),)),
     BundleFetched("stub", news=True), BundleJudged("stub", 7, "abc", "older", f"older than {SECRET}"),
     CandidateBegan("stub", "r1"), CandidateCompared("stub", "t", "deny", "allow", "small", "", "", "", "i-1", 2),
+    UpstreamFailed("stub", "refused", 0, "nobody listens"), ConditionUnmet("stub", "t", "small", "missing_path"),
+    HttpRefused("stub", "clients", 401, "credentials", "no", ""), AuditFailed("stub", 2, "full"),
+    SpansSent("stub", 5, 1, "away"),
     CandidateNotAsked("stub", "skipped", 1), RecordingFailed("stub", 3, f"full: {SECRET}"),
 ]  # fmt: skip
 
 
 def metrics_after(*events: Event) -> Metrics:
-    metrics = Metrics("stub", "1.22.4")
+    metrics = Metrics("stub", "1.22.4", lambda: NOW)
     for event in (READY, *events):
         tell(metrics, event)
     return metrics
@@ -116,7 +137,7 @@ def test_every_documented_metric_is_there_with_its_labels(name: str) -> None:
 
 def test_no_metric_is_there_under_another_name() -> None:
     names = {family.name for family in families(metrics_after(*EVERYTHING))}
-    assert all(name.startswith("mcp_policy_") for name in names)
+    assert all(name.startswith(("mcp_policy_", "process_")) for name in names)
 
 
 @pytest.mark.parametrize("result", ["reserved", "refused", "returned"])
@@ -154,7 +175,7 @@ def test_the_first_denial_by_a_rule_is_an_increase(rule: str, kind: str, remembe
 def test_a_decision_counts_for_its_tool_its_client_and_its_time() -> None:
     metrics = metrics_after(decided(left=(("per day", 2.0),)))
     assert value(metrics, "agent_decisions_total", client="agent", decision="allow") == 1
-    assert value(metrics, "limit_remaining", tool="t", rule="per day") == 2
+    assert value(metrics, "limit_remaining", tool="t", rule="per day", scope="global", window="86400") == 2
     assert value(metrics, "reservations_total", result="reserved") == 1
     assert value(metrics, "decision_duration_seconds_sum", phase="total", cache="miss") == 0.001
     assert value(metrics, "decision_duration_seconds_sum", phase="engine", cache="miss") == 0.0005

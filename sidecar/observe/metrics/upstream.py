@@ -1,0 +1,73 @@
+"""Prometheus metrics of calls that were forwarded to the MCP server: how each ended, and how long that took."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from sidecar.events import Handlers, Settled
+from sidecar.mcp.tool_call import Outcome
+from sidecar.observe.metrics.components import Components
+from sidecar.observe.metrics.instruments import Count, Instruments, Mark, Spread
+from sidecar.observe.metrics.limits import LimitMetrics
+from sidecar.observe.metrics.names import Names
+
+_SERVER_BUCKETS: Final = (1e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class _Tool(NamedTuple):
+    """What the calls of one tool are counted by."""
+
+    ended: dict[Outcome, Count]
+    seconds: Spread
+
+
+class UpstreamMetrics:
+    """The calls that were forwarded for `server`; `clock` gives Unix seconds."""
+
+    def __init__(
+        self, made: Instruments, server: str, names: Names, limits: LimitMetrics, components: Components,
+        clock: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self._server = server
+        self._names = names
+        self._limits = limits
+        self._components = components
+        self._clock = clock
+        self._tools: dict[str, _Tool] = {}
+        self._settled = made.counter(
+            "calls_settled_total",
+            "Forwarded calls that ended: success, failure (a result with isError), error (a JSON-RPC error), not_run "
+            "(it certainly did not run), unknown (no answer: it may have run). From 0 with the first call of a tool.",
+            "tool",
+            "outcome",
+        )
+        self._seconds = made.histogram(
+            "upstream_duration_seconds",
+            "Time from forwarding a call until the MCP server answered it, in seconds; calls without an answer are "
+            "not in it.",
+            _SERVER_BUCKETS,
+            "tool",
+        )
+        self.handlers: Handlers = {Settled: self._one_settled}
+
+    def _one_settled(self, event: Settled) -> None:
+        tool = self._tool(self._names.tool(event.tool))
+        mark: Mark = (event.decision_id, "", event.seconds, self._clock())
+        ended = tool.ended[event.outcome]
+        ended.inc()
+        ended.mark = mark
+        if not event.cause and event.outcome is not Outcome.UNKNOWN:
+            tool.seconds.observe(event.seconds, mark)
+            if self._components.troubled:
+                self._components.answered()
+        if event.returned:
+            self._limits.returned.inc(event.returned)
+            self._limits.given_back(event.undone)
+
+    def _tool(self, label: str) -> _Tool:
+        tool = self._tools.get(label)
+        if tool is None:
+            ended = {outcome: self._settled.labels(self._server, label, outcome.value) for outcome in Outcome}
+            tool = self._tools[label] = _Tool(ended, self._seconds.labels(self._server, label))
+        return tool
