@@ -85,7 +85,8 @@ def encoded(span: Span, server: str) -> bytes:
         ("jsonrpc.request.id", shown(str(span.id))), ("mcp.session.id", span.caller.session),
         ("mcp_policy.server", server), ("mcp_policy.client", span.caller.client),
         ("mcp_policy.decision_id", span.decision_id), ("mcp_policy.decision", "allow" if ruling.allowed else "deny"),
-        ("mcp_policy.kind", ruling.kind), ("mcp_policy.rule", visible(ruling.rule)), ("mcp_policy.mode", ruling.mode),
+        ("mcp_policy.kind", ruling.kind), ("mcp_policy.rule", visible(ruling.rule)), ("mcp_policy.place", _place(span)),
+        ("mcp_policy.mode", ruling.mode),
         ("mcp_policy.cache", "hit" if ruling.remembered else "miss"), ("mcp_policy.revision", ruling.revision),
         ("mcp_policy.class", risk.risk_class), ("mcp_policy.severity", risk.severity),
         ("mcp_policy.approval_id", span.approval), ("mcp_policy.cause", span.cause),
@@ -125,6 +126,12 @@ def _events(span: Span, begin: int) -> list[_Event]:
 def _status(span: Span) -> _Status:
     """The status of what failed: of a refusal with its reason, in the words of the policy."""
     return _Status(ERROR) if span.is_forwarded else _Status(ERROR, visible(span.ruling.reason[:MAX_REASON]))
+
+
+def _place(span: Span) -> str:
+    """The file and the line of the rule that decided; empty where none did."""
+    found = span.rules.find(span.tool, span.ruling.rule) if span.rules is not None else None
+    return f"{visible(found.file)}:{found.line}" if found is not None else ""
 
 
 def _error(span: Span) -> str:

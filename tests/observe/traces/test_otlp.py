@@ -59,7 +59,8 @@ def test_a_refused_call_ends_with_the_refusal_and_never_reaches_the_server() -> 
         "mcp.method.name": "tools/call", "gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "t",
         "jsonrpc.request.id": "1", "mcp.session.id": "s1", "mcp_policy.server": "stub", "mcp_policy.client": "agent",
         "mcp_policy.decision_id": "i-1", "mcp_policy.decision": "deny", "mcp_policy.kind": "rate_limit",
-        "mcp_policy.rule": "per day", "mcp_policy.mode": "enforce", "mcp_policy.cache": "miss",
+        "mcp_policy.rule": "per day", "mcp_policy.place": "policy.yaml:3",
+        "mcp_policy.mode": "enforce", "mcp_policy.cache": "miss",
         "mcp_policy.revision": READY.revision, "mcp_policy.class": "money", "mcp_policy.severity": "high",
         "error.type": "policy_rate_limit",
     }  # fmt: skip
