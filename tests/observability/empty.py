@@ -13,12 +13,9 @@ QUERIES: Final[dict[str, str]] = {}
 NOT_FIRED: Final[dict[str, str]] = {
     "McpTelemetryGone": "nobody is scraped for a quarter of an hour: rules.test.yaml",
     "McpBundleStale": "the source is away for five minutes: rules.test.yaml",
-    "McpCallsPassUncounted": "no sidecar here runs with --state-fail-mode open: rules.test.yaml",
     "McpNoPolicy": "every sidecar here has a policy from its start on: rules.test.yaml",
     "McpInternalErrors": "there is no defect that a script could call for: rules.test.yaml",
     "McpApprovalWaitsTooLong": "a call that waits for ten minutes: rules.test.yaml",
-    "McpApprovalQueueFilling": "more than fifty calls that wait: rules.test.yaml",
-    "McpApprovalsRefusedForRoom": "more than a hundred calls that wait: rules.test.yaml",
     "McpApprovalsExpireUnanswered": "more expire than are answered: rules.test.yaml",
     "McpApprovalWebhookFailing": "no message is taken for a quarter of an hour: rules.test.yaml",
     "McpApprovalWebhookGaveUp": "a message is not taken for a day: rules.test.yaml",
