@@ -37,7 +37,7 @@ demo-http: setup ## the same over HTTP, with a token that the agent does not hav
 demo-approval: setup ## the agent asks to cancel an order; a person says yes on the command line, for that call and once
 	@$(BIN)/python -m programs.demo_approval
 
-test: setup redis nginx registry chromium node sdk1 manifests ## every test, the Rego ones included; the slow ones beside the others
+test: setup redis nginx registry jq chromium node sdk1 manifests ## every test, the Rego ones included; the slow ones beside the others
 	$(OPA) test --fail-on-empty rego
 	@mkdir -p build
 	@echo "the slow tests run beside the others; what they say follows at the end, and is in build/slow-tests.txt"
@@ -96,6 +96,9 @@ nginx: ## the nginx that tests start
 
 registry: ## the OCI registry that tests start
 	@.ci/install-registry
+
+jq: ## the jq with which tests run the recipes of docs/audit.md
+	@.ci/install-jq
 
 prometheus: ## the Prometheus and the Alertmanager that tests start: Debian's
 	@.ci/install-prometheus

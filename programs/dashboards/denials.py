@@ -126,22 +126,23 @@ def _by_what() -> list[Json]:
             "By rule",
             "Refused calls per minute by the rule that refused them. In brackets stands the kind of a refusal that no "
             "rule made: the default, the engine's absence, a message that cannot be read.",
-            Query(f"60 * sum by (rule, by) ({_said(rate)})", "{{by}}", exemplars=True),
-            unit=_PER_MINUTE, none="nothing was refused", size=(12, 9), bars=True, stacked=True, calcs=("sum", "max"),
+            Query(f"60 * sum by (rule, by) ({_said(rate)}) > 0", "{{by}}", exemplars=True),
+            unit=_PER_MINUTE, none="nothing was refused", size=(12, 9), bars=True, stacked=True, calcs=("mean", "max"),
             right=True, links=[audit_lines("Audit lines of this rule", of_rule, 'rule:="${__field.labels.rule}"')],
         ),
         series(
             "By tool",
             "Refused calls per minute by tool. `_other` are tools that neither the policy nor the server names.",
-            Query(f"60 * sum by (tool) ({rate})", "{{tool}}", exemplars=True),
-            unit=_PER_MINUTE, none="nothing was refused", size=(12, 9), bars=True, stacked=True, calcs=("sum", "max"),
+            Query(f"60 * sum by (tool) ({rate}) > 0", "{{tool}}", exemplars=True),
+            unit=_PER_MINUTE, none="nothing was refused", size=(12, 9), bars=True, stacked=True, calcs=("mean", "max"),
             right=True, links=[audit_lines("Audit lines of this tool", of_rule, 'tool:="${__field.labels.tool}"')],
         ),
         series(
             "By kind",
             "Why calls did not pass, per minute. Here those that wait for a person are shown too: `approval_required`.",
             Query(
-                f'60 * sum by (kind) (rate({_DECISIONS}{{{TOOL}, decision="deny", mode="enforce"}}[$__rate_interval]))',
+                f'60 * sum by (kind) (rate({_DECISIONS}{{{TOOL}, decision="deny", mode="enforce"}}'
+                "[$__rate_interval])) > 0",
                 "{{kind}}", exemplars=True,
             ),
             unit=_PER_MINUTE, none="nothing was refused", bars=True, stacked=True,
@@ -150,8 +151,8 @@ def _by_what() -> list[Json]:
         series(
             "By class",
             "Refused calls per minute by the class that the policy gives the tool.",
-            Query(f"60 * {of_class}", "{{class}}"),
-            Query(f"60 * {unclassed}", "(no class)"),
+            Query(f"60 * {of_class} > 0", "{{class}}"),
+            Query(f"60 * {unclassed} > 0", "(no class)"),
             unit=_PER_MINUTE, none="nothing was refused", bars=True, stacked=True,
         ),
         series(
@@ -222,7 +223,7 @@ def _tables() -> list[Json]:
                 f"topk(20, ({own}) or on (server, tool, rule) ({of_all_tools}) or on (server, tool, rule) {count})"
             ),
             columns=("server", "tool", "rule", "kind", "class", "severity", "file", "line", "Value"),
-            renamed=named, none="", sort="Denied", size=(24, 10),
+            renamed=named, none="-", sort="Denied", size=(24, 10),
             links=[
                 audit_lines("Audit lines of this tool and rule", "event:decision decision:deny",
                             'tool:="${__data.fields.Tool}" rule:="${__data.fields.Rule}"'),
@@ -243,7 +244,7 @@ def _tables() -> list[Json]:
             "Rules of the policy in force that had no say in any call since each sidecar started.",
             Query(f"sort_desc({dead})"),
             columns=("server", "tool", "rule", "kind", "class", "severity", "file", "line"),
-            renamed=named, none="", sort="File", descending=False, size=(24, 8), overrides=narrow,
+            renamed=named, none="-", sort="File", descending=False, size=(24, 8), overrides=narrow,
         ),
     ]  # fmt: skip
 

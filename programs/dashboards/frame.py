@@ -113,7 +113,7 @@ def _variables() -> list[Json]:
             "regex": "",
             "multi": False,
             "includeAll": False,
-            "current": {},
+            "current": {"text": "", "value": ""},
         },
         _labels("namespace", "Namespace", "mcp_policy_sessions", "namespace"),
         _labels("server", "Server", 'mcp_policy_sessions{namespace=~"$namespace"}', "server"),

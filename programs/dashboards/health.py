@@ -63,8 +63,8 @@ def _at_a_glance() -> list[Json]:
             title,
             f"{says} Down, if it is down at any sidecar.",
             Query(f'min(mcp_policy_component_up{{{SERVER}, component="{name}"}})'),
-            unit="short", steps=thresholds((None, RED), (1, GREEN)), none="not used", mappings=_UP_OR_DOWN, filled=True,
-            size=(3, 4),
+            unit="short", steps=thresholds((None, "#6e7681"), (0, RED), (1, GREEN)), none="not used",
+            mappings=_UP_OR_DOWN, filled=True, size=(3, 4),
         )
         for name, title, says in _COMPONENTS
     ]  # fmt: skip
@@ -73,7 +73,7 @@ def _at_a_glance() -> list[Json]:
     return [
         *parts,
         stat(
-            "Decided within 10 ms",
+            "Within 10 ms",
             "The part of all calls that was decided within 10 ms, in the time that is shown.",
             Query(f"sum(rate({within}[$__range])) / (sum(rate({all_of_them}[$__range])) > 0)"),
             unit="percentunit", decimals=1, none="no calls", size=(3, 4),
@@ -112,7 +112,7 @@ def _policy() -> list[Json]:
             columns=("server", "revision", "serial", "commit", "Value #A", "Value #B", "Value #C"),
             renamed={"server": "Server", "revision": "Revision", "serial": "Serial", "commit": "Commit",
                      "Value #A": "Sidecars", "Value #B": "In force for", "Value #C": "Source reached before"},
-            none="", sort="Server", descending=False, size=(12, 7),
+            none="-", sort="Server", descending=False, size=(12, 7),
             overrides=[
                 override("Sidecars", custom_width=80),
                 override("Serial", custom_width=70),

@@ -61,7 +61,7 @@ def _at_a_glance() -> list[Json]:
             "Next limit to run out",
             "How long the first limit lasts at the pace of the last five minutes, if that is before it is whole again.",
             Query(f"min(({RUNS_OUT}) < {RESETS})"),
-            unit="s", decimals=0, none="none", steps=thresholds((None, RED), (600, ORANGE), (3600, GREEN)),
+            unit="s", decimals=0, none="none", steps=thresholds((None, GREEN), (0, RED), (600, ORANGE), (3600, GREEN)),
         ),
         stat(
             "Refused by a limit",
@@ -112,7 +112,7 @@ def _limits() -> list[Json]:
             renamed={"server": "Server", "tool": "Tool", "rule": "Rule", "scope": "Scope", "window": "Window",
                      "Value #A": "Left", "Value #B": "Remaining", "Value #C": "Limit", "Value #D": "Whole again in",
                      "Value #E": "Runs out in", "file": "File", "line": "Line"},
-            none="", sort="Left", descending=False, size=(24, 9),
+            none="-", sort="Left", descending=False, size=(24, 9),
             links=[audit_lines("Audit lines that this limit refused", "event:decision decision:deny",
                                'rule:="${__data.fields.Rule}"')],
             overrides=[
@@ -154,7 +154,7 @@ def _limits() -> list[Json]:
             "Calls per minute that a used-up limit refused, by rule.",
             Query(
                 f"60 * sum by (rule, tool) (rate(mcp_policy_decisions_total{{{TOOL}, decision=\"deny\", "
-                'mode="enforce", kind=~"rate_limit|spend_limit|state"}[$__rate_interval]))',
+                'mode="enforce", kind=~"rate_limit|spend_limit"}[$__rate_interval]))',
                 "{{rule}} of {{tool}}", exemplars=True,
             ),
             unit="cpm", none="no limit refused a call", size=(12, 7), bars=True, stacked=True,

@@ -11,6 +11,9 @@ from typing import Any, Final
 
 Json = dict[str, Any]
 
+_NAMES: Final = {"mean": "Mean", "max": "Max", "min": "Min", "lastNotNull": "Last *"}
+"""What Grafana calls the columns of a legend."""
+
 DATASOURCE: Final[Json] = {"type": "prometheus", "uid": "${datasource}"}
 GREEN, YELLOW, ORANGE, RED, BLUE, GREY = "green", "yellow", "orange", "red", "blue", "text"
 
@@ -85,7 +88,7 @@ def series(
     high: float | None = None, calcs: Sequence[str] = (), right: bool = False, overrides: Sequence[Json] = (),
     links: Sequence[Json] = (), decimals: int | None = None, stepped: bool = False, log: bool = False,
 ) -> Json:  # fmt: skip
-    """Values over time. With `calcs` the legend is a table that has them; `steps` are drawn as dashed lines."""
+    """Values over time. With `calcs` the legend is a table of them, ordered by the first. `steps` are dashed lines."""
     custom = {
         "axisPlacement": "auto",
         "drawStyle": "bars" if bars else "line",
@@ -107,7 +110,8 @@ def series(
             "displayMode": "table" if calcs else "list",
             "placement": "right" if right else "bottom",
             "showLegend": True,
-        },
+        }
+        | ({"sortBy": _NAMES[calcs[0]], "sortDesc": True} if calcs else {}),
         "tooltip": {"mode": "multi", "sort": "desc"},
     }
     defaults: Json = {"color": {"mode": "palette-classic"}, "custom": custom, "mappings": [], "links": list(links)}
@@ -128,6 +132,7 @@ def table(
     transformations.append({
         "id": "organize",
         "options": {
+            "excludeByName": {},
             "includeByName": dict.fromkeys(columns, True),
             "indexByName": {name: index for index, name in enumerate(columns)},
             "renameByName": {name: renamed.get(name, name) for name in columns},
@@ -140,7 +145,7 @@ def table(
         "frameIndex": 0,
     }
     defaults = {
-        "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "filterable": False},
+        "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "filterable": False, "inspect": False},
         "color": {"mode": "thresholds"},
         "thresholds": thresholds((None, GREY)),
         "mappings": [],

@@ -12,10 +12,11 @@ from typing import Any, Final
 from sidecar.mcp.jsonrpc import Id
 from sidecar.mcp.strict_json import encode
 
+# One digest of BLAKE2b has 64 bytes, so it gives the hashes of eight ids: they are counted up, and the next are there.
+_BITS: Final = 3
+_IN_BLOCK: Final = 7
 _DIGITS: Final = 16
 """Hex digits of the hash of an id."""
-_TOGETHER: Final = 8
-"""Ids that one digest is for: a digest of BLAKE2b has 64 bytes, and ids are counted up, so the next ones are there."""
 _MOST: Final = 256
 """Digests that are kept: sessions count each for itself."""
 
@@ -38,13 +39,15 @@ class Hashes:
 
     def of_id(self, id_: Id) -> bytes:
         """The hash of a JSON-RPC id, in 16 hex digits; 1 and "1" are two ids."""
-        if type(id_) is not int:
-            hashed = self._texts.copy()
-            hashed.update(str(id_).encode())
-            return hashed.hexdigest().encode()
-        block, at = divmod(id_, _TOGETHER)
-        digest = self._digests.get(block) or self._digest(block)
-        return digest[_DIGITS * at : _DIGITS * (at + 1)]
+        if type(id_) is int:
+            digest = self._digests.get(id_ >> _BITS)
+            if digest is None:
+                digest = self._digest(id_ >> _BITS)
+            begin = (id_ & _IN_BLOCK) * _DIGITS
+            return digest[begin : begin + _DIGITS]
+        hashed = self._texts.copy()
+        hashed.update(str(id_).encode())
+        return hashed.hexdigest().encode()
 
     def _digest(self, block: int) -> bytes:
         if len(self._digests) >= _MOST:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -62,10 +61,9 @@ def position_in(path: Path, form: Form) -> tuple[Position, bool]:
     if found is not None:
         return found, True
     for name in AUDIT_FORMATS:
-        with contextlib.suppress(ValueError):
-            found = _last_line(end, form_of(name))
-            if found is not None:
-                return found.in_another_file(), False
+        found = _last_line(end, form_of(name))
+        if found is not None:
+            return found.in_another_file(), False
     return Position(), False
 
 

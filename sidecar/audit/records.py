@@ -42,15 +42,11 @@ SCHEMA: Final = 1
 OUTCOMES_WAIT: Final = 0.05
 """Seconds that the line of an outcome waits for decisions to be written with."""
 
-_LINE: Final = b'{"schema":%d,"time":"%%b","event":"%%b",%%b}' % SCHEMA
-_DECISION: Final = (
-    b'{"schema":%d,"time":"%%b","event":"decision","decision_id":"%%b",%%b,"milliseconds":%%.3f,"rpc_id_hash":"%%b"%%b}'
-    % SCHEMA
-)
-_UNREAD: Final = b'{"schema":%d,"time":"%%b","event":"decision","decision_id":"%%b",%%b}' % SCHEMA
-_OUTCOME: Final = (
-    b'{"schema":%d,"time":"%%b","event":"outcome","decision_id":"%%b",%%b,"milliseconds":%%.3f}' % SCHEMA
-)  # fmt: skip
+_HEAD: Final = b'{"schema":%d,"time":"%%b","event":"' % SCHEMA
+# Lines are joined of parts and not formatted: of so many bytes that is quicker.
+_OF_DECISION: Final = b'decision","decision_id":"'
+_OF_OUTCOME: Final = b'outcome","decision_id":"'
+_SUCCEEDED: Final = Outcome.SUCCEEDED  # an attribute of an enum takes 0.1 µs
 _MOST_TOOLS: Final = 1_024
 """Names of tools of which it is kept what the line of a call that was answered says."""
 
@@ -70,7 +66,7 @@ class Audit:
         self._later = later
         self._is_timed = False
         self._moment = 0
-        self._stamp = b""
+        self._head = b""
         self._lines: list[bytes] = []
         self._answered: dict[str, bytes] = {}
         self._in_force: tuple[str, int] | None = None
@@ -99,31 +95,31 @@ class Audit:
         self._write()
 
     def _decided(self, event: Decided) -> None:
-        call, more = event.call, b""
+        call, end = event.call, b'"}'
         if event.approval:
-            more = b',"approval":"%b"' % event.approval.encode()
+            end = b'","approval":"%b"}' % event.approval.encode()
         if call.trace is not None:
-            more += b',"trace_id":"%b"' % call.trace.trace_id.encode()
-        self._lines.append(
-            _DECISION
-            % (
-                self._now(), event.decision_id.encode(), self._about(event), event.seconds * 1000,
-                self._hashes.of_id(call.id), more,
-            )
-        )  # fmt: skip
+            end = b'","trace_id":"%b%b' % (call.trace.trace_id.encode(), end)
+        self._lines.append(b"".join((
+            self._now(), _OF_DECISION, event.decision_id.encode(), b'",', self._about(event),
+            b',"milliseconds":%.3f,"rpc_id_hash":"' % (event.seconds * 1000), self._hashes.of_id(call.id), end,
+        )))  # fmt: skip
 
     def _judged(self, _: Judged) -> None:
         self._write()
 
     def _settled(self, event: Settled) -> None:
-        about = self._answered.get(event.tool) if event.outcome is Outcome.SUCCEEDED else None
+        about = self._answered.get(event.tool) if event.outcome is _SUCCEEDED else None
         if about is None:
             about = members.settled(self._instance, event)
-            if event.outcome is Outcome.SUCCEEDED:
+            if event.outcome is _SUCCEEDED:
                 if len(self._answered) >= _MOST_TOOLS:
                     self._answered.clear()
                 self._answered[event.tool] = about
-        self._lines.append(_OUTCOME % (self._now(), event.decision_id.encode(), about, event.seconds * 1000))
+        self._lines.append(b"".join((
+            self._now(), _OF_OUTCOME, event.decision_id.encode(), b'",', about,
+            b',"milliseconds":%.3f}' % (event.seconds * 1000),
+        )))  # fmt: skip
         if self._later is None:
             self._write()
         elif not self._is_timed:
@@ -135,15 +131,13 @@ class Audit:
         self._write()
 
     def _refused(self, event: Refused) -> None:
-        self._lines.append(
-            _UNREAD % (self._now(), event.decision_id.encode(), members.refused(self._instance, event))
-        )  # fmt: skip
-        self._write()
+        self._refuse(event.decision_id, members.refused(self._instance, event))
 
     def _method_denied(self, event: MethodDenied) -> None:
-        self._lines.append(
-            _UNREAD % (self._now(), event.decision_id.encode(), members.method_denied(self._instance, event))
-        )  # fmt: skip
+        self._refuse(event.decision_id, members.method_denied(self._instance, event))
+
+    def _refuse(self, decision_id: str, about: bytes) -> None:
+        self._lines.append(b'%b%b%b",%b}' % (self._now(), _OF_DECISION, decision_id.encode(), about))
         self._write()
 
     def _approval_changed(self, event: ApprovalChanged) -> None:
@@ -183,7 +177,7 @@ class Audit:
         self._tell(b"stop", members.stopped(self._instance, event))
 
     def _tell(self, event: bytes, about: bytes) -> None:
-        self._lines.append(_LINE % (self._now(), event, about))
+        self._lines.append(b'%b%b",%b}' % (self._now(), event, about))
         self._write()
 
     def _about(self, event: Decided) -> bytes:
@@ -206,13 +200,14 @@ class Audit:
         return members.decided(self._instance, event, hashed, (place.file, place.line) if place is not None else None)
 
     def _now(self) -> bytes:
-        """The time in UTC, to the millisecond; the text is cached for that millisecond."""
+        """The beginning of a line with the time in UTC, to the millisecond; it is kept for that millisecond."""
         moment = int(time.time() * 1000)
         if moment != self._moment:
             second, rest = divmod(moment, 1000)
             self._moment = moment
-            self._stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{rest:03d}Z".encode()
-        return self._stamp
+            stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{rest:03d}Z"
+            self._head = _HEAD % stamp.encode()
+        return self._head
 
     def _write(self) -> None:
         if self._lines:

@@ -6,10 +6,10 @@ What could not be written stands in the operator's log. The chain says how many 
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import IO, Final
 
 from sidecar.audit.chain import link
@@ -17,9 +17,9 @@ from sidecar.audit.files import AuditFile
 from sidecar.audit.forms.form import Form
 from sidecar.audit.forms.json_lines import JsonLines
 from sidecar.audit.position import Position, Torn
+from sidecar.audit.stamp import stamp
 from sidecar.mcp.strict_json import encode
-
-log = logging.getLogger("sidecar")
+from sidecar.system.operator_log import fields, log
 
 SCHEMA: Final = 1
 CUT_OFF: Final = "the last writer was cut off"
@@ -57,6 +57,11 @@ class Trail:
         self._since = ""
         self._trouble = ""
         self._is_behind = self._owes()
+
+    @property
+    def path(self) -> Path | None:
+        """The file that is written; None for a stream."""
+        return self._file.path if self._file is not None else None
 
     def write(self, lines: list[bytes]) -> None:
         """Write lines, JSON objects without line ends. What cannot be written goes to the log."""
@@ -142,14 +147,15 @@ class Trail:
             self._torn.hash.update(rest)
             self._is_open = True
         if missing:
-            self._since = self._since or _now()
+            self._since = self._since or stamp(time.time())
             self._lost += len(missing)
             self._reason = error.strerror or str(error)
             # A full disk must not lose a decision: the operator's log gets it until lines are taken again.
             for line in missing:
                 log.error(
-                    "cannot write the audit log: %s; the line is %s", error.strerror, line.decode(errors="replace")
-                )
+                    "cannot write the audit log: %s; the line is %s", error.strerror, line.decode(errors="replace"),
+                    extra=fields("audit_line_lost", cause=error.strerror),
+                )  # fmt: skip
         self._is_behind = self._owes()
         if missing:
             self._failed(len(missing), self._reason)
@@ -169,7 +175,7 @@ class Trail:
         return notes
 
     def _note(self, event: str, members: Mapping[str, object]) -> bytes:
-        return encode({"schema": SCHEMA, "time": _now(), "event": event, **self._about, **members})
+        return encode({"schema": SCHEMA, "time": stamp(time.time()), "event": event, **self._about, **members})
 
     def _noted(self, count: int, *, is_well: bool = True) -> None:
         """The first `count` of the notes are written, and with `is_well` all else too."""
@@ -208,9 +214,3 @@ class Trail:
         if trouble != self._trouble:
             self._trouble = trouble
             self._failed(0, trouble)
-
-
-def _now() -> str:
-    """The time in UTC, to the millisecond."""
-    second, rest = divmod(int(time.time() * 1000), 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{rest:03d}Z"

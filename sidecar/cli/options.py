@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Annotated, TypeAlias, TypeVar
 import typer
 
 from sidecar.errors import UsageError
-from sidecar.observe.log import JsonFormatter
+from sidecar.observe.log.lines import JsonLines, TextLines
 from sidecar.settings import Address, UnixSocket
 from sidecar.system import instances
+from sidecar.system.operator_log import state
+from sidecar.system.unblocked import handler_to
 
 Config: TypeAlias = Annotated[
     list[Path],
@@ -94,8 +97,9 @@ def set_up_logging(level: str, form: str) -> None:
     """Send our log to the error stream. Raises `UsageError` for a level or a format that does not exist."""
     one_of("--log-level", level, ("debug", "info", "warning", "error"))
     one_of("--log-format", form, ("text", "json"))
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if form == "json" else logging.Formatter("%(message)s"))
+    handler = handler_to(sys.stderr)
+    colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    handler.setFormatter(JsonLines() if form == "json" else TextLines(colour=colour))
     logging.basicConfig(level=level.upper(), handlers=[handler])
     # At any level: programs that start us wait for these lines.
-    logging.getLogger("sidecar.state").setLevel(logging.INFO)
+    state.setLevel(logging.INFO)

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from sidecar import __version__
 from sidecar.auth.hosts import is_loopback
 from sidecar.errors import UsageError
-from sidecar.http.client import OURS
+from sidecar.http import hop_by_hop
 from sidecar.http.origin import parse
 from sidecar.settings import Otlp
 
@@ -71,7 +71,7 @@ def _pairs(variable: str, environ: Mapping[str, str]) -> list[tuple[str, str]]:
 def _header(variable: str, name: str, value: str) -> tuple[str, str]:
     if not _NAME.fullmatch(name):
         raise UsageError(f"{variable}: {name!r} is no name of a header")
-    if name.lower() in OURS | {"content-type"}:
+    if name.lower() in hop_by_hop.HOP_BY_HOP | hop_by_hop.OURS:
         raise UsageError(f"{variable}: {name} is ours to send")
     if not _VALUE.fullmatch(value):
         raise UsageError(f"{variable}: the value of {name} has characters that no header can carry")

@@ -46,6 +46,7 @@ from sidecar.repository.subject import subject
 from sidecar.serve import app
 from sidecar.settings import AUDIT_FORMATS, AuditLog, Settings
 from sidecar.system import hardening, ownership
+from sidecar.system.operator_log import fields, log
 from sidecar.system.taken_secrets import TakenSecrets
 from sidecar.text import of_system
 
@@ -181,7 +182,7 @@ def _serve(settings: Settings, config: list[Path], opa_bin: Path | None) -> int:
     if settings.otlp is not None and (warning := exposed_headers(settings.otlp)) is not None:
         warnings = [*warnings, warning]
     for warning in [*warnings, *map(_open_to_all, filter(ownership.is_open, config))]:
-        print(warning, file=sys.stderr)
+        log.warning("%s", warning, extra=fields("policy_warning"))
     return app.run(settings, bundle, opa)
 
 

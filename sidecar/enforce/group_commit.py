@@ -33,11 +33,12 @@ from sidecar.enforce.verdict import (
     no_engine,
 )
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable, Superseded
-from sidecar.events import Emit, Judged, Refused, StoreFailed
+from sidecar.events import Emit, Judged, Refused, Settled, StoreFailed
 from sidecar.ledger.approvals import QueueFull, Unapproved, Wants
 from sidecar.ledger.protocol import Claim, Exhausted, Moved, Taken
 from sidecar.ledger.values import Entry, Reservation, Seen
 from sidecar.mcp import jsonrpc
+from sidecar.mcp.tool_call import Outcome
 from sidecar.policy.model import SCOPES
 from sidecar.system import defects
 
@@ -122,6 +123,13 @@ class GroupCommit:
         match verdict:
             case Forward():
                 self._undo(verdict.approval, verdict.use, verdict.entries)
+                taken = len(verdict.entries)
+                # It was told that it is forwarded: whoever waits for its end hears of that too.
+                self._emit(
+                    Settled(
+                        self._server, verdict.decision_id, verdict.tool, Outcome.NOT_RUN, taken, taken, 0.0, "given_up"
+                    )
+                )  # fmt: skip
             case Reply() | Hold():
                 pass
             case _:

@@ -20,7 +20,7 @@ from sidecar.events import (
     UpstreamAnswered,
     UpstreamFailed,
 )
-from sidecar.observe.log import named_bundle
+from sidecar.observe.log.policies import named_bundle
 from sidecar.text import visible
 
 LASTS: Final = 10.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import sys
 import time
 from collections.abc import Mapping
@@ -21,9 +20,8 @@ from sidecar.errors import StartError
 from sidecar.events import AuditFailed, Emit
 from sidecar.settings import AuditLog
 from sidecar.system import tasks
+from sidecar.system.operator_log import fields, log
 from sidecar.text import of_system
-
-log = logging.getLogger("sidecar")
 
 LOOK: Final = 1.0
 """Seconds between two looks whether the file was moved, and whether what is lost can be noted."""
@@ -95,9 +93,13 @@ async def _sweep(rule: Retention, full: asyncio.Event) -> None:
         try:
             removed = await tasks.in_thread(lambda: retention.sweep(rule, time.time()))
         except OSError as error:
-            log.warning("cannot sweep the audit files in %s: %s", of_system(str(rule.folder)), error.strerror)
+            log.warning(
+                "cannot sweep the audit files in %s: %s", of_system(str(rule.folder)), error.strerror,
+                extra=fields("audit_not_swept", cause=error.strerror),
+            )  # fmt: skip
         else:
             for path in removed:
-                log.info("removed the audit file %s", of_system(str(path)))
+                name = of_system(str(path))
+                log.info("removed the audit file %s", name, extra=fields("audit_file_removed", file=name))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(full.wait(), SWEEP)

@@ -25,7 +25,7 @@ from sidecar.errors import StartError, StoreUnavailable
 from sidecar.events import Emit, Event, Observer, Started, fan_out
 from sidecar.ledger.protocol import Ledger
 from sidecar.ledger.sqlite import SqliteLedger
-from sidecar.observe.log import Log
+from sidecar.observe.log.observer import Log
 from sidecar.observe.readiness import Readiness
 from sidecar.policy.bundle import Bundle
 from sidecar.repository.reload import Reloader
@@ -192,7 +192,7 @@ async def start(
     if observers.exposition is not None:
         where = await telemetry.listen(
             settings, observers.instance, observers.exposition, lambda: local.engine.trouble or observers.trouble(),
-            observers.notes, stack,
+            observers.notes, observers.emit, stack,
         )  # fmt: skip
     telemetry.note(settings, observers.instance, where, mode_of(bundle, settings.mode), stack)
     gate = Gate(

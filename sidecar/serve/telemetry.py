@@ -11,10 +11,12 @@ from pathlib import Path
 
 from sidecar import __version__
 from sidecar.errors import StartError
+from sidecar.events import Emit
 from sidecar.http.endpoint import GetHandler
 from sidecar.http.server import HttpServer
 from sidecar.observe.endpoint import serve, telemetry
 from sidecar.policy.model import Mode
+from sidecar.serve.refusals import refusals
 from sidecar.settings import Address, Settings, UnixSocket
 from sidecar.system import instances
 from sidecar.system.operator_log import fields, log, state
@@ -22,7 +24,7 @@ from sidecar.system.operator_log import fields, log, state
 
 async def listen(
     settings: Settings, instance: str, exposition: Callable[[str], tuple[bytes, str]],
-    trouble: Callable[[], str | None], notes: Callable[[], list[str]], stack: AsyncExitStack,
+    trouble: Callable[[], str | None], notes: Callable[[], list[str]], emit: Emit, stack: AsyncExitStack,
 ) -> str:  # fmt: skip
     """Serve telemetry until the stack is undone; its address as `http://HOST:PORT` or `unix:PATH`, empty for none.
 
@@ -50,6 +52,7 @@ async def listen(
             "cannot listen on %s: %s; telemetry has another address: %s", wanted, error.strerror, address,
             extra=fields("telemetry_moved", address=address, cause=error.strerror),
         )  # fmt: skip
+    server.turned_away = refusals(settings.server, "telemetry", emit)
     stack.push_async_callback(server.close)
     if isinstance(wanted, UnixSocket):
         stack.callback(Path(address.removeprefix(instances.UNIX)).unlink, missing_ok=True)

@@ -90,6 +90,12 @@ def running(state_dir: str) -> list[Instance]:
     return sorted(found, key=lambda one: (one.started, one.instance))
 
 
+def forget_ended(state_dir: str) -> None:
+    """Remove the files of sidecars that are gone, where that is ours to do."""
+    for path in _files(folder(state_dir)):
+        _forget(path)
+
+
 def folder(state_dir: str) -> str:
     """Where the files of running sidecars are."""
     return os.path.join(state_dir, FOLDER)  # noqa: PTH118

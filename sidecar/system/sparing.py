@@ -35,18 +35,25 @@ class Sparing:
         self._period = clock()
         self._count = 0
 
-    def admits(self, count: int = 1) -> bool:
-        """True if this one is to be logged; `count` is how many it stands for."""
+    @property
+    def is_spent(self) -> bool:
+        """True if nothing more is admitted in this period."""
+        return self._count > self._most and self._clock() - self._period < PERIOD
+
+    def admits(self) -> bool:
+        """True if this one is to be logged."""
         now = self._clock()
         if now - self._period >= PERIOD:
             self.settle()
             self._period = now
-        self._count += count
-        if self._count - count < self._most:
-            return True
-        if self._count - count == self._most:
+        self._count += 1
+        if self._count == self._most + 1:
             log.log(self._level, "more %s", self._are, extra=fields(self._event))
-        return False
+        return self._count <= self._most
+
+    def leave_out(self, count: int) -> None:
+        """Count what is not logged."""
+        self._count += count
 
     def settle(self) -> None:
         """Say now how many were left out."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Hashable
 from typing import Final
@@ -21,11 +20,10 @@ from sidecar.system.flow import Valve
 from sidecar.system.intake import Intake
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import DEFAULT_BUDGET, MemoryBudget
+from sidecar.system.operator_log import fields, log
 from sidecar.upstream import failure as cause
 from sidecar.upstream.failure import Failure, Told, untold
 from sidecar.upstream.link import LinkReader
-
-log = logging.getLogger("sidecar")
 
 MAX_REFUSAL: Final = 64 << 10
 """Bytes of an answer with an error status that are looked at."""
@@ -137,7 +135,8 @@ class Remote:
             if len(self._said) >= MAX_TROUBLES:
                 self._said.clear()
             self._said[trouble] = now
-            log.error("%s: %s", self._origin.host_header, trouble)
+            host = self._origin.host_header
+            log.error("%s: %s", host, trouble, extra=fields("upstream_odd", peer=host, cause=trouble))
 
     async def close(self) -> None:
         """Drop every connection."""

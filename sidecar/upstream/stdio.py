@@ -1,4 +1,5 @@
-"""A server that is our child: messages on its standard input and output, one a line; its error stream is ours.
+"""A server that is our child: messages on its standard input and output, one a line; its error
+stream goes into our log.
 
 It is over when its process ends, and when it closes its output or its input: nobody could speak with it any more. Then
 whatever is left of it is ended, the programs that it started included.
@@ -23,11 +24,11 @@ from sidecar.system.guardian import Guardian
 from sidecar.system.intake import Intake
 from sidecar.system.lines import LineReader, LineWriter
 from sidecar.system.memory import DEFAULT_BUDGET, MemoryBudget, Share
+from sidecar.system.operator_log import fields, log
 from sidecar.upstream.busypoll import BusyPoll
+from sidecar.upstream.error_stream import ErrorStream
 from sidecar.upstream.failure import Failure, NotConnected, Told, untold
 from sidecar.upstream.link import Full, Received, Unanswered
-
-log = logging.getLogger("sidecar")
 
 HIGH_WATER: Final = 256 << 10
 """Bytes that may wait for a slow server before nothing more is read from the client."""
@@ -68,11 +69,12 @@ class ChildServer(asyncio.SubprocessProtocol):
         self._full: Full = _nobody
         self._unanswered: Unanswered = lambda id_, failure: None
         self._exited: asyncio.Future[int] = loop.create_future()
-        self._drained = asyncio.Event()
+        self._drained, self._said_all = asyncio.Event(), asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
         self._ended: asyncio.Future[int] = loop.create_future()
 
     _transport: asyncio.SubprocessTransport
+    _errors: ErrorStream
 
     @classmethod
     async def start(
@@ -82,7 +84,9 @@ class ChildServer(asyncio.SubprocessProtocol):
         """Start the program, of which `guardian` hears. Raises `NotConnected` when that fails."""
         server = cls(limit, guardian, room or MemoryBudget(DEFAULT_BUDGET), told)
         try:
-            await children.start(lambda: server, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None)
+            await children.start(
+                lambda: server, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
         except OSError as error:
             raise _cannot_start(command, error) from None
         return server
@@ -144,25 +148,35 @@ class ChildServer(asyncio.SubprocessProtocol):
         # What outlives its leader has no input that it would wait for.
         if ask or not await self._is_gone_within(0 if self._exited.done() else _EOF_SECONDS):
             if how and not self._exited.done():
-                log.warning("the MCP server %s and lives on: it is ended", how)
+                log.warning(
+                    "the MCP server %s and lives on: it is ended", how, extra=fields("server_lives_on", pid=group)
+                )
             children.signal_group(group, signal.SIGTERM)
             if not await self._is_gone_within(_TERM_SECONDS):
                 was_killed = not self._exited.done()
                 children.signal_group(group, signal.SIGKILL)
         returncode = await self._exited
         self._guardian.release(group)
-        # A program that left the group may hold the pipe open: then what was written so far has to do.
+        # A program that left the group may hold the pipes open: then what was written so far has to do.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_SECONDS):
                 await self._drained.wait()
+                await self._said_all.wait()
         for line in self._lines.finish():
             self._received(line)
         self._intake.close()
         ended = children.how_it_ended(returncode) + (": it did not heed SIGTERM" if was_killed else "")
+        unseen = self._errors.finish()
+        if how or was_killed:
+            for said in unseen:
+                # Where it failed this is the reason, so it is shown wherever the end is.
+                level = logging.ERROR if returncode else logging.WARNING
+                log.log(level, "server: %s", said, extra=fields("server_stderr", pid=group))
         if how:
             self._told(Failure(f"the MCP server {ended}", Outcome.UNKNOWN, "ended"))
         else:
-            log.log(logging.WARNING if was_killed else logging.DEBUG, "the MCP server %s", ended)
+            level = logging.WARNING if was_killed else logging.DEBUG
+            log.log(level, "the MCP server %s", ended, extra=fields("server_ended", pid=group, cause=ended))
         self._over(children.exit_status(returncode))
 
     def _over(self, status: int) -> None:
@@ -221,18 +235,25 @@ class ChildServer(asyncio.SubprocessProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.SubprocessTransport", transport)  # uvloop's are no subclasses
         self._guardian.watch(self._transport.get_pid())
+        self._errors = ErrorStream(self._transport.get_pid())
         pipe = self._pipe(0)
         if not pipe.is_closing():  # or it is over already
             pipe.set_write_buffer_limits(high=HIGH_WATER)
         self.pause(True)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
+        if fd == 2:
+            self._errors.feed(data)
+            return
         self._poll.end()
         for line in self._lines.feed(data):
             self._received(line)
         self._intake.holds(self._lines.held)
 
     def pipe_connection_lost(self, fd: int, error: Exception | None) -> None:
+        if fd == 2:
+            self._said_all.set()
+            return
         if fd == 1:
             self._drained.set()
         else:

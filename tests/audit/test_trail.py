@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from sidecar.audit.files import AuditFile, InUse
 from sidecar.audit.streams import pipe, standard
 from sidecar.audit.trail import Trail
+from sidecar.audit.verify import check
+from tests.audit.disks import small_disk
 from tests.audit.trails import (
     ABOUT,
     JSON,
@@ -256,6 +258,27 @@ def test_lines_that_a_full_disk_does_not_take_are_in_the_operators_log_whole(
     assert (note["lines"], note["reason"]) == (len(lost), "File too large")
     assert [one["seq"] for one in read(path)] == list(range(1, len(read(path)) + 1))
     assert told == [(len(lost) - 2, "File too large"), (2, "File too large"), (0, "")]
+
+
+def test_a_disk_that_is_full_loses_no_line_and_the_chain_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    path = tmp_path / "disk" / PATH
+    with small_disk(path.parent) as (fill, free):
+        opened = Trail(AuditFile(path, JSON, ROOMY, 0), JSON, ABOUT)
+        opened.write([line(0)])
+        fill()
+        with caught() as said:
+            for number in range(1, 40):
+                opened.write([line(number, long="x" * 200)])
+                opened.reopen()
+        free()
+        opened.write([line(40)])
+        opened.close()
+        with path.open("rb") as file:
+            found = check(file)
+        there = numbers(path)
+    assert said
+    assert sorted([*there, *(one["n"] for one in said)]) == list(range(41))
+    assert (found.problem, found.lost) == (None, len(said))
 
 
 def test_a_loss_is_noted_without_another_line(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import secrets
 import socket
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
 from unittest.mock import patch
@@ -499,6 +500,16 @@ def test_a_try_that_the_store_could_not_take_is_audited_too(state: Path, monkeyp
     assert [(line["event"], line["approval"], line["reason"]) for line in audit(state)] == [
         ("approval_refused", id_, "the store is gone")
     ]
+
+
+def test_answers_of_people_at_once_are_one_chain(state: Path) -> None:
+    ids = pending(state, *(asked(arguments={"n": number}) for number in range(4)))
+    with ThreadPoolExecutor(4) as threads:
+        ended = list(threads.map(lambda id_: sidecar(state, "approvals", "approve", id_, "--state-dir", state), ids))
+    assert [(one.status, one.errors) for one in ended] == [(0, [])] * 4
+    assert [line["seq"] for line in audit(state)] == [1, 2, 3, 4]
+    done = sidecar(state, "audit", "verify", "events/approvals.jsonl")
+    assert (done.status, done.errors) == (0, [])
 
 
 def test_nothing_is_decided_that_cannot_be_recorded(state: Path) -> None:

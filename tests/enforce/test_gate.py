@@ -138,6 +138,11 @@ def test_a_call_dropped_by_the_verdict_of_another_gives_back_what_it_took() -> N
         await asyncio.sleep(0)
         assert len(world.ledger.wanted) == 2
         assert len(world.ledger.returned) == 1
+        # It was told as a call that is forwarded, so its end is told as well.
+        (end,) = [event for event in world.events if isinstance(event, Settled)]
+        assert (end.decision_id, end.outcome, end.reserved, end.returned, end.cause) == (
+            trials[1].decision_id, Outcome.NOT_RUN, 1, 1, "given_up",
+        )  # fmt: skip
 
     run(test, {"decision": LIMITED}, remembered=True)
 
@@ -152,6 +157,18 @@ def test_a_denied_call_is_answered_with_rule_kind_and_reason(remembered: bool) -
         }  # fmt: skip
         assert (world.ruling.allowed, world.ruling.violations) == (False, (VIOLATION,))
         assert world.ledger.wanted == []
+
+    run(test, {"decision": DENIED}, remembered=remembered)
+
+
+@pytest.mark.parametrize("remembered", [False, True])
+def test_it_is_told_when_the_answer_of_the_engine_was_there(remembered: bool) -> None:
+    async def test(world: GateBetweenFakes) -> None:
+        world.judge()
+        await world.gate.finish()
+        (decided,) = [event for event in world.events if isinstance(event, Decided)]
+        assert (decided.answered == 0) is remembered
+        assert decided.answered <= decided.seconds
 
     run(test, {"decision": DENIED}, remembered=remembered)
 

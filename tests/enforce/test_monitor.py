@@ -9,8 +9,9 @@ import pytest
 
 from sidecar.decision.decision import Violation, read_answer
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable
-from sidecar.events import Decided
+from sidecar.events import Decided, Settled
 from sidecar.ledger.protocol import Exhausted
+from sidecar.mcp.tool_call import Outcome
 from tests.enforce.fakes import ALLOWED, ASKING, BUNDLE, DENIED, LIMIT, LIMITED, GateBetweenFakes, run
 from tests.engine.asking import bundle_of, tool_call
 
@@ -112,7 +113,9 @@ def test_a_call_that_was_dropped_is_not_forwarded(kind: str) -> None:
         world.judge().drop()
         await world.gate.finish()
         assert world.verdicts == []
-        assert len([event for event in world.events if isinstance(event, Decided)]) == 1
+        (decided,) = [event for event in world.events if isinstance(event, Decided)]
+        ends = [event for event in world.events if isinstance(event, Settled)]
+        assert [(end.decision_id, end.outcome) for end in ends] == [(decided.decision_id, Outcome.NOT_RUN)]
 
     run(test, engine, ledger, mode="monitor")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -12,20 +12,28 @@ from sidecar.auth.caller import Caller
 from sidecar.events import (
     AnswerSeen,
     ApprovalTried,
+    AuditFailed,
     BundleFetched,
     BundleJudged,
     Dropped,
     EngineFailed,
     Event,
+    HttpRefused,
     Listed,
     NoticeSent,
     Passed,
     Refused,
     Reloaded,
+    Settled,
     SpansSent,
     StoreFailed,
+    UpstreamAnswered,
+    UpstreamFailed,
 )
-from sidecar.observe.log import MOST, PERIOD, JsonFormatter, Log
+from sidecar.mcp.tool_call import Outcome
+from sidecar.observe.log.calls import MOST_REFUSED
+from sidecar.observe.log.observer import Log
+from sidecar.system.sparing import MOST, PERIOD
 from tests.observe.decided import READY, SECRET, answer, changed, decided, denied, record, tell
 
 FAILED = EngineFailed("stub", "timeout", "the policy engine did not answer in 250 ms")
@@ -45,8 +53,17 @@ def said(log: Log, caplog: pytest.LogCaptureFixture, *events: Event) -> list[tup
     return [(record.levelname, record.getMessage()) for record in caplog.records]
 
 
+def fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    """The fields of a line."""
+    found: dict[str, Any] = vars(record)["fields"]
+    return found
+
+
 def test_a_denial_is_said_with_tool_rule_kind_and_id(log: Log, caplog: pytest.LogCaptureFixture) -> None:
     assert said(log, caplog, denied()) == [("INFO", "denied t by per day (rate_limit): No more [i-1]")]
+    assert vars(caplog.records[0])["event"] == "call_denied"
+    said_of = {"decision_id": "i-1", "tool": "t", "rule": "per day", "kind": "rate_limit", "client": "agent"}
+    assert said_of.items() <= fields_of(caplog.records[0]).items()
 
 
 def test_what_was_refused_dropped_or_broke_is_said(log: Log, caplog: pytest.LogCaptureFixture) -> None:
@@ -78,6 +95,57 @@ def test_a_flood_of_messages_to_drop_does_not_fill_the_log_and_its_size_is_said(
         ]
 
 
+def test_a_flood_of_refused_calls_is_said_and_its_size(caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+    log = Log(lambda: now[0])
+    with caplog.at_level(logging.DEBUG, "sidecar"):
+        assert len(said(log, caplog, *[denied()] * 3000)) == MOST_REFUSED + 1
+        now[0] = PERIOD
+        assert said(log, caplog, denied())[-2] == ("INFO", f"{3000 - MOST_REFUSED} more calls were refused")
+
+
+def test_a_server_that_fails_is_said_when_it_begins_changes_and_ends(caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+    log = Log(lambda: now[0])
+    refused = UpstreamFailed("stub", "refused", 0, "the MCP server cannot be reached: connection refused")
+    status = UpstreamFailed("stub", "status", 502, "the MCP server answers with status 502")
+    with caplog.at_level(logging.DEBUG, "sidecar"):
+        assert len(said(log, caplog, refused, refused, refused, status, status)) == 2
+        now[0] = PERIOD
+        assert len(said(log, caplog, status, status)) == 3
+        lines = said(log, caplog, UpstreamAnswered("stub"), UpstreamAnswered("stub"))
+        assert lines[3:] == [("WARNING", "the MCP server answers again, after 60 s and 7 failures")]
+        assert [fields_of(record).get("cause") for record in caplog.records] == ["refused", "status", "status", None]
+        assert len(said(log, caplog, refused)) == 5
+
+
+def test_a_call_that_the_server_did_not_answer_is_said_with_its_decision(
+    log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    lost = Settled("stub", "i-7", "t", Outcome.UNKNOWN, 0, 0, 0.1, "lost")
+    well = Settled("stub", "i-8", "t", Outcome.SUCCEEDED, 0, 0, 0.1)
+    assert said(log, caplog, well, lost) == [
+        ("WARNING", "the call of t was not answered (lost): it may have run [i-7]")
+    ]
+    assert fields_of(caplog.records[0])["decision_id"] == "i-7"
+
+
+def test_what_the_audit_log_does_not_take_is_said_once(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    full = [AuditFailed("stub", lost, "disk full") for lost in (1, 2)]
+    lines = said(log, caplog, *full, AuditFailed("stub", 2, ""))
+    assert [level for level, _ in lines] == ["ERROR", "WARNING"]
+    assert lines[1][1] == "the audit log is written again; 2 lines are missing"
+
+
+def test_a_flood_of_refused_requests_is_said_and_its_size(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    refusal = HttpRefused("stub", "clients", 401, "credentials", "show a token", "192.0.2.7")
+    lines = said(log, caplog, *[refusal] * 1000)
+    assert len(lines) == MOST + 1
+    assert fields_of(caplog.records[0]) == {
+        "status": 401, "kind": "credentials", "listener": "clients", "cause": "show a token", "peer": "192.0.2.7",
+    }  # fmt: skip
+
+
 def test_what_goes_well_is_not_worth_a_line(log: Log, caplog: pytest.LogCaptureFixture) -> None:
     assert said(log, caplog, READY, decided(), Passed("stub", "ping")) == []
 
@@ -102,13 +170,6 @@ def test_a_name_from_outside_cannot_fool_a_terminal(log: Log, caplog: pytest.Log
     ((_, text),) = said(log, caplog, denied(tool))
     assert text.isprintable()
     assert len(text) < 300
-
-
-def test_json_lines_hold_time_level_and_message() -> None:
-    record = logging.LogRecord("sidecar", logging.ERROR, "x.py", 1, "gone %s\n", ("now",), None)
-    record.created = 0
-    line = json.loads(JsonFormatter().format(record))
-    assert line == {"time": "1970-01-01T00:00:00Z", "level": "error", "message": "gone now\n"}
 
 
 def test_what_monitor_mode_would_refuse_is_said_as_that(log: Log, caplog: pytest.LogCaptureFixture) -> None:

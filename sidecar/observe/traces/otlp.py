@@ -102,7 +102,7 @@ def _reason(reason: str) -> str:
 def _error(span: Span) -> str:
     """Why the call failed, in a word of few; empty where it did not, or where nobody knows."""
     if not span.is_forwarded:
-        return span.ruling.kind
+        return f"policy_{span.ruling.kind}"
     if span.cause:
         return str(span.status) if span.cause == "status" else span.cause
     return _ERRORS.get(span.outcome, "") if span.outcome is not None else ""

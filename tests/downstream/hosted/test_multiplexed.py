@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from sidecar.downstream.hosted.multiplexed import Shared
-from sidecar.errors import StartError
 from sidecar.http.values import Request
 from sidecar.mcp.protocol import OF_STATELESS_CLIENTS
 from sidecar.mcp.strict_json import encode
 from sidecar.mcp.tool_call import Outcome
 from sidecar.session.reading import LARGE
+from sidecar.upstream.failure import Failure, NotConnected
 from tests.downstream.fakes import Client, FakeLink, Opener, Sessions, line, post, run, sent, turns
 
 STATELESS = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
@@ -368,12 +368,13 @@ def test_a_server_that_does_not_start_is_an_error_for_each_who_waits() -> None:
         world = SharedServer()
 
         async def fails() -> FakeLink:
-            raise StartError("no such command")
+            raise NotConnected(Failure("no such command", Outcome.NOT_RUN, "dns"))
 
         world.shared = Shared(fails, world.sessions, world.sessions.events.append, "stub")
         client = await world.ask("mine", "tools/call", name="quick")
         assert (client.json["id"], client.json["error"]["message"]) == ("mine", "no such command")
         assert world.sessions.gate.settled == [("mine", Outcome.NOT_RUN)]
+        assert world.sessions.gate.causes == [("dns", 0)]
         await world.end()
 
     run(inside())

@@ -118,6 +118,7 @@ def test_no_more_sessions_are_opened_than_there_may_be_also_while_servers_start(
         await turns()
         assert world.opener.asked == 2
         assert [client.json["error"]["code"] for client in clients[2:]] == [-32000] * 3
+        assert [client.refused for client in clients[2:]] == [["full"]] * 3
         await world.end()
         assert world.counts[-1] == 0
 
@@ -183,6 +184,7 @@ def test_a_call_that_waits_for_an_answer_when_the_server_ends_gets_an_error_and_
         await turns()
         assert (client.json["id"], client.json["error"]["code"]) == (1, -32000)
         assert world.sessions.gate.settled == [(1, Outcome.UNKNOWN)]
+        assert world.sessions.gate.causes == [("ended", 0)]
         await world.end()
 
     run(inside())
@@ -394,6 +396,7 @@ def test_legacy_sessions_are_bounded_and_a_server_that_does_not_start_is_503() -
             await _opened(world)
         refused = await world.put(Request("GET", "/sse", "", Headers(), b"", 1), world.legacy)
         assert (refused.status, refused.json["error"]["code"]) == (503, -32000)
+        assert refused.refused == ["full"]
         await world.end()
 
     run(inside())

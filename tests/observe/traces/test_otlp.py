@@ -61,7 +61,7 @@ def test_a_refused_call_ends_with_the_refusal_and_never_reaches_the_server() -> 
         "mcp_policy.decision_id": "i-1", "mcp_policy.decision": "deny", "mcp_policy.kind": "rate_limit",
         "mcp_policy.rule": "per day", "mcp_policy.mode": "enforce", "mcp_policy.cache": "miss",
         "mcp_policy.revision": READY.revision, "mcp_policy.class": "money", "mcp_policy.severity": "high",
-        "error.type": "rate_limit",
+        "error.type": "policy_rate_limit",
     }  # fmt: skip
 
 

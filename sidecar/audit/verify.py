@@ -1,0 +1,133 @@
+"""Whether a file of audit lines is what was written: every line is there, unchanged and in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import IO, Any, Final
+
+from sidecar.audit.chain import BEGINNING, link
+from sidecar.audit.forms.form import Form, form_of
+from sidecar.audit.told import Told, form_name, told
+
+LONGEST: Final = 1 << 20
+"""Bytes of the longest line that is read: no line of ours is as long."""
+
+
+@dataclass(slots=True)
+class Checked:
+    """What a file holds, up to its first `problem` and the number of the line where that is.
+
+    `seq` and `chain` are those of the last line, `first_seq` of the first. `after` is the hash that the file goes on
+    from, of another file unless it is the beginning. `lost` lines were not written.
+    """
+
+    lines: int = 0
+    first_time: str = ""
+    last_time: str = ""
+    first_seq: int = 0
+    after: bytes = BEGINNING
+    seq: int = 0
+    chain: bytes = BEGINNING
+    lost: int = 0
+    instance: str = ""
+    last_event: str = ""
+    problem: tuple[int, str] | None = None
+
+
+@dataclass(slots=True)
+class _Torn:
+    """Lines without a seal: where they begin, and the hash of them all. A line after them must tell of them."""
+
+    number: int
+    hash: Any = field(default_factory=sha256)
+
+
+class _Broken(Exception):
+    """A line is not what was written there."""
+
+    def __init__(self, number: int, text: str) -> None:
+        super().__init__(text)
+        self.where = number, text
+
+
+def check(file: IO[bytes]) -> Checked:
+    """Check a file from its beginning, in bounded memory. Raises OSError."""
+    found = Checked()
+    try:
+        _check(file, found)
+    except _Broken as broken:
+        found.problem = broken.where
+    return found
+
+
+def _check(file: IO[bytes], found: Checked) -> None:
+    form: Form | None = None
+    torn: _Torn | None = None
+    for number, line, end in _lines(file):
+        form = form or form_of(form_name(line))
+        sealed = form.unseal(line)
+        # What was sealed is written in one way only.
+        if sealed is None or form.seal(*sealed) != line:
+            torn = torn or _Torn(number)
+            torn.hash.update(line + end)
+            continue
+        text, seq, chain = sealed
+        try:
+            says = told(text)
+            _must_follow(found, says, *sealed)
+            _must_tell(says, torn)
+        except ValueError as error:
+            raise _Broken(torn.number, _UNSEALED) if torn is not None else _Broken(number, str(error)) from None
+        torn = None
+        _take(found, says, seq, chain)
+    if torn is not None:
+        raise _Broken(torn.number, _UNSEALED if found.lines else _NO_CHAIN)
+
+
+_UNSEALED: Final = "it was cut off, changed or put in: it has no number and hash, and no line after it tells of that"
+_NO_CHAIN: Final = "it has no number and hash, and nor has any line: this is no audit log, or one of an earlier version"
+
+
+def _must_follow(found: Checked, says: Told, line: bytes, seq: int, chain: bytes) -> None:
+    """Raise ValueError unless the line is the next one of the chain."""
+    before = found.chain
+    if not found.lines:
+        if says.event == "continued" and seq > 1:
+            before = found.after = says.previous.encode()
+        elif seq != 1:
+            raise ValueError(f"it is number {seq}, and what stood before it is missing")
+    elif seq != found.seq + 1:
+        raise ValueError(f"it is number {seq} where {found.seq + 1} must be: a line was taken out, put in or moved")
+    if link(before, seq, line) != chain:
+        raise ValueError("its hash is not that of this line after the one before: it was changed, or put in")
+
+
+def _must_tell(says: Told, torn: _Torn | None) -> None:
+    """Raise ValueError unless the line tells of what was cut off before it, and only of that."""
+    if torn is not None and (says.event, says.torn) != ("lost", torn.hash.hexdigest()[:32]):
+        raise ValueError(_UNSEALED)
+    if torn is None and says.event == "lost" and says.torn:
+        raise ValueError("it tells of a line that was cut off, and that is missing")
+
+
+def _take(found: Checked, says: Told, seq: int, chain: bytes) -> None:
+    if not found.lines:
+        found.first_seq, found.first_time, found.instance = seq, says.time, says.instance
+    found.lines += 1
+    found.last_time = says.time
+    found.last_event = says.event
+    found.seq, found.chain = seq, chain
+    if says.event == "lost":
+        found.lost += says.lines
+
+
+def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes, bytes]]:
+    """Each line, its number in the file, and its end, which the last one may lack."""
+    number = 0
+    while line := file.readline(LONGEST + 1):
+        number += 1
+        if len(line) > LONGEST:
+            raise _Broken(number, f"it is longer than {LONGEST} bytes, as no line of an audit log is")
+        yield (number, line[:-1], b"\n") if line.endswith(b"\n") else (number, line, b"")

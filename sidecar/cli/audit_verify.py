@@ -1,0 +1,122 @@
+"""`sidecar audit verify`: whether audit files are what was written, each by itself and all of a run in their order."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from sidecar.audit.chain import BEGINNING
+from sidecar.audit.verify import Checked, check
+from sidecar.text import of_system, shown
+
+HOLDS: Final = 0
+BROKEN: Final = 1
+UNREADABLE: Final = 2
+"""What the command ends with."""
+
+_NUMBERED: Final = re.compile(r"(?P<stem>.+)\.(?P<number>[0-9]{6,})(?P<suffix>\.[^.]*)?")
+_RUN: Final = re.compile(r"[0-9a-f]{8}")
+_NEWEST: Final = sys.maxsize
+
+
+def verify_command(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE…", show_default=False, help="Audit files; the files of one run together."),
+    ],
+) -> int:
+    """Check that no line of audit files was changed, put in, taken out or moved.
+
+    For each file it prints how many lines it has, and the number and the hash of the last one. Lines that were taken
+    off the end are missed only by who kept these two elsewhere.
+
+    Ends with 0 when all holds, 1 when not, and says the first line that is wrong; 2 when a file cannot be read.
+    """
+    found: list[tuple[Path, Checked]] = []
+    status = HOLDS
+    for path in sorted(dict.fromkeys(files), key=_order):
+        try:
+            with path.open("rb") as file:
+                found.append((path, check(file)))
+        except OSError as error:
+            print(f"sidecar: cannot read {_name(path)}: {error.strerror}", file=sys.stderr)
+            status = UNREADABLE
+    problems = dict(_problems(found))
+    for path, checked in found:
+        if path in problems:
+            number, text = problems[path]
+            print(f"{_name(path)}:{number}: {text}", file=sys.stderr)
+        else:
+            print(_told(path, checked, found))
+    return BROKEN if problems else status
+
+
+def _problems(found: Sequence[tuple[Path, Checked]]) -> Iterator[tuple[Path, tuple[int, str]]]:
+    """What is wrong in each file, or else between it and the one before it."""
+    before: tuple[Path, Checked] | None = None
+    for path, checked in found:
+        follows = before is not None and _family(before[0]) == _family(path)
+        if checked.problem is not None:
+            yield path, checked.problem
+        elif (text := _misplaced(path, checked, before if follows else None)) is not None:
+            yield path, (1, text)
+        before = path, checked
+
+
+def _misplaced(path: Path, checked: Checked, before: tuple[Path, Checked] | None) -> str | None:
+    """Why a file that holds by itself does not belong where it is; None if it does."""
+    if not checked.lines:
+        return None
+    name, _ = _split(path)
+    if _RUN.fullmatch(name[1]) is not None and checked.instance not in ("", name[1]):
+        return f"it is a file of the run {shown(checked.instance)}, under another run's name"
+    if before is None or before[1].problem is not None or not before[1].lines:
+        return None
+    if (checked.after, checked.first_seq) == (before[1].chain, before[1].seq + 1):
+        return None
+    return (
+        f"it goes on after line {checked.first_seq - 1} of the chain, and {_name(before[0])} ends with line "
+        f"{before[1].seq}: a file is missing, or is not the one that was written"
+    )
+
+
+def _told(path: Path, checked: Checked, found: Sequence[tuple[Path, Checked]]) -> str:
+    if not checked.lines:
+        return f"{_name(path)}: no line"
+    said = (
+        f"{_name(path)}: {checked.lines} line{'s' if checked.lines > 1 else ''} from {shown(checked.first_time)} to "
+        f"{shown(checked.last_time)}, seq {checked.first_seq} to {checked.seq}, chain {checked.chain.decode()}, "
+        f"{checked.lost or 'none'} lost"
+    )
+    if checked.last_event == "stop":
+        said += ", ends with the stop of its sidecar"
+    if checked.after != BEGINNING and not any(
+        (other.chain, other.seq) == (checked.after, checked.first_seq - 1) for _, other in found
+    ):
+        said += f"; what stood before line {checked.first_seq} of the chain was not given"
+    return said
+
+
+def _order(path: Path) -> tuple[tuple[Path, str, str], int]:
+    return _split(path)
+
+
+def _family(path: Path) -> tuple[Path, str, str]:
+    return _split(path)[0]
+
+
+def _split(path: Path) -> tuple[tuple[Path, str, str], int]:
+    """The folder, the name and the ending that files of one log share, and the number among them."""
+    numbered = _NUMBERED.fullmatch(path.name)
+    if numbered is None:
+        return (path.parent, path.stem, path.suffix), _NEWEST
+    return (path.parent, numbered["stem"], numbered["suffix"] or ""), int(numbered["number"])
+
+
+def _name(path: Path) -> str:
+    return of_system(str(path))

@@ -1,0 +1,198 @@
+"""The check of a chain: whatever is done to a line is found where it was done."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.audit.forms.form import form_of
+from sidecar.audit.trail import Trail
+from sidecar.audit.verify import LONGEST, Checked, check
+from sidecar.settings import AUDIT_FORMATS, AuditFormat
+from tests.audit.trails import ABOUT, caught, chained, line, nearly_full, trail, write
+from tests.support.fuzzing import examples
+
+
+def checked(content: bytes) -> Checked:
+    return check(io.BytesIO(content))
+
+
+def of_file(path: Path) -> Checked:
+    with path.open("rb") as file:
+        return check(file)
+
+
+def written(form: AuditFormat, count: int) -> list[bytes]:
+    """The lines of a chain in a form, each with its end."""
+    stream = io.BytesIO()
+    opened = Trail(stream, form_of(form), ABOUT)
+    for number in range(count):
+        said = line(number, time="2026-11-30T12:00:00.000Z", decision="deny", kind="rule", tool="t", **ABOUT)
+        opened.write([said])
+    return stream.getvalue().splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("form", AUDIT_FORMATS)
+def test_what_was_written_holds_in_every_form(form: AuditFormat) -> None:
+    lines = written(form, 5)
+    found = checked(b"".join(lines))
+    assert (found.problem, found.lines, found.first_seq, found.seq, found.lost) == (None, 5, 1, 5, 0)
+    assert found.chain in lines[-1]
+    assert (found.first_time, found.instance, found.last_event) == (
+        "2026-11-30T12:00:00.000Z",
+        ABOUT["instance"],
+        "decision",
+    )
+
+
+CHAINS = {form: written(form, 6) for form in AUDIT_FORMATS}
+PLACE = st.integers(0, 5)
+
+
+@pytest.mark.fuzz
+@examples(200)
+@given(st.sampled_from(AUDIT_FORMATS), PLACE, st.data())
+def test_a_changed_byte_is_found_in_its_line(form: AuditFormat, place: int, data: st.DataObject) -> None:
+    lines = list(CHAINS[form])
+    at = data.draw(st.integers(0, len(lines[place]) - 2))
+    byte = data.draw(st.integers(0, 255))
+    changed = bytearray(lines[place])
+    changed[at] = byte
+    if bytes(changed) == lines[place]:
+        return
+    lines[place] = bytes(changed)
+    problem = checked(b"".join(lines)).problem
+    assert problem is not None
+    assert problem[0] == place + 1
+
+
+@pytest.mark.fuzz
+@examples(200)
+@given(st.sampled_from(AUDIT_FORMATS), PLACE, st.integers(0, 700), st.integers(0, 700), st.binary(max_size=40))
+def test_bytes_that_are_replaced_are_found_where_they_begin(
+    form: AuditFormat, place: int, begin: int, length: int, new: bytes
+) -> None:
+    lines = CHAINS[form]
+    whole = b"".join(lines)
+    start = min(sum(map(len, lines[:place])) + begin, len(whole) - 1)
+    changed = whole[:start] + new + whole[start + length :]
+    if changed == whole or whole.startswith(changed):  # a cut tail is not found
+        return
+    found = checked(changed)
+    if changed.rstrip(b"\n") == whole.rstrip(b"\n") and len(changed) < len(whole):
+        assert found.problem is None
+        return
+    assert found.problem is not None
+    same = next((at for at, (old, now) in enumerate(zip(whole, changed, strict=False)) if old != now), len(whole))
+    assert found.problem[0] in (whole.count(b"\n", 0, same) + 1, changed.count(b"\n", 0, same) + 1)
+
+
+@pytest.mark.fuzz
+@examples(100)
+@given(st.sampled_from(AUDIT_FORMATS), PLACE, PLACE)
+def test_a_line_taken_out_put_in_or_moved_is_found(form: AuditFormat, one: int, other: int) -> None:
+    lines = CHAINS[form]
+    first, second = sorted((one, other))
+    twice = [*lines[: first + 1], lines[first], *lines[first + 1 :]]
+    moved = list(lines)
+    moved[first], moved[second] = moved[second], moved[first]
+    copied = [*lines[:first], lines[second], *lines[first:]]
+    without = [*lines[:first], *lines[first + 1 :]]
+    assert where(twice) == first + 2
+    assert where(moved) == (first + 1 if first != second else None)
+    assert where(copied) == (first + 1 if first != second else first + 2)
+    assert where(without) == (first + 1 if first < 5 else None)
+    assert where([*lines[:first], b"\n", *lines[first:]]) == first + 1
+
+
+def where(lines: list[bytes]) -> int | None:
+    problem = checked(b"".join(lines)).problem
+    return problem[0] if problem is not None else None
+
+
+@pytest.mark.parametrize("form", AUDIT_FORMATS)
+def test_a_cut_tail_holds_and_shows_in_the_last_number_and_hash(form: AuditFormat) -> None:
+    whole, cut = checked(b"".join(CHAINS[form])), checked(b"".join(CHAINS[form][:-1]))
+    assert cut.problem is None
+    assert (whole.seq, cut.seq) == (6, 5)
+    assert whole.chain != cut.chain
+
+
+def test_a_new_chain_over_changed_lines_holds_which_is_what_a_chain_cannot_prove() -> None:
+    assert checked(chained(line(1), line(3))).problem is None
+
+
+@pytest.mark.parametrize("cut", [2, 20, 40])
+def test_a_line_that_was_cut_off_holds_only_with_the_line_that_tells_of_it(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "audit.jsonl"
+    write(path, 1, 2)
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert where([path.read_bytes()]) == 2
+    write(path, 3)
+    found = of_file(path)
+    assert (found.problem, found.lines, found.lost) == (None, 3, 1)
+    first, torn, *rest = path.read_bytes().splitlines(keepends=True)
+    assert where([first, *rest]) == 2
+    assert where([first, torn[:-2] + b"\n", *rest]) == 2
+    assert where([first, torn, torn, *rest]) == 2
+    assert where([first, torn, *rest[1:]]) == 2
+
+
+@pytest.mark.fuzz
+@examples(60)
+@given(
+    st.sampled_from(AUDIT_FORMATS), st.lists(st.integers(0, 700), max_size=12),
+    st.lists(st.integers(1, 3), min_size=1, max_size=8),
+)  # fmt: skip
+def test_whatever_a_stream_takes_the_chain_holds(form: AuditFormat, takes: list[int], batches: list[int]) -> None:
+    stream, waiting = io.BytesIO(), iter(takes)
+    whole = stream.write
+    stream.write = lambda data: whole(bytes(data)[: next(waiting, 1 << 20)])  # type: ignore[method-assign]
+    opened, number = Trail(stream, form_of(form), ABOUT), 0
+    with caught() as lost:
+        for size in batches:
+            opened.write([said(number + at) for at in range(size)])
+            number += size
+    for _ in takes:
+        opened.reopen()
+    found = checked(stream.getvalue())
+    assert (found.problem, found.lost) == (None, len(lost))
+
+
+def said(number: int) -> bytes:
+    return line(number, time="2026-11-30T12:00:00.000Z", decision="allow", kind="allow", tool="t", **ABOUT)
+
+
+def test_a_full_disk_leaves_a_chain_that_counts_what_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    with trail(path) as opened:
+        opened.write([line(1)])
+        with nearly_full(path.stat().st_size + 10):
+            opened.write([line(2), line(3)])
+        opened.write([line(4)])
+    found = of_file(path)
+    assert (found.problem, found.lines, found.lost) == (None, 3, 2)
+
+
+def test_what_never_was_a_chain_is_said_to_be_none() -> None:
+    problem = checked(b'{"event":"decision"}\n').problem
+    assert problem is not None
+    assert problem[1].endswith("this is no audit log, or one of an earlier version")
+
+
+def test_a_file_without_its_beginning_is_found() -> None:
+    problem = checked(b"".join(CHAINS["json"][2:])).problem
+    assert problem == (1, "it is number 3, and what stood before it is missing")
+
+
+def test_a_line_without_an_end_costs_bounded_memory() -> None:
+    class Endless(io.BytesIO):
+        def readline(self, size: int | None = -1, /) -> bytes:
+            assert size is not None
+            return b"x" * size
+
+    assert check(Endless()).problem == (1, f"it is longer than {LONGEST} bytes, as no line of an audit log is")

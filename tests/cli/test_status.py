@@ -1,0 +1,206 @@
+"""`sidecar status` against real sidecars: what it counts, what it shows, and what it makes of those that are gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from sidecar.cli.approvals_table import columns
+from sidecar.cli.status_text import lines
+from sidecar.cli.status_values import Counted, Denial, Limit, Looked, Status, Waiting
+from sidecar.ledger.approvals import Answer
+from sidecar.system.instances import Instance
+from tests.cli.asking import asked, lost, pending, using
+from tests.cli.terminals import shown_on_terminal
+from tests.cli.test_approvals_table import HOSTILE
+from tests.support import SIDECAR
+from tests.support.listener import Listener, sidecar
+from tests.support.peer import TELEMETRY, Sidecar, kill, until
+from tests.support.ports import free_port
+from tests.support.signals import with_default_signals
+
+POLICY = """
+default: allow
+tools:
+  counted:
+    rules:
+      - {name: a day, rate_limit: 3/day}
+  forbidden:
+    rules:
+      - {name: never, action: deny, reason: not here}
+"""
+NEVER = "policy.yaml:9"
+"""Where the rule `never` stands."""
+
+
+def status(state: Path, *words: str) -> str:
+    command = with_default_signals([str(SIDECAR), "status", "--state-dir", str(state), *words])
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def document(state: Path) -> Any:
+    return json.loads(status(state, "--json"))
+
+
+def calls(sidecar: Sidecar) -> None:
+    """Two calls that are allowed, and three that are not."""
+    for tool in ("counted", "forbidden", "counted", "forbidden", "forbidden"):
+        sidecar.call(tool)
+
+
+def top(found: Any) -> list[tuple[str, str, str, int]]:
+    rows = [(one["tool"], one["rule"], one["line"], one["count"]) for one in found["top_denials"]]
+    return [(tool, rule, Path(line).name, count) for tool, rule, line, count in rows]
+
+
+@pytest.mark.parametrize("options", [TELEMETRY, ()], ids=["telemetry", "audit"])
+def test_a_running_sidecar_is_counted_by_its_telemetry_or_else_by_its_audit_log(
+    options: tuple[str, ...], tmp_path: Path
+) -> None:
+    with Sidecar(tmp_path, POLICY, "--server", "here", *options) as sidecar:
+        calls(sidecar)
+        found = document(sidecar.state)
+        assert found["decisions"] == {"allow": 2, "deny": 3}
+        assert top(found) == [("forbidden", "never", NEVER, 3)]
+        [one] = found["instances"]
+        assert (one["server"], one["pid"], one["mode"]) == ("here", sidecar.process.pid, "enforce")
+        assert (one["ready"], one["counted_by"]) == ((True, "telemetry") if options else (None, "audit"))
+        assert [(one["tool"], one["rule"], one["reason"]) for one in found["recent_denials"]] == [
+            ("forbidden", "never", "not here")
+        ] * 3
+        assert found["recent_denials"][0]["decision_id"] == sidecar.audit[-1]["decision_id"]
+        limits = [(one["rule"], one["left"]) for one in found["limits"]]
+        assert limits == ([("a day", 1)] if options else [])
+        assert found["approvals"] == {"pending": 0, "unknown": 0}
+
+
+def test_several_sidecars_are_added_up_and_one_that_was_killed_is_left_out_and_forgotten(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder in folders:
+        folder.mkdir()
+    with (
+        Sidecar(folders[0], POLICY, "--server", "a", *TELEMETRY, state=state) as first,
+        Sidecar(folders[1], POLICY, "--server", "b", *TELEMETRY, state=state) as second,
+    ):
+        calls(first)
+        calls(second)
+        found = document(state)
+        assert [one["server"] for one in found["instances"]] == ["a", "b"]
+        assert found["decisions"] == {"allow": 4, "deny": 6}
+        assert sorted((one["server"], one["count"]) for one in found["top_denials"]) == [("a", 3), ("b", 3)]
+        kill(first.process.pid)
+        first.process.wait()
+        found = document(state)
+        assert [one["server"] for one in found["instances"]] == ["b"]
+        assert found["decisions"] == {"allow": 2, "deny": 3}
+        assert len(list((state / "instances").iterdir())) == 1
+
+
+def test_where_none_runs_it_says_so_and_what_the_last_day_was(tmp_path: Path) -> None:
+    with Sidecar(tmp_path, POLICY) as sidecar:
+        calls(sidecar)
+    said = status(sidecar.state)
+    assert said.startswith("No sidecar runs with the state folder")
+    assert "In the last day 2 calls were allowed, and 3 denied." in said
+    assert document(sidecar.state)["decisions"] == {"allow": 2, "deny": 3}
+
+
+def test_a_folder_without_anything_is_no_error_and_nothing_is_made_by_looking(tmp_path: Path) -> None:
+    nothing = tmp_path / "nothing"
+    assert status(nothing).startswith("No sidecar runs with the state folder")
+    assert document(nothing) == {
+        "instances": [], "decisions": {"allow": 0, "deny": 0}, "top_denials": [], "recent_denials": [], "limits": [],
+        "approvals": {"pending": 0, "unknown": 0},
+    }  # fmt: skip
+    assert not nothing.exists()
+
+
+def test_approvals_of_the_store_are_counted_whoever_runs(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    call = asked()
+    id_, *_ = pending(state, call, asked(), asked())
+    using(state, lambda ledger: ledger.approvals.decide(id_, Answer("bob", time.time(), "page", "::1", "approve")))
+    lost(state, call)
+    assert document(state)["approvals"] == {"pending": 2, "unknown": 1}
+    assert "APPROVALS  2 pending, 1 unknown" in status(state)
+
+
+def test_a_sidecar_that_hangs_is_told_and_holds_up_nobody_for_long(tmp_path: Path) -> None:
+    with Sidecar(tmp_path, POLICY, *TELEMETRY) as sidecar:
+        calls(sidecar)
+        os.kill(sidecar.process.pid, signal.SIGSTOP)
+        try:
+            found = document(sidecar.state)
+        finally:
+            os.kill(sidecar.process.pid, signal.SIGCONT)
+        [one] = found["instances"]
+        assert one["ready"] is None
+        assert "gives no answer" in one["says"][0]
+        assert (one["counted_by"], found["decisions"]) == ("audit", {"allow": 2, "deny": 3})
+
+
+def test_a_server_that_cannot_be_reached_is_told(tmp_path: Path) -> None:
+    dead = ("--transport", "http", "--port", "0", "--upstream", f"http://127.0.0.1:{free_port()}/mcp")
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "counted", "arguments": {}}}
+    with Listener(sidecar(tmp_path, POLICY, *dead), tmp_path, says="ready\n") as listener:
+        assert "error" in httpx.post(listener.url, json=call, trust_env=False).json()
+        [one] = document(tmp_path / "state")["instances"]
+        assert one["ready"] is True
+        assert [said.partition("Z ")[2].partition(" (")[0] for said in one["says"]] == [
+            "the MCP server cannot be reached: the connection is refused"
+        ]
+        assert "peer: since " in status(tmp_path / "state")
+
+
+def test_it_is_drawn_on_a_terminal_until_q(tmp_path: Path) -> None:
+    with Sidecar(tmp_path, POLICY, "--server", "here", *TELEMETRY) as sidecar:
+        command = with_default_signals([str(SIDECAR), "status", "--watch", "--state-dir", str(sidecar.state)])
+        with shown_on_terminal(command, 80, 24) as shown:
+            shown.until(lambda frame: "q: end" in frame and "here" in frame, "the sidecar")
+            calls(sidecar)
+            frame = shown.until(lambda frame: "3  forbidden  never" in frame, "the denials")
+            assert all(columns(line) <= 80 for line in frame.splitlines())
+            shown.type(b"q")
+            assert shown.end() == 0
+
+
+def test_in_a_pipe_each_look_is_a_line_of_json(tmp_path: Path) -> None:
+    command = with_default_signals([str(SIDECAR), "status", "--watch", "--json", "--state-dir", str(tmp_path / "none")])
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            assert [json.loads(process.stdout.readline())["instances"] for _ in range(2)] == [[], []]
+            process.send_signal(signal.SIGTERM)
+            until(lambda: process.poll() is not None)
+        finally:
+            process.kill()
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("text", [HOSTILE, "\u65e5\u672c", "a\u0301\u0301\u0301\u0301"])
+@pytest.mark.parametrize("width", [40, 80])
+def test_nothing_that_others_wrote_leaves_its_place_and_every_line_fits(text: str, width: int) -> None:
+    hostile = f"x{text}y" * 30
+    instance = Instance("i", 1, hostile, "1", "2026-11-30T12:00:00Z", "http", "http", "", "", "enforce")
+    counted = Counted("audit", 1, 2)
+    counted.denials[hostile, hostile] = 2
+    counted.places[hostile, hostile] = hostile
+    limit = Limit(hostile, hostile, hostile, hostile, hostile, 1.0, 3.0, 2e9)
+    denial = Denial("2026-11-30T12:00:00.000Z", hostile, hostile, hostile, hostile, hostile, hostile)
+    looked = Looked(instance, counted, [limit], ready=False, words=[hostile, hostile])
+    shown = lines(
+        Status(hostile, [looked], Counted(), [denial], Waiting(None, None, hostile)), 1_796_040_000.0, width
+    )  # fmt: skip
+    assert all(columns(line) <= width for line in shown)
+    assert all(line.isprintable() for line in shown)
