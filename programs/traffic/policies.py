@@ -65,6 +65,11 @@ tools:
       - name: units of an hour
         state: {{counter: units, window: hour, increment_from: args.units}}
         conditions: [{{path: state.reserve.units, op: lte, value: 100}}]
+  move_stock:
+    class: Write
+    rules:
+      - name: few units
+        conditions: [{{path: args.units, op: lte, value: 10}}]
   refund:
     class: Financial
     rules:
