@@ -27,6 +27,7 @@ class RunningLog:
     """A lasting state is said when it begins and when it ends. `clock` gives seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
+        self._serves = False
         self._engine_failing = False
         self._said: set[str] = set()
         self._recording_failing = False
@@ -35,6 +36,7 @@ class RunningLog:
         self._spans_lost = 0
         self._spans_said = -PERIOD
         self._audit_failing = ""
+        self._audit_lost = 0
         self._store = Sparing(
             "store_failed", "failures of the store", "failures of the store; mcp_policy_component_up shows its state",
             level=logging.ERROR, clock=clock,
@@ -50,6 +52,7 @@ class RunningLog:
         }  # fmt: skip
 
     def _started(self, event: Started) -> None:
+        self._serves = True
         log.info(
             "sidecar %s serves %s: clients over %s, the server over %s, opa %s, mode %s", event.version,
             shown(event.server), event.client, event.upstream, event.opa, event.mode,
@@ -61,6 +64,8 @@ class RunningLog:
         )  # fmt: skip
 
     def _stopped(self, event: Stopped) -> None:
+        if not self._serves:
+            return  # why it cannot start is said by the command itself
         log.log(
             logging.WARNING if event.why in ("server_ended", "error") and event.status else logging.INFO,
             "the sidecar ends with status %d: %s", event.status,
@@ -108,18 +113,25 @@ class RunningLog:
             )  # fmt: skip
 
     def _audit_failed(self, event: AuditFailed) -> None:
-        if event.text and event.text != self._audit_failing:
+        self._audit_lost += event.lost
+        if event.text and not event.lost:
             log.error(
-                "cannot write the audit log: %s; calls are decided all the same, and lines are lost",
-                visible(event.text),
-                extra=fields("audit_failed", lost=event.lost, cause=event.text),
-            )  # fmt: skip
-        elif self._audit_failing and not event.text:
+                "%s; it is written on as it is", visible(event.text), extra=fields("audit_kept", cause=event.text)
+            )
+        elif event.text:
+            if event.text != self._audit_failing:
+                log.error(
+                    "cannot write the audit log: %s; calls are decided all the same, and lines are lost",
+                    visible(event.text),
+                    extra=fields("audit_failed", lost=event.lost, cause=event.text),
+                )  # fmt: skip
+            self._audit_failing = event.text
+        elif self._audit_failing:
             log.warning(
-                "the audit log is written again; %d lines are missing", event.lost,
-                extra=fields("audit_recovered", lost=event.lost),
+                "the audit log is written again; %d lines are missing", self._audit_lost,
+                extra=fields("audit_recovered", lost=self._audit_lost),
             )  # fmt: skip
-        self._audit_failing = event.text
+            self._audit_failing, self._audit_lost = "", 0
 
     def _recording_failed(self, event: RecordingFailed) -> None:
         if event.text and not self._recording_failing:
