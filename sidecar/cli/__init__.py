@@ -48,7 +48,7 @@ def _main() -> int:
         return _fail(str(error), 2)
     except (CasesError, PolicyError) as error:
         for problem in error.problems:
-            print(problem, file=sys.stderr)
+            _say(problem, problem)
         return 1 if isinstance(error, PolicyError) else 2
     except SidecarError as error:
         return _fail(str(error), 1)
@@ -58,5 +58,17 @@ def _main() -> int:
 
 
 def _fail(text: str, status: int) -> int:
-    print("sidecar:", " ".join(text.split()), file=sys.stderr)
+    line = " ".join(text.split())
+    _say(line, f"sidecar: {line}")
     return status
+
+
+def _say(text: str, line: str) -> None:
+    """Say what failed: as a line for people, or in the log where programs read it."""
+    # Only here: what fails before there is a log needs none.
+    from sidecar.system.operator_log import fields, is_for_programs, log  # noqa: PLC0415
+
+    if is_for_programs():
+        log.critical("%s", text, extra=fields("start_failed"))
+    else:
+        print(line, file=sys.stderr)

@@ -15,7 +15,7 @@ from sidecar.errors import UsageError
 from sidecar.observe.log.lines import JsonLines, TextLines
 from sidecar.settings import Address, UnixSocket
 from sidecar.system import instances
-from sidecar.system.operator_log import state
+from sidecar.system.operator_log import FOR_PROGRAMS, state
 from sidecar.system.unblocked import handler_to
 
 Config: TypeAlias = Annotated[
@@ -100,6 +100,8 @@ def set_up_logging(level: str, form: str) -> None:
     handler = handler_to(sys.stderr)
     colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     handler.setFormatter(JsonLines() if form == "json" else TextLines(colour=colour))
+    if form == "json":
+        handler.set_name(FOR_PROGRAMS)
     logging.basicConfig(level=level.upper(), handlers=[handler])
     # At any level: programs that start us wait for these lines.
     state.setLevel(logging.INFO)

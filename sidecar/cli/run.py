@@ -112,6 +112,8 @@ def run_command(
     for number in app.STOP_SIGNALS:
         # Until the event loop takes over: exit in good order, so that temporary folders are removed.
         signal.signal(number, lambda number, _: sys.exit(128 + number))
+    # Until we serve: what it asks for is done at the start anyway. A signal that is ignored would be so in the server.
+    signal.signal(signal.SIGHUP, lambda number, _: None)
     way = one_of("--transport", transport, TRANSPORTS)
     _check_server(command, upstream)
     shipped = bundle_source(config, bundle, bundle_key, bundle_interval, access(policy_token_file, TakenSecrets()))

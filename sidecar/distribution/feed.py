@@ -19,7 +19,8 @@ from sidecar.distribution.source import Fetched, Source
 from sidecar.errors import BundleRefused, NothingPublished, SidecarError, SourceUnavailable, StartError
 from sidecar.events import BundleFetched, BundleJudged, Emit
 from sidecar.policy.bundle import Bundle
-from sidecar.system import defects
+from sidecar.system import defects, tasks
+from sidecar.system.operator_log import fields, log
 from sidecar.system.tasks import in_thread
 
 FIRST: Final = 3.0
@@ -90,11 +91,20 @@ class Feed:
                 break
         return begun[0] if begun else None
 
-    async def watch(self, adopt: Adopt) -> None:
-        """Put in force what the source has, without end."""
+    async def watch(self, adopt: Adopt, asked: asyncio.Event | None = None, *, alone: bool = False) -> None:
+        """Put in force what the source has, without end.
+
+        When `asked` is set, the source is looked at once more, and what it had and could not be put in force is tried
+        again; `alone` means that nothing is looked at otherwise.
+        """
+        asked = asked or asyncio.Event()
         while True:
-            await asyncio.sleep(self._pause())
+            is_asked = await tasks.pause(None if alone else self._pause(), asked)
+            if is_asked and self._waiting is not None:
+                self._waiting.at, self._waiting.said = self._now(), ("", "")
             await self._look()
+            if is_asked and self._waiting is None and not self._failures:
+                log.info("the source of bundles has what is in force", extra=fields("policy_unchanged"))
             await self._try(adopt)
 
     async def close(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -24,7 +24,8 @@ from sidecar.repository.prepare import prepare
 from sidecar.repository.settling import SETTLED, Settling
 from sidecar.system import defects, files
 from sidecar.system.files import Found
-from sidecar.system.tasks import in_thread
+from sidecar.system.operator_log import fields, log
+from sidecar.system.tasks import in_thread, pause
 
 LOOK: Final = 0.2
 """Seconds between two looks at the files."""
@@ -56,7 +57,8 @@ def first_look(paths: Sequence[Path]) -> tuple[Found, ...]:
 class Reloader:
     """Puts changed files in force and then calls `changed` with the old and the new bundle.
 
-    `start` are the files that the policy in force was read from.
+    `start` are the files that the policy in force was read from. When `asked` is set, the files are read at once, also
+    those that were refused before; `alone` means that they are looked at only then.
     """
 
     start: Sequence[Found]
@@ -66,15 +68,22 @@ class Reloader:
     emit: Emit
     check: Callable[[Bundle], None]
     changed: Callable[[Bundle, Bundle], None]
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    alone: bool = False
 
     async def watch(self) -> None:
         """Poll the files without end."""
-        eye = _Eye(self.start, self._refused)
-        failed, said, pause, again_at = eye.settling.found, "", AGAIN[0], 0.0
+        eye = _Eye(self.start, self._refused, self.asked, alone=self.alone)
+        failed, said, wait, again_at = eye.settling.found, "", AGAIN[0], 0.0
         while True:
             await eye.look()
+            if eye.is_asked():
+                eye.settling.again(eye.in_force)
+                failed, said, wait, again_at = eye.settling.found, "", AGAIN[0], 0.0
+                if not eye.settling.changed:
+                    log.info("the policy files say what is in force", extra=fields("policy_unchanged"))
             if eye.settling.found != failed:
-                failed, said, pause, again_at = eye.settling.found, "", AGAIN[0], 0.0
+                failed, said, wait, again_at = eye.settling.found, "", AGAIN[0], 0.0
             if not (eye.settling.changed and eye.settling.settled(eye.now()) and eye.now() >= again_at):
                 continue
             try:
@@ -87,7 +96,7 @@ class Reloader:
                 if str(error) != said:
                     said = str(error)
                     self._refused(said)
-                again_at, pause = eye.now() + pause, min(2 * pause, AGAIN[1])
+                again_at, wait = eye.now() + wait, min(2 * wait, AGAIN[1])
             except Exception as error:  # noqa: BLE001 - whatever is wrong with us, the old policy stays in force
                 eye.settling.tried()
                 self._refused(defects.text(defects.tell("a policy is refused", error)))
@@ -136,18 +145,31 @@ class Reloader:
 class _Eye:
     """Looks at files off the event loop; `trouble` is called once for each time that they cannot be seen."""
 
-    def __init__(self, start: Sequence[Found], trouble: Callable[[str], None]) -> None:
+    def __init__(
+        self, start: Sequence[Found], trouble: Callable[[str], None], asked: asyncio.Event, *, alone: bool
+    ) -> None:  # fmt: skip
         self.now = asyncio.get_running_loop().time
         self.settling = Settling(start, self.now())
         self.in_force: Sequence[Found] = start
         self._trouble = trouble
+        self._asked = asked
+        self._alone = alone
+        self._is_asked = False
         self._read_again = 0.0
         self._said_open = self._said_blind = False
+
+    def is_asked(self) -> bool:
+        """True once for each time that somebody asked for a look."""
+        asked, self._is_asked = self._is_asked, False
+        return asked
 
     async def look(self) -> tuple[Found, ...]:
         """The files as they are after a pause; looks that fail are repeated."""
         while True:
-            await asyncio.sleep(SETTLED if self.settling.changed else LOOK)
+            seconds = SETTLED if self.settling.changed else None if self._alone else LOOK
+            if await pause(seconds, self._asked):
+                # Whatever their stamps say.
+                self._is_asked, self._read_again = True, 0.0
             try:
                 await self._look()
             except OSError as error:  # no thread can be had

@@ -49,6 +49,10 @@ class Settling:
         """The files were read as a policy, which is in force or was refused: only other content is a change now."""
         self._tried = self.found
 
+    def again(self, in_force: Sequence[Found]) -> None:
+        """Only the files that are in force count as tried: others are worth another try."""
+        self._tried = tuple(in_force)
+
     @property
     def changed(self) -> bool:
         """True if the files hold other content than was last tried."""

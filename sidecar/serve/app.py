@@ -18,7 +18,7 @@ import uvloop
 from sidecar.events import Defect, Emit
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.nothing import nothing
-from sidecar.serve import approving, runtime, stdio
+from sidecar.serve import approving, hangup, runtime, stdio
 from sidecar.serve.ending import End, Life
 from sidecar.settings import Listen, Settings
 from sidecar.system import defects
@@ -33,7 +33,7 @@ Begin: TypeAlias = Callable[[AsyncExitStack, Emit], Coroutine[Any, Any, Serve]]
 """Starts what serving needs beside the engine. What it leaves on the stack is undone at the end."""
 
 STDERR: Final = 2
-STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ async def _run(settings: Settings, bundle: Bundle | None, opa: Path, stopped_by:
         server_runs = bool(settings.command)
         policy = runtime.Policy(bundle, accepts, feed)
         built = await runtime.start(settings, policy, opa, observers, ledger, taken, stack)
-        asked_to_stop = _asked_to_stop(stopped_by)
+        asked_to_stop = _asked_to_stop(stopped_by, built.asked_to_reload, observers.reopen)
         # What was made until now stays: looking through it again and again would hold up calls.
         gc.freeze()
         life.end = await serve(built, asked_to_stop)
@@ -127,8 +127,10 @@ def _listening(listen: Listen, settings: Settings) -> Way:
     return Way(lambda bundle: listener.check_scopes(bundle, who), begin)
 
 
-def _asked_to_stop(stopped_by: list[int]) -> asyncio.Event:
-    """Set when a signal asks us to end in good order; which one it was is noted."""
+def _asked_to_stop(
+    stopped_by: list[int], asked_to_reload: asyncio.Event, reopen: Callable[[], None]
+) -> asyncio.Event:  # fmt: skip
+    """Set when a signal asks us to end in good order; which one it was is noted. SIGHUP asks for something else."""
     loop, asked = asyncio.get_running_loop(), asyncio.Event()
 
     def stop(number: int) -> None:
@@ -137,6 +139,7 @@ def _asked_to_stop(stopped_by: list[int]) -> asyncio.Event:
 
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop, number)
+    hangup.listen_for(asked_to_reload, reopen, stop)
     return asked
 
 

@@ -146,8 +146,7 @@ async def serve(runtime: Runtime, who: Authenticator, asked_to_stop: asyncio.Eve
         sweeping = tasks.lasting(partial(_sweep, backend, server))
         await asked_to_stop.wait()
         sweeping.cancel()
-        if watching is not None:
-            watching.cancel()
+        watching.cancel()
         server.stop_accepting()
         backend.end_streams()
         runtime.gate.end_holds()

@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -68,6 +68,7 @@ class Runtime:
     gate: Gate
     reader: Reader
     policy: Policy
+    asked_to_reload: asyncio.Event = field(default_factory=asyncio.Event)
 
     def ready(self) -> None:
         """Tell that we serve from now on."""
@@ -89,8 +90,8 @@ class Runtime:
             )
         )
 
-    def watch(self, tools_changed: Callable[[], None]) -> asyncio.Task[None] | None:
-        """Put changed policies in force, unless that is not wanted; `tools_changed` hears of other lists."""
+    def watch(self, tools_changed: Callable[[], None]) -> asyncio.Task[None]:
+        """Put changed policies in force, with --no-watch only when asked; `tools_changed` hears of other lists."""
         settings, gate, local, feed = self.settings, self.gate, self.local, self.policy.feed
 
         def changed(old: Bundle, new: Bundle) -> None:
@@ -109,12 +110,11 @@ class Runtime:
                 await local.adopt(bundle)
                 changed(old, bundle)
 
-        if not settings.watch:
-            return None
+        asked, alone = self.asked_to_reload, not settings.watch
         if feed is not None:
-            return tasks.lasting(lambda: feed.watch(adopt))
+            return tasks.lasting(lambda: feed.watch(adopt, asked, alone=alone))
         reloader = Reloader(
-            settings.policies, self.opa, settings.server, local, self.emit, self.policy.accepts, changed
+            settings.policies, self.opa, settings.server, local, self.emit, self.policy.accepts, changed, asked, alone
         )  # fmt: skip
         return tasks.lasting(reloader.watch)
 
@@ -131,6 +131,8 @@ class Observers:
     trouble: Callable[[], str | None]
     notes: Callable[[], list[str]]
     candidate: Candidate | None
+    reopen: Callable[[], None]
+    """Goes on in another audit file where this one was moved away."""
 
 
 def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers:
@@ -145,6 +147,7 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
 
     about = {"instance": instance, "server": settings.server}
     trail = auditing.trail(settings.audit, state_dir, about, tell, stack)
+    audit = None
     if trail is not None:
         audit = Audit(trail, _key(state_dir), instance, asyncio.get_running_loop().call_later)
         stack.callback(audit.close)
@@ -154,6 +157,8 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
     readiness = Readiness(time.monotonic)
     if metrics is not None:
         heard_by += [metrics, readiness]
+        if audit is not None:
+            metrics.audit.written = audit.written
     candidate = _candidate(settings, opa)
     if candidate is not None:
         heard_by.append(candidate)
@@ -169,7 +174,8 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
     emit = fan_out(heard_by)
     exposition = metrics.exposition if metrics is not None else None
     return Observers(
-        instance, state_dir, emit, reader, exposition, readiness.trouble, readiness.notes, candidate
+        instance, state_dir, emit, reader, exposition, readiness.trouble, readiness.notes, candidate,
+        reopen=trail.reopen if trail is not None else _nothing,
     )  # fmt: skip
 
 
@@ -257,6 +263,10 @@ def _say_unknown_callers(settings: Settings, bundle: Bundle) -> None:
             "serve over HTTP with --jwt-jwks or --auth-token-file, or take it out of the policy",
             extra=fields("callers_unknown"),
         )
+
+
+def _nothing() -> None:
+    """There is no audit log to open anew."""
 
 
 def state_folder(path: Path) -> Path:

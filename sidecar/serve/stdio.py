@@ -80,7 +80,7 @@ async def serve(runtime: Runtime, server: Link, room: MemoryBudget, asked_to_sto
     why: StopReason = "signal" if asked_to_stop.is_set() else "client_left" if client_gone.is_set() else "server_ended"
     cause = server.cause if ended.done() else GIVEN_UP
     status = ended.result() if ended.done() else await server.stop(ask=asked_to_stop.is_set())
-    for task in (*waits, *([watching] if watching else [])):
+    for task in (*waits, watching):
         task.cancel()
     if not asked_to_stop.is_set():
         # A server that ended at once must not leave unanswered what came before we looked.

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from sidecar import __version__
+from sidecar.audit.retention import SUFFIXES
 from sidecar.errors import StartError
 from sidecar.events import Emit
 from sidecar.http.endpoint import GetHandler
@@ -65,7 +66,7 @@ async def listen(
 
 def note(settings: Settings, instance: str, telemetry: str, mode: Mode, stack: AsyncExitStack) -> None:
     """Write down that this sidecar runs, until the stack is undone. A folder that takes no file is a warning."""
-    audit = settings.audit.to or str(settings.state_dir / "events" / f"{instance}.jsonl")
+    audit = settings.audit.to or str(settings.state_dir / "events" / f"{instance}{SUFFIXES[settings.audit.form]}")
     remote = settings.upstream
     one = instances.Instance(
         instance=instance, pid=os.getpid(), server=settings.server, version=__version__,

@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 from typing import Any, Final, TypeAlias
 
+FOR_PROGRAMS: Final = "for programs"
+"""The name of a handler whose lines programs read."""
 EVENT: Final = "event"
 FIELDS: Final = "fields"
 
@@ -16,6 +18,11 @@ state: Final = logging.getLogger("sidecar.state")
 """For lines that programs wait for: they are written at any level, and in text form without anything before them."""
 
 Value: TypeAlias = str | int | float | bool | None
+
+
+def is_for_programs() -> bool:
+    """True where each line of the log is read by a program, so that nothing else may stand between them."""
+    return any(handler.get_name() == FOR_PROGRAMS for handler in logging.getLogger().handlers)
 
 
 def fields(event: str, /, **values: Value) -> dict[str, Any]:

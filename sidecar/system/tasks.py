@@ -30,6 +30,17 @@ def start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     return task
 
 
+async def pause(seconds: float | None, bell: asyncio.Event) -> bool:
+    """Wait for so many seconds, without end for None, or until the bell rings: True if it does. It is silent then."""
+    try:
+        async with asyncio.timeout(seconds):
+            await bell.wait()
+    except TimeoutError:
+        return False
+    bell.clear()
+    return True
+
+
 async def in_thread(work: Callable[[], Result]) -> Result:
     """What `work` returns or raises, run in a thread of its own. Raises OSError if no thread can be started.
 

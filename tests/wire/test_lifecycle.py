@@ -100,7 +100,7 @@ def test_the_end_of_the_input_ends_everything_with_the_servers_exit_status(tmp_p
         footprint.assert_gone()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_everything(tmp_path: Path, number: signal.Signals) -> None:
     with Sidecar(tmp_path, ALLOW) as sidecar:
         sidecar.initialize()

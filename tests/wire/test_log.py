@@ -43,6 +43,15 @@ def test_every_line_of_a_json_log_is_an_object_with_an_event(tmp_path: Path) -> 
     assert said["message"] == "server: hello\\u001b[2J"
 
 
+def test_a_start_that_fails_is_an_object_too(tmp_path: Path) -> None:
+    for policy, status in (("tools: [", 1), ("default: maybe\n", 1)):
+        with Sidecar(tmp_path, policy, "--log-format", "json", ready=False) as sidecar:
+            assert sidecar.wait() == status
+            lines = [json.loads(line) for line in sidecar.errors.splitlines()]
+        assert {line["event"] for line in lines} == {"start_failed"}
+        assert "policy.yaml:" in lines[0]["message"]
+
+
 def test_every_line_of_a_text_log_has_time_level_and_event_but_those_that_programs_wait_for(tmp_path: Path) -> None:
     script = "print('hello', file=sys.stderr, flush=True)"
     with Sidecar(tmp_path, POLICY, server=server(script)) as sidecar:

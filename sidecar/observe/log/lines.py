@@ -23,6 +23,8 @@ FRAMES: Final = 12
 OTHER: Final = "library"
 """The event of what a library logs; its `logger` says which one."""
 
+_FOR_PROGRAMS: Final = ("pid", "revision")
+"""Fields that people need too seldom for them to stand in every line."""
 _COLOURS: Final = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 _PACKAGE: Final = Path(__file__).parent.parent.parent
 
@@ -60,8 +62,10 @@ class TextLines(logging.Formatter):
             return visible(message)
         event, fields = _said(record)
         said = [
-            f"{name}={_written(value)}" for name, value in fields.items() if not _is_in(_text(value), message)
-        ]  # fmt: skip
+            f"{name}={_written(value)}"
+            for name, value in fields.items()
+            if name not in _FOR_PROGRAMS and not _is_in(_text(value), message)
+        ]
         level = record.levelname
         if self._colour:
             level = f"\x1b[{_COLOURS.get(level, '0')}m{level}\x1b[0m"

@@ -27,6 +27,7 @@ class RunningLog:
     """A lasting state is said when it begins and when it ends. `clock` gives seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
+        self._serves = False
         self._engine_failing = False
         self._said: set[str] = set()
         self._recording_failing = False
@@ -51,6 +52,7 @@ class RunningLog:
         }  # fmt: skip
 
     def _started(self, event: Started) -> None:
+        self._serves = True
         log.info(
             "sidecar %s serves %s: clients over %s, the server over %s, opa %s, mode %s", event.version,
             shown(event.server), event.client, event.upstream, event.opa, event.mode,
@@ -62,6 +64,8 @@ class RunningLog:
         )  # fmt: skip
 
     def _stopped(self, event: Stopped) -> None:
+        if not self._serves:
+            return  # why it cannot start is said by the command itself
         log.log(
             logging.WARNING if event.why in ("server_ended", "error") and event.status else logging.INFO,
             "the sidecar ends with status %d: %s", event.status,
