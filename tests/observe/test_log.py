@@ -132,9 +132,9 @@ def test_a_call_that_the_server_did_not_answer_is_said_with_its_decision(
 
 def test_what_the_audit_log_does_not_take_is_said_once(log: Log, caplog: pytest.LogCaptureFixture) -> None:
     full = [AuditFailed("stub", lost, "disk full") for lost in (1, 2)]
-    lines = said(log, caplog, *full, AuditFailed("stub", 2, ""))
+    lines = said(log, caplog, *full, AuditFailed("stub", 0, ""))
     assert [level for level, _ in lines] == ["ERROR", "WARNING"]
-    assert lines[1][1] == "the audit log is written again; 2 lines are missing"
+    assert lines[1][1] == "the audit log is written again; 3 lines are missing"
 
 
 def test_a_flood_of_refused_requests_is_said_and_its_size(log: Log, caplog: pytest.LogCaptureFixture) -> None:

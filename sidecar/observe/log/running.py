@@ -36,6 +36,7 @@ class RunningLog:
         self._spans_lost = 0
         self._spans_said = -PERIOD
         self._audit_failing = ""
+        self._audit_lost = 0
         self._store = Sparing(
             "store_failed", "failures of the store", "failures of the store; mcp_policy_component_up shows its state",
             level=logging.ERROR, clock=clock,
@@ -112,17 +113,18 @@ class RunningLog:
             )  # fmt: skip
 
     def _audit_failed(self, event: AuditFailed) -> None:
+        self._audit_lost += event.lost
         if event.text and event.text != self._audit_failing:
             log.error(
-                "cannot write the audit log: %s; calls are decided all the same, and lines are lost",
-                visible(event.text),
-                extra=fields("audit_failed", lost=event.lost, cause=event.text),
+                "the audit log is not complete: %s; calls are decided all the same", visible(event.text),
+                extra=fields("audit_failed", lost=self._audit_lost, cause=event.text),
             )  # fmt: skip
         elif self._audit_failing and not event.text:
             log.warning(
-                "the audit log is written again; %d lines are missing", event.lost,
-                extra=fields("audit_recovered", lost=event.lost),
+                "the audit log is written again; %d lines are missing", self._audit_lost,
+                extra=fields("audit_recovered", lost=self._audit_lost),
             )  # fmt: skip
+            self._audit_lost = 0
         self._audit_failing = event.text
 
     def _recording_failed(self, event: RecordingFailed) -> None:
