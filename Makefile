@@ -15,6 +15,8 @@ GENERATED := intercept/policy intercept/facts
 TOOLS := $(notdir $(patsubst %/,%,$(dir $(wildcard tests/tools/*/main.go) $(shell grep -lE '^tool' tests/tools/*/go.mod))))
 NODE_MODULES := tests/node/node_modules
 NODE_STAMP := $(NODE_MODULES)/.stamp
+GRAFANA_MODULES := tests/grafana/node_modules
+GRAFANA_STAMP := $(GRAFANA_MODULES)/.stamp
 FUZZ_A_WHILE := FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/pytest -q -m fuzz --timeout=0 -p no:cacheprovider tests/fuzz
 PIP_INSTALL := pip install --disable-pip-version-check --progress-bar off --quiet --no-deps
 PIN := uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate
@@ -108,6 +110,8 @@ chromium: ## the Chromium in which tests open the page of approvals
 
 node: $(NODE_STAMP) ## the Node packages that tests use, in tests/node/node_modules
 
+grafana: $(GRAFANA_STAMP) ## Grafana's types and components, which check and draw the dashboards, in tests/grafana/node_modules
+
 sdk1: $(STAMP1) ## the line 1.x of the Python SDK, in .venv-v1
 
 bench: setup ## latency, throughput, memory, start: direct, through us, through BENCH_PEERS, against the targets
@@ -150,7 +154,7 @@ tools: ## the Go programs that tests start, built from the modules in tests/tool
 	@for tool in $(TOOLS); do PYTHON=$(PYTHON) .ci/build-tool $$tool || exit 1; done
 	@PYTHON=$(PYTHON) .ci/fetch-crds
 
-observability-test: setup tools prometheus redis chromium node ## what an operator sees: two minutes of traffic, watched by real Prometheus, alerts, log store, dashboards
+observability-test: setup tools prometheus redis chromium node grafana ## what an operator sees: two minutes of traffic, watched by real Prometheus, alerts, log store, dashboards
 	$(BIN)/pytest -m observability $(OBSERVABILITY)
 
 rules: $(STAMP) ## write the alerts and recording rules as a PrometheusRule again
@@ -165,6 +169,12 @@ golden: setup ## write the compiled example policies again
 		for part in $(GENERATED); do cp -r build/compiled/$$name/$$part tests/golden/$$name/$$part; done || exit 1; \
 	done
 
+dashboards: $(STAMP) ## write the Grafana dashboards in deploy/grafana again
+	@$(BIN)/python -m programs.dashboards
+
+dashboard-pictures: setup prometheus chromium grafana ## run two minutes of traffic, and take the pictures of the dashboards in docs/images again
+	@$(BIN)/python -m programs.dashboards.pictures
+
 screenshots: setup chromium ## take the pictures of the page of approvals in docs/images again
 	@$(BIN)/python -m programs.screenshots
 
@@ -174,9 +184,10 @@ pins: $(STAMP) ## pin every dependency again, to the newest that fits
 	echo 'mcp<2' | $(BIN)/$(PIN) - -o .ci/requirements-v1.txt
 	@# Of the Node packages those that package.json names stay as they are; what they need is renewed.
 	cd tests/node && $(abspath $(BIN))/npm update --package-lock-only
+	cd tests/grafana && $(abspath $(BIN))/npm update --package-lock-only
 
 clean: ## remove everything that was built
-	rm -rf .venv .venv-v1 .tools $(NODE_MODULES) .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist build
+	rm -rf .venv .venv-v1 .tools $(NODE_MODULES) $(GRAFANA_MODULES) .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist build
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMP): .ci/requirements.txt pyproject.toml
@@ -192,6 +203,6 @@ $(STAMP1): .ci/requirements-v1.txt $(STAMP)
 	@touch $@
 
 # The interpreter's own npm, so that what is installed is what runs.
-$(NODE_STAMP): tests/node/package-lock.json tests/node/.npmrc $(STAMP)
-	cd tests/node && $(abspath $(BIN))/npm ci --ignore-scripts --loglevel=error
+$(NODE_STAMP) $(GRAFANA_STAMP): %/node_modules/.stamp: %/package-lock.json %/.npmrc $(STAMP)
+	cd $* && $(abspath $(BIN))/npm ci --ignore-scripts --loglevel=error
 	@touch $@

@@ -9,10 +9,12 @@ from programs.dashboards.panels import (
     BLUE,
     GREEN,
     ORANGE,
+    PURPLE,
     RED,
     YELLOW,
     Json,
     Query,
+    colour,
     override,
     row,
     series,
@@ -33,14 +35,14 @@ _BY_AGENT: Final = f'mcp_policy_agent_decisions_total{{{SERVER}, decision="deny"
 _RULES: Final = f"mcp_policy_rule_info{{{SERVER}}}"
 
 _DIFFERENCES: Final = (
-    ("deny", "allow", "denied, would be allowed"),
-    ("approval", "allow", "asked, would be allowed"),
-    ("deny", "approval", "denied, would be asked"),
-    ("allow", "deny", "allowed, would be denied"),
-    ("approval", "deny", "asked, would be denied"),
-    ("allow", "approval", "allowed, would be asked"),
+    ("deny", "allow", "denied, would be allowed", RED),
+    ("approval", "allow", "asked, would be allowed", ORANGE),
+    ("deny", "approval", "denied, would be asked", YELLOW),
+    ("allow", "deny", "allowed, would be denied", BLUE),
+    ("approval", "deny", "asked, would be denied", PURPLE),
+    ("allow", "approval", "allowed, would be asked", GREEN),
 )
-"""What the policy in force says, what the candidate says, and both in words."""
+"""What the policy in force says, what the candidate says, and both in words, and a colour."""
 
 
 def denials() -> Json:
@@ -48,8 +50,8 @@ def denials() -> Json:
     return dashboard(
         "mcp-policy-denials",
         "MCP policy: denials",
-        "What the policy refuses, to whom, by which rule at which line of which file; what rules that only report, "
-        "and a candidate, would have refused.",
+        "What the policy refuses, to whom, by which rule at which line of which file; what rules that only report, and "
+        "a candidate, would have refused.",
         [*_at_a_glance(), *_by_what(), *_tables(), *_would_have_been()],
     )
 
@@ -124,8 +126,8 @@ def _by_what() -> list[Json]:
         row("What is refused"),
         series(
             "By rule",
-            "Refused calls per minute by the rule that refused them. In brackets stands the kind of a refusal that no "
-            "rule made: the default, the engine's absence, a message that cannot be read.",
+            "Refused calls per minute by the rule that refused them. In brackets stand refusals that no rule of the "
+            "policy made: the default, the engine's absence, a message that cannot be read.",
             Query(f"60 * sum by (rule, by) ({_said(rate)}) > 0", "{{by}}", exemplars=True),
             unit=_PER_MINUTE, none="nothing was refused", size=(12, 9), bars=True, stacked=True, calcs=("mean", "max"),
             right=True, links=[audit_lines("Audit lines of this rule", of_rule, 'rule:="${__field.labels.rule}"')],
@@ -212,6 +214,10 @@ def _tables() -> list[Json]:
     named = {"server": "Server", "tool": "Tool", "rule": "Rule", "kind": "Kind", "class": "Class",
              "severity": "Severity", "file": "File", "line": "Line", "Value": "Denied"}  # fmt: skip
     narrow = [override("Line", custom_width=70, custom_align="right"), override("Severity", custom_width=90)]
+    lines = audit_lines(
+        "Audit lines of this tool and rule", "event:decision decision:deny", 'tool:="${__data.fields.Tool}"',
+        'rule:="${__data.fields.Rule}"',
+    )  # fmt: skip
     return [
         row("Which rules, at which line"),
         table(
@@ -224,17 +230,15 @@ def _tables() -> list[Json]:
             ),
             columns=("server", "tool", "rule", "kind", "class", "severity", "file", "line", "Value"),
             renamed=named, none="-", sort="Denied", size=(24, 10),
-            links=[
-                audit_lines("Audit lines of this tool and rule", "event:decision decision:deny",
-                            'tool:="${__data.fields.Tool}" rule:="${__data.fields.Rule}"'),
-            ],
             overrides=[
                 *narrow,
+                override("Tool", links=[lines]),
+                override("Rule", links=[lines]),
                 override("Server", custom_width=130),
                 override("Kind", custom_width=150),
                 override("Class", custom_width=110),
                 override(
-                    "Denied", custom_width=200, decimals=0, color={"mode": "continuous-YlRd"}, min=0,
+                    "Denied", unit="short", custom_width=200, decimals=0, color={"mode": "continuous-YlRd"}, min=0,
                     custom_cellOptions={"type": "gauge", "mode": "gradient", "valueDisplayMode": "text"},
                 ),
             ],
@@ -280,9 +284,10 @@ def _would_have_been() -> list[Json]:
                 Query(
                     f'60 * sum(rate({compared}, live="{live}", candidate="{candidate}"}}[$__rate_interval])) > 0', said
                 )
-                for live, candidate, said in _DIFFERENCES
+                for live, candidate, said, _ in _DIFFERENCES
             ),
             unit=_PER_MINUTE, none="no candidate is asked, or it says the same", bars=True, stacked=True,
+            overrides=[override(said, color=colour(color)) for *_, said, color in _DIFFERENCES],
         ),
     ]  # fmt: skip
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from shutil import which
 from typing import Any, Final, Literal
 
-from playwright.sync_api import Browser, Error, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Error, Page, Route, ViewportSize, sync_playwright
 
 from programs.dashboards.panels import Json
 from programs.dashboards.queries import Span, questions
@@ -23,6 +23,8 @@ Theme = Literal["dark", "light"]
 THEMES: Final[tuple[Theme, ...]] = ("dark", "light")
 WIDTH: Final = 1560
 """Pixels from the first column to the last."""
+LINE: Final = 40
+"""Pixels from one line of the grid to the next, at most."""
 SECONDS: Final = 60.0
 
 
@@ -84,7 +86,10 @@ class Drawing:
 
     def draw(self, dashboard: Json, answered: Mapping[str, Any], span: Span, theme: Theme) -> Drawn:
         """Draw it. Raises RuntimeError where the page complains, or something cannot be drawn."""
-        page = self._browser.new_page(viewport={"width": WIDTH + 32, "height": 900}, reduced_motion="reduce")
+        # All of it is in view: a browser leaves out what is not.
+        lines = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in dashboard["panels"])
+        size: ViewportSize = {"width": WIDTH + 100, "height": lines * LINE + 200}
+        page = self._browser.new_page(viewport=size, reduced_motion="reduce")
         complaints: list[str] = []
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.on("response", lambda answer: complaints.append(f"no {answer.url}") if answer.status == 404 else None)

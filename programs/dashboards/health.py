@@ -11,6 +11,7 @@ from programs.dashboards.panels import (
     GREY,
     ORANGE,
     RED,
+    TEXT,
     YELLOW,
     Json,
     Query,
@@ -18,6 +19,7 @@ from programs.dashboards.panels import (
     override,
     row,
     series,
+    shortened,
     stat,
     states,
     table,
@@ -51,8 +53,7 @@ def health() -> Json:
         "mcp-policy-health",
         "MCP policy: health",
         "Whether engine, store and MCP server are well, which policy is in force, how long deciding takes, and what "
-        "the "
-        "sidecars use.",
+        "the sidecars use.",
         [*_at_a_glance(), *_policy(), *_deciding(), *_upstream(), *_refused_and_lost(), *_sidecars()],
     )
 
@@ -63,7 +64,7 @@ def _at_a_glance() -> list[Json]:
             title,
             f"{says} Down, if it is down at any sidecar.",
             Query(f'min(mcp_policy_component_up{{{SERVER}, component="{name}"}})'),
-            unit="short", steps=thresholds((None, "#6e7681"), (0, RED), (1, GREEN)), none="not used",
+            unit="short", steps=thresholds((None, GREY), (0, RED), (1, GREEN)), none="not used",
             mappings=_UP_OR_DOWN, filled=True, size=(3, 4),
         )
         for name, title, says in _COMPONENTS
@@ -103,23 +104,24 @@ def _policy() -> list[Json]:
         row("Policy"),
         table(
             "Policy in force",
-            "The policy of each server. Two rows of one server mean that its sidecars decide by two policies. The "
-            "source "
-            "is a bundle's; policy files have none.",
+            "The policy of each server. Two rows of one server mean that its sidecars decide by two policies. "
+            "*Source reached* says how long ago that was; policy files have no source.",
             Query(f"count {each} ({info})"),
             Query(f"time() - min {each} ({since} * on (job, instance, server) group_right () {info})"),
             Query(f"time() - max {each} (({fetched}) * on (job, instance, server) group_right () {info})"),
             columns=("server", "revision", "serial", "commit", "Value #A", "Value #B", "Value #C"),
             renamed={"server": "Server", "revision": "Revision", "serial": "Serial", "commit": "Commit",
-                     "Value #A": "Sidecars", "Value #B": "In force for", "Value #C": "Source reached before"},
+                     "Value #A": "Sidecars", "Value #B": "In force for", "Value #C": "Source reached"},
             none="-", sort="Server", descending=False, size=(12, 7),
             overrides=[
-                override("Sidecars", custom_width=80),
+                override("Sidecars", unit="none", custom_width=90),
+                override("Revision", mappings=shortened(12)),
+                override("Commit", mappings=shortened(12)),
                 override("Serial", custom_width=70),
-                override("In force for", unit="s", decimals=0, custom_width=110),
+                override("In force for", unit="dtdurations", decimals=0, custom_width=110),
                 override(
-                    "Source reached before", unit="s", decimals=0, custom_width=160, noValue="-",
-                    thresholds=thresholds((None, GREY), (300, RED)), custom_cellOptions={"type": "color-text"},
+                    "Source reached", unit="s", decimals=0, custom_width=150, noValue="-",
+                    thresholds=thresholds((None, TEXT), (300, RED)), custom_cellOptions={"type": "color-text"},
                 ),
             ],
         ),
@@ -201,8 +203,7 @@ def _deciding() -> list[Json]:
         series(
             "Conditions that could not be met as written",
             "Calls per minute that a condition refused since it met a wrong type, or a path that the call lacks. The "
-            "rule "
-            "may be written for other arguments than the tool takes.",
+            "rule may be written for other arguments than the tool takes.",
             Query(
                 f"60 * sum by (rule, problem) (rate(mcp_policy_condition_problems_total{{{TOOL}}}[$__rate_interval])) "
                 f"> 0",
@@ -253,8 +254,7 @@ def _refused_and_lost() -> list[Json]:
         series(
             "Refused HTTP requests",
             "Requests that a listener refused by their head, per minute: no token, a foreign Host or Origin, an "
-            "unknown "
-            "session.",
+            "unknown session.",
             Query(
                 f"60 * sum by (status, reason) (rate(mcp_policy_http_refusals_total{{{SERVER}}}[$__rate_interval])) > "
                 f"0",
@@ -289,7 +289,8 @@ def _refused_and_lost() -> list[Json]:
                 "spans {{result}}",
             ),
             unit=_PER_MINUTE, none="none",
-            overrides=[override("audit lines lost", color=colour(RED)), override("spans lost", color=colour(ORANGE))],
+            overrides=[override("audit lines lost", color=colour(RED)), override("spans lost", color=colour(ORANGE)),
+                       override("audit lines", color=colour(GREEN)), override("spans sent", color=colour(BLUE))],
         ),
     ]  # fmt: skip
 

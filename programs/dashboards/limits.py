@@ -11,6 +11,7 @@ from programs.dashboards.panels import (
     GREY,
     ORANGE,
     RED,
+    TEXT,
     YELLOW,
     Json,
     Query,
@@ -30,10 +31,10 @@ LEFT: Final = f"min {_EACH} (mcp_policy_limit_remaining{{{LIMITS}}})"
 MOST: Final = f"max {_EACH} (mcp_policy_limit_max{{{LIMITS}}})"
 RESETS: Final = f"(max {_EACH} (mcp_policy_limit_resets_timestamp_seconds{{{LIMITS}}}) - time())"
 """Seconds until each limit is whole again."""
-RUNS_OUT: Final = f"{LEFT} / (- min {_EACH} (deriv(mcp_policy_limit_remaining{{{LIMITS}}}[5m])) > 0)"
-"""Seconds until each limit is used up, at the pace of the last five minutes."""
+RUNS_OUT: Final = f"({LEFT} > 0) / (- min {_EACH} (deriv(mcp_policy_limit_remaining{{{LIMITS}}}[5m])) > 0)"
+"""Seconds until each limit is used up that is not yet, at the pace of the last five minutes."""
 
-_NAMED: Final = "{{rule}} of {{tool}} ({{scope}}, {{window}})"
+_NAMED: Final = "{{server}}: {{rule}} ({{scope}})"
 _SHARE: Final = "percentunit"
 
 
@@ -61,7 +62,7 @@ def _at_a_glance() -> list[Json]:
             "Next limit to run out",
             "How long the first limit lasts at the pace of the last five minutes, if that is before it is whole again.",
             Query(f"min(({RUNS_OUT}) < {RESETS})"),
-            unit="s", decimals=0, none="none", steps=thresholds((None, GREEN), (0, RED), (600, ORANGE), (3600, GREEN)),
+            unit="dthms", none="none", steps=thresholds((None, GREEN), (0, RED), (600, ORANGE), (3600, GREEN)),
         ),
         stat(
             "Refused by a limit",
@@ -79,7 +80,7 @@ def _at_a_glance() -> list[Json]:
             "Longest wait",
             "How long the oldest of these calls has waited.",
             Query(f"max(mcp_policy_approvals_oldest_pending_seconds{{{SERVER}}})"),
-            unit="s", decimals=0, steps=thresholds((None, GREEN), (300, YELLOW), (600, RED)), none="nobody waits",
+            unit="dthms", steps=thresholds((None, GREEN), (300, YELLOW), (600, RED)), none="nobody waits",
         ),
         stat(
             "Outcome unknown",
@@ -99,8 +100,7 @@ def _limits() -> list[Json]:
         table(
             "Limits now",
             "Each limit of the policy in force. Where it counts each session or each caller by itself, the one with "
-            "the "
-            "least left is shown. *Runs out in* is empty where the limit is whole again before that.",
+            "the least left is shown. *Runs out in* is empty where the limit is whole again before that.",
             Query(f"{LEFT} / ({MOST} > 0)"),
             Query(LEFT),
             Query(MOST),
@@ -113,24 +113,27 @@ def _limits() -> list[Json]:
                      "Value #A": "Left", "Value #B": "Remaining", "Value #C": "Limit", "Value #D": "Whole again in",
                      "Value #E": "Runs out in", "file": "File", "line": "Line"},
             none="-", sort="Left", descending=False, size=(24, 9),
-            links=[audit_lines("Audit lines that this limit refused", "event:decision decision:deny",
-                               'rule:="${__data.fields.Rule}"')],
             overrides=[
                 override(
                     "Left", unit=_SHARE, min=0, max=1, decimals=0, thresholds=ends, custom_width=200,
                     custom_cellOptions={"type": "gauge", "mode": "gradient", "valueDisplayMode": "text"},
                 ),
+                override(
+                    "Rule",
+                    links=[audit_lines("Audit lines that this limit refused", "event:decision decision:deny",
+                                       'rule:="${__data.fields.Rule}"')],
+                ),
                 override("Remaining", unit="short", custom_width=110),
                 override("Limit", unit="short", custom_width=90),
-                override("Whole again in", unit="s", decimals=0, custom_width=120),
+                override("Whole again in", unit="dthms", decimals=0, custom_width=120),
                 override(
-                    "Runs out in", unit="s", decimals=0, custom_width=120, noValue="-",
-                    thresholds=thresholds((None, RED), (600, ORANGE), (3600, GREY)),
+                    "Runs out in", unit="dthms", decimals=0, custom_width=120, noValue="-",
+                    thresholds=thresholds((None, TEXT), (0, RED), (600, ORANGE), (3600, TEXT)),
                     custom_cellOptions={"type": "color-text"},
                 ),
                 override("Line", custom_width=60, custom_align="right"),
                 override("Scope", custom_width=90),
-                override("Window", custom_width=90),
+                override("Window", unit="dtdurations", custom_width=110),
                 override("Server", custom_width=120),
             ],
         ),
@@ -140,14 +143,14 @@ def _limits() -> list[Json]:
             Query(f"{LEFT} / ({MOST} > 0)", _NAMED),
             unit=_SHARE, none="the policy has no limits", size=(12, 9), high=1,
             steps=thresholds((None, RED), (0.1, GREEN)),
-            calcs=("min", "lastNotNull"), stepped=True,
+            calcs=("min", "lastNotNull"), right=True, stepped=True,
         ),
         series(
             "Runs out at this pace",
             "How long each limit lasts at the pace of the last five minutes, while that is before it is whole again.",
             Query(f"({RUNS_OUT}) < {RESETS}", _NAMED),
-            unit="s", none="no limit runs out before it is whole again", size=(12, 9),
-            calcs=("min", "lastNotNull"),
+            unit="dthms", none="no limit runs out before it is whole again", size=(12, 9),
+            calcs=("min", "lastNotNull"), right=True,
         ),
         series(
             "Refused by limits",
@@ -186,8 +189,7 @@ def _approvals() -> list[Json]:
         series(
             "Queue",
             "Approvals that are not over: `pending` waits for a person, `approved` for the call to come again, "
-            "`in_use` "
-            "for the server's answer, `unknown` for a person who looks.",
+            "`in_use` for the server's answer, `unknown` for a person who looks.",
             Query(f"sum by (state) (max by (server, state) (mcp_policy_approvals{{{SERVER}}}))", "{{state}}"),
             unit="short", none="no approvals", stacked=True, stepped=True, decimals=0,
             overrides=[override(name, color=colour(color)) for name, color in states.items()],
@@ -197,13 +199,12 @@ def _approvals() -> list[Json]:
             "Oldest call that waits",
             "How long the call has waited that has waited longest, by server.",
             Query(f"max by (server) (mcp_policy_approvals_oldest_pending_seconds{{{SERVER}}})", "{{server}}"),
-            unit="s", none="nobody waits", steps=thresholds((None, GREEN), (600, RED)),
+            unit="dthms", none="nobody waits", steps=thresholds((None, GREEN), (600, RED)),
         ),
         series(
             "Waiting time until an answer",
             "How long people took to approve or deny: half of the calls waited no longer than p50, nine of ten no "
-            "longer "
-            "than p90.",
+            "longer than p90.",
             *(
                 Query(f"histogram_quantile({share}, {waits})", name)
                 for share, name in ((0.5, "p50"), (0.9, "p90"))
@@ -237,10 +238,10 @@ def _approvals() -> list[Json]:
             "Messages to the webhook",
             "Attempts per minute to tell people. `failed` is tried again; `given_up` is not.",
             Query(
-                f"60 * sum by (result) (rate(mcp_policy_webhook_deliveries_total{{{SERVER}}}[$__rate_interval]))",
+                f"60 * sum by (result) (rate(mcp_policy_webhook_deliveries_total{{{SERVER}}}[$__rate_interval])) > 0",
                 "{{result}}",
             ),
-            unit="cpm", none="no webhook", bars=True, stacked=True,
+            unit="cpm", none="no message was sent", bars=True, stacked=True,
             overrides=[override("delivered", color=colour(GREEN)), override_like("failed|given_up", color=colour(RED))],
         ),
     ]  # fmt: skip

@@ -15,7 +15,8 @@ _NAMES: Final = {"mean": "Mean", "max": "Max", "min": "Min", "lastNotNull": "Las
 """What Grafana calls the columns of a legend."""
 
 DATASOURCE: Final[Json] = {"type": "prometheus", "uid": "${datasource}"}
-GREEN, YELLOW, ORANGE, RED, BLUE, GREY = "green", "yellow", "orange", "red", "blue", "text"
+GREEN, YELLOW, ORANGE, RED, BLUE, PURPLE = "green", "yellow", "orange", "red", "blue", "purple"
+GREY, TEXT = "#8e8e8e", "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,11 @@ def override(field: str, **properties: Any) -> Json:
 def override_like(pattern: str, **properties: Any) -> Json:
     """Other settings for all fields whose name is like `pattern`."""
     return _override({"id": "byRegexp", "options": f"/{pattern}/"}, properties)
+
+
+def shortened(length: int) -> list[Json]:
+    """What is shown of a long hash: its beginning."""
+    return [{"type": "regex", "options": {"pattern": f"^(.{{{length}}}).*$", "result": {"text": "$1", "index": 0}}}]
 
 
 def colour(color: str) -> Json:
@@ -88,13 +94,13 @@ def series(
     high: float | None = None, calcs: Sequence[str] = (), right: bool = False, overrides: Sequence[Json] = (),
     links: Sequence[Json] = (), decimals: int | None = None, stepped: bool = False, log: bool = False,
 ) -> Json:  # fmt: skip
-    """Values over time. With `calcs` the legend is a table of them, ordered by the first. `steps` are dashed lines."""
+    """Values over time. With `calcs` the legend is a table of them, the worst above. `steps` are dashed lines."""
     custom = {
         "axisPlacement": "auto",
         "drawStyle": "bars" if bars else "line",
         "lineInterpolation": "stepAfter" if stepped else "linear",
         "lineWidth": 0 if bars else 2,
-        "fillOpacity": 80 if bars else 20 if stacked else 8,
+        "fillOpacity": 80 if bars else 20 if stacked else 0,
         "gradientMode": "none",
         "showPoints": "never",
         "pointSize": 5,
@@ -111,7 +117,7 @@ def series(
             "placement": "right" if right else "bottom",
             "showLegend": True,
         }
-        | ({"sortBy": _NAMES[calcs[0]], "sortDesc": True} if calcs else {}),
+        | ({"sortBy": _NAMES[calcs[0]], "sortDesc": calcs[0] != "min"} if calcs else {}),
         "tooltip": {"mode": "multi", "sort": "desc"},
     }
     defaults: Json = {"color": {"mode": "palette-classic"}, "custom": custom, "mappings": [], "links": list(links)}
@@ -123,11 +129,12 @@ def series(
 
 def table(
     title: str, description: str, *queries: Query, columns: Sequence[str], renamed: Mapping[str, str], none: str,
-    size: tuple[int, int] = (24, 9), sort: str, descending: bool = True, unit: str = "short",
+    size: tuple[int, int] = (24, 9), sort: str, descending: bool = True,
     overrides: Sequence[Json] = (), links: Sequence[Json] = (),
 ) -> Json:  # fmt: skip
     """A row for each combination of labels. `columns` are labels and `Value`, or `Value #A` where there are several
-    queries, in their order; `renamed` gives their titles, `sort` the title by which rows are ordered."""
+    queries, in their order; `renamed` gives their titles, `sort` the title by which rows are ordered. A value is text
+    unless an override gives its unit: a label is no number."""
     transformations = [{"id": "merge", "options": {}}] if len(queries) > 1 else []
     transformations.append({
         "id": "organize",
@@ -147,11 +154,11 @@ def table(
     defaults = {
         "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "filterable": False, "inspect": False},
         "color": {"mode": "thresholds"},
-        "thresholds": thresholds((None, GREY)),
+        "thresholds": thresholds((None, TEXT)),
         "mappings": [],
         "links": list(links),
     }
-    panel = _panel("table", title, description, size, options, unit, none, defaults, None, overrides)
+    panel = _panel("table", title, description, size, options, "string", none, defaults, None, overrides)
     targets = [_target(index, query, instant=True) | {"format": "table"} for index, query in enumerate(queries)]
     return panel | {"targets": targets, "transformations": transformations}
 

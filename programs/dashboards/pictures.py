@@ -30,6 +30,8 @@ COLLECTED: Final = ROOT / "build" / "dashboards"
 PICTURES: Final = ROOT / "docs" / "images"
 COLOURS: Final = 128
 """Colours of a picture: as many as a dashboard has, with the edges of its letters."""
+END: Final = 25.0
+"""The second of half a minute at which the traffic ends, or little later."""
 STEP, SCRAPE = 2.0, 2.0
 """Seconds between two points, and what Grafana would be told of the time between two scrapes."""
 
@@ -60,6 +62,8 @@ def collect(folder: Path, seconds: float) -> None:
     with tempfile.TemporaryDirectory() as place, world(Path(place)) as running:
         targets = [Target(each.telemetry, each.namespace, each.pod) for each in running.places]
         with prometheus("2", folder, targets):
+            # Then no label of a time stands at the very edge, whether there is one each 10, 15 or 30 seconds.
+            time.sleep((END - time.time() - seconds) % 30)
             start = time.time()
             Script(running, seconds, print).run()
             span = Span(start, time.time(), STEP, SCRAPE)

@@ -28,6 +28,7 @@ BUYER: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("discount", {"percent": 3}), ("discount", {"percent": 9}), ("send_mail", {"to": "somebody"}),
     ("discount", {"percent": "much"}), ("pay", {"amount": 20}), ("pay", {"amount": 600}), ("discount", {}),
     ("pay", {"amount": "x"}), ("reserve", {"units": 1}), ("send_text", {"to": "somebody"}),
+    ("move_stock", {"units": 2}), ("move_stock", {"units": "ten"}), ("move_stock", {}),
     *(("lookup", {"fate": fate}) for fate in FATES),
 )  # fmt: skip
 BROKER: Final[tuple[tuple[str, dict[str, Any]], ...]] = (

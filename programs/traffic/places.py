@@ -94,11 +94,21 @@ def world(folder: Path) -> Iterator[World]:
         people += ["--approvers-file", str(folder / "approvers.yaml")]
         more = ["--shadow", str(folder / "candidate.yaml"), "--otlp", f"http://127.0.0.1:{spans.port}"]
         first = running.enter_context(_shop(folder, server.url, *people, *more))
-        second = running.enter_context(_shop(folder, server.url))
+        # As where a rollout is stuck: the second one goes on with the policy that it began with.
+        second = running.enter_context(_shop(folder, server.url, "--no-watch"))
         bundle = ["--bundle", str(folder / "published"), "--bundle-key", str(folder / "public.pem")]
         desk = running.enter_context(_program(folder, "desk", *bundle))
         # Where the till writes its audit log there is no room: whatever is written there fails as on a full disk.
-        alone = ["-c", str(folder / "till.yaml"), "--mode", "monitor", "--audit", "/dev/full"]
+        alone = [
+            "-c",
+            str(folder / "till.yaml"),
+            "--mode",
+            "monitor",
+            "--state-fail-mode",
+            "open",
+            "--audit",
+            "/dev/full",
+        ]
         till = running.enter_context(_program(folder, "till", *alone))
         state = folder / "shop"
         yield World(

@@ -65,6 +65,11 @@ tools:
       - name: units of an hour
         state: {{counter: units, window: hour, increment_from: args.units}}
         conditions: [{{path: state.reserve.units, op: lte, value: 100}}]
+  move_stock:
+    class: Write
+    rules:
+      - name: few units
+        conditions: [{{path: args.units, op: lte, value: 10}}]
   refund:
     class: Financial
     rules:
@@ -102,11 +107,17 @@ def wrong(policy: str) -> str:
 
 
 def candidate(policy: str) -> str:
-    """What somebody would like to have: it denies `search`, and lets drafts be deleted."""
-    return policy.replace("  search:\n", "  search_more:\n").replace(
-        "{name: nobody deletes, action: deny, reason: Pages are kept for seven years}",
-        "{name: drafts may go, conditions: [{path: args.draft, op: eq, value: true}]}",
-    )
+    """What somebody would like to have, so that each decision becomes each other one for some call."""
+    for now, wanted in (
+        ("  search:\n", "  search_more:\n"),  # allowed, and denied by default then
+        ("action: deny, reason: Pages are", "conditions: [{path: args.draft, op: eq, value: true}], reason: Pages are"),
+        ("      - name: drafts only\n", "      - {action: require_approval, reason: Ask}\n      - name: drafts only\n"),
+        ("reason: At most five percent\n", "action: require_approval\n"),
+        ("action: require_approval, reason: A refund needs a person", "action: allow"),
+        ("action: require_approval, approval_timeout: 5s, reason: A gift", "action: deny, reason: A gift"),
+    ):
+        policy = policy.replace(now, wanted, 1)
+    return policy
 
 
 DESK: Final = """\

@@ -24,6 +24,8 @@ DEAD: Final = 12.0
 """Seconds for which the shop's server cannot be reached."""
 AWAY: Final = 4.0
 """Seconds for which the file of counters is not where it was."""
+HOARDED: Final = 110
+"""Calls of one agent that wait for a person: more than may."""
 KILLS: Final = 8
 """How often an engine is killed, as soon as there is one again."""
 
@@ -86,10 +88,11 @@ class Script:
             (46, "what is published for the desk is damaged", self._damage),
             (52, "and published once more", self._publish_again),
             (55, f"the shop's engine is killed, {KILLS} times", self._kill_engines),
-            (68, f"the shop's counters are away for {AWAY:.0f} s", self._move_counters),
+            (68, f"the counters of the shop and the till are away for {AWAY:.0f} s", self._move_counters),
             (76, f"the shop's server is dead for {DEAD:.0f} s", self._stop_server),
             (92, "an agent that ran away deletes pages, 120 times", self._burst),
-            (100, "the till's server ends by itself", self._end_till),
+            (96, f"another asks for {HOARDED} refunds", self._hoard),
+            (104, "the till's server ends by itself", self._end_till),
         ):  # fmt: skip
             if self._at(second):
                 return
@@ -109,6 +112,7 @@ class Script:
             with suppress(AssertionError, BrokenPipeError):
                 seller.call("quote", {})
                 seller.call("cancel_order", {})
+                seller.call("place_order", {"amount": 1})
 
     def _people(self) -> None:
         """People are asked: they agree, refuse, do not answer, or agree to what nobody knows the outcome of then."""
@@ -177,11 +181,12 @@ class Script:
                 return
 
     def _move_counters(self) -> None:
-        counters = self.world.folder / "shop" / "counters.db"
-        away = counters.with_name("counters.away")
-        counters.rename(away)
+        moved = [self.world.folder / server / "counters.db" for server in ("shop", "till")]
+        for counters in moved:
+            counters.rename(counters.with_name("counters.away"))
         self._over.wait(AWAY * self._pace)
-        away.rename(counters)
+        for counters in moved:
+            counters.with_name("counters.away").rename(counters)
 
     def _stop_server(self) -> None:
         self.world.server.stop()
@@ -192,6 +197,11 @@ class Script:
         greedy = Shopper(self.world.shop, "greedy", self.told)
         for page in range(120):
             greedy.call("delete_page", {"page": page})
+
+    def _hoard(self) -> None:
+        hoarder = Shopper(self.world.shop, "hoarder", self.told)
+        for number in range(HOARDED):
+            hoarder.call("refund", {"order": f"hoarded-{number}"})
 
     def _end_till(self) -> None:
         self.world.till.process.send({"jsonrpc": "2.0", "id": "end", "method": "tools/call",

@@ -11,8 +11,8 @@ from programs.traffic.policies import SECRET
 from tests.wire.http.server import Asked, Upstream, http, reply, result, text, tools
 
 TOOLS: Final = (
-    "read_page", "search", "edit_page", "delete_page", "discount", "send_mail", "send_text", "pay", "reserve", "refund",
-    "gift", "lookup", SECRET,
+    "read_page", "search", "edit_page", "delete_page", "discount", "send_mail", "send_text", "pay", "reserve",
+    "move_stock", "refund", "gift", "lookup", SECRET,
 )  # fmt: skip
 FATES: Final = ("", "failure", "error", "slow", "lost", "unreadable", "status")
 """What may become of a call of `lookup`, by its argument `fate`."""

@@ -419,12 +419,18 @@ in_words(demand) := concat(", ", array.concat(array.slice(named, 0, 3), more)) i
 }
 
 # METADATA
-# description: What is said of an argument that is not there.
+# description: What is said of an argument that is not there, or of another type than the demand can be met by.
 missing(demand) := "; it is missing" if {
 	place.found(0, input.arguments, demand.way) == set()
 } else := "; it is null" if {
 	place.found(0, input.arguments, demand.way) == null
+} else := unlike[demand.type] if {
+	not type_name(place.found(0, input.arguments, demand.way)) in [demand.type, "set"]
 } else := ""
+
+# METADATA
+# description: What is said of a value that is not of the type that is wanted.
+unlike := {"number": "; it is no number", "string": "; it is no text"}
 
 # METADATA
 # description: True when the call needs an approval by a rule that only monitors.

@@ -10,10 +10,10 @@ BEGINNING: Final = b"0" * 32
 """What stands for the hash of the line before the first one, whose number is 1."""
 
 
-def link(previous: bytes, seq: int, line: bytes) -> bytes:
-    """The hash of a line: the first 32 hex digits of SHA-256 over `PREVIOUS SEQ LINE`, with one blank between each.
+def link(previous: bytes, line: bytes) -> bytes:
+    """The hash of a line before it is sealed: the first 32 hex digits of SHA-256 over `previous` and the line.
 
-    `previous` is the hash of the line before in hex digits, `seq` the number in decimal, `line` the line before it is
-    sealed. `sha256sum` can compute the same.
+    `previous` is the hash of the line before, in hex digits. So `sha256sum` computes the same. The number of a line is
+    not in it: numbers have no gaps, and the first line of a file is number 1 or says after which one it comes.
     """
-    return hexlify(sha256(b"%b %d %b" % (previous, seq, line)).digest()[:16])
+    return hexlify(sha256(previous + line).digest()[:16])

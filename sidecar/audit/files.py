@@ -16,7 +16,8 @@ from typing import IO, Final
 from sidecar.audit.forms.form import Form
 from sidecar.audit.position import Position, position_in
 
-_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_OPENED: Final = ("/proc/", "/dev/fd/", "/dev/stdout", "/dev/stderr")
 _PAUSE: Final = 0.05
 _TRIES: Final = 20
 """How often a file is opened anew that is moved between the opening and the locking."""
@@ -82,16 +83,11 @@ class AuditFile:
 
     def is_moved(self) -> bool:
         """True where somebody moved, removed or emptied the file."""
-        try:
-            there = os.stat(self._path)  # noqa: PTH116 - half the cost of pathlib's
-        except OSError:
-            return True
-        here = os.fstat(self._stream.fileno())
-        return not os.path.samestat(there, here) or here.st_size < self.size
+        return not _is_at(self._path, self._stream) or self._length() < self.size
 
     def reopen(self) -> None:
         """Go on with the file that is at the path now, or with a new one. Raises OSError: then the old one stays."""
-        if os.path.lexists(self._path) and os.path.samestat(self._path.stat(), os.fstat(self._stream.fileno())):
+        if _is_at(self._path, self._stream):
             self.size = self._length()  # it was emptied
         else:
             self._follow()
@@ -131,12 +127,26 @@ class AuditFile:
         return os.fstat(self._stream.fileno()).st_size
 
 
-def is_regular(path: Path) -> bool:
-    """True for a regular file, and for none at all, which will be one."""
+def is_file(path: Path) -> bool:
+    """True for a regular file, and for none at all, which will be one.
+
+    False for a name of what is open already, as `/dev/stderr`: it may lead to a file, and others write there.
+    """
+    if os.path.abspath(path).startswith(_OPENED):  # noqa: PTH100 - links must not be followed
+        return False
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except FileNotFoundError:
         return True
+
+
+def _is_at(path: Path, stream: IO[bytes]) -> bool:
+    """True where the path still leads to the file that is open."""
+    try:
+        there = os.stat(path, follow_symlinks=False)  # noqa: PTH116 - half the cost of pathlib's
+    except OSError:
+        return False
+    return os.path.samestat(there, os.fstat(stream.fileno()))
 
 
 def numbered(path: Path) -> Iterator[tuple[int, Path]]:
@@ -156,13 +166,13 @@ def opened(path: Path, patience: float) -> IO[bytes]:
     until = time.monotonic() + patience
     for _ in range(_TRIES):
         # A file that an operator made keeps its mode, so that a log shipper can read it.
-        stream = os.fdopen(os.open(path, _FLAGS | os.O_CREAT, 0o600), "ab", buffering=0)
+        stream = os.fdopen(os.open(path, _FLAGS, 0o600), "ab", buffering=0)
         try:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 raise OSError(errno.EINVAL, "it is no regular file")
             _lock(stream, until)
             # It may have been put aside, or swept, before we had the lock.
-            if os.path.lexists(path) and os.path.samestat(path.stat(), os.fstat(stream.fileno())):
+            if _is_at(path, stream):
                 return stream
         except BaseException:
             stream.close()

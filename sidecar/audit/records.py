@@ -10,14 +10,15 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from sidecar.audit import members
 from sidecar.audit.hashes import Hashes
+from sidecar.audit.members import approvals, calls, running
 from sidecar.audit.sign_ins import FAILURES, Later, SignIns
 from sidecar.audit.trail import Trail
 from sidecar.enforce.call_cache import CachedCall, CachedLine
 from sidecar.events import (
     ApprovalChanged,
     ApprovalTried,
+    AuditFailed,
     BundleJudged,
     Decided,
     EngineReady,
@@ -68,6 +69,8 @@ class Audit:
         self._moment = 0
         self._head = b""
         self._lines: list[bytes] = []
+        self._decisions = self._outcomes = 0
+        self._others: dict[str, int] = {}
         self._answered: dict[str, bytes] = {}
         self._in_force: tuple[str, int] | None = None
         self._rules: RuleIndex | None = None
@@ -77,6 +80,7 @@ class Audit:
             MethodDenied: self._method_denied, ApprovalChanged: self._approval_changed,
             ApprovalTried: self._approval_tried, HttpRefused: self._http_refused, EngineReady: self._engine_ready,
             Reloaded: self._reloaded, BundleJudged: self._bundle_judged, Started: self._started, Stopped: self._stopped,
+            AuditFailed: self._audit_failed,
         }  # fmt: skip
 
     def prepare(self, request: Request) -> Request:
@@ -89,6 +93,10 @@ class Audit:
             arguments_hash=self._hashes.of_arguments(arguments),
         )  # fmt: skip
 
+    def written(self) -> dict[str, int]:
+        """How many lines were made until now, by event. Those that could not be written are among them."""
+        return {"decision": self._decisions, "outcome": self._outcomes, **self._others}
+
     def close(self) -> None:
         """Write what waits."""
         self._sign_ins.summarize()
@@ -96,6 +104,7 @@ class Audit:
 
     def _decided(self, event: Decided) -> None:
         call, end = event.call, b'"}'
+        self._decisions += 1
         if event.approval:
             end = b'","approval":"%b"}' % event.approval.encode()
         if call.trace is not None:
@@ -111,11 +120,12 @@ class Audit:
     def _settled(self, event: Settled) -> None:
         about = self._answered.get(event.tool) if event.outcome is _SUCCEEDED else None
         if about is None:
-            about = members.settled(self._instance, event)
+            about = calls.settled(self._instance, event)
             if event.outcome is _SUCCEEDED:
                 if len(self._answered) >= _MOST_TOOLS:
                     self._answered.clear()
                 self._answered[event.tool] = about
+        self._outcomes += 1
         self._lines.append(b"".join((
             self._now(), _OF_OUTCOME, event.decision_id.encode(), b'",', about,
             b',"milliseconds":%.3f}' % (event.seconds * 1000),
@@ -131,27 +141,28 @@ class Audit:
         self._write()
 
     def _refused(self, event: Refused) -> None:
-        self._refuse(event.decision_id, members.refused(self._instance, event))
+        self._refuse(event.decision_id, calls.refused(self._instance, event))
 
     def _method_denied(self, event: MethodDenied) -> None:
-        self._refuse(event.decision_id, members.method_denied(self._instance, event))
+        self._refuse(event.decision_id, calls.method_denied(self._instance, event))
 
     def _refuse(self, decision_id: str, about: bytes) -> None:
+        self._decisions += 1
         self._lines.append(b'%b%b%b",%b}' % (self._now(), _OF_DECISION, decision_id.encode(), about))
         self._write()
 
     def _approval_changed(self, event: ApprovalChanged) -> None:
-        self._tell(b"approval", members.approval_changed(self._instance, event))
+        self._tell("approval", approvals.changed(self._instance, event))
 
     def _approval_tried(self, event: ApprovalTried) -> None:
-        self._tell(b"approval_refused", members.approval_tried(self._instance, event))
+        self._tell("approval_refused", approvals.tried(self._instance, event))
 
     def _http_refused(self, event: HttpRefused) -> None:
         if event.reason in FAILURES:
             self._sign_ins.failed(event)
 
     def _tell_sign_in(self, event: HttpRefused, times: int) -> None:
-        self._tell(b"sign_in_failed", members.sign_in_failed(self._instance, event, times))
+        self._tell("sign_in_failed", running.sign_in_failed(self._instance, event, times))
 
     def _engine_ready(self, event: EngineReady) -> None:
         before, self._in_force = self._in_force, (event.revision, event.serial)
@@ -159,26 +170,34 @@ class Audit:
             return  # the engine is well again, and nothing changed
         self._rules = RuleIndex(event.terms)
         if before is not None:  # the line of the start says the first one
-            self._tell(b"policy", members.policy_in_force(self._instance, event))
+            self._tell("policy", running.policy_in_force(self._instance, event))
 
     def _reloaded(self, event: Reloaded) -> None:
         if not event.accepted:
-            self._tell(b"policy", members.files_refused(self._instance, event))
+            self._tell("policy", running.files_refused(self._instance, event))
 
     def _bundle_judged(self, event: BundleJudged) -> None:
         if event.refused:
-            self._tell(b"policy", members.bundle_refused(self._instance, event))
+            self._tell("policy", running.bundle_refused(self._instance, event))
 
     def _started(self, event: Started) -> None:
-        self._tell(b"start", members.started(self._instance, event))
+        self._tell("start", running.started(self._instance, event))
 
     def _stopped(self, event: Stopped) -> None:
         self._sign_ins.summarize()
-        self._tell(b"stop", members.stopped(self._instance, event))
+        self._tell("stop", running.stopped(self._instance, event))
 
-    def _tell(self, event: bytes, about: bytes) -> None:
-        self._lines.append(b'%b%b",%b}' % (self._now(), event, about))
+    def _audit_failed(self, event: AuditFailed) -> None:
+        if not event.text:  # lines are written again, the first of them says what is lost
+            self._count("lost")
+
+    def _tell(self, event: str, about: bytes) -> None:
+        self._count(event)
+        self._lines.append(b'%b%b",%b}' % (self._now(), event.encode(), about))
         self._write()
+
+    def _count(self, event: str) -> None:
+        self._others[event] = self._others.get(event, 0) + 1
 
     def _about(self, event: Decided) -> bytes:
         """All that is the same for calls that say the same, of one caller and with one ruling."""
@@ -197,7 +216,7 @@ class Audit:
         # By another policy than the one in force the call was judged just before that came.
         if ruling.rule and self._rules is not None and (ruling.revision, ruling.serial) == self._in_force:
             place = self._rules.find(call.tool, ruling.rule)
-        return members.decided(self._instance, event, hashed, (place.file, place.line) if place is not None else None)
+        return calls.decided(self._instance, event, hashed, (place.file, place.line) if place is not None else None)
 
     def _now(self) -> bytes:
         """The beginning of a line with the time in UTC, to the millisecond; it is kept for that millisecond."""

@@ -13,7 +13,7 @@ from sidecar.settings import AuditFormat
 
 
 class Told(msgspec.Struct, frozen=True):
-    """What happened, when, and who says so. `previous` is of a line that goes on from another file.
+    """What happened, when, and who says so. `after` and `previous` are of a line that goes on from another file.
 
     `lines` are lost; `torn` is the hash of what was cut off before this line.
     """
@@ -21,6 +21,7 @@ class Told(msgspec.Struct, frozen=True):
     event: str = ""
     time: str = ""
     instance: str = ""
+    after: int = 0
     previous: str = ""
     lines: int = 0
     torn: str = ""
@@ -61,8 +62,8 @@ def _of_cef(line: bytes) -> Told:
         return said.get(cef.key_of(name), "")
 
     return Told(
-        head[1].decode(), stamp(int(said.get("rt", "0")) / 1000), member("instance"), member("previous"),
-        int(member("lines") or "0"), member("torn"),
+        head[1].decode(), stamp(int(said.get("rt", "0")) / 1000), member("instance"),
+        int(member("after") or "0"), member("previous"), int(member("lines") or "0"), member("torn"),
     )  # fmt: skip
 
 
@@ -75,6 +76,6 @@ def _of_syslog(line: bytes) -> Told:
         said[found[1].decode()] = found[2].decode()
         at = found.end()
     return Told(
-        head[2].decode(), head[1].decode(), said.get("instance", ""), said.get("previous", ""),
-        int(said.get("lines", "0")), said.get("torn", ""),
+        head[2].decode(), head[1].decode(), said.get("instance", ""),
+        int(said.get("after", "0")), said.get("previous", ""), int(said.get("lines", "0")), said.get("torn", ""),
     )  # fmt: skip

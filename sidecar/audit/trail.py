@@ -8,14 +8,16 @@ from __future__ import annotations
 import errno
 import os
 import time
+from binascii import hexlify
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import IO, Final
 
 from sidecar.audit.chain import link
 from sidecar.audit.files import AuditFile
 from sidecar.audit.forms.form import Form
-from sidecar.audit.forms.json_lines import JsonLines
+from sidecar.audit.forms.json_lines import SEALED, JsonLines
 from sidecar.audit.position import Position, Torn
 from sidecar.audit.stamp import stamp
 from sidecar.mcp.strict_json import encode
@@ -109,11 +111,18 @@ class Trail:
         """What is to be written, and the number and the hash of the last line."""
         form, seq, chain = self._form, self._seq, self._chain
         sealed = [b""] if self._is_open else []
-        for line in lines:
-            seq += 1
-            written = form.convert(line)
-            chain = link(chain, seq, written)
-            sealed.append(form.seal(written, seq, chain))
+        if type(form) is JsonLines:
+            # Its lines as it seals them, without a call for each: no decision is forwarded before this is done.
+            for line in lines:
+                seq += 1
+                chain = hexlify(sha256(chain + line).digest()[:16])
+                sealed.append(SEALED % (line[:-1], seq, chain))
+        else:
+            for line in lines:
+                seq += 1
+                written = form.convert(line)
+                chain = link(chain, written)
+                sealed.append(form.seal(written, seq, chain))
         sealed.append(b"")
         return b"\n".join(sealed), seq, chain
 
@@ -164,7 +173,7 @@ class Trail:
         """The lines that the chain itself needs now: which line of another file it goes on from, and what is lost."""
         notes = []
         if self._is_elsewhere:
-            notes.append(self._note("continued", {"previous": self._chain.decode()}))
+            notes.append(self._note("continued", {"after": self._seq, "previous": self._chain.decode()}))
         if self._lost or self._torn is not None:
             members: dict[str, object] = {"lines": self._lost, "reason": self._reason}
             if self._since:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import IO, Any, Final
@@ -13,6 +13,10 @@ from sidecar.audit.told import Told, form_name, told
 
 LONGEST: Final = 1 << 20
 """Bytes of the longest line that is read: no line of ours is as long."""
+
+
+def _no_pause() -> None:
+    """Nobody writes there."""
 
 
 @dataclass(slots=True)
@@ -38,9 +42,13 @@ class Checked:
 
 @dataclass(slots=True)
 class _Torn:
-    """Lines without a seal: where they begin, and the hash of them all. A line after them must tell of them."""
+    """Lines that do not belong to the chain: where they begin, what is wrong there, and the hash of them all.
+
+    They may be what is left of a line that was cut off; then the next line tells of them.
+    """
 
     number: int
+    problem: str
     hash: Any = field(default_factory=sha256)
 
 
@@ -52,68 +60,71 @@ class _Broken(Exception):
         self.where = number, text
 
 
-def check(file: IO[bytes]) -> Checked:
-    """Check a file from its beginning, in bounded memory. Raises OSError."""
+def check(file: IO[bytes], pause: Callable[[], None] = _no_pause) -> Checked:
+    """Check a file from its beginning, in bounded memory. Raises OSError.
+
+    A line without an end may be one that is written just now: the rest is looked for after a `pause`.
+    """
     found = Checked()
     try:
-        _check(file, found)
+        _check(_lines(file, pause), found)
     except _Broken as broken:
         found.problem = broken.where
     return found
 
 
-def _check(file: IO[bytes], found: Checked) -> None:
+def _check(lines: Iterator[tuple[int, bytes, bytes]], found: Checked) -> None:
     form: Form | None = None
     torn: _Torn | None = None
-    for number, line, end in _lines(file):
+    for number, line, end in lines:
         form = form or form_of(form_name(line))
-        sealed = form.unseal(line)
-        # What was sealed is written in one way only.
-        if sealed is None or form.seal(*sealed) != line:
-            torn = torn or _Torn(number)
-            torn.hash.update(line + end)
-            continue
-        text, seq, chain = sealed
         try:
-            says = told(text)
-            _must_follow(found, says, *sealed)
-            _must_tell(says, torn)
+            _must_fit(found, form, line, torn)
         except ValueError as error:
-            raise _Broken(torn.number, _UNSEALED) if torn is not None else _Broken(number, str(error)) from None
-        torn = None
-        _take(found, says, seq, chain)
+            torn = torn or _Torn(number, str(error))
+            torn.hash.update(line + end)
+        else:
+            torn = None
     if torn is not None:
-        raise _Broken(torn.number, _UNSEALED if found.lines else _NO_CHAIN)
+        raise _Broken(torn.number, torn.problem)
 
 
-_UNSEALED: Final = "it was cut off, changed or put in: it has no number and hash, and no line after it tells of that"
-_NO_CHAIN: Final = "it has no number and hash, and nor has any line: this is no audit log, or one of an earlier version"
+_UNSEALED: Final = "it has no number and hash: it was cut off, changed or put in, or the file is of an earlier version"
+
+
+def _must_fit(found: Checked, form: Form, line: bytes, torn: _Torn | None) -> None:
+    """Take the line as the next one of the chain. Raises ValueError if it is not."""
+    sealed = form.unseal(line)
+    # What was sealed is written in one way only.
+    if sealed is None or form.seal(*sealed) != line:
+        raise ValueError(_UNSEALED)
+    text, seq, chain = sealed
+    says = told(text)
+    _must_follow(found, says, text, seq, chain)
+    if torn is not None and (says.event, says.torn) != ("lost", torn.hash.hexdigest()[:32]):
+        raise ValueError(torn.problem)
+    if torn is None and says.event == "lost" and says.torn:
+        raise ValueError("it tells of a line that was cut off, and that is missing")
+    _take(found, says, seq, chain)
 
 
 def _must_follow(found: Checked, says: Told, line: bytes, seq: int, chain: bytes) -> None:
     """Raise ValueError unless the line is the next one of the chain."""
     before = found.chain
     if not found.lines:
-        if says.event == "continued" and seq > 1:
-            before = found.after = says.previous.encode()
+        if says.event == "continued" and seq == says.after + 1:
+            before = says.previous.encode()
         elif seq != 1:
             raise ValueError(f"it is number {seq}, and what stood before it is missing")
     elif seq != found.seq + 1:
         raise ValueError(f"it is number {seq} where {found.seq + 1} must be: a line was taken out, put in or moved")
-    if link(before, seq, line) != chain:
+    if link(before, line) != chain:
         raise ValueError("its hash is not that of this line after the one before: it was changed, or put in")
-
-
-def _must_tell(says: Told, torn: _Torn | None) -> None:
-    """Raise ValueError unless the line tells of what was cut off before it, and only of that."""
-    if torn is not None and (says.event, says.torn) != ("lost", torn.hash.hexdigest()[:32]):
-        raise ValueError(_UNSEALED)
-    if torn is None and says.event == "lost" and says.torn:
-        raise ValueError("it tells of a line that was cut off, and that is missing")
 
 
 def _take(found: Checked, says: Told, seq: int, chain: bytes) -> None:
     if not found.lines:
+        found.after = says.previous.encode() or BEGINNING
         found.first_seq, found.first_time, found.instance = seq, says.time, says.instance
     found.lines += 1
     found.last_time = says.time
@@ -123,11 +134,14 @@ def _take(found: Checked, says: Told, seq: int, chain: bytes) -> None:
         found.lost += says.lines
 
 
-def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes, bytes]]:
+def _lines(file: IO[bytes], pause: Callable[[], None]) -> Iterator[tuple[int, bytes, bytes]]:
     """Each line, its number in the file, and its end, which the last one may lack."""
     number = 0
     while line := file.readline(LONGEST + 1):
         number += 1
+        if len(line) <= LONGEST and not line.endswith(b"\n"):
+            pause()
+            line += file.readline(LONGEST + 1 - len(line))
         if len(line) > LONGEST:
             raise _Broken(number, f"it is longer than {LONGEST} bytes, as no line of an audit log is")
         yield (number, line[:-1], b"\n") if line.endswith(b"\n") else (number, line, b"")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from sidecar.audit.files import AuditFile, is_regular
+from sidecar.audit.files import AuditFile, is_file
 from sidecar.audit.forms.json_lines import JsonLines
 from sidecar.audit.key import installation_key
 from sidecar.audit.records import Audit
@@ -104,7 +104,7 @@ def audited(store: Store) -> Iterator[Emit]:
     folder = state_folder(store.state_dir)
     path = folder / "events" / "approvals.jsonl"
     try:
-        if not is_regular(path):
+        if not is_file(path):
             raise OSError(errno.EINVAL, "it is no regular file")
         # Others who answer at this moment have the file for a moment only.
         file, key = AuditFile(path, JsonLines(), AuditLog(None).size, PATIENCE), installation_key(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Final
@@ -18,6 +19,9 @@ HOLDS: Final = 0
 BROKEN: Final = 1
 UNREADABLE: Final = 2
 """What the command ends with."""
+
+PAUSE: Final = 0.1
+"""Seconds in which a line that is written just now is whole."""
 
 _NUMBERED: Final = re.compile(r"(?P<stem>.+)\.(?P<number>[0-9]{6,})(?P<suffix>\.[^.]*)?")
 _RUN: Final = re.compile(r"[0-9a-f]{8}")
@@ -42,7 +46,7 @@ def verify_command(
     for path in sorted(dict.fromkeys(files), key=_order):
         try:
             with path.open("rb") as file:
-                found.append((path, check(file)))
+                found.append((path, check(file, lambda: time.sleep(PAUSE))))
         except OSError as error:
             print(f"sidecar: cannot read {_name(path)}: {error.strerror}", file=sys.stderr)
             status = UNREADABLE

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from sidecar.audit.files import numbered
 from sidecar.cli.status_values import MOST, Counted, Denial
 
 RECENT: Final = 256 << 10
@@ -42,10 +43,15 @@ class _Line(msgspec.Struct, frozen=True):
 
 
 def counted(audit: str) -> Counted:
-    """The decisions in one audit log; nobody counted them where it cannot be read."""
-    found = Counted()
-    if audit not in _NO_FILES:
-        _count(Path(audit), COUNTED, "", found)
+    """The decisions in the audit log of one run, with what was put aside of it; in no other form than JSON."""
+    found, left = Counted(), COUNTED
+    if audit in _NO_FILES:
+        return found
+    for path in (Path(audit), *_put_aside(Path(audit))):
+        if left <= 0:
+            found.whole = False
+            break
+        left -= _count(path, left, "", found)
     return found
 
 
@@ -83,6 +89,14 @@ def latest(folder: Path, now: float) -> list[str]:
     return [str(path) for path in _newest(folder, now - DAY)[:MOST]]
 
 
+def _put_aside(path: Path) -> list[Path]:
+    """The files that this one followed, the newest first."""
+    try:
+        return [aside for _, aside in sorted(numbered(path), reverse=True)]
+    except OSError:
+        return []
+
+
 def _newest(folder: Path, since: float) -> list[Path]:
     dated = []
     try:
@@ -101,7 +115,7 @@ def _newest(folder: Path, since: float) -> list[Path]:
 def _count(path: Path, most: int, since: str, found: Counted) -> int:
     """Count the decisions at the end of a file; how many bytes were read."""
     cut, lines = _end(path, most)
-    if lines is None:
+    if lines is None or not (cut or lines.startswith(b"{")):
         return 0
     found.source = "audit"
     found.whole = found.whole and not cut

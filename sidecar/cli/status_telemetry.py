@@ -60,6 +60,8 @@ def read(text: str, found: Looked) -> None:
                 counted.denials[one.labels["tool"], one.labels["rule"]] += count
     for one in _named(samples, "rule_info"):
         counted.places[one.labels["tool"], one.labels["rule"]] = f"{one.labels['file']}:{one.labels['line']}"
+    for one in _named(samples, "component_up"):
+        found.components[one.labels["component"]] = one.value > 0
     for one in _named(samples, "sessions"):
         found.sessions = int(one.value)
     most, resets = ({_counter(one): one.value for one in _named(samples, name)}

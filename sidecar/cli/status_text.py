@@ -61,7 +61,10 @@ def _sidecars(status: Status, now: float, width: int) -> Iterator[str]:
 def _sidecar(one: Looked, now: float) -> tuple[str, ...]:
     instance, counted = one.instance, one.counted
     unasked = "no answer" if instance.telemetry else "no telemetry"
-    state = {True: "ready", False: "not ready", None: unasked}[one.ready]
+    ill = [name.replace("_", " ") for name, well in one.components.items() if not well]
+    state = ", ".join(
+        [{True: "ready", False: "not ready", None: unasked}[one.ready], *(f"{name} fails" for name in ill)]
+    )
     up_for = _up_for(instance.started, now)
     return _cells(
         instance.server, str(instance.pid), up_for, instance.mode, _count(counted, counted.allow),
@@ -71,7 +74,8 @@ def _sidecar(one: Looked, now: float) -> tuple[str, ...]:
 
 def _limit(one: Limit, now: float) -> tuple[str, ...]:
     left = f"{_number(one.left)} left" if one.most is None else f"{_number(one.left)} of {_number(one.most)} left"
-    per = " ".join(text for text in (one.scope, one.window) if text)
+    window = _span(float(one.window)) if one.window.isdecimal() else one.window
+    per = " in ".join(text for text in (one.scope, window) if text)
     again = "" if one.resets is None or one.resets <= now else f"whole again in {_span(one.resets - now)}"
     return _cells(one.tool, one.rule, per, left, again)
 

@@ -68,13 +68,17 @@ class Counted:
 
 @dataclass(slots=True)
 class Looked:
-    """One running sidecar. `ready` is None where it cannot be asked, and `words` are what it says of itself."""
+    """One running sidecar. `ready` is None where it cannot be asked, and `words` are what it says of itself.
+
+    `components` says of its engine, store and server, and what else it needs, whether they are well.
+    """
 
     instance: Instance
     counted: Counted
     limits: list[Limit] = field(default_factory=list)
     ready: bool | None = None
     words: list[str] = field(default_factory=list)
+    components: dict[str, bool] = field(default_factory=dict)
     sessions: int | None = None
 
 
@@ -166,7 +170,8 @@ def _instance(one: Looked) -> dict[str, Any]:
     counted = one.counted
     decisions = {"allow": counted.allow, "deny": counted.deny} if counted.source else None
     return {
-        **one.instance._asdict(), "ready": one.ready, "says": one.words, "sessions": one.sessions,
+        **one.instance._asdict(), "ready": one.ready, "says": one.words, "components": one.components,
+        "sessions": one.sessions,
         "decisions": decisions, "counted_by": counted.source or None,
     }  # fmt: skip
 

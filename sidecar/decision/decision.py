@@ -20,6 +20,10 @@ NAMED_FROM_OUTSIDE: Final = frozenset({"default_deny", "hidden", "invalid_amount
 """Kinds of denial whose message the engine makes of a name: the tool's, as the client wrote it, or the rule's."""
 
 
+CONDITION_PROBLEMS: Final = ("missing_path", "wrong_type")
+"""Why a condition could not be judged: no value is at its path, or one that it cannot compare."""
+
+
 class Reserve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an allowed call takes from one counter; `window` is in seconds, or a named one.
 
@@ -151,6 +155,20 @@ def uncounted(answer: Answer, scopes: Collection[str] = SCOPES) -> Answer:
 def safe_reason(said: Decision | Violation) -> str:
     """A reason of the engine's. The author's own words stay; a name that the client chose must not hide anything."""
     return visible(said.reason) if said.kind in NAMED_FROM_OUTSIDE else said.reason
+
+
+def problem_of(said: Violation) -> str:
+    """Which of `CONDITION_PROBLEMS` made a rule refuse, as the engine says behind its words; empty where it says none.
+
+    It says so of rules for which the policy gives no reason (`missing` in `rego/intercept/decision.rego`).
+    """
+    return next((problem for words, problem in _PROBLEMS if said.reason.endswith(words)), "")
+
+
+_PROBLEMS: Final = (
+    ("; it is missing", "missing_path"), ("; it is null", "wrong_type"), ("; it is no number", "wrong_type"),
+    ("; it is no text", "wrong_type"),
+)  # fmt: skip
 
 
 def read_answer(body: bytes) -> Answer:

@@ -26,14 +26,12 @@ from sidecar.events.calls import (
 from sidecar.events.policies import (
     BUNDLE_REFUSALS,
     CANDIDATE_GAPS,
-    CONDITION_PROBLEMS,
     BundleFetched,
     BundleJudged,
     CandidateBegan,
     CandidateCompared,
     CandidateFailed,
     CandidateNotAsked,
-    ConditionUnmet,
     RecordingFailed,
     Reloaded,
 )
@@ -59,7 +57,6 @@ from sidecar.events.running import (
 __all__ = [
     "BUNDLE_REFUSALS",
     "CANDIDATE_GAPS",
-    "CONDITION_PROBLEMS",
     "ENGINE_ERRORS",
     "HTTP_REFUSALS",
     "UPSTREAM_ERRORS",
@@ -74,7 +71,6 @@ __all__ = [
     "CandidateCompared",
     "CandidateFailed",
     "CandidateNotAsked",
-    "ConditionUnmet",
     "Decided",
     "Defect",
     "Dropped",
@@ -133,7 +129,6 @@ Event: TypeAlias = (
     | CandidateCompared
     | CandidateFailed
     | CandidateNotAsked
-    | ConditionUnmet
     | RecordingFailed
     | Reloaded
     | AnswerSeen

@@ -24,10 +24,6 @@ CANDIDATE_GAPS: Final = ("skipped", "failed", "no_policy")
 decided the live call, because something failed."""
 
 
-CONDITION_PROBLEMS: Final = ("missing_path", "wrong_type")
-"""Why a condition could not be shown to hold: no value is at its path, or one of a type that it cannot compare."""
-
-
 class Reloaded(msgspec.Struct, frozen=True, gc=False):
     """The policy files changed: `accepted` or not; `text` says why not, or what it warns of."""
 
@@ -108,15 +104,3 @@ class RecordingFailed(msgspec.Struct, frozen=True, gc=False):
     server: str
     lost: int
     text: str
-
-
-class ConditionUnmet(msgspec.Struct, frozen=True, gc=False):
-    """A rule refused a call of `tool` because a condition of it met no value, or one of another type.
-
-    `problem` is one of `CONDITION_PROBLEMS`.
-    """
-
-    server: str
-    tool: str
-    rule: str
-    problem: str

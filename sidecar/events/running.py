@@ -168,7 +168,10 @@ class AuditFailed(msgspec.Struct, frozen=True, gc=False):
 
 
 class SpansSent(msgspec.Struct, frozen=True, gc=False):
-    """Spans of calls were sent, or `lost`: `text` says why, empty where they were taken."""
+    """Spans of calls were sent, or `lost`: `text` says why, empty where they were taken.
+
+    Both are 0 where an attempt failed and another one follows.
+    """
 
     server: str
     sent: int

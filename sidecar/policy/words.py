@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -18,12 +18,15 @@ MOST: Final = 5
 """The most values of a list that are named."""
 LONGEST: Final = 80
 """Characters of a value that are shown."""
+_TYPES: Final[Mapping[str, str]] = {"number": "number", "pattern": "string"}
+"""The type of value, as OPA names it, that operators compare with such an operand."""
 
 
 def says(rule: Rule) -> list[dict[str, Any]]:
     """What a rule without words of its own says when it refuses, for each condition in the order of its proof.
 
-    `words` is what the value must be, and `way` the path of an argument that may be missing; `only` are the arguments
+    `words` is what the value must be, `way` the path of an argument that may be missing, and `type` the one type that
+    its value can have, where the operator compares no other; `only` are the arguments
     that may be there. Of a rule that denies it is the first condition alone: all of them hold when it refuses.
     """
     if rule.reason is not None:
@@ -58,7 +61,9 @@ def _said(condition: Condition, *, banned: bool) -> dict[str, Any]:
         return {"words": f"{path} times {shown('args', condition.times)} {said}"}
     if EACH in subject or condition.op == "exists":
         return {"words": f"{path} {said}"}
-    return {"words": f"{path} {said}", "way": subject}
+    about = {"words": f"{path} {said}", "way": subject}
+    wanted = None if condition.decimal_text else _TYPES.get(operator.operand)
+    return about if wanted is None else {**about, "type": wanted}
 
 
 def _operand(value: Value, *, bare: bool) -> str:

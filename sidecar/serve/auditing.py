@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from sidecar.audit import retention, streams
-from sidecar.audit.files import AuditFile, InUse, is_regular
+from sidecar.audit.files import AuditFile, InUse, is_file
 from sidecar.audit.forms.form import form_of
 from sidecar.audit.retention import Retention
 from sidecar.audit.trail import Trail
@@ -64,7 +64,7 @@ def _target(settings: AuditLog, state_dir: Path, instance: str) -> tuple[AuditFi
     folder = state_dir / "events"
     path = Path(settings.to) if settings.to else folder / f"{instance}{retention.SUFFIXES[settings.form]}"
     try:
-        if not is_regular(path):
+        if not is_file(path):
             return streams.pipe(path), None
         file = AuditFile(path, form, settings.size, PATIENCE)
     except InUse as error:

@@ -147,6 +147,7 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
 
     about = {"instance": instance, "server": settings.server}
     trail = auditing.trail(settings.audit, state_dir, about, tell, stack)
+    audit = None
     if trail is not None:
         audit = Audit(trail, _key(state_dir), instance, asyncio.get_running_loop().call_later)
         stack.callback(audit.close)
@@ -156,6 +157,8 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
     readiness = Readiness(time.monotonic)
     if metrics is not None:
         heard_by += [metrics, readiness]
+        if audit is not None:
+            metrics.audit.written = audit.written
     candidate = _candidate(settings, opa)
     if candidate is not None:
         heard_by.append(candidate)

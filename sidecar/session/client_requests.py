@@ -100,8 +100,9 @@ class ClientRequests(OutstandingRequests[Outstanding]):
         if is_here(one):
             self.open(id, one)
             return None
-        self._let_go(one, "unreadable")
-        return one.route, jsonrpc.error(id, INTERNAL_ERROR, text)
+        failure = Failure(text, Outcome.UNKNOWN, "unreadable")
+        self._let_go(one, failure.cause)
+        return one.route, jsonrpc.error(id, INTERNAL_ERROR, failure.text, failure.data)
 
     def drop_all(self) -> None:
         """Nobody waits for anything any more: settle it."""
@@ -112,12 +113,12 @@ class ClientRequests(OutstandingRequests[Outstanding]):
         self._end(cause, lambda one, error: one.route.to_client(error))
 
     def _end(self, cause: str, answer: Callable[[Outstanding, Response], None]) -> None:
-        text = "the MCP server ended before it answered"
+        failure = Failure("the MCP server ended before it answered", Outcome.UNKNOWN, cause)
         # What is being judged comes last: once that is over its batch leaves, with whatever is still in it.
         for id_, one, is_expected in sorted(self.drain(), key=lambda each: is_judged(each[1])):
             self._let_go(one, cause)
             if is_expected:
-                answer(one, jsonrpc.error(id_, protocol.SERVER_GONE, text))
+                answer(one, jsonrpc.error(id_, protocol.SERVER_GONE, failure.text, failure.data))
 
     def _let_go(self, one: Outstanding, cause: str, outcome: Outcome = Outcome.UNKNOWN, status: int = 0) -> None:
         """No answer will come to a request: settle it, by `outcome` where the server got it."""

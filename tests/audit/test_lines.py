@@ -20,6 +20,7 @@ from sidecar.auth.principal import Principal
 from sidecar.decision.decision import Violation
 from sidecar.events import (
     ApprovalTried,
+    AuditFailed,
     BundleJudged,
     Decided,
     Event,
@@ -238,10 +239,10 @@ def named(event: Decided, tool: str) -> Decided:
 
 def every_kind(hostile: str = "x") -> list[Event]:
     """Events of all kinds that are lines, with a text from outside wherever one stands."""
-    caller = Caller("s1", "agent", Principal(hostile or "x"))
+    caller = Caller(Principal(hostile).key, "agent", Principal(hostile))
     tried = ApprovalTried("stub", hostile, "api", hostile, hostile, hostile, 404, hostile)
     asked = record().asked
-    told = msgspec.structs.replace(asked.shown, asker=hostile, client=hostile)
+    told = msgspec.structs.replace(asked.shown, asker=hostile, client=hostile, session=Principal(hostile).key)
     approval = changed("denied", answer("deny", reason=hostile))
     approval = msgspec.structs.replace(
         approval,
@@ -250,6 +251,7 @@ def every_kind(hostile: str = "x") -> list[Event]:
     return [
         READY, STARTED, named(decided(caller=caller), hostile),
         named(denied(caller=caller, risk=Risk("Write", "high")), hostile),
+        denied(rule=hostile, kind="custom", violations=(Violation(hostile, "No", "custom", False),), reason=hostile),
         denied(violations=(Violation("a", "No", "rule", True), Violation("b", "No", "rule", True, shadow=True))),
         Refused("i-2", "stub", caller, -32700, hostile), MethodDenied("i-3", "stub", caller, hostile, "monitor"),
         settled(tool=hostile), settled(Outcome.UNKNOWN, "status", 502, hostile), approval, tried,
@@ -262,7 +264,7 @@ def test_there_is_an_event_for_every_definition_of_the_schema_but_those_of_the_c
     assert valid(lines(*every_kind())) == set(LINES) - {"lost", "continued"}
 
 
-ODD = ["\u202eevil", "a\nb", "\x1b[2J", "x" * 10_000, "\u202e" * 10_000, "\u2028", '","a":"']
+ODD = ["\u202eevil", "a\nb", "\x1b[2J", "x" * 10_000, "\u202e" * 2_000, "\u2028", '","a":"']
 HOSTILE = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60) | st.sampled_from(ODD)
 
 
@@ -274,7 +276,7 @@ def test_no_text_from_outside_breaks_a_line_or_hides_in_it_in_any_form(hostile: 
         told = json.loads(line)
         definition(told)
         assert all(is_plain(text) for text in texts(told))
-        assert len(line) < 12_000
+        assert len(line) < 32_000
         converted = form_of(form).convert(line)
         assert is_plain(converted.decode("utf-8").replace("\ufeff", "", 1))
         if form == "cef":
@@ -307,3 +309,15 @@ def test_no_value_of_an_argument_and_no_id_stands_in_a_line(secret: str, form: A
     for line in written(READY, *events, changed()):
         assert secret.encode() not in line
         assert secret.encode() not in form_of(form).convert(line)
+
+
+def test_lines_are_counted_by_what_they_are_about() -> None:
+    audit = Audit(Trail(io.BytesIO()), b"k" * 32, "abcd1234")
+    assert audit.written() == {"decision": 0, "outcome": 0}
+    lost: list[Event] = [AuditFailed("stub", 2, "No space left on device"), AuditFailed("stub", 0, "")]
+    for event in (*every_kind(), *lost):
+        tell(audit, event)
+    assert audit.written() == {
+        "decision": 6, "outcome": 2, "approval": 1, "approval_refused": 1, "sign_in_failed": 1, "start": 1, "stop": 1,
+        "policy": 2, "lost": 1,
+    }  # fmt: skip

@@ -46,7 +46,7 @@ def test_every_line_is_numbered_and_its_hash_covers_it_and_the_one_before(tmp_pa
     first, second, _ = read(tmp_path / PATH)
     assert list(second)[-2:] == ["seq", "chain"]
     # As the documents tell others to compute it.
-    text = b"%b 2 %b" % (first["chain"].encode(), line(2))
+    text = first["chain"].encode() + line(2)
     assert second["chain"] == hashlib.sha256(text).hexdigest()[:32]
 
 

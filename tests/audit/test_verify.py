@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.audit.files import AuditFile
 from sidecar.audit.forms.form import form_of
 from sidecar.audit.trail import Trail
 from sidecar.audit.verify import LONGEST, Checked, check
 from sidecar.settings import AUDIT_FORMATS, AuditFormat
-from tests.audit.trails import ABOUT, caught, chained, line, nearly_full, trail, write
+from tests.audit.trails import ABOUT, ROOMY, caught, chained, line, nearly_full, trail, write
 from tests.support.fuzzing import examples
 
 
@@ -143,6 +144,28 @@ def test_a_line_that_was_cut_off_holds_only_with_the_line_that_tells_of_it(tmp_p
 
 
 @pytest.mark.fuzz
+@examples(100)
+@given(st.sampled_from(AUDIT_FORMATS), st.lists(st.integers(1, 900), min_size=1, max_size=3))
+def test_wherever_runs_were_cut_off_the_chain_of_the_file_holds(
+    tmp_path_factory: pytest.TempPathFactory, form: AuditFormat, cuts: list[int]
+) -> None:
+    path = tmp_path_factory.mktemp("cut") / "audit.jsonl"
+    for cut in cuts:
+        opened = Trail(AuditFile(path, form_of(form), ROOMY, 0), form_of(form), ABOUT)
+        opened.write([said(1), said(2)])
+        opened.close()
+        size = path.stat().st_size
+        before = of_file(path)
+        assert before.problem is None
+        with path.open("r+b") as file:
+            file.truncate(max(1, size - cut))
+    opened = Trail(AuditFile(path, form_of(form), ROOMY, 0), form_of(form), ABOUT)
+    opened.write([said(3)])
+    opened.close()
+    assert of_file(path).problem is None
+
+
+@pytest.mark.fuzz
 @examples(60)
 @given(
     st.sampled_from(AUDIT_FORMATS), st.lists(st.integers(0, 700), max_size=12),
@@ -181,12 +204,25 @@ def test_a_full_disk_leaves_a_chain_that_counts_what_is_lost(tmp_path: Path) -> 
 def test_what_never_was_a_chain_is_said_to_be_none() -> None:
     problem = checked(b'{"event":"decision"}\n').problem
     assert problem is not None
-    assert problem[1].endswith("this is no audit log, or one of an earlier version")
+    assert problem[1].endswith("or the file is of an earlier version")
 
 
 def test_a_file_without_its_beginning_is_found() -> None:
     problem = checked(b"".join(CHAINS["json"][2:])).problem
     assert problem == (1, "it is number 3, and what stood before it is missing")
+
+
+def test_a_line_that_is_written_while_it_is_read_is_read_to_its_end(tmp_path: Path) -> None:
+    whole = chained(line(1), line(2))
+    path = tmp_path / "audit.jsonl"
+    path.write_bytes(whole[:-20])
+
+    def pause() -> None:
+        path.write_bytes(whole)
+
+    with path.open("rb") as file:
+        found = check(file, pause)
+    assert (found.problem, found.lines) == (None, 2)
 
 
 def test_a_line_without_an_end_costs_bounded_memory() -> None:

@@ -64,7 +64,7 @@ def chained(*lines: bytes) -> bytes:
     """The lines as a chain that begins with them, made by the rule and not by the trail."""
     chain, sealed = BEGINNING, []
     for seq, one in enumerate(lines, 1):
-        chain = link(chain, seq, one)
+        chain = link(chain, one)
         sealed.append(JSON.seal(one, seq, chain) + b"\n")
     return b"".join(sealed)
 

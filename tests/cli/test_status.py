@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from sidecar.cli import status_audit, status_telemetry
 from sidecar.cli.approvals_table import columns
 from sidecar.cli.status_text import lines
 from sidecar.cli.status_values import Counted, Denial, Limit, Looked, Status, Waiting
@@ -204,3 +205,53 @@ def test_nothing_that_others_wrote_leaves_its_place_and_every_line_fits(text: st
     )  # fmt: skip
     assert all(columns(line) <= width for line in shown)
     assert all(line.isprintable() for line in shown)
+
+
+def audit_line(decision: str, tool: str = "t", **members: Any) -> bytes:
+    said = {"event": "decision", "time": "2026-11-30T12:00:00.000Z", "tool": tool, "decision": decision, **members}
+    return json.dumps(said).encode() + b"\n"
+
+
+def test_decisions_in_files_that_were_put_aside_count_and_what_is_no_line_does_not(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(audit_line("allow") + b'{"event":"start"}\n' + audit_line("deny", rule="r", file="p", line=3))
+    (tmp_path / "a.000002.jsonl").write_bytes(b'{"event":"decision"\n' + audit_line("deny", rule="r", file="p", line=3))
+    (tmp_path / "b.000001.jsonl").write_bytes(audit_line("allow"))
+    found = status_audit.counted(str(path))
+    assert (found.source, found.allow, found.deny, found.whole) == ("audit", 1, 2, True)
+    assert (dict(found.denials), found.place(("t", "r"))) == ({("t", "r"): 2}, "p:3")
+
+
+def test_only_the_end_of_a_long_audit_log_is_read_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, one = tmp_path / "a.jsonl", audit_line("allow")
+    path.write_bytes(one * 10)
+    monkeypatch.setattr(status_audit, "COUNTED", len(one) * 3 + 5)
+    found = status_audit.counted(str(path))
+    assert (found.allow, found.whole) == (3, False)
+
+
+@pytest.mark.parametrize("content", [b"CEF:0|intercept-sidecar|\n", b""])
+def test_an_audit_log_in_another_form_counts_nothing(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.cef"
+    path.write_bytes(content)
+    assert status_audit.counted(str(path)).source == ""
+    os.mkfifo(tmp_path / "pipe")
+    for other in (tmp_path / "pipe", tmp_path, tmp_path / "none"):
+        assert status_audit.counted(str(other)).source == ""
+
+
+def test_what_fails_is_named_beside_what_is_ready() -> None:
+    looked = Looked(Instance("i", 1, "s", "1", "", "http", "http", "http://x", "", "enforce"), Counted(), ready=True)
+    status_telemetry.read(
+        'mcp_policy_build_info{opa="1"} 1\n'
+        'mcp_policy_component_up{component="engine"} 1\nmcp_policy_component_up{component="bundle_source"} 0\n'
+        'mcp_policy_limit_remaining{tool="*",rule="r",scope="global",window="3600"} 2\n'
+        'mcp_policy_limit_max{tool="*",rule="r",scope="global",window="3600"} 8\n'
+        'mcp_policy_limit_resets_timestamp_seconds{tool="*",rule="r",scope="global",window="3600"} 5400\n',
+        looked,
+    )
+    shown = lines(Status("f", [looked], Counted(), [], Waiting()), 1_800.0, 80)
+    assert "ready, bundle source fails" in shown[3]
+    assert "*  r  global in 1 h  2 of 8 left  whole again in 1 h" in shown

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from programs.dashboards.files import DASHBOARDS, FOLDER, text_of
 from programs.dashboards.queries import Span, questions
+from tests.support import ROOT
 
 SPAN = Span(start=0.0, end=3600.0, step=15.0, scrape=15.0)
 WHOLE: dict[str, dict[str, Any]] = {name: json.loads(text_of(name)) for name in DASHBOARDS}
@@ -74,3 +79,26 @@ def test_a_variable_that_no_dashboard_has_is_an_error() -> None:
     dashboard = json.loads(text_of("health").replace("$server", "$sever"))
     with pytest.raises(ValueError, match=r"Health|health.*\$sever is not known"):
         list(questions(dashboard, SPAN))
+
+
+def test_the_component_makes_a_config_map_of_each_dashboard_that_grafana_finds(tmp_path: Path) -> None:
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "components": [os.path.relpath(ROOT / "deploy" / "components" / "grafana", tmp_path.resolve())],
+    }
+    (tmp_path / "kustomization.yaml").write_text(json.dumps(kustomization))
+    kustomize = ROOT / ".tools" / "bin" / "kustomize"
+    assert kustomize.is_file(), "no .tools/bin/kustomize: run `make manifests`"
+    built = subprocess.run(
+        [kustomize, "build", tmp_path], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    found = list(yaml.safe_load_all(built))
+    assert {name for each in found for name in each["data"]} == {f"{name}.json" for name in DASHBOARDS}
+    for each in found:
+        assert each["kind"] == "ConfigMap"
+        assert each["metadata"]["labels"] == {"grafana_dashboard": "1"}
+        for name, text in each["data"].items():
+            assert json.loads(text) == WHOLE[name.removesuffix(".json")]
+            # `kubectl apply` keeps a copy of the object in an annotation, which may have 256 KiB.
+            assert len(text) < 200_000

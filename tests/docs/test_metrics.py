@@ -47,6 +47,29 @@ def test_the_table_has_every_metric_with_its_kind_and_its_labels() -> None:
     assert table == found
 
 
+def test_every_metric_says_in_a_sentence_what_it_is() -> None:
+    for family in families(metrics_after(*EVERYTHING)):
+        assert len(family.documentation.split()) >= 4, family.name
+
+
+@pytest.mark.parametrize(("name", "query"), re.findall(r"^\| `(\w+)` \| .*\| `([^`]+)`[^|`]*\|$", TEXT, re.MULTILINE))
+def test_every_metric_has_a_typical_query_of_what_is_exposed(name: str, query: str) -> None:
+    metrics = exposed()
+    assert name in query or (name.startswith("process_") and "process_" in query)
+    for asked, matchers in SELECTOR.findall(query):
+        assert asked in metrics
+        for label, value in re.findall(r'(\w+)="(.*?)"', matchers):
+            assert value in metrics[asked][label]
+    for labels in re.findall(r"(?:by|on|group_left) \(([\w, ]+)\)", query):
+        every = {label for asked, _ in SELECTOR.findall(query) for label in metrics[asked]}
+        assert set(labels.split(", ")) <= every
+
+
+def test_there_is_a_typical_query_for_every_metric() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (?:counter|gauge|histogram) \|.*\| `[^`]+`[^|`]*\|$", TEXT, re.MULTILINE)
+    assert set(rows) == documented().keys()
+
+
 @pytest.mark.parametrize(
     "rule", [*ALERTS, *RECORDED.values()], ids=lambda rule: str(rule.get("alert", rule.get("record")))
 )

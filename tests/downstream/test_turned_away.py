@@ -9,11 +9,12 @@ import pytest
 
 from sidecar.auth.authenticator import Authenticator
 from sidecar.auth.hosts import Hosts
+from sidecar.auth.refusal import NO_KEYS, Rejected
 from sidecar.auth.token_file import TokenFile
 from sidecar.downstream.guard import Guard
 from sidecar.events import HTTP_REFUSALS, Event, HttpRefused
 from sidecar.http.server import Limits
-from sidecar.http.values import Request
+from sidecar.http.values import Headers, Request, TurnedAway
 from sidecar.observe.endpoint import serve, telemetry
 from sidecar.serve.refusals import refusals
 from sidecar.settings import Address
@@ -136,3 +137,33 @@ def test_a_refusal_of_the_telemetry_listener_is_told(start: bytes, status: int, 
     assert isinstance(event, HttpRefused)
     assert (event.listener, event.status, event.reason) == ("telemetry", status, reason)
     assert SECRET not in repr(event)
+
+
+class NoKeys:
+    """Verifies nothing, for want of keys."""
+
+    def verify_at_once(self, token: str) -> Rejected:
+        return NO_KEYS
+
+    async def verify(self, token: str) -> Rejected:
+        return NO_KEYS
+
+    async def start(self) -> None:
+        """There is nothing to get."""
+
+    async def close(self) -> None:
+        """There is nothing under way."""
+
+
+@pytest.mark.parametrize(
+    ("authenticator", "draining", "reason"),
+    [(Authenticator(), True, "draining"), (Authenticator(verifier=NoKeys()), False, "keys")],
+    ids=["draining", "keys"],
+)
+def test_a_listener_that_ends_or_has_no_keys_says_so(authenticator: Authenticator, draining: bool, reason: str) -> None:
+    guard = Guard({"/mcp": ("POST",)}, Hosts("127.0.0.1", 80), authenticator, lambda: draining)
+    fields = [("host", "127.0.0.1"), ("content-type", "application/json"), ("authorization", f"Bearer {SECRET}")]
+    refusal = guard.admit("POST", "/mcp", Headers(fields))
+    assert isinstance(refusal, TurnedAway)
+    assert (refusal.status, refusal.reason) == (503, reason)
+    assert SECRET not in repr(refusal)

@@ -71,9 +71,10 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         end = time.time()
         for server in servers.values():
             _scraped_since(server, end, len(targets))
-        for place in places.places:
-            for file in sorted((place.state / "events").glob("*.jsonl")):
-                store.ship(file, place.namespace)
+        # Sidecars of one server share a state folder.
+        for state, namespace in {(place.state, place.namespace) for place in places.places}:
+            for file in sorted((state / "events").glob("*.jsonl")):
+                store.ship(file, namespace)
         yield Watched(places, servers, start, end, store, told)
 
 

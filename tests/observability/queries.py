@@ -76,22 +76,30 @@ def hurried(text: str) -> str:
 
 
 def documented() -> list[Query]:
-    """The queries that the docs show: lines of code blocks, and code in a line, that name a metric of ours."""
+    """The queries that the docs show: in code blocks, and as code in a line, if they name a metric of ours."""
     found = []
     for name in DOCUMENTS:
         path = ROOT / "docs" / name
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         blocks = re.findall(r"^```(?:promql)?\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-        lines = [line for block in blocks for line in block.splitlines()]
+        around = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
         # In a table `|` is written `\|`.
-        inline = [
-            code.replace(r"\|", "|")
-            for code in re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
-        ]
-        for line in (*lines, *inline):
-            expr = re.sub(r"\s+# .*$", "", line).strip().replace(r"\|", "|")
+        inline = [code.replace(r"\|", "|") for code in re.findall(r"`([^`\n]+)`", around)]
+        for expr in (*(each for block in blocks for each in statements(block)), *inline):
             if "mcp_policy_" in expr and is_query(expr):
                 found.append(Query(f"docs/{name}: {expr}", filled(expr)))
+    return found
+
+
+def statements(block: str) -> list[str]:
+    """The queries of a code block without their comments. A line that begins with an operator goes on with the last."""
+    found: list[str] = []
+    for line in block.splitlines():
+        code = re.sub(r"(^|\s+)# .*$", "", line).strip()
+        if found and re.match(r"[-+*/<>=)]|(and|or|unless|on|group_left|group_right|by)\b", code):
+            found[-1] += f" {code}"
+        elif code:
+            found.append(code)
     return found
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from tests.observability.conftest import Watched
-from tests.observability.empty import BY_THE_MACHINE, NOT_FIRED
+from tests.observability.not_fired import BY_THE_MACHINE, NOT_FIRED
 from tests.observability.queries import rules
 from tests.support.peer import until
 from tests.support.prometheus import LINES

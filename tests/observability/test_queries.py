@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
 import pytest
 
 from tests.observability.conftest import Watched
-from tests.observability.empty import QUERIES, SELECTORS
+from tests.observability.empty import QUERIES
 from tests.observability.queries import Query, dashboards, documented, panels, rules
-from tests.support import ROOT
 from tests.support.prometheus import LINES, Prometheus
 
 pytestmark = pytest.mark.observability
@@ -25,7 +23,6 @@ def test_there_are_three_dashboards() -> None:
 def test_every_panel_has_data(watched: Watched, name: str) -> None:
     queries = list(panels(name))
     assert queries
-    keep(watched, name, queries)
     none_of(without_data(watched, queries))
 
 
@@ -84,7 +81,7 @@ def unnamed(watched: Watched, queries: list[Query]) -> list[str]:
     return [
         f"{where}: nothing is named by {selector}"
         for selector, where in sorted(found.items())
-        if not server.query_range(selector, *span) and not any(part in selector for part in SELECTORS)
+        if not server.query_range(selector, *span)
     ]
 
 
@@ -99,15 +96,3 @@ def has_value(series: list[dict[str, Any]]) -> bool:
     """True if any value is a number."""
     values = [value for one in series for value in one.get("values", [one.get("value")])]
     return any(not math.isnan(float(value[1])) for value in values)
-
-
-def keep(watched: Watched, name: str, queries: list[Query]) -> None:
-    """Write down what each query of a dashboard gave, in build/observability."""
-    folder = ROOT / "build" / "observability"
-    folder.mkdir(parents=True, exist_ok=True)
-    server = watched.servers["3"]
-    found = {
-        query.where: {"expr": query.expr, "whole": query.whole, "result": results(server, watched, query)}
-        for query in queries
-    }
-    (folder / f"{name}.json").write_text(json.dumps({"start": watched.start, "end": watched.end, "queries": found}))

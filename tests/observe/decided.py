@@ -54,7 +54,7 @@ def decided(tool: str = "t", arguments: str = f'{{"card":"{SECRET}"}}', **change
 
 def denied(tool: str = "t", rule: str = "per day", kind: str = "rate_limit", **changes: Any) -> Decided:
     """A decision against a call."""
-    return decided(tool, allowed=False, kind=kind, rule=rule, reason="No more", **changes)
+    return decided(tool, **{"allowed": False, "kind": kind, "rule": rule, "reason": "No more", **changes})
 
 
 def record(state: State = "pending", **changes: Any) -> Record:

@@ -137,6 +137,14 @@ def test_what_the_audit_log_does_not_take_is_said_once(log: Log, caplog: pytest.
     assert lines[1][1] == "the audit log is written again; 3 lines are missing"
 
 
+def test_trouble_that_costs_no_line_of_the_audit_log_is_said_as_such(
+    log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = "cannot put the full audit log a.jsonl aside: Operation not permitted"
+    both = AuditFailed("stub", 0, text), AuditFailed("stub", 0, "")
+    assert said(log, caplog, *both) == [("ERROR", f"{text}; it is written on as it is")]
+
+
 def test_a_flood_of_refused_requests_is_said_and_its_size(log: Log, caplog: pytest.LogCaptureFixture) -> None:
     refusal = HttpRefused("stub", "clients", 401, "credentials", "show a token", "192.0.2.7")
     lines = said(log, caplog, *[refusal] * 1000)

@@ -33,7 +33,11 @@ def decided(rules: str, calls: tuple[dict[str, Any], ...]) -> list[Decision]:
     ("{path: args.max_count, op: lte, value: 5}", {}, "args.max_count must be at most 5; it is missing"),
     ("{path: args.n, op: gt, value: 1e3}", {"n": None}, "args.n must be more than 1000; it is null"),
     ("{path: args.n, op: lt, value: 0.50}", {"n": 1}, "args.n must be less than 0.5"),
-    ("{path: args.n, op: gte, value: 2}", {"n": "2"}, "args.n must be at least 2"),
+    ("{path: args.n, op: gte, value: 2}", {"n": "2"}, "args.n must be at least 2; it is no number"),
+    ("{path: args.n, op: gte, value: 2, decimal_text: true}", {"n": "1"}, "args.n must be at least 2"),
+    ("{path: args.n.m, op: gte, value: 2}", {"n": [9]}, "args.n.m must be at least 2"),
+    ("{path: args.e, op: regex, value: '^a'}", {"e": ["a"]}, 'args.e must match "^a"; it is no text'),
+    ("{path: args.e, op: eq, value: 5}", {"e": [5]}, "args.e must be 5"),
     ("{path: args.e, op: eq, value: a b}", {"e": "x"}, 'args.e must be "a b"'),
     ("{path: args.e, op: neq, value: prod}", {"e": "prod"}, 'args.e must not be "prod"'),
     ("{path: args.e, op: in, value: [dev, 5, true]}", {"e": "x"}, 'args.e must be "dev", 5 or true'),
@@ -56,7 +60,7 @@ def test_the_condition_that_fails_is_said_in_words(condition: str, arguments: di
 
 @pytest.mark.parametrize(("condition", "arguments", "said"), [
     ("{path: args.n, op: gt, value: 5}", {"n": 6}, "args.n must be at most 5"),
-    ("{path: args.n, op: lte, value: 5}", {"n": "text"}, "args.n must be more than 5"),
+    ("{path: args.n, op: lte, value: 5}", {"n": "text"}, "args.n must be more than 5; it is no number"),
     ("{path: args.e, op: in, value: [a, b]}", {"e": "a"}, 'args.e must not be "a" or "b"'),
     ("{path: args.e, op: not_in, value: [a, b]}", {"e": "c"}, 'args.e must be "a" or "b"'),
     ("{path: args.e, op: exists, value: true}", {"e": 1}, "args.e must not be given"),

@@ -13,8 +13,8 @@ from tests.support import ROOT
 from tests.support.service import asked, posted, serving
 
 PROGRAM: Final = ROOT / ".tools" / "bin" / "victoria-logs"
-FIELDS: Final = "_stream_fields=namespace,server,event&_time_field=time&_msg_field=event"
-"""How it is told to read JSON lines: which fields make a stream, the time, and what is shown first."""
+FIELDS: Final = "_stream_fields=namespace,server,event&_time_field=time"
+"""How it is told to read JSON lines: which fields make a stream, and which is the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,9 @@ class LogStore:
 
     def ship(self, file: Path, namespace: str) -> int:
         """Send every line of an audit file; how many there are. A line that is no JSON raises ValueError."""
-        lines = [json.loads(line) | {"namespace": namespace} for line in file.read_text().splitlines()]
+        # `_msg` is what is shown, and found without the name of a field: the line itself.
+        more = {"namespace": namespace}
+        lines = [json.loads(line) | more | {"_msg": line} for line in file.read_text().splitlines()]
         body = "".join(json.dumps(line) + "\n" for line in lines)
         posted(f"{self.url}/insert/jsonline?{FIELDS}", body.encode(), {"Content-Type": "application/stream+json"})
         return len(lines)

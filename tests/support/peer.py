@@ -258,12 +258,12 @@ def kill(pid: int) -> None:
     """Kill a process and wait until its connections must be closed."""
     os.kill(pid, signal.SIGKILL)
     # Its files are closed once its last thread is gone; the first one may be a zombie before.
-    until(lambda: not is_alive(pid) and len(list(Path(f"/proc/{pid}/task").glob("*"))) <= 1, what="its end")
+    until(lambda: not is_alive(pid) and len(_threads(pid)) <= 1, what="its end")
 
 
 def child_pids(pid: int) -> list[int]:
     """Process ids of the living children of a process."""
-    return [int(child) for task in Path(f"/proc/{pid}/task").glob("*") for child in _read(task / "children").split()]
+    return [int(child) for task in _threads(pid) for child in _read(task / "children").split()]
 
 
 def command_line(pid: int) -> str:
@@ -282,10 +282,18 @@ def stopped(pid: int) -> Iterator[None]:
     os.kill(pid, signal.SIGSTOP)
     try:
         # The signal is on its way when kill() returns; a thread on another processor may run on for a moment.
-        until(lambda: all(_state(task) == "T" for task in Path(f"/proc/{pid}/task").glob("*")), what="the halt")
+        until(lambda: all(_state(task) == "T" for task in _threads(pid)), what="the halt")
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def _threads(pid: int) -> list[Path]:
+    """The threads of a process, as folders; none when it is gone, also if it goes while we look."""
+    try:
+        return list(Path(f"/proc/{pid}/task").iterdir())
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def _state(process: Path) -> str:

@@ -17,7 +17,7 @@ from tests.audit.readers import cef, rfc5424
 from tests.audit.schema import valid
 from tests.support import SIDECAR
 from tests.support.audit_lines import every_line
-from tests.support.peer import Sidecar, denied, until
+from tests.support.peer import TELEMETRY, Sidecar, denied, until
 from tests.wire.http.client import Agent, call
 from tests.wire.http.running import running
 from tests.wire.http.server import Upstream
@@ -141,6 +141,17 @@ def test_an_outcome_does_not_wait_for_another_call(tmp_path: Path) -> None:
         sidecar.initialize()
         sidecar.call("free")
         until(lambda: of(every_line(sidecar.state), "outcome"), what="the line of the outcome")
+
+
+def test_a_metric_counts_the_lines_by_their_event(tmp_path: Path) -> None:
+    with Sidecar(tmp_path, POLICY, *TELEMETRY) as sidecar:
+        sidecar.initialize()
+        for tool in ("free", "never"):
+            sidecar.call(tool)
+        until(lambda: of(every_line(sidecar.state), "outcome"), what="the line of the outcome")
+        lines = every_line(sidecar.state)
+        for event, count in (("decision", 2), ("outcome", 1), ("start", 1), ("stop", 0)):
+            assert sidecar.metric("audit_lines_total", event=event) == len(of(lines, event)) == count
 
 
 @pytest.mark.parametrize("form", AUDIT_FORMATS)

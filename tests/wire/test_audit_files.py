@@ -116,6 +116,13 @@ def test_a_file_that_was_renamed_is_followed_by_a_new_one(tmp_path: Path) -> Non
     assert "was not given" in verify(audit).stdout
 
 
+def test_the_error_stream_is_never_renamed_though_it_is_a_file(tmp_path: Path) -> None:
+    with Sidecar(tmp_path, ALLOW, "--audit", "/dev/stderr", "--audit-size", "1KiB") as sidecar:
+        call(sidecar, 5)
+        until(lambda: sidecar.errors.count('"event":"decision"') == 5)
+    assert [file.name for file in tmp_path.glob("stderr*")] == [sidecar.errors_path.name]
+
+
 def test_on_a_full_disk_calls_go_on_and_every_line_is_in_the_log_and_counted(tmp_path: Path) -> None:
     with Sidecar(tmp_path, ALLOW, "--audit", "/dev/full", *TELEMETRY) as sidecar:
         call(sidecar, 2)

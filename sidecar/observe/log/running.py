@@ -114,18 +114,24 @@ class RunningLog:
 
     def _audit_failed(self, event: AuditFailed) -> None:
         self._audit_lost += event.lost
-        if event.text and event.text != self._audit_failing:
+        if event.text and not event.lost:
             log.error(
-                "the audit log is not complete: %s; calls are decided all the same", visible(event.text),
-                extra=fields("audit_failed", lost=self._audit_lost, cause=event.text),
-            )  # fmt: skip
-        elif self._audit_failing and not event.text:
+                "%s; it is written on as it is", visible(event.text), extra=fields("audit_kept", cause=event.text)
+            )
+        elif event.text:
+            if event.text != self._audit_failing:
+                log.error(
+                    "cannot write the audit log: %s; calls are decided all the same, and lines are lost",
+                    visible(event.text),
+                    extra=fields("audit_failed", lost=self._audit_lost, cause=event.text),
+                )  # fmt: skip
+            self._audit_failing = event.text
+        elif self._audit_failing:
             log.warning(
                 "the audit log is written again; %d lines are missing", self._audit_lost,
                 extra=fields("audit_recovered", lost=self._audit_lost),
             )  # fmt: skip
-            self._audit_lost = 0
-        self._audit_failing = event.text
+            self._audit_failing, self._audit_lost = "", 0
 
     def _recording_failed(self, event: RecordingFailed) -> None:
         if event.text and not self._recording_failing:

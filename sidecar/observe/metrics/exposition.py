@@ -47,7 +47,7 @@ class Metrics:
         build.info({"version": __version__, "opa": opa_version})
         ProcessCollector(registry=self.registry)
         self.handlers: Handlers = _together(
-            {EngineReady: self._activate}, self._calls.handlers, self._rules.handlers, self._policy.handlers,
+            {EngineReady: self._activate}, self._calls.handlers, self._policy.handlers,
             components.handlers, upstream.handlers, running.handlers, approvals.handlers,
         )  # fmt: skip
 

@@ -93,6 +93,11 @@ class LimitMetrics(Collector):
         self._families = [(made.name(name), text) for name, text in _TEXTS.items()]
         made.registered(self)
 
+    @property
+    def kept(self) -> int:
+        """How many counters of single holders are kept."""
+        return len(self._counters)
+
     def activate(self, terms: Terms) -> None:
         """Another policy is in force: limits that it does not have are exposed no more; what stands in others stays."""
         before, self._series, self._counters = self._series, {}, {}
@@ -174,11 +179,15 @@ class LimitMetrics(Collector):
         """What the client exposes."""
         at = self._clock()
         most, left, resets = (GaugeMetricFamily(name, text, labels=_LABELS) for name, text in self._families)
+        shown: dict[tuple[str, ...], tuple[float, float, float]] = {}
         for series in self._series.copy().values():
-            remaining, until = series.now(at)
-            most.add_metric(series.labels, series.limit.limit)
-            left.add_metric(series.labels, remaining)
-            resets.add_metric(series.labels, until)
+            found = (*series.now(at), series.limit.limit)
+            # Labels of two counters may be the same: of a tool by itself, and of a pattern that counts each tool.
+            shown[series.labels] = min(shown.get(series.labels, found), found)
+        for labels, (remaining, until, limit) in shown.items():
+            most.add_metric(labels, limit)
+            left.add_metric(labels, remaining)
+            resets.add_metric(labels, until)
         yield from (most, left, resets)
 
 

@@ -5,28 +5,19 @@ A rule is named as in `rule_info`: by its entry of the policy, which may be a pa
 
 from __future__ import annotations
 
-import re
-from typing import Final, NamedTuple
+from collections import Counter
+from typing import Final
 
-from sidecar.decision.decision import Violation
-from sidecar.events import CONDITION_PROBLEMS, ConditionUnmet, Decided, Handlers
+from sidecar.decision.decision import CONDITION_PROBLEMS, Violation, problem_of
+from sidecar.events import Decided
 from sidecar.observe.metrics.instruments import OTHER, Count, CounterMetric, Instruments
 from sidecar.observe.metrics.names import OURS, Names
-from sidecar.policy.model import ANY_TOOL
-from sidecar.policy.names import is_pattern, matcher
-from sidecar.policy.terms import RuleInfo, Terms
+from sidecar.policy.rule_index import RuleIndex
+from sidecar.policy.terms import Terms
 from sidecar.text import shown
 
 MAX_RULES: Final = 2_000
 """Rules with series of their own; a policy that has more is its author's doing."""
-
-
-class _Rule(NamedTuple):
-    """A rule in force: `about` says of which tools, None of all."""
-
-    info: RuleInfo
-    about: re.Pattern[str] | None
-    matches: Count
 
 
 class RuleMetrics:
@@ -35,7 +26,11 @@ class RuleMetrics:
     def __init__(self, made: Instruments, server: str, names: Names) -> None:
         self._server = server
         self._names = names
-        self._by_name: dict[str, list[_Rule]] = {}
+        self._index: RuleIndex | None = None
+        self._had_say: dict[tuple[str, str], Count] = {}
+        self._entries: Counter[str] = Counter()
+        """How many rules have a name."""
+        self._reporting: frozenset[str] = frozenset()
         self._series: list[tuple[CounterMetric, tuple[str, ...]]] = []
         """What is exposed for the rules in force, and not for others."""
         self._matches = made.counter(
@@ -47,8 +42,8 @@ class RuleMetrics:
         )
         self._problems = made.counter(
             "condition_problems_total",
-            "Refused calls in which a condition of a rule met no value at its path, or a value of a type that it "
-            "cannot compare. Looked into after the denial, one call at a time; calls beyond that are not looked into.",
+            "Calls in which a condition of a rule met no value at its path, or one that it cannot compare, and which "
+            "the rule refused or reported for that. Counted for rules for which the policy gives no reason.",
             "tool",
             "rule",
             "problem",
@@ -62,17 +57,19 @@ class RuleMetrics:
             "kind",
             "by",
         )
-        self.handlers: Handlers = {ConditionUnmet: self._condition_unmet}
 
     def activate(self, terms: Terms) -> None:
         """Another policy is in force."""
-        before, self._series, self._by_name = self._series, [], {}
+        before, self._series = self._series, []
         self._matches.fold()
-        for info in terms.rules[:MAX_RULES]:
+        rules = terms.rules[:MAX_RULES]
+        self._index = RuleIndex(terms)
+        self._had_say = {}
+        self._entries = Counter(rule.rule for rule in terms.rules)
+        self._reporting = frozenset(rule.rule for rule in terms.rules if rule.reports)
+        for info in rules:
             labels = self._server, shown(info.tool), info.rule
-            about = None if info.tool == ANY_TOOL else matcher(info.tool) if is_pattern(info.tool) else _only(info.tool)
-            rule = _Rule(info, about, self._exposed(self._matches, labels))
-            self._by_name.setdefault(info.rule, []).append(rule)
+            self._had_say[info.tool, info.rule] = self._exposed(self._matches, labels)
             if info.kind == "rule":
                 for problem in CONDITION_PROBLEMS:
                     self._exposed(self._problems, (*labels, problem))
@@ -90,24 +87,19 @@ class RuleMetrics:
 
     def matches_of(self, tool: str, rule: str) -> Count:
         """How often a rule that is about calls of `tool` had a say."""
-        known = self._rule(tool, rule)
-        return known.matches if known is not None else self._matches.labels(self._server, OTHER, OTHER)
+        info = self._index.find(tool, rule) if self._index is not None else None
+        count = self._had_say.get((info.tool, info.rule)) if info is not None else None
+        return count if count is not None else self._matches.labels(self._server, OTHER, OTHER)
 
     def lasting(self, tool: str, rule: str) -> Count | None:
         """The same for all calls whose tool has the label of this one, until another policy is in force.
 
         None where that depends on the tool's name, or where no rule decided.
         """
-        if rule not in self._by_name or (len(self._by_name[rule]) > 1 and not self._names.knows(tool)):
+        entries = self._entries[rule]
+        if not entries or (entries > 1 and not self._names.knows(tool)):
             return None
         return self.matches_of(tool, rule)
-
-    def _rule(self, tool: str, rule: str) -> _Rule | None:
-        """The rule of this name that is about a tool; where two are, that of the nearest entry."""
-        of_name = self._by_name.get(rule, ())
-        if len(of_name) == 1:
-            return of_name[0]
-        return next((known for known in of_name if known.about is None or known.about.match(tool)), None)
 
     def said(self, event: Decided, *, decider_counted: bool) -> None:
         """Rules refused the call, asked about it or reported it; of those that counted it `LimitMetrics` tells.
@@ -121,23 +113,21 @@ class RuleMetrics:
                 self._reported(self._names.tool(tool), violation)
             if violation.rule != decider:
                 spoke.append(violation.rule)
+            if problem := problem_of(violation):
+                self._unjudged(tool, violation.rule, problem)
         if spoke:
             counted = {item.rule for item in event.reserve}
             for rule in dict.fromkeys(spoke):
                 if rule not in counted and rule not in OURS:
                     self.matches_of(tool, rule).inc()
 
+    def _unjudged(self, tool: str, rule: str, problem: str) -> None:
+        info = self._index.find(tool, rule) if self._index is not None else None
+        known = info is not None and (info.tool, rule) in self._had_say
+        labels = (shown(info.tool), rule) if info is not None and known else (OTHER, OTHER)
+        self._problems.labels(self._server, *labels, problem).inc()
+
     def _reported(self, tool: str, violation: Violation) -> None:
-        known = any(rule.info.reports for rule in self._by_name.get(violation.rule, ()))
-        rule, by = violation.rule if known else OTHER, "shadow" if violation.shadow else "monitor"
+        rule = violation.rule if violation.rule in self._reporting else OTHER
+        by = "shadow" if violation.shadow else "monitor"
         self._would_deny.labels(self._server, tool, rule, violation.kind, by).inc()
-
-    def _condition_unmet(self, event: ConditionUnmet) -> None:
-        known = self._rule(event.tool, event.rule)
-        tool, rule = (shown(known.info.tool), known.info.rule) if known is not None else (OTHER, OTHER)
-        problem = event.problem if event.problem in CONDITION_PROBLEMS else OTHER
-        self._problems.labels(self._server, tool, rule, problem).inc()
-
-
-def _only(tool: str) -> re.Pattern[str]:
-    return re.compile(rf"{re.escape(tool)}\Z")

@@ -77,7 +77,7 @@ class RunningMetrics:
 
 
 class AuditLines(Collector):
-    """How many lines the audit log has written in this run, by what they are about."""
+    """How many lines were made for the audit log in this run, by what they are about."""
 
     def __init__(self, name: str, server: str) -> None:
         self._name = name
@@ -89,7 +89,7 @@ class AuditLines(Collector):
         """What the client exposes."""
         written = self.written()
         family = CounterMetricFamily(
-            self._name, "Lines that this run has written to its audit log, by what they are about.",
+            self._name, "Lines that this run has made for its audit log, by what they are about.",
             labels=("server", "event"),
         )  # fmt: skip
         for event in AUDIT_EVENTS:

@@ -12,6 +12,7 @@ from typing import Final
 
 from sidecar.events import Decided, EngineReady, Handlers, Listed, Settled
 from sidecar.observe.traces.span import Span
+from sidecar.policy.rule_index import RuleIndex
 from sidecar.text import shown
 
 MAX_OPEN: Final = 10_000
@@ -31,6 +32,7 @@ class CallSpans:
         self._clock = clock
         self._open: dict[str, Span] = {}
         self._policy_tools: frozenset[str] = frozenset()
+        self._rules: RuleIndex | None = None
         self._listed_tools: set[str] = set()
 
     def end(self) -> None:
@@ -47,7 +49,7 @@ class CallSpans:
         span = Span(
             event.decision_id, shown(tool), tool in self._policy_tools or tool in self._listed_tools, call.id, trace,
             event.caller, ruling, event.approval, bool(event.left or event.approval), self._clock(), event.seconds,
-            event.answered,
+            event.answered, self._rules,
         )  # fmt: skip
         if not span.is_forwarded:
             self._put(span)
@@ -63,7 +65,7 @@ class CallSpans:
             self._put(span)
 
     def _ready(self, event: EngineReady) -> None:
-        self._policy_tools = event.terms.tools
+        self._policy_tools, self._rules = event.terms.tools, RuleIndex(event.terms)
 
     def _listed(self, event: Listed) -> None:
         self._listed_tools.update(event.tools[: MAX_NAMES - len(self._listed_tools)])

@@ -9,6 +9,7 @@ from sidecar.events import Ruling
 from sidecar.mcp.jsonrpc import Id
 from sidecar.mcp.tool_call import Outcome
 from sidecar.mcp.trace_context import TraceContext
+from sidecar.policy.rule_index import RuleIndex
 
 
 class Span(msgspec.Struct, gc=False):
@@ -17,8 +18,8 @@ class Span(msgspec.Struct, gc=False):
     `tool` is safe to show; it is part of the span's name where it `is_known`: so that clients do not make up names.
     `decided_at` is in Unix nanoseconds, and everything else in seconds: the decision took `judged`, of which `answered`
     had passed when the policy's answer was there, and `took` is how long the server had the call, None where it never
-    got it or nobody knows what became of it. `counted` where limits or an approval were claimed for it. `outcome`,
-    `cause` and `status` are those of `Settled`.
+    got it or nobody knows what became of it. `counted` where limits or an approval were claimed for it; `rules` are
+    those of the policy in force then. `outcome`, `cause` and `status` are those of `Settled`.
     """
 
     decision_id: str
@@ -33,6 +34,7 @@ class Span(msgspec.Struct, gc=False):
     decided_at: int
     judged: float
     answered: float
+    rules: RuleIndex | None
     took: float | None = None
     outcome: Outcome | None = None
     cause: str = ""

@@ -3,6 +3,7 @@
 import { createTheme, dateTime, locationUtil } from '@grafana/data';
 import { GlobalStyles, PanelChrome, ThemeContext } from '@grafana/ui';
 import { useEffect } from 'react';
+import { flushSync } from 'react-dom';
 import { createRoot } from 'react-dom/client';
 import { framesOf, marksOf } from './frames.js';
 import { linksOf, prepared } from './panels.jsx';
@@ -11,6 +12,7 @@ import { replacing } from './variables.js';
 
 const CELL = 30;
 const GAP = 8;
+const EDGE = 16;
 
 function Bar({ dashboard, theme, chosen, span }) {
   const { colors, shape, typography } = theme;
@@ -66,7 +68,7 @@ function Page({ dashboard, panels, width, drawn, chosen, span, ...rest }) {
     height: h * (CELL + GAP) - GAP,
   });
   return (
-    <div style={{ width, padding: 16, boxSizing: 'content-box', background: theme.colors.background.canvas, color: theme.colors.text.primary }}>
+    <div style={{ width: width + 2 * EDGE, padding: EDGE, background: theme.colors.background.canvas, color: theme.colors.text.primary }}>
       <Bar dashboard={dashboard} theme={theme} chosen={chosen} span={span} />
       <div style={{ position: 'relative', height: bottom * (CELL + GAP) - GAP }}>
         {dashboard.panels.map((panel) => {
@@ -108,11 +110,16 @@ window.draw = async ({ dashboard, answers, marks, from, to, step, theme: name, w
   document.body.style.background = theme.colors.background.canvas;
   await new Promise((drawn, failed) => {
     const root = createRoot(document.getElementById('page'), { onUncaughtError: failed });
-    root.render(
+    const styled = (page) => (
       <ThemeContext.Provider value={theme}>
         <GlobalStyles hackNoBackdropBlur />
-        <Page {...{ dashboard, panels, width, drawn, chosen, span, marks: allMarks, theme, timeRange, replaced }} />
-      </ThemeContext.Provider>,
+        {page}
+      </ThemeContext.Provider>
+    );
+    // Graphs measure their letters, so the fonts come first.
+    flushSync(() => root.render(styled(null)));
+    Promise.all(['400 12px Inter', '500 12px Inter'].map((font) => document.fonts.load(font))).then(() =>
+      root.render(styled(<Page {...{ dashboard, panels, width, drawn, chosen, span, marks: allMarks, theme, timeRange, replaced }} />)),
     );
   });
   return {

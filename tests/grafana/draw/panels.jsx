@@ -2,6 +2,7 @@
 import {
   FieldType,
   applyFieldOverrides,
+  cacheFieldDisplayNames,
   getDisplayValueAlignmentFactors,
   getFieldDisplayValues,
   standardTransformers,
@@ -145,6 +146,7 @@ export async function prepared(panel, frames, theme, replaced) {
     theme,
     timeZone: 'utc',
   });
+  cacheFieldDisplayNames(data);
   const shown = data.some((frame) => frame.fields.some((field) => field.type !== FieldType.time && field.values.some(isThere)));
   return { panel, frames: data, Kind, empty: !shown };
 }

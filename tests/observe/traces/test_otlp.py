@@ -59,7 +59,8 @@ def test_a_refused_call_ends_with_the_refusal_and_never_reaches_the_server() -> 
         "mcp.method.name": "tools/call", "gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "t",
         "jsonrpc.request.id": "1", "mcp.session.id": "s1", "mcp_policy.server": "stub", "mcp_policy.client": "agent",
         "mcp_policy.decision_id": "i-1", "mcp_policy.decision": "deny", "mcp_policy.kind": "rate_limit",
-        "mcp_policy.rule": "per day", "mcp_policy.mode": "enforce", "mcp_policy.cache": "miss",
+        "mcp_policy.rule": "per day", "mcp_policy.place": "policy.yaml:3",
+        "mcp_policy.mode": "enforce", "mcp_policy.cache": "miss",
         "mcp_policy.revision": READY.revision, "mcp_policy.class": "money", "mcp_policy.severity": "high",
         "error.type": "policy_rate_limit",
     }  # fmt: skip
@@ -100,12 +101,14 @@ def test_what_clients_chose_stands_there_escaped_and_neither_values_nor_principa
     caller = Caller("s1", "agent", Principal("mallory", "https://issuer.example", {"secret-claim": "x"}))
     event = denied(rule="a\u2028b", caller=caller)
     call = msgspec.structs.replace(event.call, tool='t\u202e"\n', id="\u202e\ud800")
-    event = msgspec.structs.replace(event, call=call)
+    ruling = msgspec.structs.replace(event.ruling, reason="\u202e" + "x" * 5_000)
+    event = msgspec.structs.replace(event, call=call, ruling=ruling)
     (span,) = spans_of(event)
     text = otlp.encoded(span, "stub").decode()
     assert sent(span)["attributes"]["gen_ai.tool.name"] == 't\\u202e"\\n'
     assert sent(span)["attributes"]["jsonrpc.request.id"] == "\\u202e\\ud800"
     assert sent(span)["name"] == "tools/call"
+    assert sent(span)["status"]["message"] == "\\u202e" + "x" * 999
     for secret in (SECRET, "mallory", "issuer.example", "secret-claim", "\u202e", "\u2028"):
         assert secret not in text
 

@@ -1,0 +1,106 @@
+"""The dashboards, as near to Grafana as it goes: its types, its components, and links that lead to real audit lines.
+
+Grafana's server cannot be had where this is built. Its types of dashboards can, and the components that draw panels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from programs.dashboards.drawing import THEMES, Drawing, Drawn, answers, drawing
+from programs.dashboards.files import DASHBOARDS, text_of
+from programs.dashboards.queries import Span
+from programs.dashboards.types import complaints
+from tests.observability.conftest import Watched
+from tests.observability.empty import QUERIES
+
+pytestmark = pytest.mark.observability
+
+MISSPELT = {
+    "a field of a panel": ('"description"', '"descripton"'),
+    "a setting of all graphs": ('"drawStyle"', '"drawStile"'),
+    "an option of one kind of panel": ('"graphMode"', '"graphMod"'),
+    "a value": ('"drawStyle": "line"', '"drawStyle": "lines"'),
+    "a setting of one field": ('"custom.width"', '"custom.widht"'),
+    "a transformation": ('"id": "organize"', '"id": "organise"'),
+    "a variable": ('"includeAll"', '"includeall"'),
+    "a query": ('"legendFormat"', '"legend"'),
+    "an annotation": ('"iconColor"', '"iconColour"'),
+}
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Drawing]:
+    """Grafana's components in Debian's Chromium."""
+    with drawing() as found:
+        yield found
+
+
+def test_grafanas_types_have_nothing_to_say() -> None:
+    assert complaints({name: text_of(name) for name in DASHBOARDS}) == ""
+
+
+def test_grafanas_types_find_what_is_misspelt() -> None:
+    good = text_of("health")
+    for right, _ in MISSPELT.values():
+        assert right in good
+    named = {f"case{number}": good.replace(*words, 1) for number, words in enumerate(MISSPELT.values())}
+    said = complaints(named)
+    missed = [what for number, what in enumerate(MISSPELT) if f"case{number}.ts" not in said]
+    assert not missed
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_every_panel_is_drawn_and_shows_something(watched: Watched, page: Drawing, name: str) -> None:
+    for theme in THEMES:
+        drawn = draw(watched, page, name, theme)
+        assert drawn.picture.startswith(b"\x89PNG")
+        assert drawn.marks > 0, "no mark of a new policy"
+        empty = [panel["title"] for panel in drawn.panels if panel["empty"]]
+        assert [title for title in empty if not rightly_empty(name, title)] == []
+
+
+@pytest.mark.parametrize("name", ["denials", "limits-and-approvals"])
+def test_the_links_of_panels_lead_to_audit_lines(watched: Watched, page: Drawing, name: str) -> None:
+    links = [link for panel in draw(watched, page, name, "light").panels for link in panel["links"]]
+    queries = {unquote(link.partition("&query=")[2]) for link in links}
+    assert len(queries) > 3
+    assert all(link.startswith("http://localhost:9428/select/vmui/#/?") for link in links)
+    without = [query for query in sorted(queries) if not watched.store.find(query)]
+    assert without == []
+
+
+def test_a_kind_of_panel_that_cannot_be_drawn_is_an_error(watched: Watched, page: Drawing) -> None:
+    dashboard = DASHBOARDS["health"]()
+    answered = answers(watched.servers["2"], dashboard, span(watched))
+    odd = json.loads(json.dumps(dashboard).replace('"type": "table"', '"type": "piechart"'))
+    with pytest.raises(RuntimeError, match="a kind of panel that cannot be drawn: piechart"):
+        page.draw(odd, answered, span(watched), "dark")
+
+
+def test_a_missing_package_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("programs.dashboards.types.GRAFANA", tmp_path)
+    with pytest.raises(FileNotFoundError, match="run `make grafana`"):
+        complaints({})
+
+
+def draw(watched: Watched, page: Drawing, name: str, theme: str) -> Drawn:
+    """Draw a dashboard from what Debian's Prometheus saw."""
+    dashboard = DASHBOARDS[name]()
+    answered = answers(watched.servers["2"], dashboard, span(watched))
+    return page.draw(dashboard, answered, span(watched), "dark" if theme == "dark" else "light")
+
+
+def span(watched: Watched) -> Span:
+    """The time of the script."""
+    return Span(watched.start, watched.end, step=2.0, scrape=2.0)
+
+
+def rightly_empty(name: str, title: str) -> bool:
+    """True where `empty.py` says why a query of the panel finds nothing."""
+    return any(place.startswith(f"{name}: {title}") for place in QUERIES)
