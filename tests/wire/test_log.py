@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,8 @@ def test_a_client_that_never_reads_our_log_is_answered_all_the_same(tmp_path: Pa
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=writing, cwd=tmp_path, text=True
     )
     os.close(writing)
+    bound = threading.Timer(SECONDS, sidecar.kill)
+    bound.start()
     assert sidecar.stdin is not None
     assert sidecar.stdout is not None
     try:
@@ -127,6 +130,7 @@ def test_a_client_that_never_reads_our_log_is_answered_all_the_same(tmp_path: Pa
         sidecar.stdin.close()
         assert sidecar.wait(SECONDS) == 0
     finally:
+        bound.cancel()
         sidecar.kill()
         sidecar.wait(SECONDS)
         sidecar.stdout.close()
