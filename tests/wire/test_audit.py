@@ -184,3 +184,13 @@ def approvals(sidecar: Sidecar, *words: str) -> str:
     command = [str(SIDECAR), "approvals", *words, "--state-dir", str(sidecar.state)]
     done = subprocess.run(command, check=True, capture_output=True, timeout=30)
     return done.stdout.decode()
+
+
+def test_a_start_that_fails_is_a_line_too(tmp_path: Path) -> None:
+    (tmp_path / "intercept-sidecar" / "counters.db").mkdir(parents=True, mode=0o700)
+    (tmp_path / "intercept-sidecar").chmod(0o700)
+    with Sidecar(tmp_path, POLICY, ready=False) as sidecar:
+        assert sidecar.wait() == 1
+    (stop,) = every_line(tmp_path / "intercept-sidecar")
+    assert valid([stop]) == {"stop"}
+    assert (stop["status"], stop["why"]) == (1, "error")
