@@ -35,6 +35,7 @@ from sidecar.session.reading import Reader
 from sidecar.settings import Listen, Settings
 from sidecar.system import ownership, tasks
 from sidecar.system.operator_log import fields, log, state
+from sidecar.system.sparing import Sparing
 from sidecar.system.taken_secrets import TakenSecrets
 from sidecar.system.workload import workload
 from sidecar.text import visible
@@ -247,8 +248,19 @@ def _engine(settings: Settings, opa: Path, bundle: Bundle, emit: Emit) -> Abstra
         )  # fmt: skip
     return local_engine(
         opa, bundle, server=settings.server, timeout=settings.opa_timeout, remember=settings.remember,
-        emit=emit, said=lambda line: log.warning("opa: %s", visible(line), extra=fields("opa_stderr")),
+        emit=emit, said=_opa_said(),
     )  # fmt: skip
+
+
+def _opa_said() -> Callable[[str], None]:
+    """What hears of the lines that OPA writes."""
+    sparing = Sparing("opa_stderr", "lines of OPA were not shown", "lines of OPA are not shown")
+
+    def said(line: str) -> None:
+        if sparing.admits():
+            log.warning("opa: %s", visible(line), extra=fields("opa_stderr"))
+
+    return said
 
 
 def _say_mode(settings: Settings, bundle: Bundle) -> None:

@@ -207,6 +207,16 @@ def test_what_never_was_a_chain_is_said_to_be_none() -> None:
     assert problem[1].endswith("or the file is of an earlier version")
 
 
+def test_other_numbers_in_a_file_that_goes_on_from_another_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    write(path, *range(6), most=500)
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert b'"continued"' in lines[0]
+    for seq in range(100, 0, -1):
+        lines = [one.replace(b'"seq":%d,' % seq, b'"seq":%d,' % (seq + 10)) for one in lines]
+    assert where(lines) == 1
+
+
 def test_a_file_without_its_beginning_is_found() -> None:
     problem = checked(b"".join(CHAINS["json"][2:])).problem
     assert problem == (1, "it is number 3, and what stood before it is missing")

@@ -62,6 +62,9 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
 def test_a_denial_is_said_with_tool_rule_kind_and_id(log: Log, caplog: pytest.LogCaptureFixture) -> None:
     assert said(log, caplog, denied()) == [("INFO", "denied t by per day (rate_limit): No more [i-1]")]
     assert vars(caplog.records[0])["event"] == "call_denied"
+    tell(log, READY)
+    assert said(log, caplog, denied())
+    assert {"file": "policy.yaml", "line": 3}.items() <= fields_of(caplog.records[1]).items()
     said_of = {"decision_id": "i-1", "tool": "t", "rule": "per day", "kind": "rate_limit", "client": "agent"}
     assert said_of.items() <= fields_of(caplog.records[0]).items()
 

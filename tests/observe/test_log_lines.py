@@ -46,7 +46,8 @@ def test_a_text_line_says_the_fields_that_its_message_does_not() -> None:
 
 
 def test_a_number_within_another_one_does_not_say_it() -> None:
-    assert TextLines().format(record("after 10 s", status=1)).endswith("after 10 s status=1")
+    assert TextLines().format(record("after 10 s [a-1]", status=1)).endswith("after 10 s [a-1] status=1")
+    assert TextLines().format(record("status 1: no", status=1)).endswith("status 1: no")
 
 
 def test_a_terminal_gets_the_level_in_colour() -> None:

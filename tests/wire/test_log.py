@@ -6,12 +6,16 @@ import json
 import os
 import re
 import signal
+import socket
+import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from tests.support.peer import Sidecar, until
+from tests.support import SIDECAR
+from tests.support.peer import SECONDS, Sidecar, until
 
 POLICY = "tools: {shut: {rules: [{action: deny, reason: no}]}}\ndefault: allow\n"
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (DEBUG|INFO|WARNING|ERROR|CRITICAL) [a-z]+(_[a-z]+)* \S.*")
@@ -100,3 +104,34 @@ def test_a_program_that_leaves_another_one_on_its_error_stream_does_not_keep_us(
             assert sidecar.end() == 0
         finally:
             os.kill(int(found[1]), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_a_client_that_never_reads_our_log_is_answered_all_the_same(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    flood = "for number in range(3000): os.write(2, b'x' * 2000 + b'\\n')"
+    command = [str(SIDECAR), "run", "-c", "policy.yaml", "--state-dir", "state", "--", *server(flood)]
+    reading, writing = (one.detach() for one in socket.socketpair()) if kind == "socket" else os.pipe()
+    sidecar = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=writing, cwd=tmp_path, text=True
+    )
+    os.close(writing)
+    bound = threading.Timer(SECONDS, sidecar.kill)
+    bound.start()
+    assert sidecar.stdin is not None
+    assert sidecar.stdout is not None
+    try:
+        for number in range(50):
+            # Each of them is a line of the log too.
+            call = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": {"name": "shut"}}
+            sidecar.stdin.write(json.dumps(call) + "\n")
+            sidecar.stdin.flush()
+            assert json.loads(sidecar.stdout.readline())["id"] == number
+        sidecar.stdin.close()
+        assert sidecar.wait(SECONDS) == 0
+    finally:
+        bound.cancel()
+        sidecar.kill()
+        sidecar.wait(SECONDS)
+        sidecar.stdout.close()
+        os.close(reading)

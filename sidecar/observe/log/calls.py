@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from sidecar.events import Decided, Defect, Dropped, Handlers, MethodDenied, Refused
+from sidecar.events import Decided, Defect, Dropped, EngineReady, Handlers, MethodDenied, Refused
 from sidecar.observe.log.lines import error_place
+from sidecar.policy.rule_index import RuleIndex
 from sidecar.system.operator_log import fields, log
 from sidecar.system.sparing import Sparing
 from sidecar.text import shown, visible
@@ -42,16 +43,23 @@ class CallLog:
             "internal_error", "internal errors", "internal errors; mcp_policy_internal_errors_total counts them",
             most=MOST_DEFECTS, level=logging.CRITICAL, clock=clock,
         )  # fmt: skip
+        self._rules: RuleIndex | None = None
+        self._revision = ""
         self.handlers: Handlers = {
-            Decided: self._decided, Refused: self._message_refused, MethodDenied: self._method_denied,
-            Dropped: self._message_dropped, Defect: self._defect,
+            EngineReady: self._engine_ready, Decided: self._decided, Refused: self._message_refused,
+            MethodDenied: self._method_denied, Dropped: self._message_dropped, Defect: self._defect,
         }  # fmt: skip
+
+    def _engine_ready(self, event: EngineReady) -> None:
+        if event.revision != self._revision:
+            self._revision, self._rules = event.revision, RuleIndex(event.terms)
 
     def _decided(self, event: Decided) -> None:
         ruling = event.ruling
         if ruling.allowed or not log.isEnabledFor(logging.INFO) or not self._denied.admits():
             return
         by = f" by {ruling.rule}" if ruling.rule else ""
+        info = self._rules.find(event.call.tool, ruling.rule) if self._rules is not None else None
         held = ruling.kind == "approval_required"
         done, would = ("held back", "hold back") if held else ("denied", "deny")
         log.info(
@@ -59,8 +67,9 @@ class CallLog:
             visible(by), ruling.kind, visible(ruling.reason), event.decision_id,
             extra=fields(
                 "call_held" if held else "call_denied", decision_id=event.decision_id, tool=shown(event.call.tool),
-                rule=ruling.rule, kind=ruling.kind, mode=ruling.mode, client=event.caller.client,
-                approval=event.approval, revision=ruling.revision,
+                rule=ruling.rule, file=info.file if info else None, line=info.line if info else None,
+                kind=ruling.kind, mode=ruling.mode, client=event.caller.client, approval=event.approval,
+                revision=ruling.revision,
             ),
         )  # fmt: skip
 

@@ -109,11 +109,11 @@ def _text(value: object) -> str:
 
 
 def _is_in(text: str, message: str) -> bool:
-    """True if the message says it as a word of its own: a status of 1 is not said by a time of 10 s."""
+    """True if the message says it as a word of its own: a line 1 is said neither by a time of 10 s nor by an id a-1."""
     at = message.find(text)
     while at >= 0:
         before, after = message[at - 1 : at], message[at + len(text) : at + len(text) + 1]
-        if not (before.isalnum() or after.isalnum()):
+        if not (before.isalnum() or after.isalnum() or (text.isdigit() and before in {"-", ".", ":"})):
             return True
         at = message.find(text, at + 1)
     return False

@@ -123,7 +123,7 @@ class RunningLog:
                 log.error(
                     "cannot write the audit log: %s; calls are decided all the same, and lines are lost",
                     visible(event.text),
-                    extra=fields("audit_failed", lost=event.lost, cause=event.text),
+                    extra=fields("audit_failed", lost=self._audit_lost, cause=event.text),
                 )  # fmt: skip
             self._audit_failing = event.text
         elif self._audit_failing:
