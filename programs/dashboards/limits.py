@@ -142,7 +142,7 @@ def _limits() -> list[Json]:
             "The part of each limit that is left. Below the line it is nearly used.",
             Query(f"{LEFT} / ({MOST} > 0)", _NAMED),
             unit=_SHARE, none="the policy has no limits", size=(12, 9), high=1,
-            steps=thresholds((None, RED), (0.1, GREEN)),
+            steps=thresholds((None, GREEN), (0.1, RED)),
             calcs=("min", "lastNotNull"), right=True, stepped=True,
         ),
         series(
@@ -157,7 +157,7 @@ def _limits() -> list[Json]:
             "Calls per minute that a used-up limit refused, by rule.",
             Query(
                 f"60 * sum by (rule, tool) (rate(mcp_policy_decisions_total{{{TOOL}, decision=\"deny\", "
-                'mode="enforce", kind=~"rate_limit|spend_limit"}[$__rate_interval]))',
+                'mode="enforce", kind=~"rate_limit|spend_limit"}[$__rate_interval])) > 0',
                 "{{rule}} of {{tool}}", exemplars=True,
             ),
             unit="cpm", none="no limit refused a call", size=(12, 7), bars=True, stacked=True,

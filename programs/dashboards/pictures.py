@@ -52,7 +52,7 @@ def main() -> None:
             answered = answers(asked, dashboard, span)
             for theme in THEMES:
                 drawn = page.draw(dashboard, answered, span, theme)
-                _save(drawn.picture, PICTURES / f"dashboard-{name}-{theme}.png")
+                _save(drawn.picture, PICTURES / f"dashboard-{name.partition('-')[0]}-{theme}.png")
             empty = [panel["title"] for panel in drawn.panels if panel["empty"]]
             print(f"{name}: {len(drawn.panels)} panels, {drawn.marks} marks, empty: {', '.join(empty) or 'none'}")
 

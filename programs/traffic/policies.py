@@ -48,7 +48,7 @@ tools:
     class: Execute
     rules:
       - name: few mails
-        rate_limit: {{max: 20, window: 60s, scope: global}}
+        rate_limit: {{max: 8, window: 60s, scope: global}}
   send_text:
     class: Execute
     rules:

@@ -7,6 +7,7 @@ arguments can be found.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -40,8 +41,10 @@ from sidecar.policy.rule_index import RuleIndex
 SCHEMA: Final = 1
 """The version of the lines: another one where a member goes or means something else, the same where one is added."""
 
-OUTCOMES_WAIT: Final = 0.05
-"""Seconds that the line of an outcome waits for decisions to be written with."""
+OUTCOMES_WAIT: Final = 0.02
+"""Seconds that outcomes wait for others: neither an answer nor the next call waits for their lines to be made."""
+TOGETHER: Final = 64
+"""Outcomes that are written at once: so many take some 0.1 ms, in which no call goes on."""
 
 _HEAD: Final = b'{"schema":%d,"time":"%%b","event":"' % SCHEMA
 # Lines are joined of parts and not formatted: of so many bytes that is quicker.
@@ -56,8 +59,8 @@ class Audit:
     """Writes to `trail`; `key` keys the hashes, `instance` names this sidecar.
 
     Decisions that are made together are written together, and before any of their calls is forwarded. Outcomes are
-    written with the next decisions, or soon after by `later`, which calls a function after so many seconds; without it
-    they are written at once.
+    written soon after, by `later`, which calls a function after so many seconds; without it they are written at once.
+    Every other line comes behind all outcomes before it.
     """
 
     def __init__(self, trail: Trail, key: bytes, instance: str, later: Later | None = None) -> None:
@@ -66,6 +69,7 @@ class Audit:
         self._instance = instance
         self._later = later
         self._is_timed = False
+        self._ended: deque[tuple[bytes, Settled]] = deque()
         self._moment = 0
         self._head = b""
         self._lines: list[bytes] = []
@@ -100,7 +104,7 @@ class Audit:
     def close(self) -> None:
         """Write what waits."""
         self._sign_ins.summarize()
-        self._write()
+        self._catch_up()
 
     def _decided(self, event: Decided) -> None:
         call, end = event.call, b'"}'
@@ -118,27 +122,47 @@ class Audit:
         self._write()
 
     def _settled(self, event: Settled) -> None:
-        about = self._answered.get(event.tool) if event.outcome is _SUCCEEDED else None
-        if about is None:
-            about = calls.settled(self._instance, event)
-            if event.outcome is _SUCCEEDED:
-                if len(self._answered) >= _MOST_TOOLS:
-                    self._answered.clear()
-                self._answered[event.tool] = about
-        self._outcomes += 1
-        self._lines.append(b"".join((
-            self._now(), _OF_OUTCOME, event.decision_id.encode(), b'",', about,
-            b',"milliseconds":%.3f}' % (event.seconds * 1000),
-        )))  # fmt: skip
+        self._ended.append((self._now(), event))
         if self._later is None:
-            self._write()
+            self._catch_up()
         elif not self._is_timed:
             self._is_timed = True
             self._later(OUTCOMES_WAIT, self._time_over)
 
     def _time_over(self) -> None:
-        self._is_timed = False
+        self._write_ended()
+        self._is_timed = bool(self._ended)
+        if self._is_timed and self._later is not None:
+            self._later(0, self._time_over)  # others have their turn before
+
+    def _write_ended(self) -> None:
+        """Write the oldest outcomes that wait."""
+        ended = [self._ended.popleft() for _ in range(min(TOGETHER, len(self._ended)))]
+        self._outcomes += len(ended)
+        self._trail.write([
+            b"".join((
+                head, _OF_OUTCOME, event.decision_id.encode(), b'",', self._about_outcome(event),
+                b',"milliseconds":%.3f}' % (event.seconds * 1000),
+            ))
+            for head, event in ended
+        ])  # fmt: skip
+
+    def _about_outcome(self, event: Settled) -> bytes:
+        """What the line of a call that ended says; the same for each call of a tool that was answered."""
+        if event.outcome is not _SUCCEEDED:
+            return calls.settled(self._instance, event)
+        about = self._answered.get(event.tool)
+        if about is None:
+            if len(self._answered) >= _MOST_TOOLS:
+                self._answered.clear()
+            about = self._answered[event.tool] = calls.settled(self._instance, event)
+        return about
+
+    def _catch_up(self) -> None:
+        """Write all that waits: decisions, which were made before what ended could be known, and then what ended."""
         self._write()
+        while self._ended:
+            self._write_ended()
 
     def _refused(self, event: Refused) -> None:
         self._refuse(event.decision_id, calls.refused(self._instance, event))
@@ -147,6 +171,7 @@ class Audit:
         self._refuse(event.decision_id, calls.method_denied(self._instance, event))
 
     def _refuse(self, decision_id: str, about: bytes) -> None:
+        self._catch_up()
         self._decisions += 1
         self._lines.append(b'%b%b%b",%b}' % (self._now(), _OF_DECISION, decision_id.encode(), about))
         self._write()
@@ -192,6 +217,7 @@ class Audit:
             self._count("lost")
 
     def _tell(self, event: str, about: bytes) -> None:
+        self._catch_up()
         self._count(event)
         self._lines.append(b'%b%b",%b}' % (self._now(), event.encode(), about))
         self._write()

@@ -36,8 +36,8 @@ def verify_command(
 ) -> int:
     """Check that no line of audit files was changed, put in, taken out or moved.
 
-    For each file it prints how many lines it has, and the number and the hash of the last one. Lines that were taken
-    off the end are missed only by who kept these two elsewhere.
+    For each file it prints how many lines it has, and the number and the hash of the last one. Keep these two
+    elsewhere: nothing else shows that lines were taken off the end.
 
     Ends with 0 when all holds, 1 when not, and says the first line that is wrong; 2 when a file cannot be read.
     """

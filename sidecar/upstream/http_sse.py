@@ -22,7 +22,7 @@ from sidecar.system.lines import TooLong
 from sidecar.system.memory import WEIGHT, Share
 from sidecar.upstream.failure import Failure, NotConnected
 from sidecar.upstream.link import Full, Received, Unanswered
-from sidecar.upstream.remote import GIVEN_UP, GONE, Remote, failure_of, media_type, redirected, refusal
+from sidecar.upstream.remote import CANCELLED, GONE, Remote, failure_of, media_type, redirected, refusal
 
 CONNECT: Final = 10.0
 """Seconds within which the server has to name the address."""
@@ -96,7 +96,7 @@ class SseLink:
         named = protocol.cancelled_id(note) if note.method == protocol.CANCELLED else None
         if named is None or self._unsent.pop(named, None) is None:
             return False
-        self._unanswered(named, GIVEN_UP)
+        self._unanswered(named, CANCELLED)
         return True
 
     def pause(self, stop: bool) -> None:

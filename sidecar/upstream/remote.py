@@ -21,8 +21,7 @@ from sidecar.system.intake import Intake
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import DEFAULT_BUDGET, MemoryBudget
 from sidecar.system.operator_log import fields, log
-from sidecar.upstream import failure as cause
-from sidecar.upstream.failure import Failure, Told, untold
+from sidecar.upstream.failure import DEFECT, GIVEN_UP, Failure, Told, untold
 from sidecar.upstream.link import LinkReader
 
 MAX_REFUSAL: Final = 64 << 10
@@ -37,10 +36,10 @@ TURN: Final = 16
 GONE: Final = "the MCP server cannot be reached"
 _LOST: Final = "the connection to the MCP server was lost before it answered: the call may have run"
 LOST: Final = Failure(_LOST, Outcome.UNKNOWN, "lost")
-LEFT: Final = Failure(_LOST, Outcome.UNKNOWN, cause.GIVEN_UP)
+LEFT: Final = Failure(_LOST, Outcome.UNKNOWN, GIVEN_UP)
 """The client left before the answer came, and with it the connection to the server ended."""
-DEFECTIVE: Final = Failure(_LOST, Outcome.UNKNOWN, cause.DEFECT)
-GIVEN_UP: Final = Failure("the request was cancelled before it was sent", Outcome.NOT_RUN, cause.GIVEN_UP)
+DEFECTIVE: Final = Failure(_LOST, Outcome.UNKNOWN, DEFECT)
+CANCELLED: Final = Failure("the request was cancelled before it was sent", Outcome.NOT_RUN, GIVEN_UP)
 
 AGAIN: Final = 60.0
 """Seconds before the same trouble is said again."""

@@ -31,7 +31,7 @@ from sidecar.upstream import listing
 from sidecar.upstream.failure import Failure
 from sidecar.upstream.link import Full, Received, Said, Unanswered
 from sidecar.upstream.listing import reply_in, response
-from sidecar.upstream.remote import GIVEN_UP, MAX_REFUSAL, Remote, failure_of, media_type, refusal
+from sidecar.upstream.remote import CANCELLED, MAX_REFUSAL, Remote, failure_of, media_type, refusal
 
 MAX_UNDER_WAY: Final = 256
 """Messages on their way to the server before nothing more is read from the client."""
@@ -165,7 +165,7 @@ class HttpLink:
         # In the stateless revision the end of a connection is how to cancel.
         task.cancel()
         if not asked.is_there:
-            self._fail(asked, GIVEN_UP)
+            self._fail(asked, CANCELLED)
         return True
 
     def _has_id(self, asked: _Asked) -> bool:

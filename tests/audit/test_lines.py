@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.audit.forms.form import form_of
-from sidecar.audit.records import OUTCOMES_WAIT, Audit
+from sidecar.audit.records import OUTCOMES_WAIT, TOGETHER, Audit
 from sidecar.audit.trail import Trail
 from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
@@ -116,27 +116,33 @@ class Waiting:
         self.calls.append((seconds, call))
 
 
-def test_an_outcome_is_written_with_the_next_decisions() -> None:
-    stream, later = io.BytesIO(), Waiting()
-    audit = Audit(Trail(stream), b"k" * 32, "i", later)
-    tell(audit, settled())
-    assert stream.getvalue() == b""
-    for event in (decided(), Judged()):
-        tell(audit, event)
-    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["outcome", "decision"]
-
-
-def test_an_outcome_that_no_decision_follows_is_written_soon_by_one_timer() -> None:
+def test_outcomes_are_written_soon_by_one_timer_and_no_decision_waits_for_them() -> None:
     stream, later = io.BytesIO(), Waiting()
     audit = Audit(Trail(stream), b"k" * 32, "i", later)
     for _ in range(3):
         tell(audit, settled())
+    for event in (decided(), Judged()):
+        tell(audit, event)
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["decision"]
     ((seconds, call),) = later.calls
     assert seconds == OUTCOMES_WAIT
     call()
-    assert len(stream.getvalue().splitlines()) == 3
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["decision", *["outcome"] * 3]
     tell(audit, settled())
     assert len(later.calls) == 2
+
+
+def test_many_outcomes_are_written_in_portions_between_which_others_have_their_turn() -> None:
+    stream, later = io.BytesIO(), Waiting()
+    audit = Audit(Trail(stream), b"k" * 32, "i", later)
+    for _ in range(2 * TOGETHER + 5):
+        tell(audit, settled())
+    for seconds, lines_then in ((OUTCOMES_WAIT, TOGETHER), (0, 2 * TOGETHER), (0, 2 * TOGETHER + 5)):
+        ((after, call),), later.calls = later.calls, []
+        assert after == seconds
+        call()
+        assert len(stream.getvalue().splitlines()) == lines_then
+    assert later.calls == []
 
 
 @pytest.mark.parametrize("after", [Refused("i-2", "stub", Caller("s"), -32700, "not JSON"), changed(), STOPPED])

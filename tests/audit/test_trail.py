@@ -20,6 +20,7 @@ from sidecar.audit.streams import pipe, standard
 from sidecar.audit.trail import Trail
 from sidecar.audit.verify import check
 from tests.audit.disks import small_disk
+from tests.audit.schema import valid
 from tests.audit.trails import (
     ABOUT,
     JSON,
@@ -120,6 +121,16 @@ def test_a_full_file_is_put_aside_under_the_next_number_and_the_chain_goes_on(tm
         first = read(after)[0]
         assert (first["event"], first["previous"]) == ("continued", read(before)[-1]["chain"])
         assert first["instance"] == ABOUT["instance"]
+
+
+def test_the_lines_of_the_chain_itself_are_those_of_the_schema(tmp_path: Path) -> None:
+    write(tmp_path / PATH, *range(4), most=300)
+    (tmp_path / PATH).write_bytes((tmp_path / PATH).read_bytes()[:-10])
+    with trail(tmp_path / PATH) as opened, nearly_full(10):
+        opened.write([line(5)])
+    notes = [one for path in tmp_path.iterdir() for one in read(path) if one["event"] != "decision"]
+    assert {one["event"] for one in notes} == {"continued", "lost"}
+    valid(notes)
 
 
 def test_a_line_larger_than_a_file_may_be_is_written_all_the_same(tmp_path: Path) -> None:
@@ -279,6 +290,20 @@ def test_a_disk_that_is_full_loses_no_line_and_the_chain_goes_on_when_there_is_r
     assert said
     assert sorted([*there, *(one["n"] for one in said)]) == list(range(41))
     assert (found.problem, found.lost) == (None, len(said))
+
+
+def test_what_was_cut_off_is_told_of_in_its_own_file_though_that_is_full(tmp_path: Path) -> None:
+    with trail(tmp_path / PATH, most=300) as opened:
+        opened.write([line(1)])
+        with nearly_full((tmp_path / PATH).stat().st_size + 50):
+            opened.write([line(2)])
+        for number in (3, 4, 5, 6):
+            opened.write([line(number)])
+    files = sorted(tmp_path.iterdir())
+    assert len(files) > 1
+    for path in files:
+        with path.open("rb") as file:
+            assert check(file).problem is None
 
 
 def test_a_loss_is_noted_without_another_line(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sidecar.audit.files import AuditFile
@@ -167,6 +167,7 @@ def test_wherever_runs_were_cut_off_the_chain_of_the_file_holds(
 
 @pytest.mark.fuzz
 @examples(60)
+@example("cef", [1, 0], [1])
 @given(
     st.sampled_from(AUDIT_FORMATS), st.lists(st.integers(0, 700), max_size=12),
     st.lists(st.integers(1, 3), min_size=1, max_size=8),
@@ -205,6 +206,16 @@ def test_what_never_was_a_chain_is_said_to_be_none() -> None:
     problem = checked(b'{"event":"decision"}\n').problem
     assert problem is not None
     assert problem[1].endswith("or the file is of an earlier version")
+
+
+def test_other_numbers_in_a_file_that_goes_on_from_another_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    write(path, *range(6), most=500)
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert b'"continued"' in lines[0]
+    for seq in range(100, 0, -1):
+        lines = [one.replace(b'"seq":%d,' % seq, b'"seq":%d,' % (seq + 10)) for one in lines]
+    assert where(lines) == 1
 
 
 def test_a_file_without_its_beginning_is_found() -> None:

@@ -75,6 +75,19 @@ def test_a_dashboard_is_found_by_the_others_and_links_to_audit_lines(name: str) 
     assert "${logs}" in json.dumps(dashboard["panels"]) or name == "health"
 
 
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_every_metric_is_one_that_the_docs_explain(name: str) -> None:
+    explained = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"mcp_policy_(\w+?)(?:_bucket|_count)?(?=[{)])", text_of(name)))
+    assert named
+    assert {metric for metric in named if f"`{metric}`" not in explained} == set()
+
+
+def test_the_interval_of_a_rate_is_grafanas() -> None:
+    assert Span(0, 3600, step=15, scrape=15).rate_interval == 60
+    assert Span(0, 86400, step=120, scrape=15).rate_interval == 135
+
+
 def test_a_variable_that_no_dashboard_has_is_an_error() -> None:
     dashboard = json.loads(text_of("health").replace("$server", "$sever"))
     with pytest.raises(ValueError, match=r"Health|health.*\$sever is not known"):

@@ -124,8 +124,9 @@ class Components:
     def _upstream_failed(self, event: UpstreamFailed) -> None:
         reason = event.cause if event.cause in UPSTREAM_ERRORS else OTHER
         self._upstream_errors.labels(self._server, reason).inc()
-        self._upstream.set(0)
-        self.troubled = True
+        if event.is_down:
+            self._upstream.set(0)
+            self.troubled = True
 
     def _upstream_answered(self, _: UpstreamAnswered) -> None:
         self.answered()

@@ -34,6 +34,7 @@ from sidecar.events import (
     Settled,
     SpansSent,
     StoreFailed,
+    UpstreamAnswered,
     UpstreamFailed,
 )
 from sidecar.ledger.approvals import OPEN, Counts, State
@@ -435,3 +436,15 @@ def test_the_text_format_and_openmetrics_both_parse() -> None:
     assert content_type.startswith("application/openmetrics-text")
     assert text.endswith(b"# EOF\n")
     assert list(read_openmetrics(text.decode()))  # type: ignore[no-untyped-call] # the library's
+
+
+def test_a_server_that_fails_is_down_until_it_answers_and_not_for_one_request_that_it_refuses() -> None:
+    up = [value(metrics_after(*events), "component_up", component="upstream") for events in (
+        [],
+        [UpstreamFailed("stub", "status", 404, "no such session")],
+        [UpstreamFailed("stub", "unreadable", 0, "odd")],
+        [UpstreamFailed("stub", "refused", 0, "nobody listens")],
+        [UpstreamFailed("stub", "status", 401, "no"), Passed("stub", "ping")],
+        [UpstreamFailed("stub", "refused", 0, "nobody listens"), UpstreamAnswered("stub")],
+    )]  # fmt: skip
+    assert up == [1, 1, 1, 0, 0, 1]
