@@ -83,7 +83,8 @@ class UpstreamLog:
         elif self._unanswered.admits():
             # Whoever gave up need not be told.
             log.log(
-                logging.INFO if event.cause == "given_up" else logging.WARNING, "the call of %s was not answered (%s): %s [%s]", shown(event.tool), event.cause,
+                logging.INFO if event.cause == "given_up" else logging.WARNING,
+                "the call of %s was not answered (%s): %s [%s]", shown(event.tool), event.cause,
                 "it may have run" if event.outcome.value == "unknown" else "it did not run", event.decision_id,
                 extra=fields(
                     "call_unanswered", decision_id=event.decision_id, tool=shown(event.tool), cause=event.cause,
