@@ -8,11 +8,14 @@ from hashlib import sha256
 from typing import IO, Any, Final
 
 from sidecar.audit.chain import BEGINNING, link
-from sidecar.audit.forms.form import Form, form_of
+from sidecar.audit.forms.form import form_of
 from sidecar.audit.told import Told, form_name, told
+from sidecar.settings import AUDIT_FORMATS
 
 LONGEST: Final = 1 << 20
 """Bytes of the longest line that is read: no line of ours is as long."""
+
+_FORMS: Final = {name: form_of(name) for name in AUDIT_FORMATS}
 
 
 def _no_pause() -> None:
@@ -74,12 +77,10 @@ def check(file: IO[bytes], pause: Callable[[], None] = _no_pause) -> Checked:
 
 
 def _check(lines: Iterator[tuple[int, bytes, bytes]], found: Checked) -> None:
-    form: Form | None = None
     torn: _Torn | None = None
     for number, line, end in lines:
-        form = form or form_of(form_name(line))
         try:
-            _must_fit(found, form, line, torn)
+            _must_fit(found, line, torn)
         except ValueError as error:
             torn = torn or _Torn(number, str(error))
             torn.hash.update(line + end)
@@ -92,9 +93,10 @@ def _check(lines: Iterator[tuple[int, bytes, bytes]], found: Checked) -> None:
 _UNSEALED: Final = "it has no number and hash: it was cut off, changed or put in, or the file is of an earlier version"
 
 
-def _must_fit(found: Checked, form: Form, line: bytes, torn: _Torn | None) -> None:
+def _must_fit(found: Checked, line: bytes, torn: _Torn | None) -> None:
     """Take the line as the next one of the chain. Raises ValueError if it is not."""
-    sealed = form.unseal(line)
+    # By the look of each line: the first one may be what is left of one that was cut off.
+    sealed = _FORMS[form_name(line)].unseal(line)
     if sealed is None:
         raise ValueError(_UNSEALED)
     text, seq, chain = sealed

@@ -76,7 +76,8 @@ def _limit(one: Limit, now: float) -> tuple[str, ...]:
     left = f"{_number(one.left)} left" if one.most is None else f"{_number(one.left)} of {_number(one.most)} left"
     window = _span(float(one.window)) if one.window.isdecimal() else one.window
     per = " in ".join(text for text in (one.scope, window) if text)
-    again = "" if one.resets is None or one.resets <= now else f"whole again in {_span(one.resets - now)}"
+    wait = 0 if one.resets is None or one.left == one.most else one.resets - now
+    again = f"whole again in {_span(wait)}" if wait > 0 else ""
     return _cells(one.tool, one.rule, per, left, again)
 
 

@@ -204,6 +204,8 @@ def _backend(runtime: Runtime, listen: Listen, room: MemoryBudget) -> Backend:
     def counted(count: int) -> None:
         emit(SessionsOpen(settings.server, count))
 
+    counted(0)  # where nobody says, there is one, as on stdio
+
     def open_session(
         principal: Principal | None, route: Route, announce: Callable[[Message], None], revision: str, *, alone: bool
     ) -> Session:  # fmt: skip

@@ -6,9 +6,10 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -129,6 +130,8 @@ class Observers:
     emit: Emit
     reader: Reader
     exposition: Callable[[str], tuple[bytes, str]] | None
+    follow: Callable[[Ledger], Coroutine[Any, Any, None]] | None
+    """Looks without end where limits stand in the store, for the metrics; None without them."""
     trouble: Callable[[], str | None]
     notes: Callable[[], list[str]]
     candidate: Candidate | None
@@ -173,9 +176,9 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
         stack.callback(recorder.close)
         heard_by.append(recorder)
     emit = fan_out(heard_by)
-    exposition = metrics.exposition if metrics is not None else None
+    exposition, follow = (metrics.exposition, metrics.follow) if metrics is not None else (None, None)
     return Observers(
-        instance, state_dir, emit, reader, exposition, readiness.trouble, readiness.notes, candidate,
+        instance, state_dir, emit, reader, exposition, follow, readiness.trouble, readiness.notes, candidate,
         reopen=trail.reopen if trail is not None else _nothing,
     )  # fmt: skip
 
@@ -210,6 +213,8 @@ async def start(
     approving.keep_up(
         settings, observers.instance, ledger, observers.emit, lambda: local.engine.bundle.terms, page, taken, stack
     )
+    if observers.follow is not None:
+        stack.callback(tasks.lasting(partial(observers.follow, ledger)).cancel)
     if observers.candidate is not None:
         observers.candidate.start(observers.emit)
         stack.push_async_callback(observers.candidate.stop)

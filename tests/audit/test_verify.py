@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sidecar.audit.files import AuditFile
@@ -167,6 +167,7 @@ def test_wherever_runs_were_cut_off_the_chain_of_the_file_holds(
 
 @pytest.mark.fuzz
 @examples(60)
+@example("cef", [1, 0], [1])
 @given(
     st.sampled_from(AUDIT_FORMATS), st.lists(st.integers(0, 700), max_size=12),
     st.lists(st.integers(1, 3), min_size=1, max_size=8),

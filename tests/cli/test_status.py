@@ -157,7 +157,7 @@ def test_a_server_that_cannot_be_reached_is_told(tmp_path: Path) -> None:
     with Listener(sidecar(tmp_path, POLICY, *dead), tmp_path, says="ready\n") as listener:
         assert "error" in httpx.post(listener.url, json=call, trust_env=False).json()
         [one] = document(tmp_path / "state")["instances"]
-        assert one["ready"] is True
+        assert (one["ready"], one["sessions"], one["components"]["upstream"]) == (True, 0, False)
         assert [said.partition("Z ")[2].partition(" (")[0] for said in one["says"]] == [
             "the MCP server cannot be reached: the connection is refused"
         ]

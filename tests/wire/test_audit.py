@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.settings import AUDIT_FORMATS
+from sidecar.audit.forms.form import form_of
+from sidecar.settings import AUDIT_FORMATS, AuditFormat
 from tests.audit.readers import cef, rfc5424
 from tests.audit.schema import valid
 from tests.support import SIDECAR
@@ -167,6 +168,25 @@ def test_each_form_goes_to_standard_error_line_by_line(tmp_path: Path, form: str
     assert "a=b|c]\\" in str(lines) or "a=b|c]\\\\" in str(lines)
 
 
+@pytest.mark.parametrize("form", AUDIT_FORMATS)
+def test_each_form_goes_to_standard_output_where_clients_are_on_http(tmp_path: Path, form: AuditFormat) -> None:
+    with Upstream() as upstream:
+        options = ("--audit", "stdout", "--audit-format", form, "--upstream", upstream.url)
+        with running(tmp_path / "run", *options, policy=POLICY) as listener:
+            assert Agent(listener.url).post(call("never")).status == 200
+            lines = [listener.read_line() for _ in range(2)]
+            assert not list((tmp_path / "run" / "state" / "events").iterdir())
+    for number, line in enumerate(lines, 1):
+        assert line is not None
+        unsealed = form_of(form).unseal(line)
+        assert unsealed is not None
+        assert unsealed[1] == number
+    read: dict[str, Callable[[bytes], Any]] = {"json": json.loads, "cef": cef, "rfc5424": rfc5424}
+    start, never = (read[form](line) for line in lines if line is not None)
+    assert "start" in str(start)
+    assert "no calls" in str(never)
+
+
 def test_answers_on_the_command_line_are_lines_of_the_same_schema(tmp_path: Path) -> None:
     with Sidecar(tmp_path, POLICY) as sidecar:
         sidecar.initialize()
@@ -184,3 +204,13 @@ def approvals(sidecar: Sidecar, *words: str) -> str:
     command = [str(SIDECAR), "approvals", *words, "--state-dir", str(sidecar.state)]
     done = subprocess.run(command, check=True, capture_output=True, timeout=30)
     return done.stdout.decode()
+
+
+def test_a_start_that_fails_is_a_line_too(tmp_path: Path) -> None:
+    (tmp_path / "intercept-sidecar" / "counters.db").mkdir(parents=True, mode=0o700)
+    (tmp_path / "intercept-sidecar").chmod(0o700)
+    with Sidecar(tmp_path, POLICY, ready=False) as sidecar:
+        assert sidecar.wait() == 1
+    (stop,) = every_line(tmp_path / "intercept-sidecar")
+    assert valid([stop]) == {"stop"}
+    assert (stop["status"], stop["why"]) == (1, "error")

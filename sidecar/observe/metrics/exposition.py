@@ -12,6 +12,7 @@ from prometheus_client.exposition import choose_encoder
 
 from sidecar import __version__
 from sidecar.events import EngineReady, Event, Handlers
+from sidecar.ledger.protocol import Ledger
 from sidecar.observe.metrics.approvals import ApprovalMetrics
 from sidecar.observe.metrics.calls import CallMetrics
 from sidecar.observe.metrics.components import Components
@@ -21,6 +22,7 @@ from sidecar.observe.metrics.names import Names
 from sidecar.observe.metrics.policies import PolicyMetrics
 from sidecar.observe.metrics.rules import RuleMetrics
 from sidecar.observe.metrics.running import RunningMetrics
+from sidecar.observe.metrics.standing import keep_reading
 from sidecar.observe.metrics.upstream import UpstreamMetrics
 
 
@@ -29,6 +31,7 @@ class Metrics:
 
     def __init__(self, server: str, opa_version: str, clock: Callable[[], float] = time.time) -> None:
         self.registry = CollectorRegistry()
+        self._clock = clock
         made = Instruments(self.registry, "mcp_policy_", ("server",))
         self._names = Names()
         self._rules = RuleMetrics(made, server, self._names)
@@ -50,6 +53,10 @@ class Metrics:
             {EngineReady: self._activate}, self._calls.handlers, self._policy.handlers,
             components.handlers, upstream.handlers, running.handlers, approvals.handlers,
         )  # fmt: skip
+
+    async def follow(self, ledger: Ledger) -> None:
+        """Look without end where limits stand in the store."""
+        await keep_reading(self._limits, ledger, self._clock)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """All metrics in the format that an Accept header asks for, and its content type."""

@@ -8,16 +8,17 @@ without a call.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from sidecar.decision.decision import Reserve
+from sidecar.ledger.names import of_server
 from sidecar.ledger.protocol import Claim
 from sidecar.ledger.sliding import SLICES
-from sidecar.ledger.values import Amount, Entry, subtract, window_start
+from sidecar.ledger.values import Amount, Counter, Entry, subtract, window_start
 from sidecar.observe.metrics.instruments import OTHER, Count, Instruments
 from sidecar.observe.metrics.names import Names
 from sidecar.observe.metrics.rules import RuleMetrics
@@ -67,6 +68,14 @@ class _Series:
         return left, window_start(at, self.limit.window) + self.limit.window
 
 
+class Shared(NamedTuple):
+    """A counter that all calls share, of a limit, and where it stood when it was looked for: window and total."""
+
+    limit: LimitInfo
+    counter: Counter
+    stood: tuple[int, Amount] | None
+
+
 class LimitMetrics(Collector):
     """The limits of the policy of `server`; `clock` gives Unix seconds."""
 
@@ -77,6 +86,7 @@ class LimitMetrics(Collector):
         self._names = names
         self._rules = rules
         self._clock = clock
+        self._prefix = of_server(server)
         self._limits: dict[str, LimitInfo] = {}
         self._series: dict[tuple[str, str], _Series] = {}
         """By the counter's own name, and the tool where it counts each by itself."""
@@ -138,6 +148,30 @@ class LimitMetrics(Collector):
             if counter is not None and counter.start == entry.start:
                 counter.total = max(0, subtract(counter.total, entry.reservation.amount))
 
+    def shared(self) -> list[Shared]:
+        """The counters that all calls share, as the store knows them."""
+        found: list[Shared] = []
+        for limit in self._limits.values():
+            if limit.scope == "global" and not limit.each_tool:
+                counter = Counter(self._prefix + limit.counter, "", limit.window, limit.sliding)
+                kept = self._counters.get((counter.counter, ""))
+                found.append(Shared(limit, counter, (kept.start, kept.total) if kept is not None else None))
+        return found
+
+    def stands(self, shared: Shared, total: Amount, start: int) -> None:
+        """The store has this total of a counter, unless calls were counted since it was looked for."""
+        key, limit = (shared.counter.counter, ""), shared.limit
+        kept = self._counters.get(key)
+        if kept is None:
+            series = self._series.get((limit.counter, ""))
+            if series is None or series.limit is not limit:
+                return  # another policy is in force
+            kept = _Counter(self._rules.matches_of(limit.tool, limit.rule))
+            series.counters[key] = self._counters[key] = kept
+        elif (kept.start, kept.total) != shared.stood:
+            return
+        kept.total, kept.start = total, start
+
     def _keep(self, item: Reserve, entry: Entry, total: Amount, tool: str) -> _Counter:
         """Keep a counter that is not known yet, if there is room, or else if less is left of it than of another."""
         counter = _Counter(self._rules.matches_of(tool, item.rule))
@@ -195,8 +229,8 @@ _LABELS: Final = ("server", "tool", "rule", "scope", "window")
 _TEXTS: Final[Mapping[str, str]] = {
     "limit_max": "What a limit of the policy in force allows in one window (in seconds), in units of the limit.",
     "limit_remaining": (
-        "What the last call that this sidecar counted left of a limit in its window of now, in units of the limit; of "
-        "counters of each session or principal the least. Below 0 where a rule only reports."
+        "What is left of a limit in its window of now, in units of the limit, as far as known here; of counters "
+        "of each session or principal the least. Below 0 where a rule only reports."
     ),
     "limit_resets_timestamp_seconds": (
         "When all of a limit is there again, in Unix seconds: the end of the window, or of a sliding one, when "
