@@ -172,7 +172,7 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
         recorder = recorder_to(settings.recording, settings.server, _key(state_dir), tell)
         stack.callback(recorder.close)
         heard_by.append(recorder)
-    emit = fan_out(heard_by)
+    emit = fan_out(heard_by, needed=audit)
     exposition = metrics.exposition if metrics is not None else None
     return Observers(
         instance, state_dir, emit, reader, exposition, readiness.trouble, readiness.notes, candidate,
