@@ -7,16 +7,17 @@ import io
 import itertools
 import json
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.audit.files import AuditFile, InUse
-from sidecar.audit.streams import pipe, standard
+from sidecar.audit.streams import Stream, pipe, standard
 from sidecar.audit.trail import Trail
 from sidecar.audit.verify import check
 from tests.audit.disks import small_disk
@@ -371,13 +372,13 @@ def test_every_line_is_in_the_chain_or_in_the_log(takes: list[int], batches: lis
     assert [one["seq"] for one in written] == list(range(1, len(written) + 1))
 
 
-def by_its_path(writing: int) -> IO[bytes]:
+def by_its_path(writing: int) -> Stream:
     return pipe(Path(f"/proc/self/fd/{writing}"))
 
 
 @pytest.mark.parametrize("open_pipe", [by_its_path, standard])
 def test_a_pipe_whose_reader_stands_still_is_like_a_full_disk(
-    open_pipe: Callable[[int], IO[bytes]], caplog: pytest.LogCaptureFixture
+    open_pipe: Callable[[int], Stream], caplog: pytest.LogCaptureFixture
 ) -> None:
     reading, writing = os.pipe()
     with open(reading, "rb") as reader, open(writing, "wb") as other, open_pipe(writing) as stream:  # noqa: PTH123
@@ -391,6 +392,35 @@ def test_a_pipe_whose_reader_stands_still_is_like_a_full_disk(
         written = [one for one in reader.read().split(b"\n") if one.endswith(b"}")]
     assert len(written) + len(caplog.records) == sent
     assert all("cannot write the audit log" in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize("kind", ["another user's pipe", "socket"])
+def test_what_cannot_be_opened_anew_is_not_waited_for_either(
+    kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Standard output is such a pipe in a container, and such a socket under systemd."""
+
+    def refused(*_: object) -> int:
+        raise PermissionError
+
+    if kind == "socket":
+        reading, writing = (end.detach() for end in socket.socketpair())
+    else:
+        reading, writing = os.pipe()
+        monkeypatch.setattr("sidecar.audit.streams.os.open", refused)
+    with open(reading, "rb") as reader, open(writing, "wb") as other:  # noqa: PTH123
+        stream = standard(writing)
+        monkeypatch.undo()
+        opened, sent = Trail(stream), 0
+        while len(caplog.records) < 3:
+            sent += 1
+            opened.write([line(sent, long="x" * 9_000)])
+        assert os.get_blocking(other.fileno())
+        stream.close()
+        stream.close()
+        other.close()
+        written = [one for one in reader.read().split(b"\n") if one.endswith(b"}")]
+    assert len(written) + len(caplog.records) == sent
 
 
 def test_a_pipe_that_nobody_reads_is_refused(tmp_path: Path) -> None:
