@@ -45,24 +45,42 @@ def told(line: bytes) -> Told:
     """What a line says of itself, without its seal. Raises ValueError."""
     match form_name(line):
         case "json":
-            return _JSON.decode(line)
+            return _of_json(line)
         case "cef":
             return _of_cef(line)
         case "rfc5424":
             return _of_syslog(line)
 
 
+def _of_json(line: bytes) -> Told:
+    try:
+        return _JSON.decode(line)
+    except RecursionError:
+        raise ValueError("it holds more within each other than can be read") from None
+
+
+def _time(milliseconds: str) -> str:
+    try:
+        return stamp(int(milliseconds) / 1000)
+    except (OverflowError, OSError):
+        raise ValueError("its time is none") from None
+
+
 def _of_cef(line: bytes) -> Told:
     head = _CEF.match(line)
     if head is None:
         raise ValueError("it is no event of CEF")
-    said = {found[1].decode(): found[2].decode() for found in _EXTENSION.finditer(line, head.end())}
+    said, at = {}, head.end()
+    # One behind the other: to look for the next one would take the square of a line's length.
+    while (found := _EXTENSION.match(line, at)) is not None:
+        said[found[1].decode()] = found[2].decode()
+        at = found.end()
 
     def member(name: str) -> str:
         return said.get(cef.key_of(name), "")
 
     return Told(
-        head[1].decode(), stamp(int(said.get("rt", "0")) / 1000), member("instance"),
+        head[1].decode(), _time(said.get("rt", "0")), member("instance"),
         int(member("after") or "0"), member("previous"), int(member("lines") or "0"), member("torn"),
     )  # fmt: skip
 

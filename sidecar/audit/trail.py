@@ -12,7 +12,7 @@ from binascii import hexlify
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from sidecar.audit.chain import link
 from sidecar.audit.files import AuditFile
@@ -20,6 +20,7 @@ from sidecar.audit.forms.form import Form
 from sidecar.audit.forms.json_lines import SEALED, JsonLines
 from sidecar.audit.position import Position, Torn
 from sidecar.audit.stamp import stamp
+from sidecar.audit.streams import Stream
 from sidecar.mcp.strict_json import encode
 from sidecar.system.operator_log import fields, log
 
@@ -43,7 +44,7 @@ class Trail:
     """
 
     def __init__(
-        self, target: AuditFile | IO[bytes], form: Form | None = None, about: Mapping[str, str] | None = None,
+        self, target: AuditFile | Stream, form: Form | None = None, about: Mapping[str, str] | None = None,
         failed: Callable[[int, str], None] = _unheard, put_aside: Callable[[], None] = _unwanted,
     ) -> None:  # fmt: skip
         self._target = target

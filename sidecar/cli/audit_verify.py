@@ -13,7 +13,7 @@ import typer
 
 from sidecar.audit.chain import BEGINNING
 from sidecar.audit.verify import Checked, check
-from sidecar.text import of_system, shown
+from sidecar.text import of_system, shown, visible
 
 HOLDS: Final = 0
 BROKEN: Final = 1
@@ -64,12 +64,15 @@ def _problems(found: Sequence[tuple[Path, Checked]]) -> Iterator[tuple[Path, tup
     """What is wrong in each file, or else between it and the one before it."""
     before: tuple[Path, Checked] | None = None
     for path, checked in found:
-        follows = before is not None and _family(before[0]) == _family(path)
+        if before is not None and _family(before[0]) != _family(path):
+            before = None
         if checked.problem is not None:
             yield path, checked.problem
-        elif (text := _misplaced(path, checked, before if follows else None)) is not None:
+        elif (text := _misplaced(path, checked, before)) is not None:
             yield path, (1, text)
-        before = path, checked
+        # A file without a line stands for none: what follows must go on from the one before it.
+        if checked.lines or checked.problem is not None:
+            before = path, checked
 
 
 def _misplaced(path: Path, checked: Checked, before: tuple[Path, Checked] | None) -> str | None:
@@ -123,4 +126,4 @@ def _split(path: Path) -> tuple[tuple[Path, str, str], int]:
 
 
 def _name(path: Path) -> str:
-    return of_system(str(path))
+    return visible(of_system(str(path)))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from sidecar.audit import retention, streams
 from sidecar.audit.files import AuditFile, InUse, is_file
@@ -56,7 +56,7 @@ def trail(
     return opened
 
 
-def _target(settings: AuditLog, state_dir: Path, instance: str) -> tuple[AuditFile | IO[bytes], Retention | None]:
+def _target(settings: AuditLog, state_dir: Path, instance: str) -> tuple[AuditFile | streams.Stream, Retention | None]:
     """Where lines go, and what is swept there. Raises `StartError`."""
     if settings.to in ("stderr", "stdout"):
         return streams.standard((sys.stderr if settings.to == "stderr" else sys.stdout).fileno()), None

@@ -19,7 +19,7 @@ from sidecar.observe.endpoint import serve, telemetry
 from sidecar.policy.model import Mode
 from sidecar.serve.refusals import refusals
 from sidecar.settings import Address, Settings, UnixSocket
-from sidecar.system import instances
+from sidecar.system import instances, unix_socket
 from sidecar.system.operator_log import fields, log, state
 
 
@@ -56,7 +56,7 @@ async def listen(
     server.turned_away = refusals(settings.server, "telemetry", emit)
     stack.push_async_callback(server.close)
     if isinstance(wanted, UnixSocket):
-        stack.callback(Path(address.removeprefix(instances.UNIX)).unlink, missing_ok=True)
+        stack.callback(unix_socket.removal(Path(address.removeprefix(instances.UNIX))))
     state.info(
         "telemetry on %s%s", address, "/metrics" if address.startswith("http") else "",
         extra=fields("telemetry", address=address),

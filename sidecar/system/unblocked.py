@@ -38,7 +38,7 @@ class UnblockedHandler(logging.Handler):
     def __init__(self, descriptor: int) -> None:
         super().__init__()
         self._descriptor = descriptor
-        self._is_own = False
+        self._is_own = self._may_block = False
         self._socket: socket.socket | None = None
         self._waiting: deque[bytes] = deque()
         self._size = 0
@@ -48,9 +48,10 @@ class UnblockedHandler(logging.Handler):
             self._socket = socket.socket(fileno=os.dup(descriptor))
         elif stat.S_ISFIFO(kind) or stat.S_ISCHR(kind):
             # Opened anew, so that it stays blocking for everybody else who has it. A file always takes what is written.
+            self._may_block = True  # another user's pipe, as containers have, cannot be opened
             with contextlib.suppress(OSError):
                 self._descriptor = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
-                self._is_own = True
+                self._is_own, self._may_block = True, False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line, or let it wait."""
@@ -118,6 +119,10 @@ class UnblockedHandler(logging.Handler):
 
     def _taken(self, data: bytes) -> int:
         """How many bytes were written; all of them where nobody will ever take any."""
+        if self._may_block:
+            if not self._is_ready(0):
+                return 0
+            data = data[: select.PIPE_BUF]  # so much is taken by whatever is ready
         try:
             if self._socket is not None:
                 return self._socket.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)

@@ -7,16 +7,17 @@ import io
 import itertools
 import json
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.audit.files import AuditFile, InUse
-from sidecar.audit.streams import pipe, standard
+from sidecar.audit.streams import Stream, pipe, standard
 from sidecar.audit.trail import Trail
 from sidecar.audit.verify import check
 from tests.audit.disks import small_disk
@@ -215,6 +216,32 @@ def test_where_the_file_was_moved_the_chain_goes_on_in_a_new_one(tmp_path: Path,
     assert (second["n"], second["seq"]) == (3, 4)
 
 
+def test_a_full_file_that_was_moved_leaves_what_is_in_its_place(tmp_path: Path) -> None:
+    path = tmp_path / PATH
+    with trail(path, most=100) as opened:
+        opened.write([line(1)])
+        path.rename(tmp_path / "elsewhere")
+        for number in (2, 3):
+            opened.write([line(number)])
+    assert numbers(tmp_path / "elsewhere") == [1]
+    assert [number for file in sorted(tmp_path.glob("audit*")) for number in numbers(file)] == [2, 3]
+
+
+def test_a_file_that_another_process_took_meanwhile_is_not_put_aside(tmp_path: Path) -> None:
+    path = tmp_path / PATH
+    with trail(path, most=100) as opened:
+        opened.write([line(1)])
+        path.rename(tmp_path / "elsewhere")
+        with trail(path):
+            opened.write([line(2)])
+            opened.write([line(3)])
+        assert numbers(tmp_path / "elsewhere") == [1, 2, 3]
+        opened.reopen()
+        opened.write([line(4)])
+    assert [file.name for file in tmp_path.glob("audit.0*")] in ([], ["audit.000001.jsonl"])
+    assert [number for file in sorted(tmp_path.glob("audit*")) for number in numbers(file)] == [4]
+
+
 def test_a_strangers_file_in_its_place_is_put_aside(tmp_path: Path) -> None:
     path = tmp_path / PATH
     with trail(path) as opened:
@@ -345,13 +372,13 @@ def test_every_line_is_in_the_chain_or_in_the_log(takes: list[int], batches: lis
     assert [one["seq"] for one in written] == list(range(1, len(written) + 1))
 
 
-def by_its_path(writing: int) -> IO[bytes]:
+def by_its_path(writing: int) -> Stream:
     return pipe(Path(f"/proc/self/fd/{writing}"))
 
 
 @pytest.mark.parametrize("open_pipe", [by_its_path, standard])
 def test_a_pipe_whose_reader_stands_still_is_like_a_full_disk(
-    open_pipe: Callable[[int], IO[bytes]], caplog: pytest.LogCaptureFixture
+    open_pipe: Callable[[int], Stream], caplog: pytest.LogCaptureFixture
 ) -> None:
     reading, writing = os.pipe()
     with open(reading, "rb") as reader, open(writing, "wb") as other, open_pipe(writing) as stream:  # noqa: PTH123
@@ -365,6 +392,35 @@ def test_a_pipe_whose_reader_stands_still_is_like_a_full_disk(
         written = [one for one in reader.read().split(b"\n") if one.endswith(b"}")]
     assert len(written) + len(caplog.records) == sent
     assert all("cannot write the audit log" in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize("kind", ["another user's pipe", "socket"])
+def test_what_cannot_be_opened_anew_is_not_waited_for_either(
+    kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Standard output is such a pipe in a container, and such a socket under systemd."""
+
+    def refused(*_: object) -> int:
+        raise PermissionError
+
+    if kind == "socket":
+        reading, writing = (end.detach() for end in socket.socketpair())
+    else:
+        reading, writing = os.pipe()
+        monkeypatch.setattr("sidecar.audit.streams.os.open", refused)
+    with open(reading, "rb") as reader, open(writing, "wb") as other:  # noqa: PTH123
+        stream = standard(writing)
+        monkeypatch.undo()
+        opened, sent = Trail(stream), 0
+        while len(caplog.records) < 3:
+            sent += 1
+            opened.write([line(sent, long="x" * 9_000)])
+        assert os.get_blocking(other.fileno())
+        stream.close()
+        stream.close()
+        other.close()
+        written = [one for one in reader.read().split(b"\n") if one.endswith(b"}")]
+    assert len(written) + len(caplog.records) == sent
 
 
 def test_a_pipe_that_nobody_reads_is_refused(tmp_path: Path) -> None:

@@ -243,3 +243,24 @@ def test_a_line_without_an_end_costs_bounded_memory() -> None:
             return b"x" * size
 
     assert check(Endless()).problem == (1, f"it is longer than {LONGEST} bytes, as no line of an audit log is")
+
+
+SEAL_CEF = b" InterceptSidecarSeq=1 InterceptSidecarChain=%b\n" % (b"0" * 32)
+CEF = b"CEF:0|a|b|c|start|d|5|"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"event":"x","q":%b%b,"seq":1,"chain":"%b"}\n' % (b"[" * 100_000, b"]" * 100_000, b"0" * 32),
+        b"%brt=%b%b" % (CEF, b"9" * 20, SEAL_CEF),
+        b"%brt=%b%b" % (CEF, b"9" * 400, SEAL_CEF),
+        # To look for a key in it at every place would take hours.
+        b"%b%b%b" % (CEF, b"a" * (LONGEST - 200), SEAL_CEF),
+    ],
+    ids=["nested", "time", "long time", "one word"],
+)
+def test_a_line_that_was_made_to_harm_whoever_checks_it_is_one_that_is_wrong(content: bytes) -> None:
+    found = checked(content)
+    assert found.problem is not None
+    assert found.problem[0] == 1

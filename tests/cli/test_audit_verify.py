@@ -98,6 +98,27 @@ def test_a_file_that_is_missing_among_those_of_a_run_is_found(run: list[Path]) -
     assert error.endswith("a file is missing, or is not the one that was written")
 
 
+def test_a_file_that_was_emptied_among_those_of_a_run_is_found(run: list[Path]) -> None:
+    run[1].write_bytes(b"")
+    done = verify(run[0].parent, *names(run))
+    assert done.status == 1
+    [error] = done.errors
+    assert error.startswith(f"{run[2].name}:1: it goes on after line ")
+
+
+def test_a_number_that_was_taken_and_never_filled_is_no_fault(run: list[Path]) -> None:
+    """A sidecar that is killed amid a rotation leaves an empty file under the next number."""
+    (run[0].parent / f"{RUN}.{len(run):06d}.jsonl").touch()
+    assert verify(run[0].parent, *sorted(one.name for one in run[0].parent.iterdir())).status == 0
+
+
+def test_a_name_can_neither_begin_a_line_nor_speak_to_the_terminal(tmp_path: Path) -> None:
+    name = "a.jsonl: 3 lines\nb\x1b]0;c\x07.jsonl"
+    (tmp_path / name).touch()
+    done = verify(tmp_path, name)
+    assert (done.status, done.out) == (0, "a.jsonl: 3 lines\\nb\\u001b]0;c\\u0007.jsonl: no line\n")
+
+
 def test_files_that_changed_places_are_found(run: list[Path]) -> None:
     first, second = run[0].read_bytes(), run[1].read_bytes()
     run[0].write_bytes(second)

@@ -35,6 +35,18 @@ def pair() -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
+def foreign() -> Iterator[tuple[int, int]]:
+    """A pipe of another user, as containers have: it cannot be opened anew."""
+
+    def refused(*_: object) -> int:
+        raise PermissionError
+
+    with pipe() as ends, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sidecar.system.unblocked.os.open", refused)
+        yield ends
+
+
+@contextmanager
 def handler_on(writing: int) -> Iterator[UnblockedHandler]:
     handler = UnblockedHandler(writing)
     try:
@@ -60,7 +72,7 @@ def read_until(reading: int, end: bytes) -> bytes:
     return data
 
 
-@pytest.mark.parametrize("kind", [pipe, pair])
+@pytest.mark.parametrize("kind", [pipe, pair, foreign])
 def test_lines_come_out_in_their_order(kind: Callable[[], AbstractContextManager[tuple[int, int]]]) -> None:
     with kind() as (reading, writing), handler_on(writing) as handler:
         for number in range(10):
@@ -68,7 +80,7 @@ def test_lines_come_out_in_their_order(kind: Callable[[], AbstractContextManager
         assert read_until(reading, b"line 9\n") == b"".join(b"line %d\n" % number for number in range(10))
 
 
-@pytest.mark.parametrize("kind", [pipe, pair])
+@pytest.mark.parametrize("kind", [pipe, pair, foreign])
 def test_a_reader_that_is_stuck_holds_up_nobody_and_hears_how_many_lines_are_missing(
     kind: Callable[[], AbstractContextManager[tuple[int, int]]],
 ) -> None:
