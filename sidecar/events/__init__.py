@@ -163,22 +163,21 @@ def fan_out(observers: Sequence[Observer], needed: Observer | None = None) -> Em
     What an observer raises is told as a defect, and harms neither what the event is about nor other observers. Only
     where `needed` could not note what is still to go on is its error raised, once all have heard: then it must not.
     """
-    heard: dict[type[Event], list[tuple[Callable[[Any], None], bool]]] = {
-        kind: [
-            (observer.handlers[kind], observer is needed and kind in _BEFOREHAND)
-            for observer in observers
-            if kind in observer.handlers
-        ]
-        for kind in get_args(Event)
+    told = [(observer, observer.handlers) for observer in observers]
+    heard: dict[type[Event], list[Callable[[Any], None]]] = {
+        kind: [handlers[kind] for _, handlers in told if kind in handlers] for kind in get_args(Event)
+    }
+    must_hear: dict[type[Event], object] = {
+        kind: handlers.get(kind) for observer, handlers in told if observer is needed for kind in _BEFOREHAND
     }
 
     def emit(event: Event) -> None:
         unnoted: Exception | None = None
-        for hear, is_needed in heard[type(event)]:
+        for hear in heard[type(event)]:
             try:
                 hear(event)
             except Exception as error:  # noqa: BLE001 - it is told, whatever it is
-                if is_needed:
+                if hear is must_hear.get(type(event)):
                     unnoted = error
                 elif type(event) is not Defect:  # else it would be told without end
                     defects.tell("an observer did not take an event", error)
