@@ -27,6 +27,6 @@ class AskedTools:
             self._seen = terms
             self._names |= terms.asking
             self._patterns |= {one.pattern: one for one in terms.asking_patterns}
-        if tool in self._names or ANY_TOOL in self._names:
+        if self._names and (tool in self._names or ANY_TOOL in self._names):
             return True
         return bool(self._patterns) and any(one.match(tool) for one in self._patterns.values())

@@ -31,7 +31,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -79,7 +79,7 @@ class Gate:
         self._decider = decider
         self._emit = emit
         self._mode = mode
-        self._ids = map(f"{instance}-{{:x}}".format, itertools.count(1))
+        self._ids = _ids(f"{instance}-")
         self._counters = Counters(server, ledger, emit)
         self._questions = Questions(
             server=server, workload=workload, decider=decider, counters=self._counters, known=self.known, emit=emit,
@@ -209,3 +209,11 @@ class Gate:
                     await self._counters.work.wait()
                     await self._settling.work.wait()
                     await self._questions.answered()
+
+
+def _ids(prefix: str) -> Iterator[str]:
+    """The prefix and the numbers from 1 on, in hex digits: two digits behind what 256 ids share cost half as much."""
+    yield from map(prefix.__add__, [f"{number:x}" for number in range(1, 256)])
+    ends = [f"{number:02x}" for number in range(256)]
+    for block in itertools.count(1):
+        yield from map(f"{prefix}{block:x}".__add__, ends)

@@ -65,7 +65,8 @@ def read_value(line: bytes, most: int = MAX_VALUES) -> tuple[Any, bytes]:
         value, line = _exact(line)
     if _may_be_deep(line) and _depth(value) > MAX_DEPTH:
         raise NotStrict(_TOO_DEEP)
-    if NUL in line and _has_nul_key(value):
+    # One byte is found in a quarter of the time that six take, and few messages have it.
+    if b"\\" in line and NUL in line and _has_nul_key(value):
         # A reader in C ends the key there, so it may take it for another key.
         raise NotStrict("a key holds a NUL character")
     return value, line

@@ -62,6 +62,11 @@ class Outcome(enum.Enum):
     """Cancelled, timed out, connection lost: it may have run."""
 
 
+# An attribute of an enum takes 0.1 µs.
+_SUCCEEDED: Final = Outcome.SUCCEEDED
+_FAILED: Final = Outcome.FAILED
+
+
 def read_call(request: Request) -> ToolCall:
     """The call in a `tools/call` request. Raises `InvalidMessage` unless every part has its exact shape."""
     params = request.params
@@ -107,10 +112,10 @@ def outcome(reply: Response) -> Outcome:
         return Outcome.NOT_RUN if type(code) is int and code in SAYING_NOT_RUN else Outcome.ERROR
     answer = reply.result
     if type(answer) is not dict:
-        return Outcome.SUCCEEDED
+        return _SUCCEEDED
     if answer.get("resultType") == "input_required":
         return Outcome.NOT_RUN
-    return Outcome.FAILED if answer.get("isError") is True else Outcome.SUCCEEDED
+    return _FAILED if answer.get("isError") is True else _SUCCEEDED
 
 
 _CALL_MEMBERS = frozenset({"name", "arguments", "_meta", "task", "inputResponses", "requestState"})

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Final, TypeAlias
 
 from sidecar.errors import InvalidMessage
@@ -75,8 +76,10 @@ class FromServer:
         come before.
         """
         try:
-            message = said() if callable(said) else read(said)
-            if isinstance(message, Batch):
+            message = jsonrpc.read(said) if type(said) is bytes else said() if callable(said) else read(said)
+            if type(message) is Response:  # most are
+                self._response(message, deliver, among, replayed)
+            elif isinstance(message, Batch):
                 self._batch(message, deliver, among, replayed)
             else:
                 self._one(message, deliver, among, replayed)
@@ -181,8 +184,9 @@ class FromServer:
         """The answer to a request that waits for it: settle that, and pass it on."""
         if type(waiting) is Call:
             assert waiting.forward is not None  # or it would be here
-            show = self._filter if tool_list.looks_like_list(response) else _pass_on
-            self._gate.settle(waiting.forward, tool_call.outcome(response), lambda: show(response, to_client))
+            is_list = tool_list.looks_like_list(response)
+            show = partial(self._filter, response, to_client) if is_list else partial(to_client, response)
+            self._gate.settle(waiting.forward, tool_call.outcome(response), show)
             return
         self._state.emit(UpstreamAnswered(self._state.server))
         if type(waiting) is Listing and response.error is None:
@@ -253,7 +257,10 @@ class FromServer:
         What looks like a list of tools is shown as one, whatever was asked: clients exist that do not look at the id
         of what comes down the answer to a request, and a result may be told by another request.
         """
-        (self._filter if tool_list.looks_like_list(response) else _pass_on)(response, to_client)
+        if tool_list.looks_like_list(response):
+            self._filter(response, to_client)
+        else:
+            to_client(response)
 
     def _filter(self, response: Response, to_client: Send) -> None:
         if not self._gate.filters:
@@ -318,10 +325,6 @@ class FromServer:
 def _refusal(response: Response, error: Exception) -> Response:
     """What the client hears instead of an answer, because of a defect of ours, once that is told."""
     return jsonrpc.error(response.id, INTERNAL_ERROR, defects.text(defects.tell("one message is refused", error)))
-
-
-def _pass_on(response: Response, to_client: Send) -> None:
-    to_client(response)
 
 
 def _filtered(response: Response, hidden: frozenset[str] | None) -> Response:

@@ -67,8 +67,10 @@ def is_judged(one: Outstanding) -> bool:
 
 def is_here(one: Outstanding) -> bool:
     """True for a request that the server has not got: it is being judged, or waits for the rest of its batch."""
+    if type(one) is Call and one.forward is None:
+        return True
     is_sent = one.route.is_sent
-    return is_judged(one) or (is_sent is not None and not is_sent())
+    return is_sent is not None and not is_sent()
 
 
 ASKED: Final = Plain(Route(lambda _: None, lambda _: None))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeAlias, assert_never
+from typing import Final, TypeAlias, assert_never
 
 import msgspec
 
@@ -47,6 +47,10 @@ from sidecar.upstream.failure import DEFECT, Failure
 from sidecar.upstream.link import Said
 
 Look: TypeAlias = Callable[[Message], None]
+
+
+_LINES: Final = (bytes, TooLong)
+"""A line that is not read yet; written as a union it would be made anew for each message."""
 
 
 class Session:
@@ -254,14 +258,14 @@ class Session:
                     # Else a call that is held once more, for another approval, would tell of this one again.
                     trial = trial.trial
                 match verdict:
+                    case Forward():  # most are
+                        pending.forward = verdict
+                        route.to_server(request)
                     case Hold():
                         assert trial is not None  # or it was given up, and nothing is delivered any more
                         pending.trial = held = self._held(verdict, trial, request, route)
                         route.held()
                         held.begin(elicits=verdict.elicits and self._sends_requests(call))
-                    case Forward():
-                        pending.forward = verdict
-                        route.to_server(request)
                     case Reply():
                         self._requests.close(call.id)
                         route.to_client(verdict.message)
@@ -330,7 +334,7 @@ class Session:
 
         A line is read in its turn. A link that reads what it passes on does so with all of it, and in order.
         """
-        if isinstance(said, bytes | TooLong) and len(said) > self._server_lane.at_once:
+        if isinstance(said, _LINES) and len(said) > self._server_lane.at_once:
 
             def take(read: Read) -> None:
                 self._from_server.take(read, deliver, among=among, replayed=replayed)

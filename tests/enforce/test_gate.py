@@ -395,3 +395,10 @@ def test_a_call_that_needs_an_approval_of_which_nothing_is_said_is_denied() -> N
         assert world.ledger.wanted == []
 
     run(test, {"decision": msgspec.structs.replace(ASKING, reserve=(LIMIT,), approval=None)})
+
+
+def test_ids_of_decisions_are_numbers_in_hex_without_gaps() -> None:
+    async def test(world: GateBetweenFakes) -> None:
+        assert [world.gate.next_id() for _ in range(70_000)] == [f"i-{number:x}" for number in range(1, 70_001)]
+
+    run(test)
