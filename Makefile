@@ -155,6 +155,7 @@ tools: ## the Go programs that tests start, built from the modules in tests/tool
 	@PYTHON=$(PYTHON) .ci/fetch-crds
 
 observability-test: setup tools prometheus redis chromium node grafana ## what an operator sees: two minutes of traffic, watched by real Prometheus, alerts, log store, dashboards
+	@.ci/build-kustomize
 	$(BIN)/pytest -m observability $(OBSERVABILITY)
 
 rules: $(STAMP) ## write the alerts and recording rules as a PrometheusRule again

@@ -87,8 +87,10 @@ def _at_a_glance() -> list[Json]:
         stat(
             "Agents refused",
             "How many clients, by the name that they give themselves, were refused at least once.",
+            # A client that is new has no series before its first refusal, so nothing of it increases: all of it is new.
             Query(
-                f"count(sum by (client) (increase({_BY_AGENT}[$__range])) > 0) or vector(0)"
+                f"count(sum by (client) (({_BY_AGENT} unless {_BY_AGENT} offset $__range) or "
+                f"increase({_BY_AGENT}[$__range])) > 0) or vector(0)"
             ),
             unit="short", decimals=0, steps=thresholds((None, BLUE)), none="none",
         ),

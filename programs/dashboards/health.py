@@ -104,7 +104,7 @@ def _policy() -> list[Json]:
         row("Policy"),
         table(
             "Policy in force",
-            "The policy of each server. Two rows of one server mean that its sidecars decide by two policies. "
+            "The policy of each server. Two revisions of one server mean that its sidecars decide by two policies. "
             "*Source reached* says how long ago that was; policy files have no source.",
             Query(f"count {each} ({info})"),
             Query(f"time() - min {each} ({since} * on (job, instance, server) group_right () {info})"),

@@ -20,12 +20,14 @@ LENGTH: Final = 120.0
 """Seconds that the script takes at its own pace."""
 PAUSE: Final = 0.25
 """Seconds between two calls of one agent."""
-DEAD: Final = 12.0
+DEAD: Final = 16.0
 """Seconds for which the shop's server cannot be reached."""
 AWAY: Final = 4.0
 """Seconds for which the file of counters is not where it was."""
 HOARDED: Final = 110
 """Calls of one agent that wait for a person: more than may."""
+TAKEN: Final = "the changed policy is in force"
+REFUSED: Final = "the changed policy is refused"
 KILLS: Final = 8
 """How often an engine is killed, as soon as there is one again."""
 
@@ -80,20 +82,21 @@ class Script:
         """What operators do, and what breaks."""
         world = self.world
         policy = world.policy.read_text()
-        for second, what, deed in (
-            (20, "the shop's policy changes", lambda: world.policy.write_text(stricter(policy))),
-            (28, "somebody saves a wrong policy for the shop", lambda: world.policy.write_text(wrong(policy))),
-            (36, "and puts it right", lambda: world.policy.write_text(policy)),
-            (38, "the desk's policy is published anew", lambda: world.publish(DESK_LATER, 2)),
-            (46, "what is published for the desk is damaged", self._damage),
+        deeds: tuple[tuple[int, str, Callable[[], None]], ...] = (
+            (20, "the shop's policy changes", lambda: self._save(stricter(policy), TAKEN)),
+            (30, "somebody saves a wrong policy for the shop", lambda: self._save(wrong(policy), REFUSED)),
+            (39, "and puts it right", lambda: self._save(policy, TAKEN)),
+            (41, "the desk's policy is published anew", lambda: self._publish(2)),
+            (47, "what is published for the desk is damaged", self._damage),
             (52, "and published once more", self._publish_again),
             (55, f"the shop's engine is killed, {KILLS} times", self._kill_engines),
-            (68, f"the counters of the shop and the till are away for {AWAY:.0f} s", self._move_counters),
-            (76, f"the shop's server is dead for {DEAD:.0f} s", self._stop_server),
+            (67, f"the counters of the shop and the till are away for {AWAY:.0f} s", self._move_counters),
+            (74, f"the shop's server is dead for {DEAD:.0f} s", self._stop_server),
             (92, "an agent that ran away deletes pages, 120 times", self._burst),
             (96, f"another asks for {HOARDED} refunds", self._hoard),
             (104, "the till's server ends by itself", self._end_till),
-        ):  # fmt: skip
+        )  # fmt: skip
+        for second, what, deed in deeds:
             if self._at(second):
                 return
             self._say(f"{time.monotonic() - self._began:4.0f} s  {what}")
@@ -155,13 +158,25 @@ class Script:
             if world.desk.process.process.poll() is None:
                 world.desk.process.send_bytes(b"this is no message\n")
 
+    def _save(self, policy: str, says: str) -> None:
+        """Save the shop's policy, and wait until the sidecar that watches it has said once more what came of it."""
+        shop = self.world.shop.process
+        before = shop.errors.count(says)
+        self.world.policy.write_text(policy)
+        until(lambda: shop.errors.count(says) > before, what=says)
+
+    def _publish(self, serial: int) -> None:
+        """Publish the desk's policy, and wait until it is in force there."""
+        self.world.publish(DESK_LATER, serial)
+        self.world.desk.process.wait_for_error(f"the bundle with serial {serial} is in force")
+
     @property
     def _published(self) -> Path:
         return self.world.folder / "published" / "bundle.tar.gz"
 
     def _publish_again(self) -> None:
         self._published.unlink()  # nothing is published over what is no bundle
-        self.world.publish(DESK_LATER, 3)
+        self._publish(3)
 
     def _damage(self) -> None:
         """Cut off what is published."""
@@ -170,6 +185,7 @@ class Script:
         new = bundle.with_suffix(".new")
         new.write_bytes(whole[: len(whole) // 2])
         new.replace(bundle)
+        self.world.desk.process.wait_for_error("a bundle is refused")
 
     def _kill_engines(self) -> None:
         for _ in range(KILLS):

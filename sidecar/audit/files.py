@@ -64,6 +64,9 @@ class AuditFile:
         Raises OSError. Then it is as it was, and is not full before it has grown some more.
         """
         self._due = self.size + self._most // 8
+        if not _is_at(self._path, self._stream):  # somebody was faster, and what is at the path is not ours
+            self._follow()
+            return
         aside = _next_number(self._path)
         # A file of our own takes the name first, so that nobody's is overwritten.
         os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -79,7 +82,6 @@ class AuditFile:
                 if not os.path.lexists(self._path):
                     aside.rename(self._path)
             raise
-        self._due = self._most
 
     def is_moved(self) -> bool:
         """True where somebody moved, removed or emptied the file."""
@@ -122,6 +124,7 @@ class AuditFile:
         self._stream.close()
         self._stream = stream
         self.size = self._length()
+        self._due = self._most
 
     def _length(self) -> int:
         return os.fstat(self._stream.fileno()).st_size

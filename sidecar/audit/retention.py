@@ -17,6 +17,13 @@ from typing import Final
 SUFFIXES: Final = {"json": ".jsonl", "cef": ".cef", "rfc5424": ".log"}
 """What the names of audit files of each form end with in the state folder."""
 
+BUSY: Final = 60.0
+"""Seconds after its last line in which a file that was not put aside counts as written, and its lock is left alone.
+
+To try a lock is to have it for a moment, in which a sidecar that begins the file cannot have it.
+"""
+
+_NUMBERED: Final = re.compile(r"\.[0-9]{6,}(?:\.[^.]*)?\Z")
 _RUN: Final = re.compile(r"(?:[0-9a-f]{8}(?:\.[0-9]{6,})?|approvals\.[0-9]{6,})\.(?:jsonl|cef|log)")
 """Files of runs, and those that were put aside from the command line's own file, which stays."""
 _COUNTED: Final = re.compile(rf"{_RUN.pattern}|approvals\.jsonl")
@@ -34,6 +41,10 @@ class Retention:
     counted: re.Pattern[str]
     keep: float
     total: int
+
+    def may_go(self, name: str, age: float) -> bool:
+        """True for a file that may be removed if nobody writes it."""
+        return self.removable.fullmatch(name) is not None and (age > BUSY or _NUMBERED.search(name) is not None)
 
 
 def of_runs(folder: Path, keep: float, total: int) -> Retention:
@@ -56,7 +67,7 @@ def sweep(rule: Retention, now: float) -> list[Path]:
     for path, status in found:
         if status.st_mtime >= now - rule.keep and size <= rule.total:
             break  # what follows is younger
-        if rule.removable.fullmatch(path.name) is not None and _remove(path, status):
+        if rule.may_go(path.name, now - status.st_mtime) and _remove(path, status):
             size -= status.st_size
             removed.append(path)
     return removed
@@ -83,8 +94,8 @@ def _remove(path: Path, status: os.stat_result) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(file), status):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()
             return True
     except OSError:  # it is locked, or the folder is not ours to write

@@ -123,11 +123,12 @@ class GroupCommit:
         match verdict:
             case Forward():
                 self._undo(verdict.approval, verdict.use, verdict.entries)
-                taken = len(verdict.entries)
+                undone = verdict.entries
                 # It was told that it is forwarded: whoever waits for its end hears of that too.
                 self._emit(
                     Settled(
-                        self._server, verdict.decision_id, verdict.tool, Outcome.NOT_RUN, taken, taken, 0.0, "given_up"
+                        self._server, verdict.decision_id, verdict.tool, Outcome.NOT_RUN, len(undone), len(undone), 0.0,
+                        "given_up", undone=undone,
                     )
                 )  # fmt: skip
             case Reply() | Hold():

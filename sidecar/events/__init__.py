@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, get_args
+from typing import Any, Final, Protocol, TypeAlias, get_args
 
 from sidecar.events.approvals import (
     AnswerSeen,
@@ -53,6 +53,7 @@ from sidecar.events.running import (
     UpstreamAnswered,
     UpstreamFailed,
 )
+from sidecar.system import defects
 
 __all__ = [
     "BUNDLE_REFUSALS",
@@ -152,15 +153,36 @@ class Observer(Protocol):
         """Its handlers by kind of event; it hears of no other kind."""
 
 
-def fan_out(observers: Sequence[Observer]) -> Emit:
-    """One function that passes each event to every observer with a handler for it."""
-    heard: dict[type[Event], list[Callable[[Any], None]]] = {
-        kind: [observer.handlers[kind] for observer in observers if kind in observer.handlers]
+_BEFOREHAND: Final = (Decided, Judged, MethodDenied)
+"""Told before what they are about goes on: who has to note them can still refuse it."""
+
+
+def fan_out(observers: Sequence[Observer], needed: Observer | None = None) -> Emit:
+    """One function that passes each event to every observer with a handler for it.
+
+    What an observer raises is told as a defect, and harms neither what the event is about nor other observers. Only
+    where `needed` could not note what is still to go on is its error raised, once all have heard: then it must not.
+    """
+    heard: dict[type[Event], list[tuple[Callable[[Any], None], bool]]] = {
+        kind: [
+            (observer.handlers[kind], observer is needed and kind in _BEFOREHAND)
+            for observer in observers
+            if kind in observer.handlers
+        ]
         for kind in get_args(Event)
     }
 
     def emit(event: Event) -> None:
-        for hear in heard[type(event)]:
-            hear(event)
+        unnoted: Exception | None = None
+        for hear, is_needed in heard[type(event)]:
+            try:
+                hear(event)
+            except Exception as error:  # noqa: BLE001 - it is told, whatever it is
+                if is_needed:
+                    unnoted = error
+                elif type(event) is not Defect:  # else it would be told without end
+                    defects.tell("an observer did not take an event", error)
+        if unnoted is not None:
+            raise unnoted
 
     return emit

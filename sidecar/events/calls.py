@@ -109,7 +109,7 @@ class Passed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Listed(msgspec.Struct, frozen=True, gc=False):
-    """The server listed tools; `whole` means that these are all of its tools."""
+    """The server listed tools that can be called; `whole` means that these are all of its tools."""
 
     server: str
     tools: list[str]

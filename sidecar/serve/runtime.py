@@ -175,7 +175,7 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
         recorder = recorder_to(settings.recording, settings.server, _key(state_dir), tell)
         stack.callback(recorder.close)
         heard_by.append(recorder)
-    emit = fan_out(heard_by)
+    emit = fan_out(heard_by, needed=audit)
     exposition, follow = (metrics.exposition, metrics.follow) if metrics is not None else (None, None)
     return Observers(
         instance, state_dir, emit, reader, exposition, follow, readiness.trouble, readiness.notes, candidate,

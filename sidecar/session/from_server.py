@@ -218,7 +218,8 @@ class FromServer:
 
     def _list(self, response: Response, to_client: Send, *, first: bool) -> None:
         """The answer to a request for tools: note them, and show the client what it may see."""
-        tools = tool_list.listed_tools(response)
+        # No call can have a longer name, and names are kept: a server must not fill our memory with them.
+        tools = [tool for tool in tool_list.listed_tools(response) if len(tool) <= tool_call.MAX_TOOL_NAME]
         answer = response.result if type(response.result) is dict else {}
         whole = first and answer.get("nextCursor") is None
         self._state.emit(Listed(self._state.server, tools, whole))

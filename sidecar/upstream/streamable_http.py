@@ -21,7 +21,7 @@ from sidecar.http.sse import Event
 from sidecar.http.values import EVENTS, JSON
 from sidecar.mcp import jsonrpc, mirrored_headers, protocol
 from sidecar.mcp.jsonrpc import Id, Message, Notification, Outgoing, Request, Response, messages_of
-from sidecar.mcp.tool_call import Outcome
+from sidecar.mcp.tool_call import MAX_TOOL_NAME, Outcome
 from sidecar.system import tasks
 from sidecar.system.flow import Valve
 from sidecar.system.lines import TooLong
@@ -461,8 +461,9 @@ class HttpLink:
         """Remember which arguments of the tools in a list are mirrored in headers."""
         tools = reply.result.get("tools") if type(reply.result) is dict else None
         for tool in tools if type(tools) is list else ():
-            if type(tool) is dict and type(tool.get("name")) is str and len(self._marks) < MAX_TOOLS:
-                self._marks[tool["name"]] = mirrored_headers.marks_of(tool.get("inputSchema"))
+            name = tool.get("name") if type(tool) is dict else None
+            if type(name) is str and len(name) <= MAX_TOOL_NAME and len(self._marks) < MAX_TOOLS:
+                self._marks[name] = mirrored_headers.marks_of(tool.get("inputSchema"))
 
     def _spawn(self, work: Coroutine[Any, Any, None], size: int) -> asyncio.Task[None]:
         """Have something done about a message of so many bytes."""

@@ -216,6 +216,32 @@ def test_where_the_file_was_moved_the_chain_goes_on_in_a_new_one(tmp_path: Path,
     assert (second["n"], second["seq"]) == (3, 4)
 
 
+def test_a_full_file_that_was_moved_leaves_what_is_in_its_place(tmp_path: Path) -> None:
+    path = tmp_path / PATH
+    with trail(path, most=100) as opened:
+        opened.write([line(1)])
+        path.rename(tmp_path / "elsewhere")
+        for number in (2, 3):
+            opened.write([line(number)])
+    assert numbers(tmp_path / "elsewhere") == [1]
+    assert [number for file in sorted(tmp_path.glob("audit*")) for number in numbers(file)] == [2, 3]
+
+
+def test_a_file_that_another_process_took_meanwhile_is_not_put_aside(tmp_path: Path) -> None:
+    path = tmp_path / PATH
+    with trail(path, most=100) as opened:
+        opened.write([line(1)])
+        path.rename(tmp_path / "elsewhere")
+        with trail(path):
+            opened.write([line(2)])
+            opened.write([line(3)])
+        assert numbers(tmp_path / "elsewhere") == [1, 2, 3]
+        opened.reopen()
+        opened.write([line(4)])
+    assert [file.name for file in tmp_path.glob("audit.0*")] in ([], ["audit.000001.jsonl"])
+    assert [number for file in sorted(tmp_path.glob("audit*")) for number in numbers(file)] == [4]
+
+
 def test_a_strangers_file_in_its_place_is_put_aside(tmp_path: Path) -> None:
     path = tmp_path / PATH
     with trail(path) as opened:

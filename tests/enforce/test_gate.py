@@ -143,6 +143,7 @@ def test_a_call_dropped_by_the_verdict_of_another_gives_back_what_it_took() -> N
         assert (end.decision_id, end.outcome, end.reserved, end.returned, end.cause) == (
             trials[1].decision_id, Outcome.NOT_RUN, 1, 1, "given_up",
         )  # fmt: skip
+        assert list(end.undone) == world.ledger.returned
 
     run(test, {"decision": LIMITED}, remembered=True)
 

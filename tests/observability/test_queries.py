@@ -9,7 +9,7 @@ import pytest
 
 from tests.observability.conftest import Watched
 from tests.observability.empty import QUERIES
-from tests.observability.queries import Query, dashboards, documented, panels, rules
+from tests.observability.queries import RULES, Query, dashboards, documented, hurried, panels, rules
 from tests.support.prometheus import LINES, Prometheus
 
 pytestmark = pytest.mark.observability
@@ -50,6 +50,26 @@ def test_every_rule_is_healthy_on_both(watched: Watched) -> None:
 def test_every_alert_asks_for_what_is_there(watched: Watched) -> None:
     queries = [Query(name, rule["expr"]) for name, rule in rules("alert").items()]
     none_of(unnamed(watched, queries))
+
+
+def test_a_query_that_asks_for_nothing_is_noticed_whatever_it_says_instead(watched: Watched) -> None:
+    queries = [
+        Query("a made-up label", 'sum(increase(mcp_policy_decisions_total{tool="nobody"}[1m])) or vector(0)'),
+        Query("a misspelt metric", "sum(mcp_policy_decisionz_total) or vector(0)"),
+        Query("good", "sum(mcp_policy_decisions_total) or vector(0)"),
+    ]
+    assert [line.partition(":")[0] for line in unnamed(watched, queries)] == ["a misspelt metric", "a made-up label"]
+    assert len(without_data(watched, [Query("empty", "mcp_policy_decisions_total < 0")])) == len(LINES)
+
+
+def test_alerts_are_hurried_in_nothing_but_how_long_they_wait() -> None:
+    shipped = RULES.read_text(encoding="utf-8").splitlines()
+    here = hurried("\n".join(shipped)).splitlines()
+    changed = {(old.strip(), new.strip()) for old, new in zip(shipped, here, strict=True) if old != new}
+    assert ("for: 2m", "for: 4s") in changed
+    assert all(old.startswith("for: ") and new.startswith("for: ") for old, new in changed)
+    waits = [line for line in shipped if line.strip().startswith("for: ")]
+    assert len([line for line in here if line in waits]) == 0
 
 
 def none_of(wrong: list[str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from sidecar.auth.caller import Caller
 from sidecar.enforce.gate import Gate
 from sidecar.events import Decided, Event, Listed, Passed, Refused
-from sidecar.mcp.tool_call import Outcome
+from sidecar.mcp.tool_call import MAX_TOOL_NAME, Outcome
 from sidecar.system.lines import TooLong
 from sidecar.upstream.failure import Failure
 from tests.enforce.fakes import FakeEngine, FakeLedger
@@ -271,6 +271,15 @@ def test_the_tools_that_the_server_lists_are_noted(params: dict[str, Any], resul
     world.ask(1, "tools/list", **params)
     world.answer(1, result=result)
     assert world.events[-1] == Listed("stub", ["a"], whole)
+
+
+def test_a_tool_whose_name_is_too_long_for_a_call_is_not_noted_and_listed_all_the_same() -> None:
+    world = ObservedSession()
+    world.ask(1, "tools/list")
+    world.answer(1, result=listed("a", "b" * (MAX_TOOL_NAME + 1)))
+    assert world.events[-1] == Listed("stub", ["a"], True)
+    world.gate.hide()
+    assert len(world.last_to_client["result"]["tools"]) == 2
 
 
 def test_a_list_reaches_the_client_filtered_and_not_before_the_gate_said_how() -> None:

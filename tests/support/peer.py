@@ -71,6 +71,11 @@ class Peer:
         """What the program wrote on its error stream so far."""
         return self.errors_path.read_text(errors="replace")
 
+    @property
+    def messages(self) -> list[str]:
+        """The lines of its log in text form, without time, level and event."""
+        return [re.sub(r"^[-0-9]+T[:0-9]+Z [A-Z]+ \w+ ", "", line) for line in self.errors.splitlines()]
+
     def send_bytes(self, data: bytes) -> None:
         """Write bytes as they are."""
         assert self.process.stdin is not None

@@ -94,7 +94,7 @@ def test_what_both_say_is_counted_and_the_first_of_each_kind_is_said_with_both_l
     assert sidecar.compared(live="allow", candidate="deny") == 2
     assert sidecar.compared(live="deny", candidate="allow") == 2
     assert sidecar.compared(live="allow", candidate="approval") == 2
-    said = [line.rpartition(" [")[0] for line in sidecar.errors.splitlines() if "the candidate policy says" in line]
+    said = [line.rpartition(" [")[0] for line in sidecar.messages if "the candidate policy says" in line]
     assert sorted(said) == [
         "the candidate policy says ask a person to asks by ask at candidate.yaml:6, the policy in force yes",
         "the candidate policy says no to open by small at candidate.yaml:4, the policy in force yes",

@@ -49,7 +49,7 @@ def test_a_request_to_a_server_that_ended_at_once_is_answered(tmp_path: Path) ->
         id_ = sidecar.post("initialize", {"protocolVersion": "2025-11-25"})
         assert sidecar.reply(id_)["error"]["code"] == -32000
         assert sidecar.wait() == 1
-        assert "the MCP server ended with status 1" in sidecar.errors.splitlines()
+        assert "the MCP server ended with status 1" in sidecar.messages
         assert "Traceback" not in sidecar.errors
 
 
@@ -60,7 +60,7 @@ def test_a_server_that_closes_one_of_its_streams_and_lives_on_is_over(tmp_path: 
         assert sidecar.reply(id_)["error"]["code"] == -32000
         assert sidecar.wait() == 128 + signal.SIGTERM
         closed = ("input", "output")[stream]
-        assert f"the MCP server closed its {closed} and lives on: it is ended\n" in sidecar.errors
+        assert f"the MCP server closed its {closed} and lives on: it is ended" in sidecar.messages
         assert "the MCP server was ended by SIGTERM\n" in sidecar.errors
 
 
@@ -88,7 +88,9 @@ def test_the_way_in_which_a_server_ended_is_said(tmp_path: Path, script: str, sa
     with Sidecar(tmp_path, ALLOW, server=server(f"sys.stdin.readline(); {script}")) as sidecar:
         assert "error" in sidecar.request("ping")
         sidecar.wait()
-        assert sidecar.errors.splitlines()[-2:] == ["ready", f"the MCP server {said}"]
+        ended, stopped = sidecar.messages[-2:]
+        assert ended == f"the MCP server {said}"
+        assert stopped.startswith("the sidecar ends with status ")
 
 
 def test_a_server_that_does_not_heed_the_signal_to_end_is_told_of(tmp_path: Path) -> None:

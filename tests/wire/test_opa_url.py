@@ -71,7 +71,7 @@ def test_a_sidecar_starts_before_opa_refuses_calls_and_lets_them_pass_when_it_co
     tmp_path: Path, opa: PodOpa
 ) -> None:
     with Sidecar(tmp_path, POLICY, *opa.options, *TELEMETRY) as sidecar:
-        sidecar.wait_for_error("the policy engine cannot be reached; calls are denied until it answers again\n")
+        sidecar.wait_for_error("the policy engine cannot be reached; calls are denied until it answers again")
         sidecar.initialize()
         assert readiness(sidecar) == (503, "the policy engine cannot be reached\n")
         assert kind(sidecar.call("t", {"a": 1})) == "engine_unavailable"

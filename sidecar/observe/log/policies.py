@@ -89,7 +89,7 @@ class PolicyLog:
         if missing and missing != self._compared:
             log.warning(
                 "the policy names tools that the server lacks: %s", ", ".join(map(shown, sorted(missing))),
-                extra=fields("tools_missing", count=len(missing)),
+                extra=fields("tools_missing"),
             )  # fmt: skip
         self._compared = missing
 

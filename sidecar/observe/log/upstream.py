@@ -80,8 +80,10 @@ class UpstreamLog:
         if not event.cause:
             if self._is_down:
                 self._answered(UpstreamAnswered(event.server))
-        elif log.isEnabledFor(logging.WARNING) and self._unanswered.admits():
-            log.warning(
+        elif self._unanswered.admits():
+            # Whoever gave up need not be told.
+            log.log(
+                logging.INFO if event.cause == "given_up" else logging.WARNING,
                 "the call of %s was not answered (%s): %s [%s]", shown(event.tool), event.cause,
                 "it may have run" if event.outcome.value == "unknown" else "it did not run", event.decision_id,
                 extra=fields(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +27,10 @@ MAX_ANSWER: Final = 64 << 10
 """Bytes of an answer that are read."""
 MAX_WAIT: Final = 30.0
 """Seconds that a collector can have us wait at most."""
+MAX_WORDS: Final = 200
+"""Characters of what a collector says that are told."""
+MIN_SECRET: Final = 8
+"""Characters of a word of a header that is taken for a secret."""
 PATH: Final = "/v1/traces"
 
 _MAY_PASS: Final = frozenset({429, 502, 503, 504})
@@ -60,6 +65,7 @@ class Collector:
         self._origin, target = parse(otlp.url)
         self._target = target_of(target)
         self._headers = [("content-type", JSON), ("user-agent", "intercept-sidecar"), *otlp.headers]
+        self._secrets = sorted(_parts(otlp.headers), key=len, reverse=True)
         self._client: HttpClient | None = None
 
     async def send(self, body: bytes) -> Taken:
@@ -69,7 +75,7 @@ class Collector:
                 client = self._client or await self._opened()
                 response = await client.send("POST", self._target, self._headers, body)
                 try:
-                    return _taken(response, await response.read(MAX_ANSWER))
+                    return _taken(response, await response.read(MAX_ANSWER), self._secrets)
                 finally:
                     response.abort()
         except TimeoutError:
@@ -96,10 +102,15 @@ def target_of(path: str) -> str:
     return (bare if bare.endswith(PATH) else bare + PATH) + mark + query
 
 
-def _taken(response: ClientResponse, body: bytes | TooLong) -> Taken:
+def _parts(headers: Iterable[tuple[str, str]]) -> set[str]:
+    """What of the headers nobody may see in a text: words that are no more than a scheme or a tenant are not secret."""
+    return {word for _, value in headers for word in (value, *value.split()) if len(word) >= MIN_SECRET}
+
+
+def _taken(response: ClientResponse, body: bytes | TooLong, secrets: Sequence[str]) -> Taken:
     status = response.status
     if status == 200:
-        return _success(body)
+        return _success(body, secrets)
     if 300 <= status < 400:
         why = f"it redirects (status {status}), which is not followed: give --otlp the last URL itself"
         return Taken(why, rejected=None)
@@ -107,20 +118,20 @@ def _taken(response: ClientResponse, body: bytes | TooLong) -> Taken:
     return Taken(why, status in _MAY_PASS, _after(response), rejected=None)
 
 
-def _success(body: bytes | TooLong) -> Taken:
+def _success(body: bytes | TooLong, secrets: Sequence[str]) -> Taken:
     """A 200 counts where it is a collector's: anything else may be a page of who knows whom."""
     try:
         answer = {} if body == b"" else msgspec.json.decode(b"" if isinstance(body, TooLong) else body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         answer = None
     if type(answer) is not dict:
         return Taken("it answered with status 200, but not as a collector does", rejected=None)
     partial = answer.get("partialSuccess")
-    rejected, why = _rejected(partial) if type(partial) is dict else (0, "")
+    rejected, why = _rejected(partial, secrets) if type(partial) is dict else (0, "")
     return Taken(why and f"it rejected {rejected} spans: {why}", rejected=rejected)
 
 
-def _rejected(partial: dict[str, Any]) -> tuple[int, str]:
+def _rejected(partial: dict[str, Any], secrets: Sequence[str]) -> tuple[int, str]:
     """How many spans a collector rejected, and what it says to that; a message alone is a warning."""
     count, text = partial.get("rejectedSpans", 0), partial.get("errorMessage")
     try:
@@ -129,7 +140,11 @@ def _rejected(partial: dict[str, Any]) -> tuple[int, str]:
         rejected = 0
     if not rejected:
         return 0, ""
-    return rejected, visible(text[:200]) if type(text) is str and text else "it does not say why"
+    if type(text) is not str or not text:
+        return rejected, "it does not say why"
+    for secret in secrets:  # it may say what it was shown; before anything is cut, or half of it would be left
+        text = text.replace(secret, "[hidden]")
+    return rejected, visible(text[:MAX_WORDS])
 
 
 def _after(response: ClientResponse) -> float:

@@ -16,7 +16,7 @@ from tests.support.certificates import issued
 from tests.support.ports import free_port
 from tests.support.scripted_http import SECONDS, Asked, reply, scripted
 
-SECRET = ("authorization", "Bearer s3cr3t")
+SECRET = ("authorization", "Bearer s3cr3t-t0k3n")
 
 
 def sent(url: str, times: int = 1) -> list[Taken]:
@@ -61,7 +61,7 @@ def test_a_request_is_a_post_of_json_with_the_headers_that_it_was_given_on_one_c
     first, second = server.asked
     assert (first.method, first.target, first.body) == ("POST", "/otlp/v1/traces", b'{"resourceSpans":[]}')
     assert first.headers["content-type"] == "application/json"
-    assert first.headers["authorization"] == "Bearer s3cr3t"
+    assert first.headers["authorization"] == "Bearer s3cr3t-t0k3n"
     assert first.descriptor == second.descriptor
 
 
@@ -76,12 +76,18 @@ def test_a_collector_that_rejects_some_is_not_asked_again() -> None:
     assert answered(partly(rejectedSpans=2)) == Taken("it rejected 2 spans: it does not say why", rejected=2)
 
 
+def test_what_a_collector_was_shown_is_not_told_again_when_it_says_that() -> None:
+    said = "x" * 190 + " Bearer s3cr3t-t0k3n is over its quota"
+    taken = answered(partly(rejectedSpans=1, errorMessage=said))
+    assert (taken.rejected, "s3cr3t" in taken.why, "[hidden]" in taken.why) == (1, False, True)
+
+
 @pytest.mark.parametrize("count", ["many", None, [], -4, "-4", 0, "0", {}])
 def test_a_warning_of_a_collector_or_a_number_that_is_none_rejects_nothing(count: object) -> None:
     assert answered(partly(rejectedSpans=count, errorMessage="mind the gap")) == Taken()
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"[]", b"7", b"\xff", b"{", b"x" * 100_000])
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"7", b"\xff", b"{", b"x" * 100_000, b"[" * 60_000])
 def test_a_success_that_is_not_a_collectors_is_none(body: bytes) -> None:
     assert answered(reply(200, body)) == Taken(
         "it answered with status 200, but not as a collector does", rejected=None
