@@ -93,7 +93,7 @@ def _put_aside(path: Path) -> list[Path]:
     """The files that this one followed, the newest first."""
     try:
         return [aside for _, aside in sorted(numbered(path), reverse=True)]
-    except OSError:
+    except (OSError, ValueError):  # a path that cannot be one
         return []
 
 
@@ -154,5 +154,5 @@ def _end(path: Path, most: int) -> tuple[bool, bytes | None]:
             begin = max(0, about.st_size - most)
             file.seek(begin)
             return begin > 0, file.read(most)
-    except OSError:
+    except (OSError, ValueError):
         return False, None

@@ -143,7 +143,7 @@ def _read(descriptor: int) -> Instance | None:
     """What a file says; None where it is none of ours, or of a later form."""
     try:
         said: Any = json.loads(os.read(descriptor, MAX_BYTES))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(said, dict) or said.get("schema") != SCHEMA:
         return None

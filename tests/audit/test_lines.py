@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sidecar.audit.forms.form import form_of
 from sidecar.audit.records import OUTCOMES_WAIT, TOGETHER, Audit
 from sidecar.audit.trail import Trail
+from sidecar.audit.verify import LONGEST
 from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
 from sidecar.decision.decision import Violation
@@ -48,6 +49,14 @@ from tests.support.fuzzing import examples
 STARTED = Started("stub", "1.0", "1.22.4", "http", "stdio", "jwt", "enforce", False, BUNDLE.revision, 1)
 STOPPED = Stopped("stub", 143, "signal", "SIGTERM", 12.3456)
 SIGN_IN = HttpRefused("stub", "clients", 401, "credentials", "no such token", "192.0.2.9:1234")
+
+
+def test_a_line_is_never_longer_than_one_that_is_read_back() -> None:
+    """Hand-written Rego can make a violation of every value that a client sent."""
+    many = tuple(Violation(f"{number:0120d}", "No", "custom", monitor=False) for number in range(20_000))
+    (line,) = written(denied(rule="r", kind="custom", violations=many))
+    assert len(line) < LONGEST // 2
+    assert [one["rule"] for one in json.loads(line)["violations"]] == [one.rule for one in many[:200]]
 
 
 def written(*events: Event) -> list[bytes]:
