@@ -10,6 +10,7 @@ import re
 import stat
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Final
 
@@ -106,13 +107,20 @@ class AuditFile:
         if self.size:
             self.position, is_ours = position_in(self._path, self._form)
             if is_ours:
+                if self.position.seq == 0:
+                    self.position = replace(self._elsewhere(), torn=self.position.torn, is_open=True)
                 return
             with contextlib.suppress(OSError):  # then the chain begins amid the file, which shows
                 self.put_aside()
         else:
-            with contextlib.suppress(OSError):  # a folder that cannot be listed: a chain begins
-                if (before := _last(self._path)) is not None:
-                    self.position = position_in(before, self._form)[0].in_another_file()
+            self.position = self._elsewhere()
+
+    def _elsewhere(self) -> Position:
+        """Where the chain goes on that ends in the file that was put aside last."""
+        with contextlib.suppress(OSError):  # a folder that cannot be listed: a chain begins
+            if (before := _last(self._path)) is not None:
+                return position_in(before, self._form)[0].in_another_file()
+        return Position()
 
     def _follow(self) -> None:
         before = os.fstat(self._stream.fileno())
