@@ -42,7 +42,11 @@ class AuditFile:
         self.position = Position()
         """Where its chain goes on."""
         self.size = self._length()
-        self._begin()
+        try:
+            self._begin()
+        except InUse:
+            self._stream.close()
+            raise
 
     @property
     def path(self) -> Path:
@@ -117,9 +121,15 @@ class AuditFile:
 
     def _elsewhere(self) -> Position:
         """Where the chain goes on that ends in the file that was put aside last."""
-        with contextlib.suppress(OSError):  # a folder that cannot be listed: a chain begins
+        try:
             if (before := _last(self._path)) is not None:
+                if _is_written(before):  # its writer is putting it aside, and comes back for the path
+                    raise InUse(errno.EWOULDBLOCK, "another process writes there")
                 return position_in(before, self._form)[0].in_another_file()
+        except InUse:
+            raise
+        except OSError:  # a folder that cannot be listed: a chain begins
+            pass
         return Position()
 
     def _follow(self) -> None:
@@ -202,6 +212,18 @@ def _lock(stream: IO[bytes], until: float) -> None:
             time.sleep(_PAUSE)
         else:
             return
+
+
+def _is_written(path: Path) -> bool:
+    """True where somebody has the lock of a file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _next_number(path: Path) -> Path:
