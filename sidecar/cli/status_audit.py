@@ -146,7 +146,9 @@ def _decisions(lines: bytes | None) -> Iterator[_Line]:
 def _end(path: Path, most: int) -> tuple[bool, bytes | None]:
     """Whether only the end of a file was read, and that; None for what is no regular file or cannot be read."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if not stat.S_ISREG(path.stat().st_mode):  # before it is opened: opening a device may have effects
+            return False, None
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             about = os.fstat(descriptor)
             if not stat.S_ISREG(about.st_mode):

@@ -135,7 +135,8 @@ def _is_dead(descriptor: int) -> bool:
 
 def _forget(path: str) -> None:
     with contextlib.suppress(OSError), _opened(path) as descriptor:
-        if _is_dead(descriptor):
+        # Whoever looks at a folder of another user must not remove what that user made our folder lead to.
+        if _is_dead(descriptor) and _read(descriptor) is not None:
             os.unlink(path)  # noqa: PTH108
 
 

@@ -244,6 +244,13 @@ def test_an_audit_log_in_another_form_counts_nothing(content: bytes, tmp_path: P
         assert status_audit.counted(str(other)).source == ""
 
 
+def test_what_an_instance_calls_its_audit_log_is_not_opened_where_it_is_a_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sidecar.cli.status_audit.os.open", lambda *_: pytest.fail("it was opened"))
+    assert status_audit.counted("/dev/null").source == ""
+
+
 def looked_at(telemetry: str = "", name: str = "s", audit: str = "") -> Looked:
     return Looked(Instance("i", 1, name, "1", "2026-11-30T12:00:00Z", "http", "http", telemetry, audit, ""), Counted())
 
