@@ -44,6 +44,6 @@ def _of_python(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         match node:
             case ast.JoinedStr(values=values):
-                yield "".join(value.value if isinstance(value, ast.Constant) else _GAP for value in values)
+                yield "".join(str(value.value) if isinstance(value, ast.Constant) else _GAP for value in values)
             case ast.Constant(value=str(text)) if id(node) not in documentation:
                 yield text

@@ -110,7 +110,7 @@ def test_an_option_that_is_named_is_there(option: str) -> None:
 )
 def test_what_is_said_to_be_refused_is(said: str, words: list[str], here: Path) -> None:
     assert said in TEXT
-    run = [SIDECAR, "run", "-c", here / "policy.yaml", *words, "--", "cat"]
+    run = [str(SIDECAR), "run", "-c", str(here / "policy.yaml"), *words, "--", "cat"]
     done = subprocess.run(run, capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL)
     assert done.returncode in (1, 2)
     assert words[-2] in done.stderr
