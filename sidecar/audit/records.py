@@ -134,10 +134,12 @@ class Audit:
             self._later(OUTCOMES_WAIT, self._time_over)
 
     def _time_over(self) -> None:
-        self._write_ended()
-        self._is_timed = bool(self._ended)
-        if self._is_timed and self._later is not None:
-            self._later(0, self._time_over)  # others have their turn before
+        try:
+            self._write_ended()
+        finally:  # whatever became of these, the others are written
+            self._is_timed = bool(self._ended)
+            if self._is_timed and self._later is not None:
+                self._later(0, self._time_over)  # others have their turn before
 
     def _write_ended(self) -> None:
         """Write the oldest outcomes that wait."""
@@ -257,8 +259,9 @@ class Audit:
 
     def _write(self) -> None:
         if self._lines:
-            self._trail.write(self._lines)
-            self._lines = []
+            lines, self._lines = self._lines, []
+            # Where this fails their calls are refused, and no other calls after them.
+            self._trail.write(lines)
 
 
 def _never(_: float, __: Callable[[], None]) -> None:

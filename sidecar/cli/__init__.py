@@ -7,12 +7,20 @@ from io import TextIOWrapper
 
 import typer
 
+from sidecar.cli.groups import wrong_usage
 from sidecar.cli.lazy import commands
+from sidecar.cli.version import Version
 from sidecar.errors import CasesError, PolicyError, SidecarError, UsageError
+
+
+def _root(version: Version = False) -> None:
+    """The options of `sidecar` itself, which are done before this is called."""
+
 
 app = commands(
     "sidecar",
-    "A policy sidecar between AI agents and MCP servers.",
+    "A policy sidecar between AI agents and MCP servers: `sidecar init` writes a first policy, and "
+    "`sidecar run -c policy.yaml -- COMMAND` puts it in front of a server.",
     {
         "run": "run:run_command",
         "validate": "validate:validate_command",
@@ -26,6 +34,8 @@ app = commands(
         "health": "health:health_command",
         "version": "version:version_command",
     },
+    default="run",  # so that whoever comes from Intercept changes one word of a configuration
+    callback=_root,
 )
 
 
@@ -42,8 +52,7 @@ def _main() -> int:
     try:
         status = app(standalone_mode=False)
     except typer.TyperException as error:
-        said = error.format_message()  # nothing where the help was shown, for want of a command
-        return _fail(f"{said}; see `sidecar --help`", 2) if said else 2
+        return _fail(wrong_usage(error), 2)
     except UsageError as error:
         return _fail(str(error), 2)
     except (CasesError, PolicyError) as error:

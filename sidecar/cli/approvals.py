@@ -20,6 +20,7 @@ from sidecar.cli.approvals_answer import give
 from sidecar.cli.approvals_store import Store, find, ledger_of, origin, store_at, user, whole
 from sidecar.cli.approvals_table import sentence
 from sidecar.cli.approvals_watch import watch
+from sidecar.cli.groups import Group
 from sidecar.cli.options import one_of
 from sidecar.errors import UsageError
 from sidecar.ledger.approvals import OPEN, STATES, Answer, State
@@ -43,7 +44,7 @@ StateDir: TypeAlias = Annotated[
 StateDsn: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        envvar="SIDECAR_STATE_DSN", metavar="redis://…", show_default=False,
+        envvar="SIDECAR_STATE_DSN", metavar="redis://HOST", show_default=False,
         help="The Redis or Valkey that `run` keeps approvals in; the folder then gets the audit lines only.",
     ),
 ]  # fmt: skip
@@ -58,6 +59,7 @@ Reason: TypeAlias = Annotated[str, typer.Option("--reason", metavar="TEXT", show
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 approvals_app = typer.Typer(
+    cls=Group,
     help="Show calls that wait for a person, and answer them. Whoever owns the state folder can.",
     no_args_is_help=True,
     add_completion=False,

@@ -37,12 +37,16 @@ BundleKey: TypeAlias = Annotated[
     list[Path] | None,
     typer.Option(
         envvar=KEYS,
+        metavar="PATH",
         show_default=False,
         help="A public key (PEM) that a bundle must be signed by; of several any one. [default: no signature is asked]",
     ),
 ]
 BundleInterval: TypeAlias = Annotated[
-    str, typer.Option(envvar="SIDECAR_BUNDLE_INTERVAL", help="Time between two looks for a newer bundle.")
+    str,
+    typer.Option(
+        envvar="SIDECAR_BUNDLE_INTERVAL", metavar="DURATION", help="Time between two looks for a newer bundle."
+    ),
 ]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sidecar.cli.options import Config, OpaBin
+from sidecar.cli.options import ConfigOrFiles, Files, OpaBin, policies
 from sidecar.engine import binary
 from sidecar.errors import StartError
 from sidecar.policy.bundle import Bundle, build, write
@@ -18,18 +18,21 @@ from sidecar.repository.load import find, load
 
 
 def compile_command(
-    config: Config,
+    ctx: typer.Context,
     output: Annotated[Path, typer.Option("-o", "--output", envvar="SIDECAR_OUTPUT", help="The folder to write.")],
+    files: Files = None,
+    config: ConfigOrFiles = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail when the folder differs.")] = False,
     opa_bin: OpaBin = None,
 ) -> int:
     """Compile a policy file to a folder of Rego."""
-    policy, warnings = load(find(config), lambda: binary.find(opa_bin))
+    named = policies(ctx, config, files)
+    policy, warnings = load(find(named), lambda: binary.find(opa_bin))
     for warning in warnings:
         print(warning, file=sys.stderr)
     bundle = build(compile_policy(policy), serial=1)
     try:
-        return _check(bundle, config, output) if check else _write(bundle, output)
+        return _check(bundle, named, output) if check else _write(bundle, output)
     except OSError as error:
         raise StartError(f"cannot use the folder {output}: {error.strerror}; name another with -o") from None
 

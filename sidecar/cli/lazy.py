@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from sidecar.cli.groups import HELP_OPTIONS, Group
+from sidecar.cli.panels import arrange
 
-def commands(name: str, text: str, places: Mapping[str, str]) -> typer.Typer:
+
+def _nothing() -> None:
+    """A group does nothing by itself."""
+
+
+def commands(
+    name: str, text: str, places: Mapping[str, str], *, default: str = "", callback: Callable[..., None] = _nothing
+) -> typer.Typer:
     """A group of commands: the name of each, and where it is, as `module:attribute` below `sidecar.cli`.
 
-    There stands the function of a command, or another group.
+    There stands the function of a command, or another group. Options before any command are those of `default`.
+    `callback` has the group's own options.
     """
+    default_command = default
 
-    class Commands(TyperGroup):
+    class Commands(Group):
+        default = default_command
+
         def list_commands(self, ctx: object) -> list[str]:
             return list(places)
 
@@ -25,7 +38,7 @@ def commands(name: str, text: str, places: Mapping[str, str]) -> typer.Typer:
             return _command(cmd_name, places[cmd_name]) if cmd_name in places else None
 
     made = _typer(name, text, Commands)
-    made.callback()(_nothing)
+    made.callback()(callback)
     return made
 
 
@@ -38,6 +51,7 @@ def _command(name: str, place: str) -> Any:
         found = alone
     command = get_command(found)
     command.name = name
+    arrange(command)
     return command
 
 
@@ -50,8 +64,5 @@ def _typer(name: str, text: str | None, cls: type[TyperGroup] | None) -> typer.T
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown",  # in "rich" a bracket, as in [default: …], is markup and not shown
+        context_settings={"help_option_names": list(HELP_OPTIONS)},
     )
-
-
-def _nothing() -> None:
-    """A group does nothing by itself."""

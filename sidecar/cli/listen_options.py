@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from sidecar.auth.hosts import is_loopback
+from sidecar.cli.exposure import is_wildcard
 from sidecar.cli.options import address
 from sidecar.errors import UsageError
 from sidecar.http import hop_by_hop
@@ -25,7 +25,6 @@ MAX_SESSIONS: Final = 1000
 MAX_PROGRAMS: Final = 100
 """Sessions at once if each has a server process of its own."""
 
-_WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER = re.compile(rf"(?P<name>{_NAME.pattern}):[ \t]*(?P<value>.*\S)[ \t]*")
 _NOT_TO_SET: Final = frozenset(
@@ -116,7 +115,7 @@ def approvals_on(
     ownership.check(approvers, "--approvers-file")
     at = address(where)
     if url is None:
-        if at.port == 0 or at.host in _WILDCARDS:
+        if at.port == 0 or is_wildcard(at.host):
             which = "any port" if at.port == 0 else "every address of this machine"
             raise UsageError(
                 f"--approvals {where} is {which}, which no link can lead to: say how people come with --approvals-url, "
@@ -125,16 +124,6 @@ def approvals_on(
         return ApprovalsListener(at, approvers, f"http://{_in_url(at.host, at.port)}", tuple(hosts))
     origin = _page(url)
     return ApprovalsListener(at, approvers, url.removesuffix("/"), (*hosts, _in_url(origin.host, origin.port)))
-
-
-def exposed(listener: ApprovalsListener) -> str | None:
-    """The text of a warning where others than this machine can reach the approvals' listener."""
-    if is_loopback(listener.address.host):
-        return None
-    return (
-        f"--approvals {listener.address} is reachable from other machines, and approvers' tokens travel there as plain "
-        "text: listen on loopback, or let only what speaks TLS to people reach it"
-    )
 
 
 def host_of(url: str) -> str:

@@ -23,7 +23,7 @@ MAX_KEY_FILE: Final = 8192
 OpaUrl: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        envvar="SIDECAR_OPA_URL", metavar="unix:///…", show_default=False,
+        envvar="SIDECAR_OPA_URL", metavar="unix:///PATH", show_default=False,
         help="An OPA that somebody else started, taking its bundle from us. [default: start one]",
     ),
 ]  # fmt: skip
@@ -37,13 +37,16 @@ BundleListen: TypeAlias = Annotated[
 BundleTokenFile: TypeAlias = Annotated[
     Path | None,
     typer.Option(
-        envvar="SIDECAR_BUNDLE_TOKEN_FILE", show_default=False, help="With --opa-url: the token that it must show us."
+        envvar="SIDECAR_BUNDLE_TOKEN_FILE",
+        metavar="PATH",
+        show_default=False,
+        help="With --opa-url: the token that it must show us.",
     ),
 ]
 BundleSigningKey: TypeAlias = Annotated[
     Path | None,
     typer.Option(
-        envvar="SIDECAR_BUNDLE_SIGNING_KEY", show_default=False,
+        envvar="SIDECAR_BUNDLE_SIGNING_KEY", metavar="PATH", show_default=False,
         help="With --opa-url: the private key (P-256, PEM) that signs the bundle; OPA has the public half.",
     ),
 ]  # fmt: skip

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, TypeAlias, TypeVar
 
@@ -21,21 +22,36 @@ from sidecar.system.unblocked import handler_to
 Config: TypeAlias = Annotated[
     list[Path],
     typer.Option(
-        "-c", "--config", envvar="SIDECAR_CONFIG", show_default=False,
+        "-c", "--config", envvar="SIDECAR_CONFIG", metavar="FILE", show_default=False,
         help="The policy, a YAML file; several are merged.",
     ),
 ]  # fmt: skip
 ConfigUnlessBundle: TypeAlias = Annotated[
     list[Path] | None,
     typer.Option(
-        "-c", "--config", envvar="SIDECAR_CONFIG", show_default=False,
+        "-c", "--config", envvar="SIDECAR_CONFIG", metavar="FILE", show_default=False,
         help="The policy, a YAML file; several are merged. Needed, unless --bundle is given.",
     ),
 ]  # fmt: skip
+ConfigOrFiles: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "-c",
+        "--config",
+        envvar="SIDECAR_CONFIG",
+        metavar="FILE",
+        show_default=False,
+        help="The same as FILE; several are merged.",
+    ),
+]
+Files: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[FILE]...", show_default=False, help="The policy, a YAML file; several are merged."),
+]
 OpaBin: TypeAlias = Annotated[
     Path | None,
     typer.Option(
-        "--opa-bin", envvar=["SIDECAR_OPA_BIN", "OPA_BIN"], show_default=False,
+        "--opa-bin", envvar=["SIDECAR_OPA_BIN", "OPA_BIN"], metavar="PATH", show_default=False,
         help="The opa binary. [default: beside this package, in .tools, on the PATH]",
     ),
 ]  # fmt: skip
@@ -88,6 +104,19 @@ def one_of(option: str, text: str, choices: tuple[Choice, ...]) -> Choice:
     raise UsageError(f"{option} must be {' or '.join(choices)}, not {text!r}")
 
 
+def policies(ctx: typer.Context, config: Sequence[Path] | None, files: Sequence[Path] | None) -> list[Path]:
+    """The policy files of a command that takes them with -c or alone. Those of the environment count if there are none.
+
+    Raises `UsageError` where none is named.
+    """
+    source = ctx.get_parameter_source("config")
+    if files and source is not None and source.name == "ENVIRONMENT":
+        config = ()
+    if named := [*(config or ()), *(files or ())]:
+        return named
+    raise UsageError(f"no policy: name a file, as `{ctx.command_path} policy.yaml`")
+
+
 def default_state_dir() -> Path:
     """The state folder of whoever names none."""
     return Path(instances.default_state_dir())
@@ -95,6 +124,7 @@ def default_state_dir() -> Path:
 
 def set_up_logging(level: str, form: str) -> None:
     """Send our log to the error stream. Raises `UsageError` for a level or a format that does not exist."""
+    level = {"warn": "warning"}.get(level.lower(), level.lower())
     one_of("--log-level", level, ("debug", "info", "warning", "error"))
     one_of("--log-format", form, ("text", "json"))
     handler = handler_to(sys.stderr)

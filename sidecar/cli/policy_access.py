@@ -21,7 +21,7 @@ MAX_TOKEN_FILE: Final = 64 << 10
 PolicyTokenFile: TypeAlias = Annotated[
     Path | None,
     typer.Option(
-        "--policy-token-file", envvar="SIDECAR_POLICY_TOKEN_FILE", show_default=False,
+        "--policy-token-file", envvar="SIDECAR_POLICY_TOKEN_FILE", metavar="PATH", show_default=False,
         help=f"The token, or name:password, for the place of the bundle; or as text in {TOKEN}.",
     ),
 ]  # fmt: skip

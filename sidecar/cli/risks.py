@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from sidecar.cli.options import Config, OpaBin, one_of
+from sidecar.cli.options import ConfigOrFiles, Files, OpaBin, one_of, policies
 from sidecar.engine import binary
 from sidecar.mcp import strict_json
 from sidecar.policy.applies import Applying, applying
@@ -22,7 +22,9 @@ from sidecar.text import visible
 
 
 def risks_command(
-    config: Config,
+    ctx: typer.Context,
+    files: Files = None,
+    config: ConfigOrFiles = None,
     severity: Annotated[
         str | None, typer.Option(metavar="SEVERITY", help=f"Only tools of this severity: {', '.join(SEVERITIES)}.")
     ] = None,
@@ -31,7 +33,7 @@ def risks_command(
 ) -> int:
     """Say what a policy does with each of its tools, the most dangerous first."""
     wanted = None if severity is None else one_of("--severity", severity, SEVERITIES)
-    policy, _ = load(find(config), lambda: binary.find(opa_bin))
+    policy, _ = load(find(policies(ctx, config, files)), lambda: binary.find(opa_bin))
     shown = [line for line in _lines(policy) if wanted is None or line.risk.severity == wanted]
     if as_json:
         print(strict_json.encode([line.document for line in shown]).decode())

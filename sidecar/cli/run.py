@@ -10,13 +10,13 @@ from pathlib import Path
 
 from sidecar.cli import run_options
 from sidecar.cli.bundle_options import Bundle, BundleInterval, BundleKey, bundle_source
+from sidecar.cli.exposure import exposed
 from sidecar.cli.listen_options import (
     MAX_PROGRAMS,
     MAX_SESSIONS,
     TELEMETRY,
     TRANSPORTS,
     approvals_on,
-    exposed,
     headers_given,
     host_of,
     listen_on,
@@ -179,12 +179,11 @@ def _serve(settings: Settings, config: list[Path], opa_bin: Path | None) -> int:
     if settings.shadow is not None:
         # Said here, where it can be mended; while we run, a candidate that cannot be used stops nothing.
         warnings = [*warnings, *(f"candidate: {warning}" for warning in subject(settings.shadow, opa).warnings)]
-    if settings.approvals is not None and (warning := exposed(settings.approvals)) is not None:
-        warnings = [*warnings, warning]
-    if settings.otlp is not None and (warning := exposed_headers(settings.otlp)) is not None:
-        warnings = [*warnings, warning]
     for warning in [*warnings, *map(_open_to_all, filter(ownership.is_open, config))]:
         log.warning("%s", warning, extra=fields("policy_warning"))
+    plain = exposed_headers(settings.otlp) if settings.otlp is not None else None
+    for warning in [*exposed(settings), *([plain] if plain is not None else [])]:
+        log.warning("%s", warning, extra=fields("setting_warning"))
     return app.run(settings, bundle, opa)
 
 

@@ -12,7 +12,10 @@ import typer
 
 from sidecar.cli.listen_options import MAX_PROGRAMS, MAX_SESSIONS
 
-Command: TypeAlias = Annotated[list[str] | None, typer.Argument(metavar="-- COMMAND...", show_default=False)]
+Command: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="-- COMMAND...", show_default=False, help="What starts the MCP server, and its arguments."),
+]
 Transport: TypeAlias = Annotated[
     str,
     typer.Option(
@@ -22,7 +25,9 @@ Transport: TypeAlias = Annotated[
 Bind: TypeAlias = Annotated[
     str, typer.Option(envvar="SIDECAR_BIND", metavar="ADDRESS", help="Where the listener listens.")
 ]
-Port: TypeAlias = Annotated[int, typer.Option(envvar="SIDECAR_PORT", min=0, max=65535, help="Its port; 0 is any.")]
+Port: TypeAlias = Annotated[
+    int, typer.Option(envvar="SIDECAR_PORT", metavar="PORT", min=0, max=65535, help="Its port; 0 is any.")
+]
 Upstream: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -60,7 +65,10 @@ ForwardHeader: TypeAlias = Annotated[
 AuthTokenFile: TypeAlias = Annotated[
     Path | None,
     typer.Option(
-        envvar="SIDECAR_AUTH_TOKEN_FILE", show_default=False, help="Bearer tokens that admit callers, one a line."
+        envvar="SIDECAR_AUTH_TOKEN_FILE",
+        metavar="PATH",
+        show_default=False,
+        help="Bearer tokens that admit callers, one a line.",
     ),
 ]
 JwtJwks: TypeAlias = Annotated[
@@ -73,10 +81,10 @@ JwtJwks: TypeAlias = Annotated[
     ),
 ]
 JwtIssuer: TypeAlias = Annotated[
-    str | None, typer.Option(envvar="SIDECAR_JWT_ISSUER", help="Their `iss`.", show_default=False)
+    str | None, typer.Option(envvar="SIDECAR_JWT_ISSUER", metavar="NAME", help="Their `iss`.", show_default=False)
 ]
 JwtAudience: TypeAlias = Annotated[
-    str | None, typer.Option(envvar="SIDECAR_JWT_AUDIENCE", help="Their `aud`.", show_default=False)
+    str | None, typer.Option(envvar="SIDECAR_JWT_AUDIENCE", metavar="NAME", help="Their `aud`.", show_default=False)
 ]
 AllowHost: TypeAlias = Annotated[
     list[str] | None,
@@ -100,6 +108,7 @@ MaxSessions: TypeAlias = Annotated[
     int | None,
     typer.Option(
         envvar="SIDECAR_MAX_SESSIONS",
+        metavar="N",
         min=1,
         show_default=False,
         help=f"Sessions of the listener at once. [default: {MAX_SESSIONS}; {MAX_PROGRAMS} in front of a COMMAND]",
@@ -109,17 +118,22 @@ MaxSessionsEach: TypeAlias = Annotated[
     int | None,
     typer.Option(
         envvar="SIDECAR_MAX_SESSIONS_EACH",
+        metavar="N",
         min=1,
         show_default=False,
         help="Sessions of one caller at once, of one address where nobody knows callers. [default: half of all]",
     ),
 ]
 SessionIdle: TypeAlias = Annotated[
-    str, typer.Option(envvar="SIDECAR_SESSION_IDLE", help="An unused session ends after this time.")
+    str, typer.Option(envvar="SIDECAR_SESSION_IDLE", metavar="DURATION", help="An unused session ends after this time.")
 ]
 Server: TypeAlias = Annotated[
     str | None,
-    typer.Option(envvar="SIDECAR_SERVER", help="Name of the server in metrics and counters. [default: the command]"),
+    typer.Option(
+        envvar="SIDECAR_SERVER",
+        metavar="NAME",
+        help="Name of the server in metrics and counters. [default: the command]",
+    ),
 ]
 Mode: TypeAlias = Annotated[
     str | None,
@@ -128,7 +142,10 @@ Mode: TypeAlias = Annotated[
     ),
 ]
 OpaTimeout: TypeAlias = Annotated[
-    str, typer.Option(envvar="SIDECAR_OPA_TIMEOUT", help="Time for one decision; then the answer is no.")
+    str,
+    typer.Option(
+        envvar="SIDECAR_OPA_TIMEOUT", metavar="DURATION", help="Time for one decision; then the answer is no."
+    ),
 ]
 NoRemember: TypeAlias = Annotated[
     bool, typer.Option("--no-remember", envvar="SIDECAR_NO_REMEMBER", help="Ask the engine every time.")
@@ -137,6 +154,7 @@ StateDir: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         envvar="SIDECAR_STATE_DIR",
+        metavar="DIR",
         help="Folder for counters and the audit log. [default: $XDG_STATE_HOME/intercept-sidecar]",
     ),
 ]
@@ -144,12 +162,15 @@ StateDsn: TypeAlias = Annotated[
     str | None,
     typer.Option(
         envvar="SIDECAR_STATE_DSN",
-        metavar="redis://…",
+        metavar="redis://HOST",
         help="Redis or Valkey for counters, instead of the folder; needs --server.",
     ),
 ]
 StatePrefix: TypeAlias = Annotated[
-    str, typer.Option(envvar="SIDECAR_STATE_PREFIX", help="What keys in that store begin with.", show_default=False)
+    str,
+    typer.Option(
+        envvar="SIDECAR_STATE_PREFIX", metavar="TEXT", help="What keys in that store begin with.", show_default=False
+    ),
 ]
 StateFailMode: TypeAlias = Annotated[
     str,
@@ -189,7 +210,12 @@ Approvals: TypeAlias = Annotated[
 ]
 ApproversFile: TypeAlias = Annotated[
     Path | None,
-    typer.Option(envvar="SIDECAR_APPROVERS_FILE", show_default=False, help="Who may answer there, with their tokens."),
+    typer.Option(
+        envvar="SIDECAR_APPROVERS_FILE",
+        metavar="PATH",
+        show_default=False,
+        help="Who may answer there, with their tokens.",
+    ),
 ]
 ApprovalsUrl: TypeAlias = Annotated[
     str | None,
@@ -212,15 +238,23 @@ AuditFormat: TypeAlias = Annotated[
     str, typer.Option(envvar="SIDECAR_AUDIT_FORMAT", metavar="json|cef|rfc5424", help="The form of the audit lines.")
 ]
 AuditSize: TypeAlias = Annotated[
-    str, typer.Option(envvar="SIDECAR_AUDIT_SIZE", help="An audit file is followed by another one at this size.")
+    str,
+    typer.Option(
+        envvar="SIDECAR_AUDIT_SIZE", metavar="SIZE", help="An audit file is followed by another one at this size."
+    ),
 ]
 AuditKeep: TypeAlias = Annotated[
-    str, typer.Option(envvar="SIDECAR_AUDIT_KEEP", help="Audit files of ended runs are removed after this time.")
+    str,
+    typer.Option(
+        envvar="SIDECAR_AUDIT_KEEP", metavar="DURATION", help="Audit files of ended runs are removed after this time."
+    ),
 ]
 AuditTotal: TypeAlias = Annotated[
     str,
     typer.Option(
-        envvar="SIDECAR_AUDIT_TOTAL", help="The oldest audit files are removed where all have more than this."
+        envvar="SIDECAR_AUDIT_TOTAL",
+        metavar="SIZE",
+        help="The oldest audit files are removed where all have more than this.",
     ),
 ]
 Otlp: TypeAlias = Annotated[
@@ -233,7 +267,12 @@ Otlp: TypeAlias = Annotated[
     ),
 ]
 MaxMessage: TypeAlias = Annotated[
-    str, typer.Option(envvar="SIDECAR_MAX_MESSAGE", help="Larger messages are refused, in both directions.")
+    str,
+    typer.Option(envvar="SIDECAR_MAX_MESSAGE", metavar="SIZE", help="Larger messages are refused, in both directions."),
 ]
-LogLevel: TypeAlias = Annotated[str, typer.Option(envvar="SIDECAR_LOG_LEVEL", help="debug, info, warning or error.")]
-LogFormat: TypeAlias = Annotated[str, typer.Option(envvar="SIDECAR_LOG_FORMAT", help="text or json.")]
+LogLevel: TypeAlias = Annotated[
+    str, typer.Option(envvar="SIDECAR_LOG_LEVEL", metavar="LEVEL", help="debug, info, warning or error.")
+]
+LogFormat: TypeAlias = Annotated[
+    str, typer.Option(envvar="SIDECAR_LOG_FORMAT", metavar="text|json", help="For people, or for programs.")
+]

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import sys
 
-from sidecar.cli.options import Config, OpaBin
+import typer
+
+from sidecar.cli.options import ConfigOrFiles, Files, OpaBin, policies
 from sidecar.engine import binary
 from sidecar.policy.hints import notes
 from sidecar.policy.summary import summary
 from sidecar.repository.load import find, load
 
 
-def validate_command(config: Config, opa_bin: OpaBin = None) -> int:
+def validate_command(
+    ctx: typer.Context, files: Files = None, config: ConfigOrFiles = None, opa_bin: OpaBin = None
+) -> int:  # fmt: skip
     """Check a policy file."""
-    policy, warnings = load(find(config), lambda: binary.find(opa_bin))
+    policy, warnings = load(find(policies(ctx, config, files)), lambda: binary.find(opa_bin))
     for warning in sorted([*warnings, *notes(policy)]):
         print(warning, file=sys.stderr)
     print("Policy file is valid.")

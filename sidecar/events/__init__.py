@@ -163,12 +163,12 @@ def fan_out(observers: Sequence[Observer], needed: Observer | None = None) -> Em
     What an observer raises is told as a defect, and harms neither what the event is about nor other observers. Only
     where `needed` could not note what is still to go on is its error raised, once all have heard: then it must not.
     """
-    told = [(observer, observer.handlers) for observer in observers]
     heard: dict[type[Event], list[Callable[[Any], None]]] = {
-        kind: [handlers[kind] for _, handlers in told if kind in handlers] for kind in get_args(Event)
+        kind: [observer.handlers[kind] for observer in observers if kind in observer.handlers]
+        for kind in get_args(Event)
     }
-    must_hear: dict[type[Event], object] = {
-        kind: handlers.get(kind) for observer, handlers in told if observer is needed for kind in _BEFOREHAND
+    must: dict[type[Event], Callable[[Any], None]] = {
+        kind: needed.handlers[kind] for kind in _BEFOREHAND if needed is not None and kind in needed.handlers
     }
 
     def emit(event: Event) -> None:
@@ -177,7 +177,7 @@ def fan_out(observers: Sequence[Observer], needed: Observer | None = None) -> Em
             try:
                 hear(event)
             except Exception as error:  # noqa: BLE001 - it is told, whatever it is
-                if hear is must_hear.get(type(event)):
+                if hear == must.get(type(event)):
                     unnoted = error
                 elif type(event) is not Defect:  # else it would be told without end
                     defects.tell("an observer did not take an event", error)

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from sidecar.cli import app
 from sidecar.cli import run as run_module
-from sidecar.cli.listen_options import approvals_on, exposed, headers_given, host_of, listen_on, upstream_at
+from sidecar.cli.exposure import of_approvals, of_clients
+from sidecar.cli.listen_options import approvals_on, headers_given, host_of, listen_on, upstream_at
 from sidecar.engine import binary
 from sidecar.errors import StartError, UsageError
 from sidecar.serve import app as running
@@ -235,16 +236,42 @@ def test_a_list_of_approvers_that_anybody_can_write_is_refused(tmp_path: Path) -
 
 
 def test_a_listener_that_other_machines_reach_is_warned_of(tmp_path: Path) -> None:
-    def warned(where: str, url: str | None = None) -> str | None:
+    def warned(where: str, url: str | None = None) -> list[str]:
         listener = approvals_on(where, approvers(tmp_path), url, [])
         assert listener is not None
-        return exposed(listener)
+        return list(of_approvals(listener))
 
-    assert warned("127.0.0.1:8700") == warned("localhost:8700") == warned("[::1]:8700") is None
-    plain = warned("10.0.0.1:8700")
-    assert plain is not None
+    assert warned("127.0.0.1:8700") == warned("localhost:8700") == warned("[::1]:8700") == []
+    (plain,) = warned("10.0.0.1:8700")
     assert "tokens travel there as plain text" in plain
-    assert warned("0.0.0.0:8700", "https://approvals.example") == plain.replace("10.0.0.1", "0.0.0.0")
+    assert warned("0.0.0.0:8700", "https://approvals.example") == [plain.replace("10.0.0.1", "0.0.0.0")]
+
+
+OPEN = "without showing who it is"
+UNSERVED = "clients on other machines get 421"
+
+
+@pytest.mark.parametrize(
+    ("changed", "warned"),
+    [
+        ({"bind": "127.0.0.1"}, []), ({"bind": "127.8.0.1"}, []), ({"bind": "localhost"}, []), ({"bind": "::1"}, []),
+        ({"bind": "0.0.0.0"}, [OPEN, UNSERVED]), ({"bind": "::"}, [OPEN, UNSERVED]),
+        ({"bind": "0:0::0"}, [OPEN, UNSERVED]), ({"bind": ""}, [OPEN, UNSERVED]),
+        # They come by that very address.
+        ({"bind": "10.0.0.5"}, [OPEN]), ({"bind": "agents.example"}, [OPEN]),
+        ({"bind": "0.0.0.0", "hosts": ["mcp.example.com"]}, [OPEN]),
+        ({"bind": "0.0.0.0", "jwt": ("https://k.example", "i", "a")}, [UNSERVED]),
+        ({"bind": "0.0.0.0", "jwt": ("https://k.example", "i", "a"), "hosts": ["mcp.example.com"]}, []),
+    ],
+)  # fmt: skip
+def test_a_listener_for_anybody_and_one_for_nobody_is_warned_of(changed: dict[str, Any], warned: list[str]) -> None:
+    listener = listen(**changed)
+    assert listener is not None
+    found = list(of_clients(listener))
+    assert len(found) == len(warned)
+    for text, part in zip(found, warned, strict=True):
+        assert part in text
+        assert text.startswith(f"--bind {changed['bind']} ")
 
 
 @pytest.mark.parametrize("where", ["127.0.0.1:0", "0.0.0.0:8700", "[::]:8700"])

@@ -17,6 +17,8 @@ _SEAL: Final = re.compile(rb',"seq":([1-9][0-9]{0,17}),"chain":"([0-9a-f]{32})"\
 class JsonLines:
     """One JSON object a line."""
 
+    beginning = b'{"schema":'
+
     def convert(self, line: bytes) -> bytes:
         """The line as it is."""
         return line
