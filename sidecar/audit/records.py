@@ -68,7 +68,8 @@ class Audit:
         self._later = later
         self._is_timed = False
         self._ended: deque[tuple[float, Settled]] = deque()
-        self._second = self._moment = 0
+        self._since = self._until = 0.0
+        self._second = -1
         self._stamp = self._head = ""
         self._lines: list[bytes] = []
         self._decisions = self._outcomes = 0
@@ -143,15 +144,17 @@ class Audit:
 
     def _write_ended(self) -> None:
         """Write the oldest outcomes that wait."""
-        ended = [self._ended.popleft() for _ in range(min(TOGETHER, len(self._ended)))]
+        next_one, at, answered = self._ended.popleft, self._at, self._answered
+        ended = [next_one() for _ in range(min(TOGETHER, len(self._ended)))]
         self._outcomes += len(ended)
-        at, answered = self._at, self._answered
-        self._trail.write([
-            f'{at(when)}outcome","decision_id":"{event.decision_id}",'
-            f'{(event.outcome is _SUCCEEDED and answered.get(event.tool)) or self._about_outcome(event)}'
-            f',"milliseconds":{event.seconds * 1000:.3f}}}'.encode()
-            for when, event in ended
-        ])  # fmt: skip
+        lines = []
+        for when, event in ended:
+            about = answered.get(event.tool) if event.outcome is _SUCCEEDED else None
+            lines.append(
+                f'{at(when)}outcome","decision_id":"{event.decision_id}",{about or self._about_outcome(event)}'
+                f',"milliseconds":{event.seconds * 1000:.3f}}}'.encode()
+            )
+        self._trail.write(lines)
 
     def _about_outcome(self, event: Settled) -> str:
         """What the line of a call that ended says; kept for answered calls, which say the same for one tool."""
@@ -247,11 +250,12 @@ class Audit:
 
     def _at(self, seconds: float) -> str:
         """The beginning of a line with its time, given in Unix seconds; kept for the millisecond, and the second."""
-        moment = int(seconds * 1000)
-        if moment != self._moment:
-            self._moment = moment
+        if not self._since < seconds < self._until:
+            moment = int(seconds * 1000)
+            # Nearer to its ends rounding might make it another millisecond: there it is worked out each time.
+            self._since, self._until = (moment + 0.001) / 1000, (moment + 0.999) / 1000
             second, rest = divmod(moment, 1000)
-            if second != self._second or not self._stamp:
+            if second != self._second:
                 self._second = second
                 self._stamp = _HEAD + clock.strftime("%Y-%m-%dT%H:%M:%S", clock.gmtime(second))
             self._head = f'{self._stamp}.{rest:03d}Z","event":"'
