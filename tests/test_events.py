@@ -14,7 +14,7 @@ from sidecar.audit.records import Audit
 from sidecar.enforce.verdict import Forward
 from sidecar.events import Decided, Defect, Event, Handlers, Judged, MethodDenied, Settled, UpstreamAnswered, fan_out
 from sidecar.mcp.tool_call import Outcome
-from sidecar.serve.runtime import observers
+from sidecar.serve.observing import observers
 from sidecar.settings import AuditLog, Settings
 from tests.enforce.fakes import LIMITED, GateBetweenFakes, run
 from tests.enforce.test_defects import is_refusal

@@ -10,6 +10,7 @@ import re
 import stat
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Final
 
@@ -41,7 +42,11 @@ class AuditFile:
         self.position = Position()
         """Where its chain goes on."""
         self.size = self._length()
-        self._begin()
+        try:
+            self._begin()
+        except InUse:
+            self._stream.close()
+            raise
 
     @property
     def path(self) -> Path:
@@ -106,13 +111,26 @@ class AuditFile:
         if self.size:
             self.position, is_ours = position_in(self._path, self._form)
             if is_ours:
+                if self.position.seq == 0:
+                    self.position = replace(self._elsewhere(), torn=self.position.torn, is_open=True)
                 return
             with contextlib.suppress(OSError):  # then the chain begins amid the file, which shows
                 self.put_aside()
         else:
-            with contextlib.suppress(OSError):  # a folder that cannot be listed: a chain begins
-                if (before := _last(self._path)) is not None:
-                    self.position = position_in(before, self._form)[0].in_another_file()
+            self.position = self._elsewhere()
+
+    def _elsewhere(self) -> Position:
+        """Where the chain goes on that ends in the file that was put aside last."""
+        try:
+            if (before := _last(self._path)) is not None:
+                if _is_written(before):  # its writer is putting it aside, and comes back for the path
+                    raise InUse(errno.EWOULDBLOCK, "another process writes there")
+                return position_in(before, self._form)[0].in_another_file()
+        except InUse:
+            raise
+        except OSError:  # a folder that cannot be listed: a chain begins
+            pass
+        return Position()
 
     def _follow(self) -> None:
         before = os.fstat(self._stream.fileno())
@@ -194,6 +212,18 @@ def _lock(stream: IO[bytes], until: float) -> None:
             time.sleep(_PAUSE)
         else:
             return
+
+
+def _is_written(path: Path) -> bool:
+    """True where somebody has the lock of a file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _next_number(path: Path) -> Path:

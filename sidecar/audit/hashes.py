@@ -14,11 +14,11 @@ from sidecar.mcp.strict_json import encode
 
 # One digest of BLAKE2b has 64 bytes, so it gives the hashes of eight ids: they are counted up, and the next are there.
 _BITS: Final = 3
-_IN_BLOCK: Final = 7
+_BLOCK: Final = 1 << _BITS
 _DIGITS: Final = 16
 """Hex digits of the hash of an id."""
-_MOST: Final = 256
-"""Digests that are kept: sessions count each for itself."""
+_MOST: Final = 256 << _BITS
+"""Hashes that are kept: sessions count each for itself."""
 
 
 class Hashes:
@@ -29,7 +29,8 @@ class Hashes:
         # Another `person`, so that no hash of one kind is one of another kind.
         self._ids = hashlib.blake2b(key=key, digest_size=64, person=b"ids")
         self._texts = hashlib.blake2b(key=key, digest_size=8, person=b"text ids")
-        self._digests: dict[int, bytes] = {}
+        self.kept: dict[Id, str] = {}
+        """The hashes of some ids, all of them integers: whoever finds an id here needs not ask `of_id`."""
 
     def of_arguments(self, arguments: dict[str, Any]) -> str:
         """The hash of a call's arguments, in 32 hex digits; equal ones have the same if their members stand alike."""
@@ -37,22 +38,21 @@ class Hashes:
         hashed.update(encode(arguments))
         return hashed.hexdigest()
 
-    def of_id(self, id_: Id) -> bytes:
+    def of_id(self, id_: Id) -> str:
         """The hash of a JSON-RPC id, in 16 hex digits; 1 and "1" are two ids."""
-        if type(id_) is int:
-            digest = self._digests.get(id_ >> _BITS)
-            if digest is None:
-                digest = self._digest(id_ >> _BITS)
-            begin = (id_ & _IN_BLOCK) * _DIGITS
-            return digest[begin : begin + _DIGITS]
-        hashed = self._texts.copy()
-        hashed.update(str(id_).encode())
-        return hashed.hexdigest().encode()
+        if type(id_) is not int:
+            hashed = self._texts.copy()
+            hashed.update(str(id_).encode())
+            return hashed.hexdigest()
+        if id_ not in self.kept:
+            self._keep(id_ >> _BITS)
+        return self.kept[id_]
 
-    def _digest(self, block: int) -> bytes:
-        if len(self._digests) >= _MOST:
-            self._digests.clear()
+    def _keep(self, block: int) -> None:
+        if len(self.kept) >= _MOST:
+            self.kept.clear()
         hashed = self._ids.copy()
         hashed.update(b"%d" % block)
-        digest = self._digests[block] = hashed.hexdigest().encode()
-        return digest
+        digits, first = hashed.hexdigest(), block << _BITS
+        for place in range(_BLOCK):
+            self.kept[first + place] = digits[place * _DIGITS : (place + 1) * _DIGITS]

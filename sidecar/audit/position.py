@@ -53,6 +53,7 @@ class Position:
 def position_in(path: Path, form: Form) -> tuple[Position, bool]:
     """Where the chain in a file goes on, and whether it can go on in that file: its last line is of this form.
 
+    Where its first line was cut off already, no line of the chain is there, and what is left of that one is torn.
     Without the right to read it that is the beginning.
     """
     try:
@@ -60,6 +61,8 @@ def position_in(path: Path, form: Form) -> tuple[Position, bool]:
     except OSError:
         return Position(), False
     found = _last_line(end, form, is_whole=is_whole)
+    if found is None and is_whole and b"\n" not in end and end.startswith(form.beginning[: len(end)]):
+        found = Position(torn=Torn(1, sha256(end)), is_open=True)
     if found is not None:
         return found, True
     for name in AUDIT_FORMATS:

@@ -6,9 +6,10 @@ arguments can be found.
 
 from __future__ import annotations
 
-import time
+import time as clock
 from collections import deque
 from collections.abc import Callable
+from time import time
 from typing import Final
 
 from sidecar.audit.hashes import Hashes
@@ -46,10 +47,7 @@ OUTCOMES_WAIT: Final = 0.02
 TOGETHER: Final = 64
 """Outcomes that are written at once: so many take some 0.1 ms, in which no call goes on."""
 
-_HEAD: Final = b'{"schema":%d,"time":"%%b","event":"' % SCHEMA
-# Lines are joined of parts and not formatted: of so many bytes that is quicker.
-_OF_DECISION: Final = b'decision","decision_id":"'
-_OF_OUTCOME: Final = b'outcome","decision_id":"'
+_HEAD: Final = f'{{"schema":{SCHEMA},"time":"'
 _SUCCEEDED: Final = Outcome.SUCCEEDED  # an attribute of an enum takes 0.1 µs
 _MOST_TOOLS: Final = 1_024
 """Names of tools of which it is kept what the line of a call that was answered says."""
@@ -69,13 +67,13 @@ class Audit:
         self._instance = instance
         self._later = later
         self._is_timed = False
-        self._ended: deque[tuple[bytes, Settled]] = deque()
-        self._moment = 0
-        self._head = b""
+        self._ended: deque[tuple[float, Settled]] = deque()
+        self._second = self._moment = 0
+        self._stamp = self._head = ""
         self._lines: list[bytes] = []
         self._decisions = self._outcomes = 0
         self._others: dict[str, int] = {}
-        self._answered: dict[str, bytes] = {}
+        self._answered: dict[str, str] = {}
         self._in_force: tuple[str, int] | None = None
         self._rules: RuleIndex | None = None
         self._sign_ins = SignIns(self._tell_sign_in, later or _never)
@@ -107,22 +105,28 @@ class Audit:
         self._catch_up()
 
     def _decided(self, event: Decided) -> None:
-        call, end = event.call, b'"}'
         self._decisions += 1
-        if event.approval:
-            end = b'","approval":"%b"}' % event.approval.encode()
+        call, ruling = event.call, event.ruling
+        kept = call.memo.line if type(call) is CachedCall else None
+        about = (
+            kept.line
+            if kept is not None and kept.ruling is ruling and kept.caller is event.caller
+            else self._about(event)
+        )
+        id_hash = self._hashes.kept.get(call.id) or self._hashes.of_id(call.id)
+        end = f'","approval":"{event.approval}"}}' if event.approval else '"}'
         if call.trace is not None:
-            end = b'","trace_id":"%b%b' % (call.trace.trace_id.encode(), end)
-        self._lines.append(b"".join((
-            self._now(), _OF_DECISION, event.decision_id.encode(), b'",', self._about(event),
-            b',"milliseconds":%.3f,"rpc_id_hash":"' % (event.seconds * 1000), self._hashes.of_id(call.id), end,
-        )))  # fmt: skip
+            end = f'","trace_id":"{call.trace.trace_id}{end}'
+        self._lines.append(
+            f'{self._at(time())}decision","decision_id":"{event.decision_id}",{about},"milliseconds":'
+            f'{event.seconds * 1000:.3f},"rpc_id_hash":"{id_hash}{end}'.encode()
+        )
 
     def _judged(self, _: Judged) -> None:
         self._write()
 
     def _settled(self, event: Settled) -> None:
-        self._ended.append((self._now(), event))
+        self._ended.append((time(), event))
         if self._later is None:
             self._catch_up()
         elif not self._is_timed:
@@ -130,32 +134,32 @@ class Audit:
             self._later(OUTCOMES_WAIT, self._time_over)
 
     def _time_over(self) -> None:
-        self._write_ended()
-        self._is_timed = bool(self._ended)
-        if self._is_timed and self._later is not None:
-            self._later(0, self._time_over)  # others have their turn before
+        try:
+            self._write_ended()
+        finally:  # whatever became of these, the others are written
+            self._is_timed = bool(self._ended)
+            if self._is_timed and self._later is not None:
+                self._later(0, self._time_over)  # others have their turn before
 
     def _write_ended(self) -> None:
         """Write the oldest outcomes that wait."""
         ended = [self._ended.popleft() for _ in range(min(TOGETHER, len(self._ended)))]
         self._outcomes += len(ended)
+        at, answered = self._at, self._answered
         self._trail.write([
-            b"".join((
-                head, _OF_OUTCOME, event.decision_id.encode(), b'",', self._about_outcome(event),
-                b',"milliseconds":%.3f}' % (event.seconds * 1000),
-            ))
-            for head, event in ended
+            f'{at(when)}outcome","decision_id":"{event.decision_id}",'
+            f'{(event.outcome is _SUCCEEDED and answered.get(event.tool)) or self._about_outcome(event)}'
+            f',"milliseconds":{event.seconds * 1000:.3f}}}'.encode()
+            for when, event in ended
         ])  # fmt: skip
 
-    def _about_outcome(self, event: Settled) -> bytes:
-        """What the line of a call that ended says; the same for each call of a tool that was answered."""
-        if event.outcome is not _SUCCEEDED:
-            return calls.settled(self._instance, event)
-        about = self._answered.get(event.tool)
-        if about is None:
+    def _about_outcome(self, event: Settled) -> str:
+        """What the line of a call that ended says; kept for answered calls, which say the same for one tool."""
+        about = calls.settled(self._instance, event).decode()
+        if event.outcome is _SUCCEEDED:
             if len(self._answered) >= _MOST_TOOLS:
                 self._answered.clear()
-            about = self._answered[event.tool] = calls.settled(self._instance, event)
+            self._answered[event.tool] = about
         return about
 
     def _catch_up(self) -> None:
@@ -173,7 +177,7 @@ class Audit:
     def _refuse(self, decision_id: str, about: bytes) -> None:
         self._catch_up()
         self._decisions += 1
-        self._lines.append(b'%b%b%b",%b}' % (self._now(), _OF_DECISION, decision_id.encode(), about))
+        self._lines.append(f'{self._at(time())}decision","decision_id":"{decision_id}",{about.decode()}}}'.encode())
         self._write()
 
     def _approval_changed(self, event: ApprovalChanged) -> None:
@@ -219,21 +223,18 @@ class Audit:
     def _tell(self, event: str, about: bytes) -> None:
         self._catch_up()
         self._count(event)
-        self._lines.append(b'%b%b",%b}' % (self._now(), event.encode(), about))
+        self._lines.append(f'{self._at(time())}{event}",{about.decode()}}}'.encode())
         self._write()
 
     def _count(self, event: str) -> None:
         self._others[event] = self._others.get(event, 0) + 1
 
-    def _about(self, event: Decided) -> bytes:
-        """All that is the same for calls that say the same, of one caller and with one ruling."""
-        ruling, caller, call = event.ruling, event.caller, event.call
-        if type(call) is not CachedCall:
-            return self._members_of(event)
-        kept = call.memo.line
-        if kept is None or kept.ruling is not ruling or kept.caller is not caller:
-            kept = call.memo.line = CachedLine(ruling, caller, self._members_of(event))
-        return kept.line
+    def _about(self, event: Decided) -> str:
+        """All that is the same for calls that say the same, of one caller and with one ruling; it is kept with them."""
+        about = self._members_of(event).decode()
+        if type(event.call) is CachedCall:
+            event.call.memo.line = CachedLine(event.ruling, event.caller, about)
+        return about
 
     def _members_of(self, event: Decided) -> bytes:
         call, ruling = event.call, event.ruling
@@ -244,20 +245,23 @@ class Audit:
             place = self._rules.find(call.tool, ruling.rule)
         return calls.decided(self._instance, event, hashed, (place.file, place.line) if place is not None else None)
 
-    def _now(self) -> bytes:
-        """The beginning of a line with the time in UTC, to the millisecond; it is kept for that millisecond."""
-        moment = int(time.time() * 1000)
+    def _at(self, seconds: float) -> str:
+        """The beginning of a line with its time, given in Unix seconds; kept for the millisecond, and the second."""
+        moment = int(seconds * 1000)
         if moment != self._moment:
-            second, rest = divmod(moment, 1000)
             self._moment = moment
-            stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{rest:03d}Z"
-            self._head = _HEAD % stamp.encode()
+            second, rest = divmod(moment, 1000)
+            if second != self._second or not self._stamp:
+                self._second = second
+                self._stamp = _HEAD + clock.strftime("%Y-%m-%dT%H:%M:%S", clock.gmtime(second))
+            self._head = f'{self._stamp}.{rest:03d}Z","event":"'
         return self._head
 
     def _write(self) -> None:
         if self._lines:
-            self._trail.write(self._lines)
-            self._lines = []
+            lines, self._lines = self._lines, []
+            # Where this fails their calls are refused, and no other calls after them.
+            self._trail.write(lines)
 
 
 def _never(_: float, __: Callable[[], None]) -> None:

@@ -17,7 +17,7 @@ from typing import Final
 from sidecar.audit.chain import link
 from sidecar.audit.files import AuditFile
 from sidecar.audit.forms.form import Form
-from sidecar.audit.forms.json_lines import SEALED, JsonLines
+from sidecar.audit.forms.json_lines import SEAL, JsonLines
 from sidecar.audit.position import Position, Torn
 from sidecar.audit.stamp import stamp
 from sidecar.audit.streams import Stream
@@ -111,21 +111,20 @@ class Trail:
     def _sealed(self, lines: list[bytes]) -> tuple[bytes, int, bytes]:
         """What is to be written, and the number and the hash of the last line."""
         form, seq, chain = self._form, self._seq, self._chain
-        sealed = [b""] if self._is_open else []
+        sealed = [b"\n"] if self._is_open else []
         if type(form) is JsonLines:
             # Its lines as it seals them, without a call for each: no decision is forwarded before this is done.
             for line in lines:
                 seq += 1
                 chain = hexlify(sha256(chain + line).digest()[:16])
-                sealed.append(SEALED % (line[:-1], seq, chain))
+                sealed += (line[:-1], SEAL % (seq, chain), b"\n")
         else:
             for line in lines:
                 seq += 1
                 written = form.convert(line)
                 chain = link(chain, written)
-                sealed.append(form.seal(written, seq, chain))
-        sealed.append(b"")
-        return b"\n".join(sealed), seq, chain
+                sealed += (form.seal(written, seq, chain), b"\n")
+        return b"".join(sealed), seq, chain
 
     def _written(self, data: bytes) -> int:
         """The number of bytes written. Raises OSError if that is none."""

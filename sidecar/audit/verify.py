@@ -80,12 +80,10 @@ def _check(lines: Iterator[tuple[int, bytes, bytes]], found: Checked) -> None:
     torn: _Torn | None = None
     for number, line, end in lines:
         try:
-            _must_fit(found, line, torn)
+            torn = _must_fit(found, line, torn)
         except ValueError as error:
             torn = torn or _Torn(number, str(error))
             torn.hash.update(line + end)
-        else:
-            torn = None
     if torn is not None:
         raise _Broken(torn.number, torn.problem)
 
@@ -93,8 +91,8 @@ def _check(lines: Iterator[tuple[int, bytes, bytes]], found: Checked) -> None:
 _UNSEALED: Final = "it has no number and hash: it was cut off, changed or put in, or the file is of an earlier version"
 
 
-def _must_fit(found: Checked, line: bytes, torn: _Torn | None) -> None:
-    """Take the line as the next one of the chain. Raises ValueError if it is not."""
+def _must_fit(found: Checked, line: bytes, torn: _Torn | None) -> _Torn | None:
+    """Take the line as the next one of the chain; what still has to be told of. Raises ValueError if it is not."""
     # By the look of each line: the first one may be what is left of one that was cut off.
     sealed = _FORMS[form_name(line)].unseal(line)
     if sealed is None:
@@ -102,11 +100,16 @@ def _must_fit(found: Checked, line: bytes, torn: _Torn | None) -> None:
     text, seq, chain = sealed
     says = told(text)
     _must_follow(found, says, text, seq, chain)
+    if torn is not None and says.event == "continued" and not found.lines:
+        # It comes first; behind it the first line of the file is told of, which was cut off.
+        _take(found, says, seq, chain)
+        return torn
     if torn is not None and (says.event, says.torn) != ("lost", torn.hash.hexdigest()[:32]):
         raise ValueError(torn.problem)
     if torn is None and says.event == "lost" and says.torn:
         raise ValueError("it tells of a line that was cut off, and that is missing")
     _take(found, says, seq, chain)
+    return None
 
 
 def _must_follow(found: Checked, says: Told, line: bytes, seq: int, chain: bytes) -> None:

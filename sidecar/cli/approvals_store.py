@@ -25,7 +25,7 @@ from sidecar.events import Emit, fan_out
 from sidecar.ledger.approvals import STATES, Approvals, NoApproval, Record
 from sidecar.ledger.protocol import Ledger
 from sidecar.ledger.sqlite import SqliteLedger
-from sidecar.serve.runtime import state_folder
+from sidecar.serve.observing import state_folder
 from sidecar.settings import AuditLog
 from sidecar.system import ownership
 from sidecar.text import shown

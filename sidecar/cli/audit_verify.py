@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -45,7 +46,7 @@ def verify_command(
     status = HOLDS
     for path in sorted(dict.fromkeys(files), key=_order):
         try:
-            with path.open("rb") as file:
+            with open(path, "rb", opener=_opened) as file:
                 found.append((path, check(file, lambda: time.sleep(PAUSE))))
         except OSError as error:
             print(f"sidecar: cannot read {_name(path)}: {error.strerror}", file=sys.stderr)
@@ -58,6 +59,13 @@ def verify_command(
         else:
             print(_told(path, checked, found))
     return BROKEN if problems else status
+
+
+def _opened(path: str, flags: int) -> int:
+    """A descriptor of a file; a pipe that nobody writes is not waited for, it has no line."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def _problems(found: Sequence[tuple[Path, Checked]]) -> Iterator[tuple[Path, tuple[int, str]]]:

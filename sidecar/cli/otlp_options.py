@@ -17,6 +17,7 @@ from sidecar.errors import UsageError
 from sidecar.http import hop_by_hop
 from sidecar.http.origin import parse
 from sidecar.settings import Otlp
+from sidecar.text import of_system
 
 TRACES_HEADERS: Final = "OTEL_EXPORTER_OTLP_TRACES_HEADERS"
 HEADERS: Final = "OTEL_EXPORTER_OTLP_HEADERS"
@@ -41,7 +42,8 @@ def otlp_at(url: str | None, environ: Mapping[str, str]) -> Otlp | None:
     given = dict(_pairs("OTEL_RESOURCE_ATTRIBUTES", environ))
     if name := environ.get("OTEL_SERVICE_NAME"):
         given["service.name"] = name
-    return Otlp(url, headers, tuple((ours | given).items()))
+    # What is no UTF-8 could not be sent.
+    return Otlp(url, headers, tuple([(of_system(key), of_system(value)) for key, value in (ours | given).items()]))
 
 
 def exposed_headers(otlp: Otlp) -> str | None:
@@ -70,7 +72,8 @@ def _pairs(variable: str, environ: Mapping[str, str]) -> list[tuple[str, str]]:
 
 def _header(variable: str, name: str, value: str) -> tuple[str, str]:
     if not _NAME.fullmatch(name):
-        raise UsageError(f"{variable}: {name!r} is no name of a header")
+        # Not shown: who writes `Name: value` has the value in it.
+        raise UsageError(f"{variable}: what stands before = is no name of a header; write NAME=VALUE, not NAME: VALUE")
     if name.lower() in hop_by_hop.HOP_BY_HOP | hop_by_hop.OURS:
         raise UsageError(f"{variable}: {name} is ours to send")
     if not _VALUE.fullmatch(value):

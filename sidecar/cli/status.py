@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import sys
@@ -18,7 +19,7 @@ from sidecar.cli.status_look import Place, look
 from sidecar.cli.status_text import lines
 from sidecar.cli.status_values import Status
 from sidecar.errors import UsageError
-from sidecar.mcp import strict_json
+from sidecar.text import visible
 
 NARROWEST: Final = 40
 """Columns of a terminal below which lines are cut by the terminal itself."""
@@ -93,4 +94,5 @@ def _print(status: Status) -> None:
 
 
 def _json(status: Status) -> str:
-    return strict_json.encode(status.document()).decode()
+    # What is not seen, or speaks to a terminal, stands within strings only, where an escape means the same.
+    return visible(json.dumps(status.document(), ensure_ascii=False, separators=(",", ":")))

@@ -93,7 +93,7 @@ def _put_aside(path: Path) -> list[Path]:
     """The files that this one followed, the newest first."""
     try:
         return [aside for _, aside in sorted(numbered(path), reverse=True)]
-    except OSError:
+    except (OSError, ValueError):  # a path that cannot be one
         return []
 
 
@@ -146,7 +146,9 @@ def _decisions(lines: bytes | None) -> Iterator[_Line]:
 def _end(path: Path, most: int) -> tuple[bool, bytes | None]:
     """Whether only the end of a file was read, and that; None for what is no regular file or cannot be read."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if not stat.S_ISREG(path.stat().st_mode):  # before it is opened: opening a device may have effects
+            return False, None
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             about = os.fstat(descriptor)
             if not stat.S_ISREG(about.st_mode):
@@ -154,5 +156,5 @@ def _end(path: Path, most: int) -> tuple[bool, bytes | None]:
             begin = max(0, about.st_size - most)
             file.seek(begin)
             return begin > 0, file.read(most)
-    except OSError:
+    except (OSError, ValueError):
         return False, None

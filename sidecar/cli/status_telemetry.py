@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -35,7 +36,7 @@ async def look(instance: Instance) -> Looked:
             found.words = lines[1:] if found.ready else lines
             _, metrics = await _get(client, "/metrics")
         read(metrics, found)
-    except (TimeoutError, httpx.HTTPError, OSError) as error:
+    except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         found.ready = None
         found.words = [f"its telemetry at {instance.telemetry} gives no answer: {str(error) or type(error).__name__}"]
     except (ValueError, KeyError):
@@ -73,7 +74,8 @@ def read(text: str, found: Looked) -> None:
 
 
 def _named(samples: Iterable[Sample], name: str) -> list[Sample]:
-    return [one for one in samples if one.name == _PREFIX + name]
+    # No number of ours is infinite, or none.
+    return [one for one in samples if one.name == _PREFIX + name and math.isfinite(one.value)]
 
 
 def _counter(sample: Sample) -> tuple[str, str, str, str]:

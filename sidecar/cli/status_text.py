@@ -5,9 +5,13 @@ from __future__ import annotations
 import calendar
 import time
 from collections.abc import Iterator
+from typing import Final
 
 from sidecar.cli.approvals_table import cut, safe, sentence, table
 from sidecar.cli.status_values import Counted, Limit, Looked, Status
+
+_LONG: Final = 16
+"""Digits of more seconds than anybody counts in."""
 
 
 def lines(status: Status, now: float, width: int) -> list[str]:
@@ -74,7 +78,7 @@ def _sidecar(one: Looked, now: float) -> tuple[str, ...]:
 
 def _limit(one: Limit, now: float) -> tuple[str, ...]:
     left = f"{_number(one.left)} left" if one.most is None else f"{_number(one.left)} of {_number(one.most)} left"
-    window = _span(float(one.window)) if one.window.isdecimal() else one.window
+    window = _span(float(one.window)) if one.window.isdecimal() and len(one.window) < _LONG else one.window
     per = " in ".join(text for text in (one.scope, window) if text)
     wait = 0 if one.resets is None or one.left == one.most else one.resets - now
     again = f"whole again in {_span(wait)}" if wait > 0 else ""

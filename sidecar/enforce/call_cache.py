@@ -8,7 +8,7 @@ work out about such calls stands in their `Memo`.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -64,7 +64,16 @@ class CachedLine(msgspec.Struct, frozen=True, gc=False):
 
     ruling: Ruling
     caller: Caller
-    line: bytes
+    line: str
+
+
+class CachedCount(msgspec.Struct, frozen=True, gc=False):
+    """What a call is counted by, by a ruling and for a caller, while the names that are known are those of an `era`."""
+
+    ruling: Ruling
+    caller: Caller
+    era: object
+    counted: Any
 
 
 class Memo(msgspec.Struct):
@@ -76,6 +85,7 @@ class Memo(msgspec.Struct):
     question: CachedQuestion | None = None
     ruling: CachedRuling | None = None
     line: CachedLine | None = None
+    count: CachedCount | None = None
 
 
 class CachedCall(ToolCall, frozen=True, gc=False, kw_only=True):

@@ -163,22 +163,21 @@ def fan_out(observers: Sequence[Observer], needed: Observer | None = None) -> Em
     What an observer raises is told as a defect, and harms neither what the event is about nor other observers. Only
     where `needed` could not note what is still to go on is its error raised, once all have heard: then it must not.
     """
-    heard: dict[type[Event], list[tuple[Callable[[Any], None], bool]]] = {
-        kind: [
-            (observer.handlers[kind], observer is needed and kind in _BEFOREHAND)
-            for observer in observers
-            if kind in observer.handlers
-        ]
+    heard: dict[type[Event], list[Callable[[Any], None]]] = {
+        kind: [observer.handlers[kind] for observer in observers if kind in observer.handlers]
         for kind in get_args(Event)
+    }
+    must: dict[type[Event], Callable[[Any], None]] = {
+        kind: needed.handlers[kind] for kind in _BEFOREHAND if needed is not None and kind in needed.handlers
     }
 
     def emit(event: Event) -> None:
         unnoted: Exception | None = None
-        for hear, is_needed in heard[type(event)]:
+        for hear in heard[type(event)]:
             try:
                 hear(event)
             except Exception as error:  # noqa: BLE001 - it is told, whatever it is
-                if is_needed:
+                if hear == must.get(type(event)):
                     unnoted = error
                 elif type(event) is not Defect:  # else it would be told without end
                     defects.tell("an observer did not take an event", error)

@@ -18,7 +18,7 @@ import uvloop
 from sidecar.events import Defect, Emit
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.nothing import nothing
-from sidecar.serve import approving, hangup, runtime, stdio
+from sidecar.serve import approving, hangup, observing, runtime, stdio
 from sidecar.serve.ending import End, Life
 from sidecar.settings import Listen, Settings
 from sidecar.system import defects
@@ -74,7 +74,7 @@ async def _run(settings: Settings, bundle: Bundle | None, opa: Path, stopped_by:
     if bundle is not None:
         accepts(bundle)
     async with AsyncExitStack() as stack:
-        observers = runtime.observers(settings, opa, stack)
+        observers = observing.observers(settings, opa, stack)
         life = Life(settings.server, observers.emit, stopped_by)
         stack.callback(life.over)
         _contain_defects(asyncio.get_running_loop(), settings.server, observers.emit)

@@ -15,7 +15,7 @@ from sidecar.distribution.kept import Kept
 from sidecar.distribution.places import source_of
 from sidecar.ledger.protocol import Ledger
 from sidecar.policy.bundle import Bundle
-from sidecar.serve.runtime import Observers
+from sidecar.serve.observing import Observers
 from sidecar.settings import Settings
 from sidecar.system.operator_log import fields, log
 

@@ -135,7 +135,8 @@ def _is_dead(descriptor: int) -> bool:
 
 def _forget(path: str) -> None:
     with contextlib.suppress(OSError), _opened(path) as descriptor:
-        if _is_dead(descriptor):
+        # Whoever looks at a folder of another user must not remove what that user made our folder lead to.
+        if _is_dead(descriptor) and _read(descriptor) is not None:
             os.unlink(path)  # noqa: PTH108
 
 
@@ -143,7 +144,7 @@ def _read(descriptor: int) -> Instance | None:
     """What a file says; None where it is none of ours, or of a later form."""
     try:
         said: Any = json.loads(os.read(descriptor, MAX_BYTES))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(said, dict) or said.get("schema") != SCHEMA:
         return None

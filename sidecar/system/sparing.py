@@ -45,7 +45,7 @@ class Sparing:
         now = self._clock()
         if now - self._period >= PERIOD:
             self.settle()
-            self._period = now
+            self._period, self._count = now, 0
         self._count += 1
         if self._count == self._most + 1:
             log.log(self._level, "more %s", self._are, extra=fields(self._event))
@@ -56,7 +56,7 @@ class Sparing:
         self._count += count
 
     def settle(self) -> None:
-        """Say now how many were left out."""
-        left_out, self._count = self._count - self._most, 0
+        """Say now how many were left out. In this period no more are admitted for that."""
+        left_out, self._count = self._count - self._most, min(self._count, self._most)
         if left_out > 0:
             log.log(self._level, "%d more %s", left_out, self._were, extra=fields(self._event, left_out=left_out))

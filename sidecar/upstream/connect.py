@@ -10,7 +10,7 @@ from sidecar.http.origin import parse
 from sidecar.settings import Settings, Upstream
 from sidecar.system.guardian import Guardian
 from sidecar.system.memory import MemoryBudget
-from sidecar.upstream import stdio
+from sidecar.upstream import error_stream, stdio
 from sidecar.upstream.failure import NotConnected, Told, untold
 from sidecar.upstream.http_sse import SseLink
 from sidecar.upstream.link import Link
@@ -29,8 +29,8 @@ def connector(settings: Settings, room: MemoryBudget | None = None, told: Told =
     upstream = settings.upstream
     if upstream is None:
         stdio.check(settings.command)
-        guardian = Guardian()
-        return lambda: stdio.ChildServer.start(settings.command, settings.max_message, guardian, room, told)
+        guardian, lines = Guardian(), error_stream.sparing()
+        return lambda: stdio.ChildServer.start(settings.command, settings.max_message, guardian, room, told, lines)
     there = remote(upstream, settings.max_message, room, told)
 
     async def http() -> Link:

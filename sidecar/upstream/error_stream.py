@@ -30,20 +30,25 @@ TAIL: Final = 8 << 10
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
-class ErrorStream:
-    """The error stream of the program `pid`. `clock` gives seconds."""
+def sparing(clock: Callable[[], float] = time.monotonic) -> Sparing:
+    """What bounds the lines of all programs of one server: each session may have one. `clock` gives seconds."""
+    return Sparing(
+        "server_stderr", "lines of the MCP server's error stream were not shown",
+        "lines of the MCP server's error stream are not shown", most=MOST, level=logging.INFO, clock=clock,
+    )  # fmt: skip
 
-    def __init__(self, pid: int, clock: Callable[[], float] = time.monotonic) -> None:
+
+class ErrorStream:
+    """The error stream of the program `pid`, of whose lines as many are logged as `admitted` says."""
+
+    def __init__(self, pid: int, admitted: Sparing) -> None:
         self._pid = pid
         self._lines = LineReader(LONGEST)
         self._last: deque[tuple[str, bool]] = deque(maxlen=LAST)
         """Lines, and whether they were logged."""
         self._tail = b""
         """The end of what came since nothing is logged any more."""
-        self._sparing = Sparing(
-            "server_stderr", "lines of the MCP server's error stream were not shown",
-            "lines of the MCP server's error stream are not shown", most=MOST, level=logging.INFO, clock=clock,
-        )  # fmt: skip
+        self._sparing = admitted
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""

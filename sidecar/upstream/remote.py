@@ -21,6 +21,7 @@ from sidecar.system.intake import Intake
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import DEFAULT_BUDGET, MemoryBudget
 from sidecar.system.operator_log import fields, log
+from sidecar.system.sparing import Sparing
 from sidecar.upstream.failure import DEFECT, GIVEN_UP, Failure, Told, untold
 from sidecar.upstream.link import LinkReader
 
@@ -47,13 +48,23 @@ MAX_TROUBLES: Final = 100
 """Different ones that are remembered: some hold words of the server's."""
 
 
+def sparing() -> Sparing:
+    """What bounds the lines about sessions that the server forgot."""
+    return Sparing(
+        "upstream_session_renewed", "sessions were forgotten by the MCP server",
+        "sessions are forgotten by the MCP server",
+    )  # fmt: skip
+
+
 class Remote:
     """The server at `target` of `origin`; `fixed` gives the operator's headers, `limit` bounds a message in bytes."""
 
     def __init__(
         self, origin: Origin, target: str, fixed: Callable[[], Fields], limit: int, room: MemoryBudget | None = None,
-        reader: LinkReader | None = None, told: Told = untold,
+        reader: LinkReader | None = None, told: Told = untold, renewals: Sparing | None = None,
     ) -> None:  # fmt: skip
+        self.renewals = renewals or sparing()
+        """What bounds the lines about sessions that the server forgot, those of all clients together."""
         self.limit = limit
         self.reader = reader or LinkReader()
         self.room = room or MemoryBudget(DEFAULT_BUDGET)
@@ -66,7 +77,9 @@ class Remote:
 
     def apart(self) -> Remote:
         """The same server by connections that nobody else uses."""
-        return Remote(self._origin, self.target, self.fixed, self.limit, self.room, self.reader, self._told)
+        return Remote(
+            self._origin, self.target, self.fixed, self.limit, self.room, self.reader, self._told, self.renewals
+        )  # fmt: skip
 
     async def send(
         self, method: str, headers: Fields, body: bytes = b"", *, target: str | None = None, whose: Hashable = None

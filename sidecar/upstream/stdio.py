@@ -25,6 +25,8 @@ from sidecar.system.intake import Intake
 from sidecar.system.lines import LineReader, LineWriter
 from sidecar.system.memory import DEFAULT_BUDGET, MemoryBudget, Share
 from sidecar.system.operator_log import fields, log
+from sidecar.system.sparing import Sparing
+from sidecar.upstream import error_stream
 from sidecar.upstream.busypoll import BusyPoll
 from sidecar.upstream.error_stream import ErrorStream
 from sidecar.upstream.failure import Failure, NotConnected, Told, untold
@@ -52,8 +54,11 @@ class ChildServer(asyncio.SubprocessProtocol):
 
     cause = "ended"
 
-    def __init__(self, limit: int, guardian: Guardian, room: MemoryBudget, told: Told = untold) -> None:
+    def __init__(
+        self, limit: int, guardian: Guardian, room: MemoryBudget, told: Told = untold, lines: Sparing | None = None
+    ) -> None:
         loop = asyncio.get_running_loop()
+        self._logged = lines or error_stream.sparing()
         self._told = told
         self._guardian = guardian
         self._is_stopped = True
@@ -79,10 +84,13 @@ class ChildServer(asyncio.SubprocessProtocol):
     @classmethod
     async def start(
         cls, command: Sequence[str], limit: int, guardian: Guardian, room: MemoryBudget | None = None,
-        told: Told = untold,
+        told: Told = untold, lines: Sparing | None = None,
     ) -> ChildServer:  # fmt: skip
-        """Start the program, of which `guardian` hears. Raises `NotConnected` when that fails."""
-        server = cls(limit, guardian, room or MemoryBudget(DEFAULT_BUDGET), told)
+        """Start the program, of which `guardian` hears. Raises `NotConnected` when that fails.
+
+        `lines` bounds what is logged of its error stream, together with that of others who have it too.
+        """
+        server = cls(limit, guardian, room or MemoryBudget(DEFAULT_BUDGET), told, lines)
         try:
             await children.start(
                 lambda: server, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -235,7 +243,7 @@ class ChildServer(asyncio.SubprocessProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.SubprocessTransport", transport)  # uvloop's are no subclasses
         self._guardian.watch(self._transport.get_pid())
-        self._errors = ErrorStream(self._transport.get_pid())
+        self._errors = ErrorStream(self._transport.get_pid(), self._logged)
         pipe = self._pipe(0)
         if not pipe.is_closing():  # or it is over already
             pipe.set_write_buffer_limits(high=HIGH_WATER)

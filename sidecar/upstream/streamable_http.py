@@ -323,10 +323,11 @@ class HttpLink:
             self._end(1)
             return False
         self._session = _session_id(answer)
-        log.warning(
-            "the MCP server forgot the session, another one is open: what was subscribed to is lost",
-            extra=fields("upstream_session_renewed"),
-        )
+        if self._remote.renewals.admits():
+            log.warning(
+                "the MCP server forgot the session, another one is open: what was subscribed to is lost",
+                extra=fields("upstream_session_renewed"),
+            )
         if self._initialized is not None:
             await asyncio.wait([self._spawn(self._note(self._initialized, None), 0)], timeout=PATIENCE)
         return True

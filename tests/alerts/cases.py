@@ -80,13 +80,13 @@ CASES: Final = (
         "McpUpstreamFailing",
         {
             'upstream_errors_total{reason="timeout"}': "0+6x24",
-            'requests_total{method="tools/call"}': "0+10x24",
-            'requests_total{method="ping"}': "0+10x24",
+            'calls_settled_total{tool="pay",outcome="success"}': "0+10x24",
+            'calls_settled_total{tool="pay",outcome="not_run"}': "0+10x24",
         },
-        "The MCP server okx does not answer more than a tenth of what it is asked.",
+        "The MCP server okx does not answer more than a tenth of the calls.",
         (
-            {'upstream_errors_total{reason="timeout"}': "0+1x24", 'requests_total{method="tools/call"}': "0+30x24"},
-            {'upstream_errors_total{reason="timeout"}': "0x24", 'requests_total{method="tools/call"}': "0x24"},
+            {'upstream_errors_total{reason="timeout"}': "0+1x24", 'calls_settled_total{outcome="success"}': "0+30x24"},
+            {'upstream_errors_total{reason="timeout"}': "0x24", 'calls_settled_total{outcome="success"}': "0x24"},
         ),
     ),
     Case(
@@ -267,17 +267,21 @@ CASES: Final = (
     Case(
         "McpDecisionBudgetShrinks",
         {
-            'decision_duration_seconds_bucket{phase="total",le="0.01"}': "0+98x130",
-            'decision_duration_seconds_count{phase="total"}': "0+100x130",
+            'decision_duration_seconds_bucket{phase="total",le="0.01"}': "0+98x180",
+            'decision_duration_seconds_count{phase="total"}': "0+100x180",
         },
         "2% of the decisions for okx took more than 10 ms in the last three days.",
         (
+            {  # for less than an hour
+                'decision_duration_seconds_bucket{phase="total",le="0.01"}': "0+100x100 10000+50x80",
+                'decision_duration_seconds_count{phase="total"}': "0+100x180",
+            },
             {
-                'decision_duration_seconds_bucket{phase="total",le="0.01"}': "0+199x130",
-                'decision_duration_seconds_count{phase="total"}': "0+200x130",
+                'decision_duration_seconds_bucket{phase="total",le="0.01"}': "0+199x180",
+                'decision_duration_seconds_count{phase="total"}': "0+200x180",
             },
         ),
-        minute=64,
+        minute=84,
         severity="info",
     ),
     Case(

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sidecar.audit.forms.form import form_of
 from sidecar.audit.records import OUTCOMES_WAIT, TOGETHER, Audit
 from sidecar.audit.trail import Trail
+from sidecar.audit.verify import LONGEST
 from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
 from sidecar.decision.decision import Violation
@@ -32,6 +33,7 @@ from sidecar.events import (
     Settled,
     Started,
     Stopped,
+    fan_out,
 )
 from sidecar.mcp.tool_call import Outcome
 from sidecar.mcp.trace_context import TraceContext
@@ -47,6 +49,14 @@ from tests.support.fuzzing import examples
 STARTED = Started("stub", "1.0", "1.22.4", "http", "stdio", "jwt", "enforce", False, BUNDLE.revision, 1)
 STOPPED = Stopped("stub", 143, "signal", "SIGTERM", 12.3456)
 SIGN_IN = HttpRefused("stub", "clients", 401, "credentials", "no such token", "192.0.2.9:1234")
+
+
+def test_a_line_is_never_longer_than_one_that_is_read_back() -> None:
+    """Hand-written Rego can make a violation of every value that a client sent."""
+    many = tuple(Violation(f"{number:0120d}", "No", "custom", monitor=False) for number in range(20_000))
+    (line,) = written(denied(rule="r", kind="custom", violations=many))
+    assert len(line) < LONGEST // 2
+    assert [one["rule"] for one in json.loads(line)["violations"]] == [one.rule for one in many[:200]]
 
 
 def written(*events: Event) -> list[bytes]:
@@ -143,6 +153,44 @@ def test_many_outcomes_are_written_in_portions_between_which_others_have_their_t
         call()
         assert len(stream.getvalue().splitlines()) == lines_then
     assert later.calls == []
+
+
+class BreaksOnce(Trail):
+    """Raises at its first lines what nobody foresaw."""
+
+    broke = False
+
+    def write(self, lines: list[bytes]) -> None:
+        if lines and not self.broke:
+            self.broke = True
+            raise ZeroDivisionError
+        super().write(lines)
+
+
+def test_outcomes_that_cannot_be_written_keep_no_others_from_being_written() -> None:
+    stream, later = io.BytesIO(), Waiting()
+    audit = Audit(BreaksOnce(stream), b"k" * 32, "i", later)
+    for _ in range(TOGETHER + 5):
+        tell(audit, settled())
+    ((_, call),), later.calls = later.calls, []
+    with pytest.raises(ZeroDivisionError):
+        call()
+    ((_, call),), later.calls = later.calls, []
+    call()
+    tell(audit, settled())
+    assert (len(stream.getvalue().splitlines()), len(later.calls)) == (5, 1)
+
+
+def test_decisions_that_cannot_be_written_are_not_told_with_those_of_other_calls() -> None:
+    stream = io.BytesIO()
+    audit = Audit(BreaksOnce(stream), b"k" * 32, "i")
+    emit = fan_out([audit], needed=audit)
+    emit(decided(decision_id="i-1"))
+    with pytest.raises(ZeroDivisionError):
+        emit(Judged())
+    emit(decided(decision_id="i-2"))
+    emit(Judged())
+    assert [json.loads(line)["decision_id"] for line in stream.getvalue().splitlines()] == ["i-2"]
 
 
 @pytest.mark.parametrize("after", [Refused("i-2", "stub", Caller("s"), -32700, "not JSON"), changed(), STOPPED])

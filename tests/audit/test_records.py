@@ -258,6 +258,15 @@ def test_the_key_of_an_installation_is_made_once_and_for_its_owner_only(tmp_path
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("left", [b"", b"x" * 31, b"x" * 65])
+def test_a_damaged_key_is_not_used(tmp_path: Path, left: bytes) -> None:
+    """A file that a power failure emptied would be no secret at all."""
+    installation_key(tmp_path)
+    (tmp_path / "audit.key").write_bytes(left)
+    with pytest.raises(OSError, match="damaged"):
+        installation_key(tmp_path)
+
+
 def test_installations_have_different_keys(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     assert installation_key(tmp_path) != installation_key(tmp_path / "other")

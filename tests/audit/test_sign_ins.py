@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.audit.sign_ins import EACH, PERIOD, SignIns
+from sidecar.audit.sign_ins import EACH, PEERS, PERIOD, SignIns
 from sidecar.events import HttpRefused
 from tests.support.fuzzing import examples
 
 
-def refused(reason: str = "credentials", status: int = 401) -> HttpRefused:
-    return HttpRefused("okx", "clients", status, reason, "no such token", "192.0.2.9")
+def refused(reason: str = "credentials", status: int = 401, peer: str = "192.0.2.9") -> HttpRefused:
+    return HttpRefused("okx", "clients", status, reason, "no such token", peer)
 
 
 class Clock:
@@ -56,6 +56,25 @@ def test_what_was_only_counted_is_told_by_its_kind() -> None:
         sign_ins.failed(event)
     clock.pass_period()
     assert told[EACH:] == [("credentials", 3), ("keys", 2)]
+
+
+def test_what_one_address_did_is_not_counted_as_anothers() -> None:
+    clock, told = Clock(), list[tuple[str, int]]()
+    sign_ins = SignIns(lambda event, times: told.append((event.peer, times)), clock.later)
+    for event in [refused()] * (EACH + 1_000) + [refused(peer="192.0.2.10")]:
+        sign_ins.failed(event)
+    clock.pass_period()
+    assert told[EACH:] == [("192.0.2.9", 1_000), ("192.0.2.10", 1)]
+
+
+def test_many_addresses_are_counted_together_by_none_of_their_names() -> None:
+    clock, told = Clock(), list[tuple[str, int]]()
+    sign_ins = SignIns(lambda event, times: told.append((event.peer, times)), clock.later)
+    for number in range(EACH + 1_000):
+        sign_ins.failed(refused(peer=f"2001:db8::{number:x}"))
+    clock.pass_period()
+    assert len(told) == EACH + PEERS + 1
+    assert told[-1] == ("", 1_000 - PEERS)
 
 
 def test_the_end_does_not_lose_what_was_counted() -> None:

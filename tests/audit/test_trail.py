@@ -107,6 +107,19 @@ def test_a_file_has_one_writer(tmp_path: Path) -> None:
 # A file that is full.
 
 
+def test_nobody_takes_the_path_while_its_writer_puts_the_file_aside(tmp_path: Path) -> None:
+    path, aside = tmp_path / "audit.jsonl", tmp_path / "audit.000001.jsonl"
+    with trail(path) as opened:
+        opened.write([line(0)])
+        path.rename(aside)  # the writer is just about to begin another one
+        with pytest.raises(InUse):
+            AuditFile(path, JSON, ROOMY, 0)
+        opened.reopen()
+        opened.write([line(1)])
+    assert (numbers(aside), numbers(path)) == ([0], [1])
+    assert read(path)[0]["after"] == 1
+
+
 def test_a_full_file_is_put_aside_under_the_next_number_and_the_chain_goes_on(tmp_path: Path) -> None:
     write(tmp_path / PATH, *range(30), most=500)
     files = sorted(tmp_path.iterdir())

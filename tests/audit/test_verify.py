@@ -202,6 +202,38 @@ def test_a_full_disk_leaves_a_chain_that_counts_what_is_lost(tmp_path: Path) -> 
     assert (found.problem, found.lines, found.lost) == (None, 3, 2)
 
 
+@pytest.mark.parametrize("form", AUDIT_FORMATS)
+@pytest.mark.parametrize("has_another", [False, True])
+@pytest.mark.parametrize("left", [1, 5, 40, -1])
+def test_where_the_first_line_of_a_file_was_cut_off_the_chain_goes_on(
+    tmp_path: Path, form: AuditFormat, left: int, *, has_another: bool
+) -> None:
+    """A sidecar is killed, or a disk is full, just after a rotation."""
+    path, before = tmp_path / "audit.log", tmp_path / "audit.000001.log"
+    said = line(0, time="2026-11-30T12:00:00.000Z", decision="deny", kind="rule", tool="t", **ABOUT)
+
+    def run() -> None:
+        opened = Trail(AuditFile(path, form_of(form), ROOMY, 0), form_of(form), ABOUT)
+        opened.write([said])
+        opened.close()
+
+    run()
+    if has_another:
+        path.rename(before)
+        run()
+    first, _, _ = path.read_bytes().partition(b"\n")
+    path.write_bytes(first.rpartition(b"eq")[0][:left])
+    run()
+    run()
+    found = of_file(path)
+    assert (found.problem, found.lost) == (None, 1)
+    assert sorted(tmp_path.iterdir()) == ([before, path] if has_another else [path])
+    if has_another:
+        assert (found.after, found.first_seq) == (of_file(before).chain, 2)
+    path.write_bytes(b"x" + path.read_bytes())
+    assert of_file(path).problem is not None
+
+
 def test_what_never_was_a_chain_is_said_to_be_none() -> None:
     problem = checked(b'{"event":"decision"}\n').problem
     assert problem is not None

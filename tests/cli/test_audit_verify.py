@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from sidecar.audit.trail import Trail
 from sidecar.settings import AUDIT_FORMATS, AuditFormat
 from tests.audit.trails import line, read
 from tests.cli.test_policy_commands import sidecar
+from tests.support import SIDECAR
 
 RUN = "0a1b2c3d"
 
@@ -143,6 +146,19 @@ def test_what_cannot_be_read_is_wrong_usage(run: list[Path]) -> None:
     assert len(done.out.splitlines()) == 1
     assert verify(folder).status == 2
     assert verify(folder, ".").errors == ["sidecar: cannot read .: Is a directory"]
+
+
+def test_a_pipe_is_read_and_one_that_nobody_writes_is_not_waited_for(run: list[Path]) -> None:
+    folder = run[0].parent
+    os.mkfifo(folder / "pipe.jsonl")
+    done = verify(folder, "pipe.jsonl")
+    assert (done.status, done.out) == (0, "pipe.jsonl: no line\n")
+    piped = subprocess.run(
+        [SIDECAR, "audit", "verify", "/dev/stdin"], input=run[0].read_bytes(), capture_output=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert (piped.returncode, piped.stderr) == (0, b"")
+    assert b" lines from " in piped.stdout
 
 
 def test_an_empty_file_holds(tmp_path: Path) -> None:

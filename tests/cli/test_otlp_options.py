@@ -35,6 +35,11 @@ def test_headers_and_attributes_come_from_the_variables_of_opentelemetry() -> No
     assert dict(found().resource)["service.name"] == "intercept-sidecar"
 
 
+def test_what_is_no_utf8_in_an_attribute_is_escaped() -> None:
+    environ = {"OTEL_RESOURCE_ATTRIBUTES": "a\udcff=b\udcff", "OTEL_SERVICE_NAME": "\udcff"}
+    assert dict(found(environ).resource).items() >= {"a\\xff": "b\\xff", "service.name": "\\xff"}.items()
+
+
 def test_headers_for_traces_win_over_those_for_all() -> None:
     environ = {"OTEL_EXPORTER_OTLP_HEADERS": "a=1,b=1", "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "a=2"}
     assert found(environ).headers == (("a", "2"),)
@@ -51,7 +56,8 @@ def test_what_is_no_url_of_a_server_is_refused(url: str) -> None:
     [
         ("s3cr3t", "item 1 is not written name=value"), ("a=1,=s3cr3t", "item 2 is not written name=value"),
         ("Content-Type=s3cr3t", "is ours to send"), ("host=s3cr3t", "is ours to send"),
-        ("a b=s3cr3t", "no name of a header"), ("a=s3cr3t%0d%0ab: c", "characters that no header can carry"),
+        ("a b=s3cr3t", "no name of a header"), ("Authorization: Basic s3cr3t==", "write NAME=VALUE"),
+        ("a=s3cr3t%0d%0ab: c", "characters that no header can carry"),
         ("a=s3cr3t%E2%9C%93", "characters that no header can carry"),
     ],
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import pytest
 
 from sidecar.cli import status_audit, status_telemetry
 from sidecar.cli.approvals_table import columns
+from sidecar.cli.status import _json
 from sidecar.cli.status_text import lines
 from sidecar.cli.status_values import Counted, Denial, Limit, Looked, Status, Waiting
 from sidecar.ledger.approvals import Answer
@@ -240,6 +242,61 @@ def test_an_audit_log_in_another_form_counts_nothing(content: bytes, tmp_path: P
     os.mkfifo(tmp_path / "pipe")
     for other in (tmp_path / "pipe", tmp_path, tmp_path / "none"):
         assert status_audit.counted(str(other)).source == ""
+
+
+def test_what_an_instance_calls_its_audit_log_is_not_opened_where_it_is_a_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sidecar.cli.status_audit.os.open", lambda *_: pytest.fail("it was opened"))
+    assert status_audit.counted("/dev/null").source == ""
+
+
+def looked_at(telemetry: str = "", name: str = "s", audit: str = "") -> Looked:
+    return Looked(Instance("i", 1, name, "1", "2026-11-30T12:00:00Z", "http", "http", telemetry, audit, ""), Counted())
+
+
+def said_of(one: Looked) -> list[str]:
+    """What is shown of one sidecar, in both forms."""
+    found = Status("f", [one], Counted(), [], Waiting())
+    return [*lines(found, 1_796_040_000.0, 80), _json(found)]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::", "http://a:b", "http://\x1b", "http://\xe9..com", "unix:\ud800", "ftp://x"]
+)
+def test_an_address_that_is_none_is_said_and_ends_nothing(url: str) -> None:
+    found = asyncio.run(status_telemetry.look(looked_at(url).instance))
+    assert (found.ready, len(found.words)) == (None, 1)
+    assert "no answer" in "".join(said_of(found))
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        'mcp_policy_decisions_total{decision="allow"} +Inf', "mcp_policy_sessions NaN",
+        'mcp_policy_limit_remaining{tool="t",rule="r",window="%s"} 1' % ("9" * 400),
+        'mcp_policy_limit_remaining{tool="t",rule="r"} NaN',
+        ('mcp_policy_limit_remaining{tool="t",rule="r"} 1\n'
+        'mcp_policy_limit_resets_timestamp_seconds{tool="t",rule="r"} +Inf'),
+    ],
+)  # fmt: skip
+def test_numbers_that_are_none_are_left_out(metrics: str) -> None:
+    one = looked_at()
+    status_telemetry.read(f'mcp_policy_build_info{{opa="1"}} 1\n{metrics}\n', one)
+    assert one.counted.allow == 0
+    assert said_of(one)
+
+
+def test_json_holds_nothing_that_speaks_to_a_terminal_and_any_name() -> None:
+    name = "\x9b31m\u202e\udcff\x7f"
+    shown = said_of(looked_at(name=name))
+    assert all(line.isprintable() for line in shown)
+    assert json.loads(shown[-1])["instances"][0]["server"] == name
+
+
+def test_an_audit_log_whose_path_is_none_counts_nothing() -> None:
+    assert status_audit.counted("a\0b").source == ""
+    assert status_audit.recent(["a\0b"]) == []
 
 
 def test_what_fails_is_named_beside_what_is_ready() -> None:

@@ -90,14 +90,14 @@ def test_every_panel_is_drawn_and_shows_something(drawings: Drawings, name: str,
 
 
 @pytest.mark.parametrize("name", ["denials", "limits-and-approvals"])
-def test_the_links_of_panels_lead_to_audit_lines(watched: Watched, drawings: Drawings, name: str) -> None:
-    links = [link for panel in drawings.of(name, "light").panels for link in panel["links"]]
-    queries = {unquote(link.partition("&query=")[2]) for link in links}
-    assert len(queries) > 3
-    assert all(link.startswith("http://localhost:9428/select/vmui/#/?") for link in links)
-    without = [query for query in sorted(queries) if not watched.store.find(query)]
-    # `_other` stands for tools that nobody named: an audit line has the name itself.
-    assert [query for query in without if not query.endswith('tool:="_other"')] == []
+def test_every_panel_with_links_leads_to_audit_lines(watched: Watched, drawings: Drawings, name: str) -> None:
+    linked = [panel for panel in drawings.of(name, "light").panels if panel["links"]]
+    assert len(linked) > 3
+    for panel in linked:
+        assert all(link.startswith("http://localhost:9428/select/vmui/#/?") for link in panel["links"])
+        # Not each of them: a limit may have refused nothing, and `_other` stands for tools of other names.
+        queries = [unquote(link.partition("&query=")[2]) for link in panel["links"]]
+        assert any(watched.store.find(query) for query in queries), (panel["title"], queries)
 
 
 def test_a_kind_of_panel_that_cannot_be_drawn_is_an_error(drawings: Drawings) -> None:

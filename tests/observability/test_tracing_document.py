@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from pathlib import Path
 from typing import Final
 
@@ -13,33 +11,25 @@ import pytest
 from sidecar.mcp.tool_call import Outcome
 from tests.observe.decided import READY, decided, denied
 from tests.observe.traces.spans import sent, settled, spans_of, traced
-from tests.support import OPA, ROOT, SIDECAR
+from tests.support import ROOT
+from tests.support.document_commands import command_blocks, run_commands
 from tests.support.otel_collector import PROGRAM
-from tests.support.peer import SECONDS
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.observability
 
 TEXT: Final = (ROOT / "docs" / "tracing.md").read_text(encoding="utf-8")
-TRY, LOOK = re.findall(r"^```sh\n(.*?)^```$", TEXT, re.M | re.S)
+TRY, LOOK = command_blocks(TEXT)
 
 
 def test_the_commands_show_what_the_document_says(tmp_path: Path) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "otelcol").symlink_to(PROGRAM)
-    environment = {
-        **os.environ, "PATH": f"{programs}:{SIDECAR.parent}:{os.environ['PATH']}", "SIDECAR_OPA_BIN": str(OPA),
-        "XDG_STATE_HOME": str(tmp_path / "state"),
-    }  # fmt: skip
-    script = f"{TRY}{LOOK}".replace("4318", str(free_port()))
-    done = subprocess.run(
-        ["bash", "-c", f"set -e\ntrap 'kill %1 2>/dev/null' EXIT\n{script}"], cwd=tmp_path, env=environment,
-        capture_output=True, text=True, timeout=4 * SECONDS, check=True,
-    )  # fmt: skip
+    lines = run_commands(f"{TRY}{LOOK}".replace("4318", str(free_port())), tmp_path, programs)
     (said,) = re.findall(r"^# (.*)$", LOOK, re.M)
-    assert done.stdout.splitlines()[-1].split("\t") == re.split(r"\s{2,}", said)
-    assert "Nobody pays here" in done.stdout.splitlines()[0]
+    assert lines[-1].split("\t") == re.split(r"\s{2,}", said)
+    assert "Nobody pays here" in lines[0]
 
 
 def test_every_attribute_and_event_of_a_span_is_in_the_document_and_no_other() -> None:

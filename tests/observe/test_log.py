@@ -98,6 +98,13 @@ def test_a_flood_of_messages_to_drop_does_not_fill_the_log_and_its_size_is_said(
         ]
 
 
+def test_of_what_hand_written_rules_make_of_a_call_a_part_is_said(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    ((_, text),) = said(log, caplog, denied(rule="r" * 60_000, reason="x\u202e" * 60_000, kind="custom"))
+    assert len(text) < 10_000
+    assert "\u202e" not in text
+    assert text.endswith("[i-1]")
+
+
 def test_a_flood_of_refused_calls_is_said_and_its_size(caplog: pytest.LogCaptureFixture) -> None:
     now = [0.0]
     log = Log(lambda: now[0])

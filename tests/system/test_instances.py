@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.system.instances import Instance, note, running
+from sidecar.system.instances import FOLDER, Instance, forget_ended, note, running
 
 ONE = Instance(
     "1a2b3c4d", 7, "okx", "0.2.0", "2026-11-30T12:00:00Z", "stdio", "http", "http://127.0.0.1:9464", "off", "enforce"
@@ -82,6 +82,26 @@ def test_a_file_of_somebody_else_is_no_sidecar(content: bytes) -> None:
             fcntl.flock(held, fcntl.LOCK_EX)
             for one in running(folder):
                 assert {"schema": 1, **one._asdict()} == json.loads(content)
+
+
+def test_a_file_that_was_made_to_harm_its_readers_is_no_sidecar(tmp_path: Path) -> None:
+    path = tmp_path / FOLDER / "x.json"
+    path.parent.mkdir()
+    path.write_bytes(b"[" * 60_000)
+    with path.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert running(str(tmp_path)) == []
+
+
+def test_what_is_no_file_of_a_sidecar_stays(tmp_path: Path) -> None:
+    """Another user's folder may lead anywhere: root looks at it with `sidecar status`."""
+    (tmp_path / "etc").mkdir()
+    kept = tmp_path / "etc" / "daemon.json"
+    kept.write_text('{"debug": true}')
+    (tmp_path / FOLDER).symlink_to("etc")
+    forget_ended(str(tmp_path))
+    note(str(tmp_path), ONE).close()
+    assert list(kept.parent.iterdir()) == [kept]
 
 
 def test_a_name_with_any_character_can_be_noted(tmp_path: Path) -> None:

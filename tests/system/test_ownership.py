@@ -313,7 +313,7 @@ def test_what_we_write_is_ours_alone_whatever_the_umask(tmp_path: Path) -> None:
     )
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "state").rglob("*")}
     assert any(name.endswith(".jsonl") for name in modes)
-    assert {modes.pop(folder) for folder in ("of", "ours", "events")} == {0o700}
+    assert {modes.pop(folder) for folder in ("of", "ours", "events", "instances")} == {0o700}
     assert {mode for name, mode in modes.items() if not name.startswith("counters.db")} == {0o600}
 
 

@@ -17,9 +17,10 @@ from sidecar.mcp.jsonrpc import Batch, Id
 from sidecar.mcp.tool_call import Outcome
 from sidecar.system.lines import TooLong
 from sidecar.system.memory import MemoryBudget
+from sidecar.system.sparing import Sparing
 from sidecar.upstream.failure import Failure
 from sidecar.upstream.link import Link, LinkReader, Said, understood
-from sidecar.upstream.remote import Remote, failure_of
+from sidecar.upstream.remote import Remote, failure_of, sparing
 from tests.downstream.fakes import line
 
 
@@ -103,6 +104,7 @@ class FakeRemote:
     room: MemoryBudget = field(default_factory=lambda: MemoryBudget(1 << 28))
     held: dict[str, asyncio.Event] = field(default_factory=dict)
     reader: LinkReader = field(default_factory=LinkReader)
+    renewals: Sparing = field(default_factory=sparing)
 
     def hold(self, method: str) -> asyncio.Event:
         """Answer requests of this method once the event is set."""

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from sidecar.system.sparing import PERIOD
 from sidecar.text import is_plain
-from sidecar.upstream.error_stream import LAST, LONGEST, MOST, ErrorStream
+from sidecar.upstream.error_stream import LAST, LONGEST, MOST, ErrorStream, sparing
 
 
 def test_each_line_is_one_line_of_the_log_however_it_comes(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "sidecar")
-    stream = ErrorStream(7)
+    stream = ErrorStream(7, sparing())
     for part in (b"\x1b[32mready\x1b[0m on st", b"dio\r\n\nsec", b"ond\n\x1b[2Jodd\xff", b""):
         stream.feed(part)
     assert stream.finish() == []
@@ -25,7 +25,7 @@ def test_each_line_is_one_line_of_the_log_however_it_comes(caplog: pytest.LogCap
 
 def test_a_long_line_is_cut(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "sidecar")
-    stream = ErrorStream(7)
+    stream = ErrorStream(7, sparing())
     stream.feed(b"x" * (10 * LONGEST) + b"\nshort\n")
     assert caplog.messages[0].endswith("x…")
     assert len(caplog.messages[0]) <= LONGEST
@@ -34,7 +34,7 @@ def test_a_long_line_is_cut(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_what_is_not_shown_is_there_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR, "sidecar")
-    stream = ErrorStream(7)
+    stream = ErrorStream(7, sparing())
     stream.feed(b"".join(b"line %d\n" % number for number in range(100)) + b"cannot find module")
     assert stream.finish() == [*(f"line {number}" for number in range(101 - LAST, 100)), "cannot find module"]
     assert caplog.messages == []
@@ -43,7 +43,7 @@ def test_what_is_not_shown_is_there_at_the_end(caplog: pytest.LogCaptureFixture)
 def test_of_a_flood_a_part_is_logged_the_rest_counted_and_the_last_lines_kept(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "sidecar")
     now = [0.0]
-    stream = ErrorStream(7, lambda: now[0])
+    stream = ErrorStream(7, sparing(lambda: now[0]))
     for number in range(10 * MOST):
         stream.feed(b"line %d\n" % number)
     assert len(caplog.messages) == MOST + 1
@@ -59,12 +59,23 @@ def test_of_a_flood_a_part_is_logged_the_rest_counted_and_the_last_lines_kept(ca
     assert caplog.messages[-1].endswith("more lines of the MCP server's error stream were not shown")
 
 
+def test_programs_of_one_server_have_one_bound_however_many_are_started(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "sidecar")
+    bound = sparing(lambda: 0.0)
+    for pid in range(5):
+        stream = ErrorStream(pid, bound)
+        stream.feed(b"line\n" * MOST)
+        stream.finish()
+    assert caplog.messages.count("server: line") == MOST
+    assert len(caplog.messages) <= MOST + 10
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.binary(max_size=200) | st.just(b"z" * 5000), max_size=30))
 def test_whatever_a_program_writes_fools_nobody(caplog: pytest.LogCaptureFixture, parts: list[bytes]) -> None:
     caplog.set_level(logging.INFO, "sidecar")
     caplog.clear()
-    stream = ErrorStream(7)
+    stream = ErrorStream(7, sparing())
     for part in parts:
         stream.feed(part)
     assert stream.finish() == []

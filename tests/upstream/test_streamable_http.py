@@ -15,6 +15,7 @@ from sidecar.http.sse import Event
 from sidecar.http.values import Headers
 from sidecar.mcp.jsonrpc import Id
 from sidecar.mcp.tool_call import Outcome
+from sidecar.system.sparing import MOST
 from sidecar.upstream import streamable_http
 from sidecar.upstream.streamable_http import HttpLink
 from tests.downstream.fakes import line, run, turns
@@ -301,6 +302,20 @@ def test_where_the_server_forgot_the_session_another_is_opened_and_what_did_not_
 
     run(inside())
     assert "the MCP server forgot the session, another one is open" in caplog.text
+
+
+def test_a_server_that_forgets_every_session_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def inside() -> None:
+        world = Forgotten(Forgetful(FakeAnswer(404)))
+        await world.hello()
+        for id_ in range(1, MOST + 20):
+            await world.call(id_)
+            world.server.forget()
+
+    run(inside())
+    said = [one for one in caplog.messages if "forg" in one]
+    assert len(said) == MOST + 1
+    assert said[-1] == "more sessions are forgotten by the MCP server"
 
 
 def test_a_status_400_about_the_session_opens_another_in_which_all_but_calls_are_put_again() -> None:

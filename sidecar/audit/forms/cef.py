@@ -37,6 +37,8 @@ _LINE_ENDS: Final = {"\r": r"\r", "\n": r"\n"}
 class Cef:
     """One event a line, without a syslog header: whoever ships the lines by syslog puts one before them."""
 
+    beginning = b"CEF:0|Intercept|"
+
     def convert(self, line: bytes) -> bytes:
         """The JSON line as an event of CEF."""
         record = words.read(line)

@@ -11,7 +11,12 @@ Unsealed: TypeAlias = tuple[bytes, int, bytes]
 
 
 class Form(Protocol):
-    """A form of audit lines. Lines come and go without a line end, and no line holds one."""
+    """A form of audit lines. Lines come and go without a line end, and no line holds one.
+
+    Each begins with `beginning`.
+    """
+
+    beginning: bytes
 
     def convert(self, line: bytes) -> bytes:
         """A line of this form, from the JSON line, an object. It says all that the JSON line says."""

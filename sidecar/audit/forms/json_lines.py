@@ -7,8 +7,8 @@ from typing import Final
 
 from sidecar.audit.forms.form import Unsealed
 
-SEALED: Final = b'%b,"seq":%d,"chain":"%b"}'
-"""A line without its last brace, its number, and its hash."""
+SEAL: Final = b',"seq":%d,"chain":"%b"}'
+"""What stands instead of the last brace of a line: its number, and its hash."""
 
 # A quotation mark within a text is escaped, so what looks like the last members are the last members.
 _SEAL: Final = re.compile(rb',"seq":([1-9][0-9]{0,17}),"chain":"([0-9a-f]{32})"\}\Z')
@@ -17,13 +17,15 @@ _SEAL: Final = re.compile(rb',"seq":([1-9][0-9]{0,17}),"chain":"([0-9a-f]{32})"\
 class JsonLines:
     """One JSON object a line."""
 
+    beginning = b'{"schema":'
+
     def convert(self, line: bytes) -> bytes:
         """The line as it is."""
         return line
 
     def seal(self, line: bytes, seq: int, chain: bytes) -> bytes:
         """The line with the members `seq` and `chain` at its end."""
-        return SEALED % (line[:-1], seq, chain)
+        return line[:-1] + SEAL % (seq, chain)
 
     def unseal(self, line: bytes) -> Unsealed | None:
         """The line without them; None where they are not its last members."""

@@ -27,6 +27,8 @@ _BOM: Final = "\ufeff"
 class Rfc5424:
     """Messages of this host and this process."""
 
+    beginning = b"<1"  # the facility is log audit, whatever the severity
+
     def __init__(self, host: str | None = None, process: int | None = None) -> None:
         name = _NOT_PRINTED.sub("", socket.gethostname() if host is None else host)[:255]
         self._from = f"{name or '-'} intercept-sidecar {os.getpid() if process is None else process}"

@@ -67,6 +67,8 @@ class _Settled(Line, frozen=True, gc=False):
     status: int | msgspec.UnsetType
 
 
+MOST_VIOLATIONS: Final = 200
+"""Rules that one line names: hand-written Rego may make a name of whatever a client sent, as many as it sent."""
 _CUSTOM: Final = frozenset({"custom", "custom_invalid"})
 """Kinds of refusals by hand-written Rego, which may make names and reasons of what a client sent."""
 
@@ -79,7 +81,10 @@ def decided(instance: str, event: Decided, arguments_hash: str, place: tuple[str
     return encoded(_Decided(
         instance, event.server, said(caller.session), principal(caller), shown(event.call.tool),
         "allow" if ruling.allowed else "deny", ruling.kind, _rule(ruling), _reason(ruling),
-        [_Violation(_rule(item), item.kind, item.monitor, item.shadow or UNSET) for item in ruling.violations],
+        [
+            _Violation(_rule(item), item.kind, item.monitor, item.shadow or UNSET)
+            for item in ruling.violations[:MOST_VIOLATIONS]
+        ],
         ruling.mode, caller.client, arguments_hash, ruling.revision, ruling.serial, ruling.engine_id,
         ruling.remembered, ruling.risk.risk_class or UNSET, ruling.risk.severity or UNSET, file, line,
     ))  # fmt: skip

@@ -16,6 +16,8 @@ from sidecar.text import shown, visible
 MOST_REFUSED: Final = 1000
 """Refusals that are logged in a minute: they are what people look for, and the audit log has every one."""
 MOST_DEFECTS: Final = 10
+MAX_REASON: Final = 1_000
+"""Characters of a reason that are said."""
 
 
 class CallLog:
@@ -58,13 +60,14 @@ class CallLog:
         ruling = event.ruling
         if ruling.allowed or not log.isEnabledFor(logging.INFO) or not self._denied.admits():
             return
-        by = f" by {ruling.rule}" if ruling.rule else ""
+        # Hand-written Rego may make either of what a client sent, which may be long.
+        by, reason = f" by {shown(ruling.rule)}" if ruling.rule else "", visible(ruling.reason[:MAX_REASON])
         info = self._rules.find(event.call.tool, ruling.rule) if self._rules is not None else None
         held = ruling.kind == "approval_required"
         done, would = ("held back", "hold back") if held else ("denied", "deny")
         log.info(
             "%s %s%s (%s): %s [%s]", done if ruling.mode == "enforce" else f"would {would}", shown(event.call.tool),
-            visible(by), ruling.kind, visible(ruling.reason), event.decision_id,
+            by, ruling.kind, reason, event.decision_id,
             extra=fields(
                 "call_held" if held else "call_denied", decision_id=event.decision_id, tool=shown(event.call.tool),
                 rule=ruling.rule, file=info.file if info else None, line=info.line if info else None,

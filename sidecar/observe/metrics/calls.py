@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from sidecar.enforce.call_cache import CachedCall, CachedCount
 from sidecar.events import Decided, Dropped, Handlers, Listed, MethodDenied, Passed, Refused
 from sidecar.mcp.protocol import TOOLS_CALL
 from sidecar.observe.metrics.components import Components
@@ -45,6 +46,8 @@ class CallMetrics:
         self._components = components
         self._clock = clock
         self._counted: dict[tuple[Any, ...], _Counted] = {}
+        self._era = object()
+        """Another one whenever a name may have another label than before, or counts are begun anew."""
         self._decisions = made.counter(
             "decisions_total",
             "Decisions on tool calls, counted when each is made: a call that waits for a person is decided again "
@@ -81,6 +84,7 @@ class CallMetrics:
         """Another policy is in force: the first denial by each of its rules has to be an increase."""
         # A name may be another rule's now. What was counted stays, and no part of a count is left that counts no more.
         self._counted.clear()
+        self._era = object()
         for counts in (self._requests, self._decisions, self._agents):
             counts.fold()
         mode = "monitor" if terms.monitor else "enforce"
@@ -91,27 +95,38 @@ class CallMetrics:
                     self._decisions.labels(self._server, tool, "deny", rule.kind, rule.rule, mode, cache)
 
     def _decided(self, event: Decided) -> None:
-        ruling, names = event.ruling, self._names
-        tool, client = names.tool(event.call.tool), names.client(event.caller.client)
-        key = (tool, client, ruling.allowed, ruling.kind, ruling.rule, ruling.mode, ruling.remembered)
-        counted = self._counted.get(key)
-        if counted is None:
-            counted = self._counted_by(key, event.call.tool)
-        seconds, trace = event.seconds, event.call.trace
+        ruling, call = event.ruling, event.call
+        kept = call.memo.count if type(call) is CachedCall else None
+        if kept is not None and kept.ruling is ruling and kept.caller is event.caller and kept.era is self._era:
+            counted: _Counted = kept.counted
+        else:
+            counted = self._find(event)
+        seconds, trace = event.seconds, call.trace
         mark: Mark = (event.decision_id, trace.trace_id if trace is not None else "", seconds, self._clock())
-        counted.calls.inc()
-        counted.calls.mark = mark
+        counted.calls.hit(mark)
         counted.judging.observe(seconds, mark)
         if event.engine_seconds is not None:
             counted.engine.observe(event.engine_seconds, mark)
         if event.claim is not None:
-            self._limits.counted(event.reserve, event.claim, event.call.tool)
+            self._limits.counted(event.reserve, event.claim, call.tool)
         elif event.limited:
             self._limits.refused.inc()
         if ruling.violations or (ruling.rule and not counted.by_rule):
             self._rules.said(event, decider_counted=counted.by_rule)
         if self._components.troubled:
             self._components.decided(event)
+
+    def _find(self, event: Decided) -> _Counted:
+        """What a decision is counted by; it is kept with calls that say the same."""
+        ruling, call, names = event.ruling, event.call, self._names
+        tool, client = names.tool(call.tool), names.client(event.caller.client)
+        key = (tool, client, ruling.allowed, ruling.kind, ruling.rule, ruling.mode, ruling.remembered)
+        counted = self._counted.get(key)
+        if counted is None:
+            counted = self._counted_by(key, call.tool)
+        if type(call) is CachedCall:
+            call.memo.count = CachedCount(ruling, event.caller, self._era, counted)
+        return counted
 
     def _counted_by(self, key: tuple[Any, ...], called: str) -> _Counted:
         tool, client, allowed, kind, rule, mode, remembered = key
@@ -155,3 +170,4 @@ class CallMetrics:
 
     def _listed(self, event: Listed) -> None:
         self._names.know(event.tools)
+        self._era = object()

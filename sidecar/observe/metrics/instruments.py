@@ -48,6 +48,11 @@ class Count:
         """Add to it."""
         self._own += by
 
+    def hit(self, mark: Mark) -> None:
+        """Count one more, of which this is the mark."""
+        self._own += 1.0
+        self.mark = mark
+
     def include(self, part: Count) -> None:
         """Count all that `part` counts too."""
         self._parts[1].append(part)

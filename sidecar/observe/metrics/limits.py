@@ -100,6 +100,11 @@ class LimitMetrics(Collector):
         self._reserved, self.refused, self.returned = [
             reservations.labels(server, result) for result in ("reserved", "refused", "returned")
         ]
+        self._floors: dict[_Series, tuple[int, Amount]] = {}
+        """Of full series: the window in which it was looked for room last, and the least total that was kept then.
+
+        Totals only grow in a window, unless something is given back: who has no more than that gets no room.
+        """
         self._families = [(made.name(name), text) for name, text in _TEXTS.items()]
         made.registered(self)
 
@@ -111,6 +116,7 @@ class LimitMetrics(Collector):
     def activate(self, terms: Terms) -> None:
         """Another policy is in force: limits that it does not have are exposed no more; what stands in others stays."""
         before, self._series, self._counters = self._series, {}, {}
+        self._floors.clear()
         self._limits = {limit.counter: limit for limit in terms.limits[:MAX_LIMITS]}
         for limit in self._limits.values():
             if not limit.each_tool:
@@ -143,6 +149,7 @@ class LimitMetrics(Collector):
 
     def given_back(self, entries: Iterable[Entry]) -> None:
         """What calls took was undone."""
+        self._floors.clear()
         for entry in entries:
             counter = self._counters.get((entry.reservation.counter, entry.reservation.holder))
             if counter is not None and counter.start == entry.start:
@@ -187,10 +194,15 @@ class LimitMetrics(Collector):
 
     def _make_room(self, series: _Series, entry: Entry, total: Amount) -> bool:
         """Drop a counter whose window is over, or else the one of which most is left, if that is more than of this."""
+        start, floor = self._floors.get(series, (0, -1))
+        if start == entry.start and total <= floor:
+            return False
         last = entry.start - SLICES if series.limit.sliding else entry.start
         key, counter = min(series.counters.items(), key=lambda kept: (kept[1].start >= last, kept[1].total))
-        if counter.start >= last and counter.total >= total:
-            return False
+        if counter.start >= last:
+            self._floors[series] = entry.start, counter.total
+            if counter.total >= total:
+                return False
         del series.counters[key]
         del self._counters[key]
         return True

@@ -108,7 +108,8 @@ class RuleMetrics:
         """
         ruling, tool, decider = event.ruling, event.call.tool, event.ruling.rule
         spoke = [decider] if decider and not decider_counted else []
-        for violation in ruling.violations:
+        # Hand-written Rego may say one for each element of an argument: no call is to hold up others by that.
+        for violation in ruling.violations[:MAX_RULES]:
             if violation.monitor:
                 self._reported(self._names.tool(tool), violation)
             if violation.rule != decider:

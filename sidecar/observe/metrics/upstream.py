@@ -15,9 +15,15 @@ from sidecar.observe.metrics.names import Names
 _SERVER_BUCKETS: Final = (1e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
+# An attribute of an enum takes 0.1 µs, and so does finding a member in a table.
+_SUCCEEDED: Final = Outcome.SUCCEEDED
+_UNKNOWN: Final = Outcome.UNKNOWN
+
+
 class _Tool(NamedTuple):
     """What the calls of one tool are counted by."""
 
+    succeeded: Count
     ended: dict[Outcome, Count]
     seconds: Spread
 
@@ -52,12 +58,12 @@ class UpstreamMetrics:
         self.handlers: Handlers = {Settled: self._one_settled}
 
     def _one_settled(self, event: Settled) -> None:
-        tool = self._tool(self._names.tool(event.tool))
+        label = self._names.tool(event.tool)
+        tool = self._tools.get(label) or self._begin(label)
         mark: Mark = (event.decision_id, "", event.seconds, self._clock())
-        ended = tool.ended[event.outcome]
-        ended.inc()
-        ended.mark = mark
-        if not event.cause and event.outcome is not Outcome.UNKNOWN:
+        outcome = event.outcome
+        (tool.succeeded if outcome is _SUCCEEDED else tool.ended[outcome]).hit(mark)
+        if not event.cause and outcome is not _UNKNOWN:
             tool.seconds.observe(event.seconds, mark)
             if self._components.troubled:
                 self._components.answered()
@@ -65,9 +71,7 @@ class UpstreamMetrics:
             self._limits.returned.inc(event.returned)
             self._limits.given_back(event.undone)
 
-    def _tool(self, label: str) -> _Tool:
-        tool = self._tools.get(label)
-        if tool is None:
-            ended = {outcome: self._settled.labels(self._server, label, outcome.value) for outcome in Outcome}
-            tool = self._tools[label] = _Tool(ended, self._seconds.labels(self._server, label))
+    def _begin(self, label: str) -> _Tool:
+        ended = {outcome: self._settled.labels(self._server, label, outcome.value) for outcome in Outcome}
+        tool = self._tools[label] = _Tool(ended[_SUCCEEDED], ended, self._seconds.labels(self._server, label))
         return tool

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from sidecar.events import Decided, EngineReady, Handlers, Listed, Settled
-from sidecar.observe.traces.span import Span
+from sidecar.observe.traces.span import Span, kept
 from sidecar.policy.rule_index import RuleIndex
 from sidecar.text import shown
 
@@ -48,8 +48,8 @@ class CallSpans:
             return
         span = Span(
             event.decision_id, shown(tool), tool in self._policy_tools or tool in self._listed_tools, call.id, trace,
-            event.caller, ruling, event.approval, bool(event.left or event.approval), self._clock(), event.seconds,
-            event.answered, self._rules,
+            event.caller, kept(ruling), event.approval, bool(event.left or event.approval), self._clock(),
+            event.seconds, event.answered, self._rules,
         )  # fmt: skip
         if not span.is_forwarded:
             self._put(span)

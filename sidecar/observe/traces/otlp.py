@@ -18,9 +18,6 @@ from sidecar.mcp.tool_call import Outcome
 from sidecar.observe.traces.span import Span
 from sidecar.text import shown, visible
 
-MAX_REASON: Final = 1_000
-"""Characters of a reason that are kept."""
-
 SERVER: Final = 2
 """The kind of a span that serves a request."""
 ERROR: Final = 2
@@ -125,7 +122,7 @@ def _events(span: Span, begin: int) -> list[_Event]:
 
 def _status(span: Span) -> _Status:
     """The status of what failed: of a refusal with its reason, in the words of the policy."""
-    return _Status(ERROR) if span.is_forwarded else _Status(ERROR, visible(span.ruling.reason[:MAX_REASON]))
+    return _Status(ERROR) if span.is_forwarded else _Status(ERROR, visible(span.ruling.reason))
 
 
 def _place(span: Span) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from sidecar.auth.caller import Caller
@@ -10,6 +12,9 @@ from sidecar.mcp.jsonrpc import Id
 from sidecar.mcp.tool_call import Outcome
 from sidecar.mcp.trace_context import TraceContext
 from sidecar.policy.rule_index import RuleIndex
+
+MAX_TEXT: Final = 1_000
+"""Characters of a rule's name and of a reason that are kept: hand-written Rego may make them of what a client sent."""
 
 
 class Span(msgspec.Struct, gc=False):
@@ -44,3 +49,11 @@ class Span(msgspec.Struct, gc=False):
     def is_forwarded(self) -> bool:
         """True where the call went on to the server: allowed, or only reported in monitor mode."""
         return self.ruling.allowed or self.ruling.mode == "monitor"
+
+
+def kept(ruling: Ruling) -> Ruling:
+    """A ruling without what no span says: thousands of spans may wait, and an answer of the engine may have 1 MiB."""
+    rule, reason = ruling.rule, ruling.reason
+    if not ruling.violations and len(rule) <= MAX_TEXT and len(reason) <= MAX_TEXT:
+        return ruling
+    return msgspec.structs.replace(ruling, rule=rule[:MAX_TEXT], reason=reason[:MAX_TEXT], violations=())

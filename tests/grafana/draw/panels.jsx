@@ -154,11 +154,15 @@ export async function prepared(panel, frames, theme, replaced) {
 const isThere = (value) => value !== null && value !== undefined && value !== '' && !Number.isNaN(value);
 
 // The addresses that the panel's values link to.
-export function linksOf({ frames }) {
+export function linksOf({ panel, frames }) {
   const found = new Set();
   for (const frame of frames) {
-    for (const field of frame.fields.filter((one) => one.type !== FieldType.time && frame.length > 0)) {
-      for (const link of field.getLinks({ valueRowIndex: 0 })) found.add(link.href);
+    // Of a graph, all points of a series link to the same.
+    const rows = panel.type === 'table' ? frame.length : Math.min(frame.length, 1);
+    for (const field of frame.fields.filter((one) => one.type !== FieldType.time)) {
+      for (let row = 0; row < rows; row++) {
+        for (const link of field.getLinks({ valueRowIndex: row })) found.add(link.href);
+      }
     }
   }
   return [...found];

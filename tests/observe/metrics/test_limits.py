@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -233,6 +234,31 @@ def test_a_flood_of_sessions_and_tools_adds_no_series_and_keeps_few_counters() -
     assert world.shown().keys() == before.keys()
     assert world.shown()["pay", "of session"] == 2
     assert world.limits.kept <= MAX_HOLDERS + 1
+
+
+class Looked(dict[Any, Any]):
+    """Counts how often all of it is looked through."""
+
+    times = 0
+
+    def items(self) -> Any:
+        self.times += 1
+        return super().items()
+
+
+def test_sessions_that_get_no_room_are_not_compared_with_all_that_have_it_each_time() -> None:
+    world = World()
+    for number in range(MAX_HOLDERS):
+        world.count("of session", 5, holder=f"s{number}")
+    (series,) = (one for one in world.limits._series.values() if one.limit.rule == "of session")
+    series.counters = looked = Looked(series.counters)
+    for number in range(1_000):
+        world.count("of session", 4, holder=f"other {number}")
+    assert looked.times == 1
+    world.limits.given_back([world.entry("of session", holder="s7")] * 2)
+    world.count("of session", 4, holder="new")
+    assert looked.times == 2
+    assert world.shown()["pay", "of session"] == 4
 
 
 def test_a_flood_of_tools_that_are_counted_each_by_itself_gets_a_bounded_number_of_series() -> None:

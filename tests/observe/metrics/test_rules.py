@@ -7,6 +7,7 @@ import pytest
 from sidecar.decision.decision import Violation
 from sidecar.events import EngineReady, Listed
 from sidecar.observe.metrics import Metrics
+from sidecar.observe.metrics.rules import MAX_RULES
 from tests.engine.asking import bundle_of
 from tests.observe.decided import counted, decided, denied, tell
 from tests.observe.metrics.test_metrics import families, metrics_after, series, value
@@ -73,6 +74,12 @@ def test_every_rule_that_refuses_a_call_had_a_say_and_what_is_ours_is_no_rule() 
 def test_a_rule_that_only_reports_had_a_say() -> None:
     report = Violation("small", "No", "rule", monitor=True)
     assert matches(metrics_after(decided(violations=(report,))), "t", "small") == 1
+
+
+def test_of_what_hand_written_rules_say_of_one_call_so_much_is_counted_as_a_policy_has_rules() -> None:
+    said = tuple(Violation(f"made up {number}", "No", "custom", monitor=True) for number in range(3 * MAX_RULES))
+    metrics = metrics_after(decided(violations=said))
+    assert value(metrics, "would_deny_total", tool="t", rule="_other", kind="custom", by="monitor") == MAX_RULES
 
 
 @pytest.mark.parametrize(("tool", "entry"), [("a", "a"), ("ab", "a*"), ("b", "b*")])

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.decision.decision import Violation
 from sidecar.events import Listed
 from sidecar.mcp.tool_call import Outcome
 from sidecar.mcp.trace_context import TraceContext
-from sidecar.observe.traces import calls
+from sidecar.observe.traces import calls, otlp
 from tests.observe.decided import READY, SECRET, decided, denied
 from tests.observe.traces.spans import TRACE, settled, spans_of, traced
 
@@ -70,6 +71,18 @@ def test_nothing_of_the_arguments_is_kept_and_no_more_than_a_line_of_a_name() ->
     (span,) = spans_of(denied(tool="x" * 100_000))
     assert len(span.tool) < 200
     assert SECRET not in repr(span)
+
+
+@pytest.mark.parametrize("mode", ["enforce", "monitor"])
+def test_no_more_is_kept_of_what_hand_written_rules_say_than_a_span_has(mode: str) -> None:
+    long = "x" * 1_000_000
+    said = Violation(long, long, "custom", False)
+    event = denied(rule=long, reason=long, violations=(said,), mode=mode)
+    (span,) = spans_of(event, settled())
+    assert len(repr(span.ruling)) < 3_000
+    assert len(otlp.encoded(span, "stub")) < 5_000
+    (allowed,) = spans_of(decided(violations=(said,)), settled())
+    assert len(repr(allowed.ruling)) < 3_000
 
 
 @given(st.lists(st.tuples(st.sampled_from(["allow", "deny", "settle"]), st.integers(0, 5)), max_size=40))

@@ -1,0 +1,36 @@
+"""The commands of a document, run as they stand there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from tests.support import OPA, SIDECAR
+from tests.support.peer import SECONDS
+
+
+def command_blocks(text: str) -> list[str]:
+    """The blocks of shell commands of a document, in their order."""
+    return re.findall(r"^```sh\n(.*?)^```$", text, re.M | re.S)
+
+
+def run_commands(script: str, folder: Path, programs: Path | None = None) -> list[str]:
+    """The lines that commands print, run by bash in an empty folder; what they leave in the background is ended.
+
+    `sidecar` is ours, and its state is in the folder; `programs` is a folder of more programs.
+    """
+    path = [str(programs)] if programs is not None else []
+    environment = {
+        **os.environ,
+        "PATH": os.pathsep.join([*path, str(SIDECAR.parent), os.environ["PATH"]]),
+        "SIDECAR_OPA_BIN": str(OPA),
+        "XDG_STATE_HOME": str(folder / "state"),
+    }
+    done = subprocess.run(
+        ["bash", "-c", f"set -em\ntrap 'kill %1 2>/dev/null' EXIT\n{script}"], cwd=folder, env=environment,
+        capture_output=True, text=True, timeout=4 * SECONDS, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()
