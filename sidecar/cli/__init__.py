@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from io import TextIOWrapper
 
@@ -22,6 +23,7 @@ app = commands(
     "A policy sidecar between AI agents and MCP servers: `sidecar init` writes a first policy, and "
     "`sidecar run -c policy.yaml -- COMMAND` puts it in front of a server.",
     {
+        "init": "init:init_command",
         "run": "run:run_command",
         "validate": "validate:validate_command",
         "compile": "compile:compile_command",
@@ -32,6 +34,8 @@ app = commands(
         "policy": "policy:policy_app",
         "status": "status:status_command",
         "health": "health:health_command",
+        "schema": "schema:schema_command",
+        "completion": "completion:completion_command",
         "version": "version:version_command",
     },
     default="run",  # so that whoever comes from Intercept changes one word of a configuration
@@ -49,6 +53,10 @@ def main() -> None:
 
 
 def _main() -> int:
+    if "_SIDECAR_COMPLETE" in os.environ:
+        from sidecar.cli.completion import answer_shells  # noqa: PLC0415
+
+        answer_shells()
     try:
         status = app(standalone_mode=False)
     except typer.TyperException as error:

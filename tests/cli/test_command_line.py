@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from sidecar import __version__
 from sidecar.cli.panels import PANELS
 from tests.cli.test_policy_commands import GOOD, sidecar
+from tests.support import ROOT, SIDECAR
 
 RUN: tuple[str, ...] = ("-c", "good.yaml", "--state-dir", "state")
 
@@ -151,3 +154,51 @@ def test_every_option_of_run_is_in_a_group_and_shown_whole(help_of_run: str) -> 
 def test_the_help_of_run_names_the_environment_once(help_of_run: str) -> None:
     assert "SIDECAR_STATE_DIR is --state-dir" in " ".join(help_of_run.split())
     assert "[env var: SIDECAR_STATE" not in help_of_run
+
+
+# What editors and shells are given.
+
+
+def test_the_schema_is_that_of_the_documentation(here: Path) -> None:
+    assert sidecar(here, "schema").out == (ROOT / "docs" / "policy.schema.json").read_text(encoding="utf-8")
+
+
+COMPLETE = """\
+eval "$(sidecar completion bash)"
+for words in "$@"; do
+    COMP_WORDS=($words)
+    COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+    _sidecar_completion sidecar
+    echo "${COMPREPLY[*]}"
+done
+"""
+
+
+def test_bash_completes_commands_and_options(here: Path) -> None:
+    asked = (
+        "sidecar po",
+        "sidecar policy di",
+        "sidecar run --audit-s",
+        "sidecar -c good.yaml --audit-k",
+        "sidecar xyz",
+    )
+    done = subprocess.run(
+        ["bash", "-c", COMPLETE, "bash", *asked], env={"PATH": f"{SIDECAR.parent}:{os.defpath}"}, cwd=here,
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert done.stdout.split("\n") == ["policy", "diff", "--audit-size", "--audit-keep", "", ""]
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_get_a_script_and_an_answer(here: Path, shell: str) -> None:
+    script = sidecar(here, "completion", shell)
+    assert script.status == 0
+    assert f"_SIDECAR_COMPLETE=complete_{shell}" in script.out
+    asked = {"_SIDECAR_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_ARGS": "sidecar poli"}
+    assert "policy" in sidecar(here, **asked, _TYPER_COMPLETE_FISH_ACTION="get-args").out
+
+
+def test_a_shell_that_there_is_no_script_for_is_wrong_usage(here: Path) -> None:
+    done = sidecar(here, "completion", "tcsh")
+    assert (done.status, done.errors) == (2, ["sidecar: SHELL must be bash or zsh or fish, not 'tcsh'"])

@@ -76,6 +76,9 @@ def test_a_machine_without_go_and_opa_needs_nothing_but_the_wheel(installed: Pat
     said = subprocess.run([installed / "sidecar", "version"], capture_output=True, text=True, timeout=60, check=True)
     (binary,) = installed.parent.glob("lib/python*/site-packages/sidecar/bin/opa")
     assert f"opa 1.22.4 ({binary})" in said.stdout
+    first = tmp_path / "first.yaml"
+    for words in (["schema"], ["init", str(first)], ["validate", str(first)]):
+        subprocess.run([installed / "sidecar", *words], capture_output=True, cwd=tmp_path, timeout=60, check=True)
 
 
 @pytest.mark.slow
@@ -185,3 +188,6 @@ def test_a_build_from_the_sdist_carries_no_opa(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         assert not [name for name in archive.namelist() if "/bin/" in name]
         assert "sidecar/_rego/system/authz/authz.rego" in archive.namelist()
+        assert "sidecar/repository/first_policy.yaml" in archive.namelist()
+        schema = archive.read("sidecar/_schema/policy.schema.json")
+    assert schema == (ROOT / "docs" / "policy.schema.json").read_bytes()

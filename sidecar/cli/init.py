@@ -1,0 +1,26 @@
+"""`sidecar init`: a first policy, with comments."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sidecar.repository.first import NAME, first_policy
+from sidecar.text import of_system
+
+
+def init_command(
+    path: Annotated[
+        Path, typer.Argument(metavar="[PATH]", help="The file to write, or its folder. It must not be there yet.")
+    ] = Path(NAME),
+) -> int:
+    """Write a first policy with comments. It works in front of any server."""
+    written = shlex.quote(of_system(str(first_policy(path))))
+    print(f"Wrote {written}. It refuses tools whose names begin with delete_, and more than 60 calls a minute.")
+    print("Next:")
+    print(f"  sidecar explain -c {written} delete_file")
+    print(f"  sidecar run -c {written} -- COMMAND    where COMMAND starts your MCP server")
+    return 0
