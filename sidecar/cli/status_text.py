@@ -20,19 +20,31 @@ def lines(status: Status, now: float, width: int) -> list[str]:
 
 
 def _lines(status: Status, now: float, width: int) -> Iterator[str]:
+    several = len({one.instance.server for one in status.running}) > 1
+
+    def whose(server: str) -> tuple[str, ...]:
+        """The server, where it has to be told from others."""
+        return (server,) if several else ()
+
     yield from _sidecars(status, now, width)
     if status.top:
         yield from ("", "MOST DENIED")
-        yield from table([_cells(str(count), tool, rule, line) for _, (tool, rule), line, count in status.top], width)
-    if status.recent:
-        yield from ("", "DENIED LAST")
         yield from table(
-            [_cells(_clock(one.time, now), one.tool, one.rule, one.decision_id, one.reason) for one in status.recent],
+            [_cells(str(count), *whose(server), tool, rule, line) for server, (tool, rule), line, count in status.top],
+            width,
+        )
+    if status.recent:
+        yield from ("", "DENIED LAST (UTC)")
+        yield from table(
+            [
+                _cells(_clock(one.time, now), *whose(one.server), one.tool, one.rule, one.decision_id, one.reason)
+                for one in status.recent
+            ],
             width,
         )
     if status.limits:
         yield from ("", "LIMITS")
-        yield from table([_limit(one, now) for one in status.limits], width)
+        yield from table([_cells(*whose(one.server), *_limit(one, now)) for one in status.limits], width)
     waiting = status.waiting
     yield ""
     if waiting.trouble:
@@ -82,7 +94,8 @@ def _limit(one: Limit, now: float) -> tuple[str, ...]:
     per = " in ".join(text for text in (one.scope, window) if text)
     wait = 0 if one.resets is None or one.left == one.most else one.resets - now
     again = f"whole again in {_span(wait)}" if wait > 0 else ""
-    return _cells(one.tool, one.rule, per, left, again)
+    # The window last: it is what is cut off where the line is too long.
+    return one.tool, one.rule, left, again, per
 
 
 def _cells(*texts: str) -> tuple[str, ...]:

@@ -311,4 +311,21 @@ def test_what_fails_is_named_beside_what_is_ready() -> None:
     )
     shown = lines(Status("f", [looked], Counted(), [], Waiting()), 1_800.0, 80)
     assert "ready, bundle source fails" in shown[3]
-    assert "*  r  global in 1 h  2 of 8 left  whole again in 1 h" in shown
+    assert "*  r  2 of 8 left  whole again in 1 h  global in 1 h" in shown
+
+
+def test_several_servers_are_told_apart_and_the_end_of_a_limit_is_not_cut_off() -> None:
+    running = []
+    for name in ("clock", "orders"):
+        counted = Counted("telemetry", 0, 2)
+        counted.denials["get_time", "get_time#1"] = 2
+        limit = Limit(name, "get_time", "get_time#1", "global", "86400", 27.0, 30.0, 32_400.0)
+        running.append(Looked(Instance(name, 1, name, "1", "", "http", "http", "", "", "enforce"), counted, [limit]))
+    denial = Denial("1970-01-01T00:00:00.000Z", "orders", "get_time", "never", "", "no", "a-1")
+    shown = lines(Status("f", running, Counted(), [denial], Waiting()), 0.0, 80)
+    assert "2  clock   get_time  get_time#1" in shown
+    assert "2  orders  get_time  get_time#1" in shown
+    assert shown[shown.index("DENIED LAST (UTC)") + 1].startswith("00:00:00  orders  get_time")
+    limits = shown[shown.index("LIMITS") + 1 : -2]
+    assert [line.split()[0] for line in limits] == ["clock", "orders"]
+    assert all("27 of 30 left  whole again in 9 h" in line for line in limits)
