@@ -32,6 +32,7 @@ class _Line(msgspec.Struct, frozen=True):
     decision_id: str = ""
     tool: str = ""
     decision: str = ""
+    kind: str = ""
     rule: str = ""
     reason: str = ""
     file: str = ""
@@ -75,7 +76,7 @@ def recent(audits: Iterable[str]) -> list[Denial]:
             continue
         _, lines = _end(Path(audit), RECENT)
         found += [
-            Denial(one.time, one.server, one.tool, one.rule, one.place, one.reason, one.decision_id)
+            Denial(one.time, one.server, one.tool, one.rule, one.place, one.reason, one.decision_id, one.kind)
             for one in _decisions(lines)
             if one.decision != "allow"
         ]
@@ -126,7 +127,7 @@ def _count(path: Path, most: int, since: str, found: Counted) -> int:
             found.allow += 1
         else:
             found.deny += 1
-            found.denials[one.tool, one.rule] += 1
+            found.add_denials((one.tool, one.rule), one.kind)
             found.places[one.tool, one.rule] = one.place
     return len(lines)
 

@@ -58,7 +58,7 @@ def read(text: str, found: Looked) -> None:
         else:
             counted.deny += count
             if count:
-                counted.denials[one.labels["tool"], one.labels["rule"]] += count
+                counted.add_denials((one.labels["tool"], one.labels["rule"]), one.labels.get("kind", ""), count)
     for one in _named(samples, "rule_info"):
         counted.places[one.labels["tool"], one.labels["rule"]] = f"{one.labels['file']}:{one.labels['line']}"
     for one in _named(samples, "component_up"):

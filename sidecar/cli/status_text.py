@@ -30,14 +30,24 @@ def _lines(status: Status, now: float, width: int) -> Iterator[str]:
     if status.top:
         yield from ("", "MOST DENIED")
         yield from table(
-            [_cells(str(count), *whose(server), tool, rule, line) for server, (tool, rule), line, count in status.top],
+            [
+                _cells(str(count), *whose(server), tool, _by(rule, kind), line)
+                for server, (tool, rule, kind), line, count in status.top
+            ],
             width,
         )
     if status.recent:
         yield from ("", "DENIED LAST (UTC)")
         yield from table(
             [
-                _cells(_clock(one.time, now), *whose(one.server), one.tool, one.rule, one.decision_id, one.reason)
+                _cells(
+                    _clock(one.time, now),
+                    *whose(one.server),
+                    one.tool,
+                    _by(one.rule, one.kind),
+                    one.decision_id,
+                    one.reason,
+                )
                 for one in status.recent
             ],
             width,
@@ -86,6 +96,11 @@ def _sidecar(one: Looked, now: float) -> tuple[str, ...]:
         instance.server, str(instance.pid), up_for, instance.mode, _count(counted, counted.allow),
         _count(counted, counted.deny), state,
     )  # fmt: skip
+
+
+def _by(rule: str, kind: str) -> str:
+    """Which rule denied, or as what kind where none did."""
+    return rule or (f"({kind})" if kind else "")
 
 
 def _limit(one: Limit, now: float) -> tuple[str, ...]:

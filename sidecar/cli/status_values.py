@@ -15,6 +15,9 @@ MOST: Final = 10
 Rule: TypeAlias = tuple[str, str]
 """A tool and the name of a rule, empty where no rule decided."""
 
+Denied: TypeAlias = tuple[str, str, str]
+"""The same, and where no rule decided the kind of refusal."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -44,6 +47,7 @@ class Denial:
     line: str
     reason: str
     decision_id: str
+    kind: str = ""
 
 
 @dataclass(slots=True)
@@ -57,9 +61,13 @@ class Counted:
     source: str = ""
     allow: int = 0
     deny: int = 0
-    denials: Counter[Rule] = field(default_factory=Counter)
+    denials: Counter[Denied] = field(default_factory=Counter)
     places: dict[Rule, str] = field(default_factory=dict)
     whole: bool = True
+
+    def add_denials(self, rule: Rule, kind: str, count: int = 1) -> None:
+        """Count denials of one kind by a rule, or by none."""
+        self.denials[*rule, "" if rule[1] else kind] += count
 
     def place(self, rule: Rule) -> str:
         """Where a rule stands; a rule may be one of every tool."""
@@ -112,16 +120,16 @@ class Status:
         return [(one.instance.server, one.counted) for one in self.running]
 
     @property
-    def top(self) -> list[tuple[str, Rule, str, int]]:
-        """Server, rule, place and number of the most frequent denials, the most frequent first."""
-        numbers: Counter[tuple[str, Rule]] = Counter()
-        places: dict[tuple[str, Rule], str] = {}
+    def top(self) -> list[tuple[str, Denied, str, int]]:
+        """Server, rule and kind, place and number of the most frequent denials, the most frequent first."""
+        numbers: Counter[tuple[str, Denied]] = Counter()
+        places: dict[tuple[str, Denied], str] = {}
         for server, counted in self.counts:
-            for rule, count in counted.denials.items():
-                numbers[server, rule] += count
-                places[server, rule] = counted.place(rule)
+            for denied, count in counted.denials.items():
+                numbers[server, denied] += count
+                places[server, denied] = counted.place(denied[:2])
         ordered = sorted(numbers.items(), key=lambda item: (-item[1], item[0]))
-        return [(server, rule, places[server, rule], count) for (server, rule), count in ordered[:MOST]]
+        return [(server, denied, places[server, denied], count) for (server, denied), count in ordered[:MOST]]
 
     @property
     def limits(self) -> list[Limit]:
@@ -135,13 +143,13 @@ class Status:
             "instances": [_instance(one) for one in self.running],
             "decisions": {"allow": sum(one.allow for one in counts), "deny": sum(one.deny for one in counts)},
             "top_denials": [
-                {"server": server, "tool": rule[0], "rule": rule[1], "line": line, "count": count}
-                for server, rule, line, count in self.top
+                {"server": server, "tool": tool, "rule": rule, "kind": kind, "line": line, "count": count}
+                for server, (tool, rule, kind), line, count in self.top
             ],
             "recent_denials": [
                 {
-                    "time": one.time, "server": one.server, "tool": one.tool, "rule": one.rule, "line": one.line,
-                    "reason": one.reason, "decision_id": one.decision_id,
+                    "time": one.time, "server": one.server, "tool": one.tool, "rule": one.rule, "kind": one.kind,
+                    "line": one.line, "reason": one.reason, "decision_id": one.decision_id,
                 }
                 for one in self.recent
             ],

@@ -197,7 +197,7 @@ def test_nothing_that_others_wrote_leaves_its_place_and_every_line_fits(text: st
     hostile = f"x{text}y" * 30
     instance = Instance("i", 1, hostile, "1", "2026-11-30T12:00:00Z", "http", "http", "", "", "enforce")
     counted = Counted("audit", 1, 2)
-    counted.denials[hostile, hostile] = 2
+    counted.denials[hostile, hostile, hostile] = 2
     counted.places[hostile, hostile] = hostile
     limit = Limit(hostile, hostile, hostile, hostile, hostile, 1.0, 3.0, 2e9)
     denial = Denial("2026-11-30T12:00:00.000Z", hostile, hostile, hostile, hostile, hostile, hostile)
@@ -216,12 +216,16 @@ def audit_line(decision: str, tool: str = "t", **members: Any) -> bytes:
 
 def test_decisions_in_files_that_were_put_aside_count_and_what_is_no_line_does_not(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_bytes(audit_line("allow") + b'{"event":"start"}\n' + audit_line("deny", rule="r", file="p", line=3))
-    (tmp_path / "a.000002.jsonl").write_bytes(b'{"event":"decision"\n' + audit_line("deny", rule="r", file="p", line=3))
+    path.write_bytes(
+        audit_line("allow") + b'{"event":"start"}\n' + audit_line("deny", rule="r", kind="rule", file="p", line=3)
+    )
+    (tmp_path / "a.000002.jsonl").write_bytes(
+        b'{"event":"decision"\n' + audit_line("deny", rule="r", kind="rule", file="p", line=3)
+    )
     (tmp_path / "b.000001.jsonl").write_bytes(audit_line("allow"))
     found = status_audit.counted(str(path))
     assert (found.source, found.allow, found.deny, found.whole) == ("audit", 1, 2, True)
-    assert (dict(found.denials), found.place(("t", "r"))) == ({("t", "r"): 2}, "p:3")
+    assert (dict(found.denials), found.place(("t", "r"))) == ({("t", "r", ""): 2}, "p:3")
 
 
 def test_only_the_end_of_a_long_audit_log_is_read_and_that_is_said(
@@ -318,7 +322,7 @@ def test_several_servers_are_told_apart_and_the_end_of_a_limit_is_not_cut_off() 
     running = []
     for name in ("clock", "orders"):
         counted = Counted("telemetry", 0, 2)
-        counted.denials["get_time", "get_time#1"] = 2
+        counted.denials["get_time", "get_time#1", ""] = 2
         limit = Limit(name, "get_time", "get_time#1", "global", "86400", 27.0, 30.0, 32_400.0)
         running.append(Looked(Instance(name, 1, name, "1", "", "http", "http", "", "", "enforce"), counted, [limit]))
     denial = Denial("1970-01-01T00:00:00.000Z", "orders", "get_time", "never", "", "no", "a-1")
@@ -329,3 +333,20 @@ def test_several_servers_are_told_apart_and_the_end_of_a_limit_is_not_cut_off() 
     limits = shown[shown.index("LIMITS") + 1 : -2]
     assert [line.split()[0] for line in limits] == ["clock", "orders"]
     assert all("27 of 30 left  whole again in 9 h" in line for line in limits)
+
+
+def test_a_denial_without_a_rule_says_its_kind(tmp_path: Path) -> None:
+    one = looked_at()
+    status_telemetry.read(
+        'mcp_policy_build_info{opa="1"} 1\n'
+        'mcp_policy_decisions_total{tool="t",decision="deny",kind="store_unavailable",rule=""} 1\n',
+        one,
+    )
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(audit_line("deny", kind="store_unavailable", rule="", decision_id="a-1"))
+    found = Status("f", [one], Counted(), status_audit.recent([str(path)]), Waiting())
+    shown = lines(found, 0.0, 80)
+    assert "1  t  (store_unavailable)" in shown
+    assert "2026-11-30  t  (store_unavailable)  a-1" in shown
+    told = found.document()
+    assert [said["kind"] for said in told["top_denials"] + told["recent_denials"]] == ["store_unavailable"] * 2
