@@ -15,7 +15,7 @@ from typing import Final
 from sidecar.audit.hashes import Hashes
 from sidecar.audit.members import approvals, calls, running
 from sidecar.audit.sign_ins import FAILURES, Later, SignIns
-from sidecar.audit.trail import Trail
+from sidecar.audit.trail import SCHEMA, Trail
 from sidecar.enforce.call_cache import CachedCall, CachedLine
 from sidecar.events import (
     ApprovalChanged,
@@ -38,9 +38,6 @@ from sidecar.mcp.jsonrpc import Request
 from sidecar.mcp.protocol import TOOLS_CALL
 from sidecar.mcp.tool_call import Outcome, Prepared, PreparedCall
 from sidecar.policy.rule_index import RuleIndex
-
-SCHEMA: Final = 1
-"""The version of the lines: another one where a member goes or means something else, the same where one is added."""
 
 OUTCOMES_WAIT: Final = 0.02
 """Seconds that outcomes wait for others: neither an answer nor the next call waits for their lines to be made."""

@@ -25,6 +25,8 @@ from sidecar.mcp.strict_json import encode
 from sidecar.system.operator_log import fields, log
 
 SCHEMA: Final = 1
+"""The version of the lines: another one where a member goes or means something else, the same where one is added."""
+
 CUT_OFF: Final = "the last writer was cut off"
 
 

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from sidecar.audit.files import AuditFile, InUse
 from sidecar.audit.streams import Stream, pipe, standard
-from sidecar.audit.trail import Trail
+from sidecar.audit.trail import SCHEMA, Trail
 from sidecar.audit.verify import check
+from sidecar.mcp.strict_json import encode
 from tests.audit.disks import small_disk
 from tests.audit.schema import valid
 from tests.audit.trails import (
@@ -39,6 +40,8 @@ from tests.audit.trails import (
 from tests.support.fuzzing import examples
 
 PATH = "audit.jsonl"
+LIKE_SEALS = ('","seq":7,"chain":"', f'"seq":2,"chain":"{"0" * 32}"}}', "}", '"}\n{"')
+"""Texts that look like the end of a line."""
 
 
 def test_every_line_is_numbered_and_its_hash_covers_it_and_the_one_before(tmp_path: Path) -> None:
@@ -383,6 +386,18 @@ def test_every_line_is_in_the_chain_or_in_the_log(takes: list[int], batches: lis
     assert sorted([*there, *(one["n"] for one in said)]) == list(range(number))
     assert sum(one.get("lines", 0) for one in written) == len(said)
     assert [one["seq"] for one in written] == list(range(1, len(written) + 1))
+
+
+@pytest.mark.fuzz
+@examples(100)
+@given(st.lists(st.lists(st.text() | st.sampled_from(LIKE_SEALS)), max_size=5))
+def test_lines_sealed_in_one_loop_are_those_that_the_form_seals(batches: list[list[str]]) -> None:
+    """However lines fall into writes, and whatever stands in them: texts that look like a seal or a line end."""
+    stream = io.BytesIO()
+    opened, lines = Trail(stream), [[encode({"schema": SCHEMA, "text": text}) for text in batch] for batch in batches]
+    for batch in lines:
+        opened.write(batch)
+    assert stream.getvalue() == chained(*itertools.chain(*lines))
 
 
 def by_its_path(writing: int) -> Stream:
