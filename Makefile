@@ -43,13 +43,16 @@ test: setup redis nginx registry jq chromium node sdk1 manifests ## every test, 
 	$(OPA) test --fail-on-empty rego
 	@mkdir -p build
 	@echo "the slow tests run beside the others; what they say follows at the end, and is in build/slow-tests.txt"
-	@$(BIN)/pytest -m "slow and not policy_repo and not observability" -p no:cacheprovider >build/slow-tests.txt 2>&1 & slow=$$!; \
+	@$(BIN)/pytest -m "slow and not readme and not policy_repo and not observability" -p no:cacheprovider >build/slow-tests.txt 2>&1 & slow=$$!; \
 	trap 'kill $$slow 2>/dev/null' EXIT; trap 'exit 130' INT TERM; \
-	$(BIN)/pytest -m "not slow and not rebuild and not pod and not policy_repo and not observability"; others=$$?; \
+	$(BIN)/pytest -m "not slow and not readme and not rebuild and not pod and not policy_repo and not observability"; others=$$?; \
 	wait $$slow; status=$$?; cat build/slow-tests.txt; exit $$((others | status))
 
 rebuild: setup ## that another build of OPA gives the very same bytes
 	$(BIN)/pytest -m rebuild
+
+readme-test: setup ## the commands of README as pasted in an empty home: installed, connected, refused, and the demo
+	$(BIN)/pytest -m readme tests/readme
 
 fuzz: setup redis ## the properties of every shortcut and reader, tried FUZZ_TIMES (100) times as often as in `make test`
 	FUZZ_TIMES=$(FUZZ_TIMES) $(BIN)/pytest -m fuzz --timeout=0
