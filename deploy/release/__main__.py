@@ -45,9 +45,7 @@ def _build(folder: Path, key: Path | None, *, with_image: bool) -> None:
     build(ROOT, folder, found, signer, _tell, with_image=with_image, base=os.environ.get("BASE", ""))
     _tell(f"built {found.version} of {found.commit} in {folder}")
     if signer is None:
-        _tell(
-            "NOT SIGNED: nothing shows who built it, so it cannot be published; `make release RELEASE_KEY=FILE` signs it"
-        )
+        _tell("NOT SIGNED, so it cannot be published: nothing shows who built it; RELEASE_KEY=FILE signs it")
 
 
 def _verify(folder: Path, key: Path | None, commit: str) -> None:
