@@ -75,7 +75,7 @@ def _image(
     tell("building the image; its base takes minutes where none is named and it was not made yet")
     run(
         [root / "deploy" / "build-image"], root, seconds=_LONG, shown=True,
-        environment={"DIST": str(place), "BASE": base, "SOURCE_DATE_EPOCH": str(source.seconds)},
+        environment={"DIST": str(place), "BASE": base, "SOURCE_DATE_EPOCH": str(source.seconds), "FOR_RELEASE": "1"},
     )  # fmt: skip
     add_image(root, place, source, key, base)
 
