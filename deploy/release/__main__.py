@@ -13,7 +13,7 @@ from deploy.release import keys
 from deploy.release.build import build
 from deploy.release.publish import access, publish
 from deploy.release.refused import Refused
-from deploy.release.source import entry, source
+from deploy.release.source import entry, source_of
 from deploy.release.verify import verify
 
 ROOT: Final = Path(__file__).parent.parent.parent
@@ -38,7 +38,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _build(folder: Path, key: Path | None, *, with_image: bool) -> None:
-    found = source(ROOT)
+    found = source_of(ROOT)
     if entry(ROOT, found.version) == "unreleased":
         _tell(f"CHANGELOG.md says that {found.version} is unreleased: this is a rehearsal, which cannot be published")
     signer = keys.signing(key) if key is not None else None

@@ -22,7 +22,7 @@ from deploy.release.folder import PUBLISHED
 from deploy.release.image import manifest_digest
 from deploy.release.publish import NEEDED, access, publish
 from deploy.release.refused import Refused
-from deploy.release.source import source
+from deploy.release.source import source_of
 from tests.release import small
 from tests.release.small import IMAGE, SDIST, WHEEL, Keys, add_up, checkout, commit, git
 from tests.support import ROOT
@@ -108,7 +108,7 @@ def maintainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Maintainer:
 
 def ready(root: Path, pair: Keys, folder: Path) -> Maintainer:
     """A maintainer with a release of the commit that the checkout has."""
-    return Maintainer(root, pair, small.release(folder, pair.signing, source(root)))
+    return Maintainer(root, pair, small.release(folder, pair.signing, source_of(root)))
 
 
 def logins(host: str, password: str = PASSWORD) -> str:
@@ -215,7 +215,7 @@ def test_a_file_that_was_changed_is_published_nowhere(places: Places, maintainer
 
 
 def test_an_unsigned_release_is_published_nowhere(places: Places, maintainer: Maintainer, tmp_path: Path) -> None:
-    maintainer.folder = small.release(tmp_path / "unsigned", None, source(maintainer.root))
+    maintainer.folder = small.release(tmp_path / "unsigned", None, source_of(maintainer.root))
     assert "is not signed" in maintainer.refusal(places.environment)
     assert nothing_is_published(places)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy.release.refused import Refused
-from deploy.release.source import entry, source
+from deploy.release.source import entry, source_of
 from tests.release.small import checkout, commit, git
 
 
@@ -19,12 +19,12 @@ def root(tmp_path: Path) -> Path:
 def refusal(root: Path) -> str:
     """Why nothing is released."""
     with pytest.raises(Refused) as caught:
-        source(root)
+        source_of(root)
     return str(caught.value)
 
 
 def test_a_clean_checkout_is_released_under_its_version(root: Path) -> None:
-    found = source(root)
+    found = source_of(root)
     assert (found.version, found.commit, found.tag) == ("0.2.0", git(root, "rev-parse", "HEAD"), "v0.2.0")
     assert found.seconds == int(git(root, "log", "-1", "--format=%ct"))
 
@@ -45,7 +45,7 @@ def test_what_git_is_told_to_ignore_is_in_nobodys_way(root: Path) -> None:
     commit(root)
     (root / "dist").mkdir()
     (root / "dist" / "old.whl").touch()
-    assert source(root).version == "0.2.0"
+    assert source_of(root).version == "0.2.0"
 
 
 def test_a_version_without_an_entry_in_the_changelog_is_not_released(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_version_that_no_release_can_have_is_named(tmp_path: Path, version: st
 def test_the_tag_of_the_version_on_this_commit_is_right(root: Path) -> None:
     git(root, "tag", "v0.2.0")
     git(root, "tag", "nightly")
-    assert source(root).tag == "v0.2.0"
+    assert source_of(root).tag == "v0.2.0"
 
 
 def test_a_tag_of_another_version_on_this_commit_is_named(root: Path) -> None:

@@ -24,7 +24,7 @@ from deploy.release import envelope, image_sbom, keys, materials, names
 from deploy.release.build import build
 from deploy.release.publish import access, publish
 from deploy.release.refused import Refused
-from deploy.release.source import source
+from deploy.release.source import source_of
 from deploy.release.verify import Release, verify
 from tests.release.small import Keys, commit, git
 from tests.support import ROOT, STUB
@@ -58,8 +58,8 @@ class Made:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     place = tmp_path_factory.mktemp("made")
     root, pair = checkout(place / "checkout"), Keys(place / "keys")
-    build(root, place / "release", source(root), keys.signing(pair.private), print, architectures=(HERE,))
-    verified = verify(place / "release", keys.verification(pair.public), source(root).commit)
+    build(root, place / "release", source_of(root), keys.signing(pair.private), print, architectures=(HERE,))
+    verified = verify(place / "release", keys.verification(pair.public), source_of(root).commit)
     return Made(root, place / "release", pair, verified)
 
 
@@ -112,7 +112,7 @@ def test_another_checkout_gives_the_same_packages_and_the_same_word_on_them(made
     git(tmp_path, "clone", "--quiet", str(made.root), "other")
     with_tools(tmp_path / "other")
     build(
-        tmp_path / "other", tmp_path / "release", source(tmp_path / "other"), None, print,
+        tmp_path / "other", tmp_path / "release", source_of(tmp_path / "other"), None, print,
         architectures=(HERE,), with_image=False,
     )  # fmt: skip
     for path in (tmp_path / "release").iterdir():
