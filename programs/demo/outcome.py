@@ -54,9 +54,7 @@ def unexplained(outcome: Outcome) -> list[str]:
     for tool, path in _PLACE_OF_TOOL.items():
         passed = sum(call.step.tool == tool and call.verdict != "refused" for call in outcome.calls)
         if times["POST", path] > passed:
-            found.append(
-                f"the exchange received {times['POST', path]} x POST {path}, and {passed} calls were let through"
-            )
+            found.append(f"the exchange received {times['POST', path]} x POST {path}; {passed} calls were let through")
     return found
 
 

@@ -189,19 +189,8 @@ def test_a_call_is_one_line_that_fits() -> None:
     assert len(line) == report.WIDTH
     order = Step("place_order", {"side": "buy", "instId": "SOL-USDT", "sz": "2", "px": "500.00"})
     line = report.call_line(Call(order, "allowed", "", "order 7"), 10, PLAIN)
-    assert line.split() == [
-        "allowed",
-        "place_order",
-        "buy",
-        "2",
-        "SOL-USDT",
-        "at",
-        "500.00",
-        "(1000",
-        "USD)",
-        "10",
-        "times",
-    ]
+    assert line.split()[:5] == ["allowed", "place_order", "buy", "2", "SOL-USDT"]
+    assert line.endswith(" at 500.00 (1000 USD)  10 times")
 
 
 def test_a_rule_that_is_too_long_goes_on_below_and_stays_the_same_yaml() -> None:
@@ -312,14 +301,12 @@ def test_the_demo_ends_as_it_must(tmp_path: Path, options: Sequence[str]) -> Non
 @pytest.mark.slow
 def test_what_it_says_to_do_next_works_as_pasted(tmp_path: Path) -> None:
     explain, sed, again, init, install = pasted(tmp_path)
-    done = subprocess.run(explain, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    done = run(explain, tmp_path)
     assert done.returncode == 3
     assert done.stdout.startswith("deny: Only SOL-USDT and SOL-USDC are traded here\n")
     assert "uv tool install ." in install
     for command in (sed, again, init):
-        done = subprocess.run(
-            command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=110
-        )
+        done = run(command, tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
         if command == again:
             assert "  9 x  POST" in done.stdout
@@ -328,12 +315,17 @@ def test_what_it_says_to_do_next_works_as_pasted(tmp_path: Path) -> None:
 
 
 def pasted(folder: Path) -> list[str]:
-    """The commands of `What to do next`, as one pastes them; what the demo has in its folder is made to be in this one."""
+    """The commands of `What to do next` as one pastes them, and in a folder what they need in theirs."""
     for name in ("policies", "programs", "sidecar", ".venv"):
         (folder / name).symlink_to(ROOT / name)
     lines = report.next_lines(".venv/bin/sidecar", ".venv/bin/python", "policies/okx-trading.yaml", PLAIN)
     commands = "\n".join(line.strip() for line in lines if line.startswith("    ")).replace("\\\n", "")
     return commands.split("\n")
+
+
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run what somebody typed into a shell."""
+    return subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, check=False, timeout=110)
 
 
 def test_the_demo_reads_nothing_of_the_tests() -> None:
