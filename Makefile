@@ -200,6 +200,9 @@ dashboards: $(STAMP) ## write the Grafana dashboards in deploy/grafana again
 dashboard-pictures: setup prometheus chromium grafana ## run two minutes of traffic, and take the pictures of the dashboards in docs/images again
 	@$(BIN)/python -m programs.dashboards.pictures
 
+demo-picture: setup ## run the demo, and draw what it shows in docs/images again
+	@$(BIN)/python -m programs.demo_picture
+
 screenshots: setup chromium ## take the pictures of the page of approvals in docs/images again
 	@$(BIN)/python -m programs.screenshots
 
