@@ -66,6 +66,28 @@ def test_what_comes_after_the_end_certainly_did_not_run() -> None:
     run(inside())
 
 
+def test_what_a_server_says_before_anybody_listens_is_heard_first_and_in_its_order() -> None:
+    early, late = line(method="early"), line(method="late")
+
+    async def inside() -> None:
+        server, heard = await ChildServer.start(["cat"], LIMIT, Guardian()), Heard()
+        try:
+            # As the loop brings what a read that was under way when we paused had found.
+            server.pipe_data_received(1, early + b"\n")
+            heard.begin(server)
+            server.pipe_data_received(1, late + b"\n")
+            assert heard.messages == []
+            async with asyncio.timeout(20):
+                while len(heard.messages) < 2:
+                    await asyncio.sleep(0)
+            assert [message["method"] for message in heard.messages] == ["early", "late"]
+        finally:
+            server.close()
+            await server._exited
+
+    run(inside())
+
+
 def test_a_server_that_reads_nothing_of_very_much_is_over() -> None:
     async def inside() -> None:
         async with started(sys.executable, "-S", "-E", "-c", "import time; time.sleep(600)") as (server, _):
