@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
+import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -298,8 +300,23 @@ class ChildServer(asyncio.SubprocessProtocol):
 
 
 def _cannot_start(command: Sequence[str], error: OSError) -> NotConnected:
-    text = f"cannot start the MCP server {command[0]!r}: {error.strerror}"
+    text = f"cannot start the MCP server {command[0]!r}: {error.strerror}{_hint(command[0], error.errno)}"
     return NotConnected(Failure(text, Outcome.NOT_RUN, "ended"))
+
+
+def _hint(program: str, number: int | None) -> str:
+    """What to do about a program that is not found, where that is likely not to be known."""
+    if number != errno.ENOENT:
+        return ""
+    if shutil.which(program) is not None:
+        return "; the file is there, so what its first line names is not"
+    if any(map(str.isspace, program)):
+        return "; write the program and each argument as words of their own, not as one in quotes"
+    if "/" not in program:
+        return "; no folder of the PATH has it: install it, or write its whole path"
+    return (
+        "" if program.startswith("/") else "; it is looked for from where the sidecar was started: write its whole path"
+    )
 
 
 _UNREAD = 4
