@@ -18,7 +18,6 @@ NODE_STAMP := $(NODE_MODULES)/.stamp
 GRAFANA_MODULES := tests/grafana/node_modules
 GRAFANA_STAMP := $(GRAFANA_MODULES)/.stamp
 FUZZ_A_WHILE := FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/pytest -q -m fuzz --timeout=0 -p no:cacheprovider tests/fuzz
-SITE := $(BIN)/sphinx-build --quiet --fail-on-warning --nitpicky --keep-going -c docs/site -d build/site-doctrees
 PIP_INSTALL := pip install --disable-pip-version-check --progress-bar off --quiet --no-deps
 PIN := uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate
 
@@ -181,7 +180,7 @@ screenshots: setup chromium ## take the pictures of the page of approvals in doc
 	@$(BIN)/python -m programs.screenshots
 
 docs: $(STAMP) ## the documentation as a site, in build/site; open index.html there, no server is needed
-	@$(SITE) . build/site
+	@$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs/site -d build/site-pages . build/site
 	@echo "open build/site/index.html"
 
 reference: $(STAMP) ## write docs/command-line.md again, from the code
