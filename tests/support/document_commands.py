@@ -29,7 +29,7 @@ def run_commands(script: str, folder: Path, programs: Path | None = None) -> lis
         "XDG_STATE_HOME": str(folder / "state"),
     }
     done = subprocess.run(
-        ["bash", "-c", f"set -em\ntrap 'kill %1 2>/dev/null' EXIT\n{script}"], cwd=folder, env=environment,
+        ["bash", "-c", f"set -em\ntrap 'kill %1 2>/dev/null || true' EXIT\n{script}"], cwd=folder, env=environment,
         capture_output=True, text=True, timeout=4 * SECONDS, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
