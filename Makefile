@@ -27,7 +27,6 @@ FUZZ_A_WHILE := FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/pytest -q -m fuzz --timeout=
 UV_VENV := $(UV) venv --allow-existing --python .tools/uv/bin/python
 UV_INSTALL := $(UV) pip install --no-deps
 PIN := $(UV) pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate
-SITE := $(BIN)/sphinx-build --quiet --fail-on-warning --nitpicky --keep-going -c docs/site -d build/site-doctrees
 
 .DEFAULT_GOAL := help
 # No verb is a file.
@@ -207,7 +206,7 @@ screenshots: setup chromium ## take the pictures of the page of approvals in doc
 	@$(BIN)/python -m programs.screenshots
 
 docs: $(STAMP) ## the documentation as a site, in build/site; open index.html there, no server is needed
-	@$(SITE) . build/site
+	@$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs/site -d build/site-pages . build/site
 	@echo "open build/site/index.html"
 
 reference: $(STAMP) ## write docs/command-line.md again, from the code

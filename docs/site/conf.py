@@ -22,6 +22,7 @@ project = "intercept-sidecar"
 release = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 language = "en"
 root_doc = "docs/index"
+nitpicky = True
 
 include_patterns = ["*.md", "docs/*.md", "docs/runbooks/*.md"]
 # Not even looked into: environments and caches have Markdown files by the thousand.
@@ -37,7 +38,8 @@ html_title = f"intercept-sidecar {release}"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_js_files = ["site.js"]
-html_extra_path = ["root"]  # the address of the whole leads to the front page; what a host shows for a page that is not there
+# Its files lie beside all folders: the address of the whole leads to the front page, and hosts show 404.html.
+html_extra_path = ["root"]
 html_sidebars = {
     "**": [
         "sidebar/brand.html",

@@ -1,0 +1,71 @@
+"""The site in Chromium, from a folder on disk and without a network: on a phone, in the dark, and its search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.site.pages import Page
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+WIDTH_OF_A_PHONE = 380
+
+
+def test_no_page_is_wider_than_a_phone(folder: Path, site: dict[Path, Page], browser: Browser) -> None:
+    page = browser.new_page(viewport={"width": WIDTH_OF_A_PHONE, "height": 800})
+    wide = {}
+    for path in site:
+        if path.name == "index.html" and path.parent == folder:
+            continue  # leads on at once
+        page.goto(path.as_uri(), wait_until="load")
+        width = page.evaluate("document.documentElement.scrollWidth")
+        if width > WIDTH_OF_A_PHONE:
+            wide[str(path.relative_to(folder))] = width
+    page.close()
+    assert wide == {}
+
+
+def test_nothing_but_files_is_asked_for_and_no_script_complains(folder: Path, browser: Browser) -> None:
+    page = browser.new_page()
+    asked: list[str] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    for name in ("404.html", "docs/policy.html", "README.html", "docs/observability.html"):
+        page.goto((folder / name).as_uri(), wait_until="load")
+    page.close()
+    assert len(asked) > 10
+    assert [url for url in asked if not url.startswith("file:///")] == []
+    assert complaints == []
+
+
+def test_search_finds_a_page_without_a_server(folder: Path, browser: Browser) -> None:
+    page = browser.new_page()
+    page.goto(f"{(folder / 'search.html').as_uri()}?q=spend_limit")
+    found = page.locator("#search-results ul.search li a").first
+    found.wait_for(timeout=30_000)
+    links = page.locator("#search-results ul.search li a").evaluate_all("all => all.map(one => one.pathname)")
+    page.close()
+    assert str(folder / "docs" / "policy.html") in links
+
+
+@pytest.mark.parametrize(("system", "chosen", "dark"), [
+    ("dark", "auto", True), ("light", "auto", False), ("light", "dark", True), ("dark", "light", False),
+])  # fmt: skip
+def test_a_picture_is_dark_where_its_page_is(
+    folder: Path, browser: Browser, system: str, chosen: str, dark: bool
+) -> None:
+    context = browser.new_context(color_scheme="dark" if system == "dark" else "light")
+    page = context.new_page()
+    page.add_init_script(f"localStorage.setItem('theme', '{chosen}')")
+    page.goto((folder / "README.html").as_uri(), wait_until="load")
+    picture = page.locator("article picture img").first
+    picture.scroll_into_view_if_needed()
+    page.wait_for_function(
+        "([image, dark]) => image.currentSrc.includes('dark') === dark", arg=[picture.element_handle(), dark]
+    )
+    context.close()
