@@ -88,8 +88,10 @@ def keep(made: Path, place: Path) -> Path:
 
     Raises OSError where that cannot be done: then `made` stays as it is.
     """
-    (made / "opa").chmod(0o755)
     (made / "opa.sha256").write_text(sha256(made / "opa") + "\n", encoding="ascii")
+    # Whatever the umask.
+    (made / "opa").chmod(0o755)
+    (made / "opa.sha256").chmod(0o644)
     if place.is_symlink() or place.is_file():
         place.unlink()
     elif place.exists():
