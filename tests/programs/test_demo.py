@@ -315,8 +315,8 @@ def test_what_it_says_to_do_next_works_as_pasted(tmp_path: Path) -> None:
 
 
 def pasted(folder: Path) -> list[str]:
-    """The commands of `What to do next` as one pastes them, and in a folder what they need in theirs."""
-    for name in ("policies", "programs", "sidecar", ".venv"):
+    """The commands of `What to do next` as one pastes them, and in a folder what they need of a checkout."""
+    for name in ("policies", "programs", "rego", "sidecar", ".tools", ".venv"):
         (folder / name).symlink_to(ROOT / name)
     lines = report.next_lines(".venv/bin/sidecar", ".venv/bin/python", "policies/okx-trading.yaml", PLAIN)
     commands = "\n".join(line.strip() for line in lines if line.startswith("    ")).replace("\\\n", "")
