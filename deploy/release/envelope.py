@@ -20,6 +20,7 @@ from deploy.release.refused import Refused
 from sidecar.engine.sign import SigningKey
 from sidecar.engine.verify import VerificationKey
 from sidecar.mcp.strict_json import NotStrict, read_value
+from sidecar.text import shown
 
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 MAX_VALUES: Final = 10_000
@@ -58,9 +59,9 @@ def opened(data: bytes, name: str) -> Envelope:
     try:
         found = msgspec.convert(read_value(data, MAX_VALUES)[0], _Document)
     except (NotStrict, msgspec.ValidationError) as error:
-        raise Refused(f"{name} is no DSSE envelope: {error}") from None
+        raise Refused(f"{name} is no DSSE envelope: {shown(str(error))}") from None
     if found.payload_type != PAYLOAD_TYPE:
-        raise Refused(f"{name} has a payload of type {found.payload_type!r}: it must be {PAYLOAD_TYPE}")
+        raise Refused(f"{name} has a payload of type {shown(found.payload_type)}: it must be {PAYLOAD_TYPE}")
     if len(found.signatures) > MAX_SIGNATURES:
         raise Refused(f"{name} has more than {MAX_SIGNATURES} signatures")
     return Envelope(_decoded(found.payload, name), tuple(_decoded(one.sig, name) for one in found.signatures))
