@@ -34,6 +34,8 @@ def main(words: Sequence[str]) -> int:
     except Refused as error:
         print(f"release: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -1,7 +1,7 @@
 """DSSE envelopes: a payload, its type, and signatures over both. Values in, values out.
 
-The key alone decides what counts: one on the curve P-256 verifies ECDSA with SHA-256 (in DER, as openssl and cosign
-write it), an RSA key PKCS #1 v1.5 with SHA-256. What an envelope says of a key is a hint, and is not looked at.
+The key alone decides what counts: one on the curve P-256 verifies ECDSA with SHA-256 (in DER, as openssl
+writes it), an RSA key PKCS #1 v1.5 with SHA-256. What an envelope says of a key is a hint, and is not looked at.
 """
 
 from __future__ import annotations
