@@ -126,7 +126,9 @@ def _check_subjects(
             if subject in owner:
                 raise Refused(f"{subject} is in {owner[subject]} and in {name}")
             owner[subject] = name
-            if subject in manifests:
+            if subject in manifests:  # the one kind of subject that is no file
+                if subject in made:
+                    raise Refused(f"{subject} is a file, and {name} speaks of the manifest of an image by this name")
                 continue
             if subject not in made:
                 raise Refused(f"{subject} is in {name} and not there")

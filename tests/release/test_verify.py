@@ -174,6 +174,12 @@ def test_a_wheel_that_was_added_with_its_sum_is_named(released: Path, ours: Keys
     assert refusal(released, ours) == f"{added} is in no provenance: nothing shows what it was made from"
 
 
+def test_a_file_under_the_name_of_a_manifest_is_named(released: Path, ours: Keys) -> None:
+    (released / MANIFEST).write_bytes(b"eve")
+    add_up(released)
+    assert refusal(released, ours).startswith(f"{MANIFEST} is a file, and {OF_IMAGE} speaks of")
+
+
 def test_a_subject_of_two_provenances_is_named(tmp_path: Path, ours: Keys) -> None:
     released = small.release(tmp_path / "release", ours.signing)
     said = statement.read(envelope.opened((released / OF_IMAGE).read_bytes(), OF_IMAGE).payload, OF_IMAGE)
