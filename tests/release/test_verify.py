@@ -261,6 +261,14 @@ def test_a_signature_for_another_type_does_not_count(released: Path, ours: Keys)
     assert "was not signed with the key" in refusal(released, ours)
 
 
+@pytest.mark.parametrize("text", ["YR==", "YQ", "YQ=", "Y_==", "YQ==YQ=="])
+def test_a_payload_that_can_be_written_in_two_ways_is_refused(text: str) -> None:
+    document = {"payload": text, "payloadType": envelope.PAYLOAD_TYPE, "signatures": []}
+    assert envelope.opened(json.dumps({**document, "payload": "YQ=="}).encode(), "x").payload == b"a"
+    with pytest.raises(Refused, match="payload and signatures must be base64"):
+        envelope.opened(json.dumps(document).encode(), "x")
+
+
 def test_an_envelope_with_a_member_twice_is_refused(released: Path, ours: Keys) -> None:
     text = (released / PACKAGES).read_text()
     (released / PACKAGES).write_text(text.replace('"payloadType"', '"payload": "e30=", "payloadType"', 1))
