@@ -16,7 +16,7 @@ TEXT = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 
 @pytest.mark.slow
 @pytest.mark.timeout(420)
-def test_the_tutorial_goes_as_it_says(tmp_path: Path, uvx: Path) -> None:
+def test_the_tutorial_goes_as_it_says(tmp_path: Path, programs: Path) -> None:
     (tmp_path / "reader").mkdir()
     serving, telemetry = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     exchanged = [("127.0.0.1:8080", serving), ("127.0.0.1:9464", telemetry)]
@@ -24,7 +24,7 @@ def test_the_tutorial_goes_as_it_says(tmp_path: Path, uvx: Path) -> None:
         "SIDECAR_PORT": serving.rpartition(":")[2], "SIDECAR_TELEMETRY": telemetry,
         "SIDECAR_OPA_TIMEOUT": PATIENT[1],
     }  # fmt: skip
-    with Walk(tmp_path / "reader", uvx, exchanged, options) as reader:
+    with Walk(tmp_path / "reader", programs, exchanged, options) as reader:
         reader.go(TEXT)
     assert list((tmp_path / "reader").iterdir()) == []
 
@@ -39,15 +39,15 @@ def test_the_tutorial_goes_as_it_says(tmp_path: Path, uvx: Path) -> None:
     ],
 )
 def test_what_is_not_as_a_page_says_is_noticed(
-    wrong: str, said: str, tmp_path: Path, uvx: Path, monkeypatch: pytest.MonkeyPatch
+    wrong: str, said: str, tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.docs.walk.SECONDS", 0.1)
     (tmp_path / "reader").mkdir()
-    with Walk(tmp_path / "reader", uvx) as reader, pytest.raises(AssertionError, match=said):
+    with Walk(tmp_path / "reader", programs) as reader, pytest.raises(AssertionError, match=said):
         reader.go(wrong)
 
 
-def test_a_reader_keeps_what_was_set_and_where_it_went(tmp_path: Path, uvx: Path) -> None:
+def test_a_reader_keeps_what_was_set_and_where_it_went(tmp_path: Path, programs: Path) -> None:
     (tmp_path / "reader").mkdir()
-    with Walk(tmp_path / "reader", uvx) as reader:
+    with Walk(tmp_path / "reader", programs) as reader:
         reader.go("```sh\nmkdir a\ncd a\nID='x y'\n```\n```sh\npwd; echo $ID\n```\n```text\n…/reader/a\nx y\n```\n")

@@ -41,6 +41,12 @@ def _line(line: str) -> str:
     return "[^\n]*".join(re.escape(part) for part in line.rstrip().split("…"))
 
 
+def _stays(block: str) -> bool:
+    """True for commands the last of which is a sidecar that its reader leaves running."""
+    last = block.rstrip().splitlines()[-1]
+    return last.startswith("sidecar run") and " < " not in last
+
+
 class Walk:
     """A reader at work in a folder. `exchanged` are texts of the document that are others on this machine."""
 
@@ -76,7 +82,7 @@ class Walk:
             here = self._here(block)
             if kind == "text":
                 self.compare(here, printed)
-            elif here.rstrip().splitlines()[-1].startswith("sidecar run"):
+            elif _stays(here):
                 printed = ""
                 self._serve(here)
             else:
@@ -86,7 +92,7 @@ class Walk:
         """Run a block in the second terminal, where what was set before still holds; what it prints."""
         self._shell.touch()
         begin = f". {self._shell}\nset -a\n" + ("" if "# ends with" in block else "set -e\n")
-        end = f"trap '{{ export -p; printf \"cd %q\\n\" \"$PWD\"; }} > {self._shell}' EXIT\n"
+        end = f'trap \'{{ export -p; printf "cd %q\\n" "$PWD"; }} > {self._shell}\' EXIT\n'
         done = subprocess.run(
             ["bash", "-c", begin + end + block], cwd=self._folder, env=self._environment, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LONGEST, check=False,
