@@ -43,6 +43,13 @@ def test_nothing_but_files_is_asked_for_and_no_script_complains(folder: Path, br
     assert complaints == []
 
 
+def test_the_page_for_what_is_not_there_leads_to_the_front(folder: Path, browser: Browser) -> None:
+    page = browser.new_page()
+    page.goto((folder / "404.html").as_uri())
+    assert page.locator("#front").evaluate("one => one.href") == f"{folder.as_uri()}/"
+    page.close()
+
+
 def test_search_finds_a_page_without_a_server(folder: Path, browser: Browser) -> None:
     page = browser.new_page()
     page.goto(f"{(folder / 'search.html').as_uri()}?q=spend_limit")
