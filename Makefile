@@ -46,7 +46,7 @@ demo-http: $(STAMP_DEMO) opa ## the same over HTTP, with a token that the agent 
 demo-approval: $(STAMP_DEMO) opa ## the agent asks to cancel an order; a person says yes on the command line, for that call and once
 	@.venv-demo/bin/python -m programs.demo_approval
 
-test: setup redis nginx registry jq chromium node sdk1 manifests ## every test, the Rego ones included; the slow ones beside the others
+test: setup redis nginx registry skopeo jq chromium node sdk1 manifests ## every test, the Rego ones included; the slow ones beside the others
 	$(OPA) test --fail-on-empty rego
 	@mkdir -p build
 	@echo "the slow tests run beside the others; what they say follows at the end, and is in build/slow-tests.txt"
@@ -109,6 +109,9 @@ nginx: ## the nginx that tests start
 registry: ## the OCI registry that tests start
 	@.ci/install-registry
 
+skopeo: ## the skopeo that sends the image of a release to a registry
+	@.ci/install-skopeo
+
 jq: ## the jq with which tests run the recipes of docs/audit.md
 	@.ci/install-jq
 
@@ -154,7 +157,17 @@ image: setup ## the images, built with podman from this machine's wheel; BASE=IM
 	@deploy/wheel/build $$(uname -m | sed -e s/x86_64/amd64/ -e s/aarch64/arm64/)
 	@deploy/build-image
 
-pod-test: manifests image ## a pod of the manifests, played by podman: calls, what dies, what is drained
+release: setup ## a release of this commit in dist/release: wheels, sdist, image, SBOMs, sums, provenance; RELEASE_KEY=FILE signs it
+	@.ci/install-podman
+	@$(BIN)/python -m deploy.release build $(if $(RELEASE_KEY),--key $(abspath $(RELEASE_KEY)))
+
+release-verify: setup ## check what is in dist/release, or in RELEASE=FOLDER; RELEASE_PUBLIC_KEY=FILE checks who signed it
+	@$(BIN)/python -m deploy.release verify $(RELEASE) $(if $(RELEASE_PUBLIC_KEY),--key $(abspath $(RELEASE_PUBLIC_KEY)))
+
+publish: setup skopeo ## verify what is in dist/release, and publish it; without credentials it says which it needs
+	@$(BIN)/python -m deploy.release publish
+
+pod-test: manifests image registry skopeo ## a pod of the manifests, played by podman: calls, what dies, what is drained
 	$(BIN)/pytest -m pod
 
 policy-repo-test: setup nginx registry redis ## from an edit in a policy repository to a decision at a running sidecar, and attacks on that; prints figures
@@ -185,6 +198,9 @@ dashboards: $(STAMP) ## write the Grafana dashboards in deploy/grafana again
 
 dashboard-pictures: setup prometheus chromium grafana ## run two minutes of traffic, and take the pictures of the dashboards in docs/images again
 	@$(BIN)/python -m programs.dashboards.pictures
+
+demo-picture: setup ## run the demo, and draw what it shows in docs/images again
+	@$(BIN)/python -m programs.demo_picture
 
 screenshots: setup chromium ## take the pictures of the page of approvals in docs/images again
 	@$(BIN)/python -m programs.screenshots

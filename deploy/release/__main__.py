@@ -13,7 +13,7 @@ from deploy.release import keys
 from deploy.release.build import build
 from deploy.release.publish import access, publish
 from deploy.release.refused import Refused
-from deploy.release.source import entry, source
+from deploy.release.source import entry, source_of
 from deploy.release.verify import verify
 
 ROOT: Final = Path(__file__).parent.parent.parent
@@ -38,16 +38,14 @@ def main(words: Sequence[str]) -> int:
 
 
 def _build(folder: Path, key: Path | None, *, with_image: bool) -> None:
-    found = source(ROOT)
+    found = source_of(ROOT)
     if entry(ROOT, found.version) == "unreleased":
         _tell(f"CHANGELOG.md says that {found.version} is unreleased: this is a rehearsal, which cannot be published")
     signer = keys.signing(key) if key is not None else None
     build(ROOT, folder, found, signer, _tell, with_image=with_image, base=os.environ.get("BASE", ""))
     _tell(f"built {found.version} of {found.commit} in {folder}")
     if signer is None:
-        _tell(
-            "NOT SIGNED: nothing shows who built it, so it cannot be published; `make release RELEASE_KEY=FILE` signs it"
-        )
+        _tell("NOT SIGNED, so it cannot be published: nothing shows who built it; RELEASE_KEY=FILE signs it")
 
 
 def _verify(folder: Path, key: Path | None, commit: str) -> None:

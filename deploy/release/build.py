@@ -16,11 +16,11 @@ from deploy.release import envelope, image, image_sbom, materials, names, statem
 from deploy.release.commands import run
 from deploy.release.folder import digest, digests
 from deploy.release.refused import Refused
-from deploy.release.source import Source
+from deploy.release.source import Source, source_of
 from deploy.release.statement import Statement
 from sidecar.engine.sign import SigningKey
 
-LOCAL_BASE: Final = "localhost/intercept-base:bookworm"
+_LOCAL_BASE: Final = "localhost/intercept-base:bookworm"
 """The base that deploy/build-image makes where none is named."""
 _LONG: Final = 3600.0
 
@@ -51,9 +51,11 @@ def _packages(
     environment = {"SOURCE_DATE_EPOCH": str(source.seconds), "DIST": str(place)}
     tell(f"building the wheels for {' and '.join(architectures)}; OPA takes minutes where it was not built yet")
     run([root / "deploy" / "wheel" / "build", *architectures], root, seconds=_LONG, environment=environment, shown=True)
+    _must_be_as_it_was(root, source)
     tell("building the sdist")
     hatchling = root / ".venv" / "bin" / "hatchling"
     run([hatchling, "build", "--target", "sdist", "--directory", place], root, environment=environment)
+    _must_be_as_it_was(root, source)
     (place / ".gitignore").unlink(missing_ok=True)  # hatchling leaves one where it makes the folder
     carried = {path: materials.carried(path) for path in sorted(place.glob("*.whl"))}
     for path, inside in carried.items():
@@ -75,13 +77,9 @@ def _image(
     tell("building the image; its base takes minutes where none is named and it was not made yet")
     run(
         [root / "deploy" / "build-image"], root, seconds=_LONG, shown=True,
-        environment={"DIST": str(place), "BASE": base, "SOURCE_DATE_EPOCH": str(source.seconds)},
+        environment={"DIST": str(place), "BASE": base, "SOURCE_DATE_EPOCH": str(source.seconds), "FOR_RELEASE": "1"},
     )  # fmt: skip
-    add_image(root, place, source, key, base)
-
-
-def add_image(root: Path, place: Path, source: Source, key: SigningKey | None, base: str = "") -> None:
-    """Add the image that podman has of this version: archive, SBOM, provenance. The sums are not written."""
+    _must_be_as_it_was(root, source)
     here = names.architecture()
     (wheel,) = [path for path in place.glob("*.whl") if names.of_wheel(path.name) == here]
     reference = f"localhost/intercept-sidecar:{source.version}"
@@ -91,6 +89,12 @@ def add_image(root: Path, place: Path, source: Source, key: SigningKey | None, b
     sbom.write_bytes(image_sbom.of_image(root, reference, materials.carried(wheel).sbom, manifest))
     subjects = {path.name: digest(path) for path in (archive, sbom)}
     subjects[names.manifest(source.version, here)] = manifest.removeprefix("sha256:")
-    made_from = materials.of_image(root, base or LOCAL_BASE, wheel)
+    made_from = materials.of_image(root, base or _LOCAL_BASE, wheel)
     said = Statement("image", source, subjects, made_from, materials.tools(root, podman=True))
     (place / names.provenance(source.version, here)).write_bytes(envelope.sealed(statement.written(said), key))
+
+
+def _must_be_as_it_was(root: Path, source: Source) -> None:
+    """What was built from the tree is of this commit only if the tree is still that commit's."""
+    if source_of(root) != source:
+        raise Refused("the checkout has another commit than when the build began: build again")

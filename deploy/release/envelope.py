@@ -45,7 +45,7 @@ def sealed(payload: bytes, key: SigningKey | None) -> bytes:
     signatures = []
     if key is not None:
         raw = key.sign(to_be_signed(payload))
-        sig = _der(raw) if key.algorithm == "ES256" else raw
+        sig = in_der(raw) if key.algorithm == "ES256" else raw
         signatures.append({"keyid": _key_id(key.public), "sig": base64.b64encode(sig).decode()})
     document = {
         "payload": base64.b64encode(payload).decode(), "payloadType": PAYLOAD_TYPE, "signatures": signatures,
@@ -96,7 +96,7 @@ def _verifies(key: VerificationKey, signature: bytes, data: bytes) -> bool:
         return False
 
 
-def _der(raw: bytes) -> bytes:
+def in_der(raw: bytes) -> bytes:
     """An ECDSA signature in the form that openssl and cosign know, from the two numbers side by side."""
     return encode_dss_signature(int.from_bytes(raw[:32]), int.from_bytes(raw[32:]))
 

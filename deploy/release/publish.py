@@ -18,7 +18,7 @@ from deploy.release import image, keys, names
 from deploy.release.commands import run
 from deploy.release.folder import PUBLISHED, digests
 from deploy.release.refused import Refused
-from deploy.release.source import Source, entry, git, source
+from deploy.release.source import Source, entry, git, source_of
 from deploy.release.sums import SUMS
 from deploy.release.verify import Release, verify
 from sidecar.distribution.oci import reference
@@ -81,7 +81,7 @@ def access(environment: Mapping[str, str]) -> Access:
 
 def publish(root: Path, folder: Path, given: Access, tell: Callable[[str], None]) -> None:
     """Publish the release in a folder. Raises `Refused`; what was published until then is said by `tell`."""
-    here = source(root)
+    here = source_of(root)
     if entry(root, here.version) == "unreleased":
         raise Refused(f"CHANGELOG.md says that {here.version} is unreleased: write the date, commit, and build again")
     with _copy(folder) as own:

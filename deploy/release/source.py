@@ -29,7 +29,7 @@ class Source:
         return f"v{self.version}"
 
 
-def source(root: Path) -> Source:
+def source_of(root: Path) -> Source:
     """The source in a checkout.
 
     Raises `Refused` for a dirty tree, a version without an entry in CHANGELOG.md, and tags that say something else.
