@@ -14,12 +14,12 @@ _RUNBOOKS: Final = tuple(sorted(path.stem for path in (Path(__file__).parents[1]
 PAGES: Final = {
     "docs/index": {
         "Start": (
+            "In short <../README>",
             "Install and first refusal <start>",
             "Tutorial <tutorial>",
             "Coming from Intercept <migrate>",
             "faq",
             "glossary",
-            "Everything on one page <../README>",
         ),
         "Policies": ("policy", "cookbook", "risk-classes", "custom-rego", "policy-repo"),
         "Approvals": ("Ask a person <approvals>", "webhook"),

@@ -51,6 +51,16 @@ Errors are on the error stream, one line each. A command ends with
 `run` in front of a `COMMAND` ends with the status of the command, as a shell shows it.
 """
 
+_EXAMPLES: Final = {
+    "sidecar run": """\
+sidecar run -c policy.yaml -- COMMAND                            # clients on standard input and output
+sidecar run -c policy.yaml --upstream https://mcp.example/mcp    # the same, to a remote server
+sidecar run -c policy.yaml --transport http -- COMMAND           # clients over HTTP, each with a server of its own
+sidecar run -c policy.yaml --transport http --upstream https://mcp.example/mcp
+""",
+}
+"""What a command is typed like where it has several forms."""
+
 _VARIABLES: Final = """\
 ## Environment variables
 
@@ -76,8 +86,8 @@ _REST: Final = """\
 
 - **A policy can name one more**: `secret_env` of [the webhook](webhook.md) names the variable with its secret. So can
   `--header 'Name: env:VARIABLE'`.
-- **Secrets stay with us**: what the sidecar takes a secret from is removed from the environment before the server's
-  `COMMAND` is started. The command inherits the rest.
+- **Secrets stay with the sidecar**: it removes a variable that holds a secret of its own before it starts the server's
+  `COMMAND`. The command inherits the rest.
 - **No proxies**: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `.netrc` are not read.
 """
 
@@ -102,6 +112,8 @@ def _command(command: Command) -> str:
     parts = [f"{'###' if _inner(command) else '##'} {command.name}\n", f"{_marked(command.text)}\n"]
     if not command.is_group:
         parts.append(f"```sh\n{command.usage}\n```\n")
+    if command.name in _EXAMPLES:
+        parts.append(f"```sh\n{_EXAMPLES[command.name]}```\n")
     if command.arguments:
         parts.append(_table("argument", command.arguments))
     for group, options in groupby(command.options, key=lambda option: option.group):

@@ -48,6 +48,8 @@ def test_every_command_and_option_is_on_the_page() -> None:
         assert part
         for option in command.options:
             assert f"| `{', '.join(option.names)}" in part, (command.name, option.names)
+        typed = set(re.findall(r" (--[a-z-]+)", "".join(re.findall(r"^```sh\n(.*?)^```", part, flags=re.S | re.M))))
+        assert typed <= {name for option in command.options for name in option.names}
 
 
 def test_every_variable_that_is_read_is_on_the_page() -> None:

@@ -12,6 +12,8 @@ from tests.site.pages import Page
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 WIDTH_OF_A_PHONE = 380
+WIDEST = "Math.max(...[...document.querySelectorAll('html, body, .content')].map(one => one.scrollWidth))"
+"""The theme lets what is too wide scroll in `.content`, which then moves the whole page."""
 
 
 def test_no_page_is_wider_than_a_phone(folder: Path, site: dict[Path, Page], browser: Browser) -> None:
@@ -21,11 +23,13 @@ def test_no_page_is_wider_than_a_phone(folder: Path, site: dict[Path, Page], bro
         if path.name == "index.html" and path.parent == folder:
             continue  # leads on at once
         page.goto(path.as_uri(), wait_until="load")
-        width = page.evaluate("document.documentElement.scrollWidth")
+        width = page.evaluate(WIDEST)
         if width > WIDTH_OF_A_PHONE:
             wide[str(path.relative_to(folder))] = width
-    page.close()
     assert wide == {}
+    page.evaluate("document.body.append(Object.assign(document.createElement('pre'), {style: 'width: 900px'}))")
+    assert page.evaluate(WIDEST) > WIDTH_OF_A_PHONE  # else it could not fail
+    page.close()
 
 
 def test_nothing_but_files_is_asked_for_and_no_script_complains(folder: Path, browser: Browser) -> None:
@@ -41,6 +45,13 @@ def test_nothing_but_files_is_asked_for_and_no_script_complains(folder: Path, br
     assert len(asked) > 10
     assert [url for url in asked if not url.startswith("file:///")] == []
     assert complaints == []
+
+
+def test_the_page_for_what_is_not_there_leads_to_the_front(folder: Path, browser: Browser) -> None:
+    page = browser.new_page()
+    page.goto((folder / "404.html").as_uri())
+    assert page.locator("#front").evaluate("one => one.href") == f"{folder.as_uri()}/"
+    page.close()
 
 
 def test_search_finds_a_page_without_a_server(folder: Path, browser: Browser) -> None:
