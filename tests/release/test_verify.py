@@ -292,6 +292,26 @@ def test_a_signed_statement_of_another_kind_does_not_count(
     assert refusal(released, ours)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda it: it["resolvedDependencies"][0]["digest"].update(gitCommit="deadbeef" * 5),
+        lambda it: it["resolvedDependencies"].pop(0),
+        lambda it: it["resolvedDependencies"].clear(),
+    ],
+    ids=["another source", "no source", "nothing"],
+)
+def test_a_signed_statement_whose_source_is_not_its_commit_does_not_count(
+    released: Path, ours: Keys, change: Callable[[dict[str, Any]], None]
+) -> None:
+    said = json.loads(envelope.opened((released / PACKAGES).read_bytes(), PACKAGES).payload)
+    change(said["predicate"]["buildDefinition"])
+    data = json.dumps(said, indent=2, sort_keys=True).encode() + b"\n"
+    (released / PACKAGES).write_bytes(envelope.sealed(data, ours.signing))
+    add_up(released)
+    assert refusal(released, ours) == f"{PACKAGES} is not written as `make release` writes it"
+
+
 def test_a_signed_statement_of_another_build_does_not_count(released: Path, ours: Keys) -> None:
     text = envelope.opened((released / PACKAGES).read_bytes(), PACKAGES).payload.decode()
     (released / PACKAGES).write_bytes(envelope.sealed(text.replace("release:1", "bundle:1").encode(), ours.signing))
