@@ -292,6 +292,33 @@ def test_a_signed_statement_of_another_kind_does_not_count(
     assert refusal(released, ours)
 
 
+def materials(statement: dict[str, Any]) -> Any:
+    """What a statement says that all was made from."""
+    return statement["predicate"]["buildDefinition"]["resolvedDependencies"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda it: materials(it)[0]["digest"].update(gitCommit="deadbeef" * 5),
+        lambda it: materials(it).pop(0),
+        lambda it: materials(it).clear(),
+        lambda it: it["subject"].append({"name": it["subject"][0]["name"], "digest": {"sha256": "0" * 64}}),
+        lambda it: it["subject"].reverse(),
+    ],
+    ids=["another source", "no source", "made from nothing", "a subject twice", "another order"],
+)
+def test_a_signed_statement_that_is_not_written_as_ours_does_not_count(
+    released: Path, ours: Keys, change: Callable[[dict[str, Any]], None]
+) -> None:
+    said = json.loads(envelope.opened((released / PACKAGES).read_bytes(), PACKAGES).payload)
+    change(said)
+    data = json.dumps(said, indent=2, sort_keys=True).encode() + b"\n"
+    (released / PACKAGES).write_bytes(envelope.sealed(data, ours.signing))
+    add_up(released)
+    assert refusal(released, ours) == f"{PACKAGES} is not written as `make release` writes it"
+
+
 def test_a_signed_statement_of_another_build_does_not_count(released: Path, ours: Keys) -> None:
     text = envelope.opened((released / PACKAGES).read_bytes(), PACKAGES).payload.decode()
     (released / PACKAGES).write_bytes(envelope.sealed(text.replace("release:1", "bundle:1").encode(), ours.signing))
