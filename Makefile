@@ -46,17 +46,20 @@ demo-http: $(STAMP_DEMO) opa ## the same over HTTP, with a token that the agent 
 demo-approval: $(STAMP_DEMO) opa ## the agent asks to cancel an order; a person says yes on the command line, for that call and once
 	@.venv-demo/bin/python -m programs.demo_approval
 
-test: setup redis nginx registry jq chromium node sdk1 manifests ## every test, the Rego ones included; the slow ones beside the others
+test: setup redis nginx registry skopeo jq chromium node sdk1 manifests ## every test, the Rego ones included; the slow ones beside the others
 	$(OPA) test --fail-on-empty rego
 	@mkdir -p build
 	@echo "the slow tests run beside the others; what they say follows at the end, and is in build/slow-tests.txt"
-	@$(BIN)/pytest -m "slow and not policy_repo and not observability" -p no:cacheprovider >build/slow-tests.txt 2>&1 & slow=$$!; \
+	@$(BIN)/pytest -m "slow and not readme and not policy_repo and not observability" -p no:cacheprovider >build/slow-tests.txt 2>&1 & slow=$$!; \
 	trap 'kill $$slow 2>/dev/null' EXIT; trap 'exit 130' INT TERM; \
-	$(BIN)/pytest -m "not slow and not rebuild and not pod and not policy_repo and not observability"; others=$$?; \
+	$(BIN)/pytest -m "not slow and not readme and not rebuild and not pod and not policy_repo and not observability"; others=$$?; \
 	wait $$slow; status=$$?; cat build/slow-tests.txt; exit $$((others | status))
 
 rebuild: setup ## install from source with pip and uv in an empty home; that this build of OPA gives the very same bytes
 	$(BIN)/pytest -m rebuild
+
+readme-test: setup ## the commands of README as pasted in an empty home: installed, connected, refused, and the demo
+	$(BIN)/pytest -m readme tests/readme
 
 fuzz: setup redis ## the properties of every shortcut and reader, tried FUZZ_TIMES (100) times as often as in `make test`
 	FUZZ_TIMES=$(FUZZ_TIMES) $(BIN)/pytest -m fuzz --timeout=0
@@ -106,6 +109,9 @@ nginx: ## the nginx that tests start
 registry: ## the OCI registry that tests start
 	@.ci/install-registry
 
+skopeo: ## the skopeo that sends the image of a release to a registry
+	@.ci/install-skopeo
+
 jq: ## the jq with which tests run the recipes of docs/audit.md
 	@.ci/install-jq
 
@@ -151,7 +157,17 @@ image: setup ## the images, built with podman from this machine's wheel; BASE=IM
 	@deploy/wheel/build $$(uname -m | sed -e s/x86_64/amd64/ -e s/aarch64/arm64/)
 	@deploy/build-image
 
-pod-test: manifests image ## a pod of the manifests, played by podman: calls, what dies, what is drained
+release: setup ## a release of this commit in dist/release: wheels, sdist, image, SBOMs, sums, provenance; RELEASE_KEY=FILE signs it
+	@.ci/install-podman
+	@$(BIN)/python -m deploy.release build $(if $(RELEASE_KEY),--key $(abspath $(RELEASE_KEY)))
+
+release-verify: setup ## check what is in dist/release, or in RELEASE=FOLDER; RELEASE_PUBLIC_KEY=FILE checks who signed it
+	@$(BIN)/python -m deploy.release verify $(RELEASE) $(if $(RELEASE_PUBLIC_KEY),--key $(abspath $(RELEASE_PUBLIC_KEY)))
+
+publish: setup skopeo ## verify what is in dist/release, and publish it; without credentials it says which it needs
+	@$(BIN)/python -m deploy.release publish
+
+pod-test: manifests image registry skopeo ## a pod of the manifests, played by podman: calls, what dies, what is drained
 	$(BIN)/pytest -m pod
 
 policy-repo-test: setup nginx registry redis ## from an edit in a policy repository to a decision at a running sidecar, and attacks on that; prints figures
@@ -183,8 +199,18 @@ dashboards: $(STAMP) ## write the Grafana dashboards in deploy/grafana again
 dashboard-pictures: setup prometheus chromium grafana ## run two minutes of traffic, and take the pictures of the dashboards in docs/images again
 	@$(BIN)/python -m programs.dashboards.pictures
 
+demo-picture: setup ## run the demo, and draw what it shows in docs/images again
+	@$(BIN)/python -m programs.demo_picture
+
 screenshots: setup chromium ## take the pictures of the page of approvals in docs/images again
 	@$(BIN)/python -m programs.screenshots
+
+docs: $(STAMP) ## the documentation as a site, in build/site; open index.html there, no server is needed
+	@$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs/site -d build/site-pages . build/site
+	@echo "open build/site/index.html"
+
+reference: $(STAMP) ## write docs/command-line.md again, from the code
+	@$(BIN)/python -m programs.reference
 
 pins: $(STAMP) $(UV_STAMP) ## pin every dependency again, to the newest that fits
 	$(PIN) --extra dev pyproject.toml -o .ci/requirements.txt

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from mcp import Client, StdioServerParameters
+from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp_types import CallToolResult, TextContent
 
+from programs.checkout import MCP_OKX, ROOT, SIDECAR
 from programs.demo.script import Call, Step
-from sidecar.enforce.denial import DECISION_META, DENIED
-from tests.support import ROOT, SIDECAR
+from sidecar.enforce.denial import APPROVAL_REQUIRED, DECISION_META, DENIED
 
-MCP_OKX: Final = SIDECAR.with_name("mcp-okx")
-POLICY: Final = "policies/okx-trading.yaml"
 SECONDS: Final = 20.0
 """Longest wait for an answer; only a failing demo waits it out."""
+TELEMETRY: Final = "127.0.0.1:0"
+"""A free port; the sidecar says which."""
+TELEMETRY_AT: Final = r"telemetry on (http://\S+)"
+"""How it says so on its error stream."""
 
 
 @asynccontextmanager
-async def agent(exchange: str, folder: Path, telemetry: int, policy: str = POLICY) -> AsyncIterator[Client]:
+async def agent(exchange: str, folder: Path, policy: Path) -> AsyncIterator[Client]:
     """A client with the sidecar and the OKX server behind it, all ended when left.
 
-    `folder` gets the sidecar's state and `stderr.txt`.
+    `folder` gets the sidecar's state in `state`, and `stderr.txt`.
     """
     parameters = StdioServerParameters(
         command=str(SIDECAR),
         args=[
-            "run", "-c", policy, "--state-dir", str(folder / "state"), "--telemetry", f"127.0.0.1:{telemetry}",
+            "run", "-c", str(policy), "--state-dir", str(folder / "state"), "--telemetry", TELEMETRY,
             "--", str(MCP_OKX),
         ],
         env=okx_environment(exchange),
@@ -53,22 +54,35 @@ def okx_environment(exchange: str) -> dict[str, str]:
 
 async def play(client: Client, step: Step) -> Call:
     """Make one call and say what became of it."""
-    since = time.perf_counter()
-    result = await client.call_tool(step.tool, step.arguments)
-    return judged(step, result, time.perf_counter() - since)
+    try:
+        return judged(step, await client.call_tool(step.tool, step.arguments))
+    except MCPError as error:
+        return held(step, error)
 
 
-def judged(step: Step, result: CallToolResult, seconds: float) -> Call:
-    """A tool's result in a few words."""
-    text = " ".join(part.text for part in result.content if isinstance(part, TextContent))
+def held(step: Step, error: MCPError) -> Call:
+    """The error that says that a person has to approve a call first; any other one is a failure."""
+    facts = error.data if isinstance(error.data, dict) else {}
+    if error.code != APPROVAL_REQUIRED:
+        return Call(step, "failed", "", f"error {error.code}: {error.message}")
+    return Call(step, "held", str(facts.get("rule", "")), error.message, str(facts.get("id", "")))
+
+
+def judged(step: Step, result: CallToolResult) -> Call:
+    """What became of a call, by its result."""
+    text = words(result)
     if result.is_error and text.startswith(DENIED):
-        rule = (result.meta or {}).get(DECISION_META, {}).get("rule", "")
-        reason, *advice = text.removeprefix(DENIED).strip().split("\n")
-        return Call(step, "refused", rule, reason, seconds, tuple(advice))
+        decision = (result.meta or {}).get(DECISION_META, {})
+        return Call(step, "refused", decision.get("rule", ""), text, decision.get("id", ""))
     answer = result.structured_content or {}
     if result.is_error or answer.get("code") != "0":
-        return Call(step, "failed", "", answer.get("msg") or text, seconds)
-    return Call(step, "allowed", "", in_short(step.tool, answer["data"]), seconds)
+        return Call(step, "failed", "", answer.get("msg") or text)
+    return Call(step, "allowed", "", in_short(step.tool, answer["data"]))
+
+
+def words(result: CallToolResult) -> str:
+    """The text of a tool's result, as the model behind the agent reads it."""
+    return "\n".join(part.text for part in result.content if isinstance(part, TextContent))
 
 
 def in_short(tool: str, data: list[dict[str, Any]]) -> str:
@@ -78,6 +92,8 @@ def in_short(tool: str, data: list[dict[str, Any]]) -> str:
             return f"{data[0]['instId']} {data[0]['last']} ({data[0]['change24h']:+} %)"
         case "account_balance":
             return ", ".join(f"{holding['availBal']} {holding['ccy']}" for holding in data[0]["details"])
+        case "cancel_order":
+            return "cancelled"
         case "close_positions":
             return f"closed {data[0]['instId']}"
         case _:

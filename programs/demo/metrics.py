@@ -6,6 +6,7 @@ import http.client
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
@@ -45,20 +46,21 @@ def decisions(**labels: str) -> Line:
 
 SHOWN: Final = (
     (decisions(tool="place_order", decision="allow"), 10),
+    (decisions(decision="deny", rule="instruments"), 1),
     (decisions(decision="deny", rule="worth of an order"), 1),
     (decisions(decision="deny", rule="worth of a day"), 1),
     (decisions(decision="deny", rule="close_positions#1"), 1),
-    (Line("mcp_policy_reservations_total", (("result", "reserved"),)), 36),
 )
-"""Five lines that the session changes, and by how much."""
+"""Lines that the session changes, and by how much."""
 
 ALSO: Final = (
     (decisions(decision="allow"), 13),
     (decisions(decision="deny"), 4),
+    (Line("mcp_policy_reservations_total", (("result", "reserved"),)), 36),
     (Line("mcp_policy_reservations_total", (("result", "refused"),)), 1),
     (Line("mcp_policy_reservations_total", (("result", "returned"),)), 0),
 )
-"""What must be true besides: the five lines are not beside others."""
+"""What must be true besides: the lines that are shown are not beside others."""
 
 
 def changes(
@@ -74,15 +76,16 @@ def parse(text: str) -> tuple[Sample, ...]:
     return tuple(sample for family in text_string_to_metric_families(text) for sample in family.samples)
 
 
-def scrape(port: int, seconds: float = 5) -> tuple[Sample, ...]:
-    """The samples that /metrics on a port of loopback has now, read without any proxy. Raises OSError."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
+def scrape(url: str, seconds: float = 5) -> tuple[Sample, ...]:
+    """The samples that are at a URL of plain HTTP now, read without any proxy. Raises OSError."""
+    where = urlsplit(url)
+    connection = http.client.HTTPConnection(where.netloc, timeout=seconds)
     try:
-        connection.request("GET", "/metrics", headers={"Accept": "text/plain"})
+        connection.request("GET", where.path, headers={"Accept": "text/plain"})
         response = connection.getresponse()
         text = response.read().decode()
     finally:
         connection.close()
     if response.status != 200:
-        raise OSError(f"/metrics answered {response.status}")
+        raise OSError(f"{url} answered {response.status}")
     return parse(text)

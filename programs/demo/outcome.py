@@ -1,4 +1,7 @@
-"""Whether the demo went as it must: compares what was played, received and counted with the script. Prints nothing."""
+"""Whether the demo went as it must: compares what was played, received and counted with the script. Prints nothing.
+
+Under a policy of somebody's own nobody knows what must become of a call; but what was refused must not be received.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ REQUESTS: Final = {
 """How often the exchange must have been asked what."""
 WORTH: Final = Decimal(10_000)
 """What the orders that reach the exchange must be worth together, in USD: all that the policy allows in a day."""
+_PLACE_OF_TOOL: Final = {"place_order": PLACE_ORDER, "cancel_order": CANCEL_ORDER, "close_positions": CLOSE_POSITION}
+"""Where the calls of a tool that writes reach the exchange."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,17 @@ def differences(outcome: Outcome) -> list[str]:
         *_requests(outcome.received),
         *_metrics(outcome.shown + outcome.also),
     ]
+
+
+def unexplained(outcome: Outcome) -> list[str]:
+    """Requests that came to the exchange though no call was let through for them, a sentence each."""
+    times = requests(outcome.received)
+    found = []
+    for tool, path in _PLACE_OF_TOOL.items():
+        passed = sum(call.step.tool == tool and call.verdict in ("allowed", "failed") for call in outcome.calls)
+        if times["POST", path] > passed:
+            found.append(f"the exchange received {times['POST', path]} x POST {path}; {passed} calls were let through")
+    return found
 
 
 def requests(received: Iterable[Received]) -> dict[tuple[str, str], int]:
@@ -66,7 +82,7 @@ def _calls(calls: Sequence[Call]) -> Iterator[str]:
     for number, call in enumerate(calls, 1):
         step = call.step
         expected = _words("refused", step.rule, step.reason) if step.rule else "allowed"
-        seen = call.verdict if call.verdict == "allowed" else _words(call.verdict, call.rule, call.message)
+        seen = call.verdict if call.verdict == "allowed" else _words(call.verdict, call.rule, call.reason)
         if seen != expected:
             yield f"call {number}, {step.tool}, was {seen}; it must be {expected}"
 

@@ -16,35 +16,35 @@ from urllib.parse import urlsplit
 
 from mcp import Client
 
-from programs.demo.agent import MCP_OKX, POLICY, SECONDS, okx_environment
-from tests.support import ROOT, SIDECAR
-from tests.support.listener import LISTENING
-from tests.support.ports import free_port
+from programs.checkout import MCP_OKX, ROOT, SIDECAR
+from programs.demo.agent import SECONDS, TELEMETRY, okx_environment
 
+_LISTENING: Final = r"listening on (http://\S+)\n"
 _UVICORN: Final = r"Uvicorn running on (http://\S+)"
 
 
 @asynccontextmanager
-async def remote_agent(exchange: str, folder: Path, telemetry: int) -> AsyncIterator[Client]:
+async def remote_agent(exchange: str, folder: Path, policy: Path) -> AsyncIterator[Client]:
     """A client of a sidecar on HTTP, in front of the OKX server on HTTP; all ended when left.
 
-    `folder` gets the sidecar's state, `stderr.txt` and the token.
+    `folder` gets the sidecar's state in `state`, `stderr.txt` and the token. Raises `OSError` when a program does not
+    start, or when the server lets in who has no token.
     """
     errors, token = folder / "stderr.txt", secrets.token_urlsafe()
     header = folder / "authorization"
     header.touch(mode=0o600)
     header.write_text(f"Bearer {token}\n")
-    okx = [str(MCP_OKX), "--http", "--host", "127.0.0.1", "--port", str(free_port())]
+    okx = [str(MCP_OKX), "--http", "--host", "127.0.0.1", "--port", "0"]
     environment = okx_environment(exchange) | {"MCP_AUTH_TOKEN": token}
     async with listening(okx, environment, errors, _UVICORN) as server:
         await asyncio.to_thread(expect_refusal, server)
         sidecar = [
-            str(SIDECAR), "run", "-c", POLICY, "--state-dir", str(folder / "state"),
-            "--telemetry", f"127.0.0.1:{telemetry}", "--transport", "http", "--port", "0",
+            str(SIDECAR), "run", "-c", str(policy), "--state-dir", str(folder / "state"),
+            "--telemetry", TELEMETRY, "--transport", "http", "--port", "0",
             "--upstream", f"{server}/mcp", "--header", f"Authorization: file:{header}",
         ]  # fmt: skip
         async with (
-            listening(sidecar, {}, errors, LISTENING) as url,
+            listening(sidecar, {}, errors, _LISTENING) as url,
             Client(url, read_timeout_seconds=SECONDS) as client,
         ):
             yield client

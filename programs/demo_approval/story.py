@@ -25,7 +25,10 @@ DENY: Final = ("deny", "ID", "--reason", "cancelled already")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call of the agent, what must become of it, and what the person does after it, or while it `waits`."""
+    """One call of the agent, what must become of it, and what the person does after it, or while it `waits`.
+
+    With `rule` the rule that decided and the whole message are shown, which were not shown before.
+    """
 
     what: str
     tool: str
@@ -33,6 +36,7 @@ class Step:
     verdict: Verdict
     person: tuple[Command, ...] = ()
     waits: bool = False
+    rule: bool = False
 
 
 _ORDER: Final = {"instId": "SOL-USDT", "tdMode": "cash", "side": "buy", "ordType": "limit", "sz": "0.5", "px": "180"}
@@ -41,7 +45,7 @@ SECOND: Final = FIRST | {"ordId": str(FIRST_ORDER + 1)}
 
 TOLD: Final = (
     Step("The agent places an order of 90 USD, which needs nobody:", "place_order", _ORDER, "allowed"),
-    Step("It asks to cancel the order:", "cancel_order", FIRST, "asks a person", (LIST, SHOW, APPROVE)),
+    Step("It asks to cancel the order:", "cancel_order", FIRST, "asks a person", (SHOW, APPROVE), rule=True),
     Step("It tries another order on that yes:", "cancel_order", SECOND, "asks a person"),
     Step("It repeats the call that was approved:", "cancel_order", FIRST, "allowed"),
     Step("It repeats the call once more:", "cancel_order", FIRST, "asks a person", (DENY,)),
@@ -58,12 +62,15 @@ STORY: Final = (*TOLD, *HELD)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What became of a call: a few words of it, and the approval that was asked for, empty where none was."""
+    """What became of a call: what the agent reads, and the ids of the approval and the decision, empty where none is.
+
+    Of a call that was allowed the message is only what a person wants to know of the answer.
+    """
 
     verdict: Verdict
     message: str
     approval: str = ""
-    facts: tuple[tuple[str, str], ...] = ()
+    decision: str = ""
 
 
 @dataclass(frozen=True, slots=True)

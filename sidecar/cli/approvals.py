@@ -38,6 +38,7 @@ StateDir: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         envvar="SIDECAR_STATE_DIR",
+        metavar="DIR",
         help="The folder that `run` keeps approvals in. [default: $XDG_STATE_HOME/intercept-sidecar]",
     ),
 ]
@@ -49,7 +50,10 @@ StateDsn: TypeAlias = Annotated[
     ),
 ]  # fmt: skip
 StatePrefix: TypeAlias = Annotated[
-    str, typer.Option(envvar="SIDECAR_STATE_PREFIX", help="What keys in that store begin with.", show_default=False)
+    str,
+    typer.Option(
+        envvar="SIDECAR_STATE_PREFIX", metavar="TEXT", help="What keys in that store begin with.", show_default=False
+    ),
 ]
 By: TypeAlias = Annotated[
     str | None,
@@ -70,7 +74,8 @@ approvals_app = typer.Typer(
 @approvals_app.command("list")
 def list_command(
     server: Annotated[
-        str, typer.Option(envvar="SIDECAR_SERVER", help="Only calls to this server.", show_default=False)
+        str,
+        typer.Option(envvar="SIDECAR_SERVER", metavar="NAME", help="Only calls to this server.", show_default=False),
     ] = "",
     state: Annotated[
         list[str] | None,

@@ -19,13 +19,17 @@ from sidecar.repository.load import find, load
 
 def compile_command(
     ctx: typer.Context,
-    output: Annotated[Path, typer.Option("-o", "--output", envvar="SIDECAR_OUTPUT", help="The folder to write.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", envvar="SIDECAR_OUTPUT", metavar="DIR", help="The folder to write.")
+    ],
     files: Files = None,
     config: ConfigOrFiles = None,
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail when the folder differs.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing, and end with 1 when the folder differs.")
+    ] = False,
     opa_bin: OpaBin = None,
 ) -> int:
-    """Compile a policy file to a folder of Rego."""
+    """Write the Rego that OPA decides by to a folder, as files that you can read."""
     named = policies(ctx, config, files)
     policy, warnings = load(find(named), lambda: binary.find(opa_bin))
     for warning in warnings:

@@ -27,7 +27,7 @@ _WORST: Final = ("allow", "require_approval", "deny")
 
 def explain_command(
     config: Config,
-    tool: Annotated[str, typer.Argument(help="The tool that is called.", show_default=False)] = "",
+    tool: Annotated[str, typer.Argument(metavar="[TOOL]", help="The tool that is called.", show_default=False)] = "",
     args: Annotated[str, typer.Option("--args", metavar="JSON", help="Its arguments, a JSON object.")] = "{}",
     calls: Annotated[
         str,
@@ -40,10 +40,17 @@ def explain_command(
     ] = "",
     state_dir: Annotated[
         Path | None,
-        typer.Option(envvar="SIDECAR_STATE_DIR", help="Where counters are kept. [default: as if nothing was counted]"),
+        typer.Option(
+            envvar="SIDECAR_STATE_DIR",
+            metavar="DIR",
+            help="Where counters are kept. [default: as if nothing was counted]",
+        ),
     ] = None,
     server: Annotated[
-        str, typer.Option(envvar="SIDECAR_SERVER", help="Whose counters they are: the name that `run` was given.")
+        str,
+        typer.Option(
+            envvar="SIDECAR_SERVER", metavar="NAME", help="Whose counters they are: the name that `run` was given."
+        ),
     ] = "",
     show_list: Annotated[bool, typer.Option("--list", help="Say too whether tools/list shows it.")] = False,
     opa_bin: OpaBin = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from difflib import get_close_matches
 from typing import Any, ClassVar, Final
@@ -15,6 +16,10 @@ from sidecar.text import of_system, quoted, shown
 
 HELP_OPTIONS: Final = ("-h", "--help")
 """How every command is asked what it does."""
+OTHER_NAMES: Final = {"--policy": "--config"}
+"""What people call an option of ours, however unlike the two are."""
+_NEAR: Final = 0.75
+"""How like an option of ours a word must be to have been meant for it; 1 is the same."""
 
 
 class Group(TyperGroup):
@@ -55,12 +60,20 @@ def wrong_usage(error: typer.TyperException) -> str:
     return f"{_said(error, ctx)}; see `{path} --help`"
 
 
+def _meant(word: str, options: Sequence[str]) -> list[str]:
+    """Options that are near a word, or that it begins: a server's option, before which -- is missing, is like one of
+    ours only by chance."""
+    if word in OTHER_NAMES:
+        return [OTHER_NAMES[word]]
+    return get_close_matches(word, options, cutoff=_NEAR) or [name for name in options if name.startswith(word)]
+
+
 def _said(error: Any, ctx: Any) -> str:
     if not hasattr(error, "possibilities"):
         return str(error.format_message()).strip().rstrip(".")
     said = f"there is no option {shown(of_system(error.option_name))}"
-    if error.possibilities:
-        return f"{said}: did you mean {' or '.join(error.possibilities)}?"
+    if meant := _meant(error.option_name, error.possibilities or ()):
+        return f"{said}: did you mean {' or '.join(meant)}?"
     if ctx is not None and any(param.name == "command" for param in ctx.command.params):
         return f"{said}: if it is one of the server's, write -- before the server's command"
     return said

@@ -15,6 +15,7 @@ def health_command(
     url: Annotated[
         str | None,
         typer.Option(
+            metavar="URL",
             show_default=False,
             help="What to ask: http://HOST:PORT/readyz or unix:PATH. [env var: SIDECAR_URL] "
             "[default: SIDECAR_TELEMETRY, else every sidecar of the state folder]",
@@ -26,6 +27,7 @@ def health_command(
     state_dir: Annotated[
         Path | None,
         typer.Option(
+            metavar="DIR",
             show_default=False,
             help="The state folder of the sidecars to ask. [env var: SIDECAR_STATE_DIR] "
             "[default: $XDG_STATE_HOME/intercept-sidecar]",

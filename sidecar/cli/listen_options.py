@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -24,6 +24,9 @@ TELEMETRY: Final = Address("127.0.0.1", 9464)
 MAX_SESSIONS: Final = 1000
 MAX_PROGRAMS: Final = 100
 """Sessions at once if each has a server process of its own."""
+
+OF_LISTENERS: Final = ("bind", "port", "max_sessions", "max_sessions_each", "session_idle")
+"""Options that do nothing without a listener, and have a default or may be left out."""
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER = re.compile(rf"(?P<name>{_NAME.pattern}):[ \t]*(?P<value>.*\S)[ \t]*")
@@ -62,6 +65,15 @@ def listen_on(
         "http" if transport == "http" else "sse", Address(bind, port), tuple(hosts), tuple(origins), token_file, proof,
         max_sessions, max_each or (max_sessions + 1) // 2, idle,
     )  # fmt: skip
+
+
+def check_unheard(given: Collection[str]) -> None:
+    """Raise `UsageError` where, of these options of a run on stdio, one is about a listener that there is not."""
+    if unheard := [f"--{name.replace('_', '-')}" for name in OF_LISTENERS if name in given]:
+        raise UsageError(
+            f"nobody calls over HTTP here: {' and '.join(unheard)} would do nothing; "
+            "options of a listener need --transport http or sse"
+        )
 
 
 def headers_given(options: Sequence[str] | None) -> list[str]:

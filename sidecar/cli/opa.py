@@ -31,7 +31,7 @@ BundleListen: TypeAlias = Annotated[
     str | None,
     typer.Option(
         envvar="SIDECAR_BUNDLE_LISTEN", metavar="HOST:PORT", show_default=False,
-        help=f"With --opa-url: the loopback address where it fetches the bundle. [default: {BUNDLE_LISTEN}]",
+        help=f"With --opa-url: the loopback address where OPA fetches the bundle. [default: {BUNDLE_LISTEN}]",
     ),
 ]  # fmt: skip
 BundleTokenFile: TypeAlias = Annotated[
@@ -40,7 +40,7 @@ BundleTokenFile: TypeAlias = Annotated[
         envvar="SIDECAR_BUNDLE_TOKEN_FILE",
         metavar="PATH",
         show_default=False,
-        help="With --opa-url: the token that it must show us.",
+        help="With --opa-url: the token that OPA must show to fetch the bundle.",
     ),
 ]
 BundleSigningKey: TypeAlias = Annotated[

@@ -22,7 +22,7 @@ PolicyTokenFile: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         "--policy-token-file", envvar="SIDECAR_POLICY_TOKEN_FILE", metavar="PATH", show_default=False,
-        help=f"The token, or name:password, for the place of the bundle; or as text in {TOKEN}.",
+        help=f"A file with the token, or name:password, for the place of the bundle; or give it as text in {TOKEN}.",
     ),
 ]  # fmt: skip
 

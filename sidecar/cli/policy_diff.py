@@ -36,7 +36,7 @@ def policy_diff_command(
     calls: Annotated[
         list[Path] | None,
         typer.Option(
-            "--calls", metavar="FILE", show_default=False, help="Recorded calls, or a file of tests; several times."
+            "--calls", metavar="FILE", show_default=False, help="Recorded calls, or a file of tests."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write all of it as JSON.")] = False,

@@ -22,7 +22,7 @@ PolicyKey: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         "--key", metavar="PRIVATE.pem", show_default=False,
-        help=f"The private key that signs the bundle; or as text in {KEY}.",
+        help=f"The private key that signs the bundle; or give it as text in {KEY}.",
     ),
 ]  # fmt: skip
 

@@ -38,7 +38,13 @@ def replay_command(
     ],
     config: Annotated[
         Path,
-        typer.Option("-c", "--config", show_default=False, help="The policy to ask: a file, a repository or a bundle."),
+        typer.Option(
+            "-c",
+            "--config",
+            metavar="POLICY",
+            show_default=False,
+            help="The policy to ask: a file, a repository or a bundle.",
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Write all of it as JSON.")] = False,
     opa_bin: OpaBin = None,

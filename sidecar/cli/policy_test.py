@@ -37,7 +37,7 @@ def policy_test_command(
     config: Annotated[
         list[Path] | None,
         typer.Option(
-            "-c", "--config", envvar="SIDECAR_CONFIG", show_default=False,
+            "-c", "--config", envvar="SIDECAR_CONFIG", metavar="FILE", show_default=False,
             help="The policy that the files test, in place of a repository; several are merged.",
         ),
     ] = None,

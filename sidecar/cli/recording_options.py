@@ -26,11 +26,16 @@ Record: TypeAlias = Annotated[
 RecordAll: TypeAlias = Annotated[
     bool,
     typer.Option(
-        "--record-all", envvar="SIDECAR_RECORD_ALL", help="Keep all arguments there; masked values as hashes only."
+        "--record-all",
+        envvar="SIDECAR_RECORD_ALL",
+        help="Keep all arguments in --record; masked values as hashes only.",
     ),
 ]
 RecordSize: TypeAlias = Annotated[
-    str, typer.Option(envvar="SIDECAR_RECORD_SIZE", metavar="SIZE", help="The most that FILE and FILE.1 take together.")
+    str,
+    typer.Option(
+        envvar="SIDECAR_RECORD_SIZE", metavar="SIZE", help="The most that a recording takes, FILE and FILE.1 together."
+    ),
 ]
 
 

@@ -8,6 +8,8 @@ import signal
 import sys
 from pathlib import Path
 
+import typer
+
 from sidecar.cli import run_options
 from sidecar.cli.bundle_options import Bundle, BundleInterval, BundleKey, bundle_source
 from sidecar.cli.exposure import exposed
@@ -17,6 +19,7 @@ from sidecar.cli.listen_options import (
     TELEMETRY,
     TRANSPORTS,
     approvals_on,
+    check_unheard,
     headers_given,
     host_of,
     listen_on,
@@ -30,6 +33,7 @@ from sidecar.cli.options import (
     address_or_socket,
     default_state_dir,
     duration,
+    given,
     one_of,
     set_up_logging,
     size,
@@ -52,6 +56,7 @@ from sidecar.text import of_system
 
 
 def run_command(
+    ctx: typer.Context,
     config: ConfigUnlessBundle = None,
     command: run_options.Command = None,
     transport: run_options.Transport = "stdio",
@@ -116,6 +121,8 @@ def run_command(
     signal.signal(signal.SIGHUP, lambda number, _: None)
     way = one_of("--transport", transport, TRANSPORTS)
     _check_server(command, upstream)
+    if command and not config and bundle is None and command[0].endswith((".yaml", ".yml")):
+        raise UsageError(f"no policy: write -c before {command[0]}, as `sidecar run -c policy.yaml -- COMMAND`")
     shipped = bundle_source(config, bundle, bundle_key, bundle_interval, access(policy_token_file, TakenSecrets()))
     if audit == "stdout" and way == "stdio":
         raise UsageError("--audit stdout is not possible here: standard output carries the protocol")
@@ -126,6 +133,8 @@ def run_command(
         way, bind, port, callers_hosts, allow_origin or [], auth_token_file, (jwt_jwks, jwt_issuer, jwt_audience),
         max_sessions or (MAX_PROGRAMS if command else MAX_SESSIONS), max_sessions_each, duration(session_idle),
     )  # fmt: skip
+    if listen is None:
+        check_unheard(given(ctx))
     headers = headers_given(header)
     remote = upstream_at(
         upstream, headers, forward_authorization=forward_authorization, forward_headers=forward_header or ()

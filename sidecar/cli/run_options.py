@@ -19,14 +19,18 @@ Command: TypeAlias = Annotated[
 Transport: TypeAlias = Annotated[
     str,
     typer.Option(
-        envvar="SIDECAR_TRANSPORT", metavar="stdio|http|sse", help="How clients come: see also --bind, --port."
+        envvar="SIDECAR_TRANSPORT",
+        metavar="stdio|http|sse",
+        help="How clients come: over stdin and stdout, or to a listener.",
     ),
 ]
 Bind: TypeAlias = Annotated[
-    str, typer.Option(envvar="SIDECAR_BIND", metavar="ADDRESS", help="Where the listener listens.")
+    str,
+    typer.Option(envvar="SIDECAR_BIND", metavar="ADDRESS", help="The address that the listener takes connections on."),
 ]
 Port: TypeAlias = Annotated[
-    int, typer.Option(envvar="SIDECAR_PORT", metavar="PORT", min=0, max=65535, help="Its port; 0 is any.")
+    int,
+    typer.Option(envvar="SIDECAR_PORT", metavar="PORT", min=0, max=65535, help="The listener's port; 0 is a free one."),
 ]
 Upstream: TypeAlias = Annotated[
     str | None,
@@ -68,7 +72,7 @@ AuthTokenFile: TypeAlias = Annotated[
         envvar="SIDECAR_AUTH_TOKEN_FILE",
         metavar="PATH",
         show_default=False,
-        help="Bearer tokens that admit callers, one a line.",
+        help="Callers must show one of these bearer tokens, one a line.",
     ),
 ]
 JwtJwks: TypeAlias = Annotated[
@@ -77,14 +81,16 @@ JwtJwks: TypeAlias = Annotated[
         envvar="SIDECAR_JWT_JWKS",
         metavar="PATH|URL",
         show_default=False,
-        help="Keys of the issuer whose JWTs admit callers; needs --jwt-issuer and --jwt-audience.",
+        help="Callers must show a JWT that these keys verify; needs --jwt-issuer and --jwt-audience.",
     ),
 ]
 JwtIssuer: TypeAlias = Annotated[
-    str | None, typer.Option(envvar="SIDECAR_JWT_ISSUER", metavar="NAME", help="Their `iss`.", show_default=False)
+    str | None,
+    typer.Option(envvar="SIDECAR_JWT_ISSUER", metavar="NAME", help="Who issues these JWTs: `iss`.", show_default=False),
 ]
 JwtAudience: TypeAlias = Annotated[
-    str | None, typer.Option(envvar="SIDECAR_JWT_AUDIENCE", metavar="NAME", help="Their `aud`.", show_default=False)
+    str | None,
+    typer.Option(envvar="SIDECAR_JWT_AUDIENCE", metavar="NAME", help="Whom they are for: `aud`.", show_default=False),
 ]
 AllowHost: TypeAlias = Annotated[
     list[str] | None,
@@ -92,7 +98,7 @@ AllowHost: TypeAlias = Annotated[
         envvar="SIDECAR_ALLOW_HOST",
         metavar="HOST[:PORT]",
         show_default=False,
-        help="One more Host that the listener serves. [default: loopback names]",
+        help="One more name by which clients may reach the listener: the Host header. [default: loopback names]",
     ),
 ]
 AllowOrigin: TypeAlias = Annotated[
@@ -101,7 +107,7 @@ AllowOrigin: TypeAlias = Annotated[
         envvar="SIDECAR_ALLOW_ORIGIN",
         metavar="ORIGIN",
         show_default=False,
-        help="One more Origin that the listener serves. [default: loopback names]",
+        help="One more origin whose web pages may call: the Origin header. [default: loopback names]",
     ),
 ]
 MaxSessions: TypeAlias = Annotated[
@@ -111,7 +117,7 @@ MaxSessions: TypeAlias = Annotated[
         metavar="N",
         min=1,
         show_default=False,
-        help=f"Sessions of the listener at once. [default: {MAX_SESSIONS}; {MAX_PROGRAMS} in front of a COMMAND]",
+        help=f"The most sessions at once. [default: {MAX_SESSIONS}; {MAX_PROGRAMS} in front of a COMMAND]",
     ),
 ]
 MaxSessionsEach: TypeAlias = Annotated[
@@ -121,41 +127,53 @@ MaxSessionsEach: TypeAlias = Annotated[
         metavar="N",
         min=1,
         show_default=False,
-        help="Sessions of one caller at once, of one address where nobody knows callers. [default: half of all]",
+        help="The most of one caller; of one address where callers show nothing. [default: half of all]",
     ),
 ]
 SessionIdle: TypeAlias = Annotated[
-    str, typer.Option(envvar="SIDECAR_SESSION_IDLE", metavar="DURATION", help="An unused session ends after this time.")
+    str,
+    typer.Option(
+        envvar="SIDECAR_SESSION_IDLE", metavar="DURATION", help="A session ends when it was unused for this time."
+    ),
 ]
 Server: TypeAlias = Annotated[
     str | None,
     typer.Option(
         envvar="SIDECAR_SERVER",
         metavar="NAME",
-        help="Name of the server in metrics and counters. [default: the command]",
+        help="The server's name in metrics and counters. [default: the command's, or the host of the URL]",
     ),
 ]
 Mode: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        envvar="SIDECAR_MODE", metavar="enforce|monitor", help="Wins over the policy's. [default: from the file]"
+        envvar="SIDECAR_MODE",
+        metavar="enforce|monitor",
+        help="Refuse calls, or only record what would be refused. [default: what the policy says]",
     ),
 ]
 OpaTimeout: TypeAlias = Annotated[
     str,
     typer.Option(
-        envvar="SIDECAR_OPA_TIMEOUT", metavar="DURATION", help="Time for one decision; then the answer is no."
+        envvar="SIDECAR_OPA_TIMEOUT",
+        metavar="DURATION",
+        help="The most that one decision may take; then the answer is no.",
     ),
 ]
 NoRemember: TypeAlias = Annotated[
-    bool, typer.Option("--no-remember", envvar="SIDECAR_NO_REMEMBER", help="Ask the engine every time.")
+    bool,
+    typer.Option(
+        "--no-remember",
+        envvar="SIDECAR_NO_REMEMBER",
+        help="Ask OPA about every call, also about one that it answered before.",
+    ),
 ]
 StateDir: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         envvar="SIDECAR_STATE_DIR",
         metavar="DIR",
-        help="Folder for counters and the audit log. [default: $XDG_STATE_HOME/intercept-sidecar]",
+        help="The folder for counters, approvals and the audit log. [default: $XDG_STATE_HOME/intercept-sidecar]",
     ),
 ]
 StateDsn: TypeAlias = Annotated[
@@ -163,7 +181,7 @@ StateDsn: TypeAlias = Annotated[
     typer.Option(
         envvar="SIDECAR_STATE_DSN",
         metavar="redis://HOST",
-        help="Redis or Valkey for counters, instead of the folder; needs --server.",
+        help="Redis or Valkey for counters and approvals, instead of the folder; needs --server.",
     ),
 ]
 StatePrefix: TypeAlias = Annotated[
@@ -175,7 +193,9 @@ StatePrefix: TypeAlias = Annotated[
 StateFailMode: TypeAlias = Annotated[
     str,
     typer.Option(
-        envvar="SIDECAR_STATE_FAIL_MODE", metavar="closed|open", help="What becomes of calls that cannot be counted."
+        envvar="SIDECAR_STATE_FAIL_MODE",
+        metavar="closed|open",
+        help="What becomes of calls that cannot be counted: refused, or passed uncounted.",
     ),
 ]
 NoWatch: TypeAlias = Annotated[
@@ -231,7 +251,7 @@ Audit: TypeAlias = Annotated[
     typer.Option(
         envvar="SIDECAR_AUDIT",
         metavar="PATH|stderr|stdout|off",
-        help="One JSON line per decision. [default: in the state folder]",
+        help="Where audit lines go, one for each decision. [default: a file in the state folder]",
     ),
 ]
 AuditFormat: TypeAlias = Annotated[
@@ -239,9 +259,7 @@ AuditFormat: TypeAlias = Annotated[
 ]
 AuditSize: TypeAlias = Annotated[
     str,
-    typer.Option(
-        envvar="SIDECAR_AUDIT_SIZE", metavar="SIZE", help="An audit file is followed by another one at this size."
-    ),
+    typer.Option(envvar="SIDECAR_AUDIT_SIZE", metavar="SIZE", help="A new audit file begins when one has this size."),
 ]
 AuditKeep: TypeAlias = Annotated[
     str,
@@ -254,7 +272,7 @@ AuditTotal: TypeAlias = Annotated[
     typer.Option(
         envvar="SIDECAR_AUDIT_TOTAL",
         metavar="SIZE",
-        help="The oldest audit files are removed where all have more than this.",
+        help="The oldest audit files are removed when all together have more than this.",
     ),
 ]
 Otlp: TypeAlias = Annotated[
@@ -271,8 +289,11 @@ MaxMessage: TypeAlias = Annotated[
     typer.Option(envvar="SIDECAR_MAX_MESSAGE", metavar="SIZE", help="Larger messages are refused, in both directions."),
 ]
 LogLevel: TypeAlias = Annotated[
-    str, typer.Option(envvar="SIDECAR_LOG_LEVEL", metavar="LEVEL", help="debug, info, warning or error.")
+    str,
+    typer.Option(
+        envvar="SIDECAR_LOG_LEVEL", metavar="LEVEL", help="The least that is logged: debug, info, warning or error."
+    ),
 ]
 LogFormat: TypeAlias = Annotated[
-    str, typer.Option(envvar="SIDECAR_LOG_FORMAT", metavar="text|json", help="For people, or for programs.")
+    str, typer.Option(envvar="SIDECAR_LOG_FORMAT", metavar="text|json", help="text for people, json for programs.")
 ]

@@ -33,6 +33,7 @@ def status_command(
         Path | None,
         typer.Option(
             envvar="SIDECAR_STATE_DIR",
+            metavar="DIR",
             help="The folder that `run` was given. [default: $XDG_STATE_HOME/intercept-sidecar]",
         ),
     ] = None,
@@ -44,7 +45,13 @@ def status_command(
         ),
     ] = None,
     state_prefix: Annotated[
-        str, typer.Option(envvar="SIDECAR_STATE_PREFIX", help="What keys in that store begin with.", show_default=False)
+        str,
+        typer.Option(
+            envvar="SIDECAR_STATE_PREFIX",
+            metavar="TEXT",
+            help="What keys in that store begin with.",
+            show_default=False,
+        ),
     ] = "",
 ) -> int:  # fmt: skip
     """Show the sidecars that run on this machine, and what became of calls.

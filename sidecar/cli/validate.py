@@ -16,7 +16,7 @@ from sidecar.repository.load import find, load
 def validate_command(
     ctx: typer.Context, files: Files = None, config: ConfigOrFiles = None, opa_bin: OpaBin = None
 ) -> int:  # fmt: skip
-    """Check a policy file."""
+    """Check a policy file: every mistake, with its place and what to write instead. Ends with 1 if there is one."""
     policy, warnings = load(find(policies(ctx, config, files)), lambda: binary.find(opa_bin))
     for warning in sorted([*warnings, *notes(policy)]):
         print(warning, file=sys.stderr)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -77,12 +79,22 @@ def no_collections() -> Iterator[None]:
 def text(found: Found) -> str:
     """The text of a policy file. Raises `PolicyError`."""
     if found.content is None:
-        raise PolicyError([f"cannot read the policy {found.path}: {found.problem}; name a policy file with -c"])
+        problem = f"{found.problem}{_sought(found)}"
+        raise PolicyError([f"cannot read the policy {found.path}: {problem}; name a policy file with -c"])
     try:
         return found.content.data.decode("utf-8")
     except UnicodeDecodeError:
         place = Place(of_system(str(found.path)), 1, 1)
         raise PolicyError([str(Problem(place, "file", "not UTF-8: save it as UTF-8"))]) from None
+
+
+def _sought(found: Found) -> str:
+    """Where a policy was looked for that is not there: clients start programs in folders of their own."""
+    if found.path.is_absolute() or found.problem != os.strerror(errno.ENOENT):
+        return ""
+    with suppress(FileNotFoundError):  # the folder itself may be gone
+        return f" in {of_system(str(Path.cwd()))}"
+    return ""
 
 
 def _bad_patterns(policy: Policy, opa: Callable[[], Path]) -> list[Problem]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
+import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -30,7 +32,7 @@ from sidecar.upstream import error_stream
 from sidecar.upstream.busypoll import BusyPoll
 from sidecar.upstream.error_stream import ErrorStream
 from sidecar.upstream.failure import Failure, NotConnected, Told, untold
-from sidecar.upstream.link import Full, Received, Unanswered
+from sidecar.upstream.link import Full, Received, Said, Unanswered
 
 HIGH_WATER: Final = 256 << 10
 """Bytes that may wait for a slow server before nothing more is read from the client."""
@@ -70,7 +72,9 @@ class ChildServer(asyncio.SubprocessProtocol):
         self._intake = Intake(room, limit, self._pace, self._lines.give_up)
         self._out = LineWriter(loop.call_soon, self._write)
         self._poll = BusyPoll(loop.call_soon)
-        self._received: Received = _nobody
+        self._early: list[Said] = []
+        """What it wrote before `begin`: a read that was under way when we paused still brings it."""
+        self._received: Received = self._early.append
         self._full: Full = _nobody
         self._unanswered: Unanswered = lambda id_, failure: None
         self._exited: asyncio.Future[int] = loop.create_future()
@@ -104,7 +108,12 @@ class ChildServer(asyncio.SubprocessProtocol):
 
         `unanswered` hears of what could not be written because the server was over.
         """
-        self._received, self._full, self._unanswered = received, full, unanswered
+        self._full, self._unanswered = full, unanswered
+        if self._early:
+            # Not now: whoever begins is told nothing before this returns.
+            asyncio.get_running_loop().call_soon(self._hear, received)
+        else:
+            self._received = received
         self.pause(False)
 
     def send(self, message: Outgoing) -> None:
@@ -138,6 +147,12 @@ class ChildServer(asyncio.SubprocessProtocol):
         self._transport.close()
         self._intake.close()
         self._over(children.exit_status(-signal.SIGKILL))
+
+    def _hear(self, received: Received) -> None:
+        self._received = received
+        for line in self._early:
+            received(line)
+        self._early.clear()
 
     # Its end.
 
@@ -285,8 +300,23 @@ class ChildServer(asyncio.SubprocessProtocol):
 
 
 def _cannot_start(command: Sequence[str], error: OSError) -> NotConnected:
-    text = f"cannot start the MCP server {command[0]!r}: {error.strerror}"
+    text = f"cannot start the MCP server {command[0]!r}: {error.strerror}{_hint(command[0], error.errno)}"
     return NotConnected(Failure(text, Outcome.NOT_RUN, "ended"))
+
+
+def _hint(program: str, number: int | None) -> str:
+    """What to do about a program that is not found, where that is likely not to be known."""
+    if number != errno.ENOENT:
+        return ""
+    if shutil.which(program) is not None:
+        return "; the file is there, so what its first line names is not"
+    if any(map(str.isspace, program)):
+        return "; write the program and each argument as words of their own, not as one in quotes"
+    if "/" not in program:
+        return "; no folder of the PATH has it: install it, or write its whole path"
+    return (
+        "" if program.startswith("/") else "; it is looked for from where the sidecar was started: write its whole path"
+    )
 
 
 _UNREAD = 4

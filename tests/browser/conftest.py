@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from shutil import which
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from tests.browser.desk import Desk
 from tests.browser.serving import Serving
+from tests.support.chromium import chromium
 
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium: nothing is downloaded. It runs an event loop, so it ends before the tests of others begin."""
-    path = which("chromium")
-    assert path is not None, "these tests need chromium: make chromium"
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+    """One for all tests here."""
+    with chromium() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture

@@ -76,6 +76,28 @@ def test_who_may_call_is_no_question_on_stdio(changed: dict[str, Any]) -> None:
         listen("stdio", **changed)
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("bind", "127.0.0.1"), ("port", "8080"), ("max-sessions", "5"), ("max-sessions-each", "5"),
+        ("session-idle", "30m"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("where", ["command line", "environment"])
+def test_an_option_of_a_listener_is_refused_where_there_is_none(
+    option: str, value: str, where: str, ran: list[Settings]
+) -> None:
+    words = [f"--{option}", value] if where == "command line" else []
+    env = {} if words else {f"SIDECAR_{option.replace('-', '_').upper()}": value}
+    problem = invoke(*words, "--", "server", **env)
+    assert isinstance(problem, UsageError)
+    assert str(problem) == (
+        f"nobody calls over HTTP here: --{option} would do nothing; options of a listener need --transport http or sse"
+    )
+    assert ran == []
+    assert invoke(*words, "--transport", "http", "--", "server", **env) is None
+
+
 # Remote servers.
 
 

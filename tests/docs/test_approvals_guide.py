@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
 from sidecar.approvals.approvers import Approvers
 from sidecar.approvals.openapi import DESCRIPTION
 from sidecar.enforce.denial import APPROVAL, APPROVAL_REQUIRED
@@ -14,6 +12,7 @@ from sidecar.ledger.approvals import KEPT, LOST_AFTER, MAX_PENDING, MAX_PENDING_
 from tests.approvals.people import put
 from tests.ledger.test_redis_approvals import RIGHTS
 from tests.support import ROOT
+from tests.support.document_commands import command_blocks, run_commands
 
 TEXT = (ROOT / "docs" / "approvals.md").read_text(encoding="utf-8")
 YAML = [re.sub(r"^ {3}", "", block, flags=re.M) if indent else block
@@ -59,9 +58,12 @@ def test_every_state_is_explained() -> None:
         assert f"| `{state.replace('_', ' ')}` |" in TEXT
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"`(test_\w+)`", TEXT))))
-def test_a_test_that_the_guide_names_is_there(name: str) -> None:
-    assert any(f"def {name}(" in path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+def test_the_commands_that_the_guide_begins_with_ask_a_person_and_answer(tmp_path: Path) -> None:
+    lines = run_commands(command_blocks(TEXT)[0], tmp_path)
+    assert "[INTERCEPT APPROVAL REQUIRED] Paying needs a person" in lines[0]
+    assert any(re.match(r"apr_\w+ +pending .* pay ", line) for line in lines)
+    assert any(line.split() == ["sum", "5"] for line in lines)
+    assert [line for line in lines if line.startswith("Denied: pay on cat")]
 
 
 def test_figures_are_those_of_the_code() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 from dataclasses import replace
@@ -76,6 +77,31 @@ def test_each_rule_of_the_guide_is_guarded_by_its_test(path: str, found: Subject
     tests = {in_bundle(other): text for other, text in FILES.items() if other.endswith("_test.rego")}
     told = rego_tests(OPA, {**found.bundle.files, **tests, in_bundle(path): dead}, CUSTOM)
     assert any(test.failed for test in told.tests)
+
+
+def test_the_first_rule_is_tested_and_built_by_the_commands_beside_it(tmp_path: Path) -> None:
+    begun, checked = re.findall(r"^```sh\n(sidecar policy .*?)^```", TEXT, re.S | re.M)
+    first = TEXT[: TEXT.index(checked)]
+    _run(begun, tmp_path)
+    for path in (path for path in FILES if f"# {path}\n" in first):
+        (tmp_path / "desk" / path).write_text(FILES[path], encoding="utf-8")
+    said = _run(checked, tmp_path)
+    assert "desk/rego/custom" in said
+    assert "not line" not in said
+    assert (tmp_path / "policy-1.tar.gz").is_file()
+
+
+def _run(commands: str, folder: Path) -> str:
+    """What commands of the sidecar say, each of which must succeed."""
+    said = ""
+    for _, *given in (line.split() for line in commands.splitlines()):
+        done = subprocess.run(
+            [SIDECAR, *given], cwd=folder, env={**os.environ, "SIDECAR_OPA_BIN": str(OPA)},
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        said += done.stdout
+    return said
 
 
 def test_opa_alone_runs_them_as_the_guide_says(repository: Path, tmp_path: Path) -> None:

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+from pathlib import Path
 
 from sidecar.rehearsal import cases
 from sidecar.rehearsal.cases import read_cases
-from tests.support import ROOT
+from tests.support import OPA, ROOT, SIDECAR
 
 TEXT = (ROOT / "docs" / "policy-tests.md").read_text(encoding="utf-8")
+POLICY, FIRST, FORMAT = re.findall(r"^```yaml\n(.*?)^```", TEXT, flags=re.DOTALL | re.MULTILINE)
 
 
-def test_the_example_is_read() -> None:
-    (block,) = re.findall(r"^```yaml\n(.*?)^```", TEXT, flags=re.DOTALL | re.MULTILINE)
-    (case,), problems = read_cases(block, "example.yaml")
+def test_the_first_test_is_run_as_the_document_shows(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(POLICY, encoding="utf-8")
+    (tmp_path / "tests.yaml").write_text(FIRST, encoding="utf-8")
+    ((command, shown),) = re.findall(r"^```\n\$ sidecar (.*?)\n(.*?)^```", TEXT, flags=re.DOTALL | re.MULTILINE)
+    environment = {**os.environ, "SIDECAR_OPA_BIN": str(OPA)}
+    done = subprocess.run(
+        [SIDECAR, *command.split()], cwd=tmp_path, env=environment,
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.stdout, done.returncode) == (shown, 0), done.stderr
+
+
+def test_the_example_of_the_format_is_read() -> None:
+    (case,), problems = read_cases(FORMAT, "example.yaml")
     assert problems == []
     assert len(case.steps) == 2
 

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,6 +67,28 @@ def test_what_comes_after_the_end_certainly_did_not_run() -> None:
     run(inside())
 
 
+def test_what_a_server_says_before_anybody_listens_is_heard_first_and_in_its_order() -> None:
+    early, late = line(method="early"), line(method="late")
+
+    async def inside() -> None:
+        server, heard = await ChildServer.start(["cat"], LIMIT, Guardian()), Heard()
+        try:
+            # As the loop brings what a read that was under way when we paused had found.
+            server.pipe_data_received(1, early + b"\n")
+            heard.begin(server)
+            server.pipe_data_received(1, late + b"\n")
+            assert heard.messages == []
+            async with asyncio.timeout(20):
+                while len(heard.messages) < 2:  # noqa: ASYNC110 - nobody has an event to wait for
+                    await asyncio.sleep(0)
+            assert [message["method"] for message in heard.messages] == ["early", "late"]
+        finally:
+            server.close()
+            await server._exited
+
+    run(inside())
+
+
 def test_a_server_that_reads_nothing_of_very_much_is_over() -> None:
     async def inside() -> None:
         async with started(sys.executable, "-S", "-E", "-c", "import time; time.sleep(600)") as (server, _):
@@ -78,8 +101,27 @@ def test_a_server_that_reads_nothing_of_very_much_is_over() -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "why"), [("no-such-program", "No such file or directory"), ("/etc/passwd", "Permission denied")]
+    ("program", "why"),
+    [
+        ("no-such-program", "No such file or directory; no folder of the PATH has it: install it, or write its whole"),
+        ("no/such", "No such file or directory; it is looked for from where the sidecar was started: write its whole"),
+        ("/no/such", "No such file or directory$"),
+        ("server --flag", "No such file or directory; write the program and each argument as words of their own"),
+        ("/etc/passwd", "Permission denied$"),
+    ],
 )
 def test_a_program_that_cannot_be_started_is_known_before_it_is_tried(program: str, why: str) -> None:
     with pytest.raises(StartError, match=f"cannot start the MCP server '{program}': {why}"):
         stdio.check([program])
+
+
+def test_a_script_whose_interpreter_is_not_there_is_told_apart_from_one_that_is_missing(tmp_path: Path) -> None:
+    script = tmp_path / "server"
+    script.write_text("#!/no/such/python\n")
+    script.chmod(0o755)
+
+    async def inside() -> None:
+        await ChildServer.start([str(script)], LIMIT, Guardian())
+
+    with pytest.raises(StartError, match="No such file or directory; the file is there, so what its first line names"):
+        run(inside())

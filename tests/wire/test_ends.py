@@ -107,8 +107,8 @@ def test_a_listener_for_a_program_that_is_not_there_does_not_start(tmp_path: Pat
     command = [str(SIDECAR), "run", "-c", "policy.yaml", "--transport", "http", "--port", "0", "--", "no-such-program"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1
-    said = "sidecar: cannot start the MCP server 'no-such-program': No such file or directory"
-    assert done.stderr.splitlines()[-1] == said
+    said = "sidecar: cannot start the MCP server 'no-such-program': No such file or directory; no folder of the PATH"
+    assert done.stderr.splitlines()[-1].startswith(said)
 
 
 # What a launcher started.

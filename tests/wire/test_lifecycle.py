@@ -373,7 +373,7 @@ FAILED_STARTS: dict[str, tuple[Callable[[Path], tuple[str, ...]], str]] = {
     ),
     "a missing policy": (
         lambda folder: ("-c", "none.yaml"),
-        "cannot read the policy none.yaml: No such file or directory; name a policy file with -c",
+        "cannot read the policy none.yaml: No such file or directory in {folder}; name a policy file with -c",
     ),
     "an audit log that cannot be written": (
         lambda folder: ("--audit", "/no/audit.jsonl"),

@@ -1,0 +1,1 @@
+"""What brings the sidecar to where it runs: images, manifests, dashboards, wheels, releases."""
