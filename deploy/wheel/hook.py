@@ -89,7 +89,6 @@ class OpaInside(BuildHookInterface):  # type: ignore[type-arg] # of no interest 
     def _at_hand(self, recipe: Recipe) -> Path | None:
         """An OPA that was built before: for this checkout, or by another install."""
         own = Path(self.root) / ".tools" / "bin" / "opa"
-        place = opa_cache.folder() / recipe.key
         try:
             if own.is_file():
                 opa_cache.owned(own)
@@ -98,15 +97,15 @@ class OpaInside(BuildHookInterface):  # type: ignore[type-arg] # of no interest 
         except opa_cache.Unfit as why:
             print(f"not used: {why}")
         try:
-            return opa_cache.fitting(place, recipe.version)
+            return opa_cache.fitting(opa_cache.folder() / recipe.key, recipe.version)
         except opa_cache.Unfit as why:
             print(f"not used, so OPA is built again: {why}", flush=True)
         return None
 
     def _made(self, recipe: Recipe) -> Path:
         """A new OPA; kept for the next build, unless that is not safe."""
-        folder = opa_cache.folder()
         try:
+            folder = opa_cache.folder()
             opa_cache.prepare(folder)
         except opa_cache.Unfit as why:
             print(f"OPA is not kept for the next install: {why}", flush=True)

@@ -207,6 +207,17 @@ def test_root_makes_no_folders_in_the_home_of_somebody_else(
     assert list(home.iterdir()) == []
 
 
+def test_a_user_without_a_home_gets_an_opa_that_is_not_kept(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user whom the system does not know
+    monkeypatch.chdir(tmp_path)
+    assert installed(root).is_file()
+    assert "not kept for the next install: this user has no home folder" in capfd.readouterr().out
+    assert not (tmp_path / "~").exists()
+
+
 def test_two_installs_at_once_build_once(root: Path, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
