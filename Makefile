@@ -55,7 +55,7 @@ test: setup redis nginx registry skopeo jq chromium node sdk1 manifests ## every
 	$(BIN)/pytest -m "not slow and not readme and not rebuild and not pod and not policy_repo and not observability"; others=$$?; \
 	wait $$slow; status=$$?; cat build/slow-tests.txt; exit $$((others | status))
 
-rebuild: setup ## that another build of OPA gives the very same bytes
+rebuild: setup ## install from source with pip and uv in an empty home; that this build of OPA gives the very same bytes
 	$(BIN)/pytest -m rebuild
 
 readme-test: setup ## the commands of README as pasted in an empty home: installed, connected, refused, and the demo

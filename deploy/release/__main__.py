@@ -15,6 +15,7 @@ from deploy.release.publish import access, publish
 from deploy.release.refused import Refused
 from deploy.release.source import entry, source_of
 from deploy.release.verify import verify
+from sidecar.errors import StartError
 
 ROOT: Final = Path(__file__).parent.parent.parent
 FOLDER: Final = ROOT / "dist" / "release"
@@ -31,9 +32,11 @@ def main(words: Sequence[str]) -> int:
             _verify(folder, given.key, given.commit)
         else:
             publish(ROOT, folder, access(os.environ), _tell)
-    except Refused as error:
+    except (Refused, StartError, OSError) as error:
         print(f"release: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -30,6 +30,8 @@ def build(
     architectures: Sequence[str] = tuple(names.MACHINES.values()), with_image: bool = True, base: str = "",
 ) -> None:  # fmt: skip
     """Build the release of a checkout. `base` names what the image is built on. Raises `Refused`."""
+    if target.exists() and not (target / sums.SUMS).is_file():
+        raise Refused(f"{target} is there, and is no release that could be replaced: name another folder, or remove it")
     target.parent.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix=".release-", dir=target.parent))
     try:

@@ -29,8 +29,8 @@ def run(
             words, cwd=folder, env={**os.environ, **(environment or {})}, stdin=subprocess.DEVNULL, timeout=seconds,
             stdout=kept, stderr=kept, encoding="utf-8", errors="replace", check=False,
         )  # fmt: skip
-    except FileNotFoundError:
-        raise Refused(f"{words[0]} is not installed, or not on the PATH") from None
+    except OSError as error:
+        raise Refused(f"{words[0]} cannot be run: {error.strerror}; install it, or put it on the PATH") from None
     except subprocess.TimeoutExpired:
         raise Refused(f"{named(words)} did not end within {seconds:g} s") from None
     if done.returncode:

@@ -1,7 +1,7 @@
 """DSSE envelopes: a payload, its type, and signatures over both. Values in, values out.
 
-The key alone decides what counts: one on the curve P-256 verifies ECDSA with SHA-256 (in DER, as openssl and cosign
-write it), an RSA key PKCS #1 v1.5 with SHA-256. What an envelope says of a key is a hint, and is not looked at.
+The key alone decides what counts: one on the curve P-256 verifies ECDSA with SHA-256 (in DER, as openssl
+writes it), an RSA key PKCS #1 v1.5 with SHA-256. What an envelope says of a key is a hint, and is not looked at.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from deploy.release.refused import Refused
 from sidecar.engine.sign import SigningKey
 from sidecar.engine.verify import VerificationKey
 from sidecar.mcp.strict_json import NotStrict, read_value
+from sidecar.text import shown
 
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 MAX_VALUES: Final = 10_000
@@ -58,9 +59,9 @@ def opened(data: bytes, name: str) -> Envelope:
     try:
         found = msgspec.convert(read_value(data, MAX_VALUES)[0], _Document)
     except (NotStrict, msgspec.ValidationError) as error:
-        raise Refused(f"{name} is no DSSE envelope: {error}") from None
+        raise Refused(f"{name} is no DSSE envelope: {shown(str(error))}") from None
     if found.payload_type != PAYLOAD_TYPE:
-        raise Refused(f"{name} has a payload of type {found.payload_type!r}: it must be {PAYLOAD_TYPE}")
+        raise Refused(f"{name} has a payload of type {shown(found.payload_type)}: it must be {PAYLOAD_TYPE}")
     if len(found.signatures) > MAX_SIGNATURES:
         raise Refused(f"{name} has more than {MAX_SIGNATURES} signatures")
     return Envelope(_decoded(found.payload, name), tuple(_decoded(one.sig, name) for one in found.signatures))

@@ -1,13 +1,14 @@
-"""The SBOM (CycloneDX) of the image: what the wheel's says, held against what is installed, and what the base brings.
+"""The SBOM (CycloneDX) of the image: the wheel's, made to agree with what is installed, and what the base brings.
 
-The base is asked itself: Debian's packages, and the Python that runs. On what the packages of the base depend, the
-document says nothing, so that is unknown to its readers, as CycloneDX has it.
+The image is asked itself: for Python packages, for Debian's, and for the Python that runs. On what the packages of the
+base depend, the document says nothing, so that is unknown to its readers, as CycloneDX has it.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -36,7 +37,8 @@ def of_image(root: Path, reference: str, of_wheel: bytes, digest: str) -> bytes:
     found = json.loads(run([root / "deploy" / "podman", *words, *python], root, seconds=120))
     document = json.loads(of_wheel)
     wheel = document["metadata"]["component"]
-    _must_agree(document, found["installed"], reference)
+    pins = (root / "deploy" / "requirements.txt").read_text(encoding="utf-8")
+    agree(document, found["installed"], dict(re.findall(r"^([\w.-]+)==(\S+)", pins, re.MULTILINE)))
     base = [_python(found["python"]), *_debian(found["dpkg"], found["os"], reference)]
     document["components"] = [wheel, *document["components"], *base]
     ref = f"pkg:oci/intercept-sidecar@{quote(digest)}"
@@ -49,15 +51,36 @@ def of_image(root: Path, reference: str, of_wheel: bytes, digest: str) -> bytes:
     return json.dumps(document, indent=2, sort_keys=True).encode() + b"\n"
 
 
-def _must_agree(document: Json, installed: list[list[str]], reference: str) -> None:
-    """The Python packages of the SBOM are those in the image, each in its version."""
+def agree(document: Json, installed: list[list[str]], pinned: Mapping[str, str]) -> None:
+    """Make the Python packages of a document those that are `installed`: pairs of name and version.
+
+    Some are needed by one version of Python and not by another, so the image's may differ from those of the environment
+    that the document was made in. Raises `Refused` for another version, and for a package that is
+    neither in the document nor `pinned`.
+    """
     root = document["metadata"]["component"]
     named = [root, *(item for item in document["components"] if item.get("purl", "").startswith("pkg:pypi/"))]
-    said = {(_plain(item["name"]), item["version"]) for item in named}
-    there = {(_plain(name), version) for name, version in installed}
-    if said != there:
-        differ = ", ".join(sorted(" ".join(item) for item in said ^ there))
-        raise Refused(f"{reference} holds other Python packages than the SBOM of its wheel says: {differ}")
+    said = {_plain(item["name"]): item for item in named}
+    there = {_plain(name): version for name, version in installed}
+    known = {name: item["version"] for name, item in said.items()}
+    known = {_plain(name): version for name, version in pinned.items()} | known
+    if wrong := sorted(name for name, version in there.items() if known.get(name) != version):
+        right = known.get(wrong[0], "no version of it")
+        raise Refused(f"the image holds {wrong[0]} {there[wrong[0]]}, and {right} is what was asked for")
+    if _plain(root["name"]) not in there:
+        raise Refused(f"the image does not hold {root['name']}")
+    gone = {item["bom-ref"] for name, item in said.items() if name not in there}
+    document["components"] = [item for item in document["components"] if item["bom-ref"] not in gone]
+    document["components"] += [_pypi(name, version) for name, version in sorted(there.items()) if name not in said]
+    document["dependencies"] = [
+        {**item, "dependsOn": [ref for ref in item.get("dependsOn", []) if ref not in gone]}
+        for item in document["dependencies"] if item["ref"] not in gone
+    ]  # fmt: skip
+
+
+def _pypi(name: str, version: str) -> Json:
+    purl = f"pkg:pypi/{name}@{version}"
+    return {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl}
 
 
 def _python(version: str) -> Json:

@@ -51,7 +51,7 @@ def carried(wheel: Path) -> Carried:
 
 def of_packages(root: Path, wheels: Iterable[Carried]) -> tuple[Json, ...]:
     """What the packages are made from: the pinned requirements, OPA and Go."""
-    found = set(wheels_from(wheels))
+    found = {(wheel.opa, wheel.module_hash, wheel.go) for wheel in wheels}
     if len(found) != 1:
         raise Refused("the wheels carry different versions of OPA, or were built with different versions of Go")
     ((opa, module_hash, go),) = found
@@ -60,11 +60,6 @@ def of_packages(root: Path, wheels: Iterable[Carried]) -> tuple[Json, ...]:
         {"uri": f"pkg:golang/github.com/open-policy-agent/opa@{opa}", "digest": {"dirHash": module_hash}},
         {"uri": f"pkg:golang/stdlib@{go}"},
     )
-
-
-def wheels_from(wheels: Iterable[Carried]) -> list[tuple[str, str, str]]:
-    """OPA's version, the hash of its module, and Go's version, for each wheel."""
-    return [(wheel.opa, wheel.module_hash, wheel.go) for wheel in wheels]
 
 
 def of_image(root: Path, base: str, wheel: Path) -> tuple[Json, ...]:

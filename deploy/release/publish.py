@@ -21,10 +21,12 @@ from deploy.release.refused import Refused
 from deploy.release.source import Source, entry, git, source_of
 from deploy.release.sums import SUMS
 from deploy.release.verify import Release, verify
+from sidecar.auth.hosts import is_loopback
 from sidecar.distribution.oci import reference
 from sidecar.distribution.oci.docker_login import login
 from sidecar.distribution.oci.reference import OciReference
 from sidecar.errors import SourceUnavailable
+from sidecar.http import origin
 from sidecar.system import temporary_folders
 
 NEEDED: Final = {
@@ -67,6 +69,9 @@ def access(environment: Mapping[str, str]) -> Access:
     values = {name: environment[name] for name in NEEDED}
     found = Access(values, values["IMAGE_REPOSITORY"], environment.get(REMOTE) or "origin")
     try:
+        index, _ = origin.parse(values["UV_PUBLISH_URL"])
+        if not index.secure and not is_loopback(index.host):
+            raise ValueError("UV_PUBLISH_URL must begin with https://: everybody on the way could read the token")
         host = found.image(reference.LATEST).registry.host_header
         known = login(Path(values["REGISTRY_AUTH_FILE"]), host)
     except (ValueError, SourceUnavailable) as error:
@@ -92,6 +97,7 @@ def publish(root: Path, folder: Path, given: Access, tell: Callable[[str], None]
         _ask_registry(root, release, given)
         tell(f"verified: {here.version} of {here.commit}, signed with {release.signed_with}")
         pinned = _push_image(root, own, release, given)
+        (folder / PUBLISHED).unlink(missing_ok=True)  # whatever a link there would lead to
         (folder / PUBLISHED).write_text(f"{pinned}\n", encoding="utf-8")
         tell(f"published {pinned}")
         _push_tag(root, here, given)

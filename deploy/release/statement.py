@@ -16,6 +16,7 @@ from deploy.release.refused import Refused
 from deploy.release.source import COMMIT, VERSION, Source
 from deploy.release.sums import DIGEST, NAME
 from sidecar.mcp.strict_json import NotStrict, read_value
+from sidecar.text import shown
 
 TYPE: Final = "https://in-toto.io/Statement/v1"
 PREDICATE: Final = "https://slsa.dev/provenance/v1"
@@ -70,14 +71,14 @@ def read(payload: bytes, name: str) -> Statement:
     try:
         found = msgspec.convert(read_value(payload, MAX_VALUES)[0], _Document)
     except (NotStrict, msgspec.ValidationError) as error:
-        raise Refused(f"{name} is no provenance of a release: {error}") from None
+        raise Refused(f"{name} is no provenance of a release: {shown(str(error))}") from None
     definition, details = found.predicate.definition, found.predicate.details
     asked = definition.external
     expected = (("_type", found.type, TYPE), ("predicateType", found.kind, PREDICATE),
                 ("buildType", definition.type, BUILD), ("builder", details.builder.id, BUILDER))  # fmt: skip
     for what, said, right in expected:
         if said != right:
-            raise Refused(f"{name} has the {what} {said!r}: it must be {right}")
+            raise Refused(f"{name} has the {what} {shown(said)}: it must be {right}")
     if asked.part not in PARTS or not VERSION.fullmatch(asked.version) or not COMMIT.fullmatch(asked.commit):
         raise Refused(f"{name} names no part, version and commit of a release")
     statement = Statement(
@@ -87,7 +88,7 @@ def read(payload: bytes, name: str) -> Statement:
         tuple(definition.materials[1:]),  # the first is the source, which is written again from the commit
         details.builder.version,
     )
-    if written(statement) != payload:
+    if written(statement) != payload:  # a subject that is there twice, another source than the commit…
         raise Refused(f"{name} is not written as `make release` writes it")
     return statement
 
@@ -97,8 +98,6 @@ def _subjects(subjects: list[_Subject], name: str) -> dict[str, str]:
     for subject in subjects:
         if not NAME.fullmatch(subject.name) or not DIGEST.fullmatch(subject.digest.sha256):
             raise Refused(f"{name} has a subject without a plain name and a SHA-256")
-        if subject.name in found:
-            raise Refused(f"{name} has the subject {subject.name} twice")
         found[subject.name] = subject.digest.sha256
     return found
 

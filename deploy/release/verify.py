@@ -47,8 +47,12 @@ def verify(folder: Path, key: VerificationKey | None, commit: str = "") -> Relea
     made = {name: digest for name, digest in found.items() if not name.endswith(PROVENANCE)}
     statements = {name: _statement(folder, name, digest, key) for name, digest in found.items() if name not in made}
     source = _source(statements, commit)
-    images = tuple(_image(folder, source, name, said) for name, said in statements.items() if said.part == "image")
-    _check_subjects(statements, made, {names.manifest(source.version, one.architecture) for one in images})
+    of_images = {_architecture(source, name): name for name, said in statements.items() if said.part == "image"}
+    _check_subjects(statements, made, {names.manifest(source.version, architecture) for architecture in of_images})
+    # Only now: what nobody signed is not looked into.
+    images = tuple(
+        _image(folder, source, architecture, name, statements[name]) for architecture, name in of_images.items()
+    )
     return Release(source, found, images, key.name if key is not None else "")
 
 
@@ -95,15 +99,22 @@ def _source(statements: Mapping[str, Statement], commit: str) -> Source:
     return first[1].source
 
 
-def _image(folder: Path, source: Source, name: str, said: Statement) -> Image:
+def _architecture(source: Source, name: str) -> str:
+    """The architecture of the image that a provenance is of, by its name."""
     for architecture in names.MACHINES.values():
         if name == names.provenance(source.version, architecture):
-            archive = names.archive(source.version, architecture)
-            digest = manifest_digest(folder / archive)
-            if said.subjects.get(names.manifest(source.version, architecture)) != digest.removeprefix("sha256:"):
-                raise Refused(f"{archive} holds another image than {name} speaks of")
-            return Image(architecture, archive, digest)
+            return architecture
     raise Refused(f"{name} is the provenance of an image of {source.version}, under another's name")
+
+
+def _image(folder: Path, source: Source, architecture: str, name: str, said: Statement) -> Image:
+    archive = names.archive(source.version, architecture)
+    if archive not in said.subjects:
+        raise Refused(f"{name} speaks of no {archive}")
+    digest = manifest_digest(folder / archive)
+    if said.subjects.get(names.manifest(source.version, architecture)) != digest.removeprefix("sha256:"):
+        raise Refused(f"{archive} holds another image than {name} speaks of")
+    return Image(architecture, archive, digest)
 
 
 def _check_subjects(
@@ -115,7 +126,9 @@ def _check_subjects(
             if subject in owner:
                 raise Refused(f"{subject} is in {owner[subject]} and in {name}")
             owner[subject] = name
-            if subject in manifests:
+            if subject in manifests:  # the one kind of subject that is no file
+                if subject in made:
+                    raise Refused(f"{subject} is a file, and {name} speaks of the manifest of an image by this name")
                 continue
             if subject not in made:
                 raise Refused(f"{subject} is in {name} and not there")

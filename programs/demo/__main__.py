@@ -87,7 +87,7 @@ async def session(way: Way, policy: Path, screen: Screen, folder: Path) -> list[
     if not wrong:
         succeed(policy, screen)
     elif policy == POLICY:
-        screen.say(f"\nIf you changed {shown(POLICY)}, that is why: name a changed copy with -c.")
+        wrong.append(f"if you changed {shown(POLICY)}, that is why: undo it, and name a changed copy with -c")
     return wrong
 
 
@@ -121,8 +121,8 @@ class Playing:
         if times == 1:
             self._begin(call, calls[-2:-1])
         self.screen.update(report.call_line(call, times, self.screen.paint))
-        if times == 1 and call.verdict == "refused":
-            rule = rule_of(call.decision, self.state, self.policy)
+        if times == 1 and call.verdict != "allowed":
+            rule = rule_of(call.decision, self.state, self.policy) if call.decision else None
             for line in [
                 *report.rule_lines(rule, shown(self.policy), self.screen.paint),
                 *report.agent_lines(call.message, self.screen.paint),
@@ -132,7 +132,7 @@ class Playing:
     def _begin(self, call: Call, before: Sequence[Call]) -> None:
         """End the line of the call before; around a refusal, which has several lines, a blank one."""
         self.screen.settle()
-        if before and "refused" in (call.verdict, before[0].verdict):
+        if before and {call.verdict, before[0].verdict} != {"allowed"}:
             self.screen.say()
 
 

@@ -13,7 +13,7 @@ from mcp_types import CallToolResult, TextContent
 
 from programs.checkout import MCP_OKX, ROOT, SIDECAR
 from programs.demo.script import Call, Step
-from sidecar.enforce.denial import DECISION_META, DENIED
+from sidecar.enforce.denial import APPROVAL_REQUIRED, DECISION_META, DENIED
 
 SECONDS: Final = 20.0
 """Longest wait for an answer; only a failing demo waits it out."""
@@ -57,7 +57,15 @@ async def play(client: Client, step: Step) -> Call:
     try:
         return judged(step, await client.call_tool(step.tool, step.arguments))
     except MCPError as error:
+        return held(step, error)
+
+
+def held(step: Step, error: MCPError) -> Call:
+    """The error that says that a person has to approve a call first; any other one is a failure."""
+    facts = error.data if isinstance(error.data, dict) else {}
+    if error.code != APPROVAL_REQUIRED:
         return Call(step, "failed", "", f"error {error.code}: {error.message}")
+    return Call(step, "held", str(facts.get("rule", "")), error.message, str(facts.get("id", "")))
 
 
 def judged(step: Step, result: CallToolResult) -> Call:

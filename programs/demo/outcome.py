@@ -52,7 +52,7 @@ def unexplained(outcome: Outcome) -> list[str]:
     times = requests(outcome.received)
     found = []
     for tool, path in _PLACE_OF_TOOL.items():
-        passed = sum(call.step.tool == tool and call.verdict != "refused" for call in outcome.calls)
+        passed = sum(call.step.tool == tool and call.verdict in ("allowed", "failed") for call in outcome.calls)
         if times["POST", path] > passed:
             found.append(f"the exchange received {times['POST', path]} x POST {path}; {passed} calls were let through")
     return found

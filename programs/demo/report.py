@@ -15,7 +15,7 @@ from programs.demo.script import Call
 from programs.demo.terminal import Paint
 
 WIDTH: Final = 80
-_VERDICTS: Final = {"allowed": "green", "refused": "yellow", "failed": "red"}
+_VERDICTS: Final = {"allowed": "green", "refused": "yellow", "held": "yellow", "failed": "red"}
 _DETAIL: Final = "    "
 """What stands before a rule's lines and the agent's words."""
 
@@ -32,7 +32,7 @@ def command(line: str, paint: Paint) -> str:
 
 def call_line(call: Call, times: int, paint: Paint) -> str:
     """What was called and what became of it, in one line; `times` when that happened several times in a row."""
-    said = f"{times} times" if times > 1 else "" if call.verdict == "refused" else call.message
+    said = f"{times} times" if times > 1 else call.message if call.verdict == "allowed" else ""
     line = f"{call.verdict:8} {call.step.tool:16} {arguments(call.step.tool, call.step.arguments):24}  {said}"
     return paint(_VERDICTS[call.verdict], call.verdict) + cut(line, WIDTH)[len(call.verdict) :]
 

@@ -19,6 +19,8 @@ from programs.demo.terminal import Screen
 from sidecar.engine import binary
 from sidecar.errors import StartError
 
+DIRECT: Final = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+"""Variables by which all that is asked here is asked directly: everything is on this machine, proxies are not."""
 SET_UP: Final = "run `make demo`, which sets everything up first"
 
 
@@ -30,6 +32,7 @@ def run(screen: Screen, play: Callable[[Path], Coroutine[Any, Any, list[str]]]) 
     """
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.default_int_handler)  # as Ctrl-C: through every `finally`
+    os.environ.update(DIRECT)
     if lacking := missing():
         screen.say(lacking)
         return 1

@@ -8,8 +8,11 @@ from typing import Final, Literal, TypeAlias
 from programs.demo.exchange import FIRST_ORDER
 from sidecar.enforce.denial import DENIED
 
-Verdict: TypeAlias = Literal["allowed", "refused", "failed"]
-"""`failed` is an answer that neither the policy nor a healthy exchange gives."""
+Verdict: TypeAlias = Literal["allowed", "refused", "held", "failed"]
+"""`held` is a call that a person has to approve first, under a policy of somebody's own.
+
+`failed` is an answer that neither the policy nor a healthy exchange gives.
+"""
 
 WINDOW: Final = 86400
 """Seconds of the policy's limit on what orders are worth; its windows begin at midnight, UTC."""
@@ -30,7 +33,7 @@ class Call:
     """A step that was played, and what became of it.
 
     `message` is what the agent reads, word by word; of a call that was allowed only what a person wants to know of it.
-    `decision` is the id of a refusal in the audit log.
+    `decision` is the id in the audit log of a call that was refused or held.
     """
 
     step: Step

@@ -208,7 +208,7 @@ def show_end(outcome: Outcome, wrong: Sequence[str], screen: Screen) -> None:
     risks = f"{shown(SIDECAR)} risks {shown(POLICY)}"
     for line in report.commands(screen.paint, "See what a policy does with each tool, the dangerous first:", risks):
         screen.say(line)
-    screen.say("  Read docs/approvals.md: people can also answer on a page, by an API, from Slack.")
+    screen.say("  Read docs/approvals.md: people also answer on a page, by an API, from Slack.")
 
 
 if __name__ == "__main__":

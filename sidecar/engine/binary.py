@@ -45,7 +45,6 @@ def find(given: Path | None) -> Path:
 
 
 @functools.cache
-@functools.cache
 def version_of(path: Path) -> str:
     """The version of an OPA binary, which is asked once. Raises `StartError` if it cannot be run or reports none."""
     try:
@@ -153,8 +152,12 @@ def _find(given: Path | None) -> Path:
             return path
     if on_path := shutil.which("opa"):
         return Path(on_path)
+    if (_PACKAGE.parent / ".ci" / "build-opa").is_file():
+        remedy = "run `make opa` in this checkout"
+    else:
+        remedy = "install the sidecar again, without SIDECAR_WHEEL_OPA=none"
     raise StartError(
-        "no opa binary: run `make opa` in a checkout, put one on the PATH, or name it with --opa-bin or OPA_BIN"
+        f"no opa binary: {remedy}, put opa {GOOD_VERSIONS[0]} on the PATH, or name it with --opa-bin or OPA_BIN"
     )
 
 

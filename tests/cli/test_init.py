@@ -14,9 +14,10 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from sidecar.policy.schema import schema
+from sidecar.repository import examples
 from sidecar.repository.first import first_policy
 from tests.cli.test_policy_commands import sidecar
-from tests.support import SIDECAR, STUB
+from tests.support import ROOT, SIDECAR, STUB
 from tests.support.peer import Peer, denied
 
 EXAMPLE = re.compile(r"^  #(?=\S|  )", re.MULTILINE)
@@ -95,3 +96,25 @@ def test_nobody_else_can_write_it_whatever_the_umask(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_every_shipped_policy_can_be_written_instead() -> None:
+    assert examples.names() == sorted(path.stem for path in (ROOT / "policies").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", examples.names())
+def test_an_example_is_written_and_valid_where_there_is_no_checkout(tmp_path: Path, name: str) -> None:
+    done = sidecar(tmp_path, "init", "--example", name, "mine.yaml")
+    assert (done.status, done.errors) == (0, [])
+    assert done.out.startswith(f"Wrote mine.yaml, the example {name}.\n")
+    written = (tmp_path / "mine.yaml").read_text(encoding="utf-8")
+    assert (ROOT / "policies" / f"{name}.yaml").read_text(encoding="utf-8").endswith(written)
+    assert "$schema" not in written
+    assert sidecar(tmp_path, "validate", "mine.yaml").status == 0
+
+
+def test_an_example_that_does_not_exist_is_answered_with_those_that_do(tmp_path: Path) -> None:
+    done = sidecar(tmp_path, "init", "--example", "../okx")
+    assert done.status == 2
+    assert done.errors == [f"sidecar: there is no example '../okx': {', '.join(examples.names())}"]
+    assert not list(tmp_path.iterdir())

@@ -18,7 +18,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from tests.support import OPA, ROOT, STUB
+from tests.support import ROOT, STUB
 from tests.support.peer import Peer, denied
 
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
@@ -77,7 +77,8 @@ def test_a_machine_without_go_and_opa_needs_nothing_but_the_wheel(installed: Pat
     (binary,) = installed.parent.glob("lib/python*/site-packages/sidecar/bin/opa")
     assert f"opa 1.22.4 ({binary})" in said.stdout
     first = tmp_path / "first.yaml"
-    for words in (["schema"], ["init", str(first)], ["validate", str(first)]):
+    example = ["init", "--example", "okx-trading", str(tmp_path / "example.yaml")]
+    for words in (["schema"], ["init", str(first)], ["validate", str(first)], example):
         subprocess.run([installed / "sidecar", *words], capture_output=True, cwd=tmp_path, timeout=60, check=True)
 
 
@@ -96,16 +97,6 @@ def test_another_checkout_builds_the_very_same_wheel(wheel: Path, tmp_path: Path
     for tools in (".venv", ".tools"):
         (other / tools).symlink_to(ROOT / tools)
     assert build(other, tmp_path / "dist").read_bytes() == wheel.read_bytes()
-
-
-@pytest.mark.rebuild
-@pytest.mark.timeout(1800)
-def test_another_build_gives_the_very_same_opa(tmp_path: Path) -> None:
-    ci = ROOT / ".ci"
-    env = {**os.environ, "GOCACHE": str(tmp_path / "cache")}
-    command = [str(word) for word in (ci / "with-go", ci / "build-opa", "--with-go", tmp_path / "opa")]
-    subprocess.run(command, env=env, check=True, capture_output=True, timeout=1700)
-    assert (tmp_path / "opa").read_bytes() == OPA.read_bytes()
 
 
 @pytest.mark.slow
@@ -174,14 +165,14 @@ def test_gos_licence_is_found_in_every_kind_of_go(tmp_path: Path, kind: str) -> 
     assert found == place
 
 
-def test_a_build_from_the_sdist_carries_no_opa(tmp_path: Path) -> None:
+def test_a_build_from_the_sdist_carries_no_opa_where_somebody_says_so(tmp_path: Path) -> None:
     hatchling = [sys.executable, "-m", "hatchling", "build", "--directory", str(tmp_path), "--target"]
     subprocess.run([*hatchling, "sdist"], cwd=ROOT, check=True, capture_output=True, timeout=60)
     (sdist,) = tmp_path.glob("*.tar.gz")
     subprocess.run(["tar", "-xzf", str(sdist), "-C", str(tmp_path)], check=True, timeout=60)
     subprocess.run(
         [*hatchling, "wheel"], cwd=tmp_path / sdist.name.removesuffix(".tar.gz"), check=True, capture_output=True,
-        timeout=60,
+        timeout=60, env={**os.environ, "SIDECAR_WHEEL_OPA": "none"},
     )  # fmt: skip
     (wheel,) = tmp_path.glob("*.whl")
     assert wheel.name.endswith("-py3-none-any.whl")
@@ -189,5 +180,7 @@ def test_a_build_from_the_sdist_carries_no_opa(tmp_path: Path) -> None:
         assert not [name for name in archive.namelist() if "/bin/" in name]
         assert "sidecar/_rego/system/authz/authz.rego" in archive.namelist()
         assert "sidecar/repository/first_policy.yaml" in archive.namelist()
+        for path in (ROOT / "policies").iterdir():
+            assert f"sidecar/_policies/{path.name}" in archive.namelist()
         schema = archive.read("sidecar/_schema/policy.schema.json")
     assert schema == (ROOT / "docs" / "policy.schema.json").read_bytes()

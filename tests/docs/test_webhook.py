@@ -21,6 +21,7 @@ from sidecar.approvals.webhook import MIN_SECRET, PAUSES, body, signed
 from sidecar.ledger.approvals import Answer, Notice, Record
 from tests.approvals.calls import asked
 from tests.support import ROOT
+from tests.support.document_commands import command_blocks, run_commands
 from tests.support.peer import SECONDS, until
 from tests.support.ports import free_port
 from tests.support.receiver import Receiver, receiving, status
@@ -48,6 +49,13 @@ def told(event: Any = "pending", *answers: Answer, arguments: str = '{"sz":1.10}
 def headers(content: bytes, *, secret: bytes = SECRET, ago: int = 0) -> dict[str, str]:
     """The headers of a message."""
     return signed(secret, "ntc_1", int(time.time()) - ago, content)
+
+
+def test_the_commands_of_the_page_show_a_message(tmp_path: Path) -> None:
+    [commands] = [block for block in command_blocks(TEXT) if "receiver.py" in block]
+    lines = run_commands(commands.replace("8099", str(free_port())), tmp_path)
+    (said,) = re.findall(r"^# (.*)$", commands, re.M)
+    assert lines[-1] == said
 
 
 def test_the_recipe_has_ten_lines_and_takes_a_real_message() -> None:

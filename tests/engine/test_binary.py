@@ -46,10 +46,18 @@ def test_the_one_that_is_given_is_the_only_one_looked_at(tmp_path: Path) -> None
         find(tmp_path / PLACES[0])
 
 
-def test_without_any_the_message_says_how_to_get_one() -> None:
+@pytest.mark.parametrize(
+    ("checkout", "remedy"),
+    [(True, "run `make opa` in this checkout"), (False, "install the sidecar again, without SIDECAR_WHEEL_OPA=none")],
+)
+def test_without_any_the_message_says_how_to_get_one(tmp_path: Path, checkout: bool, remedy: str) -> None:
     assert shutil.which("opa") is None
-    with pytest.raises(StartError, match=r"^no opa binary: run `make opa` .*--opa-bin or OPA_BIN$"):
+    if checkout:
+        fake(tmp_path / ".ci" / "build-opa")
+    with pytest.raises(StartError) as refusal:
         find(None)
+    ways = f"{remedy}, put opa 1.22.4 on the PATH, or name it with --opa-bin or OPA_BIN"
+    assert str(refusal.value) == f"no opa binary: {ways}"
 
 
 @pytest.mark.parametrize("version", GOOD_VERSIONS)

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from mcp import MCPError
 from mcp_types import CallToolResult, TextContent
 
 from programs.demo import metrics, report, running
 from programs.demo.__main__ import LONGEST
-from programs.demo.agent import judged
+from programs.demo.agent import held, judged
 from programs.demo.decided import Rule, line_of_rule, rule_at, rule_of
 from programs.demo.exchange import BALANCE, CANCEL_ORDER, CLOSE_POSITION, PLACE_ORDER, TICKERS, Received
 from programs.demo.metrics import Change, Line
@@ -103,6 +104,8 @@ def test_what_came_though_it_was_refused_is_told_under_any_policy() -> None:
     ]
     failed = replace(good, calls=tuple(replace(call, verdict="failed") for call in good.calls))
     assert unexplained(failed) == []
+    kept = replace(good, calls=tuple(replace(call, verdict="held") for call in good.calls))
+    assert len(unexplained(kept)) == 2
 
 
 def test_an_answer_that_is_neither_a_refusal_nor_data_is_a_failure() -> None:
@@ -111,6 +114,13 @@ def test_an_answer_that_is_neither_a_refusal_nor_data_is_a_failure() -> None:
     step = Step("place_order", {})
     assert judged(step, broken) == Call(step, "failed", "", "no route")
     assert judged(step, unwilling) == Call(step, "failed", "", "no such pair")
+
+
+def test_a_call_that_a_person_has_to_approve_is_held_and_another_error_is_a_failure() -> None:
+    step = Step("cancel_order", {})
+    needed = MCPError(-32003, "[INTERCEPT APPROVAL REQUIRED] why", {"rule": "every cancel", "id": "1-2"})
+    assert held(step, needed) == Call(step, "held", "every cancel", "[INTERCEPT APPROVAL REQUIRED] why", "1-2")
+    assert held(step, MCPError(-32603, "broken")) == Call(step, "failed", "", "error -32603: broken")
 
 
 def test_a_refusal_is_its_rule_the_words_of_the_agent_and_its_place_in_the_audit_log() -> None:
@@ -315,8 +325,8 @@ def test_what_it_says_to_do_next_works_as_pasted(tmp_path: Path) -> None:
 
 
 def pasted(folder: Path) -> list[str]:
-    """The commands of `What to do next` as one pastes them, and in a folder what they need in theirs."""
-    for name in ("policies", "programs", "sidecar", ".venv"):
+    """The commands of `What to do next` as one pastes them, and in a folder what they need of a checkout."""
+    for name in ("policies", "programs", "rego", "sidecar", ".tools", ".venv"):
         (folder / name).symlink_to(ROOT / name)
     lines = report.next_lines(".venv/bin/sidecar", ".venv/bin/python", "policies/okx-trading.yaml", PLAIN)
     commands = "\n".join(line.strip() for line in lines if line.startswith("    ")).replace("\\\n", "")

@@ -99,7 +99,7 @@ def test_an_approved_call_reaches_the_exchange_once(tmp_path: Path) -> None:
         output, _ = demo.communicate(timeout=110)
     assert demo.returncode == 0, output
     lines = output.splitlines()
-    verdicts = "|".join(("allowed", "asks a person", "refused", "waits"))
+    verdicts = "allowed|asks a person|refused|waits"
     assert re.findall(rf"^({verdicts}) +(?:place|cancel)_order  ", output, re.MULTILINE) == [
         "allowed", "asks a person", "asks a person", "allowed", "asks a person", "refused",
         "allowed", "waits", "allowed",

@@ -46,6 +46,15 @@ def test_a_commit_that_comes_while_it_is_built_ends_it(tmp_path: Path) -> None:
     assert "another commit than when the build began" in building(checkout(tmp_path / "checkout"), script)
 
 
+def test_a_folder_that_is_no_release_is_not_replaced(tmp_path: Path) -> None:
+    root = checkout(tmp_path / "checkout")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "precious").touch()
+    with pytest.raises(Refused, match="is no release that could be replaced"):
+        build(root, tmp_path / "home", source_of(root), None, print)
+    assert (tmp_path / "home" / "precious").exists()
+
+
 def test_a_wheel_that_carries_no_opa_is_released_by_nobody(tmp_path: Path) -> None:
     (tmp_path / small.WHEEL).write_bytes(small.wheel())
     with pytest.raises(Refused, match="carries no OPA with an SBOM"):

@@ -100,7 +100,8 @@ def maintainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Maintainer:
     for name, value in (("NAME", "Tests"), ("EMAIL", "tests@example.com")):
         monkeypatch.setenv(f"GIT_COMMITTER_{name}", value)
         monkeypatch.setenv(f"GIT_AUTHOR_{name}", value)
-    monkeypatch.setenv("PATH", f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    uv = [str(ROOT / folder / "bin") for folder in (".tools/uv", ".venv")]
+    monkeypatch.setenv("PATH", os.pathsep.join([*uv, os.environ["PATH"]]))
     root = checkout(tmp_path / "checkout")
     git(root, "remote", "add", "origin", str(tmp_path / "remote.git"))
     return ready(root, Keys(tmp_path / "keys"), tmp_path / "release")
@@ -183,6 +184,28 @@ def test_a_login_for_another_registry_is_none(places: Places, maintainer: Mainta
 def test_a_repository_that_is_none_is_refused(places: Places, maintainer: Maintainer, repository: str) -> None:
     given = {**places.environment, "IMAGE_REPOSITORY": repository}
     assert maintainer.refusal(given).startswith("nothing was published: ")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://index.example.com/legacy/", "index.example.com", f"https://__token__:{TOKEN}@index.example.com/"],
+)
+def test_an_index_to_which_the_token_would_travel_in_the_open_gets_nothing(
+    places: Places, maintainer: Maintainer, address: str
+) -> None:
+    said = maintainer.refusal({**places.environment, "UV_PUBLISH_URL": address})
+    assert said.startswith("nothing was published: ")
+    assert nothing_is_published(places)
+
+
+def test_a_link_where_the_address_of_the_image_goes_is_not_followed(
+    places: Places, maintainer: Maintainer, tmp_path: Path
+) -> None:
+    (tmp_path / "precious").write_text("precious")
+    (maintainer.folder / PUBLISHED).symlink_to(tmp_path / "precious")
+    maintainer.publish(places.environment)
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert "@sha256:" in (maintainer.folder / PUBLISHED).read_text()
 
 
 def test_a_wrong_password_for_the_registry_publishes_nothing(places: Places, maintainer: Maintainer) -> None:

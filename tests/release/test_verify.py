@@ -93,21 +93,47 @@ def test_one_byte_that_was_changed_is_named(released: Path, ours: Keys, name: st
 
 @pytest.mark.parametrize("name", [WHEEL, SDIST, IMAGE, "intercept-sidecar-0.2.0-amd64.cdx.json"])
 def test_a_file_that_was_changed_with_its_sum_is_named(released: Path, ours: Keys, name: str) -> None:
-    data = small.image(b"eve") if name == IMAGE else b"another"
-    (released / name).write_bytes(data)
+    (released / name).write_bytes(b"another")
     add_up(released)
-    said = refusal(released, ours)
-    assert said.startswith((f"{name} is another file than", f"{name} holds another image"))
+    assert refusal(released, ours).startswith(f"{name} is another file than")
 
 
-def test_an_image_that_was_changed_with_its_file_in_the_provenance_is_another_image(tmp_path: Path, ours: Keys) -> None:
-    released = small.release(tmp_path / "release", ours.signing)
+def test_an_archive_of_another_image_than_its_provenance_names_by_digest_is_named(released: Path, ours: Keys) -> None:
     (released / IMAGE).write_bytes(small.image(b"eve"))
     found = digests(released)
     subjects = {name: found[name] for name in (IMAGE, names.image_sbom("0.2.0", "amd64"))} | {MANIFEST: "0" * 64}
     small.provenance(released, Statement("image", SOURCE, subjects, (), {}), ours.signing)
     add_up(released)
     assert refusal(released, ours) == f"{IMAGE} holds another image than {OF_IMAGE} speaks of"
+
+
+@pytest.mark.parametrize("subjects", [{}, {MANIFEST: "0" * 64}])
+def test_the_provenance_of_an_image_that_speaks_of_no_archive_is_named(
+    released: Path, ours: Keys, subjects: dict[str, str]
+) -> None:
+    for path in released.glob("*-image-*"):
+        path.unlink()
+    small.provenance(released, Statement("image", SOURCE, subjects, (), {}), ours.signing)
+    add_up(released)
+    assert refusal(released, ours) == f"{OF_IMAGE} speaks of no {IMAGE}"
+
+
+@pytest.mark.parametrize("data", [b"", b"no tar", small.image()[:1500], small.sdist()])
+def test_an_archive_that_is_none_of_one_image_is_named(released: Path, ours: Keys, data: bytes) -> None:
+    (released / IMAGE).write_bytes(data)
+    found = digests(released)
+    subjects = {name: found[name] for name in (IMAGE, names.image_sbom("0.2.0", "amd64"))} | {MANIFEST: "0" * 64}
+    small.provenance(released, Statement("image", SOURCE, subjects, (), {}), ours.signing)
+    add_up(released)
+    assert refusal(released, ours) == f"{IMAGE} is no archive of one image"
+
+
+def test_what_an_attacker_writes_is_shown_without_control_characters(released: Path, ours: Keys) -> None:
+    rewritten(released, PACKAGES, lambda it: it.update({"payloadType": "\x1b[2J" + "x" * 5000}))
+    said = refusal(released, ours)
+    assert "\\u001b[2J" in said
+    assert said.isprintable()
+    assert len(said) < 500
 
 
 @pytest.mark.parametrize("name", [WHEEL, SDIST, IMAGE, PACKAGES])
@@ -146,6 +172,12 @@ def test_a_wheel_that_was_added_with_its_sum_is_named(released: Path, ours: Keys
     (released / added).write_bytes(b"eve")
     add_up(released)
     assert refusal(released, ours) == f"{added} is in no provenance: nothing shows what it was made from"
+
+
+def test_a_file_under_the_name_of_a_manifest_is_named(released: Path, ours: Keys) -> None:
+    (released / MANIFEST).write_bytes(b"eve")
+    add_up(released)
+    assert refusal(released, ours).startswith(f"{MANIFEST} is a file, and {OF_IMAGE} speaks of")
 
 
 def test_a_subject_of_two_provenances_is_named(tmp_path: Path, ours: Keys) -> None:
@@ -198,7 +230,7 @@ def changes() -> Iterator[tuple[str, Callable[[dict[str, Any]], None], str]]:
     """What an attacker does to an envelope, and what is said of it."""
     payload = base64.b64encode(b'{"_type": "x"}').decode()
     yield "another payload", lambda it: it.update(payload=payload), "was not signed with the key"
-    yield "another type", lambda it: it.update(payloadType="text/plain"), "has a payload of type 'text/plain'"
+    yield "another type", lambda it: it.update(payloadType="text/plain"), "has a payload of type text/plain: it must be"
     yield "no type", lambda it: it.pop("payloadType"), "is no DSSE envelope"
     yield "no signature", lambda it: it.update(signatures=[]), "is not signed"
     yield "an empty signature", lambda it: it["signatures"][0].update(sig=""), "must be base64"
@@ -229,6 +261,14 @@ def test_a_signature_for_another_type_does_not_count(released: Path, ours: Keys)
     assert "was not signed with the key" in refusal(released, ours)
 
 
+@pytest.mark.parametrize("text", ["YR==", "YQ", "YQ=", "Y_==", "YQ==YQ=="])
+def test_a_payload_that_can_be_written_in_two_ways_is_refused(text: str) -> None:
+    document = {"payload": text, "payloadType": envelope.PAYLOAD_TYPE, "signatures": []}
+    assert envelope.opened(json.dumps({**document, "payload": "YQ=="}).encode(), "x").payload == b"a"
+    with pytest.raises(Refused, match="payload and signatures must be base64"):
+        envelope.opened(json.dumps(document).encode(), "x")
+
+
 def test_an_envelope_with_a_member_twice_is_refused(released: Path, ours: Keys) -> None:
     text = (released / PACKAGES).read_text()
     (released / PACKAGES).write_text(text.replace('"payloadType"', '"payload": "e30=", "payloadType"', 1))
@@ -252,11 +292,38 @@ def test_a_signed_statement_of_another_kind_does_not_count(
     assert refusal(released, ours)
 
 
+def materials(statement: dict[str, Any]) -> Any:
+    """What a statement says that all was made from."""
+    return statement["predicate"]["buildDefinition"]["resolvedDependencies"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda it: materials(it)[0]["digest"].update(gitCommit="deadbeef" * 5),
+        lambda it: materials(it).pop(0),
+        lambda it: materials(it).clear(),
+        lambda it: it["subject"].append({"name": it["subject"][0]["name"], "digest": {"sha256": "0" * 64}}),
+        lambda it: it["subject"].reverse(),
+    ],
+    ids=["another source", "no source", "made from nothing", "a subject twice", "another order"],
+)
+def test_a_signed_statement_that_is_not_written_as_ours_does_not_count(
+    released: Path, ours: Keys, change: Callable[[dict[str, Any]], None]
+) -> None:
+    said = json.loads(envelope.opened((released / PACKAGES).read_bytes(), PACKAGES).payload)
+    change(said)
+    data = json.dumps(said, indent=2, sort_keys=True).encode() + b"\n"
+    (released / PACKAGES).write_bytes(envelope.sealed(data, ours.signing))
+    add_up(released)
+    assert refusal(released, ours) == f"{PACKAGES} is not written as `make release` writes it"
+
+
 def test_a_signed_statement_of_another_build_does_not_count(released: Path, ours: Keys) -> None:
     text = envelope.opened((released / PACKAGES).read_bytes(), PACKAGES).payload.decode()
     (released / PACKAGES).write_bytes(envelope.sealed(text.replace("release:1", "bundle:1").encode(), ours.signing))
     add_up(released)
-    assert "has the buildType 'urn:intercept-sidecar:bundle:1'" in refusal(released, ours)
+    assert "has the buildType urn:intercept-sidecar:bundle:1: it must be" in refusal(released, ours)
 
 
 def test_the_provenance_of_packages_under_the_name_of_an_image_does_not_count(released: Path, ours: Keys) -> None:

@@ -1,0 +1,123 @@
+"""Installing from source, with the real pip and uv in an empty home, gives a whole sidecar; OPA is built once for all.
+
+Building it takes minutes: `make rebuild`. It is also another build of the pinned OPA, which gives the very same bytes.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.install.places import copy_of_the_tree, empty_home
+from tests.support import OPA, ROOT, STUB
+from tests.support.peer import PATIENT, Peer, denied
+
+POLICY: Final = "tools: {t: {rules: [{conditions: [{path: args.a, op: lt, value: 100}], reason: Too much}]}}\n"
+UV: Final = ROOT / ".tools" / "uv" / "bin" / "uv"
+pytestmark = [pytest.mark.rebuild, pytest.mark.timeout(2700)]
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A checkout of ours, a bare clone of it, and a home in which OPA was built once."""
+
+    checkout: Path
+    clone: Path
+    env: dict[str, str]
+    said: str
+    """By the install that built OPA."""
+
+    @property
+    def home(self) -> Path:
+        """The home folder."""
+        return Path(self.env["HOME"])
+
+    def run(self, *words: str | Path) -> str:
+        """What a command says on both its streams; it must end well."""
+        done = subprocess.run(
+            words, cwd=self.home, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            timeout=2400, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    folder = tmp_path_factory.mktemp("world")
+    checkout, clone = copy_of_the_tree(folder / "checkout"), folder / "clone.git"
+    subprocess.run(["git", "clone", "-q", "--bare", checkout, clone], check=True, timeout=60)
+    before = World(checkout, clone, empty_home(folder / "home"), "")
+    said = before.run(UV, "tool", "install", "-v", "--python", sys.executable, f"git+file://{clone}")
+    return World(checkout, clone, before.env, said)
+
+
+def decides(command: list[str | Path], world: World, folder: Path) -> None:
+    """A sidecar that is started so lets one call pass and refuses another."""
+    (folder / "policy.yaml").write_text(POLICY)
+    words = [*command, "run", "-c", folder / "policy.yaml", "--state-dir", folder / "state", *PATIENT, "--"]
+    with Peer([*map(str, words), "python3", "-S", "-E", str(STUB)], folder, world.env) as sidecar:
+        sidecar.initialize()
+        assert denied(sidecar.call("t", {"a": 1})) is None
+        assert denied(sidecar.call("t", {"a": 100})) == "Too much"
+    said = subprocess.run([*command, "version"], env=world.env, capture_output=True, text=True, timeout=60, check=True)
+    assert re.search(r"^opa 1\.22\.4 \(.*/site-packages/sidecar/bin/opa\)$", said.stdout, re.MULTILINE)
+
+
+def test_a_tool_that_uv_installs_from_git_decides(world: World, tmp_path: Path) -> None:
+    decides([world.home / ".local" / "bin" / "sidecar"], world, tmp_path)
+
+
+def test_the_build_tells_how_far_it_is_and_its_totals_are_right(world: World) -> None:
+    recipe = (ROOT / ".ci" / "build-opa").read_text(encoding="utf-8")
+    totals = {name: re.findall(rf"^{name}=(\d+)", recipe, re.MULTILINE)[0] for name in ("modules", "packages")}
+    assert f"  in all: {totals['modules']} modules fetched, {totals['packages']} packages compiled" in world.said
+    assert f"  50 of {totals['packages']} packages compiled" in world.said
+
+
+def test_what_was_built_is_what_every_build_with_the_same_go_gives_and_nothing_else_stays(world: World) -> None:
+    cache = world.home / ".cache" / "intercept-sidecar" / "opa"
+    (kept,) = (path for path in cache.iterdir() if path.is_dir())
+    assert sorted(path.name for path in kept.iterdir()) == ["opa", "opa.sha256"]
+    go = kept.name.rpartition("-")[2].encode()
+    sums = (ROOT / ".ci" / "opa-sums.txt").read_text(encoding="utf-8")
+    assert f"{(kept / 'opa.sha256').read_text().strip()} {kept.name}" in sums.splitlines()
+    if go + b"\n" in OPA.read_bytes() or go + b"\0" in OPA.read_bytes():
+        assert (kept / "opa").read_bytes() == OPA.read_bytes()
+
+
+def test_what_pip_installs_from_a_folder_decides(world: World, tmp_path: Path) -> None:
+    world.run(sys.executable, "-m", "venv", tmp_path / "venv")
+    said = world.run(tmp_path / "venv" / "bin" / "pip", "install", "-v", world.checkout)
+    assert "building OPA" not in said
+    decides([tmp_path / "venv" / "bin" / "sidecar"], world, tmp_path)
+
+
+def test_what_pip_installs_from_an_sdist_decides(world: World, tmp_path: Path) -> None:
+    world.run(UV, "build", "--sdist", "--python", sys.executable, "--out-dir", tmp_path, world.checkout)
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    world.run(sys.executable, "-m", "venv", tmp_path / "venv")
+    assert "building OPA" not in world.run(tmp_path / "venv" / "bin" / "pip", "install", "-v", sdist)
+    decides([tmp_path / "venv" / "bin" / "sidecar"], world, tmp_path)
+
+
+def test_uvx_runs_it_from_a_folder(world: World, tmp_path: Path) -> None:
+    decides([UV.parent / "uvx", "--python", sys.executable, "--from", world.checkout, "sidecar"], world, tmp_path)
+
+
+def test_an_editable_install_brings_no_opa_and_says_what_to_do(world: World, tmp_path: Path) -> None:
+    world.run(UV, "venv", "--python", sys.executable, tmp_path / "venv")
+    world.run(UV, "pip", "install", "--python", tmp_path / "venv", "--editable", world.checkout)
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    done = subprocess.run(
+        [tmp_path / "venv" / "bin" / "sidecar", "validate", tmp_path / "policy.yaml"],
+        env=world.env, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "no opa binary: run `make opa` in this checkout" in done.stderr
