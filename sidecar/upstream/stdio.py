@@ -14,7 +14,7 @@ import logging
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 from sidecar.errors import InvalidMessage
@@ -24,7 +24,7 @@ from sidecar.mcp.tool_call import Outcome
 from sidecar.system import children, flow, tasks
 from sidecar.system.guardian import Guardian
 from sidecar.system.intake import Intake
-from sidecar.system.lines import LineReader, LineWriter
+from sidecar.system.lines import LineReader, LineWriter, TooLong
 from sidecar.system.memory import DEFAULT_BUDGET, MemoryBudget, Share
 from sidecar.system.operator_log import fields, log
 from sidecar.system.sparing import Sparing
@@ -32,7 +32,7 @@ from sidecar.upstream import error_stream
 from sidecar.upstream.busypoll import BusyPoll
 from sidecar.upstream.error_stream import ErrorStream
 from sidecar.upstream.failure import Failure, NotConnected, Told, untold
-from sidecar.upstream.link import Full, Received, Said, Unanswered
+from sidecar.upstream.link import Full, Received, Unanswered
 
 HIGH_WATER: Final = 256 << 10
 """Bytes that may wait for a slow server before nothing more is read from the client."""
@@ -72,9 +72,10 @@ class ChildServer(asyncio.SubprocessProtocol):
         self._intake = Intake(room, limit, self._pace, self._lines.give_up)
         self._out = LineWriter(loop.call_soon, self._write)
         self._poll = BusyPoll(loop.call_soon)
-        self._early: list[Said] = []
-        """What it wrote before `begin`: a read that was under way when we paused still brings it."""
-        self._received: Received = self._early.append
+        self._early: list[bytes | TooLong] = []
+        """What it wrote before `begin`: a read that was under way when we paused still brings it, and so does its end."""
+        self._early_size = 0
+        self._received: Callable[[bytes | TooLong], None] = self._keep
         self._full: Full = _nobody
         self._unanswered: Unanswered = lambda id_, failure: None
         self._exited: asyncio.Future[int] = loop.create_future()
@@ -148,11 +149,18 @@ class ChildServer(asyncio.SubprocessProtocol):
         self._intake.close()
         self._over(children.exit_status(-signal.SIGKILL))
 
+    def _keep(self, line: bytes | TooLong) -> None:
+        self._early.append(line)
+        self._early_size += len(line)
+        if self._early_size > HIGH_WATER:
+            self._pace()
+
     def _hear(self, received: Received) -> None:
         self._received = received
-        for line in self._early:
+        early, self._early, self._early_size = self._early, [], 0
+        for line in early:
             received(line)
-        self._early.clear()
+        self._pace()
 
     # Its end.
 
@@ -219,8 +227,10 @@ class ChildServer(asyncio.SubprocessProtocol):
             await asyncio.sleep(_LOOK_SECONDS)
 
     def _pace(self, _: bool = False) -> None:
-        # Once it is ending, what it wrote is read to the end: that is bounded in time, and nobody waits for it.
-        flow.pause(self._pipe(1), self._is_stopped or (self._intake.waits and self._ending is None))
+        # Once it is ending, what it wrote is read to the end: that is bounded in time, and nobody waits for it. Before
+        # `begin` nobody stops us who does not keep up, so what is kept until then is bounded here.
+        is_kept = self._early_size > HIGH_WATER
+        flow.pause(self._pipe(1), self._is_stopped or is_kept or (self._intake.waits and self._ending is None))
 
     def _count_unwritten(self) -> None:
         pipe = self._pipe(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -82,6 +83,29 @@ def test_what_a_server_says_before_anybody_listens_is_heard_first_and_in_its_ord
                 while len(heard.messages) < 2:  # noqa: ASYNC110 - nobody has an event to wait for
                     await asyncio.sleep(0)
             assert [message["method"] for message in heard.messages] == ["early", "late"]
+        finally:
+            server.close()
+            await server._exited
+
+    run(inside())
+
+
+def test_a_server_that_ends_and_writes_without_end_before_anybody_listens_is_kept_within_bounds() -> None:
+    script = (
+        "import os, signal; signal.signal(15, signal.SIG_IGN); os.close(0); line = b'{' + b' ' * 60000 + b'}\\n'\n"
+        "while True: os.write(1, line)"
+    )
+
+    async def inside() -> None:
+        server, heard = await ChildServer.start([sys.executable, "-S", "-E", "-c", script], LIMIT, Guardian()), Heard()
+        try:
+            async with asyncio.timeout(20):
+                assert await server.ended() == 128 + signal.SIGKILL
+            # One read more than the bound, at most, and what a line that has not ended leaves.
+            assert 0 < sum(map(len, server._early)) <= stdio.HIGH_WATER + LIMIT
+            heard.begin(server)
+            await asyncio.sleep(0)
+            assert heard.messages
         finally:
             server.close()
             await server._exited
