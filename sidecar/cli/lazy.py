@@ -12,6 +12,7 @@ from typer.main import get_command
 
 from sidecar.cli.groups import HELP_OPTIONS, Group
 from sidecar.cli.panels import arrange
+from sidecar.cli.server_words import Command
 
 
 def _nothing() -> None:
@@ -47,7 +48,7 @@ def _command(name: str, place: str) -> Any:
     found = getattr(importlib.import_module(f"sidecar.cli.{module}"), attribute)
     if not isinstance(found, typer.Typer):
         alone = _typer(name, None, None)
-        alone.command(name)(found)
+        alone.command(name, cls=Command)(found)
         found = alone
     command = get_command(found)
     command.name = name

@@ -67,9 +67,12 @@ def listen_on(
     )  # fmt: skip
 
 
-def check_unheard(given: Collection[str]) -> None:
-    """Raise `UsageError` where, of these options of a run on stdio, one is about a listener that there is not."""
-    if unheard := [f"--{name.replace('_', '-')}" for name in OF_LISTENERS if name in given]:
+def check_unheard(written: Collection[str]) -> None:
+    """Raise `UsageError` where, of these options of a run on stdio, one is about a listener that there is not.
+
+    It is for those of the command line: an environment may be set for several sidecars, of which others listen.
+    """
+    if unheard := [f"--{name.replace('_', '-')}" for name in OF_LISTENERS if name in written]:
         raise UsageError(
             f"nobody calls over HTTP here: {' and '.join(unheard)} would do nothing; "
             "options of a listener need --transport http or sse"

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final, TypeAlias, TypeVar
+from typing import Annotated, TypeAlias, TypeVar
 
 import typer
 
@@ -117,14 +117,10 @@ def policies(ctx: typer.Context, config: Sequence[Path] | None, files: Sequence[
     raise UsageError(f"no policy: name a file, as `{ctx.command_path} policy.yaml`")
 
 
-_BY_PEOPLE: Final = ("COMMANDLINE", "ENVIRONMENT")
-"""The names of the sources of values that are no defaults."""
-
-
-def given(ctx: typer.Context) -> set[str]:
-    """The names of the parameters that the command line or the environment gives a value."""
+def written(ctx: typer.Context) -> set[str]:
+    """The names of the parameters that the command line itself gives a value."""
     sources = {name: ctx.get_parameter_source(name) for name in ctx.params}
-    return {name for name, source in sources.items() if source is not None and source.name in _BY_PEOPLE}
+    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
 
 
 def default_state_dir() -> Path:

@@ -33,10 +33,10 @@ from sidecar.cli.options import (
     address_or_socket,
     default_state_dir,
     duration,
-    given,
     one_of,
     set_up_logging,
     size,
+    written,
 )
 from sidecar.cli.otlp_options import SECRETS, exposed_headers, otlp_at
 from sidecar.cli.policy_access import PolicyTokenFile, access
@@ -134,7 +134,7 @@ def run_command(
         max_sessions or (MAX_PROGRAMS if command else MAX_SESSIONS), max_sessions_each, duration(session_idle),
     )  # fmt: skip
     if listen is None:
-        check_unheard(given(ctx))
+        check_unheard(written(ctx))
     headers = headers_given(header)
     remote = upstream_at(
         upstream, headers, forward_authorization=forward_authorization, forward_headers=forward_header or ()

@@ -73,7 +73,7 @@ class ChildServer(asyncio.SubprocessProtocol):
         self._out = LineWriter(loop.call_soon, self._write)
         self._poll = BusyPoll(loop.call_soon)
         self._early: list[bytes | TooLong] = []
-        """What it wrote before `begin`: a read that was under way when we paused still brings it, and so does its end."""
+        """What it wrote before `begin`: a read under way when we paused brings it, and its end does."""
         self._early_size = 0
         self._received: Callable[[bytes | TooLong], None] = self._keep
         self._full: Full = _nobody

@@ -99,12 +99,12 @@ def test_a_command_about_no_policy_says_how_to_name_one(here: Path) -> None:
         (
             "run -c good.yaml npx -y x",
             (
-                "there is no option -y: if it is one of the server's, write -- before the server's command; "
-                "see `sidecar run --help`"
+                "-y after npx could be ours or the server's: write -- before the server's command, and options of ours "
+                "before that --"
             ),
         ),
         (
-            "run -c good.yaml mcp-server-git --repository .",
+            "run -c good.yaml --repository . -- mcp-server-git",
             (
                 "there is no option --repository: if it is one of the server's, write -- before the server's command; "
                 "see `sidecar run --help`"
@@ -112,7 +112,7 @@ def test_a_command_about_no_policy_says_how_to_name_one(here: Path) -> None:
         ),
         ("run --policy p.yaml", "there is no option --policy: did you mean --config?; see `sidecar run --help`"),
         ("run --log x", "there is no option --log: did you mean --log-level?; see `sidecar run --help`"),
-        ("run good.yaml -- x", "no policy: write -c before good.yaml, as `sidecar run -c policy.yaml -- COMMAND`"),
+        ("run good.yaml x", "no policy: write -c before good.yaml, as `sidecar run -c policy.yaml -- COMMAND`"),
         ("validate -x", "there is no option -x; see `sidecar validate --help`"),
     ],
 )

@@ -83,19 +83,22 @@ def test_who_may_call_is_no_question_on_stdio(changed: dict[str, Any]) -> None:
         ("session-idle", "30m"),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("where", ["command line", "environment"])
-def test_an_option_of_a_listener_is_refused_where_there_is_none(
-    option: str, value: str, where: str, ran: list[Settings]
-) -> None:
-    words = [f"--{option}", value] if where == "command line" else []
-    env = {} if words else {f"SIDECAR_{option.replace('-', '_').upper()}": value}
-    problem = invoke(*words, "--", "server", **env)
+def test_an_option_of_a_listener_is_refused_where_there_is_none(option: str, value: str, ran: list[Settings]) -> None:
+    words = [f"--{option}", value]
+    problem = invoke(*words, "--", "server")
     assert isinstance(problem, UsageError)
     assert str(problem) == (
         f"nobody calls over HTTP here: --{option} would do nothing; options of a listener need --transport http or sse"
     )
     assert ran == []
-    assert invoke(*words, "--transport", "http", "--", "server", **env) is None
+    assert invoke(*words, "--transport", "http", "--", "server") is None
+
+
+def test_an_environment_for_several_sidecars_may_name_a_port_that_one_on_stdio_does_not_have(
+    ran: list[Settings],
+) -> None:
+    assert invoke("--", "server", SIDECAR_PORT="8080", SIDECAR_BIND="0.0.0.0", SIDECAR_SESSION_IDLE="5m") is None
+    assert [settings.listen for settings in ran] == [None]
 
 
 # Remote servers.
