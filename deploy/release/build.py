@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from deploy.release import envelope, image, image_sbom, materials, names, statement, sums
+from deploy.release import contents, envelope, image, image_sbom, materials, names, statement, sums
 from deploy.release.commands import run
-from deploy.release.folder import digest, digests
+from deploy.release.folder import PUBLISHED, content, digest, digests
 from deploy.release.refused import Refused
 from deploy.release.source import Source, source_of
 from deploy.release.statement import Statement
@@ -30,7 +30,7 @@ def build(
     architectures: Sequence[str] = tuple(names.MACHINES.values()), with_image: bool = True, base: str = "",
 ) -> None:  # fmt: skip
     """Build the release of a checkout. `base` names what the image is built on. Raises `Refused`."""
-    if target.exists() and not (target / sums.SUMS).is_file():
+    if target.exists() and not _is_release(target):
         raise Refused(f"{target} is there, and is no release that could be replaced: name another folder, or remove it")
     target.parent.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix=".release-", dir=target.parent))
@@ -46,6 +46,15 @@ def build(
         shutil.rmtree(place, ignore_errors=True)
 
 
+def _is_release(folder: Path) -> bool:
+    """Whether nothing is lost with a folder but what a release consists of."""
+    try:
+        known = {sums.SUMS, PUBLISHED, *sums.read(content(folder, sums.SUMS).decode("ascii"))}
+        return {path.name for path in folder.iterdir()} <= known
+    except (Refused, UnicodeDecodeError, NotADirectoryError):
+        return False
+
+
 def _packages(
     root: Path, place: Path, source: Source, key: SigningKey | None, tell: Callable[[str], None],
     architectures: Sequence[str],
@@ -59,7 +68,9 @@ def _packages(
     run([hatchling, "build", "--target", "sdist", "--directory", place], root, environment=environment)
     _must_be_as_it_was(root, source)
     (place / ".gitignore").unlink(missing_ok=True)  # hatchling leaves one where it makes the folder
+    contents.check(root, source, [place / name for name in names.packages(digests(place))])
     carried = {path: materials.carried(path) for path in sorted(place.glob("*.whl"))}
+    materials.check_opa(root, carried)
     for path, inside in carried.items():
         (place / names.sbom(source.version, names.of_wheel(path.name))).write_bytes(inside.sbom)
     made = digests(place)

@@ -10,7 +10,11 @@ from pathlib import Path
 
 from deploy.release.refused import Refused
 
-_USERINFO = re.compile(r"://[^/\s@]+@")
+_USERINFO = re.compile(r"://[^/\s]+@")
+_NOT_HANDED_ON = re.compile(
+    r"UV_PUBLISH_(TOKEN|PASSWORD)|GIT_(DIR|WORK_TREE|INDEX_FILE|COMMON_DIR|NAMESPACE)|PYTHONPATH"
+)
+"""Variables that only one program needs the secret of, or that show a program another checkout, or other modules."""
 _MOST = 4000
 """Characters of what a program said that are shown: its end."""
 
@@ -19,14 +23,15 @@ def run(
     words: Sequence[str | Path], folder: Path, *, seconds: float = 600, secrets: Iterable[str] = (),
     environment: Mapping[str, str] | None = None, shown: bool = False,
 ) -> str:  # fmt: skip
-    """What a program prints; empty where it is `shown` as it comes. `environment` is added to ours.
+    """What a program prints; empty where it is `shown` as it comes. `environment` is added to what we hand on of ours.
 
     Raises `Refused` with what it said where it fails or does not end.
     """
     kept = None if shown else subprocess.PIPE
+    ours = {name: value for name, value in os.environ.items() if not _NOT_HANDED_ON.fullmatch(name)}
     try:
         done = subprocess.run(
-            words, cwd=folder, env={**os.environ, **(environment or {})}, stdin=subprocess.DEVNULL, timeout=seconds,
+            words, cwd=folder, env={**ours, **(environment or {})}, stdin=subprocess.DEVNULL, timeout=seconds,
             stdout=kept, stderr=kept, encoding="utf-8", errors="replace", check=False,
         )  # fmt: skip
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import platform
 import re
@@ -15,6 +16,7 @@ from typing import Any, Final
 
 from deploy.release.commands import run
 from deploy.release.folder import digest
+from deploy.release.names import of_wheel
 from deploy.release.refused import Refused
 
 Json = dict[str, Any]
@@ -27,9 +29,13 @@ _BUILT_FROM: Final = re.compile(rb"\tgithub\.com/open-policy-agent/opa\t(v[0-9.]
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What a wheel carries: its SBOM, the versions of OPA and of the Go that built it, and the hash of OPA's module."""
+    """What a wheel carries: its SBOM, the versions of OPA and of the Go that built it, and the hash of OPA's module.
+
+    `sha256` is OPA's own.
+    """
 
     sbom: bytes
+    sha256: str
     opa: str
     module_hash: str
     go: str
@@ -46,7 +52,28 @@ def carried(wheel: Path) -> Carried:
     built_from = _BUILT_FROM.search(opa)
     if built_from is None or built_from[1].decode() != versions["github.com/open-policy-agent/opa"]:
         raise Refused(f"{wheel.name} carries another OPA than its SBOM says")
-    return Carried(sbom, built_from[1].decode(), base64.b64decode(built_from[2]).hex(), versions["stdlib"])
+    return Carried(
+        sbom,
+        hashlib.sha256(opa).hexdigest(),
+        built_from[1].decode(),
+        base64.b64decode(built_from[2]).hex(),
+        versions["stdlib"],
+    )
+
+
+def check_opa(root: Path, wheels: Mapping[Path, Carried]) -> None:
+    """Raise `Refused` where a wheel carries another OPA than the one whose sum is known for its Go and architecture.
+
+    Git does not look at what is built in .tools, and the version that a binary says it has is not proof of anything.
+    """
+    known = (root / ".ci" / "opa-sums.txt").read_text(encoding="utf-8")
+    for path, inside in wheels.items():
+        key = f"{inside.opa.removeprefix('v')}-{of_wheel(path.name)}-go{inside.go.removeprefix('go').removeprefix('v')}"
+        wanted = re.findall(rf"^(\w{{64}}) {re.escape(key)}$", known, re.MULTILINE)
+        if wanted and wanted != [inside.sha256]:
+            raise Refused(
+                f"{path.name} carries another OPA than .ci/opa-sums.txt knows: remove .tools, and build again"
+            )
 
 
 def of_packages(root: Path, wheels: Iterable[Carried]) -> tuple[Json, ...]:

@@ -7,6 +7,7 @@ failure publishes what is missing: what is there already must be the very same.
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -39,6 +40,8 @@ NEEDED: Final = {
 """What publishing takes from the environment."""
 REMOTE: Final = "RELEASE_REMOTE"
 """The git remote that gets the tag, `origin` where it is not given. Its credentials are git's own."""
+_NO_REMOTE: Final = re.compile(r"-.*|[^/]*://[^/]*@.*")
+"""What git would take for an option, and an address with a password, which every user of this machine could read."""
 _LONG: Final = 1800.0
 
 
@@ -67,6 +70,10 @@ def access(environment: Mapping[str, str]) -> Access:
     if missing:
         raise Refused("nothing was published, for want of:\n" + "\n".join(f"  {line}" for line in missing))
     values = {name: environment[name] for name in NEEDED}
+    if _NO_REMOTE.fullmatch(environment.get(REMOTE, "")):
+        raise Refused(
+            f"nothing was published: {REMOTE} must be the name of a git remote, or an address without a login"
+        )
     found = Access(values, values["IMAGE_REPOSITORY"], environment.get(REMOTE) or "origin")
     try:
         index, _ = origin.parse(values["UV_PUBLISH_URL"])
@@ -147,8 +154,10 @@ def _push_tag(root: Path, here: Source, given: Access) -> None:
 
 def _upload(root: Path, own: Path, release: Release, given: Access) -> None:
     uv = next((path for path in (root / ".tools/uv/bin/uv", root / ".venv/bin/uv") if path.exists()), Path("uv"))
+    files = [own / name for name in names.packages(release.files)]
     run(
-        [uv, "publish", "--trusted-publishing", "never", *(own / name for name in names.packages(release.files))],
+        # No configuration: uv would read one in any folder above, as /tmp, where everybody may leave one.
+        [uv, "publish", "--no-config", "--trusted-publishing", "never", *files],
         own, seconds=_LONG, secrets=given.secrets,
         environment={name: given.values[name] for name in ("UV_PUBLISH_URL", "UV_PUBLISH_TOKEN")},
     )  # fmt: skip

@@ -12,6 +12,8 @@ from deploy.release.commands import run
 from deploy.release.refused import Refused
 
 VERSION: Final = re.compile(r"[0-9]+(\.[0-9]+){2}((a|b|rc)[0-9]+)?")
+_STATUS: Final = ("status", "--porcelain", "--untracked-files=all", "--ignore-submodules=none")
+"""Whatever the configuration of git leaves out."""
 COMMIT: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
@@ -34,7 +36,7 @@ def source_of(root: Path) -> Source:
 
     Raises `Refused` for a dirty tree, a version without an entry in CHANGELOG.md, and tags that say something else.
     """
-    if changed := git(root, "status", "--porcelain").splitlines():
+    if changed := git(root, *_STATUS).splitlines():
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
         raise Refused(f"{changed[0][3:]}{more} is not committed: a release is built from a commit and nothing else")
     version = str(tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])

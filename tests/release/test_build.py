@@ -55,6 +55,25 @@ def test_a_folder_that_is_no_release_is_not_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "home" / "precious").exists()
 
 
+def test_a_folder_with_sums_and_something_else_is_not_replaced(tmp_path: Path) -> None:
+    root, downloads = checkout(tmp_path / "checkout"), tmp_path / "downloads"
+    small.release(downloads, None)
+    (downloads / "thesis.pdf").touch()
+    with pytest.raises(Refused, match="is no release that could be replaced"):
+        build(root, downloads, source_of(root), None, print)
+    assert (downloads / "thesis.pdf").exists()
+
+
+@pytest.mark.parametrize("go", ["go1.26.6", "1.26.6"])
+def test_an_opa_that_only_says_that_it_is_the_right_one_is_not_released(tmp_path: Path, go: str) -> None:
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".ci" / "opa-sums.txt").write_text(f"{'a' * 64} 1.22.4-amd64-go1.26.6\n")
+    known, other = (materials.Carried(b"", digit * 64, "v1.22.4", "", go) for digit in "ab")
+    materials.check_opa(tmp_path, {Path(small.WHEEL): known})
+    with pytest.raises(Refused, match=r"another OPA than \.ci/opa-sums\.txt knows"):
+        materials.check_opa(tmp_path, {Path(small.WHEEL): other})
+
+
 def test_a_wheel_that_carries_no_opa_is_released_by_nobody(tmp_path: Path) -> None:
     (tmp_path / small.WHEEL).write_bytes(small.wheel())
     with pytest.raises(Refused, match="carries no OPA with an SBOM"):

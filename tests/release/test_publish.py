@@ -150,6 +150,40 @@ def test_a_release_is_published_to_registry_remote_and_index(places: Places, mai
     assert {path.name for path in places.packages.iterdir()} == {WHEEL, SDIST}
 
 
+def test_what_lies_above_the_copy_configures_nothing(
+    places: Places, maintainer: Maintainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "uv.toml").write_text('publish-url = "http://127.0.0.1:1/"\ncheck-url = "http://127.0.0.1:1/"\n')
+    monkeypatch.setattr("tempfile.tempdir", str(shared))
+    maintainer.publish(places.environment)
+    assert {path.name for path in places.packages.iterdir()} == {WHEEL, SDIST}
+
+
+def test_no_program_but_uv_gets_the_token(
+    places: Places, maintainer: Maintainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = maintainer.root / ".git" / "hooks" / "pre-push"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\nenv >>'{tmp_path}/seen'\n")
+    hook.chmod(0o755)
+    monkeypatch.setenv("UV_PUBLISH_TOKEN", TOKEN)
+    maintainer.publish(places.environment)
+    seen = (tmp_path / "seen").read_text()
+    assert "PATH=" in seen
+    assert TOKEN not in seen
+
+
+@pytest.mark.parametrize("remote", [f"https://me:{TOKEN}@git.example.com/x.git", "--upload-pack=evil"])
+def test_a_remote_that_others_could_read_a_password_of_is_refused(
+    places: Places, maintainer: Maintainer, remote: str
+) -> None:
+    said = maintainer.refusal({**places.environment, "RELEASE_REMOTE": remote})
+    assert said.startswith("nothing was published: RELEASE_REMOTE must be ")
+    assert nothing_is_published(places)
+
+
 def test_what_was_published_is_found_again_and_not_written_twice(places: Places, maintainer: Maintainer) -> None:
     maintainer.publish(places.environment)
     for name in (WHEEL, SDIST):

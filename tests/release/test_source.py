@@ -40,6 +40,21 @@ def test_a_file_that_git_does_not_know_is_named(root: Path) -> None:
     assert refusal(root).startswith("eve.py and 1 more is not committed")
 
 
+def test_a_file_that_git_does_not_know_is_named_whatever_git_is_told_to_show(root: Path) -> None:
+    git(root, "config", "status.showUntrackedFiles", "no")
+    (root / "eve.py").touch()
+    assert refusal(root).startswith("eve.py is not committed")
+
+
+def test_it_is_this_checkout_whatever_the_environment_shows_git(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = checkout(tmp_path / "other", changelog="## 0.2.0 - 2026-01-01\n")
+    own = git(root, "rev-parse", "HEAD")
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    assert source_of(root).commit == own
+
+
 def test_what_git_is_told_to_ignore_is_in_nobodys_way(root: Path) -> None:
     (root / ".gitignore").write_text("dist/\n")
     commit(root)
