@@ -1,4 +1,7 @@
-"""The demo's words on a terminal: what stands where, and nothing that decides. Text in, text out."""
+"""The demo's words on a terminal: what stands where, and nothing that decides. Text in, text out.
+
+What comes from a policy, which may be somebody else's, or from a program does nothing to the terminal.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from programs.demo.metrics import Change
 from programs.demo.outcome import requests, worth
 from programs.demo.script import Call
 from programs.demo.terminal import Paint
+from sidecar.text import visible
 
 WIDTH: Final = 80
 _VERDICTS: Final = {"allowed": "green", "refused": "yellow", "held": "yellow", "failed": "red"}
@@ -33,7 +37,7 @@ def command(line: str, paint: Paint) -> str:
 def call_line(call: Call, times: int, paint: Paint) -> str:
     """What was called and what became of it, in one line; `times` when that happened several times in a row."""
     said = f"{times} times" if times > 1 else call.message if call.verdict == "allowed" else ""
-    line = f"{call.verdict:8} {call.step.tool:16} {arguments(call.step.tool, call.step.arguments):24}  {said}"
+    line = f"{call.verdict:8} {call.step.tool:16} {arguments(call.step.tool, call.step.arguments):24}  {visible(said)}"
     return paint(_VERDICTS[call.verdict], call.verdict) + cut(line, WIDTH)[len(call.verdict) :]
 
 
@@ -41,13 +45,13 @@ def rule_lines(rule: Rule | None, policy: str, paint: Paint) -> list[str]:
     """The rule that decided, in its own lines. One that is too long goes on below, and stays the YAML that it is."""
     if rule is None:
         return []
-    parts = (part for line in rule.text.splitlines() for part in _wrapped_yaml(line))
+    parts = (part for line in rule.text.splitlines() for part in _wrapped_yaml(visible(line)))
     return [f"  {policy}, line {rule.line}:", *(_DETAIL + paint("cyan", part) for part in parts)]
 
 
 def agent_lines(message: str, paint: Paint) -> list[str]:
     """The very words that the agent gets; a long line goes on below."""
-    parts = (part for line in message.splitlines() for part in wrapped(line))
+    parts = (part for line in message.splitlines() for part in wrapped(visible(line)))
     return ["  the agent reads:", *(_DETAIL + paint("yellow", part) for part in parts)]
 
 
@@ -127,9 +131,9 @@ def commands(paint: Paint, purpose: str, *lines: str) -> list[str]:
 
 def difference_lines(differences: Sequence[str], paint: Paint) -> list[str]:
     """What is not as it must be."""
-    return [paint("red", "Not as it must be:"), *(f"  - {difference}" for difference in differences)]
+    return [paint("red", "Not as it must be:"), *(f"  - {visible(difference)}" for difference in differences)]
 
 
 def tail(text: str, lines: int = 20) -> list[str]:
     """The last lines of a text, indented."""
-    return [f"  | {line}" for line in text.splitlines()[-lines:]]
+    return [f"  | {visible(line)}" for line in text.splitlines()[-lines:]]

@@ -17,7 +17,7 @@ from sidecar.errors import StartError, UsageError
 from sidecar.mcp import strict_json
 from sidecar.mcp.protocol import TOOLS_CALL
 from sidecar.repository.load import find, load
-from sidecar.text import of_system, shown
+from sidecar.text import of_system, shown, visible
 
 STATUSES: Final = {"allow": 0, "deny": 3, "require_approval": 4}
 """What the command ends with, by the decision."""
@@ -76,9 +76,10 @@ def _one(explainer: Explainer, call: Call, *, show_list: bool) -> int:
     (explained,) = explainer.explain([call])
     action, why = explainer.outcome(call, explained)
     first, *others = why.splitlines()
-    print("\n  ".join([f"{action}: {first}", *others]))
-    for line in explainer.details(call, explained, refused=action == "deny"):
-        print(f"  {line}")
+    # Whoever looks at somebody else's policy shows it to a terminal.
+    print(visible(f"{action}: {first}"))
+    for line in [*others, *explainer.details(call, explained, refused=action == "deny")]:
+        print(visible(f"  {line}"))
     if show_list:
         withheld = explainer.withheld(call.tool)
         print(f"  tools/list shows it: {'yes' if withheld is None else 'no: ' + withheld}")
@@ -93,7 +94,7 @@ def _many(explainer: Explainer, name: str) -> int:
     for number, call, refused in read:
         action, why = ("deny", refused) if refused is not None else explainer.outcome(call, next(answers))
         actions.add(action)
-        print(f"{number}: {shown(call.tool)}: {action}: {why.splitlines()[0]}")
+        print(f"{number}: {shown(call.tool)}: {action}: {visible(why.splitlines()[0])}")
     return STATUSES[next((action for action in reversed(_WORST) if action in actions), "allow")]
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.ledger.values import Reservation
+from sidecar.text import is_plain
 from tests.support import OPA, ROOT, SIDECAR
 
 GOOD = "tools: {t: {rules: [{name: small, conditions: [{path: args.n, op: lte, value: 5}]}, {rate_limit: 9/hour}]}}\n"
@@ -48,6 +49,21 @@ def script(folder: Path, text: str) -> Path:
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
     return path
+
+
+# What a policy of somebody else's does to the terminal.
+
+
+@pytest.mark.parametrize("words", [("t",), ("--calls", "calls.jsonl")])
+def test_explain_shows_what_a_policy_hides_from_a_reader(here: Path, words: tuple[str, ...]) -> None:
+    (here / "hostile.yaml").write_text(
+        'tools: {t: {rules: [{name: "n\\e[2J", action: deny, reason: "a\\e[2J\\u202eb\\nc\\x9b2J"}]}}\n'
+    )
+    (here / "calls.jsonl").write_text('{"tool": "t"}\n')
+    done = sidecar(here, "explain", "-c", "hostile.yaml", *words)
+    assert done.status == 3
+    assert all(is_plain(line) for line in done.out.split("\n"))
+    assert "deny: a\\u001b[2J\\u202eb\n" in done.out
 
 
 # validate

@@ -27,6 +27,7 @@ from programs.demo.script import READS, WRITES, Call, Step, seconds_to_wait
 from programs.demo.terminal import Paint, Screen
 from sidecar.enforce.denial import DECISION_META, DENIED
 from sidecar.engine import binary
+from sidecar.text import is_plain
 from tests.support import ROOT
 from tests.support.peer import until
 from tests.support.signals import with_default_signals
@@ -49,6 +50,20 @@ def as_it_must_be() -> Outcome:
         shown=(Change(COUNTER, 1, 3, 2),),
         also=(),
     )  # fmt: skip
+
+
+def test_what_a_policy_and_a_server_say_does_nothing_to_the_terminal() -> None:
+    hostile = "a\x1b]0;title\x07 b\x9b2J c\u202ed"
+    call = Call(WRITES[0], "failed", "", hostile)
+    lines = [
+        *report.rule_lines(Rule(1, f"- name: {hostile}"), "policy.yaml", PLAIN),
+        *report.agent_lines(hostile, PLAIN),
+        report.call_line(replace(call, verdict="allowed"), 1, PLAIN),
+        *report.difference_lines([hostile], PLAIN),
+        *report.tail(hostile),
+    ]
+    assert all(is_plain(line) for line in lines)
+    assert "\\u001b" in "".join(lines)
 
 
 # What is judged.
