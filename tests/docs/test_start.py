@@ -68,12 +68,15 @@ def test_what_a_client_starts_serves_the_policy(client: str, tmp_path: Path, pro
 
 
 @pytest.mark.slow
-def test_a_remote_server_gets_the_token_of_the_environment(tmp_path: Path) -> None:
+def test_a_remote_server_gets_the_token_of_a_file_that_the_clients_file_does_not_hold(tmp_path: Path) -> None:
     entry = JSON["A server that is already remote"]["mcpServers"]["remote"]
     (tmp_path / "policy.yaml").write_text(POLICY)
+    (make,) = re.findall(r"^\(umask .*\)$", SECTIONS["A server that is already remote"], re.MULTILINE)
+    subprocess.run(["bash", "-c", make], input=b"Bearer TOKEN\n", env={"HOME": str(tmp_path)}, timeout=60, check=True)
+    assert (tmp_path / ".mcp-authorization").stat().st_mode & 0o077 == 0
     with Upstream() as upstream:
         args = [word.replace("https://mcp.example.com/mcp", upstream.url) for word in entry["args"]]
-        with started(args, tmp_path, entry["env"]) as sidecar:
+        with started(args, tmp_path, {}) as sidecar:
             sidecar.initialize()
             assert denied(sidecar.call("git_reset")) == REFUSED
             assert denied(sidecar.call("git_status")) is None
