@@ -12,9 +12,10 @@ from deploy.release.refused import Refused
 
 _USERINFO = re.compile(r"://[^/\s]+@")
 _NOT_HANDED_ON = re.compile(
-    r"UV_PUBLISH_(TOKEN|PASSWORD)|GIT_(DIR|WORK_TREE|INDEX_FILE|COMMON_DIR|NAMESPACE)|PYTHONPATH"
+    r"UV_PUBLISH_(TOKEN|PASSWORD)|GIT_(DIR|WORK_TREE|INDEX_FILE|COMMON_DIR|NAMESPACE)|PYTHONPATH|HATCH_.*"
+    r"|GO(FLAGS|EXPERIMENT|FIPS140)"
 )
-"""Variables that only one program needs the secret of, or that show a program another checkout, or other modules."""
+"""Secrets that only one program needs, and what shows a program another checkout, or has it build something else."""
 _MOST = 4000
 """Characters of what a program said that are shown: its end."""
 
