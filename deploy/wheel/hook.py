@@ -16,14 +16,12 @@ from typing import Any, Final
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-HERE: Final = Path(__file__).parent
-# Hatchling loads this file by its path; what lies beside it, and `sidecar.system.ownership`, which imports nothing that
-# has to be installed, are found like this.
-sys.path[:0] = [str(HERE), str(HERE.parent.parent)]
+# Hatchling loads this file by its path. `deploy` and `sidecar` are found beside it; nothing that has to be installed is
+# imported by what is used of them here.
+sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
-import opa_build  # noqa: E402
-import opa_cache  # noqa: E402
-from opa_build import BuildError, Recipe  # noqa: E402
+from deploy.wheel import opa_build, opa_cache
+from deploy.wheel.opa_build import BuildError, Recipe
 
 PARTS: Final = "SIDECAR_WHEEL_PARTS"
 """Names the folder with what goes into the wheel."""
@@ -89,7 +87,6 @@ class OpaInside(BuildHookInterface):  # type: ignore[type-arg] # of no interest 
     def _at_hand(self, recipe: Recipe) -> Path | None:
         """An OPA that was built before: for this checkout, or by another install."""
         own = Path(self.root) / ".tools" / "bin" / "opa"
-        place = opa_cache.folder() / recipe.key
         try:
             if own.is_file():
                 opa_cache.owned(own)
@@ -98,15 +95,15 @@ class OpaInside(BuildHookInterface):  # type: ignore[type-arg] # of no interest 
         except opa_cache.Unfit as why:
             print(f"not used: {why}")
         try:
-            return opa_cache.fitting(place, recipe.version)
+            return opa_cache.fitting(opa_cache.folder() / recipe.key, recipe.version)
         except opa_cache.Unfit as why:
             print(f"not used, so OPA is built again: {why}", flush=True)
         return None
 
     def _made(self, recipe: Recipe) -> Path:
         """A new OPA; kept for the next build, unless that is not safe."""
-        folder = opa_cache.folder()
         try:
+            folder = opa_cache.folder()
             opa_cache.prepare(folder)
         except opa_cache.Unfit as why:
             print(f"OPA is not kept for the next install: {why}", flush=True)

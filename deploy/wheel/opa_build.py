@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Final, TextIO
 
-from opa_cache import sha256
+from deploy.wheel.opa_cache import sha256
 
 ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 CHOICE: Final = "SIDECAR_WHEEL_OPA"

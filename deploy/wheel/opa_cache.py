@@ -30,10 +30,14 @@ class Unfit(Exception):
 
 
 def folder() -> Path:
-    """The folder of this user's cache, whether it exists or not."""
+    """The folder of this user's cache, whether it exists or not. Raises `Unfit` for a user without a home folder."""
     named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home raises where this stays as it is
     # The specification: a path that is not absolute is to be ignored.
-    return (named if named.is_absolute() else Path.home() / ".cache") / "intercept-sidecar" / "opa"
+    place = named if named.is_absolute() else home / ".cache"
+    if not place.is_absolute():
+        raise Unfit("this user has no home folder: name a folder for it with XDG_CACHE_HOME")
+    return place / "intercept-sidecar" / "opa"
 
 
 def prepare(place: Path) -> None:

@@ -61,13 +61,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def decides(command: list[str | Path], world: World, folder: Path) -> None:
     """A sidecar that is started so lets one call pass and refuses another."""
     (folder / "policy.yaml").write_text(POLICY)
+    # First, since uvx installs it then.
+    assert re.search(
+        r"^opa 1\.22\.4 \(.*/site-packages/sidecar/bin/opa\)$", world.run(*command, "version"), re.MULTILINE
+    )
     words = [*command, "run", "-c", folder / "policy.yaml", "--state-dir", folder / "state", *PATIENT, "--"]
     with Peer([*map(str, words), "python3", "-S", "-E", str(STUB)], folder, world.env) as sidecar:
         sidecar.initialize()
         assert denied(sidecar.call("t", {"a": 1})) is None
         assert denied(sidecar.call("t", {"a": 100})) == "Too much"
-    said = subprocess.run([*command, "version"], env=world.env, capture_output=True, text=True, timeout=60, check=True)
-    assert re.search(r"^opa 1\.22\.4 \(.*/site-packages/sidecar/bin/opa\)$", said.stdout, re.MULTILINE)
 
 
 def test_a_tool_that_uv_installs_from_git_decides(world: World, tmp_path: Path) -> None:
@@ -116,7 +118,7 @@ def test_an_editable_install_brings_no_opa_and_says_what_to_do(world: World, tmp
     world.run(UV, "pip", "install", "--python", tmp_path / "venv", "--editable", world.checkout)
     (tmp_path / "policy.yaml").write_text(POLICY)
     done = subprocess.run(
-        [tmp_path / "venv" / "bin" / "sidecar", "validate", tmp_path / "policy.yaml"],
+        [tmp_path / "venv" / "bin" / "sidecar", "explain", "-c", tmp_path / "policy.yaml", "t"],
         env=world.env, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 1

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import opa_build
 import pytest
-from hook import OpaInside
 
+from deploy.wheel import opa_build
+from deploy.wheel.hook import OpaInside
 from tests.audit.disks import small_disk
 from tests.install.test_opa_cache import BUILD, GO, INSTALL, installed, program, root
 from tests.support import ROOT

@@ -10,11 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import opa_build
-import opa_cache
 import pytest
-from hook import OpaInside
 
+from deploy.wheel import opa_build, opa_cache
+from deploy.wheel.hook import OpaInside
 from tests.support import ROOT
 
 SOMEBODY = 4711
@@ -205,6 +204,17 @@ def test_root_makes_no_folders_in_the_home_of_somebody_else(
     monkeypatch.setenv("HOME", str(home))
     assert installed(root).is_file()
     assert list(home.iterdir()) == []
+
+
+def test_a_user_without_a_home_gets_an_opa_that_is_not_kept(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user whom the system does not know
+    monkeypatch.chdir(tmp_path)
+    assert installed(root).is_file()
+    assert "not kept for the next install: this user has no home folder" in capfd.readouterr().out
+    assert not (tmp_path / "~").exists()
 
 
 def test_two_installs_at_once_build_once(root: Path, tmp_path: Path) -> None:
