@@ -206,6 +206,7 @@ screenshots: setup chromium ## take the pictures of the page of approvals in doc
 	@$(BIN)/python -m programs.screenshots
 
 docs: $(STAMP) ## the documentation as a site, in build/site; open index.html there, no server is needed
+	@rm -rf build/site # else a page that is gone would stay
 	@$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs/site -d build/site-pages . build/site
 	@echo "open build/site/index.html"
 

@@ -30,12 +30,12 @@ def run(screen: Screen, play: Callable[[Path], Coroutine[Any, Any, list[str]]]) 
     `play` shows everything, and returns what is not as it must be. What it starts writes its errors to `stderr.txt` in
     the folder, or one level below.
     """
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, signal.default_int_handler)  # as Ctrl-C: through every `finally`
-    os.environ.update(DIRECT)
     if lacking := missing():
         screen.say(lacking)
         return 1
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)  # as Ctrl-C: through every `finally`
+    os.environ.update(DIRECT)
     with tempfile.TemporaryDirectory(prefix="sidecar-demo-", ignore_cleanup_errors=True) as folder:
         try:
             wrong = asyncio.run(play(Path(folder)))

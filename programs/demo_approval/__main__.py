@@ -112,7 +112,7 @@ class Playing:
         """Show what became of a call, by which rule, and what the agent reads."""
         paint = self.screen.paint
         self.screen.say(f"{paint(_COLOURS[seen.verdict], f'{seen.verdict:13}')} {_words(step)}")
-        if step.rule:
+        if step.rule and seen.decision:
             self.say(report.rule_lines(rule_of(seen.decision, self.state, self.policy), shown(POLICY), paint))
         if step.rule or seen.verdict in ("refused", "failed"):
             self.say(report.agent_lines(seen.message, paint))

@@ -60,7 +60,10 @@ def explain_command(
         raise UsageError("name one tool, or a file of calls with --calls")
     server = of_system(server)
     if state_dir is not None and not server:
-        raise UsageError("--state-dir needs --server: counters belong to a server's name")
+        raise UsageError(
+            "--state-dir needs --server: counters belong to a server's name, which `sidecar status` shows; "
+            "to decide as if nothing was counted, leave out --state-dir and SIDECAR_STATE_DIR"
+        )
     opa = binary.find(opa_bin)
     policy, _ = load(find(config), lambda: opa)
     explainer = Explainer(opa, policy, KeptCounters(state_dir / "counters.db" if state_dir else None, server))

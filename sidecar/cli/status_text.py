@@ -72,7 +72,8 @@ def _sidecars(status: Status, now: float, width: int) -> Iterator[str]:
         past = status.past
         if past.allow or past.deny:
             allowed, denied = _count(past, past.allow), _count(past, past.deny)
-            yield f"In the last day {allowed} calls were allowed, and {denied} denied."
+            calls = "call was" if past.allow == 1 else "calls were"
+            yield f"In the last day {allowed} {calls} allowed, and {denied} denied."
         return
     count = len(status.running)
     yield from sentence(f"{count} sidecar{'s' if count > 1 else ''} with the state folder {folder}", width)

@@ -385,5 +385,5 @@ def test_the_approvals_listener_may_stand_in_the_environment_beside_any_transpor
 
 def test_the_help_shows_defaults_that_stand_in_brackets() -> None:
     shown = CliRunner().invoke(app, ["run", "--help"], env={"COLUMNS": "200"}, terminal_width=200).output
-    for text in ("[default: the command]", "[env var: SIDECAR_HEADER, one a line]", "[default: loopback names]"):
+    for text in ("[default: start one]", "[env var: SIDECAR_HEADER, one a line]", "[default: loopback names]"):
         assert text in shown

@@ -30,10 +30,11 @@ NOT_OURS = {
     "tools/call", "tools//call", "tools/./call", "tools/list", "tools/execute", "tasks/result", "server/discover",
     "x/run", "intercept/policy", "intercept/facts", "intercept/facts/data.json", "intercept/decision",
     "intercept/engine", "a/b", "b/c", "build/compiled", "build/bench.svg", "build/slow-tests.txt", "build/tools.txt",
-    "ci/compare", "rego/custom/", "instances/", "tests/tools/NAME",
+    "ci/compare", "rego/custom/", "instances/", "tests/tools/NAME", "src/../.env", ".cursor/mcp.json",
+    ".gemini/settings.json", ".vscode/mcp.json",
 }  # fmt: skip
-"""What looks like a path and is none here: methods, what a bundle holds, servers and tools, what `make`
-builds, what `policy init` and a running sidecar write."""
+"""What looks like a path and is none here: methods, what a bundle holds, servers and tools, what `make` builds, what
+`policy init` and a running sidecar write, files of clients."""
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.docs.walk import Walk
 from tests.support import OPA, ROOT, SIDECAR
-from tests.support.peer import PATIENT, Peer, denied
+from tests.support.peer import PATIENT, SECONDS, Peer, denied
 from tests.wire.http.server import Upstream
 
 TEXT: Final = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
@@ -29,7 +29,13 @@ JSON: Final = {
 (INSTALLED,) = [block for block in re.findall(r"^```sh\n.*?^```$", TEXT, re.M | re.S) if "sidecar version" in block]
 KEYS: Final = {"VS Code": "servers", "Zed": "context_servers"}
 """Where a client's file has its servers, if not under `mcpServers`."""
-STARTED: Final = ("Claude Code", "Claude Desktop", "Cursor", "VS Code", "Zed", "Gemini CLI")
+STARTED: Final = {
+    client: JSON[client][KEYS.get(client, "mcpServers")]["git"]
+    for client in ("Claude Code", "Claude Desktop", "Cursor", "VS Code", "Zed", "Gemini CLI")
+} | {"Codex": tomllib.loads(CODEX)["mcp_servers"]["git"]}
+"""What each client starts."""
+DIFFERENT: Final = {json.dumps([entry["args"], entry.get("env", {})]): client for client, entry in STARTED.items()}
+"""One client of those that start the same."""
 REFUSED: Final = "Agents do not reset here. Ask a person to do it."
 
 
@@ -45,7 +51,10 @@ def test_the_first_refusal_goes_as_it_says(tmp_path: Path, programs: Path, monke
 
 
 def test_each_client_has_its_file() -> None:
-    assert set(STARTED) | {"A client that connects to a URL", "A server that is already remote"} == set(JSON)
+    assert {Path(entry["command"]).name for entry in STARTED.values()} == {"sidecar"}
+    assert set(STARTED) - {"Codex"} | {"A client that connects to a URL", "A server that is already remote"} == set(
+        JSON
+    )
     assert (
         JSON["A client that connects to a URL"]["mcpServers"]["git"]["url"]
         in SECTIONS["A client that connects to a URL"].partition("```json")[0]
@@ -53,14 +62,9 @@ def test_each_client_has_its_file() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("client", STARTED)
+@pytest.mark.parametrize("client", DIFFERENT.values())
 def test_what_a_client_starts_serves_the_policy(client: str, tmp_path: Path, programs: Path) -> None:
-    assert_serves(JSON[client][KEYS.get(client, "mcpServers")]["git"], tmp_path, programs)
-
-
-@pytest.mark.slow
-def test_what_codex_starts_serves_the_policy(tmp_path: Path, programs: Path) -> None:
-    assert_serves(tomllib.loads(CODEX)["mcp_servers"]["git"], tmp_path, programs)
+    assert_serves(STARTED[client], tmp_path, programs)
 
 
 @pytest.mark.slow
@@ -84,13 +88,12 @@ def test_what_a_project_writes_is_what_its_commands_say() -> None:
 
 def assert_serves(entry: dict[str, Any], folder: Path, programs: Path) -> None:
     """A client that starts what its file says is refused what the policy forbids, and gets an answer to all else."""
-    assert Path(entry["command"]).name == "sidecar"
     (folder / "policy.yaml").write_text(POLICY)
     subprocess.run(["git", "init", "--quiet", folder / "project"], check=True)
     real = {"/home/you/.local/bin/uvx": str(programs / "uvx"), "uvx": str(programs / "uvx")}
     args = [real.get(word, word.replace("/home/you", str(folder))) for word in entry["args"]]
     with started(args, folder, entry.get("env", {})) as sidecar:
-        sidecar.initialize()
+        sidecar.initialize(4 * SECONDS)  # the server is a large program
         arguments = {"repo_path": str(folder / "project")}
         assert denied(sidecar.call("git_reset", arguments)) == REFUSED
         assert "Repository status" in sidecar.call("git_status", arguments)["result"]["content"][0]["text"]

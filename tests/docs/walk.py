@@ -1,8 +1,8 @@
 """Goes through a document as its reader does: each command as it stands there, and what it says that is then seen.
 
 A block `sh` is run; one whose last line starts a sidecar is left running, in the reader's first terminal. A block
-`text` is what the commands before it print, or what has come in the first terminal since; `…` stands for whatever
-differs each time, a whole line of it for any lines.
+`text` is what the commands before it print, or what has come in the first terminal since. `…` stands for whatever
+differs each time, a whole line of it for any lines, and two blanks for any number more.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def pattern(shown: str) -> str:
 
 
 def _line(line: str) -> str:
-    return "[^\n]*".join(re.escape(part) for part in line.rstrip().split("…"))
+    exact = (re.escape(part) for part in line.rstrip().split("…"))
+    # A column is as wide as what stands in it.
+    return re.sub(r"(\\ ){2,}", " {2,}", "[^\n]*".join(exact))
 
 
 def _stays(block: str) -> bool:

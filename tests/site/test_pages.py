@@ -55,7 +55,8 @@ def test_the_root_leads_to_the_front_page(folder: Path, site: dict[Path, Page]) 
 
 def test_nothing_is_loaded_from_another_host(folder: Path, site: dict[Path, Page]) -> None:
     assert {load for page in site.values() for load in page.loads if is_outside(load)} == set()
-    styles = "".join(path.read_text(encoding="utf-8") for path in folder.rglob("*.css"))
+    drawn = (path for form in ("*.css", "*.svg") for path in folder.rglob(form))
+    styles = "".join(path.read_text(encoding="utf-8") for path in drawn)
     assert styles
     assert re.findall(r"url\(\s*['\"]?(?!data:)[a-z]*:?//[^)]*\)|@import[^;]*", styles) == []
 

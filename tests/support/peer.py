@@ -131,11 +131,12 @@ class Peer:
         params = {"name": tool} if arguments is None else {"name": tool, "arguments": arguments}
         return self.request("tools/call", params, seconds)
 
-    def initialize(self) -> Any:
+    def initialize(self, seconds: float = SECONDS) -> Any:
         """Say hello as a client of revision 2025-11-25."""
         answer = self.request(
             "initialize",
             {"protocolVersion": REVISION, "capabilities": {}, "clientInfo": {"name": "peer", "version": "1"}},
+            seconds,
         )
         self.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
         return answer
