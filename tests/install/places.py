@@ -33,5 +33,9 @@ def empty_home(home: Path) -> dict[str, str]:
     """The environment of somebody whose home folder is empty, and whose PATH has neither go nor opa."""
     assert not [name for name in ("go", "opa") if shutil.which(name, path=SYSTEM_PATH)]
     home.mkdir()
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "GO", "VIRTUAL_ENV"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("XDG_", "GO", "VIRTUAL_ENV", "UV_CACHE"))
+    }
     return {**kept, "HOME": str(home), "PATH": SYSTEM_PATH, "UV_PYTHON_DOWNLOADS": "never"}
