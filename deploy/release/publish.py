@@ -146,7 +146,8 @@ def _push_tag(root: Path, here: Source, given: Access) -> None:
 
 
 def _upload(root: Path, own: Path, release: Release, given: Access) -> None:
-    uv = next((path for path in (root / ".tools/uv/bin/uv", root / ".venv/bin/uv") if path.exists()), Path("uv"))
+    ours = root / ".tools" / "uv" / "bin" / "uv"
+    uv = ours if ours.exists() else Path("uv")
     run(
         [uv, "publish", "--trusted-publishing", "never", *(own / name for name in names.packages(release.files))],
         own, seconds=_LONG, secrets=given.secrets,
