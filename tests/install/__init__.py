@@ -1,1 +1,1 @@
-"""Installing: what `make` sets up, what `pip install`, `uv tool install` and `uvx` give, and the OPA that is kept."""
+"""Installing: what `make` sets up, every way to install from source, the OPA that is kept, and README as pasted."""
