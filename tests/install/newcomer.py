@@ -73,7 +73,7 @@ class Block:
 def blocks(document: str) -> Iterator[Block]:
     """The blocks of a Markdown document, in their order."""
     heading = ""
-    for part in re.finditer(r"^## (.*)$|^```(\w*)\n(.*?)^```$", document, re.M | re.S):
+    for part in re.finditer(r"^## ([^\n]*)$|^```(\w*)\n(.*?)^```$", document, re.M | re.S):
         if part[1]:
             heading = part[1]
         else:
