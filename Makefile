@@ -50,16 +50,13 @@ test: setup redis nginx registry skopeo jq chromium node sdk1 manifests ## every
 	$(OPA) test --fail-on-empty rego
 	@mkdir -p build
 	@echo "the slow tests run beside the others; what they say follows at the end, and is in build/slow-tests.txt"
-	@$(BIN)/pytest -m "slow and not readme and not policy_repo and not observability" -p no:cacheprovider >build/slow-tests.txt 2>&1 & slow=$$!; \
+	@$(BIN)/pytest -m "slow and not install and not policy_repo and not observability" -p no:cacheprovider >build/slow-tests.txt 2>&1 & slow=$$!; \
 	trap 'kill $$slow 2>/dev/null' EXIT; trap 'exit 130' INT TERM; \
-	$(BIN)/pytest -m "not slow and not readme and not rebuild and not pod and not policy_repo and not observability"; others=$$?; \
+	$(BIN)/pytest -m "not slow and not install and not pod and not policy_repo and not observability"; others=$$?; \
 	wait $$slow; status=$$?; cat build/slow-tests.txt; exit $$((others | status))
 
-rebuild: setup ## install from source with pip and uv in an empty home; that this build of OPA gives the very same bytes
-	$(BIN)/pytest -m rebuild
-
-readme-test: setup ## the commands of README as pasted in an empty home: installed, connected, refused, and the demo
-	$(BIN)/pytest -m readme tests/readme
+install-test: setup ## every way to install from source, and the commands of README as pasted, in an empty home; that this build of OPA gives the very same bytes
+	$(BIN)/pytest -m install tests/install
 
 fuzz: setup redis ## the properties of every shortcut and reader, tried FUZZ_TIMES (100) times as often as in `make test`
 	FUZZ_TIMES=$(FUZZ_TIMES) $(BIN)/pytest -m fuzz --timeout=0
@@ -206,6 +203,7 @@ screenshots: setup chromium ## take the pictures of the page of approvals in doc
 	@$(BIN)/python -m programs.screenshots
 
 docs: $(STAMP) ## the documentation as a site, in build/site; open index.html there, no server is needed
+	@rm -rf build/site # else a page that is gone would stay
 	@$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs/site -d build/site-pages . build/site
 	@echo "open build/site/index.html"
 

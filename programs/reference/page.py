@@ -25,6 +25,7 @@ This page has every command, every option and every environment variable. You ne
 _GENERAL: Final = """\
 
 Options before any command are those of `run`: `sidecar -c policy.yaml -- COMMAND` works too.
+`sidecar --version` (or `-v`) prints the sidecar's version and nothing else.
 
 ## Values
 

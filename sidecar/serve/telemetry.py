@@ -64,8 +64,13 @@ async def listen(
     return address
 
 
-def note(settings: Settings, instance: str, telemetry: str, mode: Mode, stack: AsyncExitStack) -> None:
-    """Write down that this sidecar runs, until the stack is undone. A folder that takes no file is a warning."""
+def note(
+    settings: Settings, instance: str, telemetry: str, mode: Mode, stack: AsyncExitStack
+) -> Callable[[Mode], None]:
+    """Write down that this sidecar runs, until the stack is undone; what is given says that it has another mode now.
+
+    A folder that takes no file is a warning.
+    """
     audit = settings.audit.to or str(settings.state_dir / "events" / f"{instance}{SUFFIXES[settings.audit.form]}")
     remote = settings.upstream
     one = instances.Instance(
@@ -84,8 +89,20 @@ def note(settings: Settings, instance: str, telemetry: str, mode: Mode, stack: A
             settings.state_dir / instances.FOLDER, error.strerror,
             extra=fields("instance_not_noted", cause=error.strerror),
         )  # fmt: skip
-        return
+        return lambda mode: None
     stack.callback(noted.close)
+
+    def changed(mode: Mode) -> None:
+        try:
+            noted.renew(one._replace(mode=mode))
+        except OSError as error:
+            log.warning(
+                "`sidecar status` shows another mode than %s, which is in force: cannot write in %s: %s",
+                mode, settings.state_dir / instances.FOLDER, error.strerror,
+                extra=fields("instance_not_noted", cause=error.strerror),
+            )  # fmt: skip
+
+    return changed
 
 
 def _say_none(wanted: Address | UnixSocket, error: OSError) -> None:

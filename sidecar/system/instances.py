@@ -26,7 +26,7 @@ class Instance(NamedTuple):
 
     `transport` and `upstream` are `stdio`, `http` or `sse`: how clients come, and how the server is spoken with.
     `telemetry` is `http://HOST:PORT` or `unix:PATH`, empty where there is none. `audit` is the path of the audit log as
-    it was at the start, or `stderr`, `stdout` or `off`. `mode` is `enforce` or `monitor`, at the start.
+    it was at the start, or `stderr`, `stdout` or `off`. `mode` is `enforce` or `monitor`, as it is now.
     """
 
     instance: str
@@ -48,6 +48,12 @@ class Note:
         self.path = path
         self._descriptor = descriptor
 
+    def renew(self, instance: Instance) -> None:
+        """Say something else of this sidecar from now on. Raises OSError, and then the file says what it did."""
+        new = _written(self.path, instance)
+        os.close(self._descriptor)
+        self._descriptor = new
+
     def close(self) -> None:
         """Remove it: this sidecar serves nobody any more."""
         with contextlib.suppress(OSError):
@@ -62,22 +68,7 @@ def note(state_dir: str, instance: Instance) -> Note:
     for path in _files(where):
         _forget(path)
     path = os.path.join(where, f"{instance.instance}.json")  # noqa: PTH118
-    # Whole and locked before it has its name, so that nobody reads half of it or takes it for a dead one's.
-    new = os.path.join(where, f".{instance.instance}.new")  # noqa: PTH118
-    descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        line = json.dumps({"schema": SCHEMA, **instance._asdict()}, ensure_ascii=False) + "\n"
-        data = line.encode("utf-8", "backslashreplace")
-        if os.write(descriptor, data) < len(data):
-            raise OSError(28, os.strerror(28))  # ENOSPC
-        os.rename(new, path)  # noqa: PTH104
-    except OSError:
-        os.close(descriptor)
-        with contextlib.suppress(OSError):
-            os.unlink(new)  # noqa: PTH108
-        raise
-    return Note(path, descriptor)
+    return Note(path, _written(path, instance))
 
 
 def running(state_dir: str) -> list[Instance]:
@@ -105,6 +96,26 @@ def default_state_dir() -> str:
     """The state folder of whoever names none."""
     home = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")  # noqa: PTH111, PTH118
     return os.path.join(home, "intercept-sidecar")  # noqa: PTH118
+
+
+def _written(path: str, instance: Instance) -> int:
+    """The locked file at the path, which says what the sidecar is. Raises OSError."""
+    # Whole and locked before it has its name, so that nobody reads half of it or takes it for a dead one's.
+    new = os.path.join(os.path.dirname(path), f".{instance.instance}.new")  # noqa: PTH118, PTH120
+    descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        line = json.dumps({"schema": SCHEMA, **instance._asdict()}, ensure_ascii=False) + "\n"
+        data = line.encode("utf-8", "backslashreplace")
+        if os.write(descriptor, data) < len(data):
+            raise OSError(28, os.strerror(28))  # ENOSPC
+        os.rename(new, path)  # noqa: PTH104
+    except OSError:
+        os.close(descriptor)
+        with contextlib.suppress(OSError):
+            os.unlink(new)  # noqa: PTH108
+        raise
+    return descriptor
 
 
 def _files(where: str) -> list[str]:
@@ -136,7 +147,10 @@ def _is_dead(descriptor: int) -> bool:
 def _forget(path: str) -> None:
     with contextlib.suppress(OSError), _opened(path) as descriptor:
         # Whoever looks at a folder of another user must not remove what that user made our folder lead to.
-        if _is_dead(descriptor) and _read(descriptor) is not None:
+        # What was renewed since we opened it is another file, of a sidecar that lives. Its old one lost the lock only
+        # when the new one had the name.
+        still = _is_dead(descriptor) and os.path.samestat(os.fstat(descriptor), os.lstat(path))
+        if still and _read(descriptor) is not None:
             os.unlink(path)  # noqa: PTH108
 
 

@@ -84,6 +84,12 @@ def test_a_command_about_no_policy_says_how_to_name_one(here: Path) -> None:
         assert done.errors == [f"sidecar: no policy: name a file, as `sidecar {command} policy.yaml`"]
 
 
+def test_explain_says_what_to_leave_out_where_the_folder_comes_from_the_environment(here: Path) -> None:
+    done = sidecar(here, "explain", "-c", "good.yaml", "tool", SIDECAR_STATE_DIR="state")
+    assert done.status == 2
+    assert done.errors[0].endswith("leave out --state-dir and SIDECAR_STATE_DIR")
+
+
 # What is mistyped.
 
 

@@ -87,6 +87,15 @@ def test_a_running_sidecar_is_counted_by_its_telemetry_or_else_by_its_audit_log(
         assert found["approvals"] == {"pending": 0, "unknown": 0}
 
 
+def test_the_mode_is_that_of_the_policy_in_force_not_of_the_start(tmp_path: Path) -> None:
+    with Sidecar(tmp_path, POLICY) as sidecar:
+        sidecar.initialize()
+        for mode in ("monitor", "enforce"):
+            (tmp_path / "new.yaml").write_text(f"mode: {mode}\n{POLICY}")
+            (tmp_path / "new.yaml").replace(tmp_path / "policy.yaml")
+            until(lambda mode=mode: [one["mode"] for one in document(sidecar.state)["instances"]] == [mode])  # type: ignore[misc]
+
+
 def test_several_sidecars_are_added_up_and_one_that_was_killed_is_left_out_and_forgotten(tmp_path: Path) -> None:
     state = tmp_path / "state"
     folders = [tmp_path / name for name in ("a", "b")]

@@ -42,6 +42,7 @@ def test_the_page_is_what_the_code_says() -> None:
 def test_every_command_and_option_is_on_the_page() -> None:
     found = commands()
     assert len(found) > 20
+    assert [name for option in found[0].options for name in option.names if f"{name}`" not in TEXT] == []
     for command in found[1:]:
         _, _, part = TEXT.partition(f"# {command.name}\n")
         part = re.split(r"^## ", part, maxsplit=1, flags=re.M)[0]

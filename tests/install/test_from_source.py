@@ -1,6 +1,6 @@
 """Installing from source, with the real pip and uv in an empty home, gives a whole sidecar; OPA is built once for all.
 
-Building it takes minutes: `make rebuild`. It is also another build of the pinned OPA, which gives the very same bytes.
+Building it takes minutes: `make install-test`. It is also another build of the pinned OPA, which gives the same bytes.
 """
 
 from __future__ import annotations
@@ -8,54 +8,17 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.install.places import copy_of_the_tree, empty_home
+from tests.install.places import UV, World
 from tests.support import OPA, ROOT, STUB
 from tests.support.peer import PATIENT, Peer, denied
 
 POLICY: Final = "tools: {t: {rules: [{conditions: [{path: args.a, op: lt, value: 100}], reason: Too much}]}}\n"
-UV: Final = ROOT / ".tools" / "uv" / "bin" / "uv"
-pytestmark = [pytest.mark.rebuild, pytest.mark.timeout(2700)]
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """A checkout of ours, a bare clone of it, and a home in which OPA was built once."""
-
-    checkout: Path
-    clone: Path
-    env: dict[str, str]
-    said: str
-    """By the install that built OPA."""
-
-    @property
-    def home(self) -> Path:
-        """The home folder."""
-        return Path(self.env["HOME"])
-
-    def run(self, *words: str | Path) -> str:
-        """What a command says on both its streams; it must end well."""
-        done = subprocess.run(
-            words, cwd=self.home, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            timeout=2400, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout
-        return done.stdout
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    folder = tmp_path_factory.mktemp("world")
-    checkout, clone = copy_of_the_tree(folder / "checkout"), folder / "clone.git"
-    subprocess.run(["git", "clone", "-q", "--bare", checkout, clone], check=True, timeout=60)
-    before = World(checkout, clone, empty_home(folder / "home"), "")
-    said = before.run(UV, "tool", "install", "-v", "--python", sys.executable, f"git+file://{clone}")
-    return World(checkout, clone, before.env, said)
+pytestmark = [pytest.mark.install, pytest.mark.timeout(2700)]
 
 
 def decides(command: list[str | Path], world: World, folder: Path) -> None:

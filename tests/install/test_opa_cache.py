@@ -10,11 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import opa_build
-import opa_cache
 import pytest
-from hook import OpaInside
 
+from deploy.wheel import opa_build, opa_cache
+from deploy.wheel.hook import OpaInside
 from tests.support import ROOT
 
 SOMEBODY = 4711

@@ -100,8 +100,7 @@ def maintainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Maintainer:
     for name, value in (("NAME", "Tests"), ("EMAIL", "tests@example.com")):
         monkeypatch.setenv(f"GIT_COMMITTER_{name}", value)
         monkeypatch.setenv(f"GIT_AUTHOR_{name}", value)
-    uv = [str(ROOT / folder / "bin") for folder in (".tools/uv", ".venv")]
-    monkeypatch.setenv("PATH", os.pathsep.join([*uv, os.environ["PATH"]]))
+    monkeypatch.setenv("PATH", f"{ROOT / '.tools' / 'uv' / 'bin'}{os.pathsep}{os.environ['PATH']}")
     root = checkout(tmp_path / "checkout")
     git(root, "remote", "add", "origin", str(tmp_path / "remote.git"))
     return ready(root, Keys(tmp_path / "keys"), tmp_path / "release")

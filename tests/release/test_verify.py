@@ -128,6 +128,31 @@ def test_an_archive_that_is_none_of_one_image_is_named(released: Path, ours: Key
     assert refusal(released, ours) == f"{IMAGE} is no archive of one image"
 
 
+def test_an_archive_whose_manifest_is_not_the_one_that_its_index_names_is_named(released: Path, ours: Keys) -> None:
+    data = small.image().replace(b'"schemaVersion": 2, "mediaType"', b'"schemaVersion": 3, "mediaType"')
+    assert data != small.image()
+    (released / IMAGE).write_bytes(data)
+    found = digests(released)
+    subjects = {name: found[name] for name in (IMAGE, names.image_sbom("0.2.0", "amd64"))} | {MANIFEST: "0" * 64}
+    small.provenance(released, Statement("image", SOURCE, subjects, (), {}), ours.signing)
+    add_up(released)
+    assert refusal(released, ours) == f"{IMAGE} holds another manifest than its index names"
+
+
+def test_a_provenance_that_is_replaced_while_it_is_verified_is_named(
+    released: Path, ours: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = small.release(tmp_path / "other", ours.signing, OTHER)
+
+    def replaced(folder: Path) -> dict[str, str]:
+        found = digests(folder)
+        shutil.copy(other / PACKAGES, folder)
+        return found
+
+    monkeypatch.setattr("deploy.release.verify.digests", replaced)
+    assert refusal(released, ours) == f"{PACKAGES} changed while it was verified"
+
+
 def test_what_an_attacker_writes_is_shown_without_control_characters(released: Path, ours: Keys) -> None:
     rewritten(released, PACKAGES, lambda it: it.update({"payloadType": "\x1b[2J" + "x" * 5000}))
     said = refusal(released, ours)

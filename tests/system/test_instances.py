@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.system import instances
 from sidecar.system.instances import FOLDER, Instance, forget_ended, note, running
 
 ONE = Instance(
@@ -46,6 +48,33 @@ def test_a_file_is_ours_alone(tmp_path: Path) -> None:
     kept = note(str(tmp_path), ONE)
     assert stat.S_IMODE(Path(kept.path).stat().st_mode) == 0o600
     assert json.loads(Path(kept.path).read_bytes()) == {"schema": 1, **ONE._asdict()}
+    kept.close()
+
+
+def test_one_that_says_something_else_is_still_found_and_says_that(tmp_path: Path) -> None:
+    kept = note(str(tmp_path), ONE)
+    other = ONE._replace(mode="monitor")
+    kept.renew(other)
+    assert running(str(tmp_path)) == [other]
+    forget_ended(str(tmp_path))
+    assert running(str(tmp_path)) == [other]
+    kept.close()
+    assert list((tmp_path / "instances").iterdir()) == []
+
+
+def test_who_looked_for_dead_ones_meanwhile_leaves_the_renewed_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, look = note(str(tmp_path), ONE), instances._is_dead
+
+    def between(descriptor: int) -> bool:
+        kept.renew(ONE._replace(mode="monitor"))
+        return look(descriptor)
+
+    monkeypatch.setattr(instances, "_is_dead", between)
+    forget_ended(str(tmp_path))
+    monkeypatch.undo()
+    assert [one.mode for one in running(str(tmp_path))] == ["monitor"]
     kept.close()
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -14,10 +12,11 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp_types import CallToolResult, TextContent
 
-from tests.readme.newcomer import SECONDS, Newcomer, arrive, blocks
+from tests.install.newcomer import CACHE, SECONDS, Newcomer, arrive, blocks
+from tests.install.places import World
 from tests.support import ROOT
 
-pytestmark = [pytest.mark.readme, pytest.mark.timeout(2 * SECONDS)]
+pytestmark = [pytest.mark.install, pytest.mark.timeout(2 * SECONDS)]
 
 BLOCKS: Final = list(blocks((ROOT / "README.md").read_text(encoding="utf-8")))
 MEGABYTES: Final = 300
@@ -38,15 +37,12 @@ DEMO, TEST = texts("Try it from a clone", "sh")
 
 
 @pytest.fixture(scope="module")
-def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
-    """Somebody who installed the sidecar in the first way of README; OPA was built for it, in this home."""
-    folder = tmp_path_factory.mktemp("readme")
-    newcomer = arrive(folder / "home", folder / "programs")
-    found = newcomer.run("! command -v go && ! command -v opa && ! command -v sidecar; ls -A ~", newcomer.home)
-    assert found.split() == ["intercept-sidecar"]
+def newcomer(tmp_path_factory: pytest.TempPathFactory, world: World) -> Newcomer:
+    """Somebody who installed the sidecar in the first way of README."""
+    newcomer = arrive(tmp_path_factory.mktemp("readme"), world)
+    newcomer.run("! command -v go && ! command -v opa && ! command -v sidecar", newcomer.home)
     newcomer.run(WITH_UV, newcomer.clone)
-    yield newcomer
-    shutil.rmtree(folder)
+    return newcomer
 
 
 @pytest.fixture(scope="module")
@@ -72,24 +68,19 @@ def test_the_first_way_to_install_brings_opa_along(newcomer: Newcomer) -> None:
 
 
 @pytest.mark.parametrize("way", [WITH_PIPX, WITH_PIP], ids=["pipx", "pip"])
-def test_each_other_way_does_too_and_takes_the_opa_that_was_built(
-    way: str, newcomer: Newcomer, tmp_path: Path
-) -> None:
-    other = arrive(tmp_path / "home", tmp_path / "programs")
-    cache = Path(".cache") / "intercept-sidecar"
-    shutil.copytree(newcomer.home / cache, other.home / cache)
+def test_each_other_way_does_too(way: str, world: World, tmp_path: Path) -> None:
+    other = arrive(tmp_path, world)
     said = other.run(f"{way}\nsidecar version", other.clone)
     (opa,) = other.home.rglob("site-packages/sidecar/bin/opa")
     assert f"({opa})" in said
-    (built,) = (newcomer.home / cache).rglob("opa")
+    (built,) = (world.home / CACHE).rglob("*/opa")
     assert opa.read_bytes() == built.read_bytes()
-    shutil.rmtree(tmp_path)
 
 
 def test_one_call_is_refused_without_a_client_and_status_shows_it(newcomer: Newcomer, project: Path) -> None:
     answer, _, status = newcomer.run(ONE_CALL, project).partition("\n")
     assert text(CallToolResult.model_validate(json.loads(answer)["result"])) == TOLD.strip()
-    assert "git_reset#1  policy.yaml:4" in " ".join(status.split(" ")).replace("   ", "  ")
+    assert ["1", "git_reset", "git_reset#1", "policy.yaml:4"] in [line.split() for line in status.splitlines()]
 
 
 def test_a_client_that_is_configured_so_is_refused_one_tool_and_has_the_others(
@@ -104,7 +95,7 @@ async def with_client(newcomer: Newcomer, project: Path, tool: str) -> tuple[boo
     """What an MCP client gets that reads `.mcp.json` in the project's folder and calls a tool."""
     servers = json.loads((project / ".mcp.json").read_text(encoding="utf-8"))["mcpServers"]
     (server,) = servers.values()
-    parameters = StdioServerParameters(**server, env=newcomer.environment, cwd=project)
+    parameters = StdioServerParameters(**server, env=newcomer.env, cwd=project)
     with (project.parent / "stderr.txt").open("w") as errors:
         async with Client(stdio_client(parameters, errlog=errors), read_timeout_seconds=120) as client:
             result = await client.call_tool(tool, {"repo_path": str(project)})
