@@ -31,7 +31,7 @@ NOT_OURS = {
     "x/run", "intercept/policy", "intercept/facts", "intercept/facts/data.json", "intercept/decision",
     "intercept/engine", "a/b", "b/c", "build/compiled", "build/bench.svg", "build/slow-tests.txt", "build/tools.txt",
     "ci/compare", "rego/custom/", "instances/", "tests/tools/NAME", "src/../.env", ".cursor/mcp.json",
-    ".gemini/settings.json", ".vscode/mcp.json", "build/site", "dist/release", ".git/info/exclude", "heads/main",
+    ".gemini/settings.json", ".vscode/mcp.json", ".git/info/exclude", "heads/main",
 }  # fmt: skip
 """What looks like a path and is none here: methods, what a bundle holds, servers and tools, what `make` builds, what
 `policy init` and a running sidecar write, files of clients."""
