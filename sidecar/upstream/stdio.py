@@ -133,6 +133,7 @@ class ChildServer(asyncio.SubprocessProtocol):
     async def stop(self, ask: bool) -> int:
         """End the server: close its input, then SIGTERM (at once with `ask`), then SIGKILL; its exit status.
 
+        That is 0 where it needed SIGTERM after its input was closed, and heeded it.
         Done within 1.7 s, so that a client which allows 2 s sees us end by ourselves.
         """
         self._end("", ask=ask)
@@ -208,7 +209,9 @@ class ChildServer(asyncio.SubprocessProtocol):
         else:
             level = logging.WARNING if was_killed else logging.DEBUG
             log.log(level, "the MCP server %s", ended, extra=fields("server_ended", pid=group, cause=ended))
-        self._over(children.exit_status(returncode))
+        # The client left, and a server that waits for nothing more was told to end: that it did is no failure.
+        heeded = not how and not ask and returncode == -signal.SIGTERM
+        self._over(0 if heeded else children.exit_status(returncode))
 
     def _over(self, status: int) -> None:
         if not self._ended.done():

@@ -53,6 +53,13 @@ def test_a_request_to_a_server_that_ended_at_once_is_answered(tmp_path: Path) ->
         assert "Traceback" not in sidecar.errors
 
 
+def test_a_server_that_has_to_be_told_that_the_client_left_and_heeds_it_is_no_failure(tmp_path: Path) -> None:
+    with Sidecar(tmp_path, ALLOW, server=server(FOR_EVER)) as sidecar:
+        assert sidecar.process.stdin is not None
+        sidecar.process.stdin.close()
+        assert sidecar.wait() == 0
+
+
 @pytest.mark.parametrize("stream", [0, 1])
 def test_a_server_that_closes_one_of_its_streams_and_lives_on_is_over(tmp_path: Path, stream: int) -> None:
     with Sidecar(tmp_path, ALLOW, server=server(f"os.close({stream})\n{FOR_EVER}"), ready=False) as sidecar:
