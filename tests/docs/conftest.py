@@ -17,7 +17,7 @@ def programs(tmp_path: Path) -> Path:
     inspector = package("@modelcontextprotocol/inspector", "clients/launcher/build/index.js")
     for name, does in {
         "uvx": 'exec "$@"',
-        "npx": f'test "$2" = @modelcontextprotocol/inspector && shift 2 && exec {NODE} {inspector} "$@"',
+        "npx": f'test "$2" = @modelcontextprotocol/inspector@latest && shift 2 && exec {NODE} {inspector} "$@"',
     }.items():
         (folder / name).write_text(f"#!/bin/sh\n{does}\n")
         (folder / name).chmod(0o755)
