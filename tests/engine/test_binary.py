@@ -48,7 +48,14 @@ def test_the_one_that_is_given_is_the_only_one_looked_at(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("checkout", "remedy"),
-    [(True, "run `make opa` in this checkout"), (False, "install the sidecar again, without SIDECAR_WHEEL_OPA=none")],
+    [
+        (True, "run `make opa` in this checkout"),
+        (
+            False,
+            "install the sidecar again, without SIDECAR_WHEEL_OPA=none (with uv, after `uv cache clean "
+            "intercept-sidecar`)",
+        ),
+    ],
 )
 def test_without_any_the_message_says_how_to_get_one(tmp_path: Path, checkout: bool, remedy: str) -> None:
     assert shutil.which("opa") is None
