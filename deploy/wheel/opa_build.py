@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import re
@@ -76,8 +77,9 @@ class Recipe:
 
     @property
     def key(self) -> str:
-        """What the result depends on."""
-        return f"{self.version}-{self.architecture}-{self.go}"
+        """What the result depends on: the scripts too, since another branch or checkout may build it another way."""
+        scripts = b"".join((self.root / ".ci" / name).read_bytes() for name in ("build-opa", "with-go"))
+        return f"{hashlib.sha256(scripts).hexdigest()[:16]}-{self.version}-{self.architecture}-{self.go}"
 
     @property
     def way_out(self) -> str:

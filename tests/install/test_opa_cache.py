@@ -312,6 +312,15 @@ def test_a_checkouts_own_opa_counts_only_if_it_is_the_pinned_one_and_nobody_else
     assert builds(tmp_path) == 1
 
 
+@pytest.mark.parametrize("script", ["build-opa", "with-go"])
+def test_what_another_recipe_made_is_not_taken(root: Path, tmp_path: Path, script: str) -> None:
+    first = installed(root)
+    with (root / ".ci" / script).open("a") as recipe:
+        recipe.write("# as in another branch\n")
+    assert installed(root) != first
+    assert builds(tmp_path) == 2
+
+
 def test_what_another_go_made_is_not_taken(root: Path, tmp_path: Path) -> None:
     first = installed(root)
     program(tmp_path / "path" / "go", GO.replace("1.26.6", "1.27.0"))
