@@ -13,7 +13,7 @@ from tests.install.places import UV, World, copy_of_the_tree, empty_home
 from tests.install.test_opa_cache import BUILD, GO, program
 from tests.support import ROOT
 
-COMMAND: Final = [UV.parent / "uvx", "--python", sys.executable, "--from"]
+COMMAND: Final[list[str | Path]] = [UV.parent / "uvx", "--python", sys.executable, "--from"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
