@@ -105,20 +105,20 @@ class OpaInside(BuildHookInterface):  # type: ignore[type-arg] # of no interest 
         try:
             folder = opa_cache.folder()
             opa_cache.prepare(folder)
+            with opa_cache.building(folder, recipe.key) as made:
+                if found := self._at_hand(recipe):
+                    return found  # another install was at it
+                opa_build.build(recipe, made / "opa")
+                try:
+                    return opa_cache.keep(made, folder / recipe.key)
+                except OSError as error:
+                    print(f"OPA is not kept for the next install: {error}", flush=True)
+                    return Path(shutil.copy(made / "opa", self._apart()))
         except opa_cache.Unfit as why:
             print(f"OPA is not kept for the next install: {why}", flush=True)
-            opa = self._apart() / "opa"
-            opa_build.build(recipe, opa)
-            return opa
-        with opa_cache.building(folder, recipe.key) as made:
-            if found := self._at_hand(recipe):
-                return found  # another install was at it
-            opa_build.build(recipe, made / "opa")
-            try:
-                return opa_cache.keep(made, folder / recipe.key)
-            except OSError as error:
-                print(f"OPA is not kept for the next install: {error}", flush=True)
-                return Path(shutil.copy(made / "opa", self._apart()))
+        opa = self._apart() / "opa"
+        opa_build.build(recipe, opa)
+        return opa
 
     def _apart(self) -> Path:
         """A folder that is there until the wheel is written, and goes with this object."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import re
@@ -42,8 +43,8 @@ REASONS: Final = (
     ),
     Reason(
         r"checksum mismatch|SECURITY ERROR",
-        "What was fetched is not what the Go checksum database knows: something between you and the module proxy "
-        "changes it. Nothing was installed.",
+        "What was fetched is not what we, or the Go checksum database, know: something between you and the module "
+        "proxy changes it. Nothing was installed.",
     ),
     Reason(
         r"dial tcp|lookup |i/o timeout|connection re(fused|set)|TLS handshake|proxyconnect|x509:|: EOF$|GOPROXY=off",
@@ -76,8 +77,9 @@ class Recipe:
 
     @property
     def key(self) -> str:
-        """What the result depends on."""
-        return f"{self.version}-{self.architecture}-{self.go}"
+        """What the result depends on: the scripts too, since another branch or checkout may build it another way."""
+        scripts = b"".join((self.root / ".ci" / name).read_bytes() for name in ("build-opa", "with-go"))
+        return f"{hashlib.sha256(scripts).hexdigest()[:16]}-{self.version}-{self.architecture}-{self.go}"
 
     @property
     def way_out(self) -> str:
@@ -119,13 +121,18 @@ def build(recipe: Recipe, target: Path) -> None:
         ) as process,
     ):  # fmt: skip
         assert process.stdout is not None  # it is a pipe
-        for line in map(str.rstrip, process.stdout):
+        for line in map(_printable, process.stdout):
             said.append(line)
             print(line, flush=True)  # pip and uv show it with -v, and when the build fails
             tell(f"OPA {recipe.version}: {line.strip()}")
     if process.returncode:
         raise BuildError(_explained(recipe, target.parent, said))
     _compare(recipe, target)
+
+
+def _printable(line: str) -> str:
+    """A line as it may be shown: part of it can be what a module proxy answered, and a terminal obeys what it reads."""
+    return "".join(char if char.isprintable() else "?" for char in line.rstrip().expandtabs())
 
 
 def _explained(recipe: Recipe, folder: Path, said: list[str]) -> str:

@@ -41,16 +41,22 @@ def folder() -> Path:
 
 
 def prepare(place: Path) -> None:
-    """Make a folder, and what is missing above it, for this user alone. Raises `Unfit` where others could change it."""
+    """Make a folder, and what is missing above it, for this user alone.
+
+    Raises `Unfit` where others could change it, and where it is, or would be, in a folder of another user: root, who
+    installs from a user's checkout, would leave there what that user can neither use nor remove.
+    """
     missing = [step for step in (place, *place.parents) if not os.path.lexists(step)]
     for step in reversed(missing):
         # Looked at before anything is made: root makes no folders in the home of a user who became root by sudo.
         _belongs(step.parent)
+        _own(step.parent, or_root=True)
         try:
             step.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise Unfit(f"cannot make {step}: {error.strerror}") from None
     _belongs(place)
+    _own(place, or_root=False)
 
 
 def fitting(place: Path, version: str) -> Path | None:
@@ -108,14 +114,18 @@ def keep(made: Path, place: Path) -> Path:
 def building(folder: Path, key: str) -> Iterator[Path]:
     """A folder in which to build what is kept under the key; it is removed afterwards, unless it was kept.
 
-    One build at a time: another one waits. Where files cannot be locked, both build, and the last one is kept.
+    One build at a time: another one waits. Where files cannot be locked, both build, and the last one is kept. Raises
+    `Unfit` where nothing can be written.
     """
     start = f"building-{key}-"
     with _alone(folder / f"{key}.lock") as locked:
         if locked:
             for left in folder.glob(f"{start}*"):  # by a build that was killed
                 shutil.rmtree(left, ignore_errors=True)
-        made = Path(tempfile.mkdtemp(prefix=start, dir=folder))
+        try:
+            made = Path(tempfile.mkdtemp(prefix=start, dir=folder))
+        except OSError as error:
+            raise Unfit(f"cannot write in {folder}: {error.strerror}") from None
         try:
             yield made
         finally:
@@ -125,7 +135,11 @@ def building(folder: Path, key: str) -> Iterator[Path]:
 @contextmanager
 def _alone(lock: Path) -> Iterator[bool]:
     """Wait until nobody else has the lock, which goes with the process that holds it. False if none can be had."""
-    file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError:
+        yield False
+        return
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -151,6 +165,14 @@ def _plain(path: Path) -> None:
     found = path.lstat().st_mode if os.path.lexists(path) else 0
     if not (stat.S_ISREG(found) or stat.S_ISDIR(found)):
         raise Unfit(f"{path} is {'a symlink' if stat.S_ISLNK(found) else 'missing, or no plain file'}")
+
+
+def _own(path: Path, *, or_root: bool) -> None:
+    owner, user = path.stat().st_uid, os.geteuid()
+    if owner != user and not (or_root and owner == 0):
+        raise Unfit(
+            f"{path} belongs to user {owner}, and you are user {user}: name a folder of your own with XDG_CACHE_HOME"
+        )
 
 
 def _belongs(path: Path) -> None:

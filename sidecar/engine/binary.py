@@ -155,7 +155,11 @@ def _find(given: Path | None) -> Path:
     if (_PACKAGE.parent / ".ci" / "build-opa").is_file():
         remedy = "run `make opa` in this checkout"
     else:
-        remedy = "install the sidecar again, without SIDECAR_WHEEL_OPA=none"
+        # uv keeps what it built from a git URL, and takes it again whatever the environment says.
+        remedy = (
+            "install the sidecar again, without SIDECAR_WHEEL_OPA=none (with uv, after `uv cache clean "
+            "intercept-sidecar`)"
+        )
     raise StartError(
         f"no opa binary: {remedy}, put opa {GOOD_VERSIONS[0]} on the PATH, or name it with --opa-bin or OPA_BIN"
     )

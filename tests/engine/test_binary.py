@@ -16,6 +16,8 @@ from tests.support import OPA
 PLACES = ("given/opa", "sidecar/bin/opa", ".tools/bin/opa", "path/opa")
 """In the order in which they are looked at."""
 
+WITH_UV = "with uv, after `uv cache clean intercept-sidecar`"
+
 
 @pytest.fixture(autouse=True)
 def _nothing_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
@@ -48,7 +50,10 @@ def test_the_one_that_is_given_is_the_only_one_looked_at(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("checkout", "remedy"),
-    [(True, "run `make opa` in this checkout"), (False, "install the sidecar again, without SIDECAR_WHEEL_OPA=none")],
+    [
+        (True, "run `make opa` in this checkout"),
+        (False, f"install the sidecar again, without SIDECAR_WHEEL_OPA=none ({WITH_UV})"),
+    ],
 )
 def test_without_any_the_message_says_how_to_get_one(tmp_path: Path, checkout: bool, remedy: str) -> None:
     assert shutil.which("opa") is None

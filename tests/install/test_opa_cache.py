@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 from deploy.wheel import opa_build, opa_cache
 from deploy.wheel.hook import OpaInside
+from sidecar.system import ownership
 from tests.support import ROOT
 
 SOMEBODY = 4711
@@ -206,6 +208,51 @@ def test_root_makes_no_folders_in_the_home_of_somebody_else(
     assert list(home.iterdir()) == []
 
 
+def test_root_who_installs_from_a_users_checkout_leaves_nothing_in_the_way_of_that_user(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # As `sudo pip install .` does where sudo keeps HOME: who owns the checkout is trusted then.
+    if os.geteuid():
+        pytest.fail("only root can give a folder away: run the tests as root")
+    trusted = ownership._trusted()
+    monkeypatch.setattr(ownership, "_trusted", lambda: trusted | {SOMEBODY})
+    cache = tmp_path / "cache"
+    cache.mkdir(mode=0o700)
+    os.chown(cache, SOMEBODY, -1)
+    assert installed(root).is_file()
+    assert list(cache.iterdir()) == []
+    (cache / "intercept-sidecar" / "opa").mkdir(parents=True)
+    for folder in (cache / "intercept-sidecar", cache / "intercept-sidecar" / "opa"):
+        os.chown(folder, SOMEBODY, -1)
+    assert installed(root).is_file()
+    assert list((cache / "intercept-sidecar" / "opa").iterdir()) == []
+    assert f"belongs to user {SOMEBODY}, and you are user 0" in capfd.readouterr().out
+
+
+def test_where_nothing_can_be_written_opa_is_built_and_not_kept(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = opa_cache.folder()
+    really_open, really_make = os.open, os.mkdir
+
+    def read_only(path: Any) -> None:  # as a file system that is mounted so; root may write everywhere else
+        if folder in Path(path).parents:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    def opened(path: Any, *words: Any, **named: Any) -> int:
+        read_only(path)
+        return really_open(path, *words, **named)
+
+    def made(path: Any, *words: Any, **named: Any) -> None:
+        read_only(path)
+        really_make(path, *words, **named)
+
+    monkeypatch.setattr(os, "open", opened)
+    monkeypatch.setattr(os, "mkdir", made)
+    assert installed(root).is_file()
+    assert f"OPA is not kept for the next install: cannot write in {folder}: Read-only" in capfd.readouterr().out
+
+
 def test_a_user_without_a_home_gets_an_opa_that_is_not_kept(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -263,6 +310,15 @@ def test_a_checkouts_own_opa_counts_only_if_it_is_the_pinned_one_and_nobody_else
         own.chmod(0o777)
     assert installed(root) != own
     assert builds(tmp_path) == 1
+
+
+@pytest.mark.parametrize("script", ["build-opa", "with-go"])
+def test_what_another_recipe_made_is_not_taken(root: Path, tmp_path: Path, script: str) -> None:
+    first = installed(root)
+    with (root / ".ci" / script).open("a") as recipe:
+        recipe.write("# as in another branch\n")
+    assert installed(root) != first
+    assert builds(tmp_path) == 2
 
 
 def test_what_another_go_made_is_not_taken(root: Path, tmp_path: Path) -> None:
