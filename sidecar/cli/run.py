@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 from pathlib import Path
@@ -41,6 +40,7 @@ from sidecar.cli.options import (
 from sidecar.cli.otlp_options import SECRETS, exposed_headers, otlp_at
 from sidecar.cli.policy_access import PolicyTokenFile, access
 from sidecar.cli.recording_options import Record, RecordAll, RecordSize, recording_in
+from sidecar.cli.server_names import server_name
 from sidecar.engine import binary
 from sidecar.errors import UsageError
 from sidecar.policy.model import MODES
@@ -218,22 +218,3 @@ def _check_store(server: str | None, state_dir: Path | None) -> None:
     if not server:
         # The default comes from the command: machines with different launchers would count one server apart.
         raise UsageError("--state-dsn needs --server NAME: what counts together must be called the same everywhere")
-
-
-def server_name(command: list[str]) -> str:
-    """The default name of a server: its program, or the one that a launcher such as npx or python starts."""
-    words = list(command)
-    name = _base(words.pop(0))
-    while _LAUNCHER.fullmatch(name) and words:
-        word = words.pop(0)
-        if not word.startswith("-") and word not in ("run", "tool", "exec"):
-            name = _base(word)
-            break
-    return name
-
-
-_LAUNCHER = re.compile(r"(python|python3|pypy3?)(\.[0-9]+)?|node|npx|bunx?|deno|uvx?|pipx|env|sh|bash")
-
-
-def _base(word: str) -> str:
-    return re.sub(r"(\.(py|js|mjs|ts|sh)|@[^/@]+)$", "", word.rsplit("/", 1)[-1]) or word
