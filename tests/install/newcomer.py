@@ -16,7 +16,7 @@ from tests.install.places import SYSTEM_PATH, UV, World, copy_of_the_tree, empty
 from tests.support import ROOT
 
 SECONDS: Final = 1200
-"""The longest that one command may take: `make demo` builds OPA from source."""
+"""The longest that one command may take on a busy machine."""
 CACHE: Final = Path(".cache") / "intercept-sidecar"
 
 
