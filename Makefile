@@ -14,6 +14,8 @@ UV := .tools/uv/bin/uv
 UV_STAMP := .tools/uv/.stamp
 export UV_CACHE_DIR := $(CURDIR)/.tools/cache/uv
 export UV_PYTHON_DOWNLOADS := never
+# As pip and Go do: a company's proxy may have a certificate that only this machine's store knows.
+export UV_SYSTEM_CERTS := true
 OPA := .tools/bin/opa
 # What the compiler writes of a bundle; the rest of it is the library in rego.
 GENERATED := intercept/policy intercept/facts
