@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-_LAUNCHER: Final = re.compile(r"(python|python3|pypy3?)(\.[0-9]+)?|node|npx|bunx?|deno|uvx?|pipx|env|sh|bash")
+_LAUNCHER: Final = re.compile(r"(python|pypy)3?(\.[0-9]+)?|node|npx|p?npm|yarn|bunx?|deno|uvx?|pipx|env|sh|bash")
 _CONTAINERS: Final = frozenset({"docker", "podman", "nerdctl"})
-_SUBCOMMANDS: Final = frozenset({"run", "tool", "exec", "container", "x", "dlx"})
+_SUBCOMMANDS: Final = frozenset({"run", "tool", "exec", "container", "compose", "x", "dlx"})
 
 
 def _options(words: str) -> frozenset[str]:
@@ -29,15 +29,16 @@ _UV: Final = _options(
 _PYTHON: Final = _options("-W -X -c --check-hash-based-pycs")
 _WITH_VALUE: Final = {
     "node": _options("-r --require --import --loader -C --conditions -e --eval"),
-    "npx": _NPX, "bun": _NPX, "bunx": _NPX, "uv": _UV, "uvx": _UV, "pipx": _UV,
+    "npx": _NPX, "npm": _NPX, "pnpm": _NPX, "yarn": _NPX, "bun": _NPX, "bunx": _NPX,
+    "uv": _UV, "uvx": _UV, "pipx": _UV,
     "env": _options("-u --unset -C --chdir"),
 }  # fmt: skip
 """Options of each launcher that take the next word, where no `=` gives it; Python's for all that are not here."""
 _ALONE: Final = re.compile(
-    r"-[ditP]+|--(rm|init|interactive|tty|detach|privileged|read-only|sig-proxy|quiet|no-healthcheck|publish-all|"
-    r"oom-kill-disable|disable-content-trust|replace|tls-verify)"
+    r"-[ditP]+|-[ditP]*[^-ditP].+|--|--(rm|init|interactive|tty|detach|privileged|read-only|sig-proxy|quiet|"
+    r"no-healthcheck|publish-all|oom-kill-disable|disable-content-trust|replace|tls-verify)"
 )
-"""Options of `docker run` that take no word; all others do, where no `=` gives it."""
+"""Options of `docker run` that take no word, as `-it`, `--rm` or `-p8080:80`; all others do, where no `=` gives it."""
 
 
 def server_name(command: Sequence[str]) -> str:
