@@ -89,7 +89,7 @@ class OpaInside(BuildHookInterface):  # type: ignore[type-arg] # of no interest 
         own = Path(self.root) / ".tools" / "bin" / "opa"
         try:
             if own.is_file():
-                opa_cache.owned(own)
+                opa_cache.check_plain(own)
                 opa_cache.check_version(own, recipe.version)
                 return own
         except opa_cache.Unfit as why:

@@ -65,7 +65,7 @@ def fitting(place: Path, version: str) -> Path | None:
     if not os.path.lexists(place):
         return None
     for path in (place, opa, written):
-        _plain(path)
+        check_plain(path)
     try:
         digest = sha256(opa)
         if written.read_text(encoding="ascii") != digest + "\n":
@@ -74,6 +74,14 @@ def fitting(place: Path, version: str) -> Path | None:
         raise Unfit(f"cannot read what is in {place}: {error}") from None
     check_version(opa, version)
     return opa
+
+
+def check_plain(path: Path) -> None:
+    """Raise `Unfit` unless this is a plain file, or a folder, that only this user or root can change or replace."""
+    _belongs(path)
+    found = path.lstat().st_mode if os.path.lexists(path) else 0
+    if not (stat.S_ISREG(found) or stat.S_ISDIR(found)):
+        raise Unfit(f"{path} is {'a symlink' if stat.S_ISLNK(found) else 'missing, or no plain file'}")
 
 
 def check_version(opa: Path, version: str) -> None:
@@ -86,11 +94,6 @@ def check_version(opa: Path, version: str) -> None:
         raise Unfit(f"cannot run {opa}: {error}") from None
     if f"Version: {version}".encode() not in done.stdout.splitlines():
         raise Unfit(f"{opa} does not say that it is OPA {version}")
-
-
-def owned(opa: Path) -> None:
-    """Raise `Unfit` unless this is a plain file that only this user, or root, can change or replace."""
-    _plain(opa)
 
 
 def keep(made: Path, place: Path) -> Path:
@@ -158,13 +161,6 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _plain(path: Path) -> None:
-    _belongs(path)
-    found = path.lstat().st_mode if os.path.lexists(path) else 0
-    if not (stat.S_ISREG(found) or stat.S_ISDIR(found)):
-        raise Unfit(f"{path} is {'a symlink' if stat.S_ISLNK(found) else 'missing, or no plain file'}")
 
 
 def _own(path: Path, *, or_root: bool) -> None:

@@ -327,9 +327,9 @@ def _hint(program: str, number: int | None) -> str:
         return "; write the program and each argument as words of their own, not as one in quotes"
     if "/" not in program:
         return "; no folder of the PATH has it: install it, or write its whole path"
-    return (
-        "" if program.startswith("/") else "; it is looked for from where the sidecar was started: write its whole path"
-    )
+    if program.startswith("/"):
+        return ""
+    return "; it is looked for from where the sidecar was started: write its whole path"
 
 
 _UNREAD = 4
