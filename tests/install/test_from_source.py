@@ -50,6 +50,7 @@ def test_what_was_built_is_what_every_build_with_the_same_go_gives_and_nothing_e
     cache = world.home / ".cache" / "intercept-sidecar" / "opa"
     (kept,) = (path for path in cache.iterdir() if path.is_dir())
     assert sorted(path.name for path in kept.iterdir()) == ["opa", "opa.sha256"]
+    assert not (world.home / ".config" / "go").exists()
     go = kept.name.rpartition("-")[2].encode()
     sums = (ROOT / ".ci" / "opa-sums.txt").read_text(encoding="utf-8")
     key = kept.name.partition("-")[2]  # behind the hash of the scripts
