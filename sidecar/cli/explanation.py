@@ -158,7 +158,8 @@ class Explainer:
         taken = explained.amounts.get(rule.id) if rule.amount else (rule.state.increment if rule.state else 1)
         counts = "would have counted" if refused else "counts"
         what = "has nothing that can be counted" if taken is None else f"{counts} {plain_number(Decimal(taken))}"
-        return f"the counter stands at {_total(total)}; this call {what}"
+        stands = f"the counter stands at {_total(total)}"
+        return f"{stands if self._store.given else 'counted from 0: no --state-dir given'}; this call {what}"
 
 
 def _approval(approval: Approval, *, four_eyes: bool) -> Iterator[str]:

@@ -29,6 +29,11 @@ class KeptCounters:
         self._server = server
         self._found: dict[Counter, Amount] = {}
 
+    @property
+    def given(self) -> bool:
+        """Whether there is a store, so that totals are what was counted."""
+        return self._path is not None
+
     def totals(self, counters: Sequence[Counter]) -> list[Amount | None]:
         """Totals of counters whose holders are their scopes; None for a session's, which ends with it."""
         shared = [

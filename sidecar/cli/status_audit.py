@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from sidecar.audit.files import numbered
-from sidecar.cli.status_values import MOST, Counted, Denial
+from sidecar.cli.status_values import MOST, Counted, Denial, Rule
 
 RECENT: Final = 256 << 10
 """Bytes from the end of a file among which the latest denials are looked for."""
@@ -118,6 +118,7 @@ def _count(path: Path, most: int, since: str, found: Counted) -> int:
     cut, lines = _end(path, most)
     if lines is None or not (cut or lines.startswith(b"{")):
         return 0
+    places: dict[Rule, str] = {}
     found.source = "audit"
     found.whole = found.whole and not cut
     for one in _decisions(lines):
@@ -126,9 +127,10 @@ def _count(path: Path, most: int, since: str, found: Counted) -> int:
         if one.decision == "allow":
             found.allow += 1
         else:
-            found.deny += 1
             found.add_denials((one.tool, one.rule), one.kind)
-            found.places[one.tool, one.rule] = one.place
+            places[one.tool, one.rule] = one.place
+    # Newer files are counted first, and where a rule stood last is where it stands.
+    found.places = places | found.places
     return len(lines)
 
 

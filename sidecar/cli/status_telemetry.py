@@ -55,10 +55,8 @@ def read(text: str, found: Looked) -> None:
         count = int(one.value)
         if one.labels["decision"] == "allow":
             counted.allow += count
-        else:
-            counted.deny += count
-            if count:
-                counted.add_denials((one.labels["tool"], one.labels["rule"]), one.labels.get("kind", ""), count)
+        elif count:
+            counted.add_denials((one.labels["tool"], one.labels["rule"]), one.labels.get("kind", ""), count)
     for one in _named(samples, "rule_info"):
         counted.places[one.labels["tool"], one.labels["rule"]] = f"{one.labels['file']}:{one.labels['line']}"
     for one in _named(samples, "component_up"):

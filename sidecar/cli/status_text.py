@@ -71,14 +71,15 @@ def _sidecars(status: Status, now: float, width: int) -> Iterator[str]:
         yield from sentence(f"No sidecar runs with the state folder {folder}.", width)
         past = status.past
         if past.allow or past.deny:
-            allowed, denied = _count(past, past.allow), _count(past, past.deny)
+            allowed, denied = _count(past, past.allow), _count(past, past.deny - past.held)
             calls = "call was" if past.allow == 1 else "calls were"
-            yield f"In the last day {allowed} {calls} allowed, and {denied} denied."
+            held = f" {_count(past, past.held)} held for an approval," if past.held else ""
+            yield f"In the last day {allowed} {calls} allowed,{held} and {denied} denied."
         return
     count = len(status.running)
     yield from sentence(f"{count} sidecar{'s' if count > 1 else ''} with the state folder {folder}", width)
     yield ""
-    head = ("SERVER", "PID", "UP FOR", "MODE", "ALLOWED", "DENIED", "STATE")
+    head = ("SERVER", "PID", "UP FOR", "MODE", "ALLOWED", "DENIED", "HELD", "STATE")
     yield from table([head, *(_sidecar(one, now) for one in status.running)], width)
     for one in status.running:
         for said in one.words:
@@ -95,7 +96,7 @@ def _sidecar(one: Looked, now: float) -> tuple[str, ...]:
     up_for = _up_for(instance.started, now)
     return _cells(
         instance.server, str(instance.pid), up_for, instance.mode, _count(counted, counted.allow),
-        _count(counted, counted.deny), state,
+        _count(counted, counted.deny - counted.held), _count(counted, counted.held), state,
     )  # fmt: skip
 
 

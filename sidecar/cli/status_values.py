@@ -11,6 +11,8 @@ from sidecar.system.instances import Instance
 
 MOST: Final = 10
 """Denials of each kind that are shown."""
+HELD: Final = "approval_required"
+"""The kind of a call that is held back until a person has answered."""
 
 Rule: TypeAlias = tuple[str, str]
 """A tool and the name of a rule, empty where no rule decided."""
@@ -54,19 +56,22 @@ class Denial:
 class Counted:
     """Decisions of a sidecar: how many calls were allowed and denied, and which rule at which place denied how many.
 
-    `source` says who counted: `telemetry`, `audit`, or nobody where it is empty. Not `whole` where only the end of a
-    long audit log was read.
+    `held` of those denied were held back for an approval. `source` says who counted: `telemetry`, `audit`, or nobody
+    where it is empty. Not `whole` where only the end of a long audit log was read.
     """
 
     source: str = ""
     allow: int = 0
     deny: int = 0
+    held: int = 0
     denials: Counter[Denied] = field(default_factory=Counter)
     places: dict[Rule, str] = field(default_factory=dict)
     whole: bool = True
 
     def add_denials(self, rule: Rule, kind: str, count: int = 1) -> None:
         """Count denials of one kind by a rule, or by none."""
+        self.deny += count
+        self.held += count if kind == HELD else 0
         self.denials[*rule, "" if rule[1] else kind] += count
 
     def place(self, rule: Rule) -> str:
@@ -142,6 +147,7 @@ class Status:
         return {
             "instances": [_instance(one) for one in self.running],
             "decisions": {"allow": sum(one.allow for one in counts), "deny": sum(one.deny for one in counts)},
+            "held": sum(one.held for one in counts),
             "top_denials": [
                 {"server": server, "tool": tool, "rule": rule, "kind": kind, "line": line, "count": count}
                 for server, (tool, rule, kind), line, count in self.top
@@ -180,7 +186,7 @@ def _instance(one: Looked) -> dict[str, Any]:
     return {
         **one.instance._asdict(), "ready": one.ready, "says": one.words, "components": one.components,
         "sessions": one.sessions,
-        "decisions": decisions, "counted_by": counted.source or None,
+        "decisions": decisions, "held": counted.held if counted.source else None, "counted_by": counted.source or None,
     }  # fmt: skip
 
 

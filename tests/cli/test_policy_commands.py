@@ -231,14 +231,14 @@ def test_a_denied_call_is_explained_by_the_rule_that_refuses(here: Path) -> None
         "  refuses small (good.yaml:1)",
         "      args.n lte 5; the call has 6: FAILS",
     ]
-    assert "      the counter stands at 0; this call would have counted 1" in lines
+    assert "      counted from 0: no --state-dir given; this call would have counted 1" in lines
 
 
 def test_an_allowed_call_is_explained_with_what_is_counted(here: Path) -> None:
     out = sidecar(here, "explain", "t", "-c", "good.yaml", "--args", '{"n": 5.0}').out
     assert out.startswith("allow: ")
     assert "args.n lte 5; the call has 5.0: holds" in out
-    assert "the counter stands at 0; this call counts 1" in out
+    assert "counted from 0: no --state-dir given; this call counts 1" in out
     assert "counts, at most 9 in 3600 s (global): t#2" in out
 
 
@@ -413,7 +413,7 @@ tools:
         'args.sz times args.px lte 10 (decimal_text); the call has "2" and "5": holds',
         "only o, p, sz, px; the call has o, p, px, sz: holds",
         "principal.subject exists false; the call has nothing there: who asks is not known here: holds",
-        "the counter stands at 0; this call counts 6",
+        "counted from 0: no --state-dir given; this call counts 6",
     ]),
     ({"o": [{"n": 1}, {"n": 6}], "p": "/tmp/../etc/x", "q": 1, "sz": "2"}, [
         "deny: ", "args.o[*].n must be at most 5", "args.o[*].n lte 5; the call has [1,6]: FAILS",

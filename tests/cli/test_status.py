@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -108,7 +110,7 @@ def test_several_sidecars_are_added_up_and_one_that_was_killed_is_left_out_and_f
         calls(first)
         calls(second)
         found = document(state)
-        assert [one["server"] for one in found["instances"]] == ["a", "b"]
+        assert sorted(one["server"] for one in found["instances"]) == ["a", "b"]
         assert found["decisions"] == {"allow": 4, "deny": 6}
         assert sorted((one["server"], one["count"]) for one in found["top_denials"]) == [("a", 3), ("b", 3)]
         kill(first.process.pid)
@@ -132,8 +134,8 @@ def test_a_folder_without_anything_is_no_error_and_nothing_is_made_by_looking(tm
     nothing = tmp_path / "nothing"
     assert status(nothing).startswith("No sidecar runs with the state folder")
     assert document(nothing) == {
-        "instances": [], "decisions": {"allow": 0, "deny": 0}, "top_denials": [], "recent_denials": [], "limits": [],
-        "approvals": {"pending": 0, "unknown": 0},
+        "instances": [], "decisions": {"allow": 0, "deny": 0}, "held": 0, "top_denials": [], "recent_denials": [],
+        "limits": [], "approvals": {"pending": 0, "unknown": 0},
     }  # fmt: skip
     assert not nothing.exists()
 
@@ -342,6 +344,30 @@ def test_several_servers_are_told_apart_and_the_end_of_a_limit_is_not_cut_off() 
     limits = shown[shown.index("LIMITS") + 1 : -2]
     assert [line.split()[0] for line in limits] == ["clock", "orders"]
     assert all("27 of 30 left  whole again in 9 h" in line for line in limits)
+
+
+@pytest.mark.parametrize("options", [TELEMETRY, ()], ids=["telemetry", "audit"])
+def test_calls_that_wait_for_a_person_are_told_from_those_that_were_denied(
+    options: tuple[str, ...], tmp_path: Path
+) -> None:
+    asks = "tools: {counted: {rules: [{action: require_approval}]}, forbidden: {rules: [{action: deny}]}}"
+    with Sidecar(tmp_path, asks, "--server", "here", *options) as sidecar:
+        for tool in ("forbidden", "counted", "counted"):
+            sidecar.call(tool)
+        found = document(sidecar.state)
+        assert (found["decisions"], found["held"]) == ({"allow": 0, "deny": 3}, 2)
+        assert [(one["decisions"]["deny"], one["held"]) for one in found["instances"]] == [(3, 2)]
+        said = status(sidecar.state).splitlines()
+        heads, cells = next((head, row) for head, row in itertools.pairwise(said) if head.startswith("SERVER"))
+        shown = dict(zip(heads.replace("UP FOR", "UP").split(), re.split(r"  +", cells), strict=True))
+        assert (shown["ALLOWED"], shown["DENIED"], shown["HELD"]) == ("0", "1", "2")
+    assert "0 calls were allowed, 2 held for an approval, and 1 denied." in status(sidecar.state)
+
+
+def test_a_rule_stands_where_the_newest_of_the_files_says(tmp_path: Path) -> None:
+    for name, line in (("a.jsonl", 9), ("a.000001.jsonl", 4)):
+        (tmp_path / name).write_bytes(audit_line("deny", file="policy.yaml", line=line, decision_id="a-1"))
+    assert list(status_audit.counted(str(tmp_path / "a.jsonl")).places.values()) == ["policy.yaml:9"]
 
 
 def test_a_denial_without_a_rule_says_its_kind(tmp_path: Path) -> None:
