@@ -25,7 +25,7 @@ _PREFIX: Final = "mcp_policy_"
 
 async def look(instance: Instance) -> Looked:
     """Ask one sidecar. Where it gives no answer it says why in `words`."""
-    found = Looked(instance, Counted())
+    found = Looked(instance, Counted(), words=instance.says.splitlines())
     if not instance.telemetry:
         return found
     try:

@@ -34,6 +34,7 @@ from sidecar.events.policies import (
     CandidateNotAsked,
     RecordingFailed,
     Reloaded,
+    Unchanged,
 )
 from sidecar.events.running import (
     ENGINE_ERRORS,
@@ -98,6 +99,7 @@ __all__ = [
     "StopReason",
     "Stopped",
     "StoreFailed",
+    "Unchanged",
     "UpstreamAnswered",
     "UpstreamFailed",
     "fan_out",
@@ -132,6 +134,7 @@ Event: TypeAlias = (
     | CandidateNotAsked
     | RecordingFailed
     | Reloaded
+    | Unchanged
     | AnswerSeen
     | ApprovalChanged
     | ApprovalTried

@@ -32,6 +32,12 @@ class Reloaded(msgspec.Struct, frozen=True, gc=False):
     text: str
 
 
+class Unchanged(msgspec.Struct, frozen=True, gc=False):
+    """The policy files say again what is in force, after a change that was refused."""
+
+    server: str
+
+
 class BundleFetched(msgspec.Struct, frozen=True, gc=False):
     """A look at the source of bundles: `news` where it had another one. `trouble` says why it could not be had."""
 

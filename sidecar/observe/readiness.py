@@ -1,7 +1,7 @@
 """Readiness beyond the engine's, as it is heard from events and shown by the readiness probe.
 
-A store that fails makes a sidecar not ready. A bundle that is refused is only told, as is a source that cannot be
-reached: the policy in force still decides. So is a server that fails: who restarts us for that would mend nothing.
+A store that fails makes a sidecar not ready. A source of bundles that cannot be reached is only told: the policy in
+force still decides. So is a server that fails: who restarts us for that would mend nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Final
 
 from sidecar.events import (
     BundleFetched,
-    BundleJudged,
     Decided,
     Handlers,
     Settled,
@@ -20,7 +19,6 @@ from sidecar.events import (
     UpstreamAnswered,
     UpstreamFailed,
 )
-from sidecar.observe.log.policies import named_bundle
 from sidecar.text import visible
 
 LASTS: Final = 10.0
@@ -36,9 +34,9 @@ class Readiness:
         self._since = self._upstream = ""
         self._text = ""
         self._until = 0.0
-        self._source = self._refused = ""
+        self._source = ""
         self.handlers: Handlers = {
-            StoreFailed: self._failed, Decided: self._decided, BundleFetched: self._fetched, BundleJudged: self._judged,
+            StoreFailed: self._failed, Decided: self._decided, BundleFetched: self._fetched,
             UpstreamFailed: self._upstream_failed, UpstreamAnswered: self._upstream_answered, Settled: self._settled,
         }  # fmt: skip
 
@@ -49,7 +47,7 @@ class Readiness:
     def notes(self) -> list[str]:
         """What an operator should know of a sidecar that is ready, a line each."""
         upstream = f"since {self._since} {self._upstream}" if self._upstream else ""
-        return [note for note in (self._source, self._refused, upstream) if note]
+        return [note for note in (self._source, upstream) if note]
 
     def _upstream_failed(self, event: UpstreamFailed) -> None:
         if event.is_down:
@@ -66,10 +64,6 @@ class Readiness:
 
     def _fetched(self, event: BundleFetched) -> None:
         self._source = f"no bundle can be fetched: {visible(event.trouble)}" if event.trouble else ""
-
-    def _judged(self, event: BundleJudged) -> None:
-        why = f"{named_bundle(event)} is refused ({event.refused}): {visible(event.text)}"
-        self._refused = why if event.refused else ""
 
     def _failed(self, event: StoreFailed) -> None:
         self._text, self._until = event.text, self._clock() + LASTS

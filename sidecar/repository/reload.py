@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 from sidecar.engine.managed import ManagedEngine
 from sidecar.engine.trial import trial
 from sidecar.errors import PolicyError, SidecarError, StartError
-from sidecar.events import Emit, Reloaded
+from sidecar.events import Emit, Reloaded, Unchanged
 from sidecar.policy.bundle import Bundle
 from sidecar.repository import load, losses
 from sidecar.repository.prepare import prepare
@@ -73,10 +73,20 @@ class Reloader:
 
     async def watch(self) -> None:
         """Poll the files without end."""
-        eye = _Eye(self.start, self._refused, self.asked, alone=self.alone)
+        refused = False
+
+        def refuse(text: str) -> None:
+            nonlocal refused
+            refused = True
+            self.emit(Reloaded(self.server, accepted=False, text=text))
+
+        eye = _Eye(self.start, refuse, self.asked, alone=self.alone)
         failed, said, wait, again_at = eye.settling.found, "", AGAIN[0], 0.0
         while True:
             await eye.look()
+            if refused and eye.sees_what_is_in_force:
+                refused = False
+                self.emit(Unchanged(self.server))
             if eye.is_asked():
                 eye.settling.again(eye.in_force)
                 failed, said, wait, again_at = eye.settling.found, "", AGAIN[0], 0.0
@@ -90,18 +100,19 @@ class Reloader:
                 adopted = await self._reload(eye)
             except PolicyError as error:
                 eye.settling.tried()
-                self._refused("; ".join(error.problems))
+                refuse("; ".join(error.problems))
             except (SidecarError, OSError) as error:
                 # The files may be right: try again later.
                 if str(error) != said:
                     said = str(error)
-                    self._refused(said)
+                    refuse(said)
                 again_at, wait = eye.now() + wait, min(2 * wait, AGAIN[1])
             except Exception as error:  # noqa: BLE001 - whatever is wrong with us, the old policy stays in force
                 eye.settling.tried()
-                self._refused(defects.text(defects.tell("a policy is refused", error)))
+                refuse(defects.text(defects.tell("a policy is refused", error)))
             else:
                 if adopted is not None:
+                    refused = False
                     old, bundle, warnings = adopted
                     self.emit(Reloaded(self.server, accepted=True, text="; ".join(warnings)))
                     self.changed(old, bundle)
@@ -115,6 +126,7 @@ class Reloader:
         # In a thread: reading and compiling a large policy takes seconds, and no call may wait for that.
         bundle, warnings, lost = await in_thread(partial(self._prepare, eye.in_force, found, old))
         if bundle.revision == old.revision:
+            eye.in_force = found
             eye.settling.tried()
             return None
         try:
@@ -138,9 +150,6 @@ class Reloader:
             raise PolicyError(problems)
         return bundle, warnings, losses.share(old, bundle)
 
-    def _refused(self, text: str) -> None:
-        self.emit(Reloaded(self.server, accepted=False, text=text))
-
 
 class _Eye:
     """Looks at files off the event loop; `trouble` is called once for each time that they cannot be seen."""
@@ -157,6 +166,11 @@ class _Eye:
         self._is_asked = False
         self._read_again = 0.0
         self._said_open = self._said_blind = False
+
+    @property
+    def sees_what_is_in_force(self) -> bool:
+        """True if the files hold the policy in force, as far as the last look shows."""
+        return all(now.holds_as(then) for now, then in zip(self.settling.found, self.in_force, strict=True))
 
     def is_asked(self) -> bool:
         """True once for each time that somebody asked for a look."""

@@ -20,6 +20,7 @@ from sidecar.events import Emit, Event, Observer, fan_out
 from sidecar.ledger.protocol import Ledger
 from sidecar.observe.log.observer import Log
 from sidecar.observe.readiness import Readiness
+from sidecar.observe.standing import Standing
 from sidecar.serve import auditing
 from sidecar.serve.recording import recorder_to
 from sidecar.session.reading import Reader
@@ -44,6 +45,7 @@ class Observers:
     """Looks without end where limits stand in the store, for the metrics; None without them."""
     trouble: Callable[[], str | None]
     notes: Callable[[], list[str]]
+    standing: Standing
     candidate: Candidate | None
     reopen: Callable[[], None]
     """Goes on in another audit file where this one was moved away."""
@@ -53,7 +55,8 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
     """Open the log, the audit log and the metrics. Raises `StartError`."""
     instance = secrets.token_hex(4)
     state_dir = state_folder(settings.state_dir)
-    heard_by: list[Observer] = [Log()]
+    standing = Standing(settings.mode)
+    heard_by: list[Observer] = [Log(), standing]
     reader = Reader()
 
     def tell(event: Event) -> None:
@@ -88,7 +91,8 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
     emit = fan_out(heard_by, needed=audit)
     exposition, follow = (metrics.exposition, metrics.follow) if metrics is not None else (None, None)
     return Observers(
-        instance, state_dir, emit, reader, exposition, follow, readiness.trouble, readiness.notes, candidate,
+        instance, state_dir, emit, reader, exposition, follow, readiness.trouble,
+        lambda: [*standing.notes(), *readiness.notes()], standing, candidate,
         reopen=trail.reopen if trail is not None else _nothing,
     )  # fmt: skip
 

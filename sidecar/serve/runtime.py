@@ -24,7 +24,6 @@ from sidecar.events import Emit, Started
 from sidecar.ledger.protocol import Ledger
 from sidecar.ledger.sqlite import SqliteLedger
 from sidecar.policy.bundle import Bundle
-from sidecar.policy.model import Mode
 from sidecar.repository.reload import Reloader
 from sidecar.serve import approving, telemetry
 from sidecar.serve.observing import Observers
@@ -65,8 +64,6 @@ class Runtime:
     gate: Gate
     reader: Reader
     policy: Policy
-    noted: Callable[[Mode], None]
-    """Is told another mode than that of the start, for `sidecar status`."""
     asked_to_reload: asyncio.Event = field(default_factory=asyncio.Event)
 
     def ready(self) -> None:
@@ -98,7 +95,6 @@ class Runtime:
                 tools_changed()
             if old.terms.monitor != new.terms.monitor:
                 _say_mode(settings, new)
-                self.noted(mode_of(new, settings.mode))
             if new.terms.reads_about("principal") and not old.terms.reads_about("principal"):
                 _say_unknown_callers(settings, new)
             if new.terms.asks_people and not old.terms.asks_people:
@@ -140,7 +136,8 @@ async def start(
             settings, observers.instance, observers.exposition, lambda: local.engine.trouble or observers.trouble(),
             observers.notes, observers.emit, stack,
         )  # fmt: skip
-    noted = telemetry.note(settings, observers.instance, where, mode_of(bundle, settings.mode), stack)
+    observers.standing.follow(bundle.terms)
+    telemetry.note(settings, observers.instance, where, observers.standing, stack)
     gate = Gate(
         server=settings.server, instance=observers.instance, decider=local.engine, ledger=ledger, emit=observers.emit,
         mode=settings.mode, fail_open=settings.fail_open, workload=workload(os.environ), page_url=page,
@@ -162,7 +159,7 @@ async def start(
             "--state-fail-mode open: calls pass uncounted while the store cannot be used",
             extra=fields("fail_open", option="--state-fail-mode"),
         )
-    return Runtime(settings, opa, observers.instance, observers.emit, local, gate, observers.reader, policy, noted)
+    return Runtime(settings, opa, observers.instance, observers.emit, local, gate, observers.reader, policy)
 
 
 def _authentication(listen: Listen | None) -> Literal["none", "token", "jwt"]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Final
 
 from sidecar import __version__
 from sidecar.audit.retention import SUFFIXES
@@ -16,11 +17,14 @@ from sidecar.events import Emit
 from sidecar.http.endpoint import GetHandler
 from sidecar.http.server import HttpServer
 from sidecar.observe.endpoint import serve, telemetry
-from sidecar.policy.model import Mode
+from sidecar.observe.standing import Standing
 from sidecar.serve.refusals import refusals
 from sidecar.settings import Address, Settings, UnixSocket
 from sidecar.system import instances, unix_socket
 from sidecar.system.operator_log import fields, log, state
+
+MOST_SAID: Final = 4_000
+"""Characters that the file of an instance has of how its policy stands."""
 
 
 async def listen(
@@ -64,10 +68,8 @@ async def listen(
     return address
 
 
-def note(
-    settings: Settings, instance: str, telemetry: str, mode: Mode, stack: AsyncExitStack
-) -> Callable[[Mode], None]:
-    """Write down that this sidecar runs, until the stack is undone; what is given says that it has another mode now.
+def note(settings: Settings, instance: str, telemetry: str, standing: Standing, stack: AsyncExitStack) -> None:
+    """Write down that this sidecar runs, and how its policy stands, until the stack is undone.
 
     A folder that takes no file is a warning.
     """
@@ -78,7 +80,7 @@ def note(
         started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         transport=settings.listen.transport if settings.listen is not None else "stdio",
         upstream="stdio" if remote is None else "sse" if remote.legacy else "http",
-        telemetry=telemetry, mode=mode,
+        telemetry=telemetry, mode=standing.mode, says=_said(standing),
         audit=audit if audit in ("off", "stderr", "stdout") else str(Path(audit).absolute()),
     )  # fmt: skip
     try:
@@ -89,20 +91,25 @@ def note(
             settings.state_dir / instances.FOLDER, error.strerror,
             extra=fields("instance_not_noted", cause=error.strerror),
         )  # fmt: skip
-        return lambda mode: None
+        return
     stack.callback(noted.close)
 
-    def changed(mode: Mode) -> None:
+    def changed() -> None:
         try:
-            noted.renew(one._replace(mode=mode))
+            noted.renew(one._replace(mode=standing.mode, says=_said(standing)))
         except OSError as error:
             log.warning(
-                "`sidecar status` shows another mode than %s, which is in force: cannot write in %s: %s",
-                mode, settings.state_dir / instances.FOLDER, error.strerror,
+                "`sidecar status` does not show what changed, and the mode is %s: cannot write in %s: %s",
+                standing.mode, settings.state_dir / instances.FOLDER, error.strerror,
                 extra=fields("instance_not_noted", cause=error.strerror),
             )  # fmt: skip
 
-    return changed
+    standing.changed = changed
+    stack.callback(standing.mute)
+
+
+def _said(standing: Standing) -> str:
+    return "\n".join(standing.notes())[:MOST_SAID]
 
 
 def _say_none(wanted: Address | UnixSocket, error: OSError) -> None:

@@ -26,7 +26,8 @@ class Instance(NamedTuple):
 
     `transport` and `upstream` are `stdio`, `http` or `sse`: how clients come, and how the server is spoken with.
     `telemetry` is `http://HOST:PORT` or `unix:PATH`, empty where there is none. `audit` is the path of the audit log as
-    it was at the start, or `stderr`, `stdout` or `off`. `mode` is `enforce` or `monitor`, as it is now.
+    it was at the start, or `stderr`, `stdout` or `off`. `mode` is `enforce` or `monitor`, as it is now. `says` is what
+    there is to know of its policy, in lines.
     """
 
     instance: str
@@ -39,6 +40,7 @@ class Instance(NamedTuple):
     telemetry: str
     audit: str
     mode: str
+    says: str = ""
 
 
 class Note:
@@ -162,7 +164,7 @@ def _read(descriptor: int) -> Instance | None:
         return None
     if not isinstance(said, dict) or said.get("schema") != SCHEMA:
         return None
-    values: dict[str, Any] = {name: said.get(name) for name in Instance._fields}
+    values: dict[str, Any] = {name: said.get(name, Instance._field_defaults.get(name)) for name in Instance._fields}
     if not isinstance(values["pid"], int):
         return None
     if not all(isinstance(value, str) for name, value in values.items() if name != "pid"):

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -96,6 +96,25 @@ def test_the_mode_is_that_of_the_policy_in_force_not_of_the_start(tmp_path: Path
             (tmp_path / "new.yaml").write_text(f"mode: {mode}\n{POLICY}")
             (tmp_path / "new.yaml").replace(tmp_path / "policy.yaml")
             until(lambda mode=mode: [one["mode"] for one in document(sidecar.state)["instances"]] == [mode])  # type: ignore[misc]
+
+
+def test_a_refused_change_and_tools_that_the_server_lacks_are_shown_without_telemetry_too(tmp_path: Path) -> None:
+    with Sidecar(tmp_path, POLICY) as running:
+
+        def says() -> list[str]:
+            [one] = document(running.state)["instances"]
+            return cast("list[str]", one["says"])
+
+        running.initialize()
+        running.request("tools/list")
+        until(lambda: says() == ["the policy names tools that the server lacks: counted, forbidden"])
+        (tmp_path / "new.yaml").write_text("tools: [")
+        (tmp_path / "new.yaml").replace(tmp_path / "policy.yaml")
+        until(lambda: says()[0].startswith("the changed policy is refused: "))
+        assert "the changed policy is refused: " in " ".join(status(running.state).split())
+        (tmp_path / "new.yaml").write_text(POLICY)
+        (tmp_path / "new.yaml").replace(tmp_path / "policy.yaml")
+        until(lambda: len(says()) == 1)
 
 
 def test_several_sidecars_are_added_up_and_one_that_was_killed_is_left_out_and_forgotten(tmp_path: Path) -> None:

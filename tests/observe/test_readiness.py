@@ -6,7 +6,6 @@ import pytest
 
 from sidecar.events import (
     BundleFetched,
-    BundleJudged,
     Event,
     Passed,
     Settled,
@@ -48,15 +47,6 @@ def test_a_failure_counts_only_for_a_while_or_no_call_would_come_that_could_end_
     tell(readiness, FAILED)
     clock.now += LASTS
     assert readiness.trouble() is None
-
-
-def test_a_bundle_that_is_refused_is_told_and_makes_nothing_unready() -> None:
-    readiness = Readiness(Clock())
-    tell(readiness, BundleJudged("stub", 7, "", "older", "it has serial 7"))
-    assert readiness.notes() == ["the bundle with serial 7 is refused (older): it has serial 7"]
-    assert readiness.trouble() is None
-    tell(readiness, BundleJudged("stub", 9, "c0ffee"))
-    assert readiness.notes() == []
 
 
 def test_a_source_that_cannot_be_reached_is_told_until_it_can() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from sidecar.engine.managed import ManagedEngine
 from sidecar.errors import EngineUnavailable, StartError
-from sidecar.events import Event, Reloaded
+from sidecar.events import Event, Reloaded, Unchanged
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.compile import compile_policy
 from sidecar.repository import load, prepare, reload
@@ -56,6 +56,7 @@ class ReloaderOfFile:
         bundle, _ = prepare.prepare(start, OPA, 1)
         self.engine = Engine(bundle)
         self.said: list[Reloaded] = []
+        self.unchanged = 0
         self.told = asyncio.Event()
         self.wrong: list[str] = []
         self.reloader = Reloader(
@@ -63,8 +64,11 @@ class ReloaderOfFile:
         )
 
     def emit(self, event: Event) -> None:
-        assert isinstance(event, Reloaded)
-        self.said.append(event)
+        if isinstance(event, Unchanged):
+            self.unchanged += 1
+        else:
+            assert isinstance(event, Reloaded)
+            self.said.append(event)
         self.told.set()
 
     def check(self, bundle: Bundle) -> None:
@@ -129,6 +133,26 @@ def test_what_is_wrong_with_the_policy_is_not_tried_again(path: Path) -> None:
         watching.cancel()
         assert [one.text for one in world.said] == ["nobody to count for", ""]
         assert "newer" in str(world.engine.bundle.files)
+
+    run(inside())
+
+
+def test_files_that_say_again_what_is_in_force_end_a_refusal_and_only_that(path: Path) -> None:
+    async def inside() -> None:
+        world = ReloaderOfFile(path)
+        watching = asyncio.create_task(world.reloader.watch())
+        world.replace("tools: [")
+        await world.until(1)
+        assert (world.said[0].accepted, world.unchanged) == (False, 0)
+        world.replace(saying("old"))
+        while not world.unchanged:
+            world.told.clear()
+            await world.told.wait()
+        world.replace(saying("new"))
+        await world.until(2)
+        assert (world.said[1].accepted, world.unchanged) == (True, 1)
+        watching.cancel()
+        await asyncio.wait({watching})
 
     run(inside())
 

@@ -14,10 +14,13 @@ from sidecar.events import (
     Handlers,
     Listed,
     Reloaded,
+    Unchanged,
 )
 from sidecar.system.operator_log import fields, log
 from sidecar.text import shown, visible
 
+MOST_NAMES: Final = 20
+"""Tools that one message names."""
 MOST_DIFFERENCES: Final = 200
 """Kinds of differences to a candidate of which the first is logged."""
 
@@ -32,7 +35,8 @@ class PolicyLog:
         self._revision = ""
         self._differences: set[tuple[str, ...]] = set()
         self.handlers: Handlers = {
-            EngineReady: self._engine_ready, Reloaded: self._reloaded, Listed: self._listed,
+            EngineReady: self._engine_ready, Reloaded: self._reloaded, Unchanged: self._unchanged,
+            Listed: self._listed,
             BundleFetched: self._bundle_fetched, BundleJudged: self._bundle_judged,
             CandidateBegan: self._candidate_began, CandidateFailed: self._candidate_failed,
             CandidateCompared: self._candidate_compared,
@@ -54,6 +58,9 @@ class PolicyLog:
                 "the changed policy is refused, the old one stays in force: %s", event.text,
                 extra=fields("policy_refused", cause=event.text),
             )  # fmt: skip
+
+    def _unchanged(self, _: Unchanged) -> None:
+        log.info("the policy files say again what is in force", extra=fields("policy_unchanged"))
 
     def _bundle_fetched(self, event: BundleFetched) -> None:
         if event.trouble and event.trouble != self._source_failing:
@@ -87,10 +94,7 @@ class PolicyLog:
             return
         missing = self._policy_tools.difference(event.tools)
         if missing and missing != self._compared:
-            log.warning(
-                "the policy names tools that the server lacks: %s", ", ".join(map(shown, sorted(missing))),
-                extra=fields("tools_missing"),
-            )  # fmt: skip
+            log.warning("%s", named_missing(missing), extra=fields("tools_missing"))
         self._compared = missing
 
     def _candidate_began(self, event: CandidateBegan) -> None:
@@ -136,6 +140,13 @@ def named_bundle(event: BundleJudged) -> str:
     if not event.serial:
         return "a bundle"
     return f"the bundle with serial {event.serial}" + (f" (commit {shown(event.commit)})" if event.commit else "")
+
+
+def named_missing(tools: frozenset[str]) -> str:
+    """Tools that the policy names and the server lacks, as messages tell of them: all, or as many as can be read."""
+    names = [shown(name) for name in sorted(tools)]
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"the policy names tools that the server lacks: {', '.join(names[:MOST_NAMES])}{more}"
 
 
 def _by(rule: str, place: str) -> str:
