@@ -62,12 +62,16 @@ def approval_required(call: ToolCall, text: str, decision: dict[str, Any], *, as
     return _result(call, text, decision)
 
 
-def what_to_do(approval: str, until: str, url: str) -> str:
-    """What an agent is told beside the message of the rule: who is asked, until when, and what to do then."""
+def what_to_do(approval: str, until: str, url: str, *, of_session: bool) -> str:
+    """What an agent is told beside the message of the rule: who is asked, until when, and what to do then.
+
+    An approval `of_session` ends with the session, as where nobody is authenticated.
+    """
     where = f" at {url}" if url else ""
+    only = ", and only in this session" if of_session else ""
     return (
         f"A person is asked about this call{where} (approval {approval}, until {until}). "
-        "Once it is approved, repeat this call with the very same arguments: it goes through once."
+        f"Once it is approved, repeat this call with the very same arguments: it goes through once{only}."
     )
 
 

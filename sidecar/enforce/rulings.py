@@ -100,7 +100,8 @@ class Rulings:
         if facts is None:
             return _forward(trial)
         page, until = self._page(record), timestamp(record.expires)
-        advice = denial.what_to_do(record.id, until, page)
+        of_session = trial.caller.principal is None and not trial.call.stateless
+        advice = denial.what_to_do(record.id, until, page, of_session=of_session)
         facts |= {"timeout_seconds": asked.timeout, "approval_id": record.id, "expires_at": until, "next": advice}
         facts["retry_after"] = RETRY_AFTER
         if page:

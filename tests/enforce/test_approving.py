@@ -139,6 +139,15 @@ def test_a_call_that_a_rule_asks_about_is_not_forwarded_and_its_agent_is_told_wh
     run(test, tmp_path)
 
 
+def test_an_agent_whose_approval_ends_with_its_session_is_told_so(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        anybody, alice = Caller("s1"), Caller("s1", principal=Principal("alice"))
+        assert "only in this session" in (await world.told(call(), anybody))["message"]
+        assert "only in this session" not in (await world.told(call(), alice))["message"]
+
+    run(test, tmp_path)
+
+
 def test_the_agent_is_told_class_and_severity_of_the_tool(tmp_path: Path) -> None:
     async def test(world: World) -> None:
         data = (await world.told())["data"]
