@@ -95,7 +95,7 @@ def _image(
     _must_be_as_it_was(root, source)
     here = names.architecture()
     (wheel,) = [path for path in place.glob("*.whl") if names.of_wheel(path.name) == here]
-    reference = f"localhost/intercept-sidecar:{source.version}"
+    reference = f"localhost/intercept-sidecar-release:{source.version}"
     archive = place / names.archive(source.version, here)
     manifest = image.save(root, reference, archive)
     sbom = place / names.image_sbom(source.version, here)

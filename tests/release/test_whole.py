@@ -158,7 +158,7 @@ def test_the_sbom_of_the_image_names_what_is_in_it(made: Made) -> None:
 
 def image(made: Made) -> str:
     """The image as podman has it where it was built."""
-    return f"localhost/intercept-sidecar:{made.release.source.version}"
+    return f"localhost/intercept-sidecar-release:{made.release.source.version}"
 
 
 @dataclass(frozen=True, slots=True)
