@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+TEST_WORKERS ?= 2
 FUZZ_TIMES ?= 100
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 600
@@ -48,14 +49,9 @@ demo-http: $(STAMP_DEMO) opa ## the same over HTTP, with a token that the agent 
 demo-approval: $(STAMP_DEMO) opa ## the agent asks to cancel an order; a person says yes on the command line, for that call and once
 	@.venv-demo/bin/python -m programs.demo_approval
 
-test: setup redis nginx registry skopeo jq chromium node sdk1 manifests ## every test, the Rego ones included; the slow ones beside the others
+test: setup redis nginx registry skopeo jq chromium node sdk1 manifests ## every test, the Rego ones included, TEST_WORKERS (2) files at a time
 	$(OPA) test --fail-on-empty rego
-	@mkdir -p build
-	@echo "the slow tests run beside the others; what they say follows at the end, and is in build/slow-tests.txt"
-	@$(BIN)/pytest -m "slow and not install and not policy_repo and not observability" -p no:cacheprovider >build/slow-tests.txt 2>&1 & slow=$$!; \
-	trap 'kill $$slow 2>/dev/null' EXIT; trap 'exit 130' INT TERM; \
-	$(BIN)/pytest -m "not slow and not install and not pod and not policy_repo and not observability"; others=$$?; \
-	wait $$slow; status=$$?; cat build/slow-tests.txt; exit $$((others | status))
+	$(BIN)/pytest -n $(TEST_WORKERS) -m "not install and not pod and not policy_repo and not observability"
 
 install-test: setup ## every way to install from source, and the commands of README as pasted, in an empty home; that this build of OPA gives the very same bytes
 	$(BIN)/pytest -m install tests/install

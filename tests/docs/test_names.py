@@ -29,7 +29,7 @@ MEMBER = re.compile(r"[A-Z]\w*[a-z]\w*\.\w+")
 NOT_OURS = {
     "tools/call", "tools//call", "tools/./call", "tools/list", "tools/execute", "tasks/result", "server/discover",
     "x/run", "intercept/policy", "intercept/facts", "intercept/facts/data.json", "intercept/decision",
-    "intercept/engine", "a/b", "b/c", "build/compiled", "build/bench.svg", "build/site", "build/slow-tests.txt",
+    "intercept/engine", "a/b", "b/c", "build/compiled", "build/bench.svg", "build/site",
     "build/tools.txt",
     "dist/release", "info/exclude",
     "ci/compare", "rego/custom/", "instances/", "tests/tools/NAME", "src/../.env", ".cursor/mcp.json",
