@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-TEST_WORKERS ?= 2
+TEST_WORKERS ?= 3
 FUZZ_TIMES ?= 100
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 600
@@ -49,7 +49,7 @@ demo-http: $(STAMP_DEMO) opa ## the same over HTTP, with a token that the agent 
 demo-approval: $(STAMP_DEMO) opa ## the agent asks to cancel an order; a person says yes on the command line, for that call and once
 	@.venv-demo/bin/python -m programs.demo_approval
 
-test: setup redis nginx registry skopeo jq chromium node sdk1 manifests ## every test, the Rego ones included, TEST_WORKERS (2) files at a time
+test: setup redis nginx registry skopeo jq chromium node sdk1 manifests ## every test, the Rego ones included, TEST_WORKERS (3) files at a time
 	$(OPA) test --fail-on-empty rego
 	$(BIN)/pytest -n $(TEST_WORKERS) -m "not install and not pod and not policy_repo and not observability"
 
