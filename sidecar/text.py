@@ -47,6 +47,11 @@ def quoted(name: str) -> str:
     return visible(json.dumps(name, ensure_ascii=False))
 
 
+def shown_quoted(name: str) -> str:
+    """The same, cut as `shown` cuts it; escaped once, so that the text says what the name is."""
+    return quoted(name if len(name) <= SHOWN_LENGTH else f"{name[:SHOWN_LENGTH]}…")
+
+
 def of_system(name: str) -> str:
     """A name from the system (an argument, a path) as text: read as UTF-8 whatever the locale, other bytes escaped."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.text import SHOWN_LENGTH, is_plain, quoted, shown, visible
+from sidecar.text import SHOWN_LENGTH, is_plain, quoted, shown, shown_quoted, visible
 
 HIDDEN = [
     pytest.param("\n", "\\n", id="line feed"),
@@ -52,3 +52,9 @@ def test_a_long_name_is_cut_and_says_so() -> None:
     assert shown("x" * SHOWN_LENGTH) == "x" * SHOWN_LENGTH
     assert shown("x" * (SHOWN_LENGTH + 1)) == "x" * SHOWN_LENGTH + "…"
     assert len(shown("\U000e0041" * 1_000_000)) <= 12 * SHOWN_LENGTH + 1
+
+
+def test_a_name_in_quotes_is_escaped_once_and_cut_where_it_is_long() -> None:
+    assert shown_quoted("look\u200b") == '"look\\u200b"'
+    assert shown_quoted("a\tb") == '"a\\tb"'
+    assert shown_quoted("x" * (SHOWN_LENGTH + 1)) == f'"{"x" * SHOWN_LENGTH}…"'

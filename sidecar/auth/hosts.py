@@ -15,7 +15,7 @@ from typing import Final
 
 from sidecar.auth.refusal import Refusal
 from sidecar.errors import UsageError
-from sidecar.text import quoted, shown
+from sidecar.text import shown_quoted
 
 _MISDIRECTED: Final = Refusal(
     421,
@@ -173,7 +173,7 @@ def _allowed_host(value: str) -> _Place:
     place = _read(_ALLOWED_HOST.fullmatch(value))
     if place is None:
         raise UsageError(
-            f"--allow-host {quoted(shown(value))} can never match: write mcp.example.com, mcp.example.com:8080 or"
+            f"--allow-host {shown_quoted(value)} can never match: write mcp.example.com, mcp.example.com:8080 or"
             " [fd00::1] (other alphabets as xn--...)"
         )
     return place
@@ -183,7 +183,7 @@ def _allowed_origin(value: str) -> _Origin | str:
     origin = _read_origin(value)
     if origin is None:
         raise UsageError(
-            f"--allow-origin {quoted(shown(value))} can never match: write https://app.example.com or"
+            f"--allow-origin {shown_quoted(value)} can never match: write https://app.example.com or"
             " https://app.example.com:8443, without a path, each origin by itself, or null"
         )
     return origin

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from sidecar.errors import UsageError
-from sidecar.text import of_system, quoted, shown
+from sidecar.text import of_system, shown, shown_quoted
 
 HELP_OPTIONS: Final = ("-h", "--help")
 """How every command is asked what it does."""
@@ -44,7 +44,7 @@ class Group(TyperGroup):
         if args[0] not in known and not ctx.resilient_parsing:
             meant = " or ".join(get_close_matches(args[0], known))
             raise UsageError(
-                f"there is no command {quoted(shown(of_system(args[0])))}"
+                f"there is no command {shown_quoted(of_system(args[0]))}"
                 f"{f': did you mean {meant}?' if meant else ''}; see `{ctx.command_path} --help`"
             )
         return super().resolve_command(ctx, args)

@@ -22,7 +22,7 @@ from sidecar.policy.manifest import COMMIT
 from sidecar.repository.build import commit_of, packed
 from sidecar.repository.subject import is_bundle, subject
 from sidecar.system.taken_secrets import TakenSecrets
-from sidecar.text import of_system, quoted, shown
+from sidecar.text import of_system, shown_quoted
 
 FIRST: Final = 1
 """The serial where nobody names one."""
@@ -58,7 +58,7 @@ def policy_build_command(
     if serial is not None and not 1 <= serial <= MAX_SERIAL:
         raise UsageError(f"--serial must be a number from 1 to {MAX_SERIAL}, not {serial}")
     if commit and not COMMIT.fullmatch(commit):
-        raise UsageError(f"--commit must be up to 100 letters, digits and ._/+:@-, not {quoted(shown(commit))}")
+        raise UsageError(f"--commit must be up to 100 letters, digits and ._/+:@-, not {shown_quoted(commit)}")
     signer = of_publisher(pem, "--key" if key is not None else KEY) if pem else None
     opa = binary.find(opa_bin)
     policy = subject(path, opa, serial=FIRST if serial is None else serial, commit=_commit(path, commit))

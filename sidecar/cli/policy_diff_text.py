@@ -10,7 +10,7 @@ import msgspec
 from sidecar.mcp.strict_json import encode
 from sidecar.rehearsal.diff.comparing import Compared
 from sidecar.rehearsal.diff.differences import Difference, Seen
-from sidecar.text import quoted, shown, visible
+from sidecar.text import shown, shown_quoted, visible
 
 WORDS: Final = {"allow": "allowed", "deny": "refused", "approval": "held for a person"}
 LONGEST: Final = 300
@@ -128,7 +128,7 @@ def clipped(text: str, longest: int) -> str:
 
 def by(seen: Seen) -> str:
     """What became of a call, and by which rule, in words."""
-    rule = f" by {quoted(shown(seen.rule))}" if seen.rule else ""
+    rule = f" by {shown_quoted(seen.rule)}" if seen.rule else ""
     at = f" ({visible(place(seen))})" if place(seen) else ""
     return f"{WORDS[seen.action]}{rule}{at}"
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from sidecar.mcp import jsonrpc
 from sidecar.mcp.jsonrpc import Request, Response
 from sidecar.mcp.tool_call import ToolCall
-from sidecar.text import quoted, shown
+from sidecar.text import shown_quoted
 
 DENIED: Final = "[INTERCEPT POLICY DENIED]"
 APPROVAL: Final = "[INTERCEPT APPROVAL REQUIRED]"
@@ -47,7 +47,7 @@ def denial(call: ToolCall, text: str, decision: dict[str, Any]) -> Response:
 
 def method_denied(request: Request) -> Response:
     """The answer to a request whose method policy closes: a JSON-RPC error, as for a method that does not exist."""
-    text = f"the method {quoted(shown(request.method))} is not permitted by policy"
+    text = f"the method {shown_quoted(request.method)} is not permitted by policy"
     return jsonrpc.error(request.id, jsonrpc.METHOD_NOT_FOUND, text)
 
 

@@ -29,7 +29,7 @@ from sidecar.mcp.tool_call import ToolCall
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.names import RESERVED
 from sidecar.policy.terms import CounterRead, Reads
-from sidecar.text import quoted, shown
+from sidecar.text import shown_quoted
 
 MAX_QUESTION: Final = 2 << 20
 """Bytes of a question: a pattern goes through so much text within some 30 ms, and others wait for OPA meanwhile."""
@@ -236,4 +236,4 @@ class Questions:
 def _check_name(call: ToolCall, bundle: Bundle) -> None:
     odd = tool_call.is_odd_name(call.tool) and call.tool not in bundle.terms.tools
     if odd or call.tool.startswith(RESERVED):
-        raise InvalidMessage(INVALID_PARAMS, f"no tool can be called {quoted(shown(call.tool))}", call.id)
+        raise InvalidMessage(INVALID_PARAMS, f"no tool can be called {shown_quoted(call.tool)}", call.id)

@@ -19,7 +19,7 @@ from sidecar.engine.sign import KEY_ID, MIN_RSA_BITS, SCOPE, digest, is_structur
 from sidecar.errors import BundleRefused, StartError
 from sidecar.mcp.strict_json import NotStrict, read_value
 from sidecar.policy.archive import MAX_VALUES, SIGNATURES, strict
-from sidecar.text import quoted, shown
+from sidecar.text import shown, shown_quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def _check_signature(
     able = [key for key in keys if key.algorithm == algorithm]
     if not able:
         theirs = " or ".join(sorted({key.algorithm for key in keys}))
-        raise _bad(f"its signature says {quoted(shown(algorithm))}, while the keys of --bundle-key are for {theirs}")
+        raise _bad(f"its signature says {shown_quoted(algorithm)}, while the keys of --bundle-key are for {theirs}")
     signers = [key for key in able if key.verifies(signature, data)]
     if not signers:
         raise _bad(f"none of the keys of --bundle-key signed it: {', '.join(key.name for key in keys)}")
@@ -140,7 +140,7 @@ def _check_files(hashes: Mapping[str, str], files: Mapping[str, str]) -> None:
     if added := sorted(there - hashes.keys()):
         raise _bad(f"{shown(added[0])} was added after it was signed")
     if gone := sorted(hashes.keys() - there):
-        raise _bad(f"{quoted(shown(gone[0]))} was taken out after it was signed")
+        raise _bad(f"{shown_quoted(gone[0])} was taken out after it was signed")
     for path in sorted(there):
         if is_structured(path):
             strict(path, files[path])  # else the hash might be that of another reading

@@ -40,7 +40,7 @@ MAX_PENDING_EACH: Final = 100
 MAX_LONG: Final = 200
 MAX_LONG_EACH: Final = 20
 """The same of those with more to show than `MAX_BRIEF`: an agent that runs away must not fill the store's disk."""
-LOST_AFTER: Final = 30.0
+LOST_AFTER: Final = 10.0
 """Seconds without a word of an instance after which it is gone: what it had in use is unknown then."""
 KEPT: Final = 7 * 86400.0
 """Seconds that an approval in a final state is kept for those who look back."""

@@ -176,7 +176,11 @@ def decide(id: str, answer: Answer, records: Records) -> tuple[Record, bool]:  #
         raise ValueError(f"{answer.verdict} is no answer to a call that waits")
     record, now = _known(id, records), records.now
     state = state_at(record, now)
-    if _said(answer, record) and state != "expired" and (state == "denied") == (answer.verdict == "deny"):
+    if (
+        _said(answer, record)
+        and state not in ("expired", "unknown")
+        and (state == "denied") == (answer.verdict == "deny")
+    ):
         return record, False
     if state != "pending":
         raise Conflict(seen_at(record, now), "it expired" if state == "expired" else f"it is {worded(record)} already")

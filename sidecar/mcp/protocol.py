@@ -15,7 +15,7 @@ import msgspec
 from sidecar import __version__
 from sidecar.errors import InvalidMessage
 from sidecar.mcp.jsonrpc import INVALID_REQUEST, Id, Notification, Request, Response
-from sidecar.text import is_plain, quoted, shown
+from sidecar.text import is_plain, shown, shown_quoted
 
 INITIALIZE: Final = "initialize"
 TOOLS_CALL: Final = "tools/call"
@@ -71,7 +71,7 @@ def check_method(message: Request | Notification) -> None:
     """
     if is_odd_method(message.method):
         id_ = message.id if isinstance(message, Request) else None
-        raise InvalidMessage(INVALID_REQUEST, f"no method is called {quoted(shown(message.method))}", id_)
+        raise InvalidMessage(INVALID_REQUEST, f"no method is called {shown_quoted(message.method)}", id_)
 
 
 def is_odd_method(method: str) -> bool:

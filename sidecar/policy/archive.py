@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from sidecar.errors import BundleRefused, PolicyError
 from sidecar.mcp.strict_json import NotStrict, read_value
-from sidecar.text import quoted, shown
+from sidecar.text import shown, shown_quoted
 
 MAX_FILES: Final = 5_000
 MAX_UNPACKED: Final = 16 << 20
@@ -89,7 +89,7 @@ def read(data: bytes) -> dict[str, str]:
     lower = set[str]()
     for name, content in _members(_unpacked(data)):
         if not _is_name(name):
-            raise BundleRefused("foreign", f"it holds {quoted(shown(name))}, which is no file of a policy")
+            raise BundleRefused("foreign", f"it holds {shown_quoted(name)}, which is no file of a policy")
         if name in files:
             raise BundleRefused("broken", f"it holds {name} twice")
         if name.casefold() in lower:

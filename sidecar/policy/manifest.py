@@ -11,7 +11,7 @@ from sidecar.errors import BundleRefused
 from sidecar.ledger.protocol import MAX_SERIAL
 from sidecar.policy.archive import MANIFEST, strict
 from sidecar.policy.bundle import FORMAT, ROOT
-from sidecar.text import quoted, shown
+from sidecar.text import shown, shown_quoted
 
 COMMIT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+:@-]{0,99}")
 """What may name the state of a repository."""
@@ -42,7 +42,7 @@ def read_manifest(files: Mapping[str, str]) -> Manifest:
     # First: what else another format may say is not known here.
     _check_format(metadata)
     if unknown := sorted(manifest.keys() - _MEMBERS):
-        raise BundleRefused("foreign", f"its manifest speaks of {quoted(shown(unknown[0]))}, which no policy needs")
+        raise BundleRefused("foreign", f"its manifest speaks of {shown_quoted(unknown[0])}, which no policy needs")
     if manifest.get("roots") != [ROOT]:
         raise BundleRefused("foreign", f"it owns something else than {ROOT}")
     version = manifest.get("rego_version", 1)

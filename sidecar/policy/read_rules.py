@@ -314,10 +314,12 @@ class RuleReader(ApprovalReader):
         return Amount(path, self.factor(members, path, where), decimal_text)
 
     def increment(self, node: Node | None, where: str) -> Decimal:
-        value = self.number(node, where)
-        if node is not None and value == 0:
-            self.problem(node.place, where, "an increment is a number above 0")
-        return value or Decimal(1)
+        if node is None:
+            return Decimal(1)
+        if isinstance(node, Scalar) and isinstance(node.value, Decimal) and node.value > 0:
+            return node.value
+        self.problem(node.place, where, "an increment is a number above 0, without quotes")
+        return Decimal(1)
 
 
 def is_known(path: CallerPath) -> bool:

@@ -40,12 +40,18 @@ def load(found: Sequence[Found], opa: Callable[[], Path]) -> tuple[Policy, list[
     `opa` finds the engine; it is called only if there are patterns. Raises `PolicyError` with every problem, or
     `StartError` when there is no engine to judge a pattern.
     """
-    read_files, problems = [], []
+    read_files, problems, unread = [], [], []
     with no_collections():
         for one in found:
-            file, noted = read(text(one), of_system(str(one.path)))
+            try:
+                file, noted = read(text(one), of_system(str(one.path)))
+            except PolicyError as error:
+                unread += error.problems
+                continue
             read_files.append(file)
             problems += noted
+        if unread:  # what the files say together is not known
+            raise PolicyError([*unread, *(str(problem) for problem in sorted(problems) if not problem.warning)])
         policy, clashes = merge(read_files)
     problems = sorted({*problems, *clashes, *check(policy), *_bad_patterns(policy, opa)})
     if not all(problem.warning for problem in problems):

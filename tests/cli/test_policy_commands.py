@@ -109,6 +109,13 @@ def test_a_missing_policy_is_said_in_one_line(command: str, here: Path) -> None:
     assert done.errors[0].startswith("cannot read the policy none.yaml: No such file or directory")
 
 
+def test_a_file_that_cannot_be_read_hides_no_problem_of_another(here: Path) -> None:
+    (here / "bad.yaml").write_text("tools: {t: {rules: [{action: dney}]}}\n")
+    done = sidecar(here, "validate", "-c", "bad.yaml", "-c", "none.yaml")
+    assert done.status == 1
+    assert [line.partition(":")[0] for line in done.errors] == ["cannot read the policy none.yaml", "bad.yaml"]
+
+
 def test_a_policy_that_is_a_folder_or_no_utf8_is_said_in_one_line(here: Path) -> None:
     (here / "latin.yaml").write_bytes(b"description: caf\xe9\n")
     for name in (".", "latin.yaml"):

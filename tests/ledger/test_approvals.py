@@ -386,6 +386,8 @@ def test_a_call_of_which_nobody_knows_what_became_stands_in_the_way_of_the_same_
         else:
             clock.passes(LOST_AFTER)
             assert [one.state for one in await ledger.approvals.sweep("there")] == ["unknown"]
+        with pytest.raises(Conflict, match="unknown already"):  # whoever said yes must not believe that it may run now
+            await ledger.approvals.decide(record.id, says("approve"))
         for again in (asks(), asks(holder="other"), asks(holder="third", rules="new"), same()):
             assert await refused(ledger, again, wants()) == await ledger.approvals.find(record.id)
         assert await total(ledger) == 1
