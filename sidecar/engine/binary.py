@@ -34,8 +34,8 @@ def find(given: Path | None) -> Path:
     """The OPA to use, as an absolute path: as given, else beside our package, in our tools folder, on the `$PATH`.
 
     A relative name could be looked up on the `$PATH` by who runs it: another program would be checked than the one that
-    decides. Raises `StartError` if there is none, if somebody else could change it, or if its version is not known to be
-    good.
+    decides. Raises `StartError` if there is none, if somebody else could change it, or if its version is not known to
+    be good.
     """
     path = _find(given).absolute()
     ownership.check(path, f"the opa binary {path}")
