@@ -31,11 +31,13 @@ _POLICY_SECONDS = 60
 
 
 def find(given: Path | None) -> Path:
-    """The OPA to use: as given, else beside our package, in the project's tools folder, on the `$PATH`.
+    """The OPA to use, as an absolute path: as given, else beside our package, in our tools folder, on the `$PATH`.
 
-    Raises `StartError` if there is none, if somebody else could change it, or if its version is not known to be good.
+    A relative name could be looked up on the `$PATH` by who runs it: another program would be checked than the one that
+    decides. Raises `StartError` if there is none, if somebody else could change it, or if its version is not known to
+    be good.
     """
-    path = _find(given)
+    path = _find(given).absolute()
     ownership.check(path, f"the opa binary {path}")
     version = version_of(path)
     if version not in GOOD_VERSIONS:

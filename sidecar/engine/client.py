@@ -101,6 +101,11 @@ class EngineClient:
         self._patience: asyncio.TimerHandle | None = None
         self._closed = False
 
+    @property
+    def is_connected(self) -> bool:
+        """True while there is a connection that neither side has ended."""
+        return bool(self._every)
+
     def is_whole(self) -> bool:
         """False once OPA closed a connection. The kernel is asked: the event loop may not have read the end yet."""
         return not self._hung_up.poll(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Final
@@ -13,7 +14,7 @@ from sidecar.decision.decider import Finding
 from sidecar.decision.decision import Answer, Visible, read_answer, read_visible
 from sidecar.decision.question import question
 from sidecar.engine.client import EngineClient, Greeting
-from sidecar.engine.connection import EngineReply
+from sidecar.engine.connection import EngineReply, unreachable
 from sidecar.engine.decision_cache import DecisionCache
 from sidecar.errors import EngineUnavailable, Superseded
 from sidecar.events import Emit, EngineFailed, EngineReady
@@ -28,12 +29,30 @@ ALIVE: Final = 1.0
 """Seconds for which a heartbeat proves the engine alive; after that the decision cache is not used."""
 RETRY: Final = 0.01
 """Seconds between two canaries while the engine is not ready."""
+_SILENT: Final = ("timeout", "connection")
+"""Kinds of failure of a canary to which nobody gave an answer: they show neither that the engine is right nor wrong."""
+
+
+class _Early(Superseded):
+    """An answer by the newer policy, before the canaries put that in force."""
+
+
+class _Refuted(EngineUnavailable):
+    """A canary got the wrong answer, by `bundle`."""
+
+    def __init__(self, text: str, bundle: Bundle) -> None:
+        super().__init__("canary", text)
+        self.bundle = bundle
 
 
 class Engine:
     """The OPA at `socket`, deciding by `bundle`; `timeout` is in seconds for one question.
 
     Every connection begins with the `greeting`, if there is one.
+
+    An answer counts only while the engine is proved: it answered both canaries rightly by the policy in force, and has
+    answered none wrongly since. A canary that gets no answer in time proves nothing, neither way. An engine that closed
+    its last connection has to be proved again: another program may answer on the next one.
     """
 
     def __init__(
@@ -48,6 +67,12 @@ class Engine:
         self._canaries = {"allow": question("", CANARY_ALLOWED, {}), "deny": question("", CANARY_DENIED, {})}
         self._under_way: dict[tuple[str, int, bytes], list[Callable[[Finding], None]]] = {}
         self._next: Bundle | None = None
+        self._early: list[Callable[[Superseded | EngineUnavailable], None]] = []
+        self._doubt: EngineUnavailable | None = EngineUnavailable(
+            "canary", "the policy engine has not answered both canaries yet"
+        )
+        self._doubts = 0
+        self._shaken = asyncio.Event()
         self._failing = True
         self._said: set[str] = set()
         self._quiet = True
@@ -101,6 +126,12 @@ class Engine:
 
         def replied(reply: EngineReply) -> None:
             finding = self._found(body, bundle, reply, lasting)
+            if type(finding) is _Early:
+                self._early.append(hand_over)
+            else:
+                hand_over(finding)
+
+        def hand_over(finding: Finding) -> None:
             others = self._under_way.pop(key, []) if lasting else []
             done(finding)
             if others:
@@ -114,8 +145,10 @@ class Engine:
         try:
             if isinstance(reply, EngineUnavailable):
                 raise reply
+            if self._doubt is not None:
+                raise self._unproved(self._doubt)
             answer = read_answer(reply)
-            self._check_revision(answer.decision.revision, answer.decision.serial, bundle)
+            self._check(answer.decision.revision, answer.decision.serial, bundle)
             if lasting and self._cache is not None and self.ready and self._next is None and bundle is self.bundle:
                 self._cache.keep(body, answer)
         except EngineUnavailable as error:
@@ -135,11 +168,18 @@ class Engine:
         if bundle.serial == NO_SERIAL:
             raise self._no_policy()
         try:
-            visible = read_visible(await self._client.ask(body, decision_id), tools)
-            self._check_revision(visible.revision, visible.serial, bundle)
+            reply = await self._client.ask(body, decision_id)
+            if self._doubt is not None:
+                raise self._unproved(self._doubt)
+            visible = read_visible(reply, tools)
+            self._check(visible.revision, visible.serial, bundle)
         except EngineUnavailable as error:
             self._emit(EngineFailed(self._server, error.kind, str(error)))
             raise
+        except _Early:
+            settled: asyncio.Future[Superseded | EngineUnavailable] = asyncio.get_running_loop().create_future()
+            self._early.append(lambda outcome: None if settled.done() else settled.set_result(outcome))
+            raise await settled from None
         return visible
 
     def _no_policy(self) -> EngineUnavailable:
@@ -149,9 +189,10 @@ class Engine:
         return error
 
     def expect(self, bundle: Bundle) -> None:
-        """Note that a newer bundle was published; the first answer that comes from it puts it in force.
+        """Note that a newer bundle was published: both canaries, answered rightly by it, put it in force.
 
-        Nothing is cached until then.
+        Nothing is cached until then, and a question that it answers waits for that, to be put again. So whoever calls
+        this sees it in force (`until_in_force`) or gives it up.
         """
         self._next = bundle
         self._forget()
@@ -159,26 +200,21 @@ class Engine:
     def give_up(self) -> None:
         """The newer bundle did not come into force and is not expected any more."""
         self._next = None
+        self._settle(len(self._early), Superseded())
 
     async def until_in_force(self, bundle: Bundle) -> None:
-        """Wait until an expected bundle is in force."""
-        while self.bundle is not bundle:
-            await self._canary()
-            await asyncio.sleep(RETRY)
+        """Wait until an expected bundle is in force. Raises `EngineUnavailable` if a canary is answered wrongly by it.
 
-    def _check_revision(self, revision: str, serial: int, bundle: Bundle) -> None:
-        """Raise unless the answer is by the policy that the question was put under."""
-        newer = self._next
-        if newer is not None and (revision, serial) == (newer.revision, newer.serial):
-            self.bundle, self._next = newer, None
-            self._emit(EngineReady(self._server, newer.revision, newer.serial, newer.terms, newer.commit))
-        if (revision, serial) == (self.bundle.revision, self.bundle.serial):
-            if bundle is not self.bundle:
-                raise Superseded
-            return
-        if (revision, serial) == (bundle.revision, bundle.serial):
-            raise Superseded  # judged just before the newer one came into force
-        raise EngineUnavailable("revision", "the policy engine answered by another policy than the one in force")
+        No question waits for longer than both canaries take that are asked after its answer came.
+        """
+        while self.bundle is not bundle:
+            early = len(self._early)
+            failure = await self._prove()
+            if isinstance(failure, _Refuted) and failure.bundle is bundle:
+                raise failure
+            if self.bundle is not bundle:
+                self._settle(early, _not_proved(failure))
+                await asyncio.sleep(RETRY)
 
     async def until_ready(self) -> None:
         """Wait until the engine answers both canaries rightly, by the bundle in force."""
@@ -186,9 +222,12 @@ class Engine:
             await asyncio.sleep(RETRY)
 
     async def beat(self) -> None:
-        """Ask the canaries without end: the heartbeat."""
+        """Ask the canaries without end: the heartbeat. It comes at once where the engine is in doubt."""
         while True:
-            await asyncio.sleep(BEAT)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BEAT):
+                    await self._shaken.wait()
+            self._shaken.clear()
             await self.until_ready()
 
     def complain(self) -> None:
@@ -200,6 +239,8 @@ class Engine:
         self._alive_until = 0.0
         self._trouble = "the policy engine closed its connection"
         self._forget()
+        if not self._client.is_connected:
+            self._distrust(EngineUnavailable("connection", self._trouble))
 
     def ended(self, text: str) -> None:
         """Its process ended; `text` says how."""
@@ -209,28 +250,111 @@ class Engine:
     def close(self) -> None:
         """Drop its connections; questions in flight get no answer."""
         self._client.close()
+        self._settle(len(self._early), unreachable())
+
+    # The proof.
+
+    def _check(self, revision: str, serial: int, asked_under: Bundle) -> None:
+        """Raise unless an answer is by the policy in force, and its question was put under that."""
+        if self._author(revision, serial, asked_under) is not self.bundle:
+            raise _Early
+
+    def _author(self, revision: str, serial: int, asked_under: Bundle) -> Bundle:
+        """The policy that an answer is by: the one in force, or the newer one that is expected.
+
+        Raises `Superseded` if another one came into force since the question was put, and `EngineUnavailable` if the
+        answer is by a policy that was not asked.
+        """
+        by = (revision, serial)
+        if by == (self.bundle.revision, self.bundle.serial):
+            if asked_under is not self.bundle:
+                raise Superseded
+            return self.bundle
+        newer = self._next
+        if newer is not None and by == (newer.revision, newer.serial):
+            return newer
+        if by == (asked_under.revision, asked_under.serial):
+            raise Superseded  # judged just before the newer one came into force
+        raise EngineUnavailable("revision", "the policy engine answered by another policy than the one in force")
 
     async def _canary(self) -> bool:
+        return await self._prove() is None
+
+    async def _prove(self) -> EngineUnavailable | Superseded | None:
+        """Ask both canaries: None if they prove the policy in force, else why they do not.
+
+        A newer policy that they prove is in force from then on.
+        """
         try:
-            for action, body in self._canaries.items():
-                answer = read_answer(await self._client.ask(body, "canary"))
-                self._check_revision(answer.decision.revision, answer.decision.serial, self.bundle)
-                if answer.decision.action != action:
-                    raise EngineUnavailable("canary", f"the canary that must get {action} got another answer")
-        except Superseded:
-            return False
+            bundle = await self._ask_canaries()
+        except Superseded as superseded:
+            return superseded
         except EngineUnavailable as error:
             self._trouble = str(error)
             if not self._quiet and error.kind not in self._said:
                 self._failed(error.kind, str(error))
-            return False
+            return error
+        self._doubt = None
         self._alive_until = monotonic() + ALIVE
-        if self._failing:
+        is_newer = bundle is not self.bundle
+        if is_newer:
+            self.bundle, self._next = bundle, None
+        if is_newer or self._failing:
             self._failing = self._quiet = False
             self._said.clear()
-            now = self.bundle
-            self._emit(EngineReady(self._server, now.revision, now.serial, now.terms, now.commit))
-        return True
+            self._emit(EngineReady(self._server, bundle.revision, bundle.serial, bundle.terms, bundle.commit))
+        if is_newer:
+            self._settle(len(self._early), Superseded())
+        return None
+
+    async def _ask_canaries(self) -> Bundle:
+        """The policy, in force or expected, by which both canaries were answered rightly.
+
+        Raises `EngineUnavailable` if one was not, and `Superseded` if that cannot be said: a policy came into force
+        between them, or the engine came into doubt.
+        """
+        doubts, authors = self._doubts, list[Bundle]()
+        for action, body in self._canaries.items():
+            asked_under = self.bundle
+            try:
+                decision = read_answer(await self._client.ask(body, "canary")).decision
+                by = self._author(decision.revision, decision.serial, asked_under)
+                if decision.action != action:
+                    raise _Refuted(f"the canary that must get {action} got another answer", by)
+            except EngineUnavailable as error:
+                if error.kind not in _SILENT:
+                    self._distrust(error)
+                raise
+            authors.append(by)
+        first, second = authors
+        if first is not second or self._doubts != doubts:
+            raise Superseded
+        return first
+
+    def _distrust(self, why: EngineUnavailable) -> None:
+        """No answer counts until both canaries are answered rightly again."""
+        self._doubt = why
+        self._doubts += 1
+        self._alive_until = 0.0
+        self._trouble = str(why)
+        self._forget()
+        self._shaken.set()
+
+    def _unproved(self, doubt: EngineUnavailable) -> EngineUnavailable:
+        """Why an answer does not count. That the engine is back will be said."""
+        self._failing = True
+        return EngineUnavailable(doubt.kind, str(doubt))
+
+    def _settle(self, count: int, outcome: Superseded | EngineUnavailable) -> None:
+        """Tell so many of the questions that the newer policy answered early what becomes of them."""
+        settled, self._early = self._early[:count], self._early[count:]
+        for hand_over in settled:
+            if isinstance(outcome, EngineUnavailable):
+                self._emit(EngineFailed(self._server, outcome.kind, str(outcome)))
+            try:
+                hand_over(outcome)
+            except Exception as error:  # noqa: BLE001 - the others still wait
+                defects.tell("a question is not put again", error)
 
     def _forget(self) -> None:
         if self._cache is not None:
@@ -246,3 +370,10 @@ class Engine:
 def _remembered(finding: Finding) -> Finding:
     """The same, marked as remembered, for those who did not ask first."""
     return msgspec.structs.replace(finding, remembered=True) if isinstance(finding, Answer) else finding
+
+
+def _not_proved(failure: EngineUnavailable | Superseded | None) -> EngineUnavailable:
+    """Why a question that the newer policy answered gets no answer."""
+    if isinstance(failure, EngineUnavailable):
+        return failure
+    return EngineUnavailable("canary", "the policy engine has not answered both canaries by the new policy")

@@ -24,6 +24,8 @@ from sidecar.system import ownership, tasks, temporary_folders
 
 START_SECONDS: Final = 30.0
 """Seconds that OPA may take to load the first policy; ten thousand rules take some on a slow machine."""
+MOST_ENDS: Final = 3
+"""An OPA that ended so often before it was ready is not started again: a start fails at once, and says how it ended."""
 
 
 @asynccontextmanager
@@ -82,11 +84,25 @@ async def _running(opa: Path, process: OpaProcess, engine: Engine) -> AsyncItera
 
 
 async def _start(opa: Path, process: OpaProcess, engine: Engine) -> None:
+    starting, is_starting, ends = asyncio.timeout(START_SECONDS), True, 0
+    failure = f"opa was not ready within {START_SECONDS:g} s"
+
+    def ended(text: str) -> None:
+        nonlocal ends, failure
+        engine.ended(text)
+        ends += is_starting
+        if is_starting and ends == MOST_ENDS:
+            how = text.partition(";")[0]
+            failure = f"{opa} does not run as a server: {how}, {ends} times; name an opa binary with --opa-bin"
+            starting.reschedule(asyncio.get_running_loop().time())
+
     try:
-        await process.start(engine.ended)
-        async with asyncio.timeout(START_SECONDS):
+        await process.start(ended)
+        async with starting:
             await engine.until_ready()
     except TimeoutError:
-        raise StartError(f"opa was not ready within {START_SECONDS:g} s") from None
+        raise StartError(failure) from None
     except OSError as error:
         raise StartError(f"cannot start {opa}: {error.strerror}") from None
+    finally:
+        is_starting = False

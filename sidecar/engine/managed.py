@@ -25,7 +25,10 @@ class ManagedEngine:
     service: BundleServer
 
     async def adopt(self, bundle: Bundle) -> None:
-        """Put another bundle in force. Raises `EngineUnavailable` if OPA does not take it; the old one stays then."""
+        """Put another bundle in force. Raises `EngineUnavailable` if OPA does not take it, or answers wrongly by it.
+
+        However it ends, the old bundle is back in force if the new one is not.
+        """
         packed = await in_thread_if_can_be(partial(self.service.packed, bundle))  # calls go on meanwhile
         old = self.service.published
         self.engine.expect(bundle)
@@ -34,6 +37,10 @@ class ManagedEngine:
             async with asyncio.timeout(ADOPT_SECONDS):
                 await self.engine.until_in_force(bundle)
         except TimeoutError:
-            self.engine.give_up()
-            self.service.publish(old)
             raise EngineUnavailable("exit", "opa did not take the new policy; the old one stays in force") from None
+        except EngineUnavailable as error:
+            raise EngineUnavailable(error.kind, f"by the new policy {error}; the old one stays in force") from None
+        finally:
+            if self.engine.bundle is not bundle:
+                self.engine.give_up()
+                self.service.publish(old)

@@ -142,6 +142,28 @@ def test_a_policy_that_opa_cannot_load_leaves_the_old_one_in_force(monkeypatch: 
     uvloop.run(test())
 
 
+def test_a_policy_whose_canary_is_answered_wrongly_leaves_the_old_one_in_force() -> None:
+    lie = 'package intercept.policy\n\nproved if input.tool == "intercept/canary-denied"\n'
+    lying = dataclasses.replace(FIRST, files=FIRST.files | {"intercept/policy/lie.rego": lie})
+
+    async def test() -> None:
+        events: list[Event] = []
+        async with local(events) as running:
+            await answer(running)
+            with pytest.raises(
+                EngineUnavailable, match="the canary that must get deny got another answer; the old one"
+            ):
+                await running.adopt(lying)
+            assert running.engine.bundle is OPEN
+            await soon(lambda: running.engine.ready)
+            assert await answer(running) == OPEN.revision
+            assert [event.serial for event in events if isinstance(event, EngineReady)] == [1, 1]
+            await running.adopt(SECOND)
+            assert await answer(running) == SECOND.revision
+
+    uvloop.run(test())
+
+
 class Agent:
     """Calls the tool `t` again and again, up to 32 at once, until it is told to stop."""
 

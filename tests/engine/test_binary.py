@@ -48,6 +48,32 @@ def test_the_one_that_is_given_is_the_only_one_looked_at(tmp_path: Path) -> None
         find(tmp_path / PLACES[0])
 
 
+@pytest.mark.parametrize("given", ["opa", "./opa", "given/../opa"])
+def test_one_that_is_given_by_a_relative_path_is_the_one_that_is_checked_and_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    fake(tmp_path / "opa", "echo 'Version: 1.4.0'")
+    fake(tmp_path / "given" / "opa")
+    fake(tmp_path / "path" / "opa")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StartError, match=r"opa is OPA 1\.4\.0"):
+        find(Path(given))
+    fake(tmp_path / "opa")
+    version_of.cache_clear()
+    found = find(Path(given))
+    assert found.is_absolute()
+    assert found.samefile(tmp_path / "opa")
+
+
+def test_one_on_a_relative_path_stays_the_same_one_in_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake(tmp_path / "path" / "opa")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "path:/usr/bin:/bin")
+    assert find(None) == tmp_path / "path" / "opa"
+
+
 @pytest.mark.parametrize(
     ("checkout", "remedy"),
     [

@@ -348,6 +348,26 @@ def test_a_program_that_never_answers_is_a_failed_start(tmp_path: Path, monkeypa
     uvloop.run(test())
 
 
+def test_a_program_that_ends_at_once_is_a_failed_start_that_says_how_it_ended(tmp_path: Path) -> None:
+    brief = tmp_path / "opa"
+    brief.write_text("#!/bin/sh\necho 'Version: 1.22.4'\n")
+    brief.chmod(0o700)
+    events: list[Event] = []
+
+    async def test() -> None:
+        async with asyncio.timeout(20):
+            with pytest.raises(
+                StartError, match=r"opa does not run as a server: opa ended with status 0, 3 times; name"
+            ):
+                async with local_engine(
+                    brief, BUNDLE, server="stub", timeout=0.1, remember=True, emit=events.append, said=lambda _: None
+                ):
+                    pass  # pragma: no cover
+        assert len([event for event in events if isinstance(event, EngineFailed)]) == 3
+
+    uvloop.run(test())
+
+
 # What is remembered is what would be answered.
 
 

@@ -1,4 +1,4 @@
-"""Which policy's answers count: the one in force and, from its first answer on, the newer one that was published."""
+"""Which policy's answers count: the one in force, until both canaries prove the newer one that was published."""
 
 from __future__ import annotations
 
@@ -125,30 +125,38 @@ def test_until_the_newer_policy_answers_the_older_one_decides() -> None:
     run(test)
 
 
-def test_the_first_answer_of_the_newer_policy_brings_it_into_force_and_supersedes_the_question() -> None:
+def test_both_canaries_bring_the_newer_policy_into_force_and_supersede_what_it_answered_before() -> None:
     async def test(world: ProvedEngine) -> None:
         await world.ask()
         assert world.engine.recall(BODY) is not None
         world.engine.expect(NEW)
         world.opa.answer_by(NEW)
-        with pytest.raises(Superseded):
-            await world.ask()
+        early = [asyncio.create_task(world.ask()) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert world.engine.bundle is OLD
+        await world.engine.until_in_force(NEW)
         assert world.engine.bundle is NEW
-        assert world.engine.recall(BODY) is None
         assert world.events[-1] == EngineReady("stub", NEW.revision, NEW.serial, NOTHING)
+        for question in early:
+            with pytest.raises(Superseded):
+                await question
+        assert world.engine.recall(BODY) is None
         assert (await world.ask(NEW)).decision.revision == NEW.revision
         assert not [event for event in world.events if isinstance(event, EngineFailed)]
 
     run(test)
 
 
-def test_the_first_answer_about_a_list_brings_the_newer_policy_into_force_too() -> None:
+def test_an_early_answer_about_a_list_is_superseded_too() -> None:
     async def test(world: ProvedEngine) -> None:
         world.engine.expect(NEW)
         world.opa.answer_by(NEW)
         body, tools = b'{"input":{"tools":["a"]}}', ["a"]
+        early = asyncio.create_task(world.engine.ask_visible(body, tools, OLD, "id"))
+        await asyncio.sleep(0)
+        await world.engine.until_in_force(NEW)
         with pytest.raises(Superseded):
-            await world.engine.ask_visible(body, tools, OLD, "id")
+            await early
         assert (await world.engine.ask_visible(body, tools, NEW, "id")).revision == NEW.revision
 
     run(test)
@@ -181,13 +189,25 @@ def test_a_policy_that_was_given_up_does_not_come_into_force_any_more() -> None:
     run(test)
 
 
+def test_what_a_policy_answered_that_is_given_up_is_asked_again() -> None:
+    async def test(world: ProvedEngine) -> None:
+        world.engine.expect(NEW)
+        world.opa.answer_by(NEW)
+        early = asyncio.create_task(world.ask())
+        await asyncio.sleep(0)
+        world.engine.give_up()
+        with pytest.raises(Superseded):
+            await early
+
+    run(test)
+
+
 def test_the_same_content_under_a_higher_serial_is_another_policy() -> None:
     async def test(world: ProvedEngine) -> None:
         again = dataclasses.replace(OLD, serial=9)
         world.engine.expect(again)
         world.opa.answer_by(again)
-        with pytest.raises(Superseded):
-            await world.ask(OLD)
+        await world.engine.until_in_force(again)
         assert world.engine.bundle is again
 
     run(test)

@@ -1,7 +1,8 @@
 """A real OPA behind a socket of the test's own: what goes to it is counted, and questions can be held back or failed.
 
 The sidecar is told of it as of any OPA that somebody else started (`--opa-url`), so nothing of the sidecar's inside is
-looked at. Its proofs of life (canaries) and the question for OPA's version pass as they are, and are counted apart.
+looked at. Its proofs of life (canaries) and the question for OPA's version pass as they are, and are counted apart;
+while it `lies`, the canary that must be refused is allowed.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sidecar.policy.names import RESERVED
+from sidecar.policy.names import CANARY_ALLOWED, CANARY_DENIED, RESERVED
 from tests.support.peer import SECONDS, until
 from tests.support.pod_opa import PodOpa
+
+_LENGTH = re.compile(rb"^content-length: *([0-9]+)", re.MULTILINE | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class OpaTap:
         self.opa = PodOpa(folder)
         self.questions: list[Question] = []
         self.others = 0
+        self.lies = False
         self._path = str(self.opa.run / "tap.sock")
         self._go = threading.Event()
         self._go.set()
@@ -178,11 +182,18 @@ class OpaTap:
                 if one.held:
                     self._go.wait()
                 if not one.held or self._instead is None:
-                    far.sendall(one.request.head + one.request.body)
+                    request = _about_the_other_canary(one.request) if self.lies else one.request
+                    far.sendall(request.head + request.body)
                 elif self._instead:
                     near.sendall(self._instead)
                 else:
                     near.shutdown(socket.SHUT_RDWR)
+
+
+def _about_the_other_canary(request: Question) -> Question:
+    """The same request; of the canary that must be refused, OPA is asked about the one that must be allowed."""
+    body = request.body.replace(CANARY_DENIED.encode(), CANARY_ALLOWED.encode())
+    return Question(_LENGTH.sub(b"Content-Length: %d" % len(body), request.head), body)
 
 
 def _questions(request: Question) -> list[Question]:
@@ -198,7 +209,7 @@ def _first(buffer: bytes) -> tuple[Question, bytes] | None:
     head, end, rest = buffer.partition(b"\r\n\r\n")
     if not end:
         return None
-    length = re.search(rb"(?i)^content-length: *([0-9]+)", head, re.MULTILINE)
+    length = _LENGTH.search(head)
     if length is None:
         raise ValueError("a question without a length")
     size = int(length[1])
