@@ -113,7 +113,7 @@ def _fact(policy: Policy, rule: Rule, entry: PolicyEntry) -> dict[str, Any]:
     if said := says(rule):
         fact["says"] = said
     if rule.amount:
-        fact["amount"] = str(rule.amount)
+        fact["needs_amount"] = rule.amount_message
     if rule.counter:
         fact |= _counted(rule, entry)
     if rule.approval:
