@@ -310,7 +310,7 @@ asks(rule) if {
 
 # METADATA
 # description: True when the call has an amount that the rule can count, or the rule counts none.
-countable(rule) if not rule.amount
+countable(rule) if not rule.needs_amount
 
 countable(rule) if is_number(data.intercept.policy.amounts[rule.id])
 
@@ -372,10 +372,7 @@ violations_of(rule) := [said_by(rule, rule.reason, "approval_required")] if {
 	would_ask(rule)
 }
 
-violations_of(rule) := [said_by(rule, words, "invalid_amount")] if {
-	not countable(rule)
-	words := sprintf("Rule %s needs a number at %s", [quoted(rule.name), rule.amount])
-}
+violations_of(rule) := [said_by(rule, rule.needs_amount, "invalid_amount")] if not countable(rule)
 
 # METADATA
 # description: A reason of a rule, and whether the rule only reports it.
@@ -645,7 +642,7 @@ reservations := [object.union(rule.limit, {"amount": amount_of(rule), "rule": ru
 # description: What a call takes from the counter of a rule; either the rule says it or the call.
 amount_of(rule) := rule.increment
 
-amount_of(rule) := data.intercept.policy.amounts[rule.id] if rule.amount
+amount_of(rule) := data.intercept.policy.amounts[rule.id] if rule.needs_amount
 
 # METADATA
 # description: |

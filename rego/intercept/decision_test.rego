@@ -28,7 +28,7 @@ hourly := {
 	"kind": "rate_limit",
 }
 
-spent := object.union(rule("spent#1", "budget"), {"kind": "spend_limit", "limit": daily, "amount": "args.n"})
+spent := object.union(rule("spent#1", "budget"), {"kind": "spend_limit", "limit": daily, "needs_amount": "no number"})
 
 daily := {
 	"counter": "spent._spend_86400_global_n",
@@ -96,7 +96,7 @@ violation(name) := {"rule": name, "reason": sprintf("no: %s", [name]), "kind": "
 
 invalid(name) := {
 	"rule": name,
-	"reason": sprintf("Rule \"%s\" needs a number at args.n", [name]),
+	"reason": "no number",
 	"kind": "invalid_amount",
 	"monitor": false,
 }
@@ -490,6 +490,14 @@ test_an_amount_that_cannot_be_counted_is_refused_whatever_is_proven if {
 	] {
 		decide_by(question("spent"), facts, policy) == denied([invalid("budget")])
 	}
+}
+
+test_a_rule_says_its_own_text_where_its_amount_cannot_be_counted if {
+	another := object.union(spent, {"id": "t#2", "name": "another", "needs_amount": "say how much"})
+	decide_by(question("t"), only([spent, another]), {"passes": {"spent#1", "t#2"}, "amounts": {}}) == denied([
+		invalid("budget"),
+		object.union(invalid("another"), {"reason": "say how much"}),
+	])
 }
 
 test_a_rule_that_only_monitors_reports_and_does_not_refuse if {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -28,6 +29,17 @@ def like_this(terms: GrantTerms, masked: Sequence[str] = ()) -> str:
     return f"{', '.join(parts)}; free: {', '.join(terms.free) or 'nothing'}"
 
 
+def written(value: str) -> str:
+    """A value that must be equal, from the text that `same_text` makes of one that is no list and no object.
+
+    A number or a boolean equals the text that is written the same way, so both are named; any other text has quotes.
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    return f"{value} or {text}" if _IS_NO_TEXT_ONLY.fullmatch(value) else text
+
+
+_IS_NO_TEXT_ONLY: Final = re.compile(r"true|false|0|-?(0|[1-9][0-9]*)\.[0-9]*[1-9]|-?[1-9][0-9]*")
+"""Booleans, and numbers as equal ones are written: no exponent, no sign of zero, no zeros at the end."""
 _KEPT: Final = "as it is in this call (masked)"
 
 
@@ -46,7 +58,7 @@ def _same(text: str) -> str:
     kind, _, value = text.partition(" ")
     match kind:
         case "value":
-            return f"equal to {json.dumps(value, ensure_ascii=False)}"
+            return f"equal to {written(value)}"
         case "json":
             return f"equal to {value}"
         case "absent" | "null":

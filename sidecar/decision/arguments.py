@@ -151,17 +151,17 @@ def _of_elements(ways: set[Path]) -> set[Path]:
     return {way[1:] for way in ways if way and way[0] is EACH}
 
 
-def arguments_read(call: ToolCall, projection: Projection, heeded: Projection | None = None) -> dict[str, Any]:
+def arguments_read(call: ToolCall, projection: Projection, no_nul: Projection | None = None) -> dict[str, Any]:
     """The part of a call's arguments that is read.
 
     Raises `InvalidMessage` for look-alike keys (see `Projection.of`), and for a text with a NUL character, at which a
-    server in C ends it. If only a part of what is read can refuse a call, `heeded` is the projection of that part.
+    server in C ends it. If such a text may stand in a part of what is read, `no_nul` is the projection of the rest.
     """
     try:
         kept = projection.of(call.arguments)
     except ValueError as problem:
         raise InvalidMessage(INVALID_PARAMS, str(problem), call.id) from None
-    if strict_json.NUL in call.raw and _has_nul(kept if heeded is None else heeded.of(call.arguments)):
+    if strict_json.NUL in call.raw and _has_nul(kept if no_nul is None else no_nul.of(call.arguments)):
         raise InvalidMessage(INVALID_PARAMS, "an argument that a rule reads holds a NUL character", call.id)
     return kept
 

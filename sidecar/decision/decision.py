@@ -50,6 +50,13 @@ class Reserve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The length of the window."""
         return self.window if isinstance(self.window, int) else NAMED_WINDOWS[self.window]
 
+    @property
+    def never_fits(self) -> bool:
+        """True where the call alone is above the limit, though nothing was taken before it."""
+        if self.limit is None:
+            return False
+        return self.amount >= self.limit if self.exclusive else self.amount > self.limit
+
 
 class Violation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One reason to refuse; `monitor` means that the rule only reports, `shadow` that it is only tried."""

@@ -30,7 +30,7 @@ _MAY_PASS_LATER: Final = frozenset({"engine_unavailable", "store_unavailable", "
 def told(reason: str, others: Sequence[str], kind: str, retry_after: int | None) -> str:
     """The text of a refusal: its reason, up to three more, and what to do next, each on lines of its own.
 
-    `retry_after` is in seconds, and known for limits.
+    `retry_after` is in seconds, and known for limits into which the same call fits another time.
     """
     more = list(dict.fromkeys(other for other in others if other != reason))[:MORE_REASONS]
     if retry_after is not None:

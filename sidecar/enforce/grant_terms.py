@@ -47,9 +47,15 @@ def terms_of(
     def most(path: tuple[str, ...]) -> str | None:
         return None if any(paths.overlap(path, mask) for mask in masks) else number_text(arguments, path)
 
-    fixed = {*granting.same, *granting.at_most}
+    # What stands in the way of a path (see `same_text`) is held as well as what lies at it, or below.
+    ways = (*granting.same, *granting.at_most)
+    held = {*ways, *(path for way in ways if (path := _in_the_way(arguments, way)))}
     visible, _ = masked(arguments, masks)
-    free = [shown(paths.shown("args", path)) for path in _leaves(visible) if path not in fixed]
+    free = [
+        shown(paths.shown("args", path))
+        for path in _leaves(visible)
+        if not any(path[:length] in held for length in range(1, len(path) + 1))
+    ]
     named = free if len(free) <= MAX_FREE else [*free[:MAX_FREE], f"{len(free) - MAX_FREE} more"]
     return GrantTerms(
         granting.seconds, granting.calls,
@@ -80,6 +86,12 @@ def _found(arguments: Any, path: tuple[str, ...]) -> Any:
             return _ABSENT
         value = value[step]
     return value
+
+
+def _in_the_way(arguments: dict[str, Any], path: tuple[str, ...]) -> tuple[str, ...]:
+    """The path to the value that a path cannot lead into; empty where nothing stands in the way."""
+    ways = (path[:length] for length in range(1, len(path)))
+    return next((way for way in ways if isinstance(_found(arguments, (*way, "")), _Inside)), ())
 
 
 def same_text(arguments: dict[str, Any], path: tuple[str, ...]) -> str:

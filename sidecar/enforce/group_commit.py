@@ -30,6 +30,7 @@ from sidecar.enforce.verdict import (
     Hold,
     Reply,
     Verdict,
+    exhausted,
     no_engine,
 )
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable, Superseded
@@ -230,10 +231,8 @@ class GroupCommit:
             case Unapproved() | QueueFull():
                 return self.approving.not_taken(trial, answer, taken)
             case Exhausted():
-                limit = answer.decision.reserve[taken.position]
-                return self._rulings.deny(
-                    trial, answer, Grounds(limit.kind, limit.rule, limit.reason, taken.seconds)
-                )  # fmt: skip
+                grounds = exhausted(taken, answer.decision.reserve, trial.bundle.terms.monitored)
+                return self._rulings.deny(trial, answer, grounds)
             case StoreUnavailable() if self._needs_no_claim(trial, answer):
                 return self._rulings.allow(trial, uncounted(answer), _NOTHING)
             case StoreUnavailable() if self._fail_open and answer.decision.action == "allow":

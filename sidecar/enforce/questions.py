@@ -51,12 +51,14 @@ Fill: TypeAlias = Callable[[Mapping[str, Amount] | None], bytes]
 class ToolQuestion(msgspec.Struct, frozen=True):
     """How the calls of one tool are asked about under one bundle: what is read of a call, and the form to fill.
 
+    `no_nul` is the part of what is read in which no text may hold a NUL character.
     `caller` is what is read of the caller, None for nothing. `keys` where the names of all arguments are, `time` where
     that of the call is. An answer that is not `lasting` is not used again. `bare` is the question without what only
     rules in shadow read, None where there is no such thing.
     """
 
     projection: Projection
+    no_nul: Projection
     keys: bool
     caller: Projection | None
     counters: tuple[CounterRead, ...]
@@ -120,8 +122,7 @@ class Questions:
             asking = self._asking(call, bundle)
             if asking.bare is not None and len(call.raw) > MAX_IN_SHADOW:
                 asking, trial.spares_shadow = asking.bare, True
-            heeded = asking.bare.projection if asking.bare is not None else None
-            arguments = arguments_read(call, asking.projection, heeded)
+            arguments = arguments_read(call, asking.projection, asking.no_nul)
             keys = sorted(call.arguments) if asking.keys else None
             if len(call.raw) > MAX_QUESTION and is_longer([arguments, keys], MAX_QUESTION):
                 found(trial, TOO_LARGE)
@@ -166,8 +167,9 @@ class Questions:
     def _question(self, tool: str, reads: Reads) -> ToolQuestion:
         of_caller = Projection(reads.caller, guarded=False, whole=reads.whole) if reads.caller or reads.whole else None
         bare = ToolQuestion(
-            Projection(reads.paths, reads.only or (), whole=reads.whole), reads.only is not None or reads.keys,
-            of_caller, reads.counters, reads.time, reads.lasting, Form(self._server, tool),
+            Projection(reads.paths, reads.only or (), whole=reads.whole),
+            Projection(reads.no_nul, guarded=False, whole=reads.whole), reads.only is not None or reads.keys, of_caller,
+            reads.counters, reads.time, reads.lasting, Form(self._server, tool),
         )  # fmt: skip
         if not reads.shadow_paths and not reads.shadow_names:
             return bare

@@ -71,7 +71,7 @@ class Rulings:
             return _forward(trial)
         if grounds.retry_after is not None:
             facts["retry_after_seconds"] = grounds.retry_after
-        others = [safe_reason(item) for item in _refusing(answer)]
+        others = [*grounds.others, *(safe_reason(item) for item in _refusing(answer))]
         text = denial.told(grounds.reason, others, grounds.kind, grounds.retry_after)
         return Reply(denial.denial(trial.call, text, facts))
 
@@ -126,7 +126,7 @@ class Rulings:
         """Tell that the call may not pass. Gives what our answer says of it, or None in monitor mode: it passes."""
         violations = answer.decision.violations if answer is not None else ()
         ruling = self._ruling(trial, answer, violations, grounds, allowed=False)
-        self._tell(trial, ruling, limited=grounds.retry_after is not None, approval=approval)
+        self._tell(trial, ruling, limited=grounds.limited, approval=approval)
         if ruling.mode == "monitor":
             return None
         return {"id": trial.decision_id, "rule": grounds.rule, "kind": grounds.kind, "revision": ruling.revision}

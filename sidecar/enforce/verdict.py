@@ -5,12 +5,14 @@ A verdict is one of a few types, and whoever gets one matches them all: another 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
 
+from sidecar.decision.decision import Reserve
 from sidecar.ledger.approvals import QueueFull, Record
+from sidecar.ledger.protocol import Exhausted
 from sidecar.ledger.values import Entry
 from sidecar.mcp.jsonrpc import Id, Response
 from sidecar.mcp.tool_call import Outcome
@@ -74,12 +76,18 @@ Verdict: TypeAlias = Forward | Reply | Hold
 
 
 class Grounds(msgspec.Struct, frozen=True):
-    """Why a call is ruled on as it is; `retry_after` is in seconds, for a limit that is exhausted."""
+    """Why a call is ruled on as it is.
+
+    `limited` where a limit is exhausted. `retry_after` is in seconds, None where the same call never fits into the
+    limits; then `others` are the reasons of those that it alone exceeds.
+    """
 
     kind: str
     rule: str
     reason: str
     retry_after: int | None = None
+    limited: bool = False
+    others: tuple[str, ...] = ()
 
 
 CANCELLED: Final = Grounds("cancelled", "", "Cancelled before it was forwarded.")
@@ -100,6 +108,14 @@ CONTENDED: Final = Grounds(
     "store_unavailable", "",
     "The counters that this call is judged by change faster than it can be judged. The call was not forwarded.",
 )  # fmt: skip
+
+
+def exhausted(taken: Exhausted, reserve: Sequence[Reserve], monitored: frozenset[str]) -> Grounds:
+    """The grounds of a denial where a limit is exhausted; `monitored` are the counters whose limits refuse nothing."""
+    limit = reserve[taken.position]
+    never = tuple(item.reason for item in reserve if item.never_fits and item.counter not in monitored)
+    seconds = None if never else taken.seconds
+    return Grounds(limit.kind, limit.rule, limit.reason, seconds, limited=True, others=never)
 
 
 def denied_by(record: Record) -> Grounds:

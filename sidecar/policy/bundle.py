@@ -26,7 +26,7 @@ POLICY = f"{ROOT}/policy/"
 """Where the generated modules stand."""
 SOURCES = f"{ROOT}/sources/data.json"
 """The policy files that a bundle was built from, for people and for comparing; no sidecar reads them."""
-FORMAT = 1
+FORMAT = 2
 """What the library expects of the compiled policy. It rises with every change that makes an older one unusable."""
 
 

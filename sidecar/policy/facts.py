@@ -9,9 +9,20 @@ from typing import Any
 from sidecar.policy.applies import Applying, applying
 from sidecar.policy.content import content
 from sidecar.policy.custom import CheckedCustom
-from sidecar.policy.model import Approval, Approvals, CallerPath, CounterName, Granting, Policy, PolicyEntry, Rule
+from sidecar.policy.model import (
+    Approval,
+    Approvals,
+    CallerPath,
+    Condition,
+    CounterName,
+    Granting,
+    Policy,
+    PolicyEntry,
+    Rule,
+)
 from sidecar.policy.names import glob, is_pattern
-from sidecar.policy.paths import in_order
+from sidecar.policy.operators import OPERATORS
+from sidecar.policy.paths import Path, in_order
 from sidecar.policy.words import says
 
 
@@ -113,7 +124,7 @@ def _fact(policy: Policy, rule: Rule, entry: PolicyEntry) -> dict[str, Any]:
     if said := says(rule):
         fact["says"] = said
     if rule.amount:
-        fact["amount"] = str(rule.amount)
+        fact["needs_amount"] = rule.amount_message
     if rule.counter:
         fact |= _counted(rule, entry)
     if rule.approval:
@@ -205,6 +216,7 @@ def _reads(entry: PolicyEntry, counted: Mapping[CounterName, tuple[PolicyEntry, 
     about = {(subject.root, *subject.steps) for subject in subjects if isinstance(subject, CallerPath)}
     reads = {
         **_of_arguments(active),
+        **_nul_judged(active),
         "caller": in_order(about),
         "counters": _counters_read(active, counted),
     }
@@ -214,19 +226,34 @@ def _reads(entry: PolicyEntry, counted: Mapping[CounterName, tuple[PolicyEntry, 
 def _of_arguments(rules: Sequence[Rule]) -> dict[str, Any]:
     """What some rules read of the arguments."""
     conditions = [condition for rule in rules for condition in rule.asked]
-    amounts = [rule.amount for rule in rules if rule.amount]
-    subjects = {condition.subject for condition in conditions}
-    paths = {subject for subject in subjects if isinstance(subject, tuple)} | {amount.path for amount in amounts}
-    times = [condition.times for condition in conditions] + [amount.times for amount in amounts]
-    paths |= {path for path in times if path is not None}
-    # What a standing approval holds a call to must not come under a look-alike of its name either.
-    grants = [rule.approval.grant for rule in rules if rule.approval and rule.approval.grant]
-    paths |= {path for grant in grants for path in (*grant.same, *grant.at_most)}
     permitted = {name for rule in rules for name in rule.only or ()}
     return {
-        "paths": in_order(paths),
+        "paths": in_order(_paths(conditions) | _paths_beside(rules)),
         "only": sorted(permitted) if any(rule.only is not None for rule in rules) else None,
     }
+
+
+def _nul_judged(rules: Sequence[Rule]) -> dict[str, Any]:
+    """The paths at which the rules themselves judge a text with a NUL character: nothing else reads there."""
+    conditions = [condition for rule in rules for condition in rule.asked]
+    others = [condition for condition in conditions if not OPERATORS[condition.op].judges_nul]
+    judged = _paths(conditions) - _paths(others) - _paths_beside(rules)
+    return {"nul_judged": in_order(judged)} if judged else {}
+
+
+def _paths(conditions: Sequence[Condition]) -> set[Path]:
+    """The paths into the arguments that conditions read."""
+    paths = {condition.subject for condition in conditions if isinstance(condition.subject, tuple)}
+    return paths | {condition.times for condition in conditions if condition.times is not None}
+
+
+def _paths_beside(rules: Sequence[Rule]) -> set[Path]:
+    """The paths into the arguments that rules read beside those of their conditions."""
+    amounts = [rule.amount for rule in rules if rule.amount]
+    paths = {amount.path for amount in amounts} | {amount.times for amount in amounts if amount.times is not None}
+    # What a standing approval holds a call to must not come under a look-alike of its name either.
+    grants = [rule.approval.grant for rule in rules if rule.approval and rule.approval.grant]
+    return paths | {path for grant in grants for path in (*grant.same, *grant.at_most)}
 
 
 def _counters_read(

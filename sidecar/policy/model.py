@@ -376,6 +376,11 @@ class Rule:
             return f"Rate limit of {self.rate_limit.max} per {self.rate_limit.window.name} reached. Try again later."
         return f"Rate limit exceeded for {self.name}"
 
+    @property
+    def amount_message(self) -> str:
+        """The words for the agent when a call has no `amount` that can be counted; only a rule with one says them."""
+        return self.reason or f"Rule {quoted(self.name)} needs a number at {self.amount}"
+
 
 @dataclass(frozen=True, slots=True)
 class PolicyEntry:

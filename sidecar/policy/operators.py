@@ -27,7 +27,8 @@ class Operator:
     `demand` says what a rule wants of a value, with `{}` for the operand, and `ban` what a rule does that denies where
     the operator holds. `function` is its name in the Rego library; `meaning` is when it is true, as the documents say
     it, in Markdown. `negated` is True where it holds of what does not equal the operand. `decimal_text` is True where
-    text can be told to count as the number that it writes.
+    text can be told to count as the number that it writes. `judges_nul` is True where no text with a NUL character, at
+    which a server in C ends it, is what the operator looks for: it cannot be deceived by one.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Operator:
     meaning: str
     negated: bool = False
     decimal_text: bool = False
+    judges_nul: bool = False
 
 
 OPERATORS: Final[Mapping[str, Operator]] = {
@@ -112,12 +114,14 @@ OPERATORS: Final[Mapping[str, Operator]] = {
             "the value is an absolute path, as text, that is the folder or lies below it when `.`, `..` and "
             "repeated slashes are resolved. It reads the text, not the disk: a symbolic link below the folder can"
             " lead out",
+            judges_nul=True,
         ),
         Operator(
             "host_in", "hosts", "host_in", "must be a URL whose host is {}", "must not be a URL whose host is {}",
             "the value is an absolute `http` or `https` URL, and its host is in the list: `example.com` with the "
             "port of the scheme, `example.com:8443` with that port, `example.com:*` with any, `*.example.com` for"
             " every name below",
+            judges_nul=True,
         ),
     )
 }  # fmt: skip

@@ -68,8 +68,9 @@ class CounterRead:
 class Reads:
     """All that a tool's rules read beside the tool's name.
 
-    `paths` lead into the arguments. `only` are the names that arguments may have, None where no rule says so. `caller`
-    are paths about the caller, with the root in front: `("principal", "subject")`. `counters` are counters.
+    `paths` lead into the arguments; `no_nul` are those of them at which no text may hold a NUL character, since what
+    reads there could be deceived by one. `only` are the names that arguments may have, None where no rule says so.
+    `caller` are paths about the caller, with the root in front: `("principal", "subject")`. `counters` are counters.
     `shadow_paths` are those of rules in shadow, by which no call is refused, not even for a look-alike; `shadow_names`
     where such a rule says which arguments there may be.
 
@@ -87,6 +88,7 @@ class Reads:
     time: bool = False
     whole: bool = False
     lasting: bool = True
+    no_nul: tuple[Path, ...] = ()
 
     @property
     def all_paths(self) -> tuple[Path, ...]:
@@ -111,6 +113,7 @@ class Reads:
             time=self.time or other.time,
             whole=self.whole or other.whole,
             lasting=self.lasting and other.lasting,
+            no_nul=tuple(in_order({*self.no_nul, *other.no_nul})),
         )
 
 
@@ -351,6 +354,7 @@ def _reads(read: dict[str, Any]) -> Reads:
     return Reads(
         paths, None if only is None else frozenset(only), caller, counters,
         tuple(map(tuple, shadow["paths"])), shadow["only"] is not None,
+        no_nul=tuple(path for path in paths if list(path) not in read.get("nul_judged", ())),
     )  # fmt: skip
 
 
@@ -360,5 +364,6 @@ def _custom_reads(read: dict[str, Any] | None) -> Reads:
         return Reads()
     paths, caller = (tuple(map(tuple, read[key])) for key in ("paths", "caller"))
     return Reads(
-        paths, caller=caller, keys=read["keys"], time=read["time"], whole=read["whole"], lasting=read["lasting"]
-    )
+        paths, caller=caller, keys=read["keys"], time=read["time"], whole=read["whole"], lasting=read["lasting"],
+        no_nul=paths,
+    )  # fmt: skip

@@ -21,7 +21,9 @@ import pytest
 
 from sidecar import cli
 from sidecar.approvals.document import digest_of
+from sidecar.approvals.words import like_this
 from sidecar.cli.approvals_table import columns
+from sidecar.enforce.grant_terms import same_text
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger.approvals import LOST_AFTER, GrantTerms
 from sidecar.ledger.redis import RedisLedger
@@ -418,6 +420,15 @@ def test_calls_like_it_are_approved_only_where_its_rule_says_so(state: Path) -> 
     assert row.startswith(granting)
     assert [one["id"] for one in document(state, "list", "--grants")] == [granting]
     assert any(line.startswith("STANDING") for line in done(state, "list"))
+
+
+@pytest.mark.parametrize(("value", "words"), [
+    (5, '5 or "5"'), ("5", '5 or "5"'), ("5.0", '"5.0"'), ("05", '"05"'), ("-0", '"-0"'), (0, '0 or "0"'),
+    (True, 'true or "true"'), ("null", '"null"'), (-1.5, '-1.5 or "-1.5"'), ({"a": 5}, '{"a":5}'), (["5"], '["5"]'),
+])  # fmt: skip
+def test_what_must_be_equal_is_written_as_the_values_that_are(value: object, words: str) -> None:
+    terms = GrantTerms(60, 2, (("args.n", same_text({"n": value}, ("n",))),), ())
+    assert like_this(terms) == f"args.n equal to {words}; free: nothing"
 
 
 def test_what_was_approved_is_taken_back_at_once(state: Path) -> None:

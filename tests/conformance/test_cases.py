@@ -151,4 +151,4 @@ def test_a_case_is_decided_as_recorded(name: str, running: dict[str, Future[list
 
 
 def test_no_case_got_lost() -> None:
-    assert len(CASES) == 198
+    assert len(CASES) == 199

@@ -282,6 +282,14 @@ def test_a_text_with_a_nul_character_is_refused_where_a_rule_reads_it(value: str
     assert arguments_read(call, Projection([("amount",)])) == {}
 
 
+def test_a_text_with_a_nul_character_may_stand_where_what_reads_it_judges_that_itself() -> None:
+    read, no_nul = Projection([("path",), ("o",), ("o", "path")]), Projection([("o",)])
+    call = tool_call("t", '{"path":"/a\\u0000","o":{"path":"/a"}}')
+    assert arguments_read(call, read, no_nul) == {"path": "/a\0", "o": {"path": "/a"}}
+    with pytest.raises(InvalidMessage):
+        arguments_read(tool_call("t", '{"path":"/a","o":{"path":"/a\\u0000"}}'), read, no_nul)
+
+
 # Paths beside: read too, and nothing is refused for them.
 
 BESIDE = st.lists(st.lists(st.sampled_from(["a", "A", "b", EACH]), min_size=1, max_size=3).map(tuple), max_size=4)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 
 import msgspec
 import pytest
 
-from sidecar.decision.decision import Decision
+from sidecar.decision.decision import Decision, Reserve
 from sidecar.enforce.trial import Trial
 from sidecar.enforce.verdict import Forward, Reply
 from sidecar.errors import EngineUnavailable, InvalidMessage, StoreUnavailable
 from sidecar.events import Decided, Settled, StoreFailed
 from sidecar.ledger.protocol import Exhausted
-from sidecar.ledger.values import Reservation
+from sidecar.ledger.values import Amount, Reservation
 from sidecar.mcp.tool_call import Outcome
 from sidecar.system.lines import PORTION
 from tests.enforce.fakes import ALLOWED, ASKING, BUNDLE, DENIED, LIMIT, LIMITED, VIOLATION, GateBetweenFakes, run
+from tests.engine.asking import bundle_of
 
 
 @pytest.mark.parametrize("remembered", [False, True])
@@ -204,6 +206,54 @@ def test_an_exhausted_limit_refuses_and_says_when_to_try_again(waits: bool) -> N
         assert (world.ruling.allowed, world.decided.limited) == (False, True)
 
     run(test, {"decision": LIMITED}, {"claimed": Exhausted(0, 77), "waits": waits})
+
+
+BUDGET = Reserve("t.spent", 11, 10, "day", "global", "budget", "Too much", "spend_limit")
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("sliding", [False, True])
+@pytest.mark.parametrize(("amount", "limit", "exclusive", "never"), [
+    (11, 10, False, True), (10, 10, True, True), (Decimal("10.1"), 10, False, True), (1, 0, False, True),
+    (10, 10, False, False), (Decimal("9.9"), 10, True, False),
+])  # fmt: skip
+def test_a_call_that_alone_is_above_a_limit_is_not_told_to_come_back(
+    amount: Amount, limit: Amount, exclusive: bool, never: bool, sliding: bool, waits: bool
+) -> None:
+    async def test(world: GateBetweenFakes) -> None:
+        refusal = await world.refusal()
+        advice = "Do not repeat this call unchanged." if never else "Try again in 77 s."
+        assert refusal["text"] == f"[INTERCEPT POLICY DENIED] Too much\n{advice}"
+        assert ("retry_after_seconds" in refusal) is not never
+        assert (refusal["rule"], refusal["kind"]) == ("budget", "spend_limit")
+        assert world.decided.limited
+
+    item = msgspec.structs.replace(BUDGET, amount=amount, limit=limit, exclusive=exclusive, sliding=sliding)
+    decision = msgspec.structs.replace(ALLOWED, reserve=(item,))
+    run(test, {"decision": decision}, {"claimed": Exhausted(0, 77), "waits": waits})
+
+
+def test_the_first_limit_speaks_though_another_can_never_be_met_which_is_said_behind_it() -> None:
+    async def test(world: GateBetweenFakes) -> None:
+        refusal = await world.refusal()
+        advice = "Do not repeat this call unchanged."
+        assert refusal["text"] == f"[INTERCEPT POLICY DENIED] Three a day\nToo much\n{advice}"
+        assert (refusal["rule"], refusal["kind"]) == ("per day", "rate_limit")
+        assert "retry_after_seconds" not in refusal
+
+    run(test, {"decision": msgspec.structs.replace(ALLOWED, reserve=(LIMIT, BUDGET))}, {"claimed": Exhausted(0, 77)})
+
+
+def test_a_limit_that_only_reports_keeps_nobody_from_coming_back() -> None:
+    async def test(world: GateBetweenFakes) -> None:
+        assert (await world.refusal())["retry_after_seconds"] == 77
+
+    rules = "[{name: budget, mode: monitor, spend_limit: {path: args.n, max: 10, window: day}}]"
+    bundle = bundle_of(f"tools: {{t: {{rules: {rules}}}}}")
+    [counter] = bundle.terms.monitored
+    watched = msgspec.structs.replace(BUDGET, counter=counter)
+    decision = msgspec.structs.replace(ALLOWED, reserve=(LIMIT, watched), revision=bundle.revision)
+    run(test, {"decision": decision, "bundle": bundle}, {"claimed": Exhausted(0, 77)})
 
 
 @pytest.mark.parametrize("kind", ["timeout", "connection", "reply", "shape", "undecided", "revision"])

@@ -16,7 +16,7 @@ from sidecar.decision.decision import Granting
 from sidecar.enforce.grant_terms import ANY_OTHER, MAX_FREE, MAX_SAME, number_text, same_text, terms_of
 from sidecar.ledger.approvals import GrantTerms
 from sidecar.mcp.strict_json import read_value
-from sidecar.policy.paths import Path
+from sidecar.policy.paths import Path, shown
 from tests.policy.judging import equal
 
 NUMBERS = st.one_of(
@@ -91,6 +91,45 @@ def test_every_argument_that_is_left_free_is_named() -> None:
     assert found.free == ("args.px", "args.o.b.c", "args.o.d", ANY_OTHER)
     assert found.same == (("args.instId", "value BTC"), ("args.o.a", "value 1"))
     assert found.at_most == (("args.sz", "0.1"),)
+
+
+@pytest.mark.parametrize(("same", "arguments", "free"), [
+    (("o",), {"o": {"a": 1, "b": {"c": 2}}, "n": 1}, ["args.n"]),
+    (("o", "b"), {"o": {"a": 1, "b": {"c": [{"d": 2}]}}}, ["args.o.a"]),
+    (("o",), {"oo": {"a": 1}, "O": {"o": 1}}, ["args.oo.a", "args.O.o"]),
+    (("o", "a"), {"o": '{"a": 1}'}, []),
+    (("o", "a", "b"), {"o": {"a": [1], "c": [1]}}, ["args.o.c"]),
+    (("o", "a"), {"o": {"b": 1}, "a": 1}, ["args.o.b", "args.a"]),
+    (("o", "a"), {"o": None}, ["args.o"]),
+    (("o", "a"), {"o": {}}, ["args.o"]),
+])  # fmt: skip
+def test_what_lies_under_a_path_that_is_held_or_in_its_way_is_not_free(
+    same: tuple[str, ...], arguments: dict[str, Any], free: list[str]
+) -> None:
+    for granting in (Granting(60, 2, (same,), ()), Granting(60, 2, (("x",),), (same,))):
+        assert terms(granting, arguments).free == (*free, ANY_OTHER)
+
+
+@given(VALUES, st.sampled_from([("o",), ("o", "a"), ("o", "b"), ("o", "a", "b")]))
+def test_what_is_named_as_free_may_be_changed_and_nothing_else(value: str, same: tuple[str, ...]) -> None:
+    granting = Granting(60, 2, (same,), ())
+    called = terms(granting, {"o": read(value)})
+    for path, leaf in leaves({"o": read(value)}):
+        if leaf is None or leaf == {}:
+            continue  # another value in its place may lead elsewhere
+        again = terms(granting, changed({"o": read(value)}, path))
+        assert (again.same == called.same) == (shown("args", path) in called.free), path
+
+
+def leaves(value: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
+    if type(value) is not dict or not value:
+        return [(path, value)]
+    return [leaf for key, part in value.items() for leaf in leaves(part, (*path, key))]
+
+
+def changed(arguments: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    first, *rest = path
+    return {**arguments, first: changed(arguments[first], tuple(rest)) if rest else "another"}
 
 
 def test_a_multitude_of_arguments_is_counted_and_not_named() -> None:

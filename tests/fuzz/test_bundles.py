@@ -79,7 +79,7 @@ def test_no_signature_but_the_good_one_counts(text: str) -> None:
 _WORDS = [
     '"serial": 1',
     '"serial": true',
-    '"format": 1',
+    '"format": 2',
     '"revision": "x"',
     '"roots": [""]',
     "1e400",

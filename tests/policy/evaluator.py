@@ -261,7 +261,7 @@ def refusal(rule: Placed, known: Known) -> Refusal | None:
     """Why the rule refuses a call, whatever is left of its limit; None when it does not."""
     if rule.amount_paths and amount_of(rule, known) is None:
         words = f"Rule {quoted(rule.name)} needs a number at {' times '.join(rule.amount_paths)}"
-        return Refusal(rule.name, words, "invalid_amount", monitors(rule), in_shadow(rule))
+        return Refusal(rule.name, rule.own_reason or words, "invalid_amount", monitors(rule), in_shadow(rule))
     if refuses(rule, known):
         kind = "spend_limit" if "spend_limit" in rule.said else "rule"
         exceeded = f"Amount exceeds the limit per call of {rule.name}"

@@ -420,7 +420,7 @@ tools:
     said = known["tools"]["t"]
     assert [rule["limit"] for rule in said] == [hourly, spent, counted, watched]
     assert [rule.get("increment") for rule in said] == [1, None, Decimal("0.5"), 1]
-    assert [rule.get("amount") for rule in said] == [None, "args.o.a", None, None]
+    assert [rule.get("needs_amount") for rule in said] == [None, "no money", None, None]
     assert [rule["refund"] for rule in said] == ["on_failure", "not_run", "not_run", "never"]
     assert [rule["monitor"] for rule in said] == [False, False, False, True]
     assert [rule["kind"] for rule in said] == ["rate_limit", "spend_limit", "rule", "rule"]

@@ -98,6 +98,20 @@ def test_an_amount_above_the_limit_per_call_is_said() -> None:
     ]
 
 
+@pytest.mark.parametrize("rule", [
+    "spend_limit: {path: args.n, per_call: 5}",
+    "spend_limit: {path: args.n, max: 5, window: day}",
+    "action: require_approval, spend_limit: {path: args.n, per_call: 5}",
+    "action: allow, state: {counter: c, window: day, increment_from: args.n}",
+])  # fmt: skip
+@pytest.mark.parametrize("key", ["reason", "on_deny"])
+def test_the_reason_of_the_policy_is_said_too_where_an_amount_cannot_be_counted(rule: str, key: str) -> None:
+    calls: tuple[dict[str, Any], ...] = ({}, {"n": "5"}, {"n": -1}, {"n": None})
+    for reason, said in [(f", {key}: At most 5.", "At most 5."), ("", 'Rule "t#1" needs a number at args.n')]:
+        found = [(one.kind, one.reason) for one in decided(f"{{{rule}{reason}}}", calls)]
+        assert found == [("invalid_amount", said)] * len(calls)
+
+
 def test_a_reason_of_the_policy_stands_alone() -> None:
     assert refused("{conditions: [{path: args.n, op: lte, value: 5}], reason: no}", {"n": 6}) == ["no"]
     assert refused("{action: deny}", {}) == [NAME]

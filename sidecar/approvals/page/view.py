@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from sidecar.approvals.document import After, digest_of
 from sidecar.approvals.page import words
 from sidecar.approvals.page.rows import Row, first_rows, row_at, rows_of
+from sidecar.approvals.words import written
 from sidecar.enforce.grant_terms import ANY_OTHER, MASKED
 from sidecar.ledger.approvals import MAX_BRIEF, OPEN, Answer, Grant, GrantTerms, Record, State
 from sidecar.ledger.values import Amount
@@ -337,7 +338,9 @@ def matches(record: Record, tool: str, text: str) -> bool:
 def _equal_to(text: str) -> str:
     """What a value has to be equal to, from the text that stands for it."""
     word, _, value = text.partition(" ")
-    if word in ("value", "json", "inside"):
+    if word == "value":
+        return written(value)
+    if word in ("json", "inside"):
         return value
     return text if text in ("absent", "null") else "as it was in the call"  # nobody may see it, or it is long
 
