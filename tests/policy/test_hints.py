@@ -156,6 +156,44 @@ def test_what_within_says_safely_is_told_line_by_line(action: str, op: str, valu
     assert of_rules(f"- action: evaluate\n  conditions:\n    - {SRV}") == []
 
 
+BOTH = "{path: args.path, op: within, value: [/srv/a, /tmp]}"
+
+
+@pytest.mark.parametrize("pattern", [
+    "^/(srv/a|tmp)/", "^(/srv/a|/tmp)/", "^(?:/srv/a|/tmp)(?:/|$)", "^(/srv/a/|/tmp/).*$", "^(/srv/a/.*|/tmp/.*)$",
+    "^(/srv/a|/tmp)(/.*)?$", "^(/srv/(a|a)|/tmp)/", "^/srv/a/|^/tmp/", r"^(\/srv\/a|\/tmp)\/", "^(?:(/srv/a)|(/tmp))",
+])  # fmt: skip
+def test_a_pattern_of_several_folders_is_answered_with_their_list(pattern: str) -> None:
+    [warning] = of_condition("evaluate", "args.path", "regex", pattern)
+    assert warning.endswith(f"conditions[1]: regex compares text, and /srv/a/../x passes too: write {BOTH}")
+    assert of_rules(f"- action: evaluate\n  conditions:\n    - {BOTH}") == []
+
+
+@pytest.mark.parametrize(("action", "op", "value", "advice"), [
+    ("evaluate", "regex", r"^/(srv/a|tmp)/.*\.txt$", f"add {BOTH}"),
+    ("evaluate", "regex", "^/srv/(a|b/c)x[0-9]/", "add {path: args.path, op: within, value: /srv}"),
+    ("evaluate", "not_regex", "^(/srv/a|/tmp)/", f"write a rule with action: deny and conditions: [{BOTH}]"),
+    ("deny", "regex", "^(/srv/a|/tmp)$", f"/x/../srv/a is the same folder: write {BOTH}"),
+    ("deny", "regex", r"^/(srv/a|tmp)/.*\.p$", f"write {BOTH}, and the rest of the pattern as a condition of its own"),
+    ("deny", "not_regex", "^/(srv/a|tmp)/", f"write action: evaluate with {BOTH}"),
+])  # fmt: skip
+def test_what_a_list_of_folders_says_safely_is_told_line_by_line(
+    action: str, op: str, value: str, advice: str
+) -> None:  # fmt: skip
+    [warning] = of_condition(action, "args.path", op, value)
+    assert warning.endswith(advice)
+
+
+@pytest.mark.parametrize("pattern", [
+    "^/srv/a/|tmp", "^/srv/a/|^[a-z]+$", "^(/srv/a/|[a-z])", "^(/srv/a/|/etc/passwd$)", r"^/(srv|\.\.)/",
+    "^/(srv|)/", "^(/srv|/tmp)+/", "^/(srv|tmp)*/", "^/(srv|tmp)$", "^/(?i:srv|tmp)/", "(?i)^/(srv|tmp)/", "^/srv/?x",
+    "^/[(]srv|tmp[)]/", r"^/\(srv|tmp\)/", r"^/\Qsrv(\E|x)/", r"^/srv/.*\.txt$|^/tmp/",
+    f"^/({'|'.join(f'a{at}' for at in range(100))})/",
+])  # fmt: skip
+def test_what_no_list_of_folders_can_say_is_left_alone(pattern: str) -> None:
+    assert of_condition("evaluate", "args.path", "regex", pattern) == []
+
+
 def test_a_path_with_brackets_is_told_as_yaml_reads_it() -> None:
     [warning] = of_condition("evaluate", "'args.paths[*]'", "regex", "^/srv/it-s @1/")
     assert warning.endswith("write {path: 'args.paths[*]', op: within, value: '/srv/it-s @1'}")
