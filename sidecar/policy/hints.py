@@ -54,8 +54,9 @@ def _of_policy(policy: Policy) -> Iterator[Problem]:
 def _of_entry(policy: Policy, entry: PolicyEntry) -> Iterator[Problem]:
     yield from _unreachable(entry)
     yield from _unread_decimals(entry)
+    yield from _of_a_session(entry)
     for rule in entry.rules:
-        yield from _limits(rule)
+        yield from _unmeetable(rule)
         yield from _masked(policy, rule)
         for at, condition in enumerate(rule.conditions, 1):
             if advice := folder_hints.advice(rule.action, condition) or _other_ports(rule, condition):
@@ -142,14 +143,25 @@ def _unreachable(entry: PolicyEntry) -> Iterator[Problem]:
             denied = rule.place
 
 
-def _limits(rule: Rule) -> Iterator[Problem]:
-    bound = rule.bound
-    if bound is None:
-        return
-    if rule.never_passed:
+def _unmeetable(rule: Rule) -> Iterator[Problem]:
+    if rule.bound and rule.never_passed:
         yield Problem(rule.place, where(rule), "nobody can meet this limit: not even one call fits", warning=True)
-    if rule.spend_limit and rule.spend_limit.scope == "session":
-        text = "a session's count starts anew when the agent reconnects: guard money with scope: global or principal"
+
+
+def _of_a_session(entry: PolicyEntry) -> Iterator[Problem]:
+    """Counts that guard money, and that whoever reconnects has anew."""
+    spending = next((rule.place.line for rule in entry.rules if rule.spend_limit), None)
+    for rule in entry.rules:
+        if rule.counter is None or rule.scope != "session":
+            continue
+        if rule.amount:
+            advice = "guard money with scope: global or principal"
+        elif rule.bound and spending:
+            advice = f"line {spending} limits what may be spent here, so write scope: global or principal"
+            advice += " (without scope this block counts by session)" if rule.rate_limit else ""
+        else:
+            continue
+        text = f"a session's count starts anew when the agent reconnects: {advice}"
         yield Problem(rule.place, where(rule), text, warning=True)
 
 

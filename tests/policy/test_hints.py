@@ -307,6 +307,47 @@ def test_money_that_is_guarded_for_a_session_only_is_a_warning() -> None:
     assert warnings(limit % "global") == warnings(limit % "principal") == []
 
 
+STARTS_ANEW = "a session's count starts anew when the agent reconnects"
+ON_ITS_COUNTER = "conditions: [{path: state.t.n, op: lte, value: 5}]"
+
+
+@pytest.mark.parametrize(("rule", "advice"), [
+    ("rate_limit: {max: 5, window: day, scope: session}", " (without scope this block counts by session)"),
+    ("rate_limit: {max: 5, window: day}", " (without scope this block counts by session)"),
+    (f"{{{ON_ITS_COUNTER}, state: {{counter: n, window: day, scope: session}}}}", ""),
+])  # fmt: skip
+def test_a_limit_of_a_session_beside_a_spending_limit_is_a_warning(rule: str, advice: str) -> None:
+    spend = "{spend_limit: {path: args.a, per_call: 5}}"
+    words = f"line 5 limits what may be spent here, so write scope: global or principal{advice}"
+    assert of_rules(f"- {rule}\n- {spend}") == [f"a.yaml:4:9: warning: tools.t.rules[1]: {STARTS_ANEW}: {words}"]
+    assert of_rules(f"- {rule}") == []
+
+
+@pytest.mark.parametrize("rule", [
+    "rate_limit: 5/day", "rate_limit: {max: 5, window: day, scope: global}",
+    "rate_limit: {max: 5, window: day, scope: principal}", "state: {counter: n, window: day, scope: session}",
+    f"{{{ON_ITS_COUNTER}, state: {{counter: n, window: day}}}}",
+    "spend_limit: {path: args.b, per_call: 5, scope: session}",
+])  # fmt: skip
+def test_beside_a_spending_limit_what_outlives_sessions_or_bounds_nothing_is_none(rule: str) -> None:
+    assert of_rules(f"- spend_limit: {{path: args.a, max: 5, window: day}}\n- {rule}") == []
+
+
+@pytest.mark.parametrize("more", ["", f"\n  {ON_ITS_COUNTER}"])
+def test_amounts_that_are_added_up_for_a_session_only_are_a_warning(more: str) -> None:
+    state = "- state: {counter: n, window: day, increment_from: args.a, scope: %s}"
+    [warning] = of_rules(state % "session" + more)
+    advice = "guard money with scope: global or principal"
+    assert warning == f"a.yaml:4:9: warning: tools.t.rules[1]: {STARTS_ANEW}: {advice}"
+    assert of_rules(state % "global" + more) == []
+
+
+def test_a_session_in_the_rules_of_a_class_is_told_once_where_it_stands() -> None:
+    rules = "[{rate_limit: {max: 5, window: day}}, {spend_limit: {path: args.a, per_call: 5}}]"
+    [warning] = warnings(f"classes: {{Financial: {{rules: {rules}}}}}\ntools: {{'pay*': {{class: Financial}}}}")
+    assert warning.startswith(f"a.yaml:1:31: warning: classes.Financial.rules[1]: {STARTS_ANEW}")
+
+
 @pytest.mark.parametrize(("action", "host", "advice"), [
     ("deny", "evil.test", "write evil.test:*"), ("require_approval", "'*.evil.test'", "write *.evil.test:*"),
     ("deny", "'evil.test:*'", None), ("deny", "evil.test:8443", None), ("evaluate", "example.com", None),
