@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from sidecar.policy import folder_hints, hosts
 from sidecar.policy.applies import applying
 from sidecar.policy.classes import rules_of
-from sidecar.policy.model import CallerPath, Condition, Policy, PolicyEntry, Rule
+from sidecar.policy.model import CallerPath, Condition, Policy, PolicyEntry, PolicyFile, Rule
 from sidecar.policy.paths import Path, overlap, shown
 from sidecar.policy.problem import Place, Problem
 
@@ -17,9 +17,12 @@ _UNKNOWN: Final = "on stdio nobody is authenticated, and one token for all says 
 _APART: Final = "write approvals: {four_eyes: true}, and serve over HTTP with --jwt-jwks, if it must be somebody else"
 
 
-def hints(policy: Policy) -> list[Problem]:
-    """Every warning about a policy without mistakes. What a class gives to its tools is told once, where it stands."""
-    found = [*_of_policy(policy), *_unused_classes(policy), *_unguarded(policy), *_only_tried(policy)]
+def hints(policy: Policy, files: Sequence[PolicyFile]) -> list[Problem]:
+    """Every warning about a policy without mistakes, which is that of the files.
+
+    What a class gives to its tools is told once, where it stands.
+    """
+    found = [*_without_rules(policy, files), *_unused_classes(policy), *_unguarded(policy), *_only_tried(policy)]
     for entry in policy.entries:
         if not entry.by_class:
             found += _of_entry(policy, entry)
@@ -41,14 +44,33 @@ def where(rule: Rule) -> str:
     return f"tools.{rule.entry}.rules[{rule.position}]"
 
 
-def _of_policy(policy: Policy) -> Iterator[Problem]:
-    methods = policy.methods
-    closes = policy.default == "deny" or policy.hide or methods.unknown == "deny" or methods.deny
-    of_classes = {item.risk for item in policy.classes if item.rules}
-    ruled = any(entry.rules or (entry.by_class and entry.risk in of_classes) for entry in policy.entries)
-    if policy.sources and not closes and not ruled:
-        text = "no rule stands here, so every call is allowed: write rules under tools, or default: deny"
-        yield Problem(Place(policy.sources[0].file, 1, 1), "file", text, warning=True)
+def _without_rules(policy: Policy, files: Sequence[PolicyFile]) -> Iterator[Problem]:
+    """Files that say nothing; where the whole policy forbids nothing, one of them in any case."""
+    allows_all = not _closes(policy) and not any(entry.rules for entry in policy.entries)
+    empty = [file for file in files if _says_nothing(policy, file)]
+    for file in empty or (files[:1] if allows_all else []):
+        if allows_all:
+            text = "no rule stands here, so it allows everything: write rules under tools, or default: deny"
+        else:
+            text = (
+                "no rule stands here, so by itself it allows everything: write rules under tools, or default: deny, or "
+                "leave this file out"
+            )
+        yield Problem(Place(file.source.file, 1, 1), "file", text, warning=True)
+
+
+def _closes(said: Policy | PolicyFile) -> bool:
+    """True where something is refused without a rule."""
+    methods = said.methods
+    return bool(said.default == "deny" or said.hide or methods.unknown == "deny" or methods.deny)
+
+
+def _says_nothing(policy: Policy, file: PolicyFile) -> bool:
+    """True for a file without which the policy would be the same, but for what is said of it elsewhere."""
+    if _closes(file) or file.approvals or file.mode or file.listed or any(item.rules for item in file.classes):
+        return False
+    opens = policy.default == "deny"  # where a tool is refused unless a file names it
+    return not any(entry.rules or entry.risk or entry.severity or (opens and entry.permits) for entry in file.entries)
 
 
 def _of_entry(policy: Policy, entry: PolicyEntry) -> Iterator[Problem]:

@@ -15,9 +15,10 @@ from sidecar.policy.read import read
 def warnings(*texts: str) -> list[str]:
     """The warnings about a policy that is good, of files a.yaml, b.yaml and so on."""
     found = [read(text, f"{name}.yaml") for name, text in zip("abc", texts, strict=False)]
-    policy, clashes = merge([file for file, _ in found])
+    files = [file for file, _ in found]
+    policy, clashes = merge(files)
     assert [*clashes, *check(policy), *(problem for _, problems in found for problem in problems)] == []
-    return [str(problem) for problem in sorted(hints(policy))]
+    return [str(problem) for problem in sorted(hints(policy, files))]
 
 
 def of_rules(text: str) -> list[str]:
@@ -30,6 +31,9 @@ def of_condition(action: str, path: str, op: str, value: str) -> list[str]:
 
 # Nothing is said.
 
+ALLOWS_EVERYTHING = "no rule stands here, so it allows everything: write rules under tools, or default: deny"
+RULED = "tools: {t: {rules: [{action: deny}]}}"
+
 
 @pytest.mark.parametrize(
     "text",
@@ -37,8 +41,7 @@ def of_condition(action: str, path: str, op: str, value: str) -> list[str]:
 )
 def test_a_policy_that_says_nothing_allows_everything_and_is_warned_of(text: str) -> None:
     [warning] = warnings(text)
-    words = "no rule stands here, so every call is allowed: write rules under tools, or default: deny"
-    assert warning == f"a.yaml:1:1: warning: file: {words}"
+    assert warning == f"a.yaml:1:1: warning: file: {ALLOWS_EVERYTHING}"
 
 
 @pytest.mark.parametrize("text", [
@@ -51,8 +54,42 @@ def test_a_policy_that_forbids_anything_is_not(text: str) -> None:
     assert warnings(text) == []
 
 
-def test_an_empty_file_beside_one_with_rules_is_not() -> None:
-    assert warnings("", "tools: {t: {rules: [{action: deny}]}}") == []
+@pytest.mark.parametrize("text", [
+    "", "version: 1\ndescription: common", "tools: {}", "tools: {u: {}}", "tools: {u: {rules: []}}", "default: allow",
+    "methods: {unknown: allow}", "classes: {}",
+])  # fmt: skip
+def test_a_file_that_says_nothing_is_warned_of_beside_one_with_rules(text: str) -> None:
+    words = (
+        "no rule stands here, so by itself it allows everything: write rules under tools, or default: deny, or leave "
+        "this file out"
+    )
+    assert warnings(text, RULED) == [f"a.yaml:1:1: warning: file: {words}"]
+    assert warnings("", RULED, text) == [f"{name}.yaml:1:1: warning: file: {words}" for name in "ac"]
+
+
+@pytest.mark.parametrize("text", [
+    "approvals: {timeout: 1h}", "hide: [u]", "default: deny", "methods: {unknown: deny}", "list: callable",
+    "mode: enforce", "classes: {Read: {rules: [{action: allow}]}}\ntools: {r: {class: Read}}",
+    "tools: {u: {class: Read}}", "tools: {u: {severity: high}}",
+])  # fmt: skip
+def test_a_file_that_says_something_beside_one_with_rules_is_not(text: str) -> None:
+    assert warnings(text, RULED) == warnings(RULED, text) == []
+
+
+def test_a_file_that_opens_a_tool_under_the_other_files_default_deny_says_something() -> None:
+    closed = f"default: deny\n{RULED}"
+    assert warnings(closed, "tools: {u: {rules: []}}") == []
+    assert len(warnings(closed, "tools: {'*': {rules: []}}")) == 1
+
+
+def test_files_that_allow_everything_together_are_warned_of_where_nothing_stands() -> None:
+    assert warnings("approvals: {timeout: 1h}", "") == [f"b.yaml:1:1: warning: file: {ALLOWS_EVERYTHING}"]
+    shared = ("approvals: {timeout: 1h}", "list: callable")
+    assert warnings(*shared) == [f"a.yaml:1:1: warning: file: {ALLOWS_EVERYTHING}"]
+
+
+def test_rules_of_a_class_in_one_file_hold_for_the_tools_of_another() -> None:
+    assert warnings("classes: {Read: {rules: [{rate_limit: 1/day}]}}", "tools: {t: {class: Read}}") == []
 
 
 def test_text_that_writes_a_number_fits_no_standing_approval_and_is_warned_of() -> None:
