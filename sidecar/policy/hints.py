@@ -66,7 +66,7 @@ def _closes(said: Policy | PolicyFile) -> bool:
 
 
 def _says_nothing(policy: Policy, file: PolicyFile) -> bool:
-    """True for a file without which the policy would be the same, but for what is said of it elsewhere."""
+    """True for a file that adds neither a rule nor a setting to what the others say."""
     if _closes(file) or file.approvals or file.mode or file.listed or any(item.rules for item in file.classes):
         return False
     opens = policy.default == "deny"  # where a tool is refused unless a file names it
@@ -125,13 +125,14 @@ def _about_approvals(policy: Policy) -> Iterator[Problem]:
     if not asking:
         return
     place, first = asking[0]
-    if policy.approvals.place is None:
+    if not policy.approvals.webhook and not policy.approvals.hold:  # who holds a call lets its client tell of it
         text = (
             "a person is asked, and nothing here says how anybody hears of it: answer with `sidecar approvals`, run "
-            "with --approvals and --approvers-file, or write approvals: {notify: …}"
+            "with --approvals and --approvers-file, or write approvals: {notify: …} to tell another system, or "
+            "{hold: …} for somebody who sits at the client"
         )
         yield Problem(first.place, place, text, warning=True)
-    elif policy.approvals.four_eyes:
+    if policy.approvals.four_eyes and policy.approvals.place:
         text = f"who asks is known only over HTTP with --jwt-jwks: {_UNKNOWN}, and whoever asked may approve too"
         yield Problem(policy.approvals.place, "approvals.four_eyes", text, warning=True)
     for place, rule in asking:

@@ -115,21 +115,30 @@ ASKING = "- {action: require_approval}\n- rate_limit: 5/day\n- {action: require_
 IN_RULES = f"tools:\n  t:\n    rules:\n{indent(ASKING, '      ')}\n"
 
 
-def test_that_a_person_is_asked_and_nobody_hears_is_noted_once() -> None:
-    assert warnings(IN_RULES) == []
-    [note] = notes_on(IN_RULES)
-    assert note == (
-        "a.yaml:4:9: warning: tools.t.rules[1]: a person is asked, and nothing here says how anybody hears of it: "
-        "answer with `sidecar approvals`, run with --approvals and --approvers-file, or write approvals: {notify: …}"
-    )
+NOTIFY = "{notify: {webhook: {url: 'https://desk.example.com/', secret_env: SECRET}}}"
+NOBODY_HEARS = (
+    "a person is asked, and nothing here says how anybody hears of it: answer with `sidecar approvals`, run with "
+    "--approvals and --approvers-file, or write approvals: {notify: …} to tell another system, or {hold: …} for "
+    "somebody who sits at the client"
+)
+
+
+@pytest.mark.parametrize("said", [
+    "", "approvals: {}", "approvals: {timeout: 1h, use_within: 5m}", "approvals: {hold: 0}",
+    "approvals: {mask: [args.a], answer: result}",
+])  # fmt: skip
+def test_that_a_person_is_asked_and_nobody_hears_is_noted_once(said: str) -> None:
+    assert warnings(IN_RULES + said) == []
+    assert notes_on(IN_RULES + said) == [f"a.yaml:4:9: warning: tools.t.rules[1]: {NOBODY_HEARS}"]
+    assert notes_on(IN_RULES, said) == notes_on(IN_RULES)
 
 
 @pytest.mark.parametrize("texts", [
-    [IN_RULES + "approvals: {}"], [IN_RULES, "approvals: {timeout: 1h}"], ["approvals: {hold: 45s}", IN_RULES],
+    [f"{IN_RULES}approvals: {NOTIFY}"], [IN_RULES, f"approvals: {NOTIFY}"], ["approvals: {hold: 45s}", IN_RULES],
     ["tools: {t: {rules: [{action: require_approval, mode: monitor}]}}"],
     ["mode: monitor\ntools: {t: {rules: [{action: require_approval}]}}"], ["tools: {t: {rules: [{action: deny}]}}"],
 ])  # fmt: skip
-def test_where_somebody_may_hear_or_nobody_is_asked_nothing_is_noted(texts: list[str]) -> None:
+def test_where_somebody_hears_or_nobody_is_asked_nothing_is_noted(texts: list[str]) -> None:
     assert notes_on(*texts) == []
 
 
@@ -147,17 +156,19 @@ tools:
 
 
 def test_four_eyes_need_to_know_who_asks() -> None:
-    [note] = notes_on(IN_RULES + "approvals:\n  four_eyes: true\n")
+    asking, note = notes_on(IN_RULES + "approvals:\n  four_eyes: true\n")
+    assert asking.endswith(NOBODY_HEARS)
     assert note.startswith("a.yaml:7:1: warning: approvals.four_eyes: who asks is known only over HTTP with --jwt-jwks")
     assert "whoever asked may approve too" in note
     assert notes_on("approvals: {four_eyes: true}\ntools: {t: {rules: [{action: deny}]}}") == []
 
 
 def test_one_of_several_approvers_may_be_who_asked() -> None:
-    rules = "approvals: {}\ntools: {t: {rules: [{action: require_approval}, {action: require_approval, approvers: 2}]}}"
+    asking = "{action: require_approval}, {action: require_approval, approvers: 2}"
+    rules = f"approvals: {{hold: 9s}}\ntools: {{t: {{rules: [{asking}]}}}}"
     [note] = notes_on(rules)
     assert note.startswith("a.yaml:2:49: warning: tools.t.rules[2].approvers: one of the 2 may be who asked: write")
-    [note] = notes_on(rules.replace("{}", "{four_eyes: true}", 1))
+    [note] = notes_on(rules.replace("9s}", "9s, four_eyes: true}", 1))
     assert ".four_eyes: who asks is known only" in note
 
 
