@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from sidecar.policy import folder_hints, hosts
 from sidecar.policy.applies import applying
 from sidecar.policy.classes import rules_of
-from sidecar.policy.model import CallerPath, Condition, Policy, PolicyEntry, Rule
+from sidecar.policy.model import CallerPath, Condition, Policy, PolicyEntry, PolicyFile, Rule
 from sidecar.policy.paths import Path, overlap, shown
 from sidecar.policy.problem import Place, Problem
 
@@ -17,9 +17,12 @@ _UNKNOWN: Final = "on stdio nobody is authenticated, and one token for all says 
 _APART: Final = "write approvals: {four_eyes: true}, and serve over HTTP with --jwt-jwks, if it must be somebody else"
 
 
-def hints(policy: Policy) -> list[Problem]:
-    """Every warning about a policy without mistakes. What a class gives to its tools is told once, where it stands."""
-    found = [*_of_policy(policy), *_unused_classes(policy), *_unguarded(policy), *_only_tried(policy)]
+def hints(policy: Policy, files: Sequence[PolicyFile]) -> list[Problem]:
+    """Every warning about a policy without mistakes, which is that of the files.
+
+    What a class gives to its tools is told once, where it stands.
+    """
+    found = [*_without_rules(policy, files), *_unused_classes(policy), *_unguarded(policy), *_only_tried(policy)]
     for entry in policy.entries:
         if not entry.by_class:
             found += _of_entry(policy, entry)
@@ -41,21 +44,41 @@ def where(rule: Rule) -> str:
     return f"tools.{rule.entry}.rules[{rule.position}]"
 
 
-def _of_policy(policy: Policy) -> Iterator[Problem]:
-    methods = policy.methods
-    closes = policy.default == "deny" or policy.hide or methods.unknown == "deny" or methods.deny
-    of_classes = {item.risk for item in policy.classes if item.rules}
-    ruled = any(entry.rules or (entry.by_class and entry.risk in of_classes) for entry in policy.entries)
-    if policy.sources and not closes and not ruled:
-        text = "no rule stands here, so every call is allowed: write rules under tools, or default: deny"
-        yield Problem(Place(policy.sources[0].file, 1, 1), "file", text, warning=True)
+def _without_rules(policy: Policy, files: Sequence[PolicyFile]) -> Iterator[Problem]:
+    """Files that say nothing; where the whole policy forbids nothing, one of them in any case."""
+    allows_all = not _closes(policy) and not any(entry.rules for entry in policy.entries)
+    empty = [file for file in files if _says_nothing(policy, file)]
+    for file in empty or (files[:1] if allows_all else []):
+        if allows_all:
+            text = "no rule stands here, so it allows everything: write rules under tools, or default: deny"
+        else:
+            text = (
+                "no rule stands here, so by itself it allows everything: write rules under tools, or default: deny, or "
+                "leave this file out"
+            )
+        yield Problem(Place(file.source.file, 1, 1), "file", text, warning=True)
+
+
+def _closes(said: Policy | PolicyFile) -> bool:
+    """True where something is refused without a rule."""
+    methods = said.methods
+    return bool(said.default == "deny" or said.hide or methods.unknown == "deny" or methods.deny)
+
+
+def _says_nothing(policy: Policy, file: PolicyFile) -> bool:
+    """True for a file that adds neither a rule nor a setting to what the others say."""
+    if _closes(file) or file.approvals or file.mode or file.listed or any(item.rules for item in file.classes):
+        return False
+    opens = policy.default == "deny"  # where a tool is refused unless a file names it
+    return not any(entry.rules or entry.risk or entry.severity or (opens and entry.permits) for entry in file.entries)
 
 
 def _of_entry(policy: Policy, entry: PolicyEntry) -> Iterator[Problem]:
     yield from _unreachable(entry)
     yield from _unread_decimals(entry)
+    yield from _of_a_session(entry)
     for rule in entry.rules:
-        yield from _limits(rule)
+        yield from _unmeetable(rule)
         yield from _masked(policy, rule)
         for at, condition in enumerate(rule.conditions, 1):
             if advice := folder_hints.advice(rule.action, condition) or _other_ports(rule, condition):
@@ -102,13 +125,14 @@ def _about_approvals(policy: Policy) -> Iterator[Problem]:
     if not asking:
         return
     place, first = asking[0]
-    if policy.approvals.place is None:
+    if not policy.approvals.webhook and not policy.approvals.hold:  # who holds a call lets its client tell of it
         text = (
             "a person is asked, and nothing here says how anybody hears of it: answer with `sidecar approvals`, run "
-            "with --approvals and --approvers-file, or write approvals: {notify: …}"
+            "with --approvals and --approvers-file, or write approvals: {notify: …} to tell another system, or "
+            "{hold: …} for somebody who sits at the client"
         )
         yield Problem(first.place, place, text, warning=True)
-    elif policy.approvals.four_eyes:
+    if policy.approvals.four_eyes and policy.approvals.place:
         text = f"who asks is known only over HTTP with --jwt-jwks: {_UNKNOWN}, and whoever asked may approve too"
         yield Problem(policy.approvals.place, "approvals.four_eyes", text, warning=True)
     for place, rule in asking:
@@ -142,14 +166,25 @@ def _unreachable(entry: PolicyEntry) -> Iterator[Problem]:
             denied = rule.place
 
 
-def _limits(rule: Rule) -> Iterator[Problem]:
-    bound = rule.bound
-    if bound is None:
-        return
-    if rule.never_passed:
+def _unmeetable(rule: Rule) -> Iterator[Problem]:
+    if rule.bound and rule.never_passed:
         yield Problem(rule.place, where(rule), "nobody can meet this limit: not even one call fits", warning=True)
-    if rule.spend_limit and rule.spend_limit.scope == "session":
-        text = "a session's count starts anew when the agent reconnects: guard money with scope: global or principal"
+
+
+def _of_a_session(entry: PolicyEntry) -> Iterator[Problem]:
+    """Counts that guard money, and that whoever reconnects has anew."""
+    spending = next((rule.place.line for rule in entry.rules if rule.spend_limit), None)
+    for rule in entry.rules:
+        if rule.counter is None or rule.scope != "session":
+            continue
+        if rule.amount:
+            advice = "guard money with scope: global or principal"
+        elif rule.bound and spending:
+            advice = f"line {spending} limits what may be spent here, so write scope: global or principal"
+            advice += " (without scope this block counts by session)" if rule.rate_limit else ""
+        else:
+            continue
+        text = f"a session's count starts anew when the agent reconnects: {advice}"
         yield Problem(rule.place, where(rule), text, warning=True)
 
 

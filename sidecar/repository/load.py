@@ -56,7 +56,7 @@ def load(found: Sequence[Found], opa: Callable[[], Path]) -> tuple[Policy, list[
     problems = sorted({*problems, *clashes, *check(policy), *_bad_patterns(policy, opa)})
     if not all(problem.warning for problem in problems):
         raise PolicyError([str(problem) for problem in problems])
-    return policy, sorted([*problems, *hints(policy)])
+    return policy, sorted([*problems, *hints(policy, read_files)])
 
 
 def places_of_settings(found: Sequence[Found]) -> dict[str, Place]:

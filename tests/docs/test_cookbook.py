@@ -45,7 +45,8 @@ def test_every_recipe_has_its_calls_and_every_block_is_a_recipe() -> None:
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_holds_what_it_says(recipe: str, tmp_path: Path) -> None:
     async def test() -> list[tuple[str, str, str]]:
-        async with desk(RECIPES[recipe], tmp_path) as found:
+        at_once = RECIPES[recipe].replace("hold: 45s", "hold: 0")  # nobody here answers
+        async with desk(at_once, tmp_path) as found:
             return [
                 (call, wanted, outcome)
                 for calls in CALLS[recipe]

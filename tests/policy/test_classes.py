@@ -34,7 +34,7 @@ def rules(made: Policy) -> dict[str, list[str]]:
 def merged(*texts: str) -> tuple[Policy, list[str]]:
     """The policy of some files, and what is wrong with it; where nothing is, what it is warned of."""
     made, problems = test_merge.merged(*texts)
-    return made, problems or [str(hint) for hint in sorted(hints(made)) if hint.where != "file"]
+    return made, problems or [str(hint) for hint in sorted(hints(made, []))]
 
 
 def only(text: str) -> str:

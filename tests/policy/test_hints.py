@@ -15,9 +15,10 @@ from sidecar.policy.read import read
 def warnings(*texts: str) -> list[str]:
     """The warnings about a policy that is good, of files a.yaml, b.yaml and so on."""
     found = [read(text, f"{name}.yaml") for name, text in zip("abc", texts, strict=False)]
-    policy, clashes = merge([file for file, _ in found])
+    files = [file for file, _ in found]
+    policy, clashes = merge(files)
     assert [*clashes, *check(policy), *(problem for _, problems in found for problem in problems)] == []
-    return [str(problem) for problem in sorted(hints(policy))]
+    return [str(problem) for problem in sorted(hints(policy, files))]
 
 
 def of_rules(text: str) -> list[str]:
@@ -30,6 +31,9 @@ def of_condition(action: str, path: str, op: str, value: str) -> list[str]:
 
 # Nothing is said.
 
+ALLOWS_EVERYTHING = "no rule stands here, so it allows everything: write rules under tools, or default: deny"
+RULED = "tools: {t: {rules: [{action: deny}]}}"
+
 
 @pytest.mark.parametrize(
     "text",
@@ -37,8 +41,7 @@ def of_condition(action: str, path: str, op: str, value: str) -> list[str]:
 )
 def test_a_policy_that_says_nothing_allows_everything_and_is_warned_of(text: str) -> None:
     [warning] = warnings(text)
-    words = "no rule stands here, so every call is allowed: write rules under tools, or default: deny"
-    assert warning == f"a.yaml:1:1: warning: file: {words}"
+    assert warning == f"a.yaml:1:1: warning: file: {ALLOWS_EVERYTHING}"
 
 
 @pytest.mark.parametrize("text", [
@@ -51,8 +54,42 @@ def test_a_policy_that_forbids_anything_is_not(text: str) -> None:
     assert warnings(text) == []
 
 
-def test_an_empty_file_beside_one_with_rules_is_not() -> None:
-    assert warnings("", "tools: {t: {rules: [{action: deny}]}}") == []
+@pytest.mark.parametrize("text", [
+    "", "version: 1\ndescription: common", "tools: {}", "tools: {u: {}}", "tools: {u: {rules: []}}", "default: allow",
+    "methods: {unknown: allow}", "classes: {}",
+])  # fmt: skip
+def test_a_file_that_says_nothing_is_warned_of_beside_one_with_rules(text: str) -> None:
+    words = (
+        "no rule stands here, so by itself it allows everything: write rules under tools, or default: deny, or leave "
+        "this file out"
+    )
+    assert warnings(text, RULED) == [f"a.yaml:1:1: warning: file: {words}"]
+    assert warnings("", RULED, text) == [f"{name}.yaml:1:1: warning: file: {words}" for name in "ac"]
+
+
+@pytest.mark.parametrize("text", [
+    "approvals: {timeout: 1h}", "hide: [u]", "default: deny", "methods: {unknown: deny}", "list: callable",
+    "mode: enforce", "classes: {Read: {rules: [{action: allow}]}}\ntools: {r: {class: Read}}",
+    "tools: {u: {class: Read}}", "tools: {u: {severity: high}}",
+])  # fmt: skip
+def test_a_file_that_says_something_beside_one_with_rules_is_not(text: str) -> None:
+    assert warnings(text, RULED) == warnings(RULED, text) == []
+
+
+def test_a_file_that_opens_a_tool_under_the_other_files_default_deny_says_something() -> None:
+    closed = f"default: deny\n{RULED}"
+    assert warnings(closed, "tools: {u: {rules: []}}") == []
+    assert len(warnings(closed, "tools: {'*': {rules: []}}")) == 1
+
+
+def test_files_that_allow_everything_together_are_warned_of_where_nothing_stands() -> None:
+    assert warnings("approvals: {timeout: 1h}", "") == [f"b.yaml:1:1: warning: file: {ALLOWS_EVERYTHING}"]
+    shared = ("approvals: {timeout: 1h}", "list: callable")
+    assert warnings(*shared) == [f"a.yaml:1:1: warning: file: {ALLOWS_EVERYTHING}"]
+
+
+def test_rules_of_a_class_in_one_file_hold_for_the_tools_of_another() -> None:
+    assert warnings("classes: {Read: {rules: [{rate_limit: 1/day}]}}", "tools: {t: {class: Read}}") == []
 
 
 def test_text_that_writes_a_number_fits_no_standing_approval_and_is_warned_of() -> None:
@@ -78,21 +115,30 @@ ASKING = "- {action: require_approval}\n- rate_limit: 5/day\n- {action: require_
 IN_RULES = f"tools:\n  t:\n    rules:\n{indent(ASKING, '      ')}\n"
 
 
-def test_that_a_person_is_asked_and_nobody_hears_is_noted_once() -> None:
-    assert warnings(IN_RULES) == []
-    [note] = notes_on(IN_RULES)
-    assert note == (
-        "a.yaml:4:9: warning: tools.t.rules[1]: a person is asked, and nothing here says how anybody hears of it: "
-        "answer with `sidecar approvals`, run with --approvals and --approvers-file, or write approvals: {notify: …}"
-    )
+NOTIFY = "{notify: {webhook: {url: 'https://desk.example.com/', secret_env: SECRET}}}"
+NOBODY_HEARS = (
+    "a person is asked, and nothing here says how anybody hears of it: answer with `sidecar approvals`, run with "
+    "--approvals and --approvers-file, or write approvals: {notify: …} to tell another system, or {hold: …} for "
+    "somebody who sits at the client"
+)
+
+
+@pytest.mark.parametrize("said", [
+    "", "approvals: {}", "approvals: {timeout: 1h, use_within: 5m}", "approvals: {hold: 0}",
+    "approvals: {mask: [args.a], answer: result}",
+])  # fmt: skip
+def test_that_a_person_is_asked_and_nobody_hears_is_noted_once(said: str) -> None:
+    assert warnings(IN_RULES + said) == []
+    assert notes_on(IN_RULES + said) == [f"a.yaml:4:9: warning: tools.t.rules[1]: {NOBODY_HEARS}"]
+    assert notes_on(IN_RULES, said) == notes_on(IN_RULES)
 
 
 @pytest.mark.parametrize("texts", [
-    [IN_RULES + "approvals: {}"], [IN_RULES, "approvals: {timeout: 1h}"], ["approvals: {hold: 45s}", IN_RULES],
+    [f"{IN_RULES}approvals: {NOTIFY}"], [IN_RULES, f"approvals: {NOTIFY}"], ["approvals: {hold: 45s}", IN_RULES],
     ["tools: {t: {rules: [{action: require_approval, mode: monitor}]}}"],
     ["mode: monitor\ntools: {t: {rules: [{action: require_approval}]}}"], ["tools: {t: {rules: [{action: deny}]}}"],
 ])  # fmt: skip
-def test_where_somebody_may_hear_or_nobody_is_asked_nothing_is_noted(texts: list[str]) -> None:
+def test_where_somebody_hears_or_nobody_is_asked_nothing_is_noted(texts: list[str]) -> None:
     assert notes_on(*texts) == []
 
 
@@ -110,17 +156,19 @@ tools:
 
 
 def test_four_eyes_need_to_know_who_asks() -> None:
-    [note] = notes_on(IN_RULES + "approvals:\n  four_eyes: true\n")
+    asking, note = notes_on(IN_RULES + "approvals:\n  four_eyes: true\n")
+    assert asking.endswith(NOBODY_HEARS)
     assert note.startswith("a.yaml:7:1: warning: approvals.four_eyes: who asks is known only over HTTP with --jwt-jwks")
     assert "whoever asked may approve too" in note
     assert notes_on("approvals: {four_eyes: true}\ntools: {t: {rules: [{action: deny}]}}") == []
 
 
 def test_one_of_several_approvers_may_be_who_asked() -> None:
-    rules = "approvals: {}\ntools: {t: {rules: [{action: require_approval}, {action: require_approval, approvers: 2}]}}"
+    asking = "{action: require_approval}, {action: require_approval, approvers: 2}"
+    rules = f"approvals: {{hold: 9s}}\ntools: {{t: {{rules: [{asking}]}}}}"
     [note] = notes_on(rules)
     assert note.startswith("a.yaml:2:49: warning: tools.t.rules[2].approvers: one of the 2 may be who asked: write")
-    [note] = notes_on(rules.replace("{}", "{four_eyes: true}", 1))
+    [note] = notes_on(rules.replace("9s}", "9s, four_eyes: true}", 1))
     assert ".four_eyes: who asks is known only" in note
 
 
@@ -154,6 +202,44 @@ def test_what_within_says_safely_is_told_line_by_line(action: str, op: str, valu
     [warning] = of_condition(action, "args.path", op, value)
     assert warning.endswith(f": {advice}")
     assert of_rules(f"- action: evaluate\n  conditions:\n    - {SRV}") == []
+
+
+BOTH = "{path: args.path, op: within, value: [/srv/a, /tmp]}"
+
+
+@pytest.mark.parametrize("pattern", [
+    "^/(srv/a|tmp)/", "^(/srv/a|/tmp)/", "^(?:/srv/a|/tmp)(?:/|$)", "^(/srv/a/|/tmp/).*$", "^(/srv/a/.*|/tmp/.*)$",
+    "^(/srv/a|/tmp)(/.*)?$", "^(/srv/(a|a)|/tmp)/", "^/srv/a/|^/tmp/", r"^(\/srv\/a|\/tmp)\/", "^(?:(/srv/a)|(/tmp))",
+])  # fmt: skip
+def test_a_pattern_of_several_folders_is_answered_with_their_list(pattern: str) -> None:
+    [warning] = of_condition("evaluate", "args.path", "regex", pattern)
+    assert warning.endswith(f"conditions[1]: regex compares text, and /srv/a/../x passes too: write {BOTH}")
+    assert of_rules(f"- action: evaluate\n  conditions:\n    - {BOTH}") == []
+
+
+@pytest.mark.parametrize(("action", "op", "value", "advice"), [
+    ("evaluate", "regex", r"^/(srv/a|tmp)/.*\.txt$", f"add {BOTH}"),
+    ("evaluate", "regex", "^/srv/(a|b/c)x[0-9]/", "add {path: args.path, op: within, value: /srv}"),
+    ("evaluate", "not_regex", "^(/srv/a|/tmp)/", f"write a rule with action: deny and conditions: [{BOTH}]"),
+    ("deny", "regex", "^(/srv/a|/tmp)$", f"/x/../srv/a is the same folder: write {BOTH}"),
+    ("deny", "regex", r"^/(srv/a|tmp)/.*\.p$", f"write {BOTH}, and the rest of the pattern as a condition of its own"),
+    ("deny", "not_regex", "^/(srv/a|tmp)/", f"write action: evaluate with {BOTH}"),
+])  # fmt: skip
+def test_what_a_list_of_folders_says_safely_is_told_line_by_line(
+    action: str, op: str, value: str, advice: str
+) -> None:  # fmt: skip
+    [warning] = of_condition(action, "args.path", op, value)
+    assert warning.endswith(advice)
+
+
+@pytest.mark.parametrize("pattern", [
+    "^/srv/a/|tmp", "^/srv/a/|^[a-z]+$", "^(/srv/a/|[a-z])", "^(/srv/a/|/etc/passwd$)", r"^/(srv|\.\.)/",
+    "^/(srv|)/", "^(/srv|/tmp)+/", "^/(srv|tmp)*/", "^/(srv|tmp)$", "^/(?i:srv|tmp)/", "(?i)^/(srv|tmp)/", "^/srv/?x",
+    "^/[(]srv|tmp[)]/", r"^/\(srv|tmp\)/", r"^/\Qsrv(\E|x)/", r"^/srv/.*\.txt$|^/tmp/",
+    f"^/({'|'.join(f'a{at}' for at in range(100))})/",
+])  # fmt: skip
+def test_what_no_list_of_folders_can_say_is_left_alone(pattern: str) -> None:
+    assert of_condition("evaluate", "args.path", "regex", pattern) == []
 
 
 def test_a_path_with_brackets_is_told_as_yaml_reads_it() -> None:
@@ -267,6 +353,47 @@ def test_money_that_is_guarded_for_a_session_only_is_a_warning() -> None:
     assert "a session's count starts anew" in warning
     assert "scope: global or principal" in warning
     assert warnings(limit % "global") == warnings(limit % "principal") == []
+
+
+STARTS_ANEW = "a session's count starts anew when the agent reconnects"
+ON_ITS_COUNTER = "conditions: [{path: state.t.n, op: lte, value: 5}]"
+
+
+@pytest.mark.parametrize(("rule", "advice"), [
+    ("rate_limit: {max: 5, window: day, scope: session}", " (without scope this block counts by session)"),
+    ("rate_limit: {max: 5, window: day}", " (without scope this block counts by session)"),
+    (f"{{{ON_ITS_COUNTER}, state: {{counter: n, window: day, scope: session}}}}", ""),
+])  # fmt: skip
+def test_a_limit_of_a_session_beside_a_spending_limit_is_a_warning(rule: str, advice: str) -> None:
+    spend = "{spend_limit: {path: args.a, per_call: 5}}"
+    words = f"line 5 limits what may be spent here, so write scope: global or principal{advice}"
+    assert of_rules(f"- {rule}\n- {spend}") == [f"a.yaml:4:9: warning: tools.t.rules[1]: {STARTS_ANEW}: {words}"]
+    assert of_rules(f"- {rule}") == []
+
+
+@pytest.mark.parametrize("rule", [
+    "rate_limit: 5/day", "rate_limit: {max: 5, window: day, scope: global}",
+    "rate_limit: {max: 5, window: day, scope: principal}", "state: {counter: n, window: day, scope: session}",
+    f"{{{ON_ITS_COUNTER}, state: {{counter: n, window: day}}}}",
+    "spend_limit: {path: args.b, per_call: 5, scope: session}",
+])  # fmt: skip
+def test_beside_a_spending_limit_what_outlives_sessions_or_bounds_nothing_is_none(rule: str) -> None:
+    assert of_rules(f"- spend_limit: {{path: args.a, max: 5, window: day}}\n- {rule}") == []
+
+
+@pytest.mark.parametrize("more", ["", f"\n  {ON_ITS_COUNTER}"])
+def test_amounts_that_are_added_up_for_a_session_only_are_a_warning(more: str) -> None:
+    state = "- state: {counter: n, window: day, increment_from: args.a, scope: %s}"
+    [warning] = of_rules(state % "session" + more)
+    advice = "guard money with scope: global or principal"
+    assert warning == f"a.yaml:4:9: warning: tools.t.rules[1]: {STARTS_ANEW}: {advice}"
+    assert of_rules(state % "global" + more) == []
+
+
+def test_a_session_in_the_rules_of_a_class_is_told_once_where_it_stands() -> None:
+    rules = "[{rate_limit: {max: 5, window: day}}, {spend_limit: {path: args.a, per_call: 5}}]"
+    [warning] = warnings(f"classes: {{Financial: {{rules: {rules}}}}}\ntools: {{'pay*': {{class: Financial}}}}")
+    assert warning.startswith(f"a.yaml:1:31: warning: classes.Financial.rules[1]: {STARTS_ANEW}")
 
 
 @pytest.mark.parametrize(("action", "host", "advice"), [
