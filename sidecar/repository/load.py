@@ -76,11 +76,15 @@ def no_collections() -> Iterator[None]:
         gc.enable()
 
 
+def unreadable(found: Found, instead: str) -> PolicyError:
+    """What is raised for a file that has no content; `instead` says what to do."""
+    return PolicyError([f"cannot read the policy {found.path}: {found.problem}{_sought(found)}; {instead}"])
+
+
 def text(found: Found) -> str:
     """The text of a policy file. Raises `PolicyError`."""
     if found.content is None:
-        problem = f"{found.problem}{_sought(found)}"
-        raise PolicyError([f"cannot read the policy {found.path}: {problem}; name a policy file with -c"])
+        raise unreadable(found, "name a policy file with -c")
     try:
         return found.content.data.decode("utf-8")
     except UnicodeDecodeError:

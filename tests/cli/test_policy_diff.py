@@ -218,6 +218,20 @@ def test_a_bundle_is_compared_as_the_policy_that_it_was_built_from(tmp_path: Pat
     assert [(one["tool"], one["line"]) for one in done.json["loosened"]] == [("pay", "p.yaml:6")]
 
 
+def test_the_folder_that_a_policy_was_published_to_is_compared_and_replayed_by(tmp_path: Path) -> None:
+    write(tmp_path, {"policies/p.yaml": OLD, "new.yaml": OLD.replace("500", "600")})
+    for words in (("build", ".", "-o", "p.tar.gz"), ("publish", "p.tar.gz", "published")):
+        done = sidecar(tmp_path, "policy", *words)
+        assert done.status == 0, done.errors
+    assert diff(tmp_path, "published", "policies/p.yaml").status == 0
+    done = diff(tmp_path, "published", "new.yaml", "--json")
+    assert done.status == 4
+    assert [(one["tool"], one["line"]) for one in done.json["loosened"]] == [("pay", "p.yaml:6")]
+    line = {"tool": "pay", "arguments": {"amount": 501}, "decision": "allow", "time": "2026-01-05T10:00:00Z"}
+    write(tmp_path, {"calls.jsonl": f"{json.dumps(line)}\n"})
+    assert sidecar(tmp_path, "policy", "replay", "calls.jsonl", "-c", "published").status == 3
+
+
 def test_a_rule_whose_tool_is_gone_is_named(tmp_path: Path) -> None:
     for name, tools in (("old", ["pay", "read", "secret"]), ("new", ["read", "secret"])):
         write(tmp_path, {f"{name}/policies/p.yaml": OLD, f"{name}/tools.json": json.dumps({"tools": tools})})
