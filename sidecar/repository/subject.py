@@ -15,7 +15,7 @@ from sidecar.policy.compile import compile_policy
 from sidecar.policy.custom import NO_CUSTOM, Custom
 from sidecar.policy.model import Policy
 from sidecar.repository.folder import POLICIES, Repository, is_repository, repository
-from sidecar.repository.load import find, load, unreadable
+from sidecar.repository.load import find, load, why_not
 from sidecar.repository.sources import read_sources
 from sidecar.repository.unpack import Unpacked, unpack
 from sidecar.system import files
@@ -59,7 +59,8 @@ def subject(path: Path, opa: Path, *, serial: int = 1, commit: str = "") -> Subj
         return of_bundle(_in_force(path), opa)
     (file,) = find([path])
     if file.content is None:
-        raise unreadable(file, _INSTEAD_OF_COMPILED if (path / FACTS).is_file() else _INSTEAD)
+        instead = _INSTEAD_OF_COMPILED if (path / FACTS).is_file() else _INSTEAD
+        raise PolicyError([f"cannot read the policy {path}: {why_not(file)}; {instead}"])
     return _subject(path, (path,), None, opa, serial, commit)
 
 
