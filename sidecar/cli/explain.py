@@ -16,7 +16,7 @@ from sidecar.engine import binary
 from sidecar.errors import StartError, UsageError
 from sidecar.mcp import strict_json
 from sidecar.mcp.protocol import TOOLS_CALL
-from sidecar.repository.load import find, load
+from sidecar.repository.load import find, load, places_of_settings
 from sidecar.text import of_system, shown, visible
 
 STATUSES: Final = {"allow": 0, "deny": 3, "require_approval": 4}
@@ -65,8 +65,10 @@ def explain_command(
             "to decide as if nothing was counted, leave out --state-dir and SIDECAR_STATE_DIR"
         )
     opa = binary.find(opa_bin)
-    policy, _ = load(find(config), lambda: opa)
-    explainer = Explainer(opa, policy, KeptCounters(state_dir / "counters.db" if state_dir else None, server))
+    found = find(config)
+    policy, _ = load(found, lambda: opa)
+    store = KeptCounters(state_dir / "counters.db" if state_dir else None, server)
+    explainer = Explainer(opa, policy, places_of_settings(found), store)
     if calls:
         return _many(explainer, calls)
     return _one(explainer, Call(of_system(tool), _arguments(of_system(args), "--args")), show_list=show_list)

@@ -21,12 +21,13 @@ from sidecar.engine import binary
 from sidecar.errors import StartError, UsageError
 from sidecar.ledger.values import Amount, Counter, Reservation, add
 from sidecar.mcp import strict_json
-from sidecar.policy.applies import applying
+from sidecar.policy.applies import applying, refused_at
 from sidecar.policy.bundle import Bundle, build
 from sidecar.policy.compile import compile_policy, each_condition
 from sidecar.policy.model import CallerPath, Condition, CounterName, Policy, PolicyEntry, Rule
 from sidecar.policy.paths import Path as Way
 from sidecar.policy.paths import shown
+from sidecar.policy.problem import Place
 from sidecar.policy.read_items import listed
 from sidecar.policy.rego import plain_number
 from sidecar.text import shown as name_shown
@@ -59,9 +60,11 @@ class Explained(msgspec.Struct):
 class Explainer:
     """Explains calls under one policy, by the counters of a store."""
 
-    def __init__(self, opa: Path, policy: Policy, store: KeptCounters) -> None:
+    def __init__(self, opa: Path, policy: Policy, settings: Mapping[str, Place], store: KeptCounters) -> None:
+        """`settings` are the places of the policy's settings, by their names."""
         self._opa = opa
         self._policy = policy
+        self._settings = settings
         self._store = store
         self.bundle: Bundle = build(compile_policy(policy), serial=1)
         """What a sidecar would have in force."""
@@ -118,6 +121,9 @@ class Explainer:
             yield from _approval(explained.decision.approval, four_eyes=self.bundle.terms.approvals.four_eyes)
         for name, value in self.bundle.terms.risks.of(call.tool).document.items():
             yield f"{name}: {value}"
+        for item in explained.decision.violations:
+            if place := refused_at(self._policy, self._settings, item.kind, call.tool):
+                yield f"refuses {item.rule} ({place.file}:{place.line})"
         totals = self._totals_read(call)
         rules = [(entry, rule) for entry in applying(self._policy).about(call.tool) for rule in entry.rules]
         for entry, rule in rules:

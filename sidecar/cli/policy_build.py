@@ -70,8 +70,8 @@ def policy_build_command(
     _write(output, data)
     if signer is None:
         _warn(f"{name} is not signed: whoever can write where it is published decides; sign it with --key PRIVATE.pem")
-    elif signer.algorithm == "ES256":
-        _warn(f"{name} is not reproducible: ES256 signs otherwise each time; an RSA key signs alike")
+    elif not signer.repeats:
+        _warn(f"{name} is not reproducible: OpenSSL here signs with ES256 otherwise each time; an RSA key signs alike")
     if serial is None:
         _warn(f"serial {FIRST}, since --serial names none: where a bundle was published before, it has to be higher")
     print(f"{name}: built")

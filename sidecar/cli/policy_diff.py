@@ -19,7 +19,7 @@ from sidecar.errors import UsageError
 from sidecar.mcp.strict_json import encode
 from sidecar.rehearsal.cases import Case, load_cases
 from sidecar.rehearsal.diff.comparing import Compared, compare
-from sidecar.rehearsal.recordings.files import Line, lines_of, unreadable
+from sidecar.rehearsal.recordings.files import Line, lines_of, look
 from sidecar.repository.subject import Subject, subject
 
 UNCHANGED: Final = 0
@@ -89,8 +89,10 @@ def _calls(paths: Sequence[Path]) -> tuple[tuple[Case, ...], tuple[Line, ...]]:
     cases = load_cases([path for path in paths if path.suffix in _YAML])
     recordings = [path for path in paths if path.suffix not in _YAML]
     for path in recordings:
-        _, problems = unreadable(path)
-        if problems:
+        looked = look(path)
+        for text in looked.cut:
+            print(f"sidecar: warning: {text}", file=sys.stderr)
+        if problems := looked.problems:
             raise UsageError(f"{problems[0]}; take the line out, or record anew ({len(problems)} such lines)")
     return cases, tuple(line for path in recordings for line in lines_of(path))
 

@@ -16,7 +16,7 @@ from sidecar.engine import binary
 from sidecar.errors import UsageError
 from sidecar.mcp.strict_json import encode
 from sidecar.policy.terms import Terms
-from sidecar.rehearsal.recordings.files import files_of, lines_of, unreadable
+from sidecar.rehearsal.recordings.files import files_of, lines_of, look
 from sidecar.rehearsal.replay import Change, Replay, replay
 from sidecar.repository.subject import subject
 from sidecar.text import of_system, shown, visible
@@ -53,10 +53,12 @@ def replay_command(
 
     Ends with 0 when nothing changes, 3 when something does, 4 when any call passes that did not.
     """
-    count, problems = unreadable(recording)
-    if problems:
-        return _unreadable(problems)
-    if not count:
+    looked = look(recording)
+    for text in looked.cut:
+        print(f"sidecar: warning: {text}", file=sys.stderr)
+    if looked.problems:
+        return _unreadable(looked.problems)
+    if not looked.calls:
         raise UsageError(f"{of_system(str(recording))} holds no call: record some with `sidecar run --record`")
     opa = binary.find(opa_bin)
     asked = subject(config, opa)

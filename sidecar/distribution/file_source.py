@@ -10,12 +10,11 @@ from typing import Final
 
 from sidecar.distribution.source import MAX_SIZE, Fetched
 from sidecar.errors import BundleRefused, NothingPublished, SourceUnavailable
+from sidecar.policy.archive import CURRENT
 from sidecar.system import files, tasks
 from sidecar.system.files import Content, Unreadable
 from sidecar.text import of_system
 
-CURRENT: Final = "bundle.tar.gz"
-"""The file in a directory that is the bundle now: `publish` replaces it whole."""
 SECONDS: Final = 10.0
 """How long a look at a file may take: a network's file system may stop answering."""
 

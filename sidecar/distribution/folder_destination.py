@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.distribution.destination import Taken
-from sidecar.distribution.file_source import CURRENT
 from sidecar.distribution.label import Label
 from sidecar.distribution.source import MAX_SIZE
 from sidecar.errors import SourceUnavailable
+from sidecar.policy.archive import CURRENT
 from sidecar.system import files
 from sidecar.system.files import Unreadable
 from sidecar.text import of_system

@@ -34,12 +34,14 @@ _STRUCTURED: Final = frozenset({".manifest", "data.json"})
 class SigningKey:
     """A key to sign with: its algorithm by its name in RFC 7518, and the function that signs bytes.
 
-    `public` is its public half in PEM, empty where it has none.
+    `public` is its public half in PEM, empty where it has none. `repeats` is True where the same bytes have the same
+    signature each time.
     """
 
     algorithm: str
     sign: Callable[[bytes], bytes] = field(repr=False)
     public: str = ""
+    repeats: bool = True
 
 
 def shared(secret: str) -> SigningKey:
@@ -61,7 +63,7 @@ def private(pem: str) -> SigningKey:
 def of_publisher(pem: str, what: str) -> SigningKey:
     """A key that signs what travels, from a private key in PEM; `what` names it. Raises `StartError` if it is none.
 
-    An RSA key (RS256) signs the same bytes alike each time; one on the curve P-256 (ES256) never does.
+    An RSA key signs by RS256, one on the curve P-256 by ES256.
     """
     loaded = _loaded(pem)
     key = _rs256(loaded) or _es256(loaded)
@@ -86,17 +88,23 @@ def _loaded(pem: str) -> Any:
 
 
 def _es256(loaded: Any) -> SigningKey | None:
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
     from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric import ec, utils  # noqa: PLC0415
 
     if not isinstance(loaded, ec.EllipticCurvePrivateKey) or not isinstance(loaded.curve, ec.SECP256R1):
         return None
+    try:
+        # RFC 6979: the number beside the key comes from the key and the data, so the same bytes are signed alike.
+        how, repeats = ec.ECDSA(hashes.SHA256(), deterministic_signing=True), True
+    except UnsupportedAlgorithm:  # by an old OpenSSL, or one in FIPS mode
+        how, repeats = ec.ECDSA(hashes.SHA256()), False
 
     def sign(data: bytes) -> bytes:
-        r, s = utils.decode_dss_signature(loaded.sign(data, ec.ECDSA(hashes.SHA256())))
+        r, s = utils.decode_dss_signature(loaded.sign(data, how))
         return r.to_bytes(32) + s.to_bytes(32)
 
-    return SigningKey("ES256", sign, _public(loaded))
+    return SigningKey("ES256", sign, _public(loaded), repeats)
 
 
 def _rs256(loaded: Any) -> SigningKey | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from sidecar.policy.classes import in_force
 from sidecar.policy.model import ANY_TOOL, Default, Policy, PolicyEntry
 from sidecar.policy.names import CANARY_ALLOWED, CANARY_DENIED, is_pattern, matcher
+from sidecar.policy.problem import Place
 
 MOST: Final = 16
 """The most entries that apply to a tool with a proof: it names each, so a bundle grows with tools times patterns."""
@@ -64,6 +66,17 @@ def applying(policy: Policy) -> Applying:
         hidden_patterns=tuple(matcher(item.name) for item in policy.hide if is_pattern(item.name)),
         default=policy.default,
     )
+
+
+def refused_at(policy: Policy, settings: Mapping[str, Place], kind: str, tool: str) -> Place | None:
+    """Where it stands that refuses a tool where no rule does: as hidden, or by default; None for another `kind`.
+
+    `settings` are the places of the policy's settings, by their names.
+    """
+    if kind == "hidden":
+        hiding = (item for item in policy.hide if item.name == ANY_TOOL or matcher(item.name).match(tool))
+        return next((item.place for item in hiding), None)
+    return settings.get("default") if kind == "default_deny" else None
 
 
 def can_be_met(entry: PolicyEntry) -> bool:

@@ -30,6 +30,8 @@ MAX_VALUES: Final = 500_000
 
 MANIFEST: Final = ".manifest"
 SIGNATURES: Final = ".signatures.json"
+CURRENT: Final = "bundle.tar.gz"
+"""The file in a folder that is its bundle now: `sidecar policy publish` replaces it whole."""
 
 TO_SERVE: Final = 1
 """How hard a bundle is compressed that stays on this machine."""

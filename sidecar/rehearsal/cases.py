@@ -12,7 +12,7 @@
       client: {name: claude}
       after: 90s                                # or at: 2026-01-05T09:30:00Z
       expect: deny                              # allow, deny or approval
-      message: Too much                         # what the agent is told begins with this line
+      message: Too much                         # what the agent is told begins with this
       rule: small amounts
 ```
 
@@ -172,6 +172,9 @@ class _CasesReader(ItemReader):
             message=self.text(members.get("message"), f"{where}.message"),
             code=int(code.text) if isinstance(code, Scalar) else None,
         )  # fmt: skip
+        if step.message is not None and not step.message.strip():
+            text = "every message begins with nothing: write how this one begins, or remove the key"
+            self.problem(members["message"].place, f"{where}.message", text)
         self.check(step, where)
         return step
 

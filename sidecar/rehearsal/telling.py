@@ -29,7 +29,7 @@ def _expected(result: StepResult) -> str:
     step = result.step
     parts = [_WORDS.get(step.expect, step.expect)]
     if step.message is not None:
-        parts.append(_message(step.message))
+        parts.append(_message(step.message, step.message))
     if step.rule is not None:
         parts.append(f"by the rule {quoted(step.rule)}")
     if step.code is not None:
@@ -45,16 +45,18 @@ def _got(result: StepResult) -> str:
     elif judgement.kind not in ("allow", "rule", "approval_required"):
         parts[0] += f" ({judgement.kind})"
     if judgement.told:
-        parts.append(_message(judgement.told))
+        parts.append(_message(judgement.told, result.step.message or ""))
     if result.step.code is not None:
         parts.append(f"code {judgement.code}" if judgement.code else "no error")
     return ", ".join(parts)
 
 
-def _message(text: str) -> str:
-    """The first line of a message, as it stands in quotes."""
-    first, *more = bare(text).splitlines() or [""]
-    return f'"{visible(first)}"' + " …" * any(more)
+def _message(text: str, expected: str) -> str:
+    """The beginning of a message in quotes: as many lines as are expected, and what stands before where that is too."""
+    lines = (text if bare(expected) != expected else bare(text)).rstrip().split("\n")
+    many = len(expected.rstrip().split("\n"))
+    begin = "\n".join(lines[:many])
+    return f'"{visible(begin)}"' + " …" * any(lines[many:])
 
 
 def _by(judgement: Judgement, places: Mapping[str, str]) -> str:

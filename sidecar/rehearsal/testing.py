@@ -68,7 +68,7 @@ def wrong(step: Step, judgement: Judgement) -> str:
         return "no answer"
     if not _is_as(step.expect, judgement):
         return "decision"
-    if step.message is not None and not _begins(bare(step.message), bare(judgement.told)):
+    if step.message is not None and not _begins(step.message, judgement.told):
         return "message"
     if step.rule is not None and step.rule != judgement.rule:
         return "rule"
@@ -86,7 +86,9 @@ def _is_as(expected: Expected, judgement: Judgement) -> bool:
 
 
 def _begins(message: str, told: str) -> bool:
-    return f"{told}\n".startswith(f"{message.rstrip()}\n")
+    """True where the agent is told what begins with the message; what stands before every refusal may be left out."""
+    begin = message.rstrip()
+    return told.startswith(begin) or bare(told).startswith(begin)
 
 
 def bare(message: str) -> str:

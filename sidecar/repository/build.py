@@ -21,7 +21,10 @@ DIRTY: Final = "-dirty"
 
 
 def packed(subject: Subject, key: SigningKey | None) -> bytes:
-    """The archive of a policy. Nothing in it depends on when, where or by whom it is made; an ES256 signature does."""
+    """The archive of a policy.
+
+    Nothing in it depends on when, where or by whom it is made, but a signature by a key that does not repeat its own.
+    """
     files = {**subject.bundle.files, SOURCES: write_sources(subject.found)}
     return archive.write(files if key is None else signed(files, key), TO_TRAVEL)
 

@@ -85,13 +85,17 @@ def no_collections() -> Iterator[None]:
 def text(found: Found) -> str:
     """The text of a policy file. Raises `PolicyError`."""
     if found.content is None:
-        problem = f"{found.problem}{_sought(found)}"
-        raise PolicyError([f"cannot read the policy {found.path}: {problem}; name a policy file with -c"])
+        raise PolicyError([f"cannot read the policy {found.path}: {why_not(found)}; name a policy file with -c"])
     try:
         return found.content.data.decode("utf-8")
     except UnicodeDecodeError:
         place = Place(of_system(str(found.path)), 1, 1)
         raise PolicyError([str(Problem(place, "file", "not UTF-8: save it as UTF-8"))]) from None
+
+
+def why_not(found: Found) -> str:
+    """Why a file has no content."""
+    return f"{found.problem}{_sought(found)}"
 
 
 def _sought(found: Found) -> str:

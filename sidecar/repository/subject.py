@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from sidecar.engine import binary, custom_rego
 from sidecar.errors import BundleRefused, PolicyError, StartError
-from sidecar.policy.archive import MAX_UNPACKED
-from sidecar.policy.bundle import POLICY, Bundle, build
+from sidecar.policy.archive import CURRENT, MAX_UNPACKED
+from sidecar.policy.bundle import FACTS, POLICY, Bundle, build
 from sidecar.policy.compile import compile_policy
 from sidecar.policy.custom import NO_CUSTOM, Custom
 from sidecar.policy.model import Policy
-from sidecar.repository.folder import Repository, is_repository, repository
-from sidecar.repository.load import find, load
+from sidecar.repository.folder import POLICIES, Repository, is_repository, repository
+from sidecar.repository.load import find, load, why_not
 from sidecar.repository.sources import read_sources
 from sidecar.repository.unpack import Unpacked, unpack
 from sidecar.system import files
 from sidecar.system.files import Found
 from sidecar.text import of_system
+
+_BUNDLE: Final = "a bundle that `sidecar policy build` or `sidecar policy publish` wrote"
+_INSTEAD: Final = f"name a policy file, a repository (a folder with {POLICIES}), or {_BUNDLE}"
+_INSTEAD_OF_COMPILED: Final = (
+    "it has what a policy was compiled to and not the policy: name the policy file or the repository that it was "
+    f"compiled from, or {_BUNDLE}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +52,16 @@ def subject(path: Path, opa: Path, *, serial: int = 1, commit: str = "") -> Subj
     Raises `PolicyError` with every problem, `StartError` where the engine does not accept what was compiled, and
     `BundleRefused` for a bundle that no sidecar would admit; who signed it is not asked.
     """
+    if is_repository(path):
+        found = repository(path)
+        return _subject(path, found.policies, found, opa, serial, commit)
     if is_bundle(path):
-        return of_bundle(path, opa)
-    found = repository(path) if is_repository(path) else None
-    return _subject(path, found.policies if found is not None else (path,), found, opa, serial, commit)
+        return of_bundle(_in_force(path), opa)
+    (file,) = find([path])
+    if file.content is None:
+        instead = _INSTEAD_OF_COMPILED if (path / FACTS).is_file() else _INSTEAD
+        raise PolicyError([f"cannot read the policy {path}: {why_not(file)}; {instead}"])
+    return _subject(path, (path,), None, opa, serial, commit)
 
 
 def merged(paths: Sequence[Path], opa: Path) -> Subject:
@@ -56,14 +70,24 @@ def merged(paths: Sequence[Path], opa: Path) -> Subject:
 
 
 def is_bundle(path: Path) -> bool:
-    """True for a file that begins as a bundle does."""
+    """True for a file that begins as a bundle does, and for a folder that `sidecar policy publish` wrote to."""
+    if is_repository(path):
+        return False  # it may have a bundle of its own policy beside it
+    file = _in_force(path)
     try:
-        if not path.is_file():
+        if not file.is_file():
             return False
-        with path.open("rb") as file:
-            return file.read(2) == b"\x1f\x8b"
+        if file != path:
+            return True
+        with file.open("rb") as opened:
+            return opened.read(2) == b"\x1f\x8b"
     except OSError:
         return False
+
+
+def _in_force(path: Path) -> Path:
+    """The file of a bundle: in a folder the one that sidecars fetch from there."""
+    return path / CURRENT if path.is_dir() else path
 
 
 def of_bundle(path: Path, opa: Path) -> Subject:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.cli.policy_build import policy_build_command
 from sidecar.distribution.admission import admit
 from sidecar.distribution.label import label
 from sidecar.engine.verify import verification_key, verify
 from sidecar.policy import archive
-from tests.engine.policy_keys import EC, NOON, RSA, private_pem, public_pem
+from tests.engine.policy_keys import EC, NOON, RSA, only_at_random, private_pem, public_pem
 from tests.repository.made import POLICY, REGO, git, repository
 from tests.support import OPA, SIDECAR
 
@@ -88,15 +89,24 @@ def test_the_same_policy_key_and_serial_give_the_same_bytes_wherever_and_however
         assert {(one.mtime, one.uid, one.gid, one.uname, one.mode) for one in tar} == {(0, 0, 0, "", 0o644)}
 
 
-def test_a_key_on_a_curve_signs_too_and_the_content_is_the_same(tmp_path: Path, folder: Path) -> None:
+def test_a_key_on_a_curve_gives_the_same_bytes_each_time_too(tmp_path: Path, folder: Path) -> None:
     key = key_file(tmp_path, EC)
     first, second = tmp_path / "1.tar.gz", tmp_path / "2.tar.gz"
-    assert said(build(folder, "-o", first, "--key", key))["revision"] == said(
-        build(folder, "-o", second, "--key", key)
-    )["revision"]  # fmt: skip
-    assert first.read_bytes() != second.read_bytes()
     for file in (first, second):
-        verify(archive.read(file.read_bytes()), [verification_key(public_pem(EC), "k", NOON)], NOON)
+        done = build(folder, "-o", file, "--key", key, "--serial", 3)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert first.read_bytes() == second.read_bytes()
+    verify(archive.read(first.read_bytes()), [verification_key(public_pem(EC), "k", NOON)], NOON)
+
+
+def test_where_openssl_cannot_repeat_a_signature_the_build_says_so(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only_at_random(monkeypatch)
+    file = tmp_path / "p.tar.gz"
+    assert policy_build_command(folder, file, key_file(tmp_path, EC), 3, opa_bin=OPA) == 0
+    assert f"{file} is not reproducible: " in capsys.readouterr().err
+    verify(archive.read(file.read_bytes()), [verification_key(public_pem(EC), "k", NOON)], NOON)
 
 
 def test_the_key_may_come_as_text_in_the_environment(tmp_path: Path, folder: Path, key: Path) -> None:
@@ -113,12 +123,13 @@ def test_a_single_policy_file_is_built_too(tmp_path: Path) -> None:
     assert admit((tmp_path / "p.tar.gz").read_bytes(), keys=(), opa=OPA, name="p").commit == ""
 
 
-def test_a_plain_opa_verifies_it(tmp_path: Path, folder: Path, key: Path) -> None:
-    said(build(folder, "-o", tmp_path / "p.tar.gz", "--key", key))
-    (tmp_path / "public.pem").write_text(public_pem(RSA))
+@pytest.mark.parametrize(("made", "algorithm"), [(RSA, "RS256"), (EC, "ES256")], ids=["rsa", "ec"])
+def test_a_plain_opa_verifies_it(tmp_path: Path, folder: Path, made: object, algorithm: str) -> None:
+    said(build(folder, "-o", tmp_path / "p.tar.gz", "--key", key_file(tmp_path, made)))
+    (tmp_path / "public.pem").write_text(public_pem(made))
     command: list[str | Path] = [
         OPA, "build", "--bundle", "p.tar.gz", "--verification-key", "public.pem", "--verification-key-id", "intercept",
-        "--scope", "intercept", "--output", "out.tar.gz",
+        "--signing-alg", algorithm, "--scope", "intercept", "--output", "out.tar.gz",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout

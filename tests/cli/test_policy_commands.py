@@ -308,9 +308,9 @@ tools:
     ("pay", "{}", ['deny: Rule "cap" needs a number at args.n', "refuses, for want of an amount: cap"]),
     ("payment", "{}", ["allow: ", "passes  of pattern", "of all"]),
     ("stop", "{}", ['deny: Denied by rule "never"', "refuses never"]),
-    ("secret", "{}", ['deny: Tool "secret" is hidden by policy']),
-    ("x_1", "{}", ['deny: Tool "x_1" is hidden by policy']),
-    ("other", "{}", ['deny: Tool "other" is not permitted by policy']),
+    ("secret", "{}", ['deny: Tool "secret" is hidden by policy', "refuses (hidden) (all.yaml:2)"]),
+    ("x_1", "{}", ['deny: Tool "x_1" is hidden by policy', "refuses (hidden) (all.yaml:2)"]),
+    ("other", "{}", ['deny: Tool "other" is not permitted by policy', "refuses (default deny) (all.yaml:1)"]),
 ])  # fmt: skip
 def test_every_kind_of_rule_is_explained(tool: str, args: str, lines: list[str], here: Path) -> None:
     (here / "all.yaml").write_text(EVERYTHING)
@@ -319,6 +319,26 @@ def test_every_kind_of_rule_is_explained(tool: str, args: str, lines: list[str],
     assert (done.status, done.errors) == (status, [])
     assert done.out.startswith(lines[0])
     assert [line for line in lines if line not in done.out] == []
+
+
+def test_of_several_files_the_one_is_named_that_hides_the_tool_or_denies_by_default(here: Path) -> None:
+    (here / "open.yaml").write_text("version: '1'\ndefault: allow\nhide: [a]\ntools: {}\n")
+    (here / "closed.yaml").write_text("version: '1'\nhide:\n  - b\n  - 'c*'\ndefault: deny\n")
+    files = ["-c", "open.yaml", "-c", "closed.yaml"]
+    for tool, said in (
+        ("a", "refuses (hidden) (open.yaml:3)"), ("b", "refuses (hidden) (closed.yaml:3)"),
+        ("cd", "refuses (hidden) (closed.yaml:4)"), ("z", "refuses (default deny) (closed.yaml:5)"),
+    ):  # fmt: skip
+        _, *lines = sidecar(here, "explain", tool, *files).out.splitlines()
+        assert lines[0] == f"  {said}"
+
+
+def test_a_call_that_only_rules_decide_is_not_said_to_be_refused_by_anything_else(here: Path) -> None:
+    (here / "all.yaml").write_text(EVERYTHING)
+    for tool in ("stop", "pay"):
+        out = sidecar(here, "explain", tool, "-c", "all.yaml", "--args", '{"n": 4}').out
+        assert "(hidden)" not in out
+        assert "(default deny)" not in out
 
 
 ASKING = """\

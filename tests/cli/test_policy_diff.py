@@ -182,6 +182,19 @@ def test_a_recorded_call_that_is_allowed_now_says_where_it_is_from(tmp_path: Pat
     assert "recorded calls that could not be asked about:\n  1: not kept: args.amount" in done.out
 
 
+def test_a_recorded_call_may_have_the_word_of_explain_and_a_last_line_that_was_cut_off_is_left_out(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path, {"old.yaml": OLD, "new.yaml": OLD.replace("- name: small", "- name: small\n        mode: monitor")})
+    line = json.dumps(
+        {"tool": "pay", "arguments": {"amount": 1234}, "decision": "require_approval", "time": "2026-01-05T10:00:00Z"}
+    )
+    write(tmp_path, {"recorded.jsonl": f"{line}\n{line[:-1]}"})
+    done = diff(tmp_path, "old.yaml", "new.yaml", "--json", "--calls", "recorded.jsonl")
+    assert done.status == 4
+    assert "sidecar: warning: recorded.jsonl:2: the file ends within this line" in done.errors
+
+
 def test_changed_rego_is_a_change_of_which_little_is_known(tmp_path: Path) -> None:
     rule = (
         'package intercept.custom\n\nviolations contains {"rule": "night", "reason": "closed"} if input.tool == "%s"\n'
@@ -203,6 +216,20 @@ def test_a_bundle_is_compared_as_the_policy_that_it_was_built_from(tmp_path: Pat
     done = diff(tmp_path, "old.tar.gz", "new.tar.gz", "--json")
     assert done.status == 4
     assert [(one["tool"], one["line"]) for one in done.json["loosened"]] == [("pay", "p.yaml:6")]
+
+
+def test_the_folder_that_a_policy_was_published_to_is_compared_and_replayed_by(tmp_path: Path) -> None:
+    write(tmp_path, {"policies/p.yaml": OLD, "new.yaml": OLD.replace("500", "600")})
+    for words in (("build", ".", "-o", "p.tar.gz"), ("publish", "p.tar.gz", "published")):
+        done = sidecar(tmp_path, "policy", *words)
+        assert done.status == 0, done.errors
+    assert diff(tmp_path, "published", "policies/p.yaml").status == 0
+    done = diff(tmp_path, "published", "new.yaml", "--json")
+    assert done.status == 4
+    assert [(one["tool"], one["line"]) for one in done.json["loosened"]] == [("pay", "p.yaml:6")]
+    line = {"tool": "pay", "arguments": {"amount": 501}, "decision": "allow", "time": "2026-01-05T10:00:00Z"}
+    write(tmp_path, {"calls.jsonl": f"{json.dumps(line)}\n"})
+    assert sidecar(tmp_path, "policy", "replay", "calls.jsonl", "-c", "published").status == 3
 
 
 def test_a_rule_whose_tool_is_gone_is_named(tmp_path: Path) -> None:

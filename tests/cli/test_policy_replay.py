@@ -53,6 +53,7 @@ def replay(folder: Path, *lines: str, options: tuple[str, ...] = ()) -> Any:
     [
         ([PASSES], 0), ([PASSES, UNKNOWN], 0), ([PASSES, TIGHTENS], 3), ([TIGHTENS, LOOSENS, PASSES], 4),
         ([LOOSENS], 4), ([ASKED], 3), ([ASKED, UNASKED], 4),
+        ([line("buy", "require_approval", {})], 0), ([line("search", "require_approval", {"n": 2})], 4),
     ],
 )  # fmt: skip
 def test_the_status_says_whether_anything_changes_and_whether_anything_passes_that_was_refused(
@@ -111,6 +112,33 @@ def test_each_line_that_cannot_be_read_is_named_and_nothing_is_replayed(here: Pa
     assert (done.status, done.out) == (2, "")
     assert [each.partition(": ")[0] for each in done.errors] == ["calls.jsonl:2", "calls.jsonl:3", "sidecar"]
     assert "hunter2" not in "".join(done.errors)
+
+
+def test_a_last_line_that_was_cut_off_is_left_out_and_named(here: Path) -> None:
+    for cut in (LOOSENS[:-1], LOOSENS[: len(LOOSENS) // 2], "{"):
+        (here / "calls.jsonl").write_text(f"{PASSES}\n{cut}")
+        done = sidecar(here, "policy", "replay", "calls.jsonl", "-c", "policy.yaml")
+        assert (done.status, done.out) == (0, "1 call unchanged\n")
+        assert done.errors[0].startswith("sidecar: warning: calls.jsonl:2: the file ends within this line")
+
+
+def test_a_last_line_that_is_whole_counts_with_and_without_its_end(here: Path) -> None:
+    (here / "calls.jsonl").write_text(f"{PASSES}\n{LOOSENS}")
+    assert sidecar(here, "policy", "replay", "calls.jsonl", "-c", "policy.yaml").status == 4
+    (here / "calls.jsonl").write_text(f"{PASSES}\n" + LOOSENS.replace("deny", "perhaps"))
+    done = sidecar(here, "policy", "replay", "calls.jsonl", "-c", "policy.yaml")
+    assert (done.status, done.errors[0].partition(": ")[0]) == (2, "calls.jsonl:2")
+
+
+def test_a_line_that_is_cut_off_elsewhere_is_an_error(here: Path) -> None:
+    done = replay(here, PASSES, LOOSENS[:-1])  # the line has an end
+    assert (done.status, done.errors[0].partition(": ")[0]) == (2, "calls.jsonl:2")
+
+
+def test_a_recording_of_nothing_but_a_cut_line_holds_no_call(here: Path) -> None:
+    (here / "calls.jsonl").write_text(LOOSENS[:-1])
+    done = sidecar(here, "policy", "replay", "calls.jsonl", "-c", "policy.yaml")
+    assert (done.status, "holds no call" in done.errors[-1]) == (2, True)
 
 
 def test_a_recording_without_a_call_is_wrong_usage_and_one_that_is_not_there_is_said(here: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import pytest
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -37,3 +39,15 @@ def certificate(key: Any, *, since: float, until: float) -> str:
         name, name, key.public_key(), 7, noon + timedelta(days=since), noon + timedelta(days=until)
     )
     return made.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+
+
+def only_at_random(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where OpenSSL does not know RFC 6979."""
+    known = ec.ECDSA
+
+    def ecdsa(algorithm: hashes.HashAlgorithm, deterministic_signing: bool = False) -> ec.ECDSA:
+        if deterministic_signing:
+            raise UnsupportedAlgorithm("ECDSA with deterministic signature (RFC 6979)")
+        return known(algorithm)
+
+    monkeypatch.setattr(ec, "ECDSA", ecdsa)

@@ -25,10 +25,12 @@ from hypothesis import strategies as st
 
 from sidecar.engine.bundle_server import BundleServer, Packed
 from sidecar.engine.sign import private, shared, signed
+from sidecar.engine.verify import verification_key
 from sidecar.errors import StartError
 from sidecar.policy.archive import SIGNATURES
 from sidecar.policy.bundle import STAMP
 from tests.engine.asking import bundle_of, soon
+from tests.engine.policy_keys import only_at_random
 from tests.engine.test_engine import ALLOWED, BUNDLE, REFUSED, running
 from tests.policy.archives import packed
 from tests.support import OPA
@@ -233,6 +235,29 @@ def test_a_private_key_signs_as_its_algorithm_says() -> None:
     key = private(pem(GOOD))
     assert key.algorithm == "ES256"
     assert len(key.sign(b"data")) == 64
+
+
+def test_a_key_on_a_curve_signs_as_rfc_6979_says_so_the_same_bytes_are_signed_alike() -> None:
+    secret = 0xC9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721  # RFC 6979, A.2.5
+    key = private(pem(ec.derive_private_key(secret, ec.SECP256R1())))
+    assert key.repeats
+    assert key.sign(b"sample").hex().upper() == (
+        "EFD48B2AACB6A8FD1140DD9CD45E81D69D2C877B56AAF991C34D0EA84EAF3716"
+        "F7CB1C942D657C41D436C7A1B6E29F65F3E900DBB9AFF4064DC4AB2F843ACDA8"
+    )
+
+
+def test_where_openssl_cannot_repeat_a_signature_the_key_says_so_and_signs_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    only_at_random(monkeypatch)
+    key = private(pem(GOOD))
+    assert not key.repeats
+    first, second = key.sign(b"data"), key.sign(b"data")
+    assert first != second
+    public = verification_key(key.public, "k", 0.0)
+    assert public.verifies(first, b"data")
+    assert public.verifies(second, b"data")
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,7 @@ def test_any_text_is_read_or_refused_with_a_line(text: str) -> None:
         ("- {name: n, step: [{call: t, expect: allow}]}", 'the key "step" is not known here'),
         ("- {name: n, steps: [{call: t, expect: allow, expect: deny}]}", 'the key "expect" stands here and in line 1'),
         ("- {name: n, steps: [{call: t, expect: allow, message: m}]}", "can expect no message, rule or code"),
+        ("- {name: n, steps: [{call: t, expect: deny, message: ' '}]}", "every message begins with nothing: write how"),
         ("- {name: n, steps: [{call: t, expect: deny, code: -32003}]}", "only an error has a code"),
         ("- {name: n, steps: [{call: t, expect: error, code: soon}]}", "a code is a whole number"),
         ("- {name: n, steps: [{call: t, expect: deny, arguments: [1]}]}", "arguments are an object"),

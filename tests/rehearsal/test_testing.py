@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from sidecar.rehearsal.cases import read_cases
 from sidecar.rehearsal.judging import Judgement
+from sidecar.rehearsal.telling import told
 from sidecar.rehearsal.testing import wrong
 from tests.rehearsal.running import run, wrongs
 
@@ -28,6 +32,7 @@ def test_every_word_of_an_expectation_counts() -> None:
     - {call: buy, arguments: {n: 11}, expect: deny, message: Too much, rule: small}
     - {call: buy, arguments: {n: 11}, expect: deny, message: "[INTERCEPT POLICY DENIED] Too much"}
     - {call: buy, arguments: {n: 11}, expect: deny, message: Too}
+    - {call: buy, arguments: {n: 11}, expect: deny, message: much}
     - {call: buy, arguments: {n: 11}, expect: deny, rule: few}
     - {call: buy, arguments: {n: 11}, expect: approval}
     - {call: ask, expect: approval, message: A person must agree, rule: always}
@@ -38,14 +43,55 @@ def test_every_word_of_an_expectation_counts() -> None:
     - {call: buy, arguments: {n: 11}, expect: error}
     - {call: other, expect: refused}
 """) == [
-        "", "decision", "decision", "", "", "message", "rule", "decision", "", "decision", "", "", "code", "decision",
-        "decision",
+        "", "decision", "decision", "", "", "", "message", "rule", "decision", "", "decision", "", "", "code",
+        "decision", "decision",
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("message", "found"),
+    [
+        ("Too much\nDo not repeat this call unchanged.", ""), ("Too much\nDo not rep", ""), ("Too much\n", ""),
+        ("[INTERCEPT POLICY DENIED]", ""), ("[INTERCEPT POLICY DENIED] Too mu", ""), ("[INTERCEPT POL", ""),
+        ("Too much Do not", "message"), ("too much", "message"), (" Too", "message"), ("Too much!", "message"),
+        ("Do not repeat this call unchanged.", "message"), ("Too much\nrepeat this call", "message"),
+        ("[INTERCEPT APPROVAL REQUIRED] Too much", "message"), ("POLICY DENIED] Too much", "message"),
+    ],
+)  # fmt: skip
+def test_a_message_is_what_the_agent_is_told_begins_with_and_not_what_stands_elsewhere_in_it(
+    message: str, found: str
+) -> None:
+    step = f"    - {{call: buy, arguments: {{n: 11}}, expect: deny, message: {json.dumps(message)}}}\n"
+    assert wrongs(POLICY, step) == [found]
+
+
 def test_all_that_the_agent_is_told_may_be_expected() -> None:
-    told = '"Too much\\nDo not repeat this call unchanged."'
-    assert wrongs(POLICY, f"    - {{call: buy, arguments: {{n: 11}}, expect: deny, message: {told}}}\n") == [""]
+    ((result,),) = (case.steps for case in run(POLICY, _REFUSED))
+    text = result.judgement.told
+    assert text.startswith("[INTERCEPT POLICY DENIED] Too much\nDo not repeat this call unchanged.")
+    assert wrong(replace(result.step, message=text), result.judgement) == ""
+    assert wrong(replace(result.step, message=f"{text}."), result.judgement) == "message"
+
+
+_REFUSED = "- {name: n, steps: [{call: buy, arguments: {n: 11}, expect: deny, message: Too}]}"
+
+
+@pytest.mark.parametrize(
+    ("message", "expected", "got"),
+    [
+        ("Much", '"Much"', '"Too much" …'),
+        ("Too much\nargs.n is odd\n", r'"Too much\nargs.n is odd"', r'"Too much\nDo not repeat this call unchanged."'),
+        ("[INTERCEPT APPROVAL REQUIRED] Too", '"[INTERCEPT APPROVAL REQUIRED] Too"',
+         '"[INTERCEPT POLICY DENIED] Too much" …'),
+    ],
+)  # fmt: skip
+def test_a_message_that_is_another_is_told_beside_as_many_lines_of_what_came(
+    message: str, expected: str, got: str
+) -> None:
+    ((result,),) = (case.steps for case in run(POLICY, _REFUSED))
+    step = replace(result.step, message=message)
+    lines = told(replace(result, step=step, wrong=wrong(step, result.judgement)), 1, {})
+    assert lines[1:3] == [f"  expected  deny, {expected}", f"  got       deny, {got}"]
 
 
 def test_counters_are_kept_from_step_to_step_and_begin_anew_with_each_case() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
-from sidecar.errors import BundleRefused, StartError
+from sidecar.distribution.folder_destination import FolderDestination
+from sidecar.distribution.publish import publish
+from sidecar.errors import BundleRefused, PolicyError, StartError
 from sidecar.policy import archive
 from sidecar.policy.bundle import SOURCES
 from sidecar.repository.build import commit_of, packed
@@ -128,6 +131,50 @@ def test_a_bundle_that_no_sidecar_would_admit_is_no_subject(folder: Path, tmp_pa
     path.write_bytes(archive.write(files))
     with pytest.raises(BundleRefused, match=str(path)):
         subject(path, OPA)
+
+
+def published(folder: Path, place: Path, *serials: int) -> Path:
+    """A place to which the policy was published under these serials."""
+    for serial in serials:
+        data = packed(subject(folder, OPA, serial=serial), None)
+        asyncio.run(publish(data, FolderDestination(place), pytest.fail))
+    return place
+
+
+def test_a_folder_that_was_published_to_is_the_bundle_that_sidecars_fetch_from_there(
+    folder: Path, tmp_path: Path
+) -> None:
+    place = published(folder, tmp_path / "place", 1, 2)
+    assert is_bundle(place)
+    read = subject(place, OPA)
+    assert (read.bundle.serial, read.bundle.revision) == (2, subject(folder, OPA).bundle.revision)
+    assert read.policy is not None
+    (place / "bundle.tar.gz").write_bytes((place / "serial-1.tar.gz").read_bytes())
+    assert subject(place, OPA).bundle.serial == 1
+
+
+def test_a_repository_stays_one_though_a_bundle_lies_in_it(folder: Path) -> None:
+    (folder / "bundle.tar.gz").write_bytes(b"\x1f\x8bold")
+    assert not is_bundle(folder)
+    assert subject(folder, OPA).repository is not None
+
+
+def test_a_folder_whose_current_bundle_is_none_is_refused_as_a_bundle(tmp_path: Path) -> None:
+    (tmp_path / "bundle.tar.gz").write_text("tools: {}\n")
+    with pytest.raises(BundleRefused, match=str(tmp_path / "bundle.tar.gz")):
+        subject(tmp_path, OPA)
+
+
+def test_of_any_other_folder_it_is_said_what_to_name_instead(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    with pytest.raises(PolicyError, match=r"none: .*a folder; name a policy file, a repository \(.*policies\), or a "):
+        subject(tmp_path / "none", OPA)
+    for path, text in subject(folder, OPA).bundle.files.items():
+        file = tmp_path / "compiled" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    with pytest.raises(PolicyError, match=r"compiled: .*what a policy was compiled to.*or the repository"):
+        subject(tmp_path / "compiled", OPA)
 
 
 def test_what_is_no_bundle_is_not_taken_for_one(folder: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, TypeAlias
 
-from sidecar.policy.applies import Applying, applying
+from sidecar.policy.applies import Applying, applying, refused_at
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.content import content
 from sidecar.policy.facts import file_name
@@ -45,10 +45,7 @@ class Side:
 
     def place_of(self, kind: str, tool: str) -> Place | None:
         """Where it stands that refuses a tool, where no rule does: as hidden, or by default."""
-        if kind == "hidden":
-            hiding = (item for item in self.policy.hide if item.name == ANY_TOOL or matcher(item.name).match(tool))
-            return next((item.place for item in hiding), None)
-        return self.settings.get("default") if kind == "default_deny" else None
+        return refused_at(self.policy, self.settings, kind, tool)
 
     @property
     def longest_window(self) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from sidecar.errors import StartError
-from sidecar.rehearsal.recordings.recorded import Recorded, read_line
+from sidecar.rehearsal.recordings.recorded import Recorded, is_cut, read_line
 from sidecar.text import of_system
 
 
@@ -25,31 +26,48 @@ def files_of(path: Path) -> tuple[Path, ...]:
     return (older, path) if older.is_file() else (path,)
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a recording holds: the number of its calls, a text for each line that cannot be read, one for each cut off.
+
+    A line is cut off where its file ends within it, as that of a sidecar that was killed does. It is no call.
+    """
+
+    calls: int
+    problems: tuple[str, ...]
+    cut: tuple[str, ...]
+
+
 def lines_of(path: Path) -> Iterator[Line]:
-    """The recorded calls. Raises `StartError`, and ValueError at a line that cannot be read."""
+    """The recorded calls, without one that is cut off. Raises `StartError`; ValueError at one that cannot be read."""
     for place, line in _lines(path):
-        yield Line(place, read_line(line))
+        if not is_cut(line):
+            yield Line(place, read_line(line))
 
 
-def unreadable(path: Path) -> tuple[int, list[str]]:
-    """How many lines a recording has, and what is wrong with each that cannot be read. Raises `StartError`."""
-    count, problems = 0, []
-    for count, (place, line) in enumerate(_lines(path), 1):  # noqa: B007 - it is the number of all lines in the end
+def look(path: Path) -> Looked:
+    """Whether a recording can be read. Raises `StartError`."""
+    calls, problems, cut = 0, [], []
+    for place, line in _lines(path):
+        if is_cut(line):
+            cut.append(f"{place}: the file ends within this line, so it is left out: whoever wrote it was cut off")
+            continue
+        calls += 1
         try:
             read_line(line)
         except ValueError as problem:
             problems.append(f"{place}: {problem}")
-    return count, problems
+    return Looked(calls, tuple(problems), tuple(cut))
 
 
 def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
-    """The lines that are not empty, and where each stands."""
+    """The lines that are not empty, each with its end, and where each stands."""
     for file in files_of(path):
         name = of_system(str(file))
         try:
             with file.open("rb") as opened:
                 for number, line in enumerate(opened, 1):
                     if line.strip():
-                        yield f"{name}:{number}", line.rstrip(b"\r\n")
+                        yield f"{name}:{number}", line
         except OSError as error:
             raise StartError(f"cannot read the recording {name}: {error.strerror}") from None

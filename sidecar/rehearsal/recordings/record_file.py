@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
 import stat
 from pathlib import Path
 from typing import Final
 
 from sidecar.errors import StartError
+from sidecar.rehearsal.recordings.recorded import BEGIN, is_cut
 from sidecar.system import ownership
 
-_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class RecordFile:
@@ -76,19 +78,29 @@ def _opened(path: Path) -> int:
         if found.st_mode & 0o077:
             raise PermissionError(0, f"others may read or write it: `chmod 600 {path}`")
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if found.st_size and not _ends_a_line(path, found.st_size):
-            os.write(file, b"\n")
+        if found.st_size:
+            _end_the_last_line(file)
     except OSError:
         os.close(file)
         raise
     return file
 
 
-def _ends_a_line(path: Path, size: int) -> bool:
-    """True where the last writer was not cut off."""
-    with path.open("rb") as file:
-        file.seek(size - 1)
-        return file.read(1) == b"\n"
+def _end_the_last_line(file: int) -> None:
+    """Make a file that is not empty end with a whole line.
+
+    The beginning of a line of ours is taken away: its writer was killed, and with an end it would be one that nobody
+    can read. Whatever else stands there gets an end.
+    """
+    with mmap.mmap(file, 0, access=mmap.ACCESS_READ) as content:
+        begin = content.rfind(b"\n") + 1
+        last = content[begin:]
+    if not last:
+        return
+    if last[: len(BEGIN)] == BEGIN[: len(last)] and is_cut(last):
+        os.ftruncate(file, begin)
+    else:
+        os.write(file, b"\n")
 
 
 def _refused(path: Path, error: OSError) -> str:

@@ -19,8 +19,12 @@ from sidecar.policy.terms import Reads
 from sidecar.text import shown
 
 VERSION: Final = 1
+BEGIN: Final = b'{"version":1,'
+"""What each line that we write begins with."""
 Decided: TypeAlias = Literal["allow", "deny", "approval"]
 """What became of a call: it passed, it was refused, or a person was asked."""
+_ASKED: Final = "require_approval"
+"""What the engine and `explain` call `approval`: whoever writes lines by hand may say so too."""
 ALWAYS_KEPT: Final = frozenset(
     {("principal", "subject"), ("principal", "issuer"), ("session", "client", "name"), ("session", "client", "version")}
 )
@@ -117,6 +121,8 @@ def read_line(line: bytes) -> Recorded:
         plain = _plain(others)
         if type(plain.get("time")) in (int, float):  # by hand: Unix seconds
             plain["time"] = time_of(plain["time"])
+        if plain.get("decision") == _ASKED:
+            plain["decision"] = "approval"
         read = msgspec.convert({**plain, "arguments": {}}, Recorded)
         read.moment  # noqa: B018 - it raises for what is no time
         for text in (*(read.kept if read.kept != "all" else ()), *read.masked):
@@ -125,6 +131,19 @@ def read_line(line: bytes) -> Recorded:
         raise ValueError(f"no line of a recording: {shown(str(problem))}") from None
     by = msgspec.structs.replace(read.principal, claims=claims) if read.principal is not None else None
     return msgspec.structs.replace(read, arguments=arguments, principal=by)
+
+
+def is_cut(line: bytes) -> bool:
+    """True for a line that has no end and that no parser reads: whoever wrote it was cut off."""
+    if line.endswith(b"\n"):
+        return False
+    try:
+        strict_json.read_value(line)
+    except strict_json.NotJson:
+        return True
+    except strict_json.NotStrict:
+        return False  # it is all there, and wrong
+    return False
 
 
 def written(recorded: Recorded) -> bytes:

@@ -39,14 +39,29 @@ def test_both_files_together_stay_within_the_size_and_have_the_last_calls(tmp_pa
     file.close()
 
 
-def test_a_line_that_was_cut_off_does_not_spoil_the_next(tmp_path: Path) -> None:
-    path = tmp_path / "calls.jsonl"
+OURS = b'{"version":1,"tool":"pay"}'
+
+
+@pytest.mark.parametrize("before", [b"", OURS + b"\n"], ids=["alone", "after another"])
+@pytest.mark.parametrize("cut", [OURS[:-1], OURS[:4], OURS[:1]])
+def test_a_line_that_was_cut_off_is_taken_away_before_the_next(tmp_path: Path, before: bytes, cut: bytes) -> None:
+    assert appended(tmp_path, before + cut) == before + LINE
+
+
+@pytest.mark.parametrize("last", [OURS, b'{"n":', b"somebody's notes"])
+def test_a_last_line_that_is_whole_or_not_ours_only_gets_its_end(tmp_path: Path, last: bytes) -> None:
+    assert appended(tmp_path, OURS + b"\n" + last) == OURS + b"\n" + last + b"\n" + LINE
+
+
+def appended(folder: Path, there: bytes) -> bytes:
+    """What is in a file that held `there` when a line was recorded in it."""
+    path = folder / "calls.jsonl"
     path.touch(0o600)
-    path.write_bytes(b'{"n":')
+    path.write_bytes(there)
     file = RecordFile(path, 1000)
     file.write(LINE)
     file.close()
-    assert path.read_bytes() == b'{"n":\n' + LINE
+    return path.read_bytes()
 
 
 def test_a_file_that_somebody_moved_away_is_begun_anew(tmp_path: Path) -> None:

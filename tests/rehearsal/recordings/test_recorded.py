@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from sidecar.policy.terms import Reads
-from sidecar.rehearsal.recordings.recorded import By, Client, Recorded, read_line, time_of, without, written
+from sidecar.rehearsal.recordings.recorded import BEGIN, By, Client, Recorded, read_line, time_of, without, written
 
 CALL = Recorded(
     time="2026-11-30T08:00:00.123456Z", tool="pay", arguments={"amount": msgspec.Raw(b"1.10")}, decision="deny",
@@ -18,6 +18,7 @@ CALL = Recorded(
 
 def test_a_line_is_read_as_it_was_written() -> None:
     assert read_line(written(CALL)) == CALL
+    assert written(CALL).startswith(BEGIN)
     assert b'"amount":1.10' in written(CALL)
 
 
@@ -32,6 +33,11 @@ def test_a_line_by_hand_needs_only_what_no_call_can_be_asked_about_without() -> 
 )
 def test_a_time_by_hand_may_be_unix_seconds(time: str) -> None:
     assert read_line(f'{{"time":{time},"tool":"t","arguments":{{}},"decision":"allow"}}'.encode()).moment == 1796025600
+
+
+def test_a_person_who_was_asked_may_be_written_as_the_engine_says_it() -> None:
+    line = b'{"time":"2026-11-30T08:00:00Z","tool":"t","arguments":{},"decision":"require_approval"}'
+    assert read_line(line).decision == "approval"
 
 
 def test_a_time_is_kept_to_the_microsecond() -> None:
