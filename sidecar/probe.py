@@ -11,6 +11,8 @@ import threading
 SECONDS = 3.0
 """Seconds that the probe may take in all."""
 DEFAULT = "127.0.0.1:9464"
+READY = "/readyz"
+"""What is asked where a URL names no path."""
 MAX_REPLY = 64 << 10
 
 _URL = re.compile(r"http://(?:\[([0-9a-fA-F:.]+)\]|([^/:\[\]?#@\s]+))(?::([0-9]{1,5}))?(/[!-~]*)?")
@@ -37,20 +39,22 @@ def configured_url() -> str | None:
         return address
     # A wildcard address listens on loopback too.
     address = re.sub(r"^0\.0\.0\.0:", "127.0.0.1:", re.sub(r"^\[::\]:", "[::1]:", address))
-    return f"http://{address}/readyz"
+    return f"http://{address}{READY}"
 
 
 def trouble(url: str) -> str | None:
     """Why the sidecar that answers at `url`, or at `unix:PATH`, is not ready, in one line; None if it is."""
     if url.startswith("unix:"):
-        return _in_time(url, url.removeprefix("unix:"), "localhost", "/readyz", _plain(url))
+        return _in_time(url, url.removeprefix("unix:"), "localhost", READY, _plain(url))
     found = _URL.fullmatch(url)
     if found is None:
         return f"{_plain(url)} is no URL that can be asked: write http://HOST:PORT/readyz or unix:/PATH"
     six, name, number, path = found.groups()
     host, port = six or name, int(number or 80)
     at = f"[{host}]:{port}" if six else f"{host}:{port}"
-    return _in_time(url, (host, port), at, path or "/", f"{host} port {port}")
+    # Nothing stands at the root of an address of ours.
+    path = READY if path in (None, "/") else path
+    return _in_time(url, (host, port), at, path, f"{host} port {port}")
 
 
 def _ask_all(server: str | None, state_dir: str | None) -> int:
@@ -64,7 +68,7 @@ def _ask_all(server: str | None, state_dir: str | None) -> int:
     if not found:
         if server is None and state_dir is None and not os.path.isdir(instances.folder(folder)):  # noqa: PTH112
             # It may run with another state folder, or have none that it can write in.
-            return _say("", trouble(f"http://{DEFAULT}/readyz"))
+            return _say("", trouble(f"http://{DEFAULT}{READY}"))
         which = f"no sidecar in front of {_plain(server)}" if server else "no sidecar"
         return _say("", f"{which} runs with the state folder {_plain(folder)}")
     if not asked:
@@ -95,7 +99,7 @@ def _ask_all(server: str | None, state_dir: str | None) -> int:
 def _readiness(telemetry: str) -> str:
     if telemetry.startswith("unix:"):
         return telemetry
-    return re.sub(r"//0\.0\.0\.0:", "//127.0.0.1:", re.sub(r"//\[::\]:", "//[::1]:", telemetry)) + "/readyz"
+    return re.sub(r"//0\.0\.0\.0:", "//127.0.0.1:", re.sub(r"//\[::\]:", "//[::1]:", telemetry)) + READY
 
 
 def _say(name: str, why: str | None) -> int:

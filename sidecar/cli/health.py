@@ -17,7 +17,7 @@ def health_command(
         typer.Option(
             metavar="URL",
             show_default=False,
-            help="What to ask: http://HOST:PORT/readyz or unix:PATH. [env var: SIDECAR_URL] "
+            help="What to ask: http://HOST:PORT or unix:PATH. [env var: SIDECAR_URL] "
             "[default: SIDECAR_TELEMETRY, else every sidecar of the state folder]",
         ),
     ] = None,

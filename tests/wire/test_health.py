@@ -76,6 +76,10 @@ def test_a_sidecar_that_is_ready_is_said_to_be(tmp_path: Path) -> None:
         assert asked(SIDECAR_TELEMETRY=where) == (0, "ready\n", "")
         assert asked(SIDECAR_TELEMETRY=f"0.0.0.0:{where.partition(':')[2]}") == (0, "ready\n", "")
         assert asked(f"--url=http://{where}/readyz") == (0, "ready\n", "")
+        for root in ("", "/"):
+            assert asked("--url", f"http://{where}{root}") == (0, "ready\n", "")
+        assert asked(SIDECAR_URL=f"http://{where}") == (0, "ready\n", "")
+        assert "status 404" in asked("--url", f"http://{where}/ready")[2]
         assert asked("--url", f"http://{where}/healthz")[0] == 0
 
 
