@@ -24,7 +24,7 @@ def main(url: str | None, server: str | None = None, state_dir: str | None = Non
     """Print `ready`, or why not on the error stream; the exit status.
 
     Without a URL the sidecar of this environment is asked, or all that run with the state folder, or those of them in
-    front of `server`.
+    front of `server`, which wins over a URL of the environment.
     """
     url = url or (None if server else os.environ.get("SIDECAR_URL") or configured_url())
     return _say("", trouble(url)) if url else _ask_all(server, state_dir)
@@ -63,13 +63,14 @@ def _ask_all(server: str | None, state_dir: str | None) -> int:
     from sidecar.system import instances  # noqa: PLC0415
 
     folder = state_dir or os.environ.get("SIDECAR_STATE_DIR") or instances.default_state_dir()
-    found = [one for one in instances.running(folder) if server in (None, one.server)]
+    named = server or os.environ.get("SIDECAR_SERVER")
+    found = [one for one in instances.running(folder) if not named or one.server == named]
     asked = [one for one in found if one.telemetry]
     if not found:
         if server is None and state_dir is None and not os.path.isdir(instances.folder(folder)):  # noqa: PTH112
             # It may run with another state folder, or have none that it can write in.
             return _say("", trouble(f"http://{DEFAULT}{READY}"))
-        which = f"no sidecar in front of {_plain(server)}" if server else "no sidecar"
+        which = f"no sidecar in front of {_plain(named)}" if named else "no sidecar"
         return _say("", f"{which} runs with the state folder {_plain(folder)}")
     if not asked:
         names = ", ".join(f"{_plain(one.server)} (pid {one.pid})" for one in found)

@@ -22,7 +22,10 @@ def health_command(
         ),
     ] = None,
     server: Annotated[
-        str | None, typer.Option(metavar="NAME", show_default=False, help="Only sidecars in front of this server.")
+        str | None,
+        typer.Option(
+            metavar="NAME", show_default=False, help="Only sidecars in front of this server. [env var: SIDECAR_SERVER]"
+        ),
     ] = None,
     state_dir: Annotated[
         Path | None,

@@ -220,6 +220,10 @@ def test_of_several_sidecars_every_one_has_to_be_ready(tmp_path: Path) -> None:
         }  # fmt: skip
         assert errors == f"sidecar: bad (pid {pids[1]}): not ready: the policy engine cannot be reached\n"
         assert asked(*state, "--server", "good") == (0, "ready\n", "")
+        assert asked(*state, SIDECAR_SERVER="good") == (0, "ready\n", "")
+        assert asked(*state, "--server", "good", SIDECAR_SERVER="bad") == (0, "ready\n", "")
+        # What a pod says of itself has a place already.
+        assert asked(SIDECAR_URL=f"http://{telemetry(bad)}", SIDECAR_SERVER="good")[0] == 1
         assert asked(*state, "--server", "silent")[2].endswith(
             "no telemetry to ask: start it with --telemetry 127.0.0.1:0\n"
         )
