@@ -11,6 +11,8 @@ import threading
 SECONDS = 3.0
 """Seconds that the probe may take in all."""
 DEFAULT = "127.0.0.1:9464"
+READY = "/readyz"
+"""What is asked where a URL names no path."""
 MAX_REPLY = 64 << 10
 
 _URL = re.compile(r"http://(?:\[([0-9a-fA-F:.]+)\]|([^/:\[\]?#@\s]+))(?::([0-9]{1,5}))?(/[!-~]*)?")
@@ -22,7 +24,7 @@ def main(url: str | None, server: str | None = None, state_dir: str | None = Non
     """Print `ready`, or why not on the error stream; the exit status.
 
     Without a URL the sidecar of this environment is asked, or all that run with the state folder, or those of them in
-    front of `server`.
+    front of `server`, which wins over a URL of the environment.
     """
     url = url or (None if server else os.environ.get("SIDECAR_URL") or configured_url())
     return _say("", trouble(url)) if url else _ask_all(server, state_dir)
@@ -37,20 +39,22 @@ def configured_url() -> str | None:
         return address
     # A wildcard address listens on loopback too.
     address = re.sub(r"^0\.0\.0\.0:", "127.0.0.1:", re.sub(r"^\[::\]:", "[::1]:", address))
-    return f"http://{address}/readyz"
+    return f"http://{address}{READY}"
 
 
 def trouble(url: str) -> str | None:
     """Why the sidecar that answers at `url`, or at `unix:PATH`, is not ready, in one line; None if it is."""
     if url.startswith("unix:"):
-        return _in_time(url, url.removeprefix("unix:"), "localhost", "/readyz", _plain(url))
+        return _in_time(url, url.removeprefix("unix:"), "localhost", READY, _plain(url))
     found = _URL.fullmatch(url)
     if found is None:
         return f"{_plain(url)} is no URL that can be asked: write http://HOST:PORT/readyz or unix:/PATH"
     six, name, number, path = found.groups()
     host, port = six or name, int(number or 80)
     at = f"[{host}]:{port}" if six else f"{host}:{port}"
-    return _in_time(url, (host, port), at, path or "/", f"{host} port {port}")
+    # Nothing stands at the root of an address of ours.
+    path = READY if path in (None, "/") else path
+    return _in_time(url, (host, port), at, path, f"{host} port {port}")
 
 
 def _ask_all(server: str | None, state_dir: str | None) -> int:
@@ -59,13 +63,14 @@ def _ask_all(server: str | None, state_dir: str | None) -> int:
     from sidecar.system import instances  # noqa: PLC0415
 
     folder = state_dir or os.environ.get("SIDECAR_STATE_DIR") or instances.default_state_dir()
-    found = [one for one in instances.running(folder) if server in (None, one.server)]
+    named = server or os.environ.get("SIDECAR_SERVER")
+    found = [one for one in instances.running(folder) if not named or one.server == named]
     asked = [one for one in found if one.telemetry]
     if not found:
         if server is None and state_dir is None and not os.path.isdir(instances.folder(folder)):  # noqa: PTH112
             # It may run with another state folder, or have none that it can write in.
-            return _say("", trouble(f"http://{DEFAULT}/readyz"))
-        which = f"no sidecar in front of {_plain(server)}" if server else "no sidecar"
+            return _say("", trouble(f"http://{DEFAULT}{READY}"))
+        which = f"no sidecar in front of {_plain(named)}" if named else "no sidecar"
         return _say("", f"{which} runs with the state folder {_plain(folder)}")
     if not asked:
         names = ", ".join(f"{_plain(one.server)} (pid {one.pid})" for one in found)
@@ -95,7 +100,7 @@ def _ask_all(server: str | None, state_dir: str | None) -> int:
 def _readiness(telemetry: str) -> str:
     if telemetry.startswith("unix:"):
         return telemetry
-    return re.sub(r"//0\.0\.0\.0:", "//127.0.0.1:", re.sub(r"//\[::\]:", "//[::1]:", telemetry)) + "/readyz"
+    return re.sub(r"//0\.0\.0\.0:", "//127.0.0.1:", re.sub(r"//\[::\]:", "//[::1]:", telemetry)) + READY
 
 
 def _say(name: str, why: str | None) -> int:

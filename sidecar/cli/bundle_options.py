@@ -58,6 +58,11 @@ def bundle_source(
     Raises `UsageError` for options that do not go together, `StartError` for a key that cannot be used.
     """
     if config and source is not None:
+        if signature_asked():
+            raise UsageError(
+                f"two policies: {KEYS} asks for a signed bundle, and files of -c are not signed; leave out the files, "
+                f"or unset {KEYS}"
+            )
         raise UsageError("two policies: give -c for files or --bundle for a bundle, not both")
     if source is None:
         if keys:
@@ -65,10 +70,15 @@ def bundle_source(
         if not config:
             raise UsageError("no policy: name a file with -c, or a bundle with --bundle")
         return None
-    if not keys and KEYS in os.environ:  # else nobody's signature would be asked, and somebody thinks that it is
+    if not keys and signature_asked():  # else nobody's signature would be asked, and somebody thinks that it is
         raise UsageError(f"{KEYS} names no key: name a public key in PEM, or unset it where no signature is asked")
     source_of(source, access)  # says what names no place before anything is started
     return BundleSource(source, tuple(map(public_key, keys or ())), duration(interval), access.read, access.docker)
+
+
+def signature_asked() -> bool:
+    """True where the environment asks for a signature, be it without naming a key."""
+    return KEYS in os.environ
 
 
 def public_key(path: Path) -> str:

@@ -11,7 +11,7 @@ import typer
 
 from sidecar.cli.explanation import Call, Explainer
 from sidecar.cli.kept_counters import KeptCounters
-from sidecar.cli.options import Config, OpaBin
+from sidecar.cli.options import Config, OpaBin, written
 from sidecar.engine import binary
 from sidecar.errors import StartError, UsageError
 from sidecar.mcp import strict_json
@@ -26,6 +26,7 @@ _WORST: Final = ("allow", "require_approval", "deny")
 
 
 def explain_command(
+    ctx: typer.Context,
     config: Config,
     tool: Annotated[str, typer.Argument(metavar="[TOOL]", help="The tool that is called.", show_default=False)] = "",
     args: Annotated[str, typer.Option("--args", metavar="JSON", help="Its arguments, a JSON object.")] = "{}",
@@ -59,19 +60,25 @@ def explain_command(
     if bool(tool) is bool(calls):
         raise UsageError("name one tool, or a file of calls with --calls")
     server = of_system(server)
-    if state_dir is not None and not server:
+    if "state_dir" in written(ctx) and not server:
         raise UsageError(
             "--state-dir needs --server: counters belong to a server's name, which `sidecar status` shows; "
-            "to decide as if nothing was counted, leave out --state-dir and SIDECAR_STATE_DIR"
+            "to decide as if nothing was counted, leave out --state-dir"
         )
     opa = binary.find(opa_bin)
     found = find(config)
     policy, _ = load(found, lambda: opa)
-    store = KeptCounters(state_dir / "counters.db" if state_dir else None, server)
-    explainer = Explainer(opa, policy, places_of_settings(found), store)
+    explainer = Explainer(opa, policy, places_of_settings(found), _counters(state_dir, server))
     if calls:
         return _many(explainer, calls)
     return _one(explainer, Call(of_system(tool), _arguments(of_system(args), "--args")), show_list=show_list)
+
+
+def _counters(state_dir: Path | None, server: str) -> KeptCounters:
+    """The counters of a server; none where one of the two is missing: the environment may name the folder alone."""
+    if state_dir is None or not server:
+        return KeptCounters(None, server, "--state-dir" if state_dir is None else "--server")
+    return KeptCounters(state_dir / "counters.db", server)
 
 
 def _one(explainer: Explainer, call: Call, *, show_list: bool) -> int:

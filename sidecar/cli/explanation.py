@@ -165,7 +165,8 @@ class Explainer:
         counts = "would have counted" if refused else "counts"
         what = "has nothing that can be counted" if taken is None else f"{counts} {plain_number(Decimal(taken))}"
         stands = f"the counter stands at {_total(total)}"
-        return f"{stands if self._store.given else 'counted from 0: no --state-dir given'}; this call {what}"
+        unknown = f"counted from 0: no {self._store.missing} given"
+        return f"{stands if self._store.given else unknown}; this call {what}"
 
 
 def _approval(approval: Approval, *, four_eyes: bool) -> Iterator[str]:

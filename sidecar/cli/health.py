@@ -17,12 +17,15 @@ def health_command(
         typer.Option(
             metavar="URL",
             show_default=False,
-            help="What to ask: http://HOST:PORT/readyz or unix:PATH. [env var: SIDECAR_URL] "
+            help="What to ask: http://HOST:PORT or unix:PATH. [env var: SIDECAR_URL] "
             "[default: SIDECAR_TELEMETRY, else every sidecar of the state folder]",
         ),
     ] = None,
     server: Annotated[
-        str | None, typer.Option(metavar="NAME", show_default=False, help="Only sidecars in front of this server.")
+        str | None,
+        typer.Option(
+            metavar="NAME", show_default=False, help="Only sidecars in front of this server. [env var: SIDECAR_SERVER]"
+        ),
     ] = None,
     state_dir: Annotated[
         Path | None,

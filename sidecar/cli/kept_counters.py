@@ -19,14 +19,16 @@ from sidecar.policy.terms import CounterRead
 class KeptCounters:
     """The counters in the store at `path`; all are 0 without one. Raises `StartError` if there is no such file.
 
+    `missing` is the option without which there is no store.
     Each is looked up once, so all that a command says of a counter is of one moment.
     """
 
-    def __init__(self, path: Path | None, server: str) -> None:
+    def __init__(self, path: Path | None, server: str, missing: str = "--state-dir") -> None:
         if path is not None and not path.is_file():
             raise StartError(f"no counters in {path}: name the folder that `run` was given with --state-dir")
         self._path = path
         self._server = server
+        self.missing = missing
         self._found: dict[Counter, Amount] = {}
 
     @property

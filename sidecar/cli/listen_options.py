@@ -25,8 +25,14 @@ MAX_SESSIONS: Final = 1000
 MAX_PROGRAMS: Final = 100
 """Sessions at once if each has a server process of its own."""
 
-OF_LISTENERS: Final = ("bind", "port", "max_sessions", "max_sessions_each", "session_idle")
-"""Options that do nothing without a listener, and have a default or may be left out."""
+OF_LISTENERS: Final = (
+    "bind", "port", "auth_token_file", "jwt_jwks", "jwt_issuer", "jwt_audience", "allow_host", "allow_origin",
+    "max_sessions", "max_sessions_each", "session_idle",
+)  # fmt: skip
+"""Options that do nothing without a listener."""
+
+OF_REMOTE_SERVERS: Final = ("header", "forward_authorization", "forward_header")
+"""Options that do nothing without a remote server."""
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER = re.compile(rf"(?P<name>{_NAME.pattern}):[ \t]*(?P<value>.*\S)[ \t]*")
@@ -39,10 +45,12 @@ def listen_on(
     transport: str, bind: str, port: int, hosts: Sequence[str], origins: Sequence[str], token_file: Path | None,
     jwt: tuple[str | None, str | None, str | None], max_sessions: int, max_each: int | None, idle: float,
 ) -> Listen | None:  # fmt: skip
-    """The listener, or None on stdio. Raises `UsageError` for options that do not go together.
+    """The listener, or None on stdio, where the rest says nothing. Raises `UsageError` for what does not go together.
 
     Raises `StartError` for a file that somebody else could change.
     """
+    if transport == "stdio":
+        return None
     jwks, issuer, audience = jwt
     proof = None
     if jwks is not None:
@@ -51,12 +59,6 @@ def listen_on(
         proof = Jwt(jwks, issuer, audience)
     elif issuer or audience:
         raise UsageError("--jwt-issuer and --jwt-audience need --jwt-jwks: the keys that tokens are verified by")
-    if transport == "stdio":
-        if token_file is not None or proof is not None or hosts or origins:
-            raise UsageError(
-                "nobody calls over HTTP here: --auth-…, --jwt-… and --allow-… need --transport http or sse"
-            )
-        return None
     if token_file is not None:
         ownership.check(token_file, "--auth-token-file")
     if jwks is not None and "://" not in jwks:
@@ -72,10 +74,22 @@ def check_unheard(written: Collection[str]) -> None:
 
     It is for those of the command line: an environment may be set for several sidecars, of which others listen.
     """
-    if unheard := [f"--{name.replace('_', '-')}" for name in OF_LISTENERS if name in written]:
+    if unheard := _flags(OF_LISTENERS, written):
         raise UsageError(
             f"nobody calls over HTTP here: {' and '.join(unheard)} would do nothing; "
             "options of a listener need --transport http or sse"
+        )
+
+
+def check_unsent(written: Collection[str]) -> None:
+    """Raise `UsageError` where, of these options of a run without a remote server, one is about such a server.
+
+    It too is for those of the command line.
+    """
+    if unsent := _flags(OF_REMOTE_SERVERS, written):
+        raise UsageError(
+            f"no remote server is asked here: {' and '.join(unsent)} would do nothing; "
+            "--header and --forward-… need --upstream"
         )
 
 
@@ -93,11 +107,14 @@ def variables_of(headers: Sequence[str]) -> list[str]:
 def upstream_at(
     url: str | None, headers: Sequence[str], *, forward_authorization: bool, forward_headers: Sequence[str] = ()
 ) -> Upstream | None:  # fmt: skip
-    """The remote server, or None for a command. Raises `UsageError`."""
+    """The remote server, or None for a command, where the rest says nothing. Raises `UsageError`."""
     if url is None:
-        if headers or forward_authorization or forward_headers:
-            raise UsageError("--header and --forward-… are for a remote server: they need --upstream")
         return None
+    try:
+        parse(url)
+    except ValueError as problem:
+        # Without the URL, which may hold a password.
+        raise UsageError(f"--upstream: {problem}") from None
     fixed = tuple(map(_header, headers))
     if len({one.name for one in fixed}) != len(fixed):
         raise UsageError("--header gives one header twice: give each once")
@@ -159,6 +176,10 @@ def _page(url: str) -> Origin:
 
 def _in_url(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _flags(names: Sequence[str], written: Collection[str]) -> list[str]:
+    return [f"--{name.replace('_', '-')}" for name in names if name in written]
 
 
 def _forwarded(text: str) -> str:

@@ -119,8 +119,17 @@ def policies(ctx: typer.Context, config: Sequence[Path] | None, files: Sequence[
 
 def written(ctx: typer.Context) -> set[str]:
     """The names of the parameters that the command line itself gives a value."""
+    return _from(ctx, "COMMANDLINE")
+
+
+def from_variables(ctx: typer.Context) -> set[str]:
+    """The names of the parameters that the environment gives a value, and the command line none."""
+    return _from(ctx, "ENVIRONMENT")
+
+
+def _from(ctx: typer.Context, source: str) -> set[str]:
     sources = {name: ctx.get_parameter_source(name) for name in ctx.params}
-    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+    return {name for name, found in sources.items() if found is not None and found.name == source}
 
 
 def default_state_dir() -> Path:

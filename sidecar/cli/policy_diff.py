@@ -21,6 +21,7 @@ from sidecar.rehearsal.cases import Case, load_cases
 from sidecar.rehearsal.diff.comparing import Compared, compare
 from sidecar.rehearsal.recordings.files import Line, lines_of, look
 from sidecar.repository.subject import Subject, subject
+from sidecar.text import of_system, shown
 
 UNCHANGED: Final = 0
 CHANGED: Final = 3
@@ -33,10 +34,17 @@ _YAML: Final = (".yaml", ".yml")
 def policy_diff_command(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="A policy file, a repository or a bundle.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The same, as it is to be.")],
+    more: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE]...", show_default=False, help="More files for --calls."),
+    ] = None,
     calls: Annotated[
         list[Path] | None,
         typer.Option(
-            "--calls", metavar="FILE", show_default=False, help="Recorded calls, or a file of tests."
+            "--calls",
+            metavar="FILE",
+            show_default=False,
+            help="Recorded calls, or a file of tests; after OLD and NEW more may follow.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write all of it as JSON.")] = False,
@@ -49,11 +57,16 @@ def policy_diff_command(
     """
     if as_json and as_markdown:
         raise UsageError("choose one of --json and --markdown")
+    if more and not calls:
+        raise UsageError(
+            f"{shown(of_system(str(more[0])))} is one word too many: name two policies, and write --calls before files "
+            "of calls"
+        )
     opa = binary.find(opa_bin)
     before, after = subject(old, opa), subject(new, opa)
     for warning in (*(before.warnings if before.policy is None else ()), *after.warnings):
         print(warning, file=sys.stderr)
-    cases, recordings = _calls(calls or ())
+    cases, recordings = _calls([*(calls or ()), *(more or ())])
     compared = asyncio.run(
         compare(before, after, opa, (*_tests(before, after), *cases), recordings, _progress(time.monotonic))
     )

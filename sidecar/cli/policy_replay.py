@@ -18,7 +18,7 @@ from sidecar.mcp.strict_json import encode
 from sidecar.policy.terms import Terms
 from sidecar.rehearsal.recordings.files import files_of, lines_of, look
 from sidecar.rehearsal.replay import Change, Replay, replay
-from sidecar.repository.subject import subject
+from sidecar.repository.subject import merged, subject
 from sidecar.text import of_system, shown, visible
 
 UNCHANGED: Final = 0
@@ -37,13 +37,14 @@ def replay_command(
         ),
     ],
     config: Annotated[
-        Path,
+        list[Path],
         typer.Option(
             "-c",
             "--config",
+            envvar="SIDECAR_CONFIG",
             metavar="POLICY",
             show_default=False,
-            help="The policy to ask: a file, a repository or a bundle.",
+            help="The policy to ask: a file, a repository or a bundle; several files are merged.",
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Write all of it as JSON.")] = False,
@@ -61,7 +62,7 @@ def replay_command(
     if not looked.calls:
         raise UsageError(f"{of_system(str(recording))} holds no call: record some with `sidecar run --record`")
     opa = binary.find(opa_bin)
-    asked = subject(config, opa)
+    asked = subject(config[0], opa) if len(config) == 1 else merged(config, opa)
     for warning in asked.warnings:
         print(warning, file=sys.stderr)
     found = asyncio.run(replay(lambda: lines_of(recording), asked.bundle, opa))

@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from sidecar.cli import run_options
-from sidecar.cli.bundle_options import Bundle, BundleInterval, BundleKey, bundle_source
+from sidecar.cli.bundle_options import Bundle, BundleInterval, BundleKey, bundle_source, signature_asked
 from sidecar.cli.exposure import exposed
 from sidecar.cli.listen_options import (
     MAX_PROGRAMS,
@@ -19,6 +19,7 @@ from sidecar.cli.listen_options import (
     TRANSPORTS,
     approvals_on,
     check_unheard,
+    check_unsent,
     headers_given,
     host_of,
     listen_on,
@@ -32,6 +33,7 @@ from sidecar.cli.options import (
     address_or_socket,
     default_state_dir,
     duration,
+    from_variables,
     one_of,
     set_up_logging,
     size,
@@ -39,6 +41,7 @@ from sidecar.cli.options import (
 )
 from sidecar.cli.otlp_options import SECRETS, exposed_headers, otlp_at
 from sidecar.cli.policy_access import PolicyTokenFile, access
+from sidecar.cli.precedence import giving_way, warnings
 from sidecar.cli.recording_options import Record, RecordAll, RecordSize, recording_in
 from sidecar.cli.server_names import server_name
 from sidecar.engine import binary
@@ -119,6 +122,11 @@ def run_command(
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     # Until we serve: what it asks for is done at the start anyway. A signal that is ignored would be so in the server.
     signal.signal(signal.SIGHUP, lambda number, _: None)
+    said = written(ctx)
+    # What gives way to the command line is as if it were not there.
+    left = giving_way(said, from_variables(ctx), signed=signature_asked())
+    config, bundle = None if "config" in left else config, None if "bundle" in left else bundle
+    upstream, state_dsn = None if "upstream" in left else upstream, None if "state_dsn" in left else state_dsn
     way = one_of("--transport", transport, TRANSPORTS)
     _check_server(command, upstream)
     if command and not config and bundle is None and command[0].endswith((".yaml", ".yml")):
@@ -127,21 +135,23 @@ def run_command(
     if audit == "stdout" and way == "stdio":
         raise UsageError("--audit stdout is not possible here: standard output carries the protocol")
     answering = approvals_on(approvals, approvers_file, approvals_url, allow_host or [])
-    # On stdio the approvals' listener may be the only one that these hosts are for.
-    callers_hosts = [] if way == "stdio" and answering is not None else allow_host or []
     listen = listen_on(
-        way, bind, port, callers_hosts, allow_origin or [], auth_token_file, (jwt_jwks, jwt_issuer, jwt_audience),
+        way, bind, port, allow_host or [], allow_origin or [], auth_token_file, (jwt_jwks, jwt_issuer, jwt_audience),
         max_sessions or (MAX_PROGRAMS if command else MAX_SESSIONS), max_sessions_each, duration(session_idle),
     )  # fmt: skip
     if listen is None:
-        check_unheard(written(ctx))
+        # On stdio the approvals' listener may be the only one that hosts are for.
+        check_unheard(said - {"allow_host"} if answering is not None else said)
+    if upstream is None:
+        check_unsent(said)
     headers = headers_given(header)
     remote = upstream_at(
         upstream, headers, forward_authorization=forward_authorization, forward_headers=forward_header or ()
     )
     watched = address_or_socket(telemetry) if telemetry else TELEMETRY if listen is not None else None
     if state_dsn is not None:
-        _check_store(server, state_dir)
+        # With --state-dsn on the command line the folder of the environment has what is not counted.
+        _check_store(server, state_dir if "state_dir" not in left else None)
     settings = Settings(
         policies=first_look(config or ()),
         bundle=shipped,
@@ -173,12 +183,14 @@ def run_command(
         recording=recording_in(record, record_size, whole=record_all),
         remote_opa=remote_opa(opa_url, bundle_listen, bundle_token_file, bundle_signing_key),
     )
-    # Before any process is started: the server, which policy and limits bind, must not get the passwords. The URL of a
-    # bundle may be signed, which makes it one.
+    # Before any process is started: the server, which policy and limits bind, must not get the passwords. A URL may
+    # have one in it.
     hardening.forget(
-        "SIDECAR_STATE_DSN", "SIDECAR_HEADER", "SIDECAR_POLICY_KEY", "SIDECAR_BUNDLE", *variables_of(headers),
-        *(SECRETS if otlp else ()),
+        "SIDECAR_STATE_DSN", "SIDECAR_HEADER", "SIDECAR_POLICY_KEY", "SIDECAR_BUNDLE",
+        "SIDECAR_UPSTREAM", *variables_of(headers), *(SECRETS if otlp else ()),
     )  # fmt: skip
+    for warning in warnings(left):
+        log.warning("%s", warning, extra=fields("setting_warning"))
     return _serve(settings, config or [], opa_bin)
 
 

@@ -10,6 +10,7 @@ from sidecar.distribution.folder_destination import FolderDestination
 from sidecar.distribution.oci.reference import OciReference
 from sidecar.distribution.places import place_name, place_of
 from sidecar.errors import UsageError
+from sidecar.http.origin import parse
 
 
 def destination_of(text: str, access: Access = ANONYMOUS) -> Destination:
@@ -31,6 +32,6 @@ def destination_of(text: str, access: Access = ANONYMOUS) -> Destination:
                 f"{place_name(text)} is the tag of a serial, which is given once: name another tag, or none"
             )
         return OciDestination(place, access)
-    if place.text.partition("?")[0].endswith("/"):
+    if parse(place.text)[1].partition("?")[0].endswith("/"):  # also where there is no path
         raise UsageError(f"{place_name(text)} names no file: write where sidecars fetch it, as …/bundle.tar.gz")
     return HttpDestination(place.text, access)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from sidecar.errors import StartError
 from sidecar.http.origin import parse
 from sidecar.settings import Settings, Upstream
 from sidecar.system.guardian import Guardian
@@ -56,9 +55,6 @@ def telling(open_link: OpenLink, told: Told) -> OpenLink:
 
 
 def remote(upstream: Upstream, limit: int, room: MemoryBudget | None = None, told: Told = untold) -> Remote:
-    """The remote server. Raises `StartError`."""
-    try:
-        origin, target = parse(upstream.url)
-    except ValueError as problem:
-        raise StartError(f"--upstream {upstream.url}: {problem}") from None
+    """The remote server, whose URL can be read. Raises `StartError`."""
+    origin, target = parse(upstream.url)
     return Remote(origin, target, fixed_headers(upstream.headers), limit, room, told=told)

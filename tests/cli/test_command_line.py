@@ -84,10 +84,25 @@ def test_a_command_about_no_policy_says_how_to_name_one(here: Path) -> None:
         assert done.errors == [f"sidecar: no policy: name a file, as `sidecar {command} policy.yaml`"]
 
 
-def test_explain_says_what_to_leave_out_where_the_folder_comes_from_the_environment(here: Path) -> None:
-    done = sidecar(here, "explain", "-c", "good.yaml", "tool", SIDECAR_STATE_DIR="state")
+def test_explain_asks_whose_counters_a_named_folder_has(here: Path) -> None:
+    done = sidecar(here, "explain", "-c", "good.yaml", "t", "--state-dir", "state", SIDECAR_STATE_DIR="other")
     assert done.status == 2
-    assert done.errors[0].endswith("leave out --state-dir and SIDECAR_STATE_DIR")
+    assert done.errors[0].startswith("sidecar: --state-dir needs --server: ")
+    assert done.errors[0].endswith("leave out --state-dir")
+
+
+def test_explain_counts_from_0_where_only_the_environment_names_a_folder(here: Path) -> None:
+    words = ("explain", "-c", "good.yaml", "t", "--args", '{"n": 1}')
+    done = sidecar(here, *words, SIDECAR_STATE_DIR="state")
+    assert (done.status, done.errors) == (0, [])
+    assert "counted from 0: no --server given; this call counts 1" in done.out
+    assert "counted from 0: no --state-dir given; this call counts 1" in sidecar(here, *words, "--server", "s").out
+
+
+def test_explain_reads_the_counters_that_the_environment_names_whole(here: Path) -> None:
+    done = sidecar(here, "explain", "-c", "good.yaml", "t", SIDECAR_STATE_DIR="state", SIDECAR_SERVER="s")
+    assert done.status == 1
+    assert done.errors[0].startswith("sidecar: no counters in state/counters.db")
 
 
 # What is mistyped.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from sidecar.cli import app
-from sidecar.cli import run as run_module
 from sidecar.cli.exposure import of_approvals, of_clients
 from sidecar.cli.listen_options import approvals_on, headers_given, host_of, listen_on, upstream_at
-from sidecar.engine import binary
 from sidecar.errors import StartError, UsageError
-from sidecar.serve import app as running
 from sidecar.settings import Address, ApprovalsListener, FixedHeader, Jwt, Listen, Settings, Upstream
 
 URL = "http://server.example/mcp"
@@ -69,18 +65,11 @@ def test_whose_tokens_is_no_use_without_keys(jwt: tuple[str | None, ...]) -> Non
 
 
 @pytest.mark.parametrize(
-    "changed", [{"token_file": Path("t")}, {"jwt": ("k", "i", "a")}, {"hosts": ["h"]}, {"origins": ["o"]}]
-)
-def test_who_may_call_is_no_question_on_stdio(changed: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=r"nobody calls over HTTP here: .* need --transport http or sse"):
-        listen("stdio", **changed)
-
-
-@pytest.mark.parametrize(
     ("option", "value"),
     [
         ("bind", "127.0.0.1"), ("port", "8080"), ("max-sessions", "5"), ("max-sessions-each", "5"),
-        ("session-idle", "30m"),
+        ("session-idle", "30m"), ("auth-token-file", "t"), ("allow-host", "h"), ("allow-origin", "http://o"),
+        ("jwt-jwks", "k"), ("jwt-issuer", "i"), ("jwt-audience", "a"),
     ],
 )  # fmt: skip
 def test_an_option_of_a_listener_is_refused_where_there_is_none(option: str, value: str, ran: list[Settings]) -> None:
@@ -91,14 +80,48 @@ def test_an_option_of_a_listener_is_refused_where_there_is_none(option: str, val
         f"nobody calls over HTTP here: --{option} would do nothing; options of a listener need --transport http or sse"
     )
     assert ran == []
-    assert invoke(*words, "--transport", "http", "--", "server") is None
+    with_a_listener = invoke(*words, "--transport", "http", "--", "server")
+    # A JWT needs all three.
+    assert with_a_listener is None or (option.startswith("jwt-") and "--jwt-" in str(with_a_listener))
+
+
+def test_the_environment_does_not_take_a_listener_its_guard(ran: list[Settings]) -> None:
+    """A guard that is named by halves is wrong usage wherever it stands."""
+    for half in ({"SIDECAR_JWT_JWKS": "k"}, {"SIDECAR_JWT_ISSUER": "i"}, {"SIDECAR_JWT_AUDIENCE": "a"}):
+        assert isinstance(invoke("--transport", "http", "--", "server", **half), UsageError)
+    assert ran == []
 
 
 def test_an_environment_for_several_sidecars_may_name_a_port_that_one_on_stdio_does_not_have(
     ran: list[Settings],
 ) -> None:
     assert invoke("--", "server", SIDECAR_PORT="8080", SIDECAR_BIND="0.0.0.0", SIDECAR_SESSION_IDLE="5m") is None
-    assert [settings.listen for settings in ran] == [None]
+    guards = {"AUTH_TOKEN_FILE": "t", "JWT_ISSUER": "i", "ALLOW_HOST": "h", "ALLOW_ORIGIN": "http://o"}
+    assert invoke("--", "server", **{f"SIDECAR_{name}": value for name, value in guards.items()}) is None
+    assert [settings.listen for settings in ran] == [None, None]
+
+
+def test_an_environment_for_several_sidecars_may_name_headers_for_a_server_that_is_no_program(
+    ran: list[Settings], inherited: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", MARKER)
+    env = {"SIDECAR_HEADER": "Authorization: env:TOKEN", "SIDECAR_FORWARD_HEADER": "X-A"}
+    assert invoke("--", "server", **env, SIDECAR_FORWARD_AUTHORIZATION="1") is None
+    assert [(settings.upstream, settings.command) for settings in ran] == [(None, ("server",))]
+    # The program, which policy binds, must not get what others are shown.
+    assert not {"TOKEN", "SIDECAR_HEADER"} & inherited
+
+
+@pytest.mark.parametrize(
+    "words", [("--header", "A: b"), ("--forward-authorization",), ("--forward-header", "X-A")]
+)  # fmt: skip
+def test_headers_on_the_command_line_are_for_a_remote_server(words: tuple[str, ...], ran: list[Settings]) -> None:
+    problem = invoke(*words, "--", "server")
+    assert isinstance(problem, UsageError)
+    assert str(problem) == (
+        f"no remote server is asked here: {words[0]} would do nothing; --header and --forward-… need --upstream"
+    )
+    assert ran == []
 
 
 # Remote servers.
@@ -115,11 +138,11 @@ def test_a_path_that_ends_in_sse_is_the_legacy_transport(url: str, legacy: bool)
     assert upstream(url=url) == Upstream(url, legacy, (), False)
 
 
-@pytest.mark.parametrize(("headers", "forward", "names"), [(["A: b"], False, []), ([], True, []), ([], False, ["A"])])
-def test_headers_are_for_a_remote_server(headers: list[str], forward: bool, names: list[str]) -> None:
-    assert upstream(url=None) is None
-    with pytest.raises(UsageError, match="--header and --forward-… are for a remote server"):
-        upstream(*headers, url=None, forward=forward, names=names)
+@pytest.mark.parametrize("url", ["ftp://x", "server.example/mcp", "http://", "http://h:0/", "http://u:hunter2@h/", ""])
+def test_what_is_no_url_of_a_server_is_wrong_usage(url: str) -> None:
+    with pytest.raises(UsageError, match=r"^--upstream: ") as found:
+        upstream(url=url)
+    assert "hunter2" not in str(found.value)
 
 
 def test_the_names_of_headers_that_go_along_are_names_in_any_case() -> None:
@@ -310,24 +333,6 @@ def test_links_lead_to_an_address_that_can_be_visited(where: str, tmp_path: Path
 
 
 # The whole command.
-
-
-@pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
-    """What `sidecar run` would run by."""
-    settings: list[Settings] = []
-
-    def run(given: Settings, *_: object) -> int:
-        settings.append(given)
-        return 0
-
-    monkeypatch.setattr(running, "run", run)
-    monkeypatch.setattr(run_module, "prepare", lambda *_, **__: (None, []))
-    monkeypatch.setattr(run_module, "first_look", lambda config: ())
-    monkeypatch.setattr(binary, "find", lambda path: None)
-    monkeypatch.setattr(run_module, "set_up_logging", lambda level, form: None)
-    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
-    return settings
 
 
 def invoke(*words: str, **env: str) -> BaseException | None:

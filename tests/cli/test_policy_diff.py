@@ -146,6 +146,20 @@ def test_the_tests_of_both_repositories_and_of_files_are_asked(tmp_path: Path) -
     done = diff(tmp_path, "old", "new", "--json", "--calls", "more.yaml", "--calls", "recorded.jsonl")
     assert done.status == 0
     assert done.json["unchanged"] == alone + 4
+    for words in (
+        ("old", "new", "--calls", "more.yaml", "recorded.jsonl"),
+        ("--calls", "more.yaml", "old", "new", "recorded.jsonl"),
+    ):
+        assert diff(tmp_path, *words, "--json") == done
+
+
+def test_a_file_of_calls_without_the_option_is_a_word_too_many(tmp_path: Path) -> None:
+    write(tmp_path, {"old.yaml": OLD, "new.yaml": OLD})
+    done = diff(tmp_path, "old.yaml", "new.yaml", "calls.jsonl")
+    assert (done.status, done.out) == (2, "")
+    assert done.errors == (
+        "sidecar: calls.jsonl is one word too many: name two policies, and write --calls before files of calls\n"
+    )
 
 
 _HERE: Final = """\

@@ -62,7 +62,9 @@ def test_a_refusal_is_one_line_and_status_1(tmp_path: Path, bundle: Path) -> Non
         assert why in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [("s3://b/c",), ("d", "--key", "k.pem"), ("https://n:hunter2@example.com/b",)])
+@pytest.mark.parametrize(
+    "arguments", [("s3://b/c",), ("http://127.0.0.1:1",), ("d", "--key", "k.pem"), ("https://n:hunter2@example.com/b",)]
+)
 def test_wrong_usage_is_status_2(bundle: Path, key: Path, arguments: tuple[str, ...]) -> None:
     done = publish(bundle, *(str(key) if word == "k.pem" else word for word in arguments))
     assert done.returncode == 2, done.stderr

@@ -62,6 +62,23 @@ def test_the_status_says_whether_anything_changes_and_whether_anything_passes_th
     assert replay(here, *lines).status == status
 
 
+def test_the_policy_of_the_environment_is_asked_where_none_is_named(here: Path) -> None:
+    (here / "calls.jsonl").write_text(f"{LOOSENS}\n")
+    (here / "more.yaml").write_text("tools: {search: {rules: [{action: deny}]}}\n")
+    words = ("policy", "replay", "calls.jsonl")
+    assert sidecar(here, *words).status == 2
+    assert sidecar(here, *words, SIDECAR_CONFIG="policy.yaml").status == 4
+    assert sidecar(here, *words, "-c", "more.yaml", SIDECAR_CONFIG="policy.yaml").status == 0
+
+
+@pytest.mark.parametrize("words", [("-c", "policy.yaml", "-c", "more.yaml"), ()])
+def test_several_policy_files_are_asked_as_one_policy(here: Path, words: tuple[str, ...]) -> None:
+    (here / "calls.jsonl").write_text(f"{LOOSENS}\n")
+    (here / "more.yaml").write_text('tools: {"*": {rules: [{action: deny}]}}\n')
+    done = sidecar(here, "policy", "replay", "calls.jsonl", *words, SIDECAR_CONFIG="policy.yaml:more.yaml")
+    assert (done.status, done.out) == (0, "1 call unchanged\n")
+
+
 def test_as_json_every_change_and_every_call_that_cannot_be_replayed_is_named(here: Path) -> None:
     done = replay(here, TIGHTENS, PASSES, LOOSENS, UNKNOWN, options=("--json",))
     assert (done.status, json.loads(done.out)) == (4, {

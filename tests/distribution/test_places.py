@@ -93,6 +93,9 @@ def test_any_text_is_a_place_or_wrong_usage(text: str) -> None:
     [
         ("new.tar.gz", "is a file"),
         ("https://example.com/policy/", "names no file"),
+        ("https://example.com/policy/?sig=a", "names no file"),
+        ("https://example.com", "names no file"),
+        ("http://127.0.0.1:8080?sig=a", "names no file"),
         (f"oci://ghcr.io/policy@sha256:{'0' * 64}", "for ever"),
         ("oci://ghcr.io/policy:serial-7", "given once"),
     ],

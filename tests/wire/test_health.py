@@ -76,6 +76,10 @@ def test_a_sidecar_that_is_ready_is_said_to_be(tmp_path: Path) -> None:
         assert asked(SIDECAR_TELEMETRY=where) == (0, "ready\n", "")
         assert asked(SIDECAR_TELEMETRY=f"0.0.0.0:{where.partition(':')[2]}") == (0, "ready\n", "")
         assert asked(f"--url=http://{where}/readyz") == (0, "ready\n", "")
+        for root in ("", "/"):
+            assert asked("--url", f"http://{where}{root}") == (0, "ready\n", "")
+        assert asked(SIDECAR_URL=f"http://{where}") == (0, "ready\n", "")
+        assert "status 404" in asked("--url", f"http://{where}/ready")[2]
         assert asked("--url", f"http://{where}/healthz")[0] == 0
 
 
@@ -216,6 +220,10 @@ def test_of_several_sidecars_every_one_has_to_be_ready(tmp_path: Path) -> None:
         }  # fmt: skip
         assert errors == f"sidecar: bad (pid {pids[1]}): not ready: the policy engine cannot be reached\n"
         assert asked(*state, "--server", "good") == (0, "ready\n", "")
+        assert asked(*state, SIDECAR_SERVER="good") == (0, "ready\n", "")
+        assert asked(*state, "--server", "good", SIDECAR_SERVER="bad") == (0, "ready\n", "")
+        # What a pod says of itself has a place already.
+        assert asked(SIDECAR_URL=f"http://{telemetry(bad)}", SIDECAR_SERVER="good")[0] == 1
         assert asked(*state, "--server", "silent")[2].endswith(
             "no telemetry to ask: start it with --telemetry 127.0.0.1:0\n"
         )
