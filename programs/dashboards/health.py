@@ -156,7 +156,7 @@ def _deciding() -> list[Json]:
 
     def quantile(share: float, *, by: str, phase: str) -> str:
         rate = f'rate({bucket}{{{SERVER}, phase=~"{phase}"}}[$__rate_interval])'
-        return f"histogram_quantile({share}, sum by (le, {by}) ({rate}))"
+        return f"histogram_quantile({share}, sum by (le, {by}) ({rate})) > 0"  # without calls it is no number
 
     total = f'mcp_policy_decision_duration_seconds_count{{{SERVER}, phase="total"'
     return [

@@ -109,7 +109,7 @@ def _risk(entry: PolicyEntry) -> dict[str, str]:
 
 
 def _fact(policy: Policy, rule: Rule, entry: PolicyEntry) -> dict[str, Any]:
-    """The facts of one rule."""
+    """The facts of one rule. Where `refuses` or `asks` is missing, that depends on the call."""
     fact: dict[str, Any] = {
         "id": rule.id,
         "name": rule.name,
@@ -123,6 +123,10 @@ def _fact(policy: Policy, rule: Rule, entry: PolicyEntry) -> dict[str, Any]:
         fact["shadow"] = True
     if said := says(rule):
         fact["says"] = said
+    if rule.denies or not rule.may_refuse:
+        fact["refuses"] = "always" if rule.denies else "never"
+    if rule.always_asks:
+        fact["asks"] = "always"
     if rule.amount:
         fact["needs_amount"] = rule.amount_message
     if rule.counter:

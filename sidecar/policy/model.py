@@ -331,6 +331,13 @@ class Rule:
         return (self.action == "deny" and not self.conditions) or bool(self.bound and self.bound.impossible)
 
     @property
+    def may_refuse(self) -> bool:
+        """True where the rule itself refuses some calls: not its counter, an amount that is none, or a person."""
+        demands = self.action == "evaluate" and bool(self.asked or self.only is not None)
+        per_call = bool(self.spend_limit and self.spend_limit.per_call is not None)
+        return self.action == "deny" or self.denies or demands or per_call
+
+    @property
     def always_asks(self) -> bool:
         """True for a rule that asks for an approval of every call."""
         return self.action == "require_approval" and not self.conditions

@@ -33,6 +33,11 @@ def glob(name: str) -> str:
     return "^(?s:" + "".join(parts.get(char) or _escaped(char) for char in name) + ")$"
 
 
+def unglob(pattern: str) -> str:
+    """The name of which `glob` made a pattern."""
+    return _PARTS.sub(lambda part: part["literal"] or ("*" if part["any"] else "?"), pattern[len("^(?s:") : -len(")$")])
+
+
 def matcher(name: str) -> re.Pattern[str]:
     """What a name with `*` and `?` matches, for Python: the same as `glob`, in time that grows with the two lengths.
 
@@ -47,3 +52,6 @@ def matcher(name: str) -> re.Pattern[str]:
 
 def _escaped(char: str) -> str:
     return f"\\{char}" if char in "\\.+()|[]{}^$" else char
+
+
+_PARTS: Final = re.compile(r"\\(?P<literal>.)|(?P<any>\.\*)|\.")

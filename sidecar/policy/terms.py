@@ -9,17 +9,20 @@ from typing import Any, Literal
 
 from sidecar.mcp.protocol import OF_CLIENTS, folded
 from sidecar.mcp.tool_call import is_odd_name
-from sidecar.policy.model import ANY_TOOL, NAMED_WINDOWS, AnswerForm, Methods
-from sidecar.policy.names import is_pattern, matcher
+from sidecar.policy.model import ANY_TOOL, NAMED_WINDOWS, AnswerForm, Default, Methods
+from sidecar.policy.names import is_pattern, matcher, unglob
 from sidecar.policy.paths import Path, Root, in_order
 from sidecar.policy.risks import Risk, Risks, read_risk, read_risks
 
 
 @dataclass(frozen=True, slots=True)
 class RuleInfo:
-    """A rule as metrics and explanations name it.
+    """A rule as metrics and explanations name it, and what may become of a call by it.
 
-    `reports` is its mode where it only reports; `asks` is True where it may ask a person.
+    `reports` is its mode where it only reports; `asks` is True where it may ask a person. `refusals` are the kinds by
+    which the rule itself may refuse, `exhausted` is the kind of its limit, empty where it has none. It `counts` where
+    it has a counter, with a limit or without one. `denies` where it refuses every call, `always_asks` where it asks
+    about every one, `never_passed` where no call gets past it, be it for its limit.
     """
 
     tool: str
@@ -30,6 +33,12 @@ class RuleInfo:
     risk: Risk
     reports: Literal["", "monitor", "shadow"] = ""
     asks: bool = False
+    refusals: tuple[str, ...] = ()
+    exhausted: str = ""
+    counts: bool = False
+    denies: bool = False
+    always_asks: bool = False
+    never_passed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +128,17 @@ class Reads:
 
 @dataclass(frozen=True, slots=True)
 class PatternReads:
-    """What the rules of an entry for many tools read. With `by_class` they apply only to tools without a class yet."""
+    """What the rules of an entry for many tools read. With `by_class` they apply only to tools without a class yet.
+
+    `name` is that of the entry. One that `permits` lets its tools be called under `default: deny`.
+    """
 
     pattern: re.Pattern[str]
     reads: Reads
     by_class: bool
     gives_class: bool
+    name: str
+    permits: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +165,8 @@ class Terms:
     `withheld` is all that decides which tools a list does not show, empty where it shows every tool.
     `asking` are the tools of which a rule asks a person about calls, `*` for all; `asking_rules` are those rules.
     `tells_apart` is True where it matters who asks and who approves: four eyes, or several approvers.
-    `limits` are those of all counters that have one.
+    `limits` are those of all counters that have one. `default` is what becomes of a tool without an entry;
+    `permitted` are the tools whose own entries permit them under `default: deny`.
     """
 
     tools: frozenset[str]
@@ -173,6 +188,9 @@ class Terms:
     asking_rules: tuple[tuple[re.Pattern[str], RuleInfo], ...] = ()
     tells_apart: bool = False
     limits: tuple[LimitInfo, ...] = ()
+    default: Default = "allow"
+    permitted: frozenset[str] = frozenset()
+    hidden_patterns: tuple[re.Pattern[str], ...] = ()
 
     @property
     def asks_people(self) -> bool:
@@ -190,15 +208,27 @@ class Terms:
 
     def reads_of(self, tool: str) -> Reads:
         """What the rules that apply to `tool` read."""
-        reads = self.reads.get(tool, self.reads_any)
+        return sum((item.reads for item in self.patterns_of(tool)), self.reads.get(tool, self.reads_any))
+
+    def patterns_of(self, tool: str) -> Iterator[PatternReads]:
+        """The entries for many tools whose rules apply to `tool`, in the order that counts."""
         own = self.risks.tools.get(tool)
         classed = own is not None and own.risk_class is not None
         for item in self.patterns:
             if item.pattern.match(tool):
                 if not (item.by_class and classed):
-                    reads += item.reads
+                    yield item
                 classed = classed or item.gives_class
-        return reads
+
+    def hides(self, tool: str) -> bool:
+        """True for a tool that no call reaches, since the policy hides it."""
+        return tool in self.hidden or any(pattern.match(tool) for pattern in self.hidden_patterns)
+
+    def permits_tool(self, tool: str) -> bool:
+        """True for a tool that `default: deny` does not refuse: by an entry of its own, or one for many tools."""
+        if self.default == "allow" or tool in self.permitted:
+            return True
+        return any(item.permits and item.pattern.match(tool) for item in self.patterns)
 
     def reads_about(self, root: Root) -> bool:
         """True where a rule reads what is known of the caller under this name."""
@@ -234,11 +264,19 @@ def read_terms(facts: dict[str, Any]) -> Terms:
     ]
     of_custom = [(_custom_info(rule, risks), rule) for rule in custom["rules"]]
     asking = [info for info, _ in asked] + [info for info, rule in of_custom if rule["asks"]]
-    odd = set(filter(is_odd_name, facts.get("shadowed", ())))
+    shadowed = facts.get("shadowed", ())
+    odd = set(filter(is_odd_name, shadowed))
     return Terms(
         tools=frozenset({*facts["tools"]} - odd | {*facts["hide"]["tools"]}),
         patterns=tuple(
-            PatternReads(matcher(item["name"]), _reads(read), item.get("by_class", False), "class" in risk)
+            PatternReads(
+                pattern=matcher(item["name"]),
+                reads=_reads(read),
+                by_class=item.get("by_class", False),
+                gives_class="class" in risk,
+                name=item["name"],
+                permits=item["permits"],
+            )
             for item, read, risk in zip(facts["patterns"], reads["patterns"], facts["risks"]["patterns"], strict=True)
         ),
         reads={tool: _reads(read) + reads_any for tool, read in reads["tools"].items()},
@@ -264,6 +302,9 @@ def read_terms(facts: dict[str, Any]) -> Terms:
         limits=tuple(
             _limit(tool, rule) for tool, rule in rules if "limit" in rule and rule["limit"]["limit"] is not None
         ),
+        default=facts["default"],
+        permitted=frozenset({*facts["tools"]} - {*shadowed}),
+        hidden_patterns=tuple(matcher(unglob(pattern)) for pattern in facts["hide"]["patterns"]),
     )
 
 
@@ -293,21 +334,44 @@ def _approvals(said: dict[str, Any]) -> ApprovalTerms:
 
 
 def _rule_infos(facts: dict[str, Any], risks: Risks) -> Iterator[RuleInfo]:
-    exact = ((tool, rules, risks.of(tool)) for tool, rules in facts["tools"].items())
-    of_patterns = zip(facts["patterns"], facts["risks"]["patterns"], strict=True)
-    patterns = ((item["name"], item["rules"], read_risk(risk)) for item, risk in of_patterns)
-    for tool, rules, risk in (*exact, *patterns, (ANY_TOOL, facts["any_tool"], risks.any_tool)):
+    stopping = facts["never_passed"]
+    of_patterns = {item["position"]: item["rules"] for item in stopping["patterns"]}
+    entries = [
+        *((tool, rules, risks.of(tool), stopping["tools"].get(tool, ())) for tool, rules in facts["tools"].items()),
+        *(
+            (item["name"], item["rules"], read_risk(risk), of_patterns.get(at, ()))
+            for at, (item, risk) in enumerate(zip(facts["patterns"], facts["risks"]["patterns"], strict=True))
+        ),
+        (ANY_TOOL, facts["any_tool"], risks.any_tool, stopping["any_tool"]),
+    ]
+    for tool, rules, risk, never_passed in entries:
         for rule in rules:
-            reports: Literal["", "monitor", "shadow"] = "shadow" if "shadow" in rule else "monitor"
-            yield RuleInfo(
-                tool, rule["name"], rule["kind"], rule["file"], rule["line"], risk, reports if rule["monitor"] else "",
-                "approval" in rule,
-            )  # fmt: skip
+            yield _rule_info(tool, rule, risk, never_passed=rule["name"] in never_passed)
+
+
+def _rule_info(tool: str, rule: dict[str, Any], risk: Risk, *, never_passed: bool) -> RuleInfo:
+    reports: Literal["", "monitor", "shadow"] = "shadow" if "shadow" in rule else "monitor"
+    refuses = rule.get("refuses", "")
+    limited = rule.get("limit", {}).get("limit") is not None
+    return RuleInfo(
+        tool, rule["name"], rule["kind"], rule["file"], rule["line"], risk, reports if rule["monitor"] else "",
+        asks="approval" in rule,
+        refusals=(*([rule["kind"]] if refuses != "never" else []), *(["invalid_amount"] if "amount" in rule else [])),
+        exhausted=rule["limit"]["kind"] if limited else "",
+        counts="limit" in rule,
+        denies=refuses == "always",
+        always_asks=rule.get("asks") == "always",
+        never_passed=never_passed,
+    )  # fmt: skip
 
 
 def _custom_info(rule: dict[str, Any], risks: Risks) -> RuleInfo:
-    kind = "approval_required" if rule["asks"] else "custom"
-    return RuleInfo(ANY_TOOL, rule["rule"], kind, rule["file"], rule["line"], risks.any_tool)
+    asks = rule["asks"]
+    kind = "approval_required" if asks else "custom"
+    refusals = () if asks else (kind,)
+    return RuleInfo(
+        ANY_TOOL, rule["rule"], kind, rule["file"], rule["line"], risks.any_tool, asks=asks, refusals=refusals
+    )  # fmt: skip
 
 
 def _withheld(facts: dict[str, Any]) -> tuple[object, ...]:

@@ -143,6 +143,7 @@ def _metrics(settings: Settings, opa: Path) -> Any:
     if settings.telemetry is None:
         return None
     # Only here: the library takes 60 ms to import, and nobody asked for metrics otherwise.
-    from sidecar.observe.metrics import Metrics  # noqa: PLC0415
+    from sidecar.observe.metrics import Chosen, Metrics  # noqa: PLC0415
 
-    return Metrics(settings.server, binary.version_of(opa))
+    chose = Chosen(settings.mode, settings.remember, settings.fail_open)
+    return Metrics(settings.server, binary.version_of(opa), chose=chose)

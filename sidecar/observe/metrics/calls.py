@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice, repeat
+from typing import Any, Final, NamedTuple, TypeVar
 
 from sidecar.enforce.call_cache import CachedCall, CachedCount
 from sidecar.events import Decided, Dropped, Handlers, Listed, MethodDenied, Passed, Refused
 from sidecar.mcp.protocol import TOOLS_CALL
 from sidecar.observe.metrics.components import Components
+from sidecar.observe.metrics.foreseen import Foreseen, Foresight
 from sidecar.observe.metrics.instruments import OTHER, Count, Instruments, Mark, Spread
 from sidecar.observe.metrics.limits import LimitMetrics
 from sidecar.observe.metrics.names import Names, method
 from sidecar.observe.metrics.rules import RuleMetrics
-from sidecar.policy.terms import Terms
 
 MAX_COUNTED: Final = 20_000
 """Combinations of tool, client and ruling that are counted apart. Beyond them clients are `_other`, and beyond as many
 again tools and rules too."""
 
+MAX_OPENED: Final = 2_000
+"""Decisions that are shown from 0; what calls get that nobody foresaw has the rest of the series."""
+
 _JUDGING_BUCKETS = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 1)
+
+
+_Item = TypeVar("_Item")
 
 
 class _Counted(NamedTuple):
@@ -75,24 +83,30 @@ class CallMetrics:
         )
         for sender in ("client", "server"):
             self._dropped.labels(server, sender)
+        self._unread = self._decisions.labels(server, OTHER, "deny", "invalid_request", "", "enforce", "none")
         self.handlers: Handlers = {
             Decided: self._decided, Passed: self._passed, Refused: self._refused, MethodDenied: self._method_denied,
             Dropped: self._dropped_one, Listed: self._listed,
         }  # fmt: skip
 
-    def activate(self, terms: Terms) -> None:
-        """Another policy is in force: the first denial by each of its rules has to be an increase."""
+    def activate(self, foresight: Foresight, foreseen: Mapping[str, Callable[[], Iterable[Foreseen]]]) -> None:
+        """Another policy is in force: the first of each decision that it can give has to be an increase.
+
+        `foreseen` says by the label of a tool what its calls can get.
+        """
         # A name may be another rule's now. What was counted stays, and no part of a count is left that counts no more.
         self._counted.clear()
         self._era = object()
         for counts in (self._requests, self._decisions, self._agents):
             counts.fold()
-        mode = "monitor" if terms.monitor else "enforce"
-        for rule in terms.rules:
-            if self._names.knows(rule.tool) and not rule.reports:
-                for cache in ("miss", "hit"):
-                    tool = self._names.tool(rule.tool)
-                    self._decisions.labels(self._server, tool, "deny", rule.kind, rule.rule, mode, cache)
+        server, mode = self._server, foresight.mode
+        ways = _in_turn([zip(repeat(tool), find()) for tool, find in foreseen.items()])
+        wanted = ((tool, *way[:3], mode, "hit" if way.remembered else "miss") for tool, way in ways)
+        self._decisions.open((server, *labels) for labels in islice(_once(wanted), MAX_OPENED))
+        caches = ("miss", "hit") if foresight.remembers else ("miss",)
+        self._judging.open((server, phase, cache) for phase in ("total", "engine") for cache in caches)
+        self._requests.open((server, name) for name in foresight.requests())
+        self._denied_methods.open((server, name, mode) for name in foresight.denied_methods())
 
     def _decided(self, event: Decided) -> None:
         ruling, call = event.ruling, event.call
@@ -163,7 +177,7 @@ class CallMetrics:
         self._denied_methods.labels(self._server, method(event.method), event.mode).inc()
 
     def _refused(self, _: Refused) -> None:
-        self._decisions.labels(self._server, OTHER, "deny", "invalid_request", "", "enforce", "none").inc()
+        self._unread.inc()
 
     def _dropped_one(self, event: Dropped) -> None:
         self._dropped.labels(self._server, event.sender).inc()
@@ -171,3 +185,22 @@ class CallMetrics:
     def _listed(self, event: Listed) -> None:
         self._names.know(event.tools)
         self._era = object()
+
+
+def _in_turn(each: Sequence[Iterator[_Item]]) -> Iterator[_Item]:
+    """The first of each, then the second of each, and so on: what has much leaves room for what has little."""
+    waiting = deque(each)
+    while waiting:
+        one = waiting.popleft()
+        for item in islice(one, 1):
+            yield item
+            waiting.append(one)
+
+
+def _once(items: Iterable[_Item]) -> Iterator[_Item]:
+    """The items, each one time."""
+    seen: set[_Item] = set()
+    for item in items:
+        if item not in seen:
+            seen.add(item)
+            yield item

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,8 @@ from sidecar.ledger.protocol import Ledger
 from sidecar.observe.metrics.approvals import ApprovalMetrics
 from sidecar.observe.metrics.calls import CallMetrics
 from sidecar.observe.metrics.components import Components
-from sidecar.observe.metrics.instruments import Instruments
+from sidecar.observe.metrics.foreseen import Chosen, Foreseen, Foresight
+from sidecar.observe.metrics.instruments import OTHER, Instruments
 from sidecar.observe.metrics.limits import LimitMetrics
 from sidecar.observe.metrics.names import Names
 from sidecar.observe.metrics.policies import PolicyMetrics
@@ -24,13 +25,20 @@ from sidecar.observe.metrics.rules import RuleMetrics
 from sidecar.observe.metrics.running import RunningMetrics
 from sidecar.observe.metrics.standing import keep_reading
 from sidecar.observe.metrics.upstream import UpstreamMetrics
+from sidecar.policy.terms import Terms
 
 
 class Metrics:
-    """All metrics of one sidecar, in a registry of their own; `clock` gives Unix seconds."""
+    """All metrics of one sidecar, in a registry of their own; `clock` gives Unix seconds.
 
-    def __init__(self, server: str, opa_version: str, clock: Callable[[], float] = time.time) -> None:
+    `chose` is by what the operator had calls judged.
+    """
+
+    def __init__(
+        self, server: str, opa_version: str, clock: Callable[[], float] = time.time, chose: Chosen | None = None
+    ) -> None:  # fmt: skip
         self.registry = CollectorRegistry()
+        self._chose = chose or Chosen()
         self._clock = clock
         made = Instruments(self.registry, "mcp_policy_", ("server",))
         self._names = Names()
@@ -42,7 +50,7 @@ class Metrics:
         running = RunningMetrics(made, server)
         self.audit = running.audit
         self._in_force = ("", 0)
-        upstream = UpstreamMetrics(made, server, self._names, self._limits, components, clock)
+        self._upstream = UpstreamMetrics(made, server, self._names, self._limits, components, clock)
         approvals = ApprovalMetrics(made, server)
         build = Info(
             "mcp_policy_build", "What is running: the version of the sidecar and of OPA.", registry=self.registry
@@ -51,7 +59,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self.handlers: Handlers = _together(
             {EngineReady: self._activate}, self._calls.handlers, self._policy.handlers,
-            components.handlers, upstream.handlers, running.handlers, approvals.handlers,
+            components.handlers, self._upstream.handlers, running.handlers, approvals.handlers,
         )  # fmt: skip
 
     async def follow(self, ledger: Ledger) -> None:
@@ -75,8 +83,16 @@ class Metrics:
         self._names.activate(event.terms)
         self._rules.activate(event.terms)
         self._limits.activate(event.terms)
-        self._calls.activate(event.terms)
+        foresight = Foresight(event.terms, event.serial, self._chose)
+        foreseen = self._foreseen(foresight, event.terms)
+        self._calls.activate(foresight, foreseen)
+        self._upstream.activate(label for label, find in foreseen.items() if foresight.forwards(find()))
         self._policy.activate(event)
+
+    def _foreseen(self, foresight: Foresight, terms: Terms) -> Mapping[str, Callable[[], Iterator[Foreseen]]]:
+        """By the label of a tool what its calls can get: of tools that the policy names, and of all others as one."""
+        known = [tool for tool in sorted(terms.tools) if self._names.knows(tool)][: foresight.most_tools]
+        return {OTHER: foresight.of_others} | {self._names.tool(tool): partial(foresight.of, tool) for tool in known}
 
 
 def _together(*parts: Handlers) -> Handlers:

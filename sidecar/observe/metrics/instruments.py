@@ -11,7 +11,8 @@ Each metric has a greatest number of series. Beyond it, what stands in the label
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Final, Generic, TypeAlias, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -70,6 +71,11 @@ class Count:
         return self._own + folded + sum([part.value for part in parts])
 
     @property
+    def is_unused(self) -> bool:
+        """True where nothing was counted."""
+        return not self.value
+
+    @property
     def last(self) -> Mark | None:
         """The newest mark, those of its parts included."""
         marks = [mark for mark in (self.mark, *[part.last for part in self._parts[1]]) if mark is not None]
@@ -104,6 +110,11 @@ class Spread:
         self.marks: list[Mark | None] = [None] * (len(bounds) + 1)
         self.total = 0.0
 
+    @property
+    def is_unused(self) -> bool:
+        """True where nothing was counted."""
+        return not any(self.hits)
+
     def observe(self, value: float, mark: Mark | None = None) -> None:
         """Count a value."""
         at = bisect_left(self._bounds, value)
@@ -112,7 +123,10 @@ class Spread:
         self.total += value
 
 
+Labels: TypeAlias = tuple[str, ...]
+"""A combination of label values."""
 Number = TypeVar("Number", Count, Level)
+Counted = TypeVar("Counted", Count, Spread)
 Made = TypeVar("Made", bound=Collector)
 
 
@@ -128,6 +142,31 @@ class _Bound:
     def beyond(self, values: tuple[str, ...]) -> tuple[str, ...]:
         """The combination that stands for one that gets no series of its own."""
         return tuple([OTHER if is_open else value for value, is_open in zip(values, self._open, strict=True)])
+
+
+class Opened(Generic[Counted]):
+    """What of `counted` is shown from 0, before anything is counted: `most` at most, with what was counted."""
+
+    __slots__ = ("_counted", "_make", "_most", "_now")
+
+    def __init__(self, counted: dict[Labels, Counted], make: Callable[[], Counted], most: int) -> None:
+        self._counted: dict[Labels, Counted] = counted
+        self._make: Callable[[], Counted] = make
+        self._most = most
+        self._now: frozenset[Labels] = frozenset()
+
+    def open(self, combinations: Iterable[Labels]) -> None:
+        """Show these from now on, and those no more that were opened before and have not counted anything.
+
+        Nobody may go on to count by one of those.
+        """
+        before, self._now = self._now, frozenset(combinations)
+        for values in before - self._now:
+            counted = self._counted.get(values)
+            if counted is not None and counted.is_unused:
+                del self._counted[values]
+        for values in sorted(self._now - self._counted.keys())[: max(0, self._most - len(self._counted))]:
+            self._counted[values] = self._make()
 
 
 class _Numbers(Collector, Generic[Number]):
@@ -158,6 +197,14 @@ class CounterMetric(_Numbers[Count]):
     """The counter `name`."""
 
     _number = Count
+
+    def __init__(self, name: str, text: str, labels: Sequence[str], most: int = MAX_SERIES) -> None:
+        super().__init__(name, text, labels, most)
+        self._opened = Opened(self._numbers, Count, most)
+
+    def open(self, combinations: Iterable[Labels]) -> None:
+        """Show these combinations of label values from 0: see `Opened`."""
+        self._opened.open(combinations)
 
     def fold(self) -> None:
         """Let each number keep what its parts came to, and let go of them."""
@@ -203,6 +250,11 @@ class HistogramMetric(Collector):
         self._shown_bounds = (*map(floatToGoString, bounds), "+Inf")
         self._bound = _Bound(labels, most)
         self._spreads: dict[tuple[str, ...], Spread] = {}
+        self._opened = Opened(self._spreads, partial(Spread, bounds), most)
+
+    def open(self, combinations: Iterable[Labels]) -> None:
+        """Show these combinations of label values from 0: see `Opened`."""
+        self._opened.open(combinations)
 
     def labels(self, *values: str) -> Spread:
         """The spread of one combination of label values."""

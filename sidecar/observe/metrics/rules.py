@@ -6,6 +6,7 @@ A rule is named as in `rule_info`: by its entry of the policy, which may be a pa
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Final
 
 from sidecar.decision.decision import CONDITION_PROBLEMS, Violation, problem_of
@@ -13,7 +14,7 @@ from sidecar.events import Decided
 from sidecar.observe.metrics.instruments import OTHER, Count, CounterMetric, Instruments
 from sidecar.observe.metrics.names import OURS, Names
 from sidecar.policy.rule_index import RuleIndex
-from sidecar.policy.terms import Terms
+from sidecar.policy.terms import RuleInfo, Terms
 from sidecar.text import shown
 
 MAX_RULES: Final = 2_000
@@ -67,6 +68,7 @@ class RuleMetrics:
         self._had_say = {}
         self._entries = Counter(rule.rule for rule in terms.rules)
         self._reporting = frozenset(rule.rule for rule in terms.rules if rule.reports)
+        reporting: list[tuple[str, str, str, str]] = []
         for info in rules:
             labels = self._server, shown(info.tool), info.rule
             self._had_say[info.tool, info.rule] = self._exposed(self._matches, labels)
@@ -74,8 +76,8 @@ class RuleMetrics:
                 for problem in CONDITION_PROBLEMS:
                     self._exposed(self._problems, (*labels, problem))
             if info.reports and self._names.knows(info.tool):
-                for kind in (info.kind, "approval_required") if info.asks else (info.kind,):
-                    self._would_deny.labels(self._server, self._names.tool(info.tool), info.rule, kind, info.reports)
+                reporting += [(self._names.tool(info.tool), info.rule, kind, info.reports) for kind in _kinds(info)]
+        self._would_deny.open((self._server, *labels) for labels in reporting)
         kept = set(self._series)
         for metric, gone in before:
             if (metric, gone) not in kept:
@@ -132,3 +134,12 @@ class RuleMetrics:
         rule = violation.rule if violation.rule in self._reporting else OTHER
         by = "shadow" if violation.shadow else "monitor"
         self._would_deny.labels(self._server, tool, rule, violation.kind, by).inc()
+
+
+def _kinds(info: RuleInfo) -> Iterator[str]:
+    """The kinds of refusal that a rule may report."""
+    yield from info.refusals
+    if info.exhausted and info.exhausted not in info.refusals:
+        yield info.exhausted
+    if info.asks and not info.denies:
+        yield "approval_required"

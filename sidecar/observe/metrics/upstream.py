@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Final, NamedTuple
 
 from sidecar.events import Handlers, Settled
@@ -12,6 +13,8 @@ from sidecar.observe.metrics.instruments import Count, Instruments, Mark, Spread
 from sidecar.observe.metrics.limits import LimitMetrics
 from sidecar.observe.metrics.names import Names
 
+MAX_OPENED: Final = 100
+"""Tools whose series are there before a call of them was forwarded: each has more than twenty."""
 _SERVER_BUCKETS: Final = (1e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
@@ -56,6 +59,13 @@ class UpstreamMetrics:
             "tool",
         )
         self.handlers: Handlers = {Settled: self._one_settled}
+
+    def activate(self, tools: Iterable[str]) -> None:
+        """Another policy is in force: calls of tools with these labels may reach the server."""
+        self._tools.clear()  # those that are shown no more must not be counted by
+        wanted = list(islice(tools, MAX_OPENED))
+        self._settled.open((self._server, label, outcome.value) for label in wanted for outcome in Outcome)
+        self._seconds.open((self._server, label) for label in wanted)
 
     def _one_settled(self, event: Settled) -> None:
         label = self._names.tool(event.tool)
