@@ -6,9 +6,10 @@ import os
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
+from sidecar.cli.endpoint_path import endpoint_path
 from sidecar.cli.exposure import is_wildcard
 from sidecar.cli.options import address
 from sidecar.errors import UsageError
@@ -25,7 +26,7 @@ MAX_SESSIONS: Final = 1000
 MAX_PROGRAMS: Final = 100
 """Sessions at once if each has a server process of its own."""
 
-OF_LISTENERS: Final = ("bind", "port", "max_sessions", "max_sessions_each", "session_idle")
+OF_LISTENERS: Final = ("bind", "port", "path", "max_sessions", "max_sessions_each", "session_idle")
 """Options that do nothing without a listener, and have a default or may be left out."""
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -36,8 +37,9 @@ _NOT_TO_SET: Final = frozenset(
 
 
 def listen_on(
-    transport: str, bind: str, port: int, hosts: Sequence[str], origins: Sequence[str], token_file: Path | None,
-    jwt: tuple[str | None, str | None, str | None], max_sessions: int, max_each: int | None, idle: float,
+    transport: str, bind: str, port: int, path: str | None, hosts: Sequence[str], origins: Sequence[str],
+    token_file: Path | None, jwt: tuple[str | None, str | None, str | None], max_sessions: int, max_each: int | None,
+    idle: float,
 ) -> Listen | None:  # fmt: skip
     """The listener, or None on stdio. Raises `UsageError` for options that do not go together.
 
@@ -57,13 +59,15 @@ def listen_on(
                 "nobody calls over HTTP here: --auth-…, --jwt-… and --allow-… need --transport http or sse"
             )
         return None
+    kind: Literal["http", "sse"] = "http" if transport == "http" else "sse"
+    served = endpoint_path(path, kind)
     if token_file is not None:
         ownership.check(token_file, "--auth-token-file")
     if jwks is not None and "://" not in jwks:
         ownership.check(Path(jwks), "--jwt-jwks")
     return Listen(
-        "http" if transport == "http" else "sse", Address(bind, port), tuple(hosts), tuple(origins), token_file, proof,
-        max_sessions, max_each or (max_sessions + 1) // 2, idle,
+        kind, Address(bind, port), served, tuple(hosts), tuple(origins), token_file, proof, max_sessions,
+        max_each or (max_sessions + 1) // 2, idle,
     )  # fmt: skip
 
 
