@@ -68,11 +68,13 @@ class Jwt:
 class Listen:
     """An HTTP listener: its address, whom it admits, and how callers authenticate. `idle` is in seconds.
 
-    It has at most `max_sessions` sessions, and `max_each` of one caller.
+    `path` is that of its endpoint; for `sse`, that of the stream. The listener has at most `max_sessions` sessions, and
+    `max_each` of one caller.
     """
 
     transport: Literal["http", "sse"]
     address: Address
+    path: str
     allow_hosts: tuple[str, ...]
     allow_origins: tuple[str, ...]
     token_file: Path | None

@@ -6,9 +6,10 @@ import os
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
+from sidecar.cli.endpoint_path import endpoint_path
 from sidecar.cli.exposure import is_wildcard
 from sidecar.cli.options import address
 from sidecar.errors import UsageError
@@ -26,7 +27,7 @@ MAX_PROGRAMS: Final = 100
 """Sessions at once if each has a server process of its own."""
 
 OF_LISTENERS: Final = (
-    "bind", "port", "auth_token_file", "jwt_jwks", "jwt_issuer", "jwt_audience", "allow_host", "allow_origin",
+    "bind", "port", "path", "auth_token_file", "jwt_jwks", "jwt_issuer", "jwt_audience", "allow_host", "allow_origin",
     "max_sessions", "max_sessions_each", "session_idle",
 )  # fmt: skip
 """Options that do nothing without a listener."""
@@ -42,8 +43,9 @@ _NOT_TO_SET: Final = frozenset(
 
 
 def listen_on(
-    transport: str, bind: str, port: int, hosts: Sequence[str], origins: Sequence[str], token_file: Path | None,
-    jwt: tuple[str | None, str | None, str | None], max_sessions: int, max_each: int | None, idle: float,
+    transport: str, bind: str, port: int, path: str | None, hosts: Sequence[str], origins: Sequence[str],
+    token_file: Path | None, jwt: tuple[str | None, str | None, str | None], max_sessions: int, max_each: int | None,
+    idle: float,
 ) -> Listen | None:  # fmt: skip
     """The listener, or None on stdio, where the rest says nothing. Raises `UsageError` for what does not go together.
 
@@ -59,13 +61,15 @@ def listen_on(
         proof = Jwt(jwks, issuer, audience)
     elif issuer or audience:
         raise UsageError("--jwt-issuer and --jwt-audience need --jwt-jwks: the keys that tokens are verified by")
+    kind: Literal["http", "sse"] = "http" if transport == "http" else "sse"
+    served = endpoint_path(path, kind)
     if token_file is not None:
         ownership.check(token_file, "--auth-token-file")
     if jwks is not None and "://" not in jwks:
         ownership.check(Path(jwks), "--jwt-jwks")
     return Listen(
-        "http" if transport == "http" else "sse", Address(bind, port), tuple(hosts), tuple(origins), token_file, proof,
-        max_sessions, max_each or (max_sessions + 1) // 2, idle,
+        kind, Address(bind, port), served, tuple(hosts), tuple(origins), token_file, proof, max_sessions,
+        max_each or (max_sessions + 1) // 2, idle,
     )  # fmt: skip
 
 

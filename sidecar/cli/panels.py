@@ -15,7 +15,7 @@ PANELS: Final = {
     ),
     "Server": ("upstream", "header", "forward_authorization", "forward_header", "server", "max_message"),
     "Clients": (
-        "transport", "bind", "port", "auth_token_file", "jwt_jwks", "jwt_issuer", "jwt_audience", "allow_host",
+        "transport", "bind", "port", "path", "auth_token_file", "jwt_jwks", "jwt_issuer", "jwt_audience", "allow_host",
         "allow_origin", "max_sessions", "max_sessions_each", "session_idle",
     ),
     "Engine": (

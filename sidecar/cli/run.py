@@ -65,6 +65,7 @@ def run_command(
     transport: run_options.Transport = "stdio",
     bind: run_options.Bind = "127.0.0.1",
     port: run_options.Port = 8080,
+    path: run_options.EndpointPath = None,
     upstream: run_options.Upstream = None,
     header: run_options.Header = None,
     forward_authorization: run_options.ForwardAuthorization = False,
@@ -136,8 +137,9 @@ def run_command(
         raise UsageError("--audit stdout is not possible here: standard output carries the protocol")
     answering = approvals_on(approvals, approvers_file, approvals_url, allow_host or [])
     listen = listen_on(
-        way, bind, port, allow_host or [], allow_origin or [], auth_token_file, (jwt_jwks, jwt_issuer, jwt_audience),
-        max_sessions or (MAX_PROGRAMS if command else MAX_SESSIONS), max_sessions_each, duration(session_idle),
+        way, bind, port, path, allow_host or [], allow_origin or [], auth_token_file,
+        (jwt_jwks, jwt_issuer, jwt_audience), max_sessions or (MAX_PROGRAMS if command else MAX_SESSIONS),
+        max_sessions_each, duration(session_idle),
     )  # fmt: skip
     if listen is None:
         # On stdio the approvals' listener may be the only one that hosts are for.

@@ -32,6 +32,15 @@ Port: TypeAlias = Annotated[
     int,
     typer.Option(envvar="SIDECAR_PORT", metavar="PORT", min=0, max=65535, help="The listener's port; 0 is a free one."),
 ]
+EndpointPath: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        envvar="SIDECAR_PATH",
+        metavar="PATH",
+        show_default=False,
+        help="The path that clients come to, behind a proxy that keeps a prefix. [default: /mcp; for sse /sse]",
+    ),
+]
 Upstream: TypeAlias = Annotated[
     str | None,
     typer.Option(

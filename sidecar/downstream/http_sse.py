@@ -1,13 +1,13 @@
 """The legacy HTTP+SSE transport (revision 2024-11-05) served by ourselves.
 
 A stream that a client opens is its session: the first event names the address to post messages to, all else that comes
-down is what the server says. Each has a server of its own.
+down is what the server says. Each has a server of its own. That address is a whole path, with whatever prefix the path
+of the stream has: not every client resolves a relative one.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 from urllib.parse import parse_qs
 
 from sidecar.auth.principal import Principal, key_of
@@ -24,18 +24,25 @@ from sidecar.mcp.protocol import SERVER_GONE
 from sidecar.system import tasks
 from sidecar.system.memory import DEFAULT_BUDGET, MemoryBudget
 
-STREAM: Final = "/sse"
-MESSAGES: Final = "/messages"
-METHODS: Final = {STREAM: ("GET",), MESSAGES: ("POST",)}
+
+def messages_beside(stream: str) -> str:
+    """The path to post messages to, in the same folder as that of the stream: `/messages` beside `/sse`."""
+    return f"{stream.rpartition('/')[0]}/messages"
+
+
+def methods(stream: str) -> dict[str, tuple[str, ...]]:
+    """The paths that are served, and the methods of each."""
+    return {stream: ("GET",), messages_beside(stream): ("POST",)}
 
 
 class Legacy:
-    """Serves requests that were admitted; `open_link` starts a server."""
+    """Serves requests that were admitted, with streams at the path `stream`; `open_link` starts a server."""
 
     def __init__(
-        self, open_link: OpenLink, table: Table, open_session: OpenSession, unread: Unread | None = None
+        self, open_link: OpenLink, table: Table, open_session: OpenSession, stream: str, unread: Unread | None = None
     ) -> None:  # fmt: skip
         self._open_link = open_link
+        self._stream_path, self._messages_path = stream, messages_beside(stream)
         self._unread = unread or Unread(MemoryBudget(DEFAULT_BUDGET))
         self._ending = Ending()
         self._sessions: Sessions[HostedSession] = Sessions(table, self._ending.end)
@@ -43,7 +50,7 @@ class Legacy:
 
     async def handle(self, request: Request, exchange: Exchange, caller: Principal | None) -> None:
         """Answer one request."""
-        if request.path == STREAM:
+        if request.path == self._stream_path:
             await self._stream(request.peer, exchange, caller)
         else:
             await self._message(request, exchange, caller)
@@ -75,7 +82,7 @@ class Legacy:
         watching = tasks.start(self._watch(hosted))
         try:
             with self._sessions.used(opened):
-                await write(hosted.news, exchange, (), endpoint=f"{MESSAGES}?session_id={hosted.id}")
+                await write(hosted.news, exchange, (), endpoint=f"{self._messages_path}?session_id={hosted.id}")
         finally:
             watching.cancel()
             self._sessions.close(hosted.id)

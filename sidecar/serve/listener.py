@@ -19,8 +19,8 @@ from sidecar.downstream.guard import Guard, error_response
 from sidecar.downstream.hosted.multiplexed import Shared
 from sidecar.downstream.hosted.per_session import Hosted
 from sidecar.downstream.hosted.replay_buffer import Unread
-from sidecar.downstream.http_sse import METHODS as LEGACY_METHODS
-from sidecar.downstream.http_sse import STREAM, Legacy
+from sidecar.downstream.http_sse import Legacy
+from sidecar.downstream.http_sse import methods as legacy_methods
 from sidecar.downstream.relay.client import Tracked
 from sidecar.downstream.relay.relay import Relay
 from sidecar.downstream.sessions import Table
@@ -45,8 +45,8 @@ from sidecar.system.operator_log import fields, log, state
 from sidecar.upstream.connect import connector, remote, telling
 from sidecar.upstream.failure import teller
 
-ENDPOINT: Final = "/mcp"
-METHODS: Final = {ENDPOINT: ("POST", "GET", "DELETE")}
+METHODS: Final = ("POST", "GET", "DELETE")
+"""Those of the endpoint of streamable HTTP."""
 SWEEP: Final = 5.0
 """Seconds between two looks for sessions that nobody uses."""
 DRAIN: Final = 20.0
@@ -131,15 +131,14 @@ async def serve(runtime: Runtime, who: Authenticator, asked_to_stop: asyncio.Eve
         ) from None
     server.turned_away = refusals(runtime.settings.server, "clients", runtime.emit)
     hosts = Hosts(listen.address.host, server.port, listen.allow_hosts, listen.allow_origins)
-    methods = METHODS if listen.transport == "http" else LEGACY_METHODS
+    methods = {listen.path: METHODS} if listen.transport == "http" else legacy_methods(listen.path)
     front.guard = Guard(methods, hosts, who, asked_to_stop.is_set)
     front.backend = backend = _backend(runtime, listen, room)
     try:
-        path = ENDPOINT if listen.transport == "http" else STREAM
         host = f"[{listen.address.host}]" if ":" in listen.address.host else listen.address.host
         state.info(
-            "listening on http://%s:%d%s", host, server.port, path,
-            extra=fields("listening", address=f"http://{host}:{server.port}{path}"),
+            "listening on http://%s:%d%s", host, server.port, listen.path,
+            extra=fields("listening", address=f"http://{host}:{server.port}{listen.path}"),
         )  # fmt: skip
         runtime.ready()
         watching = runtime.watch(backend.tools_changed)
@@ -231,7 +230,7 @@ def _backend(runtime: Runtime, listen: Listen, room: MemoryBudget) -> Backend:
         )  # fmt: skip
     opener, unread = telling(connector(settings, room, told), told), Unread(room)
     if listen.transport == "sse":
-        return Legacy(opener, table, partial(open_session, alone=False), unread)
+        return Legacy(opener, table, partial(open_session, alone=False), listen.path, unread)
     shared = Shared(opener, partial(open_session, alone=True), emit, settings.server, unread, runtime.reader)
     return Hosted(opener, table, partial(open_session, alone=False), shared, unread)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ MARKER = "s3cret"
 
 def listen(transport: str = "http", **changed: Any) -> Listen | None:
     options: dict[str, Any] = {
-        "bind": "127.0.0.1", "port": 8080, "hosts": [], "origins": [], "token_file": None, "jwt": (None, None, None),
-        "max_sessions": 5, "max_each": None, "idle": 60.0, **changed,
+        "bind": "127.0.0.1", "port": 8080, "path": None, "hosts": [], "origins": [], "token_file": None,
+        "jwt": (None, None, None), "max_sessions": 5, "max_each": None, "idle": 60.0, **changed,
     }  # fmt: skip
     return listen_on(transport, **options)
 
@@ -44,7 +45,7 @@ def fixed(header: str) -> FixedHeader:
 
 def test_a_listener_has_what_the_options_say() -> None:
     assert listen("http", hosts=["a"], origins=["b"], token_file=Path("t"), jwt=("k", "i", "a")) == Listen(
-        "http", Address("127.0.0.1", 8080), ("a",), ("b",), Path("t"), Jwt("k", "i", "a"), 5, 3, 60.0
+        "http", Address("127.0.0.1", 8080), "/mcp", ("a",), ("b",), Path("t"), Jwt("k", "i", "a"), 5, 3, 60.0
     )
     legacy = listen("sse")
     assert legacy is not None
@@ -67,9 +68,9 @@ def test_whose_tokens_is_no_use_without_keys(jwt: tuple[str | None, ...]) -> Non
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("bind", "127.0.0.1"), ("port", "8080"), ("max-sessions", "5"), ("max-sessions-each", "5"),
-        ("session-idle", "30m"), ("auth-token-file", "t"), ("allow-host", "h"), ("allow-origin", "http://o"),
-        ("jwt-jwks", "k"), ("jwt-issuer", "i"), ("jwt-audience", "a"),
+        ("bind", "127.0.0.1"), ("port", "8080"), ("path", "/team-a/mcp"), ("max-sessions", "5"),
+        ("max-sessions-each", "5"), ("session-idle", "30m"), ("auth-token-file", "t"), ("allow-host", "h"),
+        ("allow-origin", "http://o"), ("jwt-jwks", "k"), ("jwt-issuer", "i"), ("jwt-audience", "a"),
     ],
 )  # fmt: skip
 def test_an_option_of_a_listener_is_refused_where_there_is_none(option: str, value: str, ran: list[Settings]) -> None:
@@ -95,7 +96,10 @@ def test_the_environment_does_not_take_a_listener_its_guard(ran: list[Settings])
 def test_an_environment_for_several_sidecars_may_name_a_port_that_one_on_stdio_does_not_have(
     ran: list[Settings],
 ) -> None:
-    assert invoke("--", "server", SIDECAR_PORT="8080", SIDECAR_BIND="0.0.0.0", SIDECAR_SESSION_IDLE="5m") is None
+    environment = {
+        "SIDECAR_PORT": "8080", "SIDECAR_BIND": "0.0.0.0", "SIDECAR_PATH": "/a/mcp", "SIDECAR_SESSION_IDLE": "5m"
+    }  # fmt: skip
+    assert invoke("--", "server", **environment) is None
     guards = {"AUTH_TOKEN_FILE": "t", "JWT_ISSUER": "i", "ALLOW_HOST": "h", "ALLOW_ORIGIN": "http://o"}
     assert invoke("--", "server", **{f"SIDECAR_{name}": value for name, value in guards.items()}) is None
     assert [settings.listen for settings in ran] == [None, None]
@@ -122,6 +126,51 @@ def test_headers_on_the_command_line_are_for_a_remote_server(words: tuple[str, .
         f"no remote server is asked here: {words[0]} would do nothing; --header and --forward-… need --upstream"
     )
     assert ran == []
+
+
+# The path of the endpoint.
+
+
+@pytest.mark.parametrize(
+    ("transport", "given", "served"),
+    [
+        ("http", None, "/mcp"), ("sse", None, "/sse"), ("http", "/team-a/mcp", "/team-a/mcp"),
+        ("sse", "/team-a/sse", "/team-a/sse"), ("sse", "/messages/sse", "/messages/sse"), ("http", "/", "/"),
+        ("sse", "/", "/"), ("http", "/messages", "/messages"), ("http", "/a..b/.c/v1.2~x_y", "/a..b/.c/v1.2~x_y"),
+        ("http", "/@a:b/(c)!$&'*+,;=", "/@a:b/(c)!$&'*+,;="),
+    ],
+)  # fmt: skip
+def test_the_endpoint_is_at_the_path_that_is_given(transport: str, given: str | None, served: str) -> None:
+    there = listen(transport, path=given)
+    assert there is not None
+    assert there.path == served
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("", "begins with a slash: write it as /team-a/mcp"), ("team-a/mcp", "begins with a slash"),
+        ("\\team-a", "begins with a slash"), ("https://host/team-a/mcp", "a whole URL: write its path alone"),
+        ("/mcp?a=b", "no query and no fragment"), ("/mcp#a", "no query and no fragment"), ("/mcp?", "no query"),
+        ("/team a/mcp", '" " cannot stand in it: write letters, digits'), ("/mcp ", '" " cannot'), ("/a%2fmcp", '"%"'),
+        ("/a\\mcp", "cannot stand"), ("/mcp\n", "cannot stand"), ("/mcp\x00", "cannot stand"), ("/a\tmcp", "cannot"),
+        ("/mcp\x7f", "cannot stand"), ("/tëam/mcp", "cannot stand"), ("/\u202emcp", "cannot stand"), ("/{a}", "cannot"),
+        ("/../mcp", 'rewrite "/.."'), ("/a/../mcp", 'rewrite "/.."'), ("/mcp/..", 'rewrite "/.."'),
+        ("/./mcp", 'rewrite "/."'), ("/mcp/.", 'rewrite "/."'), ("//mcp", 'rewrite "//"'), ("/a//mcp", 'rewrite "//"'),
+        ("//", 'rewrite "//"'), ("/mcp//", 'rewrite "//"'),
+        ("/team-a/mcp/", "without the slash at its end: /team-a/mcp"),
+    ],
+)  # fmt: skip
+def test_a_path_that_no_request_or_not_each_client_would_send_is_refused(path: str, problem: str) -> None:
+    with pytest.raises(UsageError, match=rf"--path .*{re.escape(problem)}") as refused:
+        listen("http", path=path)
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("path", ["/messages", "/team-a/messages"])
+def test_a_legacy_stream_cannot_stand_where_messages_are_posted(path: str) -> None:
+    with pytest.raises(UsageError, match=r"--path .*: clients post their messages there: give the stream another name"):
+        listen("sse", path=path)
 
 
 # Remote servers.
@@ -344,13 +393,14 @@ def test_every_option_of_a_listener_may_stand_in_the_environment(ran: list[Setti
         "TRANSPORT": "http", "BIND": "0.0.0.0", "PORT": "0", "UPSTREAM": URL, "HEADER": "X-Key: a b",
         "AUTH_TOKEN_FILE": "tokens", "JWT_JWKS": "k", "JWT_ISSUER": "i", "JWT_AUDIENCE": "a", "ALLOW_HOST": "h1 h2",
         "ALLOW_ORIGIN": "http://o", "MAX_SESSIONS": "7", "MAX_SESSIONS_EACH": "5", "SESSION_IDLE": "2m",
-        "FORWARD_AUTHORIZATION": "1", "FORWARD_HEADER": "X-One x-two",
+        "FORWARD_AUTHORIZATION": "1", "FORWARD_HEADER": "X-One x-two", "PATH": "/team-a/mcp",
     }  # fmt: skip
     invoke(**{f"SIDECAR_{name}": value for name, value in env.items()})
     [settings] = ran
     assert settings.listen == Listen(
-        "http", Address("0.0.0.0", 0), ("h1", "h2"), ("http://o",), Path("tokens"), Jwt("k", "i", "a"), 7, 5, 120.0
-    )
+        "http", Address("0.0.0.0", 0), "/team-a/mcp", ("h1", "h2"), ("http://o",), Path("tokens"),
+        Jwt("k", "i", "a"), 7, 5, 120.0,
+    )  # fmt: skip
     assert settings.upstream == Upstream(URL, False, (FixedHeader("x-key", "a b"),), True, ("x-one", "x-two"))
     assert (settings.server, settings.telemetry) == ("server.example", Address("127.0.0.1", 9464))
 
@@ -363,6 +413,7 @@ def test_every_option_of_a_listener_may_stand_in_the_environment(ran: list[Setti
         (("--transport", "ws", "--", "server"), "--transport must be stdio or http or sse, not 'ws'"),
         (("--audit", "stdout", "--", "server"), "--audit stdout is not possible here"),
         (("--session-idle", "0s", "--", "server"), "'0s' is no duration"),
+        (("--transport", "http", "--path", "mcp", "--", "server"), '--path "mcp": a path begins with a slash'),
     ],
 )
 def test_what_does_not_go_together_is_said(words: tuple[str, ...], text: str, ran: list[Settings]) -> None:

@@ -30,7 +30,7 @@ class HostedListener:
         table = Table(asyncio.get_running_loop().time, self.counts.append, limit=2)
         shared = Shared(self.opener, self.sessions, self.sessions.events.append, "stub")
         self.hosted = Hosted(self.opener, table, self.sessions, shared)
-        self.legacy = Legacy(self.opener, table, self.sessions)
+        self.legacy = Legacy(self.opener, table, self.sessions, "/sse")
         self.id = ""
 
     @property
