@@ -27,7 +27,7 @@ def test_what_a_rule_in_shadow_would_refuse_passes_and_is_on_record(tmp_path: Pa
     with Sidecar(tmp_path, POLICY, *TELEMETRY) as sidecar:
         assert sidecar.metric("would_deny_total") == 0
         zero = [(one.labels["tool"], one.labels["rule"]) for one in sidecar.metrics if "would_deny_total" in one.name]
-        assert zero == [("t", "tried"), ("t", "one"), ("asked", "ask"), ("asked", "ask"), ("small", "small")]
+        assert sorted(zero) == [("asked", "ask"), ("small", "small"), ("t", "one"), ("t", "tried")]
         assert [kind(sidecar.call("t")) for _ in range(4)] == [None, None, None, "rate_limit"]
         assert kind(sidecar.call("asked")) is None
         said = [[(item["rule"], item["shadow"]) for item in line["violations"]] for line in sidecar.audit]
