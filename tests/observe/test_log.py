@@ -179,6 +179,17 @@ def test_every_end_of_the_engine_is_said(log: Log, caplog: pytest.LogCaptureFixt
     assert len(said(log, caplog, ENDED, FAILED, ENDED)) == 2
 
 
+@pytest.mark.parametrize("kind", ["version", "no_policy", "unverified", "foreign", "canary"])
+def test_what_only_the_operator_can_mend_is_said_once_though_another_failure_was_said_before(
+    log: Log, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    wrong = EngineFailed("stub", kind, "the engine is a wrong one")
+    lines = said(log, caplog, FAILED, wrong, FAILED, wrong)
+    assert [text for _, text in lines] == [
+        f"{event.text}; calls are denied until it answers again" for event in (FAILED, wrong)
+    ]
+
+
 def test_no_argument_value_is_said(log: Log, caplog: pytest.LogCaptureFixture) -> None:
     assert SECRET not in str(said(log, caplog, decided(), denied()))
 

@@ -22,6 +22,9 @@ from sidecar.system.operator_log import fields, log
 from sidecar.system.sparing import PERIOD, Sparing
 from sidecar.text import shown, visible
 
+_OPERATORS: Final = ("version", "no_policy", "unverified", "foreign", "canary")
+"""Kinds of failure of the engine that do not end by themselves: only the operator can mend them."""
+
 
 class RunningLog:
     """A lasting state is said when it begins and when it ends. `clock` gives seconds."""
@@ -94,8 +97,8 @@ class RunningLog:
             )  # fmt: skip
 
     def _is_news(self, kind: str) -> bool:
-        """True for a failure that has to be logged again after others, because only the operator can mend it."""
-        return kind in ("version", "no_policy") and kind not in self._said
+        """True for a failure that has to be logged although another one was, and for the first time."""
+        return kind in _OPERATORS and kind not in self._said
 
     def _store_failed(self, event: StoreFailed) -> None:
         if self._store.admits():
