@@ -13,10 +13,12 @@ PAIRS: Final = (("config", "bundle"), ("state_dir", "state_dsn"), ("command", "u
 
 ABOUT: Final[Mapping[str, frozenset[str]]] = {
     "bundle": frozenset({"bundle_key", "bundle_interval"}),
-    "state_dsn": frozenset({"state_prefix"}),
     "upstream": frozenset({"header", "forward_authorization", "forward_header"}),
 }
 """Options about one of these: who writes one of them means that one too."""
+
+STAYS: Final = "state_dsn"
+"""Gives way to nothing: a limit that machines share would be one of each, for a folder that may be for the audit log."""
 
 _FLAGS: Final = {"config": "-c", "command": "a command after --"}
 
@@ -31,7 +33,7 @@ def giving_way(written: Collection[str], variables: Collection[str], *, signed: 
     for one, other in PAIRS:
         for winner, loser in ((one, other), (other, one)):
             meant = {loser} | ABOUT.get(loser, frozenset())
-            if winner in written and loser in variables and meant.isdisjoint(written):
+            if loser != STAYS and winner in written and loser in variables and meant.isdisjoint(written):
                 found[loser] = winner
     if signed:
         found.pop("bundle", None)

@@ -127,7 +127,7 @@ def run_command(
     # What gives way to the command line is as if it were not there.
     left = giving_way(said, from_variables(ctx), signed=signature_asked())
     config, bundle = None if "config" in left else config, None if "bundle" in left else bundle
-    upstream, state_dsn = None if "upstream" in left else upstream, None if "state_dsn" in left else state_dsn
+    upstream = None if "upstream" in left else upstream
     way = one_of("--transport", transport, TRANSPORTS)
     _check_server(command, upstream)
     if command and not config and bundle is None and command[0].endswith((".yaml", ".yml")):

@@ -37,9 +37,11 @@ class ManagedEngine:
             async with asyncio.timeout(ADOPT_SECONDS):
                 await self.engine.until_in_force(bundle)
         except TimeoutError:
-            raise EngineUnavailable("exit", "opa did not take the new policy; the old one stays in force") from None
+            if self.engine.bundle is not bundle:  # the heartbeat may have put it in force meanwhile
+                raise EngineUnavailable("exit", "opa did not take the new policy; the old one stays in force") from None
         except EngineUnavailable as error:
-            raise EngineUnavailable(error.kind, f"by the new policy {error}; the old one stays in force") from None
+            if self.engine.bundle is not bundle:
+                raise EngineUnavailable(error.kind, f"by the new policy {error}; the old one stays in force") from None
         finally:
             if self.engine.bundle is not bundle:
                 self.engine.give_up()

@@ -24,6 +24,7 @@ class Standing:
         self.mode: Mode = chosen or "enforce"
         self.changed: Callable[[], None] = _nobody_hears
         self._chosen = chosen
+        self._told: tuple[Mode, list[str]] = (self.mode, [])
         self._refused = ""
         self._named: frozenset[str] = frozenset()
         self._listed: frozenset[str] | None = None
@@ -43,19 +44,17 @@ class Standing:
 
     def follow(self, terms: Terms) -> None:
         """The policy with these terms is in force."""
-        mode: Mode = self._chosen or ("monitor" if terms.monitor else "enforce")
-        if (mode, terms.tools) != (self.mode, self._named):
-            self.mode, self._named = mode, terms.tools
-            self.changed()
+        self.mode = self._chosen or ("monitor" if terms.monitor else "enforce")
+        self._named = terms.tools
+        self._tell()
 
     def _engine_ready(self, event: EngineReady) -> None:
         self.follow(event.terms)
 
     def _listed_tools(self, event: Listed) -> None:
-        listed = frozenset(event.tools)
-        if event.whole and listed != self._listed:
-            self._listed = listed
-            self.changed()
+        if event.whole:
+            self._listed = frozenset(event.tools)
+            self._tell()
 
     def _reloaded(self, event: Reloaded) -> None:
         self._refuse("" if event.accepted else f"the changed policy is refused: {visible(event.text)}")
@@ -68,8 +67,13 @@ class Standing:
         self._refuse(why if event.refused else "")
 
     def _refuse(self, why: str) -> None:
-        if why != self._refused:
-            self._refused = why
+        self._refused = why
+        self._tell()
+
+    def _tell(self) -> None:
+        """Say so where there is something else to say: a server may change its list with each answer."""
+        if (now := (self.mode, self.notes())) != self._told:
+            self._told = now
             self.changed()
 
 

@@ -353,10 +353,11 @@ def _rule_info(tool: str, rule: dict[str, Any], risk: Risk, *, never_passed: boo
     reports: Literal["", "monitor", "shadow"] = "shadow" if "shadow" in rule else "monitor"
     refuses = rule.get("refuses", "")
     limited = rule.get("limit", {}).get("limit") is not None
+    uncountable = ["invalid_amount"] if "needs_amount" in rule else []
     return RuleInfo(
         tool, rule["name"], rule["kind"], rule["file"], rule["line"], risk, reports if rule["monitor"] else "",
         asks="approval" in rule,
-        refusals=(*([rule["kind"]] if refuses != "never" else []), *(["invalid_amount"] if "amount" in rule else [])),
+        refusals=(*([rule["kind"]] if refuses != "never" else []), *uncountable),
         exhausted=rule["limit"]["kind"] if limited else "",
         counts="limit" in rule,
         denies=refuses == "always",
@@ -414,11 +415,12 @@ def _reads(read: dict[str, Any]) -> Reads:
         for item in read["counters"]
     )
     paths, caller = (tuple(map(tuple, read[key])) for key in ("paths", "caller"))
+    judged = set(map(tuple, read.get("nul_judged", ())))
     only, shadow = read["only"], read.get("shadow", {"paths": (), "only": None})
     return Reads(
         paths, None if only is None else frozenset(only), caller, counters,
         tuple(map(tuple, shadow["paths"])), shadow["only"] is not None,
-        no_nul=tuple(path for path in paths if list(path) not in read.get("nul_judged", ())),
+        no_nul=tuple(path for path in paths if path not in judged),
     )  # fmt: skip
 
 

@@ -10,14 +10,14 @@ import pytest
 from typer.testing import CliRunner
 
 from sidecar.cli import app
-from sidecar.cli.precedence import ABOUT, PAIRS, giving_way, warnings
+from sidecar.cli.precedence import ABOUT, PAIRS, STAYS, giving_way, warnings
 from sidecar.errors import UsageError
 from sidecar.settings import Settings
 from tests.engine.policy_keys import RSA, public_pem
 
 URL = "http://server.example/mcp"
 DSN = "redis://:hunter2@store.example"
-SIDES = [*PAIRS, *(pair[::-1] for pair in PAIRS)]
+SIDES = [(winner, loser) for pair in PAIRS for winner, loser in (pair, pair[::-1]) if loser != STAYS]
 
 
 def run(*words: str, **env: str) -> BaseException | None:
@@ -43,19 +43,16 @@ def test_who_writes_an_option_about_the_other_side_means_that_too(about: str, na
         assert giving_way({winner, name}, {about}, signed=False) == {}
 
 
-@pytest.mark.parametrize("others", [set(), {"state_dir"}])
-def test_no_bundle_gives_way_where_a_signature_is_asked_for(others: set[str]) -> None:
-    found = giving_way({"config", *others}, {"bundle", "state_dsn"}, signed=True)
-    assert found == dict.fromkeys(("state_dsn",) * bool(others), "state_dir")
+def test_no_bundle_gives_way_where_a_signature_is_asked_for() -> None:
+    assert giving_way({"config", "command"}, {"bundle", "upstream"}, signed=True) == {"upstream": "command"}
     # Files give way: what takes their place is signed.
     assert giving_way({"bundle"}, {"config"}, signed=True) == {"config": "bundle"}
 
 
 def test_what_gives_way_is_said_by_names_alone() -> None:
-    assert list(warnings({"bundle": "config", "upstream": "command", "state_dsn": "state_dir"})) == [
+    assert list(warnings({"bundle": "config", "upstream": "command"})) == [
         "SIDECAR_BUNDLE gives way to -c, which stands on the command line",
         "SIDECAR_UPSTREAM gives way to a command after --, which stands on the command line",
-        "SIDECAR_STATE_DSN gives way to --state-dir, which stands on the command line",
     ]
 
 
@@ -65,11 +62,11 @@ def test_what_gives_way_is_said_by_names_alone() -> None:
 def test_the_command_line_is_run_whatever_the_environment_has_for_other_sidecars(
     ran: list[Settings], inherited: set[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    env = {"SIDECAR_BUNDLE": f"{URL}?sig=hunter2", "SIDECAR_STATE_DSN": DSN, "SIDECAR_UPSTREAM": f"{URL}?key=hunter2"}
+    env = {"SIDECAR_BUNDLE": f"{URL}?sig=hunter2", "SIDECAR_UPSTREAM": f"{URL}?key=hunter2"}
     with caplog.at_level(logging.WARNING):
         assert run("-c", "policy.yaml", "--state-dir", str(tmp_path), "--", "server", **env) is None
     [settings] = ran
-    assert (settings.bundle, settings.state_dsn, settings.upstream) == (None, None, None)
+    assert (settings.bundle, settings.upstream) == (None, None)
     assert (settings.command, settings.server, settings.state_dir) == (("server",), "server", tmp_path)
     said = [record.getMessage() for record in caplog.records if "gives way" in record.getMessage()]
     assert sorted(line.partition(" ")[0] for line in said) == sorted(env)
@@ -94,6 +91,13 @@ def test_files_take_no_bundles_place_where_the_environment_asks_for_a_signature(
     problem = run("-c", "policy.yaml", "--", "server", **env)
     assert isinstance(problem, UsageError)
     assert str(problem).startswith("two policies: SIDECAR_BUNDLE_KEY asks for a signed bundle")
+    assert ran == []
+
+
+def test_a_folder_takes_no_shared_stores_place(ran: list[Settings], tmp_path: Path) -> None:
+    problem = run("-c", "p.yaml", "--state-dir", str(tmp_path), "--server", "s", "--", "server", SIDECAR_STATE_DSN=DSN)
+    assert isinstance(problem, UsageError)
+    assert str(problem).startswith("counters are kept in one place")
     assert ran == []
 
 

@@ -67,6 +67,7 @@ def test_a_change_is_told_once_and_what_changes_nothing_is_not() -> None:
     for _ in range(2):
         tell(standing, ready("tools: {t: {rules: []}}"))
         tell(standing, Listed("stub", [], whole=True))
+        tell(standing, Listed("stub", ["another"], whole=True))
         tell(standing, Reloaded("stub", False, "bad"))
     missing = "the policy names tools that the server lacks: t"
-    assert told == [[], [missing], ["the changed policy is refused: bad", missing]]
+    assert told == [[missing], ["the changed policy is refused: bad", missing]]

@@ -79,7 +79,7 @@ class Foresight:
     @property
     def remembers(self) -> bool:
         """True where some call may get an answer that the engine gave before."""
-        return self._remembers(self._terms.reads_any)
+        return self._remembers([self._terms.reads_any])
 
     def of(self, tool: str) -> Iterator[Foreseen]:
         """What a call of a tool that the policy names may get. What a first call may get comes first."""
@@ -87,7 +87,8 @@ class Foresight:
             return  # no call of it is judged
         terms = self._terms
         matching = list(terms.patterns_of(tool))
-        reads = sum((item.reads for item in matching), terms.reads.get(tool, terms.reads_any))
+        # Not their sum: to put long lists of paths together takes seconds, and calls wait meanwhile.
+        reads = [terms.reads.get(tool, terms.reads_any), *(item.reads for item in matching)]
         groups = (self._entries.get(tool, _NONE), *map(self._rules_of, matching), self._of_all)
         refused = _HIDDEN if terms.hides(tool) else None if terms.permits_tool(tool) else _CLOSED
         yield from self._of_call(refused, groups, reads)
@@ -118,17 +119,19 @@ class Foresight:
         methods = self._terms.methods
         return {method(name) for name in methods.deny} | ({OTHER} if methods.unknown == "deny" else set())
 
-    def _remembers(self, reads: Reads) -> bool:
-        """True where an answer to a call of which rules read this may be used again."""
-        return self._chose.remember and not self._nothing and reads.lasting and not reads.counters
+    def _remembers(self, reads: Iterable[Reads]) -> bool:
+        """True where an answer to a call of which rules read all of this may be used again."""
+        if self._nothing or not self._chose.remember:
+            return False
+        return all(one.lasting and not one.counters for one in reads)
 
     def _rules_of(self, item: PatternReads) -> _Rules:
         return self._entries.get(item.name, _NONE)
 
-    def _of_others(self) -> Iterator[tuple[Reads, Iterator[Foreseen]]]:
+    def _of_others(self) -> Iterator[tuple[Sequence[Reads], Iterator[Foreseen]]]:
         """What calls of tools that the policy does not name may get, and what rules read of them: a part each."""
         terms, of_all = self._terms, self._of_all
-        any_reads, patterns = terms.reads_any, terms.patterns[:MAX_PATTERNS]
+        any_reads, patterns = [terms.reads_any], terms.patterns[:MAX_PATTERNS]
         if terms.hidden_patterns:
             yield any_reads, self._of_call(_HIDDEN, (), any_reads)
         if terms.hides(""):
@@ -138,14 +141,16 @@ class Foresight:
         if not (is_open or any(item.permits for item in patterns)):
             return
         for item in patterns:
-            reads = any_reads + item.reads
+            reads = [*any_reads, item.reads]
             found = self._of_call(None, (self._rules_of(item), of_all), reads)
             # One that does not permit its tools may match what another permits.
             yield reads, found if is_open or item.permits else (one for one in found if one.decision == "deny")
 
-    def _of_call(self, refused: Foreseen | None, groups: Sequence[_Rules], reads: Reads) -> Iterator[Foreseen]:
+    def _of_call(
+        self, refused: Foreseen | None, groups: Sequence[_Rules], reads: Iterable[Reads]
+    ) -> Iterator[Foreseen]:  # fmt: skip
         """What a call may get that is `refused` whatever it holds, or else has to meet the rules of `groups`."""
-        looks_up = bool(reads.counters)
+        looks_up = any(one.counters for one in reads)
         if self._nothing:
             yield _NO_ENGINE
         elif refused is None:

@@ -89,15 +89,15 @@ def _opened(path: Path) -> int:
 def _end_the_last_line(file: int) -> None:
     """Make a file that is not empty end with a whole line.
 
-    The beginning of a line of ours is taken away: its writer was killed, and with an end it would be one that nobody
-    can read. Whatever else stands there gets an end.
+    In a file that begins with a line of ours, the beginning of one is taken away: its writer was killed, and with
+    an end it would be one that nobody can read. Whatever else stands there gets an end.
     """
     with mmap.mmap(file, 0, access=mmap.ACCESS_READ) as content:
         begin = content.rfind(b"\n") + 1
-        last = content[begin:]
+        last, is_ours = content[begin:], begin == 0 or content[: len(BEGIN)] == BEGIN
     if not last:
         return
-    if last[: len(BEGIN)] == BEGIN[: len(last)] and is_cut(last):
+    if is_ours and last[: len(BEGIN)] == BEGIN[: len(last)] and is_cut(last):
         os.ftruncate(file, begin)
     else:
         os.write(file, b"\n")

@@ -53,6 +53,10 @@ def test_a_last_line_that_is_whole_or_not_ours_only_gets_its_end(tmp_path: Path,
     assert appended(tmp_path, OURS + b"\n" + last) == OURS + b"\n" + last + b"\n" + LINE
 
 
+def test_of_a_file_that_is_no_recording_nothing_is_taken(tmp_path: Path) -> None:
+    assert appended(tmp_path, b"notes\n" + OURS[:-1]) == b"notes\n" + OURS[:-1] + b"\n" + LINE
+
+
 def appended(folder: Path, there: bytes) -> bytes:
     """What is in a file that held `there` when a line was recorded in it."""
     path = folder / "calls.jsonl"
