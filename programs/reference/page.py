@@ -68,9 +68,9 @@ _VARIABLES: Final = """\
 Each of these sets an option. The option wins where both are given.
 
 - **One of two**: of `-c` and `--bundle`, `--state-dir` and `--state-dsn`, a `COMMAND` and `--upstream` only one may be
-  given. If one is on the command line, the variable of the other gives way, and the log says so. `SIDECAR_BUNDLE` does
-  not where `SIDECAR_BUNDLE_KEY` asks for a signature, nor does `SIDECAR_STATE_DSN`. `SIDECAR_STATE_DIR` beside `--state-dsn` is still the folder of
-  the audit log.
+  given. If one is on the command line, the variable of the other gives way, and the log says so. `SIDECAR_STATE_DSN`
+  does not, nor does `SIDECAR_BUNDLE` where `SIDECAR_BUNDLE_KEY` asks for a signature. `SIDECAR_STATE_DIR` beside
+  `--state-dsn` is still the folder of the audit log.
 - **Options of others**: a variable about a listener does nothing on stdio, one about a remote server nothing in front
   of a `COMMAND`.
 - **Switches**: `1`, `true`, `yes` or `on` turns a switch on; `0`, `false`, `no` or `off` leaves it off.

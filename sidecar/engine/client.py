@@ -40,7 +40,7 @@ _FOREIGN: Final = "the program at {} runs as another user: what decides must run
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """The first question on each connection; `check` raises `EngineUnavailable` if the answer is not acceptable."""
+    """A question on each new connection; `check` raises `EngineUnavailable` if the answer is not acceptable."""
 
     question: bytes
     check: Callable[[bytes], None]
@@ -76,19 +76,19 @@ class _Together(Exchange):
 class EngineClient:
     """Asks the OPA at a socket. `lost` is called when OPA ends a connection: it may have died.
 
-    `timeout` is in seconds. With a `greeting`, a connection is used only after it answered that acceptably. While
+    `timeout` is in seconds. A connection is used only after it answered all `greetings` acceptably. While
     `ABREAST` requests are in flight, questions wait and travel together, `most` in one request; one that gets no answer
     in that way is asked once more, alone. With a `most` of 1 each question travels alone and waits for none.
     """
 
     def __init__(
-        self, socket: str, timeout: float, lost: Callable[[], None], greeting: Greeting | None = None,
+        self, socket: str, timeout: float, lost: Callable[[], None], greetings: Sequence[Greeting] = (),
         *, most: int = MOST,
     ) -> None:  # fmt: skip
         self._socket = socket
         self._timeout = timeout
         self._lost = lost
-        self._greeting = greeting
+        self._greetings = greetings
         self._most = most
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
@@ -257,8 +257,8 @@ class EngineClient:
                     raise EngineUnavailable("foreign", _FOREIGN.format(self._socket))
                 self._every.add(connection)
                 self._hung_up.register(connection.fd, _HUNG_UP)
-                if self._greeting is not None:
-                    self._greeting.check(await _wait(partial(self._greet, connection, self._greeting)))
+                for greeting in self._greetings:
+                    greeting.check(await _wait(partial(self._greet, connection, greeting)))
         except TimeoutError:
             connection.drop()  # the question that waits has the same bound
         except OSError:

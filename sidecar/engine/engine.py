@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import monotonic
 from typing import Final
 
@@ -31,6 +32,8 @@ RETRY: Final = 0.01
 """Seconds between two canaries while the engine is not ready."""
 _SILENT: Final = ("timeout", "connection")
 """Kinds of failure of a canary to which nobody gave an answer: they show neither that the engine is right nor wrong."""
+_OTHER_POLICY: Final = "the policy engine answered by another policy than the one in force"
+_WRONG_CANARY: Final = "the canary that must get {} got another answer"
 
 
 class _Early(Superseded):
@@ -48,7 +51,8 @@ class _Refuted(EngineUnavailable):
 class Engine:
     """The OPA at `socket`, deciding by `bundle`; `timeout` is in seconds for one question.
 
-    Every connection begins with the `greeting`, if there is one.
+    With a `greeting` somebody else starts the program, and may put another at the socket at any time. Then every
+    connection begins with that question and both canaries: no call goes to a program that did not answer them rightly.
 
     An answer counts only while the engine is proved: it answered both canaries rightly by the policy in force, and has
     answered none wrongly since. A canary that gets no answer in time proves nothing, neither way. An engine that closed
@@ -62,9 +66,10 @@ class Engine:
         self.bundle = bundle
         self._server = server
         self._emit = emit
-        self._client = EngineClient(socket, timeout, self.lost, greeting)
-        self._cache = DecisionCache() if remember else None
         self._canaries = {"allow": question("", CANARY_ALLOWED, {}), "deny": question("", CANARY_DENIED, {})}
+        proofs = [Greeting(body, partial(self._greeted, action)) for action, body in self._canaries.items()]
+        self._client = EngineClient(socket, timeout, self.lost, [greeting, *proofs] if greeting is not None else ())
+        self._cache = DecisionCache() if remember else None
         self._under_way: dict[tuple[str, int, bytes], list[Callable[[Finding], None]]] = {}
         self._next: Bundle | None = None
         self._early: list[Callable[[Superseded | EngineUnavailable], None]] = []
@@ -275,7 +280,16 @@ class Engine:
             return newer
         if by == (asked_under.revision, asked_under.serial):
             raise Superseded  # judged just before the newer one came into force
-        raise EngineUnavailable("revision", "the policy engine answered by another policy than the one in force")
+        raise EngineUnavailable("revision", _OTHER_POLICY)
+
+    def _greeted(self, action: str, reply: bytes) -> None:
+        """Raise unless what answers on a new connection answers this canary rightly, by a policy that it may have."""
+        decision = read_answer(reply).decision
+        bundles = [self.bundle, *([self._next] if self._next is not None else [])]
+        if (decision.revision, decision.serial) not in [(one.revision, one.serial) for one in bundles]:
+            raise EngineUnavailable("revision", _OTHER_POLICY)
+        if decision.action != action:
+            raise EngineUnavailable("canary", _WRONG_CANARY.format(action))
 
     async def _canary(self) -> bool:
         return await self._prove() is None
@@ -320,7 +334,7 @@ class Engine:
                 decision = read_answer(await self._client.ask(body, "canary")).decision
                 by = self._author(decision.revision, decision.serial, asked_under)
                 if decision.action != action:
-                    raise _Refuted(f"the canary that must get {action} got another answer", by)
+                    raise _Refuted(_WRONG_CANARY.format(action), by)
             except EngineUnavailable as error:
                 if error.kind not in _SILENT:
                     self._distrust(error)

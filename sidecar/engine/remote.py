@@ -42,7 +42,7 @@ async def remote_engine(
     service.publish(service.packed(bundle))
     engine = Engine(
         remote.socket, bundle, server=server, timeout=timeout, remember=remember, emit=emit,
-        # On each connection, because whoever starts OPA may replace it by another version at any time.
+        # On each connection, because whoever starts OPA may replace it at any time, by another version or program.
         greeting=Greeting(question_about_engine(), _check),
     )  # fmt: skip
     try:

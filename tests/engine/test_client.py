@@ -65,7 +65,9 @@ async def asking(
     losses: list[str] = []
     opa = FakeOpa(behave)
     server = await asyncio.start_unix_server(opa.connected, str(folder / "opa.sock"), backlog=1000)
-    asker = EngineClient(str(folder / "opa.sock"), timeout, lambda: losses.append("lost"), greeting, most=1)
+    asker = EngineClient(
+        str(folder / "opa.sock"), timeout, lambda: losses.append("lost"), [greeting] if greeting else (), most=1
+    )
     try:
         yield asker, opa, losses
     finally:
