@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from sidecar.cli.kept_counters import KeptCounters, counter_of, kept
-from sidecar.decision.arguments import Projection
+from sidecar.decision.arguments import HOLDS_NUL, Projection, has_nul
 from sidecar.decision.decision import Approval, Decision, Visible, safe_reason
 from sidecar.decision.question import question, question_about_list
 from sidecar.engine import binary
@@ -147,6 +147,8 @@ class Explainer:
             read = Projection(reads.paths, reads.only or (), beside=reads.shadow_paths).of(call.arguments)
         except ValueError as problem:
             raise UsageError(f"the sidecar would refuse this call: {problem}") from None
+        if has_nul(Projection(reads.no_nul, guarded=False, whole=reads.whole).of(call.arguments)):
+            raise UsageError(f"the sidecar would refuse this call: {HOLDS_NUL}")
         totals = {name: total or 0 for name, total in self._totals_read(call).items()}
         keys = sorted(call.arguments) if reads.names else None
         body = question("explain", call.tool, read, totals, keys=keys)

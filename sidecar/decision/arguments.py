@@ -12,6 +12,7 @@ from sidecar.mcp.tool_call import ToolCall
 from sidecar.policy.paths import EACH, Path
 from sidecar.text import folded, shown
 
+HOLDS_NUL: Final = "an argument that a rule reads holds a NUL character"
 IN_THE_WAY: Final = True
 """What stands for a value that a path cannot lead into: not null, no object and no list, so no step leads into it."""
 
@@ -161,8 +162,8 @@ def arguments_read(call: ToolCall, projection: Projection, no_nul: Projection | 
         kept = projection.of(call.arguments)
     except ValueError as problem:
         raise InvalidMessage(INVALID_PARAMS, str(problem), call.id) from None
-    if strict_json.NUL in call.raw and _has_nul(kept if no_nul is None else no_nul.of(call.arguments)):
-        raise InvalidMessage(INVALID_PARAMS, "an argument that a rule reads holds a NUL character", call.id)
+    if strict_json.NUL in call.raw and has_nul(kept if no_nul is None else no_nul.of(call.arguments)):
+        raise InvalidMessage(INVALID_PARAMS, HOLDS_NUL, call.id)
     return kept
 
 
@@ -182,9 +183,10 @@ def is_longer(value: Any, limit: int) -> bool:
     return left < 0
 
 
-def _has_nul(value: Any) -> bool:
+def has_nul(value: Any) -> bool:
+    """True where some text of a value holds a NUL character."""
     if type(value) is str:
         return "\0" in value
     if type(value) is dict:
-        return any(map(_has_nul, value.values()))  # no key has one: `strict_json` refuses that
-    return type(value) is list and any(map(_has_nul, value))
+        return any(map(has_nul, value.values()))  # no key has one: `strict_json` refuses that
+    return type(value) is list and any(map(has_nul, value))

@@ -241,6 +241,13 @@ def test_a_denied_call_is_explained_by_the_rule_that_refuses(here: Path) -> None
     assert "      counted from 0: no --state-dir given; this call would have counted 1" in lines
 
 
+def test_a_call_that_the_sidecar_would_refuse_for_a_nul_character_is_not_called_allowed(here: Path) -> None:
+    (here / "nul.yaml").write_text("tools: {t: {rules: [{conditions: [{path: args.a, op: neq, value: b}]}]}}")
+    done = sidecar(here, "explain", "t", "-c", "nul.yaml", "--args", '{"a": "b\\u0000"}')
+    assert (done.status, done.out) == (2, "")
+    assert "holds a NUL character" in done.errors[0]
+
+
 def test_an_allowed_call_is_explained_with_what_is_counted(here: Path) -> None:
     out = sidecar(here, "explain", "t", "-c", "good.yaml", "--args", '{"n": 5.0}').out
     assert out.startswith("allow: ")

@@ -10,6 +10,7 @@ from sidecar.observe.metrics.calls import MAX_OPENED
 from sidecar.observe.metrics.foreseen import Foresight
 from sidecar.observe.metrics.instruments import MAX_SERIES, CounterMetric, HistogramMetric
 from sidecar.observe.metrics.upstream import MAX_OPENED as MAX_UPSTREAM
+from sidecar.policy.terms import Reads
 from tests.engine.asking import bundle_of
 from tests.observe.decided import decided, denied, tell
 from tests.observe.metrics.test_metrics import families, value
@@ -250,3 +251,11 @@ def test_an_allowed_call_of_a_named_tool_is_an_increase() -> None:
     assert value(metrics, "decisions_total", **labels) == 0
     tell(metrics, decided("t0"))
     assert value(metrics, "decisions_total", **labels) == 1
+
+
+def test_what_many_patterns_read_is_not_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That takes seconds where paths are many, and every call would wait for it."""
+    policy = f"tools: {{t_a: {{rules: []}}, t_*: {{rules: [{{{WHERE}}}]}}, '*_a': {{rules: [{{{WHERE}}}]}}}}"
+    foresight = Foresight(bundle_of(policy).terms, 1, Chosen())
+    monkeypatch.setattr(Reads, "__add__", lambda *_: pytest.fail("summed"))
+    assert {one.kind for one in (*foresight.of("t_a"), *foresight.of_others())} >= {"rule", "allow"}
