@@ -107,7 +107,7 @@ class Walk:
         """Compare what the document shows with what was printed, or comes in the first terminal."""
         if re.fullmatch(pattern(shown), re.sub(r"[ \t]+$", "", printed, flags=re.M).strip()):
             return
-        until = time.monotonic() + SECONDS
+        until = time.monotonic() + 4 * SECONDS
         while True:
             log = self._log.read_text()
             if found := re.search(rf"^{pattern(shown)}$", log[self._seen :], re.M):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-LOST = 30.0
+LOST = 10.0
 """Seconds after which an instance that says nothing is gone."""
 
 
@@ -158,7 +158,7 @@ class Model:
     def decide(self, id_: str, by: str, verdict: str, grant: bool, now: float) -> bool | None:
         """Whether an answer changes something; None where it cannot be given."""
         one, state = self.all[id_], self.state(id_, now)
-        stands = {"approve": ("pending", "approved", "in_use", "consumed", "unknown"), "deny": ("denied",)}[verdict]
+        stands = {"approve": ("pending", "approved", "in_use", "consumed"), "deny": ("denied",)}[verdict]
         if (by, verdict, grant) in one.answers and state in stands:
             return False
         if state != "pending":

@@ -7,6 +7,7 @@ import os
 import pwd
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -297,12 +298,11 @@ def test_a_state_folder_that_is_not_ours_alone_is_refused(
 
 
 def test_a_folder_for_temporary_files_in_which_everybody_may_rename_is_refused(tmp_path: Path) -> None:
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    temporary.chmod(0o777)
-    with Sidecar(tmp_path, "tools: {}\n", env={"TMPDIR": str(temporary)}, ready=False) as sidecar:
-        assert sidecar.wait() == 1
-        assert f"TMPDIR): everybody may write {temporary}" in sidecar.errors
+    with tempfile.TemporaryDirectory(dir="/tmp") as temporary:  # `tmp_path` may be too long for a socket
+        Path(temporary).chmod(0o777)
+        with Sidecar(tmp_path, "tools: {}\n", env={"TMPDIR": temporary}, ready=False) as sidecar:
+            assert sidecar.wait() == 1
+            assert f"TMPDIR): everybody may write {temporary}" in sidecar.errors
 
 
 def test_what_we_write_is_ours_alone_whatever_the_umask(tmp_path: Path) -> None:

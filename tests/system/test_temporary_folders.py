@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,16 @@ from sidecar.system import temporary_folders
 
 
 @pytest.fixture
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    return tmp_path
+def short() -> Iterator[Path]:
+    """A folder with a path that leaves room for a socket: `tmp_path` may be too long."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def temporary(short: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(tempfile, "tempdir", str(short))
+    return short
 
 
 @pytest.mark.parametrize("more", range(-3, 3))
@@ -39,13 +47,13 @@ def test_where_no_folder_is_short_enough_it_is_said(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_folder_is_named_from_the_root_so_that_a_program_with_another_working_directory_finds_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    short: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(short)
     monkeypatch.setattr(tempfile, "tempdir", ".")
     with temporary_folders.folder() as folder:
         assert folder.is_absolute()
-        assert folder.parent == tmp_path
+        assert folder.parent == short
 
 
 def test_a_folder_that_is_not_there_is_said(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
