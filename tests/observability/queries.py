@@ -81,7 +81,8 @@ def documented() -> list[Query]:
     for name in DOCUMENTS:
         path = ROOT / "docs" / name
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        blocks = re.findall(r"^```(?:promql)?\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        blocks = [block for language, block in fenced if language in ("", "promql")]
         around = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
         # In a table `|` is written `\|`.
         inline = [code.replace(r"\|", "|") for code in re.findall(r"`([^`\n]+)`", around)]
