@@ -19,8 +19,10 @@ def command_blocks(text: str) -> list[str]:
 def environment(folder: Path, programs: Path | None = None) -> dict[str, str]:
     """The environment of a reader whose `sidecar` is ours, and keeps its state in a folder."""
     path = [str(programs)] if programs is not None else []
+    # As wide as in a document, whatever the terminal of whoever runs the tests.
+    inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     return {
-        **os.environ,
+        **inherited,
         "PATH": os.pathsep.join([*path, str(SIDECAR.parent), os.environ["PATH"]]),
         "SIDECAR_OPA_BIN": str(OPA),
         "XDG_STATE_HOME": str(folder / "state"),
