@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,10 +93,5 @@ class Following(Sidecar):
 
     def readyz(self) -> tuple[int, list[str]]:
         """The status of its readiness probe, and the lines of the answer."""
-        found = re.search(r"telemetry on (http://[^/\s]+)", self.errors)
-        assert found is not None
-        try:
-            with urllib.request.urlopen(f"{found[1]}/readyz", timeout=10) as reply:
-                return reply.status, reply.read().decode().splitlines()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode().splitlines()
+        status, text = self.readiness()
+        return status, text.splitlines()

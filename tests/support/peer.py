@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -217,6 +218,17 @@ class Sidecar(Peer):
         """The sum of a metric's series that have these labels."""
         samples = [sample for sample in self.metrics if sample.name == f"mcp_policy_{name}"]
         return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
+
+    def readiness(self) -> tuple[int, str]:
+        """What `/readyz` of its telemetry says now, which must be on (`TELEMETRY`): the status and the text."""
+        found = re.search(r"telemetry on (http://[^/\s]+)", self.errors)
+        assert found is not None
+        try:
+            with urllib.request.urlopen(f"{found[1]}/readyz", timeout=10) as reply:
+                return reply.status, reply.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
 
     @property
     def opa(self) -> int:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 from tests.support.opa_tap import OpaTap
@@ -14,18 +11,6 @@ from tests.support.peer import TELEMETRY, Sidecar, kind, until
 POLICY = "hide: [secret]\ntools: {t: {rules: [{conditions: [{path: args.a, op: lt, value: 100}], reason: Too much}]}}\n"
 WRONG = "the canary that must get deny got another answer"
 TOGETHER = 40
-
-
-def readiness(sidecar: Sidecar) -> tuple[int, str]:
-    """What `/readyz` says now."""
-    found = re.search(r"http://\S+(?=/metrics)", sidecar.errors)
-    assert found is not None
-    try:
-        with urllib.request.urlopen(f"{found[0]}/readyz", timeout=10) as reply:
-            return reply.status, reply.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
 
 
 def started(folder: Path, tap: OpaTap) -> Sidecar:
@@ -45,26 +30,27 @@ def nothing_passes(sidecar: Sidecar) -> None:
     assert {kind(reply) for reply in replies} == {"engine_unavailable"}
     assert "error" in sidecar.request("tools/list")
     assert len(sidecar.received) == before
-    assert readiness(sidecar)[0] == 503
+    assert sidecar.readiness()[0] == 503
 
 
-def passes_again(sidecar: Sidecar) -> None:
+def passes_once_it_is_right(sidecar: Sidecar, tap: OpaTap) -> None:
+    """Nothing passes an OPA that answers a canary wrongly now, and everything does when it answers rightly."""
+    sidecar.wait_for_error(f"{WRONG}; calls are denied until it answers again")
+    assert sidecar.readiness() == (503, f"{WRONG}\n")
+    nothing_passes(sidecar)
+    tap.lies = False
     sidecar.wait_for_error("the policy engine answers again")
     assert kind(sidecar.call("t", {"a": 2})) is None
     assert kind(sidecar.call("t", {"a": 100})) == "rule"
     assert [tool["name"] for tool in sidecar.request("tools/list")["result"]["tools"]] == ["t"]
-    assert readiness(sidecar) == (200, "ready\n")
+    assert sidecar.readiness() == (200, "ready\n")
 
 
 def test_nothing_passes_an_opa_that_answers_a_canary_wrongly_from_the_start(tmp_path: Path, tap: OpaTap) -> None:
     tap.lies = True
     with started(tmp_path, tap) as sidecar:
         sidecar.initialize()
-        sidecar.wait_for_error(f"{WRONG}; calls are denied until it answers again")
-        assert readiness(sidecar) == (503, f"{WRONG}\n")
-        nothing_passes(sidecar)
-        tap.lies = False
-        passes_again(sidecar)
+        passes_once_it_is_right(sidecar, tap)
 
 
 def test_nothing_passes_an_opa_that_begins_to_answer_a_canary_wrongly(tmp_path: Path, tap: OpaTap) -> None:
@@ -72,11 +58,7 @@ def test_nothing_passes_an_opa_that_begins_to_answer_a_canary_wrongly(tmp_path: 
         sidecar.initialize()
         until(lambda: kind(sidecar.call("t", {"a": 1})) is None)
         tap.lies = True
-        sidecar.wait_for_error(f"{WRONG}; calls are denied until it answers again")
-        assert readiness(sidecar) == (503, f"{WRONG}\n")
-        nothing_passes(sidecar)
-        tap.lies = False
-        passes_again(sidecar)
+        passes_once_it_is_right(sidecar, tap)
 
 
 def test_a_changed_policy_does_not_come_into_force_through_a_wrong_canary(tmp_path: Path, tap: OpaTap) -> None:

@@ -43,23 +43,11 @@ def opa(tmp_path: Path) -> Iterator[PodOpa]:
     found.kill()
 
 
-def readiness(sidecar: Sidecar) -> tuple[int, str]:
-    """What `/readyz` says now."""
-    found = re.search(r"http://\S+(?=/metrics)", sidecar.errors)
-    assert found is not None
-    try:
-        with urllib.request.urlopen(f"{found[0]}/readyz", timeout=10) as reply:
-            return reply.status, reply.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
-
-
 def test_the_opa_of_the_pod_decides_and_no_other_is_started(tmp_path: Path, opa: PodOpa) -> None:
     opa.start()
     with Sidecar(tmp_path, POLICY, *opa.options, *TELEMETRY) as sidecar:
         sidecar.initialize()
-        until(lambda: readiness(sidecar) == (200, "ready\n"))
+        until(lambda: sidecar.readiness() == (200, "ready\n"))
         assert kind(sidecar.call("t", {"a": 1})) is None
         assert denied(sidecar.call("t", {"a": 100})) == "Too much"
         assert len(sidecar.received) == 1
@@ -73,13 +61,13 @@ def test_a_sidecar_starts_before_opa_refuses_calls_and_lets_them_pass_when_it_co
     with Sidecar(tmp_path, POLICY, *opa.options, *TELEMETRY) as sidecar:
         sidecar.wait_for_error("the policy engine cannot be reached; calls are denied until it answers again")
         sidecar.initialize()
-        assert readiness(sidecar) == (503, "the policy engine cannot be reached\n")
+        assert sidecar.readiness() == (503, "the policy engine cannot be reached\n")
         assert kind(sidecar.call("t", {"a": 1})) == "engine_unavailable"
         assert sidecar.received == []
         opa.start()
         sidecar.wait_for_error("the policy engine answers again")
         assert kind(sidecar.call("t", {"a": 1})) is None
-        assert readiness(sidecar)[0] == 200
+        assert sidecar.readiness()[0] == 200
         assert sidecar.errors.count("cannot be reached; calls are denied") == 1
 
 
@@ -95,10 +83,10 @@ def test_an_opa_that_is_killed_is_missed_at_once_and_taken_back_when_it_was_star
         sidecar.until_ping()  # whatever is read with it was there before: the end of OPA's connections too
         assert [kind(sidecar.call("t", {"a": 1})) for _ in range(3)] == ["engine_unavailable"] * 3
         assert len(sidecar.received) == before
-        until(lambda: readiness(sidecar)[0] == 503)
+        until(lambda: sidecar.readiness()[0] == 503)
         opa.start()
         until(lambda: kind(sidecar.call("t", {"a": 1})) is None)
-        until(lambda: readiness(sidecar)[0] == 200)
+        until(lambda: sidecar.readiness()[0] == 200)
 
 
 def test_an_opa_that_hangs_is_no_answer(tmp_path: Path, opa: PodOpa) -> None:
@@ -108,7 +96,7 @@ def test_an_opa_that_hangs_is_no_answer(tmp_path: Path, opa: PodOpa) -> None:
         until(lambda: kind(sidecar.call("t", {"a": 1})) is None)
         assert opa.process is not None
         with stopped(opa.process.pid):
-            until(lambda: readiness(sidecar) == (503, "the policy engine did not answer in 250 ms\n"))
+            until(lambda: sidecar.readiness() == (503, "the policy engine did not answer in 250 ms\n"))
             assert kind(sidecar.call("t", {"a": 1})) == "engine_unavailable"
         until(lambda: kind(sidecar.call("t", {"a": 1})) is None)
 
@@ -134,8 +122,8 @@ def test_an_opa_that_shows_another_token_gets_no_policy_and_that_is_said(tmp_pat
     with Sidecar(tmp_path, POLICY, *opa.options, *options, *TELEMETRY) as sidecar:
         sidecar.initialize()
         sidecar.wait_for_error("the policy engine runs but has not loaded our policy")
-        assert readiness(sidecar)[0] == 503
-        assert "--bundle-token-file" in readiness(sidecar)[1]
+        assert sidecar.readiness()[0] == 503
+        assert "--bundle-token-file" in sidecar.readiness()[1]
         assert kind(sidecar.call("t", {"a": 1})) == "engine_unavailable"
         assert sidecar.received == []
 
@@ -172,7 +160,7 @@ def test_whoever_reaches_the_socket_of_the_pod_can_ask_and_nothing_else(tmp_path
     path = opa.run / "opa.sock"
     with Sidecar(tmp_path, POLICY, *opa.options, *TELEMETRY) as sidecar:
         sidecar.initialize()
-        until(lambda: readiness(sidecar) == (200, "ready\n"))
+        until(lambda: sidecar.readiness() == (200, "ready\n"))
         statuses = {(method, target): reply_over(path, method, target, "[]") for method, target in FORBIDDEN}
         assert {asked: status for asked, status in statuses.items() if status not in (401, 403, 405)} == {}
         for document in ("decision", "decisions"):
@@ -185,7 +173,7 @@ def test_the_opa_of_the_pod_answers_many_calls_at_once(tmp_path: Path, opa: PodO
     opa.start()
     with Sidecar(tmp_path, POLICY, *opa.options, *TELEMETRY) as sidecar:
         sidecar.initialize()
-        until(lambda: readiness(sidecar) == (200, "ready\n"))
+        until(lambda: sidecar.readiness() == (200, "ready\n"))
         ids = {sidecar.post("tools/call", {"name": "t", "arguments": {"a": number}}): number for number in range(200)}
         replies = {reply["id"]: kind(reply) for reply in (sidecar.read() for _ in ids)}
         assert {ids[id_]: found for id_, found in replies.items()} == {
@@ -202,7 +190,7 @@ def test_an_opa_of_a_version_that_is_not_good_decides_nothing(tmp_path: Path, op
         with lying(opa.run / "opa.sock", bundle_of(POLICY).revision, "1.4.0"):
             sidecar.wait_for_error(said)
             assert [kind(sidecar.call("t", {"a": number})) for number in (1, 2)] == ["engine_unavailable"] * 2
-            assert readiness(sidecar) == (503, f"{said}\n")
+            assert sidecar.readiness() == (503, f"{said}\n")
             assert sidecar.errors.count(f"{said}; calls are denied") == 1
         (opa.run / "opa.sock").unlink()
         assert len(sidecar.received) == before
@@ -305,7 +293,7 @@ def test_what_a_neighbour_in_the_pod_feeds_opa_never_decides(
         sidecar.initialize()
         thief.feed(opened(thief.fetch()))
         # The bundle that OPA has is the one in force, and stays.
-        until(lambda: readiness(sidecar) == (200, "ready\n"))
+        until(lambda: sidecar.readiness() == (200, "ready\n"))
         assert kind(sidecar.call("t", {"a": 1})) is None
         assert [denied(sidecar.call("t", {"a": number})) for number in (100, 999_999)] == ["Too much"] * 2
         assert len(sidecar.received) == 1
@@ -327,7 +315,7 @@ def test_an_older_bundle_of_ours_that_a_neighbour_kept_makes_the_sidecar_not_rea
         sidecar.initialize()
         thief.feed(older)
         said = "the policy engine answered by another policy than the one in force"
-        until(lambda: readiness(sidecar) == (503, f"{said}\n"))
+        until(lambda: sidecar.readiness() == (503, f"{said}\n"))
         assert kind(sidecar.call("t", {"a": 99})) == "engine_unavailable"
         assert sidecar.received == []
 
@@ -345,7 +333,7 @@ def test_an_opa_that_takes_something_unsigned_decides_nothing(
     with Sidecar(tmp_path, POLICY, *opa.options, *TELEMETRY) as sidecar:
         sidecar.initialize()
         sidecar.wait_for_error("the policy engine takes bundles from anybody")
-        assert readiness(sidecar)[0] == 503
+        assert sidecar.readiness()[0] == 503
         assert kind(sidecar.call("t", {"a": 1})) == "engine_unavailable"
         assert sidecar.received == []
 
@@ -357,7 +345,7 @@ def test_an_opa_that_knows_another_key_gets_no_policy(tmp_path: Path, opa: PodOp
     with Sidecar(tmp_path, POLICY, *opa.options, *options, *TELEMETRY) as sidecar:
         sidecar.initialize()
         sidecar.wait_for_error("the policy engine runs but has not loaded our policy")
-        assert "--bundle-signing-key" in readiness(sidecar)[1]
+        assert "--bundle-signing-key" in sidecar.readiness()[1]
         assert kind(sidecar.call("t", {"a": 1})) == "engine_unavailable"
 
 
@@ -400,7 +388,7 @@ def test_the_socket_of_another_user_decides_nothing(tmp_path: Path, opa: PodOpa,
         sidecar.initialize()
         said = f"the program at {place} runs as another user: what decides must run as we do, or as root"
         sidecar.wait_for_error(said)
-        assert readiness(sidecar) == (503, f"{said}\n")
+        assert sidecar.readiness() == (503, f"{said}\n")
         assert [kind(sidecar.call("t", {"a": number})) for number in (1, 100)] == ["engine_unavailable"] * 2
         assert sidecar.received == []
 
@@ -506,5 +494,5 @@ def test_an_opa_that_comes_late_is_fed_though_others_hold_connections_to_its_por
             wire = stack.enter_context(Wire(f"http://127.0.0.1:{opa.port}"))
             wire.send(b"GET /bundles/intercept.tar.gz HTTP/1.1\r\n\r\n"[: number // 2])
         opa.start()
-        until(lambda: readiness(sidecar) == (200, "ready\n"))
+        until(lambda: sidecar.readiness() == (200, "ready\n"))
         assert kind(sidecar.call("t", {"a": 1})) is None
