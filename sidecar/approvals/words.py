@@ -35,10 +35,10 @@ def written(value: str) -> str:
     A number or a boolean equals the text that is written the same way, so both are named; any other text has quotes.
     """
     text = json.dumps(value, ensure_ascii=False)
-    return f"{value} or {text}" if _IS_NO_TEXT_ONLY.fullmatch(value) else text
+    return f"{value} or {text}" if _BOOLEAN_OR_NUMBER.fullmatch(value) else text
 
 
-_IS_NO_TEXT_ONLY: Final = re.compile(r"true|false|0|-?(0|[1-9][0-9]*)\.[0-9]*[1-9]|-?[1-9][0-9]*")
+_BOOLEAN_OR_NUMBER: Final = re.compile(r"true|false|0|-?(0|[1-9][0-9]*)\.[0-9]*[1-9]|-?[1-9][0-9]*")
 """Booleans, and numbers as equal ones are written: no exponent, no sign of zero, no zeros at the end."""
 _KEPT: Final = "as it is in this call (masked)"
 

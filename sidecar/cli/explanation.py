@@ -166,9 +166,9 @@ class Explainer:
         taken = explained.amounts.get(rule.id) if rule.amount else (rule.state.increment if rule.state else 1)
         counts = "would have counted" if refused else "counts"
         what = "has nothing that can be counted" if taken is None else f"{counts} {plain_number(Decimal(taken))}"
-        stands = f"the counter stands at {_total(total)}"
-        unknown = f"counted from 0: no {self._store.missing} given"
-        return f"{stands if self._store.given else unknown}; this call {what}"
+        if self._store.missing:
+            return f"counted from 0: no {self._store.missing} given; this call {what}"
+        return f"the counter stands at {_total(total)}; this call {what}"
 
 
 def _approval(approval: Approval, *, four_eyes: bool) -> Iterator[str]:

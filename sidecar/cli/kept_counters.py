@@ -19,7 +19,7 @@ from sidecar.policy.terms import CounterRead
 class KeptCounters:
     """The counters in the store at `path`; all are 0 without one. Raises `StartError` if there is no such file.
 
-    `missing` is the option without which there is no store.
+    `missing` is the option that would name the store, empty where there is one.
     Each is looked up once, so all that a command says of a counter is of one moment.
     """
 
@@ -28,13 +28,8 @@ class KeptCounters:
             raise StartError(f"no counters in {path}: name the folder that `run` was given with --state-dir")
         self._path = path
         self._server = server
-        self.missing = missing
+        self.missing = missing if path is None else ""
         self._found: dict[Counter, Amount] = {}
-
-    @property
-    def given(self) -> bool:
-        """Whether there is a store, so that totals are what was counted."""
-        return self._path is not None
 
     def totals(self, counters: Sequence[Counter]) -> list[Amount | None]:
         """Totals of counters whose holders are their scopes; None for a session's, which ends with it."""

@@ -18,7 +18,7 @@ ABOUT: Final[Mapping[str, frozenset[str]]] = {
 """Options about one of these: who writes one of them means that one too."""
 
 STAYS: Final = "state_dsn"
-"""Gives way to nothing: a limit that machines share would be one of each, for a folder that may be for the audit."""
+"""Gives way to nothing. A folder may be meant for the audit log alone, and a shared limit would become many."""
 
 _FLAGS: Final = {"config": "-c", "command": "a command after --"}
 

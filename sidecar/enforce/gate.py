@@ -44,7 +44,7 @@ from sidecar.enforce.group_commit import GroupCommit
 from sidecar.enforce.limits import Counters
 from sidecar.enforce.lists import DeliverHidden, Lists
 from sidecar.enforce.questions import Questions
-from sidecar.enforce.rulings import Rulings, mode_of
+from sidecar.enforce.rulings import Rulings
 from sidecar.enforce.settling import Settling
 from sidecar.enforce.trial import Trial
 from sidecar.enforce.verdict import Forward, Verdict
@@ -172,7 +172,7 @@ class Gate:
         bundle = self._decider.bundle
         if bundle.terms.permits(method):
             return True
-        mode = mode_of(bundle, self._mode)
+        mode = bundle.terms.mode(self._mode)
         self._emit(MethodDenied(self.next_id(), self._server, caller, method, mode))
         return mode == "monitor"
 

@@ -10,7 +10,6 @@ from typing import Final, TypeAlias
 from sidecar.decision.decider import Decider
 from sidecar.decision.question import question_about_list
 from sidecar.enforce.questions import MAX_QUESTION
-from sidecar.enforce.rulings import mode_of
 from sidecar.enforce.trial import MAX_ATTEMPTS
 from sidecar.errors import EngineUnavailable, Superseded
 from sidecar.policy.bundle import Bundle
@@ -40,7 +39,7 @@ class Lists:
 
     def withheld_by(self, bundle: Bundle) -> tuple[object, ...]:
         """All that decides which tools lists do not show under a bundle; empty where they show every tool."""
-        return () if mode_of(bundle, self._mode) == "monitor" else bundle.terms.withheld
+        return () if bundle.terms.mode(self._mode) == "monitor" else bundle.terms.withheld
 
     def filter(self, tools: Sequence[str], deliver: DeliverHidden) -> None:
         """Deliver which of the listed tools a client may not see, once."""

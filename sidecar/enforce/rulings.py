@@ -20,18 +20,12 @@ from sidecar.ledger.approvals import Record, timestamp
 from sidecar.ledger.protocol import Claim
 from sidecar.ledger.values import Amount, Entry, subtract
 from sidecar.mcp import elicitation
-from sidecar.policy.bundle import Bundle
 from sidecar.policy.model import Mode
 
 RETRY_AFTER: Final = 10
 """Seconds after which an agent may look again whether a person answered."""
 _ALLOWED: Final = Grounds("allow", "", "")
 _UNCOUNTED: Final = Grounds("store_unavailable", "", "Passed uncounted.")
-
-
-def mode_of(bundle: Bundle, chosen: Mode | None) -> Mode:
-    """The mode in which calls are judged under a bundle; one that the operator chose wins over the policy's."""
-    return chosen or ("monitor" if bundle.terms.monitor else "enforce")
 
 
 class Rulings:
@@ -82,7 +76,7 @@ class Rulings:
 
     def only_monitors(self, trial: Trial) -> bool:
         """True where the call is forwarded, whatever is decided."""
-        return mode_of(trial.bundle, self._mode) == "monitor"
+        return trial.bundle.terms.mode(self._mode) == "monitor"
 
     def asks_at_client(self, trial: Trial) -> bool:
         """True where the person at the client is told by the answer to the call where to approve it."""
@@ -149,7 +143,7 @@ class Rulings:
         engine_id, remembered = (answer.engine_id, answer.remembered) if answer else (None, False)
         # By position: of so many fields names would cost more than all else here.
         return Ruling(
-            allowed, mode_of(bundle, self._mode), by.kind, by.rule, by.reason, violations, bundle.revision,
+            allowed, bundle.terms.mode(self._mode), by.kind, by.rule, by.reason, violations, bundle.revision,
             bundle.serial, engine_id, remembered, bundle.terms.risks.of(trial.call.tool),
         )  # fmt: skip
 

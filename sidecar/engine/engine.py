@@ -32,7 +32,6 @@ RETRY: Final = 0.01
 """Seconds between two canaries while the engine is not ready."""
 _SILENT: Final = ("timeout", "connection")
 """Kinds of failure of a canary to which nobody gave an answer: they show neither that the engine is right nor wrong."""
-_OTHER_POLICY: Final = "the policy engine answered by another policy than the one in force"
 _WRONG_CANARY: Final = "the canary that must get {} got another answer"
 
 
@@ -280,14 +279,12 @@ class Engine:
             return newer
         if by == (asked_under.revision, asked_under.serial):
             raise Superseded  # judged just before the newer one came into force
-        raise EngineUnavailable("revision", _OTHER_POLICY)
+        raise EngineUnavailable("revision", "the policy engine answered by another policy than the one in force")
 
     def _greeted(self, action: str, reply: bytes) -> None:
         """Raise unless what answers on a new connection answers this canary rightly, by a policy that it may have."""
         decision = read_answer(reply).decision
-        bundles = [self.bundle, *([self._next] if self._next is not None else [])]
-        if (decision.revision, decision.serial) not in [(one.revision, one.serial) for one in bundles]:
-            raise EngineUnavailable("revision", _OTHER_POLICY)
+        self._author(decision.revision, decision.serial, self.bundle)
         if decision.action != action:
             raise EngineUnavailable("canary", _WRONG_CANARY.format(action))
 

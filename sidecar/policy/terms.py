@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from sidecar.mcp.protocol import OF_CLIENTS, folded
 from sidecar.mcp.tool_call import is_odd_name
-from sidecar.policy.model import ANY_TOOL, NAMED_WINDOWS, AnswerForm, Default, Methods
+from sidecar.policy.model import ANY_TOOL, NAMED_WINDOWS, AnswerForm, Default, Methods, Mode
 from sidecar.policy.names import is_pattern, matcher, unglob
 from sidecar.policy.paths import Path, Root, in_order
 from sidecar.policy.risks import Risk, Risks, read_risk, read_risks
@@ -196,6 +196,10 @@ class Terms:
     def asks_people(self) -> bool:
         """True where some rule asks a person."""
         return bool(self.asking or self.asking_patterns)
+
+    def mode(self, chosen: Mode | None) -> Mode:
+        """The mode in which calls are judged; one that the operator chose wins over the policy's."""
+        return chosen or ("monitor" if self.monitor else "enforce")
 
     def asks(self, tool: str) -> bool:
         """True for a tool of which some rule asks a person about calls, be it not about every one."""

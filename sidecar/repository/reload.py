@@ -84,7 +84,7 @@ class Reloader:
         failed, said, wait, again_at = eye.settling.found, "", AGAIN[0], 0.0
         while True:
             await eye.look()
-            if refused and eye.sees_what_is_in_force:
+            if refused and eye.settling.holds(eye.in_force):
                 refused = False
                 self.emit(Unchanged(self.server))
             if eye.is_asked():
@@ -166,11 +166,6 @@ class _Eye:
         self._is_asked = False
         self._read_again = 0.0
         self._said_open = self._said_blind = False
-
-    @property
-    def sees_what_is_in_force(self) -> bool:
-        """True if the files hold the policy in force, as far as the last look shows."""
-        return all(now.holds_as(then) for now, then in zip(self.settling.found, self.in_force, strict=True))
 
     def is_asked(self) -> bool:
         """True once for each time that somebody asked for a look."""

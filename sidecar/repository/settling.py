@@ -56,7 +56,11 @@ class Settling:
     @property
     def changed(self) -> bool:
         """True if the files hold other content than was last tried."""
-        return any(not now.holds_as(before) for now, before in zip(self.found, self._tried, strict=True))
+        return not self.holds(self._tried)
+
+    def holds(self, files: Sequence[Found]) -> bool:
+        """True if the files have the same content now as these."""
+        return all(now.holds_as(then) for now, then in zip(self.found, files, strict=True))
 
     @property
     def open_for_writing(self) -> list[Path]:

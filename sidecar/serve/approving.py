@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 
 from sidecar.approvals import webhook
 from sidecar.approvals.upkeep import Upkeep
-from sidecar.enforce.rulings import mode_of
 from sidecar.errors import StartError, StoreUnavailable
 from sidecar.events import Emit
 from sidecar.ledger.protocol import Ledger
@@ -38,7 +37,7 @@ def check(bundle: Bundle, taken: TakenSecrets, *, server_runs: bool) -> None:
 
 def say_unanswered(settings: Settings, bundle: Bundle) -> None:
     """Say where a rule asks a person, and nobody would hear of it, or whoever asked could answer."""
-    if mode_of(bundle, settings.mode) == "monitor":
+    if bundle.terms.mode(settings.mode) == "monitor":
         return  # nobody is asked
     if bundle.terms.asks_people and settings.approvals is None and not bundle.terms.approvals.webhook:
         log.warning(

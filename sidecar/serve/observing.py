@@ -19,8 +19,8 @@ from sidecar.errors import StartError
 from sidecar.events import Emit, Event, Observer, fan_out
 from sidecar.ledger.protocol import Ledger
 from sidecar.observe.log.observer import Log
+from sidecar.observe.policy_standing import PolicyStanding
 from sidecar.observe.readiness import Readiness
-from sidecar.observe.standing import Standing
 from sidecar.serve import auditing
 from sidecar.serve.recording import recorder_to
 from sidecar.session.reading import Reader
@@ -45,7 +45,7 @@ class Observers:
     """Looks without end where limits stand in the store, for the metrics; None without them."""
     trouble: Callable[[], str | None]
     notes: Callable[[], list[str]]
-    standing: Standing
+    standing: PolicyStanding
     candidate: Candidate | None
     reopen: Callable[[], None]
     """Goes on in another audit file where this one was moved away."""
@@ -55,7 +55,7 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
     """Open the log, the audit log and the metrics. Raises `StartError`."""
     instance = secrets.token_hex(4)
     state_dir = state_folder(settings.state_dir)
-    standing = Standing(settings.mode)
+    standing = PolicyStanding(settings.mode)
     heard_by: list[Observer] = [Log(), standing]
     reader = Reader()
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Literal
 
 from sidecar import __version__
 from sidecar.enforce.gate import Gate
-from sidecar.enforce.rulings import mode_of
 from sidecar.engine import binary
 from sidecar.engine.local import local_engine
 from sidecar.engine.managed import ManagedEngine
@@ -79,7 +78,7 @@ class Runtime:
                 client="stdio" if listen is None else listen.transport,
                 upstream="stdio" if remote is None else "sse" if remote.legacy else "http",
                 authentication=_authentication(listen),
-                mode=mode_of(bundle, settings.mode),
+                mode=bundle.terms.mode(settings.mode),
                 fail_open=settings.fail_open,
                 revision=bundle.revision,
                 serial=bundle.serial,
@@ -193,7 +192,7 @@ def _opa_said() -> Callable[[str], None]:
 
 
 def _say_mode(settings: Settings, bundle: Bundle) -> None:
-    if mode_of(bundle, settings.mode) == "monitor":
+    if bundle.terms.mode(settings.mode) == "monitor":
         log.warning("monitor mode: every call is forwarded, whatever policy says of it", extra=fields("monitor_mode"))
 
 

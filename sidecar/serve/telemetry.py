@@ -17,7 +17,7 @@ from sidecar.events import Emit
 from sidecar.http.endpoint import GetHandler
 from sidecar.http.server import HttpServer
 from sidecar.observe.endpoint import serve, telemetry
-from sidecar.observe.standing import Standing
+from sidecar.observe.policy_standing import PolicyStanding
 from sidecar.serve.refusals import refusals
 from sidecar.settings import Address, Settings, UnixSocket
 from sidecar.system import instances, unix_socket
@@ -68,7 +68,7 @@ async def listen(
     return address
 
 
-def note(settings: Settings, instance: str, telemetry: str, standing: Standing, stack: AsyncExitStack) -> None:
+def note(settings: Settings, instance: str, telemetry: str, standing: PolicyStanding, stack: AsyncExitStack) -> None:
     """Write down that this sidecar runs, and how its policy stands, until the stack is undone.
 
     A folder that takes no file is a warning.
@@ -108,7 +108,7 @@ def note(settings: Settings, instance: str, telemetry: str, standing: Standing, 
     stack.callback(standing.mute)
 
 
-def _said(standing: Standing) -> str:
+def _said(standing: PolicyStanding) -> str:
     return "\n".join(standing.notes())[:MOST_SAID]
 
 

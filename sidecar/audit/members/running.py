@@ -59,7 +59,7 @@ def policy_in_force(instance: str, event: EngineReady) -> bytes:
     """Another policy decides from now on."""
     return encoded(_Policy(
         instance, event.server, True, event.revision, event.serial, shown(event.commit) or UNSET,
-        "monitor" if event.terms.monitor else "enforce",
+        event.terms.mode(None),
     ))  # fmt: skip
 
 

@@ -31,7 +31,7 @@ from sidecar.policy.terms import Terms
 class Metrics:
     """All metrics of one sidecar, in a registry of their own; `clock` gives Unix seconds.
 
-    `chose` is by what the operator had calls judged.
+    `chose` is what the operator chose, as far as it decides what calls can get.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """What a policy can decide, known before any call: the decisions whose counts are shown from 0.
 
-What is foreseen here, some call can get. Something may be missing: what hangs on more than the policy (a call that its
-client cancels), and what only hand-written Rego knows.
+Some call can get whatever is foreseen here. Not everything is: not what depends on more than the policy (a call that
+its client cancels), nor what only hand-written Rego knows.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Foresight:
     """What calls can get under the policy with these `terms` and this `serial`, by what the operator `chose`."""
 
     def __init__(self, terms: Terms, serial: int, chose: Chosen) -> None:
-        self.mode: Mode = chose.mode or ("monitor" if terms.monitor else "enforce")
+        self.mode = terms.mode(chose.mode)
         self._terms = terms
         self._nothing = serial == NO_SERIAL
         self._chose = chose

@@ -14,7 +14,7 @@ from sidecar.policy.terms import Terms
 from sidecar.text import visible
 
 
-class Standing:
+class PolicyStanding:
     """Hears of policies and of lists of tools; `chosen` is the mode that the operator chose, where one was.
 
     `changed` is called after each change of what there is to say.
@@ -44,7 +44,7 @@ class Standing:
 
     def follow(self, terms: Terms) -> None:
         """The policy with these terms is in force."""
-        self.mode = self._chosen or ("monitor" if terms.monitor else "enforce")
+        self.mode = terms.mode(self._chosen)
         self._named = terms.tools
         self._tell()
 

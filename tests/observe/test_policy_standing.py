@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.events import BundleJudged, EngineReady, Event, Listed, Reloaded, Unchanged
 from sidecar.observe.log.policies import MOST_NAMES
-from sidecar.observe.standing import Standing
+from sidecar.observe.policy_standing import PolicyStanding
 from sidecar.policy.model import Mode
 from tests.engine.asking import bundle_of
 from tests.observe.decided import tell
@@ -19,7 +19,7 @@ def ready(policy: str) -> EngineReady:
 
 @pytest.mark.parametrize("accepted", [Reloaded("stub", True, ""), Unchanged("stub")], ids=["another", "the old one"])
 def test_a_change_that_is_refused_is_told_until_the_files_say_what_is_in_force(accepted: Event) -> None:
-    standing = Standing(None)
+    standing = PolicyStanding(None)
     tell(standing, Reloaded("stub", False, "p.yaml:3: bad\nworse"))
     assert standing.notes() == ["the changed policy is refused: p.yaml:3: bad\\nworse"]
     tell(standing, accepted)
@@ -27,7 +27,7 @@ def test_a_change_that_is_refused_is_told_until_the_files_say_what_is_in_force(a
 
 
 def test_a_bundle_that_is_refused_is_told_until_another_is_in_force() -> None:
-    standing = Standing(None)
+    standing = PolicyStanding(None)
     tell(standing, BundleJudged("stub", 7, "", "older", "it has serial 7"))
     assert standing.notes() == ["the bundle with serial 7 is refused (older): it has serial 7"]
     tell(standing, BundleJudged("stub", 9, "c0ffee"))
@@ -35,7 +35,7 @@ def test_a_bundle_that_is_refused_is_told_until_another_is_in_force() -> None:
 
 
 def test_tools_that_the_server_lacks_are_told_by_its_whole_list_and_the_policy_in_force() -> None:
-    standing = Standing(None)
+    standing = PolicyStanding(None)
     tell(standing, ready("tools: {delete_file: {rules: [{action: deny}]}, read: {rules: []}}"))
     tell(standing, Listed("stub", ["read"], whole=False))
     assert standing.notes() == []
@@ -46,7 +46,7 @@ def test_tools_that_the_server_lacks_are_told_by_its_whole_list_and_the_policy_i
 
 
 def test_of_many_tools_some_are_named_and_the_rest_counted() -> None:
-    standing = Standing(None)
+    standing = PolicyStanding(None)
     tools = ", ".join(f"t{number:02}: {{rules: []}}" for number in range(MOST_NAMES + 3))
     tell(standing, ready(f"tools: {{{tools}}}"))
     tell(standing, Listed("stub", [], whole=True))
@@ -56,13 +56,13 @@ def test_of_many_tools_some_are_named_and_the_rest_counted() -> None:
 
 @pytest.mark.parametrize(("chosen", "shown"), [(None, "monitor"), ("enforce", "enforce")])
 def test_the_mode_is_that_of_the_policy_unless_the_operator_chose_one(chosen: Mode | None, shown: Mode) -> None:
-    standing = Standing(chosen)
+    standing = PolicyStanding(chosen)
     tell(standing, ready("mode: monitor"))
     assert standing.mode == shown
 
 
 def test_a_change_is_told_once_and_what_changes_nothing_is_not() -> None:
-    standing, told = Standing(None), []
+    standing, told = PolicyStanding(None), []
     standing.changed = lambda: told.append(standing.notes())
     for _ in range(2):
         tell(standing, ready("tools: {t: {rules: []}}"))
