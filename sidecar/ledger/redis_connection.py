@@ -49,10 +49,10 @@ class Connection:
         """A script, to be called with its keys and arguments within a question."""
         return self.redis.register_script(lua)
 
-    async def ask(self, question: Callable[[], Awaitable[_Result]], seconds: float = PATIENCE) -> _Result:
+    async def ask(self, question: Callable[[], Awaitable[_Result]], seconds: float | None = None) -> _Result:
         """Put a question, and once more where a server refused that is not the primary. Raises `StoreUnavailable`."""
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(PATIENCE if seconds is None else seconds):
                 try:
                     return await question()
                 except RedisError as error:

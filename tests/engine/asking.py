@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from sidecar.decision.arguments import Projection, arguments_read
 from sidecar.decision.decider import Finding
@@ -20,6 +21,7 @@ from sidecar.policy.model import Methods
 from sidecar.policy.read import read
 from sidecar.policy.risks import UNKNOWN, Risks
 from sidecar.policy.terms import Reads, Terms
+from sidecar.system.temporary_folders import PREFIX
 from tests.support.peer import child_pids, command_line
 
 
@@ -92,6 +94,23 @@ async def soon(true: Callable[[], object], seconds: float = 10.0) -> None:
             await asyncio.sleep(0.002)
 
 
+def opa_pids() -> list[int]:
+    """Process ids of the OPAs that engines started; servers that other tests share are none."""
+    return [pid for pid in child_pids(os.getpid()) if PREFIX in command_line(pid)]
+
+
+def opa_pid() -> int:
+    """The process id of the one OPA that an engine started."""
+    (pid,) = opa_pids()
+    return pid
+
+
+def opa_socket() -> Path:
+    """Where it listens, as its command line says it."""
+    (word,) = [word for word in command_line(opa_pid()).split() if word.startswith("unix://")]
+    return Path(word.removeprefix("unix://"))
+
+
 async def all_ended() -> None:
-    """Wait until nothing runs that an engine started; servers that other tests share may go on."""
-    await soon(lambda: not any("intercept-run-" in command_line(pid) for pid in child_pids(os.getpid())))
+    """Wait until no OPA runs any more that an engine started."""
+    await soon(lambda: not opa_pids())

@@ -24,9 +24,8 @@ from sidecar.errors import EngineUnavailable
 from sidecar.events import Decided, EngineFailed, EngineReady, Event
 from sidecar.policy.bundle import Bundle
 from tests.enforce.fakes import KEY, FakeLedger
-from tests.engine.asking import all_ended, asked, body_of, bundle_of, soon, tool_call
+from tests.engine.asking import all_ended, asked, body_of, bundle_of, opa_pid, soon, tool_call
 from tests.support import OPA
-from tests.support.peer import child_pids, command_line
 
 
 def denying(reason: str, serial: int) -> Bundle:
@@ -46,11 +45,6 @@ async def local(events: list[Event], *, remember: bool = True) -> AsyncIterator[
     ) as running:
         yield running
     await all_ended()
-
-
-def opa_pid() -> int:
-    (pid,) = [pid for pid in child_pids(os.getpid()) if "--server" in command_line(pid)]
-    return pid
 
 
 async def answer(running: ManagedEngine) -> str:

@@ -31,7 +31,7 @@ from sidecar.errors import EngineUnavailable, StartError
 from sidecar.events import EngineFailed, EngineReady, Event
 from sidecar.mcp.strict_json import encode
 from tests.enforce.fakes import KEY, FakeLedger
-from tests.engine.asking import all_ended, asked, body_of, bundle_of, soon, tool_call
+from tests.engine.asking import all_ended, asked, body_of, bundle_of, opa_pid, opa_socket, soon, tool_call
 from tests.support import OPA
 from tests.support.peer import child_pids, command_line, is_alive, kill, stopped
 
@@ -62,18 +62,6 @@ class Running:
     def engine(self) -> Engine:
         """What is asked."""
         return self.local.engine
-
-    @property
-    def pid(self) -> int:
-        """The process id of the engine's OPA."""
-        (pid,) = [pid for pid in child_pids(os.getpid()) if "--server" in command_line(pid)]
-        return pid
-
-    @property
-    def socket(self) -> Path:
-        """Its socket, as its command line says it."""
-        (word,) = [word for word in command_line(self.pid).split() if word.startswith("unix://")]
-        return Path(word.removeprefix("unix://"))
 
     def count(self, kind: type[Event]) -> int:
         """How often something happened."""
@@ -211,7 +199,7 @@ def test_nothing_remembered_is_used_from_the_moment_the_engine_is_killed(monkeyp
         async with running() as world:
             await world.ask(ALLOWED)
             assert world.engine.recall(ALLOWED) is not None
-            pid = world.pid
+            pid = opa_pid()
             os.kill(pid, signal.SIGKILL)
             await soon(lambda: world.engine.recall(ALLOWED) is None)
             assert await world.asks(ALLOWED) == "connection"
@@ -226,7 +214,7 @@ def test_what_was_recalled_is_not_confirmed_once_the_engine_died() -> None:
             await world.ask(ALLOWED)
             assert world.engine.confirm()
             # All this in one pass of the event loop: nothing told the engine of the death.
-            kill(world.pid)
+            kill(opa_pid())
             assert world.engine.recall(ALLOWED) is not None
             assert not world.engine.confirm()
             assert world.engine.recall(ALLOWED) is None
@@ -237,10 +225,10 @@ def test_what_was_recalled_is_not_confirmed_once_the_engine_died() -> None:
 def test_a_killed_engine_is_started_again_and_ready_by_itself() -> None:
     async def test() -> None:
         async with running() as world:
-            pid = world.pid
+            pid = opa_pid()
             os.kill(pid, signal.SIGKILL)
             await soon(lambda: world.count(EngineReady) == 2)
-            assert world.pid != pid
+            assert opa_pid() != pid
             assert world.engine.ready
             assert await world.asks(ALLOWED) == "allow"
             failures = [event for event in world.events if isinstance(event, EngineFailed)]
@@ -253,7 +241,7 @@ def test_an_engine_that_is_killed_again_and_again_comes_back_each_time() -> None
     async def test() -> None:
         async with running() as world:
             for times in range(2, 5):
-                os.kill(world.pid, signal.SIGKILL)
+                os.kill(opa_pid(), signal.SIGKILL)
                 await soon(lambda: world.count(EngineReady) >= times)  # noqa: B023 - used before the next turn
             assert await world.asks(REFUSED) == "deny"
 
@@ -264,7 +252,7 @@ def test_within_a_second_nothing_remembered_is_used_of_an_engine_that_hangs() ->
     async def test() -> None:
         async with running(timeout=0.25) as world:
             await world.ask(ALLOWED)
-            with stopped(world.pid):
+            with stopped(opa_pid()):
                 await soon(lambda: world.engine.recall(ALLOWED) is None, seconds=1.1)
                 assert not world.engine.ready
                 assert await world.asks(ALLOWED) == "timeout"
@@ -278,7 +266,7 @@ def test_within_a_second_nothing_remembered_is_used_of_an_engine_that_hangs() ->
 def test_a_question_to_an_engine_that_hangs_is_no_answer_after_the_time_out() -> None:
     async def test() -> None:
         async with running(timeout=0.25) as world:
-            with stopped(world.pid):
+            with stopped(opa_pid()):
                 async with asyncio.timeout(5):
                     assert await world.asks(ALLOWED) == "timeout"
 
@@ -313,16 +301,16 @@ def test_the_token_stands_in_no_process_list_and_opa_listens_on_no_port() -> Non
         assert not [row for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]
 
     async def test() -> None:
-        async with running() as world:
-            check(world.pid, (world.socket.parent / "token").read_text())
+        async with running():
+            check(opa_pid(), (opa_socket().parent / "token").read_text())
 
     uvloop.run(test())
 
 
 def test_the_socket_lies_where_nobody_else_may_enter_and_is_gone_after_the_end() -> None:
     async def test() -> None:
-        async with running() as world:
-            path, pid = world.socket, world.pid
+        async with running():
+            path, pid = opa_socket(), opa_pid()
             assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
             assert path.is_socket()
         assert not path.parent.exists()

@@ -26,9 +26,8 @@ from sidecar.engine.process import OpaProcess
 from sidecar.engine.sign import shared
 from sidecar.policy.archive import MANIFEST
 from sidecar.policy.bundle import EVERY_PATH, Bundle
-from tests.engine.asking import all_ended, asked, body_of, bundle_of, soon
+from tests.engine.asking import all_ended, asked, body_of, bundle_of, opa_pid, soon
 from tests.support import OPA
-from tests.support.peer import child_pids, command_line
 
 POLICY = "tools: {t: {rules: [{conditions: [{path: args.a, op: lte, value: %d}], reason: Too much}]}}\n"
 BUNDLE = bundle_of(POLICY % 5)
@@ -245,8 +244,7 @@ def test_nobody_writes_from_the_moment_that_an_opa_which_was_killed_listens_agai
         async with local() as (running, path):
             with writing(path) as found:
                 for _ in range(2):
-                    (pid,) = [pid for pid in child_pids(os.getpid()) if "--server" in command_line(pid)]
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(opa_pid(), signal.SIGKILL)
                     await soon(lambda: not running.engine.ready)
                     await soon(lambda: running.engine.ready)
             assert found == []

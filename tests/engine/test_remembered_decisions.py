@@ -10,7 +10,6 @@ import asyncio
 import copy
 import http.client
 import itertools
-import os
 import socket
 from collections import Counter as Tally
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,12 +44,13 @@ from sidecar.mcp.tool_call import ToolCall, read_call
 from sidecar.policy.bundle import STAMP, Bundle, build
 from sidecar.text import visible
 from tests.enforce.fakes import KEY, FakeLedger
+from tests.engine.asking import opa_socket
 from tests.policy.drawing import CASE_TWINS, NUMBERS, TEXTS, TOTALS, Call, calls_of, policies, put, scalars, values
 from tests.policy.judging import PATTERNS, Json
 from tests.policy.test_agreement import EXACT, arguments_of, bundle_of, yaml
 from tests.support import OPA
 from tests.support.fuzzing import TIMES
-from tests.support.peer import SECONDS, child_pids, command_line
+from tests.support.peer import SECONDS
 
 CALLER = Caller("session", "a", Principal("a", "issuer", {"a": ["b"], "b": 5}), ClientInfo("a", "a", "1.1"))
 SERIALS = itertools.count(2)
@@ -104,9 +104,7 @@ class RememberingGate:
         self._events = events
         self._notes = Notes()
         self._gate = runner.run(self._built())
-        (pid,) = [pid for pid in child_pids(os.getpid()) if "--server" in command_line(pid)]
-        (word,) = [word for word in command_line(pid).split() if word.startswith("unix://")]
-        self._socket = word.removeprefix("unix://")
+        self._socket = str(opa_socket())
 
     async def _built(self) -> Gate:
         return Gate(

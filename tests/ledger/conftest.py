@@ -8,10 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.ledger import redis_connection
 from tests.ledger.stores import RedisStore, SqliteStore, Store
+from tests.support.peer import SECONDS
 from tests.support.redis_server import RedisServer
 
 NUMBERS = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def _patience_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may keep an answer longer than a call would wait; tests of that wait set times of their own."""
+    for seconds in ("CONNECT_SECONDS", "ANSWER_SECONDS", "PATIENCE"):
+        monkeypatch.setattr(redis_connection, seconds, SECONDS)
 
 
 @pytest.fixture(params=["sqlite", "redis"])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from unittest.mock import patch
 
+from sidecar.ledger import redis_connection
 from sidecar.ledger.redis import RedisLedger
 from tests.ledger.stores import Clock, RedisStore
 from tests.support.peer import SECONDS
@@ -65,3 +67,10 @@ async def wire_to(server: RedisServer, clock: Clock, prefix: str = "") -> AsyncI
     finally:
         await ledger.close()
         listener.close()
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Within, what is not answered in half a second fails."""
+    with patch.object(redis_connection, "PATIENCE", 0.5):
+        yield

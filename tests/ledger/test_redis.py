@@ -19,6 +19,7 @@ from sidecar.ledger.redis import RedisLedger
 from sidecar.ledger.redis_counters import PLACES
 from sidecar.ledger.scripts import ARITHMETIC
 from sidecar.ledger.values import Counter, Seen
+from tests.ledger.redis_wire import impatient
 from tests.ledger.stores import DAY, EXACT, NOON, Clock, RedisStore, claims, ledger_in, position, wants
 from tests.support.peer import SECONDS, stopped, until
 from tests.support.redis_server import RedisServer
@@ -248,7 +249,7 @@ def test_a_redis_that_was_killed_is_used_again_when_it_is_back_and_has_lost_noth
 def test_waiting_for_a_redis_that_hangs_is_bounded_and_holds_up_nobody(own_server: RedisServer) -> None:
     async def test(ledger: RedisLedger) -> None:
         await claims(ledger, wants(limit=None))
-        with stopped(own_server.pid):
+        with stopped(own_server.pid), impatient():
             waiting = [asyncio.create_task(ledger.claim((wants(limit=None),))) for _ in range(20)]
             done, _ = await asyncio.wait(waiting, timeout=0.05)  # the loop goes on meanwhile
             assert not done

@@ -15,7 +15,7 @@ from sidecar.ledger.protocol import Claim
 from sidecar.ledger.redis import RedisLedger
 from sidecar.ledger.values import Counter
 from tests.ledger.asking import TERMS, approved, asks, pending, refused, says, state, used
-from tests.ledger.redis_wire import Wire, wire_to
+from tests.ledger.redis_wire import Wire, impatient, wire_to
 from tests.ledger.stores import DAY, Clock, RedisStore, claim, ledger_in, wants
 from tests.ledger.test_failover import follow, pair
 from tests.support.peer import SECONDS, until
@@ -108,7 +108,7 @@ def test_a_claim_that_comes_late_takes_nothing_any_more_once_its_instance_has_sw
     async def test(wire: Wire, ledger: RedisLedger, clock: Clock) -> None:
         record = await approved(ledger, asks())
         wire.holds = True
-        with pytest.raises(StoreUnavailable):
+        with impatient(), pytest.raises(StoreUnavailable):
             await claim(ledger, wants(), asks=asks())
         assert await ledger.approvals.sweep("here") == ()
         wire.go.set()
@@ -144,7 +144,7 @@ def test_a_lost_claim_that_was_not_taken_does_not_release_who_took_the_approval(
     async def test(wire: Wire, ledger: RedisLedger, clock: Clock) -> None:
         record = await approved(ledger, asks())
         wire.holds = True
-        with pytest.raises(StoreUnavailable):
+        with impatient(), pytest.raises(StoreUnavailable):
             await claim(ledger, wants(), asks=asks())
         async with ledger_in(store, clock) as other:
             assert (await used(other, asks(), wants())).id == record.id
