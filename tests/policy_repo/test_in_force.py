@@ -102,6 +102,8 @@ def test_without_any_policy_everything_is_denied_until_there_is_one(
         assert not sidecar.permits(CLOSED)
         status, lines = sidecar.readyz()
         assert (status, "no policy is in force" in lines[0]) == (503, True)
+        sidecar.wait_for_error("no policy is in force yet: no bundle was admitted, so every call is denied\n")
+        assert "the policy in force stays" not in sidecar.errors
         first = publishing(tmp_path, POLICY, 1, key, destination)
         figures.note(
             f"the first policy in {destination.name}: in force",

@@ -16,6 +16,7 @@ from sidecar.events import (
     Reloaded,
     Unchanged,
 )
+from sidecar.policy.nothing import NO_SERIAL
 from sidecar.system.operator_log import fields, log
 from sidecar.text import shown, visible
 
@@ -30,6 +31,7 @@ class PolicyLog:
 
     def __init__(self) -> None:
         self._source_failing = ""
+        self._in_force = False
         self._policy_tools: frozenset[str] = frozenset()
         self._compared: frozenset[str] = frozenset()
         self._revision = ""
@@ -46,6 +48,7 @@ class PolicyLog:
         if event.revision != self._revision:
             self._differences.clear()
         self._policy_tools, self._revision = event.terms.tools, event.revision
+        self._in_force = event.serial != NO_SERIAL
 
     def _reloaded(self, event: Reloaded) -> None:
         if event.accepted:
@@ -64,8 +67,9 @@ class PolicyLog:
 
     def _bundle_fetched(self, event: BundleFetched) -> None:
         if event.trouble and event.trouble != self._source_failing:
+            stays = "no bundle can be fetched, the policy in force stays: %s"
             log.error(
-                "no bundle can be fetched, the policy in force stays: %s", visible(event.trouble),
+                stays if self._in_force else "no bundle can be fetched: %s", visible(event.trouble),
                 extra=fields("bundle_source_failed", cause=event.trouble),
             )  # fmt: skip
         elif self._source_failing and not event.trouble:

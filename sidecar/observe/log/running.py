@@ -18,6 +18,7 @@ from sidecar.events import (
     Stopped,
     StoreFailed,
 )
+from sidecar.policy.nothing import NO_SERIAL, WHY
 from sidecar.system.operator_log import fields, log
 from sidecar.system.sparing import PERIOD, Sparing
 from sidecar.text import shown, visible
@@ -65,6 +66,8 @@ class RunningLog:
                 mode=event.mode, revision=event.revision, serial=event.serial,
             ),
         )  # fmt: skip
+        if event.serial == NO_SERIAL:
+            log.warning("%s, so every call is denied", WHY, extra=fields("no_policy"))
 
     def _stopped(self, event: Stopped) -> None:
         if not self._serves:
