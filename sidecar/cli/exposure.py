@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import ip_address
+from socket import inet_aton
 
 from sidecar.auth.hosts import is_loopback
 from sidecar.settings import ApprovalsListener, Listen, Settings
@@ -49,4 +50,8 @@ def is_wildcard(host: str) -> bool:
     try:
         return not host or ip_address(host).is_unspecified
     except ValueError:
+        pass
+    try:
+        return not any(inet_aton(host))  # "0" and "0x0" too, as whoever binds it reads them
+    except (OSError, UnicodeError):
         return False

@@ -34,6 +34,8 @@ class Group(TyperGroup):
             with redirect_stdout(sys.stderr):
                 print(ctx.get_help(), end="")
             raise typer.Exit(2)
+        if args[:1] == ["help"]:  # as of git and docker
+            args = [*args[1:], "--help"]
         if args and self.default and args[0].startswith("-") and args[0] not in self._own_options(ctx):
             args = [self.default, *args]
         return super().parse_args(ctx, args)

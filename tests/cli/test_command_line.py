@@ -44,7 +44,7 @@ def test_the_version_is_one_line(here: Path, option: str) -> None:
 )
 def test_h_is_help(here: Path, command: tuple[str, ...]) -> None:
     short, long = sidecar(here, *command, "-h"), sidecar(here, *command, "--help")
-    assert short == long
+    assert short == sidecar(here, "help", *command) == long
     assert (long.status, long.errors) == (0, [])
     assert f"Usage: {' '.join(['sidecar', *command])} [OPTIONS]" in long.out
 

@@ -354,6 +354,7 @@ UNSERVED = "clients on other machines get 421"
         ({"bind": "127.0.0.1"}, []), ({"bind": "127.8.0.1"}, []), ({"bind": "localhost"}, []), ({"bind": "::1"}, []),
         ({"bind": "0.0.0.0"}, [OPEN, UNSERVED]), ({"bind": "::"}, [OPEN, UNSERVED]),
         ({"bind": "0:0::0"}, [OPEN, UNSERVED]), ({"bind": ""}, [OPEN, UNSERVED]),
+        ({"bind": "0"}, [OPEN, UNSERVED]), ({"bind": "0x0"}, [OPEN, UNSERVED]), ({"bind": "0.0"}, [OPEN, UNSERVED]),
         # They come by that very address.
         ({"bind": "10.0.0.5"}, [OPEN]), ({"bind": "agents.example"}, [OPEN]),
         ({"bind": "0.0.0.0", "hosts": ["mcp.example.com"]}, [OPEN]),
@@ -371,7 +372,7 @@ def test_a_listener_for_anybody_and_one_for_nobody_is_warned_of(changed: dict[st
         assert text.startswith(f"--bind {changed['bind']} ")
 
 
-@pytest.mark.parametrize("where", ["127.0.0.1:0", "0.0.0.0:8700", "[::]:8700"])
+@pytest.mark.parametrize("where", ["127.0.0.1:0", "0.0.0.0:8700", "0:8700", "[::]:8700"])
 def test_links_lead_to_an_address_that_can_be_visited(where: str, tmp_path: Path) -> None:
     file = approvers(tmp_path)
     with pytest.raises(UsageError, match="which no link can lead to: say how people come with --approvals-url"):

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.install.places import SYSTEM_PATH, UV, World, copy_of_the_tree, empty_home
-from tests.support import ROOT
+from tests.install.places import SYSTEM_PATH, World, copy_of_the_tree, empty_home
 
 SECONDS: Final = 1200
 """The longest that one command may take on a busy machine."""
@@ -46,12 +45,15 @@ class Newcomer:
         return done.stdout
 
 
-def arrive(folder: Path, world: World) -> Newcomer:
-    """A newcomer in `folder`. Only the OPA that the first install built is there already: building it takes minutes."""
+def arrive(folder: Path, world: World, *tools: Path) -> Newcomer:
+    """A newcomer in `folder` with Python and some tools for it.
+
+    Only the OPA that the first install built is there already: building it takes minutes.
+    """
     programs = folder / "programs"
     programs.mkdir(parents=True)
     python = Path(sys.base_prefix) / "bin" / "python3"
-    for program in (python, UV, UV.with_name("uvx"), ROOT / ".venv" / "bin" / "pipx"):
+    for program in (python, *tools):
         (programs / program.name).symlink_to(program)
     env = empty_home(folder / "home")
     home = Path(env["HOME"])

@@ -59,9 +59,15 @@ def test_what_was_built_is_what_every_build_with_the_same_go_gives_and_nothing_e
         assert (kept / "opa").read_bytes() == OPA.read_bytes()
 
 
-def test_what_pip_installs_from_a_folder_decides(world: World, tmp_path: Path) -> None:
+@pytest.fixture(params=["folder", "git"])
+def source(request: pytest.FixtureRequest, world: World) -> str:
+    """What stands for the sidecar on a command line."""
+    return str(world.checkout) if request.param == "folder" else f"git+file://{world.clone}"
+
+
+def test_what_pip_installs_decides(source: str, world: World, tmp_path: Path) -> None:
     world.run(sys.executable, "-m", "venv", tmp_path / "venv")
-    said = world.run(tmp_path / "venv" / "bin" / "pip", "install", "-v", world.checkout)
+    said = world.run(tmp_path / "venv" / "bin" / "pip", "install", "-v", source)
     assert "building OPA" not in said
     decides([tmp_path / "venv" / "bin" / "sidecar"], world, tmp_path)
 
@@ -74,8 +80,8 @@ def test_what_pip_installs_from_an_sdist_decides(world: World, tmp_path: Path) -
     decides([tmp_path / "venv" / "bin" / "sidecar"], world, tmp_path)
 
 
-def test_uvx_runs_it_from_a_folder(world: World, tmp_path: Path) -> None:
-    decides([UV.parent / "uvx", "--python", sys.executable, "--from", world.checkout, "sidecar"], world, tmp_path)
+def test_uvx_runs_it(source: str, world: World, tmp_path: Path) -> None:
+    decides([UV.parent / "uvx", "--python", sys.executable, "--from", source, "sidecar"], world, tmp_path)
 
 
 def test_an_editable_install_brings_no_opa_and_says_what_to_do(world: World, tmp_path: Path) -> None:

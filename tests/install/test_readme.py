@@ -14,12 +14,14 @@ from mcp.client.stdio import stdio_client
 from mcp_types import CallToolResult, TextContent
 
 from tests.install.newcomer import CACHE, SECONDS, Newcomer, arrive, blocks
-from tests.install.places import World
+from tests.install.places import UV, World
 from tests.support import OPA, ROOT
 
 pytestmark = [pytest.mark.install, pytest.mark.timeout(2 * SECONDS)]
 
-BLOCKS: Final = list(blocks((ROOT / "README.md").read_text(encoding="utf-8")))
+README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS: Final = list(blocks(README))
+PIPX: Final = ROOT / ".venv" / "bin" / "pipx"
 MEGABYTES: Final = 300
 """What the demo may leave on the disk."""
 
@@ -40,7 +42,7 @@ DEMO, TEST = texts("Try it from a clone", "sh")
 @pytest.fixture(scope="module")
 def newcomer(tmp_path_factory: pytest.TempPathFactory, world: World) -> Newcomer:
     """Somebody who installed the sidecar in the first way of README."""
-    newcomer = arrive(tmp_path_factory.mktemp("readme"), world)
+    newcomer = arrive(tmp_path_factory.mktemp("readme"), world, UV, UV.with_name("uvx"))
     newcomer.run("! command -v go && ! command -v opa && ! command -v sidecar", newcomer.home)
     newcomer.run(WITH_UV, newcomer.clone)
     return newcomer
@@ -68,9 +70,10 @@ def test_the_first_way_to_install_brings_opa_along(newcomer: Newcomer) -> None:
     assert f"({newcomer.home}/.local/share/uv/tools/intercept-sidecar/" in said
 
 
-@pytest.mark.parametrize("way", [WITH_PIPX, WITH_PIP], ids=["pipx", "pip"])
-def test_each_other_way_does_too(way: str, world: World, tmp_path: Path) -> None:
-    other = arrive(tmp_path, world)
+@pytest.mark.parametrize(("way", "tools"), [(WITH_PIPX, [PIPX]), (WITH_PIP, [])], ids=["pipx", "pip"])
+def test_each_other_way_does_too_without_uv(way: str, tools: list[Path], world: World, tmp_path: Path) -> None:
+    other = arrive(tmp_path, world, *tools)
+    other.run("! command -v uv && ! command -v uvx", other.home)
     said = other.run(f"{way}\nsidecar version", other.clone)
     (opa,) = other.home.rglob("site-packages/sidecar/bin/opa")
     assert f"({opa})" in said
@@ -79,7 +82,20 @@ def test_each_other_way_does_too(way: str, world: World, tmp_path: Path) -> None
 
 
 def test_one_call_is_refused_without_a_client_and_status_shows_it(newcomer: Newcomer, project: Path) -> None:
-    answer, _, status = newcomer.run(ONE_CALL, project).partition("\n")
+    is_refused(newcomer.run(ONE_CALL, project))
+
+
+def test_it_is_refused_with_pipx_in_the_place_of_uvx(world: World, tmp_path: Path) -> None:
+    other = arrive(tmp_path, world, PIPX)
+    other.run(WITH_PIPX, other.clone)
+    (other.clone / "policy.yaml").write_text(POLICY, encoding="utf-8")
+    assert "write `pipx run` instead of `uvx`" in README
+    is_refused(other.run(ONE_CALL.replace("uvx ", "pipx run "), other.clone))
+
+
+def is_refused(said: str) -> None:
+    """The call is refused in the words of README, and `status` shows the line of the policy."""
+    answer, _, status = said.partition("\n")
     assert text(CallToolResult.model_validate(json.loads(answer)["result"])) == TOLD.strip()
     assert ["1", "git_reset", "git_reset#1", "policy.yaml:4"] in [line.split() for line in status.splitlines()]
 
