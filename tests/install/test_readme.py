@@ -54,7 +54,7 @@ def project(newcomer: Newcomer) -> Path:
     folder = newcomer.home / "project"
     folder.mkdir()
     newcomer.run("git init -q .", folder)
-    (folder / "policy.yaml").write_text(POLICY, encoding="utf-8")
+    (folder.parent / "policy.yaml").write_text(POLICY, encoding="utf-8")
     (folder / ".mcp.json").write_text(CONFIGURATION, encoding="utf-8")
     return folder
 
@@ -88,7 +88,7 @@ def test_one_call_is_refused_without_a_client_and_status_shows_it(newcomer: Newc
 def test_it_is_refused_with_pipx_in_the_place_of_uvx(world: World, tmp_path: Path) -> None:
     other = arrive(tmp_path, world, PIPX)
     other.run(WITH_PIPX, other.clone)
-    (other.clone / "policy.yaml").write_text(POLICY, encoding="utf-8")
+    (other.home / "policy.yaml").write_text(POLICY, encoding="utf-8")
     assert "write `pipx run` instead of `uvx`" in README
     is_refused(other.run(ONE_CALL.replace("uvx ", "pipx run "), other.clone))
 
