@@ -18,7 +18,7 @@ from tests.support import ROOT
 from tests.support.approver import Approver
 from tests.support.listener import Listener, everything, sidecar
 from tests.support.node import FOLDER, NODE
-from tests.support.peer import Peer
+from tests.support.peer import START_SECONDS, Peer
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,6 @@ SDKS: Final = {
     "python-2": [sys.executable, _SCRIPT],
     "typescript": [str(NODE), str(FOLDER / "approval_client.mjs")],
 }
-START_SECONDS: Final = 60.0
 
 each_sdk = pytest.mark.parametrize("sdk", SDKS)
 each_transport = pytest.mark.parametrize("transport", ["stdio", "http"])

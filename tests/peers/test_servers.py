@@ -20,7 +20,8 @@ from mcp_types import CallToolResult, TextContent, Tool
 
 from sidecar.enforce.denial import DENIED, UNCHANGED
 from tests.peers.servers import SERVERS, Server
-from tests.support.listener import START_SECONDS, Listener, sidecar
+from tests.support.listener import Listener, sidecar
+from tests.support.peer import START_SECONDS
 
 pytestmark = pytest.mark.slow
 

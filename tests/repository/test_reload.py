@@ -160,7 +160,7 @@ def test_files_that_say_again_what_is_in_force_end_a_refusal_and_only_that(path:
 def test_a_file_system_that_does_not_answer_is_said_and_holds_up_nothing(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reload, "ANSWER", 0.01)
+    monkeypatch.setattr(reload, "ANSWER", 1.0)
     answers = threading.Event()
     find = load.find
 

@@ -11,13 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from tests.support import ROOT, SIDECAR
-from tests.support.peer import PATIENT, Peer, until
+from tests.support.peer import PATIENT, START_SECONDS, Peer, until
 
 ALLOW_ALL: Final = "default: allow\ntools: {}\n"
 """A policy that refuses nothing, so that whatever differs is a fault of the transport."""
-
-START_SECONDS: Final = 30.0
-"""Longest wait for a program to listen; some import for many seconds on a busy machine."""
 
 LISTENING: Final = r"listening on (http://\S+)\n"
 

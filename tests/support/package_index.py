@@ -9,9 +9,8 @@ from pathlib import Path
 from wsgiref.simple_server import make_server
 
 from tests.support import ROOT
-from tests.support.listener import START_SECONDS
 from tests.support.nginx import listens
-from tests.support.peer import Peer, until
+from tests.support.peer import START_SECONDS, Peer, until
 from tests.support.ports import free_port
 
 

@@ -28,6 +28,9 @@ from tests.support.signals import with_default_signals
 SECONDS = 15.0
 """Longest wait for anything that should come at once; only a failing test waits it out."""
 
+START_SECONDS: Final = 60.0
+"""Longest wait for a program to be up; some import for many seconds on a busy machine."""
+
 REVISION = "2025-11-25"
 PATIENT: Final = ("--opa-timeout", "10s")
 """On a busy machine the engine may take longer than a user would wait; few tests are about that."""
@@ -192,8 +195,12 @@ class Sidecar(Peer):
             [str(SIDECAR), "run", "-c", str(policy), *place, *PATIENT, *options, "--", *command],
             folder, {"XDG_STATE_HOME": str(folder), **(env or {})},
         )  # fmt: skip
-        if ready:
-            self.wait_for_error("ready\n")
+        try:
+            if ready:
+                self.wait_for_error("ready\n", START_SECONDS)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
 
     @property
     def received(self) -> list[str]:

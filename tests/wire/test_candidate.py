@@ -235,7 +235,7 @@ def test_a_repository_can_be_the_candidate(tmp_path: Path) -> None:
 def test_nothing_of_a_candidate_is_left_when_the_sidecar_ends(sidecar: Shadowed) -> None:
     processes = [sidecar.worker, sidecar.worker_opa]
     assert sidecar.end() == 0
-    assert not any(map(is_alive, processes))
+    until(lambda: not any(map(is_alive, processes)), what="the end of the candidate")
 
 
 def test_nothing_of_a_candidate_is_left_when_the_sidecar_is_killed(sidecar: Shadowed) -> None:

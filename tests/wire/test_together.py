@@ -91,7 +91,8 @@ def test_when_their_question_fails_all_are_refused_and_the_next_is_asked_anew(
 ) -> None:
     with tap.holding(FAILURES[failure]):
         ids = way.post_and_wait(SAME, tap)
-    assert [kind(reply) for reply in way.replies(ids)] == ["engine_unavailable"] * (CALLS + 1)
+    # The marker behind them has a question of its own, which may come to an engine that answers again.
+    assert [kind(reply) for reply in way.replies(ids)[:-1]] == ["engine_unavailable"] * CALLS
     assert way.arrived == []
     lines = told(way, "t")
     assert [(line["kind"], line["remembered"]) for line in lines] == [("engine_unavailable", False)] * CALLS
