@@ -25,10 +25,10 @@ NOT_FORWARDED: Final = ". The call was not forwarded."
 def test_a_message_that_is_explained_is_said(message: str) -> None:
     text = message.strip("`")
     engine, _, rest = text.partition(NOT_FORWARDED)
-    if text.startswith("the policy engine"):
+    if text.startswith("The policy engine"):
         assert not rest
         assert is_said(NOT_FORWARDED)
-        text = engine
+        text = engine[0].lower() + engine[1:]  # as the log and `/readyz` say it
     assert is_said(text)
 
 

@@ -270,7 +270,8 @@ def test_a_copy_of_a_call_that_runs_waits_for_its_end(tmp_path: Path) -> None:
         forward = await world.forward()
         kind, text = await world.refused()
         assert kind == "approval_in_use"
-        assert "Try again later." in text
+        running = f"The same call is running now, with approval {forward.approval}. This one was not forwarded."
+        assert text.endswith(f"{running}\nTry again later.")
         await world.settled(forward, Outcome.ERROR)
         await world.asked()
 
