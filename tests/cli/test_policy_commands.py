@@ -311,7 +311,8 @@ tools:
     ]),
     ("pay", '{"n": 6}', [
         "deny: Amount exceeds the limit per call of cap", "args.n must be at most 5 in one call", "refuses cap",
-        "at most 5 in one call; the call has 6: FAILS", "this call is refused and counts nothing (6 if it were allowed)",
+        "at most 5 in one call; the call has 6: FAILS",
+        "this call is refused and counts nothing (6 if it were allowed)",
     ]),
     ("pay", "{}", ['deny: Rule "cap" needs a number at args.n', "refuses, for want of an amount: cap"]),
     ("payment", "{}", ["allow: ", "passes  of pattern", "of all"]),
