@@ -36,7 +36,14 @@ PIN := $(UV) pip compile --universal --python-version 3.11 --upgrade --generate-
 .PHONY: lint type rego $(shell sed -nE 's/^([a-z0-9-]+):.*\#\#.*/\1/p' $(MAKEFILE_LIST))
 
 help: ## list the verbs
-	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/\1 \2/p' $(MAKEFILE_LIST) | awk '{ \
+		line = sprintf("  make %-19s", $$1); \
+		for (at = 2; at <= NF; at++) { \
+			if (length(line " " $$at) > 80) { print line; line = sprintf("%26s", "") } \
+			line = line " " $$at \
+		} \
+		print line \
+	}'
 
 setup: $(STAMP) opa ## the environment in .venv and OPA in .tools
 

@@ -66,7 +66,7 @@ WRITES: Final = (
     *(Step("place_order", _ORDER) for _ in range(10)),
     Step("place_order", _ORDER, "worth of a day", "The day's 10000 USD are used up"),
     Step("cancel_order", _FIRST),
-    Step("close_positions", _POSITION, "close_positions#1", "Requires human approval"),
+    Step("close_positions", _POSITION, "close_positions#1", "Not open to agents. Ask a person to do it."),
 )
 """What has to happen within one window."""
 

@@ -34,7 +34,7 @@ Options before any command are those of `run`: `sidecar -c policy.yaml -- COMMAN
 | `DURATION` | `250ms`, `2s`, `1.5m`, `12h`, `30d` | a time: a number and a unit |
 | `SIZE` | `64KiB`, `16MiB`, `1GiB`, `1000` | bytes: a whole number, and a unit if you like |
 | `HOST:PORT` | `127.0.0.1:9464`, `[::1]:9464` | an address of this machine |
-| `unix:PATH` | `unix:/run/sidecar/telemetry.sock` | a unix socket, with its whole path |
+| `unix:PATH` | `unix:/run/sidecar/telemetry.sock` | a unix socket, with its absolute path |
 
 ## Exit statuses
 

@@ -7,9 +7,12 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from sidecar.auth.caller import Caller
 from sidecar.enforce.grant_terms import MASKED
-from sidecar.ledger.approvals import GrantTerms, Shown
+from sidecar.enforce.recent import holder_of
+from sidecar.ledger.approvals import Asked, GrantTerms, Shown
 from sidecar.policy import paths
+from sidecar.text import visible
 
 
 def asker(shown: Shown) -> str:
@@ -17,6 +20,12 @@ def asker(shown: Shown) -> str:
     if shown.asker:
         return shown.asker
     return f"session {shown.session}" if shown.session else "a client that nobody knows"
+
+
+def only_in(asked: Asked) -> str:
+    """Where alone an approval can be used: in the session that asked. Empty for a principal's, which outlives it."""
+    session = asked.shown.session
+    return f"only in session {visible(session)}" if asked.holder == holder_of(Caller(session)) else ""
 
 
 def like_this(terms: GrantTerms, masked: Sequence[str] = ()) -> str:

@@ -33,5 +33,5 @@ def installation_key(state_dir: Path) -> bytes:
     key = path.read_bytes()
     if len(key) != LENGTH:
         # Hashes by a key that is empty or cut off can be reversed by whoever tries values.
-        raise OSError(errno.EINVAL, f"{KEY_FILE} is damaged; remove it, and hashes begin anew")
+        raise OSError(errno.EINVAL, f"{KEY_FILE} is damaged; remove it, and hashes start again")
     return key

@@ -9,7 +9,7 @@ from typing import Final
 
 from sidecar.approvals.document import After, digest_of
 from sidecar.approvals.page.words import VERDICT_WORDS, agreed, kind, span, undo
-from sidecar.approvals.words import asker, like_this
+from sidecar.approvals.words import asker, like_this, only_in
 from sidecar.cli.approvals_table import Row, cut, lines_of, rows_of, safe, sentence, table
 from sidecar.ledger.approvals import Answer, Grant, Record, timestamp
 from sidecar.ledger.transitions import worded
@@ -23,12 +23,16 @@ WIDEST: Final = 200
 """Columns of a line of the list where no terminal says how many it has."""
 ARGUMENTS: Final = 40
 """Columns of a call's arguments in the list; `full_lines` has all of them."""
+ONLY_THERE: Final = "A call of a session goes through only in that session."
+"""Below a list where one waits that nobody can repeat once its session is over."""
 
 
 def list_lines(records: Sequence[Record], grants: Sequence[Grant], now: float, width: int | None) -> list[str]:
     """A table of approvals, and below it one of the standing ones."""
     most = WIDEST if width is None else width
     lines = table([HEADINGS, *(_cells(one, now) for one in records)], most) if records else []
+    if any(one.state in ("pending", "approved") and only_in(one.asked) for one in records):
+        lines += ["", *sentence(ONLY_THERE, width)]
     if grants:
         below = table([GRANT_HEADINGS, *(_grant_cells(one, now) for one in grants)], most)
         lines += ["", *below] if lines else below
@@ -53,7 +57,7 @@ def full_lines(record: Record, after: Sequence[After], now: float, width: int | 
         ("rule", rule),
         ("asked by", _asker(record)),
         ("asked", _asked(record)),
-        *([("until", _moment(record.expires))] if record.state in ("pending", "approved") else []),
+        *([("until", f"{_moment(record.expires)}{_only(record)}")] if record.state in ("pending", "approved") else []),
         ("approvals", _approvals(record)),
         *(("answer", _answer(one)) for one in record.answers),
     ]
@@ -88,11 +92,12 @@ def answered_lines(record: Record, answer: Answer, now: float, *, changed: bool)
         missing = record.asked.approvers - len(agreed(record))
         people = "one more person" if missing == 1 else f"{missing} more people"
         left = span(record.expires - now)
-        return [f"{again}Noted: {what}.", f"It goes through when {people} approved it within {left}."]
+        return [f"{again}Noted: {what}.", f"It goes through when {people} approved it within {left}{_only(record)}."]
     lines = [f"{again}Approved: {what}."]
     if record.state == "approved":
         left = span(record.asked.use_within if changed else record.expires - now)
-        lines.append(f"It goes through once: now if it waits in place, else when the agent repeats it within {left}.")
+        when = f"when the agent repeats it within {left}{_only(record)}"
+        lines.append(f"It goes through once: now if it waits in place, else {when}.")
     terms = record.asked.grant
     if answer.grant and terms is not None:
         if all(one.grant for one in record.answers if one.verdict == "approve"):
@@ -162,6 +167,12 @@ def _state(record: Record, now: float) -> str:
         case "unknown":
             return f"unknown: the call went on, and no answer came ({_moment(record.changed)})"
     return f"{worded(record)} since {_moment(record.changed)}"
+
+
+def _only(record: Record) -> str:
+    """The end of a sentence about when it can be used."""
+    only = only_in(record.asked)
+    return f", and {safe(only)}" if only else ""
 
 
 def _class(record: Record) -> str:

@@ -39,7 +39,8 @@ BundleKey: TypeAlias = Annotated[
         envvar=KEYS,
         metavar="PATH",
         show_default=False,
-        help="A public key (PEM) that a bundle must be signed by; of several any one. [default: no signature is asked]",
+        help="A public key (PEM) that a bundle must be signed by; with several keys, one of them is enough. "
+        "[default: no signature is asked]",
     ),
 ]
 BundleInterval: TypeAlias = Annotated[

@@ -164,8 +164,11 @@ class Explainer:
         counter: Counter = counter_of(entry, rule, call.tool)
         (total,) = self._store.totals([counter])
         taken = explained.amounts.get(rule.id) if rule.amount else (rule.state.increment if rule.state else 1)
-        counts = "would have counted" if refused else "counts"
-        what = "has nothing that can be counted" if taken is None else f"{counts} {plain_number(Decimal(taken))}"
+        if taken is None:
+            what = "has nothing that can be counted"
+        else:
+            amount = plain_number(Decimal(taken))
+            what = f"is refused and counts nothing ({amount} if it were allowed)" if refused else f"counts {amount}"
         if self._store.missing:
             return f"counted from 0: no {self._store.missing} given; this call {what}"
         return f"the counter stands at {_total(total)}; this call {what}"

@@ -92,7 +92,7 @@ def address_or_socket(text: str) -> Address | UnixSocket:
         return address(text)
     path = Path(text.removeprefix("unix:"))
     if not path.is_absolute():
-        raise UsageError(f"{text!r} is no unix socket: write its whole path, as unix:/run/sidecar/telemetry.sock")
+        raise UsageError(f"{text!r} is no unix socket: write its absolute path, as unix:/run/sidecar/telemetry.sock")
     return UnixSocket(path)
 
 

@@ -24,7 +24,7 @@ PANELS: Final = {
     "Counters and approvals": (
         "state_dir", "state_dsn", "state_prefix", "state_fail_mode", "approvals", "approvers_file", "approvals_url",
     ),
-    "What is seen": (
+    "Logs, metrics and audit": (
         "telemetry", "audit", "audit_format", "audit_size", "audit_keep", "audit_total", "otlp", "record", "record_all",
         "record_size", "log_level", "log_format",
     ),

@@ -107,7 +107,7 @@ AllowHost: TypeAlias = Annotated[
         envvar="SIDECAR_ALLOW_HOST",
         metavar="HOST[:PORT]",
         show_default=False,
-        help="One more name by which clients may reach the listener: the Host header. [default: loopback names]",
+        help="A further name by which clients may reach the listener: the Host header. [default: loopback names]",
     ),
 ]
 AllowOrigin: TypeAlias = Annotated[
@@ -116,7 +116,7 @@ AllowOrigin: TypeAlias = Annotated[
         envvar="SIDECAR_ALLOW_ORIGIN",
         metavar="ORIGIN",
         show_default=False,
-        help="One more origin whose web pages may call: the Origin header. [default: loopback names]",
+        help="A further origin whose web pages may call: the Origin header. [default: loopback names]",
     ),
 ]
 MaxSessions: TypeAlias = Annotated[
@@ -136,7 +136,7 @@ MaxSessionsEach: TypeAlias = Annotated[
         metavar="N",
         min=1,
         show_default=False,
-        help="The most of one caller; of one address where callers show nothing. [default: half of all]",
+        help="The most of one caller, or of one address if callers do not authenticate. [default: half of all]",
     ),
 ]
 SessionIdle: TypeAlias = Annotated[
@@ -252,7 +252,7 @@ ApprovalsUrl: TypeAlias = Annotated[
         envvar="SIDECAR_APPROVALS_URL",
         metavar="URL",
         show_default=False,
-        help="What links to that page begin with. [default: http://HOST:PORT]",
+        help="The address of that page in links. [default: http://HOST:PORT]",
     ),
 ]
 Audit: TypeAlias = Annotated[

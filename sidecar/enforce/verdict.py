@@ -96,7 +96,7 @@ NO_CALLER: Final = Grounds(
 )  # fmt: skip
 TOO_LARGE: Final = Grounds(
     "invalid_request", "",
-    "What the rules read of this call is more than they may be asked about. The call was not forwarded.",
+    "The arguments that rules read are too large: more than 2 MiB. The call was not forwarded.",
 )  # fmt: skip
 TOO_LARGE_TO_SHOW: Final = Grounds(
     "invalid_request", "", "This call has more arguments than a person can be asked about. It was not forwarded."
@@ -106,7 +106,7 @@ NO_STORE: Final = Grounds(
 )  # fmt: skip
 CONTENDED: Final = Grounds(
     "store_unavailable", "",
-    "The counters that this call is judged by change faster than it can be judged. The call was not forwarded.",
+    "Too many other calls changed the counters that this call depends on. The call was not forwarded.",
 )  # fmt: skip
 
 
@@ -133,7 +133,7 @@ def not_free(record: Record) -> Grounds:
             f"It is refused until a person says what happened (approval {record.id})."
         )
         return Grounds("outcome_unknown", record.asked.shown.rule, text)
-    text = f"This very call runs now, by its approval {record.id}. It was not forwarded again."
+    text = f"The same call is running now, with approval {record.id}. This one was not forwarded."
     return Grounds("approval_in_use", record.asked.shown.rule, text)
 
 
@@ -146,4 +146,5 @@ def full_queue(full: QueueFull) -> Grounds:
 
 def no_engine(error: Exception) -> Grounds:
     """The grounds of a denial where the engine gave no usable answer."""
-    return Grounds("engine_unavailable", "", f"{error}. The call was not forwarded.")
+    why = str(error)
+    return Grounds("engine_unavailable", "", f"{why[:1].upper()}{why[1:]}. The call was not forwarded.")

@@ -326,10 +326,10 @@ def _hint(program: str, number: int | None) -> str:
     if any(map(str.isspace, program)):
         return "; write the program and each argument as words of their own, not as one in quotes"
     if "/" not in program:
-        return "; no folder of the PATH has it: install it, or write its whole path"
+        return "; no folder of the PATH has it: install it, or write its absolute path"
     if program.startswith("/"):
         return ""
-    return "; it is looked for from where the sidecar was started: write its whole path"
+    return "; it is looked for from where the sidecar was started: write its absolute path"
 
 
 _UNREAD = 4

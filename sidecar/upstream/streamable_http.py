@@ -317,7 +317,7 @@ class HttpLink:
             return False
         if protocol.agreed_revision(reply) != self._revision:
             log.error(
-                "the MCP server forgot the session and speaks another revision now: begin anew",
+                "the MCP server forgot the session and speaks another revision now: start again",
                 extra=fields("upstream_session_lost"),
             )
             self._end(1)

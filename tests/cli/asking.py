@@ -35,8 +35,9 @@ def asked(
         "risk_class": "Financial", "severity": "critical", "asker": asker, "issuer": "", "client": "", "session": "s1",
         "other": "", "takes": (ORDERS,) if takes else (), "limits": ("orders an hour",) if takes else (), **shown,
     }  # fmt: skip
+    holder = f"principal {asker}" if asker else f"session {given['session']}"
     return Asked(
-        server=server, tool=tool, holder="s1", binding=f"b{name}", call=f"c{name}", definition="", rules="r",
+        server=server, tool=tool, holder=holder, binding=f"b{name}", call=f"c{name}", definition="", rules="r",
         owner="sidecar-1", timeout=timeout, use_within=600, approvers=approvers, four_eyes=four_eyes, notify=False,
         shown=Shown(
             arguments=strict_json.encode({"ordId": "42"} if arguments is None else arguments).decode(),

@@ -23,6 +23,7 @@ from sidecar import cli
 from sidecar.approvals.document import digest_of
 from sidecar.approvals.words import like_this
 from sidecar.cli.approvals_table import columns
+from sidecar.cli.approvals_text import ONLY_THERE
 from sidecar.enforce.grant_terms import same_text
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger.approvals import LOST_AFTER, GrantTerms
@@ -132,7 +133,8 @@ def test_an_empty_list_says_what_will_stand_there(state: Path) -> None:
 
 def test_what_waits_is_a_table_with_the_newest_first(state: Path) -> None:
     first, second = pending(state, asked(), asked({"sz": 5}, tool="place_order", asker="alice", severity=""))
-    headings, *rows = done(state, "list")
+    headings, *rows, _, below = done(state, "list")
+    assert below == ONLY_THERE
     assert headings.split() == [
         "ID", "STATE", "LEFT", "TOOL", "ARGUMENTS", "ASKED", "BY", "SERVER", "SEVERITY",
     ]  # fmt: skip
@@ -144,7 +146,7 @@ def test_what_waits_is_a_table_with_the_newest_first(state: Path) -> None:
 
 def test_a_line_of_the_list_is_cut_however_long_the_arguments_are(state: Path) -> None:
     pending(state, asked({"note": "x" * 4_000}), asked({"note": "x" * 100_000}))
-    _, very_long, row = done(state, "list")
+    _, very_long, row, *_ = done(state, "list")
     assert f'{{"note":"{"x" * 29}…  session s1' in row
     assert "long: see `show`" in very_long
     listed = json.loads("\n".join(done(state, "list", "--json")))
@@ -314,12 +316,33 @@ def test_what_is_no_id_of_an_approval_is_said(id_: str, why: str, state: Path) -
 # Answers.
 
 
+def test_where_an_approval_ends_with_its_session_whoever_answers_is_told_so(state: Path) -> None:
+    first, second = pending(state, asked(), asked(approvers=2))
+    [until] = [line for line in done(state, "show", first) if line.startswith("  until")]
+    assert until.endswith(" UTC, and only in session s1")
+    noted = done(state, "approve", second)[1]
+    assert noted.startswith("It goes through when one more person approved it within ")
+    assert noted.endswith(", and only in session s1.")
+    done(state, "deny", first)
+    assert done(state, "list")[-1] == ONLY_THERE
+    done(state, "deny", second)
+    assert ONLY_THERE not in done(state, "list", "--all")  # nothing is left that could go through
+
+
+def test_an_approval_of_somebody_who_signed_in_does_not_end_with_a_session(state: Path) -> None:
+    [id_] = pending(state, asked(asker="alice"))
+    said = [*done(state, "list"), *done(state, "show", id_), *done(state, "approve", id_)]
+    assert "It goes through once: now if it waits in place, else when the agent repeats it within 10 min." in said
+    assert "only in" not in "\n".join(said)
+
+
 def test_an_approved_call_goes_through_once_when_it_is_made_again(state: Path) -> None:
     call = asked()
     [id_] = pending(state, call)
     lines = done(state, "approve", id_, "--reason", "seen with Bob")
     assert lines[0] == f"Approved: cancel_order on okx ({id_})."
-    assert lines[1] == ("It goes through once: now if it waits in place, else when the agent repeats it within 10 min.")
+    repeated = "when the agent repeats it within 10 min, and only in session s1"
+    assert lines[1] == f"It goes through once: now if it waits in place, else {repeated}."
     record = found(state, id_)
     assert record.state == "approved"
     [answer] = record.answers

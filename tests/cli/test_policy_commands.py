@@ -238,7 +238,8 @@ def test_a_denied_call_is_explained_by_the_rule_that_refuses(here: Path) -> None
         "  refuses small (good.yaml:1)",
         "      args.n lte 5; the call has 6: FAILS",
     ]
-    assert "      counted from 0: no --state-dir given; this call would have counted 1" in lines
+    counts = "this call is refused and counts nothing (1 if it were allowed)"
+    assert f"      counted from 0: no --state-dir given; {counts}" in lines
 
 
 def test_a_call_that_the_sidecar_would_refuse_for_a_nul_character_is_not_called_allowed(here: Path) -> None:
@@ -310,7 +311,8 @@ tools:
     ]),
     ("pay", '{"n": 6}', [
         "deny: Amount exceeds the limit per call of cap", "args.n must be at most 5 in one call", "refuses cap",
-        "at most 5 in one call; the call has 6: FAILS", "this call would have counted 6",
+        "at most 5 in one call; the call has 6: FAILS",
+        "this call is refused and counts nothing (6 if it were allowed)",
     ]),
     ("pay", "{}", ['deny: Rule "cap" needs a number at args.n', "refuses, for want of an amount: cap"]),
     ("payment", "{}", ["allow: ", "passes  of pattern", "of all"]),
@@ -453,7 +455,7 @@ tools:
         "deny: ", "args.o[*].n must be at most 5", "args.o[*].n lte 5; the call has [1,6]: FAILS",
         'args.p within "/etc"; the call has "/tmp/../etc/x": holds', "args.q exists true; the call has 1: holds",
         'the call has "2" and nothing there: FAILS', "the call has o, p, q, sz: FAILS",
-        "this call would have counted 7",
+        "this call is refused and counts nothing (7 if it were allowed)",
     ]),
 ])  # fmt: skip
 def test_what_each_condition_read_is_said_and_whether_it_holds(args: object, lines: list[str], here: Path) -> None:

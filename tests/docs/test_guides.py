@@ -15,6 +15,12 @@ from tests.support.peer import Sidecar, denied, until
 GLOSSARY: Final = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
 FAQ: Final = (ROOT / "docs" / "faq.md").read_text(encoding="utf-8")
 WORDS: Final = [word for word in re.findall(r"^\| ([^|]+?) \|", GLOSSARY, re.M) if word != "word"]
+ELSEWHERE: Final = [
+    path.read_text(encoding="utf-8")
+    for path in sorted((ROOT / "docs").glob("*.md"))
+    if path.stem not in ("glossary", "architecture", "decisions", "performance")
+]
+"""The other pages, but those for maintainers."""
 POLICIES: Final = re.findall(r"^```yaml\n(.*?)^```", FAQ, re.S | re.M)
 NEVER, LISTED, METHODS, STOP = POLICIES
 
@@ -29,6 +35,13 @@ def explained(policy: str, folder: Path, *words: str) -> int:
 def test_the_words_stand_in_order_and_once() -> None:
     assert len(WORDS) > 40
     assert sorted(set(WORDS), key=str.lower) == WORDS
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_word_is_one_of_a_page_for_users(word: str) -> None:
+    """Else nobody looks it up. Each part of `fail closed` counts by itself."""
+    parts = [re.compile(rf"\b{part}(s|es|ed)?\b", re.I) for part in word.split()]
+    assert any(all(part.search(text) for part in parts) for text in ELSEWHERE)
 
 
 @pytest.mark.parametrize("policy", POLICIES)

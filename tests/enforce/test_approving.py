@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from sidecar.approvals.document import digest_of
+from sidecar.approvals.words import only_in
 from sidecar.auth.caller import Caller
 from sidecar.auth.principal import Principal
 from sidecar.decision.decision import Approval, Decision, Granting
@@ -139,11 +140,14 @@ def test_a_call_that_a_rule_asks_about_is_not_forwarded_and_its_agent_is_told_wh
     run(test, tmp_path)
 
 
-def test_an_agent_whose_approval_ends_with_its_session_is_told_so(tmp_path: Path) -> None:
+def test_an_agent_whose_approval_ends_with_its_session_is_told_so_and_so_is_who_answers(tmp_path: Path) -> None:
     async def test(world: World) -> None:
         anybody, alice = Caller("s1"), Caller("s1", principal=Principal("alice"))
-        assert "only in this session" in (await world.told(call(), anybody))["message"]
-        assert "only in this session" not in (await world.told(call(), alice))["message"]
+        for caller, is_over, only in ((anybody, True, "only in session s1"), (alice, False, "")):
+            told = await world.told(call(), caller)
+            assert ("only in this session" in told["message"]) == is_over
+            record = await world.ledger.approvals.find(told["data"]["approval_id"])
+            assert only_in(record.asked) == only
 
     run(test, tmp_path)
 
@@ -266,7 +270,8 @@ def test_a_copy_of_a_call_that_runs_waits_for_its_end(tmp_path: Path) -> None:
         forward = await world.forward()
         kind, text = await world.refused()
         assert kind == "approval_in_use"
-        assert "Try again later." in text
+        running = f"The same call is running now, with approval {forward.approval}. This one was not forwarded."
+        assert text.endswith(f"{running}\nTry again later.")
         await world.settled(forward, Outcome.ERROR)
         await world.asked()
 

@@ -89,7 +89,7 @@ def test_a_policy_that_changes_faster_than_calls_can_be_judged_ends_in_one_refus
         assert (world.ruling.allowed, world.ruling.kind) == (judged, "allow" if judged else "engine_unavailable")
         if not judged:
             assert world.ruling.reason == (
-                "the policy changes faster than calls can be judged. The call was not forwarded."
+                "The policy changes faster than calls can be judged. The call was not forwarded."
             )
 
     run(test, {"newer": newer})

@@ -260,7 +260,7 @@ def test_a_limit_that_only_reports_keeps_nobody_from_coming_back() -> None:
 def test_an_engine_without_a_usable_answer_is_a_refusal(kind: str) -> None:
     async def test(world: GateBetweenFakes) -> None:
         refusal = await world.refusal()
-        text = "no answer. The call was not forwarded.\nTry again later."
+        text = "No answer. The call was not forwarded.\nTry again later."
         assert refusal["text"] == f"[INTERCEPT POLICY DENIED] {text}"
         assert (refusal["kind"], refusal["rule"]) == ("engine_unavailable", "")
         assert (world.ruling.allowed, world.ruling.engine_id) == (False, None)

@@ -95,7 +95,9 @@ def test_the_names_of_all_arguments_are_told_where_a_rule_permits_only_some() ->
 
 def test_names_larger_than_a_question_may_be_are_refused_unasked() -> None:
     async def test(world: GateBetweenFakes) -> None:
-        assert (await world.refusal("t", f'{{"{"x" * MAX_QUESTION}":1}}'))["kind"] == "invalid_request"
+        refusal = await world.refusal("t", f'{{"{"x" * MAX_QUESTION}":1}}')
+        assert refusal["kind"] == "invalid_request"
+        assert f"too large: more than {MAX_QUESTION >> 20} MiB. The call was not forwarded." in refusal["text"]
         assert world.engine.asked == []
 
     run(test, policy("{only: [a]}"))

@@ -17,7 +17,7 @@ from tests.support import ROOT, SIDECAR
 from tests.support.peer import Peer, Sidecar, denied
 
 MCP_OKX = SIDECAR.with_name("mcp-okx")
-APPROVAL = "Requires human approval"
+NOT_OPEN = "Not open to agents. Ask a person to do it."
 
 ORDER = {"instId": "SOL-USDT", "tdMode": "cash", "side": "buy", "ordType": "limit", "sz": "1", "px": "188"}
 CANCEL = {"instId": "SOL-USDT", "ordId": "1"}
@@ -200,8 +200,8 @@ def test_a_tool_that_reads_reaches_the_exchange(policy: str, tool: str, request:
 def test_what_moves_money_or_takes_away_requires_human_approval(
     closed: Desk, tool: str, arguments: dict[str, str]
 ) -> None:
-    assert closed.refusal(tool, arguments) == APPROVAL
-    assert closed.refusal(tool, {}) == APPROVAL
+    assert closed.refusal(tool, arguments) == NOT_OPEN
+    assert closed.refusal(tool, {}) == NOT_OPEN
 
 
 @pytest.mark.parametrize("policy", ["closed", "trading"])
@@ -345,7 +345,7 @@ def test_an_argument_in_other_letters_is_refused(trading: Desk, key: str) -> Non
 
 
 def test_closing_a_position_requires_human_approval(trading: Desk) -> None:
-    assert trading.refusal("close_positions", CLOSE) == APPROVAL
+    assert trading.refusal("close_positions", CLOSE) == NOT_OPEN
 
 
 @pytest.mark.parametrize("instrument", ["BTC-USDT", "", None, ["SOL-USDT"], "sol-usdt"])

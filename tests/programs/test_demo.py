@@ -91,9 +91,8 @@ def test_orders_that_are_worth_something_else_are_told() -> None:
 def test_a_call_that_was_let_through_is_told() -> None:
     good = as_it_must_be()
     seen = replace(good, calls=(*good.calls[:-1], replace(good.calls[-1], verdict="allowed", rule="", message="")))
-    assert differences(seen) == [
-        "call 17, close_positions, was allowed; it must be refused by 'close_positions#1' (Requires human approval)"
-    ]
+    refusal = "'close_positions#1' (Not open to agents. Ask a person to do it.)"
+    assert differences(seen) == [f"call 17, close_positions, was allowed; it must be refused by {refusal}"]
 
 
 def test_missing_calls_tools_and_counts_are_told() -> None:

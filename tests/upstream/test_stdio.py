@@ -127,8 +127,14 @@ def test_a_server_that_reads_nothing_of_very_much_is_over() -> None:
 @pytest.mark.parametrize(
     ("program", "why"),
     [
-        ("no-such-program", "No such file or directory; no folder of the PATH has it: install it, or write its whole"),
-        ("no/such", "No such file or directory; it is looked for from where the sidecar was started: write its whole"),
+        (
+            "no-such-program",
+            "No such file or directory; no folder of the PATH has it: install it, or write its absolute",
+        ),
+        (
+            "no/such",
+            "No such file or directory; it is looked for from where the sidecar was started: write its absolute",
+        ),
         ("/no/such", "No such file or directory$"),
         ("server --flag", "No such file or directory; write the program and each argument as words of their own"),
         ("/etc/passwd", "Permission denied$"),

@@ -152,7 +152,7 @@ def test_while_the_engine_hangs_a_new_question_is_refused_within_a_second(tmp_pa
         with stopped(sidecar.opa):
             replies = [sidecar.call("t", {"a": number}, seconds=1) for number in (2, 3)]
             assert [kind(reply) for reply in replies] == ["engine_unavailable"] * 2
-            assert denied(replies[0]) == "the policy engine did not answer in 250 ms. The call was not forwarded."
+            assert denied(replies[0]) == "The policy engine did not answer in 250 ms. The call was not forwarded."
             assert len(sidecar.received) == 1
             assert sidecar.metric("engine_errors_total", kind="timeout") >= 2
         passes_again(sidecar, number=2)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from sidecar.approvals.document import After, digest_of
 from sidecar.approvals.page import words
 from sidecar.approvals.page.rows import Row, first_rows, row_at, rows_of
-from sidecar.approvals.words import written
+from sidecar.approvals.words import only_in, written
 from sidecar.enforce.grant_terms import ANY_OTHER, MASKED
 from sidecar.ledger.approvals import MAX_BRIEF, OPEN, Answer, Grant, GrantTerms, Record, State
 from sidecar.ledger.values import Amount
@@ -368,17 +368,20 @@ def _said(answer: Answer) -> Said:
 def _state_in_words(record: Record) -> tuple[str, str]:
     """A headline and a sentence about where an approval stands."""
     agreed = words.agreed(record)
+    only = only_in(record.asked)
+    then = f" If you approve, it can run {only}." if only else ""
     match record.state:
         case "pending" if agreed:
             missing = record.asked.approvers - len(agreed)
             people = "one more person" if missing == 1 else f"{missing} more people"
-            return "Waiting for another answer", f"{words.people(agreed)} agreed. It needs {people}."
+            return "Waiting for another answer", f"{words.people(agreed)} agreed. It needs {people}.{then}"
         case "pending" if record.asked.approvers > 1:
-            return "Waiting for an answer", f"{record.asked.approvers} different people have to agree."
+            return "Waiting for an answer", f"{record.asked.approvers} different people have to agree.{then}"
         case "pending":
-            return "Waiting for an answer", "Nothing has reached the server."
+            return "Waiting for an answer", f"Nothing has reached the server.{then}"
         case "approved":
-            return "Approved", "The call runs once, when the agent repeats it. It has not run yet."
+            where = f", {only}" if only else ""
+            return "Approved", f"The call runs once, when the agent repeats it{where}. It has not run yet."
         case "denied":
             return "Denied", "The call did not run."
         case "expired" if words.was_agreed_to(record):

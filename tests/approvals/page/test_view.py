@@ -14,6 +14,7 @@ from sidecar.ledger.approvals import Answer, Grant, GrantTerms, Record, State
 from tests.browser.calls import GRANT, asked, order
 
 NOW = 1_800_000_000.0
+OF_SESSION = asked(holder="session 5f1c9e20")
 
 
 def record(state: State = "pending", *answers: Answer, **others: Any) -> Record:
@@ -52,6 +53,18 @@ def test_every_state_has_words(state: State) -> None:
 )  # fmt: skip
 def test_what_is_said_of_an_approval(stands: Record, text: str) -> None:
     assert text in view.status(stands, NOW).detail
+
+
+@pytest.mark.parametrize("stands", [record(wants=OF_SESSION), record(wants=replace(OF_SESSION, approvers=2))])
+def test_where_an_approval_ends_with_its_session_that_is_said_before_the_answer(stands: Record) -> None:
+    assert "If you approve, it can run only in session 5f1c9e20." in view.status(stands, NOW).detail
+    agreed = view.status(replace(stands, state="approved"), NOW).detail
+    assert agreed.startswith("The call runs once, when the agent repeats it, only in session 5f1c9e20.")
+
+
+@pytest.mark.parametrize("state", ["pending", "approved"])
+def test_of_an_approval_that_outlives_its_session_nothing_of_it_is_said(state: State) -> None:
+    assert "session" not in view.status(record(state, wants=asked(holder="principal alice")), NOW).detail
 
 
 def test_the_time_left_is_that_of_the_state() -> None:
