@@ -35,3 +35,12 @@ BUILTINS: Final = frozenset(
     time.parse_rfc3339_ns time.weekday {CLOCK}
     """.split()
 )
+
+IN_TESTS: Final = frozenset(
+    f"""
+    {CLOCK} opa.runtime rand.intn uuid.rfc4122 io.jwt.decode_verify io.jwt.encode_sign io.jwt.encode_sign_raw
+    """.split()
+)
+"""Those that its tests may use too, of all whose answers depend on more than what they are given; what depends on
+nothing else they may use anyhow. Left out are those that reach the network, and schemas, which name files and addresses
+to read."""
