@@ -84,13 +84,13 @@ def _named(folder: Path, below: str) -> tuple[Path, ...]:
     # Whatever stands in folders below, too: what looks like a part of the policy must not be passed over.
     paths = tuple(path for path in _below(folder, below) if path.suffix in _YAML)
     for path in paths:
-        _refuse_foreign(folder, path)
+        refuse_foreign(folder, path)
     return paths
 
 
 def _below(folder: Path, below: str) -> list[Path]:
     """What stands there, sorted; in links to folders nothing is looked for."""
-    _refuse_foreign(folder, folder / below)
+    refuse_foreign(folder, folder / below)
     return sorted((folder / below).rglob("*"))
 
 
@@ -120,7 +120,7 @@ def _tools(folder: Path) -> tuple[str, ...] | None:
 
 def _text(folder: Path, path: Path) -> str:
     """The very text of a file: with its own line ends, as git has them."""
-    _refuse_foreign(folder, path)
+    refuse_foreign(folder, path)
     try:
         return files.read(path, MAX_SIZE).data.decode("utf-8")
     except files.Unreadable as error:
@@ -129,7 +129,7 @@ def _text(folder: Path, path: Path) -> str:
         raise PolicyError([f"{of_system(str(path))}: not UTF-8: save it as UTF-8"]) from None
 
 
-def _refuse_foreign(folder: Path, path: Path) -> None:
+def refuse_foreign(folder: Path, path: Path) -> None:
     """Raise `PolicyError` where links lead to what is no file of the repository; git's own may hold passwords."""
     top, leads_to = (Path(os.path.realpath(one)) for one in (folder, path))
     if not leads_to.is_relative_to(top) or _GIT in leads_to.relative_to(top).parts:
