@@ -68,7 +68,7 @@ def repository(folder: Path) -> Repository:
         )
     if not policies:
         raise PolicyError([f"{folder / POLICIES}: no policy is there: write one, as {POLICIES}/policy.yaml"])
-    custom = Custom(_rego(folder, [path for path in _below(folder, REGO) if _counts(path)]))
+    custom = Custom(_rego(folder, [path for path in standing(folder, REGO) if _counts(path)]))
     return Repository(folder, policies, custom, _named(folder, TESTS), _tools(folder))
 
 
@@ -77,19 +77,22 @@ def rego_tests(folder: Path) -> dict[str, str]:
 
     Raises `PolicyError`.
     """
-    return _rego(folder, [path for path in _below(folder, REGO) if path.name.endswith(_REGO_TEST)])
+    return _rego(folder, [path for path in standing(folder, REGO) if path.name.endswith(_REGO_TEST)])
 
 
 def _named(folder: Path, below: str) -> tuple[Path, ...]:
     # Whatever stands in folders below, too: what looks like a part of the policy must not be passed over.
-    paths = tuple(path for path in _below(folder, below) if path.suffix in _YAML)
+    paths = tuple(path for path in standing(folder, below) if path.suffix in _YAML)
     for path in paths:
         refuse_foreign(folder, path)
     return paths
 
 
-def _below(folder: Path, below: str) -> list[Path]:
-    """What stands there, sorted; in links to folders nothing is looked for."""
+def standing(folder: Path, below: str) -> list[Path]:
+    """What stands in a folder of the repository and below, sorted; in links to folders nothing is looked for.
+
+    Raises `PolicyError` where the folder itself is elsewhere.
+    """
     refuse_foreign(folder, folder / below)
     return sorted((folder / below).rglob("*"))
 
