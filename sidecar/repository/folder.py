@@ -89,12 +89,16 @@ def _named(folder: Path, below: str) -> tuple[Path, ...]:
 
 
 def standing(folder: Path, below: str) -> list[Path]:
-    """What stands in a folder of the repository and below, sorted; in links to folders nothing is looked for.
+    """What stands in a folder of the repository and below, sorted.
 
-    Raises `PolicyError` where the folder itself is elsewhere.
+    Raises `PolicyError` where that is elsewhere, or holds a link to a folder: what stands there would be passed over.
     """
     refuse_foreign(folder, folder / below)
-    return sorted((folder / below).rglob("*"))
+    found = sorted((folder / below).rglob("*"))
+    if links := [path for path in found if path.is_symlink() and path.is_dir()]:
+        words = "leads to a folder, and nothing is looked for there: put the folder itself here"
+        raise PolicyError([f"{of_system(str(path))}: {words}" for path in links])
+    return found
 
 
 def _rego(folder: Path, paths: list[Path]) -> dict[str, str]:

@@ -68,6 +68,14 @@ def test_a_link_to_a_folder_elsewhere_is_refused_before_anything_is_looked_for_t
     assert "leads to /" in refusal(folder)
 
 
+@pytest.mark.parametrize("place", ["policies/more", "rego/custom/linked", "tests/more/linked"])
+def test_a_link_to_a_folder_is_not_passed_over(folder: Path, place: str) -> None:
+    (folder / "shared").mkdir()
+    placed(folder, place).symlink_to(folder / "shared")
+    words = "leads to a folder, and nothing is looked for there: put the folder itself here"
+    assert refusal(folder) == f"{folder / place}: {words}"
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_a_link_within_the_repository_is_followed(folder: Path, place: str) -> None:
     (folder / "shared").write_text('{"tools": []}')
