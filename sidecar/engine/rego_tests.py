@@ -106,7 +106,7 @@ def _may(builtin: Builtin) -> bool:
 
 
 def _refuse_schemas(found: Mapping[str, Any], below: str) -> None:
-    """Raise `PolicyError` for each annotation with a schema; those of our own library are ours."""
+    """Raise `PolicyError` for each annotation with a schema; our own library may have some."""
     words = "a schema can be fetched from anywhere: remove it"
     problems = {
         Problem(Place(shown(one["location"]["file"]), one["location"]["row"], 1), "schemas", words)

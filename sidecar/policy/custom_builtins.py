@@ -41,6 +41,5 @@ IN_TESTS: Final = frozenset(
     {CLOCK} opa.runtime rand.intn uuid.rfc4122 io.jwt.decode_verify io.jwt.encode_sign io.jwt.encode_sign_raw
     """.split()
 )
-"""Those that its tests may use too, of all whose answers depend on more than what they are given; what depends on
-nothing else they may use anyhow. Left out are those that reach the network, and schemas, which name files and addresses
-to read."""
+"""Of the functions whose answers depend on more than what they are given, those that its tests may use; all others are
+open to tests anyhow. Left out are those that reach the network, and schemas, which name files and addresses to read."""
