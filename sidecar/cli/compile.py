@@ -13,8 +13,9 @@ from sidecar.engine import binary
 from sidecar.errors import StartError
 from sidecar.policy.bundle import Bundle, build, write
 from sidecar.policy.compile import compile_policy
-from sidecar.repository.compiled import differing, there
+from sidecar.repository.compiled import differing, odd, there
 from sidecar.repository.load import find, load
+from sidecar.text import of_system
 
 
 def compile_command(
@@ -50,6 +51,8 @@ def _check(bundle: Bundle, config: list[Path], folder: Path) -> int:
 
 
 def _write(bundle: Bundle, folder: Path) -> int:
+    if link := odd(folder):
+        raise StartError(f"{of_system(link)}, not of our making: name an empty folder with -o")
     if foreign := sorted(path for path in there(folder) - bundle.files.keys() if not _is_ours(folder, path)):
         raise StartError(f"{folder / foreign[0]} is not of our making: name an empty folder with -o")
     for path in there(folder) - bundle.files.keys():

@@ -19,7 +19,8 @@ from sidecar.engine.sign import of_publisher
 from sidecar.errors import StartError, UsageError
 from sidecar.ledger.protocol import MAX_SERIAL
 from sidecar.policy.manifest import COMMIT
-from sidecar.repository.build import commit_of, packed
+from sidecar.repository.build import packed
+from sidecar.repository.commit import Commit, commit_of
 from sidecar.repository.subject import is_bundle, subject
 from sidecar.system.taken_secrets import TakenSecrets
 from sidecar.text import of_system, shown_quoted
@@ -61,10 +62,11 @@ def policy_build_command(
         raise UsageError(f"--commit must be up to 100 letters, digits and ._/+:@-, not {shown_quoted(commit)}")
     signer = of_publisher(pem, "--key" if key is not None else KEY) if pem else None
     opa = binary.find(opa_bin)
-    policy = subject(path, opa, serial=FIRST if serial is None else serial, commit=_commit(path, commit))
+    policy = subject(path, opa, serial=FIRST if serial is None else serial)
     for warning in policy.warnings:
         print(warning, file=sys.stderr)
-    data = packed(policy, signer)
+    origin = commit_of(policy) if commit is None else Commit(commit)
+    data = packed(policy, signer, str(origin))
     name = of_system(str(output))
     bundle = admit(data, keys=[signer.public] if signer is not None else [], opa=opa, name=name)
     _write(output, data)
@@ -72,6 +74,8 @@ def policy_build_command(
         _warn(f"{name} is not signed: whoever can write where it is published decides; sign it with --key PRIVATE.pem")
     elif not signer.repeats:
         _warn(f"{name} is not reproducible: OpenSSL here signs with ES256 otherwise each time; an RSA key signs alike")
+    if origin.differing:
+        _warn(_differs(origin))
     if serial is None:
         _warn(f"serial {FIRST}, since --serial names none: where a bundle was published before, it has to be higher")
     print(f"{name}: built")
@@ -82,8 +86,13 @@ def policy_build_command(
     return 0
 
 
-def _commit(path: Path, given: str | None) -> str:
-    return commit_of(path) if given is None else given
+def _differs(commit: Commit) -> str:
+    file, more = of_system(commit.differing[0]), len(commit.differing) - 1
+    files = f"{file} is" if not more else f"{file}, and {more} more, are"
+    return (
+        f"{files} not in the commit as read here, so the bundle names {commit}: commit what is to be built, and take "
+        "conversions away (autocrlf, filters), by which git checks out another text than the commit has"
+    )
 
 
 def _write(path: Path, data: bytes) -> None:

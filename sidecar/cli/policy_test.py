@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -113,6 +115,7 @@ async def _run(about: Subject, cases: tuple[Case, ...], opa: Path) -> tuple[Case
 def _differing(about: Subject, found: Repository) -> tuple[Path, ...]:
     """The files of the folder that keeps the compiled policy, where there is one, that are not as they would be now."""
     compiled = found.folder / COMPILED
+    folder.refuse_foreign(found.folder, compiled)
     if not compiled.is_dir() or about.policy is None:
         return ()
     try:
@@ -124,6 +127,10 @@ def _differing(about: Subject, found: Repository) -> tuple[Path, ...]:
 
 def _write(path: Path, data: bytes) -> None:
     try:
-        path.write_bytes(data)
+        # No link is followed: the repository may have one of this name.
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        with os.fdopen(file, "wb") as stream:
+            stream.write(data)
     except OSError as error:
-        raise StartError(f"cannot write {path}: {error.strerror}; name another file with --junit") from None
+        why = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror
+        raise StartError(f"cannot write {path}: {why}; name another file with --junit") from None

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from sidecar.engine import binary
+from sidecar.engine import binary, capabilities
 from sidecar.errors import PolicyError
 from sidecar.mcp import strict_json
 from sidecar.policy import custom_module, custom_reads
@@ -125,14 +125,12 @@ def _parsed(opa: Path, folder: Path, modules: Iterable[str]) -> tuple[dict[str, 
 
 
 def _compiled(opa: Path, folder: Path) -> list[Problem]:
-    known = _json(binary.run([opa, "capabilities", "--current"]).stdout)
+    known = capabilities.known(opa)
     every = {str(one["name"]) for one in known["builtins"]}
-    known["builtins"] = [one for one in known["builtins"] if one["name"] in BUILTINS]
-    known["allow_net"] = []
     with temporary_folders.folder() as beside:
-        capabilities = beside / "capabilities.json"
-        capabilities.write_text(json.dumps(known), encoding="utf-8")
-        asked = ("--strict", "--format", "json", "--capabilities", capabilities, "--bundle", folder)
+        may = beside / "capabilities.json"
+        may.write_text(capabilities.limited(known, lambda one: one["name"] in BUILTINS), encoding="utf-8")
+        asked = ("--strict", "--format", "json", "--capabilities", may, "--bundle", folder)
         done = binary.run([opa, "check", *asked])
     if done.returncode == 0:
         return []

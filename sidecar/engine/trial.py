@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from sidecar.decision.question import question
-from sidecar.engine import binary
-from sidecar.errors import BundleRefused, StartError
+from sidecar.engine import binary, capabilities
+from sidecar.errors import BundleRefused
 from sidecar.policy.bundle import Bundle, rego_folder, write
 from sidecar.policy.custom import CUSTOM
 from sidecar.policy.custom_builtins import BUILTINS, CLOCK
@@ -58,8 +58,8 @@ def trial(opa: Path, bundle: Bundle) -> None:
     questions = {action: json.loads(question("", tool, {}))["input"] for action, tool in _CANARIES.items()}
     with temporary_folders.folder() as folder, temporary_folders.folder() as beside:
         write(bundle.files, folder)
-        capabilities = beside / "capabilities.json"
-        capabilities.write_text(_capabilities(opa, custom=custom), encoding="utf-8")
+        may = beside / "capabilities.json"
+        may.write_text(_capabilities(opa, custom=custom), encoding="utf-8")
         command: list[Path | str] = [
             opa,
             "eval",
@@ -69,7 +69,7 @@ def trial(opa: Path, bundle: Bundle) -> None:
             "--strict-builtin-errors",
             "--stdin-input",
         ]
-        command += ["--capabilities", capabilities, "--bundle", folder, _ASKED]
+        command += ["--capabilities", may, "--bundle", folder, _ASKED]
         done = binary.run(command, json.dumps(questions))
         said = (done.stderr or done.stdout).replace(f"{folder}/", "")
     if done.returncode or not done.stdout.strip():
@@ -83,14 +83,8 @@ def trial(opa: Path, bundle: Bundle) -> None:
 
 
 def _capabilities(opa: Path, *, custom: bool) -> str:
-    done = binary.run([opa, "capabilities", "--current"])
-    known = _json(done.stdout)
-    if not isinstance(known, dict):
-        raise StartError(f"{opa} does not say what it can do; name an opa binary with --opa-bin")
     allowed = (BUILTINS if custom else BUILTINS - {CLOCK}) | OF_LIBRARY
-    known["builtins"] = [one for one in known["builtins"] if one["name"] in allowed]
-    known["allow_net"] = []
-    return json.dumps(known)
+    return capabilities.limited(capabilities.known(opa), lambda one: one["name"] in allowed)
 
 
 def _json(text: str) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,19 @@ def build(compiled: dict[str, str], serial: int, commit: str = "") -> Bundle:
         digest.update(f"{path}\0{len(text.encode())}\0{text}".encode())
     revision = digest.hexdigest()[:32]
     stamp = {"revision": revision, "serial": serial, "allow": _allow(revision, serial)}
-    metadata = {"serial": serial, "format": FORMAT, "sidecar": __version__} | ({"commit": commit} if commit else {})
-    manifest = {"revision": revision, "roots": [ROOT], "rego_version": 1, "metadata": metadata}
-    files = {MANIFEST: _json(manifest), STAMP: _json(stamp), **library(), **compiled}
+    files = {MANIFEST: _manifest(revision, serial, commit), STAMP: _json(stamp), **library(), **compiled}
     return Bundle(revision, serial, files, read_terms(json.loads(compiled[FACTS])), commit)
+
+
+def of_commit(bundle: Bundle, commit: str) -> Bundle:
+    """The same bundle, which names another commit."""
+    manifest = _manifest(bundle.revision, bundle.serial, commit)
+    return replace(bundle, files={**bundle.files, MANIFEST: manifest}, commit=commit)
+
+
+def _manifest(revision: str, serial: int, commit: str) -> str:
+    metadata = {"serial": serial, "format": FORMAT, "sidecar": __version__} | ({"commit": commit} if commit else {})
+    return _json({"revision": revision, "roots": [ROOT], "rego_version": 1, "metadata": metadata})
 
 
 def _allow(revision: str, serial: int) -> dict[str, Any]:

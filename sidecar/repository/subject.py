@@ -46,7 +46,7 @@ class Subject:
     found: tuple[Found, ...] = ()
 
 
-def subject(path: Path, opa: Path, *, serial: int = 1, commit: str = "") -> Subject:
+def subject(path: Path, opa: Path, *, serial: int = 1) -> Subject:
     """The policy at `path`, compiled and tried on the engine's own programs.
 
     Raises `PolicyError` with every problem, `StartError` where the engine does not accept what was compiled, and
@@ -54,19 +54,19 @@ def subject(path: Path, opa: Path, *, serial: int = 1, commit: str = "") -> Subj
     """
     if is_repository(path):
         found = repository(path)
-        return _subject(path, found.policies, found, opa, serial, commit)
+        return _subject(path, found.policies, found, opa, serial)
     if is_bundle(path):
         return of_bundle(_in_force(path), opa)
     (file,) = find([path])
     if file.content is None:
         instead = _INSTEAD_OF_COMPILED if (path / FACTS).is_file() else _INSTEAD
         raise PolicyError([f"cannot read the policy {path}: {why_not(file)}; {instead}"])
-    return _subject(path, (path,), None, opa, serial, commit)
+    return _subject(path, (path,), None, opa, serial)
 
 
 def merged(paths: Sequence[Path], opa: Path) -> Subject:
     """The policy that several files make together. Raises as `subject` does."""
-    return _subject(paths[0], paths, None, opa, 1, "")
+    return _subject(paths[0], paths, None, opa, 1)
 
 
 def is_bundle(path: Path) -> bool:
@@ -119,13 +119,11 @@ def _policy_of(unpacked: Unpacked, opa: Path) -> tuple[Policy | None, tuple[Foun
     return (policy, found) if same and known <= made.keys() else (None, ())
 
 
-def _subject(
-    path: Path, paths: Sequence[Path], found: Repository | None, opa: Path, serial: int, commit: str
-) -> Subject:  # fmt: skip
+def _subject(path: Path, paths: Sequence[Path], found: Repository | None, opa: Path, serial: int) -> Subject:
     custom = found.custom if found is not None else NO_CUSTOM
     texts = find(paths)
     policy, warnings = load(texts, lambda: opa)
     checked = custom_rego.check(opa, custom.files) if custom.files else None
-    bundle = build(compile_policy(policy, checked), serial, commit)
+    bundle = build(compile_policy(policy, checked), serial)
     binary.check(opa, bundle.files)
     return Subject(path, bundle, policy, custom, found, tuple(map(str, warnings)), texts)

@@ -163,6 +163,20 @@ def test_it_names_the_commit_though_it_is_written_into_the_repository(folder: Pa
         assert said(done)["commit"] == git(folder, "rev-parse", "HEAD")
 
 
+def test_what_is_not_as_the_commit_has_it_is_named(folder: Path) -> None:
+    git(folder, "init", "-q")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "first")
+    (folder / "policies" / "pay.yaml").write_text(POLICY.replace("100", "200"))
+    done = build(folder, "-o", folder / "p.tar.gz", "--serial", 1)
+    marked = f"{git(folder, 'rev-parse', 'HEAD')}-dirty"
+    assert said(done)["commit"] == marked
+    assert f"policies/pay.yaml is not in the commit as read here, so the bundle names {marked}: " in done.stderr
+    (folder / "rego" / "custom" / "more" / "data.json").write_text("{}")
+    again = build(folder, "-o", folder / "p.tar.gz", "--serial", 1)
+    assert "policies/pay.yaml, and 1 more, are not in the commit as read here" in again.stderr
+
+
 # What it refuses.
 
 

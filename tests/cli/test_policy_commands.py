@@ -207,6 +207,48 @@ def test_a_folder_with_other_peoples_files_is_not_touched(here: Path) -> None:
     assert sorted(path.name for path in here.iterdir()) == ["bad.yaml", "good.yaml"]
 
 
+@pytest.mark.parametrize(
+    ("place", "target"),
+    [
+        ("intercept/policy/t.rego", "mine"), (".manifest", "missing"), ("intercept/policy", "folder"),
+        ("intercept", "folder"), ("intercept/more.rego", "mine"), ("intercept/more.rego", "missing"),
+    ],
+)  # fmt: skip
+def test_nothing_is_written_or_removed_through_a_link(here: Path, place: str, target: str) -> None:
+    sidecar(here, "compile", "-c", "good.yaml", "-o", "out")
+    (here / "mine").write_text("mine")
+    (here / "folder").mkdir()
+    link = here / "out" / place
+    if link.exists():
+        link.rename(here / "aside")
+    link.symlink_to(here / target)
+    done = sidecar(here, "compile", "-c", "good.yaml", "-o", "out")
+    why = "is a symbolic link, not of our making: name an empty folder with -o"
+    assert (done.status, done.errors) == (1, [f"sidecar: out/{place} {why}"])
+    assert (here / "mine").read_text() == "mine"
+    assert not (here / "missing").exists()
+    assert list((here / "folder").iterdir()) == []
+    assert link.is_symlink()
+    assert sidecar(here, "compile", "-c", "good.yaml", "-o", "out", "--check").status == 1
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_written_to(here: Path) -> None:
+    (here / "out" / "intercept").mkdir(parents=True)
+    os.mkfifo(here / "out" / "intercept" / "more.rego")
+    done = sidecar(here, "compile", "-c", "good.yaml", "-o", "out")
+    assert done.errors == [
+        "sidecar: out/intercept/more.rego is no regular file, not of our making: name an empty folder with -o"
+    ]
+
+
+def test_a_link_to_the_same_text_differs(here: Path) -> None:
+    sidecar(here, "compile", "-c", "good.yaml", "-o", "out")
+    (here / "out" / "intercept" / "policy" / "t.rego").rename(here / "t.rego")
+    (here / "out" / "intercept" / "policy" / "t.rego").symlink_to(here / "t.rego")
+    done = sidecar(here, "compile", "-c", "good.yaml", "-o", "out", "--check")
+    assert (done.status, len(done.errors)) == (1, 1)
+
+
 def test_a_wrong_policy_writes_nothing(here: Path) -> None:
     done = sidecar(here, "compile", "-c", "bad.yaml", "-o", "out")
     assert (done.status, len(done.errors)) == (1, 2)

@@ -1,6 +1,6 @@
 """`sidecar policy init`, and the steps of the CI files that it writes, each run as CI would run it.
 
-The steps run in a clone, with a real base branch. What installs the package is checked and left out.
+The steps run in a clone, with a real base branch. What installs the package is checked by itself, and left out of them.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from typing import Any, Protocol
 import pytest
 import yaml
 
-from sidecar import __version__
 from tests.cli.test_policy_commands import sidecar
 from tests.support import SIDECAR
 
-INSTALL = f"pip install intercept-sidecar=={__version__}"
+INSTALL = "ci/install"
+WHEEL = f"https://host/intercept_sidecar-0.2.0-py3-none-any.whl#sha256={'0123456789abcdef' * 4}"
+CLONED = f"git+https://host/sidecar@{'0123456789' * 4}"
 LABEL = re.compile(r"adds the label (loosens-[0-9a-f]{40})\.")
 
 
@@ -151,7 +152,7 @@ class GitLab:
 def without_install(script: str) -> str:
     """The script without the line that installs the package, which must be there where it is all of a step."""
     lines = script.splitlines()
-    assert all(line.strip() == INSTALL for line in lines if "pip " in line)
+    assert not re.search(r"\b(pip|pipx|uv|uvx)\b", script)
     return "\n".join(line for line in lines if line.strip() != INSTALL)
 
 
@@ -217,6 +218,62 @@ def test_the_hook_runs_the_tests(clone: Path) -> None:
     assert run(hook["entry"].split(), clone, {}).status == 0
     edit(clone, "policies/policy.yaml", "op: lte, value: 1000", "op: lte, value: 2000")
     assert run(hook["entry"].split(), clone, {}).status == 1
+
+
+def installed(folder: Path, package: str | None) -> Ran:
+    """What `ci/install` says, with a `pip` that tells its arguments, one a line."""
+    assert (folder / "policy").is_dir() or sidecar(folder, "policy", "init", "policy").status == 0
+    pip = folder / "bin" / "pip"
+    pip.parent.mkdir(exist_ok=True)
+    pip.write_text('#!/bin/sh\nprintf "%s\\n" pip "$@"\n')
+    pip.chmod(0o755)
+    known = {} if package is None else {"SIDECAR_PACKAGE": package}
+    return run([INSTALL], folder / "policy", {"PATH": f"{pip.parent}:{os.defpath}", **known})
+
+
+@pytest.mark.parametrize(
+    "package", [WHEEL, CLONED, CLONED.replace("https", "ssh"), CLONED + "0123456789abcdef01234567"]
+)
+def test_what_the_variable_names_is_installed(tmp_path: Path, package: str) -> None:
+    assert installed(tmp_path, package) == Ran(0, f"pip\ninstall\n{package}\n")
+
+
+@pytest.mark.parametrize("package", [None, ""])
+def test_nothing_is_installed_where_no_package_is_named(tmp_path: Path, package: str | None) -> None:
+    said = "The variable SIDECAR_PACKAGE is not set: set it to what ci/install says.\n"
+    assert installed(tmp_path, package) == Ran(1, said)
+
+
+@pytest.mark.parametrize(
+    "package",
+    [
+        "intercept-sidecar", "intercept-sidecar==0.2.0", ".", "-r evil.txt", "intercept-sidecar @ " + WHEEL,
+        WHEEL.partition("#")[0], WHEEL[:-1], WHEEL.replace("https", "http"), CLONED[:-1], CLONED[:-40] + "main",
+        CLONED.replace("https", "http"), f"{WHEEL} other", f"other\n{WHEEL}", f"{CLONED}#egg=other",
+    ],
+)  # fmt: skip
+def test_a_package_that_could_become_another_is_refused_and_not_shown(tmp_path: Path, package: str) -> None:
+    ran = installed(tmp_path, package)
+    assert ran.status == 1
+    assert ran.said.startswith("SIDECAR_PACKAGE must be git+https://HOST/PATH@COMMIT, with all 40 digits of a commit,")
+    assert "\npip" not in ran.said
+    assert "other" not in ran.said
+
+
+def test_every_job_installs_that_and_nothing_else(tmp_path: Path) -> None:
+    assert sidecar(tmp_path, "policy", "init", "policy").status == 0
+    workflow = yaml.safe_load((tmp_path / "policy/.github/workflows/policy.yml").read_text())
+    assert workflow["env"] == {"SIDECAR_PACKAGE": "${{ vars.SIDECAR_PACKAGE }}"}
+    for job in workflow["jobs"].values():
+        scripts = [step["run"] for step in job["steps"] if "run" in step]
+        assert (scripts[0], [script for script in scripts if "pip" in script]) == (INSTALL, [])
+    gitlab = yaml.safe_load((tmp_path / "policy/.gitlab-ci.yml").read_text())
+    assert gitlab["default"]["before_script"] == [INSTALL]
+    assert "pip" not in str({name: job for name, job in gitlab.items() if name != "stages"}).replace("pipeline", "")
+    programs = [
+        path for path in (tmp_path / "policy").rglob("*") if path.is_file() and "pip install" in path.read_text()
+    ]
+    assert sorted(path.name for path in programs) == ["README.md", "install"]
 
 
 @pytest.mark.slow
@@ -349,7 +406,7 @@ def test_the_commands_of_its_readme_do_what_they_say(clone: Path) -> None:
     text = (clone / "README.md").read_text()
     (clone.parent / "policy").mkdir()
     first, second = (block.splitlines() for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
-    assert (first[0], first[-1].split("#")[0].strip()) == (INSTALL, "pre-commit install")
+    assert (first[0].split("#")[0].strip(), first[-1].split("#")[0].strip()) == (INSTALL, "pre-commit install")
     assert second[-1].startswith("sidecar run --bundle /srv/policy --bundle-key public.pem -- ")
     for line in (*first[1:-1], *second[:-1]):
         ran = run(

@@ -165,6 +165,8 @@ def test_a_recording_without_a_call_is_wrong_usage_and_one_that_is_not_there_is_
     )  # fmt: skip
     missing = sidecar(here, "policy", "replay", "missing.jsonl", "-c", "policy.yaml")
     assert missing.errors == ["sidecar: cannot read the recording missing.jsonl: No such file or directory"]
+    endless = sidecar(here, "policy", "replay", "/dev/zero", "-c", "policy.yaml")
+    assert endless.errors == ["sidecar: cannot read the recording /dev/zero: it is no regular file"]
 
 
 def test_where_nothing_can_be_replayed_that_is_said(here: Path) -> None:

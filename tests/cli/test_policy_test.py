@@ -242,6 +242,24 @@ def test_a_compiled_folder_that_is_out_of_date_fails(here: Path) -> None:
     assert run(here, ".").status == 0
 
 
+def test_a_compiled_folder_that_is_elsewhere_is_not_looked_through(here: Path) -> None:
+    (here / "compiled").symlink_to("/")
+    done = run(here, ".")
+    assert (done.status, done.out) == (1, "")
+    assert done.errors == ["compiled: leads to /, which is no file of the repository: put the file itself there"]
+
+
+def test_no_report_is_written_through_a_link(here: Path) -> None:
+    (here / "mine").write_text("mine")
+    (here / "report.xml").symlink_to("mine")
+    done = run(here, ".", "--junit", "report.xml")
+    assert done.status == 1
+    assert done.errors[-1] == (
+        "sidecar: cannot write report.xml: it is a symbolic link; name another file with --junit"
+    )
+    assert (here / "mine").read_text() == "mine"
+
+
 def test_names_that_would_fool_a_terminal_are_escaped(here: Path) -> None:
     (here / "tests" / "orders.yaml").write_text('- {name: "a\\u202eb", steps: [{call: "t\\e[31m", expect: allow}]}\n')
     done = run(here, ".")

@@ -26,7 +26,7 @@ HANDED_IN: Final = {
     "sidecar/cli/otlp_options.py:_pairs",  # its callers' names stand in that file
     "sidecar/engine/environment.py:of_a_server",
     "sidecar/engine/environment.py:passed",
-    "sidecar/repository/build.py:_git",  # all but git's own
+    "sidecar/repository/commit.py:_said",  # all but git's own
     "sidecar/serve/approving.py:check",  # secret_env of a policy
     "sidecar/system/hardening.py:forget",
     "sidecar/system/taken_secrets.py:take",

@@ -32,7 +32,7 @@ NOT_OURS = {
     "intercept/engine", "a/b", "b/c", "build/compiled", "build/bench.svg", "build/site",
     "build/tools.txt",
     "dist/release", "info/exclude",
-    "ci/compare", "rego/custom/", "instances/", "tests/tools/NAME", "src/../.env", ".cursor/mcp.json",
+    "ci/compare", "ci/install", "rego/custom/", "instances/", "tests/tools/NAME", "src/../.env", ".cursor/mcp.json",
     ".gemini/settings.json", ".vscode/mcp.json", ".git/info/exclude", "heads/main",
 }  # fmt: skip
 """What looks like a path and is none here: methods, what a bundle holds, servers and tools, what `make` builds, what

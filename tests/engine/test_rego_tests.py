@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import socket
+from collections.abc import Iterator
+
 import pytest
 
+from sidecar.engine import binary
 from sidecar.engine.rego_tests import RegoTests, rego_tests
-from sidecar.errors import StartError
+from sidecar.errors import PolicyError, StartError
+from sidecar.policy.custom_builtins import BUILTINS, IN_TESTS
 from tests.support import OPA
 
 RULE = """package intercept.custom
@@ -80,3 +86,72 @@ def test_no_tests_are_no_tests() -> None:
 def test_rego_that_opa_cannot_read_is_told(tests: str, said: str) -> None:
     with pytest.raises(StartError, match=said):
         run(tests)
+
+
+# What a test reaches: nothing.
+
+REACHING = {
+    "http.send": 'http.send({"method": "get", "url": "URL"})',
+    "net.lookup_ip_addr": 'net.lookup_ip_addr("localhost")',
+    "json.match_schema": 'json.match_schema("x", {"$ref": "URL"})',
+    "json.verify_schema": 'json.verify_schema({"$ref": "file:///dev/zero"})',
+}
+SCHEMA = """# METADATA
+# scope: package
+# schemas:
+#   - input: {"$ref": "URL"}
+"""
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A server that nobody may connect to."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        yield server
+
+
+def url(server: socket.socket) -> str:
+    return f"http://127.0.0.1:{server.getsockname()[1]}/"
+
+
+@pytest.mark.parametrize("name", REACHING)
+def test_no_test_reaches_the_network_or_a_file(name: str, listener: socket.socket) -> None:
+    call = REACHING[name].replace("URL", url(listener))
+    with pytest.raises(StartError) as caught:
+        run(f"{TEST}\ntest_reaches if {call}\n")
+    said = str(caught.value)
+    assert f"intercept/custom/rules_test.rego:9: rego_type_error: undefined function {name}" in said
+    assert said.endswith(f"no test reaches the network or files: write what {name} would give into the test")
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+
+
+@pytest.mark.parametrize("target", ["URL", "file:///dev/zero"])
+@pytest.mark.parametrize("scope", ["package", "rule", "subpackages"])
+def test_no_schema_of_a_test_is_fetched(target: str, scope: str, listener: socket.socket) -> None:
+    schema = SCHEMA.replace("URL", target).replace("URL", url(listener)).replace("scope: package", f"scope: {scope}")
+    tests = f"{TEST}\n{schema}test_more if true\n" if scope == "rule" else schema + TEST
+    with pytest.raises(PolicyError) as caught:
+        run(tests)
+    line = 13 if scope == "rule" else 5
+    assert caught.value.problems == [
+        f"rego/custom/rules_test.rego:{line}:1: schemas: a schema can be fetched from anywhere: remove it"
+    ]
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+
+
+def test_other_annotations_stay_and_time_dice_and_what_opa_runs_with_can_be_asked_for() -> None:
+    tests = "# METADATA\n# description: What the rules refuse\n" + TEST
+    asked = 'time.now_ns() > 0\n\trand.intn("a", 5) < 5\n\tis_object(opa.runtime())'
+    found = run(f"{tests}\ntest_more if {{\n\t{asked}\n}}\n")
+    assert [test.failed for test in found.tests] == [False, False]
+
+
+def test_what_is_open_to_a_test_is_known_of_every_function_of_opa() -> None:
+    known = json.loads(binary.run([OPA, "capabilities", "--current"]).stdout)["builtins"]
+    odd = {one["name"] for one in known if one.get("nondeterministic")}
+    assert odd - IN_TESTS == set(REACHING), "another one: look whether it reaches anything"
+    assert odd >= IN_TESTS
+    assert not BUILTINS & set(REACHING)

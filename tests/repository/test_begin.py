@@ -16,7 +16,7 @@ from tests.support import OPA
 
 EXPECTED = {
     ".github/workflows/policy.yml", ".gitignore", ".gitlab-ci.yml", ".pre-commit-config.yaml", "README.md",
-    "ci/compare", "policies/policy.yaml", "rego/custom/orders.rego", "rego/custom/orders_test.rego",
+    "ci/compare", "ci/install", "policies/policy.yaml", "rego/custom/orders.rego", "rego/custom/orders_test.rego",
     "tests/policy.yaml", "tools.json",
 }  # fmt: skip
 
@@ -29,16 +29,16 @@ def test_a_folder_that_is_missing_is_made(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_empty_is_filled(tmp_path: Path) -> None:
     assert set(begin(tmp_path)) == EXPECTED
-    assert os.access(tmp_path / "ci" / "compare", os.X_OK)
+    assert all(os.access(tmp_path / "ci" / program, os.X_OK) for program in ("compare", "install"))
     assert not os.access(tmp_path / "README.md", os.X_OK)
 
 
-def test_every_file_names_this_version(tmp_path: Path) -> None:
+def test_it_says_with_which_version_it_was_begun(tmp_path: Path) -> None:
     begin(tmp_path)
     texts = {path.name: path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
     assert not [name for name, text in texts.items() if "@VERSION@" in text]
-    named = [name for name, text in texts.items() if f"intercept-sidecar=={__version__}" in text]
-    assert sorted(named) == [".gitlab-ci.yml", "README.md", "policy.yml"]
+    named = [name for name, text in texts.items() if f"begun with version {__version__}." in text]
+    assert sorted(named) == ["README.md", "install"]
 
 
 @pytest.mark.parametrize("there", ["README.md", ".git/config", "notes/mine.txt"])
@@ -68,6 +68,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 def test_its_files_are_in_the_form_that_tools_expect(tmp_path: Path) -> None:
     begin(tmp_path)
     subprocess.run([OPA, "fmt", "--fail", "--diff", tmp_path / "rego"], check=True, timeout=60)
-    subprocess.run(["sh", "-n", tmp_path / "ci" / "compare"], check=True, timeout=60)
+    for program in (tmp_path / "ci").iterdir():
+        subprocess.run(["sh", "-n", program], check=True, timeout=60)
     for path in (*tmp_path.rglob("*.yaml"), *tmp_path.rglob("*.yml")):
         assert nodes.parse(path.read_text(), path.name)[1] == []

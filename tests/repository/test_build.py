@@ -1,4 +1,4 @@
-"""What a bundle is built from: the commit that it names, the sources that it carries, and what is read back of them."""
+"""What a bundle is built from: the sources that it carries, and what is read back of them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sidecar.distribution.folder_destination import FolderDestination
 from sidecar.distribution.publish import publish
 from sidecar.errors import BundleRefused, PolicyError, StartError
 from sidecar.policy import archive
-from sidecar.policy.bundle import SOURCES
-from sidecar.repository.build import commit_of, packed
+from sidecar.policy.bundle import SOURCES, of_commit
+from sidecar.repository.build import packed
 from sidecar.repository.subject import is_bundle, subject
-from tests.repository.made import POLICY, git, repository
+from tests.repository.made import POLICY, repository
 from tests.support import OPA
 
 
@@ -24,70 +24,19 @@ def folder(tmp_path: Path) -> Path:
     return repository(tmp_path / "policy")
 
 
-# Commits.
-
-
-def committed(folder: Path) -> str:
-    git(folder, "init", "-q")
-    git(folder, "add", ".")
-    git(folder, "commit", "-qm", "first")
-    return git(folder, "rev-parse", "HEAD")
-
-
-def test_there_is_no_commit_where_git_knows_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert commit_of(folder) == ""
-    git(folder, "init", "-q")
-    assert commit_of(folder) == ""
-    committed(folder)
-    monkeypatch.setenv("PATH", str(folder))
-    assert commit_of(folder) == ""
-
-
-@pytest.mark.parametrize(
-    "file", ["policies/pay.yaml", "policies/new.yaml", "policies/x.ignored.yaml", "rego/custom/sevens.rego"]
-)
-def test_a_commit_is_marked_where_what_is_built_is_not_what_it_has(folder: Path, file: str) -> None:
-    (folder / ".gitignore").write_text("*.ignored.yaml\n")
-    head = committed(folder)
-    assert commit_of(folder) == head
-    for other in ("README.md", "p.tar.gz", "tests.yaml"):
-        (folder / other).write_text("something else")
-    assert commit_of(folder) == head
-    (folder / file).write_text("hide: [x]\n")
-    assert commit_of(folder) == f"{head}-dirty"
-
-
-def test_of_a_single_policy_only_that_file_counts(folder: Path) -> None:
-    head = committed(folder)
-    (folder / "policies" / "other.yaml").write_text("hide: [x]\n")
-    assert commit_of(folder / "policies" / "pay.yaml") == head
-    (folder / "policies" / "pay.yaml").write_text("hide: [x]\n")
-    assert commit_of(folder / "policies" / "pay.yaml") == f"{head}-dirty"
-
-
-def test_another_repository_that_a_hook_names_is_not_asked(
-    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "other").mkdir()
-    git(tmp_path / "other", "init", "-q")
-    git(tmp_path / "other", "commit", "-q", "--allow-empty", "-m", "other")
-    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other" / ".git"))
-    assert commit_of(folder) == ""
-
-
 # A bundle as a subject.
 
 
 def bundle(folder: Path, tmp_path: Path) -> Path:
     path = tmp_path / "p.tar.gz"
-    path.write_bytes(packed(subject(folder, OPA, serial=4, commit="abc"), None))
+    path.write_bytes(packed(subject(folder, OPA, serial=4), None, "abc"))
     return path
 
 
 def test_a_bundle_is_the_policy_that_it_was_built_from(folder: Path, tmp_path: Path) -> None:
     path = bundle(folder, tmp_path)
-    built, read = subject(folder, OPA, serial=4, commit="abc"), subject(path, OPA)
-    assert read.bundle == built.bundle
+    built, read = subject(folder, OPA, serial=4), subject(path, OPA)
+    assert read.bundle == of_commit(built.bundle, "abc")
     assert read.policy is not None
     assert built.policy is not None
     assert [entry.tool for entry in read.policy.entries] == [entry.tool for entry in built.policy.entries]
@@ -119,7 +68,7 @@ def test_sources_that_do_not_make_the_rules_of_a_bundle_are_not_believed(
     repacked(path, sources)
     read = subject(path, OPA)
     assert read.policy is None
-    assert read.bundle == subject(folder, OPA, serial=4, commit="abc").bundle
+    assert read.bundle == of_commit(subject(folder, OPA, serial=4).bundle, "abc")
     (warning,) = read.warnings
     assert warning.startswith(f"{path}: ")
 

@@ -65,6 +65,8 @@ def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
     for file in files_of(path):
         name = of_system(str(file))
         try:
+            if file.exists() and not file.is_file():  # a device may never end
+                raise StartError(f"cannot read the recording {name}: it is no regular file")
             with file.open("rb") as opened:
                 for number, line in enumerate(opened, 1):
                     if line.strip():

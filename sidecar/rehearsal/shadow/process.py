@@ -27,7 +27,7 @@ from sidecar.policy.bundle import FACTS, Bundle
 from sidecar.rehearsal.judging import Judgement, Rehearsal, rehearsal
 from sidecar.rehearsal.shadow import talk
 from sidecar.rehearsal.shadow.talk import HEAD, MAX_FRAME, Asked, Begin, Begun, Compared, NotJudged, Told, Trouble
-from sidecar.repository.folder import POLICIES, REGO, is_repository
+from sidecar.repository.folder import POLICIES, REGO, is_repository, standing
 from sidecar.repository.subject import subject
 from sidecar.system.priority import stand_back
 
@@ -61,14 +61,20 @@ class Seen:
 
 
 def _stamps(path: Path) -> tuple[tuple[str, int, int, int], ...]:
-    folders = (path / POLICIES, path / REGO)
-    paths = sorted(file for folder in folders for file in folder.rglob("*")) if is_repository(path) else [path]
     found = []
-    for one in paths:
+    for one in _files(path) if is_repository(path) else [path]:
         with contextlib.suppress(OSError):
             stat = one.stat()
             found.append((str(one), stat.st_ino, stat.st_size, stat.st_mtime_ns))
     return tuple(found)
+
+
+def _files(repository: Path) -> list[Path]:
+    found: list[Path] = []
+    for folder in (POLICIES, REGO):
+        with contextlib.suppress(PolicyError):  # it is told when the candidate is read
+            found += standing(repository, folder)
+    return found
 
 
 class Comparing:
