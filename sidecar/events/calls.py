@@ -109,11 +109,19 @@ class Passed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Listed(msgspec.Struct, frozen=True, gc=False):
-    """The server listed tools that can be called; `whole` means that these are all of its tools."""
+    """The server listed tools that can be called; `whole` means that these are all of its tools.
+
+    `walk` is the number of a list whose pages one client got one after the other, each with the cursor of the page
+    before, and `page` says which of them this is, from 1; both are 0 where that cannot be said, and for a whole list.
+    After the `last` one there is no other.
+    """
 
     server: str
     tools: list[str]
     whole: bool
+    walk: int = 0
+    page: int = 0
+    last: bool = False
 
 
 class Settled(msgspec.Struct, frozen=True, gc=False):

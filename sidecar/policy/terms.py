@@ -234,6 +234,13 @@ class Terms:
             return True
         return any(item.permits and item.pattern.match(tool) for item in self.patterns)
 
+    def named_patterns(self) -> dict[str, re.Pattern[str]]:
+        """What each pattern that it is written with matches: of entries and of `hide`, but those of wildcards alone."""
+        hidden = self.hidden[len(self.hidden) - len(self.hidden_patterns) :]
+        named = {item.name: item.pattern for item in self.patterns}
+        named |= dict(zip(map(unglob, hidden), self.hidden_patterns, strict=True))
+        return {name: pattern for name, pattern in named.items() if name.strip("*?")}
+
     def reads_about(self, root: Root) -> bool:
         """True where a rule reads what is known of the caller under this name."""
         every = (*self.reads.values(), self.reads_any, *(item.reads for item in self.patterns))

@@ -1,0 +1,87 @@
+"""The policy in force beside the newest whole list of the server's tools: names and patterns that no tool has.
+
+Most of them are misspelt, and their rules protect nothing. Whatever comes first, a policy or a list, the two are
+compared once for each of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from sidecar.events import EngineReady, Handlers, Listed
+from sidecar.observe.whole_list import Pages, WholeList
+from sidecar.policy.terms import Terms
+from sidecar.policy.unmatched import unmatched
+from sidecar.text import shown
+
+MOST_NAMES: Final = 20
+"""Tools and patterns that one message names."""
+
+
+class Unmet(NamedTuple):
+    """What there is to say about it: an event of the log, and the text."""
+
+    event: str
+    text: str
+
+
+class Comparison:
+    """Hears of policies and of lists of tools. Each of `told` is called with all that there is to say when it changes.
+
+    The same policy and the same list are not compared again, however often an engine starts and a client lists.
+    """
+
+    def __init__(self) -> None:
+        self.told: list[Callable[[tuple[Unmet, ...]], None]] = []
+        self._unmet: tuple[Unmet, ...] = ()
+        self._pages = Pages()
+        self._listed: WholeList | None = None
+        self._terms: Terms | None = None
+        self.handlers: Handlers = {EngineReady: self._engine_ready, Listed: self._heard_list}
+
+    def _engine_ready(self, event: EngineReady) -> None:
+        if event.terms is not self._terms:
+            self._terms = event.terms
+            self._compare()
+
+    def _heard_list(self, event: Listed) -> None:
+        whole = self._pages.whole(event)
+        if whole is not None and whole != self._listed:
+            self._listed = whole
+            self._compare()
+
+    def _compare(self) -> None:
+        if self._terms is None or self._listed is None:
+            return
+        unmet = compared(self._terms, self._listed)
+        if unmet != self._unmet:
+            self._unmet = unmet
+            for tell in self.told:
+                tell(unmet)
+
+
+def compared(terms: Terms, listed: WholeList) -> tuple[Unmet, ...]:
+    """What there is to say about the names and patterns of a policy and a whole list of tools."""
+    if listed.too_long:
+        return (_NOT_COMPARED,)
+    missing = sorted(terms.tools - listed.tools)
+    found = unmatched(terms.named_patterns(), listed.tools)
+    unmet = []
+    if missing:
+        unmet.append(Unmet("tools_missing", f"the policy names tools that the server lacks: {_named(missing)}"))
+    if found.patterns:
+        unmet.append(Unmet("patterns_unmatched", f"no tool of the server matches {_named(found.patterns)}"))
+    return tuple(unmet) if found.all_tried else (*unmet, _NOT_COMPARED)
+
+
+_NOT_COMPARED: Final = Unmet(
+    "tools_not_compared",
+    "the server lists too many tools to look for every name and pattern of the policy among them",
+)
+
+
+def _named(names: Sequence[str]) -> str:
+    """All names, or as many as can be read."""
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"{', '.join(map(shown, names[:MOST_NAMES]))}{more}"
