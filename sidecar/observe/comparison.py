@@ -7,7 +7,7 @@ compared once for each of both.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from sidecar.events import EngineReady, Handlers, Listed
 from sidecar.observe.whole_list import Pages, WholeList
@@ -20,9 +20,9 @@ MOST_NAMES: Final = 20
 
 
 class Unmet(NamedTuple):
-    """What there is to say about it: an event of the log, and the text."""
+    """What there is to say about it, in words: of `names`, of `patterns`, or of what was `not_compared`."""
 
-    event: str
+    about: Literal["names", "patterns", "not_compared"]
     text: str
 
 
@@ -69,14 +69,14 @@ def compared(terms: Terms, listed: WholeList) -> tuple[Unmet, ...]:
     found = unmatched(terms.named_patterns(), listed.tools)
     unmet = []
     if missing:
-        unmet.append(Unmet("tools_missing", f"the policy names tools that the server lacks: {_named(missing)}"))
+        unmet.append(Unmet("names", f"the policy names tools that the server lacks: {_named(missing)}"))
     if found.patterns:
-        unmet.append(Unmet("patterns_unmatched", f"no tool of the server matches {_named(found.patterns)}"))
+        unmet.append(Unmet("patterns", f"no tool of the server matches {_named(found.patterns)}"))
     return tuple(unmet) if found.all_tried else (*unmet, _NOT_COMPARED)
 
 
 _NOT_COMPARED: Final = Unmet(
-    "tools_not_compared",
+    "not_compared",
     "the server lists too many tools to look for every name and pattern of the policy among them",
 )
 

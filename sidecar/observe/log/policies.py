@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, assert_never
 
 from sidecar.events import (
     BundleFetched,
@@ -92,8 +92,17 @@ class PolicyLog:
     def _compared(self, unmet: tuple[Unmet, ...]) -> None:
         """Warn once about names and patterns for which the server has no tool: most are misspelt."""
         for one in unmet:
-            if one not in self._said:
-                log.warning("%s", one.text, extra=fields(one.event))
+            if one in self._said:
+                continue
+            match one.about:
+                case "names":
+                    log.warning("%s", one.text, extra=fields("tools_missing"))
+                case "patterns":
+                    log.warning("%s", one.text, extra=fields("patterns_unmatched"))
+                case "not_compared":
+                    log.warning("%s", one.text, extra=fields("tools_not_compared"))
+                case _:
+                    assert_never(one.about)
         self._said = frozenset(unmet)
 
     def _candidate_began(self, event: CandidateBegan) -> None:
