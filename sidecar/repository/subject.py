@@ -124,7 +124,7 @@ def _subject(
 ) -> Subject:  # fmt: skip
     custom = found.custom if found is not None else NO_CUSTOM
     texts = find(paths)
-    policy, warnings = load(texts, lambda: opa)
+    policy, warnings = load(texts, lambda: opa, alone=not custom.files)
     checked = custom_rego.check(opa, custom.files) if custom.files else None
     bundle = build(compile_policy(policy, checked), serial, commit)
     binary.check(opa, bundle.files)

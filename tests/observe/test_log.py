@@ -25,6 +25,7 @@ from sidecar.events import (
     Reloaded,
     Settled,
     SpansSent,
+    Started,
     StoreFailed,
     UpstreamAnswered,
     UpstreamFailed,
@@ -214,6 +215,21 @@ def test_a_changed_policy_is_said_whether_it_is_taken_or_not(log: Log, caplog: p
         ("WARNING", "the changed policy is in force; p:1: mind"),
         ("ERROR", "the changed policy is refused, the old one stays in force: p:1: bad"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("reporting", "end"), [(0, "mode enforce"), (2, "mode enforce, and 2 of the rules only report")]
+)
+def test_the_start_says_how_many_rules_only_report(
+    log: Log, caplog: pytest.LogCaptureFixture, reporting: int, end: str
+) -> None:
+    start = Started("stub", "1.0", "1.2", "http", "stdio", "jwt", "enforce", False, "r", 1, reporting=reporting)
+    [(level, text)] = said(log, caplog, start)
+    assert (level, text) == (
+        "INFO",
+        f"sidecar 1.0 serves stub: clients over http, the server over stdio, opa 1.2, {end}",
+    )
+    assert fields_of(caplog.records[0]).get("reporting") == (reporting or None)
 
 
 # Approvals.
