@@ -240,17 +240,17 @@ class FromServer:
 
     def _listed(self, response: Response, tools: list[str], place: Place | None) -> Listed:
         """What is known of the list by this answer: all of it, one of its pages, or tools of whichever list."""
-        server = self._state.server
         answer = response.result if type(response.result) is dict else {}
-        if type(answer.get("tools")) is not list:
-            return Listed(server, tools, whole=False)
-        cursor = answer.get("nextCursor")
+        definitions, cursor = answer.get("tools"), answer.get("nextCursor")
+        if type(definitions) is not list:
+            return Listed(self._state.server, tools, whole=False)
         follows = self._state.pages.answered(place, cursor)
+        listed = partial(Listed, self._state.server, tools, definitions=definitions)
         if place is not None and place.page == 1 and cursor is None:
-            return Listed(server, tools, whole=True)
+            return listed(whole=True)
         if follows is None:
-            return Listed(server, tools, whole=False)
-        return Listed(server, tools, whole=False, walk=follows.walk, page=follows.page, last=cursor is None)
+            return listed(whole=False)
+        return listed(whole=False, walk=follows.walk, page=follows.page, last=cursor is None)
 
     def _saw(self, digests: dict[str, str]) -> None:
         for tool, digest in digests.items():

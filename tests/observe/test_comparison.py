@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -205,3 +206,80 @@ def test_lists_that_never_end_are_forgotten_the_oldest_first() -> None:
         pages.whole(page(walk, 1))
     assert pages.whole(page(5, 2, last=True)) is None
     assert pages.whole(page(6 + whole_list.MOST_OPEN, 2, last=True)) == (frozenset(), False)
+
+
+# Arguments.
+
+DECLARE = "the policy reads arguments that the tools do not declare: "
+
+
+def defined(*definitions: dict[str, Any], whole: bool = True) -> Listed:
+    return Listed("stub", [one["name"] for one in definitions], whole=whole, definitions=list(definitions))
+
+
+def tool(name: str, *arguments: str) -> dict[str, Any]:
+    return {"name": name, "inputSchema": {"type": "object", "properties": {one: {} for one in arguments}}}
+
+
+def reading(*paths: str) -> str:
+    conditions = ", ".join(f"{{path: {path}, op: eq, value: 1}}" for path in paths)
+    return f"tools: {{pay: {{rules: [{{action: deny, conditions: [{conditions}]}}]}}}}"
+
+
+def test_an_argument_that_a_rule_reads_and_the_tool_does_not_declare_is_told_once(world: World) -> None:
+    world.ready(reading("args.ammount", "args.to.name", "args.amount.value"))
+    for _ in range(2):
+        world.hear(defined(tool("pay", "amount", "to"), tool("other", "ammount")))
+    assert world.logged == world.standing.notes() == [f"{DECLARE}args.ammount of pay"]
+    world.hear(defined(tool("pay", "ammount", "amount", "to")))
+    assert world.standing.notes() == []
+
+
+def test_of_an_argument_it_is_told_by_a_page_too_and_forgotten_with_the_tool_and_with_the_policy(world: World) -> None:
+    world.ready(reading("args.a"))
+    world.hear(defined(tool("pay", "b"), whole=False))
+    assert world.standing.notes() == [f"{DECLARE}args.a of pay"]
+    world.hear(defined(tool("pay")))  # it says no more what there is
+    assert world.standing.notes() == []
+    world.hear(defined(tool("pay", "b")))
+    world.hear(defined(tool("other", "b")))
+    assert world.standing.notes() == [f"{LACKS}pay"]
+    world.hear(defined(tool("pay", "b")))
+    assert world.standing.notes() == [f"{DECLARE}args.a of pay"]
+    world.ready(reading("args.b"))
+    assert world.standing.notes() == []
+
+
+CLASSED = """
+classes: {Read: {rules: [{conditions: [{path: args.a, op: eq, value: 1}]}]}}
+tools: {pay: {class: Read}, other: {class: Read}}
+"""
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "tools: {'*': {rules: [{action: deny, conditions: [{path: args.a, op: eq, value: 1}]}]}}",
+        "tools: {'p*': {rules: [{action: deny, conditions: [{path: args.a, op: eq, value: 1}]}]}}",
+        "tools: {pay: {rules: [{conditions: [{path: principal.subject, op: eq, value: a}]}, {only: [a, z]}]}}",
+        CLASSED,
+    ],
+    ids=["any tool", "a pattern", "no argument", "a class"],
+)
+def test_rules_for_several_tools_need_not_read_what_each_of_them_declares(world: World, policy: str) -> None:
+    world.ready(policy)
+    world.hear(defined(tool("pay", "b"), tool("other", "b")))
+    assert world.standing.notes() == []
+
+
+def test_arguments_are_shown_safely_and_some_of_many(world: World) -> None:
+    odd = "x\u202e" + "y" * 500
+    world.ready(reading(*(f"args.a{number:02}" for number in range(MOST_NAMES)), f"'args.{odd}'"))
+    world.hear(defined(tool("pay", "b")))
+    [note] = world.standing.notes()
+    assert note.endswith(f"args.a{MOST_NAMES - 1:02} of pay and 1 more")
+    world.ready(reading(f'"args.{odd}"'))
+    world.hear(defined(tool("pay", "b")))
+    [note] = world.standing.notes()
+    assert note.isprintable()
+    assert len(note) < 300

@@ -49,7 +49,7 @@ def test_pages_that_were_asked_for_one_after_the_other_are_a_list() -> None:
 
 
 def test_a_list_on_one_page_is_whole() -> None:
-    assert page(ObservedSession(), 1) == Listed("stub", ["None"], whole=True)
+    assert page(ObservedSession(), 1) == Listed("stub", ["None"], whole=True, definitions=[{"name": "None"}])
 
 
 def test_a_page_that_was_asked_for_by_another_cursor_belongs_to_none() -> None:

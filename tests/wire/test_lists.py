@@ -151,6 +151,15 @@ def test_nothing_is_said_to_be_missing_as_long_as_only_a_page_was_seen(tmp_path:
         assert "matches" not in sidecar.errors
 
 
+def test_an_argument_that_a_rule_reads_and_its_tool_does_not_declare_is_told(tmp_path: Path) -> None:
+    policy = "tools: {a: {rules: [{action: deny, conditions: [{path: args.foce, op: eq, value: true}]}]}}\n"
+    defined = {"name": "a", "inputSchema": {"type": "object", "properties": {"force": {"type": "boolean"}}}}
+    with listing(tmp_path, policy, {"tools": [defined]}) as sidecar:
+        sidecar.request("tools/list")
+        text = "the policy reads arguments that the tools do not declare: args.foce of a\n"
+        assert sidecar.errors.count(text) == 1
+
+
 def test_what_is_missing_is_told_once_all_pages_were_seen(tmp_path: Path) -> None:
     policy = "tools: {a: {rules: []}, b: {rules: []}, misspelt: {rules: []}}\n"
     with listing(tmp_path, policy, tools("a", nextCursor="2")) as sidecar:

@@ -99,6 +99,8 @@ class PolicyLog:
                     log.warning("%s", one.text, extra=fields("tools_missing"))
                 case "patterns":
                     log.warning("%s", one.text, extra=fields("patterns_unmatched"))
+                case "arguments":
+                    log.warning("%s", one.text, extra=fields("arguments_missing"))
                 case "not_compared":
                     log.warning("%s", one.text, extra=fields("tools_not_compared"))
                 case _:
