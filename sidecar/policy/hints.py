@@ -50,7 +50,7 @@ def _without_rules(policy: Policy, files: Sequence[PolicyFile], *, alone: bool) 
     """Files that say nothing, and rules that hold nothing back; where nothing is said at all, one file in any case."""
     rules = [rule for entry in policy.entries for rule in entry.rules]
     holds_nothing_back = alone and not any(rule.holds_back for rule in rules)
-    if holds_nothing_back and policy.default == "allow" and not policy.hide:
+    if rules and holds_nothing_back and policy.default == "allow" and not policy.hide:
         yield from _holding_nothing_back(policy)
     allows_all = holds_nothing_back and not _closes(policy)
     empty = [file for file in files if (alone or len(files) > 1) and _says_nothing(policy, file)]

@@ -98,6 +98,12 @@ def test_rules_of_a_class_that_hold_nothing_back_are_warned_of_where_they_stand(
     assert warning == f"a.yaml:1:26: warning: classes.Read.rules[1]: {ONLY_ALLOWED}"
 
 
+def test_rules_of_a_class_that_no_tool_has_are_none() -> None:
+    unused, nothing = warnings("classes: {Read: {rules: [{action: allow}]}}")[::-1]
+    assert "no tool has this class" in unused
+    assert nothing == f"a.yaml:1:1: warning: file: {ALLOWS_EVERYTHING}"
+
+
 def test_beside_hand_written_rego_nothing_is_said_of_all_that_is_allowed() -> None:
     for text in ("", "tools: {t: {rules: [{action: allow}]}}", "tools: {t: {rules: [{action: deny, mode: shadow}]}}"):
         file, _ = read(text, "a.yaml")
