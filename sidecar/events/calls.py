@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -109,11 +109,20 @@ class Passed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Listed(msgspec.Struct, frozen=True, gc=False):
-    """The server listed tools that can be called; `whole` means that these are all of its tools."""
+    """The server listed tools that can be called; `whole` means that these are all of its tools.
+
+    `walk` is the number of a list whose pages one client got one after the other, each with the cursor of the page
+    before, and `page` says which of them this is, from 1; both are 0 where that cannot be said, and for a whole list.
+    After the `last` one there is no other. `definitions` are the tools as the server wrote them, whatever it wrote.
+    """
 
     server: str
     tools: list[str]
     whole: bool
+    walk: int = 0
+    page: int = 0
+    last: bool = False
+    definitions: list[Any] = []
 
 
 class Settled(msgspec.Struct, frozen=True, gc=False):

@@ -44,8 +44,8 @@ StopReason: TypeAlias = Literal["signal", "client_left", "server_ended", "error"
 class Started(msgspec.Struct, frozen=True, gc=False):
     """This sidecar begins to serve. `client` and `upstream` are the transports on either side.
 
-    `authentication` is what callers have to show, `mode` and the policy are those at the beginning. Where `fail_open`,
-    calls pass uncounted while the store cannot be used.
+    `authentication` is what callers have to show, `mode` and the policy are those at the beginning, and `reporting` is
+    how many rules of it only report. Where `fail_open`, calls pass uncounted while the store cannot be used.
     """
 
     server: str
@@ -58,6 +58,7 @@ class Started(msgspec.Struct, frozen=True, gc=False):
     fail_open: bool
     revision: str
     serial: int
+    reporting: int = 0
 
 
 class Stopped(msgspec.Struct, frozen=True, gc=False):

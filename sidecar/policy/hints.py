@@ -17,12 +17,14 @@ _UNKNOWN: Final = "on stdio nobody is authenticated, and one token for all says 
 _APART: Final = "write approvals: {four_eyes: true}, and serve over HTTP with --jwt-jwks, if it must be somebody else"
 
 
-def hints(policy: Policy, files: Sequence[PolicyFile]) -> list[Problem]:
+def hints(policy: Policy, files: Sequence[PolicyFile], *, alone: bool = True) -> list[Problem]:
     """Every warning about a policy without mistakes, which is that of the files.
 
-    What a class gives to its tools is told once, where it stands.
+    What a class gives to its tools is told once, where it stands. Where the policy is not `alone`, hand-written Rego
+    beside it may refuse what it allows.
     """
-    found = [*_without_rules(policy, files), *_unused_classes(policy), *_unguarded(policy), *_only_tried(policy)]
+    found = [*_without_rules(policy, files, alone=alone), *_unused_classes(policy)]
+    found += [*_unguarded(policy), *_only_tried(policy)]
     for entry in policy.entries:
         if not entry.by_class:
             found += _of_entry(policy, entry)
@@ -44,11 +46,15 @@ def where(rule: Rule) -> str:
     return f"tools.{rule.entry}.rules[{rule.position}]"
 
 
-def _without_rules(policy: Policy, files: Sequence[PolicyFile]) -> Iterator[Problem]:
-    """Files that say nothing; where the whole policy forbids nothing, one of them in any case."""
-    allows_all = not _closes(policy) and not any(entry.rules for entry in policy.entries)
-    empty = [file for file in files if _says_nothing(policy, file)]
-    for file in empty or (files[:1] if allows_all else []):
+def _without_rules(policy: Policy, files: Sequence[PolicyFile], *, alone: bool) -> Iterator[Problem]:
+    """Files that say nothing, and rules that hold nothing back; where nothing is said at all, one file in any case."""
+    rules = [rule for entry in policy.entries for rule in entry.rules]
+    holds_nothing_back = alone and not any(rule.holds_back for rule in rules)
+    if rules and holds_nothing_back and policy.default == "allow" and not policy.hide:
+        yield from _holding_nothing_back(policy)
+    allows_all = holds_nothing_back and not _closes(policy)
+    empty = [file for file in files if (alone or len(files) > 1) and _says_nothing(policy, file)]
+    for file in empty or (files[:1] if allows_all and not rules else []):
         if allows_all:
             text = "no rule stands here, so it allows everything: write rules under tools, or default: deny"
         else:
@@ -57,6 +63,22 @@ def _without_rules(policy: Policy, files: Sequence[PolicyFile]) -> Iterator[Prob
                 "leave this file out"
             )
         yield Problem(Place(file.source.file, 1, 1), "file", text, warning=True)
+
+
+def _holding_nothing_back(policy: Policy) -> Iterator[Problem]:
+    """The first rule of those that only report, or else of those that only allow, where no other rule stands."""
+    written = list(_as_written(policy))
+    reporting = [(place, rule) for place, rule in written if rule.monitor]
+    allowing = [(place, rule) for place, rule in written if rule.action == "allow"]
+    if reporting and policy.mode == "enforce":  # the start tells of a policy that is as a whole in monitor mode
+        place, rule = reporting[0]
+        mode = "shadow" if rule.shadow else "monitor"
+        text = f"mode: {mode} only reports, and no other rule refuses anything, so every call is allowed: remove it"
+        yield Problem(rule.place, place, f"{text} when the rule was tried enough", warning=True)
+    elif allowing and not reporting:
+        place, rule = allowing[0]
+        text = "no rule refuses anything, so every other tool is allowed too: write default: deny if only these may be"
+        yield Problem(rule.place, place, f"{text} called", warning=True)
 
 
 def _closes(said: Policy | PolicyFile) -> bool:

@@ -338,6 +338,12 @@ class Rule:
         return self.action == "deny" or self.denies or demands or per_call
 
     @property
+    def holds_back(self) -> bool:
+        """True where some call may not pass for it: the rule refuses, limits or asks, and not only to report that."""
+        guards = self.may_refuse or self.bound or self.amount or self.action == "require_approval"
+        return not self.monitor and bool(guards)
+
+    @property
     def always_asks(self) -> bool:
         """True for a rule that asks for an approval of every call."""
         return self.action == "require_approval" and not self.conditions

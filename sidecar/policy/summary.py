@@ -36,7 +36,10 @@ def _others(policy: Policy) -> str:
 def _beside(policy: Policy) -> list[str]:
     hidden = sum(item.name != ANY_TOOL for item in policy.hide)
     said = [f"{_counted(hidden, 'name')} hidden"] if hidden else []
-    if shadow := sum(rule.shadow for entry in policy.entries for rule in entry.rules):
+    rules = [rule for entry in policy.entries for rule in entry.rules]
+    if reporting := sum(rule.monitor and not rule.shadow for rule in rules):
+        said.append(f"{_counted(reporting, 'rule')} only reporting, in monitor mode")
+    if shadow := sum(rule.shadow for rule in rules):
         said.append(f"{_counted(shadow, 'rule')} only tried, in shadow")
     return [*said, "mode: monitor, so nothing is refused"] if policy.mode == "monitor" else said
 

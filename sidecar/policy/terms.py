@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sidecar.mcp.protocol import OF_CLIENTS, folded
@@ -166,7 +167,9 @@ class Terms:
     `asking` are the tools of which a rule asks a person about calls, `*` for all; `asking_rules` are those rules.
     `tells_apart` is True where it matters who asks and who approves: four eyes, or several approvers.
     `limits` are those of all counters that have one. `default` is what becomes of a tool without an entry;
-    `permitted` are the tools whose own entries permit them under `default: deny`.
+    `permitted` are the tools whose own entries permit them under `default: deny`. `arguments` are the arguments that
+    the rules of a tool's own entry read, by their names at the top; those of rules that several entries share are left
+    out, since not all of their tools need to have them.
     """
 
     tools: frozenset[str]
@@ -191,6 +194,7 @@ class Terms:
     default: Default = "allow"
     permitted: frozenset[str] = frozenset()
     hidden_patterns: tuple[re.Pattern[str], ...] = ()
+    arguments: dict[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def asks_people(self) -> bool:
@@ -233,6 +237,13 @@ class Terms:
         if self.default == "allow" or tool in self.permitted:
             return True
         return any(item.permits and item.pattern.match(tool) for item in self.patterns)
+
+    def named_patterns(self) -> dict[str, re.Pattern[str]]:
+        """What each pattern that it is written with matches: of entries and of `hide`, but those of wildcards alone."""
+        hidden = self.hidden[len(self.hidden) - len(self.hidden_patterns) :]
+        named = {item.name: item.pattern for item in self.patterns}
+        named |= dict(zip(map(unglob, hidden), self.hidden_patterns, strict=True))
+        return {name: pattern for name, pattern in named.items() if name.strip("*?")}
 
     def reads_about(self, root: Root) -> bool:
         """True where a rule reads what is known of the caller under this name."""
@@ -309,7 +320,20 @@ def read_terms(facts: dict[str, Any]) -> Terms:
         default=facts["default"],
         permitted=frozenset({*facts["tools"]} - {*shadowed}),
         hidden_patterns=tuple(matcher(unglob(pattern)) for pattern in facts["hide"]["patterns"]),
+        arguments=_arguments(facts, odd),
     )
+
+
+def _arguments(facts: dict[str, Any], unnamed: Container[str]) -> dict[str, frozenset[str]]:
+    entries = [*facts["tools"].values(), *(item["rules"] for item in facts["patterns"]), facts["any_tool"]]
+    shared = Counter(place for rules in entries for place in {(rule["file"], rule["line"]) for rule in rules})
+    found = {}
+    for tool, read in facts["reads"]["tools"].items():
+        paths = [*read["paths"], *read.get("shadow", {"paths": ()})["paths"]]
+        own = all(shared[rule["file"], rule["line"]] == 1 for rule in facts["tools"][tool])
+        if paths and own and tool not in unnamed:
+            found[tool] = frozenset(path[0] for path in paths)
+    return found
 
 
 def _limit(tool: str, rule: dict[str, Any]) -> LimitInfo:

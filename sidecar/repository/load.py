@@ -34,8 +34,8 @@ def find(paths: Sequence[Path]) -> tuple[Found, ...]:
     return tuple(files.find(path, MAX_SIZE) for path in paths)
 
 
-def load(found: Sequence[Found], opa: Callable[[], Path]) -> tuple[Policy, list[Problem]]:
-    """The policy that the files make together, and warnings about it.
+def load(found: Sequence[Found], opa: Callable[[], Path], *, alone: bool = True) -> tuple[Policy, list[Problem]]:
+    """The policy that the files make together, and warnings about it, which is not `alone` beside hand-written Rego.
 
     `opa` finds the engine; it is called only if there are patterns. Raises `PolicyError` with every problem, or
     `StartError` when there is no engine to judge a pattern.
@@ -56,7 +56,7 @@ def load(found: Sequence[Found], opa: Callable[[], Path]) -> tuple[Policy, list[
     problems = sorted({*problems, *clashes, *check(policy), *_bad_patterns(policy, opa)})
     if not all(problem.warning for problem in problems):
         raise PolicyError([str(problem) for problem in problems])
-    return policy, sorted([*problems, *hints(policy, read_files)])
+    return policy, sorted([*problems, *hints(policy, read_files, alone=alone)])
 
 
 def places_of_settings(found: Sequence[Found]) -> dict[str, Place]:

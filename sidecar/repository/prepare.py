@@ -20,7 +20,7 @@ def prepare(
 
     Raises `PolicyError` with every problem, `StartError` when the engine does not accept what was compiled.
     """
-    policy, warnings = load.load(found, lambda: opa)
+    policy, warnings = load.load(found, lambda: opa, alone=not custom.files)
     checked = custom_rego.check(opa, custom.files) if custom.files else None
     bundle = build(compile_policy(policy, checked), serial)
     binary.check(opa, bundle.files)

@@ -122,7 +122,7 @@ def _policy_of(unpacked: Unpacked, opa: Path) -> tuple[Policy | None, tuple[Foun
 def _subject(path: Path, paths: Sequence[Path], found: Repository | None, opa: Path, serial: int) -> Subject:
     custom = found.custom if found is not None else NO_CUSTOM
     texts = find(paths)
-    policy, warnings = load(texts, lambda: opa)
+    policy, warnings = load(texts, lambda: opa, alone=not custom.files)
     checked = custom_rego.check(opa, custom.files) if custom.files else None
     bundle = build(compile_policy(policy, checked), serial)
     binary.check(opa, bundle.files)

@@ -18,6 +18,7 @@ from sidecar.engine import binary
 from sidecar.errors import StartError
 from sidecar.events import Emit, Event, Observer, fan_out
 from sidecar.ledger.protocol import Ledger
+from sidecar.observe.comparison import Comparison
 from sidecar.observe.log.observer import Log
 from sidecar.observe.policy_standing import PolicyStanding
 from sidecar.observe.readiness import Readiness
@@ -55,8 +56,9 @@ def observers(settings: Settings, opa: Path, stack: AsyncExitStack) -> Observers
     """Open the log, the audit log and the metrics. Raises `StartError`."""
     instance = secrets.token_hex(4)
     state_dir = state_folder(settings.state_dir)
-    standing = PolicyStanding(settings.mode)
-    heard_by: list[Observer] = [Log(), standing]
+    comparison = Comparison()
+    standing = PolicyStanding(settings.mode, comparison)
+    heard_by: list[Observer] = [comparison, Log(comparison), standing]
     reader = Reader()
 
     def tell(event: Event) -> None:

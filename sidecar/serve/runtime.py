@@ -82,6 +82,7 @@ class Runtime:
                 fail_open=settings.fail_open,
                 revision=bundle.revision,
                 serial=bundle.serial,
+                reporting=sum(bool(rule.reports) for rule in bundle.terms.rules),
             )
         )
 

@@ -27,6 +27,7 @@ from sidecar.session.outstanding import (
     is_answer,
     is_here,
 )
+from sidecar.session.pages import Place
 from sidecar.session.reading import LARGE, READ_SECONDS, Read, Reader
 from sidecar.session.route import Send
 from sidecar.session.state import State
@@ -127,6 +128,8 @@ class FromServer:
         elif isinstance(message, Request):
             self._request(message, deliver, replayed)
         else:
+            if message.method == tool_list.TOOLS_LIST_CHANGED:
+                self._state.pages.changed()
             self._say(message, deliver)
 
     def _say(self, message: Message, deliver: Deliver | None) -> None:
@@ -190,7 +193,7 @@ class FromServer:
             return
         self._state.emit(UpstreamAnswered(self._state.server))
         if type(waiting) is Listing and response.error is None:
-            self._list(response, to_client, first=waiting.first)
+            self._list(response, to_client, waiting.place)
             return
         if type(waiting) is Hello:
             self._announces_tools = tool_list.can_announce_tools(response)
@@ -207,7 +210,7 @@ class FromServer:
         if was_list is None:
             self._drop("an answer that no request waited for", deliver)
         elif was_list and response.error is None:
-            self._list(response, to_client, first=False)
+            self._list(response, to_client, None)
         else:
             self._show(response, to_client)
 
@@ -220,13 +223,11 @@ class FromServer:
 
     # What the client may see of them.
 
-    def _list(self, response: Response, to_client: Send, *, first: bool) -> None:
+    def _list(self, response: Response, to_client: Send, place: Place | None) -> None:
         """The answer to a request for tools: note them, and show the client what it may see."""
         # No call can have a longer name, and names are kept: a server must not fill our memory with them.
         tools = [tool for tool in tool_list.listed_tools(response) if len(tool) <= tool_call.MAX_TOOL_NAME]
-        answer = response.result if type(response.result) is dict else {}
-        whole = first and answer.get("nextCursor") is None
-        self._state.emit(Listed(self._state.server, tools, whole))
+        self._state.emit(self._listed(response, tools, place))
         wanted = frozenset(filter(self._gate.wants_definition, tools))
         if not wanted:
             self._filter(response, to_client)
@@ -236,6 +237,20 @@ class FromServer:
         else:
             self._saw(definition.digests(response, wanted))
             self._filter(response, to_client)
+
+    def _listed(self, response: Response, tools: list[str], place: Place | None) -> Listed:
+        """What is known of the list by this answer: all of it, one of its pages, or tools of whichever list."""
+        answer = response.result if type(response.result) is dict else {}
+        definitions, cursor = answer.get("tools"), answer.get("nextCursor")
+        if type(definitions) is not list:
+            return Listed(self._state.server, tools, whole=False)
+        follows = self._state.pages.answered(place, cursor)
+        listed = partial(Listed, self._state.server, tools, definitions=definitions)
+        if place is not None and place.page == 1 and cursor is None:
+            return listed(whole=True)
+        if follows is None:
+            return listed(whole=False)
+        return listed(whole=False, walk=follows.walk, page=follows.page, last=cursor is None)
 
     def _saw(self, digests: dict[str, str]) -> None:
         for tool, digest in digests.items():

@@ -17,6 +17,7 @@ from sidecar.errors import InvalidMessage
 from sidecar.mcp import protocol, tool_list
 from sidecar.mcp.jsonrpc import Id, Outgoing, Request
 from sidecar.session.judge import Judgement
+from sidecar.session.pages import Pages, Place
 from sidecar.session.route import Route
 
 MAX_OUTSTANDING: Final = 10_000
@@ -44,9 +45,9 @@ class Subscription(Plain, frozen=True):
 
 
 class Listing(Plain, frozen=True):
-    """A request for the list of tools, or a page of it."""
+    """A request for the list of tools, or a page of it, with its place among the pages where it has one."""
 
-    first: bool
+    place: Place | None
 
 
 class Call(msgspec.Struct):
@@ -83,11 +84,11 @@ def unheard(one: Outstanding) -> Outstanding:
     return msgspec.structs.replace(one, route=route)
 
 
-def as_outstanding(request: Request, route: Route) -> Plain:
-    """A request that is no call, as it waits."""
+def as_outstanding(request: Request, route: Route, pages: Pages) -> Plain:
+    """A request that is no call, as it waits. `pages` are those that its client asks for."""
     match request.method:
         case protocol.TOOLS_LIST:
-            return Listing(route, first=not (request.params or {}).get("cursor"))
+            return Listing(route, pages.asked((request.params or {}).get("cursor")))
         case protocol.INITIALIZE:
             return Hello(route)
         case protocol.LISTEN:

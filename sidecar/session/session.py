@@ -228,7 +228,7 @@ class Session:
             (route.refuse or route.to_client)(method_denied(request))
             return
         self._gate.conclude()  # calls that came before this go before it
-        self._requests.open(request.id, as_outstanding(request, route))
+        self._requests.open(request.id, as_outstanding(request, route, self._state.pages))
         try:
             self._emit(Passed(self._server, request.method))
             route.to_server(request)

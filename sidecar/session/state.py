@@ -9,6 +9,7 @@ from sidecar.events import Emit
 from sidecar.session.client_requests import ClientRequests
 from sidecar.session.judge import Judge
 from sidecar.session.outstanding import OutstandingRequests, Plain
+from sidecar.session.pages import Pages
 from sidecar.session.route import Route
 
 
@@ -28,6 +29,7 @@ class State:
     revision: str
     requests: ClientRequests
     asked_of_client: OutstandingRequests[Plain] = field(default_factory=OutstandingRequests)
+    pages: Pages = field(default_factory=Pages)
 
     @property
     def whose(self) -> str:

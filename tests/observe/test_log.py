@@ -19,18 +19,19 @@ from sidecar.events import (
     EngineFailed,
     Event,
     HttpRefused,
-    Listed,
     NoticeSent,
     Passed,
     Refused,
     Reloaded,
     Settled,
     SpansSent,
+    Started,
     StoreFailed,
     UpstreamAnswered,
     UpstreamFailed,
 )
 from sidecar.mcp.tool_call import Outcome
+from sidecar.observe.comparison import Comparison
 from sidecar.observe.log.calls import MOST_REFUSED
 from sidecar.observe.log.observer import Log
 from sidecar.system.sparing import MOST, PERIOD
@@ -43,7 +44,7 @@ ENDED = EngineFailed("stub", "exit", "opa ended with status 137")
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> Iterator[Log]:
     with caplog.at_level(logging.DEBUG, "sidecar"):
-        yield Log()
+        yield Log(Comparison())
 
 
 def said(log: Log, caplog: pytest.LogCaptureFixture, *events: Event) -> list[tuple[str, str]]:
@@ -86,7 +87,7 @@ def test_a_flood_of_messages_to_drop_does_not_fill_the_log_and_its_size_is_said(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     now = [0.0]
-    log, drop = Log(lambda: now[0]), Dropped("stub", "server", "why")
+    log, drop = Log(Comparison(), lambda: now[0]), Dropped("stub", "server", "why")
     with caplog.at_level(logging.DEBUG, "sidecar"):
         lines = said(log, caplog, *[drop] * 10_000)
         assert len(lines) == MOST + 1
@@ -107,7 +108,7 @@ def test_of_what_hand_written_rules_make_of_a_call_a_part_is_said(log: Log, capl
 
 def test_a_flood_of_refused_calls_is_said_and_its_size(caplog: pytest.LogCaptureFixture) -> None:
     now = [0.0]
-    log = Log(lambda: now[0])
+    log = Log(Comparison(), lambda: now[0])
     with caplog.at_level(logging.DEBUG, "sidecar"):
         assert len(said(log, caplog, *[denied()] * 3000)) == MOST_REFUSED + 1
         now[0] = PERIOD
@@ -116,7 +117,7 @@ def test_a_flood_of_refused_calls_is_said_and_its_size(caplog: pytest.LogCapture
 
 def test_a_server_that_fails_is_said_when_it_begins_changes_and_ends(caplog: pytest.LogCaptureFixture) -> None:
     now = [0.0]
-    log = Log(lambda: now[0])
+    log = Log(Comparison(), lambda: now[0])
     refused = UpstreamFailed("stub", "refused", 0, "the MCP server cannot be reached: connection refused")
     status = UpstreamFailed("stub", "status", 502, "the MCP server answers with status 502")
     with caplog.at_level(logging.DEBUG, "sidecar"):
@@ -216,17 +217,19 @@ def test_a_changed_policy_is_said_whether_it_is_taken_or_not(log: Log, caplog: p
     ]
 
 
-def test_tools_of_the_policy_that_the_server_lacks_are_said_once(log: Log, caplog: pytest.LogCaptureFixture) -> None:
-    lists = [Listed("stub", tools, True) for tools in ([], [], ["t"], [], ["u"])]
-    line = ("WARNING", "the policy names tools that the server lacks: t")
-    assert said(log, caplog, READY, *lists[:2]) == [line]
-    assert said(log, caplog, *lists[2:]) == [line, line]
-
-
-def test_nothing_is_said_to_be_missing_from_a_page_or_before_a_policy_is_known(
-    log: Log, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("reporting", "end"), [(0, "mode enforce"), (2, "mode enforce, and 2 of the rules only report")]
+)
+def test_the_start_says_how_many_rules_only_report(
+    log: Log, caplog: pytest.LogCaptureFixture, reporting: int, end: str
 ) -> None:
-    assert said(log, caplog, Listed("stub", [], True), READY, Listed("stub", [], False)) == []
+    start = Started("stub", "1.0", "1.2", "http", "stdio", "jwt", "enforce", False, "r", 1, reporting=reporting)
+    [(level, text)] = said(log, caplog, start)
+    assert (level, text) == (
+        "INFO",
+        f"sidecar 1.0 serves stub: clients over http, the server over stdio, opa 1.2, {end}",
+    )
+    assert fields_of(caplog.records[0]).get("reporting") == (reporting or None)
 
 
 # Approvals.
@@ -280,7 +283,7 @@ def test_a_try_that_is_refused_is_said_fit_to_show(log: Log, caplog: pytest.LogC
 
 def test_a_flood_of_tries_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
     now = [0.0]
-    log = Log(lambda: now[0])
+    log = Log(Comparison(), lambda: now[0])
     lines = said(log, caplog, *(tried(number) for number in range(1_000)))
     assert len(lines) == MOST + 1
     assert lines[-1][1] == "more tries at approvals are refused; the audit log has all of them"
@@ -351,7 +354,7 @@ def test_spans_that_are_not_taken_are_said_once_and_how_many_were_lost_when_they
 
 def test_a_collector_that_takes_spans_now_and_then_is_not_said_each_time(caplog: pytest.LogCaptureFixture) -> None:
     now = [0.0]
-    log = Log(clock=lambda: now[0])
+    log = Log(Comparison(), lambda: now[0])
     some, all_ = SpansSent("stub", 1, 1, "it rejected 1 spans: late"), SpansSent("stub", 2, 0, "")
     with caplog.at_level(logging.DEBUG, "sidecar"):
         assert len(said(log, caplog, *[some, all_] * 9)) == 2

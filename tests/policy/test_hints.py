@@ -47,11 +47,67 @@ def test_a_policy_that_says_nothing_allows_everything_and_is_warned_of(text: str
 @pytest.mark.parametrize("text", [
     "default: deny", "default: deny\nmethods: {unknown: allow}",
     "hide: [t]", "methods: {unknown: deny}", "methods: {deny: [resources/read]}",
-    "tools: {t: {rules: [{action: allow}]}}", "tools: {'*': {rules: [{rate_limit: 1/day}]}}",
+    "tools: {'*': {rules: [{rate_limit: 1/day}]}}", "tools: {t: {rules: [{action: require_approval}]}}",
+    "tools: {t: {rules: [{action: allow}]}, u: {rules: [{action: deny, mode: monitor}, {action: deny}]}}",
+    "tools: {t: {rules: [{action: allow}]}, u: {rules: [{spend_limit: {path: args.a, per_call: 1}}]}}",
+    "tools: {t: {rules: [{state: {counter: n, window: day, increment_from: args.a}}]}}",
+    "hide: [u]\ntools: {t: {rules: [{action: allow}]}}", "default: deny\ntools: {t: {rules: [{action: allow}]}}",
+    "default: deny\ntools: {t: {rules: [{action: deny, mode: monitor}]}}",
+    "mode: monitor\ntools: {t: {rules: [{action: deny, mode: monitor}]}}",
     "classes: {Read: {rules: [{rate_limit: 1/day}]}}\ntools: {t: {class: Read}}",
 ])  # fmt: skip
 def test_a_policy_that_forbids_anything_is_not(text: str) -> None:
     assert warnings(text) == []
+
+
+ONLY_ALLOWED = (
+    "no rule refuses anything, so every other tool is allowed too: write default: deny if only these may be called"
+)
+
+
+@pytest.mark.parametrize("text", [
+    "tools: {t: {rules: [{action: allow}]}, u: {rules: [{action: allow}]}}",
+    "tools: {t: {rules: [{action: allow}]}, 'g*': {rules: []}, '*': {rules: []}}",
+    "tools: {t: {rules: [{action: allow}, {state: {counter: n, window: day}}]}}",
+    "tools: {t: {rules: [{action: allow}]}}\nmethods: {unknown: deny}",
+])  # fmt: skip
+def test_a_list_of_what_is_allowed_that_refuses_nothing_else_is_warned_of_once(text: str) -> None:
+    assert warnings(text) == [f"a.yaml:1:21: warning: tools.t.rules[1]: {ONLY_ALLOWED}"]
+
+
+@pytest.mark.parametrize("mode", ["monitor", "shadow"])
+@pytest.mark.parametrize(
+    "more", ["", ", u: {rules: [{action: allow}]}, v: {rules: [{rate_limit: 1/day, mode: monitor}]}"]
+)
+def test_rules_of_which_each_only_reports_are_warned_of_once(mode: str, more: str) -> None:
+    text = f"mode: {mode} only reports, and no other rule refuses anything, so every call is allowed: remove it"
+    [warning] = warnings(f"tools: {{t: {{rules: [{{action: deny, mode: {mode}}}]}}{more}}}")
+    assert warning == f"a.yaml:1:21: warning: tools.t.rules[1]: {text} when the rule was tried enough"
+
+
+def test_of_several_files_the_rules_of_all_count() -> None:
+    allowing, trying = "tools: {t: {rules: [{action: allow}]}}", "tools: {v: {rules: [{action: deny, mode: shadow}]}}"
+    assert warnings(allowing, RULED.replace("t:", "u:")) == []
+    assert warnings(trying, RULED) == []
+    [warning] = warnings(allowing, trying)
+    assert warning.startswith("b.yaml:1:21: warning: tools.v.rules[1]: mode: shadow only reports")
+
+
+def test_rules_of_a_class_that_hold_nothing_back_are_warned_of_where_they_stand() -> None:
+    [warning] = warnings("classes: {Read: {rules: [{action: allow}]}}\ntools: {t: {class: Read}}")
+    assert warning == f"a.yaml:1:26: warning: classes.Read.rules[1]: {ONLY_ALLOWED}"
+
+
+def test_rules_of_a_class_that_no_tool_has_are_none() -> None:
+    unused, nothing = warnings("classes: {Read: {rules: [{action: allow}]}}")[::-1]
+    assert "no tool has this class" in unused
+    assert nothing == f"a.yaml:1:1: warning: file: {ALLOWS_EVERYTHING}"
+
+
+def test_beside_hand_written_rego_nothing_is_said_of_all_that_is_allowed() -> None:
+    for text in ("", "tools: {t: {rules: [{action: allow}]}}", "tools: {t: {rules: [{action: deny, mode: shadow}]}}"):
+        file, _ = read(text, "a.yaml")
+        assert hints(merge([file])[0], [file], alone=False) == []
 
 
 @pytest.mark.parametrize("text", [
@@ -295,7 +351,7 @@ def test_the_same_argument_of_another_tool_is_another_argument() -> None:
 def test_a_tool_that_is_only_tried_stays_refused_under_default_deny_which_is_said(rules: str, permits: bool) -> None:
     found = warnings(f"default: deny\ntools: {{t: {{rules: {rules}}}}}")
     assert any("permit nothing, so default: deny refuses the tool" in warning for warning in found) is not permits
-    assert warnings(f"tools: {{t: {{rules: {rules}}}}}") == []
+    assert not any("default: deny refuses" in warning for warning in warnings(f"tools: {{t: {{rules: {rules}}}}}"))
 
 
 def test_a_rule_in_shadow_guards_no_dangerous_tool() -> None:
@@ -312,7 +368,7 @@ def test_a_rule_in_shadow_guards_no_dangerous_tool() -> None:
     ("{action: deny, conditions: [{path: args.a, op: eq, value: 1}]}", True),
 ])  # fmt: skip
 def test_only_after_a_rule_that_denies_every_call_nothing_is_reached(first: str, reached: bool) -> None:
-    found = of_rules(f"- {first}\n- action: allow")
+    found = of_rules(f"- {first}\n- rate_limit: 1/day")
     assert (found == []) is reached
     assert all("can never be reached, nor what follows: line 4" in warning for warning in found)
 

@@ -30,6 +30,11 @@ RULE = "{rules: [{action: allow}]}"
      "default: allow; 1 tool with 1 rule; every other tool is allowed; mode: monitor, so nothing is refused"),
     ("tools: {a: {rules: [{action: allow}, {action: deny, mode: shadow}]}}",
      "default: allow; 1 tool with 2 rules; every other tool is allowed; 1 rule only tried, in shadow"),
+    ("tools: {a: {rules: [{action: deny, mode: monitor}, {rate_limit: 1/day, mode: monitor}, {action: allow}]}}",
+     "default: allow; 1 tool with 3 rules; every other tool is allowed; 2 rules only reporting, in monitor mode"),
+    ("tools: {a: {rules: [{action: deny, mode: monitor}, {action: deny, mode: shadow}]}}",
+     ("default: allow; 1 tool with 2 rules; every other tool is allowed; 1 rule only reporting, in monitor mode; "
+      "1 rule only tried, in shadow")),
 ])  # fmt: skip
 def test_a_policy_is_summed_up_in_one_line(text: str, line: str) -> None:
     file, _ = read(text, "p.yaml")

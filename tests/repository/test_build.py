@@ -44,6 +44,13 @@ def test_a_bundle_is_the_policy_that_it_was_built_from(folder: Path, tmp_path: P
     assert (read.repository, read.warnings) == (None, ())
 
 
+def test_what_hand_written_rego_may_refuse_is_not_said_to_be_allowed(folder: Path) -> None:
+    (folder / "policies" / "pay.yaml").write_text("tools: {pay: {rules: [{action: allow}]}}\n")
+    assert subject(folder, OPA).warnings == ()
+    (warning,) = subject(folder / "policies" / "pay.yaml", OPA).warnings
+    assert "no rule refuses anything" in warning
+
+
 def repacked(path: Path, sources: str | None) -> None:
     """The bundle with another text of its sources, or none."""
     files = archive.read(path.read_bytes())

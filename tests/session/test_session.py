@@ -270,14 +270,18 @@ def test_the_tools_that_the_server_lists_are_noted(params: dict[str, Any], resul
     world = ObservedSession()
     world.ask(1, "tools/list", **params)
     world.answer(1, result=result)
-    assert world.events[-1] == Listed("stub", ["a"], whole)
+    noted = world.events[-1]
+    assert isinstance(noted, Listed)
+    assert (noted.server, noted.tools, noted.whole) == ("stub", ["a"], whole)
 
 
 def test_a_tool_whose_name_is_too_long_for_a_call_is_not_noted_and_listed_all_the_same() -> None:
     world = ObservedSession()
     world.ask(1, "tools/list")
     world.answer(1, result=listed("a", "b" * (MAX_TOOL_NAME + 1)))
-    assert world.events[-1] == Listed("stub", ["a"], True)
+    noted = world.events[-1]
+    assert isinstance(noted, Listed)
+    assert (noted.tools, noted.whole) == (["a"], True)
     world.gate.hide()
     assert len(world.last_to_client["result"]["tools"]) == 2
 

@@ -136,13 +136,34 @@ def test_a_policy_that_names_tools_which_the_server_lacks_is_told_once(tmp_path:
         for _ in range(3):
             assert shown(sidecar.request("tools/list")) == ["a", "b"]
         assert sidecar.errors.count("the policy names tools that the server lacks: c, misspelt\n") == 1
-        (tmp_path / "list.json").write_text(json.dumps(tools("a", "misspelt")))
+        assert sidecar.errors.count("no tool of the server matches x*, y*\n") == 1
+        (tmp_path / "list.json").write_text(json.dumps(tools("a", "misspelt", "yes")))
         sidecar.request("tools/list")
         assert sidecar.errors.count("the policy names tools that the server lacks: c\n") == 1
+        assert sidecar.errors.count("no tool of the server matches x*\n") == 1
 
 
 @pytest.mark.parametrize(("params", "more"), [({"cursor": "2"}, {}), (None, {"nextCursor": "2"})])
 def test_nothing_is_said_to_be_missing_as_long_as_only_a_page_was_seen(tmp_path: Path, params: Any, more: Any) -> None:
-    with listing(tmp_path, "tools: {misspelt: {rules: []}}\n", tools("a", **more)) as sidecar:
+    with listing(tmp_path, "tools: {misspelt: {rules: []}, 'x*': {rules: []}}\n", tools("a", **more)) as sidecar:
         sidecar.request("tools/list", params)
         assert "lacks" not in sidecar.errors
+        assert "matches" not in sidecar.errors
+
+
+def test_an_argument_that_a_rule_reads_and_its_tool_does_not_declare_is_told(tmp_path: Path) -> None:
+    policy = "tools: {a: {rules: [{action: deny, conditions: [{path: args.foce, op: eq, value: true}]}]}}\n"
+    defined = {"name": "a", "inputSchema": {"type": "object", "properties": {"force": {"type": "boolean"}}}}
+    with listing(tmp_path, policy, {"tools": [defined]}) as sidecar:
+        sidecar.request("tools/list")
+        text = "the policy reads arguments that the tools do not declare: args.foce of a\n"
+        assert sidecar.errors.count(text) == 1
+
+
+def test_what_is_missing_is_told_once_all_pages_were_seen(tmp_path: Path) -> None:
+    policy = "tools: {a: {rules: []}, b: {rules: []}, misspelt: {rules: []}}\n"
+    with listing(tmp_path, policy, tools("a", nextCursor="2")) as sidecar:
+        sidecar.request("tools/list")
+        (tmp_path / "list.json").write_text(json.dumps(tools("b")))
+        sidecar.request("tools/list", {"cursor": "2"})
+        assert sidecar.errors.count("the policy names tools that the server lacks: misspelt\n") == 1

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sidecar.events import Handlers
+from sidecar.observe.comparison import Comparison
 from sidecar.observe.log.approvals import ApprovalLog
 from sidecar.observe.log.calls import CallLog
 from sidecar.observe.log.policies import PolicyLog
@@ -15,11 +16,14 @@ from sidecar.observe.log.upstream import UpstreamLog
 
 
 class Log:
-    """Logs events; a lasting state is logged when it begins and when it ends. `clock` gives seconds."""
+    """Logs events; a lasting state is logged when it begins and when it ends. `clock` gives seconds.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    `comparison` tells which names of the policy no tool has; it hears of events by itself.
+    """
+
+    def __init__(self, comparison: Comparison, clock: Callable[[], float] = time.monotonic) -> None:
         heard: dict[Any, list[Callable[[Any], None]]] = {}
-        for one in (CallLog(clock), RunningLog(clock), UpstreamLog(clock), PolicyLog(), ApprovalLog(clock)):
+        for one in (CallLog(clock), RunningLog(clock), UpstreamLog(clock), PolicyLog(comparison), ApprovalLog(clock)):
             for kind, hear in one.handlers.items():
                 heard.setdefault(kind, []).append(hear)
         self.handlers: Handlers = {kind: hears[0] if len(hears) == 1 else _all(hears) for kind, hears in heard.items()}

@@ -1,8 +1,8 @@
-"""What is said of policies: reloads, bundles, a candidate, and tools that a policy names and the server lacks."""
+"""What is said of policies: reloads, bundles, a candidate, and names and patterns that no tool of the server has."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, assert_never
 
 from sidecar.events import (
     BundleFetched,
@@ -12,16 +12,14 @@ from sidecar.events import (
     CandidateFailed,
     EngineReady,
     Handlers,
-    Listed,
     Reloaded,
     Unchanged,
 )
+from sidecar.observe.comparison import Comparison, Unmet
 from sidecar.policy.nothing import NO_SERIAL
 from sidecar.system.operator_log import fields, log
 from sidecar.text import shown, visible
 
-MOST_NAMES: Final = 20
-"""Tools that one message names."""
 MOST_DIFFERENCES: Final = 200
 """Kinds of differences to a candidate of which the first is logged."""
 
@@ -29,16 +27,15 @@ MOST_DIFFERENCES: Final = 200
 class PolicyLog:
     """Says which policy is in force, and why another one is not."""
 
-    def __init__(self) -> None:
+    def __init__(self, comparison: Comparison) -> None:
+        comparison.told.append(self._compared)
+        self._said: frozenset[Unmet] = frozenset()
         self._source_failing = ""
         self._in_force = False
-        self._policy_tools: frozenset[str] = frozenset()
-        self._compared: frozenset[str] = frozenset()
         self._revision = ""
         self._differences: set[tuple[str, ...]] = set()
         self.handlers: Handlers = {
             EngineReady: self._engine_ready, Reloaded: self._reloaded, Unchanged: self._unchanged,
-            Listed: self._listed,
             BundleFetched: self._bundle_fetched, BundleJudged: self._bundle_judged,
             CandidateBegan: self._candidate_began, CandidateFailed: self._candidate_failed,
             CandidateCompared: self._candidate_compared,
@@ -47,7 +44,7 @@ class PolicyLog:
     def _engine_ready(self, event: EngineReady) -> None:
         if event.revision != self._revision:
             self._differences.clear()
-        self._policy_tools, self._revision = event.terms.tools, event.revision
+        self._revision = event.revision
         self._in_force = event.serial != NO_SERIAL
 
     def _reloaded(self, event: Reloaded) -> None:
@@ -92,14 +89,23 @@ class PolicyLog:
                 extra=fields("policy_changed", serial=event.serial or None, commit=shown(event.commit)),
             )  # fmt: skip
 
-    def _listed(self, event: Listed) -> None:
-        """Warn once about tools that the policy names and the server does not list: most are misspelt."""
-        if not event.whole:
-            return
-        missing = self._policy_tools.difference(event.tools)
-        if missing and missing != self._compared:
-            log.warning("%s", named_missing(missing), extra=fields("tools_missing"))
-        self._compared = missing
+    def _compared(self, unmet: tuple[Unmet, ...]) -> None:
+        """Warn once about names and patterns for which the server has no tool: most are misspelt."""
+        for one in unmet:
+            if one in self._said:
+                continue
+            match one.about:
+                case "names":
+                    log.warning("%s", one.text, extra=fields("tools_missing"))
+                case "patterns":
+                    log.warning("%s", one.text, extra=fields("patterns_unmatched"))
+                case "arguments":
+                    log.warning("%s", one.text, extra=fields("arguments_missing"))
+                case "not_compared":
+                    log.warning("%s", one.text, extra=fields("tools_not_compared"))
+                case _:
+                    assert_never(one.about)
+        self._said = frozenset(unmet)
 
     def _candidate_began(self, event: CandidateBegan) -> None:
         self._differences.clear()
@@ -144,13 +150,6 @@ def named_bundle(event: BundleJudged) -> str:
     if not event.serial:
         return "a bundle"
     return f"the bundle with serial {event.serial}" + (f" (commit {shown(event.commit)})" if event.commit else "")
-
-
-def named_missing(tools: frozenset[str]) -> str:
-    """Tools that the policy names and the server lacks, as messages tell of them: all, or as many as can be read."""
-    names = [shown(name) for name in sorted(tools)]
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return f"the policy names tools that the server lacks: {', '.join(names[:MOST_NAMES])}{more}"
 
 
 def _by(rule: str, place: str) -> str:

@@ -57,13 +57,14 @@ class RunningLog:
 
     def _started(self, event: Started) -> None:
         self._serves = True
+        only_report = f", and {event.reporting} of the rules only report" if event.reporting else ""
         log.info(
-            "sidecar %s serves %s: clients over %s, the server over %s, opa %s, mode %s", event.version,
-            shown(event.server), event.client, event.upstream, event.opa, event.mode,
+            "sidecar %s serves %s: clients over %s, the server over %s, opa %s, mode %s%s", event.version,
+            shown(event.server), event.client, event.upstream, event.opa, event.mode, only_report,
             extra=fields(
                 "started", server=shown(event.server), version=event.version, opa=event.opa,
                 client_transport=event.client, upstream_transport=event.upstream, authentication=event.authentication,
-                mode=event.mode, revision=event.revision, serial=event.serial,
+                mode=event.mode, revision=event.revision, serial=event.serial, reporting=event.reporting or None,
             ),
         )  # fmt: skip
         if event.serial == NO_SERIAL:
