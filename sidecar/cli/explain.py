@@ -12,12 +12,13 @@ import typer
 from sidecar.cli.explanation import Call, Explainer
 from sidecar.cli.kept_counters import KeptCounters
 from sidecar.cli.options import Config, OpaBin, written
+from sidecar.cli.printing import say
 from sidecar.engine import binary
 from sidecar.errors import StartError, UsageError
 from sidecar.mcp import strict_json
 from sidecar.mcp.protocol import TOOLS_CALL
 from sidecar.repository.load import find, load, places_of_settings
-from sidecar.text import of_system, shown, visible
+from sidecar.text import of_system, shown
 
 STATUSES: Final = {"allow": 0, "deny": 3, "require_approval": 4}
 """What the command ends with, by the decision."""
@@ -85,14 +86,13 @@ def _one(explainer: Explainer, call: Call, *, show_list: bool) -> int:
     (explained,) = explainer.explain([call])
     action, why = explainer.outcome(call, explained)
     first, *others = why.splitlines()
-    # Whoever looks at somebody else's policy shows it to a terminal.
-    print(visible(f"{action}: {first}"))
+    say(f"{action}: {first}")
     for line in [*others, *explainer.details(call, explained, refused=action == "deny")]:
-        print(visible(f"  {line}"))
+        say(f"  {line}")
     if show_list:
         withheld = explainer.withheld(call.tool)
-        print(f"  tools/list shows it: {'yes' if withheld is None else 'no: ' + withheld}")
-    print(f"  revision {explainer.bundle.revision}")
+        say(f"  tools/list shows it: {'yes' if withheld is None else 'no: ' + withheld}")
+    say(f"  revision {explainer.bundle.revision}")
     return STATUSES[action]
 
 
@@ -103,7 +103,7 @@ def _many(explainer: Explainer, name: str) -> int:
     for number, call, refused in read:
         action, why = ("deny", refused) if refused is not None else explainer.outcome(call, next(answers))
         actions.add(action)
-        print(f"{number}: {shown(call.tool)}: {action}: {visible(why.splitlines()[0])}")
+        say(f"{number}: {shown(call.tool)}: {action}: {why.splitlines()[0]}")
     return STATUSES[next((action for action in reversed(_WORST) if action in actions), "allow")]
 
 
