@@ -43,12 +43,13 @@ def check(path: Path, what: str, *, secret: bool = False) -> None:
         return
 
 
-def is_open(path: Path) -> bool:
-    """True for a file that everybody may write."""
+def trouble(path: Path, what: str, *, secret: bool = False) -> str | None:
+    """What `check` says of the path; None where it passes. For files whose owner may have good reasons."""
     try:
-        return bool(path.stat().st_mode & _OTHERS_WRITE)
-    except OSError:
-        return False
+        check(path, what, secret=secret)
+    except StartError as error:
+        return str(error)
+    return None
 
 
 def is_ours(connection: socket.socket) -> bool:

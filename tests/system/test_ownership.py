@@ -317,9 +317,21 @@ def test_what_we_write_is_ours_alone_whatever_the_umask(tmp_path: Path) -> None:
     assert {mode for name, mode in modes.items() if not name.startswith("counters.db")} == {0o600}
 
 
-def test_a_policy_that_everybody_may_write_is_warned_of(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [".", ".."])
+def test_a_policy_that_everybody_may_write_or_replace_is_warned_of(tmp_path: Path, step: str) -> None:
+    policy = tmp_path / "policies" / "policy.yaml"
+    policy.parent.mkdir()
+    policy.write_text("tools: {}\n")
+    opened = policy if step == "." else policy.parent
+    opened.chmod(0o777)
+    with Sidecar(tmp_path, policy, "--opa-bin", str(OPA)) as sidecar:
+        assert f"{policy}: everybody may write {opened} and so decide in our place" in sidecar.errors
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_policy_of_somebody_else_is_warned_of(tmp_path: Path) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text("tools: {}\n")
-    policy.chmod(0o666)
+    os.chown(policy, NOBODY, -1)
     with Sidecar(tmp_path, policy, "--opa-bin", str(OPA)) as sidecar:
-        assert f"{policy}: everybody may write this policy" in sidecar.errors
+        assert f"{policy}: {policy} belongs to user {NOBODY}" in sidecar.errors
