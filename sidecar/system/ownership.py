@@ -23,7 +23,7 @@ MAX_LINKS: Final = 40
 _ACL: Final = "system.posix_acl_access"
 """With an ACL, the group bits of the mode are the most that anybody named in it may do."""
 _CREDENTIALS: Final = struct.Struct("iII")
-_OTHERS_READ, _OTHERS_WRITE, _GROUP_WRITES = stat.S_IROTH, stat.S_IWOTH, stat.S_IWGRP
+_OTHERS_READ, _OTHERS_WRITE, _OTHERS_PASS, _GROUP_WRITES = stat.S_IROTH, stat.S_IWOTH, stat.S_IXOTH, stat.S_IWGRP
 
 
 def check(path: Path, what: str, *, secret: bool = False) -> None:
@@ -50,6 +50,15 @@ def trouble(path: Path, what: str, *, secret: bool = False) -> str | None:
     except StartError as error:
         return str(error)
     return None
+
+
+def everybody_reads(path: Path) -> bool:
+    """True if every user of this machine can read the file: it lets them, and so does each folder on its way."""
+    try:
+        *before, last = [step.lstat().st_mode for step in _way(path)]
+    except OSError:
+        return False
+    return bool(last & _OTHERS_READ) and all(mode & _OTHERS_PASS for mode in before if stat.S_ISDIR(mode))
 
 
 def is_ours(connection: socket.socket) -> bool:

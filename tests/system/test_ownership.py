@@ -15,7 +15,7 @@ import pytest
 
 from sidecar.errors import StartError
 from sidecar.system import ownership
-from sidecar.system.ownership import check, is_ours
+from sidecar.system.ownership import check, everybody_reads, is_ours
 from tests.support import OPA, SIDECAR, STUB
 from tests.support.peer import SECONDS, Sidecar
 
@@ -64,6 +64,20 @@ def test_what_others_may_write_is_refused_and_so_is_every_folder_on_the_way(
     opened.chmod(opened.stat().st_mode | more)
     with pytest.raises(StartError, match=f"^the file: {who}.* may write {opened} .*`chmod go-w {opened}`$"):
         check(place, "the file")
+
+
+def test_everybody_reads_what_lets_them_in_a_folder_that_lets_them(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:  # every user gets as far as here
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "file").touch()
+        (folder / "link").symlink_to("file")
+        for mode, of_folder, read in ((0o644, 0o755, True), (0o644, 0o711, True), (0o644, 0o750, False),
+                                      (0o640, 0o755, False), (0o604, 0o777, True)):  # fmt: skip
+            (folder / "file").chmod(mode)
+            folder.chmod(of_folder)
+            assert everybody_reads(folder / "file") is everybody_reads(folder / "link") is read
+    assert not everybody_reads(tmp_path / "missing")
 
 
 def test_in_a_folder_with_the_sticky_bit_nobody_replaces_what_is_ours(place: Path) -> None:
