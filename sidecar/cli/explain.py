@@ -18,10 +18,13 @@ from sidecar.errors import StartError, UsageError
 from sidecar.mcp import strict_json
 from sidecar.mcp.protocol import TOOLS_CALL
 from sidecar.repository.load import find, load, places_of_settings
+from sidecar.system import files
 from sidecar.text import of_system, shown
 
 STATUSES: Final = {"allow": 0, "deny": 3, "require_approval": 4}
 """What the command ends with, by the decision."""
+MAX_CALLS: Final = 64 << 20
+"""Bytes of a file of calls."""
 _WORST: Final = ("allow", "require_approval", "deny")
 """Decisions on several calls: the last that occurs counts."""
 
@@ -109,11 +112,15 @@ def _many(explainer: Explainer, name: str) -> int:
 
 def _calls(name: str) -> Iterator[tuple[int, Call]]:
     """The calls in a file of JSON lines, with the numbers of their lines. Raises `UsageError`."""
+    where = "standard input" if name == "-" else of_system(name)
     try:
-        text = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        text = sys.stdin.buffer.read() if name == "-" else files.read(Path(name), MAX_CALLS).data
+    except files.Unreadable as error:
+        raise StartError(
+            f"cannot read the calls {where}: {error}; name a file of JSON lines, or - for standard input"
+        ) from None
     except OSError as error:
-        raise StartError(f"cannot read {name}: {error.strerror}") from None
-    where = "standard input" if name == "-" else name
+        raise StartError(f"cannot read {where}: {error.strerror}") from None
     for number, line in enumerate(text.split(b"\n"), 1):
         if line.strip():
             yield number, _call(line, f"{where}:{number}")
