@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from ipaddress import ip_address
 from socket import inet_aton
@@ -64,8 +65,8 @@ def of_files(settings: Settings) -> Iterator[str]:
     for option, path in secrets:
         if path is not None and ownership.everybody_reads(path):
             yield (
-                f"{option}: every user of this machine can read {path}: `chmod o-r {path}`, or give its Secret the "
-                "defaultMode 0440"
+                f"{option}: every user of this machine can read {path}: `chmod o-r {shlex.quote(str(path))}`, or give "
+                "its Secret the defaultMode 0440"
             )
 
 

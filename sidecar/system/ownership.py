@@ -8,6 +8,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import shlex
 import socket
 import stat
 import struct
@@ -38,7 +39,7 @@ def check(path: Path, what: str, *, secret: bool = False) -> None:
             _check(step, what, trusted, on_the_way=True)
         _check(last, what, trusted, on_the_way=False)
         if secret and last.stat().st_mode & _OTHERS_READ:
-            raise StartError(f"{what} {last} can be read by everybody: `chmod o-r {last}`")
+            raise StartError(f"{what} {last} can be read by everybody: `chmod o-r {_typed(last)}`")
     except OSError:
         return
 
@@ -109,10 +110,15 @@ def _check(step: Path, what: str, trusted: frozenset[int], *, on_the_way: bool) 
     is_volume = step.is_mount() and not found.st_mode & stat.S_ISVTX
     if open_to and not is_volume:
         who = "everybody" if open_to & _OTHERS_WRITE else f"group {found.st_gid}"
-        remedy = f"`chmod go-w {step}`"
+        remedy = f"`chmod go-w {_typed(step)}`"
         if not on_the_way and found.st_mode & stat.S_ISVTX:
             remedy = "name a folder in it, which will be ours alone"  # as /tmp, and volumes in memory
         raise StartError(f"{what}: {who} may write {step} and so decide in our place: {remedy}")
+
+
+def _typed(path: Path) -> str:
+    """The path as a shell takes it: whoever made the file may have chosen a name that says more."""
+    return shlex.quote(str(path))
 
 
 def _is_private(found: os.stat_result) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import re
 import socket
 import subprocess
 import tempfile
@@ -78,6 +79,17 @@ def test_everybody_reads_what_lets_them_in_a_folder_that_lets_them(tmp_path: Pat
             folder.chmod(of_folder)
             assert everybody_reads(folder / "file") is everybody_reads(folder / "link") is read
     assert not everybody_reads(tmp_path / "missing")
+
+
+def test_what_is_to_be_typed_is_one_word_to_a_shell(place: Path) -> None:
+    odd = place.with_name("a; true $(b)")
+    place.rename(odd)
+    odd.chmod(0o604)
+    with pytest.raises(StartError, match=re.escape(f"`chmod o-r '{odd}'`")):
+        check(odd, "the file", secret=True)
+    odd.chmod(0o602)
+    with pytest.raises(StartError, match=re.escape(f"`chmod go-w '{odd}'`")):
+        check(odd, "the file")
 
 
 def test_in_a_folder_with_the_sticky_bit_nobody_replaces_what_is_ours(place: Path) -> None:
