@@ -151,7 +151,9 @@ def test_only_the_sidecar_and_opa_share_the_socket_and_the_token(name: str) -> N
 
 @pytest.mark.parametrize("name", TOPOLOGIES)
 def test_secrets_are_the_sidecars_alone(name: str) -> None:
-    secret = {volume["name"] for volume in pod(name)["volumes"] if "secret" in volume} - {"bundle-public-key"}
+    mounted = {volume["name"]: volume["secret"] for volume in pod(name)["volumes"] if "secret" in volume}
+    assert all(secret["defaultMode"] == 0o440 for secret in mounted.values()), "readable for every user of the pod"
+    secret = mounted.keys() - {"bundle-public-key"}
     for other in ("token", "opa", "app"):
         container = containers(name)[other]
         assert not volumes(container) & secret
