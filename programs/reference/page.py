@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
+from textwrap import fill
 from typing import Final
 
 from programs.reference.commands import Command, Parameter
-from programs.reference.variables import OTHERS
+from programs.reference.variables import OF_A_PERSON, OF_ONE_CALL, OTHERS
 
 _HEAD: Final = """\
 <!-- Written by `make reference` from the help texts in sidecar/cli: change them there. -->
@@ -76,6 +77,9 @@ Each of these sets an option. The option wins where both are given.
 - **Switches**: `1`, `true`, `yes` or `on` turns a switch on; `0`, `false`, `no` or `off` leaves it off.
 - **Several values**: files are separated by colons (`SIDECAR_CONFIG=a.yaml:b.yaml`), other values by blanks
   (`SIDECAR_ALLOW_HOST="a.example b.example"`). `SIDECAR_HEADER` has one header a line.
+"""
+
+_VARIABLES_OF_OPTIONS: Final = """\
 
 | variable | option | of |
 |---|---|---|
@@ -111,7 +115,7 @@ def page(commands: Sequence[Command]) -> str:
     summaries = "".join(
         f"| {_link(command)} | {_cell(_summary(command))} |\n" for command in named if not _inner(command)
     )
-    parts = [_HEAD + summaries + _GENERAL, *map(_command, named), _VARIABLES + "".join(_of_options(named)) + _others()]
+    parts = [_HEAD + summaries + _GENERAL, *map(_command, named), _variables(named)]
     return "\n".join(parts) + _REST
 
 
@@ -140,6 +144,27 @@ def _row(parameter: Parameter) -> str:
     typed = "<br>".join(_code(text) for text in (written, *parameter.variables))
     meaning = parameter.meaning + (" Can be given several times." if parameter.is_repeatable else "")
     return f"| {typed} | {_cell(meaning)} | {_cell(parameter.default)} |\n"
+
+
+def _variables(commands: Sequence[Command]) -> str:
+    return _VARIABLES + _without() + _VARIABLES_OF_OPTIONS + "".join(_of_options(commands)) + _others()
+
+
+def _without() -> str:
+    """Which options no variable sets."""
+    of_a_person, of_one_call = (", ".join(map(_code, options)) for options in (OF_A_PERSON, OF_ONE_CALL))
+    points = [
+        (
+            f"**No variable answers for a person**: {of_a_person} have none, nor has `--bundle-key` of "
+            "`policy publish`. What an agent's shell sets must not decide in your name."
+        ),
+        (
+            "**No variable for one call**: options that say what a command is about this time, or what it prints, have "
+            f"none: {of_one_call}."
+        ),
+        "**A key is no path there**: `--key` has no variable of its own. `SIDECAR_POLICY_KEY` holds the key itself.",
+    ]
+    return "".join(f"{fill(f'- {point}', 116, subsequent_indent='  ', break_on_hyphens=False)}\n" for point in points)
 
 
 def _of_options(commands: Sequence[Command]) -> Iterator[str]:

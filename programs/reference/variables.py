@@ -1,4 +1,4 @@
-"""Environment variables that set no option, and what each is for."""
+"""Environment variables that set no option, what each is for, and options that no variable sets."""
 
 from __future__ import annotations
 
@@ -19,9 +19,14 @@ OTHERS: Final = {
     "DOCKER_CONFIG": (
         "The folder with Docker's `config.json`, whose credentials open a registry. Without it: `~/.docker`."
     ),
-    "XDG_STATE_HOME": "The state folder is `intercept-sidecar` in this folder. Without it: `~/.local/state`.",
+    "XDG_STATE_HOME": (
+        "The state folder is `intercept-sidecar` in this folder. Without it, or where it is no absolute path: "
+        "`~/.local/state`."
+    ),
     "HOME": "Your home, which `~` stands for above.",
-    "XDG_RUNTIME_DIR": "Where temporary folders go if the path in `TMPDIR` is too long for a socket.",
+    "XDG_RUNTIME_DIR": (
+        "Where temporary folders go if the path in `TMPDIR` is too long for a socket. It must be an absolute path."
+    ),
     "TMPDIR": "Where temporary folders go: the socket to OPA, compiled policies. Without it: `/tmp`.",
     "PATH": "Where `opa`, `git` and the server's command are looked for.",
     "NO_COLOR": "Set to anything, the log on a terminal has no colours.",
@@ -36,3 +41,11 @@ OTHERS: Final = {
     "_SIDECAR_COMPLETE": "Set by the script of `sidecar completion`, when the shell asks for completions.",
 }
 """In the order of the page."""
+
+OF_ONE_CALL: Final = (
+    "--all", "--args", "--calls", "--check", "--example", "--grants", "--json", "--list", "--markdown", "--severity",
+    "--state", "--version", "--watch",
+)  # fmt: skip
+"""Options that say what one call of a command is about, or what it prints."""
+OF_A_PERSON: Final = ("--by", "--reason", "--grant", "--committed", "--failed", "--rollback")
+"""Options by which somebody answers for a call, or takes a publication back."""

@@ -121,6 +121,11 @@ def is_loopback(name: str) -> bool:
         return False
 
 
+def beyond_loopback(allow_hosts: Iterable[str]) -> list[str]:
+    """Those values of `--allow-host` by which nobody on this machine needs to call. Raises `UsageError` as `Hosts`."""
+    return [value for value in allow_hosts if not _allowed_host(value).is_loopback]
+
+
 def _is_address(name: str) -> bool:
     """True for an IP address in the spelling of `_Place`."""
     try:

@@ -21,6 +21,9 @@ MAX_FILE: Final = 64 << 10
 TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
 """The syntax of a bearer token (RFC 6750, section 2.1)."""
 
+SHORT: Final = 16
+"""Characters of a token below which it is warned of."""
+
 HOLDER: Final = Principal("token")
 """The principal of every static token: which of its holders shows it, nobody can say."""
 
@@ -60,18 +63,26 @@ class TokenFile:
         content = self._file.changed()
         if content is None:
             return
-        self._digests = tuple(_digest(token) for token in _tokens(content, self._file.path))
+        tokens = _tokens(content, self._file.path)
+        self._digests = tuple(map(_digest, tokens.values()))
         if self._failing:
             self._failing = False
             log.warning(
                 "--auth-token-file: the tokens can be used again",
                 extra=fields("token_file_usable", option="--auth-token-file"),
             )
+        if short := [number for number, token in tokens.items() if len(token) < SHORT]:
+            log.warning(
+                "--auth-token-file: %s:%d: a token of fewer than %d characters can be guessed: write one that "
+                "`openssl rand -hex 32` makes", self._file.path, short[0], SHORT,
+                extra=fields("setting_warning"),
+            )  # fmt: skip
 
 
-def _tokens(content: bytes, path: Path) -> list[str]:
+def _tokens(content: bytes, path: Path) -> dict[int, str]:
+    """The tokens by the numbers of their lines. Raises `Unreadable`."""
     lines = [line.strip() for line in content.decode("utf-8-sig", "replace").split("\n")]
-    tokens = []
+    tokens = {}
     for number, line in enumerate(lines, 1):
         if not line or line.startswith("#"):
             continue
@@ -79,7 +90,7 @@ def _tokens(content: bytes, path: Path) -> list[str]:
             raise Unreadable(
                 f"{path}:{number} is no bearer token: write letters, digits and -._~+/ only, one token a line"
             )
-        tokens.append(line)
+        tokens[number] = line
     if not tokens:
         raise Unreadable(f"{path} holds no token: write one a line")
     return tokens

@@ -10,6 +10,7 @@ import typer
 
 from sidecar.cli.groups import wrong_usage
 from sidecar.cli.lazy import commands
+from sidecar.cli.printing import complain
 from sidecar.cli.version import Version
 from sidecar.errors import CasesError, PolicyError, SidecarError, UsageError
 
@@ -88,4 +89,4 @@ def _say(text: str, line: str) -> None:
     if is_for_programs():
         log.critical("%s", text, extra=fields("start_failed"))
     else:
-        print(line, file=sys.stderr)
+        complain(line)

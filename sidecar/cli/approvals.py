@@ -22,6 +22,7 @@ from sidecar.cli.approvals_table import sentence
 from sidecar.cli.approvals_watch import watch
 from sidecar.cli.groups import Group
 from sidecar.cli.options import one_of
+from sidecar.cli.printing import complain, say
 from sidecar.errors import UsageError
 from sidecar.ledger.approvals import OPEN, STATES, Answer, State
 from sidecar.mcp import strict_json
@@ -196,11 +197,11 @@ async def _list(store: Store, states: frozenset[State], server: str, *, grants_o
     if as_json:
         _print_json([*(document(one, now) for one in records), *(grant_document(one, now) for one in grants)])
     elif lines := text.list_lines(records, grants, now, _width()):
-        print("\n".join(lines))
+        say(*lines)
     else:
-        print("No standing approval." if grants_only else "No approval: what waits for a person is listed here.")
+        say("No standing approval." if grants_only else "No approval: what waits for a person is listed here.")
     if len(records) >= MOST_LISTED:
-        print(f"sidecar: only the newest {MOST_LISTED} are listed", file=sys.stderr)
+        complain(f"sidecar: only the newest {MOST_LISTED} are listed")
     return 0
 
 
@@ -218,7 +219,7 @@ async def _show(store: Store, id_: str, *, as_json: bool) -> int:
     if as_json:
         _print_json(document(record, now, after))
     else:
-        print("\n".join(text.full_lines(record, after, now, _width())))
+        say(*text.full_lines(record, after, now, _width()))
     return 0
 
 
@@ -236,7 +237,7 @@ def _give(store: Store, id_: str, answer: Answer, *, as_json: bool) -> int:
             lines = text.resolved_lines(given.record, given.answer)
         case "revoke":
             lines = text.revoked_lines(given.record)
-    print("\n".join(piece for line in lines for piece in sentence(line, _width())))
+    say(*(piece for line in lines for piece in sentence(line, _width())))
     return 0
 
 
@@ -251,7 +252,7 @@ def _answer(verdict: Verdict, by: str | None, reason: str, *, grant: bool = Fals
 
 
 def _print_json(found: Sequence[dict[str, Any]] | dict[str, Any]) -> None:
-    print(_json(found))
+    say(_json(found))
 
 
 def _json(found: Sequence[dict[str, Any]] | dict[str, Any]) -> str:

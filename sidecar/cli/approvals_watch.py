@@ -15,6 +15,7 @@ from sidecar.cli import terminal
 from sidecar.cli.approvals_store import whole
 from sidecar.cli.approvals_table import cut
 from sidecar.cli.approvals_text import change_line, list_lines
+from sidecar.cli.printing import say
 from sidecar.ledger.approvals import Approvals, NoApproval, Record, State
 
 MOST: Final = 1_000
@@ -67,9 +68,9 @@ async def _tell(
         now = time.time()
         for record in sorted(news, key=lambda one: one.changed):
             if as_json is not None:
-                print(as_json(document(await whole(approvals, record), now)))
+                say(as_json(document(await whole(approvals, record), now)))
             else:
-                print(change_line(record, now))
+                say(change_line(record, now))
         sys.stdout.flush()
         known = found
         await terminal.pause(asked_to_stop)

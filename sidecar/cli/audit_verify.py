@@ -14,6 +14,7 @@ import typer
 
 from sidecar.audit.chain import BEGINNING
 from sidecar.audit.verify import Checked, check
+from sidecar.cli.printing import complain, say
 from sidecar.text import of_system, shown, visible
 
 HOLDS: Final = 0
@@ -49,15 +50,15 @@ def verify_command(
             with open(path, "rb", opener=_opened) as file:
                 found.append((path, check(file, lambda: time.sleep(PAUSE))))
         except OSError as error:
-            print(f"sidecar: cannot read {_name(path)}: {error.strerror}", file=sys.stderr)
+            complain(f"sidecar: cannot read {_name(path)}: {error.strerror}")
             status = UNREADABLE
     problems = dict(_problems(found))
     for path, checked in found:
         if path in problems:
             number, text = problems[path]
-            print(f"{_name(path)}:{number}: {text}", file=sys.stderr)
+            complain(f"{_name(path)}:{number}: {text}")
         else:
-            print(_told(path, checked, found))
+            say(_told(path, checked, found))
     return BROKEN if problems else status
 
 

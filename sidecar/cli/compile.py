@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sidecar.cli.options import ConfigOrFiles, Files, OpaBin, policies
+from sidecar.cli.printing import complain
 from sidecar.engine import binary
 from sidecar.errors import StartError
 from sidecar.policy.bundle import Bundle, build, write
@@ -33,8 +33,7 @@ def compile_command(
     """Write the Rego that OPA decides by to a folder, as files that you can read."""
     named = policies(ctx, config, files)
     policy, warnings = load(find(named), lambda: binary.find(opa_bin))
-    for warning in warnings:
-        print(warning, file=sys.stderr)
+    complain(*map(str, warnings))
     bundle = build(compile_policy(policy), serial=1)
     try:
         return _check(bundle, named, output) if check else _write(bundle, output)
@@ -46,7 +45,7 @@ def _check(bundle: Bundle, config: list[Path], folder: Path) -> int:
     options = " ".join(f"-c {path}" for path in config)
     differ = differing(bundle.files, folder)
     for path in differ:
-        print(f"{folder / path}: differs; run `sidecar compile {options} -o {folder}`", file=sys.stderr)
+        complain(f"{folder / path}: differs; run `sidecar compile {options} -o {folder}`")
     return 1 if differ else 0
 
 

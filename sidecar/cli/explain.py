@@ -12,15 +12,19 @@ import typer
 from sidecar.cli.explanation import Call, Explainer
 from sidecar.cli.kept_counters import KeptCounters
 from sidecar.cli.options import Config, OpaBin, written
+from sidecar.cli.printing import say
 from sidecar.engine import binary
 from sidecar.errors import StartError, UsageError
 from sidecar.mcp import strict_json
 from sidecar.mcp.protocol import TOOLS_CALL
 from sidecar.repository.load import find, load, places_of_settings
-from sidecar.text import of_system, shown, visible
+from sidecar.system import files
+from sidecar.text import of_system, shown
 
 STATUSES: Final = {"allow": 0, "deny": 3, "require_approval": 4}
 """What the command ends with, by the decision."""
+MAX_CALLS: Final = 64 << 20
+"""Bytes of a file of calls."""
 _WORST: Final = ("allow", "require_approval", "deny")
 """Decisions on several calls: the last that occurs counts."""
 
@@ -85,14 +89,13 @@ def _one(explainer: Explainer, call: Call, *, show_list: bool) -> int:
     (explained,) = explainer.explain([call])
     action, why = explainer.outcome(call, explained)
     first, *others = why.splitlines()
-    # Whoever looks at somebody else's policy shows it to a terminal.
-    print(visible(f"{action}: {first}"))
+    say(f"{action}: {first}")
     for line in [*others, *explainer.details(call, explained, refused=action == "deny")]:
-        print(visible(f"  {line}"))
+        say(f"  {line}")
     if show_list:
         withheld = explainer.withheld(call.tool)
-        print(f"  tools/list shows it: {'yes' if withheld is None else 'no: ' + withheld}")
-    print(f"  revision {explainer.bundle.revision}")
+        say(f"  tools/list shows it: {'yes' if withheld is None else 'no: ' + withheld}")
+    say(f"  revision {explainer.bundle.revision}")
     return STATUSES[action]
 
 
@@ -103,17 +106,21 @@ def _many(explainer: Explainer, name: str) -> int:
     for number, call, refused in read:
         action, why = ("deny", refused) if refused is not None else explainer.outcome(call, next(answers))
         actions.add(action)
-        print(f"{number}: {shown(call.tool)}: {action}: {visible(why.splitlines()[0])}")
+        say(f"{number}: {shown(call.tool)}: {action}: {why.splitlines()[0]}")
     return STATUSES[next((action for action in reversed(_WORST) if action in actions), "allow")]
 
 
 def _calls(name: str) -> Iterator[tuple[int, Call]]:
     """The calls in a file of JSON lines, with the numbers of their lines. Raises `UsageError`."""
+    where = "standard input" if name == "-" else of_system(name)
     try:
-        text = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        text = sys.stdin.buffer.read() if name == "-" else files.read(Path(name), MAX_CALLS).data
+    except files.Unreadable as error:
+        raise StartError(
+            f"cannot read the calls {where}: {error}; name a file of JSON lines, or - for standard input"
+        ) from None
     except OSError as error:
-        raise StartError(f"cannot read {name}: {error.strerror}") from None
-    where = "standard input" if name == "-" else name
+        raise StartError(f"cannot read {where}: {error.strerror}") from None
     for number, line in enumerate(text.split(b"\n"), 1):
         if line.strip():
             yield number, _call(line, f"{where}:{number}")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from sidecar.cli.printing import say
 from sidecar.repository import examples
 from sidecar.repository.first import NAME, first_policy
 from sidecar.text import of_system
@@ -25,13 +26,13 @@ def init_command(
     """Write a first policy with comments. It works in front of any server."""
     written = shlex.quote(of_system(str(first_policy(path, None if example is None else examples.text(example)))))
     if example is not None:
-        print(f"Wrote {written}, the example {example}.")
-        print("Next:")
-        print(f"  sidecar risks -c {written}")
-        print(f"  sidecar run -c {written} -- COMMAND    where COMMAND starts the MCP server that it is for")
+        say(f"Wrote {written}, the example {example}.")
+        say("Next:")
+        say(f"  sidecar risks -c {written}")
+        say(f"  sidecar run -c {written} -- COMMAND    where COMMAND starts the MCP server that it is for")
         return 0
-    print(f"Wrote {written}. It refuses tools whose names begin with delete_, and more than 60 calls a minute.")
-    print("Next:")
-    print(f"  sidecar explain -c {written} delete_file")
-    print(f"  sidecar run -c {written} -- COMMAND    where COMMAND starts your MCP server")
+    say(f"Wrote {written}. It refuses tools whose names begin with delete_, and more than 60 calls a minute.")
+    say("Next:")
+    say(f"  sidecar explain -c {written} delete_file")
+    say(f"  sidecar run -c {written} -- COMMAND    where COMMAND starts your MCP server")
     return 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -13,6 +12,7 @@ import typer
 
 from sidecar.cli.options import OpaBin
 from sidecar.cli.policy_key import KEY, PolicyKey, private_key
+from sidecar.cli.printing import complain, say, warn
 from sidecar.distribution.admission import admit
 from sidecar.engine import binary
 from sidecar.engine.sign import of_publisher
@@ -63,26 +63,25 @@ def policy_build_command(
     signer = of_publisher(pem, "--key" if key is not None else KEY) if pem else None
     opa = binary.find(opa_bin)
     policy = subject(path, opa, serial=FIRST if serial is None else serial)
-    for warning in policy.warnings:
-        print(warning, file=sys.stderr)
+    complain(*policy.warnings)
     origin = commit_of(policy) if commit is None else Commit(commit)
     data = packed(policy, signer, str(origin))
     name = of_system(str(output))
     bundle = admit(data, keys=[signer.public] if signer is not None else [], opa=opa, name=name)
     _write(output, data)
     if signer is None:
-        _warn(f"{name} is not signed: whoever can write where it is published decides; sign it with --key PRIVATE.pem")
+        warn(f"{name} is not signed: whoever can write where it is published decides; sign it with --key PRIVATE.pem")
     elif not signer.repeats:
-        _warn(f"{name} is not reproducible: OpenSSL here signs with ES256 otherwise each time; an RSA key signs alike")
+        warn(f"{name} is not reproducible: OpenSSL here signs with ES256 otherwise each time; an RSA key signs alike")
     if origin.differing:
-        _warn(_differs(origin))
+        warn(_differs(origin))
     if serial is None:
-        _warn(f"serial {FIRST}, since --serial names none: where a bundle was published before, it has to be higher")
-    print(f"{name}: built")
-    print(f"revision {bundle.revision}")
-    print(f"serial {bundle.serial}")
-    print(f"commit {bundle.commit or 'unknown'}")
-    print(f"sha256 {hashlib.sha256(data).hexdigest()}")
+        warn(f"serial {FIRST}, since --serial names none: where a bundle was published before, it has to be higher")
+    say(f"{name}: built")
+    say(f"revision {bundle.revision}")
+    say(f"serial {bundle.serial}")
+    say(f"commit {bundle.commit or 'unknown'}")
+    say(f"sha256 {hashlib.sha256(data).hexdigest()}")
     return 0
 
 
@@ -108,7 +107,3 @@ def _write(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             draft.unlink()
         raise StartError(f"cannot write {of_system(str(path))}: {error.strerror}; name another file with -o") from None
-
-
-def _warn(text: str) -> None:
-    print(f"sidecar: warning: {text}", file=sys.stderr)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import typer
 from sidecar.cli.options import OpaBin
 from sidecar.cli.policy_diff_markdown import markdown
 from sidecar.cli.policy_diff_text import document, table
+from sidecar.cli.printing import complain, say, say_text, warn
 from sidecar.engine import binary
 from sidecar.errors import UsageError
 from sidecar.mcp.strict_json import encode
@@ -64,18 +64,17 @@ def policy_diff_command(
         )
     opa = binary.find(opa_bin)
     before, after = subject(old, opa), subject(new, opa)
-    for warning in (*(before.warnings if before.policy is None else ()), *after.warnings):
-        print(warning, file=sys.stderr)
+    complain(*(before.warnings if before.policy is None else ()), *after.warnings)
     cases, recordings = _calls([*(calls or ()), *(more or ())])
     compared = asyncio.run(
         compare(before, after, opa, (*_tests(before, after), *cases), recordings, _progress(time.monotonic))
     )
     if as_json:
-        print(document(compared))
+        say_text(document(compared))
     elif as_markdown:
-        print(markdown(compared), end="")
+        say_text(markdown(compared))
     else:
-        print("\n".join(table(compared)))
+        say(*table(compared))
     return status(compared)
 
 
@@ -104,7 +103,7 @@ def _calls(paths: Sequence[Path]) -> tuple[tuple[Case, ...], tuple[Line, ...]]:
     for path in recordings:
         looked = look(path)
         for text in looked.cut:
-            print(f"sidecar: warning: {text}", file=sys.stderr)
+            warn(text)
         if problems := looked.problems:
             raise UsageError(f"{problems[0]}; take the line out, or record anew ({len(problems)} such lines)")
     return cases, tuple(line for path in recordings for line in lines_of(path))
@@ -118,6 +117,6 @@ def _progress(clock: Callable[[], float]) -> Callable[[str], None]:
         nonlocal last
         if clock() - last >= PATIENCE:
             last = clock()
-            print(f"sidecar: comparing: {text}", file=sys.stderr)
+            complain(f"sidecar: comparing: {text}")
 
     return say

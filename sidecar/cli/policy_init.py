@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from sidecar.cli.printing import say
 from sidecar.repository.begin import begin
 from sidecar.text import of_system
 
@@ -17,6 +18,6 @@ def policy_init_command(
 ) -> int:
     """Begin a policy repository: policy, Rego, tests, CI for GitHub and GitLab, a pre-commit hook."""
     for name in begin(folder):
-        print(of_system(str(folder / name)))
-    print(f"Next: cd {shlex.quote(of_system(str(folder)))} && git init && sidecar policy test .")
+        say(of_system(str(folder / name)))
+    say(f"Next: cd {shlex.quote(of_system(str(folder)))} && git init && sidecar policy test .")
     return 0

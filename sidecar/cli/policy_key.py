@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated, Final, TypeAlias
 import typer
 
 from sidecar.cli.bundle_options import MAX_KEY_FILE, public_key
+from sidecar.cli.printing import warn
 from sidecar.engine.verify import VerificationKey, verification_key
 from sidecar.errors import StartError, UsageError
 from sidecar.system import files, ownership
@@ -41,7 +41,7 @@ def private_key(path: Path | None, taken: TakenSecrets) -> str:
     try:
         ownership.check(path, "--key", secret=True)
     except StartError as error:  # it may be a file of a build that is thrown away
-        print(f"sidecar: warning: {error}", file=sys.stderr)
+        warn(str(error))
     try:
         text = files.read(path, MAX_KEY_FILE).data.decode("latin-1")
     except files.Unreadable as error:

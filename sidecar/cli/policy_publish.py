@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import typer
 
 from sidecar.cli.policy_access import PolicyTokenFile, access
 from sidecar.cli.policy_key import PolicyKey, private_key, public_keys
+from sidecar.cli.printing import say, warn
 from sidecar.distribution.destination import Destination
 from sidecar.distribution.label import Label
 from sidecar.distribution.publish import copy, highest, publish
@@ -52,11 +52,11 @@ def publish_command(
     place = destination_of(destination, access(policy_token_file, taken))
     older = public_keys(bundle_key or ())
     label, written = asyncio.run(_published(file, place, (pem, older) if rollback else None))
-    print(f"{place.name}: {'published' if written else 'already there'}")
-    print(f"revision {shown(label.revision)}")
-    print(f"serial {label.serial}")
+    say(f"{place.name}: {'published' if written else 'already there'}")
+    say(f"revision {shown(label.revision)}")
+    say(f"serial {label.serial}")
     if label.commit:
-        print(f"commit {shown(label.commit)}")
+        say(f"commit {shown(label.commit)}")
     return 0
 
 
@@ -69,7 +69,7 @@ async def _published(
         data = await _of_serial(int(file), place) if by_serial else _read(file)
         if signing is not None:
             data = rolled_back(data, await highest(place) + 1, *signing, time.time())
-        return await publish(data, place, _warn)
+        return await publish(data, place, warn)
     except BundleRefused as error:
         # What the place has to say names the place; anything else is about the file.
         about = "" if str(error).startswith(place.name) else f"{of_system(file)}: "
@@ -94,7 +94,3 @@ def _read(file: str) -> bytes:
         return files.read(Path(file), MAX_SIZE).data
     except files.Unreadable as error:
         raise StartError(f"cannot read the bundle {of_system(file)}: {error}; see `sidecar policy build`") from None
-
-
-def _warn(text: str) -> None:
-    print(f"sidecar: warning: {text}", file=sys.stderr)

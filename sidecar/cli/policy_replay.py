@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -12,6 +11,7 @@ import msgspec
 import typer
 
 from sidecar.cli.options import OpaBin
+from sidecar.cli.printing import complain, say, say_text, warn
 from sidecar.engine import binary
 from sidecar.errors import UsageError
 from sidecar.mcp.strict_json import encode
@@ -56,31 +56,28 @@ def replay_command(
     """
     looked = look(recording)
     for text in looked.cut:
-        print(f"sidecar: warning: {text}", file=sys.stderr)
+        warn(text)
     if looked.problems:
         return _unreadable(looked.problems)
     if not looked.calls:
         raise UsageError(f"{of_system(str(recording))} holds no call: record some with `sidecar run --record`")
     opa = binary.find(opa_bin)
     asked = subject(config[0], opa) if len(config) == 1 else merged(config, opa)
-    for warning in asked.warnings:
-        print(warning, file=sys.stderr)
+    complain(*asked.warnings)
     found = asyncio.run(replay(lambda: lines_of(recording), asked.bundle, opa))
     if as_json:
-        print(_document(found))
+        say_text(_document(found))
     else:
-        print("\n".join(_table(found)))
-    for note in _notes(found, asked.bundle.terms, files_of(recording)):
-        print(note, file=sys.stderr)
+        say(*_table(found))
+    complain(*_notes(found, asked.bundle.terms, files_of(recording)))
     return LOOSENED if found.opens else CHANGED if found.loosened or found.tightened else UNCHANGED
 
 
 def _unreadable(problems: Sequence[str]) -> int:
-    for problem in problems[:MAX_PROBLEMS]:
-        print(problem, file=sys.stderr)
+    complain(*problems[:MAX_PROBLEMS])
     if len(problems) > MAX_PROBLEMS:
-        print(f"{len(problems) - MAX_PROBLEMS} more lines cannot be read", file=sys.stderr)
-    print("sidecar: nothing was replayed: take these lines out, or record anew", file=sys.stderr)
+        complain(f"{len(problems) - MAX_PROBLEMS} more lines cannot be read")
+    complain("sidecar: nothing was replayed: take these lines out, or record anew")
     return 2
 
 

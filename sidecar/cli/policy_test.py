@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +13,7 @@ import typer
 
 from sidecar.cli.options import OpaBin
 from sidecar.cli.policy_test_report import Report
+from sidecar.cli.printing import complain, say
 from sidecar.engine import binary
 from sidecar.engine.rego_tests import rego_tests
 from sidecar.errors import StartError, UsageError
@@ -64,10 +64,8 @@ def policy_test_command(
         cases = load_cases(paths)
         opa = binary.find(opa_bin)
         report = _judged(merged(config, opa), cases, opa)
-    for warning in report.warnings:
-        print(warning, file=sys.stderr)
-    for line in report.lines():
-        print(line)
+    complain(*report.warnings)
+    say(*report.lines())
     if junit_file is not None:
         _write(junit_file, junit(report.suites()))
     return 1 if report.failed or (strict and not report.complete) else 0

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from sidecar.cli.options import ConfigOrFiles, Files, OpaBin, one_of, policies
+from sidecar.cli.printing import say
 from sidecar.engine import binary
 from sidecar.mcp import strict_json
 from sidecar.policy.applies import Applying, applying
@@ -36,12 +37,11 @@ def risks_command(
     policy, _ = load(find(policies(ctx, config, files)), lambda: binary.find(opa_bin))
     shown = [line for line in _lines(policy) if wanted is None or line.risk.severity == wanted]
     if as_json:
-        print(strict_json.encode([line.document for line in shown]).decode())
+        say(strict_json.encode([line.document for line in shown]).decode())
         return 0
     if policy.mode == "monitor":
-        print("The policy only monitors: every call is forwarded all the same.")
-    for line in _in_columns([line.columns for line in shown]):
-        print(line)
+        say("The policy only monitors: every call is forwarded all the same.")
+    say(*_in_columns([line.columns for line in shown]))
     return 0
 
 

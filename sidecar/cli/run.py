@@ -52,7 +52,7 @@ from sidecar.repository.reload import first_look
 from sidecar.repository.subject import subject
 from sidecar.serve import app
 from sidecar.settings import AUDIT_FORMATS, AuditLog, Settings
-from sidecar.system import hardening, ownership
+from sidecar.system import hardening
 from sidecar.system.operator_log import fields, log
 from sidecar.system.taken_secrets import TakenSecrets
 from sidecar.text import of_system
@@ -193,26 +193,21 @@ def run_command(
     )  # fmt: skip
     for warning in warnings(left):
         log.warning("%s", warning, extra=fields("setting_warning"))
-    return _serve(settings, config or [], opa_bin)
+    return _serve(settings, opa_bin)
 
 
-def _serve(settings: Settings, config: list[Path], opa_bin: Path | None) -> int:
+def _serve(settings: Settings, opa_bin: Path | None) -> int:
     opa = binary.find(opa_bin)
     bundle, warnings = prepare(settings.policies, opa, serial=1) if settings.bundle is None else (None, [])
     if settings.shadow is not None:
         # Said here, where it can be mended; while we run, a candidate that cannot be used stops nothing.
         warnings = [*warnings, *(f"candidate: {warning}" for warning in subject(settings.shadow, opa).warnings)]
-    for warning in [*warnings, *map(_open_to_all, filter(ownership.is_open, config))]:
+    for warning in warnings:
         log.warning("%s", warning, extra=fields("policy_warning"))
     plain = exposed_headers(settings.otlp) if settings.otlp is not None else None
     for warning in [*exposed(settings), *([plain] if plain is not None else [])]:
         log.warning("%s", warning, extra=fields("setting_warning"))
     return app.run(settings, bundle, opa)
-
-
-def _open_to_all(policy: Path) -> str:
-    """The text of a warning, and no error: a folder of policies may be shared on purpose."""
-    return f"{policy}: everybody may write this policy and so decide what passes: `chmod o-w {policy}`"
 
 
 def _check_server(command: list[str] | None, upstream: str | None) -> None:

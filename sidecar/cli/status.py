@@ -15,6 +15,7 @@ import typer
 
 from sidecar.cli import terminal
 from sidecar.cli.options import default_state_dir
+from sidecar.cli.printing import say
 from sidecar.cli.status_look import Place, look
 from sidecar.cli.status_text import lines
 from sidecar.cli.status_values import Status
@@ -73,7 +74,7 @@ def status_command(
 async def _once(place: Place, *, as_json: bool) -> None:
     status = await look(place)
     if as_json:
-        print(_json(status))
+        say(_json(status))
     else:
         _print(status)
 
@@ -97,7 +98,7 @@ async def _watch(place: Place, *, as_json: bool) -> None:
 
 def _print(status: Status) -> None:
     width = max(shutil.get_terminal_size().columns, NARROWEST) if sys.stdout.isatty() else IN_A_PIPE
-    print("\n".join(lines(status, time.time(), width)))
+    say(*lines(status, time.time(), width))
 
 
 def _json(status: Status) -> str:

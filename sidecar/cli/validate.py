@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from sidecar.cli.options import ConfigOrFiles, Files, OpaBin, policies
+from sidecar.cli.printing import complain, say
 from sidecar.engine import binary
 from sidecar.policy.hints import notes
 from sidecar.policy.summary import summary
@@ -18,8 +17,6 @@ def validate_command(
 ) -> int:  # fmt: skip
     """Check a policy file: every mistake, with its place and what to write instead. Ends with 1 if there is one."""
     policy, warnings = load(find(policies(ctx, config, files)), lambda: binary.find(opa_bin))
-    for warning in sorted([*warnings, *notes(policy)]):
-        print(warning, file=sys.stderr)
-    print("Policy file is valid.")
-    print(summary(policy))
+    complain(*map(str, sorted([*warnings, *notes(policy)])))
+    say("Policy file is valid.", summary(policy))
     return 0

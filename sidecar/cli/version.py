@@ -8,11 +8,12 @@ import typer
 
 from sidecar import __version__
 from sidecar.cli.options import OpaBin
+from sidecar.cli.printing import say
 
 
 def _print_ours(asked: bool) -> None:
     if asked:
-        print(f"sidecar {__version__}")
+        say(f"sidecar {__version__}")
         raise typer.Exit
 
 
@@ -29,11 +30,11 @@ def version_command(opa_bin: OpaBin = None) -> int:
     from sidecar.errors import StartError  # noqa: PLC0415
     from sidecar.mcp.protocol import REVISIONS  # noqa: PLC0415
 
-    print(f"sidecar {__version__}")
+    say(f"sidecar {__version__}")
     try:
         path = binary.find(opa_bin)
-        print(f"opa {binary.version_of(path)} ({path})")
+        say(f"opa {binary.version_of(path)} ({path})")
     except StartError as error:
-        print(f"opa: {error}")
-    print(f"MCP {', '.join(REVISIONS)}")
+        say(f"opa: {error}")
+    say(f"MCP {', '.join(REVISIONS)}")
     return 0

@@ -96,7 +96,10 @@ def folder(state_dir: str) -> str:
 
 def default_state_dir() -> str:
     """The state folder of whoever names none."""
-    home = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")  # noqa: PTH111, PTH118
+    home = os.environ.get("XDG_STATE_HOME", "")
+    if not os.path.isabs(home):  # noqa: PTH117
+        # The specification: a path that is not absolute is to be ignored. It would be another one in each folder.
+        home = os.path.join(os.path.expanduser("~"), ".local", "state")  # noqa: PTH111, PTH118
     return os.path.join(home, "intercept-sidecar")  # noqa: PTH118
 
 

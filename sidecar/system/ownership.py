@@ -8,6 +8,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import shlex
 import socket
 import stat
 import struct
@@ -23,7 +24,7 @@ MAX_LINKS: Final = 40
 _ACL: Final = "system.posix_acl_access"
 """With an ACL, the group bits of the mode are the most that anybody named in it may do."""
 _CREDENTIALS: Final = struct.Struct("iII")
-_OTHERS_READ, _OTHERS_WRITE, _GROUP_WRITES = stat.S_IROTH, stat.S_IWOTH, stat.S_IWGRP
+_OTHERS_READ, _OTHERS_WRITE, _OTHERS_PASS, _GROUP_WRITES = stat.S_IROTH, stat.S_IWOTH, stat.S_IXOTH, stat.S_IWGRP
 
 
 def check(path: Path, what: str, *, secret: bool = False) -> None:
@@ -38,17 +39,27 @@ def check(path: Path, what: str, *, secret: bool = False) -> None:
             _check(step, what, trusted, on_the_way=True)
         _check(last, what, trusted, on_the_way=False)
         if secret and last.stat().st_mode & _OTHERS_READ:
-            raise StartError(f"{what} {last} can be read by everybody: `chmod o-r {last}`")
+            raise StartError(f"{what} {last} can be read by everybody: `chmod o-r {_typed(last)}`")
     except OSError:
         return
 
 
-def is_open(path: Path) -> bool:
-    """True for a file that everybody may write."""
+def trouble(path: Path, what: str, *, secret: bool = False) -> str | None:
+    """What `check` says of the path; None where it passes. For files whose owner may have good reasons."""
     try:
-        return bool(path.stat().st_mode & _OTHERS_WRITE)
+        check(path, what, secret=secret)
+    except StartError as error:
+        return str(error)
+    return None
+
+
+def everybody_reads(path: Path) -> bool:
+    """True if every user of this machine can read the file: it lets them, and so does each folder on its way."""
+    try:
+        *before, last = [step.lstat().st_mode for step in _way(path)]
     except OSError:
         return False
+    return bool(last & _OTHERS_READ) and all(mode & _OTHERS_PASS for mode in before if stat.S_ISDIR(mode))
 
 
 def is_ours(connection: socket.socket) -> bool:
@@ -99,10 +110,15 @@ def _check(step: Path, what: str, trusted: frozenset[int], *, on_the_way: bool) 
     is_volume = step.is_mount() and not found.st_mode & stat.S_ISVTX
     if open_to and not is_volume:
         who = "everybody" if open_to & _OTHERS_WRITE else f"group {found.st_gid}"
-        remedy = f"`chmod go-w {step}`"
+        remedy = f"`chmod go-w {_typed(step)}`"
         if not on_the_way and found.st_mode & stat.S_ISVTX:
             remedy = "name a folder in it, which will be ours alone"  # as /tmp, and volumes in memory
         raise StartError(f"{what}: {who} may write {step} and so decide in our place: {remedy}")
+
+
+def _typed(path: Path) -> str:
+    """The path as a shell takes it: whoever made the file may have chosen a name that says more."""
+    return shlex.quote(str(path))
 
 
 def _is_private(found: os.stat_result) -> bool:

@@ -47,9 +47,11 @@ def _place() -> Path:
     given = Path(tempfile.gettempdir()).absolute()
     if len(os.fsencode(given)) <= LONGEST:
         return given
-    for other in (os.environ.get("XDG_RUNTIME_DIR"), "/tmp", "/var/tmp"):  # noqa: S108 - ours has a name of its own there
-        if other and len(os.fsencode(other)) <= LONGEST and os.access(other, os.W_OK | os.X_OK):
-            return Path(other)
+    for name in (os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp", "/var/tmp"):  # noqa: S108 - ours has its own name there
+        other = Path(name)
+        # The specification: a path in the variable that is not absolute is to be ignored.
+        if other.is_absolute() and len(os.fsencode(other)) <= LONGEST and os.access(other, os.W_OK | os.X_OK):
+            return other
     raise StartError(
         f"{given} is too long a path for a socket in it, and no shorter folder can be written: name one with TMPDIR"
     )

@@ -96,22 +96,36 @@ def test_no_token_is_valid_while_the_file_cannot_be_used_and_it_is_said_once(
     tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = Clock()
-    tokens = tokens_in(tmp_path / "t", "secret-one\n", clock)
+    tokens = tokens_in(tmp_path / "t", "the-secret-number-one\n", clock)
     match how:
         case "emptied":
             (tmp_path / "t").write_text("")
         case "gone":
             (tmp_path / "t").unlink()
         case _:
-            (tmp_path / "t").write_text("secret-one\nnot a token\n")
+            (tmp_path / "t").write_text("the-secret-number-one\nnot a token\n")
     with caplog.at_level(logging.INFO):
         for _ in range(5):
             clock.now += LOOK
-            assert tokens.holder("secret-one") is None
+            assert tokens.holder("the-secret-number-one") is None
     assert len(caplog.records) == 1
     assert "no token is valid" in caplog.text
-    (tmp_path / "t").write_text("secret-one\n")
+    (tmp_path / "t").write_text("the-secret-number-one\n")
     clock.now += LOOK
-    assert tokens.holder("secret-one") == HOLDER
+    assert tokens.holder("the-secret-number-one") == HOLDER
     assert "can be used again" in caplog.text
-    assert "secret-one" not in caplog.text
+    assert "the-secret-number-one" not in caplog.text
+
+
+def test_a_token_that_can_be_guessed_is_warned_of_whenever_it_comes_and_not_shown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    tokens = tokens_in(tmp_path / "t", "sixteen-letters.\n", clock)
+    assert not caplog.records
+    (tmp_path / "t").write_text("sixteen-letters.\n# and\nshort-letters.5\nx\n")
+    clock.now += LOOK
+    assert tokens.holder("short-letters.5") == tokens.holder("x") == HOLDER
+    (said,) = caplog.messages
+    assert said.startswith(f"--auth-token-file: {tmp_path / 't'}:3: a token of fewer than 16 characters can be guessed")
+    assert "letters" not in said

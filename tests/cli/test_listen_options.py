@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sidecar.cli import app
-from sidecar.cli.exposure import of_approvals, of_clients
+from sidecar.cli.exposure import exposed, of_approvals, of_clients
 from sidecar.cli.listen_options import approvals_on, headers_given, host_of, listen_on, upstream_at
 from sidecar.errors import StartError, UsageError
 from sidecar.settings import Address, ApprovalsListener, FixedHeader, Jwt, Listen, Settings, Upstream
@@ -344,7 +345,8 @@ def test_a_listener_that_other_machines_reach_is_warned_of(tmp_path: Path) -> No
     assert warned("0.0.0.0:8700", "https://approvals.example") == [plain.replace("10.0.0.1", "0.0.0.0")]
 
 
-OPEN = "without showing who it is"
+OPEN = "lets whoever reaches this port call without showing who it is"
+TUNNEL = "--allow-host mcp.example.com lets whoever reaches a tunnel or a proxy to this port call without showing who"
 UNSERVED = "clients on other machines get 421"
 
 
@@ -352,6 +354,9 @@ UNSERVED = "clients on other machines get 421"
     ("changed", "warned"),
     [
         ({"bind": "127.0.0.1"}, []), ({"bind": "127.8.0.1"}, []), ({"bind": "localhost"}, []), ({"bind": "::1"}, []),
+        ({"bind": "127.0.0.1", "hosts": ["localhost:*", "127.0.0.1:80", "[::1]", "Localhost."]}, []),
+        ({"bind": "127.0.0.1", "hosts": ["localhost", "mcp.example.com"]}, [TUNNEL]),
+        ({"bind": "::1", "hosts": ["mcp.example.com"], "jwt": ("https://k.example", "i", "a")}, []),
         ({"bind": "0.0.0.0"}, [OPEN, UNSERVED]), ({"bind": "::"}, [OPEN, UNSERVED]),
         ({"bind": "0:0::0"}, [OPEN, UNSERVED]), ({"bind": ""}, [OPEN, UNSERVED]),
         ({"bind": "0"}, [OPEN, UNSERVED]), ({"bind": "0x0"}, [OPEN, UNSERVED]), ({"bind": "0.0"}, [OPEN, UNSERVED]),
@@ -369,7 +374,7 @@ def test_a_listener_for_anybody_and_one_for_nobody_is_warned_of(changed: dict[st
     assert len(found) == len(warned)
     for text, part in zip(found, warned, strict=True):
         assert part in text
-        assert text.startswith(f"--bind {changed['bind']} ")
+        assert text.startswith((f"--bind {changed['bind']} ", TUNNEL))
 
 
 @pytest.mark.parametrize("where", ["127.0.0.1:0", "0.0.0.0:8700", "0:8700", "[::]:8700"])
@@ -387,6 +392,19 @@ def test_links_lead_to_an_address_that_can_be_visited(where: str, tmp_path: Path
 
 def invoke(*words: str, **env: str) -> BaseException | None:
     return CliRunner().invoke(app, ["run", "-c", "policy.yaml", *words], env=env).exception
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640])
+def test_a_file_of_a_header_that_every_user_can_read_is_warned_of(mode: int, ran: list[Settings]) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # every user gets as far as here
+        Path(folder).chmod(0o755)
+        path = Path(folder) / "key"
+        path.write_text("secret\n")
+        path.chmod(mode)
+        invoke("--upstream", URL, "--header", f"X-Key: file:{path}", "--header", "X-Plain: a")
+        found = list(exposed(ran[0]))
+    readable = f"--header x-key: every user of this machine can read {path}: `chmod o-r {path}`"
+    assert [text.startswith(readable) for text in found] == [True] * (mode == 0o644)
 
 
 def test_every_option_of_a_listener_may_stand_in_the_environment(ran: list[Settings]) -> None:

@@ -549,6 +549,19 @@ def test_a_line_that_is_no_call_is_named(text: str, problem: str, here: Path) ->
     assert problem in done.errors[0]
 
 
+def test_a_file_of_calls_that_does_not_end_or_is_too_large_is_not_read(here: Path) -> None:
+    with (here / "large.jsonl").open("wb") as large:
+        large.truncate((64 << 20) + 1)
+    for name, why in (
+        ("/dev/zero", "it is no regular file but a device"),
+        ("large.jsonl", "it is larger than 67108864"),
+    ):
+        done = sidecar(here, "explain", "-c", "good.yaml", "--calls", name)
+        assert (done.status, done.out) == (1, "")
+        assert done.errors[0].startswith(f"sidecar: cannot read the calls {name}: {why}")
+        assert done.errors[0].endswith("; name a file of JSON lines, or - for standard input")
+
+
 def test_nothing_that_a_call_holds_can_fool_a_terminal(here: Path) -> None:
     rules = "[{only: [n]}, {conditions: [{path: args.n, op: eq, value: 5}]}]"
     (here / "closed.yaml").write_text(f"default: deny\ntools: {{t: {{rules: {rules}}}}}\n")

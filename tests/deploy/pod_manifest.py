@@ -11,8 +11,10 @@ import copy
 import re
 from typing import Any, Final
 
-IMAGE: Final = "localhost/intercept-sidecar:0.2.0"
-SERVER_IMAGE: Final = "localhost/intercept-sidecar-okx:0.2.0"
+from sidecar import __version__
+
+IMAGE: Final = f"localhost/intercept-sidecar:{__version__}"
+SERVER_IMAGE: Final = f"localhost/intercept-sidecar-okx:{__version__}"
 UNKNOWN_FIELDS: Final = ("metadata.namespace", "spec.serviceAccountName")
 
 Resource = dict[str, Any]

@@ -13,6 +13,7 @@ import pytest
 import typer
 import yaml
 
+from sidecar import __version__
 from sidecar.cli import app
 from sidecar.engine.process import configuration
 from tests.support import ROOT, SIDECAR
@@ -91,6 +92,29 @@ def test_no_container_has_more_rights_than_it_needs(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EVERY)
+def test_the_sidecar_that_is_deployed_is_the_one_of_this_version(name: str) -> None:
+    images = [container["image"] for container in containers(name).values()]
+    ours = [image for image in images if "/intercept-sidecar" in image]
+    assert ours
+    assert {image.rpartition(":")[2] for image in ours} == {__version__}
+
+
+def test_no_file_of_the_deployment_names_another_version_of_ours() -> None:
+    files = [path for path in DEPLOY.rglob("*") if path.suffix in {".yaml", ".json", ".md", ""} and path.is_file()]
+    texts = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in files}
+    tag = re.compile(r"intercept[-_]sidecar(?:-okx)?(?::|==|\n +newTag: )([0-9][\w.]*)")
+    named = {file: set(tag.findall(text)) for file, text in texts.items()}
+    assert {file: versions for file, versions in named.items() if versions} == {
+        "deploy/base/kustomization.yaml": {__version__},
+        "deploy/quickstart.yaml": {__version__},
+    }
+    # Whoever releases changes the version in each of them.
+    release = (ROOT / "docs" / "release.md").read_text(encoding="utf-8")
+    (step,) = re.findall(r"^1\. Write the version into (.*)$", release, re.M)
+    assert {file for file, versions in named.items() if versions} <= set(re.findall(r"`([^`]+)`", step))
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_a_pod_has_nothing_of_the_node_and_no_token_of_the_cluster(name: str) -> None:
     spec = pod(name)
     assert spec["automountServiceAccountToken"] is False
@@ -127,7 +151,9 @@ def test_only_the_sidecar_and_opa_share_the_socket_and_the_token(name: str) -> N
 
 @pytest.mark.parametrize("name", TOPOLOGIES)
 def test_secrets_are_the_sidecars_alone(name: str) -> None:
-    secret = {volume["name"] for volume in pod(name)["volumes"] if "secret" in volume} - {"bundle-public-key"}
+    mounted = {volume["name"]: volume["secret"] for volume in pod(name)["volumes"] if "secret" in volume}
+    assert all(secret["defaultMode"] == 0o440 for secret in mounted.values()), "readable for every user of the pod"
+    secret = mounted.keys() - {"bundle-public-key"}
     for other in ("token", "opa", "app"):
         container = containers(name)[other]
         assert not volumes(container) & secret

@@ -13,7 +13,7 @@ import pytest
 from programs.reference.__main__ import PAGE
 from programs.reference.commands import commands
 from programs.reference.page import page
-from programs.reference.variables import OTHERS
+from programs.reference.variables import OF_A_PERSON, OF_ONE_CALL, OTHERS
 from tests.cli.test_policy_commands import GOOD, sidecar
 from tests.support import ROOT
 
@@ -51,6 +51,18 @@ def test_every_command_and_option_is_on_the_page() -> None:
             assert f"| `{', '.join(option.names)}" in part, (command.name, option.names)
         typed = set(re.findall(r" (--[a-z-]+)", "".join(re.findall(r"^```sh\n(.*?)^```", part, flags=re.S | re.M))))
         assert typed <= {name for option in command.options for name in option.names}
+
+
+def test_a_variable_sets_every_option_but_those_of_one_call_and_of_a_person() -> None:
+    keys = {("sidecar policy build", "--key"), ("sidecar policy publish", "--key")}
+    keys.add(("sidecar policy publish", "--bundle-key"))
+    options = [(command.name, option) for command in commands() for option in command.options]
+    without = {(name, option.names[-1]) for name, option in options if not option.variables}
+    without = {(name, {"-v": "--version"}.get(option, option)) for name, option in without}
+    apart = {*OF_ONE_CALL, *OF_A_PERSON}
+    assert {(name, option) for name, option in without if option not in apart} == keys
+    assert {option for _, option in without} == apart | {"--key", "--bundle-key"}
+    assert [(name, one.names) for name, one in options if one.variables and not apart.isdisjoint(one.names)] == []
 
 
 def test_every_variable_that_is_read_is_on_the_page() -> None:

@@ -42,3 +42,11 @@ def test_who_has_no_token_is_refused_and_who_has_one_is_told_to_open_a_session(t
     refused, admitted = run(start, look, tmp_path)[-2:]
     assert refused.startswith("HTTP/1.1 401")
     assert "initialize first" in admitted
+    (tokens,) = tmp_path.glob(".config/*/tokens")
+    assert tokens.stat().st_mode & 0o777 == 0o600
+
+
+def test_no_page_writes_a_secret_that_others_can_read_for_a_moment() -> None:
+    for page in (ROOT / "docs").glob("*.md"):
+        for block in command_blocks(page.read_text(encoding="utf-8")):
+            assert "chmod" not in block, f"{page.name}: write it under umask 077"

@@ -137,6 +137,22 @@ def test_what_is_wrong_with_the_policy_is_not_tried_again(path: Path) -> None:
     run(inside())
 
 
+def test_a_changed_policy_that_others_may_write_is_warned_of(path: Path) -> None:
+    async def inside() -> None:
+        world = ReloaderOfFile(path)
+        watching = asyncio.create_task(world.reloader.watch())
+        draft = path.with_suffix(".draft")
+        draft.write_text(saying("new"))
+        draft.chmod(0o666)
+        draft.rename(path)
+        await world.until(1)
+        watching.cancel()
+        assert world.said[0].accepted
+        assert f"{path}: everybody may write {path}" in world.said[0].text
+
+    run(inside())
+
+
 def test_files_that_say_again_what_is_in_force_end_a_refusal_and_only_that(path: Path) -> None:
     async def inside() -> None:
         world = ReloaderOfFile(path)

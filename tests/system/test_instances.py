@@ -32,6 +32,19 @@ time.sleep(600)
 """
 
 
+@pytest.mark.parametrize("named", [None, "", "state", "./state", "~/state"])
+def test_a_state_folder_that_is_not_named_from_the_root_is_ignored(
+    named: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    if named is not None:
+        monkeypatch.setenv("XDG_STATE_HOME", named)
+    assert instances.default_state_dir() == str(tmp_path / ".local" / "state" / "intercept-sidecar")
+    monkeypatch.setenv("XDG_STATE_HOME", "/var/lib")
+    assert instances.default_state_dir() == "/var/lib/intercept-sidecar"
+
+
 def test_who_runs_is_found_in_the_order_of_their_starts(tmp_path: Path) -> None:
     second, first = note(str(tmp_path), TWO), note(str(tmp_path), ONE)
     try:

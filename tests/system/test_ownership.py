@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import re
 import socket
 import subprocess
 import tempfile
@@ -15,7 +16,7 @@ import pytest
 
 from sidecar.errors import StartError
 from sidecar.system import ownership
-from sidecar.system.ownership import check, is_ours
+from sidecar.system.ownership import check, everybody_reads, is_ours
 from tests.support import OPA, SIDECAR, STUB
 from tests.support.peer import SECONDS, Sidecar
 
@@ -64,6 +65,31 @@ def test_what_others_may_write_is_refused_and_so_is_every_folder_on_the_way(
     opened.chmod(opened.stat().st_mode | more)
     with pytest.raises(StartError, match=f"^the file: {who}.* may write {opened} .*`chmod go-w {opened}`$"):
         check(place, "the file")
+
+
+def test_everybody_reads_what_lets_them_in_a_folder_that_lets_them(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:  # every user gets as far as here
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "file").touch()
+        (folder / "link").symlink_to("file")
+        for mode, of_folder, read in ((0o644, 0o755, True), (0o644, 0o711, True), (0o644, 0o750, False),
+                                      (0o640, 0o755, False), (0o604, 0o777, True)):  # fmt: skip
+            (folder / "file").chmod(mode)
+            folder.chmod(of_folder)
+            assert everybody_reads(folder / "file") is everybody_reads(folder / "link") is read
+    assert not everybody_reads(tmp_path / "missing")
+
+
+def test_what_is_to_be_typed_is_one_word_to_a_shell(place: Path) -> None:
+    odd = place.with_name("a; true $(b)")
+    place.rename(odd)
+    odd.chmod(0o604)
+    with pytest.raises(StartError, match=re.escape(f"`chmod o-r '{odd}'`")):
+        check(odd, "the file", secret=True)
+    odd.chmod(0o602)
+    with pytest.raises(StartError, match=re.escape(f"`chmod go-w '{odd}'`")):
+        check(odd, "the file")
 
 
 def test_in_a_folder_with_the_sticky_bit_nobody_replaces_what_is_ours(place: Path) -> None:
@@ -317,9 +343,21 @@ def test_what_we_write_is_ours_alone_whatever_the_umask(tmp_path: Path) -> None:
     assert {mode for name, mode in modes.items() if not name.startswith("counters.db")} == {0o600}
 
 
-def test_a_policy_that_everybody_may_write_is_warned_of(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [".", ".."])
+def test_a_policy_that_everybody_may_write_or_replace_is_warned_of(tmp_path: Path, step: str) -> None:
+    policy = tmp_path / "policies" / "policy.yaml"
+    policy.parent.mkdir()
+    policy.write_text("tools: {}\n")
+    opened = policy if step == "." else policy.parent
+    opened.chmod(0o777)
+    with Sidecar(tmp_path, policy, "--opa-bin", str(OPA)) as sidecar:
+        assert f"{policy}: everybody may write {opened} and so decide in our place" in sidecar.errors
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_policy_of_somebody_else_is_warned_of(tmp_path: Path) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text("tools: {}\n")
-    policy.chmod(0o666)
+    os.chown(policy, NOBODY, -1)
     with Sidecar(tmp_path, policy, "--opa-bin", str(OPA)) as sidecar:
-        assert f"{policy}: everybody may write this policy" in sidecar.errors
+        assert f"{policy}: {policy} belongs to user {NOBODY}" in sidecar.errors

@@ -40,6 +40,18 @@ def test_a_socket_has_room_in_it_however_long_the_path_of_the_temporary_folder_i
         assert not folder.exists()
 
 
+@pytest.mark.parametrize("named", [".", "runtime", "/tmp"])
+def test_a_folder_that_is_not_named_from_the_root_is_not_taken_instead(
+    named: str, short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (short / "runtime").mkdir()
+    monkeypatch.chdir(short)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", named)
+    monkeypatch.setattr(tempfile, "tempdir", str(short / ("x" * temporary_folders.LONGEST)))
+    with temporary_folders.folder() as folder:
+        assert folder.parent == Path("/tmp")
+
+
 def test_where_no_folder_is_short_enough_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(temporary_folders, "LONGEST", 3)
     with pytest.raises(StartError, match="is too long a path for a socket"), temporary_folders.folder():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -54,3 +55,26 @@ def test_a_listener_that_asks_for_tokens_by_its_name_says_nothing(tmp_path: Path
 def test_a_listener_on_loopback_says_nothing(tmp_path: Path) -> None:
     with running(tmp_path) as sidecar:
         assert "--bind" not in sidecar.errors
+        assert "--allow-host" not in sidecar.errors
+
+
+def test_a_name_for_a_tunnel_to_loopback_is_warned_of_and_opens_it(tmp_path: Path) -> None:
+    with running(tmp_path, "--allow-host", "mcp.example") as sidecar:
+        assert "--allow-host mcp.example lets whoever reaches a tunnel or a proxy to this port call" in sidecar.errors
+        assert status(sidecar, "mcp.example") != 421
+
+
+@pytest.mark.parametrize("folder", [0o755, 0o700])
+def test_tokens_that_others_can_read_or_guess_are_warned_of_and_not_shown(tmp_path: Path, folder: int) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:  # every user gets as far as here
+        Path(place).chmod(folder)
+        tokens = Path(place) / "tokens"
+        tokens.write_text("# ours\nshort-token-xyz\na-token-of-thirty-two-characters\n")
+        tokens.chmod(0o644)
+        with running(tmp_path, "--auth-token-file", str(tokens)) as sidecar:
+            said = sidecar.errors
+    assert (f"--auth-token-file: every user of this machine can read {tokens}: `chmod o-r" in said) is (folder == 0o755)
+    assert f"--auth-token-file: {tokens}:2: a token of fewer than 16 characters can be guessed" in said
+    assert f"{tokens}:3" not in said
+    assert "xyz" not in said
+    assert "thirty" not in said
