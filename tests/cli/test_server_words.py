@@ -13,7 +13,7 @@ from sidecar.settings import Settings
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     found: list[Settings] = []
-    monkeypatch.setattr(run, "_serve", lambda settings, config, opa_bin: found.append(settings))
+    monkeypatch.setattr(run, "_serve", lambda settings, opa_bin: found.append(settings))
     return found
 
 
