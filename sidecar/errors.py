@@ -64,6 +64,15 @@ class EngineUnavailable(SidecarError):
         self.kind = kind
 
 
+class PolicyAwaited(EngineUnavailable):
+    """Nobody answered since a newer policy was published: it comes into force when the engine answers by it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "timeout", "opa has not answered since the new policy came: that is in force as soon as it answers"
+        )
+
+
 class Superseded(SidecarError):
     """The engine answered by a newer policy than the one that the question was put under: the question is put again."""
 

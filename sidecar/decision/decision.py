@@ -16,8 +16,8 @@ from sidecar.ledger.values import Amount
 from sidecar.policy.model import NAMED_WINDOWS, SCOPES
 from sidecar.text import visible
 
-NAMED_FROM_OUTSIDE: Final = frozenset({"default_deny", "hidden", "invalid_amount"})
-"""Kinds of denial whose message the engine makes of a name: the tool's, as the client wrote it, or the rule's."""
+NAMED_FROM_OUTSIDE: Final = frozenset({"default_deny", "hidden"})
+"""Kinds of denial whose message the engine makes of the tool's name, as the client wrote it."""
 
 
 CONDITION_PROBLEMS: Final = ("missing_path", "wrong_type")

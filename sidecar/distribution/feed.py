@@ -16,7 +16,14 @@ from typing import Any, Final, Protocol, TypeAlias
 from sidecar.distribution import pace
 from sidecar.distribution.kept import Kept
 from sidecar.distribution.source import Fetched, Source
-from sidecar.errors import BundleRefused, NothingPublished, SidecarError, SourceUnavailable, StartError
+from sidecar.errors import (
+    BundleRefused,
+    NothingPublished,
+    PolicyAwaited,
+    SidecarError,
+    SourceUnavailable,
+    StartError,
+)
 from sidecar.events import BundleFetched, BundleJudged, Emit
 from sidecar.policy.bundle import Bundle
 from sidecar.system import defects, tasks
@@ -25,8 +32,11 @@ from sidecar.system.tasks import in_thread
 
 FIRST: Final = 3.0
 """Seconds that a start waits for the source before it goes on with the bundle that was kept, or with none."""
-AGAIN: Final = (5.0, 300.0)
+AGAIN: Final = (5.0, 30.0)
 """Seconds before a bundle that was refused is tried again: the first pause, and the longest."""
+
+_WAITS: Final = "waits"
+"""Stands for the kind of a refusal where a bundle comes into force once the engine answers."""
 
 Admit: TypeAlias = Callable[[bytes], Bundle]
 """Whether a bundle may be put in force, but for its serial: raises `BundleRefused`. It takes a second, and blocks."""
@@ -154,7 +164,8 @@ class Feed:
             self._waiting = None
             return
         waiting.said = refused
-        waiting.at, waiting.pause = self._now() + waiting.pause, min(2 * waiting.pause, AGAIN[1])
+        waiting.at = self._now() + waiting.pause
+        waiting.pause = AGAIN[0] if refused[0] == _WAITS else min(2 * waiting.pause, AGAIN[1])
 
     async def _bring(
         self, data: bytes, adopt: Adopt, said: tuple[str, str] = ("", "")
@@ -174,6 +185,10 @@ class Feed:
                 raise
             await adopt(bundle)
             await in_thread(partial(self._kept.commit, serial, data))
+        except PolicyAwaited as error:
+            if said != (waits := (_WAITS, str(error))):
+                log.warning("the new bundle waits: %s", error, extra=fields("policy_awaited", cause=str(error)))
+            return waits
         except Exception as error:  # noqa: BLE001 - whatever it is, the old policy stays in force
             refused = _why(error)
             if refused != said:

@@ -17,7 +17,7 @@ from sidecar.decision.question import question
 from sidecar.engine.client import EngineClient, Greeting
 from sidecar.engine.connection import EngineReply, unreachable
 from sidecar.engine.decision_cache import DecisionCache
-from sidecar.errors import EngineUnavailable, Superseded
+from sidecar.errors import EngineUnavailable, PolicyAwaited, Superseded
 from sidecar.events import Emit, EngineFailed, EngineReady
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.names import CANARY_ALLOWED, CANARY_DENIED
@@ -196,7 +196,7 @@ class Engine:
         """Note that a newer bundle was published: both canaries, answered rightly by it, put it in force.
 
         Nothing is cached until then, and a question that it answers waits for that, to be put again. So whoever calls
-        this sees it in force (`until_in_force`) or gives it up.
+        this sees it in force (`until_in_force`), gives it up, or leaves it to the heartbeat.
         """
         self._next = bundle
         self._forget()
@@ -206,19 +206,28 @@ class Engine:
         self._next = None
         self._settle(len(self._early), Superseded())
 
-    async def until_in_force(self, bundle: Bundle) -> None:
+    async def until_in_force(self, bundle: Bundle, seconds: float) -> None:
         """Wait until an expected bundle is in force. Raises `EngineUnavailable` if a canary is answered wrongly by it.
 
-        No question waits for longer than both canaries take that are asked after its answer came.
+        After so many seconds the canaries are asked a last time. Raises `EngineUnavailable` if they are not answered by
+        that bundle, and `PolicyAwaited` if they are not answered: an engine that is silent may have taken it, and so
+        much as one answer by the old one is needed to say that it has not. No question waits for longer than both
+        canaries take that are asked after its answer came.
         """
+        deadline = monotonic() + seconds
         while self.bundle is not bundle:
-            early = len(self._early)
+            is_last, early = monotonic() >= deadline, len(self._early)
             failure = await self._prove()
+            if self.bundle is bundle:
+                return
             if isinstance(failure, _Refuted) and failure.bundle is bundle:
-                raise failure
-            if self.bundle is not bundle:
-                self._settle(early, _not_proved(failure))
-                await asyncio.sleep(RETRY)
+                raise EngineUnavailable(failure.kind, f"by the new policy {failure}")
+            self._settle(early, _not_proved(failure))
+            if is_last and _is_silence(failure):
+                raise PolicyAwaited
+            if is_last:
+                raise EngineUnavailable("exit", "opa did not take the new policy")
+            await asyncio.sleep(RETRY)
 
     async def until_ready(self) -> None:
         """Wait until the engine answers both canaries rightly, by the bundle in force."""
@@ -289,7 +298,11 @@ class Engine:
             raise EngineUnavailable("canary", _WRONG_CANARY.format(action))
 
     async def _canary(self) -> bool:
-        return await self._prove() is None
+        early = len(self._early)
+        failure = await self._prove()
+        if self._next is not None:
+            self._settle(early, _not_proved(failure))
+        return failure is None
 
     async def _prove(self) -> EngineUnavailable | Superseded | None:
         """Ask both canaries: None if they prove the policy in force, else why they do not.
@@ -381,6 +394,11 @@ class Engine:
 def _remembered(finding: Finding) -> Finding:
     """The same, marked as remembered, for those who did not ask first."""
     return msgspec.structs.replace(finding, remembered=True) if isinstance(finding, Answer) else finding
+
+
+def _is_silence(failure: EngineUnavailable | Superseded | None) -> bool:
+    """True if a proof showed nothing: neither which policy decides, nor that something is wrong."""
+    return isinstance(failure, Superseded) or (failure is not None and failure.kind in _SILENT)
 
 
 def _not_proved(failure: EngineUnavailable | Superseded | None) -> EngineUnavailable:

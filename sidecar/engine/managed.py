@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from sidecar.engine.bundle_server import BundleServer
 from sidecar.engine.engine import Engine
-from sidecar.errors import EngineUnavailable
+from sidecar.errors import EngineUnavailable, PolicyAwaited
 from sidecar.policy.bundle import Bundle
 from sidecar.system.tasks import in_thread_if_can_be
 
@@ -17,32 +15,45 @@ ADOPT_SECONDS: Final = 30.0
 """Seconds that a published bundle may take to come into force: usually milliseconds, some for ten thousand rules."""
 
 
-@dataclass(frozen=True, slots=True)
 class ManagedEngine:
     """An engine on this machine, and the bundle server of ours that feeds it."""
 
-    engine: Engine
-    service: BundleServer
+    def __init__(self, engine: Engine, service: BundleServer) -> None:
+        self.engine = engine
+        self.service = service
+        self._in_force = service.published
+        self._awaited: Bundle | None = None
 
     async def adopt(self, bundle: Bundle) -> None:
-        """Put another bundle in force. Raises `EngineUnavailable` if OPA does not take it, or answers wrongly by it.
+        """Put another bundle in force; nothing is done if it is.
 
-        However it ends, the old bundle is back in force if the new one is not.
+        Raises `EngineUnavailable` if OPA does not take it, or answers wrongly by it: the old one is back in force then.
+        Raises `PolicyAwaited` if OPA does not answer: silence does not show that the old one still decides, so the new
+        one stays published, and comes into force when OPA answers by it.
         """
         packed = await in_thread_if_can_be(partial(self.service.packed, bundle))  # calls go on meanwhile
-        old = self.service.published
+        in_force = self.engine.bundle
+        if (in_force.revision, in_force.serial) == (bundle.revision, bundle.serial):
+            return
+        if in_force is self._awaited:
+            self._in_force = self.service.published
+        self._awaited = bundle
         self.engine.expect(bundle)
         self.service.publish(packed)
         try:
-            async with asyncio.timeout(ADOPT_SECONDS):
-                await self.engine.until_in_force(bundle)
-        except TimeoutError:
-            if self.engine.bundle is not bundle:  # the heartbeat may have put it in force meanwhile
-                raise EngineUnavailable("exit", "opa did not take the new policy; the old one stays in force") from None
+            await self.engine.until_in_force(bundle, ADOPT_SECONDS)
+        except PolicyAwaited:
+            raise
         except EngineUnavailable as error:
-            if self.engine.bundle is not bundle:
-                raise EngineUnavailable(error.kind, f"by the new policy {error}; the old one stays in force") from None
-        finally:
-            if self.engine.bundle is not bundle:
-                self.engine.give_up()
-                self.service.publish(old)
+            self.give_up()
+            raise EngineUnavailable(error.kind, f"{error}; the old one stays in force") from None
+        except BaseException:
+            self.give_up()
+            raise
+
+    def give_up(self) -> None:
+        """Let the policy in force stay, whatever else is expected."""
+        if self.engine.bundle is not self._awaited and self._awaited is not None:
+            self._awaited = None
+            self.engine.give_up()
+            self.service.publish(self._in_force)

@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 from sidecar.engine.managed import ManagedEngine
 from sidecar.engine.trial import trial
-from sidecar.errors import PolicyError, SidecarError, StartError
+from sidecar.errors import PolicyAwaited, PolicyError, SidecarError, StartError
 from sidecar.events import Emit, Reloaded, Unchanged
 from sidecar.policy.bundle import Bundle
 from sidecar.repository import load, losses
@@ -35,7 +35,7 @@ ANSWER: Final = 5.0
 """Seconds after which a file system that does not answer is reported."""
 WRITTEN: Final = 2.0
 """Seconds after which a changed file that a writer still has open is reported."""
-AGAIN: Final = (5.0, 300.0)
+AGAIN: Final = (5.0, 30.0)
 """Seconds before another try after a failure that may be temporary: the first pause, and the longest."""
 
 Result = TypeVar("Result")
@@ -53,7 +53,7 @@ def first_look(paths: Sequence[Path]) -> tuple[Found, ...]:
         time.sleep(SETTLED)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reloader:
     """Puts changed files in force and then calls `changed` with the old and the new bundle.
 
@@ -70,57 +70,77 @@ class Reloader:
     changed: Callable[[Bundle, Bundle], None]
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     alone: bool = False
+    _refused: bool = field(default=False, init=False)
+    _awaited: _Adopted | None = field(default=None, init=False)
 
     async def watch(self) -> None:
         """Poll the files without end."""
-        refused = False
-
-        def refuse(text: str) -> None:
-            nonlocal refused
-            refused = True
-            self.emit(Reloaded(self.server, accepted=False, text=text))
-
-        eye = _Eye(self.start, refuse, self.asked, alone=self.alone)
-        failed, said, wait, again_at = eye.settling.found, "", AGAIN[0], 0.0
+        eye = _Eye(self.start, self._refuse, self.asked, alone=self.alone)
+        pace = _Pace(eye.settling.found)
         while True:
             await eye.look()
-            if refused and eye.settling.holds(eye.in_force):
-                refused = False
+            self._look_for_awaited(eye)
+            if self._refused and eye.settling.holds(eye.in_force):
+                self._refused = False
                 self.emit(Unchanged(self.server))
             if eye.is_asked():
                 eye.settling.again(eye.in_force)
-                failed, said, wait, again_at = eye.settling.found, "", AGAIN[0], 0.0
+                pace = _Pace(eye.settling.found)
                 if not eye.settling.changed:
                     log.info("the policy files say what is in force", extra=fields("policy_unchanged"))
-            if eye.settling.found != failed:
-                failed, said, wait, again_at = eye.settling.found, "", AGAIN[0], 0.0
-            if not (eye.settling.changed and eye.settling.settled(eye.now()) and eye.now() >= again_at):
-                continue
-            try:
-                adopted = await self._reload(eye)
-            except PolicyError as error:
-                eye.settling.tried()
-                refuse("; ".join(error.problems))
-            except (SidecarError, OSError) as error:
-                # The files may be right: try again later.
-                if str(error) != said:
-                    said = str(error)
-                    refuse(said)
-                again_at, wait = eye.now() + wait, min(2 * wait, AGAIN[1])
-            except Exception as error:  # noqa: BLE001 - whatever is wrong with us, the old policy stays in force
-                eye.settling.tried()
-                refuse(defects.text(defects.tell("a policy is refused", error)))
-            else:
-                if adopted is not None:
-                    refused = False
-                    old, bundle, warnings = adopted
-                    self.emit(Reloaded(self.server, accepted=True, text="; ".join(warnings)))
-                    self.changed(old, bundle)
+            if eye.settling.found != pace.found:
+                pace = _Pace(eye.settling.found)
+            if eye.settling.changed and eye.settling.settled(eye.now()) and eye.now() >= pace.at:
+                await self._try(eye, pace)
 
-    async def _reload(self, eye: _Eye) -> tuple[Bundle, Bundle, list[str]] | None:
-        """Put what was found in force: the old and the new bundle, and warnings; None if the files changed meanwhile.
+    async def _try(self, eye: _Eye, pace: _Pace) -> None:
+        """Put what was found in force, or tell why that cannot be."""
+        try:
+            adopted = await self._reload(eye)
+        except _Awaited as waiting:
+            self._awaited = waiting.adopted
+            if pace.fails(str(waiting), eye.now()):
+                log.warning("the changed policy waits: %s", waiting, extra=fields("policy_awaited", cause=str(waiting)))
+        except PolicyError as error:
+            eye.settling.tried()
+            self._refuse("; ".join(error.problems))
+        except (SidecarError, OSError) as error:
+            # The files may be right: try again later.
+            if pace.fails(str(error), eye.now()):
+                self._refuse(str(error))
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with us, the old policy stays in force
+            eye.settling.tried()
+            self._refuse(defects.text(defects.tell("a policy is refused", error)))
+        else:
+            if adopted is not None:
+                self._is_in_force(adopted, eye)
 
-        Raises whatever prevents it.
+    def _look_for_awaited(self, eye: _Eye) -> None:
+        """See what became of a policy that waits for the engine: it is in force, or the files are again as before."""
+        if self._awaited is None:
+            return
+        if self.local.engine.bundle is self._awaited.bundle:
+            self._is_in_force(self._awaited, eye)
+        elif eye.settling.holds(eye.in_force):
+            self.local.give_up()
+            self._refused, self._awaited = True, None
+
+    def _is_in_force(self, adopted: _Adopted, eye: _Eye) -> None:
+        self._refused, self._awaited = False, None
+        eye.in_force = adopted.found
+        if eye.settling.holds(adopted.found):
+            eye.settling.tried()
+        self.emit(Reloaded(self.server, accepted=True, text="; ".join(adopted.warnings)))
+        self.changed(adopted.old, adopted.bundle)
+
+    def _refuse(self, text: str) -> None:
+        self._refused = True
+        self.emit(Reloaded(self.server, accepted=False, text=text))
+
+    async def _reload(self, eye: _Eye) -> _Adopted | None:
+        """Put what was found in force; None if the files changed meanwhile, or say what is in force.
+
+        Raises whatever prevents it, and `_Awaited` if it comes into force once the engine answers.
         """
         old, found = self.local.engine.bundle, eye.settling.found
         # In a thread: reading and compiling a large policy takes seconds, and no call may wait for that.
@@ -136,10 +156,12 @@ class Reloader:
         await in_thread(partial(trial, self.opa, bundle))
         while await eye.look() == found:
             if eye.settling.whole(eye.now(), lost):
-                await self.local.adopt(bundle)
-                eye.in_force = found
-                eye.settling.tried()
-                return old, bundle, warnings
+                adopted = _Adopted(old, bundle, found, warnings)
+                try:
+                    await self.local.adopt(bundle)
+                except PolicyAwaited as error:
+                    raise _Awaited(str(error), adopted) from None
+                return adopted
         return None
 
     def _prepare(self, before: Sequence[Found], found: Sequence[Found], old: Bundle) -> tuple[Bundle, list[str], float]:
@@ -149,6 +171,40 @@ class Reloader:
         if problems:
             raise PolicyError(problems)
         return bundle, warnings, losses.share(old, bundle)
+
+
+@dataclass(slots=True)
+class _Pace:
+    """When files that could not be put in force are tried again, and what was said of them."""
+
+    found: tuple[Found, ...]
+    at: float = 0.0
+    wait: float = field(default_factory=lambda: AGAIN[0])
+    said: str = ""
+
+    def fails(self, text: str, now: float) -> bool:
+        """Note a failure: True if it is another one than before."""
+        is_news, self.said = text != self.said, text
+        self.at, self.wait = now + self.wait, min(2 * self.wait, AGAIN[1])
+        return is_news
+
+
+@dataclass(frozen=True, slots=True)
+class _Adopted:
+    """A policy that came into force, or will: the one before it, the files that it was read from, and warnings."""
+
+    old: Bundle
+    bundle: Bundle
+    found: tuple[Found, ...]
+    warnings: list[str]
+
+
+class _Awaited(Exception):
+    """The engine does not answer: what was adopted comes into force when it does."""
+
+    def __init__(self, text: str, adopted: _Adopted) -> None:
+        super().__init__(text)
+        self.adopted = adopted
 
 
 class _Eye:

@@ -18,7 +18,7 @@ from sidecar.engine import binary
 from sidecar.engine.local import local_engine
 from sidecar.engine.managed import ManagedEngine
 from sidecar.engine.remote import remote_engine
-from sidecar.errors import StartError, StoreUnavailable
+from sidecar.errors import PolicyAwaited, StartError, StoreUnavailable
 from sidecar.events import Emit, Started
 from sidecar.ledger.protocol import Ledger
 from sidecar.ledger.sqlite import SqliteLedger
@@ -100,10 +100,17 @@ class Runtime:
             if new.terms.asks_people and not old.terms.asks_people:
                 approving.say_unanswered(settings, new)
 
+        before: Bundle | None = None  # the one that is awaited
+
         async def adopt(bundle: Bundle) -> None:
-            old = local.engine.bundle
-            if (old.revision, old.serial) != (bundle.revision, bundle.serial):
+            nonlocal before
+            old, before = before or local.engine.bundle, None
+            try:
                 await local.adopt(bundle)
+            except PolicyAwaited:
+                before = old
+                raise
+            if (old.revision, old.serial) != (bundle.revision, bundle.serial):
                 changed(old, bundle)
 
         asked, alone = self.asked_to_reload, not settings.watch

@@ -17,6 +17,7 @@ from sidecar.errors import (
     BundleRefused,
     EngineUnavailable,
     NothingPublished,
+    PolicyAwaited,
     SidecarError,
     SourceUnavailable,
     StartError,
@@ -90,6 +91,7 @@ class World:
         self.events: list[Event] = []
         self.in_force: list[int] = []
         self.refuses: SidecarError | None = None
+        self.asked = 0
         self.unfit: set[str] = set()
         self.kept = Kept(folder, "stub")
         self.feed = Feed(
@@ -102,6 +104,7 @@ class World:
             raise StartError("a rule counts by principal, and nobody is authenticated here")
 
     async def adopt(self, bundle: Bundle) -> None:
+        self.asked += 1
         if self.refuses is not None:
             raise self.refuses
         self.in_force.append(bundle.serial)
@@ -211,6 +214,27 @@ def test_a_bundle_that_the_engine_did_not_take_is_tried_again(tmp_path: Path, mo
         assert world.refusals == ["unavailable"]
 
     run(tmp_path, inside)
+
+
+def test_a_bundle_that_waits_for_the_engine_is_told_when_it_is_in_force_and_not_as_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(feed_module, "AGAIN", (0.001, 60.0))
+
+    async def inside(world: World) -> None:
+        world.refuses = PolicyAwaited()
+        world.shelf.put(3)
+        await world.until(lambda: world.asked > 20)  # with pauses that grow this would take minutes
+        assert world.told == []
+        world.refuses = None
+        await world.until(lambda: world.told == [3])
+        assert world.refusals == []
+        assert world.kept.candidates() == [b"3 good"]
+
+    run(tmp_path, inside)
+    assert [record.message for record in caplog.records if "waits" in record.message] == [
+        "the new bundle waits: opa has not answered since the new policy came: that is in force as soon as it answers"
+    ]
 
 
 def test_a_bundle_that_cannot_be_served_under_is_refused_and_changes_nothing(tmp_path: Path) -> None:

@@ -232,7 +232,7 @@ def test_a_newer_policy_whose_canary_is_wrong_does_not_come_into_force_and_nothi
         early = asyncio.create_task(world.ask())
         await asyncio.sleep(0)
         with pytest.raises(EngineUnavailable, match="the canary that must get deny got another answer"):
-            await world.engine.until_in_force(NEW)
+            await world.engine.until_in_force(NEW, 10.0)
         assert world.engine.bundle is OLD
         world.engine.give_up()
         assert await early == "superseded"
@@ -251,7 +251,7 @@ def test_a_question_that_the_newer_policy_answered_waits_no_longer_than_the_cana
         world.opa.canaries[CANARY_DENIED] = EngineUnavailable("timeout", "late")
         early, about_list = asyncio.create_task(world.ask()), asyncio.create_task(world.ask_list())
         await asyncio.sleep(0.001)
-        coming = asyncio.create_task(world.engine.until_in_force(NEW))
+        coming = asyncio.create_task(world.engine.until_in_force(NEW, 10.0))
         assert (await asyncio.wait_for(early, 10), await asyncio.wait_for(about_list, 10)) == ("timeout", "timeout")
         assert world.engine.bundle is OLD
         world.opa.canaries = dict(RIGHT)

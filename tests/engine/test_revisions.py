@@ -134,7 +134,7 @@ def test_both_canaries_bring_the_newer_policy_into_force_and_supersede_what_it_a
         early = [asyncio.create_task(world.ask()) for _ in range(2)]
         await asyncio.sleep(0)
         assert world.engine.bundle is OLD
-        await world.engine.until_in_force(NEW)
+        await world.engine.until_in_force(NEW, 10.0)
         assert world.engine.bundle is NEW
         assert world.events[-1] == EngineReady("stub", NEW.revision, NEW.serial, NOTHING)
         for question in early:
@@ -154,7 +154,7 @@ def test_an_early_answer_about_a_list_is_superseded_too() -> None:
         body, tools = b'{"input":{"tools":["a"]}}', ["a"]
         early = asyncio.create_task(world.engine.ask_visible(body, tools, OLD, "id"))
         await asyncio.sleep(0)
-        await world.engine.until_in_force(NEW)
+        await world.engine.until_in_force(NEW, 10.0)
         with pytest.raises(Superseded):
             await early
         assert (await world.engine.ask_visible(body, tools, NEW, "id")).revision == NEW.revision
@@ -166,7 +166,7 @@ def test_a_late_answer_of_the_older_policy_is_superseded_and_not_remembered() ->
     async def test(world: ProvedEngine) -> None:
         world.engine.expect(NEW)
         world.opa.answer_by(NEW)
-        await world.engine.until_in_force(NEW)
+        await world.engine.until_in_force(NEW, 10.0)
         world.opa.answer_by(OLD)
         with pytest.raises(Superseded):
             await world.ask(OLD)
@@ -207,7 +207,7 @@ def test_the_same_content_under_a_higher_serial_is_another_policy() -> None:
         again = dataclasses.replace(OLD, serial=9)
         world.engine.expect(again)
         world.opa.answer_by(again)
-        await world.engine.until_in_force(again)
+        await world.engine.until_in_force(again, 10.0)
         assert world.engine.bundle is again
 
     run(test)

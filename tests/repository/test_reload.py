@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from sidecar.engine.managed import ManagedEngine
-from sidecar.errors import EngineUnavailable, StartError
+from sidecar.errors import EngineUnavailable, PolicyAwaited, StartError
 from sidecar.events import Event, Reloaded, Unchanged
 from sidecar.policy.bundle import Bundle
 from sidecar.policy.compile import compile_policy
@@ -21,6 +21,7 @@ from sidecar.repository import load, prepare, reload
 from sidecar.repository.reload import Reloader
 from sidecar.system import files
 from sidecar.system.files import Content
+from tests.engine.asking import soon
 from tests.support import OPA
 from tests.support.peer import until
 
@@ -33,9 +34,17 @@ class Engine:
         self.bundle = bundle
         self.refuses = 0
         self.asked = 0
+        self.silent = False
+        self.awaited: Bundle | None = None
+
+    def give_up(self) -> None:
+        self.awaited = None
 
     async def adopt(self, bundle: Bundle) -> None:
         self.asked += 1
+        if self.silent:
+            self.awaited = bundle
+            raise PolicyAwaited
         if self.refuses:
             self.refuses -= 1
             raise EngineUnavailable("exit", "opa is away")
@@ -59,9 +68,11 @@ class ReloaderOfFile:
         self.unchanged = 0
         self.told = asyncio.Event()
         self.wrong: list[str] = []
+        self.changes: list[tuple[Bundle, Bundle]] = []
         self.reloader = Reloader(
-            start, OPA, "stub", cast("ManagedEngine", self.engine), self.emit, self.check, lambda old, new: None
-        )
+            start, OPA, "stub", cast("ManagedEngine", self.engine), self.emit, self.check,
+            lambda old, new: self.changes.append((old, new)),
+        )  # fmt: skip
 
     def emit(self, event: Event) -> None:
         if isinstance(event, Unchanged):
@@ -117,6 +128,60 @@ def test_what_the_engine_did_not_take_is_tried_again_by_itself_and_said_once(pat
         assert [(one.accepted, one.text) for one in world.said] == [(False, "opa is away"), (True, "")]
         assert world.engine.asked == 4
         assert "new" in str(world.engine.bundle.files)
+
+    run(inside())
+
+
+async def awaits(world: ReloaderOfFile) -> None:
+    """Edit the file while the engine is silent."""
+    world.engine.silent = True
+    world.replace(saying("new"))
+    await soon(lambda: world.engine.awaited)
+
+
+def test_a_policy_that_waits_for_the_engine_is_told_when_it_is_in_force_and_not_as_refused(path: Path) -> None:
+    async def inside() -> None:
+        world = ReloaderOfFile(path)
+        watching = asyncio.create_task(world.reloader.watch())
+        before = world.engine.bundle
+        await awaits(world)
+        await soon(lambda: world.engine.asked > 2)  # it is tried again, which may show that the engine refuses it
+        assert (world.said, world.unchanged, world.changes) == ([], 0, [])
+        awaited = world.engine.awaited
+        assert awaited is not None
+        world.engine.bundle = awaited  # as the heartbeat does
+        await world.until(1)
+        watching.cancel()
+        assert world.said[0].accepted
+        assert world.changes == [(before, awaited)]
+
+    run(inside())
+
+
+def test_a_policy_that_waits_is_given_up_when_its_files_say_again_what_is_in_force(path: Path) -> None:
+    async def inside() -> None:
+        world = ReloaderOfFile(path)
+        watching = asyncio.create_task(world.reloader.watch())
+        await awaits(world)
+        world.replace(saying("old"))
+        await soon(lambda: world.engine.awaited is None and world.unchanged)
+        watching.cancel()
+        assert world.said == []
+
+    run(inside())
+
+
+def test_an_edit_takes_the_place_of_a_policy_that_waits(path: Path) -> None:
+    async def inside() -> None:
+        world = ReloaderOfFile(path)
+        watching = asyncio.create_task(world.reloader.watch())
+        await awaits(world)
+        world.engine.silent = False
+        world.replace(saying("newer"))
+        await world.until(1)
+        watching.cancel()
+        assert world.said[0].accepted
+        assert "newer" in str(world.engine.bundle.files)
 
     run(inside())
 
