@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from sidecar.decision.arguments import Projection, arguments_read
-from sidecar.decision.decision import Decision, read_answer, read_visible
+from sidecar.decision.decision import Decision, Violation, read_answer, read_visible, safe_reason
 from sidecar.decision.question import question, question_about_list
 from sidecar.errors import EngineUnavailable
 from sidecar.mcp import jsonrpc
@@ -214,3 +214,13 @@ def failure(body: bytes) -> str:
     with pytest.raises(EngineUnavailable) as caught:
         read_answer(body)
     return caught.value.kind
+
+
+@pytest.mark.parametrize("kind", ["rule", "rate_limit", "spend_limit", "invalid_amount", "custom", "monitored"])
+def test_the_words_of_an_author_stand_as_they_are_written(kind: str) -> None:
+    assert safe_reason(Violation("r", "First line.\nSecond line.", kind, monitor=False)) == "First line.\nSecond line."
+
+
+@pytest.mark.parametrize("kind", ["default_deny", "hidden"])
+def test_the_name_that_a_client_wrote_is_one_line(kind: str) -> None:
+    assert safe_reason(Violation("", "Tool a\nb", kind, monitor=False)) == "Tool a\\nb"
