@@ -126,7 +126,7 @@ def text(result: CallToolResult) -> str:
 
 def test_what_comes_next_works_as_pasted(newcomer: Newcomer, project: Path) -> None:
     said = newcomer.run(NEXT, project)
-    assert "Wrote first.yaml." in said
+    assert "Wrote ../first.yaml." in said
     assert "Policy file is valid." in said
     assert "allow" in said
 
