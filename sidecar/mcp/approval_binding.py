@@ -7,7 +7,7 @@ objects) counts in no order. No hash, no key, no policy: whoever keeps these byt
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NewType
 
 import msgspec
 
@@ -16,6 +16,9 @@ from sidecar.mcp.tool_call import ToolCall
 
 TRACE_CONTEXT: Final = frozenset({"traceparent", "tracestate", "baggage"})
 """Keys in `_meta` of the W3C's trace context: another one with each request."""
+
+Plain = NewType("Plain", dict[str, Any])
+"""Arguments in which each number is written as equal ones are, in plain decimal. What is in them is so, too."""
 
 _sorted = msgspec.json.Encoder(order="sorted").encode
 
@@ -45,14 +48,19 @@ def beside(params: dict[str, Any]) -> bytes:
     return encode({key: value for key, value in _lasting(params).items() if key not in ("name", "arguments")})
 
 
-def same_call(tool: str, arguments: dict[str, Any]) -> bytes:
+def plain(arguments: dict[str, Any]) -> Plain:
+    """The arguments as all that compares calls wants them; it takes longest of all that is made of a call."""
+    return Plain(_with_plain_numbers(arguments))
+
+
+def same_call(tool: str, arguments: Plain) -> bytes:
     """What a call does, whoever asks: the tool and its arguments as JSON values, equal numbers (1, 1.0, 1e0) alike."""
     return same_value([tool, arguments])
 
 
 def same_value(value: Any) -> bytes:
-    """A JSON value as values that are equal are written: sorted keys, and numbers in plain decimal."""
-    return _sorted(_with_plain_numbers(value))
+    """A value of plain arguments as values that are equal are written: JSON with sorted keys."""
+    return _sorted(value)
 
 
 def _lasting(params: dict[str, Any]) -> dict[str, Any]:
@@ -78,19 +86,17 @@ def _with_plain_numbers(value: Any) -> Any:
         return {key: _with_plain_numbers(item) for key, item in value.items()}
     if type(value) is list:
         return list(map(_with_plain_numbers, value))
-    if type(value) in _NUMBERS:
+    if type(value) is msgspec.Raw:
+        return msgspec.Raw(_plain(bytes(value).decode()))
+    if type(value) is float:
         return msgspec.Raw(_plain(encode(value).decode()))
-    return value
+    return value  # an `int` is written in plain decimal as it is
 
 
-_NUMBERS: Final = frozenset({float, msgspec.Raw})
-"""An `int` is written in plain decimal as it is."""
-
-
-def _plain(token: str) -> bytes:
+def _plain(number: str) -> bytes:
     """A number in plain decimal: no exponent, no sign of zero, no trailing zeros."""
-    number = Decimal(token)
-    if not number:
-        return b"0"
-    text = f"{number:f}"
-    return (text.rstrip("0").rstrip(".") if "." in text else text).encode()
+    if "e" in number or "E" in number:
+        number = f"{Decimal(number):f}"
+    if "." in number:
+        number = number.rstrip("0").rstrip(".")
+    return b"0" if number == "-0" else number.encode()
