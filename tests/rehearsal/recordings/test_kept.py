@@ -115,6 +115,11 @@ def test_what_was_decided_is_kept(ruling: dict[str, Any], decision: str) -> None
     assert (kept.decision, kept.mode) == (decision, ruling.get("mode", "enforce"))
 
 
+def test_what_is_masked_is_named_in_the_order_of_the_paths() -> None:
+    made = keeper("approvals: {mask: [args.b, args.a]}\ntools: {t: {rules: [{action: allow}]}}", whole=True)
+    assert recorded(made, "t", '{"b":1,"a":2}').masked == ("args.a", "args.b")
+
+
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize(
     "arguments",
