@@ -58,11 +58,10 @@ class Asking:
         Raises `TooLargeToShow`.
         """
         call, caller, terms = trial.call, trial.caller, trial.bundle.terms.approvals
-        params = approval_binding.params_of(call)
         holder = holder_of(caller)
         visible, hidden = masked(call.arguments, terms.mask)
-        shown = self._shown(trial, answer, visible, hidden, params, takes)  # raises before more is made
-        bound = approval_binding.bound(params)
+        shown = self._shown(trial, answer, visible, hidden, takes)  # raises before more is made
+        bound = approval_binding.bound(call.params)
         plain = approval_binding.plain(call.arguments)
         return Asked(
             server=self._server,
@@ -79,17 +78,17 @@ class Asking:
             four_eyes=terms.four_eyes,
             notify=bool(terms.webhook),
             shown=shown,
-            grant=self._granting(approval.grant, call.tool, plain, visible, params, terms.mask),
+            grant=self._granting(approval.grant, call, plain, visible, terms.mask),
         )
 
     def _shown(
-        self, trial: Trial, answer: Answer, visible: dict[str, Any], hidden: tuple[str, ...], params: dict[str, Any],
+        self, trial: Trial, answer: Answer, visible: dict[str, Any], hidden: tuple[str, ...],
         takes: tuple[Reservation, ...],
     ) -> Shown:  # fmt: skip
         call, caller, decision = trial.call, trial.caller, answer.decision
         terms = trial.bundle.terms
         text = strict_json.encode(visible).decode()
-        other = approval_binding.beside(params).decode()
+        other = approval_binding.beside(call.params).decode()
         if len(text) + len(other) > MAX_SHOWN:
             raise TooLargeToShow
         place = terms.place_of(call.tool, decision.rule)
@@ -120,15 +119,14 @@ class Asking:
         )
 
     def _granting(
-        self, granting: Granting | None, tool: str, plain: Plain, visible: dict[str, Any], params: dict[str, Any],
-        masks: tuple[Path, ...],
+        self, granting: Granting | None, call: ToolCall, plain: Plain, visible: dict[str, Any], masks: tuple[Path, ...]
     ) -> GrantTerms | None:  # fmt: skip
         def digest(text: str) -> str:
-            return self._hash("grant", self._server, tool, "", "", text.encode())
+            return self._hash("grant", self._server, call.tool, "", "", text.encode())
 
         if granting is None:
             return None
-        return terms_of(granting, plain, visible, approval_binding.lasting_beside(params), masks, digest)
+        return terms_of(granting, plain, visible, approval_binding.lasting_beside(call.params), masks, digest)
 
     def _same_call(self, tool: str, arguments: Plain) -> str:
         return self._hash("call", self._server, "", "", "", approval_binding.same_call(tool, arguments))

@@ -11,8 +11,7 @@ from typing import Any, Final, NewType
 
 import msgspec
 
-from sidecar.mcp.strict_json import encode, read_value
-from sidecar.mcp.tool_call import ToolCall
+from sidecar.mcp.strict_json import encode
 
 TRACE_CONTEXT: Final = frozenset({"traceparent", "tracestate", "baggage"})
 """Keys in `_meta` of the W3C's trace context: another one with each request."""
@@ -21,12 +20,6 @@ Plain = NewType("Plain", dict[str, Any])
 """Arguments in which each number is written as equal ones are, in plain decimal. What is in them is so, too."""
 
 _sorted = msgspec.json.Encoder(order="sorted").encode
-
-
-def params_of(call: ToolCall) -> dict[str, Any]:
-    """All parameters of a call, numbers as the tokens that came: read again, as only calls that ask need them."""
-    params: dict[str, Any] = read_value(call.raw)[0]["params"]
-    return params
 
 
 def bound(params: dict[str, Any]) -> bytes:

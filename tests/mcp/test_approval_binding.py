@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.mcp.approval_binding import beside, bound, params_of, plain, same_call
-from sidecar.mcp.jsonrpc import Request, read
+from sidecar.errors import InvalidMessage
+from sidecar.mcp.approval_binding import beside, bound, plain, same_call
+from sidecar.mcp.jsonrpc import Batch, Request, read
 from sidecar.mcp.strict_json import read_value
 from sidecar.mcp.tool_call import ToolCall, read_call
 from tests.support.fuzzing import examples
@@ -27,7 +28,7 @@ def call(params: str) -> ToolCall:
 
 def bytes_of(params: str) -> bytes:
     """What an approval of a call with these parameters is bound to."""
-    return bound(params_of(call(params)))
+    return bound(call(params).params)
 
 
 def same(arguments: str, tool: str = "t") -> bytes:
@@ -120,8 +121,8 @@ def test_another_tool_is_another_call_and_no_arguments_are_empty_ones() -> None:
 
 def test_what_is_shown_beside_the_arguments_is_what_else_is_bound() -> None:
     params = '{"task":{"ttl":1.0},"name":"t","_meta":{"progressToken":1,"z":1,"a":2},"arguments":{"a":1}}'
-    assert beside(params_of(call(params))) == b'{"task":{"ttl":1.0},"_meta":{"z":1,"a":2}}'
-    assert beside(params_of(call('{"name":"t"}'))) == b"{}"
+    assert beside(call(params).params) == b'{"task":{"ttl":1.0},"_meta":{"z":1,"a":2}}'
+    assert beside(call('{"name":"t"}').params) == b"{}"
 
 
 TOKENS = st.one_of(
@@ -191,6 +192,24 @@ def test_a_number_is_stored_as_its_exact_decimal_without_an_exponent(token: str)
     written = text.rstrip("0").rstrip(".") if "." in text else text
     arguments = plain(read_value(b'{"a":[%b]}' % token.encode())[0])
     assert same_call("t", arguments) == b'["t",{"a":[%b]}]' % written.encode()
+
+
+@given(st.dictionaries(KEYS | st.just("_meta"), VALUES, max_size=3), ARGUMENTS, st.booleans())
+def test_what_is_bound_is_what_the_bytes_say_that_are_sent(
+    others: dict[str, Any], arguments: dict[str, Any], is_batch: bool
+) -> None:
+    params = {**others, "name": "t", "arguments": arguments}
+    line = msgspec.json.encode({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params})
+    message = read(b" [%b]" % line if is_batch else b" " + line)
+    request = message.elements[0] if isinstance(message, Batch) else message
+    assert isinstance(request, Request)
+    try:
+        found = read_call(request)
+    except InvalidMessage:
+        return  # other parameters look like one that is known
+    sent = read_value(found.raw)[0]["params"]
+    assert (bound(found.params), beside(found.params)) == (bound(sent), beside(sent))
+    assert same_call("t", plain(found.arguments)) == same_call("t", plain(sent["arguments"]))
 
 
 @pytest.mark.fuzz

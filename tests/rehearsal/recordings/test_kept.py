@@ -45,7 +45,7 @@ tools:
 
 def decided(tool: str, arguments: str, caller: Caller = NOBODY, **ruling: Any) -> Decided:
     value, raw = strict_json.read_value(arguments.encode())
-    call = ToolCall(1, tool, value, False, raw)
+    call = ToolCall(1, tool, value, False, raw, {})
     told = msgspec.structs.replace(RULING, **ruling)
     return Decided("d-1", "bank", caller, call, told, 0.001, None, (), limited=False)
 
