@@ -76,14 +76,14 @@ def _is_passing(key: str, value: Any) -> bool:
 def _with_plain_numbers(value: Any) -> Any:
     """The value with each number written as equal numbers are; recursion is safe, since the depth was checked."""
     if type(value) is dict:
-        return {key: _with_plain_numbers(item) for key, item in value.items()}
+        return {key: item if type(item) in _KEPT else _with_plain_numbers(item) for key, item in value.items()}
     if type(value) is list:
-        return list(map(_with_plain_numbers, value))
-    if type(value) is msgspec.Raw:
-        return msgspec.Raw(_plain(bytes(value).decode()))
-    if type(value) is float:
-        return msgspec.Raw(_plain(encode(value).decode()))
-    return value  # an `int` is written in plain decimal as it is
+        return [item if type(item) in _KEPT else _with_plain_numbers(item) for item in value]
+    return msgspec.Raw(_plain((bytes(value) if type(value) is msgspec.Raw else encode(value)).decode()))
+
+
+_KEPT: Final = frozenset({str, int, bool, type(None)})
+"""What is written in one way only: an `int` stands in plain decimal as it is."""
 
 
 def _plain(number: str) -> bytes:
