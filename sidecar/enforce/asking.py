@@ -19,6 +19,7 @@ from sidecar.enforce.trial import Trial
 from sidecar.ledger.approvals import MAX_SHOWN, Asked, GrantTerms, SameCall, Shown
 from sidecar.ledger.values import Reservation
 from sidecar.mcp import approval_binding, strict_json
+from sidecar.mcp.approval_binding import Plain
 from sidecar.mcp.tool_call import ToolCall
 from sidecar.policy.paths import Path
 
@@ -47,7 +48,7 @@ class Asking:
 
     def same(self, call: ToolCall) -> SameCall:
         """What stands for a call that needs no approval."""
-        return SameCall(self._server, self._same_call(call))
+        return SameCall(self._server, self._same_call(call.tool, approval_binding.plain(call.arguments)))
 
     def asked(
         self, trial: Trial, answer: Answer, approval: Approval, takes: tuple[Reservation, ...]
@@ -57,16 +58,17 @@ class Asking:
         Raises `TooLargeToShow`.
         """
         call, caller, terms = trial.call, trial.caller, trial.bundle.terms.approvals
-        params = approval_binding.params_of(call)
         holder = holder_of(caller)
-        bound = approval_binding.bound(params)
-        shown = self._shown(trial, answer, params, takes)
+        visible, hidden = masked(call.arguments, terms.mask)
+        shown = self._shown(trial, answer, visible, hidden, takes)  # raises before more is made
+        bound = approval_binding.bound(call.params)
+        plain = approval_binding.plain(call.arguments)
         return Asked(
             server=self._server,
             tool=call.tool,
             holder=holder,
             binding=self._hash("binding", self._server, call.tool, holder, approval.content, bound),
-            call=self._same_call(call),
+            call=self._same_call(call.tool, plain),
             definition=self._definitions.get(call.tool, ""),
             rules=approval.content,
             owner=self._instance,
@@ -76,17 +78,17 @@ class Asking:
             four_eyes=terms.four_eyes,
             notify=bool(terms.webhook),
             shown=shown,
-            grant=self._granting(approval.grant, call, params, terms.mask) if approval.grant is not None else None,
+            grant=self._granting(approval.grant, call, plain, visible, terms.mask),
         )
 
     def _shown(
-        self, trial: Trial, answer: Answer, params: dict[str, Any], takes: tuple[Reservation, ...]
+        self, trial: Trial, answer: Answer, visible: dict[str, Any], hidden: tuple[str, ...],
+        takes: tuple[Reservation, ...],
     ) -> Shown:  # fmt: skip
         call, caller, decision = trial.call, trial.caller, answer.decision
         terms = trial.bundle.terms
-        arguments, hidden = masked(call.arguments, terms.approvals.mask)
-        text = strict_json.encode(arguments).decode()
-        other = approval_binding.beside(params).decode()
+        text = strict_json.encode(visible).decode()
+        other = approval_binding.beside(call.params).decode()
         if len(text) + len(other) > MAX_SHOWN:
             raise TooLargeToShow
         place = terms.place_of(call.tool, decision.rule)
@@ -117,16 +119,17 @@ class Asking:
         )
 
     def _granting(
-        self, granting: Granting, call: ToolCall, params: dict[str, Any], masks: tuple[Path, ...]
-    ) -> GrantTerms:  # fmt: skip
+        self, granting: Granting | None, call: ToolCall, plain: Plain, visible: dict[str, Any], masks: tuple[Path, ...]
+    ) -> GrantTerms | None:  # fmt: skip
         def digest(text: str) -> str:
             return self._hash("grant", self._server, call.tool, "", "", text.encode())
 
-        return terms_of(granting, call.arguments, approval_binding.lasting_beside(params), masks, digest)
+        if granting is None:
+            return None
+        return terms_of(granting, plain, visible, approval_binding.lasting_beside(call.params), masks, digest)
 
-    def _same_call(self, call: ToolCall) -> str:
-        same = approval_binding.same_call(call.tool, call.arguments)
-        return self._hash("call", self._server, "", "", "", same)
+    def _same_call(self, tool: str, arguments: Plain) -> str:
+        return self._hash("call", self._server, "", "", "", approval_binding.same_call(tool, arguments))
 
     def _hash(self, kind: str, server: str, tool: str, holder: str, content: str, document: bytes) -> str:
         """A keyed hash of parts, none of which can run into the next."""

@@ -125,7 +125,7 @@ class CallCache:
             return None
         call = known.call
         found = CachedCall(
-            int(line[at:end]), call.tool, call.arguments, call.stateless, line, call.trace, memo=known.memo
+            int(line[at:end]), call.tool, call.arguments, call.stateless, line, call.params, call.trace, memo=known.memo
         )  # fmt: skip
         return found, known
 

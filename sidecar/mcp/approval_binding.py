@@ -7,23 +7,19 @@ objects) counts in no order. No hash, no key, no policy: whoever keeps these byt
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NewType
 
 import msgspec
 
-from sidecar.mcp.strict_json import encode, read_value
-from sidecar.mcp.tool_call import ToolCall
+from sidecar.mcp.strict_json import encode
 
 TRACE_CONTEXT: Final = frozenset({"traceparent", "tracestate", "baggage"})
 """Keys in `_meta` of the W3C's trace context: another one with each request."""
 
+Plain = NewType("Plain", dict[str, Any])
+"""Arguments in which each number is written as equal ones are, in plain decimal. What is in them is so, too."""
+
 _sorted = msgspec.json.Encoder(order="sorted").encode
-
-
-def params_of(call: ToolCall) -> dict[str, Any]:
-    """All parameters of a call, numbers as the tokens that came: read again, as only calls that ask need them."""
-    params: dict[str, Any] = read_value(call.raw)[0]["params"]
-    return params
 
 
 def bound(params: dict[str, Any]) -> bytes:
@@ -45,14 +41,19 @@ def beside(params: dict[str, Any]) -> bytes:
     return encode({key: value for key, value in _lasting(params).items() if key not in ("name", "arguments")})
 
 
-def same_call(tool: str, arguments: dict[str, Any]) -> bytes:
+def plain(arguments: dict[str, Any]) -> Plain:
+    """The arguments as all that compares calls wants them; it takes longest of all that is made of a call."""
+    return Plain(_with_plain_numbers(arguments))
+
+
+def same_call(tool: str, arguments: Plain) -> bytes:
     """What a call does, whoever asks: the tool and its arguments as JSON values, equal numbers (1, 1.0, 1e0) alike."""
     return same_value([tool, arguments])
 
 
 def same_value(value: Any) -> bytes:
-    """A JSON value as values that are equal are written: sorted keys, and numbers in plain decimal."""
-    return _sorted(_with_plain_numbers(value))
+    """A value of plain arguments as values that are equal are written: JSON with sorted keys."""
+    return _sorted(value)
 
 
 def _lasting(params: dict[str, Any]) -> dict[str, Any]:
@@ -75,22 +76,20 @@ def _is_passing(key: str, value: Any) -> bool:
 def _with_plain_numbers(value: Any) -> Any:
     """The value with each number written as equal numbers are; recursion is safe, since the depth was checked."""
     if type(value) is dict:
-        return {key: _with_plain_numbers(item) for key, item in value.items()}
+        return {key: item if type(item) in _KEPT else _with_plain_numbers(item) for key, item in value.items()}
     if type(value) is list:
-        return list(map(_with_plain_numbers, value))
-    if type(value) in _NUMBERS:
-        return msgspec.Raw(_plain(encode(value).decode()))
-    return value
+        return [item if type(item) in _KEPT else _with_plain_numbers(item) for item in value]
+    return msgspec.Raw(_plain((bytes(value) if type(value) is msgspec.Raw else encode(value)).decode()))
 
 
-_NUMBERS: Final = frozenset({float, msgspec.Raw})
-"""An `int` is written in plain decimal as it is."""
+_KEPT: Final = frozenset({str, int, bool, type(None)})
+"""What is written in one way only: an `int` stands in plain decimal as it is."""
 
 
-def _plain(token: str) -> bytes:
+def _plain(number: str) -> bytes:
     """A number in plain decimal: no exponent, no sign of zero, no trailing zeros."""
-    number = Decimal(token)
-    if not number:
-        return b"0"
-    text = f"{number:f}"
-    return (text.rstrip("0").rstrip(".") if "." in text else text).encode()
+    if "e" in number or "E" in number:
+        number = f"{Decimal(number):f}"
+    if "." in number:
+        number = number.rstrip("0").rstrip(".")
+    return b"0" if number == "-0" else number.encode()

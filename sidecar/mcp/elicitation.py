@@ -19,7 +19,6 @@ from msgspec.structs import replace
 
 from sidecar.errors import InvalidMessage
 from sidecar.mcp import jsonrpc
-from sidecar.mcp.approval_binding import params_of
 from sidecar.mcp.jsonrpc import INVALID_PARAMS, Id, Notification, Request, Response
 from sidecar.mcp.protocol import CAPABILITIES_META, INITIALIZE
 from sidecar.mcp.strict_json import encode, read_value
@@ -73,8 +72,7 @@ def complete(elicitation: str) -> Notification:
 def input_required(call: ToolCall, approval: str, url: str, message: str) -> Response:
     """The result of a call that asks the person at the client to open the page of an approval."""
     question = {"method": CREATE, "params": _page(url, message)}
-    params = params_of(call)
-    kept = {key: params[key] for key in _OF_ROUNDS if key in params}
+    kept = {key: call.params[key] for key in _OF_ROUNDS if key in call.params}
     state = f"{_STATE}{approval}.{base64.urlsafe_b64encode(encode(kept)).decode() if kept else ''}"
     return jsonrpc.result(
         call.id, {"resultType": "input_required", "inputRequests": {_QUESTION: question}, "requestState": state}

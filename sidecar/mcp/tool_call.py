@@ -25,7 +25,8 @@ MAX_TOOL_NAME: Final = 1_024
 class ToolCall(msgspec.Struct, frozen=True, gc=False):
     """One `tools/call` as it will be judged and, if allowed, sent. `arguments` is `{}` when absent or null.
 
-    `trace` is the trace that it is a part of: as its `_meta` says, or else the request that carried it.
+    `params` are all parameters, the arguments among them, as they stand in `raw`. `trace` is the trace that it is a
+    part of: as its `_meta` says, or else the request that carried it.
     """
 
     id: Id
@@ -33,6 +34,7 @@ class ToolCall(msgspec.Struct, frozen=True, gc=False):
     arguments: dict[str, Any]
     stateless: bool
     raw: bytes
+    params: dict[str, Any]
     trace: TraceContext | None = None
 
 
@@ -88,9 +90,10 @@ def read_call(request: Request) -> ToolCall:
         stateless, trace = _is_stateless(request), trace_of(meta.get(TRACEPARENT))
     if type(request) is Prepared:
         return PreparedCall(
-            request.id, tool, arguments or {}, stateless, request.raw, trace, arguments_hash=request.arguments_hash
+            request.id, tool, arguments or {}, stateless, request.raw, params, trace,
+            arguments_hash=request.arguments_hash,
         )  # fmt: skip
-    return ToolCall(request.id, tool, arguments or {}, stateless, request.raw, trace)
+    return ToolCall(request.id, tool, arguments or {}, stateless, request.raw, params, trace)
 
 
 def is_odd_name(tool: str) -> bool:

@@ -194,7 +194,7 @@ def test_calls_that_say_the_same_have_a_line_each_with_their_own_id_caller_and_r
 
 def known(call: ToolCall) -> CachedCall:
     """The same call as one that came before, about which nothing is worked out yet."""
-    return CachedCall(call.id, call.tool, call.arguments, call.stateless, call.raw, memo=Memo())
+    return CachedCall(call.id, call.tool, call.arguments, call.stateless, call.raw, call.params, memo=Memo())
 
 
 def test_decisions_that_are_made_together_are_written_together() -> None:

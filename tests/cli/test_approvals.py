@@ -24,12 +24,13 @@ from sidecar.approvals.document import digest_of
 from sidecar.approvals.words import like_this
 from sidecar.cli.approvals_table import columns
 from sidecar.cli.approvals_text import ONLY_THERE
-from sidecar.enforce.grant_terms import same_text
+from sidecar.enforce.grant_terms import end_of, same_text
 from sidecar.errors import StoreUnavailable
 from sidecar.ledger.approvals import LOST_AFTER, GrantTerms
 from sidecar.ledger.redis import RedisLedger
 from sidecar.ledger.sqlite_approvals import SqliteApprovals
 from sidecar.ledger.values import Counter
+from sidecar.mcp.approval_binding import plain
 from tests.cli.asking import GRANT, ORDERS, ask_in, asked, found, lost, pending, recent, store, used, using
 from tests.cli.test_approvals_table import HOSTILE
 from tests.cli.test_policy_commands import Done, sidecar
@@ -450,7 +451,8 @@ def test_calls_like_it_are_approved_only_where_its_rule_says_so(state: Path) -> 
     (True, 'true or "true"'), ("null", '"null"'), (-1.5, '-1.5 or "-1.5"'), ({"a": 5}, '{"a":5}'), (["5"], '["5"]'),
 ])  # fmt: skip
 def test_what_must_be_equal_is_written_as_the_values_that_are(value: object, words: str) -> None:
-    terms = GrantTerms(60, 2, (("args.n", same_text({"n": value}, ("n",))),), ())
+    arguments = plain({"n": value})
+    terms = GrantTerms(60, 2, (("args.n", same_text(arguments, end_of(arguments, ("n",)))),), ())
     assert like_this(terms) == f"args.n equal to {words}; free: nothing"
 
 

@@ -177,7 +177,7 @@ def test_where_nobody_else_chose_the_keys_each_is_another_one() -> None:
 def test_the_refusal_of_a_key_has_the_id_and_no_value() -> None:
     for arguments in ({"a": "v1", "A": "v2"}, {"A": "v1"}):
         with pytest.raises(InvalidMessage, match="differs only in case from 'a', which") as caught:
-            arguments_read(ToolCall(1, "pay", arguments, False, b""), Projection([("a",)]))
+            arguments_read(ToolCall(1, "pay", arguments, False, b"", {}), Projection([("a",)]))
         assert (caught.value.code, caught.value.id) == (-32602, 1)
         assert "v1" not in str(caught.value)
         assert "v2" not in str(caught.value)

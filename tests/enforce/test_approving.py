@@ -122,6 +122,15 @@ def run(test: Callable[[World], Coroutine[Any, Any, None]], folder: Path, **opti
     asyncio.run(inside())
 
 
+def test_what_a_call_asks_for_is_made_of_what_was_read_and_its_bytes_are_not_read_again(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        read_once = call('{"a":1.50}', beside=',"task":{"ttl":1e0}')
+        await world.approve(await world.asked(msgspec.structs.replace(read_once, raw=b"")))
+        await world.forward(read_once)
+
+    run(test, tmp_path)
+
+
 def test_a_call_that_a_rule_asks_about_is_not_forwarded_and_its_agent_is_told_what_to_do(tmp_path: Path) -> None:
     async def test(world: World) -> None:
         error = await world.told(call('{"a":1}'))

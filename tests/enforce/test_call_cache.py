@@ -52,6 +52,7 @@ def found_as_read(known: CallCache, line: bytes) -> bool:
     assert ToolCall(*msgspec.structs.astuple(found[0])[:-1]) == call
     assert (found[0].raw, found[0].id) == (line, request.id)
     assert strict_json.encode(found[0].arguments) == strict_json.encode(call.arguments)  # 1 is not 1.0, nor true
+    assert strict_json.encode(found[0].params) == strict_json.encode(call.params)
     assert (found[1].request.params, found[1].client) == (request.params, client)
     assert request.raw == line
     return True

@@ -21,8 +21,8 @@ from tests.engine.asking import bundle_of, tool_call
 
 REPORTING = bundle_of("tools: {t: {rules: [{name: per day, rate_limit: 3/day, mode: monitor}]}}")
 READ = tool_call("t", '{"a":1,"b":2}')
-FIRST = CachedCall(1, READ.tool, READ.arguments, READ.stateless, READ.raw, memo=Memo())
-AGAIN = CachedCall(2, READ.tool, READ.arguments, READ.stateless, b"", memo=FIRST.memo)
+FIRST = CachedCall(1, READ.tool, READ.arguments, READ.stateless, READ.raw, READ.params, memo=Memo())
+AGAIN = CachedCall(2, READ.tool, READ.arguments, READ.stateless, b"", READ.params, memo=FIRST.memo)
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.mcp.approval_binding import beside, bound, params_of, same_call
-from sidecar.mcp.jsonrpc import Request, read
+from sidecar.errors import InvalidMessage
+from sidecar.mcp.approval_binding import beside, bound, plain, same_call
+from sidecar.mcp.jsonrpc import Batch, Request, read
 from sidecar.mcp.strict_json import read_value
 from sidecar.mcp.tool_call import ToolCall, read_call
 from tests.support.fuzzing import examples
@@ -27,12 +28,12 @@ def call(params: str) -> ToolCall:
 
 def bytes_of(params: str) -> bytes:
     """What an approval of a call with these parameters is bound to."""
-    return bound(params_of(call(params)))
+    return bound(call(params).params)
 
 
 def same(arguments: str, tool: str = "t") -> bytes:
     """What a call with these arguments does."""
-    return same_call(tool, call(f'{{"name":{json.dumps(tool)},"arguments":{arguments}}}').arguments)
+    return same_call(tool, plain(call(f'{{"name":{json.dumps(tool)},"arguments":{arguments}}}').arguments))
 
 
 BASE = '{"name":"t","arguments":{"a":1,"b":{"c":[1,{"d":2,"e":3}]}},"_meta":{"k":"v"}}'
@@ -115,13 +116,13 @@ def test_other_values_are_another_call(one: str, other: str) -> None:
 
 def test_another_tool_is_another_call_and_no_arguments_are_empty_ones() -> None:
     assert same("{}", "t") != same("{}", "u")
-    assert same("null") == same("{}") == same_call("t", call('{"name":"t"}').arguments)
+    assert same("null") == same("{}") == same_call("t", plain(call('{"name":"t"}').arguments))
 
 
 def test_what_is_shown_beside_the_arguments_is_what_else_is_bound() -> None:
     params = '{"task":{"ttl":1.0},"name":"t","_meta":{"progressToken":1,"z":1,"a":2},"arguments":{"a":1}}'
-    assert beside(params_of(call(params))) == b'{"task":{"ttl":1.0},"_meta":{"z":1,"a":2}}'
-    assert beside(params_of(call('{"name":"t"}'))) == b"{}"
+    assert beside(call(params).params) == b'{"task":{"ttl":1.0},"_meta":{"z":1,"a":2}}'
+    assert beside(call('{"name":"t"}').params) == b"{}"
 
 
 TOKENS = st.one_of(
@@ -175,6 +176,42 @@ def _escaped(line: bytes) -> bytes:
     return "".join(found).encode()
 
 
+NUMERALS = st.tuples(
+    st.sampled_from(["", "-"]),
+    st.sampled_from(["0", "1", "10", "1200", "123456789012345678901234567890"]),
+    st.sampled_from(["", ".0", ".10", ".000", ".0050", ".12345678901234567890"]),
+    st.sampled_from(["", "e0", "E5", "e+2", "e-2", "E-30"]),
+).map("".join)
+
+
+@given(TOKENS | NUMERALS)
+def test_a_number_is_stored_as_its_exact_decimal_without_an_exponent(token: str) -> None:
+    """As older versions wrote it, or a call would not be known again by what they stored."""
+    number = Decimal(token)
+    text = f"{number:f}" if number else "0"
+    written = text.rstrip("0").rstrip(".") if "." in text else text
+    arguments = plain(read_value(b'{"a":[%b]}' % token.encode())[0])
+    assert same_call("t", arguments) == b'["t",{"a":[%b]}]' % written.encode()
+
+
+@given(st.dictionaries(KEYS | st.just("_meta"), VALUES, max_size=3), ARGUMENTS, st.booleans())
+def test_what_is_bound_is_what_the_bytes_say_that_are_sent(
+    others: dict[str, Any], arguments: dict[str, Any], is_batch: bool
+) -> None:
+    params = {**others, "name": "t", "arguments": arguments}
+    line = msgspec.json.encode({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params})
+    message = read(b" [%b]" % line if is_batch else b" " + line)
+    request = message.elements[0] if isinstance(message, Batch) else message
+    assert isinstance(request, Request)
+    try:
+        found = read_call(request)
+    except InvalidMessage:
+        return  # other parameters look like one that is known
+    sent = read_value(found.raw)[0]["params"]
+    assert (bound(found.params), beside(found.params)) == (bound(sent), beside(sent))
+    assert same_call("t", plain(found.arguments)) == same_call("t", plain(sent["arguments"]))
+
+
 @pytest.mark.fuzz
 def test_bytes_are_equal_exactly_where_the_values_are() -> None:
     @examples(300)
@@ -186,8 +223,7 @@ def test_bytes_are_equal_exactly_where_the_values_are() -> None:
             lines[1] = _escaped(lines[1])
         first_params, second_params = (read_value(line)[0] for line in lines)
         assert (bound(first_params) == bound(second_params)) is (as_written(one) == as_written(second))
-        assert (same_call("t", first_params["arguments"]) == same_call("t", second_params["arguments"])) is (
-            as_value(one) == as_value(second)
-        )
+        first, other_call = (same_call("t", plain(params["arguments"])) for params in (first_params, second_params))
+        assert (first == other_call) is (as_value(one) == as_value(second))
 
     compare()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sidecar.errors import InvalidMessage
 from sidecar.mcp import elicitation, jsonrpc
-from sidecar.mcp.approval_binding import bound, params_of
+from sidecar.mcp.approval_binding import bound
 from sidecar.mcp.jsonrpc import Request
 from sidecar.mcp.strict_json import encode
 from sidecar.mcp.tool_call import Prepared, read_call
@@ -100,7 +100,7 @@ def test_what_a_call_was_bound_to_comes_back_whatever_the_client_adds_to_our_rou
         call = read_call(request(params))
         again = {**others, "name": "t", "arguments": {}, "requestState": state_for(params), "inputResponses": answers}
         found = elicitation.resumed(request(again))
-        assert bound(found.params or {}) == bound(params_of(call))
+        assert bound(found.params or {}) == bound(call.params)
         assert not elicitation.is_resumed(found)
         assert jsonrpc.read(found.raw) == Request(7, "tools/call", found.params, found.raw, found.members)
 

@@ -65,7 +65,7 @@ def test_a_method_that_looks_like_a_known_one_is_refused(method: str) -> None:
 
 def test_a_tool_call_is_its_name_its_arguments_and_the_bytes_to_send() -> None:
     message = request({"name": "look", "arguments": {"a": 1}, "_meta": {"progressToken": 1}, "future": [1]})
-    assert read_call(message) == ToolCall(7, "look", {"a": 1}, False, message.raw)
+    assert read_call(message) == ToolCall(7, "look", {"a": 1}, False, message.raw, message.members["params"])
 
 
 @pytest.mark.parametrize("params", [{"name": "look"}, {"name": "look", "arguments": None}])
@@ -123,7 +123,7 @@ def test_a_tool_name_that_servers_may_fold_onto_another_is_odd(tool: str) -> Non
 
 @pytest.mark.parametrize("stateless", [True, False])
 def test_a_denial_is_a_tool_result_that_a_model_can_read(stateless: bool) -> None:
-    call = ToolCall("a", "look", {}, stateless, b"")
+    call = ToolCall("a", "look", {}, stateless, b"", {})
     expected: dict[str, Any] = {
         "content": [{"type": "text", "text": "[INTERCEPT POLICY DENIED] Ask a person"}],
         "isError": True,
@@ -237,7 +237,7 @@ def test_what_has_no_name_is_in_no_filtered_list(entry: Any) -> None:
 
 
 def test_an_answer_that_asks_for_approval_is_an_error_with_the_facts() -> None:
-    call = ToolCall("a", "look", {}, False, b"")
+    call = ToolCall("a", "look", {}, False, b"", {})
     assert json.loads(denial.approval_required(call, "Ask a person", {"id": "d-1"}, as_result=False).raw) == {
         "jsonrpc": "2.0", "id": "a",
         "error": {"code": -32003, "message": "[INTERCEPT APPROVAL REQUIRED] Ask a person", "data": {"id": "d-1"}},

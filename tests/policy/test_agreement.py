@@ -135,7 +135,7 @@ def projected(bundle: Bundle, call: Call) -> bytes | None:
     reads = bundle.terms.reads_of(call.tool)
     projection = Projection(reads.paths, reads.only or (), beside=reads.shadow_paths)
     try:
-        arguments = arguments_read(ToolCall(1, call.tool, arguments_of(call), False, b""), projection)
+        arguments = arguments_read(ToolCall(1, call.tool, arguments_of(call), False, b"", {}), projection)
     except InvalidMessage:
         return None
     totals = {item.name: call.totals[item.name] for item in reads.counters}

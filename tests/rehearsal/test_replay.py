@@ -260,7 +260,7 @@ def recorded(keeper: Keeper, drawn: Call, said: Judgement, moment: float) -> Rec
     ruling = Ruling(
         said.action == "allow", "enforce", said.kind, said.rule, said.reason, (), "of another policy", 1, None, False
     )
-    call = ToolCall(1, drawn.tool, arguments_of(drawn), False, b"")
+    call = ToolCall(1, drawn.tool, arguments_of(drawn), False, b"", {})
     event = Decided("d", "live", caller_of(drawn), call, ruling, 0.0, None, (), False)
     return read_line(written(keeper.recorded(event, moment)).rstrip())
 

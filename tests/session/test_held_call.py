@@ -333,8 +333,8 @@ def asked_with(state: str) -> str:
     world = ObservedSession()
     stateless(world, 1, URLS, requestState="x")
     call = world.gate.trials[0].call
-    raw = call.raw.replace(b'"requestState":"x"', b'"requestState":"%b"' % state.encode())
-    reply = elicitation.input_required(ToolCall(1, "look", {}, True, raw), "apr_1", PAGE, "Ask")
+    params = {**call.params, "requestState": state}
+    reply = elicitation.input_required(ToolCall(1, "look", {}, True, call.raw, params), "apr_1", PAGE, "Ask")
     return str(reply.result["requestState"])
 
 

@@ -62,10 +62,10 @@ class Keeper:
         """A call that was decided at a time in Unix seconds."""
         call, caller, ruling = event.call, event.caller, event.ruling
         tool = self._of_tool(call.tool)
-        masked: dict[str, None] = {}
+        masked: set[str] = set()
 
         def hashed(path: Path, value: Any) -> msgspec.Raw:
-            masked[paths.shown("args", path)] = None
+            masked.add(paths.shown("args", path))
             return self._hash(path, value)
 
         arguments = replaced(call.arguments, self._masks, hashed)
@@ -75,7 +75,7 @@ class Keeper:
             about = tool.caller.of(about)
         return Recorded(
             time=recorded.time_of(moment), decision_id=event.decision_id, server=event.server, tool=call.tool,
-            arguments=arguments, kept="all" if self._whole else tool.kept, masked=tuple(masked),
+            arguments=arguments, kept="all" if self._whole else tool.kept, masked=tuple(sorted(masked)),
             keys=tuple(sorted(call.arguments)) if tool.keys and not self._whole else None,
             principal=_by(caller, about), session=caller.session, client=_client(caller),
             workload=about.get("workload", {}), decision=_decision(ruling), kind=ruling.kind, rule=ruling.rule,

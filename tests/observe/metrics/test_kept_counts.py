@@ -50,7 +50,9 @@ def test_known_calls_are_counted_as_new_ones(
             tool, caller, ruling = step
             event = msgspec.structs.replace(decided(tool), caller=caller, ruling=ruling)
             call = event.call
-            cached = CachedCall(call.id, call.tool, call.arguments, call.stateless, call.raw, memo=memos[tool])
+            cached = CachedCall(
+                call.id, call.tool, call.arguments, call.stateless, call.raw, call.params, memo=memos[tool]
+            )
             known.handlers[Decided](msgspec.structs.replace(event, call=cached))
             new.handlers[Decided](event)
         else:

@@ -45,7 +45,7 @@ tools:
 
 def decided(tool: str, arguments: str, caller: Caller = NOBODY, **ruling: Any) -> Decided:
     value, raw = strict_json.read_value(arguments.encode())
-    call = ToolCall(1, tool, value, False, raw)
+    call = ToolCall(1, tool, value, False, raw, {})
     told = msgspec.structs.replace(RULING, **ruling)
     return Decided("d-1", "bank", caller, call, told, 0.001, None, (), limited=False)
 
@@ -113,6 +113,11 @@ def test_a_look_alike_of_what_only_a_candidate_reads_is_kept_by_its_name() -> No
 def test_what_was_decided_is_kept(ruling: dict[str, Any], decision: str) -> None:
     kept = recorded(keeper(), "t", "{}", **ruling)
     assert (kept.decision, kept.mode) == (decision, ruling.get("mode", "enforce"))
+
+
+def test_what_is_masked_is_named_in_the_order_of_the_paths() -> None:
+    made = keeper("approvals: {mask: [args.b, args.a]}\ntools: {t: {rules: [{action: allow}]}}", whole=True)
+    assert recorded(made, "t", '{"b":1,"a":2}').masked == ("args.a", "args.b")
 
 
 @pytest.mark.parametrize("whole", [False, True])

@@ -16,7 +16,7 @@ from sidecar.rehearsal.shadow.candidate import MAX_BYTES, MAX_CALLS, PAUSE, Cand
 
 def decided(raw: bytes = b"{}") -> Decided:
     ruling = Ruling(True, "enforce", "allow", "", "", (), "r", 1, None, False)
-    return Decided("d", "server", Caller("s"), ToolCall(1, "t", {}, False, raw), ruling, 0.0, None, (), False)
+    return Decided("d", "server", Caller("s"), ToolCall(1, "t", {}, False, raw, {}), ruling, 0.0, None, (), False)
 
 
 def skipped(events: list[Decided]) -> list[Event]:
