@@ -247,6 +247,28 @@ def test_a_slow_answer_holds_up_no_other_question_for_longer_than_a_moment() -> 
     uvloop.run(test())
 
 
+def test_what_goes_beside_slow_requests_waits_a_moment_for_others_to_go_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test() -> None:
+        clock = Clock(monkeypatch)
+        async with world() as here:
+            await kept_busy(here)
+            first = here.put()
+            clock.passes(here, PATIENCE)
+            await soon(lambda: len(here.opa.held) == ABREAST + 1)
+            here.opa.held[-1].send(here.opa.held[-1].right())
+            await soon(lambda: here.replies[first])  # its connection is free
+            others = [here.put() for _ in range(3)]
+            clock.passes(here, PATIENCE)
+            await soon(lambda: len(here.opa.held) == ABREAST + 1)
+            assert here.opa.seen[-1].ids == [f"id{number}" for number in others]
+            await answered_at_last(here)
+            assert all(map(here.right, here.replies))
+
+    uvloop.run(test())
+
+
 def test_what_waits_too_long_ends_here_and_costs_the_engine_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
         clock = Clock(monkeypatch)
@@ -323,6 +345,10 @@ def test_a_canary_waits_for_no_other_question_and_takes_no_place_of_theirs(monke
                 here.opa.held[-1].send(here.opa.held[-1].right())
                 await soon(lambda: here.replies[canary])  # noqa: B023 - used before the next turn
                 assert here.right(canary)
+            clock.passes(here, PATIENCE)  # no other question takes the connection that is free now
+            here.put(decision_id=CANARY)
+            await soon(lambda: len(here.opa.seen) == CONNECTIONS + 3)
+            assert [asked.ids for asked in here.opa.seen[CONNECTIONS:]] == [[CANARY]] * 3
             assert here.opa.most_open == CONNECTIONS + 1
             await answered_at_last(here)
 
