@@ -1,4 +1,4 @@
-"""What waits too long: found by one timer, for things whose deadlines come in order."""
+"""What waits too long: found by one timer, for things whose deadlines come nearly in order."""
 
 from __future__ import annotations
 
@@ -32,10 +32,16 @@ class Deadlines(Generic[T]):
         self._looked = 0.0  # when last, on the monotonic clock
 
     def add(self, item: T) -> None:
-        """Watch one more; its deadline is not before that of any other."""
+        """Watch one more; its deadline is before those of few others."""
         while self._waiting and not self._waiting[0].is_open:
             self._waiting.popleft()
-        self._waiting.append(item)
+        at = len(self._waiting)
+        while at and self._waiting[at - 1].deadline > item.deadline:
+            at -= 1
+        self._waiting.insert(at, item)
+        if at == 0 and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._timer is None:
             left = max(_LOOK_AGAIN, item.deadline - monotonic())
             self._timer = asyncio.get_running_loop().call_later(left, self._look)

@@ -11,7 +11,7 @@ import pytest
 
 from sidecar.decision.decision import Answer
 from sidecar.engine import engine as engine_module
-from sidecar.engine.client import EngineClient
+from sidecar.engine.client import CANARY, EngineClient
 from sidecar.engine.connection import EngineReply
 from sidecar.engine.engine import Engine
 from sidecar.errors import EngineUnavailable, Superseded
@@ -52,6 +52,7 @@ class FakeOpa:
         self.canaries = dict(RIGHT)
         self.held: list[Callable[[], None]] | None = None
         self.asked = 0
+        self.ids: set[str] = set()
 
     def close(self) -> None:
         """Nothing is in flight."""
@@ -69,6 +70,7 @@ class FakeOpa:
         await asyncio.sleep(0)
         reply = self._reply(body)
         self.asked += 1
+        self.ids.add(decision_id)
         if isinstance(reply, EngineUnavailable):
             raise reply
         return reply
@@ -136,6 +138,13 @@ def test_no_answer_counts_before_both_canaries_were_answered() -> None:
         assert (await world.ask(), await world.ask_list()) == ("allow", "a")
 
     run(test, proved=False)
+
+
+def test_a_canary_has_the_id_by_which_the_client_puts_it_in_front() -> None:
+    async def test(world: World) -> None:
+        assert world.opa.ids == {CANARY}
+
+    run(test)
 
 
 @pytest.mark.parametrize("how", WRONG)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from sidecar.engine import client, deadlines
-from sidecar.engine.client import ABREAST, CONNECTIONS, PATIENCE, EngineClient
+from sidecar.engine.client import ABREAST, CANARY, CONNECTIONS, LATE, PATIENCE, EngineClient
 from sidecar.engine.connection import EngineReply
 from sidecar.engine.together import MOST, MOST_BYTES
 from sidecar.errors import EngineUnavailable
@@ -96,12 +96,12 @@ class World:
         self.opa = opa
         self.replies: dict[int, list[EngineReply]] = {}
 
-    def put(self, *, size: int = 0) -> int:
+    def put(self, *, size: int = 0, decision_id: str | None = None) -> int:
         """Put the next question, whose answer is a text that begins with its number."""
         number = len(self.replies)
         self.replies[number] = []
         body = json.dumps({"input": f"{number}:{'x' * size}"}, separators=(",", ":")).encode()
-        self.asker.put(body, f"id{number}", self.replies[number].append)
+        self.asker.put(body, decision_id or f"id{number}", self.replies[number].append)
         return number
 
     def answered(self) -> bool:
@@ -143,6 +143,41 @@ async def held_back(here: World, count: int, monkeypatch: pytest.MonkeyPatch) ->
     for _ in range(count):
         here.put()
     return busy
+
+
+class Clock:
+    """The time as the client sees it: it passes when a test says so."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        for module in (client, deadlines):
+            patch.setattr(module, "monotonic", lambda: self.now)
+
+    def passes(self, here: World, seconds: float) -> None:
+        """So much time is over, and the client looks at what that means."""
+        self.now += seconds
+        here.asker._lose_patience()
+        for watched in (here.asker._travelling, here.asker._questions):
+            for _ in range(2):  # nothing is late at the first look
+                watched._look()
+
+
+async def flooded(here: World, clock: Clock) -> None:
+    """Ask far more than an engine that says nothing may be asked at once."""
+    for _ in range(2 * CONNECTIONS * MOST):
+        here.put()
+    await soon(lambda: len(here.opa.held) == ABREAST)
+    while (before := len(here.opa.held)) < CONNECTIONS:
+        clock.passes(here, PATIENCE)
+        await soon(lambda: len(here.opa.held) == min(CONNECTIONS, ABREAST + before))
+
+
+async def answered_at_last(here: World) -> None:
+    """The engine answers all that it was asked, and whatever comes."""
+    here.opa.at_once = Asked.right
+    for one in here.opa.held[:]:
+        one.send(one.right())
+    await soon(here.answered)
 
 
 def test_one_caller_asks_one_question_at_a_time_over_one_connection() -> None:
@@ -208,6 +243,114 @@ def test_a_slow_answer_holds_up_no_other_question_for_longer_than_a_moment() -> 
             await soon(lambda: all(here.replies[number] for number in quick))
             assert all(map(here.right, quick))
             assert not [here.replies[number] for number in range(ABREAST) if here.replies[number]]
+
+    uvloop.run(test())
+
+
+def test_what_goes_beside_slow_requests_waits_a_moment_for_others_to_go_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test() -> None:
+        clock = Clock(monkeypatch)
+        async with world() as here:
+            await kept_busy(here)
+            first = here.put()
+            clock.passes(here, PATIENCE)
+            await soon(lambda: len(here.opa.held) == ABREAST + 1)
+            here.opa.held[-1].send(here.opa.held[-1].right())
+            await soon(lambda: here.replies[first])  # its connection is free
+            others = [here.put() for _ in range(3)]
+            clock.passes(here, PATIENCE)
+            await soon(lambda: len(here.opa.held) == ABREAST + 1)
+            assert here.opa.seen[-1].ids == [f"id{number}" for number in others]
+            await answered_at_last(here)
+            assert all(map(here.right, here.replies))
+
+    uvloop.run(test())
+
+
+def test_what_waits_too_long_ends_here_and_costs_the_engine_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        clock = Clock(monkeypatch)
+        async with world() as here:
+            await flooded(here, clock)
+            clock.passes(here, PATIENCE)
+            late = here.put()  # it has as much time more than the others
+            clock.now += TIMEOUT - PATIENCE
+            for _ in range(2):
+                here.asker._questions._look()
+            assert len(here.opa.seen) == CONNECTIONS
+            assert [number for number, replies in here.replies.items() if not replies] == [late]
+            assert {(error.kind, str(error)) for replies in here.replies.values() for error in replies
+                    if isinstance(error, EngineUnavailable)} == {
+                ("timeout", "the policy engine did not answer in 3600000 ms")
+            }  # fmt: skip
+            await answered_at_last(here)
+            assert here.right(late)
+
+    uvloop.run(test())
+
+
+def test_where_more_is_asked_than_can_be_answered_the_newest_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        clock = Clock(monkeypatch)
+        async with world() as here:
+            busy = await held_back(here, MOST, monkeypatch)
+            clock.now += LATE * TIMEOUT + 1
+            newest = here.put()
+            busy[0].send(busy[0].right())
+            await soon(lambda: len(here.opa.seen) == ABREAST + 1)
+            assert here.opa.seen[-1].ids[:2] == [f"id{newest}", f"id{newest - 1}"]
+            clock.passes(here, 0.2 * TIMEOUT)  # the older ones have no time to lose
+            await soon(lambda: len(here.opa.seen) == ABREAST + 2)
+            await answered_at_last(here)
+            assert all(map(here.right, here.replies))
+
+    uvloop.run(test())
+
+
+def test_several_that_take_too_long_are_asked_alone_only_as_far_as_there_is_room_and_then_fewer_travel_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test() -> None:
+        clock = Clock(monkeypatch)
+        async with world() as here:
+            busy = await held_back(here, 5 * MOST, monkeypatch)
+            busy[0].send(busy[0].right())
+            await soon(lambda: len(here.opa.seen) == ABREAST + 1)
+            assert len(here.opa.seen[-1].questions) == MOST
+            clock.now += 0.6 * TIMEOUT
+            for _ in range(2):
+                here.asker._travelling._look()
+            await soon(lambda: len(here.opa.seen) == ABREAST + 2)
+            assert not here.opa.seen[-1].together
+            await soon(lambda: len(here.opa.held) == ABREAST)
+            await answered_at_last(here)
+            assert all(map(here.right, here.replies))
+            first, *others = (len(asked.questions) for asked in here.opa.seen[ABREAST + 1 :] if asked.together)
+            assert first == MOST // 2 < max(others)
+
+    uvloop.run(test())
+
+
+def test_a_canary_waits_for_no_other_question_and_takes_no_place_of_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        clock = Clock(monkeypatch)
+        async with world() as here:
+            await flooded(here, clock)
+            canaries = [here.put(decision_id=CANARY) for _ in range(2)]
+            for already, canary in enumerate(canaries):
+                await soon(lambda: len(here.opa.held) == CONNECTIONS + 1)
+                assert [asked.ids for asked in here.opa.seen[CONNECTIONS:]] == [[CANARY]] * (already + 1)
+                here.opa.held[-1].send(here.opa.held[-1].right())
+                await soon(lambda: here.replies[canary])  # noqa: B023 - used before the next turn
+                assert here.right(canary)
+            clock.passes(here, PATIENCE)  # no other question takes the connection that is free now
+            here.put(decision_id=CANARY)
+            await soon(lambda: len(here.opa.seen) == CONNECTIONS + 3)
+            assert [asked.ids for asked in here.opa.seen[CONNECTIONS:]] == [[CANARY]] * 3
+            assert here.opa.most_open == CONNECTIONS + 1
+            await answered_at_last(here)
 
     uvloop.run(test())
 
@@ -336,10 +479,8 @@ class Travelling(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = 1000.0
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(client, "monotonic", lambda: self.now)
-        self.patch.setattr(deadlines, "monotonic", lambda: self.now)
+        self.clock = Clock(self.patch)
         self.runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         self.context = world()
         self.here = self.runner.run(self.context.__aenter__())
@@ -365,6 +506,14 @@ class Travelling(RuleBasedStateMachine):
             self.runner.run(put())
             self.settle()
 
+    @rule()
+    def put_canary(self) -> None:
+        async def put() -> None:
+            self.here.put(decision_id=CANARY)
+
+        self.runner.run(put())
+        self.settle()
+
     @precondition(lambda self: self.here.opa.held)
     @rule(at=st.integers(0, 99), kind=st.sampled_from(["right", "right", "right", *LIES]))
     def reply(self, at: int, kind: str) -> None:
@@ -385,15 +534,10 @@ class Travelling(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([PATIENCE, TIMEOUT / 4, TIMEOUT / 2, TIMEOUT]))
     def time_passes(self, seconds: float) -> None:
-        self.now += seconds
         self.spoiled = self.spoiled or seconds > PATIENCE
 
         async def look() -> None:
-            asker = self.here.asker
-            asker._lose_patience()
-            for watched in (asker._travelling, asker._questions):
-                for _ in range(2):  # nothing is late at the first look
-                    watched._look()
+            self.clock.passes(self.here, seconds)
 
         self.runner.run(look())
         self.settle()
@@ -412,7 +556,8 @@ class Travelling(RuleBasedStateMachine):
         asked_for = Counter(text for asked in self.here.opa.seen for text in asked.questions.values())
         assert max(asked_for.values(), default=0) <= 2
         assert max((len(asked.questions) for asked in self.here.opa.seen), default=0) <= MOST
-        assert self.here.opa.most_open <= CONNECTIONS + MOST  # those that were dropped end a moment later
+        assert self.here.opa.most_open <= 2 * CONNECTIONS + 1  # those that were dropped end a moment later
+        assert len(self.here.asker._busy) <= CONNECTIONS + sum(asked.ids == [CANARY] for asked in self.here.opa.held)
 
     def teardown(self) -> None:
         async def end() -> None:
