@@ -14,7 +14,7 @@ import msgspec
 from sidecar.decision.decider import Finding
 from sidecar.decision.decision import Answer, Visible, read_answer, read_visible
 from sidecar.decision.question import question
-from sidecar.engine.client import EngineClient, Greeting
+from sidecar.engine.client import CANARY, EngineClient, Greeting
 from sidecar.engine.connection import EngineReply, unreachable
 from sidecar.engine.decision_cache import DecisionCache
 from sidecar.errors import EngineUnavailable, PolicyAwaited, Superseded
@@ -341,7 +341,7 @@ class Engine:
         for action, body in self._canaries.items():
             asked_under = self.bundle
             try:
-                decision = read_answer(await self._client.ask(body, "canary")).decision
+                decision = read_answer(await self._client.ask(body, CANARY)).decision
                 by = self._author(decision.revision, decision.serial, asked_under)
                 if decision.action != action:
                     raise _Refuted(_WRONG_CANARY.format(action), by)
