@@ -65,11 +65,12 @@ class EngineUnavailable(SidecarError):
 
 
 class PolicyAwaited(EngineUnavailable):
-    """Nobody answered since a newer policy was published: it comes into force when the engine answers by it."""
+    """Neither the old policy answered nor the newer one that is published: that is in force when it answers."""
 
     def __init__(self) -> None:
         super().__init__(
-            "timeout", "opa has not answered since the new policy came: that is in force as soon as it answers"
+            "timeout",
+            "opa answers neither by the new policy nor by the old one: the new one is in force as soon as it does",
         )
 
 

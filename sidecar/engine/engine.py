@@ -209,10 +209,9 @@ class Engine:
     async def until_in_force(self, bundle: Bundle, seconds: float) -> None:
         """Wait until an expected bundle is in force. Raises `EngineUnavailable` if a canary is answered wrongly by it.
 
-        After so many seconds the canaries are asked a last time. Raises `EngineUnavailable` if they are not answered by
-        that bundle, and `PolicyAwaited` if they are not answered: an engine that is silent may have taken it, and so
-        much as one answer by the old one is needed to say that it has not. No question waits for longer than both
-        canaries take that are asked after its answer came.
+        After so many seconds the canaries are asked a last time. Raises `EngineUnavailable` if they prove that the old
+        one still decides, and `PolicyAwaited` if they prove nothing: whoever is silent may have taken the new one, or
+        have it before long. No question waits for longer than both canaries take that are asked after its answer came.
         """
         deadline = monotonic() + seconds
         while self.bundle is not bundle:
@@ -223,10 +222,10 @@ class Engine:
             if isinstance(failure, _Refuted) and failure.bundle is bundle:
                 raise EngineUnavailable(failure.kind, f"by the new policy {failure}")
             self._settle(early, _not_proved(failure))
-            if is_last and _is_silence(failure):
-                raise PolicyAwaited
-            if is_last:
+            if is_last and (failure is None or isinstance(failure, _Refuted)):
                 raise EngineUnavailable("exit", "opa did not take the new policy")
+            if is_last:
+                raise PolicyAwaited
             await asyncio.sleep(RETRY)
 
     async def until_ready(self) -> None:
@@ -394,11 +393,6 @@ class Engine:
 def _remembered(finding: Finding) -> Finding:
     """The same, marked as remembered, for those who did not ask first."""
     return msgspec.structs.replace(finding, remembered=True) if isinstance(finding, Answer) else finding
-
-
-def _is_silence(failure: EngineUnavailable | Superseded | None) -> bool:
-    """True if a proof showed nothing: neither which policy decides, nor that something is wrong."""
-    return isinstance(failure, Superseded) or (failure is not None and failure.kind in _SILENT)
 
 
 def _not_proved(failure: EngineUnavailable | Superseded | None) -> EngineUnavailable:

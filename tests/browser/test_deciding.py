@@ -84,7 +84,7 @@ def test_everything_that_was_decided_upon_is_on_the_page(serving: Serving, desk:
 
 
 def test_time_runs_out_on_an_open_page(serving: Serving, desk: Desk) -> None:
-    record = serving.ask(asked(timeout=4))
+    record = serving.ask(asked(timeout=8))
     page = desk.sign_in(ALICE, f"/approvals/{record.id}")
     page.get_by_label("Reason").fill("I am still")
     stands(page, "Expired")
@@ -100,7 +100,7 @@ def test_time_runs_out_on_an_open_page(serving: Serving, desk: Desk) -> None:
 def test_an_answer_after_the_time_is_refused(serving: Serving, desk: Desk, browser: Browser) -> None:
     # Without scripts nothing disables the buttons.
     plain = Desk(browser, serving.url, java_script_enabled=False)
-    record = serving.ask(asked(timeout=2))
+    record = serving.ask(asked(timeout=8))  # a busy machine takes its time to show the page
     page = plain.sign_in(ALICE, f"/approvals/{record.id}")
     follower = desk.sign_in(ALICE, f"/approvals/{record.id}")
     stands(follower, "Expired")

@@ -232,9 +232,8 @@ def test_a_bundle_that_waits_for_the_engine_is_told_when_it_is_in_force_and_not_
         assert world.kept.candidates() == [b"3 good"]
 
     run(tmp_path, inside)
-    assert [record.message for record in caplog.records if "waits" in record.message] == [
-        "the new bundle waits: opa has not answered since the new policy came: that is in force as soon as it answers"
-    ]
+    said = [record.message for record in caplog.records if "waits" in record.message]
+    assert said == [f"the new bundle waits: {PolicyAwaited()}"]
 
 
 def test_a_bundle_that_cannot_be_served_under_is_refused_and_changes_nothing(tmp_path: Path) -> None:
