@@ -89,6 +89,7 @@ def test_it_is_refused_with_pipx_in_the_place_of_uvx(world: World, tmp_path: Pat
     other = arrive(tmp_path, world, PIPX)
     other.run(WITH_PIPX, other.clone)
     (other.home / "policy.yaml").write_text(POLICY, encoding="utf-8")
+    other.run("pipx run mcp-server-git --help", other.home)  # a server that is still being installed ends badly
     assert "write `pipx run` instead of `uvx`" in README
     is_refused(other.run(ONE_CALL.replace("uvx ", "pipx run "), other.clone))
 
