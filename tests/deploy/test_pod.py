@@ -25,6 +25,8 @@ from tests.support.peer import SECONDS, denied, kind, until
 pytestmark = [pytest.mark.pod, pytest.mark.timeout(300)]
 
 POD_IP = "192.0.2.1"
+UPSTREAM = "127.0.0.1:9000"
+"""Where the server of the pod listens."""
 POLICY = """
 default: deny
 tools:
@@ -98,9 +100,12 @@ class Pod:
 
     def listening(self) -> set[str]:
         """Every address and port at which something of the pod listens, but for loopback."""
+        return {address for address in self.sockets() if not re.match(r"(127\.|\[::1\])", address)}
+
+    def sockets(self) -> set[str]:
+        """Every address and port at which something of the pod listens."""
         lines = self._in_network("ss", "--listening", "--tcp", "--numeric", "--no-header").splitlines()
-        addresses = {line.split()[3] for line in lines}
-        return {address for address in addresses if not re.match(r"(127\.|\[::1\])", address)}
+        return {line.split()[3] for line in lines}
 
     def _in_network(self, *words: str) -> str:
         done = subprocess.run(["nsenter", self.network, *words], capture_output=True, text=True, timeout=60, check=True)
@@ -118,7 +123,10 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
     path.write_text(yaml.safe_dump_all(playable(list(built("overlays/beside-server")), POLICY, SERVER)))
     podman("pod", "rm", "--force", "--ignore", "mcp")
     podman("kube", "play", "--network", "none", str(path))
-    yield Pod()
+    pod = Pod()
+    # The sidecar may be ready before the server is: it waits for none.
+    until(lambda: UPSTREAM in pod.sockets(), 4 * SECONDS, "the server")
+    yield pod
     podman("kube", "down", str(path))
 
 
