@@ -65,7 +65,7 @@ class EngineUnavailable(SidecarError):
 
 
 class PolicyAwaited(EngineUnavailable):
-    """Neither the old policy answered nor the newer one that is published: that is in force when it answers."""
+    """OPA answers by neither the old policy nor the new one, which stays published: it is in force once OPA answers."""
 
     def __init__(self) -> None:
         super().__init__(

@@ -22,22 +22,23 @@ class ManagedEngine:
         self.engine = engine
         self.service = service
         self._in_force = service.published
-        self._awaited: Bundle | None = None
+        self._newest: Bundle | None = None
+        """The last that was published: in force, or awaited."""
 
     async def adopt(self, bundle: Bundle) -> None:
         """Put another bundle in force; nothing is done if it is.
 
         Raises `EngineUnavailable` if OPA does not take it, or answers wrongly by it: the old one is back in force then.
-        Raises `PolicyAwaited` if OPA does not answer: silence does not show that the old one still decides, so the new
-        one stays published, and comes into force when OPA answers by it.
+        Raises `PolicyAwaited` if OPA answers by neither of them: that does not show that the old one still decides, so
+        the new one stays published, and comes into force when OPA answers by it.
         """
         packed = await in_thread_if_can_be(partial(self.service.packed, bundle))  # calls go on meanwhile
         in_force = self.engine.bundle
         if (in_force.revision, in_force.serial) == (bundle.revision, bundle.serial):
             return
-        if in_force is self._awaited:
+        if in_force is self._newest:
             self._in_force = self.service.published
-        self._awaited = bundle
+        self._newest = bundle
         self.engine.expect(bundle)
         self.service.publish(packed)
         try:
@@ -53,7 +54,7 @@ class ManagedEngine:
 
     def give_up(self) -> None:
         """Let the policy in force stay, whatever else is expected."""
-        if self.engine.bundle is not self._awaited and self._awaited is not None:
-            self._awaited = None
+        if self._newest is not None and self.engine.bundle is not self._newest:
+            self._newest = None
             self.engine.give_up()
             self.service.publish(self._in_force)

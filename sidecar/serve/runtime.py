@@ -18,7 +18,7 @@ from sidecar.engine import binary
 from sidecar.engine.local import local_engine
 from sidecar.engine.managed import ManagedEngine
 from sidecar.engine.remote import remote_engine
-from sidecar.errors import PolicyAwaited, StartError, StoreUnavailable
+from sidecar.errors import StartError, StoreUnavailable
 from sidecar.events import Emit, Started
 from sidecar.ledger.protocol import Ledger
 from sidecar.ledger.sqlite import SqliteLedger
@@ -100,16 +100,13 @@ class Runtime:
             if new.terms.asks_people and not old.terms.asks_people:
                 approving.say_unanswered(settings, new)
 
-        before: Bundle | None = None  # the one that is awaited
+        # Not always the one in force: a bundle that had to wait comes into force by itself, and is told here later.
+        told = local.engine.bundle
 
         async def adopt(bundle: Bundle) -> None:
-            nonlocal before
-            old, before = before or local.engine.bundle, None
-            try:
-                await local.adopt(bundle)
-            except PolicyAwaited:
-                before = old
-                raise
+            nonlocal told
+            await local.adopt(bundle)
+            old, told = told, bundle
             if (old.revision, old.serial) != (bundle.revision, bundle.serial):
                 changed(old, bundle)
 
